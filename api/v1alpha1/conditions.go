@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Types of the conditions of a ControlPlaneNetworkPolicy. Every condition is
+// there at all times, but for Reconciling and Stalled, which are there only
+// while True, and never together (the contract that kubectl, Argo CD and Flux
+// read).
+const (
+	// ConditionAccepted says whether the spec can be acted on.
+	//
+	// Reasons when True: Accepted.
+	// Reasons when False: InvalidSelector, NoMatchingNodes,
+	// ClaimedByOlderPolicy, NameTaken.
+	ConditionAccepted = "Accepted"
+
+	// ConditionVerified says whether what would be written is safe. Nothing is
+	// written unless it is True for the generation in question.
+	//
+	// Reasons when True: Verified.
+	// Reasons when False: NoMatchingNodes, EmptyPeerSet.
+	ConditionVerified = "Verified"
+
+	// ConditionProgrammed says whether everything declared has been written.
+	//
+	// Reasons when True: Programmed.
+	// Reasons when False: Audit, Suspended, NotVerified, Pending, ApplyFailed.
+	ConditionProgrammed = "Programmed"
+
+	// ConditionEffective says whether the declared restrictions really hold.
+	//
+	// Reasons when True: Effective, NotDeclared.
+	// Reasons when False: HostNetworkedPods, NotProgrammed.
+	ConditionEffective = "Effective"
+
+	// ConditionTaintsInSync says whether every selected node has the declared
+	// taints.
+	//
+	// Reasons when True: InSync, NotDeclared.
+	// Reasons when False: Drifted, Pending, Contested.
+	ConditionTaintsInSync = "TaintsInSync"
+
+	// ConditionTrafficPoliciesInSync says whether every selected Service has
+	// the declared traffic policies.
+	//
+	// Reasons when True: InSync, NotDeclared.
+	// Reasons when False: Drifted, Pending, HeldBack, Conflicted, Contested.
+	ConditionTrafficPoliciesInSync = "TrafficPoliciesInSync"
+
+	// ConditionDrifted says whether something that had been put right was
+	// changed, or, in mode Audit, is not as declared.
+	//
+	// Reasons when True: Drifted, Conflicted, Contested.
+	// Reasons when False: NoDrift.
+	ConditionDrifted = "Drifted"
+
+	// ConditionReady sums up the others: the cluster is as declared.
+	//
+	// Reasons when True: AsDeclared.
+	// Reasons when False: Deleting, Suspended, and the reasons of the
+	// condition that stands in the way.
+	// Reasons when Unknown: Observing.
+	ConditionReady = "Ready"
+
+	// ConditionReconciling is True while the operator is writing.
+	//
+	// Reasons: Pending, Deleting.
+	ConditionReconciling = "Reconciling"
+
+	// ConditionStalled is True when only a change from outside helps.
+	//
+	// Reasons: those of Accepted and Verified.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of the conditions.
+const (
+	ReasonAccepted             = "Accepted"
+	ReasonVerified             = "Verified"
+	ReasonProgrammed           = "Programmed"
+	ReasonEffective            = "Effective"
+	ReasonInSync               = "InSync"
+	ReasonNoDrift              = "NoDrift"
+	ReasonAsDeclared           = "AsDeclared"
+	ReasonNotDeclared          = "NotDeclared"
+	ReasonInvalidSelector      = "InvalidSelector"
+	ReasonNoMatchingNodes      = "NoMatchingNodes"
+	ReasonClaimedByOlderPolicy = "ClaimedByOlderPolicy"
+	ReasonNameTaken            = "NameTaken"
+	ReasonEmptyPeerSet         = "EmptyPeerSet"
+	ReasonAudit                = "Audit"
+	ReasonSuspended            = "Suspended"
+	ReasonNotVerified          = "NotVerified"
+	ReasonPending              = "Pending"
+	ReasonApplyFailed          = "ApplyFailed"
+	ReasonHostNetworkedPods    = "HostNetworkedPods"
+	ReasonNotProgrammed        = "NotProgrammed"
+	ReasonDrifted              = "Drifted"
+	ReasonHeldBack             = "HeldBack"
+	ReasonConflicted           = "Conflicted"
+	ReasonContested            = "Contested"
+	ReasonDeleting             = "Deleting"
+	ReasonObserving            = "Observing"
+)

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Names that the operator leaves on other objects. They are part of the API:
+// users select by them, and later versions must keep understanding them.
+const (
+	// Finalizer holds a policy until what it wrote is reverted or orphaned.
+	// It is set before the first write, so never in a policy that only audits.
+	Finalizer = "cpnp.dev/finalizer"
+
+	// LabelPolicy and LabelComponent are on every object that the operator
+	// creates: the names of the policy and of the component it is for.
+	LabelPolicy    = "cpnp.dev/policy"
+	LabelComponent = "cpnp.dev/component"
+
+	// AnnotationDesiredHash is the hash of what an object was last written
+	// as. When it equals the hash of what is desired now and the content
+	// differs, somebody else changed the object: drift. When it differs, the
+	// intent changed: not drift.
+	AnnotationDesiredHash = "cpnp.dev/desired-hash"
+
+	// AnnotationRendererVersion is the version of the rendering that wrote an
+	// object. Content that differs because it was rendered by another version
+	// is an upgrade, not drift.
+	AnnotationRendererVersion = "cpnp.dev/renderer-version"
+
+	// AnnotationRecord is on every Node and Service that the operator changed:
+	// what was applied for which policy, and what was there before. It is
+	// what makes drift tellable from new intent, and deletion reversible.
+	AnnotationRecord = "cpnp.dev/record"
+)
+
+// Field managers, one for each concern, in the managedFields of what the
+// operator writes.
+const (
+	FieldManagerNetwork  = "cpnp.dev/network"
+	FieldManagerTaints   = "cpnp.dev/taints"
+	FieldManagerServices = "cpnp.dev/services"
+	FieldManagerStatus   = "cpnp.dev/status"
+)

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// RendererVersion is raised when the same spec and the same cluster give
+// another NetworkPolicy than before. It tells an upgrade from drift.
+const RendererVersion = "1"
+
+// Network is what a policy calls for in the way of NetworkPolicies.
+type Network struct {
+	// Objects are the NetworkPolicies, in the order of the components.
+	Objects []*networkingv1.NetworkPolicy
+	// Held are the components that can not be rendered now. What was rendered
+	// for them before stays.
+	Held []Held
+	// Losses are the components that an older policy claims.
+	Losses []Loss
+}
+
+// Held is a component that can not be rendered now, and why.
+type Held struct{ Component, Why string }
+
+// NetworkPolicyName returns the name of the NetworkPolicy of a component. Names
+// of policies and components have no dots, so that no two are alike.
+func NetworkPolicyName(policy, component string) string {
+	return state.NetworkPolicyPrefix + policy + "." + component
+}
+
+// Networks renders the NetworkPolicies of the policy: one for each component,
+// which selects the component's pods and lets only the declared peers through
+// in the declared directions. Policies come oldest first.
+func Networks(policy *Policy, policies []Policy, nodes []corev1.Node) Network {
+	var network Network
+	if policy.Spec.Network == nil || policy.Invalid != nil || policy.Deleting() {
+		return network
+	}
+	peers := newResolver(policy, nodes)
+	for _, component := range policy.Spec.Network.Components {
+		if winner := claimedBefore(policy, component, policies); winner != "" {
+			network.Losses = append(network.Losses, Loss{Policy: policy.Name, Winner: winner, What: "component " + component.Name})
+			continue
+		}
+		object, err := render(policy, component, peers)
+		if err != nil {
+			network.Held = append(network.Held, Held{Component: component.Name, Why: err.Error()})
+			continue
+		}
+		network.Objects = append(network.Objects, object)
+	}
+	return network
+}
+
+// claimedBefore returns the older policy that claims the component: one of the
+// same name in the same namespace, or the same pods under another name.
+func claimedBefore(policy *Policy, component v1alpha1.Component, policies []Policy) string {
+	for _, claim := range claimsOf(component) {
+		for _, older := range policies {
+			if older.Name == policy.Name {
+				break
+			}
+			if older.Spec.Network == nil || older.Invalid != nil || older.Deleting() {
+				continue
+			}
+			for _, other := range older.Spec.Network.Components {
+				for _, held := range claimsOf(other) {
+					if held == claim {
+						return older.Name
+					}
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func claimsOf(component v1alpha1.Component) [2]string {
+	selector := metav1.FormatLabelSelector(component.Pods.Selector.ToMeta())
+	return [2]string{"name/" + component.Pods.Namespace + "/" + component.Name, "pods/" + component.Pods.Namespace + "/" + selector}
+}
+
+func render(policy *Policy, component v1alpha1.Component, peers *resolver) (*networkingv1.NetworkPolicy, error) {
+	object := &networkingv1.NetworkPolicy{
+		TypeMeta: metav1.TypeMeta{APIVersion: networkingv1.SchemeGroupVersion.String(), Kind: "NetworkPolicy"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: component.Pods.Namespace,
+			Name:      NetworkPolicyName(policy.Name, component.Name),
+			Labels:    map[string]string{v1alpha1.LabelPolicy: policy.Name, v1alpha1.LabelComponent: component.Name},
+		},
+		Spec: networkingv1.NetworkPolicySpec{PodSelector: *component.Pods.Selector.ToMeta()},
+	}
+	if len(component.AllowFrom) > 0 {
+		from, err := peers.resolve(component.AllowFrom...)
+		if err != nil {
+			return nil, err
+		}
+		if from.Empty() {
+			return nil, fmt.Errorf("allowFrom (%s) stands for no address now, and a rule that allows nobody is never written", describe(component.AllowFrom))
+		}
+		object.Spec.PolicyTypes = append(object.Spec.PolicyTypes, networkingv1.PolicyTypeIngress)
+		object.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{Ports: renderPorts(component.Ports), From: renderPeers(from)}}
+	}
+	for _, destination := range component.AllowTo {
+		reference := v1alpha1.PeerReference{Role: destination.Role, Peer: destination.Peer}
+		to, err := peers.resolve(reference)
+		if err != nil {
+			return nil, err
+		}
+		if to.Empty() {
+			return nil, fmt.Errorf("allowTo (%s) stands for no address now, and a rule that allows nobody is never written", describe([]v1alpha1.PeerReference{reference}))
+		}
+		object.Spec.Egress = append(object.Spec.Egress, networkingv1.NetworkPolicyEgressRule{Ports: renderPorts(destination.Ports), To: renderPeers(to)})
+	}
+	if len(object.Spec.Egress) > 0 {
+		object.Spec.PolicyTypes = append(object.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
+	}
+	stamp(object)
+	return object, nil
+}
+
+// stamp notes on the object what it is rendered as, and by which version.
+func stamp(object *networkingv1.NetworkPolicy) {
+	object.Annotations = map[string]string{
+		v1alpha1.AnnotationDesiredHash:     Hash(struct{ Labels, Spec any }{maps.Clone(object.Labels), object.Spec}),
+		v1alpha1.AnnotationRendererVersion: RendererVersion,
+	}
+}
+
+func renderPorts(ports []v1alpha1.Port) []networkingv1.NetworkPolicyPort {
+	var out []networkingv1.NetworkPolicyPort
+	for _, port := range ports {
+		protocol, number := corev1.Protocol(port.Protocol), intstr.FromInt32(port.Port)
+		out = append(out, networkingv1.NetworkPolicyPort{Protocol: &protocol, Port: &number, EndPort: port.EndPort})
+	}
+	return out
+}
+
+func renderPeers(peers Peers) []networkingv1.NetworkPolicyPeer {
+	var out []networkingv1.NetworkPolicyPeer
+	if peers.Pods {
+		out = append(out, networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{}})
+	}
+	for _, prefix := range peers.Prefixes {
+		out = append(out, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: prefix.String()}})
+	}
+	return out
+}
+
+func describe(references []v1alpha1.PeerReference) string {
+	words := make([]string, 0, len(references))
+	for _, reference := range references {
+		if reference.Peer != "" {
+			words = append(words, "peer "+reference.Peer)
+		} else {
+			words = append(words, "role "+string(reference.Role))
+		}
+	}
+	return strings.Join(words, ", ")
+}

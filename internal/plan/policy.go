@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plan decides what the cluster should be, from the policies and from
+// what the cluster shows. It is pure: the same input gives the same output.
+package plan
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// Policy is a policy with its selectors compiled.
+type Policy struct {
+	*v1alpha1.ControlPlaneNetworkPolicy
+
+	// Invalid says what is wrong with a selector; such a policy claims nothing.
+	Invalid error
+
+	nodes    labels.Selector
+	services []serviceRule
+}
+
+type serviceRule struct {
+	*v1alpha1.ServiceTrafficPolicy
+	selector, namespaces labels.Selector
+}
+
+// Compile prepares policies for planning and keeps their order, which is that
+// of precedence: oldest first.
+func Compile(policies []v1alpha1.ControlPlaneNetworkPolicy) []Policy {
+	compiled := make([]Policy, 0, len(policies))
+	for i := range policies {
+		policy := Policy{ControlPlaneNetworkPolicy: &policies[i], nodes: labels.Nothing()}
+		if err := policy.compile(); err != nil {
+			policy.Invalid, policy.nodes, policy.services = err, labels.Nothing(), nil
+		}
+		compiled = append(compiled, policy)
+	}
+	return compiled
+}
+
+func (p *Policy) compile() (err error) {
+	if p.nodes, err = p.Spec.NodeSelector.Compile(); err != nil {
+		return fmt.Errorf("spec.nodeSelector: %w", err)
+	}
+	if p.Spec.Network != nil {
+		for _, c := range p.Spec.Network.Components {
+			if _, err := c.Pods.Selector.Compile(); err != nil {
+				return fmt.Errorf("spec.network.components[%s].pods.selector: %w", c.Name, err)
+			}
+		}
+	}
+	for i := range p.Spec.Services {
+		rule := serviceRule{ServiceTrafficPolicy: &p.Spec.Services[i], namespaces: labels.Everything()}
+		if rule.selector, err = rule.Selector.Compile(); err != nil {
+			return fmt.Errorf("spec.services[%s].selector: %w", rule.Name, err)
+		}
+		if rule.NamespaceSelector != nil {
+			if rule.namespaces, err = rule.NamespaceSelector.Compile(); err != nil {
+				return fmt.Errorf("spec.services[%s].namespaceSelector: %w", rule.Name, err)
+			}
+		}
+		p.services = append(p.services, rule)
+	}
+	return nil
+}
+
+// Selects says whether the node is one of the policy's.
+func (p *Policy) Selects(node *corev1.Node) bool {
+	return p.nodes.Matches(labels.Set(node.Labels))
+}
+
+// Deleting says whether the policy is on its way out.
+func (p *Policy) Deleting() bool { return p.DeletionTimestamp != nil }
+
+// Enforces says whether the policy wants the cluster changed.
+func (p *Policy) Enforces() bool {
+	return p.Spec.Mode == v1alpha1.ModeEnforce && !p.Spec.Suspend && !p.Deleting()
+}
+
+// Writable says whether nodes and Services may be written for the policy: it
+// enforces, its finalizer is set, so that what is written will be taken back,
+// and it was verified for this very generation.
+func (p *Policy) Writable() bool {
+	verified := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionVerified)
+	return p.Enforces() &&
+		controllerutil.ContainsFinalizer(p.ControlPlaneNetworkPolicy, v1alpha1.Finalizer) &&
+		verified != nil && verified.Status == metav1.ConditionTrue && verified.ObservedGeneration == p.Generation
+}
+
+// Reverts says whether what was written for the policy is to be taken back
+// because the policy is being deleted.
+func (p *Policy) Reverts() bool {
+	return p.Deleting() && !p.Spec.Suspend && p.Spec.DeletionPolicy != v1alpha1.DeletionOrphan &&
+		controllerutil.ContainsFinalizer(p.ControlPlaneNetworkPolicy, v1alpha1.Finalizer)
+}
+
+// Find returns the policy of that name, or nil.
+func Find(policies []Policy, name string) *Policy {
+	for i := range policies {
+		if policies[i].Name == name {
+			return &policies[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// tunnelAnnotations are the annotations under which CNIs publish the address
+// that a node's own traffic to pods of other nodes carries as its source in an
+// overlay network. Calls of webhooks and aggregated APIs come from there, not
+// from the node's addresses.
+var tunnelAnnotations = []string{
+	// Calico: libcalico-go/lib/backend/k8s/resources/node.go
+	"projectcalico.org/IPv4IPIPTunnelAddr",
+	"projectcalico.org/IPv4VXLANTunnelAddr",
+	"projectcalico.org/IPv6VXLANTunnelAddr",
+	"projectcalico.org/IPv4WireguardInterfaceAddr",
+	"projectcalico.org/IPv6WireguardInterfaceAddr",
+	// Cilium: pkg/annotation/k8s.go
+	"network.cilium.io/ipv4-cilium-host",
+	"network.cilium.io/ipv6-cilium-host",
+}
+
+// flannelBackend is set by flannel. Its VXLAN device has the first address of
+// the node's pod network (pkg/backend/vxlan/vxlan.go: subnet.IP with /32).
+const (
+	flannelBackend = "flannel.alpha.coreos.com/backend-type"
+	flannelVXLAN   = "vxlan"
+)
+
+// NodeAddresses returns every address from which a node itself, or a pod in
+// its network, may connect: its internal and external addresses and those of
+// its overlay devices. Sorted, without duplicates.
+func NodeAddresses(node *corev1.Node) []netip.Addr {
+	var addresses []netip.Addr
+	add := func(text string) {
+		if address, err := netip.ParseAddr(text); err == nil {
+			addresses = append(addresses, address.Unmap().WithZone(""))
+		}
+	}
+	for _, a := range node.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP || a.Type == corev1.NodeExternalIP {
+			add(a.Address)
+		}
+	}
+	for _, key := range tunnelAnnotations {
+		add(node.Annotations[key])
+	}
+	if node.Annotations[flannelBackend] == flannelVXLAN {
+		for _, cidr := range node.Spec.PodCIDRs {
+			if prefix, err := netip.ParsePrefix(cidr); err == nil {
+				addresses = append(addresses, prefix.Masked().Addr())
+			}
+		}
+	}
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	return slices.Compact(addresses)
+}
+
+// autoscalerDeletionTaint is set by the cluster autoscaler on a node that it is
+// about to delete; cloud providers then take the node out of load balancers
+// (k8s.io/cloud-provider/controllers/service).
+const autoscalerDeletionTaint = "ToBeDeletedByClusterAutoscaler"
+
+// UsedByLoadBalancers says whether load balancers send traffic to the node, by
+// the rules of the Kubernetes service controller.
+func UsedByLoadBalancers(node *corev1.Node) bool {
+	if node.DeletionTimestamp != nil {
+		return false
+	}
+	if _, excluded := node.Labels[corev1.LabelNodeExcludeBalancers]; excluded {
+		return false
+	}
+	return !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == autoscalerDeletionTaint })
+}

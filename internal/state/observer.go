@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// Observer is the only reader of the cluster.
+type Observer struct {
+	// Cache answers from memory.
+	Cache client.Reader
+	// Live asks the API server. It is used for what is needed too rarely to be
+	// kept: the pods of a node that is about to get a NoExecute taint.
+	Live client.Reader
+}
+
+// EndpointSlicesByService is the index of EndpointSlices by the namespaced
+// name of their Service.
+const EndpointSlicesByService = "service"
+
+// IndexEndpointSlice returns the value of that index.
+func IndexEndpointSlice(object client.Object) []string {
+	service := object.GetLabels()[discoveryv1.LabelServiceName]
+	if service == "" {
+		return nil
+	}
+	return []string{types.NamespacedName{Namespace: object.GetNamespace(), Name: service}.String()}
+}
+
+// Policies returns all policies, oldest first; of two that are equally old the
+// alphabetically first comes first.
+func (o Observer) Policies(ctx context.Context) ([]v1alpha1.ControlPlaneNetworkPolicy, error) {
+	var list v1alpha1.ControlPlaneNetworkPolicyList
+	if err := o.Cache.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("listing policies: %w", err)
+	}
+	slices.SortFunc(list.Items, func(a, b v1alpha1.ControlPlaneNetworkPolicy) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	return list.Items, nil
+}
+
+// Node returns one node, or an error that apierrors.IsNotFound knows.
+func (o Observer) Node(ctx context.Context, name string) (*corev1.Node, error) {
+	node := &corev1.Node{}
+	if err := o.Cache.Get(ctx, types.NamespacedName{Name: name}, node); err != nil {
+		return nil, fmt.Errorf("reading node %s: %w", name, err)
+	}
+	return node, nil
+}
+
+// Snapshot returns what a policy's network policies depend on.
+func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
+	policies, err := o.Policies(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	var nodes corev1.NodeList
+	if err := o.Cache.List(ctx, &nodes); err != nil {
+		return Snapshot{}, fmt.Errorf("listing nodes: %w", err)
+	}
+	slices.SortFunc(nodes.Items, func(a, b corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	var networkPolicies networkingv1.NetworkPolicyList
+	if err := o.Cache.List(ctx, &networkPolicies); err != nil {
+		return Snapshot{}, fmt.Errorf("listing network policies: %w", err)
+	}
+	return Snapshot{Policies: policies, Nodes: nodes.Items, NetworkPolicies: networkPolicies.Items}, nil
+}
+
+// HostNetworkedPods returns the pods of the namespaces that are in their node's
+// network.
+func (o Observer) HostNetworkedPods(ctx context.Context, namespaces sets.Set[string]) ([]corev1.Pod, error) {
+	var pods []corev1.Pod
+	for _, namespace := range sets.List(namespaces) {
+		var list corev1.PodList
+		if err := o.Cache.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+			return nil, fmt.Errorf("listing host-networked pods: %w", err)
+		}
+		pods = append(pods, list.Items...)
+	}
+	return pods, nil
+}
+
+// PodsOn asks the API server for the pods that run on a node.
+func (o Observer) PodsOn(ctx context.Context, node string) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	if err := o.Live.List(ctx, &pods, client.MatchingFields{"spec.nodeName": node}); err != nil {
+		return nil, fmt.Errorf("listing the pods of node %s: %w", node, err)
+	}
+	return pods.Items, nil
+}
+
+// Services returns all Services, sorted by namespace and name. LocalReady of
+// each is found out where needsLocal asks for it.
+func (o Observer) Services(ctx context.Context, needsLocal func(*corev1.Service) bool) ([]Service, error) {
+	var list corev1.ServiceList
+	if err := o.Cache.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("listing services: %w", err)
+	}
+	namespaces, err := o.namespaceLabels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	services := make([]Service, 0, len(list.Items))
+	for i := range list.Items {
+		service := Service{Service: &list.Items[i], NamespaceLabels: namespaces[list.Items[i].Namespace]}
+		if needsLocal != nil && needsLocal(service.Service) {
+			if service.LocalReady, err = o.localReady(ctx, service.Key()); err != nil {
+				return nil, err
+			}
+		}
+		services = append(services, service)
+	}
+	slices.SortFunc(services, func(a, b Service) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return services, nil
+}
+
+// Service returns one Service, or an error that apierrors.IsNotFound knows.
+func (o Observer) Service(ctx context.Context, key types.NamespacedName) (Service, error) {
+	service := Service{Service: &corev1.Service{}}
+	if err := o.Cache.Get(ctx, key, service.Service); err != nil {
+		return Service{}, fmt.Errorf("reading service %s: %w", key, err)
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := o.Cache.Get(ctx, types.NamespacedName{Name: key.Namespace}, namespace); err != nil {
+		return Service{}, fmt.Errorf("reading namespace %s: %w", key.Namespace, err)
+	}
+	service.NamespaceLabels = namespace.Labels
+	var err error
+	service.LocalReady, err = o.localReady(ctx, key)
+	return service, err
+}
+
+func (o Observer) namespaceLabels(ctx context.Context) (map[string]labels.Set, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+	if err := o.Cache.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("listing namespaces: %w", err)
+	}
+	namespaces := make(map[string]labels.Set, len(list.Items))
+	for i := range list.Items {
+		namespaces[list.Items[i].Name] = list.Items[i].Labels
+	}
+	return namespaces, nil
+}
+
+// localReady says whether the Service has a ready endpoint on a node that load
+// balancers use.
+func (o Observer) localReady(ctx context.Context, key types.NamespacedName) (bool, error) {
+	var list discoveryv1.EndpointSliceList
+	if err := o.Cache.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingFields{EndpointSlicesByService: key.String()}); err != nil {
+		return false, fmt.Errorf("listing endpoints of %s: %w", key, err)
+	}
+	for i := range list.Items {
+		for _, name := range ReadyNodes(&list.Items[i]) {
+			var node corev1.Node
+			err := o.Cache.Get(ctx, types.NamespacedName{Name: name}, &node)
+			if client.IgnoreNotFound(err) != nil {
+				return false, fmt.Errorf("reading node %s: %w", name, err)
+			}
+			if err == nil && UsedByLoadBalancers(&node) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// ReadyNodes returns the nodes on which an EndpointSlice has a ready endpoint,
+// sorted, without duplicates.
+func ReadyNodes(slice *discoveryv1.EndpointSlice) []string {
+	nodes := sets.New[string]()
+	for _, endpoint := range slice.Endpoints {
+		// A nil condition is to be read as ready (discovery/v1 API).
+		if endpoint.NodeName != nil && (endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready) {
+			nodes.Insert(*endpoint.NodeName)
+		}
+	}
+	return sets.List(nodes)
+}

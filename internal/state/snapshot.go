@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package state is what the operator knows of the cluster: a Snapshot, which
+// is plain data, and the Observer, which is the only reader of the cluster.
+package state
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// Snapshot is what the cluster shows at one moment, as far as the work at hand
+// needs it. Its objects belong to the cache: they are never written to.
+type Snapshot struct {
+	// Policies are all policies, oldest first: the order of precedence.
+	Policies []v1alpha1.ControlPlaneNetworkPolicy
+	// Nodes are all nodes, sorted by name.
+	Nodes []corev1.Node
+	// NetworkPolicies are those that the operator may have made.
+	NetworkPolicies []networkingv1.NetworkPolicy
+}
+
+// Service is one Service with what decides about its traffic policies.
+type Service struct {
+	*corev1.Service
+	// NamespaceLabels are the labels of its namespace.
+	NamespaceLabels labels.Set
+	// LocalReady says that a ready endpoint runs on a node that load balancers
+	// use, so that externalTrafficPolicy Local has somewhere to send traffic.
+	LocalReady bool
+}
+
+// Key returns the namespaced name of an object in the form of the cache.
+func (s Service) Key() types.NamespacedName {
+	return types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+}

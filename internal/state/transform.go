@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"bytes"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// The transforms below take out of an object, before it enters the cache, all
+// that the operator does not look at: a cluster has many Nodes and Services,
+// and the operator must be small. What is left is enough to plan and to patch,
+// never enough to update a whole object from.
+
+// The fields whose managers drift is attributed to.
+var (
+	taintsPath   = fieldpath.MakePathOrDie("spec", "taints")
+	trafficPaths = []fieldpath.Path{
+		fieldpath.MakePathOrDie("spec", "externalTrafficPolicy"),
+		fieldpath.MakePathOrDie("spec", "internalTrafficPolicy"),
+		fieldpath.MakePathOrDie("spec", "trafficDistribution"),
+	}
+)
+
+// TransformNode keeps a Node's labels, taints, addresses and readiness.
+func TransformNode(object any) (any, error) {
+	node, ok := object.(*corev1.Node)
+	if !ok {
+		return object, nil
+	}
+	keep := map[string]string{}
+	for _, key := range append([]string{v1alpha1.AnnotationRecord, flannelBackend}, tunnelAnnotations...) {
+		if value, ok := node.Annotations[key]; ok {
+			keep[key] = value
+		}
+	}
+	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, taintsPath)}
+	slim.Spec.Taints = node.Spec.Taints
+	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
+	slim.Status.Addresses = node.Status.Addresses
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			slim.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
+		}
+	}
+	return slim, nil
+}
+
+// TransformService keeps a Service's labels, type and traffic policies.
+func TransformService(object any) (any, error) {
+	service, ok := object.(*corev1.Service)
+	if !ok {
+		return object, nil
+	}
+	keep := map[string]string{}
+	if value, ok := service.Annotations[v1alpha1.AnnotationRecord]; ok {
+		keep[v1alpha1.AnnotationRecord] = value
+	}
+	slim := &corev1.Service{ObjectMeta: slimMeta(service.ObjectMeta, keep, trafficPaths...)}
+	slim.Spec.Type = service.Spec.Type
+	slim.Spec.ExternalTrafficPolicy = service.Spec.ExternalTrafficPolicy
+	slim.Spec.InternalTrafficPolicy = service.Spec.InternalTrafficPolicy
+	slim.Spec.TrafficDistribution = service.Spec.TrafficDistribution
+	return slim, nil
+}
+
+// TransformEndpointSlice keeps on which nodes a Service has ready endpoints.
+func TransformEndpointSlice(object any) (any, error) {
+	slice, ok := object.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return object, nil
+	}
+	slim := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+		Namespace:       slice.Namespace,
+		Name:            slice.Name,
+		ResourceVersion: slice.ResourceVersion,
+		Labels:          map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
+	}}
+	for _, node := range ReadyNodes(slice) {
+		ready := true
+		slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{
+			NodeName:   &node,
+			Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+		})
+	}
+	return slim, nil
+}
+
+// TransformPod keeps what tells that a host-networked pod is a component's.
+func TransformPod(object any) (any, error) {
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return object, nil
+	}
+	slim := &corev1.Pod{ObjectMeta: slimMeta(pod.ObjectMeta, nil)}
+	slim.Spec.HostNetwork = pod.Spec.HostNetwork
+	slim.Spec.NodeName = pod.Spec.NodeName
+	slim.Status.Phase = pod.Status.Phase
+	return slim, nil
+}
+
+// TransformNetworkPolicy keeps the operator's own NetworkPolicies whole, and of
+// the others the name. They are told apart by name, not by label: a label can
+// be taken away, and that must be seen.
+func TransformNetworkPolicy(object any) (any, error) {
+	policy, ok := object.(*networkingv1.NetworkPolicy)
+	if !ok || strings.HasPrefix(policy.Name, NetworkPolicyPrefix) {
+		return object, nil
+	}
+	return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
+		Namespace: policy.Namespace, Name: policy.Name, ResourceVersion: policy.ResourceVersion,
+	}}, nil
+}
+
+// NetworkPolicyPrefix begins the name of every NetworkPolicy of the operator.
+const NetworkPolicyPrefix = "cpnp."
+
+func slimMeta(meta metav1.ObjectMeta, annotations map[string]string, paths ...fieldpath.Path) metav1.ObjectMeta {
+	if len(annotations) == 0 {
+		annotations = nil
+	}
+	return metav1.ObjectMeta{
+		Name:              meta.Name,
+		Namespace:         meta.Namespace,
+		UID:               meta.UID,
+		ResourceVersion:   meta.ResourceVersion,
+		DeletionTimestamp: meta.DeletionTimestamp,
+		Labels:            meta.Labels,
+		Annotations:       annotations,
+		ManagedFields:     keepManagers(meta.ManagedFields, paths),
+	}
+}
+
+// keepManagers returns the managedFields as far as they concern the paths.
+func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) []metav1.ManagedFieldsEntry {
+	if len(paths) == 0 {
+		return nil
+	}
+	var kept []metav1.ManagedFieldsEntry
+	for _, entry := range entries {
+		if entry.FieldsV1 == nil || entry.Subresource != "" {
+			continue
+		}
+		var owned fieldpath.Set
+		if err := owned.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+			continue
+		}
+		var common fieldpath.Set
+		for _, path := range paths {
+			if owned.Has(path) {
+				common.Insert(path)
+			}
+		}
+		if common.Empty() {
+			continue
+		}
+		raw, err := common.ToJSON()
+		if err != nil {
+			continue
+		}
+		entry.FieldsV1 = &metav1.FieldsV1{Raw: raw}
+		kept = append(kept, entry)
+	}
+	return kept
+}
