@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/apply"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+)
+
+// PolicyReconciler keeps the NetworkPolicies of one policy as declared, and is
+// the only one that writes a policy's status.
+type PolicyReconciler struct {
+	Observe  state.Observer
+	Client   client.Client
+	Reporter *Reporter
+	Repairer
+}
+
+// +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenetworkpolicies,verbs=list;watch;patch
+// +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenetworkpolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile observes the cluster, plans, verifies, finds the difference, applies
+// it and reports.
+func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	snapshot, err := r.Observe.Snapshot(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	policies := plan.Compile(snapshot.Policies)
+	policy := plan.Find(policies, request.Name)
+	if policy == nil {
+		r.forget(request.Name)
+		return reconcile.Result{}, nil
+	}
+	if policy.Deleting() {
+		return r.finalize(ctx, policy, policies, snapshot)
+	}
+	network := plan.Networks(policy, policies, snapshot.Nodes)
+	verdict := verify.Policy(policy, snapshot.Nodes, network)
+	diff := drift.Networks(policy, network, snapshot.NetworkPolicies)
+
+	written, result, applyErr := r.apply(ctx, policy, verdict, diff)
+	next, err := r.Reporter.report(ctx, Observation{
+		policy: policy, policies: policies, nodes: snapshot.Nodes,
+		network: network, diff: diff, written: written, verdict: verdict,
+	})
+	return sooner(result, next), errors.Join(applyErr, err)
+}
+
+// apply writes the NetworkPolicies, if they may be written. One that fails does
+// not keep the others from being written.
+func (r *PolicyReconciler) apply(ctx context.Context, policy *plan.Policy, verdict verify.Verdict, diff drift.NetworkDiff) (
+	written map[drift.Object]bool, result reconcile.Result, err error,
+) {
+	may := policy.Enforces() && verdict.Holds && policy.Invalid == nil
+	if may {
+		if err := r.addFinalizer(ctx, policy.ControlPlaneNetworkPolicy); err != nil {
+			return nil, reconcile.Result{}, err
+		}
+	}
+	written = map[drift.Object]bool{}
+	var failures []error
+	for _, w := range append(diff.Writes, diff.Deletes...) {
+		wrote, next, err := r.do(ctx, r.repairOf(policy, w, may))
+		written[w.Object] = wrote
+		result, failures = sooner(result, next), append(failures, err)
+	}
+	return written, result, errors.Join(failures...)
+}
+
+func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.NetworkWrite, may bool) repair {
+	return repair{
+		object: w.Object, version: w.Version(), findings: w.Findings,
+		policies: []string{policy.Name}, needed: may,
+		write: func(ctx context.Context) error {
+			if w.Desired == nil {
+				return apply.DeleteNetworkPolicy(ctx, r.Client, w.Live)
+			}
+			return apply.NetworkPolicy(ctx, r.Client, w.Desired, w.Live)
+		},
+	}
+}
+
+// addFinalizer makes sure that what is going to be written will be taken back.
+func (r *PolicyReconciler) addFinalizer(ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy) error {
+	if controllerutil.ContainsFinalizer(policy, v1alpha1.Finalizer) {
+		return nil
+	}
+	changed := policy.DeepCopy()
+	controllerutil.AddFinalizer(changed, v1alpha1.Finalizer)
+	return r.patchMetadata(ctx, policy, changed)
+}
+
+// patchMetadata writes the difference, refused if the policy has changed since.
+func (r *PolicyReconciler) patchMetadata(ctx context.Context, policy, changed *v1alpha1.ControlPlaneNetworkPolicy) error {
+	patch := client.MergeFromWithOptions(policy, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, changed, patch, client.FieldOwner(v1alpha1.FieldManagerStatus)); err != nil {
+		return fmt.Errorf("writing the finalizer of policy %s: %w", policy.Name, err)
+	}
+	return nil
+}
+
+// forget drops what is remembered of a policy that is gone.
+func (r *PolicyReconciler) forget(policy string) {
+	r.History.Forget(policy)
+	r.Reporter.forget(policy)
+	metrics.Forget(policy)
+}

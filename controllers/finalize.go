@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+)
+
+// settleTime is how long after its deletion a policy is kept at least: a write
+// that was under way at that moment must have reached the cache, or it would
+// not be taken back.
+const settleTime = 2 * time.Second
+
+// finalize lets go of a policy that is being deleted. Under Revert its
+// NetworkPolicies are deleted here, while the reconcilers of nodes and Services
+// restore theirs; when nothing of it is left, the finalizer goes.
+func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(policy.ControlPlaneNetworkPolicy, v1alpha1.Finalizer) {
+		return reconcile.Result{}, nil
+	}
+	if policy.Reverts() {
+		result, err := r.deleteNetworkPolicies(ctx, policy, snapshot)
+		if err != nil {
+			return result, err
+		}
+		remaining, err := r.remaining(ctx, policy, snapshot)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		if len(remaining) > 0 {
+			next, err := r.Reporter.report(ctx, Observation{
+				policy: policy, policies: policies, nodes: snapshot.Nodes,
+				verdict:   verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"},
+				remaining: remaining,
+			})
+			return sooner(result, next), err
+		}
+		if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
+			return reconcile.Result{RequeueAfter: left}, nil
+		}
+	}
+	changed := policy.DeepCopy()
+	controllerutil.RemoveFinalizer(changed, v1alpha1.Finalizer)
+	err := client.IgnoreNotFound(r.patchMetadata(ctx, policy.ControlPlaneNetworkPolicy, changed))
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+func (r *PolicyReconciler) deleteNetworkPolicies(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (reconcile.Result, error) {
+	var result reconcile.Result
+	var failures []error
+	for _, w := range drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Deletes {
+		_, next, err := r.do(ctx, r.repairOf(policy, w, true))
+		result, failures = sooner(result, next), append(failures, err)
+	}
+	return result, errors.Join(failures...)
+}
+
+// remaining returns what the policy wrote and what has not been restored yet.
+func (r *PolicyReconciler) remaining(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) ([]string, error) {
+	var left []string
+	for _, w := range drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Deletes {
+		left = append(left, w.Object.String())
+	}
+	for i := range snapshot.Nodes {
+		if node := drift.Node(&snapshot.Nodes[i]); node.Record.Mentions(policy.Name) {
+			left = append(left, node.Object.String())
+		}
+	}
+	services, err := r.Observe.Services(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, service := range services {
+		if shared := drift.Service(service.Service); shared.Record.Mentions(policy.Name) {
+			left = append(left, shared.Object.String())
+		}
+	}
+	return left, nil
+}

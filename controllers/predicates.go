@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// The predicates keep heartbeats and the like away from the queues: an update
+// counts only if it changes something that a reconciler looks at. A periodic
+// resync changes nothing and counts, so that it can make good what was missed.
+
+func updates[T client.Object](changed func(before, after T) bool) predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(T)
+		after, same := e.ObjectNew.(T)
+		return !ok || !same || before.GetResourceVersion() == after.GetResourceVersion() || changed(before, after)
+	}}
+}
+
+var (
+	// intentChanged lets a policy through when it says something else.
+	intentChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
+		return before.Generation != after.Generation || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+			before.UID != after.UID
+	})
+
+	// gateChanged also lets it through when it may be written for from now on.
+	gateChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
+		return before.Generation != after.Generation || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+			before.UID != after.UID || !slices.Equal(before.Finalizers, after.Finalizers) || verifiedFor(before) != verifiedFor(after)
+	})
+
+	nodeChanged = updates(func(before, after *corev1.Node) bool { return tainting(before, after) || joining(before, after) })
+
+	serviceChanged = updates(func(before, after *corev1.Service) bool {
+		return !maps.Equal(before.Labels, after.Labels) || !maps.Equal(before.Annotations, after.Annotations) ||
+			!equality.Semantic.DeepEqual(before.Spec, after.Spec) || !sameManagers(before, after)
+	})
+
+	podChanged = updates(func(before, after *corev1.Pod) bool {
+		return !maps.Equal(before.Labels, after.Labels) || before.Status.Phase != after.Status.Phase
+	})
+
+	endpointsChanged = updates(func(before, after *discoveryv1.EndpointSlice) bool {
+		return !slices.Equal(state.ReadyNodes(before), state.ReadyNodes(after))
+	})
+
+	loadBalancingChanged = updates(func(before, after *corev1.Node) bool {
+		return state.UsedByLoadBalancers(before) != state.UsedByLoadBalancers(after)
+	})
+
+	labelsChanged = updates(func(before, after client.Object) bool { return !maps.Equal(before.GetLabels(), after.GetLabels()) })
+)
+
+// verifiedFor returns the generation that a policy is verified for, or 0.
+func verifiedFor(policy *v1alpha1.ControlPlaneNetworkPolicy) int64 {
+	if meta.IsStatusConditionTrue(policy.Status.Conditions, v1alpha1.ConditionVerified) {
+		return meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionVerified).ObservedGeneration
+	}
+	return 0
+}
+
+// joining says whether a node changed in what decides who it is for policies:
+// selection and addresses.
+func joining(before, after *corev1.Node) bool {
+	return !maps.Equal(before.Labels, after.Labels) ||
+		!slices.Equal(state.NodeAddresses(before), state.NodeAddresses(after)) ||
+		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
+}
+
+// tainting says whether a node changed in what the operator writes.
+func tainting(before, after *corev1.Node) bool {
+	return !equality.Semantic.DeepEqual(before.Spec.Taints, after.Spec.Taints) ||
+		before.Annotations[v1alpha1.AnnotationRecord] != after.Annotations[v1alpha1.AnnotationRecord]
+}
+
+// sameManagers says whether the same managers hold the same fields: one that
+// declares a field may let it go without changing its value.
+func sameManagers(before, after *corev1.Service) bool {
+	return slices.EqualFunc(before.ManagedFields, after.ManagedFields, func(a, b managedFields) bool {
+		return a.Manager == b.Manager && a.Operation == b.Operation && equality.Semantic.DeepEqual(a.FieldsV1, b.FieldsV1)
+	})
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+)
+
+// How often a policy's status is looked at and written, at most.
+const (
+	writeInterval = time.Second
+	lookInterval  = 250 * time.Millisecond
+)
+
+// Reporter writes the status of policies, at most once a second each, and none
+// where nothing changed.
+type Reporter struct {
+	Observe  state.Observer
+	Client   client.Client
+	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
+	History  *drift.History
+
+	mu   sync.Mutex
+	next map[string]time.Time // by policy, when it may be looked at again
+}
+
+// Observation is what the reconciler of policies already knows.
+type Observation struct {
+	policy   *plan.Policy
+	policies []plan.Policy
+	nodes    []corev1.Node
+	network  plan.Network
+	diff     drift.NetworkDiff
+	// written are the NetworkPolicies that have just been put right.
+	written map[drift.Object]bool
+	verdict verify.Verdict
+	// remaining are the objects that a deletion still has to restore.
+	remaining []string
+}
+
+// report compares the whole posture with what is declared, from the cache, and
+// writes what came of it. It returns when it wants to be called again.
+func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result, error) {
+	now := r.Clock.Now()
+	if wait := r.pace(o.policy.Name, now); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	input, err := r.input(ctx, o)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	input.Now = metav1.NewTime(now)
+	status := report.Status(input)
+	metrics.Managed(o.policy.Name, "NetworkPolicy", input.Network.Declared)
+	metrics.Managed(o.policy.Name, "Taint", input.Taints.Declared)
+	metrics.Managed(o.policy.Name, "Service", input.Services.Declared)
+	if !equality.Semantic.DeepEqual(status, o.policy.Status) {
+		if err := r.write(ctx, o.policy.ControlPlaneNetworkPolicy, status); err != nil {
+			return reconcile.Result{}, client.IgnoreNotFound(err)
+		}
+		r.postpone(o.policy.Name, now.Add(writeInterval))
+		for _, e := range report.Events(o.policy.Status.Conditions, status.Conditions, input.History) {
+			r.Recorder.Eventf(o.policy.ControlPlaneNetworkPolicy, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+		}
+		r.History.Acknowledge(o.policy.Name, input.History)
+	}
+	return reconcile.Result{RequeueAfter: input.History.Quiet}, nil
+}
+
+// input collects what a report is made from.
+func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, error) {
+	in := report.Input{
+		Policy: o.policy, Verified: o.verdict, Losses: o.network.Losses, Taken: o.diff.Taken,
+		Remaining: o.remaining, Network: networkSection(o), History: r.History.Summary(o.policy.Name, r.Clock.Now()),
+	}
+	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))
+	if err != nil {
+		return in, err
+	}
+	in.Effective = verify.HostNetworked(o.policy, pods)
+	if err := r.addNodes(ctx, o, &in); err != nil {
+		return in, err
+	}
+	return in, r.addServices(ctx, o, &in)
+}
+
+func networkSection(o Observation) report.Section {
+	section := report.Section{Declared: len(o.network.Objects) + len(o.network.Held)}
+	section.InSync = len(o.network.Objects) - len(o.diff.Taken)
+	for _, w := range append(o.diff.Writes, o.diff.Deletes...) {
+		if o.written[w.Object] {
+			continue
+		}
+		section.Findings = append(section.Findings, w.Findings...)
+		if w.Desired != nil {
+			section.InSync--
+		}
+	}
+	return section
+}
+
+func namespacesOf(policy *plan.Policy) sets.Set[string] {
+	namespaces := sets.New[string]()
+	if policy.Spec.Network != nil {
+		for _, component := range policy.Spec.Network.Components {
+			namespaces.Insert(component.Pods.Namespace)
+		}
+	}
+	return namespaces
+}
+
+// addNodes compares the taints of every node.
+func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input) error {
+	for i := range o.nodes {
+		node := &o.nodes[i]
+		if !o.policy.Selects(node) {
+			continue
+		}
+		in.MatchedNodes++
+		claims, losses := plan.Taints(node, o.policies)
+		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
+		outcome := drift.Fields(drift.Node(node), claims, o.policies)
+		add(&in.Taints, o.policy, claimsFor(o.policy, claims), outcome.Findings)
+		taints := plan.MissingNoExecute(node, claims, o.policy.Name)
+		if len(taints) == 0 {
+			continue
+		}
+		pods, err := r.Observe.PodsOn(ctx, node.Name)
+		if err != nil {
+			return err
+		}
+		in.PodsToEvict += plan.Evicted(pods, taints)
+	}
+	return nil
+}
+
+// addServices compares the traffic policies of every Service.
+func (r *Reporter) addServices(ctx context.Context, o Observation, in *report.Input) error {
+	if len(o.policy.Spec.Services) == 0 {
+		return nil
+	}
+	services, err := r.Observe.Services(ctx, plan.NeedsLocal(o.policies))
+	if err != nil {
+		return err
+	}
+	for _, service := range services {
+		if !o.policy.SelectsService(service) {
+			continue
+		}
+		claims, losses := plan.Service(service, o.policies)
+		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
+		outcome := drift.Fields(drift.Service(service.Service), claims, o.policies)
+		declared := min(1, claimsFor(o.policy, claims)) // Services are counted, not their fields
+		add(&in.Services, o.policy, declared, outcome.Findings)
+	}
+	return nil
+}
+
+// add counts what one object has declared, and takes the policy's findings.
+func add(section *report.Section, policy *plan.Policy, declared int, findings []drift.Finding) {
+	differing := 0
+	for _, finding := range findings {
+		if finding.Policy != policy.Name {
+			continue
+		}
+		section.Findings = append(section.Findings, finding)
+		if finding.State != v1alpha1.StateNotApplicable {
+			differing++
+		}
+	}
+	section.Declared += declared
+	section.InSync += declared - min(declared, differing)
+}
+
+func claimsFor(policy *plan.Policy, claims []plan.Claim) int {
+	count := 0
+	for _, claim := range claims {
+		if claim.Policy.Name == policy.Name {
+			count++
+		}
+	}
+	return count
+}
+
+func lostBy(policy *plan.Policy, losses []plan.Loss) []plan.Loss {
+	var lost []plan.Loss
+	for _, loss := range losses {
+		if loss.Policy == policy.Name {
+			lost = append(lost, loss)
+		}
+	}
+	return lost
+}
+
+// write applies the status as a whole: conditions that are not in it go.
+func (r *Reporter) write(ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy, status v1alpha1.ControlPlaneNetworkPolicyStatus) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+	if err != nil {
+		return fmt.Errorf("rendering the status of policy %s: %w", policy.Name, err)
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{"status": content}}
+	object.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNetworkPolicy"))
+	object.SetName(policy.Name)
+	object.SetUID(policy.UID)
+	if err := r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
+		client.FieldOwner(v1alpha1.FieldManagerStatus), client.ForceOwnership); err != nil {
+		return fmt.Errorf("writing the status of policy %s: %w", policy.Name, err)
+	}
+	logf.FromContext(ctx).V(1).Info("Wrote status")
+	return nil
+}
+
+// pace returns how long to wait before the policy may be looked at again, and
+// takes the turn if that is now.
+func (r *Reporter) pace(policy string, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if wait := r.next[policy].Sub(now); wait > 0 {
+		return wait
+	}
+	if r.next == nil {
+		r.next = map[string]time.Time{}
+	}
+	r.next[policy] = now.Add(lookInterval)
+	return 0
+}
+
+func (r *Reporter) postpone(policy string, until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next[policy] = until
+}
+
+func (r *Reporter) forget(policy string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.next, policy)
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controllers holds the three reconcilers, of policies, nodes and
+// Services, and what wakes them.
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// How many objects of a kind are worked on at once. Repairs of different
+// objects are independent of each other; a policy's are not.
+const (
+	nodeWorkers    = 4
+	serviceWorkers = 16
+)
+
+// How failures are retried: soon at first, then ever more slowly.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 30 * time.Second
+)
+
+// Setup adds the reconcilers to a manager.
+func Setup(ctx context.Context, mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice); err != nil {
+		return fmt.Errorf("indexing endpoint slices: %w", err)
+	}
+	observer := state.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader()}
+	requests := newReportRequests()
+	repairer := Repairer{Clock: clock.RealClock{}, History: drift.NewHistory(), Report: requests.ask}
+	w := watcher{observe: observer}
+
+	if err := setupPolicies(mgr, w, requests, &PolicyReconciler{
+		Observe: observer, Client: mgr.GetClient(), Repairer: repairer,
+		Reporter: &Reporter{
+			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History,
+			Recorder: mgr.GetEventRecorder("cpnp-operator"),
+		},
+	}); err != nil {
+		return fmt.Errorf("setting up the reconciler of policies: %w", err)
+	}
+	if err := setupNodes(mgr, w, &NodeReconciler{Observe: observer, Client: mgr.GetClient(), Repairer: repairer}); err != nil {
+		return fmt.Errorf("setting up the reconciler of nodes: %w", err)
+	}
+	if err := setupServices(mgr, w, &ServiceReconciler{Observe: observer, Client: mgr.GetClient(), Repairer: repairer}); err != nil {
+		return fmt.Errorf("setting up the reconciler of services: %w", err)
+	}
+	return nil
+}
+
+func setupPolicies(mgr ctrl.Manager, w watcher, requests *reportRequests, r *PolicyReconciler) error {
+	return builder.ControllerManagedBy(mgr).Named("policy").
+		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policiesOfPolicy(), builder.WithPredicates(intentChanged)).
+		Watches(&corev1.Node{}, w.policiesOfNode()).
+		Watches(&corev1.Service{}, w.policiesOfService(), builder.WithPredicates(serviceChanged)).
+		Watches(&corev1.Pod{}, w.policiesOfPod(), builder.WithPredicates(podChanged)).
+		Watches(&networkingv1.NetworkPolicy{}, w.policyOfNetworkPolicy()).
+		WatchesRawSource(source.Channel(requests.events, w.policyItself())).
+		WithOptions(options(1)).
+		Complete(r)
+}
+
+func setupNodes(mgr ctrl.Manager, w watcher, r *NodeReconciler) error {
+	return builder.ControllerManagedBy(mgr).
+		For(&corev1.Node{}, builder.WithPredicates(nodeChanged)).
+		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.nodesOfPolicy(), builder.WithPredicates(gateChanged)).
+		WithOptions(options(nodeWorkers)).
+		Complete(r)
+}
+
+func setupServices(mgr ctrl.Manager, w watcher, r *ServiceReconciler) error {
+	return builder.ControllerManagedBy(mgr).
+		For(&corev1.Service{}, builder.WithPredicates(serviceChanged)).
+		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.servicesOfPolicy(), builder.WithPredicates(gateChanged)).
+		Watches(&discoveryv1.EndpointSlice{}, w.serviceOfEndpointSlice(), builder.WithPredicates(endpointsChanged)).
+		Watches(&corev1.Node{}, w.servicesWaitingForNode(), builder.WithPredicates(loadBalancingChanged)).
+		WatchesMetadata(&corev1.Namespace{}, w.servicesOfNamespace(), builder.WithPredicates(labelsChanged)).
+		WithOptions(options(serviceWorkers)).
+		Complete(r)
+}
+
+func options(workers int) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: workers,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
+	}
+}
+
+// reportRequests carry the wish for a report from the reconcilers of nodes and
+// Services to that of policies, for what no event of the cluster tells: that a
+// write failed.
+type reportRequests struct{ events chan event.GenericEvent }
+
+func newReportRequests() *reportRequests {
+	const enough = 64 // wishes for the same policy are one wish soon after
+	return &reportRequests{events: make(chan event.GenericEvent, enough)}
+}
+
+// ask never blocks: where the channel is full, a report is coming anyway, and
+// the retry of the write that failed will ask again.
+func (r *reportRequests) ask(policy string) {
+	object := &v1alpha1.ControlPlaneNetworkPolicy{}
+	object.Name = policy
+	select {
+	case r.events <- event.GenericEvent{Object: object}:
+	default:
+	}
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+type (
+	queue         = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	managedFields = metav1.ManagedFieldsEntry
+)
+
+// reportDelay is how long a change that only concerns a policy's report waits
+// for others: the repair that follows, and the next objects of a storm.
+const reportDelay = 200 * time.Millisecond
+
+// watcher maps events to what has to be reconciled because of them.
+type watcher struct{ observe state.Observer }
+
+func request(namespace, name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
+
+// on handles every event in the same way; of an update, before and after.
+func on(handle func(ctx context.Context, q queue, before, after client.Object)) handler.EventHandler {
+	return handler.Funcs{
+		CreateFunc:  func(ctx context.Context, e event.CreateEvent, q queue) { handle(ctx, q, nil, e.Object) },
+		DeleteFunc:  func(ctx context.Context, e event.DeleteEvent, q queue) { handle(ctx, q, e.Object, nil) },
+		GenericFunc: func(ctx context.Context, e event.GenericEvent, q queue) { handle(ctx, q, nil, e.Object) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			handle(ctx, q, e.ObjectOld, e.ObjectNew)
+		},
+	}
+}
+
+// policies returns all policies. A cache that can not be read now will bring
+// its events again when it can.
+func (w watcher) policies(ctx context.Context) []plan.Policy {
+	policies, err := w.observe.Policies(ctx)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Could not tell which policies an event concerns")
+		return nil
+	}
+	return plan.Compile(policies)
+}
+
+func (w watcher) policyItself() handler.EventHandler { return &handler.EnqueueRequestForObject{} }
+
+// policiesOfPolicy: every policy may win or lose a claim by another's change.
+func (w watcher) policiesOfPolicy() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, before, after client.Object) {
+		if after == nil {
+			q.Add(request("", before.GetName()))
+		} else {
+			q.Add(request("", after.GetName()))
+		}
+		for _, policy := range w.policies(ctx) {
+			q.Add(request("", policy.Name))
+		}
+	})
+}
+
+// policiesOfNode: a node that joins, leaves or changes address changes who the
+// peers are, at once; a change of its taints concerns reports only.
+func (w watcher) policiesOfNode() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, before, after client.Object) {
+		was, hadWas := before.(*corev1.Node)
+		is, hasIs := after.(*corev1.Node)
+		moved := !hadWas || !hasIs || joining(was, is)
+		if !moved && !tainting(was, is) && was.ResourceVersion != is.ResourceVersion {
+			return
+		}
+		for _, policy := range w.policies(ctx) {
+			if moved {
+				q.Add(request("", policy.Name))
+			} else {
+				q.AddAfter(request("", policy.Name), reportDelay)
+			}
+		}
+	})
+}
+
+// policiesOfService: its traffic policies concern reports only.
+func (w watcher) policiesOfService() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, before, after client.Object) {
+		for _, policy := range w.policies(ctx) {
+			concerned := func(object client.Object) bool {
+				if object == nil {
+					return false
+				}
+				return policy.SelectsServiceLabels(object.GetLabels()) || state.ReadRecord(object.GetAnnotations()).Mentions(policy.Name)
+			}
+			if concerned(before) || concerned(after) {
+				q.AddAfter(request("", policy.Name), reportDelay)
+			}
+		}
+	})
+}
+
+// policiesOfPod: a host-networked pod may be one of a component's.
+func (w watcher) policiesOfPod() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, before, after client.Object) {
+		pod := after
+		if pod == nil {
+			pod = before
+		}
+		for _, policy := range w.policies(ctx) {
+			if namespacesOf(&policy).Has(pod.GetNamespace()) {
+				q.AddAfter(request("", policy.Name), reportDelay)
+			}
+		}
+	})
+}
+
+// policyOfNetworkPolicy: the name tells which policy it belongs to.
+func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
+		rest, ours := strings.CutPrefix(object.GetName(), state.NetworkPolicyPrefix)
+		policy, _, found := strings.Cut(rest, ".")
+		if !ours || !found {
+			return nil
+		}
+		return []reconcile.Request{request("", policy)}
+	})
+}
+
+// nodesOfPolicy: those that it selects, selected, or has written to.
+func (w watcher) nodesOfPolicy() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+		snapshot, err := w.observe.Snapshot(ctx)
+		if err != nil {
+			logf.FromContext(ctx).Error(err, "Could not tell which nodes a policy concerns")
+			return nil
+		}
+		policy := compileOne(object)
+		var requests []reconcile.Request
+		for i := range snapshot.Nodes {
+			node := &snapshot.Nodes[i]
+			if policy.Selects(node) || drift.Node(node).Record.Mentions(policy.Name) {
+				requests = append(requests, request("", node.Name))
+			}
+		}
+		return requests
+	})
+}
+
+// servicesOfPolicy: those that it selects, selected, or has written to.
+func (w watcher) servicesOfPolicy() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+		policy := compileOne(object)
+		return w.services(ctx, func(s state.Service) bool {
+			return policy.SelectsService(s) || drift.Service(s.Service).Record.Mentions(policy.Name)
+		})
+	})
+}
+
+// servicesOfNamespace: a namespace's labels decide whether its Services are
+// selected.
+func (w watcher) servicesOfNamespace() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, namespace client.Object) []reconcile.Request {
+		policies := w.policies(ctx)
+		return w.services(ctx, func(s state.Service) bool {
+			return s.Namespace == namespace.GetName() && anySelects(policies, s.Labels)
+		})
+	})
+}
+
+// servicesWaitingForNode: traffic policy Local may have become possible.
+func (w watcher) servicesWaitingForNode() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
+		waiting := plan.NeedsLocal(w.policies(ctx))
+		return w.services(ctx, func(s state.Service) bool { return waiting(s.Service) })
+	})
+}
+
+func (w watcher) serviceOfEndpointSlice() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, slice client.Object) []reconcile.Request {
+		service := slice.GetLabels()[discoveryv1.LabelServiceName]
+		if service == "" {
+			return nil
+		}
+		return []reconcile.Request{request(slice.GetNamespace(), service)}
+	})
+}
+
+func (w watcher) services(ctx context.Context, concerned func(state.Service) bool) []reconcile.Request {
+	services, err := w.observe.Services(ctx, nil)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "Could not tell which Services an event concerns")
+		return nil
+	}
+	var requests []reconcile.Request
+	for _, service := range services {
+		if concerned(service) {
+			requests = append(requests, request(service.Namespace, service.Name))
+		}
+	}
+	return requests
+}
+
+func anySelects(policies []plan.Policy, service map[string]string) bool {
+	for i := range policies {
+		if policies[i].SelectsServiceLabels(service) {
+			return true
+		}
+	}
+	return false
+}
+
+func compileOne(object client.Object) plan.Policy {
+	policy, ok := object.(*v1alpha1.ControlPlaneNetworkPolicy)
+	if !ok {
+		policy = &v1alpha1.ControlPlaneNetworkPolicy{}
+	}
+	return plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*policy})[0]
+}

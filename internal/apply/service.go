@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// Service writes the outcome to a Service with server-side apply of the fields
+// that are claimed, and the record.
+//
+// The apply is forced: whoever declares a field was already respected when the
+// outcome was made, from managedFields that came with the very resourceVersion
+// that is sent along. If somebody declared the field in between, or the Service
+// was deleted, the write is refused with a conflict.
+//
+// A field that is given back falls to its default when the apply leaves it out.
+// Only where the original is something else is it written first, in a request
+// of its own.
+func Service(ctx context.Context, c client.Writer, service *corev1.Service, outcome drift.Outcome) error {
+	version, err := restore(ctx, c, service, outcome)
+	if err != nil {
+		return err
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{}}
+	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Service"))
+	object.SetNamespace(service.Namespace)
+	object.SetName(service.Name)
+	object.SetUID(service.UID)
+	object.SetResourceVersion(version)
+	if len(outcome.Record) > 0 {
+		object.SetAnnotations(map[string]string{v1alpha1.AnnotationRecord: outcome.Record.String()})
+	}
+	if fields := heldFields(service, outcome); len(fields) > 0 {
+		object.Object["spec"] = fields
+	}
+	return c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
+		client.FieldOwner(v1alpha1.FieldManagerServices), client.ForceOwnership)
+}
+
+// heldFields returns the fields that are ours after the write: those that are
+// set now, and those that were set before and still are as we left them.
+func heldFields(service *corev1.Service, outcome drift.Outcome) map[string]any {
+	fields := map[string]any{}
+	for field, entry := range outcome.Record {
+		value, set := outcome.Set[field]
+		if !set {
+			value = plan.TrafficPolicy(service, field)
+		}
+		if value != nil && *value == entry.Applied {
+			fields[field] = *value
+		}
+	}
+	return fields
+}
+
+// defaults are the values that the API server gives to a field that nobody
+// declares (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go, SetDefaults_Service).
+var defaults = map[string]string{
+	plan.ExternalTrafficPolicy: string(corev1.ServiceExternalTrafficPolicyCluster),
+	plan.InternalTrafficPolicy: string(corev1.ServiceInternalTrafficPolicyCluster),
+}
+
+// restore writes the originals that are no defaults, and returns the
+// resourceVersion that the Service has then.
+func restore(ctx context.Context, c client.Writer, service *corev1.Service, outcome drift.Outcome) (string, error) {
+	spec := map[string]any{}
+	for field, value := range outcome.Set {
+		_, held := outcome.Record[field]
+		if !held && value != nil && *value != defaults[field] {
+			spec[field] = *value
+		}
+	}
+	if len(spec) == 0 {
+		return service.ResourceVersion, nil
+	}
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": service.UID, "resourceVersion": service.ResourceVersion},
+		"spec":     spec,
+	})
+	if err != nil {
+		return "", fmt.Errorf("writing the patch of service %s/%s: %w", service.Namespace, service.Name, err)
+	}
+	target := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: service.Namespace, Name: service.Name}}
+	patch := client.RawPatch(types.MergePatchType, body)
+	if err := c.Patch(ctx, target, patch, client.FieldOwner(v1alpha1.FieldManagerServices)); err != nil {
+		return "", err
+	}
+	return target.ResourceVersion, nil
+}

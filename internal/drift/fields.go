@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Shared is an object that belongs to others, of which policies claim single
+// fields: a Node with its taints, a Service with its traffic policies.
+type Shared struct {
+	Object Object
+	// Live returns the value of a field; nil if it is not set.
+	Live func(field string) *string
+	// By returns who set the field, other than the operator.
+	By func(field string) Manager
+	// Record is what the operator did to the object before.
+	Record state.Record
+}
+
+// Outcome is what there is to say and to do about a shared object.
+type Outcome struct {
+	// Findings are the differences, sorted by field.
+	Findings []Finding
+	// Set are the fields to write with their values; nil removes the field.
+	Set map[string]*string
+	// Record is what the record will be. Where it is the only thing that
+	// changes, a field that already had the right value is being adopted, or
+	// one that someone else has changed is being let go.
+	Record state.Record
+}
+
+// Changed says whether the object is to be written.
+func (o Outcome) Changed(before state.Record) bool {
+	return len(o.Set) > 0 || !maps.EqualFunc(before, o.Record, func(a, b state.RecordEntry) bool {
+		return a.Policy == b.Policy && a.Applied == b.Applied && equal(a.Original, b.Original)
+	})
+}
+
+// Policies returns for whom the object is written: those whose findings there
+// are, and those whose record changes.
+func (o Outcome) Policies(before state.Record) []string {
+	names := map[string]bool{}
+	for _, finding := range o.Findings {
+		names[finding.Policy] = true
+	}
+	for _, record := range []state.Record{before, o.Record} {
+		for _, entry := range record {
+			names[entry.Policy] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Fields compares a shared object with the claims on it.
+//
+// A claimed field that differs is drift when the record says that it had been
+// written as claimed before, or when the policy only audits; it is pending when
+// it never was. A field that was written and that no policy claims any more is
+// given back: the recorded original returns, unless someone else has changed
+// the field since.
+func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome {
+	out := Outcome{Set: map[string]*string{}, Record: maps.Clone(object.Record)}
+	claimed := map[string]bool{}
+	for _, claim := range claims {
+		claimed[claim.Field] = true
+		out.claim(object, claim)
+	}
+	for _, field := range slices.Sorted(maps.Keys(object.Record)) {
+		if !claimed[field] {
+			out.release(object, field, policies)
+		}
+	}
+	slices.SortFunc(out.Findings, Compare)
+	return out
+}
+
+func (o *Outcome) claim(object Shared, claim plan.Claim) {
+	live := object.Live(claim.Field)
+	entry, recorded := object.Record[claim.Field]
+	applied := recorded && entry.Applied == claim.Want && entry.Policy == claim.Policy.Name
+
+	write := claim.NotApplicable == "" && claim.Policy.Writable()
+	if finding, differs := compare(object, claim, live, applied); differs {
+		o.Findings = append(o.Findings, finding)
+		write = write && (finding.State == v1alpha1.StateDrifted || finding.State == v1alpha1.StatePending)
+		if write {
+			o.Set[claim.Field] = &claim.Want
+		}
+	}
+	if write && !applied {
+		original := live
+		if recorded {
+			original = entry.Original
+		}
+		o.Record[claim.Field] = state.RecordEntry{Policy: claim.Policy.Name, Applied: claim.Want, Original: original}
+	}
+}
+
+// compare returns the difference between a claim and what is there, if any.
+func compare(object Shared, claim plan.Claim, live *string, applied bool) (Finding, bool) {
+	finding := Finding{
+		Policy: claim.Policy.Name, Object: object.Object, Field: claim.Field,
+		Cause: v1alpha1.CauseModified, Expected: claim.Want,
+	}
+	if live != nil {
+		finding.Actual = *live
+	} else {
+		finding.Cause = v1alpha1.CauseMissing
+	}
+	if claim.NotApplicable != "" {
+		finding.State, finding.Message = v1alpha1.StateNotApplicable, claim.NotApplicable
+		return finding, true
+	}
+	if live != nil && *live == claim.Want {
+		return Finding{}, false
+	}
+	finding.By = object.By(claim.Field)
+	finding.State, finding.Message = judge(claim, finding.By, applied)
+	return finding, true
+}
+
+func judge(claim plan.Claim, by Manager, applied bool) (v1alpha1.DriftState, string) {
+	switch {
+	case claim.HeldBack != "":
+		return v1alpha1.StateHeldBack, claim.HeldBack
+	case by.Declares && !claim.Override:
+		return v1alpha1.StateConflicted, by.Name + " declares it otherwise with server-side apply: " +
+			"remove it there, or set conflictPolicy: Override"
+	case applied || claim.Policy.Spec.Mode == v1alpha1.ModeAudit:
+		return v1alpha1.StateDrifted, ""
+	default:
+		return v1alpha1.StatePending, ""
+	}
+}
+
+func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
+	entry := object.Record[field]
+	policy := plan.Find(policies, entry.Policy)
+	if policy == nil || !policy.Writable() && !policy.Reverts() {
+		return // nobody is there to decide, or nothing may be written now
+	}
+	delete(o.Record, field)
+	live := object.Live(field)
+	untouched := live != nil && *live == entry.Applied
+	if untouched && !equal(live, entry.Original) {
+		o.Set[field] = entry.Original
+	}
+}
+
+func equal(a, b *string) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}

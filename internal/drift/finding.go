@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package drift tells what differs between what is declared and what is there,
+// in which way, and who made it so. It is pure.
+package drift
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// Object names an object of the cluster.
+type Object struct{ Kind, Namespace, Name string }
+
+// String returns the object as Kind/name or Kind/namespace/name.
+func (o Object) String() string {
+	if o.Namespace == "" {
+		return o.Kind + "/" + o.Name
+	}
+	return o.Kind + "/" + o.Namespace + "/" + o.Name
+}
+
+// Finding is one difference: one field of one object, or a whole object.
+type Finding struct {
+	// Policy that calls for the object.
+	Policy string
+	Object Object
+	// Field that differs; empty for a whole object.
+	Field string
+	Cause v1alpha1.DriftCause
+	State v1alpha1.DriftState
+	// Expected and Actual are the values, empty where there is none.
+	Expected, Actual string
+	// By is who made the difference, as far as can be told.
+	By Manager
+	// Message says more where there is more to say.
+	Message string
+}
+
+// String tells the finding in one line, as events and conditions print it.
+func (f Finding) String() string {
+	text := f.Object.String()
+	if f.Field != "" {
+		text += " " + f.Field
+	}
+	switch {
+	case f.Message != "":
+		return text + ": " + f.Message
+	case f.Field == "" && f.Cause == v1alpha1.CauseMissing:
+		text += " is missing"
+	case f.Cause == v1alpha1.CauseUnexpected:
+		text += fmt.Sprintf(" is %s and should not be there", quote(f.Actual))
+	default:
+		text += fmt.Sprintf(" is %s instead of %s", quote(f.Actual), quote(f.Expected))
+	}
+	if f.By.Name != "" {
+		text += ", set by " + f.By.Name
+	}
+	return text
+}
+
+// Repaired tells the finding as something that is over.
+func (f Finding) Repaired() string {
+	by := "an unknown writer"
+	if f.By.Name != "" {
+		by = f.By.Name
+	}
+	if f.Field == "" {
+		return fmt.Sprintf("%s was %s by %s", f.Object, map[v1alpha1.DriftCause]string{
+			v1alpha1.CauseMissing: "deleted", v1alpha1.CauseUnexpected: "added", v1alpha1.CauseModified: "changed",
+		}[f.Cause], by)
+	}
+	return fmt.Sprintf("%s %s was changed from %s to %s by %s", f.Object, f.Field, quote(f.Expected), quote(f.Actual), by)
+}
+
+const shown = 80 // characters of a value in a message
+
+func quote(value string) string {
+	if value == "" {
+		return "(none)"
+	}
+	return Shorten(value, shown)
+}
+
+// Shorten cuts a text to at most limit bytes and marks that it did.
+func Shorten(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	const mark = "…"
+	cut := limit - len(mark)
+	for cut > 0 && text[cut]&0xC0 == 0x80 { // not inside a character
+		cut--
+	}
+	return text[:cut] + mark
+}
+
+// Compare orders findings by object and field.
+func Compare(a, b Finding) int {
+	return cmp.Or(
+		cmp.Compare(a.Object.Kind, b.Object.Kind),
+		cmp.Compare(a.Object.Namespace, b.Object.Namespace),
+		cmp.Compare(a.Object.Name, b.Object.Name),
+		cmp.Compare(a.Field, b.Field),
+	)
+}

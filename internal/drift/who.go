@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"bytes"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// Manager is a field manager of an object.
+type Manager struct {
+	// Name as the manager gave it; empty when nobody can be named.
+	Name string
+	// Declares says that it holds the field through server-side apply: it will
+	// want it back. Otherwise it set it once.
+	Declares bool
+}
+
+// Who returns the manager of the field at the path: of several, one that is not
+// self, and of those the one that declares it, else the latest. Fields that
+// have been removed have no manager, and nobody is named.
+func Who(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager {
+	target, err := fieldpath.MakePath(path...)
+	if err != nil {
+		return Manager{}
+	}
+	var found Manager
+	var latest time.Time
+	for _, entry := range entries {
+		if entry.Manager == self || entry.Subresource != "" || !owns(entry, target) {
+			continue
+		}
+		declares := entry.Operation == metav1.ManagedFieldsOperationApply
+		when := time.Time{}
+		if entry.Time != nil {
+			when = entry.Time.Time
+		}
+		better := found.Name == "" || declares && !found.Declares || declares == found.Declares && when.After(latest)
+		if better {
+			found, latest = Manager{Name: entry.Manager, Declares: declares}, when
+		}
+	}
+	return found
+}
+
+// Owned says whether self is among the managers of the field at the path.
+func Owned(entries []metav1.ManagedFieldsEntry, self string, path ...any) bool {
+	target, err := fieldpath.MakePath(path...)
+	if err != nil {
+		return false
+	}
+	for _, entry := range entries {
+		if entry.Manager == self && owns(entry, target) {
+			return true
+		}
+	}
+	return false
+}
+
+func owns(entry metav1.ManagedFieldsEntry, path fieldpath.Path) bool {
+	if entry.FieldsV1 == nil {
+		return false
+	}
+	var set fieldpath.Set
+	if err := set.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+		return false
+	}
+	return set.Has(path)
+}

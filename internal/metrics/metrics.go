@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package metrics holds the operator's own metrics. Their labels are names of
+// policies and kinds, never of single objects, so that their number is bounded
+// by the number of policies.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+)
+
+var (
+	detected = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cpnp_drift_detected_total",
+		Help: "Fields, or whole objects, that were found to differ from what is declared after they had been as declared.",
+	}, []string{"policy", "kind", "cause"})
+
+	corrected = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cpnp_drift_corrected_total",
+		Help: "Drifted fields, or whole objects, that were put right.",
+	}, []string{"policy", "kind"})
+
+	managed = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "cpnp_managed_objects",
+		Help: "What a policy calls for: NetworkPolicies, taints over all nodes, and Services.",
+	}, []string{"policy", "kind"})
+
+	applyErrors = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cpnp_apply_errors_total",
+		Help: "Writes that the API server refused or did not answer, by the reason it gave. Conflicts are not errors.",
+	}, []string{"policy", "kind", "reason"})
+)
+
+func init() {
+	metrics.Registry.MustRegister(detected, corrected, managed, applyErrors)
+}
+
+// Detected counts drift that was not seen before.
+func Detected(findings []drift.Finding) {
+	for _, f := range findings {
+		detected.WithLabelValues(f.Policy, f.Object.Kind, string(f.Cause)).Inc()
+	}
+}
+
+// Corrected counts drift that was put right.
+func Corrected(findings []drift.Finding) {
+	for _, f := range findings {
+		if f.State == v1alpha1.StateDrifted {
+			corrected.WithLabelValues(f.Policy, f.Object.Kind).Inc()
+		}
+	}
+}
+
+// ApplyError counts a write that failed.
+func ApplyError(policies []string, kind, reason string) {
+	for _, policy := range policies {
+		applyErrors.WithLabelValues(policy, kind, reason).Inc()
+	}
+}
+
+// Managed sets how many objects of a kind the policy calls for.
+func Managed(policy, kind string, count int) {
+	managed.WithLabelValues(policy, kind).Set(float64(count))
+}
+
+// Forget deletes the series of a policy that is gone.
+func Forget(policy string) {
+	labels := prometheus.Labels{"policy": policy}
+	for _, vector := range []interface {
+		DeletePartialMatch(prometheus.Labels) int
+	}{detected, corrected, managed, applyErrors} {
+		vector.DeletePartialMatch(labels)
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package options turns the operator's flags into the manager's options: what
+// is watched, kept in memory, served and logged.
+package options
+
+import (
+	"flag"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Options are what can be set on the command line.
+type Options struct {
+	// MetricsAddress serves metrics over HTTPS to those whom the API server
+	// lets read them; "0" serves none.
+	MetricsAddress string
+	// ProbeAddress serves /healthz and /readyz; "0" serves none.
+	ProbeAddress string
+	// LeaderElect lets one of several replicas work at a time.
+	LeaderElect bool
+	// LeaderElectionNamespace holds the lease. Empty is the operator's own
+	// namespace; outside of a cluster it must be given.
+	LeaderElectionNamespace string
+}
+
+// Bind adds the flags to a flag set.
+func (o *Options) Bind(flags *flag.FlagSet) {
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "`address` to serve metrics at over HTTPS; 0 serves none")
+	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "`address` to serve /healthz and /readyz at; 0 serves none")
+	flags.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several replicas work at a time")
+	flags.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "",
+		"`namespace` of the lease; by default the operator's own, which is known only inside of a cluster")
+}
+
+// reconciliationTimeout ends a reconciliation whose API server does not answer.
+const reconciliationTimeout = 30 * time.Second
+
+// Manager returns the manager's options.
+func (o *Options) Manager() ctrl.Options {
+	return ctrl.Options{
+		Scheme: Scheme(),
+		Cache:  Cache(),
+		Client: client.Options{FieldValidation: metav1.FieldValidationStrict},
+		Metrics: metricsserver.Options{
+			BindAddress:    o.MetricsAddress,
+			SecureServing:  true,
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress:        o.ProbeAddress,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              "cpnp-operator.cpnp.dev",
+		LeaderElectionNamespace:       o.LeaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		Controller: config.Controller{
+			ReconciliationTimeout: reconciliationTimeout,
+			EnableWarmup:          ptr.To(true),
+		},
+	}
+}
+
+// Cache returns what is kept in memory: as little of every object as the
+// reconcilers look at, shared with them rather than copied.
+func Cache() cache.Options {
+	return cache.Options{
+		ReaderFailOnMissingInformer:  true,
+		DefaultUnsafeDisableDeepCopy: ptr.To(true),
+		DefaultTransform:             cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Node{}:                {Transform: state.TransformNode},
+			&corev1.Service{}:             {Transform: state.TransformService},
+			&discoveryv1.EndpointSlice{}:  {Transform: state.TransformEndpointSlice},
+			&networkingv1.NetworkPolicy{}: {Transform: state.TransformNetworkPolicy},
+			&corev1.Pod{}: {
+				Transform: state.TransformPod,
+				Field:     fields.OneTermEqualSelector("spec.hostNetwork", "true"),
+			},
+		},
+	}
+}
+
+// Scheme returns the kinds that the operator knows.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err) // two kinds of one name: a fault of the build, not of the user
+		}
+	}
+	return scheme
+}
+
+// Unthrottled returns the configuration without a rate limit of the client's
+// own: the API server has a fairer one, and repairs must not wait.
+func Unthrottled(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.QPS = -1
+	return c
+}

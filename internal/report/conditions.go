@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// conditions are the conditions of a policy. One without a status is left out.
+type conditions struct {
+	accepted, verified, programmed, effective, taints, traffic, drifted metav1.Condition
+	ready, reconciling, stalled                                         metav1.Condition
+}
+
+func conditionsOf(in Input) conditions {
+	c := conditions{
+		accepted:   accepted(in),
+		verified:   verified(in),
+		programmed: programmed(in),
+		effective:  effective(in),
+		taints:     inSync(v1alpha1.ConditionTaintsInSync, in.Taints, "taint"),
+		traffic:    inSync(v1alpha1.ConditionTrafficPoliciesInSync, in.Services, "Service"),
+		drifted:    drifted(in),
+	}
+	c.ready = ready(in, c)
+	c.stalled = stalled(in, c)
+	c.reconciling = reconciling(in, c)
+	return c
+}
+
+func (c conditions) all() []metav1.Condition {
+	return []metav1.Condition{
+		c.ready, c.reconciling, c.stalled,
+		c.accepted, c.verified, c.programmed, c.effective, c.taints, c.traffic, c.drifted,
+	}
+}
+
+func yes(kind, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message}
+}
+
+func no(kind, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message}
+}
+
+func absent(kind string) metav1.Condition { return metav1.Condition{Type: kind} }
+
+func accepted(in Input) metav1.Condition {
+	const kind = v1alpha1.ConditionAccepted
+	switch {
+	case in.Policy.Invalid != nil:
+		return no(kind, v1alpha1.ReasonInvalidSelector, in.Policy.Invalid.Error()+": correct the selector; until then nothing is written")
+	case in.Verified.Reason == v1alpha1.ReasonNoMatchingNodes:
+		return no(kind, in.Verified.Reason, in.Verified.Message)
+	case len(in.Losses) > 0:
+		return no(kind, v1alpha1.ReasonClaimedByOlderPolicy, "Older policies decide, and nothing is written there for this one: "+tellLosses(in.Losses))
+	case len(in.Taken) > 0:
+		return no(kind, v1alpha1.ReasonNameTaken, "These objects exist and are not the operator's: rename or delete them: "+list(in.Taken))
+	}
+	return yes(kind, v1alpha1.ReasonAccepted, "The policy can be acted on")
+}
+
+func tellLosses(losses []plan.Loss) string {
+	lines := make([]string, 0, len(losses))
+	for _, loss := range losses {
+		lines = append(lines, fmt.Sprintf("%s is claimed by %s", loss.What, loss.Winner))
+	}
+	slices.Sort(lines)
+	return list(lines)
+}
+
+func verified(in Input) metav1.Condition {
+	if !in.Verified.Holds {
+		return no(v1alpha1.ConditionVerified, in.Verified.Reason, in.Verified.Message)
+	}
+	return yes(v1alpha1.ConditionVerified, in.Verified.Reason, in.Verified.Message)
+}
+
+// programmed says whether everything is written. What is held back or declared
+// by others is not.
+func programmed(in Input) metav1.Condition {
+	const kind = v1alpha1.ConditionProgrammed
+	reason, findings := worst(in.findings())
+	switch {
+	case len(in.History.Failures) > 0 && in.Policy.Enforces():
+		return no(kind, v1alpha1.ReasonApplyFailed, list(in.History.Failures))
+	case reason == "" && len(in.Losses) == 0 && len(in.Taken) == 0:
+		return yes(kind, v1alpha1.ReasonProgrammed, "Everything declared is in place")
+	case in.Policy.Spec.Suspend:
+		return no(kind, v1alpha1.ReasonSuspended, fmt.Sprintf("spec.suspend is set; %d differences are left", len(in.findings())))
+	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
+		return no(kind, v1alpha1.ReasonAudit, fmt.Sprintf("mode is Audit; Enforce would write %d objects", objectsToWrite(in)))
+	case !in.Verified.Holds:
+		return no(kind, v1alpha1.ReasonNotVerified, "Nothing is written until the policy is verified")
+	case reason == "":
+		return no(kind, v1alpha1.ReasonConflicted, "What others claim or own is not written")
+	}
+	if reason == v1alpha1.ReasonDrifted {
+		reason = v1alpha1.ReasonPending
+	}
+	return no(kind, reason, tell(findings))
+}
+
+func objectsToWrite(in Input) int {
+	objects := map[any]bool{}
+	for _, f := range in.findings() {
+		if f.State == v1alpha1.StateDrifted || f.State == v1alpha1.StatePending {
+			objects[f.Object] = true
+		}
+	}
+	return len(objects)
+}
+
+func effective(in Input) metav1.Condition {
+	const kind = v1alpha1.ConditionEffective
+	switch {
+	case !in.Effective.Holds:
+		return no(kind, in.Effective.Reason, in.Effective.Message)
+	case in.Network.InSync < in.Network.Declared:
+		return no(kind, v1alpha1.ReasonNotProgrammed,
+			fmt.Sprintf("%d of %d NetworkPolicies are not in place", in.Network.Declared-in.Network.InSync, in.Network.Declared))
+	}
+	return yes(kind, in.Effective.Reason, in.Effective.Message)
+}
+
+func inSync(kind string, section Section, what string) metav1.Condition {
+	reason, findings := worst(section.Findings)
+	switch {
+	case reason != "":
+		return no(kind, reason, fmt.Sprintf("%d of %d in sync: %s", section.InSync, section.Declared, tell(findings)))
+	case section.Declared == 0:
+		return yes(kind, v1alpha1.ReasonNotDeclared, "The policy calls for no "+what)
+	}
+	message := fmt.Sprintf("%d of %d in sync", section.InSync, section.Declared)
+	if notApplicable := ofState(section.Findings, v1alpha1.StateNotApplicable); len(notApplicable) > 0 {
+		message += "; not applicable: " + tell(notApplicable)
+	}
+	return yes(kind, v1alpha1.ReasonInSync, message)
+}
+
+func drifted(in Input) metav1.Condition {
+	const kind = v1alpha1.ConditionDrifted
+	reason, findings := worst(in.findings())
+	switch reason {
+	case v1alpha1.ReasonContested, v1alpha1.ReasonConflicted, v1alpha1.ReasonDrifted:
+		return yes(kind, reason, tell(findings))
+	}
+	return no(kind, v1alpha1.ReasonNoDrift, "Nothing was changed by others")
+}
+
+// ready is the summary: the first thing that stands in the way, the one that
+// most needs somebody to do something before the others.
+func ready(in Input, c conditions) metav1.Condition {
+	const kind = v1alpha1.ConditionReady
+	switch {
+	case in.Policy.Deleting():
+		return no(kind, v1alpha1.ReasonDeleting, deleting(in))
+	case in.Policy.Spec.Suspend:
+		return no(kind, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is written, and what is there stays")
+	case c.programmed.Reason == v1alpha1.ReasonApplyFailed:
+		return no(kind, c.programmed.Reason, c.programmed.Message)
+	case c.drifted.Status == metav1.ConditionTrue && c.accepted.Status == metav1.ConditionTrue && c.verified.Status == metav1.ConditionTrue:
+		return no(kind, c.drifted.Reason, c.drifted.Message)
+	}
+	for _, cause := range []metav1.Condition{c.accepted, c.verified, c.programmed, c.taints, c.traffic, c.effective} {
+		if cause.Status != metav1.ConditionTrue {
+			return no(kind, cause.Reason, cause.Message)
+		}
+	}
+	return yes(kind, v1alpha1.ReasonAsDeclared, "The cluster is as declared")
+}
+
+func deleting(in Input) string {
+	if len(in.Remaining) == 0 {
+		return "What was there before has been restored"
+	}
+	return fmt.Sprintf("%d objects are still to be restored: %s", len(in.Remaining), list(in.Remaining))
+}
+
+// stalled is there when only a change from outside helps.
+func stalled(in Input, c conditions) metav1.Condition {
+	const kind = v1alpha1.ConditionStalled
+	if in.Policy.Deleting() || in.Policy.Spec.Suspend {
+		return absent(kind)
+	}
+	for _, cause := range []metav1.Condition{c.accepted, c.verified} {
+		if cause.Status == metav1.ConditionFalse {
+			return yes(kind, cause.Reason, cause.Message)
+		}
+	}
+	return absent(kind)
+}
+
+// reconciling is there while the operator has something to write and can.
+func reconciling(in Input, c conditions) metav1.Condition {
+	const kind = v1alpha1.ConditionReconciling
+	switch {
+	case in.Policy.Deleting():
+		return yes(kind, v1alpha1.ReasonDeleting, deleting(in))
+	case in.Policy.Enforces() && c.stalled.Status == "" && objectsToWrite(in) > 0:
+		return yes(kind, v1alpha1.ReasonPending, fmt.Sprintf("%d objects are being written", objectsToWrite(in)))
+	}
+	return absent(kind)
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+)
+
+// Limits of the strings in a v1alpha1.Drift.
+const (
+	maxField   = 512
+	maxValue   = 256
+	maxManager = 128
+	maxText    = 512
+)
+
+func driftEntry(f drift.Finding) v1alpha1.Drift {
+	return v1alpha1.Drift{
+		Kind:      f.Object.Kind,
+		Namespace: f.Object.Namespace,
+		Name:      f.Object.Name,
+		Field:     drift.Shorten(f.Field, maxField),
+		Cause:     f.Cause,
+		State:     f.State,
+		Expected:  drift.Shorten(f.Expected, maxValue),
+		Actual:    drift.Shorten(f.Actual, maxValue),
+		Manager:   drift.Shorten(f.By.Name, maxManager),
+		Message:   drift.Shorten(f.Message, maxText),
+	}
+}
+
+// driftList returns the first differences: what is wrong before what is only
+// not applicable.
+func driftList(findings []drift.Finding) []v1alpha1.Drift {
+	var list []v1alpha1.Drift
+	for _, notApplicable := range []bool{false, true} {
+		for _, f := range findings {
+			if len(list) < v1alpha1.MaxReportedDrift && (f.State == v1alpha1.StateNotApplicable) == notApplicable {
+				list = append(list, driftEntry(f))
+			}
+		}
+	}
+	return list
+}
+
+// isDrift says whether the finding is drift, rather than work still to be done.
+func isDrift(f drift.Finding) bool {
+	switch f.State {
+	case v1alpha1.StateDrifted, v1alpha1.StateConflicted, v1alpha1.StateContested:
+		return true
+	default:
+		return false
+	}
+}
+
+func driftedObjects(findings []drift.Finding) int {
+	objects := map[drift.Object]bool{}
+	for _, f := range findings {
+		if isDrift(f) {
+			objects[f.Object] = true
+		}
+	}
+	return len(objects)
+}
+
+// worst returns the findings of the state that matters most, and the reason
+// that stands for it.
+func worst(findings []drift.Finding) (string, []drift.Finding) {
+	order := []struct {
+		state  v1alpha1.DriftState
+		reason string
+	}{
+		{v1alpha1.StateContested, v1alpha1.ReasonContested},
+		{v1alpha1.StateConflicted, v1alpha1.ReasonConflicted},
+		{v1alpha1.StateDrifted, v1alpha1.ReasonDrifted},
+		{v1alpha1.StateHeldBack, v1alpha1.ReasonHeldBack},
+		{v1alpha1.StatePending, v1alpha1.ReasonPending},
+	}
+	for _, o := range order {
+		if matching := ofState(findings, o.state); len(matching) > 0 {
+			return o.reason, matching
+		}
+	}
+	return "", nil
+}
+
+func ofState(findings []drift.Finding, state v1alpha1.DriftState) []drift.Finding {
+	var matching []drift.Finding
+	for _, f := range findings {
+		if f.State == state {
+			matching = append(matching, f)
+		}
+	}
+	return matching
+}
+
+// maxNamed is how many things a message names; it counts the rest.
+const maxNamed = 3
+
+// tell names the first findings and counts the rest.
+func tell(findings []drift.Finding) string {
+	lines := make([]string, 0, len(findings))
+	for _, f := range findings {
+		lines = append(lines, f.String())
+	}
+	return list(lines)
+}
+
+func list(lines []string) string {
+	if more := len(lines) - maxNamed; more > 0 {
+		return fmt.Sprintf("%s; and %d more", strings.Join(lines[:maxNamed], "; "), more)
+	}
+	return strings.Join(lines, "; ")
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+)
+
+// Event is something worth an event on the policy.
+type Event struct{ Type, Reason, Action, Note string }
+
+// Events returns what has happened between two statuses: transitions of Ready
+// and Drifted, and the repairs. However many repairs there were, they make one
+// event, so that a storm of drift is no storm of events.
+func Events(before, after []metav1.Condition, repairs drift.Summary) []Event {
+	var events []Event
+	if repairs.Count > 0 && len(repairs.Corrected) > 0 {
+		note := repairs.Corrected[0].Repaired() + "; repaired"
+		if repairs.Count > 1 {
+			note = fmt.Sprintf("%d drifts repaired, among them: %s", repairs.Count, note)
+		}
+		events = append(events, Event{corev1.EventTypeWarning, "DriftCorrected", "Repair", shortNote(note)})
+	}
+	for _, kind := range []string{v1alpha1.ConditionDrifted, v1alpha1.ConditionReady} {
+		was, is := meta.FindStatusCondition(before, kind), meta.FindStatusCondition(after, kind)
+		if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
+			continue
+		}
+		good := (is.Status == metav1.ConditionTrue) == (kind == v1alpha1.ConditionReady)
+		if was == nil && good && kind == v1alpha1.ConditionDrifted {
+			continue // a policy that begins without drift is no news
+		}
+		event := Event{corev1.EventTypeNormal, is.Reason, "Observe", shortNote(is.Message)}
+		if !good {
+			event.Type = corev1.EventTypeWarning
+		}
+		events = append(events, event)
+	}
+	return events
+}
+
+// maxNote is the longest note that the API server takes (events.k8s.io/v1).
+const maxNote = 1024
+
+func shortNote(note string) string { return drift.Shorten(note, maxNote) }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package report turns what was found out about a policy into its status: one
+// function for each condition. It is pure.
+package report
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+)
+
+// Input is all that a status is made from.
+type Input struct {
+	Policy *plan.Policy
+	// MatchedNodes is how many nodes the policy selects.
+	MatchedNodes int
+	// PodsToEvict is how many pods its missing NoExecute taints would evict.
+	PodsToEvict int
+	// Verified and Effective are the verifier's verdicts.
+	Verified, Effective verify.Verdict
+	// Losses are what older policies claim.
+	Losses []plan.Loss
+	// Taken are names that the policy needs and that belong to others.
+	Taken []string
+	// Network, Taints and Services are the three parts of the posture.
+	Network, Taints, Services Section
+	// History is what happened lately.
+	History drift.Summary
+	// Remaining are the objects that deletion still has to restore.
+	Remaining []string
+	// Now is when the report is made.
+	Now metav1.Time
+}
+
+// Section is one part of the posture.
+type Section struct {
+	// Declared counts what is called for, InSync what of it is as declared.
+	Declared, InSync int
+	// Findings are the differences.
+	Findings []drift.Finding
+}
+
+// Status returns the policy's status. Where nothing has changed since the last
+// one, the result equals it.
+func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
+	in.contest()
+	old := in.Policy.Status
+	status := v1alpha1.ControlPlaneNetworkPolicyStatus{
+		Conditions:         slices.Clone(old.Conditions),
+		ObservedGeneration: in.Policy.Generation,
+		MatchedNodes:       count(in.MatchedNodes),
+		PodsToEvict:        count(in.PodsToEvict),
+		NetworkPolicies:    syncCount(in.Network),
+		Taints:             syncCount(in.Taints),
+		Services:           syncCount(in.Services),
+		DriftedObjects:     count(driftedObjects(in.findings())),
+		Drift:              driftList(in.findings()),
+		LastDrift:          old.LastDrift,
+		LastDriftTime:      old.LastDriftTime,
+	}
+	if in.History.Last != nil {
+		status.LastDrift = ptr.To(driftEntry(*in.History.Last))
+		status.LastDriftTime = ptr.To(metav1.NewTime(in.History.LastTime).Rfc3339Copy())
+	}
+	setConditions(&status.Conditions, in)
+	return status
+}
+
+// contest marks the findings that are fought over, and adds those that are
+// fought over but happen to be as declared now.
+func (in *Input) contest() {
+	for _, contested := range in.History.Contested {
+		section := map[string]*Section{"Node": &in.Taints, "Service": &in.Services, "NetworkPolicy": &in.Network}[contested.Object.Kind]
+		section.Findings = slices.Clone(section.Findings)
+		same := func(f drift.Finding) bool { return f.Object == contested.Object && f.Field == contested.Field }
+		if i := slices.IndexFunc(section.Findings, same); i >= 0 {
+			section.Findings[i].State = v1alpha1.StateContested
+			continue
+		}
+		section.Findings = append(section.Findings, contested)
+		slices.SortFunc(section.Findings, drift.Compare)
+	}
+}
+
+func (in *Input) findings() []drift.Finding {
+	return slices.Concat(in.Network.Findings, in.Taints.Findings, in.Services.Findings)
+}
+
+func setConditions(conditions *[]metav1.Condition, in Input) {
+	c := conditionsOf(in)
+	for _, condition := range c.all() {
+		if condition.Status == "" {
+			meta.RemoveStatusCondition(conditions, condition.Type)
+			continue
+		}
+		condition.ObservedGeneration = in.Policy.Generation
+		condition.LastTransitionTime = in.Now
+		condition.Message = drift.Shorten(condition.Message, maxMessage)
+		meta.SetStatusCondition(conditions, condition)
+	}
+}
+
+// maxMessage is how long a condition's message may be, in bytes; the API allows
+// 32 KiB, and nobody reads that.
+const maxMessage = 1024
+
+func count(n int) *int32 { return ptr.To(int32(n)) }
+
+func syncCount(s Section) v1alpha1.SyncCount {
+	return v1alpha1.SyncCount{Declared: count(s.Declared), InSync: count(s.InSync)}
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package verify decides, before anything is written, whether what was planned
+// is safe to write, and whether what was written can have any effect. It is
+// pure.
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// Verdict says whether something holds and, if not, why.
+type Verdict struct {
+	Holds   bool
+	Reason  string
+	Message string
+}
+
+// Policy says whether what a policy calls for may be written. A policy that
+// selects no node, or a component whose peers stand for nobody, blocks every
+// write of the policy: what was written before stays.
+func Policy(policy *plan.Policy, nodes []corev1.Node, network plan.Network) Verdict {
+	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.Selects(&n) }) {
+		return Verdict{
+			Reason:  v1alpha1.ReasonNoMatchingNodes,
+			Message: "spec.nodeSelector selects no node: nothing is written, and what was written before stays",
+		}
+	}
+	if len(network.Held) > 0 {
+		held := make([]string, 0, len(network.Held))
+		for _, h := range network.Held {
+			held = append(held, fmt.Sprintf("component %s: %s", h.Component, h.Why))
+		}
+		return Verdict{Reason: v1alpha1.ReasonEmptyPeerSet, Message: strings.Join(held, "; ")}
+	}
+	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"}
+}
+
+// maxNamed is how many objects a message names; it counts the rest.
+const maxNamed = 3
+
+// HostNetworked finds the pods of components that are in their node's network.
+// A NetworkPolicy does not select them, so that the component's restrictions do
+// not hold for them.
+func HostNetworked(policy *plan.Policy, pods []corev1.Pod) Verdict {
+	if policy.Spec.Network == nil || policy.Invalid != nil {
+		return Verdict{Holds: true, Reason: v1alpha1.ReasonNotDeclared, Message: "The policy declares no component"}
+	}
+	var found []string
+	for _, component := range policy.Spec.Network.Components {
+		selector, err := component.Pods.Selector.Compile()
+		if err != nil {
+			continue // Invalid says so already
+		}
+		for i := range pods {
+			pod := &pods[i]
+			ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+			if pod.Spec.HostNetwork && !ended && pod.Namespace == component.Pods.Namespace && selector.Matches(labels.Set(pod.Labels)) {
+				found = append(found, fmt.Sprintf("%s/%s (component %s)", pod.Namespace, pod.Name, component.Name))
+			}
+		}
+	}
+	if len(found) == 0 {
+		return Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod of a component evades its NetworkPolicy"}
+	}
+	slices.Sort(found)
+	return Verdict{
+		Reason: v1alpha1.ReasonHostNetworkedPods,
+		Message: "Kubernetes NetworkPolicies do not select pods in their node's network, so that nothing restricts " +
+			name(found) + ": run them without hostNetwork, or take them out of the component's selector",
+	}
+}
+
+func name(things []string) string {
+	if more := len(things) - maxNamed; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(things[:maxNamed], ", "), more)
+	}
+	return strings.Join(things, ", ")
+}
