@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package system
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/controllers"
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+const (
+	deadline = 15 * time.Second
+	tick     = 20 * time.Millisecond
+)
+
+// story is one test's corner of the cluster: names, a namespace and nodes of
+// its own, and an operator that ends with it.
+type story struct {
+	*WithT
+	t    *testing.T
+	ctx  context.Context
+	name string
+}
+
+func begin(t *testing.T) *story {
+	t.Helper()
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
+	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)]}
+	s.SetDefaultEventuallyTimeout(deadline)
+	s.SetDefaultEventuallyPollingInterval(tick)
+	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
+	t.Cleanup(func() { deleteAll(t, name) })
+	return s
+}
+
+// deleteAll empties the cluster of what a story left.
+func deleteAll(t *testing.T, _ string) {
+	g, ctx := NewWithT(t), context.Background()
+	var policies v1alpha1.ControlPlaneNetworkPolicyList
+	g.Expect(admin.List(ctx, &policies)).To(Succeed())
+	for i := range policies.Items {
+		policy := &policies.Items[i]
+		policy.Finalizers = nil
+		g.Expect(client.IgnoreNotFound(admin.Update(ctx, policy))).To(Succeed())
+		g.Expect(client.IgnoreNotFound(admin.Delete(ctx, policy))).To(Succeed())
+	}
+	g.Expect(admin.DeleteAllOf(ctx, &corev1.Node{})).To(Succeed())
+}
+
+// operator starts the operator with the shipped rights. It returns what stops
+// it, which is also done when the test ends.
+func (s *story) operator() (stop func()) { return s.operatorAs(operatorConfig) }
+
+func (s *story) operatorAs(config *rest.Config) (stop func()) {
+	s.t.Helper()
+	opts := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
+	managerOptions := opts.Manager()
+	managerOptions.Controller.SkipNameValidation = ptr.To(true) // several operators share this process
+	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
+	s.Expect(err).NotTo(HaveOccurred())
+	ctx, cancel := context.WithCancel(context.Background())
+	s.Expect(controllers.Setup(ctx, mgr)).To(Succeed())
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			if err := <-done; err != nil {
+				s.t.Errorf("the operator ended with: %v", err)
+			}
+		}
+	}
+	s.t.Cleanup(stop)
+	return stop
+}
+
+// nodes creates control-plane nodes that only this story's policies select.
+func (s *story) nodes(count int, options ...testbed.NodeOption) []string {
+	s.t.Helper()
+	var names []string
+	for i := range count {
+		name := fmt.Sprintf("%s-%d", s.name, i+1)
+		all := append([]testbed.NodeOption{testbed.NodeLabels(s.label()), testbed.InternalIP(fmt.Sprintf("10.77.0.%d", i+11))}, options...)
+		s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(name, all...))).To(Succeed())
+		names = append(names, name)
+	}
+	return names
+}
+
+func (s *story) label() map[string]string { return map[string]string{"story": s.name} }
+
+func (s *story) matchLabels() v1alpha1.LabelSelector {
+	return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"story": v1alpha1.LabelValue(s.name)}}
+}
+
+const dedicated = "node-role.kubernetes.io/control-plane"
+
+// policy returns a policy of the story that enforces one of everything.
+func (s *story) policy() *v1alpha1.ControlPlaneNetworkPolicy {
+	return &v1alpha1.ControlPlaneNetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: s.name},
+		Spec: v1alpha1.ControlPlaneNetworkPolicySpec{
+			Mode:         v1alpha1.ModeEnforce,
+			NodeSelector: s.matchLabels(),
+			Network:      &v1alpha1.NetworkSpec{Components: []v1alpha1.Component{s.coredns()}},
+			Taints:       []v1alpha1.Taint{{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}},
+			Services: []v1alpha1.ServiceTrafficPolicy{{
+				Name: "all", Selector: s.matchLabels(), NamespaceSelector: &v1alpha1.LabelSelector{},
+				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal,
+			}},
+		},
+	}
+}
+
+func (s *story) coredns() v1alpha1.Component {
+	return v1alpha1.Component{
+		Name:      "coredns",
+		Pods:      v1alpha1.PodSelector{Namespace: s.name, Selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"k8s-app": "kube-dns"}}},
+		Ports:     []v1alpha1.Port{{Protocol: "UDP", Port: 53}},
+		AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RolePods}, {Role: v1alpha1.RoleControlPlane}},
+	}
+}
+
+func (s *story) create(objects ...client.Object) {
+	s.t.Helper()
+	for _, object := range objects {
+		s.Expect(admin.Create(s.ctx, object)).To(Succeed())
+	}
+}
+
+// service creates a Service that the story's policies select.
+func (s *story) service(name string, kind corev1.ServiceType) *corev1.Service {
+	s.t.Helper()
+	service := testbed.Service(s.name, name, kind, testbed.ServiceLabels(s.label()))
+	s.create(service)
+	return service
+}
+
+// edit changes the policy's spec.
+func (s *story) edit(name string, change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
+	s.t.Helper()
+	s.Eventually(func() error {
+		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
+		if err := admin.Get(s.ctx, client.ObjectKey{Name: name}, policy); err != nil {
+			return err
+		}
+		change(&policy.Spec)
+		return admin.Update(s.ctx, policy)
+	}).Should(Succeed())
+}
+
+func (s *story) get(name string) *v1alpha1.ControlPlaneNetworkPolicy {
+	s.t.Helper()
+	policy := &v1alpha1.ControlPlaneNetworkPolicy{}
+	s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: name}, policy)).To(Succeed())
+	return policy
+}
+
+// condition returns "Status/Reason" of a condition of the present generation.
+func (s *story) condition(name, kind string) func() string {
+	return func() string {
+		policy := s.get(name)
+		c := meta.FindStatusCondition(policy.Status.Conditions, kind)
+		if c == nil || c.ObservedGeneration != policy.Generation {
+			return ""
+		}
+		return string(c.Status) + "/" + c.Reason
+	}
+}
+
+func (s *story) message(name, kind string) string {
+	if c := meta.FindStatusCondition(s.get(name).Status.Conditions, kind); c != nil {
+		return c.Message
+	}
+	return ""
+}
+
+func (s *story) ready(name string) {
+	s.t.Helper()
+	s.Eventually(s.condition(name, v1alpha1.ConditionReady)).Should(Equal("True/AsDeclared"), func() string { return s.message(name, v1alpha1.ConditionReady) })
+}
+
+func (s *story) node(name string) *corev1.Node {
+	s.t.Helper()
+	node := &corev1.Node{}
+	s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: name}, node)).To(Succeed())
+	return node
+}
+
+// taints returns the node's taints as "key=value:effect", without those that
+// Kubernetes sets by itself.
+func (s *story) taints(node string) func() []string {
+	return func() []string {
+		taints := []string{}
+		for _, taint := range s.node(node).Spec.Taints {
+			if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") {
+				taints = append(taints, taint.ToString())
+			}
+		}
+		return taints
+	}
+}
+
+func (s *story) serviceNow(name string) *corev1.Service {
+	s.t.Helper()
+	service := &corev1.Service{}
+	s.Expect(admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: name}, service)).To(Succeed())
+	return service
+}
+
+func (s *story) networkPolicies() []networkingv1.NetworkPolicy {
+	s.t.Helper()
+	var list networkingv1.NetworkPolicyList
+	s.Expect(admin.List(s.ctx, &list, client.InNamespace(s.name))).To(Succeed())
+	return list.Items
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testbed
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// auditPolicy logs who did what to which object, and no content. Every
+// request is logged when it ends; a watch, which may never end, when it
+// starts too.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+`
+
+// Audit reads the API server's audit log. The log is written before the
+// answer is sent, so what a client has been answered is in it.
+type Audit struct {
+	path, policyPath string
+}
+
+// Mark is a place in the log.
+type Mark int64
+
+// AuditEvent is one request. A watch is one event, when it starts.
+type AuditEvent struct {
+	User      string
+	UserAgent string
+	// Verb is Kubernetes' own: get, list, watch, create, update, patch,
+	// delete, deletecollection; for what is no resource, the HTTP method.
+	Verb                                          string
+	Group, Resource, Subresource, Namespace, Name string
+	// URI is the request's path and query.
+	URI  string
+	Code int
+	Time time.Time // when the request arrived
+}
+
+var (
+	mutatingVerbs = []string{"create", "update", "patch", "delete", "deletecollection"}
+	// reviewGroups are asked by creating an object that is never stored.
+	reviewGroups = []string{"authentication.k8s.io", "authorization.k8s.io"}
+)
+
+// Mutating says whether the request was one to write, successful or not.
+// Dry runs and access reviews are not; but a dry-run delete looks like a real
+// one, since it says so in its body.
+func (e AuditEvent) Mutating() bool {
+	return slices.Contains(mutatingVerbs, e.Verb) && !e.DryRun() && !slices.Contains(reviewGroups, e.Group)
+}
+
+// DryRun says whether the query asks for a dry run.
+func (e AuditEvent) DryRun() bool {
+	uri, err := url.Parse(e.URI)
+	return err == nil && uri.Query().Has("dryRun")
+}
+
+// Succeeded says whether the answer was a 2xx.
+func (e AuditEvent) Succeeded() bool { return e.Code/100 == 2 }
+
+// Mark is the end of the log.
+func (a *Audit) Mark() (Mark, error) {
+	if err := a.check(); err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(a.path)
+	if err != nil {
+		return 0, err
+	}
+	return Mark(info.Size()), nil
+}
+
+// Since returns the requests that were logged after the mark, in the order in
+// which they were answered. Mark 0 is the beginning.
+func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(a.path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if _, err := file.Seek(int64(mark), io.SeekStart); err != nil {
+		return nil, err
+	}
+	var events []AuditEvent
+	for lines := bufio.NewReader(file); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return events, nil // what follows the last newline is still being written
+		} else if err != nil {
+			return nil, err
+		}
+		event, counts, err := parseAuditLine(line)
+		if err != nil {
+			return nil, err
+		}
+		if counts {
+			events = append(events, event)
+		}
+	}
+}
+
+func (a *Audit) check() error {
+	if a == nil {
+		return errors.New("the audit log is off: set Options.AuditLog")
+	}
+	return nil
+}
+
+// auditLine is the part of audit.k8s.io/v1 Event that is used.
+type auditLine struct {
+	Stage      string
+	RequestURI string
+	Verb       string
+	User       struct{ Username string }
+	UserAgent  string
+	ObjectRef  struct{ APIGroup, Resource, Subresource, Namespace, Name string }
+
+	ResponseStatus           struct{ Code int }
+	RequestReceivedTimestamp time.Time
+}
+
+// parseAuditLine also says whether the line is the one that counts for its
+// request: a watch is logged when it starts and when it ends, and so are the
+// few other requests that last.
+func parseAuditLine(text []byte) (event AuditEvent, counts bool, err error) {
+	var line auditLine
+	if err := json.Unmarshal(bytes.TrimSpace(text), &line); err != nil {
+		return AuditEvent{}, false, fmt.Errorf("audit log: %w: %.200s", err, text)
+	}
+	starts := line.Stage == "ResponseStarted"
+	return AuditEvent{
+		User:        line.User.Username,
+		UserAgent:   line.UserAgent,
+		Verb:        line.Verb,
+		Group:       line.ObjectRef.APIGroup,
+		Resource:    line.ObjectRef.Resource,
+		Subresource: line.ObjectRef.Subresource,
+		Namespace:   line.ObjectRef.Namespace,
+		Name:        line.ObjectRef.Name,
+		URI:         line.RequestURI,
+		Code:        line.ResponseStatus.Code,
+		Time:        line.RequestReceivedTimestamp,
+	}, starts == (line.Verb == "watch"), nil
+}
+
+// newAudit writes the policy, and an empty log so that it can be read before
+// the first event.
+func newAudit(dir string) (*Audit, error) {
+	a := &Audit{path: filepath.Join(dir, "audit.log"), policyPath: filepath.Join(dir, "audit-policy.yaml")}
+	if err := os.WriteFile(a.policyPath, []byte(auditPolicy), 0o600); err != nil {
+		return nil, err
+	}
+	return a, os.WriteFile(a.path, nil, 0o600)
+}
+
+func (a *Audit) apiServerArgs() map[string][]string {
+	return map[string][]string{
+		"audit-policy-file": {a.policyPath},
+		"audit-log-path":    {a.path},
+		"audit-log-format":  {"json"},
+		// Written before the answer is sent: no test waits for the log.
+		"audit-log-mode": {"blocking"},
+		// No rotation, which would lose events.
+		"audit-log-maxsize": {"0"},
+	}
+}

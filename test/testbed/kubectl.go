@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testbed
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Kubectl is a kubectl command as the admin, to be run by the caller. It
+// neither reads nor writes anything in the home folder.
+func (cp *ControlPlane) Kubectl(ctx context.Context, args ...string) *exec.Cmd {
+	args = append([]string{"--cache-dir=" + filepath.Join(cp.Dir, "kubectl-cache")}, args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(cp.AssetsDir, kubectl), args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+cp.KubeconfigPath, "KUBERC=off")
+	return cmd
+}

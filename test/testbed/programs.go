@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// settleTime is how long a program without any first effect to wait for must
+// have run to count as started. One that cannot use its flags or its
+// kubeconfig has ended long before.
+const settleTime = 500 * time.Millisecond
+
+// program is one of the programs that envtest does not know. None of them
+// listens: the API server is all they need.
+type program struct {
+	name string
+	user string
+	args []string
+}
+
+func (cp *ControlPlane) programs() []program {
+	certDir := cp.env.ControlPlane.GetAPIServer().CertDir
+	var wanted []program
+	if cp.options.ControllerManager {
+		wanted = append(wanted, program{name: controllerManager, user: "system:kube-controller-manager", args: []string{
+			"--bind-address=127.0.0.1", "--secure-port=0",
+			"--leader-elect=false",
+			"--use-service-account-credentials=false",
+			"--service-account-private-key-file=" + filepath.Join(certDir, "sa-signer.key"),
+			"--kube-api-qps=500", "--kube-api-burst=1000",
+		}})
+	}
+	if cp.options.Scheduler {
+		wanted = append(wanted, program{name: scheduler, user: "system:kube-scheduler", args: []string{
+			"--bind-address=127.0.0.1", "--secure-port=0",
+			"--leader-elect=false",
+		}})
+	}
+	if cp.options.Kwok {
+		wanted = append(wanted, program{name: kwok, user: "kwok", args: []string{
+			"--manage-nodes-with-annotation-selector=" + kwokAnnotation + "=" + kwokFake,
+			"--config=" + filepath.Join(cp.AssetsDir, kwokStages),
+			"--node-lease-duration-seconds=40",
+			"--server-address=", "--node-port=0",
+		}})
+	}
+	return wanted
+}
+
+// startPrograms starts them side by side, each as its own user, and returns
+// when they work.
+func (cp *ControlPlane) startPrograms(ctx context.Context) error {
+	for _, p := range cp.programs() {
+		cp.options.progress("Starting " + p.name)
+		if err := cp.startProgram(p); err != nil {
+			return err
+		}
+	}
+	if len(cp.processes) == 0 {
+		return nil
+	}
+	if cp.options.ControllerManager {
+		account := client.ObjectKey{Namespace: "default", Name: "default"}
+		if err := cp.waitFor(ctx, "the default ServiceAccount", account, &corev1.ServiceAccount{}); err != nil {
+			return err
+		}
+	}
+	return cp.settle(ctx)
+}
+
+func (cp *ControlPlane) startProgram(p program) error {
+	kubeconfig, err := cp.AddUserKubeconfig(p.user, Masters)
+	if err != nil {
+		return err
+	}
+	output, err := cp.logs.open(p.name)
+	if err != nil {
+		return err
+	}
+	args := append([]string{"--kubeconfig=" + kubeconfig}, p.args...)
+	started, err := startProcess(p.name, filepath.Join(cp.AssetsDir, p.name), args, output)
+	if err != nil {
+		return err
+	}
+	cp.processes = append(cp.processes, started)
+	cp.settled = time.Now().Add(settleTime)
+	return nil
+}
+
+// settle waits until the program that was started last has run for settleTime,
+// or one of them has ended.
+func (cp *ControlPlane) settle(ctx context.Context) error {
+	return wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(context.Context) (bool, error) {
+		return time.Now().After(cp.settled), cp.died()
+	})
+}
+
+// died returns an error, with the end of its log, for every program that has
+// ended without having been told to.
+func (cp *ControlPlane) died() error {
+	var all []error
+	for _, p := range cp.processes {
+		if err := p.died(); err != nil {
+			all = append(all, fmt.Errorf("%w%s", err, cp.logs.tail(p.name)))
+		}
+	}
+	return errors.Join(all...)
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testbed
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// interrupted is what a shell reports for a program that Ctrl-C ended.
+const interrupted = 130
+
+// Run is a TestMain's body: it starts a control plane, sets *cp, runs the
+// tests, stops the control plane, and returns the exit code. m is a
+// *testing.M.
+//
+// SIGINT and SIGTERM stop it in order. A test that panics, or a SIGKILL, ends
+// the test binary on the spot: the programs then end by themselves, and the
+// next start removes the folder.
+func Run(m interface{ Run() int }, o Options, cp **ControlPlane) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+
+	started, err := Start(ctx, o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testbed:", err)
+		return 1
+	}
+	*cp = started
+
+	ended := make(chan int, 1)
+	go func() { ended <- m.Run() }()
+	var code int
+	select {
+	case code = <-ended:
+	case <-ctx.Done():
+		cancel() // a second signal ends the process at once
+		code = interrupted
+	}
+	if err := started.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "testbed:", err)
+		code = max(code, 1)
+	}
+	return code
+}

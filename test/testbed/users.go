@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testbed
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// Masters is the group that may do everything, whatever RBAC says.
+const Masters = "system:masters"
+
+// AddUser returns the configuration of a client that is authenticated, by a
+// certificate, as this user in these groups. RBAC decides what the user may
+// do; each user has its own name in the audit log and in managedFields'
+// conflicts.
+func (cp *ControlPlane) AddUser(name string, groups ...string) (*rest.Config, error) {
+	user, err := cp.addUser(name, groups)
+	if err != nil {
+		return nil, err
+	}
+	return user.Config(), nil
+}
+
+// AddUserKubeconfig is AddUser for programs: it returns the path of a
+// kubeconfig, which is removed by Stop.
+func (cp *ControlPlane) AddUserKubeconfig(name string, groups ...string) (string, error) {
+	user, err := cp.addUser(name, groups)
+	if err != nil {
+		return "", err
+	}
+	content, err := user.KubeConfig()
+	if err != nil {
+		return "", fmt.Errorf("kubeconfig of user %s: %w", name, err)
+	}
+	return cp.writeKubeconfig(name, content)
+}
+
+func (cp *ControlPlane) addUser(name string, groups []string) (*envtest.AuthenticatedUser, error) {
+	// The client must not be what limits a test: the same figures as envtest's.
+	base := &rest.Config{QPS: 1000, Burst: 2000}
+	user, err := cp.env.AddUser(envtest.User{Name: name, Groups: groups}, base)
+	if err != nil {
+		return nil, fmt.Errorf("add user %s: %w", name, err)
+	}
+	return user, nil
+}
+
+// writeKubeconfig keeps colons out of the path: they separate the paths in
+// the variable KUBECONFIG.
+func (cp *ControlPlane) writeKubeconfig(user string, content []byte) (string, error) {
+	pattern := strings.NewReplacer(":", "-", "/", "-").Replace(user) + "-*.kubeconfig"
+	file, err := os.CreateTemp(cp.Dir, filepath.Base(pattern))
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(content)
+	return file.Name(), errors.Join(err, file.Close())
+}
