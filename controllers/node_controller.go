@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -41,14 +42,34 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	_, result, err := r.do(ctx, r.plan(node, plan.Compile(policies)))
+	compiled := plan.Compile(policies)
+	claims, _ := plan.Taints(node, compiled)
+	shared := drift.Node(node)
+	outcome := drift.Fields(shared, claims, compiled)
+	if stranded, err := r.stranded(ctx, outcome.Released); err != nil || stranded {
+		return reconcile.Result{}, err
+	}
+	_, result, err := r.do(ctx, r.repair(node, shared, outcome))
 	return result, err
 }
 
-func (r *NodeReconciler) plan(node *corev1.Node, policies []plan.Policy) repair {
-	claims, _ := plan.Taints(node, policies)
-	shared := drift.Node(node)
-	outcome := drift.Fields(shared, claims, policies)
+// stranded says whether one of the policies selects no node at all any more.
+// Then the last good state stays: most likely a label was lost. The policy's
+// status will say so too, but a node's labels are seen here first.
+func (r *NodeReconciler) stranded(ctx context.Context, policies []*plan.Policy) (bool, error) {
+	if len(policies) == 0 {
+		return false, nil
+	}
+	nodes, err := r.Observe.Nodes(ctx)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(policies, func(p *plan.Policy) bool {
+		return !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return p.Selects(&n) })
+	}), nil
+}
+
+func (r *NodeReconciler) repair(node *corev1.Node, shared drift.Shared, outcome drift.Outcome) repair {
 	return repair{
 		object:   shared.Object,
 		version:  node.ResourceVersion,

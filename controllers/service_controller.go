@@ -41,14 +41,15 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	_, result, err := r.do(ctx, r.plan(service, plan.Compile(policies)))
+	compiled := plan.Compile(policies)
+	claims, _ := plan.Service(service, compiled)
+	shared := drift.Service(service.Service)
+	outcome := drift.Fields(shared, claims, compiled)
+	_, result, err := r.do(ctx, r.repair(service, shared, outcome))
 	return result, err
 }
 
-func (r *ServiceReconciler) plan(service state.Service, policies []plan.Policy) repair {
-	claims, _ := plan.Service(service, policies)
-	shared := drift.Service(service.Service)
-	outcome := drift.Fields(shared, claims, policies)
+func (r *ServiceReconciler) repair(service state.Service, shared drift.Shared, outcome drift.Outcome) repair {
 	return repair{
 		object:   shared.Object,
 		version:  service.ResourceVersion,

@@ -33,6 +33,9 @@ type Outcome struct {
 	// changes, a field that already had the right value is being adopted, or
 	// one that someone else has changed is being let go.
 	Record state.Record
+	// Released are the policies that do not claim what they once wrote, though
+	// they are not being deleted: the spec, or the object's labels, changed.
+	Released []*plan.Policy
 }
 
 // Changed says whether the object is to be written.
@@ -144,6 +147,9 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 	policy := plan.Find(policies, entry.Policy)
 	if policy == nil || !policy.Writable() && !policy.Reverts() {
 		return // nobody is there to decide, or nothing may be written now
+	}
+	if !policy.Deleting() {
+		o.Released = append(o.Released, policy)
 	}
 	delete(o.Record, field)
 	live := object.Live(field)

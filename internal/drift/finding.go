@@ -7,6 +7,7 @@ package drift
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
@@ -48,7 +49,7 @@ func (f Finding) String() string {
 	switch {
 	case f.Message != "":
 		return text + ": " + f.Message
-	case f.Field == "" && f.Cause == v1alpha1.CauseMissing:
+	case f.Cause == v1alpha1.CauseMissing:
 		text += " is missing"
 	case f.Cause == v1alpha1.CauseUnexpected:
 		text += fmt.Sprintf(" is %s and should not be there", quote(f.Actual))
@@ -67,12 +68,15 @@ func (f Finding) Repaired() string {
 	if f.By.Name != "" {
 		by = f.By.Name
 	}
-	if f.Field == "" {
-		return fmt.Sprintf("%s was %s by %s", f.Object, map[v1alpha1.DriftCause]string{
-			v1alpha1.CauseMissing: "deleted", v1alpha1.CauseUnexpected: "added", v1alpha1.CauseModified: "changed",
-		}[f.Cause], by)
+	what := strings.TrimSpace(f.Object.String() + " " + f.Field)
+	switch f.Cause {
+	case v1alpha1.CauseMissing:
+		return fmt.Sprintf("%s was removed by %s", what, by)
+	case v1alpha1.CauseUnexpected:
+		return fmt.Sprintf("%s was added by %s", what, by)
+	default:
+		return fmt.Sprintf("%s was changed from %s to %s by %s", what, quote(f.Expected), quote(f.Actual), by)
 	}
-	return fmt.Sprintf("%s %s was changed from %s to %s by %s", f.Object, f.Field, quote(f.Expected), quote(f.Actual), by)
 }
 
 const shown = 80 // characters of a value in a message

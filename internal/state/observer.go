@@ -55,6 +55,16 @@ func (o Observer) Policies(ctx context.Context) ([]v1alpha1.ControlPlaneNetworkP
 	return list.Items, nil
 }
 
+// Nodes returns all nodes, sorted by name.
+func (o Observer) Nodes(ctx context.Context) ([]corev1.Node, error) {
+	var list corev1.NodeList
+	if err := o.Cache.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("listing nodes: %w", err)
+	}
+	slices.SortFunc(list.Items, func(a, b corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return list.Items, nil
+}
+
 // Node returns one node, or an error that apierrors.IsNotFound knows.
 func (o Observer) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	node := &corev1.Node{}
@@ -70,16 +80,15 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	var nodes corev1.NodeList
-	if err := o.Cache.List(ctx, &nodes); err != nil {
-		return Snapshot{}, fmt.Errorf("listing nodes: %w", err)
+	nodes, err := o.Nodes(ctx)
+	if err != nil {
+		return Snapshot{}, err
 	}
-	slices.SortFunc(nodes.Items, func(a, b corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
 	var networkPolicies networkingv1.NetworkPolicyList
 	if err := o.Cache.List(ctx, &networkPolicies); err != nil {
 		return Snapshot{}, fmt.Errorf("listing network policies: %w", err)
 	}
-	return Snapshot{Policies: policies, Nodes: nodes.Items, NetworkPolicies: networkPolicies.Items}, nil
+	return Snapshot{Policies: policies, Nodes: nodes, NetworkPolicies: networkPolicies.Items}, nil
 }
 
 // HostNetworkedPods returns the pods of the namespaces that are in their node's

@@ -5,15 +5,18 @@ package system
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -46,22 +49,24 @@ func begin(t *testing.T) *story {
 	s.SetDefaultEventuallyTimeout(deadline)
 	s.SetDefaultEventuallyPollingInterval(tick)
 	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
-	t.Cleanup(func() { deleteAll(t, name) })
+	t.Cleanup(func() { s.clean() })
 	return s
 }
 
-// deleteAll empties the cluster of what a story left.
-func deleteAll(t *testing.T, _ string) {
-	g, ctx := NewWithT(t), context.Background()
+// clean empties the cluster of what would get in the next story's way. The
+// test's own context is over by then.
+func (s *story) clean() {
+	ctx := context.Background()
 	var policies v1alpha1.ControlPlaneNetworkPolicyList
-	g.Expect(admin.List(ctx, &policies)).To(Succeed())
+	s.Expect(admin.List(ctx, &policies)).To(Succeed())
 	for i := range policies.Items {
 		policy := &policies.Items[i]
-		policy.Finalizers = nil
-		g.Expect(client.IgnoreNotFound(admin.Update(ctx, policy))).To(Succeed())
-		g.Expect(client.IgnoreNotFound(admin.Delete(ctx, policy))).To(Succeed())
+		body := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+		s.Expect(client.IgnoreNotFound(admin.Patch(ctx, policy, body))).To(Succeed())
+		s.Expect(client.IgnoreNotFound(admin.Delete(ctx, policy))).To(Succeed())
 	}
-	g.Expect(admin.DeleteAllOf(ctx, &corev1.Node{})).To(Succeed())
+	s.Expect(admin.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(s.name), client.GracePeriodSeconds(0))).To(Succeed())
+	s.Expect(admin.DeleteAllOf(ctx, &corev1.Node{}, client.MatchingLabels(s.label()))).To(Succeed())
 }
 
 // operator starts the operator with the shipped rights. It returns what stops
@@ -232,4 +237,22 @@ func (s *story) networkPolicies() []networkingv1.NetworkPolicy {
 	var list networkingv1.NetworkPolicyList
 	s.Expect(admin.List(s.ctx, &list, client.InNamespace(s.name))).To(Succeed())
 	return list.Items
+}
+
+// join adds one more control-plane node.
+func (s *story) join(address string, more ...testbed.NodeOption) string {
+	s.t.Helper()
+	name := s.name + "-" + strings.ReplaceAll(address, ".", "-")
+	all := append([]testbed.NodeOption{testbed.NodeLabels(s.label()), testbed.InternalIP(address)}, more...)
+	s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(name, all...))).To(Succeed())
+	return name
+}
+
+// events returns the events on a policy.
+func (s *story) events(name string) func() []eventsv1.Event {
+	return func() []eventsv1.Event {
+		var list eventsv1.EventList
+		s.Expect(admin.List(s.ctx, &list)).To(Succeed())
+		return slices.DeleteFunc(list.Items, func(e eventsv1.Event) bool { return e.Regarding.Name != name })
+	}
 }

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+// A check looks at the cluster and returns what is not as it must be, or
+// nothing; an error ends the waiting.
+type check func(context.Context) (wrong string, err error)
+
+// poll waits until nothing is wrong.
+func poll(ctx context.Context, limit time.Duration, c check) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	wrong := "nothing was seen"
+	for {
+		now, err := c(ctx)
+		switch {
+		case err == nil && now == "":
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("still wrong after %s: %s", limit, wrong)
+		case err != nil:
+			return err
+		}
+		wrong = now
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// check waits until nothing is wrong, and says so.
+func (s *stage) check(ctx context.Context, what string, c check) error {
+	if err := poll(ctx, patience, c); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	s.say("  ✓ %s", what)
+	return nil
+}
+
+func (s *stage) becomes(ctx context.Context, kind, status, reason string) error {
+	return s.check(ctx, fmt.Sprintf("%s is %s because of %s", kind, status, reason), func(ctx context.Context) (string, error) {
+		policy, err := s.policy(ctx)
+		if err != nil {
+			return "", err
+		}
+		c := meta.FindStatusCondition(policy.Status.Conditions, kind)
+		if c == nil || c.ObservedGeneration != policy.Generation {
+			return kind + " has not been reported yet", nil
+		}
+		if string(c.Status) != status || c.Reason != reason {
+			return fmt.Sprintf("%s is %s because of %s: %s", kind, c.Status, c.Reason, c.Message), nil
+		}
+		return "", nil
+	})
+}
+
+// posture is the part of the cluster that the policy is about.
+type posture struct {
+	tainted         int // control-plane nodes with the taint
+	records         int // objects that carry the operator's record
+	networkPolicies []networkingv1.NetworkPolicy
+	service         corev1.Service
+}
+
+func (s *stage) posture(ctx context.Context) (posture, error) {
+	var p posture
+	var nodes corev1.NodeList
+	var policies networkingv1.NetworkPolicyList
+	err := errors.Join(
+		s.client.List(ctx, &nodes, client.HasLabels{testbed.ControlPlaneRole}),
+		s.client.List(ctx, &policies),
+		s.client.Get(ctx, client.ObjectKey{Namespace: "default", Name: "ingress"}, &p.service),
+	)
+	p.networkPolicies = policies.Items
+	for _, node := range nodes.Items {
+		if slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == testbed.ControlPlaneRole }) {
+			p.tainted++
+		}
+		if _, ok := node.Annotations[v1alpha1.AnnotationRecord]; ok {
+			p.records++
+		}
+	}
+	if _, ok := p.service.Annotations[v1alpha1.AnnotationRecord]; ok {
+		p.records++
+	}
+	return p, err
+}
+
+// declared checks that everything is as the policy declares.
+func (s *stage) declared(ctx context.Context) (string, error) {
+	p, err := s.posture(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case p.tainted != 3:
+		return fmt.Sprintf("%d of 3 control-plane nodes have the taint", p.tainted), nil
+	case len(p.networkPolicies) != 1:
+		return fmt.Sprintf("there are %d NetworkPolicies instead of 1", len(p.networkPolicies)), nil
+	case len(p.networkPolicies[0].Spec.Ingress) != 1 || len(p.networkPolicies[0].Spec.Ingress[0].Ports) != 2:
+		return "the NetworkPolicy does not restrict the ports", nil
+	case p.service.Spec.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal:
+		return "the Service's externalTrafficPolicy is " + string(p.service.Spec.ExternalTrafficPolicy), nil
+	}
+	return "", nil
+}
+
+// untouched checks that nothing is there that the policy brought.
+func (s *stage) untouched(ctx context.Context) (string, error) {
+	p, err := s.posture(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case p.tainted != 0:
+		return fmt.Sprintf("%d control-plane nodes have the taint", p.tainted), nil
+	case p.records != 0:
+		return fmt.Sprintf("%d objects carry a record", p.records), nil
+	case len(p.networkPolicies) != 0:
+		return fmt.Sprintf("there are %d NetworkPolicies", len(p.networkPolicies)), nil
+	case p.service.Spec.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyCluster:
+		return "the Service's externalTrafficPolicy is " + string(p.service.Spec.ExternalTrafficPolicy), nil
+	}
+	return "", nil
+}
+
+// offControlPlane checks that the pods of the Deployment "app" run on workers.
+func (s *stage) offControlPlane(ctx context.Context) (string, error) {
+	var pods corev1.PodList
+	if err := s.client.List(ctx, &pods, client.InNamespace("default"), client.MatchingLabels{"app": "app"}); err != nil {
+		return "", err
+	}
+	running := 0
+	for _, pod := range pods.Items {
+		if strings.HasPrefix(pod.Spec.NodeName, "cp-") {
+			return "", fmt.Errorf("pod %s runs on %s", pod.Name, pod.Spec.NodeName)
+		}
+		if pod.Status.Phase == corev1.PodRunning {
+			running++
+		}
+	}
+	if running != 6 {
+		return fmt.Sprintf("%d of 6 pods run", running), nil
+	}
+	return "", nil
+}

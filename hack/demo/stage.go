@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+// stage is what the story plays on: a control plane, and the operator.
+type stage struct {
+	out      io.Writer
+	cluster  *testbed.ControlPlane
+	client   client.WithWatch
+	operator *exec.Cmd
+	logPath  string
+}
+
+// operatorUser is whom the operator acts as: it has the shipped role, no more.
+const operatorUser = "cpnp-operator"
+
+func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// open starts everything, with a line for each step that takes long.
+func (s *stage) open(ctx context.Context) (err error) {
+	began := time.Now()
+	s.cluster, err = testbed.Start(ctx, testbed.Options{
+		CRDPaths:          []string{"config/crd/bases"},
+		ControllerManager: true, Scheduler: true, Kwok: true,
+		Progress: func(step string) { s.say("· %s", step) },
+	})
+	if err != nil {
+		return err
+	}
+	if s.client, err = client.NewWithWatch(options.Unthrottled(s.cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+		return err
+	}
+	s.say("· Creating 3 control-plane nodes, 3 workers, a cluster DNS and a public ingress")
+	if err := s.populate(ctx); err != nil {
+		return err
+	}
+	if err := s.startOperator(ctx); err != nil {
+		return err
+	}
+	s.say("· Ready after %.0f s", time.Since(began).Seconds())
+	return nil
+}
+
+func (s *stage) populate(ctx context.Context) error {
+	for i := 1; i <= 3; i++ {
+		cp := testbed.Node(fmt.Sprintf("cp-%d", i), testbed.ControlPlaneNode(), testbed.InternalIP(fmt.Sprintf("10.77.0.1%d", i)))
+		worker := testbed.Node(fmt.Sprintf("worker-%d", i), testbed.InternalIP(fmt.Sprintf("10.77.0.2%d", i)))
+		if err := errors.Join(testbed.CreateNode(ctx, s.client, cp), testbed.CreateNode(ctx, s.client, worker)); err != nil {
+			return err
+		}
+	}
+	_, err := s.kubectl(ctx, "apply", "-f", "hack/demo/cluster.yaml")
+	return err
+}
+
+// startOperator builds the operator and runs it as a process of its own.
+func (s *stage) startOperator(ctx context.Context) error {
+	s.say("· Building the operator and starting it with its shipped role")
+	binary := filepath.Join(s.cluster.Dir, "manager")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the operator: %w\n%s", err, output)
+	}
+	if _, err := s.kubectl(ctx, "apply", "-f", "config/rbac/role.yaml"); err != nil {
+		return err
+	}
+	if _, err := s.kubectl(ctx, "create", "clusterrolebinding", "cpnp-operator", "--clusterrole=manager-role", "--user="+operatorUser); err != nil {
+		return err
+	}
+	kubeconfig, err := s.cluster.AddUserKubeconfig(operatorUser)
+	if err != nil {
+		return err
+	}
+	s.logPath = filepath.Join(s.cluster.Dir, "operator.log")
+	log, err := os.Create(s.logPath)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.operator = exec.Command(binary, "--metrics-bind-address=0", "--health-probe-bind-address=0", "--kubeconfig="+kubeconfig)
+	s.operator.Stdout, s.operator.Stderr = log, log
+	// Ctrl-C reaches the demo, which then ends the operator in order; a demo
+	// that is killed takes the operator with it (see init).
+	s.operator.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return s.operator.Start()
+}
+
+// close ends the operator, then the control plane.
+func (s *stage) close() error {
+	var failures []error
+	if s.operator != nil && s.operator.Process != nil {
+		failures = append(failures, s.operator.Process.Signal(syscall.SIGTERM))
+		if err := s.operator.Wait(); err != nil {
+			failures = append(failures, fmt.Errorf("the operator ended with %w", err))
+		}
+	}
+	if s.cluster != nil {
+		failures = append(failures, s.cluster.Stop())
+	}
+	return errors.Join(failures...)
+}
+
+// kubectl runs kubectl as the admin and returns what it prints.
+func (s *stage) kubectl(ctx context.Context, args ...string) (string, error) {
+	cmd := s.cluster.Kubectl(ctx, args...)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(problems.String()))
+	}
+	return out.String(), nil
+}
+
+// show runs kubectl and prints the command and what it printed.
+func (s *stage) show(ctx context.Context, args ...string) error {
+	out, err := s.kubectl(ctx, args...)
+	if err != nil {
+		return err
+	}
+	s.say("    $ kubectl %s", strings.Join(args, " "))
+	for line := range strings.Lines(out) {
+		s.say("    %s", strings.TrimRight(line, "\n"))
+	}
+	return nil
+}
