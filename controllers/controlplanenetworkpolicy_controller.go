@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -70,7 +71,11 @@ func (r *PolicyReconciler) apply(ctx context.Context, policy *plan.Policy, verdi
 ) {
 	may := policy.Enforces() && verdict.Holds && policy.Invalid == nil
 	if may {
-		if err := r.addFinalizer(ctx, policy.ControlPlaneNetworkPolicy); err != nil {
+		err := r.addFinalizer(ctx, policy.ControlPlaneNetworkPolicy)
+		if apierrors.IsConflict(err) {
+			return nil, reconcile.Result{RequeueAfter: conflictDelay}, nil
+		}
+		if err != nil {
 			return nil, reconcile.Result{}, err
 		}
 	}

@@ -27,7 +27,9 @@ const settleTime = 2 * time.Second
 // finalize lets go of a policy that is being deleted. Under Revert its
 // NetworkPolicies are deleted here, while the reconcilers of nodes and Services
 // restore theirs; when nothing of it is left, the finalizer goes.
-func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (reconcile.Result, error) {
+func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
+	reconcile.Result, error,
+) {
 	if !controllerutil.ContainsFinalizer(policy.ControlPlaneNetworkPolicy, v1alpha1.Finalizer) {
 		return reconcile.Result{}, nil
 	}
@@ -61,7 +63,9 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	return reconcile.Result{}, err
 }
 
-func (r *PolicyReconciler) deleteNetworkPolicies(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (reconcile.Result, error) {
+func (r *PolicyReconciler) deleteNetworkPolicies(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (
+	reconcile.Result, error,
+) {
 	var result reconcile.Result
 	var failures []error
 	for _, w := range drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Deletes {

@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -71,7 +72,7 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 	}
 	input, err := r.input(ctx, o)
 	if err != nil {
-		return reconcile.Result{}, err
+		return reconcile.Result{}, errors.Join(err, r.admitIgnorance(ctx, o.policy, err))
 	}
 	input.Now = metav1.NewTime(now)
 	status := report.Status(input)
@@ -89,6 +90,17 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 		r.History.Acknowledge(o.policy.Name, input.History)
 	}
 	return reconcile.Result{RequeueAfter: input.History.Quiet}, nil
+}
+
+// admitIgnorance says of a policy that was never reported on, in this
+// generation, that nothing is known of it: no condition at all would be read as
+// success.
+func (r *Reporter) admitIgnorance(ctx context.Context, policy *plan.Policy, cause error) error {
+	if policy.Status.ObservedGeneration == policy.Generation {
+		return nil
+	}
+	status := report.Unknown(policy, cause, metav1.NewTime(r.Clock.Now()))
+	return client.IgnoreNotFound(r.write(ctx, policy.ControlPlaneNetworkPolicy, status))
 }
 
 // input collects what a report is made from.
@@ -217,7 +229,9 @@ func lostBy(policy *plan.Policy, losses []plan.Loss) []plan.Loss {
 }
 
 // write applies the status as a whole: conditions that are not in it go.
-func (r *Reporter) write(ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy, status v1alpha1.ControlPlaneNetworkPolicyStatus) error {
+func (r *Reporter) write(
+	ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy, status v1alpha1.ControlPlaneNetworkPolicyStatus,
+) error {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
 	if err != nil {
 		return fmt.Errorf("rendering the status of policy %s: %w", policy.Name, err)

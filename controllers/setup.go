@@ -41,7 +41,8 @@ const (
 
 // Setup adds the reconcilers to a manager.
 func Setup(ctx context.Context, mgr ctrl.Manager) error {
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice); err != nil {
+	indexer := mgr.GetFieldIndexer()
+	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice); err != nil {
 		return fmt.Errorf("indexing endpoint slices: %w", err)
 	}
 	observer := state.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader()}
@@ -72,6 +73,8 @@ func setupPolicies(mgr ctrl.Manager, w watcher, requests *reportRequests, r *Pol
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policiesOfPolicy(), builder.WithPredicates(intentChanged)).
 		Watches(&corev1.Node{}, w.policiesOfNode()).
 		Watches(&corev1.Service{}, w.policiesOfService(), builder.WithPredicates(serviceChanged)).
+		Watches(&discoveryv1.EndpointSlice{}, w.policiesOfEndpointSlice(), builder.WithPredicates(endpointsChanged)).
+		WatchesMetadata(&corev1.Namespace{}, w.policiesOfNamespace(), builder.WithPredicates(labelsChanged)).
 		Watches(&corev1.Pod{}, w.policiesOfPod(), builder.WithPredicates(podChanged)).
 		Watches(&networkingv1.NetworkPolicy{}, w.policyOfNetworkPolicy()).
 		WatchesRawSource(source.Channel(requests.events, w.policyItself())).

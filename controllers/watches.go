@@ -131,6 +131,42 @@ func (w watcher) policiesOfPod() handler.EventHandler {
 	})
 }
 
+// policiesOfEndpointSlice: that an endpoint is ready may end what a policy holds
+// back.
+func (w watcher) policiesOfEndpointSlice() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, before, after client.Object) {
+		slice := after
+		if slice == nil {
+			slice = before
+		}
+		key := types.NamespacedName{Namespace: slice.GetNamespace(), Name: slice.GetLabels()[discoveryv1.LabelServiceName]}
+		service, err := w.observe.Service(ctx, key)
+		if err != nil {
+			return // it is gone, or comes with an event of its own
+		}
+		policies := w.policies(ctx)
+		if !plan.NeedsLocal(policies)(service.Service) {
+			return
+		}
+		for _, policy := range policies {
+			if policy.SelectsService(service) {
+				q.AddAfter(request("", policy.Name), reportDelay)
+			}
+		}
+	})
+}
+
+// policiesOfNamespace: a namespace's labels decide which Services are selected.
+func (w watcher) policiesOfNamespace() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, _, _ client.Object) {
+		for _, policy := range w.policies(ctx) {
+			if len(policy.Spec.Services) > 0 {
+				q.AddAfter(request("", policy.Name), reportDelay)
+			}
+		}
+	})
+}
+
 // policyOfNetworkPolicy: the name tells which policy it belongs to.
 func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {

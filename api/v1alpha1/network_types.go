@@ -4,8 +4,8 @@ package v1alpha1
 
 // NetworkSpec declares who may talk to the control plane's components.
 //
-// +kubebuilder:validation:XValidation:rule="self.components.all(c, !has(c.allowFrom) || c.allowFrom.all(a, !has(a.peer) || (has(self.peers) && self.peers.exists(p, p.name == a.peer))))",message="every peer named in allowFrom must be defined under network.peers"
-// +kubebuilder:validation:XValidation:rule="self.components.all(c, !has(c.allowTo) || c.allowTo.all(a, !has(a.peer) || (has(self.peers) && self.peers.exists(p, p.name == a.peer))))",message="every peer named in allowTo must be defined under network.peers"
+// +kubebuilder:validation:XValidation:rule="self.components.all(c, !has(c.allowFrom) || c.allowFrom.all(a, !has(a.peer) || (has(self.peers) && self.peers.exists(p, p.name == a.peer))))",message="every peer named in allowFrom must be defined under network.peers, with a name and cidrs"
+// +kubebuilder:validation:XValidation:rule="self.components.all(c, !has(c.allowTo) || c.allowTo.all(a, !has(a.peer) || (has(self.peers) && self.peers.exists(p, p.name == a.peer))))",message="every peer named in allowTo must be defined under network.peers, with a name and cidrs"
 type NetworkSpec struct {
 	// peers are named sets of static addresses that components refer to.
 	// +kubebuilder:validation:MaxItems=16
@@ -116,7 +116,7 @@ type Protocol string
 
 // Port is a port, or a range of ports, of one protocol.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.endPort) || self.endPort >= self.port",message="endPort must not be smaller than port"
+// +kubebuilder:validation:XValidation:rule="!has(self.endPort) || self.endPort >= self.port",message="endPort must not be smaller than port: write the first port of the range as port and the last one as endPort"
 type Port struct {
 	// protocol of the port.
 	// +required
@@ -132,7 +132,7 @@ type Port struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	// +optional
-	EndPort *int32 `json:"endPort,omitempty"`
+	EndPort int32 `json:"endPort,omitempty"`
 }
 
 // PeerRole is a set of addresses that the cluster itself defines, and that

@@ -126,6 +126,7 @@ type Drift struct {
 	Kind string `json:"kind,omitempty"`
 
 	// namespace of the object, if it has one.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
@@ -137,6 +138,7 @@ type Drift struct {
 	Name string `json:"name,omitempty"`
 
 	// field that differs, as a path; empty when it is the whole object.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Field string `json:"field,omitempty"`
@@ -150,11 +152,13 @@ type Drift struct {
 	State DriftState `json:"state,omitempty"`
 
 	// expected is what is declared, shortened if it is long.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Expected string `json:"expected,omitempty"`
 
 	// actual is what is there, shortened if it is long.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Actual string `json:"actual,omitempty"`
@@ -162,12 +166,14 @@ type Drift struct {
 	// manager is the field manager that made the difference, from the object's
 	// managedFields. Empty when they do not tell: they vanish with a deleted
 	// object and a removed field.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Manager string `json:"manager,omitempty"`
 
 	// message says more where there is more to say, such as why a field is
 	// held back.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Message string `json:"message,omitempty"`

@@ -7,7 +7,7 @@ import corev1 "k8s.io/api/core/v1"
 // Taint is a taint that every selected node must have.
 //
 // +kubebuilder:validation:XValidation:rule="self.effect != 'NoExecute' || (has(self.allowEviction) && self.allowEviction)",message="effect NoExecute evicts the pods that do not tolerate the taint: set allowEviction: true on it if that is meant, or use NoSchedule"
-// +kubebuilder:validation:XValidation:rule="self.effect == 'NoExecute' || !has(self.allowEviction)",message="allowEviction may only be set on a taint with effect NoExecute"
+// +kubebuilder:validation:XValidation:rule="self.effect == 'NoExecute' || !has(self.allowEviction)",message="allowEviction may only be set on a taint with effect NoExecute: leave it out"
 type Taint struct {
 	// key of the taint. Together with the effect it identifies the taint.
 	// +kubebuilder:validation:MinLength=1
@@ -19,7 +19,7 @@ type Taint struct {
 
 	// value of the taint.
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="value must be a valid label value"
+	// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="value must be a valid label value: at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or a digit"
 	// +optional
 	Value string `json:"value,omitempty"`
 

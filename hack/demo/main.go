@@ -32,10 +32,10 @@ func main() {
 	ctrl.SetLogger(logr.Discard())
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *once); err != nil {
+	err := run(ctx, *once)
+	stop()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "\n✗ %v\n", err)
-		stop()
 		os.Exit(1)
 	}
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ var deeds = []struct {
 
 func meddle(ctx context.Context, s *stage) error {
 	for _, deed := range deeds {
-		args := append(deed.command, "--field-manager="+meddler)
+		args := append(slices.Clone(deed.command), "--field-manager="+meddler)
 		s.say("    %s %s", meddler, deed.what)
 		if err := s.show(ctx, args...); err != nil {
 			return err

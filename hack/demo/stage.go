@@ -83,7 +83,8 @@ func (s *stage) startOperator(ctx context.Context) error {
 	if _, err := s.kubectl(ctx, "apply", "-f", "config/rbac/role.yaml"); err != nil {
 		return err
 	}
-	if _, err := s.kubectl(ctx, "create", "clusterrolebinding", "cpnp-operator", "--clusterrole=manager-role", "--user="+operatorUser); err != nil {
+	binding := []string{"create", "clusterrolebinding", "cpnp-operator", "--clusterrole=manager-role", "--user=" + operatorUser}
+	if _, err := s.kubectl(ctx, binding...); err != nil {
 		return err
 	}
 	kubeconfig, err := s.cluster.AddUserKubeconfig(operatorUser)

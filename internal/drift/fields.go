@@ -75,7 +75,10 @@ func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome 
 		out.claim(object, claim)
 	}
 	for _, field := range slices.Sorted(maps.Keys(object.Record)) {
-		if !claimed[field] {
+		// What a policy that is being deleted wrote is given back also where
+		// another claims it and can not write it now: it would wait for ever.
+		policy := plan.Find(policies, out.Record[field].Policy)
+		if !claimed[field] || policy != nil && policy.Reverts() {
 			out.release(object, field, policies)
 		}
 	}

@@ -70,6 +70,8 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 		finding := Unexpected(policy, &live[i])
 		diff.Deletes = append(diff.Deletes, NetworkWrite{Object: finding.Object, Live: &live[i], Findings: []Finding{finding}})
 	}
+	// A cache lists in no particular order.
+	slices.SortFunc(diff.Deletes, func(a, b NetworkWrite) int { return Compare(a.Findings[0], b.Findings[0]) })
 	return diff
 }
 

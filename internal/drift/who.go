@@ -3,7 +3,6 @@
 package drift
 
 import (
-	"bytes"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,7 +64,7 @@ func owns(entry metav1.ManagedFieldsEntry, path fieldpath.Path) bool {
 		return false
 	}
 	var set fieldpath.Set
-	if err := set.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+	if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 		return false
 	}
 	return set.Has(path)

@@ -3,6 +3,8 @@
 package plan
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	toleration "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/klog/v2"
@@ -34,8 +36,9 @@ func TaintValue(node *corev1.Node, field string) *string {
 	return nil
 }
 
-// Evicted counts the pods that taints would evict. Static pods are not evicted
-// (their mirror is deleted, the pod goes on), nor pods that have ended.
+// Evicted counts the pods that taints would evict, at once or when their
+// toleration ends. Static pods are not evicted (their mirror is deleted, the
+// pod goes on), nor pods that have ended.
 func Evicted(pods []corev1.Pod, taints []corev1.Taint) int {
 	count := 0
 	for i := range pods {
@@ -45,10 +48,15 @@ func Evicted(pods []corev1.Pod, taints []corev1.Taint) int {
 		if mirror || ended || pod.DeletionTimestamp != nil {
 			continue
 		}
-		_, untolerated := toleration.FindMatchingUntoleratedTaint(klog.Background(), taints, pod.Spec.Tolerations, nil, false)
+		_, untolerated := toleration.FindMatchingUntoleratedTaint(klog.Background(), taints, lasting(pod.Spec.Tolerations), nil, false)
 		if untolerated {
 			count++
 		}
 	}
 	return count
+}
+
+// lasting returns the tolerations that do not end after a time.
+func lasting(tolerations []corev1.Toleration) []corev1.Toleration {
+	return slices.DeleteFunc(slices.Clone(tolerations), func(t corev1.Toleration) bool { return t.TolerationSeconds != nil })
 }

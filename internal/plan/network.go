@@ -108,7 +108,7 @@ func render(policy *Policy, component v1alpha1.Component, peers *resolver) (*net
 			return nil, err
 		}
 		if from.Empty() {
-			return nil, fmt.Errorf("allowFrom (%s) stands for no address now, and a rule that allows nobody is never written", describe(component.AllowFrom))
+			return nil, nobody("allowFrom", component.AllowFrom...)
 		}
 		object.Spec.PolicyTypes = append(object.Spec.PolicyTypes, networkingv1.PolicyTypeIngress)
 		object.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{Ports: renderPorts(component.Ports), From: renderPeers(from)}}
@@ -120,9 +120,10 @@ func render(policy *Policy, component v1alpha1.Component, peers *resolver) (*net
 			return nil, err
 		}
 		if to.Empty() {
-			return nil, fmt.Errorf("allowTo (%s) stands for no address now, and a rule that allows nobody is never written", describe([]v1alpha1.PeerReference{reference}))
+			return nil, nobody("allowTo", reference)
 		}
-		object.Spec.Egress = append(object.Spec.Egress, networkingv1.NetworkPolicyEgressRule{Ports: renderPorts(destination.Ports), To: renderPeers(to)})
+		object.Spec.Egress = append(object.Spec.Egress,
+			networkingv1.NetworkPolicyEgressRule{Ports: renderPorts(destination.Ports), To: renderPeers(to)})
 	}
 	if len(object.Spec.Egress) > 0 {
 		object.Spec.PolicyTypes = append(object.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
@@ -143,7 +144,11 @@ func renderPorts(ports []v1alpha1.Port) []networkingv1.NetworkPolicyPort {
 	var out []networkingv1.NetworkPolicyPort
 	for _, port := range ports {
 		protocol, number := corev1.Protocol(port.Protocol), intstr.FromInt32(port.Port)
-		out = append(out, networkingv1.NetworkPolicyPort{Protocol: &protocol, Port: &number, EndPort: port.EndPort})
+		rendered := networkingv1.NetworkPolicyPort{Protocol: &protocol, Port: &number}
+		if port.EndPort != 0 {
+			rendered.EndPort = &port.EndPort
+		}
+		out = append(out, rendered)
 	}
 	return out
 }
@@ -159,7 +164,8 @@ func renderPeers(peers Peers) []networkingv1.NetworkPolicyPeer {
 	return out
 }
 
-func describe(references []v1alpha1.PeerReference) string {
+// nobody is the refusal to render peers that stand for no address.
+func nobody(field string, references ...v1alpha1.PeerReference) error {
 	words := make([]string, 0, len(references))
 	for _, reference := range references {
 		if reference.Peer != "" {
@@ -168,5 +174,6 @@ func describe(references []v1alpha1.PeerReference) string {
 			words = append(words, "role "+string(reference.Role))
 		}
 	}
-	return strings.Join(words, ", ")
+	return fmt.Errorf("%s (%s) stands for no address now, and a rule that allows nobody is never written",
+		field, strings.Join(words, ", "))
 }

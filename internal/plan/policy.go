@@ -6,12 +6,12 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
@@ -91,7 +91,7 @@ func (p *Policy) Enforces() bool {
 func (p *Policy) Writable() bool {
 	verified := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionVerified)
 	return p.Enforces() &&
-		controllerutil.ContainsFinalizer(p.ControlPlaneNetworkPolicy, v1alpha1.Finalizer) &&
+		slices.Contains(p.Finalizers, v1alpha1.Finalizer) &&
 		verified != nil && verified.Status == metav1.ConditionTrue && verified.ObservedGeneration == p.Generation
 }
 
@@ -99,7 +99,7 @@ func (p *Policy) Writable() bool {
 // because the policy is being deleted.
 func (p *Policy) Reverts() bool {
 	return p.Deleting() && !p.Spec.Suspend && p.Spec.DeletionPolicy != v1alpha1.DeletionOrphan &&
-		controllerutil.ContainsFinalizer(p.ControlPlaneNetworkPolicy, v1alpha1.Finalizer)
+		slices.Contains(p.Finalizers, v1alpha1.Finalizer)
 }
 
 // Find returns the policy of that name, or nil.

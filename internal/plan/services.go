@@ -89,7 +89,8 @@ func (r serviceRule) claims(policy *Policy, service state.Service) []Claim {
 		if want == "" {
 			return
 		}
-		claim := Claim{Field: field, Want: want, Policy: policy, Override: r.ConflictPolicy == v1alpha1.ConflictOverride}
+		override := r.ConflictPolicy == v1alpha1.ConflictOverride
+		claim := Claim{Field: field, Want: want, Policy: policy, Override: override}
 		restrict(&claim)
 		claims = append(claims, claim)
 	}
@@ -105,11 +106,11 @@ func restrictExternal(claim *Claim, service state.Service) {
 	switch service.Spec.Type {
 	case corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort:
 		local := string(corev1.ServiceExternalTrafficPolicyLocal)
-		if claim.Want == local && service.Spec.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal && !service.LocalReady {
+		if claim.Want == local && string(service.Spec.ExternalTrafficPolicy) != local && !service.LocalReady {
 			claim.HeldBack = "no ready endpoint on a node that load balancers use: with Local all its traffic would be dropped"
 		}
 	default:
-		claim.NotApplicable = fmt.Sprintf("only Services of type NodePort and LoadBalancer have it, and this one is of type %s", service.Spec.Type)
+		claim.NotApplicable = fmt.Sprintf("only Services of type NodePort and LoadBalancer have it; this one is of type %s", service.Spec.Type)
 	}
 }
 

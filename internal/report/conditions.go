@@ -59,7 +59,8 @@ func accepted(in Input) metav1.Condition {
 	case in.Verified.Reason == v1alpha1.ReasonNoMatchingNodes:
 		return no(kind, in.Verified.Reason, in.Verified.Message)
 	case len(in.Losses) > 0:
-		return no(kind, v1alpha1.ReasonClaimedByOlderPolicy, "Older policies decide, and nothing is written there for this one: "+tellLosses(in.Losses))
+		return no(kind, v1alpha1.ReasonClaimedByOlderPolicy,
+			"Older policies decide, and nothing is written there for this one: "+tellLosses(in.Losses))
 	case len(in.Taken) > 0:
 		return no(kind, v1alpha1.ReasonNameTaken, "These objects exist and are not the operator's: rename or delete them: "+list(in.Taken))
 	}

@@ -22,28 +22,40 @@ type Event struct{ Type, Reason, Action, Note string }
 func Events(before, after []metav1.Condition, repairs drift.Summary) []Event {
 	var events []Event
 	if repairs.Count > 0 && len(repairs.Corrected) > 0 {
-		note := repairs.Corrected[0].Repaired() + "; repaired"
-		if repairs.Count > 1 {
-			note = fmt.Sprintf("%d drifts repaired, among them: %s", repairs.Count, note)
-		}
-		events = append(events, Event{corev1.EventTypeWarning, "DriftCorrected", "Repair", shortNote(note)})
+		events = append(events, corrected(repairs))
 	}
 	for _, kind := range []string{v1alpha1.ConditionDrifted, v1alpha1.ConditionReady} {
 		was, is := meta.FindStatusCondition(before, kind), meta.FindStatusCondition(after, kind)
-		if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
-			continue
+		if event, happened := transition(was, is); happened {
+			events = append(events, event)
 		}
-		good := (is.Status == metav1.ConditionTrue) == (kind == v1alpha1.ConditionReady)
-		if was == nil && good && kind == v1alpha1.ConditionDrifted {
-			continue // a policy that begins without drift is no news
-		}
-		event := Event{corev1.EventTypeNormal, is.Reason, "Observe", shortNote(is.Message)}
-		if !good {
-			event.Type = corev1.EventTypeWarning
-		}
-		events = append(events, event)
 	}
 	return events
+}
+
+func corrected(repairs drift.Summary) Event {
+	note := repairs.Corrected[0].Repaired() + "; repaired"
+	if repairs.Count > 1 {
+		note = fmt.Sprintf("%d drifts repaired, among them: %s", repairs.Count, note)
+	}
+	return Event{corev1.EventTypeWarning, "DriftCorrected", "Repair", shortNote(note)}
+}
+
+// transition returns the event of a condition that has changed its status or
+// its reason.
+func transition(was, is *metav1.Condition) (Event, bool) {
+	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
+		return Event{}, false
+	}
+	good := (is.Status == metav1.ConditionTrue) == (is.Type == v1alpha1.ConditionReady)
+	if was == nil && good && is.Type == v1alpha1.ConditionDrifted {
+		return Event{}, false // a policy that begins without drift is no news
+	}
+	event := Event{corev1.EventTypeNormal, is.Reason, "Observe", shortNote(is.Message)}
+	if !good {
+		event.Type = corev1.EventTypeWarning
+	}
+	return event, true
 }
 
 // maxNote is the longest note that the API server takes (events.k8s.io/v1).

@@ -74,6 +74,18 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	return status
 }
 
+// Unknown returns the status of a policy of which nothing could be found out.
+func Unknown(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.ControlPlaneNetworkPolicyStatus {
+	status := *policy.Status.DeepCopy()
+	status.ObservedGeneration = policy.Generation
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonObserving,
+		Message:            drift.Shorten("The cluster could not be looked at: "+cause.Error(), maxMessage),
+		ObservedGeneration: policy.Generation, LastTransitionTime: now,
+	})
+	return status
+}
+
 // contest marks the findings that are fought over, and adds those that are
 // fought over but happen to be as declared now.
 func (in *Input) contest() {

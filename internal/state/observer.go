@@ -175,7 +175,8 @@ func (o Observer) namespaceLabels(ctx context.Context) (map[string]labels.Set, e
 // balancers use.
 func (o Observer) localReady(ctx context.Context, key types.NamespacedName) (bool, error) {
 	var list discoveryv1.EndpointSliceList
-	if err := o.Cache.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingFields{EndpointSlicesByService: key.String()}); err != nil {
+	ofService := client.MatchingFields{EndpointSlicesByService: key.String()}
+	if err := o.Cache.List(ctx, &list, client.InNamespace(key.Namespace), ofService); err != nil {
 		return false, fmt.Errorf("listing endpoints of %s: %w", key, err)
 	}
 	for i := range list.Items {

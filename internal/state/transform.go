@@ -3,7 +3,6 @@
 package state
 
 import (
-	"bytes"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -150,7 +149,7 @@ func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) [
 			continue
 		}
 		var owned fieldpath.Set
-		if err := owned.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+		if err := owned.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 			continue
 		}
 		var common fieldpath.Set
@@ -166,7 +165,7 @@ func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) [
 		if err != nil {
 			continue
 		}
-		entry.FieldsV1 = &metav1.FieldsV1{Raw: raw}
+		entry.FieldsV1 = metav1.NewFieldsV1(string(raw))
 		kept = append(kept, entry)
 	}
 	return kept

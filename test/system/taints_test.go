@@ -98,7 +98,8 @@ func (s *story) addTaint(name, key string, removeOurs bool) error {
 			taints = append(taints, taint)
 		}
 	}
-	node.Spec.Taints = append(taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectPreferNoSchedule})
+	taints = append(taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectPreferNoSchedule})
+	node.Spec.Taints = taints
 	err := admin.Update(s.ctx, node)
 	if err != nil && !apierrors.IsConflict(err) {
 		s.t.Errorf("adding a taint: %v", err)

@@ -1,0 +1,145 @@
+# The image that deploy, docker-* and build-installer are about.
+IMG ?= ghcr.io/cpnp-dev/cpnp-operator:v0.1.0
+CONTAINER_TOOL ?= docker
+KUBECTL ?= kubectl
+# More arguments for what a target runs: make test ARGS='-run TestX -v'
+ARGS ?=
+# The packages of make test.
+PKG ?= ./...
+
+# Nothing here needs cgo. Without it everywhere, build, test and lint share
+# one build cache. (make test ARGS=-race needs CGO_ENABLED=1 and a C compiler.)
+export CGO_ENABLED ?= 0
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The tools have a module of their own, so that their dependencies are not the
+# operator's. The go command builds them on first use and keeps them.
+CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
+KUSTOMIZE := go tool -modfile=hack/tools/go.mod kustomize
+GOLANGCI_LINT := bin/golangci-lint
+
+# Prefix of a command that needs a control plane: the caller's, else the test bed.
+WITH_CONTROLPLANE = assets="$${KUBEBUILDER_ASSETS:-$$(hack/testbed/build-controlplane.sh)}"; KUBEBUILDER_ASSETS="$$assets"
+
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "; print "Usage: make <target>\n"} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+
+.PHONY: demo
+demo: ## Show the operator at work on a real control plane, from nothing.
+	@$(WITH_CONTROLPLANE) go run ./hack/demo $(ARGS)
+
+##@ Develop
+
+.PHONY: generate
+generate: ## Generate code from the API types.
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: ## Generate the CRDs and the operator's role.
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## Format the code.
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: vet
+vet: ## Run go vet.
+	go vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Check the house rules, and the API conventions in api/.
+	@$(GOLANGCI_LINT) run || failed=yes; \
+	$(GOLANGCI_LINT) run --config .golangci.api.yaml ./api/... || failed=yes; \
+	[[ ! -v failed ]]
+
+.PHONY: verify-generate
+verify-generate: ## Fail if what is generated is not up to date.
+	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -R api config "$$before"; \
+	$(MAKE) --no-print-directory generate manifests; \
+	for dir in api config; do diff -ruN "$$before/$$dir" "$$dir" || stale=yes; done; \
+	if [[ -v stale ]]; then echo "Generated files were stale. They are up to date now: commit them." >&2; exit 1; fi
+
+.PHONY: tidy-check
+tidy-check: ## Fail if a go.mod or go.sum is not tidy.
+	@find . -name go.mod | sort | while read -r file; do \
+		echo "go -C $${file%/go.mod} mod tidy -diff"; go -C "$${file%/go.mod}" mod tidy -diff; done
+
+##@ Test
+
+.PHONY: test
+test: ## Run every test, on a real control plane (ARGS, PKG).
+	@$(WITH_CONTROLPLANE) go test -timeout 15m $(ARGS) $(PKG)
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no control plane (ARGS).
+	@go test $(ARGS) ./api/... ./internal/...
+
+.PHONY: bench
+bench: ## Measure the operator on a real control plane (ARGS).
+	@$(WITH_CONTROLPLANE) go run ./test/bench $(ARGS)
+
+.PHONY: testbed
+testbed: ## Build the control plane that the tests run on; print its folder.
+	@hack/testbed/build-controlplane.sh
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/manager.
+	go build -trimpath -o bin/manager .
+
+.PHONY: run
+run: ## Run the operator here, against the cluster of the current kubeconfig (ARGS).
+	go run . $(ARGS)
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG.
+	$(CONTAINER_TOOL) build --tag $(IMG) .
+
+.PHONY: docker-push
+docker-push: ## Push the image IMG.
+	$(CONTAINER_TOOL) push $(IMG)
+
+.PHONY: build-installer
+build-installer: set-image ## Write dist/install.yaml, everything that deploy applies.
+	mkdir -p dist
+	$(KUSTOMIZE) build config/default > dist/install.yaml
+
+##@ Deploy
+
+# Server-side, because a CRD outgrows the annotation of a client-side apply.
+
+.PHONY: install
+install: ## Install the CRDs into the cluster of the current kubeconfig.
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and with them every policy.
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
+
+.PHONY: deploy
+deploy: set-image ## Install the CRDs and the operator, with the image IMG.
+	$(KUSTOMIZE) build config/default | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the policies, which reverts them; then the operator and the CRDs.
+	-$(KUBECTL) delete controlplanenetworkpolicies.cpnp.dev --all
+	$(KUSTOMIZE) build config/default | $(KUBECTL) delete --ignore-not-found -f -
+
+.PHONY: set-image
+set-image:
+	cd config/manager && go tool -modfile=../../hack/tools/go.mod kustomize edit set image controller=$(IMG)
+
+# golangci-lint with kube-api-linter in it is a program of our own.
+$(GOLANGCI_LINT): hack/lint/main.go hack/lint/go.mod hack/lint/go.sum
+	@echo "Building golangci-lint (about a minute and a half the first time)"
+	go -C hack/lint build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../$@ .
