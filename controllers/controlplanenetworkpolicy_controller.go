@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -81,7 +82,7 @@ func (r *PolicyReconciler) apply(ctx context.Context, policy *plan.Policy, verdi
 	}
 	written = map[drift.Object]bool{}
 	var failures []error
-	for _, w := range append(diff.Writes, diff.Deletes...) {
+	for _, w := range slices.Concat(diff.Writes, diff.Deletes) {
 		wrote, next, err := r.do(ctx, r.repairOf(policy, w, may))
 		written[w.Object] = wrote
 		result, failures = sooner(result, next), append(failures, err)

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+)
+
+// Observation is what the reconciler of policies already knows.
+type Observation struct {
+	policy   *plan.Policy
+	policies []plan.Policy
+	nodes    []corev1.Node
+	network  plan.Network
+	diff     drift.NetworkDiff
+	// written are the NetworkPolicies that have just been put right.
+	written map[drift.Object]bool
+	verdict verify.Verdict
+	// remaining are the objects that a deletion still has to restore.
+	remaining []string
+}
+
+// input collects what a report is made from.
+func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, error) {
+	in := report.Input{
+		Policy: o.policy, Verified: o.verdict, Losses: o.network.Losses, Taken: o.diff.Taken,
+		Remaining: o.remaining, Network: networkSection(o), History: r.History.Summary(o.policy.Name, r.Clock.Now()),
+	}
+	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))
+	if err != nil {
+		return in, err
+	}
+	in.Effective = verify.HostNetworked(o.policy, pods)
+	if err := r.addNodes(ctx, o, &in); err != nil {
+		return in, err
+	}
+	return in, r.addServices(ctx, o, &in)
+}
+
+func networkSection(o Observation) report.Section {
+	section := report.Section{Declared: len(o.network.Objects) + len(o.network.Held)}
+	section.InSync = len(o.network.Objects) - len(o.diff.Taken)
+	for _, w := range slices.Concat(o.diff.Writes, o.diff.Deletes) {
+		if o.written[w.Object] {
+			continue
+		}
+		section.Findings = append(section.Findings, w.Findings...)
+		if w.Desired != nil {
+			section.InSync--
+		}
+	}
+	return section
+}
+
+func namespacesOf(policy *plan.Policy) sets.Set[string] {
+	namespaces := sets.New[string]()
+	if policy.Spec.Network != nil {
+		for _, component := range policy.Spec.Network.Components {
+			namespaces.Insert(component.Pods.Namespace)
+		}
+	}
+	return namespaces
+}
+
+// addNodes compares the taints of every node.
+func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input) error {
+	for i := range o.nodes {
+		node := &o.nodes[i]
+		if !o.policy.Selects(node) {
+			continue
+		}
+		in.MatchedNodes++
+		claims, losses := plan.Taints(node, o.policies)
+		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
+		outcome := drift.Fields(drift.Node(node), claims, o.policies)
+		add(&in.Taints, o.policy, claimsFor(o.policy, claims), outcome.Findings)
+		taints := plan.MissingNoExecute(node, claims, o.policy.Name)
+		if len(taints) == 0 {
+			continue
+		}
+		pods, err := r.Observe.PodsOn(ctx, node.Name)
+		if err != nil {
+			return err
+		}
+		in.PodsToEvict += plan.Evicted(pods, taints)
+	}
+	return nil
+}
+
+// addServices compares the traffic policies of every Service.
+func (r *Reporter) addServices(ctx context.Context, o Observation, in *report.Input) error {
+	if len(o.policy.Spec.Services) == 0 {
+		return nil
+	}
+	services, err := r.Observe.Services(ctx, plan.NeedsLocal(o.policies))
+	if err != nil {
+		return err
+	}
+	for _, service := range services {
+		if !o.policy.SelectsService(service) {
+			continue
+		}
+		claims, losses := plan.Service(service, o.policies)
+		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
+		outcome := drift.Fields(drift.Service(service.Service), claims, o.policies)
+		declared := min(1, claimsFor(o.policy, claims)) // Services are counted, not their fields
+		add(&in.Services, o.policy, declared, outcome.Findings)
+	}
+	return nil
+}
+
+// add counts what one object has declared, and takes the policy's findings.
+func add(section *report.Section, policy *plan.Policy, declared int, findings []drift.Finding) {
+	differing := 0
+	for _, finding := range findings {
+		if finding.Policy != policy.Name {
+			continue
+		}
+		section.Findings = append(section.Findings, finding)
+		if finding.State != v1alpha1.StateNotApplicable {
+			differing++
+		}
+	}
+	section.Declared += declared
+	section.InSync += declared - min(declared, differing)
+}
+
+func claimsFor(policy *plan.Policy, claims []plan.Claim) int {
+	count := 0
+	for _, claim := range claims {
+		if claim.Policy.Name == policy.Name {
+			count++
+		}
+	}
+	return count
+}
+
+func lostBy(policy *plan.Policy, losses []plan.Loss) []plan.Loss {
+	var lost []plan.Loss
+	for _, loss := range losses {
+		if loss.Policy == policy.Name {
+			lost = append(lost, loss)
+		}
+	}
+	return lost
+}
