@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -62,32 +62,53 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		policy: policy, policies: policies, nodes: snapshot.Nodes,
 		network: network, diff: diff, written: written, verdict: verdict,
 	})
-	return sooner(result, next), errors.Join(applyErr, err)
+	return soonerUnless(errors.Join(applyErr, err), result, next)
 }
 
-// apply writes the NetworkPolicies, if they may be written. One that fails does
-// not keep the others from being written.
+// apply writes the NetworkPolicies, if they may be written, once it is sure that
+// what is written will be taken back.
 func (r *PolicyReconciler) apply(ctx context.Context, policy *plan.Policy, verdict verify.Verdict, diff drift.NetworkDiff) (
 	written map[drift.Object]bool, result reconcile.Result, err error,
 ) {
+	writes := slices.Concat(diff.Writes, diff.Deletes)
 	may := policy.Enforces() && verdict.Holds && policy.Invalid == nil
 	if may {
-		err := r.addFinalizer(ctx, policy.ControlPlaneNetworkPolicy)
-		if apierrors.IsConflict(err) {
-			return nil, reconcile.Result{RequeueAfter: conflictDelay}, nil
-		}
-		if err != nil {
-			return nil, reconcile.Result{}, err
+		part, done := share(ctx, 1+len(writes))
+		defer done()
+		if held, result, err := r.addFinalizer(part, policy.ControlPlaneNetworkPolicy); !held {
+			return nil, result, err
 		}
 	}
+	return r.writeAll(ctx, policy, writes, may)
+}
+
+// writeAll writes one after the other. One that fails, or hangs, does not keep
+// the others from being written.
+func (r *PolicyReconciler) writeAll(ctx context.Context, policy *plan.Policy, writes []drift.NetworkWrite, may bool) (
+	written map[drift.Object]bool, result reconcile.Result, err error,
+) {
 	written = map[drift.Object]bool{}
+	var objects []drift.Object
 	var failures []error
-	for _, w := range slices.Concat(diff.Writes, diff.Deletes) {
-		wrote, next, err := r.do(ctx, r.repairOf(policy, w, may))
-		written[w.Object] = wrote
+	for i, w := range writes {
+		part, done := share(ctx, len(writes)-i)
+		wrote, next, err := r.do(part, r.repairOf(policy, w, may))
+		done()
+		written[w.Object], objects = wrote, append(objects, w.Object)
 		result, failures = sooner(result, next), append(failures, err)
 	}
+	r.History.Differing(policy.Name, "NetworkPolicy", objects, r.Clock.Now())
 	return written, result, errors.Join(failures...)
+}
+
+// share returns a context with an equal part of the time that is left, where so
+// many requests are to come and a report after them.
+func share(ctx context.Context, requests int) (context.Context, context.CancelFunc) {
+	deadline, limited := ctx.Deadline()
+	if !limited {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(requests+1))
 }
 
 func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.NetworkWrite, may bool) repair {
@@ -103,14 +124,17 @@ func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.NetworkWrite, m
 	}
 }
 
-// addFinalizer makes sure that what is going to be written will be taken back.
-func (r *PolicyReconciler) addFinalizer(ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy) error {
-	if controllerutil.ContainsFinalizer(policy, v1alpha1.Finalizer) {
-		return nil
-	}
+// addFinalizer makes sure that what is going to be written will be taken back,
+// and says whether that is so.
+func (r *PolicyReconciler) addFinalizer(ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy) (bool, reconcile.Result, error) {
 	changed := policy.DeepCopy()
-	controllerutil.AddFinalizer(changed, v1alpha1.Finalizer)
-	return r.patchMetadata(ctx, policy, changed)
+	job := repair{
+		object: drift.Object{Kind: "ControlPlaneNetworkPolicy", Name: policy.Name}, version: policy.ResourceVersion,
+		policies: []string{policy.Name}, needed: controllerutil.AddFinalizer(changed, v1alpha1.Finalizer),
+		write: func(ctx context.Context) error { return r.patchMetadata(ctx, policy, changed) },
+	}
+	wrote, result, err := r.do(ctx, job)
+	return wrote || !job.needed, result, err
 }
 
 // patchMetadata writes the difference, refused if the policy has changed since.

@@ -34,11 +34,9 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		return reconcile.Result{}, nil
 	}
 	if policy.Reverts() {
-		result, err := r.deleteNetworkPolicies(ctx, policy, snapshot)
-		if err != nil {
-			return result, err
-		}
-		remaining, err := r.remaining(ctx, policy, snapshot)
+		deletes := drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Deletes
+		_, result, applyErr := r.writeAll(ctx, policy, deletes, true)
+		remaining, err := r.remaining(ctx, policy, snapshot, deletes)
 		if err != nil {
 			return reconcile.Result{}, err
 		}
@@ -48,7 +46,7 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 				verdict:   verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"},
 				remaining: remaining,
 			})
-			return sooner(result, next), err
+			return soonerUnless(errors.Join(applyErr, err), result, next)
 		}
 		if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
 			return reconcile.Result{RequeueAfter: left}, nil
@@ -63,22 +61,12 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	return reconcile.Result{}, err
 }
 
-func (r *PolicyReconciler) deleteNetworkPolicies(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (
-	reconcile.Result, error,
-) {
-	var result reconcile.Result
-	var failures []error
-	for _, w := range drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Deletes {
-		_, next, err := r.do(ctx, r.repairOf(policy, w, true))
-		result, failures = sooner(result, next), append(failures, err)
-	}
-	return result, errors.Join(failures...)
-}
-
 // remaining returns what the policy wrote and what has not been restored yet.
-func (r *PolicyReconciler) remaining(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) ([]string, error) {
+func (r *PolicyReconciler) remaining(
+	ctx context.Context, policy *plan.Policy, snapshot state.Snapshot, deletes []drift.NetworkWrite,
+) ([]string, error) {
 	var left []string
-	for _, w := range drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Deletes {
+	for _, w := range deletes {
 		left = append(left, w.Object.String())
 	}
 	for i := range snapshot.Nodes {

@@ -5,6 +5,8 @@ package controllers
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,9 +18,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
 )
 
-// conflictDelay is how long to wait for the cache when it turned out to be
-// behind. The event that it is waiting for normally comes first.
-const conflictDelay = 200 * time.Millisecond
+const (
+	// conflictDelay is how long to wait for the cache when it turned out to be
+	// behind. The event that it is waiting for normally comes first.
+	conflictDelay = 200 * time.Millisecond
+	// maxConflicts is how often in a row that is the answer. After that it is
+	// no race that was lost, but a write that is refused.
+	maxConflicts = 5
+)
 
 // Repairer carries out repairs, and notes what came of them.
 type Repairer struct {
@@ -44,10 +51,13 @@ type repair struct {
 // do writes, if there is something to write and the object is not contested.
 // It says whether it wrote.
 func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result reconcile.Result, err error) {
+	if wait := r.History.Unseen(job.object, job.version, r.Clock.Now()); wait > 0 {
+		return true, reconcile.Result{RequeueAfter: wait}, nil
+	}
 	fresh, wait := r.History.Observe(job.object, job.version, job.findings, r.Clock.Now())
 	metrics.Detected(fresh)
 	if !job.needed {
-		r.History.Settled(job.object, r.Clock.Now())
+		r.settled(job.object)
 		return false, reconcile.Result{}, nil
 	}
 	if wait > 0 {
@@ -57,16 +67,25 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 	case err == nil:
 		r.succeeded(ctx, job)
 		return true, reconcile.Result{}, nil
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+	case r.overtaken(job, err):
 		// Somebody was faster. What the cache will show then decides.
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
 	default:
 		r.failed(job, err)
-		return false, reconcile.Result{}, err
+		return false, reconcile.Result{}, fmt.Errorf("writing %s: %w", job.object, err)
 	}
 }
 
+// overtaken says whether a write was refused because the object had changed, or
+// gone, since it was looked at. What is not found though it was to be created
+// is something else: its namespace.
+func (r *Repairer) overtaken(job repair, err error) bool {
+	changed := apierrors.IsConflict(err) || apierrors.IsNotFound(err) && job.version != ""
+	return changed && r.History.Conflicted(job.object) <= maxConflicts
+}
+
 func (r *Repairer) succeeded(ctx context.Context, job repair) {
+	r.History.Wrote(job.object, job.version, job.policies, r.Clock.Now())
 	r.History.Corrected(job.object, job.findings, r.Clock.Now())
 	metrics.Corrected(job.findings)
 	log := logf.FromContext(ctx)
@@ -85,8 +104,30 @@ func (r *Repairer) failed(job repair, err error) {
 		reason = "Timeout"
 	}
 	metrics.ApplyError(job.policies, job.object.Kind, reason)
-	r.History.Failed(job.object, job.policies, err)
+	r.History.Failed(job.object, job.policies, steady(err))
 	for _, policy := range job.policies {
+		r.Report(policy)
+	}
+}
+
+// steady returns the error in words that are the same for every attempt: that
+// of a broken connection has a port of this process in it.
+func steady(err error) error {
+	var broken *url.Error
+	if !errors.As(err, &broken) {
+		return err
+	}
+	cause := broken.Err
+	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
+		cause = next
+	}
+	return fmt.Errorf("no answer from the API server: %w", cause)
+}
+
+// settled notes that there is nothing to write to an object any more. Nothing
+// happens to it then, so that no event would make it known.
+func (r *Repairer) settled(object drift.Object) {
+	for _, policy := range r.History.Settled(object, r.Clock.Now()) {
 		r.Report(policy)
 	}
 }
@@ -94,7 +135,7 @@ func (r *Repairer) failed(job repair, err error) {
 // gone notes that an object is not there any more.
 func (r *Repairer) gone(object drift.Object) {
 	r.History.Observe(object, "", nil, r.Clock.Now())
-	r.History.Settled(object, r.Clock.Now())
+	r.settled(object)
 }
 
 // sooner returns the result that comes back first.
@@ -103,4 +144,13 @@ func sooner(a, b reconcile.Result) reconcile.Result {
 		return b
 	}
 	return a
+}
+
+// soonerUnless returns the result that comes back first, or the error alone:
+// it decides by itself when to come back.
+func soonerUnless(err error, a, b reconcile.Result) (reconcile.Result, error) {
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return sooner(a, b), nil
 }

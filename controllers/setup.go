@@ -50,8 +50,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager) error {
 	repairer := Repairer{Clock: clock.RealClock{}, History: drift.NewHistory(), Report: requests.ask}
 	w := watcher{observe: observer}
 
+	own := repairer
+	own.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
 	if err := setupPolicies(mgr, w, requests, &PolicyReconciler{
-		Observe: observer, Client: mgr.GetClient(), Repairer: repairer,
+		Observe: observer, Client: mgr.GetClient(), Repairer: own,
 		Reporter: &Reporter{
 			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History,
 			Recorder: mgr.GetEventRecorder("cpnp-operator"),
@@ -77,7 +79,7 @@ func setupPolicies(mgr ctrl.Manager, w watcher, requests *reportRequests, r *Pol
 		WatchesMetadata(&corev1.Namespace{}, w.policiesOfNamespace(), builder.WithPredicates(labelsChanged)).
 		Watches(&corev1.Pod{}, w.policiesOfPod(), builder.WithPredicates(podChanged)).
 		Watches(&networkingv1.NetworkPolicy{}, w.policyOfNetworkPolicy()).
-		WatchesRawSource(source.Channel(requests.events, w.policyItself())).
+		WatchesRawSource(source.Channel(requests.events, w.policyToReport())).
 		WithOptions(options(1)).
 		Complete(r)
 }

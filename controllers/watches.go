@@ -63,7 +63,14 @@ func (w watcher) policies(ctx context.Context) []plan.Policy {
 	return plan.Compile(policies)
 }
 
-func (w watcher) policyItself() handler.EventHandler { return &handler.EnqueueRequestForObject{} }
+// policyToReport: the policy itself, for a new report.
+func (w watcher) policyToReport() handler.EventHandler {
+	return on(func(_ context.Context, q queue, before, after client.Object) {
+		if after != nil {
+			q.AddAfter(request("", after.GetName()), reportDelay)
+		}
+	})
+}
 
 // policiesOfPolicy: every policy may win or lose a claim by another's change.
 func (w watcher) policiesOfPolicy() handler.EventHandler {

@@ -24,7 +24,8 @@ const (
 	// ConditionProgrammed says whether everything declared has been written.
 	//
 	// Reasons when True: Programmed.
-	// Reasons when False: Audit, Suspended, NotVerified, Pending, ApplyFailed.
+	// Reasons when False: Audit, Suspended, NotVerified, Pending, ApplyFailed,
+	// HeldBack, Conflicted, Contested.
 	ConditionProgrammed = "Programmed"
 
 	// ConditionEffective says whether the declared restrictions really hold.

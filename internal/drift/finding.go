@@ -101,12 +101,13 @@ func Shorten(text string, limit int) string {
 	return text[:cut] + mark
 }
 
-// Compare orders findings by object and field.
+// Compare orders findings by object, field and manager.
 func Compare(a, b Finding) int {
 	return cmp.Or(
 		cmp.Compare(a.Object.Kind, b.Object.Kind),
 		cmp.Compare(a.Object.Namespace, b.Object.Namespace),
 		cmp.Compare(a.Object.Name, b.Object.Name),
 		cmp.Compare(a.Field, b.Field),
+		cmp.Compare(a.By.Name, b.By.Name),
 	)
 }

@@ -23,6 +23,10 @@ const (
 	contestedInterval = time.Second
 )
 
+// unseenFor is how long the cache may go on showing an object as it was before
+// a write, until it is written again.
+const unseenFor = time.Second
+
 // History remembers what happened to objects lately: drift that was seen and
 // repaired, writes that failed, fields that are fought over. It feeds counters,
 // events and the pace of repairs. It is never the truth about an object, which
@@ -37,8 +41,20 @@ type History struct {
 // past is what is remembered of one object.
 type past struct {
 	rows      map[rowKey]*row
-	lastWrite time.Time
 	failures  map[string]string // by policy
+	conflicts int               // in a row
+	lastWrite time.Time
+	written   *string  // the version that it was decided on, until it is seen
+	policies  []string // for which it was
+}
+
+func (h *History) past(object Object) *past {
+	p := h.objects[object]
+	if p == nil {
+		p = &past{rows: map[rowKey]*row{}, failures: map[string]string{}}
+		h.objects[object] = p
+	}
+	return p
 }
 
 // rowKey identifies a row: the same field rewritten by the same manager.
@@ -53,16 +69,18 @@ type row struct {
 	version string // of the object when it was last seen
 }
 
+// noVersion is the version of no object: whatever is seen next is new.
+const noVersion = "-"
+
 func (r *row) contested(now time.Time) bool {
-	return r.rounds >= contestedRounds && now.Sub(r.last) <= contestQuiet
+	return r.rounds >= contestedRounds && now.Sub(r.last) < contestQuiet
 }
 
 // tally is what a policy's next report will tell.
 type tally struct {
-	corrected []Finding // the first few
-	count     int
-	last      *Finding
-	lastTime  time.Time
+	count    int
+	last     *Finding
+	lastTime time.Time
 }
 
 // NewHistory returns an empty history.
@@ -82,10 +100,7 @@ func (h *History) Observe(object Object, version string, findings []Finding, now
 		if finding.State != v1alpha1.StateDrifted {
 			continue
 		}
-		if p == nil {
-			p = &past{rows: map[rowKey]*row{}, failures: map[string]string{}}
-			h.objects[object] = p
-		}
+		p = h.past(object)
 		key := rowKey{finding.Field, finding.By.Name}
 		seen[key] = true
 		if p.see(key, finding, version, now) {
@@ -105,14 +120,14 @@ func (h *History) Observe(object Object, version string, findings []Finding, now
 // see takes note of one drift, and says whether it is a new one.
 func (p *past) see(key rowKey, finding Finding, version string, now time.Time) bool {
 	r := p.rows[key]
-	if r == nil || now.Sub(r.last) > contestQuiet && !r.open {
+	if r == nil || now.Sub(r.last) >= contestQuiet && !r.open {
 		r = &row{}
 		p.rows[key] = r
 	}
 	fresh := !r.open && (r.version != version || r.rounds == 0)
-	r.finding, r.open = finding, true
+	r.finding, r.open, r.version = finding, true, version
 	if fresh {
-		r.rounds, r.last, r.version = r.rounds+1, now, version
+		r.rounds, r.last = r.rounds+1, now
 	}
 	return fresh
 }
@@ -121,7 +136,7 @@ func (p *past) see(key rowKey, finding Finding, version string, now time.Time) b
 func (p *past) close(seen map[rowKey]bool) {
 	for key, r := range p.rows {
 		if !seen[key] {
-			r.open = false
+			r.open, r.version = false, noVersion
 		}
 	}
 }
@@ -136,7 +151,7 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 		for _, r := range p.rows {
 			r.open = false
 			if r.version == "" { // a missing object has no version to tell it by
-				r.version = "written"
+				r.version = noVersion
 			}
 		}
 	}
@@ -151,9 +166,6 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 		}
 		t.count++
 		t.last, t.lastTime = &finding, now
-		if len(t.corrected) < v1alpha1.MaxReportedDrift {
-			t.corrected = append(t.corrected, finding)
-		}
 	}
 }
 
@@ -161,31 +173,101 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 func (h *History) Failed(object Object, policies []string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.objects[object]
-	if p == nil {
-		p = &past{rows: map[rowKey]*row{}, failures: map[string]string{}}
-		h.objects[object] = p
-	}
+	p := h.past(object)
 	for _, policy := range policies {
 		p.failures[policy] = err.Error()
 	}
 }
 
-// Settled takes note that there is nothing to write to an object any more.
-func (h *History) Settled(object Object, now time.Time) {
+// Wrote takes note that an object was written for some policies, by a decision
+// that was made on this version of it.
+func (h *History) Wrote(object Object, version string, policies []string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p := h.objects[object]; p != nil {
-		clear(p.failures)
+	p := h.past(object)
+	p.written, p.policies, p.lastWrite, p.conflicts = &version, policies, now, 0
+}
+
+// Unseen returns how long to wait, at most, for the cache to show what was
+// written: nothing, unless this version of the object is the one that the last
+// write was decided on. Deciding on it again would be the same write again.
+func (h *History) Unseen(object Object, version string, now time.Time) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.objects[object]
+	if p == nil || p.written == nil {
+		return 0
+	}
+	if left := p.lastWrite.Add(unseenFor).Sub(now); left > 0 && *p.written == version {
+		return left
+	}
+	p.written = nil
+	return 0
+}
+
+// Conflicted takes note that a write was refused because the object had changed
+// meanwhile, and returns how often that has been so in a row.
+func (h *History) Conflicted(object Object) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.past(object)
+	p.conflicts++
+	return p.conflicts
+}
+
+// Settled takes note that there is nothing to write to an object any more, and
+// returns the policies for which it could not be written before.
+func (h *History) Settled(object Object, now time.Time) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.objects[object]
+	if p == nil {
+		return nil
+	}
+	relieved := slices.Sorted(maps.Keys(p.failures))
+	p.settle()
+	h.sweep(object, now)
+	return relieved
+}
+
+func (p *past) settle() {
+	clear(p.failures)
+	p.written, p.policies, p.conflicts = nil, nil, 0
+}
+
+// Differing takes note that, of all objects of a kind, only these differ from
+// what a policy declares. The others are settled.
+func (h *History) Differing(policy, kind string, objects []Object, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for object, p := range h.objects {
+		if object.Kind != kind || slices.Contains(objects, object) || !p.concerns(policy) {
+			continue
+		}
+		p.close(nil)
+		p.settle()
 		h.sweep(object, now)
 	}
+}
+
+func (p *past) concerns(policy string) bool {
+	_, failed := p.failures[policy]
+	if failed || slices.Contains(p.policies, policy) {
+		return true
+	}
+	for _, r := range p.rows {
+		if r.finding.Policy == policy {
+			return true
+		}
+	}
+	return false
 }
 
 // sweep forgets an object of which nothing is worth remembering.
 func (h *History) sweep(object Object, now time.Time) {
 	p := h.objects[object]
-	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return !r.open && now.Sub(r.last) > contestQuiet })
-	if len(p.rows) == 0 && len(p.failures) == 0 {
+	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return !r.open && now.Sub(r.last) >= contestQuiet })
+	if len(p.rows) == 0 && len(p.failures) == 0 && p.written == nil && p.conflicts == 0 {
 		delete(h.objects, object)
 	}
 }
@@ -200,10 +282,8 @@ type Summary struct {
 	// Failures are the objects that could not be written, with the error,
 	// sorted.
 	Failures []string
-	// Corrected are repairs since the last acknowledged summary, the first few
-	// of Count.
-	Corrected []Finding
-	Count     int
+	// Count is how many repairs there were since the last acknowledged summary.
+	Count int
 	// Last is the latest repair of all, and LastTime when it was.
 	Last     *Finding
 	LastTime time.Time
@@ -236,7 +316,7 @@ func (h *History) Summary(policy string, now time.Time) Summary {
 	slices.Sort(s.Failures)
 	slices.SortFunc(s.Contested, Compare)
 	if t := h.policies[policy]; t != nil {
-		s.Corrected, s.Count, s.Last, s.LastTime = slices.Clone(t.corrected), t.count, t.last, t.lastTime
+		s.Count, s.Last, s.LastTime = t.count, t.last, t.lastTime
 	}
 	return s
 }
@@ -247,7 +327,6 @@ func (h *History) Acknowledge(policy string, reported Summary) {
 	defer h.mu.Unlock()
 	if t := h.policies[policy]; t != nil {
 		t.count -= reported.Count
-		t.corrected = t.corrected[min(len(t.corrected), len(reported.Corrected)):]
 	}
 }
 

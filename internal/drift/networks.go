@@ -4,6 +4,7 @@ package drift
 
 import (
 	"slices"
+	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,7 +65,8 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 		}
 	}
 	for i := range live {
-		if wanted[keyOf(&live[i])] || !MadeFor(&live[i], policy.Name) || held(network, live[i].Labels[v1alpha1.LabelComponent]) {
+		component, ours := madeFor(&live[i], policy.Name)
+		if !ours || wanted[keyOf(&live[i])] || held(network, component) {
 			continue
 		}
 		finding := Unexpected(policy, &live[i])
@@ -75,10 +77,11 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 	return diff
 }
 
-// MadeFor says whether the operator made the NetworkPolicy for the policy. The
-// label alone proves nothing: labels are copied.
-func MadeFor(live *networkingv1.NetworkPolicy, policy string) bool {
-	return live.Labels[v1alpha1.LabelPolicy] == policy && written(live)
+// madeFor says whether the operator made the NetworkPolicy for the policy, and
+// for which component. The name tells: labels can be copied, and taken away.
+func madeFor(live *networkingv1.NetworkPolicy, policy string) (component string, made bool) {
+	component, named := strings.CutPrefix(live.Name, plan.NetworkPolicyName(policy, ""))
+	return component, named && written(live)
 }
 
 // mayTakeOver says whether a NetworkPolicy that has a name of ours may be

@@ -4,6 +4,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -21,12 +22,13 @@ type Event struct{ Type, Reason, Action, Note string }
 // event, so that a storm of drift is no storm of events.
 func Events(before, after []metav1.Condition, repairs drift.Summary) []Event {
 	var events []Event
-	if repairs.Count > 0 && len(repairs.Corrected) > 0 {
+	if repairs.Count > 0 {
 		events = append(events, corrected(repairs))
 	}
 	for _, kind := range []string{v1alpha1.ConditionDrifted, v1alpha1.ConditionReady} {
 		was, is := meta.FindStatusCondition(before, kind), meta.FindStatusCondition(after, kind)
-		if event, happened := transition(was, is); happened {
+		// What makes a policy drifted makes it unready: that is one event.
+		if event, happened := transition(was, is); happened && !slices.Contains(events, event) {
 			events = append(events, event)
 		}
 	}
@@ -34,9 +36,9 @@ func Events(before, after []metav1.Condition, repairs drift.Summary) []Event {
 }
 
 func corrected(repairs drift.Summary) Event {
-	note := repairs.Corrected[0].Repaired() + "; repaired"
+	note := repairs.Last.Repaired() + "; repaired"
 	if repairs.Count > 1 {
-		note = fmt.Sprintf("%d drifts repaired, among them: %s", repairs.Count, note)
+		note = fmt.Sprintf("%d drifts repaired, the last of them: %s", repairs.Count, note)
 	}
 	return Event{corev1.EventTypeWarning, "DriftCorrected", "Repair", shortNote(note)}
 }

@@ -102,8 +102,11 @@ func (in *Input) contest() {
 	}
 }
 
+// findings are those of all sections, sorted: NetworkPolicies come in the order
+// of the components.
 func (in *Input) findings() []drift.Finding {
-	return slices.Concat(in.Network.Findings, in.Taints.Findings, in.Services.Findings)
+	return slices.SortedStableFunc(slices.Values(
+		slices.Concat(in.Network.Findings, in.Taints.Findings, in.Services.Findings)), drift.Compare)
 }
 
 func setConditions(conditions *[]metav1.Condition, in Input) {

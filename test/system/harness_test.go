@@ -46,11 +46,22 @@ func begin(t *testing.T) *story {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)]}
-	s.SetDefaultEventuallyTimeout(deadline)
-	s.SetDefaultEventuallyPollingInterval(tick)
+	s.poll()
 	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
 	t.Cleanup(func() { s.clean() })
 	return s
+}
+
+// in returns the story within one of its subtests.
+func (s *story) in(t *testing.T) *story {
+	s = &story{WithT: NewWithT(t), t: t, ctx: s.ctx, name: s.name}
+	s.poll()
+	return s
+}
+
+func (s *story) poll() {
+	s.SetDefaultEventuallyTimeout(deadline)
+	s.SetDefaultEventuallyPollingInterval(tick)
 }
 
 // clean empties the cluster of what would get in the next story's way. The
@@ -73,11 +84,14 @@ func (s *story) clean() {
 // it, which is also done when the test ends.
 func (s *story) operator() (stop func()) { return s.operatorAs(operatorConfig) }
 
-func (s *story) operatorAs(config *rest.Config) (stop func()) {
+func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (stop func()) {
 	s.t.Helper()
 	opts := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
 	managerOptions := opts.Manager()
 	managerOptions.Controller.SkipNameValidation = ptr.To(true) // several operators share this process
+	for _, c := range change {
+		c(&managerOptions)
+	}
 	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
 	s.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -237,6 +251,34 @@ func (s *story) networkPolicies() []networkingv1.NetworkPolicy {
 	var list networkingv1.NetworkPolicyList
 	s.Expect(admin.List(s.ctx, &list, client.InNamespace(s.name))).To(Succeed())
 	return list.Items
+}
+
+// networkPolicyOf returns the NetworkPolicy of one of the policy's components.
+func (s *story) networkPolicyOf(component string) *networkingv1.NetworkPolicy {
+	s.t.Helper()
+	policy := &networkingv1.NetworkPolicy{}
+	s.Expect(admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: "cpnp." + s.name + "." + component}, policy)).To(Succeed())
+	return policy
+}
+
+// posture returns what the story's policies are about, by object.
+func (s *story) posture() map[string]any {
+	s.t.Helper()
+	posture := map[string]any{}
+	for _, policy := range s.networkPolicies() {
+		posture["NetworkPolicy/"+policy.Name] = []any{policy.Labels, policy.Annotations, policy.Spec}
+	}
+	var nodes corev1.NodeList
+	s.Expect(admin.List(s.ctx, &nodes, client.MatchingLabels(s.label()))).To(Succeed())
+	for _, node := range nodes.Items {
+		posture["Node/"+node.Name] = []any{node.Labels, node.Spec.Taints, node.Annotations[v1alpha1.AnnotationRecord]}
+	}
+	var services corev1.ServiceList
+	s.Expect(admin.List(s.ctx, &services, client.InNamespace(s.name))).To(Succeed())
+	for _, service := range services.Items {
+		posture["Service/"+service.Name] = []any{service.Labels, service.Spec, service.Annotations[v1alpha1.AnnotationRecord]}
+	}
+	return posture
 }
 
 // join adds one more control-plane node.

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+)
+
+var (
+	start   = time.Unix(1_700_000_000, 0)
+	service = drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}
+)
+
+// rewritten is drift of one field of a Service of policy p, made by a manager.
+func rewritten(field, manager string) drift.Finding {
+	return drift.Finding{Policy: "p", Object: service, Field: field, State: v1alpha1.StateDrifted, By: drift.Manager{Name: manager}}
+}
+
+func list(findings ...drift.Finding) []drift.Finding { return findings }
+
+// story is a history with a clock and the version of the one object in it.
+type story struct {
+	*WithT
+	*drift.History
+	now     time.Time
+	version int
+}
+
+func begin(t *testing.T) *story {
+	t.Helper()
+	return &story{WithT: NewWithT(t), History: drift.NewHistory(), now: start}
+}
+
+func (s *story) sees(findings ...drift.Finding) (fresh []drift.Finding, wait time.Duration) {
+	return s.Observe(service, fmt.Sprint(s.version), findings, s.now)
+}
+
+func (s *story) freshlySees(findings ...drift.Finding) []drift.Finding {
+	fresh, _ := s.sees(findings...)
+	return fresh
+}
+
+func (s *story) repairs(findings ...drift.Finding) {
+	s.Corrected(service, findings, s.now)
+	s.version++
+}
+
+// fight lets a manager rewrite a field, and has it repaired, every interval.
+func (s *story) fight(rounds int, manager string, every time.Duration) {
+	for range rounds {
+		s.version++
+		finding := rewritten("f", manager)
+		s.Expect(s.freshlySees(finding)).To(HaveLen(1))
+		s.repairs(finding)
+		s.now = s.now.Add(every)
+	}
+}
+
+func (s *story) contested() []drift.Finding { return s.Summary("p", s.now).Contested }
+
+func TestDriftIsFreshOnceUntilItIsRepaired(t *testing.T) {
+	s := begin(t)
+	finding := rewritten("f", "kubectl")
+	s.Expect(s.freshlySees(finding)).To(Equal(list(finding)))
+	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "seen again")
+	s.version++
+	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "seen again in another version, because something else changed")
+
+	s.Corrected(service, list(finding), s.now)
+	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "the cache does not show the repair yet")
+	s.version++
+	s.Expect(s.freshlySees()).To(BeEmpty())
+	s.version++
+	s.Expect(s.freshlySees(finding)).To(Equal(list(finding)), "rewritten after the repair")
+}
+
+func TestDriftIsFreshAgainAfterItWasGone(t *testing.T) {
+	s := begin(t)
+	finding := rewritten("f", "kubectl")
+	s.Expect(s.freshlySees(finding)).To(HaveLen(1))
+	s.version++
+	s.Expect(s.freshlySees()).To(BeEmpty(), "somebody else put it right")
+	s.version++
+	s.Expect(s.freshlySees(finding)).To(HaveLen(1))
+}
+
+func TestEachFieldAndEachManagerIsFreshForItself(t *testing.T) {
+	s := begin(t)
+	a, b := rewritten("a", "kubectl"), rewritten("b", "kubectl")
+	s.Expect(s.freshlySees(a)).To(Equal(list(a)))
+	s.Expect(s.freshlySees(a, b)).To(Equal(list(b)))
+	other := rewritten("a", "helm")
+	s.version++
+	s.Expect(s.freshlySees(other, b)).To(Equal(list(other)))
+}
+
+func TestOnlyDriftIsRemembered(t *testing.T) {
+	s := begin(t)
+	for _, state := range []v1alpha1.DriftState{
+		v1alpha1.StatePending, v1alpha1.StateHeldBack, v1alpha1.StateConflicted, v1alpha1.StateNotApplicable,
+	} {
+		finding := rewritten("f", "kubectl")
+		finding.State = state
+		s.Expect(s.freshlySees(finding)).To(BeEmpty())
+		s.repairs(finding)
+		s.Expect(s.Summary("p", s.now)).To(Equal(drift.Summary{}), "new intent that was written is no repair")
+	}
+}
+
+func TestMissingObjectIsFreshEachTimeItWasWritten(t *testing.T) {
+	s := begin(t)
+	missing := drift.Finding{Policy: "p", Object: service, Cause: v1alpha1.CauseMissing, State: v1alpha1.StateDrifted}
+	observe := func() []drift.Finding {
+		fresh, _ := s.Observe(service, "", list(missing), s.now)
+		return fresh
+	}
+	for range 10 {
+		s.Expect(observe()).To(HaveLen(1))
+		s.Expect(observe()).To(BeEmpty(), "seen again before it is written")
+		s.Corrected(service, list(missing), s.now)
+	}
+	s.Expect(s.contested()).To(HaveLen(1))
+}
+
+func TestMissingObjectIsFreshAfterSomebodyElseMadeItAnew(t *testing.T) {
+	s := begin(t)
+	missing := drift.Finding{Policy: "p", Object: service, Cause: v1alpha1.CauseMissing, State: v1alpha1.StateDrifted}
+	for range 3 {
+		fresh, _ := s.Observe(service, "", list(missing), s.now)
+		s.Expect(fresh).To(HaveLen(1))
+		s.version++
+		s.Expect(s.freshlySees()).To(BeEmpty())
+	}
+}
+
+func TestFieldIsContestedWhenOneManagerRewritesItTenTimesInARow(t *testing.T) {
+	s := begin(t)
+	s.fight(9, "argo", time.Second)
+	s.Expect(s.contested()).To(BeEmpty(), "nine times")
+	s.fight(1, "argo", 0)
+	want := rewritten("f", "argo")
+	want.State = v1alpha1.StateContested
+	s.Expect(s.contested()).To(Equal(list(want)), "ten times, and also while it is as declared")
+	s.Expect(s.Summary("other", s.now).Contested).To(BeEmpty(), "it is no matter of other policies")
+}
+
+func TestTwoManagersAreTwoRows(t *testing.T) {
+	s := begin(t)
+	for range 9 {
+		s.fight(1, "argo", 0)
+		s.fight(1, "flux", 0)
+	}
+	s.Expect(s.contested()).To(BeEmpty())
+	s.fight(1, "flux", 0)
+	s.Expect(s.contested()).To(HaveExactElements(HaveField("By.Name", "flux")))
+	s.fight(1, "argo", 0)
+	s.Expect(s.contested()).To(HaveExactElements(HaveField("By.Name", "argo"), HaveField("By.Name", "flux")), "sorted")
+}
+
+func TestSlowRewritesNeverMakeARow(t *testing.T) {
+	s := begin(t)
+	s.fight(30, "kubectl", 31*time.Second)
+	s.Expect(s.contested()).To(BeEmpty())
+}
+
+func TestContestedObjectIsWrittenAtMostOnceASecond(t *testing.T) {
+	s := begin(t)
+	finding := rewritten("f", "argo")
+	s.fight(9, "argo", 0)
+	_, wait := s.sees(finding)
+	s.Expect(wait).To(Equal(time.Second), "the tenth time it waits, counted from the write before")
+
+	s.now = s.now.Add(400 * time.Millisecond)
+	_, wait = s.sees(finding)
+	s.Expect(wait).To(Equal(600*time.Millisecond), "the rest of the second")
+	s.now = s.now.Add(600 * time.Millisecond)
+	_, wait = s.sees(finding)
+	s.Expect(wait).To(BeZero())
+
+	s.repairs(finding)
+	_, wait = s.sees()
+	s.Expect(wait).To(BeZero(), "there is nothing to write")
+}
+
+func TestFieldThatIsNotContestedIsWrittenAtOnce(t *testing.T) {
+	s := begin(t)
+	s.fight(8, "argo", 0)
+	_, wait := s.sees(rewritten("f", "argo"))
+	s.Expect(wait).To(BeZero())
+}
+
+func TestContestEndsWhenTheFieldStaysForHalfAMinute(t *testing.T) {
+	s := begin(t)
+	s.fight(10, "argo", 0)
+	s.now = start.Add(10 * time.Second)
+	s.Expect(s.Summary("p", s.now).Quiet).To(Equal(20*time.Second), "when to look again")
+	s.now = start.Add(30*time.Second - 1)
+	s.Expect(s.contested()).To(HaveLen(1))
+	s.now = start.Add(30 * time.Second)
+	s.Expect(s.contested()).To(BeEmpty())
+	s.Expect(s.Summary("p", s.now).Quiet).To(BeZero())
+
+	s.now = start.Add(31 * time.Second)
+	s.fight(9, "argo", 0)
+	s.Expect(s.contested()).To(BeEmpty(), "the count begins anew")
+}
+
+func TestDriftThatLastsIsNotContested(t *testing.T) {
+	s := begin(t)
+	finding := rewritten("f", "kubectl")
+	for range 100 { // Audit, say: nothing is repaired
+		s.version++
+		s.now = s.now.Add(time.Second)
+		s.sees(finding)
+	}
+	s.Expect(s.contested()).To(BeEmpty())
+}
+
+func TestSummaryCountsRepairsUntilTheyAreAcknowledged(t *testing.T) {
+	s := begin(t)
+	first, second := rewritten("f", "kubectl"), rewritten("g", "helm")
+	s.repairs(first)
+	s.now = s.now.Add(time.Minute)
+	s.repairs(second)
+	reported := s.Summary("p", s.now)
+	s.Expect(reported.Count).To(Equal(2))
+	s.Expect(reported.Last).To(HaveValue(Equal(second)))
+	s.Expect(reported.LastTime).To(Equal(s.now))
+
+	s.repairs(first)
+	s.Acknowledge("p", reported)
+	s.Expect(s.Summary("p", s.now).Count).To(Equal(1), "the one that came in between")
+	s.Acknowledge("p", s.Summary("p", s.now))
+	after := s.Summary("p", s.now)
+	s.Expect(after.Count).To(BeZero())
+	s.Expect(after.Last).To(HaveValue(Equal(first)), "the last is told for ever")
+}
+
+func TestRepairsAreCountedForThePolicyTheyWereMadeFor(t *testing.T) {
+	s := begin(t)
+	theirs := rewritten("g", "helm")
+	theirs.Policy = "q"
+	s.repairs(rewritten("f", "kubectl"), theirs)
+	s.Expect(s.Summary("p", s.now).Count).To(Equal(1))
+	s.Expect(s.Summary("q", s.now).Count).To(Equal(1))
+	s.Expect(s.Summary("r", s.now)).To(Equal(drift.Summary{}))
+}
+
+func TestFailureIsToldUntilTheObjectIsWrittenOrNeedsNoWrite(t *testing.T) {
+	over := map[string]func(*story){
+		"written":        func(s *story) { s.repairs() },
+		"nothing to do":  func(s *story) { s.Settled(service, s.now) },
+		"policy is gone": func(s *story) { s.Forget("p") },
+	}
+	for name, ends := range over {
+		t.Run(name, func(t *testing.T) {
+			s := begin(t)
+			node := drift.Object{Kind: "Node", Name: "cp-1"}
+			s.Failed(service, []string{"p", "q"}, errors.New("forbidden"))
+			s.Failed(node, []string{"p"}, errors.New("timeout"))
+			s.Failed(node, []string{"p"}, errors.New("still a timeout"))
+			s.Expect(s.Summary("p", s.now).Failures).To(Equal([]string{"Node/cp-1: still a timeout", "Service/shop/web: forbidden"}))
+			s.Expect(s.Summary("q", s.now).Failures).To(Equal([]string{"Service/shop/web: forbidden"}))
+			s.now = s.now.Add(time.Hour)
+			s.Expect(s.Summary("p", s.now).Failures).To(HaveLen(2), "it does not fade")
+			ends(s)
+			s.Expect(s.Summary("p", s.now).Failures).NotTo(ContainElement(ContainSubstring("Service")))
+		})
+	}
+}
+
+func TestForgetDropsOnePolicyAndNoOther(t *testing.T) {
+	s := begin(t)
+	s.fight(10, "argo", 0)
+	theirs := rewritten("g", "helm")
+	theirs.Policy = "q"
+	s.repairs(theirs)
+	s.Failed(service, []string{"p", "q"}, errors.New("forbidden"))
+	s.Forget("p")
+	s.Expect(s.Summary("p", s.now)).To(Equal(drift.Summary{}))
+	s.Expect(s.Summary("q", s.now).Failures).To(HaveLen(1))
+	s.Expect(s.Summary("q", s.now).Count).To(Equal(1))
+}
+
+func TestWhatIsLongOverIsForgotten(t *testing.T) {
+	s := begin(t)
+	for i := range 1000 {
+		object := drift.Object{Kind: "Service", Namespace: "shop", Name: fmt.Sprint(i)}
+		finding := rewritten("f", "kubectl")
+		finding.Object = object
+		s.Observe(object, "1", list(finding), s.now)
+		s.Corrected(object, list(finding), s.now)
+	}
+	s.Expect(s.Remembered()).To(Equal(1000))
+	s.now = s.now.Add(31 * time.Second)
+	s.Summary("p", s.now)
+	s.Expect(s.Remembered()).To(BeZero())
+}
+
+func TestHistoryMayBeUsedByManyAtOnce(t *testing.T) {
+	s := begin(t)
+	const workers, rounds = 8, 200
+	var wg sync.WaitGroup
+	for worker := range workers {
+		wg.Go(func() {
+			object := drift.Object{Kind: "Service", Namespace: "shop", Name: fmt.Sprint(worker % 3)}
+			finding := rewritten("f", fmt.Sprint(worker))
+			finding.Object = object
+			for round := range rounds {
+				s.Observe(object, fmt.Sprint(round), list(finding), start)
+				s.Failed(object, []string{"p"}, errors.New("timeout"))
+				s.Corrected(object, list(finding), start)
+				s.Settled(object, start)
+				s.Acknowledge("other", s.Summary("p", start))
+				s.Forget("other")
+			}
+		})
+	}
+	wg.Wait()
+	s.Expect(s.Summary("p", start).Count).To(Equal(workers * rounds))
+	s.Expect(s.Summary("p", start).Failures).To(BeEmpty())
+}

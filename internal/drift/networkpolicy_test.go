@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// protects makes a policy protect components, which pods of a label each are.
+func protects(names ...string) edit {
+	return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Spec.Network = &v1alpha1.NetworkSpec{}
+		for _, name := range names {
+			p.Spec.Network.Components = append(p.Spec.Network.Components, v1alpha1.Component{
+				Name:      name,
+				Pods:      v1alpha1.PodSelector{Namespace: "kube-system", Selector: labelled("app", v1alpha1.LabelValue(name))},
+				Ports:     []v1alpha1.Port{{Protocol: "UDP", Port: 53}},
+				AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RolePods}},
+			})
+		}
+	}
+}
+
+// rendered returns a policy and what it calls for.
+func rendered(p v1alpha1.ControlPlaneNetworkPolicy) (*plan.Policy, plan.Network) {
+	policies := compile(p)
+	return &policies[0], plan.Networks(&policies[0], policies, nil)
+}
+
+// fields are those that the operator holds in what it has applied.
+var fields = map[string][]any{
+	"hash":        path("metadata", "annotations", v1alpha1.AnnotationDesiredHash),
+	"version":     path("metadata", "annotations", v1alpha1.AnnotationRendererVersion),
+	"policy":      path("metadata", "labels", v1alpha1.LabelPolicy),
+	"component":   path("metadata", "labels", v1alpha1.LabelComponent),
+	"ingress":     path("spec", "ingress"),
+	"podSelector": path("spec", "podSelector"),
+	"policyTypes": path("spec", "policyTypes"),
+}
+
+// written returns the object as it is after the operator has applied it, and
+// after somebody else has taken some fields from it.
+func written(desired *networkingv1.NetworkPolicy, taken ...string) *networkingv1.NetworkPolicy {
+	live := desired.DeepCopy()
+	live.UID, live.ResourceVersion = "uid", "7"
+	var ours [][]any
+	for name, field := range fields {
+		held := true
+		for _, other := range taken {
+			held = held && other != name
+		}
+		if held {
+			ours = append(ours, field)
+		}
+	}
+	live.ManagedFields = entriesOf(owns(v1alpha1.FieldManagerNetwork, apply, 1, ours...))
+	return live
+}
+
+// by adds that somebody holds some fields.
+func by(live *networkingv1.NetworkPolicy, manager string, operation metav1.ManagedFieldsOperationType, paths ...[]any) {
+	live.ManagedFields = append(live.ManagedFields, owns(manager, operation, 2, paths...))
+}
+
+// difference is a finding without what all of them have in common.
+type difference struct {
+	Field  string
+	Cause  v1alpha1.DriftCause
+	State  v1alpha1.DriftState
+	By     string
+	Actual string
+}
+
+func differences(t *testing.T, findings []drift.Finding) []difference {
+	t.Helper()
+	var out []difference
+	for _, f := range findings {
+		g := NewWithT(t)
+		g.Expect(f.Policy).To(Equal("dns"))
+		g.Expect(f.Object).To(Equal(drift.Object{Kind: "NetworkPolicy", Namespace: "kube-system", Name: "cpnp.dns.coredns"}))
+		g.Expect(f.By.Declares).To(BeFalse(), "the object is the operator's: nobody else can declare it")
+		out = append(out, difference{f.Field, f.Cause, f.State, f.By.Name, f.Actual})
+	}
+	return out
+}
+
+const (
+	hashField      = "metadata.annotations[cpnp.dev/desired-hash]"
+	versionField   = "metadata.annotations[cpnp.dev/renderer-version]"
+	policyField    = "metadata.labels[cpnp.dev/policy]"
+	componentField = "metadata.labels[cpnp.dev/component]"
+	fromNobody     = `[{"from":[{"ipBlock":{"cidr":"192.0.2.1/32"}}]}]`
+)
+
+func nobody() []networkingv1.NetworkPolicyIngressRule {
+	return []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "192.0.2.1/32"}}}}}
+}
+
+func TestNetworkPolicyThatSomebodyChangedHasDrifted(t *testing.T) {
+	tests := map[string]struct {
+		taken  []string
+		change func(*networkingv1.NetworkPolicy)
+		want   []difference
+	}{
+		"One that is as written does not differ": {nil, func(*networkingv1.NetworkPolicy) {}, nil},
+		"An empty list is no list":               {nil, func(n *networkingv1.NetworkPolicy) { n.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{} }, nil},
+		"Labels and annotations of others are theirs": {nil, func(n *networkingv1.NetworkPolicy) {
+			n.Labels["team"], n.Annotations["note"] = "edge", "keep"
+		}, nil},
+		"Rules that were changed are modified, by whom is told": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
+			n.Spec.Ingress = nobody()
+			by(n, "kubectl-edit", set, path("spec", "ingress"))
+		}, []difference{{"spec.ingress", v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", fromNobody}}},
+		"Rules that were removed are missing, by whom is not known": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
+			n.Spec.Ingress = nil
+		}, []difference{{"spec.ingress", v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""}}},
+		"Rules in a direction that is not declared are unexpected": {nil, func(n *networkingv1.NetworkPolicy) {
+			n.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{}}
+			by(n, "argocd-controller", apply, path("spec", "egress"))
+		}, []difference{{"spec.egress", v1alpha1.CauseUnexpected, v1alpha1.StateDrifted, "argocd-controller", "[{}]"}}},
+		"Another selector is modified": {[]string{"podSelector"}, func(n *networkingv1.NetworkPolicy) {
+			n.Spec.PodSelector.MatchLabels["app"] = "nothing"
+			by(n, "kubectl-patch", set, path("spec", "podSelector"))
+		}, []difference{{"spec.podSelector", v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-patch", `{"matchLabels":{"app":"nothing"}}`}}},
+		"Other directions are modified": {[]string{"policyTypes"}, func(n *networkingv1.NetworkPolicy) {
+			n.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
+			by(n, "kubectl-edit", set, path("spec", "policyTypes"))
+		}, []difference{{"spec.policyTypes", v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", `["Egress"]`}}},
+		"A label that was changed is modified": {[]string{"component"}, func(n *networkingv1.NetworkPolicy) {
+			n.Labels[v1alpha1.LabelComponent] = "other"
+			by(n, "kubectl-label", set, path("metadata", "labels", v1alpha1.LabelComponent))
+		}, []difference{{componentField, v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-label", "other"}}},
+		"A label that was removed is missing": {[]string{"policy"}, func(n *networkingv1.NetworkPolicy) {
+			delete(n.Labels, v1alpha1.LabelPolicy)
+		}, []difference{{policyField, v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""}}},
+		"A hash that somebody else wrote proves nothing: it has drifted itself": {[]string{"hash"}, func(n *networkingv1.NetworkPolicy) {
+			n.Annotations[v1alpha1.AnnotationDesiredHash] = "forged"
+			by(n, "kubectl-edit", set, path("metadata", "annotations", v1alpha1.AnnotationDesiredHash))
+		}, []difference{{hashField, v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", "forged"}}},
+		"Rules that were changed together with the hash have drifted": {[]string{"hash", "ingress"}, func(n *networkingv1.NetworkPolicy) {
+			n.Annotations[v1alpha1.AnnotationDesiredHash], n.Spec.Ingress = "forged", nobody()
+			by(n, "kubectl-edit", set, path("metadata", "annotations", v1alpha1.AnnotationDesiredHash), path("spec", "ingress"))
+		}, []difference{
+			{hashField, v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", "forged"},
+			{"spec.ingress", v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", fromNobody},
+		}},
+		"Stamps that were removed are missing": {[]string{"hash", "version"}, func(n *networkingv1.NetworkPolicy) {
+			n.Annotations = nil
+		}, []difference{
+			{hashField, v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""}, {versionField, v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""},
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			for mode, p := range map[string]v1alpha1.ControlPlaneNetworkPolicy{
+				"Enforce": policy("dns", protects("coredns")), "Audit": policy("dns", audits, protects("coredns")),
+			} {
+				owner, network := rendered(p)
+				live := written(network.Objects[0], test.taken...)
+				test.change(live)
+				got := differences(t, drift.NetworkPolicy(owner, network.Objects[0], live, true))
+				if diff := cmp.Diff(test.want, got); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", mode, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestNetworkPolicyOfNewIntentIsPendingAndNoDrift(t *testing.T) {
+	pending := []difference{{"", v1alpha1.CauseModified, v1alpha1.StatePending, "", ""}}
+	tests := map[string]struct {
+		taken  []string
+		change func(*networkingv1.NetworkPolicy)
+		want   []difference
+	}{
+		"One that the operator wrote from another spec": {nil, func(n *networkingv1.NetworkPolicy) {
+			n.Annotations[v1alpha1.AnnotationDesiredHash], n.Spec.Ingress = "before", nobody()
+		}, pending},
+		"One that another version of the operator wrote": {nil, func(n *networkingv1.NetworkPolicy) {
+			n.Annotations[v1alpha1.AnnotationRendererVersion], n.Spec.Ingress = "0", nobody()
+		}, pending},
+		"One of which only the hash is of another spec": {nil, func(n *networkingv1.NetworkPolicy) {
+			n.Annotations[v1alpha1.AnnotationDesiredHash] = "before"
+		}, pending},
+		"One that somebody changed before the new spec came": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
+			n.Annotations[v1alpha1.AnnotationDesiredHash], n.Spec.Ingress = "before", nobody()
+			by(n, "kubectl-edit", set, path("spec", "ingress"))
+		}, pending},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			owner, network := rendered(policy("dns", protects("coredns")))
+			live := written(network.Objects[0], test.taken...)
+			test.change(live)
+			got := differences(t, drift.NetworkPolicy(owner, network.Objects[0], live, true))
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+
+			auditor, network := rendered(policy("dns", audits, protects("coredns")))
+			for _, d := range differences(t, drift.NetworkPolicy(auditor, network.Objects[0], live, true)) {
+				NewWithT(t).Expect(d.State).To(Equal(v1alpha1.StateDrifted), "Audit knows no pending: %s", d.Field)
+			}
+		})
+	}
+}
+
+func TestNetworkPolicyThatIsMissing(t *testing.T) {
+	tests := map[string]struct {
+		edits   []edit
+		inPlace bool
+		want    v1alpha1.DriftState
+	}{
+		"was deleted, if it had been in place":         {nil, true, v1alpha1.StateDrifted},
+		"is still to be made, if it had not":           {nil, false, v1alpha1.StatePending},
+		"is not as declared, for a policy that audits": {[]edit{audits}, false, v1alpha1.StateDrifted},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			owner, network := rendered(policy("dns", append(test.edits, protects("coredns"))...))
+			got := differences(t, drift.NetworkPolicy(owner, network.Objects[0], nil, test.inPlace))
+			NewWithT(t).Expect(got).To(Equal([]difference{{"", v1alpha1.CauseMissing, test.want, "", ""}}))
+		})
+	}
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift_test
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// foreign makes of an object one that somebody else has created.
+func foreign(live *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
+	live.ManagedFields = entriesOf(owns("kubectl-create", set, 1, path("spec", "ingress")))
+	return live
+}
+
+func unlabelled(live *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
+	live.Labels = nil
+	return live
+}
+
+func changed(live *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
+	live.Spec.Ingress = nobody()
+	return live
+}
+
+func named(live *networkingv1.NetworkPolicy, namespace, name string) *networkingv1.NetworkPolicy {
+	live.Namespace, live.Name = namespace, name
+	return live
+}
+
+func labelledAs(live *networkingv1.NetworkPolicy, policy, component string) *networkingv1.NetworkPolicy {
+	live.Labels = map[string]string{v1alpha1.LabelPolicy: policy, v1alpha1.LabelComponent: component}
+	return live
+}
+
+func TestWhatIsToBeDoneAboutNetworkPolicies(t *testing.T) {
+	const ours, gone, copied = "kube-system/cpnp.dns.coredns", "kube-system/cpnp.dns.former", "shop/cpnp.dns.coredns"
+	owner, network := rendered(policy("dns", protects("coredns")))
+	desired := network.Objects[0]
+	former := func() *networkingv1.NetworkPolicy {
+		return labelledAs(named(written(desired), "kube-system", "cpnp.dns.former"), "dns", "former")
+	}
+	holding := plan.Network{Held: []plan.Held{{Component: "former"}}}
+
+	tests := map[string]struct {
+		network plan.Network
+		live    []*networkingv1.NetworkPolicy
+		writes  []string
+		deletes []string
+		taken   []string
+	}{
+		"One that is not there is written":          {network, nil, []string{ours}, nil, nil},
+		"One that is as declared is left alone":     {network, []*networkingv1.NetworkPolicy{written(desired)}, nil, nil, nil},
+		"One that was changed is written":           {network, []*networkingv1.NetworkPolicy{changed(written(desired))}, []string{ours}, nil, nil},
+		"One that lost its labels is still ours":    {network, []*networkingv1.NetworkPolicy{unlabelled(written(desired))}, []string{ours}, nil, nil},
+		"One with our label may be taken over":      {network, []*networkingv1.NetworkPolicy{changed(foreign(written(desired)))}, []string{ours}, nil, nil},
+		"One of others with its name is left alone": {network, []*networkingv1.NetworkPolicy{unlabelled(foreign(written(desired)))}, nil, nil, []string{ours}},
+		"One for a component that is not declared any more is deleted": {
+			network, []*networkingv1.NetworkPolicy{written(desired), former()}, nil, []string{gone}, nil,
+		},
+		"One for a component that can not be rendered now is kept": {
+			holding, []*networkingv1.NetworkPolicy{former()}, nil, nil, nil,
+		},
+		"One that is to be deleted is still ours without its labels": {
+			network, []*networkingv1.NetworkPolicy{written(desired), unlabelled(former())}, nil, []string{gone}, nil,
+		},
+		"One that is held is kept without its labels": {
+			holding, []*networkingv1.NetworkPolicy{unlabelled(former())}, nil, nil, nil,
+		},
+		"A copy that somebody made under another name, with our labels, is not deleted": {
+			network, []*networkingv1.NetworkPolicy{written(desired), foreign(named(written(desired), "kube-system", "copy"))}, nil, nil, nil,
+		},
+		"A copy that somebody made in another namespace, with our labels, is not deleted": {
+			network, []*networkingv1.NetworkPolicy{written(desired), foreign(named(written(desired), "shop", "cpnp.dns.coredns"))}, nil, nil, nil,
+		},
+		"One of another policy is not deleted": {
+			network, []*networkingv1.NetworkPolicy{written(desired), labelledAs(named(written(desired), "kube-system", "cpnp.dns2.a"), "dns2", "a")},
+			nil, nil, nil,
+		},
+		"One of another policy is not deleted where somebody changed its label to ours": {
+			network, []*networkingv1.NetworkPolicy{written(desired), named(written(desired), "kube-system", "cpnp.other.coredns")}, nil, nil, nil,
+		},
+		"One in the namespace that a component was in before is deleted": {
+			network, []*networkingv1.NetworkPolicy{written(desired), named(written(desired), "shop", "cpnp.dns.coredns")}, nil, []string{copied}, nil,
+		},
+		"All are deleted where nothing is called for": {
+			plan.Network{}, []*networkingv1.NetworkPolicy{former(), written(desired)}, nil, []string{ours, gone}, nil,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			var live []networkingv1.NetworkPolicy
+			for _, object := range test.live {
+				live = append(live, *object)
+			}
+			diff := drift.Networks(owner, test.network, live)
+			g.Expect(objects(diff.Writes)).To(Equal(test.writes), "writes")
+			g.Expect(objects(diff.Deletes)).To(Equal(test.deletes), "deletes")
+			var taken []string
+			for _, name := range test.taken {
+				taken = append(taken, "NetworkPolicy/"+name)
+			}
+			g.Expect(diff.Taken).To(Equal(taken), "taken")
+		})
+	}
+}
+
+func objects(writes []drift.NetworkWrite) []string {
+	var names []string
+	for _, w := range writes {
+		names = append(names, w.Object.Namespace+"/"+w.Object.Name)
+	}
+	return names
+}
+
+func TestWriteCarriesWhatTheDecisionWasMadeOn(t *testing.T) {
+	g := NewWithT(t)
+	owner, network := rendered(policy("dns", protects("coredns")))
+	created := drift.Networks(owner, network, nil).Writes[0]
+	g.Expect(created.Live).To(BeNil())
+	g.Expect(created.Version()).To(BeEmpty())
+	g.Expect(created.Desired).To(BeIdenticalTo(network.Objects[0]))
+
+	live := []networkingv1.NetworkPolicy{*changed(written(network.Objects[0]))}
+	updated := drift.Networks(owner, network, live).Writes[0]
+	g.Expect(updated.Live).To(BeIdenticalTo(&live[0]))
+	g.Expect(updated.Version()).To(Equal("7"))
+
+	deleted := drift.Networks(owner, plan.Network{}, live).Deletes[0]
+	g.Expect(deleted.Desired).To(BeNil())
+	g.Expect(deleted.Version()).To(Equal("7"))
+	g.Expect(deleted.Findings).To(HaveExactElements(And(
+		HaveField("Cause", v1alpha1.CauseUnexpected), HaveField("State", v1alpha1.StatePending), HaveField("Field", ""))))
+
+	auditor, _ := rendered(policy("dns", audits))
+	g.Expect(drift.Networks(auditor, plan.Network{}, live).Deletes[0].Findings).To(HaveExactElements(HaveField("State", v1alpha1.StateDrifted)))
+}
+
+func TestOrderInWhichTheCacheListsChangesNothing(t *testing.T) {
+	owner, network := rendered(policy("dns", protects("a", "b", "c", "d")))
+	var live []networkingv1.NetworkPolicy
+	for _, object := range network.Objects {
+		live = append(live, *written(object))
+	}
+	for seed := range uint64(20) {
+		rand.New(rand.NewPCG(seed, seed)).Shuffle(len(live), func(i, j int) { live[i], live[j] = live[j], live[i] })
+		NewWithT(t).Expect(objects(drift.Networks(owner, plan.Network{}, live).Deletes)).To(Equal([]string{
+			"kube-system/cpnp.dns.a", "kube-system/cpnp.dns.b", "kube-system/cpnp.dns.c", "kube-system/cpnp.dns.d",
+		}))
+	}
+}
+
+func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *testing.T) {
+	counts := func(declared, inSync int32) edit {
+		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+			p.Status.NetworkPolicies = v1alpha1.SyncCount{Declared: ptr.To(declared), InSync: ptr.To(inSync)}
+		}
+	}
+	lists := func(name string, state v1alpha1.DriftState) edit {
+		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+			p.Status.Drift = append(p.Status.Drift, v1alpha1.Drift{Kind: "NetworkPolicy", Namespace: "kube-system", Name: name, State: state})
+		}
+	}
+	tests := map[string]struct {
+		edits []edit
+		want  v1alpha1.DriftState
+	}{
+		"All were in place":                         {[]edit{counts(2, 2)}, v1alpha1.StateDrifted},
+		"It had drifted":                            {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted)}, v1alpha1.StateDrifted},
+		"It was contested":                          {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateContested)}, v1alpha1.StateDrifted},
+		"Some were not in place, and it may be one": {[]edit{counts(2, 1)}, v1alpha1.StatePending},
+		"It was pending":                            {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StatePending)}, v1alpha1.StatePending},
+		"Another had drifted":                       {[]edit{counts(2, 1), lists("cpnp.dns.other", v1alpha1.StateDrifted)}, v1alpha1.StatePending},
+		"All were in place, for another generation": {[]edit{counts(2, 2), editedSince}, v1alpha1.StatePending},
+		"It had drifted, for another generation":    {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted), editedSince}, v1alpha1.StatePending},
+		"Nothing was ever reported":                 {nil, v1alpha1.StatePending},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			owner, network := rendered(policy("dns", append(test.edits, protects("coredns"))...))
+			findings := drift.Networks(owner, network, nil).Writes[0].Findings
+			NewWithT(t).Expect(findings).To(HaveExactElements(HaveField("State", test.want)))
+		})
+	}
+}

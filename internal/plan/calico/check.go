@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calico
+
+import "fmt"
+
+// check refuses what would be rendered as something else than it says: a rule
+// without a source allows everybody, one without ports denies every port, and
+// a set without members allows nobody.
+func (h Hosts) check() error {
+	members := map[string]int{}
+	for _, set := range h.Sets {
+		for _, prefixes := range set.Members {
+			members[set.Name] += len(prefixes)
+		}
+	}
+	for _, node := range h.Nodes {
+		if len(node.Addresses) == 0 {
+			return fmt.Errorf("node %s has no address: its own traffic to itself could not be allowed", node.Name)
+		}
+	}
+	for _, component := range h.Components {
+		if len(component.Ports) == 0 {
+			return fmt.Errorf("component %s has no port: list its ports", component.Name)
+		}
+		if len(component.From) == 0 {
+			return fmt.Errorf("component %s has no source: a rule that allows nobody is never written", component.Name)
+		}
+		if set := emptySet(component.From, members); set != "" {
+			return fmt.Errorf("component %s: %s stands for no address now, and a rule that allows nobody is never written",
+				component.Name, set)
+		}
+	}
+	for _, flow := range h.Required {
+		if set := emptySet(flow.From, members); set != "" {
+			return fmt.Errorf("required flow %s: %s stands for no address now, so that it would be cut", flow.Name, set)
+		}
+	}
+	return nil
+}
+
+// emptySet returns a set that the sources name and that has no members.
+func emptySet(sources []Source, members map[string]int) string {
+	for _, source := range sources {
+		if source.Set != "" && members[source.Set] == 0 {
+			return source.Set
+		}
+	}
+	return ""
+}

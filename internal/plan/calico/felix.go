@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calico
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"go4.org/netipx"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// DefaultFailsafes are the inbound failsafe ports of Felix when nothing else is
+// configured (felix/config/config_params.go, FailsafeInboundHostPorts): open
+// from everywhere, whatever a policy says.
+var DefaultFailsafes = []v3.ProtoPort{
+	{Protocol: "tcp", Port: 22},
+	{Protocol: "udp", Port: 68},
+	{Protocol: "tcp", Port: 179},
+	{Protocol: "tcp", Port: 2379},
+	{Protocol: "tcp", Port: 2380},
+	{Protocol: "tcp", Port: 5473},
+	{Protocol: "tcp", Port: 6443},
+	{Protocol: "tcp", Port: 6666},
+	{Protocol: "tcp", Port: 6667},
+}
+
+// felixConfigurations returns, for every enforced node, its failsafe ports
+// with those of components narrowed to the components' sources.
+func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
+	if !hosts.ScopeFailsafes {
+		return nil
+	}
+	failsafes := scoped(hosts)
+	if slices.EqualFunc(failsafes, DefaultFailsafes, func(a, b v3.ProtoPort) bool { return a == b }) {
+		return nil
+	}
+	var out []*v3.FelixConfiguration
+	for _, node := range hosts.Nodes {
+		if !node.Enforced {
+			continue
+		}
+		ports := slices.Clone(failsafes)
+		out = append(out, &v3.FelixConfiguration{
+			TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindFelixConfiguration},
+			ObjectMeta: metav1.ObjectMeta{Name: FelixConfigurationName(node.Name), Labels: labels(hosts.Policy)},
+			Spec:       v3.FelixConfigurationSpec{FailsafeInboundHostPorts: &ports},
+		})
+	}
+	return out
+}
+
+// scoped returns the failsafe ports, those of components narrowed. A port that
+// anybody may use stays as it is.
+func scoped(hosts Hosts) []v3.ProtoPort {
+	var out []v3.ProtoPort
+	for _, failsafe := range DefaultFailsafes {
+		sources, narrowed := sourcesOf(hosts, failsafe)
+		if !narrowed {
+			out = append(out, failsafe)
+			continue
+		}
+		for _, prefix := range sources {
+			out = append(out, v3.ProtoPort{Protocol: failsafe.Protocol, Port: failsafe.Port, Net: prefix.String()})
+		}
+	}
+	return out
+}
+
+// sourcesOf returns who may use a failsafe port: the sources of the components
+// that have it, and those of required flows to it. It is not narrowed where it
+// is no component's port, or where anybody may use it.
+func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narrowed bool) {
+	var set netipx.IPSetBuilder
+	for _, component := range hosts.Components {
+		if !covers(component.Ports, failsafe) {
+			continue
+		}
+		narrowed = true
+		if !hosts.addTo(&set, component.From) {
+			return nil, false
+		}
+	}
+	for _, flow := range hosts.Required {
+		if narrowed && covers(flow.Traffic, failsafe) && !hosts.addTo(&set, flow.From) {
+			return nil, false
+		}
+	}
+	for _, node := range hosts.Nodes {
+		for _, address := range node.Addresses {
+			set.Add(address)
+		}
+	}
+	union, err := set.IPSet()
+	if err != nil {
+		return nil, false // leave the failsafe wide rather than narrow it wrongly
+	}
+	return union.Prefixes(), narrowed
+}
+
+// addTo adds the sources' networks, and says whether they are bounded.
+func (h Hosts) addTo(set *netipx.IPSetBuilder, sources []Source) bool {
+	for _, source := range sources {
+		if source.Set == "" && len(source.Prefixes) == 0 {
+			return false
+		}
+		for _, prefix := range source.Prefixes {
+			set.AddPrefix(prefix)
+		}
+		for _, named := range h.Sets {
+			if named.Name != source.Set {
+				continue
+			}
+			for _, prefixes := range named.Members {
+				for _, prefix := range prefixes {
+					set.AddPrefix(prefix)
+				}
+			}
+		}
+	}
+	return true
+}
+
+func covers(traffic []profile.Traffic, failsafe v3.ProtoPort) bool {
+	return slices.ContainsFunc(traffic, func(t profile.Traffic) bool {
+		return strings.EqualFold(string(t.Protocol), failsafe.Protocol) && t.First <= failsafe.Port && failsafe.Port <= max(t.First, t.Last)
+	})
+}

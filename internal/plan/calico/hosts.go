@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package calico renders the protection of control-plane hosts as objects of
+// Calico's projectcalico.org/v3. It is pure: the same input gives the same
+// objects, in the order in which they may be written.
+//
+// What is rendered, and why so, is told in docs/calico.md.
+package calico
+
+import (
+	"net/netip"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// Hosts is what host protection is rendered from: a policy's intent with every
+// role, peer and port resolved.
+type Hosts struct {
+	// Policy is the name of the policy.
+	Policy string
+	// Nodes are the nodes that are protected.
+	Nodes []Node
+	// Sets are the sets of addresses that sources refer to by name.
+	Sets []Set
+	// Components are what is restricted.
+	Components []Component
+	// Required are flows that no restriction may cut.
+	Required []Flow
+	// Listed are the further flows of the profile. They matter where everything
+	// that is not listed is denied.
+	Listed []Flow
+	// DenyUnlisted denies everything that is neither a component's, nor
+	// required, nor listed.
+	DenyUnlisted bool
+	// ScopeFailsafes narrows Felix's failsafe ports to the components' sources.
+	ScopeFailsafes bool
+}
+
+// Node is a node that is protected.
+type Node struct {
+	Name string
+	// Addresses are all that the node has.
+	Addresses []netip.Addr
+	// Enforced says that what is denied is denied on this node now.
+	Enforced bool
+}
+
+// Set is a named set of addresses that follows the cluster.
+type Set struct {
+	// Name of the set in labels and names of objects, such as control-plane.
+	Name string
+	// Members are the set's networks by the node that brings them, so that a
+	// node that joins changes a small object only.
+	Members map[string][]netip.Prefix
+}
+
+// Component is a part of the control plane in the host's network.
+type Component struct {
+	Name string
+	// Ports of the component: TCP, UDP and SCTP.
+	Ports []profile.Traffic
+	From  []Source
+	// Interface restricts the component to traffic that arrives there.
+	Interface string
+	// Address restricts the component to traffic to these addresses; invalid
+	// when there is no such restriction.
+	Address netip.Prefix
+}
+
+// Source is who may connect: a set, some networks, or, with neither, anybody.
+type Source struct {
+	Set      string
+	Prefixes []netip.Prefix
+}
+
+// Flow is traffic that comes in at the nodes and must, or may, go on.
+type Flow struct {
+	Name string
+	From []Source
+	// Destinations are the addresses that it is sent to, where these are not
+	// the nodes' own.
+	Destinations []netip.Prefix
+	Traffic      []profile.Traffic
+}
+
+// Object is an object of the cluster.
+type Object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// Render returns the objects in the order in which they may be written: what
+// allows comes before what denies, policies before the endpoints that they
+// select, and narrower failsafes last. Every prefix of the order leaves open
+// what the whole leaves open. Objects are removed in the reverse order.
+func Render(hosts Hosts) ([]Object, error) {
+	if err := hosts.check(); err != nil {
+		return nil, err
+	}
+	objects := []Object{tier()}
+	for _, set := range networkSets(hosts) {
+		objects = append(objects, set)
+	}
+	for _, policy := range policies(hosts) {
+		objects = append(objects, policy)
+	}
+	for _, endpoint := range endpoints(hosts) {
+		objects = append(objects, endpoint)
+	}
+	for _, configuration := range felixConfigurations(hosts) {
+		objects = append(objects, configuration)
+	}
+	return objects, nil
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calico
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// TierName is the tier of all policies of the operator.
+const TierName = "cpnp"
+
+// Labels of what is rendered, beside those of the API.
+const (
+	// LabelEnforced is on a host endpoint of a node on which what is denied is
+	// denied. To enforce on a node, or to take it back, is this one label.
+	LabelEnforced = "cpnp.dev/enforced"
+	// LabelPeer is on a network set: the name of the set.
+	LabelPeer = "cpnp.dev/peer"
+	// LabelInterface is on a host endpoint that is for one interface only.
+	LabelInterface = "cpnp.dev/interface"
+)
+
+// Orders within the tier. What allows comes before what denies.
+const (
+	tierOrder     = 500 // before kube-admin (1000) and default (1000000)
+	selfOrder     = 10
+	requiredOrder = 20
+	allowOrder    = 100
+	listedOrder   = 200
+	denyOrder     = 1000
+)
+
+// policyName returns the name of a policy; up to Calico v3.31 it must begin
+// with the name of its tier.
+func policyName(policy string, parts ...string) string {
+	return TierName + "." + strings.ToLower(strings.Join(append([]string{policy}, parts...), "-"))
+}
+
+// EndpointName returns the name of the host endpoint of a node.
+func EndpointName(node, iface string) string {
+	if iface == "" {
+		return "cpnp-" + node
+	}
+	return fmt.Sprintf("cpnp-%s-%s", node, strings.ToLower(iface))
+}
+
+// FelixConfigurationName returns the name of the Felix configuration of a node,
+// which every version of Calico reads.
+func FelixConfigurationName(node string) string { return "node." + node }
+
+func labels(policy string) map[string]string { return map[string]string{v1alpha1.LabelPolicy: policy} }
+
+// ours selects the policy's host endpoints.
+func ours(policy string) string { return fmt.Sprintf("%s == '%s'", v1alpha1.LabelPolicy, policy) }
+
+func onInterface(selector, iface string) string {
+	if iface == "" {
+		return selector
+	}
+	return fmt.Sprintf("%s && %s == '%s'", selector, LabelInterface, iface)
+}
+
+func enforced(selector string) string {
+	return fmt.Sprintf("%s && %s == 'true'", selector, LabelEnforced)
+}
+
+// members selects the network sets of a name.
+func members(policy, set string) string {
+	return fmt.Sprintf("%s == '%s' && %s == '%s'", v1alpha1.LabelPolicy, policy, LabelPeer, set)
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calico
+
+import (
+	"net/netip"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"github.com/projectcalico/api/pkg/lib/numorstring"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// policies returns the policies: first all that allow, then those that deny.
+func policies(hosts Hosts) []*v3.GlobalNetworkPolicy {
+	all := ours(hosts.Policy)
+	out := []*v3.GlobalNetworkPolicy{globalPolicy(hosts, "self", selfOrder, all, selfRules(hosts.Nodes))}
+	if rules := flowRules(hosts, hosts.Required); len(rules) > 0 {
+		out = append(out, globalPolicy(hosts, "required", requiredOrder, all, rules))
+	}
+	for _, component := range hosts.Components {
+		selector := onInterface(all, component.Interface)
+		out = append(out, globalPolicy(hosts, "allow-"+component.Name, allowOrder, selector, allowRules(hosts, component)))
+	}
+	if hosts.DenyUnlisted {
+		if rules := flowRules(hosts, hosts.Listed); len(rules) > 0 {
+			out = append(out, globalPolicy(hosts, "listed", listedOrder, all, rules))
+		}
+		return append(out, globalPolicy(hosts, "deny-unlisted", denyOrder, enforced(all), []v3.Rule{{Action: v3.Deny}}))
+	}
+	for _, component := range hosts.Components {
+		selector := all
+		if !component.Address.IsValid() {
+			selector = onInterface(all, component.Interface)
+		}
+		// With an address the deny is on every endpoint: whoever takes the
+		// detour through another interface is denied there.
+		out = append(out, globalPolicy(hosts, "deny-"+component.Name, denyOrder, enforced(selector), denyRules(component)))
+	}
+	return out
+}
+
+// Denies says whether the policy is one that denies.
+func Denies(policy *v3.GlobalNetworkPolicy) bool {
+	return policy.Spec.Order == nil || *policy.Spec.Order >= denyOrder
+}
+
+func globalPolicy(hosts Hosts, name string, order float64, selector string, rules []v3.Rule) *v3.GlobalNetworkPolicy {
+	return &v3.GlobalNetworkPolicy{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindGlobalNetworkPolicy},
+		ObjectMeta: metav1.ObjectMeta{Name: policyName(hosts.Policy, name), Labels: labels(hosts.Policy)},
+		Spec: v3.GlobalNetworkPolicySpec{
+			Tier: TierName, Order: &order, Selector: selector,
+			Types: []v3.PolicyType{v3.PolicyTypeIngress}, Ingress: rules,
+		},
+	}
+}
+
+// selfRules allow loopback, and what a node sends to an address of its own: an
+// endpoint for every interface polices these too.
+func selfRules(nodes []Node) []v3.Rule {
+	rules := []v3.Rule{
+		{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{"127.0.0.0/8"}}},
+		{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{"::1/128"}}},
+	}
+	for _, node := range nodes {
+		for _, family := range families(prefixesOf(node.Addresses)) {
+			own := v3.EntityRule{Nets: texts(family)}
+			rules = append(rules, v3.Rule{Action: v3.Allow, Source: own, Destination: own})
+		}
+	}
+	return rules
+}
+
+func allowRules(hosts Hosts, component Component) []v3.Rule {
+	var rules []v3.Rule
+	for _, destination := range destinations(component) {
+		for _, source := range component.From {
+			for _, entity := range sourceRules(hosts.Policy, source) {
+				rule := destination
+				rule.Action, rule.Source = v3.Allow, entity
+				rules = append(rules, rule)
+			}
+		}
+	}
+	return rules
+}
+
+func denyRules(component Component) []v3.Rule {
+	rules := destinations(component)
+	for i := range rules {
+		rules[i].Action = v3.Deny
+	}
+	return rules
+}
+
+// destinations returns one rule without an action for each protocol of the
+// component's ports.
+func destinations(component Component) []v3.Rule {
+	rules := trafficRules(component.Ports)
+	for i := range rules {
+		if component.Address.IsValid() {
+			rules[i].Destination.Nets = []string{component.Address.String()}
+		}
+	}
+	return rules
+}
+
+func flowRules(hosts Hosts, flows []Flow) []v3.Rule {
+	var rules []v3.Rule
+	for _, flow := range flows {
+		for _, rule := range flowDestinations(flow) {
+			for _, source := range flow.From {
+				for _, entity := range sourceRules(hosts.Policy, source) {
+					rule.Action, rule.Source = v3.Allow, entity
+					rules = append(rules, rule)
+				}
+			}
+		}
+	}
+	return rules
+}
+
+func flowDestinations(flow Flow) []v3.Rule {
+	var rules []v3.Rule
+	for _, rule := range trafficRules(flow.Traffic) {
+		rule.Metadata = &v3.RuleMetadata{Annotations: map[string]string{"flow": flow.Name}}
+		if len(flow.Destinations) == 0 {
+			rules = append(rules, rule)
+			continue
+		}
+		for _, family := range families(flow.Destinations) {
+			rule.Destination.Nets = texts(family)
+			rules = append(rules, rule)
+		}
+	}
+	return rules
+}
+
+// trafficRules returns rules that match the traffic: one for each protocol with
+// ports, which is short, and one for each of everything else.
+func trafficRules(traffic []profile.Traffic) []v3.Rule {
+	var rules []v3.Rule
+	for _, protocol := range []profile.Protocol{profile.TCP, profile.UDP, profile.SCTP} {
+		if ports, found := portsOf(traffic, protocol); found {
+			rules = append(rules, v3.Rule{Protocol: protocolNamed(protocol), Destination: v3.EntityRule{Ports: ports}})
+		}
+	}
+	for _, t := range traffic {
+		switch t.Protocol {
+		case profile.TCP, profile.UDP, profile.SCTP:
+		case profile.ICMP, profile.ICMPv6:
+			rules = append(rules, v3.Rule{Protocol: protocolNamed(t.Protocol), ICMP: icmpOf(t)})
+		case profile.IP:
+			number := numorstring.ProtocolFromInt(t.Number)
+			rules = append(rules, v3.Rule{Protocol: &number})
+		default:
+			rules = append(rules, v3.Rule{})
+		}
+	}
+	return rules
+}
+
+// portsOf returns the ports of a protocol, none if it is every port, and
+// whether the protocol is there at all.
+func portsOf(traffic []profile.Traffic, protocol profile.Protocol) (ports []numorstring.Port, found bool) {
+	for _, t := range traffic {
+		if t.Protocol != protocol {
+			continue
+		}
+		if t.First == 0 && t.Last == 0 {
+			return nil, true
+		}
+		found = true
+		ports = append(ports, numorstring.Port{MinPort: t.First, MaxPort: max(t.First, t.Last)})
+	}
+	return ports, found
+}
+
+func icmpOf(t profile.Traffic) *v3.ICMPFields {
+	number, code := int(t.Number), int(t.Code)
+	fields := &v3.ICMPFields{Type: &number}
+	if t.HasCode {
+		fields.Code = &code
+	}
+	return fields
+}
+
+func protocolNamed(name profile.Protocol) *numorstring.Protocol {
+	protocol := numorstring.ProtocolFromString(string(name))
+	return &protocol
+}
+
+// sourceRules returns the source as rules match it, one for each family of
+// addresses; one that is neither a set nor networks is anybody.
+func sourceRules(policy string, source Source) []v3.EntityRule {
+	if source.Set != "" {
+		return []v3.EntityRule{{Selector: members(policy, source.Set)}}
+	}
+	if len(source.Prefixes) == 0 {
+		return []v3.EntityRule{{}}
+	}
+	var rules []v3.EntityRule
+	for _, family := range families(source.Prefixes) {
+		rules = append(rules, v3.EntityRule{Nets: texts(family)})
+	}
+	return rules
+}
+
+// families splits networks by address family: a rule is for one of them.
+func families(prefixes []netip.Prefix) [][]netip.Prefix {
+	var v4, v6 []netip.Prefix
+	for _, prefix := range prefixes {
+		if prefix.Addr().Is4() {
+			v4 = append(v4, prefix)
+		} else {
+			v6 = append(v6, prefix)
+		}
+	}
+	var out [][]netip.Prefix
+	for _, family := range [][]netip.Prefix{v4, v6} {
+		if len(family) > 0 {
+			out = append(out, family)
+		}
+	}
+	return out
+}
+
+func prefixesOf(addresses []netip.Addr) []netip.Prefix {
+	prefixes := make([]netip.Prefix, 0, len(addresses))
+	for _, address := range addresses {
+		prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
+	}
+	return prefixes
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calico_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// hosts returns host protection of one node that can be rendered.
+func hosts() calico.Hosts {
+	return calico.Hosts{
+		Policy: "control-plane",
+		Nodes:  []calico.Node{{Name: "cp-1", Addresses: []netip.Addr{netip.MustParseAddr("10.77.0.11")}, Enforced: true}},
+		Sets:   []calico.Set{{Name: "nodes", Members: nodes(1)}},
+		Components: []calico.Component{{
+			Name: "etcd", Ports: []profile.Traffic{{Protocol: profile.TCP, First: 2379, Last: 2380}}, From: []calico.Source{{Set: "nodes"}},
+		}},
+		ScopeFailsafes: true,
+	}
+}
+
+func nodes(count int) map[string][]netip.Prefix {
+	members := map[string][]netip.Prefix{}
+	for i := range count {
+		address := netip.AddrFrom4([4]byte{10, 78, byte(i / 256), byte(i % 256)})
+		members[fmt.Sprintf("node-%d", i)] = []netip.Prefix{netip.PrefixFrom(address, 32)}
+	}
+	return members
+}
+
+func TestWhatWouldAllowNobodyOrDenyEverythingIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*calico.Hosts)
+		says   string
+	}{
+		"a component without ports":   {func(h *calico.Hosts) { h.Components[0].Ports = nil }, "list its ports"},
+		"a component without sources": {func(h *calico.Hosts) { h.Components[0].From = nil }, "allows nobody"},
+		"a set without members":       {func(h *calico.Hosts) { h.Sets[0].Members = nil }, "nodes stands for no address"},
+		"a set that there is not":     {func(h *calico.Hosts) { h.Components[0].From[0].Set = "pods" }, "pods stands for no address"},
+		"a required flow from nobody": {func(h *calico.Hosts) {
+			h.Required = []calico.Flow{{Name: "apiserver", From: []calico.Source{{Set: "pods"}}}}
+		}, "required flow apiserver"},
+		"a node without an address": {func(h *calico.Hosts) { h.Nodes[0].Addresses = nil }, "node cp-1 has no address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			input := hosts()
+			c.change(&input)
+			_, err := calico.Render(input)
+			NewWithT(t).Expect(err).To(MatchError(ContainSubstring(c.says)))
+		})
+	}
+}
+
+// Felix takes objects in the order in which they are written: what allows must
+// be there before what denies, and both before the endpoint that they select.
+func TestWhatAllowsComesBeforeWhatDenies(t *testing.T) {
+	g := NewWithT(t)
+	objects, err := calico.Render(hosts())
+	g.Expect(err).NotTo(HaveOccurred())
+	stage := 0
+	for _, object := range objects {
+		next := map[bool]int{true: 4, false: 3}
+		now := 0
+		switch o := object.(type) {
+		case *v3.Tier:
+			now = 1
+		case *v3.GlobalNetworkSet:
+			now = 2
+		case *v3.GlobalNetworkPolicy:
+			now = next[o.Spec.Ingress[0].Action == v3.Deny]
+		case *v3.HostEndpoint:
+			now = 5
+		case *v3.FelixConfiguration:
+			now = 6
+		}
+		g.Expect(now).To(BeNumerically(">=", max(stage, 1)), object.GetName())
+		stage = now
+	}
+	g.Expect(stage).To(Equal(6))
+}
+
+// A node that joins rewrites one small object.
+func TestANodeThatJoinsChangesOneSet(t *testing.T) {
+	g := NewWithT(t)
+	for _, count := range []int{100, 1000, 5000} {
+		before, after := sets(t, count), sets(t, count+1)
+		changed := 0
+		for name, nets := range after {
+			g.Expect(len(nets)).To(BeNumerically("<", 150), "%s of %d nodes", name, count)
+			if len(before[name]) != len(nets) {
+				changed++
+			}
+		}
+		g.Expect(changed).To(Equal(1), "of %d nodes", count)
+	}
+}
+
+func sets(t *testing.T, count int) map[string][]string {
+	t.Helper()
+	input := hosts()
+	input.Sets[0].Members = nodes(count)
+	objects, err := calico.Render(input)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	out := map[string][]string{}
+	total := 0
+	for _, object := range objects {
+		if set, ok := object.(*v3.GlobalNetworkSet); ok {
+			out[set.Name] = set.Spec.Nets
+			total += len(set.Spec.Nets)
+		}
+	}
+	NewWithT(t).Expect(total).To(Equal(count))
+	return out
+}
+
+// A port that anybody may use is left as wide as it is.
+func TestFailsafesAreNarrowedOnlyToBoundedSources(t *testing.T) {
+	g := NewWithT(t)
+	input := hosts()
+	input.Components[0].From = []calico.Source{{}}
+	objects, err := calico.Render(input)
+	g.Expect(err).NotTo(HaveOccurred())
+	for _, object := range objects {
+		g.Expect(object).NotTo(BeAssignableToTypeOf(&v3.FelixConfiguration{}))
+	}
+}
+
+// Of a Felix configuration only our field is written: a newer Calico has fields
+// that these types do not know, and they would be lost.
+func TestOfAFelixConfigurationOnlyTheFailsafesAreWritten(t *testing.T) {
+	g := NewWithT(t)
+	objects, err := calico.Render(hosts())
+	g.Expect(err).NotTo(HaveOccurred())
+	content, err := calico.Content(objects[len(objects)-1])
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(content["kind"]).To(Equal("FelixConfiguration"))
+	g.Expect(content["spec"]).To(HaveLen(1))
+	g.Expect(content["spec"]).To(HaveKey("failsafeInboundHostPorts"))
+}

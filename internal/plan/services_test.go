@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// service returns shop/web, labelled app=web, in a namespace labelled team=edge.
+func service(kind corev1.ServiceType, edits ...func(*state.Service)) state.Service {
+	s := state.Service{
+		Service: &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", Labels: map[string]string{"app": "web"}},
+			Spec:       corev1.ServiceSpec{Type: kind},
+		},
+		NamespaceLabels: map[string]string{"team": "edge"},
+	}
+	if kind == corev1.ServiceTypeLoadBalancer || kind == corev1.ServiceTypeNodePort {
+		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
+	}
+	for _, edit := range edits {
+		edit(&s)
+	}
+	return s
+}
+
+func localReady(s *state.Service) { s.LocalReady = true }
+func alreadyLocal(s *state.Service) {
+	s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+}
+
+// entry returns an entry that selects the service in every namespace.
+func entry(name string, edit func(*v1alpha1.ServiceTrafficPolicy)) v1alpha1.ServiceTrafficPolicy {
+	rule := v1alpha1.ServiceTrafficPolicy{Name: name, Selector: labelled("app", "web"), NamespaceSelector: &v1alpha1.LabelSelector{}}
+	edit(&rule)
+	return rule
+}
+
+func external(value corev1.ServiceExternalTrafficPolicy) func(*v1alpha1.ServiceTrafficPolicy) {
+	return func(r *v1alpha1.ServiceTrafficPolicy) { r.ExternalTrafficPolicy = value }
+}
+
+func internal(value corev1.ServiceInternalTrafficPolicy) func(*v1alpha1.ServiceTrafficPolicy) {
+	return func(r *v1alpha1.ServiceTrafficPolicy) { r.InternalTrafficPolicy = value }
+}
+
+const (
+	wouldDrop    = "no ready endpoint on a node that load balancers use: with Local all its traffic would be dropped"
+	clusterIP    = "only Services of type NodePort and LoadBalancer have it; this one is of type ClusterIP"
+	onlyAName    = "only Services of type NodePort and LoadBalancer have it; this one is of type ExternalName"
+	externalName = "a Service of type ExternalName is a DNS name only, and has no traffic policy"
+)
+
+func TestExternalTrafficPolicyIsHeldBackWhereItWouldDropTraffic(t *testing.T) {
+	const balanced, port = corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort
+	const inside, name = corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName
+	tests := map[string]struct {
+		service state.Service
+		want    corev1.ServiceExternalTrafficPolicy
+		claim   claim
+	}{
+		"Local is held back while there is no ready endpoint":     {service(balanced), "Local", claim{HeldBack: wouldDrop}},
+		"Local is held back for a NodePort in the same way":       {service(port), "Local", claim{HeldBack: wouldDrop}},
+		"Local is not held back once there is such an endpoint":   {service(balanced, localReady), "Local", claim{}},
+		"Local is not held back where it is set already":          {service(balanced, alreadyLocal), "Local", claim{}},
+		"Cluster is never held back":                              {service(balanced, alreadyLocal), "Cluster", claim{}},
+		"A Service that nothing outside reaches does not have it": {service(inside), "Local", claim{NotApplicable: clusterIP}},
+		"A Service that is only a DNS name does not have it":      {service(name), "Cluster", claim{NotApplicable: onlyAName}},
+		"Not having it does not depend on endpoints":              {service(inside, localReady), "Local", claim{NotApplicable: clusterIP}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			test.claim.Field, test.claim.Want, test.claim.Policy = plan.ExternalTrafficPolicy, string(test.want), "p"
+			claims, _ := plan.Service(test.service, compile(policy("p", services(entry("e", external(test.want))))))
+			if diff := cmp.Diff([]claim{test.claim}, plain(claims)); diff != "" {
+				t.Errorf("claims (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOtherTrafficPoliciesApplyToEveryServiceThatIsProxied(t *testing.T) {
+	all := entry("e", func(r *v1alpha1.ServiceTrafficPolicy) {
+		r.InternalTrafficPolicy, r.TrafficDistribution = corev1.ServiceInternalTrafficPolicyLocal, "PreferSameZone"
+	})
+	for kind, notApplicable := range map[corev1.ServiceType]string{
+		corev1.ServiceTypeClusterIP: "", corev1.ServiceTypeNodePort: "", corev1.ServiceTypeLoadBalancer: "",
+		corev1.ServiceTypeExternalName: externalName,
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			claims, _ := plan.Service(service(kind), compile(policy("p", services(all))))
+			want := []claim{
+				{Field: plan.InternalTrafficPolicy, Want: "Local", Policy: "p", NotApplicable: notApplicable},
+				{Field: plan.TrafficDistribution, Want: "PreferSameZone", Policy: "p", NotApplicable: notApplicable},
+			}
+			if diff := cmp.Diff(want, plain(claims)); diff != "" {
+				t.Errorf("claims (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestFirstEntryOfTheOldestPolicyDecidesEachField(t *testing.T) {
+	const lost = "internalTrafficPolicy of Service/shop/web"
+	tests := map[string]struct {
+		policies []v1alpha1.ControlPlaneNetworkPolicy
+		claims   []claim
+		losses   []plan.Loss
+	}{
+		"Of two entries of one policy the first that declares a field decides, and nothing is lost": {
+			policies: []v1alpha1.ControlPlaneNetworkPolicy{policy("p", services(
+				entry("1st", external("Cluster")), entry("2nd", external("Local")), entry("3rd", internal("Local")),
+			))},
+			claims: []claim{
+				{Field: plan.ExternalTrafficPolicy, Want: "Cluster", Policy: "p"},
+				{Field: plan.InternalTrafficPolicy, Want: "Local", Policy: "p"},
+			},
+		},
+		"Of two policies the older decides the fields that both declare": {
+			policies: []v1alpha1.ControlPlaneNetworkPolicy{
+				policy("old", services(entry("e", internal("Local")))),
+				policy("young", services(entry("e", internal("Cluster")), entry("f", external("Cluster")))),
+			},
+			claims: []claim{
+				{Field: plan.InternalTrafficPolicy, Want: "Local", Policy: "old"},
+				{Field: plan.ExternalTrafficPolicy, Want: "Cluster", Policy: "young"},
+			},
+			losses: []plan.Loss{{Policy: "young", Winner: "old", What: lost}},
+		},
+		"A policy that is being deleted decides nothing": {
+			policies: []v1alpha1.ControlPlaneNetworkPolicy{
+				policy("old", deleted, services(entry("e", internal("Local")))), policy("young", services(entry("e", internal("Cluster")))),
+			},
+			claims: []claim{{Field: plan.InternalTrafficPolicy, Want: "Cluster", Policy: "young"}},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			claims, losses := plan.Service(service(corev1.ServiceTypeNodePort), compile(test.policies...))
+			if diff := cmp.Diff(test.claims, plain(claims)); diff != "" {
+				t.Errorf("claims (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.losses, losses); diff != "" {
+				t.Errorf("losses (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEntrySelectsByTheLabelsOfServiceAndNamespace(t *testing.T) {
+	edge, other, all := labelled("team", "edge"), labelled("team", "other"), v1alpha1.LabelSelector{}
+	tests := map[string]struct {
+		selector   v1alpha1.LabelSelector
+		namespaces *v1alpha1.LabelSelector
+		selects    bool // the Service
+		labels     bool // Services with its labels, in some namespace
+	}{
+		"both match":                     {labelled("app", "web"), &edge, true, true},
+		"every namespace":                {labelled("app", "web"), &all, true, true},
+		"no selector is every namespace": {labelled("app", "web"), nil, true, true},
+		"another namespace":              {labelled("app", "web"), &other, false, true},
+		"another Service":                {labelled("app", "db"), &edge, false, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			policies := compile(policy("p", services(entry("e", func(r *v1alpha1.ServiceTrafficPolicy) {
+				r.Selector, r.NamespaceSelector, r.InternalTrafficPolicy = test.selector, test.namespaces, "Local"
+			}))))
+			s := service(corev1.ServiceTypeClusterIP)
+			claims, _ := plan.Service(s, policies)
+			g.Expect(len(claims) == 1).To(Equal(test.selects))
+			g.Expect(policies[0].SelectsService(s)).To(Equal(test.selects))
+			g.Expect(policies[0].SelectsServiceLabels(s.Labels)).To(Equal(test.labels))
+		})
+	}
+}
+
+func TestOnlyConflictPolicyOverrideTakesOver(t *testing.T) {
+	for value, want := range map[v1alpha1.ConflictPolicy]bool{"": false, v1alpha1.ConflictReport: false, v1alpha1.ConflictOverride: true} {
+		claims, _ := plan.Service(service(corev1.ServiceTypeClusterIP), compile(policy("p", services(
+			entry("e", func(r *v1alpha1.ServiceTrafficPolicy) { r.InternalTrafficPolicy, r.ConflictPolicy = "Local", value }),
+		))))
+		NewWithT(t).Expect(claims[0].Override).To(Equal(want), "conflictPolicy %q", value)
+	}
+}
+
+func TestEndpointsMatterOnlyWhereLocalIsWantedAndNotSet(t *testing.T) {
+	tests := map[string]struct {
+		service state.Service
+		edit    func(*v1alpha1.ServiceTrafficPolicy)
+		want    bool
+	}{
+		"Local is wanted and not set":         {service(corev1.ServiceTypeLoadBalancer), external("Local"), true},
+		"Local is set already":                {service(corev1.ServiceTypeLoadBalancer, alreadyLocal), external("Local"), false},
+		"Cluster is wanted":                   {service(corev1.ServiceTypeLoadBalancer), external("Cluster"), false},
+		"only the internal policy is claimed": {service(corev1.ServiceTypeLoadBalancer), internal("Local"), false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			g.Expect(plan.NeedsLocal(compile(policy("p", services(entry("e", test.edit)))))(test.service.Service)).To(Equal(test.want))
+			test.service.Labels = nil
+			g.Expect(plan.NeedsLocal(compile(policy("p", services(entry("e", test.edit)))))(test.service.Service)).To(BeFalse(), "not selected")
+		})
+	}
+}
+
+func TestTrafficPolicyReadsWhatIsSetAndNothingElse(t *testing.T) {
+	g := NewWithT(t)
+	empty, full := &corev1.Service{}, &corev1.Service{Spec: corev1.ServiceSpec{
+		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal,
+		InternalTrafficPolicy: ptr.To(corev1.ServiceInternalTrafficPolicyCluster),
+		TrafficDistribution:   ptr.To("PreferClose"),
+	}}
+	for field, want := range map[string]string{
+		plan.ExternalTrafficPolicy: "Local", plan.InternalTrafficPolicy: "Cluster", plan.TrafficDistribution: "PreferClose",
+	} {
+		g.Expect(plan.TrafficPolicy(full, field)).To(HaveValue(Equal(want)))
+		g.Expect(plan.TrafficPolicy(empty, field)).To(BeNil())
+	}
+	g.Expect(plan.TrafficPolicy(full, "type")).To(BeNil())
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+)
+
+var long = strings.Repeat("€", 4000)
+
+// tooMuch is a report of thousands of long things.
+var tooMuch = []edit{
+	func(in *report.Input) {
+		in.Policy.Invalid = errors.New(long)
+		in.Verified.Holds, in.Verified.Message, in.Verified.Reason = false, long, v1alpha1.ReasonEmptyPeerSet
+		in.Effective.Holds, in.Effective.Message, in.Effective.Reason = false, long, v1alpha1.ReasonHostNetworkedPods
+		last := drift.Finding{
+			Object: drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}, Field: long, Cause: v1alpha1.CauseModified,
+			State: v1alpha1.StateDrifted, Expected: long, Actual: long, By: drift.Manager{Name: long}, Message: long,
+		}
+		in.History.Last, in.History.LastTime = &last, now.Time
+	},
+	many(2000, func(i int, in *report.Input) {
+		in.Losses = append(in.Losses, plan.Loss{Policy: "p", Winner: "older", What: nth(i) + long})
+		in.Taken = append(in.Taken, nth(i)+long)
+		in.History.Failures = append(in.History.Failures, nth(i)+long)
+		f := *in.History.Last
+		f.Object.Name = nth(i)
+		in.Services.Findings = append(in.Services.Findings, f)
+	}),
+}
+
+func TestStatusStaysSmallHoweverMuchIsWrong(t *testing.T) {
+	for _, also := range []edit{func(*report.Input) {}, deleted, suspended, audits} {
+		g := NewWithT(t)
+		status := statusOf(input(append(tooMuch, also)...))
+		for _, c := range status.Conditions {
+			g.Expect(len(c.Message)).To(BeNumerically("<=", 1024), c.Type)
+		}
+		g.Expect(status.Drift).To(HaveLen(v1alpha1.MaxReportedDrift))
+		g.Expect(status.DriftedObjects).To(HaveValue(BeEquivalentTo(2000)), "the count is of all of them")
+	}
+}
+
+func TestMessagesNameThreeThingsAndCountTheRest(t *testing.T) {
+	g := NewWithT(t)
+	status := report.Status(input(many(5, func(i int, in *report.Input) {
+		in.Taints.Findings = append(in.Taints.Findings, finding("Node", nth(i), "a:NoSchedule", v1alpha1.StateDrifted))
+	})))
+	g.Expect(meta.FindStatusCondition(status.Conditions, "Drifted").Message).To(Equal(
+		"Node/0000 a:NoSchedule is is instead of want; Node/0001 a:NoSchedule is is instead of want; " +
+			"Node/0002 a:NoSchedule is is instead of want; and 2 more"))
+}
+
+func TestDriftIsListedByObjectWithWhatIsNotApplicableLast(t *testing.T) {
+	g := NewWithT(t)
+	status := report.Status(input(func(in *report.Input) {
+		in.Network.Findings = []drift.Finding{
+			finding("NetworkPolicy", "z", "spec.ingress", v1alpha1.StateDrifted), finding("NetworkPolicy", "a", "spec.ingress", v1alpha1.StatePending),
+		}
+		in.Taints.Findings = []drift.Finding{finding("Node", "cp-1", "a:NoSchedule", v1alpha1.StateDrifted)}
+		in.Services.Findings = []drift.Finding{
+			finding("Service", "a", "externalTrafficPolicy", v1alpha1.StateNotApplicable),
+			finding("Service", "b", "externalTrafficPolicy", v1alpha1.StateHeldBack),
+		}
+	}))
+	var names []string
+	for _, d := range status.Drift {
+		names = append(names, d.Kind+"/"+d.Name)
+	}
+	g.Expect(names).To(Equal([]string{"NetworkPolicy/a", "NetworkPolicy/z", "Node/cp-1", "Service/b", "Service/a"}))
+	g.Expect(status.DriftedObjects).To(HaveValue(BeEquivalentTo(2)), "neither what is pending or held back, nor what is not applicable")
+}
+
+func TestWhatIsNotApplicableDoesNotCrowdOutDrift(t *testing.T) {
+	status := report.Status(input(many(40, func(i int, in *report.Input) {
+		in.Services.Findings = append(in.Services.Findings, finding("Service", nth(i), "f", v1alpha1.StateNotApplicable))
+	}), service(v1alpha1.StateDrifted)))
+	NewWithT(t).Expect(status.Drift[0]).To(And(HaveField("Name", "web"), HaveField("State", v1alpha1.StateDrifted)))
+}
+
+func TestCounts(t *testing.T) {
+	g := NewWithT(t)
+	status := report.Status(input(taint(v1alpha1.StateDrifted), network(v1alpha1.StatePending), func(in *report.Input) { in.PodsToEvict = 7 }))
+	g.Expect(status.MatchedNodes).To(HaveValue(BeEquivalentTo(2)))
+	g.Expect(status.PodsToEvict).To(HaveValue(BeEquivalentTo(7)))
+	for _, c := range []struct {
+		count            v1alpha1.SyncCount
+		declared, inSync int
+	}{{status.NetworkPolicies, 2, 1}, {status.Taints, 2, 1}, {status.Services, 2, 2}} {
+		g.Expect(c.count.Declared).To(HaveValue(BeEquivalentTo(c.declared)))
+		g.Expect(c.count.InSync).To(HaveValue(BeEquivalentTo(c.inSync)))
+	}
+	none := report.Status(input(undeclared, noNodes))
+	g.Expect(none.MatchedNodes).To(HaveValue(BeZero()), "zero is told, not left out")
+	g.Expect(none.Taints.Declared).To(HaveValue(BeZero()))
+}
+
+func TestContestedFieldIsToldInPlaceOfItsDrift(t *testing.T) {
+	g := NewWithT(t)
+	drifted := finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateDrifted)
+	drifted.Actual = "now"
+	status := report.Status(input(contested, func(in *report.Input) { in.Services.Findings = []drift.Finding{drifted} }))
+	g.Expect(status.Drift).To(HaveExactElements(And(HaveField("State", v1alpha1.StateContested), HaveField("Actual", "now"))))
+	for _, kind := range []string{"Node", "NetworkPolicy", "Service"} {
+		status := report.Status(input(func(in *report.Input) {
+			in.History.Contested = []drift.Finding{finding(kind, "x", "f", v1alpha1.StateContested)}
+		}))
+		g.Expect(status.Drift).To(HaveExactElements(And(HaveField("Kind", kind), HaveField("State", v1alpha1.StateContested))))
+	}
+}
+
+func TestLastDriftIsKeptUntilThereIsAnother(t *testing.T) {
+	g := NewWithT(t)
+	in := input()
+	g.Expect(report.Status(in).LastDrift).To(BeNil())
+	in.History.Last, in.History.LastTime = ptrTo(finding("Node", "cp-1", "a:NoSchedule", v1alpha1.StateDrifted)), now.Time
+	in.Policy.Status = statusOf(in)
+	g.Expect(in.Policy.Status.LastDrift).To(HaveValue(And(HaveField("Name", "cp-1"), HaveField("Expected", "want"), HaveField("Actual", "is"))))
+	g.Expect(in.Policy.Status.LastDriftTime.Unix()).To(Equal(now.Unix()))
+
+	in.History = drift.Summary{} // the operator was restarted
+	g.Expect(report.Status(in).LastDrift).To(Equal(in.Policy.Status.LastDrift))
+	g.Expect(report.Status(in).LastDriftTime).To(Equal(in.Policy.Status.LastDriftTime))
+
+	in.History.Last, in.History.LastTime = ptrTo(finding("Node", "cp-2", "a:NoSchedule", v1alpha1.StateDrifted)), now.Add(time.Hour)
+	g.Expect(report.Status(in).LastDrift).To(HaveValue(HaveField("Name", "cp-2")))
+}
+
+func TestUnknownSaysWhyAndLeavesWhatIsKnown(t *testing.T) {
+	g := NewWithT(t)
+	in := input(taint(v1alpha1.StateDrifted))
+	in.Policy.Status = statusOf(in)
+	later := metav1.NewTime(now.Add(time.Hour))
+	status := report.Unknown(in.Policy, errors.New("no answer"), later)
+	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
+	g.Expect(ready.Status).To(Equal(metav1.ConditionUnknown))
+	g.Expect(ready.Reason).To(Equal(v1alpha1.ReasonObserving))
+	g.Expect(ready.Message).To(Equal("The cluster could not be looked at: no answer"))
+	g.Expect(ready.ObservedGeneration).To(BeEquivalentTo(3))
+	g.Expect(ready.LastTransitionTime).To(Equal(later))
+	g.Expect(status.Drift).To(Equal(in.Policy.Status.Drift))
+	g.Expect(kstatus(in, status)).To(Equal("InProgress"))
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report_test
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+)
+
+// stored returns a status as the API server gives it back.
+func stored(status v1alpha1.ControlPlaneNetworkPolicyStatus) v1alpha1.ControlPlaneNetworkPolicyStatus {
+	var out v1alpha1.ControlPlaneNetworkPolicyStatus
+	text, err := json.Marshal(status)
+	if err != nil {
+		panic(err)
+	}
+	if err := json.Unmarshal(text, &out); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// found are the conditions of a status as type → Status/Reason.
+func found(conditions []metav1.Condition) map[string]string {
+	out := map[string]string{}
+	for _, c := range conditions {
+		out[c.Type] = string(c.Status) + "/" + c.Reason
+	}
+	return out
+}
+
+// good are the conditions of a policy that is as declared.
+var good = map[string]string{
+	"Ready": "True/AsDeclared", "Accepted": "True/Accepted", "Verified": "True/Verified", "Programmed": "True/Programmed",
+	"Effective": "True/Effective", "TaintsInSync": "True/InSync", "TrafficPoliciesInSync": "True/InSync", "Drifted": "False/NoDrift",
+}
+
+func TestConditionsInEachScenario(t *testing.T) {
+	// What differs from good; an empty value is a condition that is not there.
+	wanted := map[string]map[string]string{
+		"as declared": {},
+		"nothing declared": {
+			"Effective": "True/NotDeclared", "TaintsInSync": "True/NotDeclared", "TrafficPoliciesInSync": "True/NotDeclared",
+		},
+		"to be written": {
+			"Ready": "False/Pending", "Reconciling": "True/Pending", "Programmed": "False/Pending", "Effective": "False/NotProgrammed",
+			"TaintsInSync": "False/Pending", "TrafficPoliciesInSync": "False/Pending",
+		},
+		"network drifted": {
+			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Reconciling": "True/Pending",
+			"Programmed": "False/Pending", "Effective": "False/NotProgrammed",
+		},
+		"taint drifted": {
+			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Reconciling": "True/Pending",
+			"Programmed": "False/Pending", "TaintsInSync": "False/Drifted",
+		},
+		"Service drifted": {
+			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Reconciling": "True/Pending",
+			"Programmed": "False/Pending", "TrafficPoliciesInSync": "False/Drifted",
+		},
+		"Service held back": {"Ready": "False/HeldBack", "Programmed": "False/HeldBack", "TrafficPoliciesInSync": "False/HeldBack"},
+		"Service conflicted": {
+			"Ready": "False/Conflicted", "Drifted": "True/Conflicted", "Programmed": "False/Conflicted", "TrafficPoliciesInSync": "False/Conflicted",
+		},
+		"Service not applicable": {},
+		"Service contested": {
+			"Ready": "False/Contested", "Drifted": "True/Contested", "Programmed": "False/Contested", "TrafficPoliciesInSync": "False/Contested",
+		},
+		"taint drifted, Service held back": {
+			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Reconciling": "True/Pending", "Programmed": "False/Pending",
+			"TaintsInSync": "False/Drifted", "TrafficPoliciesInSync": "False/HeldBack",
+		},
+		"Audit as declared": {},
+		"Audit drifted": {
+			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Programmed": "False/Audit",
+			"Effective": "False/NotProgrammed", "TaintsInSync": "False/Drifted",
+		},
+		"Audit held back": {"Ready": "False/Audit", "Programmed": "False/Audit", "TrafficPoliciesInSync": "False/HeldBack"},
+		"Audit lost": {
+			"Ready": "False/ClaimedByOlderPolicy", "Accepted": "False/ClaimedByOlderPolicy", "Stalled": "True/ClaimedByOlderPolicy",
+			"Programmed": "False/Audit",
+		},
+		"Audit after failures":  {},
+		"suspended as declared": {"Ready": "False/Suspended"},
+		"suspended with differences": {
+			"Ready": "False/Suspended", "Drifted": "True/Drifted", "Programmed": "False/Suspended",
+			"TaintsInSync": "False/Pending", "TrafficPoliciesInSync": "False/Drifted",
+		},
+		"suspended without nodes": {"Ready": "False/Suspended", "Accepted": "False/NoMatchingNodes", "Verified": "False/NoMatchingNodes"},
+		"invalid": {
+			"Ready": "False/InvalidSelector", "Accepted": "False/InvalidSelector", "Verified": "False/NoMatchingNodes", "Stalled": "True/InvalidSelector",
+		},
+		"invalid and drifted": {
+			"Ready": "False/InvalidSelector", "Accepted": "False/InvalidSelector", "Verified": "False/NoMatchingNodes", "Stalled": "True/InvalidSelector",
+			"Drifted": "True/Drifted", "Programmed": "False/NotVerified", "TaintsInSync": "False/Drifted",
+		},
+		"no node": {
+			"Ready": "False/NoMatchingNodes", "Accepted": "False/NoMatchingNodes", "Verified": "False/NoMatchingNodes", "Stalled": "True/NoMatchingNodes",
+		},
+		"empty peer set": {
+			"Ready": "False/EmptyPeerSet", "Verified": "False/EmptyPeerSet", "Stalled": "True/EmptyPeerSet", "Effective": "False/NotProgrammed",
+		},
+		"empty peer set, taint to be written": {
+			"Ready": "False/EmptyPeerSet", "Verified": "False/EmptyPeerSet", "Stalled": "True/EmptyPeerSet", "Effective": "False/NotProgrammed",
+			"Programmed": "False/NotVerified", "TaintsInSync": "False/Pending",
+		},
+		"lost to another": {
+			"Ready": "False/ClaimedByOlderPolicy", "Accepted": "False/ClaimedByOlderPolicy", "Stalled": "True/ClaimedByOlderPolicy",
+			"Programmed": "False/Conflicted",
+		},
+		"lost to another, rest to be written": {
+			"Ready": "False/ClaimedByOlderPolicy", "Accepted": "False/ClaimedByOlderPolicy", "Stalled": "True/ClaimedByOlderPolicy",
+			"Programmed": "False/Pending", "TaintsInSync": "False/Pending",
+		},
+		"name taken": {
+			"Ready": "False/NameTaken", "Accepted": "False/NameTaken", "Stalled": "True/NameTaken", "Programmed": "False/Conflicted",
+		},
+		"write failed": {
+			"Ready": "False/ApplyFailed", "Programmed": "False/ApplyFailed", "TrafficPoliciesInSync": "False/Pending", "Reconciling": "True/Pending",
+		},
+		"host-networked":                {"Ready": "False/HostNetworkedPods", "Effective": "False/HostNetworkedPods"},
+		"being deleted":                 {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"deleted but for the finalizer": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"being deleted while suspended": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"being deleted, write failed":   {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+	}
+	NewWithT(t).Expect(slices.Sorted(maps.Keys(wanted))).To(Equal(slices.Sorted(maps.Keys(scenarios))))
+	for name, edits := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			want := maps.Clone(good)
+			maps.Copy(want, wanted[name])
+			if diff := cmp.Diff(want, found(statusOf(input(edits...)).Conditions)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestReadyNamesFirstWhatMostNeedsSomebody(t *testing.T) {
+	// Everything is wrong at once; one after the other is put right.
+	steps := []struct {
+		ready string
+		fix   edit
+	}{
+		{"Deleting", func(in *report.Input) { in.Policy.DeletionTimestamp = nil }},
+		{"Suspended", func(in *report.Input) { in.Policy.Spec.Suspend = false }},
+		{"ApplyFailed", func(in *report.Input) { in.History.Failures = nil }},
+		{"InvalidSelector", func(in *report.Input) { in.Policy.Invalid = nil }},
+		{"NoMatchingNodes", func(in *report.Input) { emptyPeers(in) }},
+		{"ClaimedByOlderPolicy", func(in *report.Input) { in.Losses = nil }},
+		{"NameTaken", func(in *report.Input) { in.Taken = nil }},
+		{"EmptyPeerSet", func(in *report.Input) { in.Verified = input().Verified }},
+		{"Contested", func(in *report.Input) { in.History.Contested = nil }},
+		{"Conflicted", func(in *report.Input) {
+			in.Services = report.Section{Declared: 2, InSync: 2}
+			service(v1alpha1.StateHeldBack)(in)
+		}},
+		{"Drifted", func(in *report.Input) {
+			in.Taints = report.Section{Declared: 2, InSync: 2}
+			taint(v1alpha1.StatePending)(in)
+		}},
+		{"HeldBack", func(in *report.Input) { in.Services = report.Section{Declared: 2, InSync: 2} }},
+		{"Pending", func(in *report.Input) { in.Taints, in.Network = input().Taints, input().Network }},
+		{"HostNetworkedPods", func(in *report.Input) { in.Effective = input().Effective }},
+		{"AsDeclared", nil},
+	}
+	in := input(deleted, suspended, failing, invalid, lost, taken, contested, service(v1alpha1.StateConflicted), taint(v1alpha1.StateDrifted), evaded)
+	for _, step := range steps {
+		ready := meta.FindStatusCondition(report.Status(in).Conditions, v1alpha1.ConditionReady)
+		NewWithT(t).Expect(ready.Reason).To(Equal(step.ready))
+		if step.fix != nil {
+			step.fix(&in)
+		}
+	}
+}
+
+func TestMessagesSayWhatToDo(t *testing.T) {
+	tests := []struct {
+		edits           []edit
+		condition, want string
+	}{
+		{nil, "Ready", "The cluster is as declared"},
+		{nil, "TaintsInSync", "2 of 2 in sync"},
+		{nil, "Drifted", "Nothing was changed by others"},
+		{[]edit{undeclared}, "TaintsInSync", "The policy calls for no taint"},
+		{[]edit{undeclared}, "TrafficPoliciesInSync", "The policy calls for no Service"},
+		{[]edit{taint(v1alpha1.StateDrifted)}, "Ready", "Node/cp-1 a:NoSchedule is is instead of want"},
+		{[]edit{taint(v1alpha1.StateDrifted)}, "TaintsInSync", "1 of 2 in sync: Node/cp-1 a:NoSchedule is is instead of want"},
+		{[]edit{taint(v1alpha1.StateDrifted)}, "Reconciling", "1 objects are being written"},
+		{[]edit{network(v1alpha1.StatePending)}, "Effective", "1 of 2 NetworkPolicies are not in place"},
+		{[]edit{service(v1alpha1.StateNotApplicable)}, "TrafficPoliciesInSync",
+			"2 of 2 in sync; not applicable: Service/web externalTrafficPolicy is is instead of want"},
+		{[]edit{audits, taint(v1alpha1.StateDrifted), network(v1alpha1.StateDrifted)}, "Programmed", "mode is Audit; Enforce would write 2 objects"},
+		{[]edit{suspended, taint(v1alpha1.StateDrifted)}, "Programmed", "spec.suspend is set; 1 differences are left"},
+		{[]edit{suspended}, "Ready", "spec.suspend is set: nothing is written, and what is there stays"},
+		{[]edit{invalid}, "Accepted", "spec.nodeSelector: bad key: correct the selector; until then nothing is written"},
+		{[]edit{lost}, "Accepted", "Older policies decide, and nothing is written there for this one: component a is claimed by older"},
+		{[]edit{taken}, "Accepted",
+			"These objects exist and are not the operator's: rename or delete them: NetworkPolicy/kube-system/cpnp.p.a"},
+		{[]edit{lost}, "Programmed", "What others claim or own is not written"},
+		{[]edit{failing}, "Ready", "Service/shop/web: forbidden"},
+		{[]edit{deleted, remaining}, "Ready", "2 objects are still to be restored: Node/cp-1; Service/shop/web"},
+		{[]edit{deleted}, "Reconciling", "What was there before has been restored"},
+	}
+	for _, test := range tests {
+		t.Run(test.want, func(t *testing.T) {
+			condition := meta.FindStatusCondition(report.Status(input(test.edits...)).Conditions, test.condition)
+			NewWithT(t).Expect(condition).To(HaveField("Message", test.want))
+		})
+	}
+}

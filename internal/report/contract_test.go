@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report_test
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/test/crd"
+)
+
+// kstatus is what kubectl wait, Argo CD and Flux make of a status: the rules of
+// sigs.k8s.io/cli-utils/pkg/kstatus for an object with standard conditions.
+func kstatus(in report.Input, status v1alpha1.ControlPlaneNetworkPolicyStatus) string {
+	is := func(kind string) bool { return meta.IsStatusConditionTrue(status.Conditions, kind) }
+	switch {
+	case in.Policy.DeletionTimestamp != nil:
+		return "Terminating"
+	case status.ObservedGeneration != in.Policy.Generation, is("Reconciling"):
+		return "InProgress"
+	case is("Stalled"):
+		return "Failed"
+	case meta.FindStatusCondition(status.Conditions, "Ready") == nil, is("Ready"):
+		return "Current"
+	default:
+		return "InProgress"
+	}
+}
+
+func TestToolsReadTheStatusAsItIsMeant(t *testing.T) {
+	wanted := map[string]string{
+		"as declared": "Current", "nothing declared": "Current", "Service not applicable": "Current",
+		"Audit as declared": "Current", "Audit after failures": "Current",
+		"invalid": "Failed", "invalid and drifted": "Failed", "no node": "Failed", "lost to another": "Failed", "Audit lost": "Failed",
+		"lost to another, rest to be written": "Failed", "name taken": "Failed",
+		"empty peer set": "Failed", "empty peer set, taint to be written": "Failed",
+		"being deleted": "Terminating", "deleted but for the finalizer": "Terminating",
+		"being deleted while suspended": "Terminating", "being deleted, write failed": "Terminating",
+	}
+	for name, edits := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			want, in := wanted[name], input(edits...)
+			if want == "" {
+				want = "InProgress"
+			}
+			NewWithT(t).Expect(kstatus(in, statusOf(in))).To(Equal(want))
+		})
+	}
+}
+
+func TestContractOfConditionsHoldsInEachScenario(t *testing.T) {
+	for name, edits := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			status := statusOf(input(edits...))
+			reconciling := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReconciling)
+			stalled := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled)
+			g.Expect(reconciling != nil && stalled != nil).To(BeFalse(), "Reconciling and Stalled are never there together")
+			for _, c := range []*metav1.Condition{reconciling, stalled} {
+				if c != nil {
+					g.Expect(c.Status).To(Equal(metav1.ConditionTrue), "%s is there only while True", c.Type)
+					g.Expect(meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)).To(BeFalse(), "and not when Ready")
+				}
+			}
+			for kind := range good {
+				g.Expect(meta.FindStatusCondition(status.Conditions, kind)).NotTo(BeNil(), "%s is always there", kind)
+			}
+			for _, c := range status.Conditions {
+				g.Expect(c.ObservedGeneration).To(BeEquivalentTo(3), c.Type)
+				g.Expect(c.LastTransitionTime.Unix()).To(Equal(now.Unix()), c.Type)
+				g.Expect(c.Message).NotTo(BeEmpty(), c.Type)
+			}
+			g.Expect(status.ObservedGeneration).To(BeEquivalentTo(3))
+		})
+	}
+}
+
+func TestReconcilingAndStalledGoWhenTheyAreOver(t *testing.T) {
+	g := NewWithT(t)
+	for _, edits := range [][]edit{{taint(v1alpha1.StatePending)}, {noNodes}} {
+		in := input()
+		in.Policy.Status = statusOf(input(edits...))
+		g.Expect(found(report.Status(in).Conditions)).To(Equal(good))
+	}
+}
+
+func TestReportOfTheSameChangesNothing(t *testing.T) {
+	for name, edits := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			in := input(edits...)
+			in.History.Last, in.History.LastTime = ptrTo(finding("Service", "web", "f", v1alpha1.StateDrifted)), now.Time
+			in.Policy.Status = statusOf(in)
+			in.Now = metav1.NewTime(now.Add(time.Hour))
+			if diff := cmp.Diff(in.Policy.Status, stored(report.Status(in))); diff != "" {
+				t.Errorf("a second report would be written (-first +second):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTimeOfTransitionIsThatOfTheStatusAndNotOfTheReason(t *testing.T) {
+	g := NewWithT(t)
+	in := input(taint(v1alpha1.StatePending))
+	in.Policy.Status = statusOf(in)
+	later := input(taint(v1alpha1.StateDrifted))
+	later.Policy.Status, later.Now = in.Policy.Status, metav1.NewTime(now.Add(time.Hour))
+	status := report.Status(later)
+	g.Expect(meta.FindStatusCondition(status.Conditions, "Ready").LastTransitionTime.Unix()).To(Equal(now.Unix()))
+	g.Expect(meta.FindStatusCondition(status.Conditions, "Drifted").LastTransitionTime.Unix()).To(Equal(later.Now.Unix()))
+}
+
+func TestReportLeavesItsInputAsItWas(t *testing.T) {
+	for name, edits := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			in, before := input(edits...), input(edits...)
+			in.Services.Findings = append(in.Services.Findings, finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateDrifted))
+			before.Services.Findings = append(before.Services.Findings, finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateDrifted))
+			in.Policy.Status, before.Policy.Status = statusOf(input()), statusOf(input())
+			report.Status(in)
+			if diff := cmp.Diff(before.Services, in.Services); diff != "" {
+				t.Errorf("findings (-before +after):\n%s", diff)
+			}
+			if diff := cmp.Diff(before.Policy.Status, in.Policy.Status); diff != "" {
+				t.Errorf("status (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAPIServerAcceptsEveryStatus(t *testing.T) {
+	kinds, err := crd.Load("../../config/crd/bases")
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	accepts := func(t *testing.T, status v1alpha1.ControlPlaneNetworkPolicyStatus) {
+		t.Helper()
+		policy := input().Policy.DeepCopy()
+		policy.APIVersion, policy.Kind = v1alpha1.SchemeGroupVersion.String(), "ControlPlaneNetworkPolicy"
+		policy.Spec.Taints = []v1alpha1.Taint{{Key: "a", Effect: "NoSchedule"}}
+		policy.Status = status
+		object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(policy)
+		NewWithT(t).Expect(err).NotTo(HaveOccurred())
+		NewWithT(t).Expect(kinds.Check(object)).To(BeEmpty())
+	}
+	for name, edits := range scenarios {
+		t.Run(name, func(t *testing.T) { accepts(t, report.Status(input(edits...))) })
+	}
+	t.Run("too much of everything", func(t *testing.T) { accepts(t, report.Status(input(tooMuch...))) })
+	t.Run("unknown", func(t *testing.T) {
+		accepts(t, report.Unknown(input().Policy, errors.New(strings.Repeat("é", 2000)), now))
+	})
+}
+
+func ptrTo[T any](value T) *T { return &value }
+
+func TestEveryReasonIsDocumented(t *testing.T) {
+	documented := documentedReasons(t)
+	page, err := os.ReadFile("../../docs/status.md")
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	for name, edits := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			for _, c := range statusOf(input(edits...)).Conditions {
+				g := NewWithT(t)
+				if c.Type == v1alpha1.ConditionReady {
+					g.Expect(string(page)).To(ContainSubstring("`"+c.Reason+"`"), "docs/status.md says what to do about it")
+				}
+				if c.Type == v1alpha1.ConditionReady && c.Status == metav1.ConditionFalse {
+					continue // those of the condition that stands in the way
+				}
+				g.Expect(documented[c.Type][string(c.Status)]).To(ContainElement(c.Reason), "%s %s in api/v1alpha1/conditions.go", c.Type, c.Status)
+			}
+		})
+	}
+}
+
+// documentedReasons reads what the comments of the types of conditions say:
+// type → status → reasons.
+func documentedReasons(t *testing.T) map[string]map[string][]string {
+	t.Helper()
+	g := NewWithT(t)
+	file, err := parser.ParseFile(token.NewFileSet(), "../../api/v1alpha1/conditions.go", nil, parser.ParseComments)
+	g.Expect(err).NotTo(HaveOccurred())
+	line, word := regexp.MustCompile(`Reasons(?: when (True|False|Unknown))?: ([^.]*)\.`), regexp.MustCompile(`[A-Z]\w+`)
+	documented := map[string]map[string][]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Condition") {
+			return true
+		}
+		reasons := map[string][]string{}
+		for _, match := range line.FindAllStringSubmatch(spec.Doc.Text(), -1) {
+			status := match[1]
+			if status == "" {
+				status = "True"
+			}
+			reasons[status] = word.FindAllString(match[2], -1)
+		}
+		documented[strings.TrimPrefix(spec.Names[0].Name, "Condition")] = reasons
+		return true
+	})
+	g.Expect(documented).To(HaveLen(10))
+	documented["Stalled"]["True"] = slices.Concat(documented["Accepted"]["False"], documented["Verified"]["False"])
+	return documented
+}

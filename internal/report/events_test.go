@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+)
+
+func TestEventsAreOfTransitionsAndRepairs(t *testing.T) {
+	condition := func(kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: "message of " + reason}
+	}
+	conditions := func(conditions ...metav1.Condition) []metav1.Condition { return conditions }
+	ready, unready := condition("Ready", "True", "AsDeclared"), condition("Ready", "False", "Pending")
+	drifted, calm := condition("Drifted", "True", "Drifted"), condition("Drifted", "False", "NoDrift")
+	accepted, refused := condition("Accepted", "True", "Accepted"), condition("Accepted", "False", "NoMatchingNodes")
+	last := finding("Service", "web", "f", v1alpha1.StateDrifted)
+	normal := func(reason string) report.Event {
+		return report.Event{Type: "Normal", Reason: reason, Action: "Observe", Note: "message of " + reason}
+	}
+	warning := func(reason string) report.Event {
+		return report.Event{Type: "Warning", Reason: reason, Action: "Observe", Note: "message of " + reason}
+	}
+	corrected := func(note string) report.Event {
+		return report.Event{Type: "Warning", Reason: "DriftCorrected", Action: "Repair", Note: note}
+	}
+
+	const change = "Service/web f was changed from want to is by an unknown writer; repaired"
+	type events = []report.Event
+	tests := map[string]struct {
+		before, after []metav1.Condition
+		repairs       drift.Summary
+		want          events
+	}{
+		"Where nothing changes, nothing is told": {before: conditions(ready, calm), after: conditions(ready, calm)},
+		"A new policy that is ready is told":     {after: conditions(ready, calm), want: events{normal("AsDeclared")}},
+		"A new policy that is not is a warning":  {after: conditions(unready, calm), want: events{warning("Pending")}},
+		"A new policy that finds drift tells it": {after: conditions(unready, drifted), want: events{warning("Drifted"), warning("Pending")}},
+		"Becoming ready is told": {
+			before: conditions(unready, calm), after: conditions(ready, calm), want: events{normal("AsDeclared")},
+		},
+		"Another reason for not being ready is told": {
+			before: conditions(condition("Ready", "False", "Audit")), after: conditions(unready), want: events{warning("Pending")},
+		},
+		"The end of drift is told": {
+			before: conditions(unready, drifted), after: conditions(unready, calm), want: events{normal("NoDrift")},
+		},
+		"Other conditions tell nothing":          {before: conditions(ready, accepted), after: conditions(ready, refused)},
+		"A condition that is gone tells nothing": {before: conditions(ready, calm)},
+		"One repair is one event":                {repairs: drift.Summary{Count: 1, Last: &last}, want: events{corrected(change)}},
+		"A thousand repairs are one event": {
+			repairs: drift.Summary{Count: 1000, Last: &last}, want: events{corrected("1000 drifts repaired, the last of them: " + change)},
+		},
+		"What was repaired and told before is not told again": {repairs: drift.Summary{Last: &last}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, report.Events(test.before, test.after, test.repairs)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAnotherMessageIsNoEvent(t *testing.T) {
+	before := []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Drifted", Message: "one"}}
+	after := []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Drifted", Message: "another"}}
+	NewWithT(t).Expect(report.Events(before, after, drift.Summary{})).To(BeEmpty())
+}
+
+func TestNotesAreNotLongerThanTheAPIServerTakes(t *testing.T) {
+	last := drift.Finding{Object: drift.Object{Kind: "Service", Name: strings.Repeat("x", 3000)}, Field: "f", Cause: v1alpha1.CauseModified}
+	after := []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Drifted", Message: strings.Repeat("é", 3000)}}
+	for _, event := range report.Events(nil, after, drift.Summary{Count: 1, Last: &last}) {
+		NewWithT(t).Expect(len(event.Note)).To(BeNumerically("<=", 1024))
+	}
+}
+
+func TestFirstReportOfAPolicyInAuditTellsWhatItFound(t *testing.T) {
+	after := report.Status(input(audits, taint(v1alpha1.StateDrifted))).Conditions
+	var reasons []string
+	for _, event := range report.Events(nil, after, drift.Summary{}) {
+		reasons = append(reasons, event.Type+" "+event.Reason)
+	}
+	NewWithT(t).Expect(reasons).To(Equal([]string{"Warning Drifted"}), "once, and not for Drifted and for Ready")
+}

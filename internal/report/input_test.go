@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report_test
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+)
+
+var now = metav1.NewTime(time.Unix(1_700_000_000, 123_456_789))
+
+type edit func(*report.Input)
+
+// input is that of an enforcing policy that calls for two of everything, all of
+// it as declared.
+func input(edits ...edit) report.Input {
+	policy := v1alpha1.ControlPlaneNetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 3},
+		Spec: v1alpha1.ControlPlaneNetworkPolicySpec{
+			Mode: v1alpha1.ModeEnforce,
+			NodeSelector: v1alpha1.LabelSelector{
+				MatchLabels: map[string]v1alpha1.LabelValue{"node-role.kubernetes.io/control-plane": ""},
+			},
+		},
+	}
+	in := report.Input{
+		Policy:       &plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{policy})[0],
+		MatchedNodes: 2,
+		Verified:     verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"},
+		Effective:    verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod evades"},
+		Network:      report.Section{Declared: 2, InSync: 2},
+		Taints:       report.Section{Declared: 2, InSync: 2},
+		Services:     report.Section{Declared: 2, InSync: 2},
+		Now:          now,
+	}
+	for _, edit := range edits {
+		edit(&in)
+	}
+	return in
+}
+
+func audits(in *report.Input)    { in.Policy.Spec.Mode = v1alpha1.ModeAudit }
+func suspended(in *report.Input) { in.Policy.Spec.Suspend = true }
+func deleted(in *report.Input)   { in.Policy.DeletionTimestamp = &now }
+func remaining(in *report.Input) { in.Remaining = []string{"Node/cp-1", "Service/shop/web"} }
+func invalid(in *report.Input) {
+	in.Policy.Invalid = errors.New("spec.nodeSelector: bad key")
+	noNodes(in)
+}
+
+func noNodes(in *report.Input) {
+	in.MatchedNodes = 0
+	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonNoMatchingNodes, Message: "spec.nodeSelector selects no node"}
+}
+
+func emptyPeers(in *report.Input) {
+	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonEmptyPeerSet, Message: "component a allows nobody"}
+	in.Network.InSync--
+}
+
+func evaded(in *report.Input) {
+	in.Effective = verify.Verdict{Reason: v1alpha1.ReasonHostNetworkedPods, Message: "kube-system/x evades"}
+}
+func lost(in *report.Input) {
+	in.Losses = []plan.Loss{{Policy: "p", Winner: "older", What: "component a"}}
+}
+func taken(in *report.Input) { in.Taken = []string{"NetworkPolicy/kube-system/cpnp.p.a"} }
+func failing(in *report.Input) {
+	in.History.Failures = []string{"Service/shop/web: forbidden"}
+}
+
+func finding(kind, name, field string, state v1alpha1.DriftState) drift.Finding {
+	return drift.Finding{
+		Policy: "p", Object: drift.Object{Kind: kind, Name: name}, Field: field,
+		Cause: v1alpha1.CauseModified, State: state, Expected: "want", Actual: "is",
+	}
+}
+
+func network(state v1alpha1.DriftState) edit {
+	return func(in *report.Input) {
+		in.Network.InSync--
+		in.Network.Findings = append(in.Network.Findings, finding("NetworkPolicy", "n", "spec.ingress", state))
+	}
+}
+
+func taint(state v1alpha1.DriftState) edit {
+	return func(in *report.Input) {
+		in.Taints.InSync--
+		in.Taints.Findings = append(in.Taints.Findings, finding("Node", "cp-1", "a:NoSchedule", state))
+	}
+}
+
+func service(state v1alpha1.DriftState) edit {
+	return func(in *report.Input) {
+		if state != v1alpha1.StateNotApplicable {
+			in.Services.InSync--
+		}
+		in.Services.Findings = append(in.Services.Findings, finding("Service", "web", "externalTrafficPolicy", state))
+	}
+}
+
+// contested fights over a Service that happens to be as declared.
+func contested(in *report.Input) {
+	in.History.Contested = append(in.History.Contested, finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateContested))
+}
+
+func undeclared(in *report.Input) {
+	in.Network, in.Taints, in.Services = report.Section{}, report.Section{}, report.Section{}
+	in.Effective = verify.Verdict{Holds: true, Reason: v1alpha1.ReasonNotDeclared, Message: "No component"}
+}
+
+// scenarios are what can be found out about a policy.
+var scenarios = map[string][]edit{
+	"as declared":                         nil,
+	"nothing declared":                    {undeclared},
+	"to be written":                       {network(v1alpha1.StatePending), taint(v1alpha1.StatePending), service(v1alpha1.StatePending)},
+	"network drifted":                     {network(v1alpha1.StateDrifted)},
+	"taint drifted":                       {taint(v1alpha1.StateDrifted)},
+	"Service drifted":                     {service(v1alpha1.StateDrifted)},
+	"Service held back":                   {service(v1alpha1.StateHeldBack)},
+	"Service conflicted":                  {service(v1alpha1.StateConflicted)},
+	"Service not applicable":              {service(v1alpha1.StateNotApplicable)},
+	"Service contested":                   {contested},
+	"taint drifted, Service held back":    {taint(v1alpha1.StateDrifted), service(v1alpha1.StateHeldBack)},
+	"Audit as declared":                   {audits},
+	"Audit drifted":                       {audits, network(v1alpha1.StateDrifted), taint(v1alpha1.StateDrifted)},
+	"Audit held back":                     {audits, service(v1alpha1.StateHeldBack)},
+	"Audit lost":                          {audits, lost},
+	"Audit after failures":                {audits, failing},
+	"suspended as declared":               {suspended},
+	"suspended with differences":          {suspended, taint(v1alpha1.StatePending), service(v1alpha1.StateDrifted)},
+	"suspended without nodes":             {suspended, noNodes},
+	"invalid":                             {invalid},
+	"invalid and drifted":                 {invalid, taint(v1alpha1.StateDrifted)},
+	"no node":                             {noNodes},
+	"empty peer set":                      {emptyPeers},
+	"empty peer set, taint to be written": {emptyPeers, taint(v1alpha1.StatePending)},
+	"lost to another":                     {lost},
+	"lost to another, rest to be written": {lost, taint(v1alpha1.StatePending)},
+	"name taken":                          {taken},
+	"write failed":                        {failing, service(v1alpha1.StatePending)},
+	"host-networked":                      {evaded},
+	"being deleted":                       {deleted, remaining},
+	"deleted but for the finalizer":       {deleted},
+	"being deleted while suspended":       {deleted, suspended, remaining},
+	"being deleted, write failed":         {deleted, remaining, failing},
+}
+
+// statusOf returns what is reported, as it comes back from the API server.
+func statusOf(in report.Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
+	return stored(report.Status(in))
+}
+
+func many(count int, edit func(i int, in *report.Input)) edit {
+	return func(in *report.Input) {
+		for i := range count {
+			edit(i, in)
+		}
+	}
+}
+
+func nth(i int) string { return fmt.Sprintf("%04d", i) }

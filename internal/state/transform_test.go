@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// full is the metadata of an object as an API server gives it.
+func full(annotations map[string]string, managers ...metav1.ManagedFieldsEntry) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: "name", Namespace: "namespace", UID: "uid", ResourceVersion: "7", Generation: 3,
+		CreationTimestamp: metav1.NewTime(time.Unix(1, 0)), DeletionTimestamp: ptr.To(metav1.NewTime(time.Unix(2, 0))),
+		Labels: map[string]string{"app": "web"}, Annotations: annotations, Finalizers: []string{"x"},
+		OwnerReferences: []metav1.OwnerReference{{Name: "owner"}}, ManagedFields: managers,
+	}
+}
+
+func manages(manager, fields string) metav1.ManagedFieldsEntry {
+	return metav1.ManagedFieldsEntry{
+		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", Time: &metav1.Time{},
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
+	}
+}
+
+func through[T any](t *testing.T, transform func(any) (any, error), object T) T {
+	t.Helper()
+	out, err := transform(object)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return out.(T)
+}
+
+var everyAnnotation = map[string]string{
+	v1alpha1.AnnotationRecord:                          `{"f":{"policy":"p","applied":"x","original":null}}`,
+	"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("long", 1000),
+}
+
+func TestNodeInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
+	annotations := map[string]string{
+		v1alpha1.AnnotationRecord:                         `{"a:NoSchedule":{"policy":"p","applied":"","original":null}}`,
+		"projectcalico.org/IPv4IPIPTunnelAddr":            "10.1.0.1",
+		"projectcalico.org/IPv4VXLANTunnelAddr":           "10.1.0.2",
+		"projectcalico.org/IPv6VXLANTunnelAddr":           "2001:db8::2",
+		"projectcalico.org/IPv4WireguardInterfaceAddr":    "10.1.0.3",
+		"projectcalico.org/IPv6WireguardInterfaceAddr":    "2001:db8::3",
+		"network.cilium.io/ipv4-cilium-host":              "10.1.0.4",
+		"network.cilium.io/ipv6-cilium-host":              "2001:db8::4",
+		"flannel.alpha.coreos.com/backend-type":           "vxlan",
+		"volumes.kubernetes.io/controller-managed-attach": "true",
+		"node.alpha.kubernetes.io/ttl":                    "0",
+	}
+	node := &corev1.Node{
+		ObjectMeta: full(annotations,
+			manages("kubectl-taint", `{"f:spec":{"f:taints":{},"f:unschedulable":{}},"f:metadata":{"f:labels":{"f:x":{}}}}`),
+			manages("kubelet", `{"f:metadata":{"f:labels":{"f:y":{}}}}`)),
+		Spec: corev1.NodeSpec{
+			PodCIDRs: []string{"10.3.0.0/24"}, ProviderID: "cloud://1", Taints: []corev1.Taint{{Key: "a", Effect: "NoSchedule"}},
+		},
+		Status: corev1.NodeStatus{
+			Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}},
+			Images:     []corev1.ContainerImage{{Names: []string{"many"}}},
+			Capacity:   corev1.ResourceList{corev1.ResourceCPU: {}},
+			Conditions: []corev1.NodeCondition{{Type: corev1.NodeDiskPressure}, {Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "x"}},
+		},
+	}
+	before := node.DeepCopy()
+	slim := through(t, state.TransformNode, node)
+	g := NewWithT(t)
+	g.Expect(cmp.Diff(before, node)).To(BeEmpty(), "what comes from the API server stays as it was")
+
+	// Whatever looks at a node sees the same as in the whole object.
+	g.Expect(state.NodeAddresses(slim)).To(Equal(state.NodeAddresses(node)))
+	g.Expect(state.NodeAddresses(slim)).To(HaveLen(9))
+	g.Expect(state.UsedByLoadBalancers(slim)).To(Equal(state.UsedByLoadBalancers(node)))
+	g.Expect(plan.TaintValue(slim, "a:NoSchedule")).To(Equal(plan.TaintValue(node, "a:NoSchedule")))
+	g.Expect(drift.Node(slim).By("a:NoSchedule")).To(Equal(drift.Manager{Name: "kubectl-taint"}))
+	g.Expect(drift.Node(slim).Record).To(Equal(drift.Node(node).Record))
+	g.Expect(drift.Node(slim).Record).NotTo(BeEmpty())
+
+	want := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "name", Namespace: "namespace", UID: "uid", ResourceVersion: "7", DeletionTimestamp: node.DeletionTimestamp,
+			Labels: node.Labels, Annotations: node.Annotations, ManagedFields: slim.ManagedFields,
+		},
+		Spec: corev1.NodeSpec{PodCIDRs: node.Spec.PodCIDRs, Taints: node.Spec.Taints},
+		Status: corev1.NodeStatus{
+			Addresses: node.Status.Addresses, Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+		},
+	}
+	delete(want.Annotations, "volumes.kubernetes.io/controller-managed-attach")
+	delete(want.Annotations, "node.alpha.kubernetes.io/ttl")
+	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "and nothing more is kept")
+}
+
+func TestServiceInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
+	service := &corev1.Service{
+		ObjectMeta: full(everyAnnotation,
+			manages("argo", `{"f:spec":{"f:externalTrafficPolicy":{},"f:internalTrafficPolicy":{},"f:ports":{}}}`),
+			manages("helm", `{"f:spec":{"f:trafficDistribution":{}}}`),
+			manages("kubectl", `{"f:spec":{"f:ports":{}}}`)),
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: "Local", InternalTrafficPolicy: ptr.To(corev1.ServiceInternalTrafficPolicyCluster),
+			TrafficDistribution: ptr.To("PreferClose"), ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 80}}, Selector: map[string]string{"app": "web"},
+		},
+		Status: corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}}},
+	}
+	before := service.DeepCopy()
+	slim := through(t, state.TransformService, service)
+	g := NewWithT(t)
+	g.Expect(cmp.Diff(before, service)).To(BeEmpty(), "what comes from the API server stays as it was")
+
+	for _, field := range []string{plan.ExternalTrafficPolicy, plan.InternalTrafficPolicy, plan.TrafficDistribution} {
+		g.Expect(drift.Service(slim).Live(field)).To(Equal(drift.Service(service).Live(field)), field)
+		g.Expect(drift.Service(slim).By(field)).To(Equal(drift.Service(service).By(field)), field)
+		g.Expect(drift.Service(slim).By(field).Name).NotTo(BeEmpty(), field)
+	}
+	g.Expect(drift.Service(slim).Record).To(HaveKey("f"))
+	want := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "name", Namespace: "namespace", UID: "uid", ResourceVersion: "7", DeletionTimestamp: service.DeletionTimestamp,
+			Labels: service.Labels, Annotations: map[string]string{v1alpha1.AnnotationRecord: everyAnnotation[v1alpha1.AnnotationRecord]},
+			ManagedFields: slim.ManagedFields,
+		},
+		Spec: corev1.ServiceSpec{
+			Type: service.Spec.Type, ExternalTrafficPolicy: "Local", InternalTrafficPolicy: service.Spec.InternalTrafficPolicy,
+			TrafficDistribution: service.Spec.TrafficDistribution,
+		},
+	}
+	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "and nothing more is kept")
+}
+
+func TestManagedFieldsArePrunedToWhatDriftIsAttributedBy(t *testing.T) {
+	g := NewWithT(t)
+	broken, none := manages("broken", "{"), manages("none", "")
+	none.FieldsV1 = nil
+	status := manages("status", `{"f:spec":{"f:externalTrafficPolicy":{}}}`)
+	status.Subresource = "status"
+	applied := manages("argo", `{"f:metadata":{"f:labels":{"f:x":{}}},"f:spec":{"f:externalTrafficPolicy":{},"f:ports":{}}}`)
+	applied.Operation = metav1.ManagedFieldsOperationApply
+	service := &corev1.Service{ObjectMeta: full(nil, broken, none, status, applied, manages("other", `{"f:spec":{"f:ports":{}}}`))}
+	slim := through(t, state.TransformService, service)
+	g.Expect(slim.ManagedFields).To(HaveLen(1))
+	entry := slim.ManagedFields[0]
+	g.Expect(string(entry.FieldsV1.GetRawBytes())).To(MatchJSON(`{"f:spec":{"f:externalTrafficPolicy":{}}}`))
+	entry.FieldsV1 = applied.FieldsV1
+	g.Expect(entry).To(Equal(applied), "manager, operation and time are kept")
+	g.Expect(applied.FieldsV1.GetRawBytes()).To(ContainSubstring("f:ports"), "what comes from the API server stays as it was")
+	g.Expect(slim.Annotations).To(BeNil())
+}
+
+func TestEndpointSliceInTheCacheSaysWhereReadyEndpointsAre(t *testing.T) {
+	g := NewWithT(t)
+	endpoint := func(node *string, ready *bool) discoveryv1.Endpoint {
+		return discoveryv1.Endpoint{Addresses: []string{"10.0.0.1"}, NodeName: node, Conditions: discoveryv1.EndpointConditions{Ready: ready}}
+	}
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: full(everyAnnotation), AddressType: "IPv4", Endpoints: []discoveryv1.Endpoint{
+		endpoint(ptr.To("b"), ptr.To(true)), endpoint(ptr.To("unready"), ptr.To(false)), endpoint(nil, ptr.To(true)),
+		endpoint(ptr.To("a"), nil), endpoint(ptr.To("b"), ptr.To(true)),
+	}}
+	slice.Labels[discoveryv1.LabelServiceName] = "web"
+	g.Expect(state.ReadyNodes(slice)).To(Equal([]string{"a", "b"}), "sorted, once each; no condition is to be read as ready")
+	slim := through(t, state.TransformEndpointSlice, slice)
+	g.Expect(state.ReadyNodes(slim)).To(Equal(state.ReadyNodes(slice)))
+	g.Expect(state.IndexEndpointSlice(slim)).To(Equal([]string{"namespace/web"}))
+	g.Expect(slim.ResourceVersion).To(Equal("7"))
+	g.Expect(size(g, slim)).To(BeNumerically("<", size(g, slice)/10))
+
+	slice.Labels = nil
+	g.Expect(state.IndexEndpointSlice(slice)).To(BeEmpty(), "a slice of no Service")
+}
+
+func TestPodInTheCacheSaysWhetherItEvadesItsNetworkPolicy(t *testing.T) {
+	g := NewWithT(t)
+	pod := &corev1.Pod{
+		ObjectMeta: full(everyAnnotation, manages("kubelet", `{"f:spec":{}}`)),
+		Spec:       corev1.PodSpec{HostNetwork: true, NodeName: "cp-1", Containers: []corev1.Container{{Name: "c"}}},
+		Status:     corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1"},
+	}
+	slim := through(t, state.TransformPod, pod)
+	want := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "name", Namespace: "namespace", UID: "uid", ResourceVersion: "7", DeletionTimestamp: pod.DeletionTimestamp, Labels: pod.Labels,
+		},
+		Spec: corev1.PodSpec{HostNetwork: true, NodeName: "cp-1"}, Status: corev1.PodStatus{Phase: corev1.PodRunning},
+	}
+	g.Expect(cmp.Diff(want, slim)).To(BeEmpty())
+}
+
+func TestOnlyOurNetworkPoliciesAreKeptWhole(t *testing.T) {
+	g := NewWithT(t)
+	policy := &networkingv1.NetworkPolicy{
+		ObjectMeta: full(everyAnnotation, manages("cpnp.dev/network", `{"f:spec":{}}`)),
+		Spec:       networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{"Ingress"}},
+	}
+	g.Expect(through(t, state.TransformNetworkPolicy, policy)).To(Equal(&networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "name", Namespace: "namespace", ResourceVersion: "7"},
+	}))
+	policy.Name, policy.Labels = plan.NetworkPolicyName("p", "c"), nil
+	g.Expect(through(t, state.TransformNetworkPolicy, policy)).To(BeIdenticalTo(policy), "by name, also without our label")
+}
+
+func TestTransformsLeaveAloneWhatTheyDoNotKnow(t *testing.T) {
+	g := NewWithT(t)
+	for _, transform := range []func(any) (any, error){
+		state.TransformNode, state.TransformService, state.TransformEndpointSlice, state.TransformPod, state.TransformNetworkPolicy,
+	} {
+		other := &corev1.ConfigMap{ObjectMeta: full(everyAnnotation)}
+		g.Expect(through(t, transform, other)).To(BeIdenticalTo(other))
+	}
+}
+
+func size(g *WithT, object any) int {
+	text, err := json.Marshal(object)
+	g.Expect(err).NotTo(HaveOccurred())
+	return len(text)
+}
