@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profile_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+const documentation = "../../docs/profiles.md"
+
+func TestTheDocumentationListsEveryFlow(t *testing.T) {
+	g := NewWithT(t)
+	got := document(load(t))
+	if *update {
+		g.Expect(os.WriteFile(documentation, []byte(got), 0o644)).To(Succeed())
+	}
+	want, err := os.ReadFile(documentation)
+	g.Expect(err).NotTo(HaveOccurred())
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("docs/profiles.md is stale: run the test with -update (-want +got):\n%s", diff)
+	}
+}
+
+const introduction = `<!-- Generated from internal/profile/data by "go test ./internal/profile -update": edit the data, not this page. -->
+
+# Who must talk to whom
+
+Before a policy can restrict what reaches a control plane, somebody has to know what must. These are the built-in matrices: what is common to every cluster, and what each distribution, CNI and add-on adds. The profile of a cluster is all of them on top of each other; a later one replaces what an earlier one has under the same name.
+
+They are data, in ` + "`internal/profile/data`" + `, each file with a version and each flow with the document that it is taken from. To correct one, edit the file, raise its version, and send the document.
+
+**Required** flows are let through whatever a policy declares: cutting one would lock somebody out. The others are let through when everything is denied that is not listed. A flow's answers need no flow of their own.
+
+Ports of components are named here as they usually are. That of the API server is always read from the cluster; those of the others, and the range of node ports, can be overridden.
+
+| Role | Addresses |
+|---|---|
+| ControlPlane | the protected nodes: all their addresses, and those from which they reach pods through an overlay network |
+| Nodes | every node, in the same way |
+| Pods | every pod that has an address of its own |
+| Self | the node itself: loopback and its own addresses |
+| Admin | where the cluster is administered from; only a policy can name them |
+| LoadBalancer | load balancers that do not keep the addresses of their clients, and virtual addresses of the control plane; only a policy can name them |
+| Prometheus | a monitoring system outside the cluster; only a policy can name it |
+| Any | everybody; a flow to Any goes out, and opens nothing on a node |
+
+`
+
+// document returns docs/profiles.md.
+func document(library profile.Library) string {
+	var out strings.Builder
+	out.WriteString(introduction)
+	out.WriteString("## What is not known for sure\n\nCheck these in your cluster before you deny what is not listed.\n\n| Profile | Flow | What to check |\n|---|---|---|\n")
+	for _, layer := range library.Layers() {
+		for _, flow := range layer.Flows {
+			if flow.Unsure {
+				fmt.Fprintf(&out, "| %s | %s | %s |\n", layer.Title, flow.Name, flow.Note)
+			}
+		}
+	}
+	for _, layer := range library.Layers() {
+		writeLayer(&out, layer)
+	}
+	return out.String()
+}
+
+func writeLayer(out *strings.Builder, layer profile.Layer) {
+	fmt.Fprintf(out, "\n## %s\n\n`%s`, version %d.", layer.Title, layer.Name, layer.Version)
+	if layer.NotApplicable != "" {
+		fmt.Fprintf(out, " Host protection does not apply: %s.", layer.NotApplicable)
+	}
+	if layer.Note != "" {
+		fmt.Fprintf(out, " %s", layer.Note)
+	}
+	out.WriteString("\n")
+	if len(layer.Without) > 0 {
+		fmt.Fprintf(out, "\nDoes not have, of what comes before: %s.\n", strings.Join(layer.Without, ", "))
+	}
+	numbers := map[string]int{}
+	for i, key := range slices.Sorted(maps.Keys(layer.Sources)) {
+		numbers[key] = i + 1
+	}
+	if len(layer.Components) > 0 {
+		out.WriteString("\n| Component | Ports | | Sources |\n|---|---|---|---|\n")
+		for _, c := range layer.Components {
+			ports := texts(c.Traffic) + only(len(c.Also) > 0, ", and "+texts(c.Also)+" besides")
+			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", c.Name, ports, c.Note, references(c.Sources, numbers))
+		}
+	}
+	if len(layer.Flows) > 0 {
+		out.WriteString("\n| Flow | From → to | What | When, and what else to know | Sources |\n|---|---|---|---|---|\n")
+		for _, f := range layer.Flows {
+			fmt.Fprintf(out, "| %s | %s | %s | %s | %s |\n", f.Name, direction(f), what(f), remarks(f), references(f.Sources, numbers))
+		}
+	}
+	if len(layer.Closed) > 0 {
+		out.WriteString("\n| Must be closed | What | | Sources |\n|---|---|---|---|\n")
+		for _, c := range layer.Closed {
+			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", c.Name, texts(c.Traffic), c.Note, references(c.Sources, numbers))
+		}
+	}
+	if len(numbers) > 0 {
+		out.WriteString("\nSources:\n\n")
+	}
+	for _, key := range slices.Sorted(maps.Keys(layer.Sources)) {
+		fmt.Fprintf(out, "%d. %s\n", numbers[key], link(layer.Sources[key]))
+	}
+}
+
+func direction(f profile.Flow) string {
+	from := make([]string, 0, len(f.From))
+	for _, role := range f.From {
+		from = append(from, string(role))
+	}
+	text := strings.Join(from, ", ") + " → " + string(f.To)
+	if len(f.Destinations) > 0 {
+		text += ", sent to " + strings.Trim(list(f.Destinations), "[]")
+	}
+	return text
+}
+
+func what(f profile.Flow) string {
+	if f.Component != "" {
+		return "ports of " + f.Component
+	}
+	return texts(f.Traffic)
+}
+
+func texts(traffic []profile.Traffic) string { return strings.Trim(list(traffic), "[]") }
+
+func remarks(f profile.Flow) string {
+	var parts []string
+	if f.Required {
+		parts = append(parts, "**Required.**")
+	}
+	if f.Unsure {
+		parts = append(parts, "**Unsure.**")
+	}
+	if f.When != "" {
+		parts = append(parts, "When "+f.When+".")
+	}
+	if f.Note != "" {
+		parts = append(parts, f.Note)
+	}
+	return strings.Join(parts, " ")
+}
+
+func references(keys []string, numbers map[string]int) string {
+	var sorted []int
+	for _, key := range keys {
+		sorted = append(sorted, numbers[key])
+	}
+	slices.Sort(sorted)
+	return strings.Trim(list(sorted), "[]")
+}
+
+// link returns a source, which is a title and mostly an address after it.
+func link(source string) string {
+	if title, address, ok := strings.Cut(source, ", http"); ok {
+		return fmt.Sprintf("[%s](http%s)", title, address)
+	}
+	return source
+}

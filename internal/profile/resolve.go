@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Components that Overrides have fields of their own for.
+const (
+	ComponentAPIServer = "kube-apiserver"
+	ComponentNodePorts = "node-ports"
+)
+
+// Overrides is what is known of a cluster beyond its distribution and its CNI.
+type Overrides struct {
+	// APIServerPorts are the ports of the API servers, as in the EndpointSlice
+	// of the Service default/kubernetes (Detection.APIServerPorts). There must
+	// be at least one: which port it is can not be assumed. Ports of a load
+	// balancer on the same nodes belong here too.
+	APIServerPorts []uint16
+
+	// NodePorts is the range of node ports, if it is not 30000 to 32767.
+	NodePorts PortRange
+
+	// Components are ports of other components, by name, if they are not those
+	// of the profile.
+	Components map[string][]Traffic
+
+	// AddOns are names of add-ons whose flows are needed too.
+	AddOns []string
+
+	// Flows are further flows. They need no sources.
+	Flows []Flow
+}
+
+// PortRange is the ports from First to Last. The zero value means that no
+// range is given.
+type PortRange struct{ First, Last uint16 }
+
+var library = sync.OnceValues(Load)
+
+// Resolve returns the profile of a cluster of the distribution with the CNI.
+// An error is about a name that there is not, or about overrides that
+// contradict themselves or the profile, and says what to write instead.
+func Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
+	l, err := library()
+	if err != nil {
+		return Profile{}, err
+	}
+	return l.Resolve(distribution, cni, overrides)
+}
+
+// Resolve is the same for a library.
+func (l Library) Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
+	d, ok := l.distributions[distribution]
+	if !ok {
+		return Profile{}, fmt.Errorf("distribution %q is not known: write %s", distribution, either(l.Distributions()))
+	}
+	c, ok := l.cnis[cni]
+	if !ok {
+		return Profile{}, fmt.Errorf("CNI %q is not known: write %s", cni, either(l.CNIs()))
+	}
+	layers := []Layer{l.base, d, c}
+	for _, name := range overrides.AddOns {
+		a, ok := l.addOns[name]
+		if !ok {
+			return Profile{}, fmt.Errorf("add-on %q is not known: write %s, or add its flows", name, either(l.AddOns()))
+		}
+		layers = append(layers, a)
+	}
+	m := newMatrix()
+	for _, layer := range layers {
+		if err := m.add(layer); err != nil {
+			return Profile{}, fmt.Errorf("profile %s: %w", layer.Name, err)
+		}
+	}
+	if m.notApplicable == "" {
+		if err := m.override(overrides); err != nil {
+			return Profile{}, err
+		}
+	}
+	return m.profile()
+}
+
+// matrix is a profile in the making.
+type matrix struct {
+	layers        []LayerVersion
+	notApplicable string
+	components    map[string]Component
+	flows         map[string]Flow
+	closed        map[string]Closed
+}
+
+func newMatrix() *matrix {
+	return &matrix{components: map[string]Component{}, flows: map[string]Flow{}, closed: map[string]Closed{}}
+}
+
+// add puts a layer on top of those before it. What is required stays required.
+func (m *matrix) add(layer Layer) error {
+	m.layers = append(m.layers, LayerVersion{Name: layer.Name, Version: layer.Version})
+	m.notApplicable = cmp.Or(m.notApplicable, layer.NotApplicable)
+	for _, name := range layer.Without {
+		flow, isFlow := m.flows[name]
+		_, isComponent := m.components[name]
+		if !isFlow && !isComponent {
+			return fmt.Errorf("without: there is no flow or component %s", name)
+		}
+		if flow.Required {
+			return fmt.Errorf("without: flow %s is required", name)
+		}
+		delete(m.flows, name)
+		delete(m.components, name)
+	}
+	for _, c := range layer.Components {
+		c.Sources = documents(c.Sources, layer.Sources)
+		m.components[c.Name] = c
+	}
+	for _, f := range layer.Flows {
+		if m.flows[f.Name].Required && !f.Required {
+			return fmt.Errorf("flow %s: must be required, as the one that it replaces", f.Name)
+		}
+		f.Layer = layer.Name
+		f.Sources = documents(f.Sources, layer.Sources)
+		m.flows[f.Name] = f
+	}
+	for _, c := range layer.Closed {
+		c.Sources = documents(c.Sources, layer.Sources)
+		m.closed[c.Name] = c
+	}
+	return nil
+}
+
+func documents(keys []string, sources map[string]string) []string {
+	var texts []string
+	for _, key := range keys {
+		texts = append(texts, sources[key])
+	}
+	return texts
+}
+
+// override puts in what is known of the cluster.
+func (m *matrix) override(overrides Overrides) error {
+	if err := m.setAPIServerPorts(overrides.APIServerPorts); err != nil {
+		return err
+	}
+	if r := overrides.NodePorts; r != (PortRange{}) {
+		if r.First == 0 || r.Last < r.First {
+			return fmt.Errorf("node ports from %d to %d: write the first port of the range, then the last", r.First, r.Last)
+		}
+		m.setTraffic(ComponentNodePorts, []Traffic{{Protocol: TCP, First: r.First, Last: r.Last}, {Protocol: UDP, First: r.First, Last: r.Last}})
+	}
+	for _, name := range slices.Sorted(maps.Keys(overrides.Components)) {
+		if err := m.setComponent(name, overrides.Components[name]); err != nil {
+			return fmt.Errorf("component %s: %w", name, err)
+		}
+	}
+	for _, f := range overrides.Flows {
+		if _, taken := m.flows[f.Name]; taken {
+			return fmt.Errorf("added flow %s: the profile has a flow of this name: choose another name", f.Name)
+		}
+		if err := f.check(); err != nil {
+			return fmt.Errorf("added flow %s: %w", f.Name, err)
+		}
+		f.Layer = Added
+		m.flows[f.Name] = f
+	}
+	return nil
+}
+
+func (m *matrix) setAPIServerPorts(ports []uint16) error {
+	if len(ports) == 0 {
+		return errors.New("the port of the API server is not known: give those of the EndpointSlice of the Service default/kubernetes")
+	}
+	traffic := slices.Clone(m.components[ComponentAPIServer].Also)
+	for _, port := range ports {
+		if port == 0 {
+			return errors.New("the API server can not have port 0: give the ports of the EndpointSlice of the Service default/kubernetes")
+		}
+		traffic = append(traffic, Traffic{Protocol: TCP, First: port, Last: port})
+	}
+	m.setTraffic(ComponentAPIServer, traffic)
+	return nil
+}
+
+func (m *matrix) setComponent(name string, traffic []Traffic) error {
+	switch name {
+	case ComponentAPIServer:
+		return errors.New("its ports are those of the EndpointSlice of the Service default/kubernetes, and can not be others")
+	case ComponentNodePorts:
+		return errors.New("set the range of node ports instead")
+	}
+	if _, known := m.components[name]; !known {
+		return fmt.Errorf("there is none of this name: write %s", either(slices.Sorted(maps.Keys(m.components))))
+	}
+	if err := checkPorts(traffic); err != nil {
+		return err
+	}
+	m.setTraffic(name, traffic)
+	return nil
+}
+
+func (m *matrix) setTraffic(name string, traffic []Traffic) {
+	c := m.components[name]
+	c.Traffic, c.Also = traffic, nil
+	m.components[name] = c
+}
+
+// profile returns the matrix with everything sorted, and the traffic of
+// components filled in where flows refer to it.
+func (m *matrix) profile() (Profile, error) {
+	p := Profile{Layers: m.layers, NotApplicable: m.notApplicable}
+	if p.NotApplicable != "" {
+		return p, nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.components)) {
+		c := m.components[name]
+		c.Traffic = sorted(c.Traffic)
+		for _, other := range p.Components {
+			if !c.Translated && !other.Translated && anyOverlaps(c.Traffic, other.Traffic) {
+				return Profile{}, fmt.Errorf("components %s (%v) and %s (%v) share a port: correct the ports of one of them",
+					other.Name, other.Traffic, c.Name, c.Traffic)
+			}
+		}
+		p.Components = append(p.Components, c)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.flows)) {
+		f := m.flows[name]
+		if f.Component != "" {
+			c, ok := p.Component(f.Component)
+			if !ok {
+				return Profile{}, fmt.Errorf("flow %s: there is no component %s: write %s",
+					name, f.Component, either(slices.Sorted(maps.Keys(m.components))))
+			}
+			f.Traffic = c.Traffic
+		}
+		f.Traffic = sorted(f.Traffic)
+		f.From = slices.SortedFunc(slices.Values(f.From), func(a, b Role) int {
+			return cmp.Compare(slices.Index(roles, a), slices.Index(roles, b))
+		})
+		f.Destinations, f.Sources = slices.Clone(f.Destinations), slices.Clone(f.Sources)
+		p.Flows = append(p.Flows, f)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.closed)) {
+		c := m.closed[name]
+		c.Traffic = sorted(c.Traffic)
+		p.Closed = append(p.Closed, c)
+	}
+	return p, nil
+}
+
+func sorted(traffic []Traffic) []Traffic {
+	return slices.Compact(slices.SortedFunc(slices.Values(traffic), Traffic.Compare))
+}
