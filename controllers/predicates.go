@@ -37,6 +37,11 @@ var (
 			before.UID != after.UID
 	})
 
+	// statusChanged lets a policy through when its status says something else.
+	statusChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
+		return !equality.Semantic.DeepEqual(before.Status, after.Status)
+	})
+
 	// gateChanged also lets it through when it may be written for from now on.
 	gateChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
 		return before.Generation != after.Generation || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||

@@ -40,14 +40,17 @@ const (
 )
 
 // Setup adds the reconcilers to a manager.
-func Setup(ctx context.Context, mgr ctrl.Manager) error {
+func Setup(ctx context.Context, mgr ctrl.Manager) error { return SetupAt(ctx, mgr, clock.RealClock{}) }
+
+// SetupAt is Setup by another clock, for tests of what takes long.
+func SetupAt(ctx context.Context, mgr ctrl.Manager, now clock.PassiveClock) error {
 	indexer := mgr.GetFieldIndexer()
 	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice); err != nil {
 		return fmt.Errorf("indexing endpoint slices: %w", err)
 	}
 	observer := state.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader()}
 	requests := newReportRequests()
-	repairer := Repairer{Clock: clock.RealClock{}, History: drift.NewHistory(), Report: requests.ask}
+	repairer := Repairer{Clock: now, History: drift.NewHistory(), Report: requests.ask}
 	w := watcher{observe: observer}
 
 	own := repairer
@@ -73,6 +76,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager) error {
 func setupPolicies(mgr ctrl.Manager, w watcher, requests *reportRequests, r *PolicyReconciler) error {
 	return builder.ControllerManagedBy(mgr).Named("policy").
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policiesOfPolicy(), builder.WithPredicates(intentChanged)).
+		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policyToReport(), builder.WithPredicates(statusChanged)).
 		Watches(&corev1.Node{}, w.policiesOfNode()).
 		Watches(&corev1.Service{}, w.policiesOfService(), builder.WithPredicates(serviceChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, w.policiesOfEndpointSlice(), builder.WithPredicates(endpointsChanged)).

@@ -63,9 +63,11 @@ func (w watcher) policies(ctx context.Context) []plan.Policy {
 	return plan.Compile(policies)
 }
 
-// policyToReport: the policy itself, for a new report.
+// policyToReport: the policy itself. A status that others have changed is put
+// right, and so is one of ours that was decided on before the cache showed the
+// last one.
 func (w watcher) policyToReport() handler.EventHandler {
-	return on(func(_ context.Context, q queue, before, after client.Object) {
+	return on(func(_ context.Context, q queue, _, after client.Object) {
 		if after != nil {
 			q.AddAfter(request("", after.GetName()), reportDelay)
 		}

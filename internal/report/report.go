@@ -6,6 +6,7 @@ package report
 
 import (
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -66,12 +67,19 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 		LastDrift:          old.LastDrift,
 		LastDriftTime:      old.LastDriftTime,
 	}
-	if in.History.Last != nil {
+	if isNews(in.History, old.LastDriftTime) {
 		status.LastDrift = ptr.To(driftEntry(*in.History.Last))
 		status.LastDriftTime = ptr.To(metav1.NewTime(in.History.LastTime).Rfc3339Copy())
 	}
 	setConditions(&status.Conditions, in)
 	return status
+}
+
+// isNews says whether the latest repair is to be told. One that was told before
+// is not, unless the status is older: another operator may have told of a later
+// one since.
+func isNews(repairs drift.Summary, told *metav1.Time) bool {
+	return repairs.Last != nil && (repairs.Count > 0 || told == nil || repairs.LastTime.Truncate(time.Second).After(told.Time))
 }
 
 // Unknown returns the status of a policy of which nothing could be found out.

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,15 +38,16 @@ const (
 // its own, and an operator that ends with it.
 type story struct {
 	*WithT
-	t    *testing.T
-	ctx  context.Context
-	name string
+	t     *testing.T
+	ctx   context.Context
+	name  string
+	clock clock.PassiveClock // of the story's operators
 }
 
 func begin(t *testing.T) *story {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
-	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)]}
+	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: clock.RealClock{}}
 	s.poll()
 	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
 	t.Cleanup(func() { s.clean() })
@@ -54,7 +56,7 @@ func begin(t *testing.T) *story {
 
 // in returns the story within one of its subtests.
 func (s *story) in(t *testing.T) *story {
-	s = &story{WithT: NewWithT(t), t: t, ctx: s.ctx, name: s.name}
+	s = &story{WithT: NewWithT(t), t: t, ctx: s.ctx, name: s.name, clock: s.clock}
 	s.poll()
 	return s
 }
@@ -95,7 +97,7 @@ func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (
 	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
 	s.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
-	s.Expect(controllers.Setup(ctx, mgr)).To(Succeed())
+	s.Expect(controllers.SetupAt(ctx, mgr, s.clock)).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	stopped := false

@@ -71,6 +71,10 @@ func (s *story) requestsSince(mark testbed.Mark) requests {
 	return r
 }
 
+// reportPace is controllers.writeInterval, less what two reports may take longer
+// and shorter to get to the API server.
+const reportPace = time.Second - 100*time.Millisecond
+
 // reportTime is within what a change is reported, if nothing else comes: a
 // report is delayed and then paced, by controllers.reportDelay and
 // writeInterval.
@@ -126,7 +130,3 @@ func (s *story) reconciliations() float64 {
 	}
 	return total
 }
-
-// reportJitter is by how much two reports may come closer than their pace, as
-// the API server sees it: what they take to get there.
-const reportJitter = 100 * time.Millisecond

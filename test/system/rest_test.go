@@ -166,7 +166,7 @@ func TestOneDriftIsRepairedByOneWrite(t *testing.T) {
 			asked := s.requestsSince(mark)
 			s.Expect(asked.Repairs).To(HaveLen(count), asked.String)
 			s.Expect(asked.Reads).To(BeEmpty())
-			s.Expect(fastest(asked.Status, time.Second-reportJitter)).To(BeNumerically("<=", 1), asked.String)
+			s.Expect(fastest(asked.Status, reportPace)).To(BeNumerically("<=", 1), asked.String)
 			s.Expect(len(asked.Status)).To(And(BeNumerically(">=", 1), BeNumerically("<=", 3)), asked.String)
 			s.Expect(len(asked.Events)).To(And(BeNumerically(">=", 1), BeNumerically("<=", 2*len(asked.Status)+1)), asked.String)
 			t.Logf("%d drifts: %d repairs, %d writes of status, %d events, no read", count, len(asked.Repairs), len(asked.Status), len(asked.Events))

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/apply"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// recorder takes down what is asked of the API server. What the API server then
+// does is the matter of the system tests.
+type recorder struct {
+	client.Client
+	requests []request
+	err      error
+}
+
+type request struct{ verb, owner, body string }
+
+func (r *recorder) Patch(_ context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+	body, err := patch.Data(object)
+	if err != nil {
+		return err
+	}
+	var o client.PatchOptions
+	o.ApplyOptions(options)
+	r.requests = append(r.requests, request{"patch " + string(patch.Type()), o.FieldManager, string(body)})
+	object.SetResourceVersion("8")
+	return r.err
+}
+
+func (r *recorder) Apply(_ context.Context, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+	body, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	var o client.ApplyOptions
+	o.ApplyOptions(options)
+	verb := "apply"
+	if ptr.Deref(o.Force, false) {
+		verb = "force"
+	}
+	r.requests = append(r.requests, request{verb, o.FieldManager, string(body)})
+	return r.err
+}
+
+func (r *recorder) Delete(_ context.Context, object client.Object, options ...client.DeleteOption) error {
+	var o client.DeleteOptions
+	o.ApplyOptions(options)
+	body, err := json.Marshal(map[string]any{"name": object.GetName(), "namespace": object.GetNamespace(), "preconditions": o.Preconditions})
+	if err != nil {
+		return err
+	}
+	r.requests = append(r.requests, request{"delete", "", string(body)})
+	return r.err
+}
+
+func record(policy, applied string, original *string) state.RecordEntry {
+	return state.RecordEntry{Policy: policy, Applied: applied, Original: original}
+}
+
+func TestNodeIsPatchedOnceWithAllItsTaintsAndTheRecord(t *testing.T) {
+	node := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "cp-1", UID: "uid", ResourceVersion: "7"},
+		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: "theirs", Effect: "NoExecute"}}},
+	}
+	const metadata = `"uid":"uid","resourceVersion":"7"`
+	tests := map[string]struct {
+		outcome drift.Outcome
+		want    string
+	}{
+		"with a taint that is set": {
+			drift.Outcome{Set: map[string]*string{"a:NoSchedule": ptr.To("")}, Record: state.Record{"a:NoSchedule": record("p", "", nil)}},
+			`{"metadata":{` + metadata + `,"annotations":{"cpnp.dev/record":"{\"a:NoSchedule\":{\"policy\":\"p\",\"applied\":\"\",\"original\":null}}"}},` +
+				`"spec":{"taints":[{"key":"theirs","effect":"NoExecute"},{"key":"a","effect":"NoSchedule"}]}}`,
+		},
+		"with the last taint that is given back: the record goes": {
+			drift.Outcome{Set: map[string]*string{"a:NoSchedule": nil}, Record: state.Record{}},
+			`{"metadata":{` + metadata + `,"annotations":{"cpnp.dev/record":null}},"spec":{"taints":[{"key":"theirs","effect":"NoExecute"}]}}`,
+		},
+		"with a taint that is adopted: the taints are not touched": {
+			drift.Outcome{Record: state.Record{"a:NoSchedule": record("p", "x", ptr.To("x"))}},
+			`{"metadata":{` + metadata + `,"annotations":{"cpnp.dev/record":"{\"a:NoSchedule\":{\"policy\":\"p\",\"applied\":\"x\",\"original\":\"x\"}}"}}}`,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g, r := NewWithT(t), &recorder{}
+			g.Expect(apply.Node(t.Context(), r, node, test.outcome)).To(Succeed())
+			g.Expect(r.requests).To(HaveLen(1))
+			g.Expect(r.requests[0].verb).To(Equal("patch application/merge-patch+json"))
+			g.Expect(r.requests[0].owner).To(Equal("cpnp.dev/taints"))
+			g.Expect(r.requests[0].body).To(MatchJSON(test.want))
+		})
+	}
+}
+
+func TestServiceIsAppliedWithTheFieldsThatAreOurs(t *testing.T) {
+	type fields = map[string]*string
+	const external, internal = "externalTrafficPolicy", "internalTrafficPolicy"
+	held := state.Record{external: record("p", "Local", ptr.To("Cluster")), internal: record("p", "Local", ptr.To("Cluster"))}
+	tests := map[string]struct {
+		outcome drift.Outcome
+		spec    string // of the apply; empty for none
+		version string
+		first   string // the spec of the patch before it; empty for none
+	}{
+		"what is set, and what was set before and is as it was left": {
+			drift.Outcome{Set: fields{external: ptr.To("Local")}, Record: held},
+			`{"externalTrafficPolicy":"Local","internalTrafficPolicy":"Local"}`, "7", "",
+		},
+		"not what somebody has changed since and that is left alone": {
+			drift.Outcome{Record: held}, `{"internalTrafficPolicy":"Local"}`, "7", "",
+		},
+		"not what is given back and falls to its default": {
+			drift.Outcome{Set: fields{internal: ptr.To("Cluster")}, Record: state.Record{}}, "", "7", "",
+		},
+		"not what is given back and was not there": {
+			drift.Outcome{Set: fields{"trafficDistribution": nil}, Record: state.Record{}}, "", "7", "",
+		},
+		"what is given back and is no default is written first, and what is ours stays": {
+			drift.Outcome{
+				Set: fields{"trafficDistribution": ptr.To("PreferClose"), external: ptr.To("Local")}, Record: state.Record{external: held[external]},
+			},
+			`{"externalTrafficPolicy":"Local"}`, "8", `{"trafficDistribution":"PreferClose"}`,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g, r := NewWithT(t), &recorder{}
+			service := &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "uid", ResourceVersion: "7"},
+				Spec: corev1.ServiceSpec{
+					ExternalTrafficPolicy: "Cluster", InternalTrafficPolicy: ptr.To(corev1.ServiceInternalTrafficPolicyLocal),
+				},
+			}
+			g.Expect(apply.Service(t.Context(), r, service, test.outcome)).To(Succeed())
+			if test.first != "" {
+				g.Expect(r.requests).To(HaveLen(2))
+				g.Expect(r.requests[0].owner).To(Equal("cpnp.dev/services"))
+				g.Expect(r.requests[0].body).To(MatchJSON(`{"metadata":{"uid":"uid","resourceVersion":"7"},"spec":` + test.first + `}`))
+			} else {
+				g.Expect(r.requests).To(HaveLen(1))
+			}
+			applied := r.requests[len(r.requests)-1]
+			g.Expect(applied.verb).To(Equal("force"))
+			g.Expect(applied.owner).To(Equal("cpnp.dev/services"))
+			want := map[string]any{
+				"apiVersion": "v1", "kind": "Service",
+				"metadata": map[string]any{"namespace": "shop", "name": "web", "uid": "uid", "resourceVersion": test.version},
+			}
+			if len(test.outcome.Record) > 0 {
+				want["metadata"].(map[string]any)["annotations"] = map[string]any{"cpnp.dev/record": test.outcome.Record.String()}
+			}
+			if test.spec != "" {
+				want["spec"] = json.RawMessage(test.spec)
+			}
+			text, err := json.Marshal(want)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(applied.body).To(MatchJSON(text))
+		})
+	}
+}
+
+func TestServiceIsNotAppliedWhenItsOriginalCouldNotBeWritten(t *testing.T) {
+	g, r := NewWithT(t), &recorder{err: errors.New("forbidden")}
+	outcome := drift.Outcome{Set: map[string]*string{"trafficDistribution": ptr.To("PreferClose")}, Record: state.Record{}}
+	g.Expect(apply.Service(t.Context(), r, &corev1.Service{}, outcome)).To(MatchError("forbidden"))
+	g.Expect(r.requests).To(HaveLen(1))
+}
+
+func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
+	desired := &networkingv1.NetworkPolicy{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cpnp.p.c"},
+		Spec:       networkingv1.NetworkPolicySpec{Ingress: []networkingv1.NetworkPolicyIngressRule{{}}, PolicyTypes: []networkingv1.PolicyType{"Ingress"}},
+	}
+	live := func(spec networkingv1.NetworkPolicySpec) *networkingv1.NetworkPolicy {
+		return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{UID: "uid", ResourceVersion: "7"}, Spec: spec}
+	}
+	egress := networkingv1.NetworkPolicySpec{Egress: []networkingv1.NetworkPolicyEgressRule{{}}}
+	const spec = `"ingress":[{}],"podSelector":{},"policyTypes":["Ingress"]`
+	tests := map[string]struct {
+		live           *networkingv1.NetworkPolicy
+		metadata, spec string
+	}{
+		"one that is not there is created":                     {nil, ``, spec},
+		"one that is there is changed if it is still the same": {live(networkingv1.NetworkPolicySpec{}), `,"uid":"uid","resourceVersion":"7"`, spec},
+		"rules that others added are claimed as none":          {live(egress), `,"uid":"uid","resourceVersion":"7"`, spec + `,"egress":[]`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g, r := NewWithT(t), &recorder{}
+			g.Expect(apply.NetworkPolicy(t.Context(), r, desired, test.live)).To(Succeed())
+			g.Expect(r.requests).To(HaveLen(1))
+			g.Expect(r.requests[0].verb).To(Equal("force"))
+			g.Expect(r.requests[0].owner).To(Equal("cpnp.dev/network"))
+			g.Expect(r.requests[0].body).To(MatchJSON(`{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy",` +
+				`"metadata":{"namespace":"kube-system","name":"cpnp.p.c"` + test.metadata + `},"spec":{` + test.spec + `}}`))
+		})
+	}
+	g, r := NewWithT(t), &recorder{}
+	onlyEgress := desired.DeepCopy()
+	onlyEgress.Spec.Ingress, onlyEgress.Spec.Egress = nil, egress.Egress
+	g.Expect(apply.NetworkPolicy(t.Context(), r, onlyEgress, live(desired.Spec))).To(Succeed())
+	g.Expect(r.requests[0].body).To(ContainSubstring(`"ingress":[]`), "in the other direction too")
+}
+
+func TestNetworkPolicyIsDeletedIfItIsStillTheOneThatWasLookedAt(t *testing.T) {
+	g, r := NewWithT(t), &recorder{}
+	live := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cpnp.p.c", UID: "uid", ResourceVersion: "7"}}
+	g.Expect(apply.DeleteNetworkPolicy(t.Context(), r, live)).To(Succeed())
+	g.Expect(r.requests[0].body).To(MatchJSON(
+		`{"namespace":"kube-system","name":"cpnp.p.c","preconditions":{"uid":"uid","resourceVersion":"7"}}`))
+	r.err = apierrors.NewNotFound(schema.GroupResource{}, "x")
+	g.Expect(apply.DeleteNetworkPolicy(t.Context(), r, live)).To(Succeed(), "it is gone already")
+	r.err = errors.New("forbidden")
+	g.Expect(apply.DeleteNetworkPolicy(t.Context(), r, live)).To(MatchError("forbidden"))
+}

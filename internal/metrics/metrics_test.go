@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	registry "sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
+)
+
+// series returns the operator's series, as name{labels} value, sorted.
+func series(t *testing.T) []string {
+	t.Helper()
+	families, err := registry.Registry.Gather()
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	var out []string
+	for _, family := range families {
+		if !strings.HasPrefix(family.GetName(), "cpnp_") {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, label := range m.GetLabel() {
+				labels = append(labels, label.GetName()+"="+label.GetValue())
+			}
+			value := m.GetCounter().GetValue() + m.GetGauge().GetValue() // one of them is none
+			out = append(out, fmt.Sprintf("%s{%s} %v", family.GetName(), strings.Join(labels, ","), value))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestSeriesComeWithAPolicyAndGoWithIt(t *testing.T) {
+	g := NewWithT(t)
+	of := func(policy, kind, name string, state v1alpha1.DriftState) drift.Finding {
+		return drift.Finding{Policy: policy, Object: drift.Object{Kind: kind, Name: name}, Cause: v1alpha1.CauseModified, State: state}
+	}
+	findings := []drift.Finding{
+		of("p", "Node", "cp-1", v1alpha1.StateDrifted), of("p", "Node", "cp-2", v1alpha1.StateDrifted), of("q", "Service", "web", v1alpha1.StateDrifted),
+	}
+	metrics.Detected(findings)
+	metrics.Corrected(append(findings, of("p", "Node", "cp-3", v1alpha1.StatePending)))
+	metrics.Managed("p", "Taint", 5)
+	metrics.Managed("p", "Taint", 4)
+	metrics.ApplyError([]string{"p", "q"}, "Node", "Forbidden")
+	g.Expect(series(t)).To(Equal([]string{
+		"cpnp_apply_errors_total{kind=Node,policy=p,reason=Forbidden} 1",
+		"cpnp_apply_errors_total{kind=Node,policy=q,reason=Forbidden} 1",
+		"cpnp_drift_corrected_total{kind=Node,policy=p} 2",
+		"cpnp_drift_corrected_total{kind=Service,policy=q} 1",
+		"cpnp_drift_detected_total{cause=Modified,kind=Node,policy=p} 2",
+		"cpnp_drift_detected_total{cause=Modified,kind=Service,policy=q} 1",
+		"cpnp_managed_objects{kind=Taint,policy=p} 4",
+	}), "not one for each object, and new intent that was written is no repair")
+
+	metrics.Forget("p")
+	g.Expect(series(t)).To(HaveLen(3))
+	g.Expect(series(t)).NotTo(ContainElement(ContainSubstring("policy=p")))
+	metrics.Forget("q")
+	g.Expect(series(t)).To(BeEmpty())
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package system
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// What api/v1alpha1 shows of the schema without an API server holds with one:
+// each of its files is one mistake, and the comments before it are the answer.
+func TestMistakesAreRefusedWithWhatToWriteInstead(t *testing.T) {
+	for name, text := range documents(t, "refused") {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			err := dryCreate(t, text)
+			g.Expect(err).To(HaveOccurred())
+			for line := range strings.Lines(text) {
+				message, comment := strings.CutPrefix(line, "# ")
+				if !comment {
+					break
+				}
+				g.Expect(err.Error()).To(ContainSubstring(strings.TrimPrefix(strings.TrimSpace(message), "<nil>: ")))
+			}
+		})
+	}
+	for name, text := range documents(t, "accepted") {
+		t.Run("but not "+name, func(t *testing.T) { NewWithT(t).Expect(dryCreate(t, text)).To(Succeed()) })
+	}
+}
+
+func documents(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	g := NewWithT(t)
+	files, err := filepath.Glob("../../api/v1alpha1/testdata/" + folder + "/*.yaml")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(files).NotTo(BeEmpty())
+	documents := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		g.Expect(err).NotTo(HaveOccurred())
+		documents[strings.TrimSuffix(filepath.Base(file), ".yaml")] = string(text)
+	}
+	return documents
+}
+
+// dryCreate has the API server check a policy, as kubectl would, and not store it.
+func dryCreate(t *testing.T, text string) error {
+	t.Helper()
+	object := &unstructured.Unstructured{}
+	NewWithT(t).Expect(yaml.Unmarshal([]byte(text), &object.Object)).To(Succeed())
+	return client.WithFieldValidation(admin, "Strict").Create(t.Context(), object, client.DryRunAll)
+}
