@@ -23,6 +23,8 @@ GOLANGCI_LINT := bin/golangci-lint
 
 # Prefix of a command that needs a control plane: the caller's, else the test bed.
 WITH_CONTROLPLANE = assets="$${KUBEBUILDER_ASSETS:-$$(hack/testbed/build-controlplane.sh)}"; KUBEBUILDER_ASSETS="$$assets"
+# The same for one that needs a Calico too.
+WITH_TESTBED = calico="$${CPNP_CALICO_ASSETS:-$$(hack/testbed/build-calico.sh)}"; $(WITH_CONTROLPLANE) CPNP_CALICO_ASSETS="$$calico"
 
 .PHONY: help
 help: ## List the targets.
@@ -77,7 +79,7 @@ tidy-check: ## Fail if a go.mod or go.sum is not tidy.
 
 .PHONY: test
 test: ## Run every test, on a real control plane (ARGS, PKG).
-	@$(WITH_CONTROLPLANE) go test -timeout 15m $(ARGS) $(PKG)
+	@$(WITH_TESTBED) go test -timeout 15m $(ARGS) $(PKG)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane (ARGS).
@@ -90,6 +92,10 @@ bench: ## Measure the operator on a real control plane (ARGS).
 .PHONY: testbed
 testbed: ## Build the control plane that the tests run on; print its folder.
 	@hack/testbed/build-controlplane.sh
+
+.PHONY: testbed-calico
+testbed-calico: ## Build the Calico that the packet tests run on; print its folder.
+	@hack/testbed/build-calico.sh
 
 ##@ Build
 

@@ -176,6 +176,21 @@ func TestNetworkPolicyThatSomebodyChangedHasDrifted(t *testing.T) {
 	}
 }
 
+func TestNetworkPolicyThatLostItsOutgoingRulesHasDrifted(t *testing.T) {
+	owner, network := rendered(policy("dns", protects("coredns"), func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Spec.Network.Components[0].AllowTo = []v1alpha1.Destination{{Role: v1alpha1.RolePods}}
+	}))
+	live := written(network.Objects[0])
+	live.Spec.Egress, live.Spec.PolicyTypes = nil, nil
+	want := []difference{
+		{"spec.egress", v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""},
+		{"spec.policyTypes", v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""},
+	}
+	if diff := cmp.Diff(want, differences(t, drift.NetworkPolicy(owner, network.Objects[0], live, true))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestNetworkPolicyOfNewIntentIsPendingAndNoDrift(t *testing.T) {
 	pending := []difference{{"", v1alpha1.CauseModified, v1alpha1.StatePending, "", ""}}
 	tests := map[string]struct {

@@ -139,6 +139,30 @@ func TestLastDriftIsKeptUntilThereIsAnother(t *testing.T) {
 	g.Expect(report.Status(in).LastDrift).To(HaveValue(HaveField("Name", "cp-2")))
 }
 
+func TestLastDriftIsToldOnceAndNeverAnOlderOne(t *testing.T) {
+	told, repaired := finding("Node", "told", "a:NoSchedule", v1alpha1.StateDrifted), finding("Node", "repaired", "a:NoSchedule", v1alpha1.StateDrifted)
+	tests := map[string]struct {
+		count int
+		after time.Duration // the last drift that was told
+		want  string
+	}{
+		"A later one is told":                                {0, time.Second, "repaired"},
+		"One of the same second is taken for the one told":   {0, 0, "told"},
+		"One of the same second that was never told is told": {1, 0, "repaired"},
+		"An earlier one is not told again":                   {0, -time.Minute, "told"},
+		"An earlier one that was never told is told":         {1, -time.Minute, "repaired"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			in := input()
+			in.History.Last, in.History.LastTime = &told, now.Time
+			in.Policy.Status = statusOf(in)
+			in.History = drift.Summary{Last: &repaired, LastTime: now.Add(test.after), Count: test.count}
+			NewWithT(t).Expect(report.Status(in).LastDrift).To(HaveValue(HaveField("Name", test.want)))
+		})
+	}
+}
+
 func TestUnknownSaysWhyAndLeavesWhatIsKnown(t *testing.T) {
 	g := NewWithT(t)
 	in := input(taint(v1alpha1.StateDrifted))

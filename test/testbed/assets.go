@@ -40,18 +40,24 @@ const (
 var moduleLine = regexp.MustCompile(`(?m)^module github\.com/cpnp-dev/cpnp-operator$`)
 
 // FindAssets returns the folder that holds the programs: KUBEBUILDER_ASSETS,
-// or else what the build script says, so that a bare `go test ./...` works
+// or else what the build script says.
+func FindAssets(ctx context.Context, progress io.Writer) (string, error) {
+	return Assets(ctx, assetsVariable, buildScript, progress)
+}
+
+// Assets returns the folder that the variable names, or else the one that the
+// build script of this repository prints, so that a bare `go test ./...` works
 // too. The first build takes minutes; what it prints meanwhile goes to
 // progress.
-func FindAssets(ctx context.Context, progress io.Writer) (string, error) {
-	if dir := os.Getenv(assetsVariable); dir != "" {
+func Assets(ctx context.Context, variable, script string, progress io.Writer) (string, error) {
+	if dir := os.Getenv(variable); dir != "" {
 		return filepath.Abs(dir)
 	}
 	root, err := moduleRoot()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w: set %s", err, variable)
 	}
-	return buildAssets(ctx, root, progress)
+	return buildAssets(ctx, root, script, progress)
 }
 
 // requireAssets says which file is missing and what to do about it: an assets
@@ -80,17 +86,16 @@ func moduleRoot() (string, error) {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("the control plane's programs are built from the repository, and %s is not in it: set %s",
-				start, assetsVariable)
+			return "", fmt.Errorf("the test bed's programs are built from the repository, and %s is not in it", start)
 		}
 	}
 }
 
 // buildAssets runs the build script in its own process group, so that a
 // cancelled ctx ends the compilers too and not just the shell.
-func buildAssets(ctx context.Context, root string, progress io.Writer) (string, error) {
+func buildAssets(ctx context.Context, root, script string, progress io.Writer) (string, error) {
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, filepath.Join(root, buildScript))
+	cmd := exec.CommandContext(ctx, filepath.Join(root, script))
 	cmd.Dir = root
 	cmd.Stdout = &out
 	cmd.Stderr = progress
@@ -98,12 +103,12 @@ func buildAssets(ctx context.Context, root string, progress io.Writer) (string, 
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = stopTimeout
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s: %w", buildScript, err)
+		return "", fmt.Errorf("%s: %w", script, err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	dir := lines[len(lines)-1]
 	if !filepath.IsAbs(dir) {
-		return "", fmt.Errorf("%s: its last line is no absolute path: %q", buildScript, dir)
+		return "", fmt.Errorf("%s: its last line is no absolute path: %q", script, dir)
 	}
 	return dir, nil
 }

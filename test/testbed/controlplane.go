@@ -32,7 +32,7 @@ type ControlPlane struct {
 	audit     *Audit
 	logs      *logs
 	temp      *tempDir
-	processes []*process
+	processes []*Process
 	settled   time.Time // when the program started last counts as started
 
 	stopOnce sync.Once
@@ -92,8 +92,8 @@ func (cp *ControlPlane) PIDs() map[string]int {
 		pids[name] = pid
 	}
 	for _, p := range cp.processes {
-		if p.died() == nil {
-			pids[p.name] = p.cmd.Process.Pid
+		if p.Died() == nil {
+			pids[p.name] = p.PID()
 		}
 	}
 	return pids
@@ -107,7 +107,7 @@ func (cp *ControlPlane) Audit() *Audit { return cp.audit }
 func (cp *ControlPlane) teardown() error {
 	var stopping sync.WaitGroup
 	for _, p := range cp.processes {
-		stopping.Go(p.stop)
+		stopping.Go(p.Stop)
 	}
 	stopping.Wait()
 

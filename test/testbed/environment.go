@@ -103,6 +103,13 @@ func (cp *ControlPlane) configureAPIServer(certDir string, output io.Writer) err
 		cp.audit = audit
 		args = append(args, audit.apiServerArgs())
 	}
+	if cp.options.Aggregation {
+		aggregation, err := aggregationArgs(certDir)
+		if err != nil {
+			return err
+		}
+		args = append(args, aggregation)
+	}
 	for _, set := range append(args, cp.options.APIServerArgs) {
 		for flag, values := range set {
 			server.Configure().Set(flag, values...)

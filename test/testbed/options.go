@@ -28,6 +28,11 @@ type Options struct {
 	// [ControlPlane.Audit].
 	AuditLog bool
 
+	// Aggregation lets the API server pass requests on to the servers of
+	// APIServices. A Service of type ExternalName that names localhost is how
+	// one is reached.
+	Aggregation bool
+
 	// APIServerArgs are flags of the API server, without the dashes. They
 	// replace what this package or envtest would have set.
 	APIServerArgs map[string][]string

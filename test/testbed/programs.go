@@ -5,7 +5,7 @@ package testbed
 import (
 	"context"
 	"errors"
-	"fmt"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -82,12 +82,9 @@ func (cp *ControlPlane) startProgram(p program) error {
 	if err != nil {
 		return err
 	}
-	output, err := cp.logs.open(p.name)
-	if err != nil {
-		return err
-	}
 	args := append([]string{"--kubeconfig=" + kubeconfig}, p.args...)
-	started, err := startProcess(p.name, filepath.Join(cp.AssetsDir, p.name), args, output)
+	cmd := exec.Command(filepath.Join(cp.AssetsDir, p.name), args...)
+	started, err := cp.startProcess(p.name, cmd, (*exec.Cmd).Start)
 	if err != nil {
 		return err
 	}
@@ -104,14 +101,12 @@ func (cp *ControlPlane) settle(ctx context.Context) error {
 	})
 }
 
-// died returns an error, with the end of its log, for every program that has
-// ended without having been told to.
+// died returns an error for every program that has ended without having been
+// told to.
 func (cp *ControlPlane) died() error {
 	var all []error
 	for _, p := range cp.processes {
-		if err := p.died(); err != nil {
-			all = append(all, fmt.Errorf("%w%s", err, cp.logs.tail(p.name)))
-		}
+		all = append(all, p.Died())
 	}
 	return errors.Join(all...)
 }

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+)
+
+var node = drift.Object{Kind: "Node", Name: "cp-1"}
+
+func TestWriteIsWaitedForUntilTheCacheShowsIt(t *testing.T) {
+	s := begin(t)
+	s.Expect(s.Unseen(service, "7", s.now)).To(BeZero(), "nothing was written yet")
+	s.Wrote(service, "7", []string{"p"}, s.now)
+	s.Expect(s.Unseen(service, "7", s.now)).To(Equal(time.Second), "it still shows what the write was decided on")
+	s.now = s.now.Add(400 * time.Millisecond)
+	s.Expect(s.Unseen(service, "7", s.now)).To(Equal(600 * time.Millisecond))
+	s.Expect(s.Unseen(node, "7", s.now)).To(BeZero(), "another object")
+
+	s.Expect(s.Unseen(service, "8", s.now)).To(BeZero(), "it shows something new")
+	s.Expect(s.Unseen(service, "7", s.now)).To(BeZero(), "and was seen for good")
+}
+
+func TestWriteIsNotWaitedForForEver(t *testing.T) {
+	s := begin(t)
+	s.Wrote(service, "7", []string{"p"}, s.now)
+	s.now = s.now.Add(time.Second)
+	s.Expect(s.Unseen(service, "7", s.now)).To(BeZero(), "it is written again")
+	s.Wrote(service, "7", []string{"p"}, s.now)
+	s.Expect(s.Unseen(service, "7", s.now)).To(Equal(time.Second))
+}
+
+func TestCreationIsWaitedForToo(t *testing.T) {
+	s := begin(t)
+	s.Wrote(service, "", []string{"p"}, s.now)
+	s.Expect(s.Unseen(service, "", s.now)).To(Equal(time.Second))
+	s.Expect(s.Unseen(service, "1", s.now)).To(BeZero())
+}
+
+func TestConflictsAreCountedUntilAWriteSucceedsOrNoneIsNeeded(t *testing.T) {
+	s := begin(t)
+	for want := 1; want <= 3; want++ {
+		s.Expect(s.Conflicted(service)).To(Equal(want))
+	}
+	s.Expect(s.Conflicted(node)).To(Equal(1), "of each object for itself")
+	s.Wrote(service, "7", []string{"p"}, s.now)
+	s.Expect(s.Conflicted(service)).To(Equal(1))
+	s.Settled(service, s.now)
+	s.Expect(s.Conflicted(service)).To(Equal(1))
+}
+
+func TestSettledTellsWhoseFailuresAreOver(t *testing.T) {
+	s := begin(t)
+	s.Expect(s.Settled(service, s.now)).To(BeEmpty(), "nothing is known of it")
+	s.Failed(service, []string{"q", "p"}, errors.New("forbidden"))
+	s.Expect(s.Settled(service, s.now)).To(Equal([]string{"p", "q"}))
+	s.Expect(s.Settled(service, s.now)).To(BeEmpty(), "once")
+	s.Expect(s.Remembered()).To(BeZero())
+}
+
+// TestObjectThatDoesNotDifferAnyMoreIsSettled: a policy's reconciler hands in
+// what differs, and never sees what does not.
+func TestObjectThatDoesNotDifferAnyMoreIsSettled(t *testing.T) {
+	drifted := rewritten("f", "kubectl")
+	made := map[string]func(*story){
+		"a failure":  func(s *story) { s.Failed(service, []string{"p"}, errors.New("forbidden")) },
+		"a write":    func(s *story) { s.Wrote(service, "7", []string{"p"}, s.now) },
+		"open drift": func(s *story) { s.sees(drifted) },
+	}
+	tests := map[string]struct {
+		policy, kind string
+		differing    []drift.Object
+		settles      bool
+	}{
+		"nothing differs":           {"p", "Service", nil, true},
+		"others of the kind differ": {"p", "Service", []drift.Object{node, {Kind: "Service", Name: "other"}}, true},
+		"it still differs":          {"p", "Service", []drift.Object{service}, false},
+		"another kind was compared": {"p", "Node", nil, false},
+		"it is another policy's":    {"q", "Service", nil, false},
+	}
+	for what, happen := range made {
+		for name, test := range tests {
+			t.Run(what+", "+name, func(t *testing.T) {
+				s := begin(t)
+				happen(s)
+				s.Differing(test.policy, test.kind, test.differing, s.now)
+				s.now = s.now.Add(time.Hour)
+				s.Differing("unknown", "Service", nil, s.now)
+				s.Summary("p", s.now) // forgets what is over
+				s.Expect(s.Remembered() == 0).To(Equal(test.settles))
+			})
+		}
+	}
+}
+
+func TestDriftIsFreshAgainAfterTheObjectWasSettled(t *testing.T) {
+	s := begin(t)
+	drifted := rewritten("f", "kubectl")
+	s.Expect(s.freshlySees(drifted)).To(HaveLen(1))
+	s.Differing("p", "Service", nil, s.now)
+	s.Expect(s.freshlySees(drifted)).To(HaveLen(1))
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	"sigs.k8s.io/yaml"
+
+	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+)
+
+// Calico's API server takes every golden rendering in the order of its writes,
+// and written again it says the same. (It is not written again by the operator:
+// Calico's API server stores a new time in managedFields then, as if something
+// had changed.)
+func TestGoldenRenderingsAreAccepted(t *testing.T) {
+	inputs, err := filepath.Glob("../../internal/plan/calico/testdata/*.in.yaml")
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	NewWithT(t).Expect(inputs).NotTo(BeEmpty())
+	for _, input := range inputs {
+		t.Run(strings.TrimSuffix(filepath.Base(input), ".in.yaml"), func(t *testing.T) {
+			g := NewWithT(t)
+			text, err := os.ReadFile(input)
+			g.Expect(err).NotTo(HaveOccurred())
+			var hosts render.Hosts
+			g.Expect(yaml.UnmarshalStrict(text, &hosts)).To(Succeed())
+			first := write(t, hosts)
+			objects, err := render.Render(hosts)
+			g.Expect(err).NotTo(HaveOccurred())
+			for i, object := range objects {
+				again := apply(t, object)
+				g.Expect(again.Object["spec"]).To(Equal(first[i].Object["spec"]), object.GetName())
+				g.Expect(again.GetLabels()).To(Equal(first[i].GetLabels()), object.GetName())
+			}
+		})
+	}
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+const (
+	etcdPort    = 2379  // a failsafe port of Felix
+	kubeletPort = 10250 // none
+	otherPort   = 9999  // no component's
+	patience    = 20 * time.Second
+	tick        = 100 * time.Millisecond
+)
+
+// field is a cluster whose hosts are protected: two nodes of the control plane,
+// a worker, and somebody outside.
+type field struct {
+	*WithT
+	t       *testing.T
+	cluster *calico.Cluster
+}
+
+func enter(t *testing.T, backend calico.Backend) *field {
+	t.Helper()
+	network.Need(t, calico.Available(t.Context()))
+	c, err := installed.StartCluster(t.Context(), calico.ClusterOptions{
+		ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true},
+	})
+	f := &field{WithT: NewWithT(t), t: t, cluster: c}
+	f.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { f.Expect(c.Stop()).To(Succeed()) })
+	for _, port := range []uint16{etcdPort, kubeletPort, otherPort} {
+		_, err := c.Machine("cp-1").Listen(network.TCP, port)
+		f.Expect(err).NotTo(HaveOccurred())
+	}
+	return f
+}
+
+// everybody who may try to connect to cp-1. "itself" uses its own address,
+// "loopback" that of the loopback device.
+var everybody = []string{"cp-2", "worker-1", calico.Outsider, "itself", "loopback"}
+
+// reaches returns who reaches the port of cp-1, by IPv4 and by IPv6.
+func (f *field) reaches(port uint16) map[string]string {
+	result := map[string]string{}
+	for _, who := range everybody {
+		target, from := f.cluster.Machine("cp-1"), f.cluster.Machine(who)
+		to := target.Cluster
+		switch who {
+		case "itself":
+			from = target
+		case "loopback":
+			from, to = target, network.Addresses{IPv4: netip.MustParseAddr("127.0.0.1"), IPv6: netip.IPv6Loopback()}
+		}
+		v4, err := from.Dial(network.TCP, netip.AddrPortFrom(to.IPv4, port))
+		f.Expect(err).NotTo(HaveOccurred())
+		v6, err := from.Dial(network.TCP, netip.AddrPortFrom(to.IPv6, port))
+		f.Expect(err).NotTo(HaveOccurred())
+		result[who] = fmt.Sprintf("%s/%s", v4, v6)
+	}
+	return result
+}
+
+// only is the result where these reach the port, and packets of all the others
+// are dropped.
+func only(who ...string) map[string]string {
+	result := map[string]string{}
+	for _, name := range everybody {
+		result[name] = "Dropped/Dropped"
+	}
+	for _, name := range who {
+		result[name] = "Open/Open"
+	}
+	return result
+}
+
+func (f *field) becomes(port uint16, want map[string]string) {
+	f.t.Helper()
+	f.Eventually(func() map[string]string { return f.reaches(port) }, patience, tick).Should(Equal(want), "port %d", port)
+}
+
+// hosts returns the intent: etcd and the kubelet for the control plane alone.
+func (f *field) hosts() render.Hosts {
+	members := map[string][]netip.Prefix{}
+	hosts := render.Hosts{Policy: "packets"}
+	for _, name := range []string{"cp-1", "cp-2"} {
+		a := f.cluster.Machine(name).Cluster
+		members[name] = []netip.Prefix{netip.PrefixFrom(a.IPv4, 32), netip.PrefixFrom(a.IPv6, 128)}
+		hosts.Nodes = append(hosts.Nodes, render.Node{Name: name, Addresses: []netip.Addr{a.IPv4, a.IPv6}, Enforced: true})
+	}
+	hosts.Sets = []render.Set{{Name: "control-plane", Members: members}}
+	for name, port := range map[string]uint16{"etcd": etcdPort, "kubelet": kubeletPort} {
+		hosts.Components = append(hosts.Components, render.Component{
+			Name:  name,
+			Ports: []profile.Traffic{{Protocol: profile.TCP, First: port, Last: port}},
+			From:  []render.Source{{Set: "control-plane"}},
+		})
+	}
+	return hosts
+}
+
+// The restriction of a port that is no failsafe holds at once; that of etcd is
+// void until Felix's failsafe ports are narrowed; and what is no component's
+// stays as it was. In both ways in which Felix writes its rules.
+func TestComponentsAreReachedByTheirPeersOnly(t *testing.T) {
+	for _, backend := range []calico.Backend{calico.IPTables, calico.NFTables} {
+		t.Run(string(backend), func(t *testing.T) {
+			f := enter(t, backend)
+			for _, port := range []uint16{etcdPort, kubeletPort, otherPort} {
+				f.Expect(f.reaches(port)).To(Equal(only(everybody...)), "before the policy, port %d", port)
+			}
+			hosts := f.hosts()
+			write(t, hosts)
+			f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+			f.Expect(f.reaches(etcdPort)).To(Equal(only(everybody...)), "a failsafe port, whatever the policy says")
+			f.Expect(f.reaches(otherPort)).To(Equal(only(everybody...)), "no component's port")
+
+			hosts.ScopeFailsafes = true
+			write(t, hosts)
+			f.becomes(etcdPort, only("cp-2", "itself", "loopback"))
+			f.Expect(f.reaches(otherPort)).To(Equal(only(everybody...)))
+		})
+	}
+}
+
+// A node that is not enforced is not restricted, and one that is taken back is
+// open again.
+func TestOneLabelEnforcesAndTakesBack(t *testing.T) {
+	f := enter(t, calico.IPTables)
+	hosts := f.hosts()
+	hosts.Nodes[0].Enforced = false
+	write(t, hosts)
+	f.Expect(f.reaches(kubeletPort)).To(Equal(only(everybody...)))
+	hosts.Nodes[0].Enforced = true
+	write(t, hosts)
+	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+	hosts.Nodes[0].Enforced = false
+	write(t, hosts)
+	f.becomes(kubeletPort, only(everybody...))
+}
+
+// Everything that is neither a component's nor required nor listed is dropped,
+// failsafe ports apart.
+func TestWhatIsNotListedIsDropped(t *testing.T) {
+	f := enter(t, calico.IPTables)
+	hosts := f.hosts()
+	hosts.DenyUnlisted = true
+	hosts.Listed = []render.Flow{
+		// Without neighbour discovery there is no IPv6 at all.
+		{Name: "neighbours", From: []render.Source{{}}, Traffic: []profile.Traffic{
+			{Protocol: profile.ICMPv6, Number: 135}, {Protocol: profile.ICMPv6, Number: 136},
+		}},
+		{Name: "other", From: []render.Source{{Prefixes: hosts.Sets[0].Members["cp-2"]}}, Traffic: []profile.Traffic{
+			{Protocol: profile.TCP, First: otherPort, Last: otherPort},
+		}},
+	}
+	write(t, hosts)
+	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+	f.becomes(otherPort, only("cp-2", "itself", "loopback"))
+}

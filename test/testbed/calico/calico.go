@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calico
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+const (
+	// startTimeout bounds each step of a start. A machine that compiles at the
+	// same time takes many times the usual two seconds.
+	startTimeout = 60 * time.Second
+	pollInterval = 50 * time.Millisecond
+)
+
+// Mode is how projectcalico.org/v3 is served.
+type Mode string
+
+const (
+	// Aggregated is Calico up to v3.31: its own API server, which stores the
+	// objects as crd.projectcalico.org/v1. Felix reads those.
+	Aggregated Mode = "Aggregated"
+	// Native is what Calico v3.32 and later can have: CRDs of the v3 kinds
+	// themselves. There is no Felix here that reads them.
+	Native Mode = "Native"
+)
+
+// Options says what to start.
+type Options struct {
+	// Mode is Aggregated when empty, which needs [testbed.Options] with
+	// Aggregation.
+	Mode Mode
+}
+
+// Calico is a Calico whose API is served.
+type Calico struct {
+	cp        *testbed.ControlPlane
+	client    client.Client
+	assets    string
+	apiServer *testbed.Process // nil when native
+	created   []client.Object  // by Start, to be deleted by Stop, last first
+}
+
+// Start returns when the API is served and has what every installation has:
+// the tiers, and a ClusterInformation that says that the datastore is ready.
+// When it fails, nothing of it runs.
+func Start(ctx context.Context, cp *testbed.ControlPlane, o Options) (*Calico, error) {
+	assets, err := FindAssets(ctx, os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := client.New(cp.Config, client.Options{})
+	if err != nil {
+		return nil, err
+	}
+	c := &Calico{cp: cp, client: admin, assets: assets}
+	if err := c.start(ctx, o); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
+}
+
+func (c *Calico) start(ctx context.Context, o Options) error {
+	if o.Mode == Native {
+		return c.startNative(ctx)
+	}
+	return c.startAggregated(ctx)
+}
+
+// Stop unregisters the API and ends the program that served it, so that the
+// control plane is as one without Calico. Its CRDs stay, and what is stored in
+// them. The error says so when the program had ended before.
+func (c *Calico) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	errs := []error{c.died()}
+	for _, object := range slices.Backward(c.created) {
+		errs = append(errs, client.IgnoreNotFound(c.client.Delete(ctx, object)))
+	}
+	if c.apiServer != nil {
+		c.apiServer.Stop()
+	}
+	c.apiServer, c.created = nil, nil
+	return errors.Join(errs...)
+}
+
+func (c *Calico) installCRDs(folder string) error {
+	_, err := envtest.InstallCRDs(c.cp.Config, envtest.CRDInstallOptions{
+		Paths:              []string{filepath.Join(c.assets, folder)},
+		ErrorIfPathMissing: true,
+		MaxTime:            startTimeout,
+	})
+	return err
+}
+
+// waitFor returns when the object is as it should be, and fails early when a
+// program ends meanwhile.
+func (c *Calico) waitFor(ctx context.Context, object *unstructured.Unstructured, ready func() bool) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(ctx context.Context) (bool, error) {
+		last = c.client.Get(ctx, client.ObjectKeyFromObject(object), object)
+		return last == nil && ready(), c.died()
+	})
+	if err != nil {
+		return fmt.Errorf("wait for %s %s: %w", object.GetKind(), object.GetName(), errors.Join(err, last))
+	}
+	return nil
+}
+
+func (c *Calico) died() error {
+	if c.apiServer == nil {
+		return nil
+	}
+	return c.apiServer.Died()
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calico_test
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+const (
+	component = 8080 // a port like that of any component
+	etcd      = 2379 // a failsafe port of Calico
+	canary    = 9
+)
+
+func startCluster(t *testing.T, b *bed, o calico.ClusterOptions) *calico.Cluster {
+	t.Helper()
+	network.Need(t, calico.Available(t.Context()))
+	begin := time.Now()
+	cluster, err := b.calico.StartCluster(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("cluster in %s", time.Since(begin).Round(time.Millisecond))
+	return cluster
+}
+
+// rendering walks a policy through its life on real packets, of both families.
+func rendering(t *testing.T, b *bed, backend calico.Backend) {
+	cluster := startCluster(t, b, calico.ClusterOptions{
+		ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true},
+	})
+	w := watch(t, cluster.Machine("cp-1"), cluster.Machine("cp-2"), cluster.Machine("worker-1"), cluster.Machine(calico.Outsider))
+	w.expect("nothing is written", open)
+
+	endpoint := last(b.apply(t, "testdata/rendering.yaml"), "HostEndpoint")
+	w.eventually("the policy is there", func(f flow) network.Verdict {
+		return verdict(f.port != canary || f.from == "cp-1" || f.from == "loopback")
+	})
+
+	b.label(t, endpoint, `"true"`)
+	w.eventually("the node is enforced: only the node itself reaches the component, everybody the failsafe port",
+		func(f flow) network.Verdict {
+			return verdict(f.port == etcd || f.from == "cp-1" || f.from == "loopback")
+		})
+
+	b.apply(t, "testdata/failsafe.yaml")
+	w.eventually("the failsafe port is narrowed: only the peers reach it", func(f flow) network.Verdict {
+		return verdict(f.from == "cp-1" || f.from == "loopback" || f.from == "cp-2" && f.port == etcd)
+	})
+	NewWithT(t).Expect(cluster.Felix("cp-1").Restarts()).To(BeNumerically(">", 0))
+	NewWithT(t).Expect(cluster.Felix("cp-2").Restarts()).To(BeZero())
+
+	b.label(t, endpoint, "null")
+	w.eventually("the node is let go", func(f flow) network.Verdict {
+		return verdict(f.port != canary || f.from == "cp-1" || f.from == "loopback")
+	})
+}
+
+// withoutIPv6: a Felix without support for it leaves IPv6 unfiltered.
+func withoutIPv6(t *testing.T, b *bed) {
+	cluster := startCluster(t, b, calico.ClusterOptions{ControlPlane: 1})
+	w := watch(t, cluster.Machine("cp-1"), cluster.Machine(calico.Outsider))
+	b.label(t, last(b.apply(t, "testdata/rendering.yaml"), "HostEndpoint"), `"true"`)
+	w.eventually("IPv4 alone is dropped", func(f flow) network.Verdict {
+		return verdict(f.family == "IPv6" || f.port == etcd || f.from != calico.Outsider)
+	})
+}
+
+// lockedOut: a host endpoint without policy and profile cuts everything, but
+// not Felix from the API server, nor even when it starts anew: it would never
+// hear that the lock-out is over.
+func lockedOut(t *testing.T, b *bed, backend calico.Backend) {
+	g := NewWithT(t)
+	cluster := startCluster(t, b, calico.ClusterOptions{Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true}})
+	w := watch(t, cluster.Machine("worker-1"), cluster.Machine(calico.Outsider))
+	endpoint := b.apply(t, "testdata/lock-out.yaml")[0]
+	onlyFailsafes := func(f flow) network.Verdict { return verdict(f.port == etcd) }
+	w.eventually("only failsafe ports are open", onlyFailsafes)
+
+	g.Expect(cluster.Felix("worker-1").Restart(t.Context())).To(Succeed())
+	g.Expect(cluster.Felix("worker-1").Restarts()).To(Equal(1))
+	w.expect("they are after a restart", onlyFailsafes)
+	g.Expect(b.client.Delete(t.Context(), endpoint)).To(Succeed())
+	w.eventually("everything is open again", open)
+}
+
+// automaticHostEndpoint: kube-controllers makes one for each node when told to.
+func automaticHostEndpoint(t *testing.T, b *bed) {
+	g := NewWithT(t)
+	cluster := startCluster(t, b, calico.ClusterOptions{Workers: 1, KubeControllers: true})
+	configuration := &unstructured.Unstructured{}
+	configuration.SetAPIVersion("projectcalico.org/v3")
+	configuration.SetKind("KubeControllersConfiguration")
+	configuration.SetName("default")
+	patch := `{"spec":{"controllers":{"node":{"hostEndpoint":{"autoCreate":"Enabled"}}}}}`
+	g.Eventually(func() error {
+		return b.client.Patch(t.Context(), configuration, client.RawPatch("application/merge-patch+json", []byte(patch)))
+	}, deadline, interval).Should(Succeed())
+
+	endpoint := &unstructured.Unstructured{}
+	endpoint.SetAPIVersion("projectcalico.org/v3")
+	endpoint.SetKind("HostEndpoint")
+	g.Eventually(func() error {
+		return b.client.Get(t.Context(), client.ObjectKey{Name: "worker-1-auto-hep"}, endpoint)
+	}, deadline, interval).Should(Succeed())
+	g.Expect(endpoint.Object["spec"]).To(HaveKeyWithValue("expectedIPs",
+		ContainElements(cluster.Machine("worker-1").Cluster.IPv4.String())))
+}
+
+// last is the last object of a kind.
+func last(objects []*unstructured.Unstructured, kind string) *unstructured.Unstructured {
+	var found *unstructured.Unstructured
+	for _, object := range objects {
+		if object.GetKind() == kind {
+			found = object
+		}
+	}
+	return found
+}
+
+// label sets the label that rolls a policy out to a host endpoint.
+func (b *bed) label(t *testing.T, endpoint client.Object, value string) {
+	t.Helper()
+	patch := fmt.Appendf(nil, `{"metadata":{"labels":{"cpnp.dev/enforced":%s}}}`, value)
+	if err := b.client.Patch(t.Context(), endpoint, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flow is one way to one port of the machine that is watched.
+type flow struct {
+	from, family string
+	port         uint16
+}
+
+// watched is a machine with listeners, and everybody who dials them.
+type watched struct {
+	t     *testing.T
+	flows map[flow]func() (network.Verdict, error)
+}
+
+// watch listens on the machine and dials it from all machines, itself
+// included, and through its loopback.
+func watch(t *testing.T, target *network.Machine, others ...*network.Machine) *watched {
+	t.Helper()
+	w := &watched{t: t, flows: map[flow]func() (network.Verdict, error){}}
+	loopback := network.Addresses{IPv4: netip.MustParseAddr("127.0.0.1"), IPv6: netip.IPv6Loopback()}
+	for _, port := range []uint16{component, etcd, canary} {
+		if _, err := target.Listen(network.TCP, port); err != nil {
+			t.Fatal(err)
+		}
+		w.add("loopback", target, loopback, port)
+		for _, from := range append(others, target) {
+			w.add(from.Name, from, target.Cluster, port)
+		}
+	}
+	return w
+}
+
+func (w *watched) add(name string, from *network.Machine, to network.Addresses, port uint16) {
+	for family, address := range map[string]netip.Addr{"IPv4": to.IPv4, "IPv6": to.IPv6} {
+		w.flows[flow{name, family, port}] = func() (network.Verdict, error) {
+			return from.Dial(network.TCP, netip.AddrPortFrom(address, port))
+		}
+	}
+}
+
+// differences dials all flows at the same time.
+func (w *watched) differences(want func(flow) network.Verdict) []string {
+	var mu sync.Mutex
+	var dialling sync.WaitGroup
+	var all []string
+	for f, dial := range w.flows {
+		dialling.Go(func() {
+			if got, err := dial(); err != nil || got != want(f) {
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, fmt.Sprintf("from %s to %d by %s: %s, not %s (%v)", f.from, f.port, f.family, got, want(f), err))
+			}
+		})
+	}
+	dialling.Wait()
+	return all
+}
+
+func (w *watched) expect(state string, want func(flow) network.Verdict) {
+	w.t.Helper()
+	NewWithT(w.t).Expect(w.differences(want)).To(BeEmpty(), state)
+}
+
+func (w *watched) eventually(state string, want func(flow) network.Verdict) {
+	w.t.Helper()
+	begin := time.Now()
+	NewWithT(w.t).Eventually(func() []string { return w.differences(want) }, deadline, interval).Should(BeEmpty(), state)
+	w.t.Logf("%s: %s", state, time.Since(begin).Round(time.Millisecond))
+}
+
+func open(flow) network.Verdict { return network.Open }
+
+func verdict(open bool) network.Verdict {
+	if open {
+		return network.Open
+	}
+	return network.Dropped
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+)
+
+// Machine is a host as far as its network goes: processes, users and files are
+// this machine's.
+type Machine struct {
+	Name      string
+	Cluster   Addresses // of eth0
+	Dedicated Addresses // of eth1
+
+	namespace *namespace
+
+	mu        sync.Mutex
+	listeners []io.Closer
+}
+
+func newMachine(name string, index int) (*Machine, error) {
+	n, err := newNamespace()
+	if err != nil {
+		return nil, err
+	}
+	return &Machine{
+		Name:      name,
+		Cluster:   addressesIn(77, index),
+		Dedicated: addressesIn(78, index),
+		namespace: n,
+	}, nil
+}
+
+func (m *Machine) configure(ctx context.Context) error {
+	var commands strings.Builder
+	commands.WriteString("link set lo up\n")
+	for device, addresses := range map[string]Addresses{"eth0": m.Cluster, "eth1": m.Dedicated} {
+		// Nobody else has the address; to ask first takes a second.
+		fmt.Fprintf(&commands, "address add %s/24 dev %s\naddress add %s/64 dev %s nodad\nlink set %s up\n",
+			addresses.IPv4, device, addresses.IPv6, device, device)
+	}
+	return ipBatch(ctx, m.namespace, commands.String())
+}
+
+func (m *Machine) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, listener := range m.listeners {
+		_ = listener.Close()
+	}
+	m.namespace.close()
+}
+
+// Start starts a command on the machine, in place of the command's own method.
+// It is killed when the network is closed or this process ends.
+func (m *Machine) Start(cmd *exec.Cmd) error { return m.namespace.start(cmd) }
+
+// Output runs a command on the machine to its end, and returns what it prints.
+// The error quotes what it complained about.
+func (m *Machine) Output(ctx context.Context, name string, args ...string) (string, error) {
+	return output(ctx, m.namespace, "", name, args...)
+}
+
+// Input is Output for a command that reads its standard input.
+func (m *Machine) Input(ctx context.Context, input, name string, args ...string) (string, error) {
+	return output(ctx, m.namespace, input, name, args...)
+}
+
+func output(ctx context.Context, n *namespace, input, name string, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr
+	err := n.start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return stdout.String(), nil
+}
+
+// DialContext connects from the machine to a literal address. It is what an
+// [http.Transport] wants to have.
+func (m *Machine) DialContext(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	err = m.namespace.do(func() error {
+		conn, err = (&net.Dialer{Timeout: DialTimeout}).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}

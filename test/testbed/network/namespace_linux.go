@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+// namespace is a network namespace without a name: it exists because a thread
+// is in it, and goes with that thread even when this process is killed. What
+// the thread opens or starts is in it too.
+type namespace struct {
+	path  string // for programs that want to name it
+	calls chan func()
+	gone  chan struct{}
+}
+
+func newNamespace() (*namespace, error) {
+	n := &namespace{calls: make(chan func()), gone: make(chan struct{})}
+	entered := make(chan error, 1)
+	go n.live(entered)
+	if err := <-entered; err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// live is the thread. It returns locked, by which Go ends the thread rather
+// than have it run something else in the wrong network.
+func (n *namespace) live(entered chan<- error) {
+	runtime.LockOSThread()
+	if syscall.Gettid() == syscall.Getpid() {
+		// Go does not end the main thread. While it is held here, the next
+		// goroutine that locks its thread gets another.
+		onward := make(chan error, 1)
+		go n.live(onward)
+		entered <- <-onward
+		runtime.UnlockOSThread()
+		return
+	}
+	defer close(n.gone)
+	n.path = fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), syscall.Gettid())
+	err := enterNamespace()
+	entered <- err
+	if err != nil {
+		return
+	}
+	for call := range n.calls {
+		call()
+	}
+}
+
+// enterNamespace also gives the thread mounts of its own: /run is empty, so
+// that daemons on several machines do not share locks and sockets, and what
+// else they would write to the file system fails, rather than stay behind.
+func enterNamespace() error {
+	if err := syscall.Unshare(syscall.CLONE_NEWNET | syscall.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("new network and mount namespace: %w", err)
+	}
+	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keep mounts to itself: %w", err)
+	}
+	if err := syscall.Mount("tmpfs", "/run", "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, ""); err != nil {
+		return fmt.Errorf("mount /run: %w", err)
+	}
+	return errors.Join(
+		mountReadOnly("/"),
+		mountReadOnly("/var/lib"), // which may be another file system
+		os.MkdirAll("/run/lock", 0o755),
+		// Everybody may ping, without a raw socket.
+		os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0),
+	)
+}
+
+// mountReadOnly makes the file system at dir read-only to the namespace. The
+// other flags of a mount may not be dropped by everybody.
+func mountReadOnly(dir string) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return err
+	}
+	if dir != "/" {
+		if err := syscall.Mount(dir, dir, "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+			return fmt.Errorf("bind %s: %w", dir, err)
+		}
+	}
+	kept := uintptr(fs.Flags) & (syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC)
+	err := syscall.Mount("none", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY|kept, "")
+	if err != nil {
+		return fmt.Errorf("make %s read-only: %w", dir, err)
+	}
+	return nil
+}
+
+// do has the thread call f. One call at a time: f should not wait long.
+func (n *namespace) do(f func() error) error {
+	result := make(chan error, 1)
+	n.calls <- func() { result <- f() }
+	return <-result
+}
+
+// start starts a program, which the kernel kills when the thread ends.
+func (n *namespace) start(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return n.do(cmd.Start)
+}
+
+// close ends the thread; no call may follow. The kernel removes the namespace
+// when its programs are gone too.
+func (n *namespace) close() {
+	close(n.calls)
+	<-n.gone
+}
