@@ -77,9 +77,11 @@ tidy-check: ## Fail if a go.mod or go.sum is not tidy.
 
 ##@ Test
 
+# One package at a time: each starts a control plane of its own, and two of them
+# at once would only wait for each other.
 .PHONY: test
 test: ## Run every test, on a real control plane (ARGS, PKG).
-	@$(WITH_TESTBED) go test -timeout 15m $(ARGS) $(PKG)
+	@$(WITH_TESTBED) go test -p 1 -timeout 15m $(ARGS) $(PKG)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane (ARGS).
