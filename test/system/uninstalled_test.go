@@ -76,4 +76,3 @@ func (s *story) define() {
 	_, err := envtest.InstallCRDs(cluster.Config, envtest.CRDInstallOptions{Paths: []string{"../../config/crd/bases"}, ErrorIfPathMissing: true})
 	s.Expect(err).NotTo(HaveOccurred())
 }
-

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+// bench is one run.
+type bench struct {
+	settings
+	dir     string // programs and their logs
+	cluster *testbed.ControlPlane
+	admin   client.WithWatch
+	report  *report
+
+	operator *operator
+}
+
+// measure starts a control plane, measures, and prints what came of it.
+func measure(ctx context.Context, s settings) (err error) {
+	ctrl.SetLogger(logr.Discard())
+	b := &bench{settings: s, report: newReport(s)}
+	if b.dir, err = os.MkdirTemp("", "cpnp-bench-*"); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w; the logs are in %s", err, b.dir)
+		} else {
+			err = os.RemoveAll(b.dir)
+		}
+	}()
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	b.cluster, err = testbed.Start(ctx, testbed.Options{CRDPaths: []string{"config/crd/bases"}, AuditLog: true, Progress: progress})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.cluster.Stop()) }()
+	if b.admin, err = client.NewWithWatch(options.Unthrottled(b.cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+		return err
+	}
+	defer func() {
+		if b.operator != nil {
+			b.operator.stop()
+		}
+	}()
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"Filling the cluster", b.fill},
+		{"Starting the operator", b.startOperator},
+		{"Converging, in turn with a bare client", b.converge},
+		{"Resting, with heartbeats", b.rest},
+		{"Repairing", b.repair},
+		{"Starting the operator again", b.restart},
+	} {
+		progress(step.name)
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return b.report.write(os.Stdout)
+}
+
+// build makes the operator's program, unless one was given.
+func (b *bench) build(ctx context.Context) error {
+	if b.settings.operator != "" {
+		return nil
+	}
+	progress("Building the operator")
+	b.settings.operator = filepath.Join(b.dir, "operator")
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.settings.operator, ".")
+	build.Stderr = os.Stderr
+	return build.Run()
+}
+
+func progress(step string) { fmt.Fprintln(os.Stderr, step) }

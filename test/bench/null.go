@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+)
+
+const nullFlag = "null-repairer"
+
+// beNullRepairer repairs the objects that are labelled as its own, with nothing
+// that is not needed for it: a watch, and one PATCH that is prepared when it
+// first sees an object. It keeps no cache and no queue, plans nothing, reports
+// nothing and would repair nothing else.
+func beNullRepairer(ctx context.Context, kubeconfig string) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	c, err := client.NewWithWatch(options.Unthrottled(config), client.Options{Scheme: options.Scheme()})
+	if err != nil {
+		return err
+	}
+	done := make(chan error, len(kinds))
+	for _, k := range kinds {
+		go func() { done <- repairAll(ctx, c, k) }()
+	}
+	return <-done
+}
+
+func repairAll(ctx context.Context, c client.WithWatch, k kind) error {
+	open, err := c.Watch(ctx, k.list(), client.MatchingLabels(labels(nullUser)))
+	if err != nil {
+		return err
+	}
+	prepared := map[types.NamespacedName]client.Patch{}
+	for event := range open.ResultChan() {
+		object, ok := event.Object.(client.Object)
+		if !ok {
+			return fmt.Errorf("watching %s: %v", k.resource, event.Object)
+		}
+		key := client.ObjectKeyFromObject(object)
+		switch patch := prepared[key]; {
+		case patch == nil:
+			if prepared[key] = k.prepared(object); len(prepared) == targets {
+				fmt.Fprintln(os.Stdout, nullReady)
+			}
+		case !k.right(object):
+			if err := c.Patch(ctx, k.named(key), patch); err != nil {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("the watch of %s has ended", k.resource)
+}
+
+// nullReady is printed once for each kind.
+const nullReady = "ready"

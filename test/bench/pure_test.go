@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"runtime"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+// The functions between observing and applying, at the size that the targets
+// are set for.
+const manyNodes = 5000
+
+// BenchmarkCompile is what every event and every reconcile begins with.
+func BenchmarkCompile(b *testing.B) {
+	policies := []v1alpha1.ControlPlaneNetworkPolicy{*policy()}
+	for b.Loop() {
+		plan.Compile(policies)
+	}
+}
+
+// BenchmarkNetworks renders the NetworkPolicies of a policy of 32 components
+// that selects 5,000 nodes.
+func BenchmarkNetworks(b *testing.B) {
+	policies, nodes := compiled(), makeNodes(manyNodes)
+	for b.Loop() {
+		plan.Networks(&policies[0], policies, nodes)
+	}
+}
+
+// BenchmarkNetworkDrift compares them with what is there, which is as it should
+// be.
+func BenchmarkNetworkDrift(b *testing.B) {
+	policies := compiled()
+	network := plan.Networks(&policies[0], policies, makeNodes(manyNodes))
+	var live state.Snapshot
+	for _, object := range network.Objects {
+		live.NetworkPolicies = append(live.NetworkPolicies, *object.DeepCopy())
+	}
+	for b.Loop() {
+		drift.Networks(&policies[0], network, live.NetworkPolicies)
+	}
+}
+
+// BenchmarkTaints plans and compares one node.
+func BenchmarkTaints(b *testing.B) {
+	policies, node := compiled(), &makeNodes(1)[0]
+	for b.Loop() {
+		claims, _ := plan.Taints(node, policies)
+		drift.Fields(drift.Node(node), claims, policies)
+	}
+}
+
+// BenchmarkTrafficPolicies plans and compares one Service.
+func BenchmarkTrafficPolicies(b *testing.B) {
+	policies, service := compiled(), state.Service{Service: slim(b, state.TransformService, makeService(0)).(*corev1.Service)}
+	for b.Loop() {
+		claims, _ := plan.Service(service, policies)
+		drift.Fields(drift.Service(service.Service), claims, policies)
+	}
+}
+
+// BenchmarkTransformNode is what a heartbeat costs after it is decoded.
+func BenchmarkTransformNode(b *testing.B) {
+	node := makeNode(0)
+	for b.Loop() {
+		slim(b, state.TransformNode, node)
+	}
+}
+
+// The memory that one object takes in the cache, its place in the store
+// included.
+func BenchmarkCachedNode(b *testing.B) {
+	cached(b, state.TransformNode, func(i int) encoded { return makeNode(i) })
+}
+
+func BenchmarkCachedService(b *testing.B) {
+	cached(b, state.TransformService, func(i int) encoded { return makeService(i) })
+}
+
+func BenchmarkCachedEndpointSlice(b *testing.B) {
+	cached(b, state.TransformEndpointSlice, func(i int) encoded {
+		return testbed.EndpointSlice(makeService(i),
+			testbed.Endpoint(name(operatorUser, i), "10.200.0.1", true), testbed.Endpoint(name(operatorUser, i+1), "10.200.0.2", true))
+	})
+}
+
+func BenchmarkCachedPod(b *testing.B) {
+	cached(b, state.TransformPod, func(i int) encoded {
+		pod := testbed.Pod("kube-system", name("agent", i), testbed.OnNode(name(operatorUser, i)), testbed.HostNetwork(),
+			testbed.PodLabels(map[string]string{"k8s-app": "agent", "controller-revision-hash": fmt.Sprint(i)}))
+		pod.UID, pod.ResourceVersion = uid(i), fmt.Sprint(100000+i)
+		return pod
+	})
+}
+
+// encoded is an object in the form in which it comes from the API server.
+type encoded interface {
+	client.Object
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+func cached(b *testing.B, transform func(any) (any, error), object func(i int) encoded) {
+	const many = 20000
+	for b.Loop() {
+		store := cache.NewIndexer(cache.DeletionHandlingMetaNamespaceKeyFunc, cache.Indexers{})
+		before := heap()
+		for i := range many {
+			if err := store.Add(slim(b, transform, decoded(b, object(i)))); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(heap()-before)/many, "B/object")
+		runtime.KeepAlive(store)
+	}
+}
+
+// decoded returns a copy that shares no memory, as what is read has it.
+func decoded(b *testing.B, object encoded) encoded {
+	text, err := object.Marshal()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out := reflect.New(reflect.TypeOf(object).Elem()).Interface().(encoded)
+	if err := out.Unmarshal(text); err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+func slim(b *testing.B, transform func(any) (any, error), object any) any {
+	out, err := transform(object)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+func compiled() []plan.Policy { return plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*policy()}) }
+
+func makeNodes(count int) []corev1.Node {
+	nodes := make([]corev1.Node, 0, count)
+	for i := range count {
+		object, _ := state.TransformNode(makeNode(i))
+		nodes = append(nodes, *object.(*corev1.Node))
+	}
+	return nodes
+}
+
+// makeNode is a node as the operator has left it.
+func makeNode(i int) *corev1.Node {
+	node := benchNode(operatorUser, i)
+	node.Spec.Taints = []corev1.Taint{declaredTaint}
+	written(node, i, plan.TaintField(declaredTaint.Key, declaredTaint.Effect), "", v1alpha1.FieldManagerTaints, `{"f:spec":{"f:taints":{}}}`)
+	return node
+}
+
+// makeService is a Service as the operator has left it.
+func makeService(i int) *corev1.Service {
+	service := testbed.Service(namespace(i), name(operatorUser, i), corev1.ServiceTypeClusterIP, testbed.ServiceLabels(labels(operatorUser)))
+	service.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyLocal)
+	written(service, i, plan.InternalTrafficPolicy, "Local", v1alpha1.FieldManagerServices, `{"f:spec":{"f:internalTrafficPolicy":{}}}`)
+	return service
+}
+
+func written(object client.Object, i int, field, value, manager, fields string) {
+	object.SetUID(uid(i))
+	object.SetResourceVersion(fmt.Sprint(100000 + i))
+	record := state.Record{field: {Policy: "bench", Applied: value}}
+	object.SetAnnotations(map[string]string{v1alpha1.AnnotationRecord: record.String()})
+	now := metav1.NewTime(time.Unix(int64(i), 0))
+	object.SetManagedFields([]metav1.ManagedFieldsEntry{{
+		Manager: manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", Time: &now,
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
+	}})
+}
+
+func uid(i int) types.UID { return types.UID(fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)) }

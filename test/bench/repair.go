@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+const (
+	// block is how many drifts one repairer gets before it is the other's turn.
+	block = 25
+	// repairLimit is when a drift counts as not repaired at all.
+	repairLimit = 30 * time.Second
+)
+
+// latencies of one repairer's repairs.
+type latencies struct {
+	// repaired is from sending the foreign write until a watch shows the
+	// object right again. wrong is the part of it in which the watch shows the
+	// object wrong.
+	repaired, wrong []time.Duration
+	cpu             time.Duration
+}
+
+// measured is what came of one kind.
+type measured struct {
+	operator, null latencies
+	// writes to objects of the kind, status writes and reads, by the operator.
+	writes, status, reads int
+	took                  time.Duration
+}
+
+// repair measures every kind, the two repairers taking turns.
+func (b *bench) repair(ctx context.Context) error {
+	if err := b.equip(ctx); err != nil {
+		return err
+	}
+	null, err := b.startNull(ctx)
+	if err != nil {
+		return err
+	}
+	defer null.stop()
+	for i, k := range kinds {
+		if err := b.operator.quiet(ctx); err != nil {
+			return err
+		}
+		progress("… " + k.name)
+		if err := b.repairKind(ctx, k, &b.report.repairs[i], null); err != nil {
+			return err
+		}
+	}
+	b.report.memory.null, err = null.memory("VmRSS")
+	return err
+}
+
+func (b *bench) repairKind(ctx context.Context, k kind, m *measured, null *process) error {
+	open, err := b.admin.Watch(ctx, k.list())
+	if err != nil {
+		return err
+	}
+	defer open.Stop()
+	mark, err := b.cluster.Audit().Mark()
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	if _, err := b.operator.since(); err != nil {
+		return err
+	}
+	if _, err := null.since(); err != nil {
+		return err
+	}
+	for done := 0; done < b.drifts; done += block {
+		for _, turn := range []struct {
+			owner string
+			to    *latencies
+		}{{operatorUser, &m.operator}, {nullUser, &m.null}} {
+			for i := done; i < min(done+block, b.drifts); i++ {
+				if err := b.driftOnce(ctx, k, turn.owner, i, open, turn.to); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := b.operator.quiet(ctx); err != nil { // the report belongs to the repairs
+		return err
+	}
+	m.took = time.Since(started)
+	if m.operator.cpu, err = b.operator.since(); err != nil {
+		return err
+	}
+	if m.null.cpu, err = null.since(); err != nil {
+		return err
+	}
+	return b.countCalls(mark, k, m)
+}
+
+// driftOnce makes one object drift and waits for its repair. The writer has
+// another name whenever it comes back to an object: one that undoes the same
+// repair again and again is slowed down, which is not what is measured here.
+func (b *bench) driftOnce(ctx context.Context, k kind, owner string, i int, open watch.Interface, to *latencies) error {
+	key := k.target(owner, i%targets)
+	object, writer := k.named(key), client.FieldOwner(fmt.Sprintf("writer-%d", i/targets))
+	started := time.Now()
+	if err := b.admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(k.drift)), writer); err != nil {
+		return err
+	}
+	deadline := time.NewTimer(repairLimit)
+	defer deadline.Stop()
+	var wrong time.Time
+	for {
+		select {
+		case event, more := <-open.ResultChan():
+			if !more {
+				return fmt.Errorf("the watch of %s has ended", k.resource)
+			}
+			object, ok := event.Object.(client.Object)
+			switch {
+			case !ok || client.ObjectKeyFromObject(object) != key:
+			case !k.right(object):
+				wrong = time.Now()
+			case !wrong.IsZero():
+				to.repaired, to.wrong = append(to.repaired, time.Since(started)), append(to.wrong, time.Since(wrong))
+				return nil
+			}
+		case <-deadline.C:
+			return fmt.Errorf("%s %s was not repaired by %s within %s", k.resource, key, owner, repairLimit)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (b *bench) countCalls(mark testbed.Mark, k kind, m *measured) (err error) {
+	written := func(e testbed.AuditEvent) bool { return e.Mutating() && e.Resource == k.resource }
+	if m.writes, err = b.calls(mark, operatorUser, written); err != nil {
+		return err
+	}
+	status := func(e testbed.AuditEvent) bool { return e.Mutating() && e.Subresource == "status" }
+	if m.status, err = b.calls(mark, operatorUser, status); err != nil {
+		return err
+	}
+	m.reads, err = b.calls(mark, operatorUser, func(e testbed.AuditEvent) bool { return e.Verb == "get" || e.Verb == "list" })
+	return err
+}
+
+// startNull returns when the null repairer has prepared all of its patches.
+func (b *bench) startNull(ctx context.Context) (*process, error) {
+	kubeconfig, err := b.cluster.AddUserKubeconfig(nullUser, testbed.Masters)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	null, err := b.start(ctx, nullUser, self, "-"+nullFlag+"="+kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	err = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, repairLimit, true, func(context.Context) (bool, error) {
+		log, err := os.ReadFile(filepath.Join(b.dir, nullUser+".log"))
+		return bytes.Count(log, []byte(nullReady)) == len(kinds), err
+	})
+	if err != nil {
+		null.stop()
+		return nil, fmt.Errorf("starting the null repairer: %w", err)
+	}
+	return null, nil
+}
+
+// quantile returns the latency that the given share of the repairs did not
+// exceed.
+func quantile(all []time.Duration, share float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// report is what was measured.
+type report struct {
+	settings
+	repairs     []measured // by kind
+	convergence [rounds]convergence
+	memory      struct{ steady, anonymous, peak, heap, nextGC, null float64 }
+	rest        struct {
+		calls, reconciles, heartbeats int
+		cpu, heartbeatCPU             time.Duration
+	}
+	restart struct {
+		writes, gets int
+		rss, peak    float64
+	}
+}
+
+func newReport(s settings) *report {
+	return &report{settings: s, repairs: make([]measured, len(kinds))}
+}
+
+// write prints the report as Markdown.
+func (r *report) write(out io.Writer) error {
+	const format = "\n%d nodes, %d Services, %d NetworkPolicies; %d drifts of each kind, one after the other; %s, %d CPUs\n\n%s\n%s\n%s"
+	_, err := fmt.Fprintf(out, format,
+		r.nodes, r.services, targets, r.drifts, runtime.Version(), runtime.NumCPU(), r.latency(), r.cost(), r.whole())
+	return err
+}
+
+func (r *report) latency() string {
+	rows := [][]string{{
+		"Foreign write → repaired", "null p50", "operator p50", "ratio", "null p99", "operator p99", "ratio", "ratio p50 while wrong",
+	}}
+	for i, k := range kinds {
+		m := r.repairs[i]
+		row := []string{k.name}
+		for _, share := range []float64{0.5, 0.99} {
+			null, operator := quantile(m.null.repaired, share), quantile(m.operator.repaired, share)
+			row = append(row, ms(null), ms(operator), ratio(operator, null))
+		}
+		rows = append(rows, append(row, ratio(quantile(m.operator.wrong, 0.5), quantile(m.null.wrong, 0.5))))
+	}
+	return table(rows)
+}
+
+func (r *report) cost() string {
+	rows := [][]string{{"Cost of a repair", "null CPU", "operator CPU", "ratio", "writes", "reads", "status writes a second"}}
+	for i, k := range kinds {
+		m, drifts := r.repairs[i], time.Duration(r.drifts)
+		rows = append(rows, []string{
+			k.name, ms(m.null.cpu / drifts), ms(m.operator.cpu / drifts), ratio(m.operator.cpu, m.null.cpu),
+			fmt.Sprintf("%.3f", float64(m.writes)/float64(r.drifts)), fmt.Sprint(m.reads), fmt.Sprintf("%.2f", float64(m.status)/m.took.Seconds()),
+		})
+	}
+	return table(rows)
+}
+
+func (r *report) whole() string {
+	objects := float64(r.nodes + r.services)
+	rate := func(d time.Duration) string { return fmt.Sprintf("%.0f objects/s", objects/d.Seconds()) }
+	m := r.memory
+	rows := [][]string{{"The whole", "null or bare client", "operator", "ratio"}}
+	for i, c := range r.convergence {
+		what := fmt.Sprintf("First convergence, round %d", i+1)
+		rows = append(rows, []string{what, rate(c.raw), rate(c.operator), ratio(c.raw, c.operator)})
+	}
+	last := r.convergence[rounds-1]
+	return table(append(rows, [][]string{
+		{"… of the last: time; until the status says so", ms(last.raw), ms(last.operator) + "; " + ms(last.reported), ratio(last.operator, last.raw)},
+		{"Deletion until all is taken back", "", ms(r.convergence[0].reverted), ""},
+		{"Memory after convergence (RSS)", mib(m.null), mib(m.steady), fmt.Sprintf("%.2f", m.steady/m.null)},
+		{
+			"… of it anonymous; Go heap in use; heap at which Go collects", "",
+			mib(m.anonymous) + "; " + mib(m.heap) + "; " + mib(m.nextGC), "",
+		},
+		{"Memory at its peak (RSS), to after convergence", "", mib(m.peak), fmt.Sprintf("%.2f", m.peak/m.steady)},
+		{"Memory after a restart (RSS), at its peak", "", mib(r.restart.rss) + ", " + mib(r.restart.peak), ""},
+		{"API calls in 20 s at rest, half of it with heartbeats; CPU without", "", fmt.Sprintf("%d, %s", r.rest.calls, ms(r.rest.cpu)), ""},
+		{"Reconciles for node heartbeats, CPU of each", fmt.Sprintf("%d heartbeats", r.rest.heartbeats),
+			fmt.Sprintf("%d, %s", r.rest.reconciles, ms(r.rest.heartbeatCPU/time.Duration(max(1, r.rest.heartbeats)))), ""},
+		{"Writes and GETs at a restart", "", fmt.Sprintf("%d, %d", r.restart.writes, r.restart.gets), ""},
+	}...))
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000) }
+
+func mib(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
+
+func ratio(a, b time.Duration) string {
+	if b == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", float64(a)/float64(b))
+}
+
+// table lays out rows as Markdown; the first is the header.
+func table(rows [][]string) string {
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], len([]rune(cell)))
+		}
+	}
+	var out strings.Builder
+	for line, row := range rows {
+		for i, cell := range row {
+			fmt.Fprintf(&out, "| %s%s ", cell, strings.Repeat(" ", width[i]-len([]rune(cell))))
+		}
+		out.WriteString("|\n")
+		if line == 0 {
+			for i := range row {
+				out.WriteString("|" + strings.Repeat("-", width[i]+2))
+			}
+			out.WriteString("|\n")
+		}
+	}
+	return out.String()
+}
