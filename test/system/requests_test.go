@@ -90,7 +90,7 @@ func (s *story) quiet() {
 			mark, since = s.mark(), time.Now()
 		}
 		return time.Since(since)
-	}).Should(BeNumerically(">", reportTime), "the operator goes on asking the API server")
+	}).WithPolling(5*tick).Should(BeNumerically(">", reportTime), "the operator goes on asking the API server")
 }
 
 // asksNothingFor watches for as long as d that the operator asks for nothing.
