@@ -90,6 +90,7 @@ test-unit: ## Run the tests that need no control plane (ARGS).
 .PHONY: bench
 bench: ## Measure the operator on a real control plane (ARGS).
 	@$(WITH_CONTROLPLANE) go run ./test/bench $(ARGS)
+	go test -run '^$$' -bench . ./test/bench
 
 .PHONY: testbed
 testbed: ## Build the control plane that the tests run on; print its folder.

@@ -80,12 +80,12 @@ func measure(ctx context.Context, s settings) (err error) {
 
 // build makes the operator's program, unless one was given.
 func (b *bench) build(ctx context.Context) error {
-	if b.settings.operator != "" {
+	if b.program != "" {
 		return nil
 	}
 	progress("Building the operator")
-	b.settings.operator = filepath.Join(b.dir, "operator")
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.settings.operator, ".")
+	b.program = filepath.Join(b.dir, "operator")
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.program, ".")
 	build.Stderr = os.Stderr
 	return build.Run()
 }

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -156,31 +154,6 @@ func (b *bench) ready(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("the status does not become Ready: %w; it is %+v", err, current.Status.Conditions)
-	}
-	return nil
-}
-
-// equip gives the null repairer the same NetworkPolicies, and
-// brings its other objects into the same state.
-func (b *bench) equip(ctx context.Context) error {
-	for i := range targets {
-		for _, k := range kinds {
-			original, twin := k.named(k.target(operatorUser, i)), k.named(k.target(nullUser, i))
-			if err := b.admin.Get(ctx, client.ObjectKeyFromObject(original), original); err != nil {
-				return err
-			}
-			var err error
-			if rules, ok := original.(*networkingv1.NetworkPolicy); ok {
-				err = b.admin.Create(ctx, &networkingv1.NetworkPolicy{
-					ObjectMeta: metav1.ObjectMeta{Namespace: twin.GetNamespace(), Name: twin.GetName(), Labels: labels(nullUser)}, Spec: rules.Spec,
-				})
-			} else {
-				err = b.admin.Patch(ctx, twin, k.prepared(original))
-			}
-			if err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ import (
 // settings are the command line.
 type settings struct {
 	nodes, services, drifts int
-	operator                string
+	program                 string
 }
 
 // limit is how long a whole run may take.
@@ -36,7 +36,7 @@ func main() {
 	flag.IntVar(&s.nodes, "nodes", 1000, "how many `nodes` the policy selects")
 	flag.IntVar(&s.services, "services", 2000, "how many `Services` the policy selects")
 	flag.IntVar(&s.drifts, "drifts", 1000, "how many drifts of each kind are repaired")
-	flag.StringVar(&s.operator, "operator", "", "measure this `program` instead of the one that the repository gives")
+	flag.StringVar(&s.program, "operator", "", "measure this `program` instead of the one that the repository gives")
 	null := flag.String(nullFlag, "", "be the null repairer, with this `kubeconfig`; the program starts itself so")
 	flag.Parse()
 

@@ -39,7 +39,7 @@ func (b *bench) startOperator(ctx context.Context) error {
 	if err := free.Close(); err != nil {
 		return err
 	}
-	process, err := b.start(ctx, "operator", b.settings.operator,
+	process, err := b.start(ctx, "operator", b.program,
 		"--kubeconfig="+kubeconfig, "--metrics-bind-address="+address, "--health-probe-bind-address=0")
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
@@ -64,6 +66,30 @@ func (b *bench) repair(ctx context.Context) error {
 	}
 	b.report.memory.null, err = null.memory("VmRSS")
 	return err
+}
+
+// equip gives the null repairer the same NetworkPolicies, and brings its other
+// objects into the same state.
+func (b *bench) equip(ctx context.Context) error {
+	for i := range targets {
+		for _, k := range kinds {
+			original, twin := k.named(k.target(operatorUser, i)), k.named(k.target(nullUser, i))
+			if err := b.admin.Get(ctx, client.ObjectKeyFromObject(original), original); err != nil {
+				return err
+			}
+			var err error
+			if rules, ok := original.(*networkingv1.NetworkPolicy); ok {
+				meta := metav1.ObjectMeta{Namespace: twin.GetNamespace(), Name: twin.GetName(), Labels: labels(nullUser)}
+				err = b.admin.Create(ctx, &networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: rules.Spec})
+			} else {
+				err = b.admin.Patch(ctx, twin, k.prepared(original))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (b *bench) repairKind(ctx context.Context, k kind, m *measured, null *process) error {

@@ -51,7 +51,7 @@ func (r *report) latency() string {
 		}
 		rows = append(rows, append(row, ratio(quantile(m.operator.wrong, 0.5), quantile(m.null.wrong, 0.5))))
 	}
-	return table(rows)
+	return table(rows) + "\nWhile wrong: without the foreign write itself, from when a watch shows the drift until it shows the repair.\n"
 }
 
 func (r *report) cost() string {
@@ -77,7 +77,7 @@ func (r *report) whole() string {
 	}
 	last := r.convergence[rounds-1]
 	return table(append(rows, [][]string{
-		{"… of the last: time; until the status says so", ms(last.raw), ms(last.operator) + "; " + ms(last.reported), ratio(last.operator, last.raw)},
+		{"… of the last: time; until the status says so", ms(last.raw), ms(last.operator) + "; " + ms(last.reported), ""},
 		{"Deletion until all is taken back", "", ms(r.convergence[0].reverted), ""},
 		{"Memory after convergence (RSS)", mib(m.null), mib(m.steady), fmt.Sprintf("%.2f", m.steady/m.null)},
 		{
