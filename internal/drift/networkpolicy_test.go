@@ -191,6 +191,21 @@ func TestNetworkPolicyThatLostItsOutgoingRulesHasDrifted(t *testing.T) {
 	}
 }
 
+func TestIncomingRulesAreUnexpectedWhereOnlyOutgoingOnesAreDeclared(t *testing.T) {
+	g := NewWithT(t)
+	owner, network := rendered(policy("dns", protects("coredns"), func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		component := &p.Spec.Network.Components[0]
+		component.Ports, component.AllowFrom = nil, nil
+		component.AllowTo = []v1alpha1.Destination{{Role: v1alpha1.RolePods}}
+	}))
+	live := written(network.Objects[0])
+	live.Spec.Ingress = nobody()
+	findings := drift.NetworkPolicy(owner, network.Objects[0], live, true)
+	g.Expect(findings).To(HaveExactElements(And(
+		HaveField("Field", "spec.ingress"), HaveField("Cause", v1alpha1.CauseUnexpected),
+		HaveField("Expected", ""), HaveField("Actual", fromNobody))))
+}
+
 func TestNetworkPolicyOfNewIntentIsPendingAndNoDrift(t *testing.T) {
 	pending := []difference{{"", v1alpha1.CauseModified, v1alpha1.StatePending, "", ""}}
 	tests := map[string]struct {

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -24,10 +25,12 @@ type Peers struct {
 // Empty says that there is nobody. A rule for nobody is never rendered.
 func (p Peers) Empty() bool { return len(p.Prefixes) == 0 && !p.Pods }
 
-// resolver turns roles and the names of peers into addresses.
+// resolver turns roles and the names of peers into addresses. What the roles
+// stand for is put together once, however many components refer to them.
 type resolver struct {
 	named               map[string][]v1alpha1.CIDR
-	controlPlane, nodes []netip.Addr
+	controlPlane, nodes *netipx.IPSet
+	err                 error // of putting them together
 }
 
 func newResolver(policy *Policy, nodes []corev1.Node) *resolver {
@@ -35,18 +38,28 @@ func newResolver(policy *Policy, nodes []corev1.Node) *resolver {
 	for _, peer := range policy.Spec.Network.Peers {
 		r.named[peer.Name] = peer.CIDRs
 	}
+	var controlPlane, all netipx.IPSetBuilder
 	for i := range nodes {
-		addresses := state.NodeAddresses(&nodes[i])
-		r.nodes = append(r.nodes, addresses...)
-		if policy.Selects(&nodes[i]) {
-			r.controlPlane = append(r.controlPlane, addresses...)
+		selected := policy.Selects(&nodes[i])
+		for _, address := range state.NodeAddresses(&nodes[i]) {
+			all.Add(address)
+			if selected {
+				controlPlane.Add(address)
+			}
 		}
 	}
+	var errControlPlane, errNodes error
+	r.controlPlane, errControlPlane = controlPlane.IPSet()
+	r.nodes, errNodes = all.IPSet()
+	r.err = errors.Join(errControlPlane, errNodes)
 	return r
 }
 
-// resolve returns the peers that a reference stands for.
+// resolve returns the peers that references stand for.
 func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) {
+	if r.err != nil {
+		return Peers{}, fmt.Errorf("joining the addresses of nodes: %w", r.err)
+	}
 	var peers Peers
 	var set netipx.IPSetBuilder
 	for _, reference := range references {
@@ -54,9 +67,9 @@ func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) 
 		case v1alpha1.RolePods:
 			peers.Pods = true
 		case v1alpha1.RoleControlPlane:
-			addAll(&set, r.controlPlane)
+			set.AddSet(r.controlPlane)
 		case v1alpha1.RoleNodes:
-			addAll(&set, r.nodes)
+			set.AddSet(r.nodes)
 		}
 		for _, cidr := range r.named[reference.Peer] {
 			prefix, err := netip.ParsePrefix(string(cidr))
@@ -72,10 +85,4 @@ func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) 
 	}
 	peers.Prefixes = union.Prefixes()
 	return peers, nil
-}
-
-func addAll(set *netipx.IPSetBuilder, addresses []netip.Addr) {
-	for _, address := range addresses {
-		set.Add(address)
-	}
 }

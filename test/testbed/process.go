@@ -35,7 +35,6 @@ func (cp *ControlPlane) StartProcess(name string, cmd *exec.Cmd, start func(*exe
 	if start == nil {
 		start = (*exec.Cmd).Start
 	}
-	endWithThread(cmd)
 	return cp.startProcess(name, cmd, start)
 }
 
@@ -52,6 +51,7 @@ func (cp *ControlPlane) startProcess(name string, cmd *exec.Cmd, start func(*exe
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid = true
+	endWithThread(cmd)
 
 	p := &Process{name: name, cmd: cmd, logs: cp.logs, done: make(chan struct{})}
 	started := make(chan error, 1)
