@@ -55,13 +55,14 @@ func TestStatusStaysSmallHoweverMuchIsWrong(t *testing.T) {
 }
 
 func TestMessagesNameThreeThingsAndCountTheRest(t *testing.T) {
-	g := NewWithT(t)
-	status := report.Status(input(many(5, func(i int, in *report.Input) {
-		in.Taints.Findings = append(in.Taints.Findings, finding("Node", nth(i), "a:NoSchedule", v1alpha1.StateDrifted))
-	})))
-	g.Expect(meta.FindStatusCondition(status.Conditions, "Drifted").Message).To(Equal(
-		"Node/0000 a:NoSchedule is is instead of want; Node/0001 a:NoSchedule is is instead of want; " +
-			"Node/0002 a:NoSchedule is is instead of want; and 2 more"))
+	const three = "Node/0000 a:NoSchedule is is instead of want; Node/0001 a:NoSchedule is is instead of want; " +
+		"Node/0002 a:NoSchedule is is instead of want"
+	for count, want := range map[int]string{3: three, 4: three + "; and 1 more", 2000: three + "; and 1997 more"} {
+		status := report.Status(input(many(count, func(i int, in *report.Input) {
+			in.Taints.Findings = append(in.Taints.Findings, finding("Node", nth(i), "a:NoSchedule", v1alpha1.StateDrifted))
+		})))
+		NewWithT(t).Expect(meta.FindStatusCondition(status.Conditions, "Drifted").Message).To(Equal(want))
+	}
 }
 
 func TestDriftIsListedByObjectWithWhatIsNotApplicableLast(t *testing.T) {

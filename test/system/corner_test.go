@@ -27,7 +27,7 @@ import (
 )
 
 // corner is a part of the cluster in which a random sequence happens: two
-// namespaces, up to four nodes, three Services, and up to two policies that
+// namespaces, up to three nodes, three Services, and up to two policies that
 // concern nothing else.
 type corner struct {
 	number int
@@ -109,7 +109,7 @@ func (c *corner) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	for n := 1; n <= 3; n++ {
+	for n := 1; n <= 2; n++ {
 		if err := c.addNode(ctx, n); err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (c *corner) begin(ctx context.Context) error {
 
 func (c *corner) addNode(ctx context.Context, n int) error {
 	c.theirs[c.node(n)] = map[string]bool{}
-	role := map[int]string{1: "cp", 2: "cp", 3: "worker", 4: "worker"}[n]
+	role := map[int]string{1: "cp", 2: "cp", 3: "worker"}[n]
 	address := fmt.Sprintf("10.%d.%d.%d", 100+c.number/250, c.number%250, n)
 	return testbed.CreateNode(ctx, admin, testbed.Node(c.node(n), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
 		testbed.NodeLabels(map[string]string{"story": "everysequenceendsasdeclared", "corner": c.name, "role": role}), testbed.InternalIP(address)))
@@ -209,7 +209,7 @@ func (c *corner) step(ctx context.Context) error {
 // comes at once.
 func (c *corner) settle(ctx context.Context) error {
 	c.note("settle")
-	_ = wait.PollUntilContextTimeout(ctx, tick, 600*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+	_ = wait.PollUntilContextTimeout(ctx, 5*tick, 600*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 		if err := admin.Get(ctx, client.ObjectKey{Name: c.main()}, policy); err != nil {
 			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
@@ -432,7 +432,7 @@ func (c *corner) changeLabels(ctx context.Context) error {
 
 // changeNodes has a node join, leave or change its address.
 func (c *corner) changeNodes(ctx context.Context) error {
-	n := 2 + c.random.IntN(3)
+	n := 2 + c.random.IntN(2)
 	if c.chance(50) {
 		address := fmt.Sprintf("10.99.%d.%d", c.number%250, c.random.IntN(200))
 		c.note("address of %s is %s", c.node(n), address)

@@ -46,7 +46,7 @@ var (
 // where the operator has let go of a field in the corner, its value must be one
 // that somebody else had given it there, whichever. That is checked beside.
 func TestEverySequenceEndsAsDeclared(t *testing.T) {
-	const together = 50 // corners at once
+	const together = 40 // corners at once
 	s := begin(t)
 	s.SetDefaultEventuallyTimeout(patience)
 	if *seed == 0 {
@@ -83,22 +83,17 @@ func (b *batch) run() {
 	b.t.Helper()
 	begun := time.Now()
 	b.each(func(c *corner) error { return c.begin(b.ctx) })
-	b.t.Log("begun", time.Since(begun))
 	b.start()
 	for range rounds {
 		b.interrupt()
 		b.each(func(c *corner) error { return c.step(b.ctx) })
 	}
-	b.t.Log("rounds", time.Since(begun))
 	b.start()
 	b.each(func(c *corner) error { return c.end(b.ctx) })
-	b.t.Log("ended", time.Since(begun))
 	b.quiet()
 	made := time.Since(begun)
 	b.compareWithTwins()
-	b.t.Log("compared", time.Since(begun))
 	b.restartChangesNothing()
-	b.t.Log("restarted", time.Since(begun))
 	b.crash()
 	b.clean()
 	b.t.Logf("%d sequences in %s, compared after %s", len(b.corners), made.Round(time.Second), time.Since(begun).Round(time.Second))

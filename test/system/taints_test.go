@@ -84,9 +84,8 @@ func TestOthersTaintsSurviveConcurrentWrites(t *testing.T) {
 		})
 	}
 	group.Wait()
+	s.Eventually(s.taints(node)).Should(And(HaveLen(writers*rounds+1), ContainElement(dedicated+":NoSchedule")))
 	s.ready(s.name)
-	s.Expect(s.taints(node)()).To(HaveLen(writers*rounds + 1))
-	s.Expect(s.taints(node)()).To(ContainElement(dedicated + ":NoSchedule"))
 }
 
 // addTaint adds a taint as a careful writer does, and may take ours away.

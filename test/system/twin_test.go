@@ -82,7 +82,7 @@ func (c *corner) apply(ctx context.Context, name string) error {
 
 // poll asks until it is so, or takes too long.
 func poll(ctx context.Context, so func() (bool, error)) error {
-	return wait.PollUntilContextTimeout(ctx, tick, patience, true, func(context.Context) (bool, error) { return so() })
+	return wait.PollUntilContextTimeout(ctx, 5*tick, patience, true, func(context.Context) (bool, error) { return so() })
 }
 
 // observed waits until the operator has reported on the main policy.
@@ -166,7 +166,7 @@ func (c *corner) policies(ctx context.Context) ([]plan.Policy, error) {
 // nodesOf returns the nodes of a corner or a twin.
 func nodesOf(ctx context.Context, name string) ([]corev1.Node, error) {
 	var nodes []corev1.Node
-	for n := 1; n <= 4; n++ {
+	for n := 1; n <= 3; n++ {
 		node := corev1.Node{}
 		if err := admin.Get(ctx, client.ObjectKey{Name: fmt.Sprintf("%s-%d", name, n)}, &node); err == nil {
 			nodes = append(nodes, node)

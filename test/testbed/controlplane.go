@@ -34,6 +34,7 @@ type ControlPlane struct {
 	temp      *tempDir
 	processes []*Process
 	settled   time.Time // when the program started last counts as started
+	users     sync.Mutex
 
 	stopOnce sync.Once
 	stopErr  error

@@ -45,6 +45,8 @@ func (cp *ControlPlane) AddUserKubeconfig(name string, groups ...string) (string
 func (cp *ControlPlane) addUser(name string, groups []string) (*envtest.AuthenticatedUser, error) {
 	// The client must not be what limits a test: the same figures as envtest's.
 	base := &rest.Config{QPS: 1000, Burst: 2000}
+	cp.users.Lock() // envtest's authority counts its certificates
+	defer cp.users.Unlock()
 	user, err := cp.env.AddUser(envtest.User{Name: name, Groups: groups}, base)
 	if err != nil {
 		return nil, fmt.Errorf("add user %s: %w", name, err)
