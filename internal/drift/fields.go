@@ -19,6 +19,9 @@ type Shared struct {
 	Live func(field string) *string
 	// By returns who set the field, other than the operator.
 	By func(field string) Manager
+	// Owned says whether the operator is among the field's managers; nil where
+	// fields have none of their own.
+	Owned func(field string) bool
 	// Record is what the operator did to the object before.
 	Record state.Record
 }
@@ -27,7 +30,9 @@ type Shared struct {
 type Outcome struct {
 	// Findings are the differences, sorted by field.
 	Findings []Finding
-	// Set are the fields to write with their values; nil removes the field.
+	// Set are the fields to write with their values; nil removes the field. One
+	// that has its value already is written if the operator does not own it:
+	// others who declare it then learn that they are not alone.
 	Set map[string]*string
 	// Record is what the record will be. Where it is the only thing that
 	// changes, a field that already had the right value is being adopted, or
@@ -98,6 +103,13 @@ func (o *Outcome) claim(object Shared, claim plan.Claim) {
 		if write {
 			o.Set[claim.Field] = &claim.Want
 		}
+		if finding.State == v1alpha1.StateConflicted && recorded && entry.Applied != claim.Want && claim.Policy.Writable() {
+			// What was written for an earlier claim is not wanted any more, and
+			// somebody else declares the field: it is theirs alone.
+			delete(o.Record, claim.Field)
+		}
+	} else if write && object.Owned != nil && !object.Owned(claim.Field) {
+		o.Set[claim.Field] = &claim.Want
 	}
 	if write && !applied {
 		original := live

@@ -27,6 +27,8 @@ type situation struct {
 	// policies exist; the first is the one that claims, if claim is not nil.
 	policies []v1alpha1.ControlPlaneNetworkPolicy
 	claim    func(*plan.Claim)
+	// disowned says that the operator is not among the field's managers.
+	disowned bool
 }
 
 // result is what comes of it.
@@ -58,6 +60,7 @@ func (s situation) shared() drift.Shared {
 			return &s.live
 		},
 		By:     func(string) drift.Manager { return s.by },
+		Owned:  func(string) bool { return !s.disowned },
 		Record: record,
 	}
 }
@@ -135,6 +138,14 @@ var claimedFields = fieldTests{
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{record: done("p", "want", "old")},
 	},
+	"A field that is as written, but is not the operator's any more, is declared again": {
+		situation{live: "want", disowned: true, record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
+		result{set: "want", record: done("p", "want", "old")},
+	},
+	"A field that is not the operator's any more is left alone while suspended": {
+		situation{live: "want", disowned: true, record: done("p", "want", "old"), policies: only(policy("p", suspended)), claim: claims},
+		result{record: done("p", "want", "old")},
+	},
 	"A field that was changed after it was written has drifted, and the original is kept": {
 		situation{live: "changed", by: kubectl, record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StateDrifted, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "old")},
@@ -158,6 +169,14 @@ var claimedFields = fieldTests{
 	"A field that somebody began to declare after it was written is conflicted too": {
 		situation{live: "theirs", by: argo, record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StateConflicted, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
+	},
+	"A new value in the spec that somebody else declares otherwise lets go of the earlier one": {
+		situation{live: "before", by: argo, record: done("p", "before", "old"), policies: only(policy("p")), claim: claims},
+		result{state: v1alpha1.StateConflicted, cause: v1alpha1.CauseModified},
+	},
+	"A suspended policy does not let go of an earlier value": {
+		situation{live: "before", by: argo, record: done("p", "before", "old"), policies: only(policy("p", suspended)), claim: claims},
+		result{state: v1alpha1.StateConflicted, cause: v1alpha1.CauseModified, record: done("p", "before", "old")},
 	},
 	"A field that somebody else declares with the same value is no conflict": {
 		situation{live: "want", by: argo, policies: only(policy("p")), claim: claims},
@@ -325,7 +344,7 @@ func TestWhatIsWrittenNeedsNoSecondWrite(t *testing.T) {
 				case removed:
 					after.live = ""
 				default:
-					after.live, after.by = wrote.set, drift.Manager{}
+					after.live, after.by, after.disowned = wrote.set, drift.Manager{}, false
 				}
 				after.record = wrote.record
 				second := after.outcome()

@@ -19,6 +19,9 @@ func Service(service *corev1.Service) Shared {
 		By: func(field string) Manager {
 			return Who(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
 		},
+		Owned: func(field string) bool {
+			return Owned(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
+		},
 		Record: state.ReadRecord(service.Annotations),
 	}
 }
