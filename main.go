@@ -50,5 +50,5 @@ func run(opts options.Options) error {
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	return mgr.Start(ctx)
+	return options.Start(ctx, mgr, options.Grace)
 }

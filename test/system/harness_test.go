@@ -42,6 +42,9 @@ type story struct {
 	ctx   context.Context
 	name  string
 	clock clock.PassiveClock // of the story's operators
+	// running is closed once the operator that was started last has read the
+	// cluster.
+	running <-chan struct{}
 }
 
 func begin(t *testing.T) *story {
@@ -96,6 +99,7 @@ func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (
 	}
 	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
 	s.Expect(err).NotTo(HaveOccurred())
+	s.running = mgr.Elected()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Expect(controllers.SetupAt(ctx, mgr, s.clock)).To(Succeed())
 	done := make(chan error, 1)
