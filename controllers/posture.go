@@ -66,7 +66,9 @@ func namespacesOf(policy *plan.Policy) sets.Set[string] {
 	namespaces := sets.New[string]()
 	if policy.Spec.Network != nil {
 		for _, component := range policy.Spec.Network.Components {
-			namespaces.Insert(component.Pods.Namespace)
+			if !component.OnHosts() {
+				namespaces.Insert(component.Pods.Namespace)
+			}
 		}
 	}
 	return namespaces

@@ -72,6 +72,12 @@ type ControlPlaneNetworkPolicySpec struct {
 	// +required
 	NodeSelector LabelSelector `json:"nodeSelector,omitzero"`
 
+	// profile says what kind of cluster this is, from which follows which
+	// components there are and who must be able to talk to them.
+	// +kubebuilder:default={}
+	// +optional
+	Profile Profile `json:"profile,omitzero"`
+
 	// network declares who may talk to the control plane's components.
 	// +optional
 	Network *NetworkSpec `json:"network,omitempty"`

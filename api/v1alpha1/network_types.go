@@ -21,7 +21,70 @@ type NetworkSpec struct {
 	// +listMapKey=name
 	// +required
 	Components []Component `json:"components,omitempty"`
+
+	// hostBackend says what protects the components that are in their node's
+	// network, such as the API server. Auto takes what the cluster has, Calico
+	// at present. None protects none of them.
+	// +kubebuilder:default=Auto
+	// +optional
+	HostBackend HostBackend `json:"hostBackend,omitempty"`
+
+	// unlisted says what becomes of traffic to the selected nodes that is not
+	// for a port of a component. Pass leaves it to whoever decides about it
+	// now. Deny lets through what the profile knows to be needed, and drops
+	// everything else.
+	// +kubebuilder:default=Pass
+	// +optional
+	Unlisted Unlisted `json:"unlisted,omitempty"`
+
+	// failsafe says what becomes of Calico's failsafe ports, which are open
+	// from everywhere whatever a policy says: 22, 179, 2379, 2380, 5473, 6443,
+	// 6666 and 6667 of TCP and 68 of UDP. Keep leaves them, so that a
+	// restriction of etcd or of port 6443 has no effect, and the status says
+	// so. Scope narrows those of components to whom may connect, on one node
+	// after another.
+	// +kubebuilder:default=Keep
+	// +optional
+	Failsafe Failsafe `json:"failsafe,omitempty"`
 }
+
+// HostBackend is what protects components that are in their node's network.
+//
+// +kubebuilder:validation:Enum=Auto;Calico;None
+type HostBackend string
+
+const (
+	// HostBackendAuto is what the cluster has.
+	HostBackendAuto HostBackend = "Auto"
+	// HostBackendCalico is host endpoints and global network policies of Calico.
+	HostBackendCalico HostBackend = "Calico"
+	// HostBackendNone protects none of these components.
+	HostBackendNone HostBackend = "None"
+)
+
+// Unlisted says what becomes of traffic that is not for a component's port.
+//
+// +kubebuilder:validation:Enum=Pass;Deny
+type Unlisted string
+
+const (
+	// UnlistedPass leaves it alone.
+	UnlistedPass Unlisted = "Pass"
+	// UnlistedDeny drops what the profile does not know.
+	UnlistedDeny Unlisted = "Deny"
+)
+
+// Failsafe says what becomes of Calico's failsafe ports.
+//
+// +kubebuilder:validation:Enum=Keep;Scope
+type Failsafe string
+
+const (
+	// FailsafeKeep leaves them open from everywhere.
+	FailsafeKeep Failsafe = "Keep"
+	// FailsafeScope narrows those of components.
+	FailsafeScope Failsafe = "Scope"
+)
 
 // Peer is a named set of addresses outside the cluster's own bookkeeping:
 // administrators, a load balancer, a monitoring system.
@@ -33,6 +96,12 @@ type Peer struct {
 	// +required
 	Name string `json:"name,omitempty"`
 
+	// role is the part that the peer has in the profile's matrix of who must
+	// talk to whom. What is required for the role, such as that Admin reaches
+	// the API server, is allowed without being listed.
+	// +optional
+	Role ExternalRole `json:"role,omitempty"`
+
 	// cidrs are the peer's networks, IPv4 and IPv6. They are static on
 	// purpose: a rule that protects the API server must not depend on it.
 	// +kubebuilder:validation:MinItems=1
@@ -42,6 +111,22 @@ type Peer struct {
 	CIDRs []CIDR `json:"cidrs,omitempty"`
 }
 
+// ExternalRole is a part in the profile's matrix that only a policy can give
+// addresses to.
+//
+// +kubebuilder:validation:Enum=Admin;LoadBalancer;Prometheus
+type ExternalRole string
+
+const (
+	// ExternalAdmin is where the cluster is administered from.
+	ExternalAdmin ExternalRole = "Admin"
+	// ExternalLoadBalancer is load balancers in front of the nodes, and the
+	// virtual addresses of the control plane.
+	ExternalLoadBalancer ExternalRole = "LoadBalancer"
+	// ExternalPrometheus is a monitoring system outside the cluster.
+	ExternalPrometheus ExternalRole = "Prometheus"
+)
+
 // CIDR is a network in CIDR notation, IPv4 or IPv6.
 //
 // +kubebuilder:validation:MinLength=1
@@ -50,33 +135,60 @@ type Peer struct {
 // +kubebuilder:validation:XValidation:rule="!isCIDR(self) || cidr(self) == cidr(self).masked()",message="must not have bits set beyond its prefix: write 10.9.0.0/16 instead of 10.9.1.2/16, or 10.9.1.2/32 for a single address"
 type CIDR string
 
-// Component is a part of the control plane that runs as ordinary pods: a
-// hosted API server or etcd, CoreDNS, metrics-server, a webhook.
+// Component is a part of the control plane. It runs as ordinary pods, such as
+// a hosted etcd, CoreDNS or a webhook, and then has pods; or it is in the
+// network of the nodes that the policy selects, such as the API server of
+// kubeadm. What the names apiServer, etcd, kubelet, scheduler and
+// controllerManager stand for there is known from the profile; any other name
+// is a set of ports.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.allowFrom) || has(self.allowTo)",message="must declare allowFrom, allowTo or both: a component without either restricts nothing"
-// +kubebuilder:validation:XValidation:rule="has(self.allowFrom) == has(self.ports)",message="ports and allowFrom must be given together: ports are what allowFrom opens"
+// +kubebuilder:validation:XValidation:rule="!has(self.pods) || has(self.allowFrom) == has(self.ports)",message="ports and allowFrom must be given together: ports are what allowFrom opens"
+// +kubebuilder:validation:XValidation:rule="has(self.pods) || has(self.ports) || self.name in ['apiServer', 'etcd', 'kubelet', 'scheduler', 'controllerManager']",message="must have pods, or ports of the nodes: only for apiServer, etcd, kubelet, scheduler and controllerManager are the ports known from the profile"
+// +kubebuilder:validation:XValidation:rule="has(self.pods) || !has(self.allowTo)",message="allowTo is only for components with pods: what a node may connect to is not restricted"
+// +kubebuilder:validation:XValidation:rule="!has(self.pods) || (!has(self.interface) && !has(self.addressCIDR))",message="interface and addressCIDR are only for components without pods: those with pods are protected in the pods' own network"
+// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self.name).hasValue() || (!has(self.pods) && self.name in ['apiServer', 'controllerManager'])",message="name must consist of lower-case letters, digits and hyphens, such as coredns, or be apiServer or controllerManager for those on the nodes"
+// +kubebuilder:validation:XValidation:rule="has(self.pods) || !(self.name in ['apiserver', 'controllermanager'])",message="name must be apiServer or controllerManager, with a capital letter inside"
+// +kubebuilder:validation:XValidation:rule="has(self.pods) || self.name != 'apiServer' || !has(self.ports)",message="the ports of apiServer are read from the cluster (the EndpointSlice of the Service default/kubernetes): leave ports out, and list further ones under spec.profile.apiServerPorts"
 type Component struct {
 	// name of the component, unique in the policy.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="name must consist of lower-case letters, digits and hyphens, such as coredns"
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// pods are the pods that the component runs as.
-	// +required
-	Pods PodSelector `json:"pods,omitzero"`
+	// pods are the pods that the component runs as. Left out, the component is
+	// in the network of the selected nodes.
+	// +optional
+	Pods *PodSelector `json:"pods,omitempty"`
 
-	// ports are the ports that allowFrom opens, as the pods see them (after
-	// a Service's translation).
+	// interface restricts what comes in at one network interface of the nodes,
+	// such as eth1, for a component that listens in a network of its own.
+	// Other interfaces are left alone.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*$')",message="interface must be the name of a network interface, such as eth1"
+	// +optional
+	Interface string `json:"interface,omitempty"`
+
+	// addressCIDR restricts what is sent to the nodes' addresses in this
+	// network, through whichever interface it comes in.
+	// +optional
+	AddressCIDR CIDR `json:"addressCIDR,omitempty"`
+
+	// ports are the ports that allowFrom opens. Pods' ports are as the pods see
+	// them, after a Service's translation. Those of apiServer, etcd, kubelet,
+	// scheduler and controllerManager on nodes are known from the profile when
+	// left out.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic
 	// +optional
 	Ports []Port `json:"ports,omitempty"`
 
-	// allowFrom are the peers that may connect to the ports. Once it is set,
-	// everything else that connects to the component's pods is denied.
+	// allowFrom are the peers that may connect to the ports. Everything else
+	// that connects to the component's pods is denied, and on nodes everything
+	// else that connects to these ports, except what the profile requires.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
@@ -92,6 +204,9 @@ type Component struct {
 	// +optional
 	AllowTo []Destination `json:"allowTo,omitempty"`
 }
+
+// OnHosts says whether the component is in the network of the selected nodes.
+func (c Component) OnHosts() bool { return c.Pods == nil }
 
 // PodSelector selects pods in one namespace.
 type PodSelector struct {

@@ -23,6 +23,10 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// profile is what kind of cluster it is taken for, and why.
+	// +optional
+	Profile *ResolvedProfile `json:"profile,omitempty"`
+
 	// matchedNodes is how many nodes the nodeSelector selects.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
@@ -37,6 +41,10 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// networkPolicies counts the NetworkPolicies that the policy calls for.
 	// +optional
 	NetworkPolicies SyncCount `json:"networkPolicies,omitzero"`
+
+	// hostPolicies counts the objects of Calico that the policy calls for.
+	// +optional
+	HostPolicies SyncCount `json:"hostPolicies,omitzero"`
 
 	// taints counts the taints that the policy calls for, over all nodes.
 	// +optional
@@ -64,6 +72,39 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// lastDriftTime is when that was.
 	// +optional
 	LastDriftTime *metav1.Time `json:"lastDriftTime,omitempty"`
+}
+
+// ResolvedProfile is what kind of cluster it is taken for.
+type ResolvedProfile struct {
+	// distribution is the distribution, or Unknown.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Distribution string `json:"distribution,omitempty"`
+
+	// distributionReason says why.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	DistributionReason string `json:"distributionReason,omitempty"`
+
+	// cni is what connects the pods, or Unknown.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	CNI string `json:"cni,omitempty"`
+
+	// cniReason says why.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	CNIReason string `json:"cniReason,omitempty"`
+
+	// apiServerPorts are the ports of the API servers.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	APIServerPorts []PortNumber `json:"apiServerPorts,omitempty"`
 }
 
 // SyncCount counts things that the policy calls for.

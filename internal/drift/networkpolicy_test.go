@@ -22,7 +22,7 @@ func protects(names ...string) edit {
 		for _, name := range names {
 			p.Spec.Network.Components = append(p.Spec.Network.Components, v1alpha1.Component{
 				Name:      name,
-				Pods:      v1alpha1.PodSelector{Namespace: "kube-system", Selector: labelled("app", v1alpha1.LabelValue(name))},
+				Pods:      &v1alpha1.PodSelector{Namespace: "kube-system", Selector: labelled("app", v1alpha1.LabelValue(name))},
 				Ports:     []v1alpha1.Port{{Protocol: "UDP", Port: 53}},
 				AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RolePods}},
 			})

@@ -92,7 +92,7 @@ func TestOrderOfPoliciesMattersOnlyWhereTheyWantTheSame(t *testing.T) {
 func component(name, key string, value v1alpha1.LabelValue) v1alpha1.Component {
 	return v1alpha1.Component{
 		Name:      name,
-		Pods:      v1alpha1.PodSelector{Namespace: "kube-system", Selector: labelled(key, value)},
+		Pods:      &v1alpha1.PodSelector{Namespace: "kube-system", Selector: labelled(key, value)},
 		Ports:     []v1alpha1.Port{{Protocol: "TCP", Port: 443}},
 		AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RolePods}},
 	}

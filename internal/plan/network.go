@@ -32,7 +32,12 @@ type Network struct {
 }
 
 // Held is a component that can not be rendered now, and why.
-type Held struct{ Component, Why string }
+type Held struct {
+	Component string
+	// Reason is that of the condition Verified.
+	Reason string
+	Why    string
+}
 
 // NetworkPolicyName returns the name of the NetworkPolicy of a component. Names
 // of policies and components have no dots, so that no two are alike.
@@ -50,13 +55,16 @@ func Networks(policy *Policy, policies []Policy, nodes []corev1.Node) Network {
 	}
 	peers := newResolver(policy, nodes)
 	for _, component := range policy.Spec.Network.Components {
+		if component.OnHosts() {
+			continue
+		}
 		if winner := claimedBefore(policy, component, policies); winner != "" {
 			network.Losses = append(network.Losses, Loss{Policy: policy.Name, Winner: winner, What: "component " + component.Name})
 			continue
 		}
 		object, err := render(policy, component, peers)
 		if err != nil {
-			network.Held = append(network.Held, Held{Component: component.Name, Why: err.Error()})
+			network.Held = append(network.Held, Held{Component: component.Name, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()})
 			continue
 		}
 		network.Objects = append(network.Objects, object)
@@ -76,6 +84,9 @@ func claimedBefore(policy *Policy, component v1alpha1.Component, policies []Poli
 				continue
 			}
 			for _, other := range older.Spec.Network.Components {
+				if other.OnHosts() {
+					continue
+				}
 				for _, held := range claimsOf(other) {
 					if held == claim {
 						return older.Name

@@ -52,6 +52,9 @@ func (p *Policy) compile() (err error) {
 	}
 	if p.Spec.Network != nil {
 		for _, c := range p.Spec.Network.Components {
+			if c.OnHosts() {
+				continue
+			}
 			if _, err := c.Pods.Selector.Compile(); err != nil {
 				return fmt.Errorf("spec.network.components[%s].pods.selector: %w", c.Name, err)
 			}

@@ -112,7 +112,7 @@ func TestPolicyWithABadSelectorClaimsNothing(t *testing.T) {
 	badNamespace := v1alpha1.ServiceTrafficPolicy{Name: "web", Selector: labelled("app", "web"), InternalTrafficPolicy: "Local"}
 	bad := labelled("-bad-", "")
 	badNamespace.NamespaceSelector = &bad
-	badPods := v1alpha1.Component{Name: "dns", Pods: v1alpha1.PodSelector{Namespace: "kube-system", Selector: bad}}
+	badPods := v1alpha1.Component{Name: "dns", Pods: &v1alpha1.PodSelector{Namespace: "kube-system", Selector: bad}}
 	tests := map[string]struct {
 		edits edit
 		field string

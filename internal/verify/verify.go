@@ -39,7 +39,7 @@ func Policy(policy *plan.Policy, nodes []corev1.Node, network plan.Network) Verd
 		for _, h := range network.Held {
 			held = append(held, fmt.Sprintf("component %s: %s", h.Component, h.Why))
 		}
-		return Verdict{Reason: v1alpha1.ReasonEmptyPeerSet, Message: strings.Join(held, "; ")}
+		return Verdict{Reason: network.Held[0].Reason, Message: strings.Join(held, "; ")}
 	}
 	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"}
 }
@@ -56,6 +56,9 @@ func HostNetworked(policy *plan.Policy, pods []corev1.Pod) Verdict {
 	}
 	var found []string
 	for _, component := range policy.Spec.Network.Components {
+		if component.OnHosts() {
+			continue
+		}
 		selector, err := component.Pods.Selector.Compile()
 		if err != nil {
 			continue // Invalid says so already

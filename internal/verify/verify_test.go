@@ -29,7 +29,7 @@ func policy(components ...string) *plan.Policy {
 			p.Spec.Network = &v1alpha1.NetworkSpec{}
 		}
 		p.Spec.Network.Components = append(p.Spec.Network.Components, v1alpha1.Component{
-			Name: name, Pods: v1alpha1.PodSelector{Namespace: "kube-system", Selector: labelled("app", v1alpha1.LabelValue(name))},
+			Name: name, Pods: &v1alpha1.PodSelector{Namespace: "kube-system", Selector: labelled("app", v1alpha1.LabelValue(name))},
 		})
 	}
 	return &plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{p})[0]
@@ -49,7 +49,7 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 		return n
 	}
 	nodes := []corev1.Node{node("worker"), node(controlPlane)}
-	held := []plan.Held{{Component: "a", Why: "allows nobody"}, {Component: "b", Why: "allows nobody either"}}
+	held := []plan.Held{{Component: "a", Reason: v1alpha1.ReasonEmptyPeerSet, Why: "allows nobody"}, {Component: "b", Reason: v1alpha1.ReasonEmptyPeerSet, Why: "allows nobody either"}}
 	noNode := verify.Verdict{
 		Reason:  v1alpha1.ReasonNoMatchingNodes,
 		Message: "spec.nodeSelector selects no node: nothing is written, and what was written before stays",

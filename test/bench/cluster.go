@@ -171,7 +171,7 @@ func policy() *v1alpha1.ControlPlaneNetworkPolicy {
 		app := v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": v1alpha1.LabelValue(name("component", i))}}
 		network.Components = append(network.Components, v1alpha1.Component{
 			Name:      name("component", i),
-			Pods:      v1alpha1.PodSelector{Namespace: namespace(0), Selector: app},
+			Pods:      &v1alpha1.PodSelector{Namespace: namespace(0), Selector: app},
 			Ports:     []v1alpha1.Port{{Protocol: "TCP", Port: 443}},
 			AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RoleControlPlane}},
 		})

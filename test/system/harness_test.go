@@ -159,7 +159,7 @@ func (s *story) policy() *v1alpha1.ControlPlaneNetworkPolicy {
 func (s *story) coredns() v1alpha1.Component {
 	return v1alpha1.Component{
 		Name:      "coredns",
-		Pods:      v1alpha1.PodSelector{Namespace: s.name, Selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"k8s-app": "kube-dns"}}},
+		Pods:      &v1alpha1.PodSelector{Namespace: s.name, Selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"k8s-app": "kube-dns"}}},
 		Ports:     []v1alpha1.Port{{Protocol: "UDP", Port: 53}},
 		AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RolePods}, {Role: v1alpha1.RoleControlPlane}},
 	}

@@ -109,7 +109,7 @@ func (c *corner) network() *v1alpha1.NetworkSpec {
 		if !c.chance(45) {
 			continue
 		}
-		component := v1alpha1.Component{Name: name, Pods: v1alpha1.PodSelector{Namespace: c.namespace(c.one("a", "b")), Selector: c.selector("app", c.one(components...))}}
+		component := v1alpha1.Component{Name: name, Pods: &v1alpha1.PodSelector{Namespace: c.namespace(c.one("a", "b")), Selector: c.selector("app", c.one(components...))}}
 		if c.chance(75) {
 			component.Ports = []v1alpha1.Port{{Protocol: v1alpha1.Protocol(c.one("TCP", "UDP")), Port: int32(c.random.IntN(3) + 2379)}}
 			component.AllowFrom = []v1alpha1.PeerReference{c.peer()}
