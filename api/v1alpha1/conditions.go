@@ -18,20 +18,25 @@ const (
 	// written unless it is True for the generation in question.
 	//
 	// Reasons when True: Verified.
-	// Reasons when False: NoMatchingNodes, EmptyPeerSet.
+	// Reasons when False: NoMatchingNodes, EmptyPeerSet, ProfileUnknown,
+	// NoAdminPath.
 	ConditionVerified = "Verified"
 
 	// ConditionProgrammed says whether everything declared has been written.
 	//
 	// Reasons when True: Programmed.
 	// Reasons when False: Audit, Suspended, NotVerified, Pending, ApplyFailed,
-	// HeldBack, Conflicted, Contested.
+	// HeldBack, Conflicted, Contested, HostBackendNone, NotApplicable,
+	// CalicoNotInstalled, CalicoAPIServerMissing, CalicoUnavailable.
 	ConditionProgrammed = "Programmed"
 
 	// ConditionEffective says whether the declared restrictions really hold.
 	//
 	// Reasons when True: Effective, NotDeclared.
-	// Reasons when False: HostNetworkedPods, NotProgrammed.
+	// Reasons when False: HostNetworkedPods, NotProgrammed, HostBackendNone,
+	// NotApplicable, CalicoNotInstalled, CalicoAPIServerMissing,
+	// CalicoUnavailable, FailsafePorts, ForeignHostEndpoint, ForeignPolicy,
+	// AddressesMissing, IPv6Unfiltered, DetourOpen.
 	ConditionEffective = "Effective"
 
 	// ConditionTaintsInSync says whether every selected node has the declared
@@ -76,30 +81,43 @@ const (
 
 // Reasons of the conditions.
 const (
-	ReasonAccepted             = "Accepted"
-	ReasonVerified             = "Verified"
-	ReasonProgrammed           = "Programmed"
-	ReasonEffective            = "Effective"
-	ReasonInSync               = "InSync"
-	ReasonNoDrift              = "NoDrift"
-	ReasonAsDeclared           = "AsDeclared"
-	ReasonNotDeclared          = "NotDeclared"
-	ReasonInvalidSelector      = "InvalidSelector"
-	ReasonNoMatchingNodes      = "NoMatchingNodes"
-	ReasonClaimedByOlderPolicy = "ClaimedByOlderPolicy"
-	ReasonNameTaken            = "NameTaken"
-	ReasonEmptyPeerSet         = "EmptyPeerSet"
-	ReasonAudit                = "Audit"
-	ReasonSuspended            = "Suspended"
-	ReasonNotVerified          = "NotVerified"
-	ReasonPending              = "Pending"
-	ReasonApplyFailed          = "ApplyFailed"
-	ReasonHostNetworkedPods    = "HostNetworkedPods"
-	ReasonNotProgrammed        = "NotProgrammed"
-	ReasonDrifted              = "Drifted"
-	ReasonHeldBack             = "HeldBack"
-	ReasonConflicted           = "Conflicted"
-	ReasonContested            = "Contested"
-	ReasonDeleting             = "Deleting"
-	ReasonObserving            = "Observing"
+	ReasonAccepted               = "Accepted"
+	ReasonVerified               = "Verified"
+	ReasonProgrammed             = "Programmed"
+	ReasonEffective              = "Effective"
+	ReasonInSync                 = "InSync"
+	ReasonNoDrift                = "NoDrift"
+	ReasonAsDeclared             = "AsDeclared"
+	ReasonNotDeclared            = "NotDeclared"
+	ReasonInvalidSelector        = "InvalidSelector"
+	ReasonNoMatchingNodes        = "NoMatchingNodes"
+	ReasonClaimedByOlderPolicy   = "ClaimedByOlderPolicy"
+	ReasonNameTaken              = "NameTaken"
+	ReasonEmptyPeerSet           = "EmptyPeerSet"
+	ReasonProfileUnknown         = "ProfileUnknown"
+	ReasonNoAdminPath            = "NoAdminPath"
+	ReasonHostBackendNone        = "HostBackendNone"
+	ReasonNotApplicable          = "NotApplicable"
+	ReasonCalicoNotInstalled     = "CalicoNotInstalled"
+	ReasonCalicoAPIServerMissing = "CalicoAPIServerMissing"
+	ReasonCalicoUnavailable      = "CalicoUnavailable"
+	ReasonFailsafePorts          = "FailsafePorts"
+	ReasonForeignHostEndpoint    = "ForeignHostEndpoint"
+	ReasonForeignPolicy          = "ForeignPolicy"
+	ReasonAddressesMissing       = "AddressesMissing"
+	ReasonIPv6Unfiltered         = "IPv6Unfiltered"
+	ReasonDetourOpen             = "DetourOpen"
+	ReasonAudit                  = "Audit"
+	ReasonSuspended              = "Suspended"
+	ReasonNotVerified            = "NotVerified"
+	ReasonPending                = "Pending"
+	ReasonApplyFailed            = "ApplyFailed"
+	ReasonHostNetworkedPods      = "HostNetworkedPods"
+	ReasonNotProgrammed          = "NotProgrammed"
+	ReasonDrifted                = "Drifted"
+	ReasonHeldBack               = "HeldBack"
+	ReasonConflicted             = "Conflicted"
+	ReasonContested              = "Contested"
+	ReasonDeleting               = "Deleting"
+	ReasonObserving              = "Observing"
 )

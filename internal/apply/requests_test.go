@@ -191,13 +191,13 @@ func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cpnp.p.c"},
 		Spec:       networkingv1.NetworkPolicySpec{Ingress: []networkingv1.NetworkPolicyIngressRule{{}}, PolicyTypes: []networkingv1.PolicyType{"Ingress"}},
 	}
-	live := func(spec networkingv1.NetworkPolicySpec) *networkingv1.NetworkPolicy {
+	live := func(spec networkingv1.NetworkPolicySpec) client.Object {
 		return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{UID: "uid", ResourceVersion: "7"}, Spec: spec}
 	}
 	egress := networkingv1.NetworkPolicySpec{Egress: []networkingv1.NetworkPolicyEgressRule{{}}}
 	const spec = `"ingress":[{}],"podSelector":{},"policyTypes":["Ingress"]`
 	tests := map[string]struct {
-		live           *networkingv1.NetworkPolicy
+		live           client.Object
 		metadata, spec string
 	}{
 		"one that is not there is created":                     {nil, ``, spec},
@@ -207,7 +207,7 @@ func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g, r := NewWithT(t), &recorder{}
-			g.Expect(apply.NetworkPolicy(t.Context(), r, desired, test.live)).To(Succeed())
+			g.Expect(apply.Owned(t.Context(), r, desired, test.live)).To(Succeed())
 			g.Expect(r.requests).To(HaveLen(1))
 			g.Expect(r.requests[0].verb).To(Equal("force"))
 			g.Expect(r.requests[0].owner).To(Equal("cpnp.dev/network"))
@@ -218,18 +218,18 @@ func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
 	g, r := NewWithT(t), &recorder{}
 	onlyEgress := desired.DeepCopy()
 	onlyEgress.Spec.Ingress, onlyEgress.Spec.Egress = nil, egress.Egress
-	g.Expect(apply.NetworkPolicy(t.Context(), r, onlyEgress, live(desired.Spec))).To(Succeed())
+	g.Expect(apply.Owned(t.Context(), r, onlyEgress, live(desired.Spec))).To(Succeed())
 	g.Expect(r.requests[0].body).To(ContainSubstring(`"ingress":[]`), "in the other direction too")
 }
 
 func TestNetworkPolicyIsDeletedIfItIsStillTheOneThatWasLookedAt(t *testing.T) {
 	g, r := NewWithT(t), &recorder{}
 	live := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cpnp.p.c", UID: "uid", ResourceVersion: "7"}}
-	g.Expect(apply.DeleteNetworkPolicy(t.Context(), r, live)).To(Succeed())
+	g.Expect(apply.Delete(t.Context(), r, live)).To(Succeed())
 	g.Expect(r.requests[0].body).To(MatchJSON(
 		`{"namespace":"kube-system","name":"cpnp.p.c","preconditions":{"uid":"uid","resourceVersion":"7"}}`))
 	r.err = apierrors.NewNotFound(schema.GroupResource{}, "x")
-	g.Expect(apply.DeleteNetworkPolicy(t.Context(), r, live)).To(Succeed(), "it is gone already")
+	g.Expect(apply.Delete(t.Context(), r, live)).To(Succeed(), "it is gone already")
 	r.err = errors.New("forbidden")
-	g.Expect(apply.DeleteNetworkPolicy(t.Context(), r, live)).To(MatchError("forbidden"))
+	g.Expect(apply.Delete(t.Context(), r, live)).To(MatchError("forbidden"))
 }

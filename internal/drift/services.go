@@ -20,7 +20,7 @@ func Service(service *corev1.Service) Shared {
 			return Who(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
 		},
 		Owned: func(field string) bool {
-			return Owned(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
+			return Holds(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
 		},
 		Record: state.ReadRecord(service.Annotations),
 	}

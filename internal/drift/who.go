@@ -45,8 +45,8 @@ func Who(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager 
 	return found
 }
 
-// Owned says whether self is among the managers of the field at the path.
-func Owned(entries []metav1.ManagedFieldsEntry, self string, path ...any) bool {
+// Holds says whether self is among the managers of the field at the path.
+func Holds(entries []metav1.ManagedFieldsEntry, self string, path ...any) bool {
 	target, err := fieldpath.MakePath(path...)
 	if err != nil {
 		return false

@@ -66,9 +66,9 @@ func entriesOf(entries ...metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry
 func TestOwnedLooksForOneManagerAndOneField(t *testing.T) {
 	g := NewWithT(t)
 	entries := entriesOf(owns("a", set, 1, path("metadata", "annotations", "x")), owns("b", set, 1, path("metadata", "annotations", "y")))
-	g.Expect(drift.Owned(entries, "a", "metadata", "annotations", "x")).To(BeTrue())
-	g.Expect(drift.Owned(entries, "a", "metadata", "annotations", "y")).To(BeFalse())
-	g.Expect(drift.Owned(entries, "c", "metadata", "annotations", "x")).To(BeFalse())
+	g.Expect(drift.Holds(entries, "a", "metadata", "annotations", "x")).To(BeTrue())
+	g.Expect(drift.Holds(entries, "a", "metadata", "annotations", "y")).To(BeFalse())
+	g.Expect(drift.Holds(entries, "c", "metadata", "annotations", "x")).To(BeFalse())
 }
 
 func TestServiceAsASharedObject(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"time"
 
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -89,6 +90,10 @@ func Cache() cache.Options {
 			&corev1.Service{}:             {Transform: state.TransformService},
 			&discoveryv1.EndpointSlice{}:  {Transform: state.TransformEndpointSlice},
 			&networkingv1.NetworkPolicy{}: {Transform: state.TransformNetworkPolicy},
+			&corev1.ConfigMap{}: {
+				Namespaces: map[string]cache.Config{state.KubeadmConfig.Namespace: {}},
+				Field:      fields.OneTermEqualSelector("metadata.name", state.KubeadmConfig.Name),
+			},
 			&corev1.Pod{}: {
 				Transform: state.TransformPod,
 				Field:     fields.OneTermEqualSelector("spec.hostNetwork", "true"),
@@ -100,7 +105,7 @@ func Cache() cache.Options {
 // Scheme returns the kinds that the operator knows.
 func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v3.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			panic(err) // two kinds of one name: a fault of the build, not of the user
 		}

@@ -4,7 +4,6 @@ package plan
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -139,16 +138,8 @@ func render(policy *Policy, component v1alpha1.Component, peers *resolver) (*net
 	if len(object.Spec.Egress) > 0 {
 		object.Spec.PolicyTypes = append(object.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
 	}
-	stamp(object)
+	stamp(object, object.Spec)
 	return object, nil
-}
-
-// stamp notes on the object what it is rendered as, and by which version.
-func stamp(object *networkingv1.NetworkPolicy) {
-	object.Annotations = map[string]string{
-		v1alpha1.AnnotationDesiredHash:     Hash(struct{ Labels, Spec any }{maps.Clone(object.Labels), object.Spec}),
-		v1alpha1.AnnotationRendererVersion: RendererVersion,
-	}
 }
 
 func renderPorts(ports []v1alpha1.Port) []networkingv1.NetworkPolicyPort {

@@ -65,6 +65,9 @@ func ConfigMaps() []types.NamespacedName { return names(configMaps) }
 // DaemonSets returns the names of the DaemonSets that Detect looks for, sorted.
 func DaemonSets() []types.NamespacedName { return names(daemonSets) }
 
+// NodeAnnotations returns the annotations of nodes that Detect looks for.
+func NodeAnnotations() []string { return []string{kubeadmAnnotation, flannelAnnotation} }
+
 func names(wanted map[types.NamespacedName]string) []types.NamespacedName {
 	return slices.SortedFunc(maps.Keys(wanted), func(a, b types.NamespacedName) int { return cmp.Compare(a.String(), b.String()) })
 }

@@ -77,3 +77,13 @@ func UsedByLoadBalancers(node *corev1.Node) bool {
 	}
 	return !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == autoscalerDeletionTaint })
 }
+
+// NodePrefixes is NodeAddresses as networks of one address each.
+func NodePrefixes(node *corev1.Node) []netip.Prefix {
+	addresses := NodeAddresses(node)
+	prefixes := make([]netip.Prefix, 0, len(addresses))
+	for _, address := range addresses {
+		prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
+	}
+	return prefixes
+}

@@ -27,6 +27,8 @@ type Observer struct {
 	// Live asks the API server. It is used for what is needed too rarely to be
 	// kept: the pods of a node that is about to get a NoExecute taint.
 	Live client.Reader
+	// Calico answers what there is of Calico, from memory.
+	Calico func() Calico
 }
 
 // EndpointSlicesByService is the index of EndpointSlices by the namespaced
@@ -88,7 +90,11 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 	if err := o.Cache.List(ctx, &networkPolicies); err != nil {
 		return Snapshot{}, fmt.Errorf("listing network policies: %w", err)
 	}
-	return Snapshot{Policies: policies, Nodes: nodes, NetworkPolicies: networkPolicies.Items}, nil
+	snapshot := Snapshot{Policies: policies, Nodes: nodes, NetworkPolicies: networkPolicies.Items, Calico: o.Calico()}
+	if anyOnHosts(policies) {
+		snapshot.Facts, err = o.facts(ctx, nodes)
+	}
+	return snapshot, err
 }
 
 // HostNetworkedPods returns the pods of the namespaces that are in their node's

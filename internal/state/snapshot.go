@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
 // Snapshot is what the cluster shows at one moment, as far as the work at hand
@@ -22,6 +23,10 @@ type Snapshot struct {
 	Nodes []corev1.Node
 	// NetworkPolicies are those that the operator may have made.
 	NetworkPolicies []networkingv1.NetworkPolicy
+	// Calico is what there is of Calico.
+	Calico Calico
+	// Facts are what tells which kind of cluster it is.
+	Facts profile.Facts
 }
 
 // Service is one Service with what decides about its traffic policies.

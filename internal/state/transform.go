@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
 // The transforms below take out of an object, before it enters the cache, all
@@ -29,7 +30,8 @@ var (
 	}
 )
 
-// TransformNode keeps a Node's labels, taints, addresses and readiness.
+// TransformNode keeps a Node's labels, taints, addresses and readiness, and what
+// tells its distribution.
 func TransformNode(object any) (any, error) {
 	node, ok := object.(*corev1.Node)
 	if !ok {
@@ -41,9 +43,17 @@ func TransformNode(object any) (any, error) {
 			keep[key] = value
 		}
 	}
+	for _, key := range profile.NodeAnnotations() {
+		if _, ok := node.Annotations[key]; ok && keep[key] == "" {
+			keep[key] = ""
+		}
+	}
 	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, taintsPath)}
 	slim.Spec.Taints = node.Spec.Taints
 	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
+	slim.Spec.ProviderID = node.Spec.ProviderID
+	slim.Status.NodeInfo.KubeletVersion = node.Status.NodeInfo.KubeletVersion
+	slim.Status.NodeInfo.OSImage = node.Status.NodeInfo.OSImage
 	slim.Status.Addresses = node.Status.Addresses
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady {
@@ -71,7 +81,8 @@ func TransformService(object any) (any, error) {
 	return slim, nil
 }
 
-// TransformEndpointSlice keeps on which nodes a Service has ready endpoints.
+// TransformEndpointSlice keeps on which nodes a Service has ready endpoints; of
+// that of the API servers, their addresses and ports.
 func TransformEndpointSlice(object any) (any, error) {
 	slice, ok := object.(*discoveryv1.EndpointSlice)
 	if !ok {
@@ -83,6 +94,13 @@ func TransformEndpointSlice(object any) (any, error) {
 		ResourceVersion: slice.ResourceVersion,
 		Labels:          map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
 	}}
+	if ofAPIServer(slice) {
+		slim.AddressType, slim.Ports = slice.AddressType, slice.Ports
+		for _, endpoint := range slice.Endpoints {
+			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{Addresses: endpoint.Addresses})
+		}
+		return slim, nil
+	}
 	for _, node := range ReadyNodes(slice) {
 		ready := true
 		slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{

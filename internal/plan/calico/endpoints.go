@@ -24,6 +24,9 @@ func endpoints(hosts Hosts) []*v3.HostEndpoint {
 	var out []*v3.HostEndpoint
 	interfaces, every := interfacesOf(hosts)
 	for _, node := range hosts.Nodes {
+		if node.Foreign {
+			continue
+		}
 		if every {
 			out = append(out, endpoint(hosts.Policy, node, ""))
 		}
@@ -32,6 +35,16 @@ func endpoints(hosts Hosts) []*v3.HostEndpoint {
 		}
 	}
 	return out
+}
+
+// Interfaces returns the interfaces of a node that get an endpoint; "*" is every
+// interface.
+func Interfaces(hosts Hosts) []string {
+	interfaces, every := interfacesOf(hosts)
+	if every {
+		interfaces = append(interfaces, everyInterface)
+	}
+	return interfaces
 }
 
 // interfacesOf returns the interfaces that components are restricted to, and

@@ -41,7 +41,7 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	}
 	var out []*v3.FelixConfiguration
 	for _, node := range hosts.Nodes {
-		if !node.Enforced {
+		if !node.Enforced || node.Foreign {
 			continue
 		}
 		ports := slices.Clone(failsafes)

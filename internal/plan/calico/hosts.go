@@ -10,6 +10,7 @@ package calico
 import (
 	"net/netip"
 
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -46,6 +47,10 @@ type Node struct {
 	Addresses []netip.Addr
 	// Enforced says that what is denied is denied on this node now.
 	Enforced bool
+	// Foreign says that an endpoint of somebody else is in the place of ours.
+	// Then none is rendered: of two, the alphabetically first would win, and
+	// either the policies of others or ours would be void on the node.
+	Foreign bool
 }
 
 // Set is a named set of addresses that follows the cluster.
@@ -114,4 +119,32 @@ func Render(hosts Hosts) ([]Object, error) {
 		objects = append(objects, configuration)
 	}
 	return objects, nil
+}
+
+// Stages of the writes, in their order. Felix learns of each kind of object
+// through a stream of its own, so that the order in which objects are written
+// is not that in which it sees them: before the next stage, it must have had
+// the time to see the one before.
+const (
+	StageAddresses = iota + 1 // the tier, and the sets that rules refer to
+	StageAllow                // policies that allow
+	StageEnforce              // policies that deny, and endpoints
+	StageNarrow               // failsafe ports
+)
+
+// Stage returns the stage in which an object is written. It is removed in the
+// reverse order.
+func Stage(object Object) int {
+	switch o := object.(type) {
+	case *v3.GlobalNetworkPolicy:
+		if Denies(o) {
+			return StageEnforce
+		}
+		return StageAllow
+	case *v3.HostEndpoint:
+		return StageEnforce
+	case *v3.FelixConfiguration:
+		return StageNarrow
+	}
+	return StageAddresses
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
@@ -33,10 +35,19 @@ const (
 	denyOrder     = 1000
 )
 
-// policyName returns the name of a policy; up to Calico v3.31 it must begin
-// with the name of its tier.
-func policyName(policy string, parts ...string) string {
-	return TierName + "." + strings.ToLower(strings.Join(append([]string{policy}, parts...), "-"))
+// PolicyName returns the name of what a policy of ours calls for; up to Calico
+// v3.31 it must begin with the name of its tier.
+func PolicyName(policy, part string) string {
+	return TierName + "." + strings.ToLower(policy+"-"+part)
+}
+
+// SetName returns the name of a network set, without the number of its shard.
+func SetName(policy, set string) string { return "cpnp-" + policy + "-" + set }
+
+// Ours says whether a host endpoint is one of the operator's. The name tells: a
+// label can be taken away.
+func Ours(endpoint *v3.HostEndpoint) bool {
+	return strings.HasPrefix(endpoint.Name, EndpointName(endpoint.Spec.Node, ""))
 }
 
 // EndpointName returns the name of the host endpoint of a node.

@@ -49,7 +49,7 @@ func Denies(policy *v3.GlobalNetworkPolicy) bool {
 func globalPolicy(hosts Hosts, name string, order float64, selector string, rules []v3.Rule) *v3.GlobalNetworkPolicy {
 	return &v3.GlobalNetworkPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindGlobalNetworkPolicy},
-		ObjectMeta: metav1.ObjectMeta{Name: policyName(hosts.Policy, name), Labels: labels(hosts.Policy)},
+		ObjectMeta: metav1.ObjectMeta{Name: PolicyName(hosts.Policy, name), Labels: labels(hosts.Policy)},
 		Spec: v3.GlobalNetworkPolicySpec{
 			Tier: TierName, Order: &order, Selector: selector,
 			Types: []v3.PolicyType{v3.PolicyTypeIngress}, Ingress: rules,

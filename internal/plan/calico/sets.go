@@ -48,7 +48,7 @@ func networkSets(hosts Hosts) []*v3.GlobalNetworkSet {
 func networkSet(policy, name string, shard int, prefixes []netip.Prefix) *v3.GlobalNetworkSet {
 	object := &v3.GlobalNetworkSet{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindGlobalNetworkSet},
-		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("cpnp-%s-%s-%d", policy, name, shard), Labels: labels(policy)},
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", SetName(policy, name), shard), Labels: labels(policy)},
 		Spec:       v3.GlobalNetworkSetSpec{Nets: texts(prefixes)},
 	}
 	object.Labels[LabelPeer] = name

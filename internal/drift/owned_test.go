@@ -114,7 +114,7 @@ func TestWhatIsToBeDoneAboutNetworkPolicies(t *testing.T) {
 	}
 }
 
-func objects(writes []drift.NetworkWrite) []string {
+func objects(writes []drift.Write) []string {
 	var names []string
 	for _, w := range writes {
 		names = append(names, w.Object.Namespace+"/"+w.Object.Name)

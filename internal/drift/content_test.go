@@ -167,7 +167,7 @@ func TestNetworkPolicyThatSomebodyChangedHasDrifted(t *testing.T) {
 				owner, network := rendered(p)
 				live := written(network.Objects[0], test.taken...)
 				test.change(live)
-				got := differences(t, drift.NetworkPolicy(owner, network.Objects[0], live, true))
+				got := differences(t, drift.Owned(owner, network.Objects[0], live, true))
 				if diff := cmp.Diff(test.want, got); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", mode, diff)
 				}
@@ -186,7 +186,7 @@ func TestNetworkPolicyThatLostItsOutgoingRulesHasDrifted(t *testing.T) {
 		{"spec.egress", v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""},
 		{"spec.policyTypes", v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""},
 	}
-	if diff := cmp.Diff(want, differences(t, drift.NetworkPolicy(owner, network.Objects[0], live, true))); diff != "" {
+	if diff := cmp.Diff(want, differences(t, drift.Owned(owner, network.Objects[0], live, true))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -200,7 +200,7 @@ func TestIncomingRulesAreUnexpectedWhereOnlyOutgoingOnesAreDeclared(t *testing.T
 	}))
 	live := written(network.Objects[0])
 	live.Spec.Ingress = nobody()
-	findings := drift.NetworkPolicy(owner, network.Objects[0], live, true)
+	findings := drift.Owned(owner, network.Objects[0], live, true)
 	g.Expect(findings).To(HaveExactElements(And(
 		HaveField("Field", "spec.ingress"), HaveField("Cause", v1alpha1.CauseUnexpected),
 		HaveField("Expected", ""), HaveField("Actual", fromNobody))))
@@ -232,13 +232,13 @@ func TestNetworkPolicyOfNewIntentIsPendingAndNoDrift(t *testing.T) {
 			owner, network := rendered(policy("dns", protects("coredns")))
 			live := written(network.Objects[0], test.taken...)
 			test.change(live)
-			got := differences(t, drift.NetworkPolicy(owner, network.Objects[0], live, true))
+			got := differences(t, drift.Owned(owner, network.Objects[0], live, true))
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 
 			auditor, network := rendered(policy("dns", audits, protects("coredns")))
-			for _, d := range differences(t, drift.NetworkPolicy(auditor, network.Objects[0], live, true)) {
+			for _, d := range differences(t, drift.Owned(auditor, network.Objects[0], live, true)) {
 				NewWithT(t).Expect(d.State).To(Equal(v1alpha1.StateDrifted), "Audit knows no pending: %s", d.Field)
 			}
 		})
@@ -258,7 +258,7 @@ func TestNetworkPolicyThatIsMissing(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			owner, network := rendered(policy("dns", append(test.edits, protects("coredns"))...))
-			got := differences(t, drift.NetworkPolicy(owner, network.Objects[0], nil, test.inPlace))
+			got := differences(t, drift.Owned(owner, network.Objects[0], nil, test.inPlace))
 			NewWithT(t).Expect(got).To(Equal([]difference{{"", v1alpha1.CauseMissing, test.want, "", ""}}))
 		})
 	}

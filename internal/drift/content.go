@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// Owned compares an object of the operator's with what it should be; live is
+// nil if it is not there. inPlace says that it was there before for the present
+// generation, so that it was deleted if it is missing.
+func Owned(policy *plan.Policy, desired, live client.Object, inPlace bool) []Finding {
+	base := Finding{Policy: policy.Name, Object: objectOf(desired), State: v1alpha1.StateDrifted}
+	audit := policy.Spec.Mode == v1alpha1.ModeAudit
+	if live == nil {
+		base.Cause = v1alpha1.CauseMissing
+		if !audit && !inPlace {
+			base.State = v1alpha1.StatePending
+		}
+		return []Finding{base}
+	}
+	findings := slices.Concat(
+		mapFindings(base, "labels", desired.GetLabels(), live.GetLabels(), live),
+		mapFindings(base, "annotations", desired.GetAnnotations(), live.GetAnnotations(), live),
+		specFindings(base, desired, live),
+	)
+	if plan.Shared(desired) {
+		return respectOwner(findings, live)
+	}
+	if len(findings) > 0 && !audit && !rendered(desired, live) {
+		base.Cause, base.State, base.Message = v1alpha1.CauseModified, v1alpha1.StatePending, "is to be updated"
+		return []Finding{base}
+	}
+	return findings
+}
+
+// respectOwner marks what somebody else has decided about an object that is not
+// ours alone: what was never written by us, or what is declared otherwise.
+func respectOwner(findings []Finding, live client.Object) []Finding {
+	for i := range findings {
+		f := &findings[i]
+		if there := f.Actual != ""; there && (f.By.Declares || !written(live)) {
+			f.State, f.Message = v1alpha1.StateConflicted, "is set by somebody else: remove it there, or set spec.network.failsafe to Keep"
+		}
+	}
+	return findings
+}
+
+// unexpected returns the finding that an object of ours is there that the policy
+// does not call for any more.
+func unexpected(policy *plan.Policy, object Object) Finding {
+	finding := Finding{
+		Policy: policy.Name, Object: object, Cause: v1alpha1.CauseUnexpected, State: v1alpha1.StatePending, Actual: object.Kind,
+	}
+	if policy.Spec.Mode == v1alpha1.ModeAudit {
+		finding.State = v1alpha1.StateDrifted
+	}
+	return finding
+}
+
+// rendered says whether live was last written as what is desired now and by
+// this version of the rendering, so that others changed whatever differs. A
+// stamp that is not ours any more was itself changed by others, and proves
+// nothing.
+func rendered(desired, live client.Object) bool {
+	stamps := []string{v1alpha1.AnnotationDesiredHash, v1alpha1.AnnotationRendererVersion}
+	is, want := live.GetAnnotations(), desired.GetAnnotations()
+	return !slices.ContainsFunc(stamps, func(key string) bool {
+		return is[key] != want[key] && Holds(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, "metadata", "annotations", key)
+	})
+}
+
+// mapFindings compares our labels or annotations; those of others are theirs.
+func mapFindings(base Finding, field string, desired, actual map[string]string, live client.Object) []Finding {
+	var findings []Finding
+	for _, key := range slices.Sorted(maps.Keys(desired)) {
+		value, there := actual[key]
+		if there && value == desired[key] {
+			continue
+		}
+		finding := base
+		finding.Field, finding.Expected, finding.Actual = "metadata."+field+"["+key+"]", desired[key], value
+		finding.Cause = v1alpha1.CauseModified
+		if !there {
+			finding.Cause = v1alpha1.CauseMissing
+		}
+		finding.By = whoWrote(live, "metadata", field, key)
+		findings = append(findings, finding)
+	}
+	return findings
+}
+
+// specFindings compares the fields of the spec, each of which is atomic.
+func specFindings(base Finding, desired, live client.Object) []Finding {
+	if sameSpec(desired, live) {
+		return nil
+	}
+	want, errWant := plan.Fields(desired)
+	is, errIs := plan.Fields(live)
+	if errWant != nil || errIs != nil {
+		return nil // types of ours and of Kubernetes can always be written as JSON
+	}
+	names := maps.Clone(want)
+	maps.Copy(names, is)
+	var findings []Finding
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		expected, declared := want[name]
+		actual, there := is[name]
+		if equality.Semantic.DeepEqual(expected, actual) {
+			continue
+		}
+		finding := base
+		finding.Field, finding.Cause = "spec."+name, v1alpha1.CauseModified
+		finding.By = whoWrote(live, "spec", name)
+		if declared {
+			finding.Expected = text(expected)
+		} else {
+			finding.Cause = v1alpha1.CauseUnexpected
+		}
+		if there {
+			finding.Actual = text(actual)
+		} else {
+			finding.Cause = v1alpha1.CauseMissing
+		}
+		findings = append(findings, finding)
+	}
+	return findings
+}
+
+// sameSpec compares the stored form of NetworkPolicies, of which there may be
+// many, which is many times faster than looking at every field, and nearly
+// always enough: most objects are as declared. It is no proof that they differ.
+func sameSpec(desired, live client.Object) bool {
+	a, ok := desired.(*networkingv1.NetworkPolicy)
+	b, same := live.(*networkingv1.NetworkPolicy)
+	if !ok || !same {
+		return false
+	}
+	x, errX := a.Spec.Marshal()
+	y, errY := b.Spec.Marshal()
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+func whoWrote(live client.Object, path ...any) Manager {
+	who := Who(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, path...)
+	// The object is ours: nobody else can declare it. In one that we share,
+	// others can.
+	who.Declares = who.Declares && plan.Shared(live)
+	return who
+}
+
+func text(value any) string {
+	out, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
+	}
+	return string(out)
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Hosts compares the objects of Calico that a policy calls for with those that
+// are there. Where they can not be relied on, or not be rendered now, what is
+// there is left alone.
+func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, there state.Calico) Diff {
+	if !there.Served() || there.Problem != "" {
+		return Diff{}
+	}
+	lastOne := !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() })
+	diff := compareAll(policy, hosts.Objects, objectsOf(there), policy.Status.HostPolicies, func(live client.Object) bool {
+		return len(hosts.Held) == 0 && obsolete(live, policy.Name, lastOne)
+	})
+	slices.SortStableFunc(diff.Deletes, func(a, b Write) int { return cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)) })
+	return diff
+}
+
+// objectsOf returns what the operator may have made.
+func objectsOf(there state.Calico) []client.Object {
+	var objects []client.Object
+	for i := range there.Tiers {
+		if there.Tiers[i].Name == calico.TierName {
+			objects = append(objects, &there.Tiers[i])
+		}
+	}
+	for i := range there.Sets {
+		objects = append(objects, &there.Sets[i])
+	}
+	for i := range there.Policies {
+		objects = append(objects, &there.Policies[i])
+	}
+	for i := range there.Endpoints {
+		objects = append(objects, &there.Endpoints[i])
+	}
+	for i := range there.Felix {
+		objects = append(objects, &there.Felix[i])
+	}
+	return objects
+}
+
+// obsolete says whether the operator made the object for the policy, which does
+// not call for it. The label tells, and where it was taken away the name, as far
+// as it has the policy's. The tier is obsolete when no policy is in it.
+func obsolete(live client.Object, policy string, there state.Calico) bool {
+	if !written(live) {
+		return false
+	}
+	switch o := live.(type) {
+	case *v3.Tier:
+		return lastOne
+	case *v3.FelixConfiguration:
+		return o.Labels[v1alpha1.LabelPolicy] == policy
+	}
+	label, labelled := live.GetLabels()[v1alpha1.LabelPolicy]
+	if labelled {
+		return label == policy
+	}
+	name := live.GetName()
+	return strings.HasPrefix(name, calico.PolicyName(policy, "")) || strings.HasPrefix(name, calico.SetName(policy, ""))
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"slices"
+	"strings"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// Diff is what differs between the objects that a policy calls for, which are
+// the operator's own, and those that are there.
+type Diff struct {
+	// Writes and Deletes are what would put it right, in this order.
+	Writes  []Write
+	Deletes []Write
+	// Taken are names that are needed and belong to objects of others.
+	Taken []string
+}
+
+// Write is one object to be written, or deleted.
+type Write struct {
+	Object   Object
+	Desired  client.Object // nil: to be deleted
+	Live     client.Object // nil: to be created
+	Findings []Finding
+}
+
+// Version returns the version of the object that the decision was made on;
+// empty if it is not there.
+func (w Write) Version() string {
+	if w.Live == nil {
+		return ""
+	}
+	return w.Live.GetResourceVersion()
+}
+
+// Conflicted says that somebody else has decided about the object, so that it
+// is not written.
+func (w Write) Conflicted() bool {
+	return slices.ContainsFunc(w.Findings, func(f Finding) bool { return f.State == v1alpha1.StateConflicted })
+}
+
+// Networks compares the NetworkPolicies that a policy calls for with those that
+// are there. What is there for a component that can not be rendered now is left
+// alone.
+func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.NetworkPolicy) Diff {
+	desired := make([]client.Object, 0, len(network.Objects))
+	for _, object := range network.Objects {
+		desired = append(desired, object)
+	}
+	there := make([]client.Object, 0, len(live))
+	for i := range live {
+		there = append(there, &live[i])
+	}
+	return compareAll(policy, desired, there, policy.Status.NetworkPolicies, func(live client.Object) bool {
+		component, ours := madeFor(live, policy.Name)
+		return ours && !held(network, component)
+	})
+}
+
+// compareAll compares desired objects with those that are there, of which it
+// calls for the deletion of those that are obsolete.
+func compareAll(
+	policy *plan.Policy, desired, live []client.Object, count v1alpha1.SyncCount, obsolete func(client.Object) bool,
+) Diff {
+	var diff Diff
+	there := make(map[Object]client.Object, len(live))
+	for _, object := range live {
+		there[objectOf(object)] = object
+	}
+	for _, want := range desired {
+		object := objectOf(want)
+		is, found := there[object]
+		delete(there, object)
+		if found && !mayTakeOver(is, policy.Name) {
+			diff.Taken = append(diff.Taken, object.String())
+			continue
+		}
+		findings := Owned(policy, want, is, wasInPlace(policy, object, count))
+		if len(findings) > 0 {
+			diff.Writes = append(diff.Writes, Write{Object: object, Desired: want, Live: is, Findings: findings})
+		}
+	}
+	for object, left := range there {
+		if obsolete(left) {
+			diff.Deletes = append(diff.Deletes, Write{Object: object, Live: left, Findings: []Finding{unexpected(policy, object)}})
+		}
+	}
+	// A cache lists in no particular order.
+	slices.SortFunc(diff.Deletes, func(a, b Write) int { return Compare(a.Findings[0], b.Findings[0]) })
+	return diff
+}
+
+// objectOf returns the name of an object. Those from a cache do not say their
+// kind.
+func objectOf(object client.Object) Object {
+	kind := object.GetObjectKind().GroupVersionKind().Kind
+	switch object.(type) {
+	case *networkingv1.NetworkPolicy:
+		kind = "NetworkPolicy"
+	case *v3.Tier:
+		kind = v3.KindTier
+	case *v3.GlobalNetworkSet:
+		kind = v3.KindGlobalNetworkSet
+	case *v3.GlobalNetworkPolicy:
+		kind = v3.KindGlobalNetworkPolicy
+	case *v3.HostEndpoint:
+		kind = v3.KindHostEndpoint
+	case *v3.FelixConfiguration:
+		kind = v3.KindFelixConfiguration
+	}
+	return Object{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
+}
+
+// madeFor says whether the operator made the NetworkPolicy for the policy, and
+// for which component. The name tells: labels can be copied, and taken away.
+func madeFor(live client.Object, policy string) (component string, made bool) {
+	component, named := strings.CutPrefix(live.GetName(), plan.NetworkPolicyName(policy, ""))
+	return component, named && written(live)
+}
+
+// mayTakeOver says whether an object that has a name of ours may be written: it
+// carries our label, or it lost that label and we wrote it, or nobody is meant
+// to have it for himself.
+func mayTakeOver(live client.Object, policy string) bool {
+	return live.GetLabels()[v1alpha1.LabelPolicy] == policy || written(live) || plan.Shared(live)
+}
+
+func written(live client.Object) bool {
+	return slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager == v1alpha1.FieldManagerNetwork
+	})
+}
+
+// wasInPlace says whether the last report for this generation found the object
+// in place, or found it drifted.
+func wasInPlace(policy *plan.Policy, object Object, count v1alpha1.SyncCount) bool {
+	status := policy.Status
+	if status.ObservedGeneration != policy.Generation {
+		return false
+	}
+	if count.Declared != nil && count.InSync != nil && *count.Declared == *count.InSync {
+		return true
+	}
+	return slices.ContainsFunc(status.Drift, func(d v1alpha1.Drift) bool {
+		drifted := d.State == v1alpha1.StateDrifted || d.State == v1alpha1.StateContested
+		return drifted && Object{d.Kind, d.Namespace, d.Name} == object
+	})
+}
+
+func held(network plan.Network, component string) bool {
+	return slices.ContainsFunc(network.Held, func(h plan.Held) bool { return h.Component == component })
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Hosts is what a policy calls for in the way of protecting nodes.
+type Hosts struct {
+	// Declared says that the policy restricts something on nodes.
+	Declared bool
+	// Profile is what kind of cluster it is taken for; nil unless Declared.
+	Profile *v1alpha1.ResolvedProfile
+	// Unprotected says why nothing protects the nodes, though that is declared
+	// and the policy is not at fault; nil otherwise. What was written before
+	// stays.
+	Unprotected *Obstacle
+	// Calico is what Objects are rendered from.
+	Calico calico.Hosts
+	// Objects are the objects of Calico in the order in which they may be
+	// written.
+	Objects []client.Object
+	// Held are the components that can not be rendered now. What was rendered
+	// before stays.
+	Held []Held
+	// Losses are the nodes whose hosts an older policy protects.
+	Losses []Loss
+	// Foreign are the nodes on which endpoints of others are in the place of
+	// ours, with the name of that endpoint.
+	Foreign map[string]string
+}
+
+// Obstacle is why something that is declared can not be had: a reason of the
+// conditions Programmed and Effective, and what to do.
+type Obstacle struct{ Reason, Message string }
+
+// HostProtection plans the protection of the selected nodes. Policies come
+// oldest first; of those that select a node and protect hosts, the oldest does.
+func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) Hosts {
+	var hosts Hosts
+	if !policy.ProtectsHosts() {
+		return hosts
+	}
+	hosts.Declared = true
+	p, resolved, err := resolveProfile(policy, snapshot.Facts)
+	hosts.Profile = resolved
+	if hosts.Unprotected = obstacle(policy, p, err, snapshot.Calico); hosts.Unprotected != nil {
+		return hosts
+	}
+	if err != nil {
+		hosts.Held = []Held{{Component: onHosts(policy)[0].Name, Reason: v1alpha1.ReasonProfileUnknown, Why: err.Error()}}
+		return hosts
+	}
+	r := &hostResolver{policy: policy, profile: p, cni: resolved.CNI, snapshot: snapshot, sets: map[string]calico.Set{}}
+	hosts.Calico, hosts.Losses, hosts.Foreign = r.resolve(policies)
+	if held := r.unreachable(); held != nil {
+		hosts.Held = []Held{*held}
+		return hosts
+	}
+	hosts.render()
+	return hosts
+}
+
+// render turns the resolved intent into objects, or says what holds it back.
+func (h *Hosts) render() {
+	objects, err := calico.Render(h.Calico)
+	if err != nil {
+		h.Held = []Held{{Component: "hosts", Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+		return
+	}
+	for _, object := range objects {
+		fields, err := Fields(object)
+		if err != nil {
+			h.Held = []Held{{Component: "hosts", Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+			return
+		}
+		// The tier is shared by all policies, a Felix configuration with others.
+		if _, tier := object.(*v3.Tier); !tier && !Shared(object) {
+			stamp(object, fields)
+		}
+		h.Objects = append(h.Objects, object)
+	}
+}
+
+// ProtectsHosts says whether the policy restricts something on nodes.
+func (p *Policy) ProtectsHosts() bool {
+	network := p.Spec.Network
+	return network != nil && p.Invalid == nil && !p.Deleting() &&
+		(network.Unlisted == v1alpha1.UnlistedDeny || len(onHosts(p)) > 0)
+}
+
+func onHosts(policy *Policy) []v1alpha1.Component {
+	var components []v1alpha1.Component
+	for _, component := range policy.Spec.Network.Components {
+		if component.OnHosts() {
+			components = append(components, component)
+		}
+	}
+	return components
+}
+
+// obstacle returns why nothing can protect the nodes of this cluster.
+func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Calico) *Obstacle {
+	switch {
+	case policy.Spec.Network.HostBackend == v1alpha1.HostBackendNone:
+		return &Obstacle{v1alpha1.ReasonHostBackendNone, "spec.network.hostBackend is None: nothing protects the components on nodes"}
+	case unknown == nil && p.NotApplicable != "":
+		return &Obstacle{v1alpha1.ReasonNotApplicable, p.NotApplicable + ": leave out the components without pods"}
+	case cluster.Problem != "":
+		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, cluster.Problem}
+	case cluster.Mode == state.CalicoUnknown:
+		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, "It is being found out whether Calico is there"}
+	case cluster.Mode == state.CalicoAbsent:
+		return &Obstacle{
+			v1alpha1.ReasonCalicoNotInstalled,
+			"Calico is not installed, and only its host endpoints can protect components in their node's network: " +
+				"install Calico (it can enforce policy beside another CNI), or set spec.network.hostBackend to None",
+		}
+	case cluster.Mode == state.CalicoV1Only:
+		return &Obstacle{
+			v1alpha1.ReasonCalicoAPIServerMissing,
+			"Calico serves crd.projectcalico.org/v1 only, which is not to be written by others: install its API server " +
+				"(an APIServer object of operator.tigera.io/v1 named default, or the manifest apiserver.yaml of Calico's release)",
+		}
+	}
+	return nil
+}
+
+// selectedNodes returns the nodes whose hosts the policy protects, and those
+// that an older policy does.
+func selectedNodes(policy *Policy, policies []Policy, nodes []corev1.Node) (own []*corev1.Node, losses []Loss) {
+	for i := range nodes {
+		node := &nodes[i]
+		if !policy.Selects(node) {
+			continue
+		}
+		winner := slices.IndexFunc(policies, func(p Policy) bool { return p.ProtectsHosts() && p.Selects(node) })
+		if winner >= 0 && policies[winner].Name != policy.Name {
+			losses = append(losses, Loss{
+				Policy: policy.Name, Winner: policies[winner].Name, What: fmt.Sprintf("the protection of node %s", node.Name),
+			})
+			continue
+		}
+		own = append(own, node)
+	}
+	return own, losses
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// KubeadmConfig is the ConfigMap that clusters of kubeadm have. Its existence is
+// all that is looked at.
+var KubeadmConfig = types.NamespacedName{Namespace: "kube-system", Name: "kubeadm-config"}
+
+// apiServer is the Service of the API servers, which the API server itself keeps.
+var apiServer = types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}
+
+func ofAPIServer(slice *discoveryv1.EndpointSlice) bool {
+	return slice.Namespace == apiServer.Namespace && slice.Labels[discoveryv1.LabelServiceName] == apiServer.Name
+}
+
+// APIServers returns the addresses of the API servers that an EndpointSlice
+// holds; none if it is another Service's.
+func APIServers(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
+	if !ofAPIServer(slice) {
+		return nil
+	}
+	var servers []netip.AddrPort
+	for _, port := range slice.Ports {
+		for _, endpoint := range slice.Endpoints {
+			for _, text := range endpoint.Addresses {
+				address, err := netip.ParseAddr(text)
+				if err == nil && port.Port != nil {
+					servers = append(servers, netip.AddrPortFrom(address.Unmap(), uint16(*port.Port)))
+				}
+			}
+		}
+	}
+	return servers
+}
+
+// anyOnHosts says whether a policy needs to know what kind of cluster it is.
+func anyOnHosts(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
+	return slices.ContainsFunc(policies, func(p v1alpha1.ControlPlaneNetworkPolicy) bool {
+		network := p.Spec.Network
+		return network != nil && (network.Unlisted == v1alpha1.UnlistedDeny ||
+			slices.ContainsFunc(network.Components, v1alpha1.Component.OnHosts))
+	})
+}
+
+// facts gathers what tells which kind of cluster it is.
+func (o Observer) facts(ctx context.Context, nodes []corev1.Node) (profile.Facts, error) {
+	facts := profile.Facts{Nodes: make([]profile.Node, 0, len(nodes))}
+	for i := range nodes {
+		facts.Nodes = append(facts.Nodes, nodeFacts(&nodes[i]))
+	}
+	var list discoveryv1.EndpointSliceList
+	ofService := client.MatchingFields{EndpointSlicesByService: apiServer.String()}
+	if err := o.Cache.List(ctx, &list, client.InNamespace(apiServer.Namespace), ofService); err != nil {
+		return facts, fmt.Errorf("listing the endpoints of the API server: %w", err)
+	}
+	for i := range list.Items {
+		facts.APIServer = append(facts.APIServer, APIServers(&list.Items[i])...)
+	}
+	var err error
+	if facts.DaemonSets, err = o.names(ctx, appsv1.SchemeGroupVersion.WithKind("DaemonSetList")); err != nil {
+		return facts, err
+	}
+	facts.ConfigMaps, err = o.names(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMapList"))
+	return facts, err
+}
+
+func nodeFacts(node *corev1.Node) profile.Node {
+	return profile.Node{
+		Name: node.Name, Labels: node.Labels, Annotations: slices.Collect(maps.Keys(node.Annotations)),
+		Addresses:      NodeAddresses(node),
+		KubeletVersion: node.Status.NodeInfo.KubeletVersion, OSImage: node.Status.NodeInfo.OSImage, ProviderID: node.Spec.ProviderID,
+	}
+}
+
+// names returns the names of all objects of a kind that are kept.
+func (o Observer) names(ctx context.Context, kind schema.GroupVersionKind) ([]types.NamespacedName, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kind)
+	if err := o.Cache.List(ctx, list); err != nil {
+		return nil, fmt.Errorf("listing %s: %w", kind.Kind, err)
+	}
+	names := make([]types.NamespacedName, 0, len(list.Items))
+	for i := range list.Items {
+		names = append(names, types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name})
+	}
+	return names, nil
+}
