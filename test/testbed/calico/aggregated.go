@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/util/cert"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
@@ -85,7 +86,8 @@ func (c *Calico) startAPIServer() (authority []byte, port int, err error) {
 // loopback. That a Service may be a name is what makes it possible.
 func (c *Calico) register(ctx context.Context, authority []byte, port int) error {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: apiNamespace}}
-	if err := c.client.Create(ctx, namespace); err != nil {
+	// One of an earlier start stays: nobody here finishes the deletion of namespaces.
+	if err := client.IgnoreAlreadyExists(c.client.Create(ctx, namespace)); err != nil {
 		return err
 	}
 	service := &corev1.Service{

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calicowatch
+
+import (
+	"context"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// served is the reading of projectcalico.org/v3, as one APIService serves it.
+type served struct {
+	*reading
+	service apiService
+
+	tiers     *store[v3.Tier]
+	policies  *store[v3.GlobalNetworkPolicy]
+	sets      *store[v3.GlobalNetworkSet]
+	endpoints *store[v3.HostEndpoint]
+	felix     *store[v3.FelixConfiguration]
+	pools     *store[v3.IPPool]
+	cluster   *store[bool] // whether the datastore is ready
+}
+
+func (f *Follower) readServed(ctx context.Context, service apiService) *served {
+	r := f.newReading(ctx)
+	s := &served{
+		reading:   r,
+		service:   service,
+		tiers:     followCalico[v3.Tier](r, v3.KindTier, "tiers"),
+		policies:  followCalico[v3.GlobalNetworkPolicy](r, v3.KindGlobalNetworkPolicy, "globalnetworkpolicies"),
+		sets:      followCalico[v3.GlobalNetworkSet](r, v3.KindGlobalNetworkSet, "globalnetworksets"),
+		endpoints: followCalico[v3.HostEndpoint](r, v3.KindHostEndpoint, "hostendpoints"),
+		felix:     followCalico[v3.FelixConfiguration](r, v3.KindFelixConfiguration, "felixconfigurations"),
+		pools:     followCalico[v3.IPPool](r, v3.KindIPPool, "ippools"),
+		cluster:   follow(r, calicoKind(v3.KindClusterInformation, "clusterinformations"), datastoreReady),
+	}
+	r.start()
+	return s
+}
+
+// read copies everything that is in the stores.
+func (s *served) read(to *state.Calico) {
+	to.Tiers = s.tiers.list()
+	to.Policies = s.policies.list()
+	to.Sets = s.sets.list()
+	to.Endpoints = s.endpoints.list()
+	to.Felix = s.felix.list()
+	to.Pools = s.pools.list()
+}
+
+// complete says whether everything has been listed once.
+func (s *served) complete() bool {
+	return s.tiers.complete && s.policies.complete && s.sets.complete && s.endpoints.complete &&
+		s.felix.complete && s.pools.complete && s.cluster.complete
+}
+
+func calicoKind(name, resource string) kind {
+	return kind{GroupVersionResource: v3.SchemeGroupVersion.WithResource(resource), name: name}
+}
+
+func followCalico[T any, P interface {
+	*T
+	client.Object
+}](r *reading, name, resource string) *store[T] {
+	s := follow(r, calicoKind(name, resource), whole[T, P])
+	s.told = true
+	return s
+}
+
+// whole keeps an object but for kubectl's copy of it. Who owns which field
+// stays: drift is attributed by it.
+func whole[T any, P interface {
+	*T
+	client.Object
+}](object P) (T, bool) {
+	delete(object.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	return *object, true
+}
+
+// clusterInformation is the one that there is.
+const clusterInformation = "default"
+
+func datastoreReady(object *v3.ClusterInformation) (ready, keep bool) {
+	return ptr.Deref(object.Spec.DatastoreReady, true), object.Name == clusterInformation
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calicowatch
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+)
+
+// TestComesAndGoes: Calico is installed on a running operator, first without
+// its API server, and is removed again.
+func TestComesAndGoes(t *testing.T) {
+	g := NewWithT(t)
+	f := follow(t, 0)
+	f.eventually(state.CalicoAbsent)
+	idle := len(goroutines())
+
+	install(t, "crds")
+	f.eventually(state.CalicoV1Only)
+
+	begin := time.Now()
+	installed := start(t, calico.Aggregated)
+	t.Logf("Calico in %s", time.Since(begin))
+	begin = time.Now()
+	c := f.eventually(state.CalicoAggregated)
+	t.Logf("read %s later", time.Since(begin))
+	g.Expect(names(c.Tiers)).To(Equal([]string{"adminnetworkpolicy", "baselineadminnetworkpolicy", "default"}))
+
+	objects(t, f)
+
+	g.Expect(installed.Stop()).To(Succeed())
+	c = f.eventually(state.CalicoV1Only)
+	g.Expect(c.Tiers).To(BeEmpty())
+	uninstall(t)
+	f.eventually(state.CalicoAbsent)
+	g.Eventually(goroutines, deadline, interval).Should(HaveLen(idle), "nothing of the reading is left")
+}
+
+// objects: what is written is heard of, whole but for kubectl's copy.
+func objects(t *testing.T, f *following) {
+	t.Helper()
+	g := NewWithT(t)
+	for _, name := range []string{"b", "a", "c"} {
+		endpoint := &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{
+			"kubectl.kubernetes.io/last-applied-configuration": "{}", "else": "stays",
+		}}}
+		endpoint.Spec.Node, endpoint.Spec.InterfaceName = "node", "*"
+		g.Expect(admin.Create(t.Context(), endpoint)).To(Succeed())
+	}
+	endpoints := func() []string { return names(f.Read().Endpoints) }
+	g.Eventually(endpoints, deadline, interval).Should(Equal([]string{"a", "b", "c"}))
+	first := f.Read().Endpoints[0]
+	g.Expect(first.Annotations).To(Equal(map[string]string{"else": "stays"}))
+	g.Expect(first.ManagedFields).NotTo(BeEmpty(), "drift is attributed by them")
+	g.Expect(first.Spec.InterfaceName).To(Equal("*"))
+
+	before := f.Read().Endpoints
+	changed := before[1].DeepCopy()
+	changed.Spec.InterfaceName = "eth0"
+	g.Expect(admin.Update(t.Context(), changed)).To(Succeed())
+	g.Expect(admin.Delete(t.Context(), before[0].DeepCopy())).To(Succeed())
+	g.Eventually(endpoints, deadline, interval).Should(Equal([]string{"b", "c"}))
+	g.Eventually(func() string { return f.Read().Endpoints[0].Spec.InterfaceName }, deadline, interval).Should(Equal("eth0"))
+	g.Expect(names(before)).To(Equal([]string{"a", "b", "c"}), "what was read once stays as it was")
+	g.Expect(before[1].Spec.InterfaceName).To(Equal("*"))
+
+	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "cpnp"}}
+	g.Expect(admin.Create(t.Context(), tier)).To(Succeed())
+	policy := &v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.policy"}}
+	policy.Spec.Tier = "cpnp"
+	g.Eventually(func() error { return admin.Create(t.Context(), policy) }, deadline, interval).Should(Succeed())
+	g.Eventually(func() []string { return names(f.Read().Policies) }, deadline, interval).Should(ContainElement("cpnp.policy"))
+	set := &v3.GlobalNetworkSet{ObjectMeta: metav1.ObjectMeta{Name: "set"}}
+	g.Expect(admin.Create(t.Context(), set)).To(Succeed())
+	felix := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.a"}}
+	g.Expect(admin.Create(t.Context(), felix)).To(Succeed())
+	pool := &v3.IPPool{ObjectMeta: metav1.ObjectMeta{Name: "pool"}, Spec: v3.IPPoolSpec{CIDR: "10.1.0.0/16"}}
+	g.Expect(admin.Create(t.Context(), pool)).To(Succeed())
+	g.Eventually(func(g Gomega) {
+		c := f.Read()
+		g.Expect(names(c.Tiers)).To(ContainElement("cpnp"))
+		g.Expect(names(c.Sets)).To(Equal([]string{"set"}))
+		g.Expect(names(c.Felix)).To(ContainElement("node.a"))
+		g.Expect(names(c.Pools)).To(Equal([]string{"pool"}))
+		g.Expect(c.Problem).To(BeEmpty())
+	}, deadline, interval).Should(Succeed())
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calicowatch
+
+import (
+	"context"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/calicowatch"
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+)
+
+// following is a follower that runs, and how often it told of changes.
+type following struct {
+	*calicowatch.Follower
+	t       *testing.T
+	changes atomic.Int64
+}
+
+// follow starts a follower, which has to end in order when the test does.
+func follow(t *testing.T, patience time.Duration) *following {
+	t.Helper()
+	g := NewWithT(t)
+	f := &following{t: t}
+	var err error
+	f.Follower, err = calicowatch.New(options.Unthrottled(userConfig), calicowatch.Options{
+		Patience: patience,
+		Changed:  func() { f.changes.Add(1) },
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(f.Read().Mode).To(Equal(state.CalicoUnknown))
+	g.Expect(f.Read().Problem).NotTo(BeEmpty(), "nothing is known yet")
+
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Start(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		g.Eventually(ended, 5*time.Second).Should(Receive(BeNil()))
+		g.Eventually(goroutines, 5*time.Second, interval).Should(BeEmpty())
+	})
+	return f
+}
+
+// goroutines are those of followers that run.
+func goroutines() []string {
+	stacks := make([]byte, 1<<22)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	var found []string
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(stack, "internal/calicowatch.(*reading)") || strings.Contains(stack, "cache.(*Reflector)") {
+			found = append(found, stack)
+		}
+	}
+	return found
+}
+
+// eventually waits for a mode and for a problem that contains all of the
+// texts; without texts, for no problem.
+func (f *following) eventually(mode state.CalicoMode, problem ...string) state.Calico {
+	f.t.Helper()
+	NewWithT(f.t).Eventually(func(g Gomega) {
+		c := f.Read()
+		g.Expect(c.Mode).To(Equal(mode), c.Problem)
+		if len(problem) == 0 {
+			g.Expect(c.Problem).To(BeEmpty())
+		}
+		for _, text := range problem {
+			g.Expect(c.Problem).To(ContainSubstring(text))
+		}
+	}, deadline, interval).Should(Succeed())
+	return f.Read()
+}
+
+// install installs the CRDs of a folder of Calico's.
+func install(t *testing.T, folder string) {
+	t.Helper()
+	g := NewWithT(t)
+	assets, err := calico.FindAssets(t.Context(), t.Output())
+	g.Expect(err).NotTo(HaveOccurred())
+	installFrom(t, filepath.Join(assets, folder))
+}
+
+func installFrom(t *testing.T, path string) {
+	t.Helper()
+	uninstallAfter(t)
+	_, err := envtest.InstallCRDs(cluster.Config, envtest.CRDInstallOptions{
+		Paths: []string{path}, ErrorIfPathMissing: true, MaxTime: deadline,
+	})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+}
+
+// start installs a Calico, which is there as long as the test lasts.
+func start(t *testing.T, mode calico.Mode) *calico.Calico {
+	t.Helper()
+	uninstallAfter(t)
+	c, err := calico.Start(t.Context(), cluster, calico.Options{Mode: mode})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { NewWithT(t).Expect(c.Stop()).To(Succeed()) })
+	return c
+}
+
+// uninstallAfter leaves the cluster without Calico when the test ends.
+func uninstallAfter(t *testing.T) { t.Cleanup(func() { uninstall(t) }) }
+
+// uninstall deletes all CRDs of Calico, and returns when the API server serves
+// them no more.
+func uninstall(t *testing.T) {
+	t.Helper()
+	g, ctx := NewWithT(t), context.Background()
+	all := &apiextensionsv1.CustomResourceDefinitionList{}
+	g.Expect(admin.List(ctx, all)).To(Succeed())
+	for _, crd := range all.Items {
+		if strings.HasSuffix(crd.Spec.Group, "projectcalico.org") {
+			g.Expect(client.IgnoreNotFound(admin.Delete(ctx, &crd))).To(Succeed())
+		}
+	}
+	g.Eventually(func(g Gomega) {
+		services := &unstructured.UnstructuredList{}
+		services.SetAPIVersion("apiregistration.k8s.io/v1")
+		services.SetKind("APIServiceList")
+		g.Expect(admin.List(ctx, services)).To(Succeed())
+		for _, service := range services.Items {
+			g.Expect(service.GetName()).NotTo(HaveSuffix("projectcalico.org"))
+		}
+	}, deadline, interval).Should(Succeed())
+}
+
+// names are those of objects, in their order.
+func names[T any, P interface {
+	*T
+	client.Object
+}](objects []T) []string {
+	var names []string
+	for i := range objects {
+		names = append(names, P(&objects[i]).GetName())
+	}
+	return names
+}
