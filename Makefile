@@ -47,7 +47,7 @@ generate: ## Generate code from the API types.
 .PHONY: manifests
 manifests: ## Generate the CRDs and the operator's role.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
-	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths="./controllers/...;./internal/..." output:rbac:dir=config/rbac
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code.

@@ -22,12 +22,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// PolicyReconciler keeps the NetworkPolicies of one policy as declared, and is
+// PolicyReconciler keeps the objects that one policy calls for as declared:
+// NetworkPolicies, and those of Calico that protect hosts. It is
 // the only one that writes a policy's status.
 type PolicyReconciler struct {
 	Observe  state.Observer
 	Client   client.Client
 	Reporter *Reporter
+	Stages   *Stages
 	Repairer
 }
 
@@ -53,52 +55,69 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if policy.Deleting() {
 		return r.finalize(ctx, policy, policies, snapshot)
 	}
-	network := plan.Networks(policy, policies, snapshot.Nodes)
-	verdict := verify.Policy(policy, snapshot.Nodes, network)
-	diff := drift.Networks(policy, network, snapshot.NetworkPolicies)
+	o := Observation{
+		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
+		network: plan.Networks(policy, policies, snapshot.Nodes),
+		hosts:   plan.HostProtection(policy, policies, snapshot),
+	}
+	o.verdict = verify.Policy(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held))
+	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
+	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 
-	written, result, applyErr := r.apply(ctx, policy, verdict, diff)
-	next, err := r.Reporter.report(ctx, Observation{
-		policy: policy, policies: policies, nodes: snapshot.Nodes,
-		network: network, diff: diff, written: written, verdict: verdict,
-	})
+	written, result, applyErr := r.apply(ctx, o)
+	o.written = written
+	next, err := r.Reporter.report(ctx, o)
 	return soonerUnless(errors.Join(applyErr, err), result, next)
 }
 
-// apply writes the NetworkPolicies, if they may be written, once it is sure that
-// what is written will be taken back.
-func (r *PolicyReconciler) apply(ctx context.Context, policy *plan.Policy, verdict verify.Verdict, diff drift.NetworkDiff) (
-	written map[drift.Object]bool, result reconcile.Result, err error,
-) {
-	writes := slices.Concat(diff.Writes, diff.Deletes)
-	may := policy.Enforces() && verdict.Holds && policy.Invalid == nil
+// apply writes what may be written, once it is sure that it will be taken back:
+// NetworkPolicies first, since they do not wait for anything.
+func (r *PolicyReconciler) apply(ctx context.Context, o Observation) (written repaired, result reconcile.Result, err error) {
+	writes := slices.Concat(o.diff.Writes, o.diff.Deletes)
+	may := o.policy.Enforces() && o.verdict.Holds && o.policy.Invalid == nil
 	if may {
-		part, done := share(ctx, 1+len(writes))
+		part, done := share(ctx, 1+len(writes)+len(o.hostDiff.Writes)+len(o.hostDiff.Deletes))
 		defer done()
-		if held, result, err := r.addFinalizer(part, policy.ControlPlaneNetworkPolicy); !held {
+		if held, result, err := r.addFinalizer(part, o.policy.ControlPlaneNetworkPolicy); !held {
 			return nil, result, err
 		}
 	}
-	return r.writeAll(ctx, policy, writes, may)
+	written = repaired{}
+	result, err = r.writeAll(ctx, o.policy, writes, may, written)
+	r.differing(o.policy, writes, "NetworkPolicy")
+	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, may, written)
+	return written, sooner(result, next), errors.Join(err, hostErr)
 }
+
+// repaired are the objects that have just been put right.
+type repaired map[drift.Object]bool
 
 // writeAll writes one after the other. One that fails, or hangs, does not keep
 // the others from being written.
-func (r *PolicyReconciler) writeAll(ctx context.Context, policy *plan.Policy, writes []drift.NetworkWrite, may bool) (
-	written map[drift.Object]bool, result reconcile.Result, err error,
+func (r *PolicyReconciler) writeAll(ctx context.Context, policy *plan.Policy, writes []drift.Write, may bool, written repaired) (
+	result reconcile.Result, err error,
 ) {
-	written = map[drift.Object]bool{}
-	var objects []drift.Object
 	var failures []error
 	for i, w := range writes {
 		part, done := share(ctx, len(writes)-i)
 		wrote, next, err := r.do(part, r.repairOf(policy, w, may))
 		done()
-		written[w.Object], objects = wrote, append(objects, w.Object)
+		written[w.Object] = wrote
 		result, failures = sooner(result, next), append(failures, err)
 	}
-	r.History.Differing(policy.Name, "NetworkPolicy", objects, r.Clock.Now())
-	return written, result, errors.Join(failures...)
+	return result, errors.Join(failures...)
+}
+
+// differing notes that of all objects of these kinds only those of the writes
+// differ.
+func (r *PolicyReconciler) differing(policy *plan.Policy, writes []drift.Write, kinds ...string) {
+	for _, kind := range kinds {
+		var objects []drift.Object
+		for _, w := range writes {
+			objects = append(objects, w.Object)
+		}
+		r.History.Differing(policy.Name, kind, objects, r.Clock.Now())
+	}
 }
 
 // share returns a context with an equal part of the time that is left, where so
@@ -111,15 +130,15 @@ func share(ctx context.Context, requests int) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(requests+1))
 }
 
-func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.NetworkWrite, may bool) repair {
+func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.Write, may bool) repair {
 	return repair{
 		object: w.Object, version: w.Version(), findings: w.Findings,
-		policies: []string{policy.Name}, needed: may,
+		policies: []string{policy.Name}, needed: may && !w.Conflicted(),
 		write: func(ctx context.Context) error {
 			if w.Desired == nil {
-				return apply.DeleteNetworkPolicy(ctx, r.Client, w.Live)
+				return apply.Delete(ctx, r.Client, w.Live)
 			}
-			return apply.NetworkPolicy(ctx, r.Client, w.Desired, w.Live)
+			return apply.Owned(ctx, r.Client, w.Desired, w.Live)
 		},
 	}
 }
@@ -149,6 +168,7 @@ func (r *PolicyReconciler) patchMetadata(ctx context.Context, policy, changed *v
 // forget drops what is remembered of a policy that is gone.
 func (r *PolicyReconciler) forget(policy string) {
 	r.History.Forget(policy)
+	r.Stages.forget(policy)
 	r.Reporter.forget(policy)
 	metrics.Forget(policy)
 }

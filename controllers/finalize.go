@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,8 +36,12 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	}
 	if policy.Reverts() {
 		deletes := drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Deletes
-		_, result, applyErr := r.writeAll(ctx, policy, deletes, true)
-		remaining, err := r.remaining(ctx, policy, snapshot, deletes)
+		hosts := drift.Hosts(policy, policies, plan.Hosts{}, snapshot.Calico)
+		done := repaired{}
+		result, err := r.writeAll(ctx, policy, deletes, true, done)
+		next, hostErr := r.writeHosts(ctx, policy, hosts, true, done)
+		result, applyErr := sooner(result, next), errors.Join(err, hostErr)
+		remaining, err := r.remaining(ctx, policy, snapshot, slices.Concat(deletes, hosts.Deletes))
 		if err != nil {
 			return reconcile.Result{}, err
 		}
@@ -46,7 +51,8 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 				verdict:   verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"},
 				remaining: remaining,
 			})
-			return soonerUnless(errors.Join(applyErr, err), result, next)
+			// Nothing may tell of the end of a wait.
+			return soonerUnless(errors.Join(applyErr, err), sooner(result, reconcile.Result{RequeueAfter: settleTime}), next)
 		}
 		if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
 			return reconcile.Result{RequeueAfter: left}, nil
@@ -61,13 +67,30 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	return reconcile.Result{}, err
 }
 
+// calicoPatience is how long after its deletion a policy waits for a Calico that
+// does not answer. After that it goes: a missing Calico never holds it for ever.
+const calicoPatience = time.Minute
+
+// unread says that objects of Calico can not be taken back at present.
+func (r *PolicyReconciler) unread(policy *plan.Policy, there state.Calico) string {
+	wrote := policy.Status.HostPolicies.Declared != nil && *policy.Status.HostPolicies.Declared > 0
+	unknown := there.Mode == state.CalicoUnknown || there.Served() && there.Problem != ""
+	if !wrote || !unknown || policy.DeletionTimestamp.Add(calicoPatience).Before(r.Clock.Now()) {
+		return ""
+	}
+	return "objects of Calico, which does not answer now"
+}
+
 // remaining returns what the policy wrote and what has not been restored yet.
 func (r *PolicyReconciler) remaining(
-	ctx context.Context, policy *plan.Policy, snapshot state.Snapshot, deletes []drift.NetworkWrite,
+	ctx context.Context, policy *plan.Policy, snapshot state.Snapshot, deletes []drift.Write,
 ) ([]string, error) {
 	var left []string
 	for _, w := range deletes {
 		left = append(left, w.Object.String())
+	}
+	if unread := r.unread(policy, snapshot.Calico); unread != "" {
+		left = append(left, unread)
 	}
 	for i := range snapshot.Nodes {
 		if node := drift.Node(&snapshot.Nodes[i]); node.Record.Mentions(policy.Name) {

@@ -13,6 +13,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
@@ -21,11 +22,13 @@ type Observation struct {
 	policy   *plan.Policy
 	policies []plan.Policy
 	nodes    []corev1.Node
+	calico   state.Calico
 	network  plan.Network
-	diff     drift.NetworkDiff
-	// written are the NetworkPolicies that have just been put right.
-	written map[drift.Object]bool
-	verdict verify.Verdict
+	diff     drift.Diff
+	hosts    plan.Hosts
+	hostDiff drift.Diff
+	written  repaired
+	verdict  verify.Verdict
 	// remaining are the objects that a deletion still has to restore.
 	remaining []string
 }
@@ -33,25 +36,33 @@ type Observation struct {
 // input collects what a report is made from.
 func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, error) {
 	in := report.Input{
-		Policy: o.policy, Verified: o.verdict, Losses: o.network.Losses, Taken: o.diff.Taken,
-		Remaining: o.remaining, Network: networkSection(o), History: r.History.Summary(o.policy.Name, r.Clock.Now()),
+		Policy: o.policy, Verified: o.verdict,
+		Losses: slices.Concat(o.network.Losses, o.hosts.Losses), Taken: slices.Concat(o.diff.Taken, o.hostDiff.Taken),
+		Remaining: o.remaining, Profile: o.hosts.Profile, Unprotected: o.hosts.Unprotected,
+		Network: section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
+		Hosts:   section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
+		History: r.History.Summary(o.policy.Name, r.Clock.Now()),
 	}
 	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))
 	if err != nil {
 		return in, err
 	}
 	in.Effective = verify.HostNetworked(o.policy, pods)
+	if in.Effective.Holds && o.hosts.Declared && o.hosts.Unprotected == nil && len(o.hosts.Held) == 0 {
+		in.Effective = verify.Hosts(o.hosts, o.calico)
+	}
 	if err := r.addNodes(ctx, o, &in); err != nil {
 		return in, err
 	}
 	return in, r.addServices(ctx, o, &in)
 }
 
-func networkSection(o Observation) report.Section {
-	section := report.Section{Declared: len(o.network.Objects) + len(o.network.Held)}
-	section.InSync = len(o.network.Objects) - len(o.diff.Taken)
-	for _, w := range slices.Concat(o.diff.Writes, o.diff.Deletes) {
-		if o.written[w.Object] {
+// section counts the objects that are called for, of which those that are held
+// can not be rendered now, and takes the findings that are left.
+func section(diff drift.Diff, objects, held int, written repaired) report.Section {
+	section := report.Section{Declared: objects + held, InSync: objects - len(diff.Taken)}
+	for _, w := range slices.Concat(diff.Writes, diff.Deletes) {
+		if written[w.Object] {
 			continue
 		}
 		section.Findings = append(section.Findings, w.Findings...)

@@ -63,6 +63,18 @@ var (
 		return !slices.Equal(state.ReadyNodes(before), state.ReadyNodes(after))
 	})
 
+	apiServersChanged = predicate.And(
+		predicate.NewPredicateFuncs(func(o client.Object) bool {
+			slice, ok := o.(*discoveryv1.EndpointSlice)
+			return ok && len(state.APIServers(slice)) > 0
+		}),
+		updates(func(before, after *discoveryv1.EndpointSlice) bool {
+			return !slices.Equal(state.APIServers(before), state.APIServers(after))
+		}))
+
+	// existence lets an object through when it comes or goes.
+	existence = predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
+
 	loadBalancingChanged = updates(func(before, after *corev1.Node) bool {
 		return state.UsedByLoadBalancers(before) != state.UsedByLoadBalancers(after)
 	})
@@ -83,6 +95,7 @@ func verifiedFor(policy *v1alpha1.ControlPlaneNetworkPolicy) int64 {
 func joining(before, after *corev1.Node) bool {
 	return !maps.Equal(before.Labels, after.Labels) ||
 		!slices.Equal(state.NodeAddresses(before), state.NodeAddresses(after)) ||
+		!slices.Equal(before.Spec.PodCIDRs, after.Spec.PodCIDRs) ||
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
 }
 

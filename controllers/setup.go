@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/calicowatch"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
@@ -48,15 +50,23 @@ func SetupAt(ctx context.Context, mgr ctrl.Manager, now clock.PassiveClock) erro
 	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice); err != nil {
 		return fmt.Errorf("indexing endpoint slices: %w", err)
 	}
-	observer := state.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader()}
+	changes := make(chan event.GenericEvent, 1)
+	follower, err := calicowatch.New(mgr.GetConfig(), calicowatch.Options{Changed: func() { signal(changes) }})
+	if err != nil {
+		return fmt.Errorf("following the API of Calico: %w", err)
+	}
+	if err := mgr.Add(follower); err != nil {
+		return err
+	}
+	observer := state.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read}
 	requests := newReportRequests()
 	repairer := Repairer{Clock: now, History: drift.NewHistory(), Report: requests.ask}
 	w := watcher{observe: observer}
 
 	own := repairer
 	own.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
-	if err := setupPolicies(mgr, w, requests, &PolicyReconciler{
-		Observe: observer, Client: mgr.GetClient(), Repairer: own,
+	if err := setupPolicies(mgr, w, requests, changes, &PolicyReconciler{
+		Observe: observer, Client: mgr.GetClient(), Repairer: own, Stages: &Stages{},
 		Reporter: &Reporter{
 			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History,
 			Recorder: mgr.GetEventRecorder("cpnp-operator"),
@@ -73,7 +83,9 @@ func SetupAt(ctx context.Context, mgr ctrl.Manager, now clock.PassiveClock) erro
 	return nil
 }
 
-func setupPolicies(mgr ctrl.Manager, w watcher, requests *reportRequests, r *PolicyReconciler) error {
+func setupPolicies(
+	mgr ctrl.Manager, w watcher, requests *reportRequests, calico <-chan event.GenericEvent, r *PolicyReconciler,
+) error {
 	return builder.ControllerManagedBy(mgr).Named("policy").
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policiesOfPolicy(), builder.WithPredicates(intentChanged)).
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policyToReport(), builder.WithPredicates(statusChanged)).
@@ -83,6 +95,10 @@ func setupPolicies(mgr ctrl.Manager, w watcher, requests *reportRequests, r *Pol
 		WatchesMetadata(&corev1.Namespace{}, w.policiesOfNamespace(), builder.WithPredicates(labelsChanged)).
 		Watches(&corev1.Pod{}, w.policiesOfPod(), builder.WithPredicates(podChanged)).
 		Watches(&networkingv1.NetworkPolicy{}, w.policyOfNetworkPolicy()).
+		Watches(&discoveryv1.EndpointSlice{}, w.policiesOnHosts(), builder.WithPredicates(apiServersChanged)).
+		WatchesMetadata(&appsv1.DaemonSet{}, w.policiesOnHosts(), builder.WithPredicates(existence)).
+		WatchesMetadata(&corev1.ConfigMap{}, w.policiesOnHosts(), builder.WithPredicates(existence)).
+		WatchesRawSource(source.Channel(calico, w.policiesOnHosts())).
 		WatchesRawSource(source.Channel(requests.events, w.policyToReport())).
 		WithOptions(options(1)).
 		Complete(r)
@@ -111,6 +127,15 @@ func options(workers int) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: workers,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
+	}
+}
+
+// signal says that something has changed. One that was not heard yet says so for
+// all.
+func signal(changes chan<- event.GenericEvent) {
+	select {
+	case changes <- event.GenericEvent{Object: &v1alpha1.ControlPlaneNetworkPolicy{}}:
+	default:
 	}
 }
 

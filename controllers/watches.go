@@ -176,6 +176,18 @@ func (w watcher) policiesOfNamespace() handler.EventHandler {
 	})
 }
 
+// policiesOnHosts: those that protect nodes, or did and are on their way out.
+func (w watcher) policiesOnHosts() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, _, _ client.Object) {
+		for _, policy := range w.policies(ctx) {
+			count := policy.Status.HostPolicies.Declared
+			if policy.ProtectsHosts() || count != nil && *count > 0 {
+				q.Add(request("", policy.Name))
+			}
+		}
+	})
+}
+
 // policyOfNetworkPolicy: the name tells which policy it belongs to.
 func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {

@@ -57,7 +57,7 @@ func objectsOf(there state.Calico) []client.Object {
 // obsolete says whether the operator made the object for the policy, which does
 // not call for it. The label tells, and where it was taken away the name, as far
 // as it has the policy's. The tier is obsolete when no policy is in it.
-func obsolete(live client.Object, policy string, there state.Calico) bool {
+func obsolete(live client.Object, policy string, lastOne bool) bool {
 	if !written(live) {
 		return false
 	}

@@ -91,6 +91,8 @@ func programmed(in Input) metav1.Condition {
 	switch {
 	case len(in.History.Failures) > 0 && in.Policy.Enforces():
 		return no(kind, v1alpha1.ReasonApplyFailed, list(in.History.Failures))
+	case reason == "" && in.Unprotected != nil:
+		return no(kind, in.Unprotected.Reason, in.Unprotected.Message)
 	case reason == "" && len(in.Losses) == 0 && len(in.Taken) == 0:
 		return yes(kind, v1alpha1.ReasonProgrammed, "Everything declared is in place")
 	case in.Policy.Spec.Suspend:
@@ -121,8 +123,13 @@ func objectsToWrite(in Input) int {
 func effective(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionEffective
 	switch {
+	case in.Unprotected != nil:
+		return no(kind, in.Unprotected.Reason, in.Unprotected.Message)
 	case !in.Effective.Holds:
 		return no(kind, in.Effective.Reason, in.Effective.Message)
+	case in.Hosts.InSync < in.Hosts.Declared:
+		return no(kind, v1alpha1.ReasonNotProgrammed,
+			fmt.Sprintf("%d of %d objects of Calico are not in place", in.Hosts.Declared-in.Hosts.InSync, in.Hosts.Declared))
 	case in.Network.InSync < in.Network.Declared:
 		return no(kind, v1alpha1.ReasonNotProgrammed,
 			fmt.Sprintf("%d of %d NetworkPolicies are not in place", in.Network.Declared-in.Network.InSync, in.Network.Declared))

@@ -31,8 +31,13 @@ type Input struct {
 	Losses []plan.Loss
 	// Taken are names that the policy needs and that belong to others.
 	Taken []string
-	// Network, Taints and Services are the three parts of the posture.
-	Network, Taints, Services Section
+	// Profile is what kind of cluster it is taken for; nil where that does not
+	// matter.
+	Profile *v1alpha1.ResolvedProfile
+	// Unprotected says why nothing protects the hosts; nil otherwise.
+	Unprotected *plan.Obstacle
+	// Network, Hosts, Taints and Services are the parts of the posture.
+	Network, Hosts, Taints, Services Section
 	// History is what happened lately.
 	History drift.Summary
 	// Remaining are the objects that deletion still has to restore.
@@ -59,7 +64,9 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 		ObservedGeneration: in.Policy.Generation,
 		MatchedNodes:       count(in.MatchedNodes),
 		PodsToEvict:        count(in.PodsToEvict),
+		Profile:            profileOf(in.Profile),
 		NetworkPolicies:    syncCount(in.Network),
+		HostPolicies:       syncCount(in.Hosts),
 		Taints:             syncCount(in.Taints),
 		Services:           syncCount(in.Services),
 		DriftedObjects:     count(driftedObjects(in.findings())),
@@ -98,7 +105,7 @@ func Unknown(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.Control
 // fought over but happen to be as declared now.
 func (in *Input) contest() {
 	for _, contested := range in.History.Contested {
-		section := map[string]*Section{"Node": &in.Taints, "Service": &in.Services, "NetworkPolicy": &in.Network}[contested.Object.Kind]
+		section := in.section(contested.Object.Kind)
 		section.Findings = slices.Clone(section.Findings)
 		same := func(f drift.Finding) bool { return f.Object == contested.Object && f.Field == contested.Field }
 		if i := slices.IndexFunc(section.Findings, same); i >= 0 {
@@ -110,11 +117,25 @@ func (in *Input) contest() {
 	}
 }
 
+// section returns the part of the posture that a kind of object belongs to.
+func (in *Input) section(kind string) *Section {
+	switch kind {
+	case "Node":
+		return &in.Taints
+	case "Service":
+		return &in.Services
+	case "NetworkPolicy":
+		return &in.Network
+	default:
+		return &in.Hosts
+	}
+}
+
 // findings are those of all sections, sorted: NetworkPolicies come in the order
 // of the components.
 func (in *Input) findings() []drift.Finding {
 	return slices.SortedStableFunc(slices.Values(
-		slices.Concat(in.Network.Findings, in.Taints.Findings, in.Services.Findings)), drift.Compare)
+		slices.Concat(in.Network.Findings, in.Hosts.Findings, in.Taints.Findings, in.Services.Findings)), drift.Compare)
 }
 
 func setConditions(conditions *[]metav1.Condition, in Input) {
@@ -134,6 +155,18 @@ func setConditions(conditions *[]metav1.Condition, in Input) {
 // maxMessage is how long a condition's message may be, in bytes; the API allows
 // 32 KiB, and nobody reads that.
 const maxMessage = 1024
+
+// profileOf returns the profile with its reasons as long as the API allows.
+func profileOf(found *v1alpha1.ResolvedProfile) *v1alpha1.ResolvedProfile {
+	if found == nil {
+		return nil
+	}
+	const maxReason = 512
+	out := found.DeepCopy()
+	out.DistributionReason = drift.Shorten(out.DistributionReason, maxReason)
+	out.CNIReason = drift.Shorten(out.CNIReason, maxReason)
+	return out
+}
 
 func count(n int) *int32 { return ptr.To(int32(n)) }
 

@@ -27,19 +27,19 @@ type Verdict struct {
 // Policy says whether what a policy calls for may be written. A policy that
 // selects no node, or a component whose peers stand for nobody, blocks every
 // write of the policy: what was written before stays.
-func Policy(policy *plan.Policy, nodes []corev1.Node, network plan.Network) Verdict {
+func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held) Verdict {
 	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.Selects(&n) }) {
 		return Verdict{
 			Reason:  v1alpha1.ReasonNoMatchingNodes,
 			Message: "spec.nodeSelector selects no node: nothing is written, and what was written before stays",
 		}
 	}
-	if len(network.Held) > 0 {
-		held := make([]string, 0, len(network.Held))
-		for _, h := range network.Held {
+	if len(components) > 0 {
+		held := make([]string, 0, len(components))
+		for _, h := range components {
 			held = append(held, fmt.Sprintf("component %s: %s", h.Component, h.Why))
 		}
-		return Verdict{Reason: network.Held[0].Reason, Message: strings.Join(held, "; ")}
+		return Verdict{Reason: components[0].Reason, Message: strings.Join(held, "; ")}
 	}
 	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"}
 }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"slices"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+)
+
+// +kubebuilder:rbac:groups=projectcalico.org,resources=tiers;globalnetworksets;globalnetworkpolicies;tier.globalnetworkpolicies;hostendpoints;felixconfigurations,verbs=create;patch;delete
+
+// hostKinds are the kinds of Calico that are written.
+var hostKinds = []string{
+	v3.KindTier, v3.KindGlobalNetworkSet, v3.KindGlobalNetworkPolicy, v3.KindHostEndpoint, v3.KindFelixConfiguration,
+}
+
+// writeHosts writes the objects of Calico stage by stage: a stage begins when
+// every node has had the time to see what the one before it wrote. Where an
+// object of a stage could not be written, nothing of a later one is: every
+// prefix of the sequence leaves the cluster reachable, and this is one.
+func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may bool, written repaired) (
+	result reconcile.Result, err error,
+) {
+	may = may && len(diff.Taken) == 0
+	for _, stage := range stagesOf(diff) {
+		if wait := r.Stages.wait(policy.Name, stage, r.Clock.Now()); may && wait > 0 {
+			result, may = sooner(result, reconcile.Result{RequeueAfter: wait}), false
+		}
+		next, stageErr := r.writeAll(ctx, policy, stage.writes, may, written)
+		if slices.ContainsFunc(stage.writes, func(w drift.Write) bool { return written[w.Object] }) {
+			r.Stages.wrote(policy.Name, stage, r.Clock.Now())
+		}
+		may = may && !slices.ContainsFunc(stage.writes, func(w drift.Write) bool { return !written[w.Object] && !w.Conflicted() })
+		if result, err = soonerUnless(stageErr, result, next); err != nil {
+			may = false
+		}
+	}
+	r.differing(policy, slices.Concat(diff.Writes, diff.Deletes), hostKinds...)
+	return result, err
+}
+
+// stage is writes that need not wait for each other.
+type stage struct {
+	number   int
+	deleting bool
+	writes   []drift.Write
+}
+
+// stagesOf returns the stages in their order: first all that is written, then,
+// backwards, what is deleted.
+func stagesOf(diff drift.Diff) []stage {
+	var stages []stage
+	add := func(w drift.Write, number int, deleting bool) {
+		last := len(stages) - 1
+		if last < 0 || stages[last].number != number || stages[last].deleting != deleting {
+			stages = append(stages, stage{number: number, deleting: deleting})
+			last++
+		}
+		stages[last].writes = append(stages[last].writes, w)
+	}
+	for _, w := range diff.Writes {
+		add(w, calico.Stage(w.Desired), false)
+	}
+	for _, w := range diff.Deletes {
+		add(w, calico.Stage(w.Live), true)
+	}
+	return stages
+}
