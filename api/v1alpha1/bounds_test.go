@@ -60,6 +60,27 @@ func unbounded(node *structural.Structural) string {
 	return ""
 }
 
+func TestEverythingHoldsEveryField(t *testing.T) {
+	kinds := kinds(t)
+	everything := everything(t, kinds)
+	same := func(value any) any { return value }
+	kinds[gvk].Walk(func(path string, _ *structural.Structural) {
+		if !theirs(path) && !change(everything, strings.Split(path, "."), same) {
+			t.Errorf("testdata/accepted/everything.yaml lacks %s", path)
+		}
+	})
+}
+
+// everything returns the policy that has every field.
+func everything(t *testing.T, kinds crd.Kinds) map[string]any {
+	t.Helper()
+	document, err := os.ReadFile("testdata/accepted/everything.yaml")
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	object, errs := kinds.Create(document)
+	NewWithT(t).Expect(errs).To(BeEmpty())
+	return object
+}
+
 // limit is one change to a valid policy, just beyond a bound of the schema.
 type limit struct {
 	path, what string
@@ -69,14 +90,10 @@ type limit struct {
 
 func TestAPIServerRefusesWhatIsJustBeyondEveryBound(t *testing.T) {
 	kinds := kinds(t)
-	document, err := os.ReadFile("testdata/accepted/everything.yaml")
-	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	everything, errs := kinds.Create(document)
-	NewWithT(t).Expect(errs).To(BeEmpty())
-
+	everything := everything(t, kinds)
 	var limits []limit
 	kinds[gvk].Walk(func(path string, node *structural.Structural) {
-		if strings.HasPrefix(path, "spec") {
+		if !theirs(path) {
 			limits = append(limits, limitsOf(path, node)...)
 		}
 	})

@@ -64,15 +64,38 @@ func TestAPIServerAcceptsEveryExample(t *testing.T) {
 	}
 }
 
-func TestDefaultsAreTheSafeOnes(t *testing.T) {
+// created returns what an API server stores of a file in testdata/accepted.
+func created(t *testing.T, file string) v1alpha1.ControlPlaneNetworkPolicy {
+	t.Helper()
 	g := NewWithT(t)
-	document, err := os.ReadFile("testdata/accepted/smallest.yaml")
+	document, err := os.ReadFile(filepath.Join("testdata/accepted", file))
 	g.Expect(err).NotTo(HaveOccurred())
 	object, errs := kinds(t).Create(document)
 	g.Expect(errs).To(BeEmpty())
 	var policy v1alpha1.ControlPlaneNetworkPolicy
 	g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(object, &policy)).To(Succeed())
-	g.Expect(policy.Spec.Mode).To(Equal(v1alpha1.ModeAudit))
-	g.Expect(policy.Spec.Suspend).To(BeFalse())
-	g.Expect(policy.Spec.DeletionPolicy).To(Equal(v1alpha1.DeletionRevert))
+	return policy
+}
+
+func TestDefaultsAreTheSafeOnes(t *testing.T) {
+	g := NewWithT(t)
+	spec := created(t, "smallest.yaml").Spec
+	g.Expect(spec.Mode).To(Equal(v1alpha1.ModeAudit))
+	g.Expect(spec.Suspend).To(BeFalse())
+	g.Expect(spec.DeletionPolicy).To(Equal(v1alpha1.DeletionRevert))
+	g.Expect(spec.Profile).To(Equal(v1alpha1.Profile{Distribution: v1alpha1.DistributionAuto, CNI: v1alpha1.CNIAuto}))
+	g.Expect(spec.Network).To(BeNil())
+
+	network := created(t, "dedicated-network.yaml").Spec.Network
+	g.Expect(network.HostBackend).To(Equal(v1alpha1.HostBackendAuto))
+	g.Expect(network.Unlisted).To(Equal(v1alpha1.UnlistedPass))
+	g.Expect(network.Failsafe).To(Equal(v1alpha1.FailsafeKeep))
+}
+
+func TestComponentWithoutPodsIsOnHosts(t *testing.T) {
+	onHosts := map[string]bool{}
+	for _, component := range created(t, "everything.yaml").Spec.Network.Components {
+		onHosts[component.Name] = component.OnHosts()
+	}
+	NewWithT(t).Expect(onHosts).To(Equal(map[string]bool{"coredns": false, "etcd": true}))
 }

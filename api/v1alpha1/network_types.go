@@ -142,13 +142,13 @@ type CIDR string
 // controllerManager stand for there is known from the profile; any other name
 // is a set of ports.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.allowFrom) || has(self.allowTo)",message="must declare allowFrom, allowTo or both: a component without either restricts nothing"
+// +kubebuilder:validation:XValidation:rule="has(self.allowFrom) || has(self.allowTo)",message="must declare allowFrom, allowTo (only with pods) or both: a component without either restricts nothing"
 // +kubebuilder:validation:XValidation:rule="!has(self.pods) || has(self.allowFrom) == has(self.ports)",message="ports and allowFrom must be given together: ports are what allowFrom opens"
-// +kubebuilder:validation:XValidation:rule="has(self.pods) || has(self.ports) || self.name in ['apiServer', 'etcd', 'kubelet', 'scheduler', 'controllerManager']",message="must have pods, or ports of the nodes: only for apiServer, etcd, kubelet, scheduler and controllerManager are the ports known from the profile"
-// +kubebuilder:validation:XValidation:rule="has(self.pods) || !has(self.allowTo)",message="allowTo is only for components with pods: what a node may connect to is not restricted"
-// +kubebuilder:validation:XValidation:rule="!has(self.pods) || (!has(self.interface) && !has(self.addressCIDR))",message="interface and addressCIDR are only for components without pods: those with pods are protected in the pods' own network"
-// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self.name).hasValue() || (!has(self.pods) && self.name in ['apiServer', 'controllerManager'])",message="name must consist of lower-case letters, digits and hyphens, such as coredns, or be apiServer or controllerManager for those on the nodes"
-// +kubebuilder:validation:XValidation:rule="has(self.pods) || !(self.name in ['apiserver', 'controllermanager'])",message="name must be apiServer or controllerManager, with a capital letter inside"
+// +kubebuilder:validation:XValidation:rule="has(self.pods) || has(self.ports) || self.name in ['apiServer', 'etcd', 'kubelet', 'scheduler', 'controllerManager']",message="must have pods if it runs as pods, or else ports: only those of apiServer, etcd, kubelet, scheduler and controllerManager are known from the profile"
+// +kubebuilder:validation:XValidation:rule="has(self.pods) || !has(self.allowTo)",message="allowTo is only for components with pods, because what nodes connect to is not restricted: leave it out, or add pods"
+// +kubebuilder:validation:XValidation:rule="!has(self.pods) || (!has(self.interface) && !has(self.addressCIDR))",message="interface and addressCIDR are only for components without pods, because pods are protected in a network of their own: leave them out"
+// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self.name).hasValue() || (!has(self.pods) && self.name in ['apiServer', 'controllerManager'])",message="name must consist of lower-case letters, digits and hyphens, such as coredns; only a component without pods may be named apiServer or controllerManager"
+// +kubebuilder:validation:XValidation:rule="has(self.pods) || !(self.name in ['apiserver', 'controllermanager'])",message="name must be written apiServer or controllerManager, with a capital letter inside, for a component without pods"
 // +kubebuilder:validation:XValidation:rule="has(self.pods) || self.name != 'apiServer' || !has(self.ports)",message="the ports of apiServer are read from the cluster (the EndpointSlice of the Service default/kubernetes): leave ports out, and list further ones under spec.profile.apiServerPorts"
 type Component struct {
 	// name of the component, unique in the policy.
@@ -164,10 +164,11 @@ type Component struct {
 
 	// interface restricts what comes in at one network interface of the nodes,
 	// such as eth1, for a component that listens in a network of its own.
-	// Other interfaces are left alone.
+	// Other interfaces are left alone. The name becomes a label's value on what
+	// the policy creates.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=15
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9._-]*$')",message="interface must be the name of a network interface, such as eth1"
+	// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="interface must be the name of one network interface, such as eth1: leave it out for all of them"
 	// +optional
 	Interface string `json:"interface,omitempty"`
 

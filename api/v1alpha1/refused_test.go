@@ -21,7 +21,7 @@ import (
 func TestAPIServerRefusesEachMistakeAndSaysWhatToWrite(t *testing.T) {
 	kinds := kinds(t)
 	refused := documents(t, "testdata/refused/*.yaml")
-	NewWithT(t).Expect(len(refused)).To(BeNumerically(">", 80))
+	NewWithT(t).Expect(len(refused)).To(BeNumerically(">", 110))
 	for name, document := range refused {
 		t.Run(name, func(t *testing.T) {
 			_, errs := kinds.Create([]byte(document))
