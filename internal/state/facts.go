@@ -62,7 +62,7 @@ func anyOnHosts(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
 }
 
 // +kubebuilder:rbac:groups=apps,resources=daemonsets,verbs=list;watch
-// +kubebuilder:rbac:groups="",namespace=kube-system,resources=configmaps,resourceNames=kubeadm-config,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=kubeadm-config,verbs=list;watch
 
 // facts gathers what tells which kind of cluster it is.
 func (o Observer) facts(ctx context.Context, nodes []corev1.Node) (profile.Facts, error) {

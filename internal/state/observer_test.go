@@ -32,7 +32,7 @@ func observer(t *testing.T, objects ...client.Object) state.Observer {
 	g.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	cache := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithIndex(&discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice).Build()
-	return state.Observer{Cache: cache, Live: cache}
+	return state.Observer{Cache: cache, Live: cache, Calico: func() state.Calico { return state.Calico{} }}
 }
 
 func TestPoliciesComeOldestFirst(t *testing.T) {

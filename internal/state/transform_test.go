@@ -75,6 +75,7 @@ func TestNodeInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 		Status: corev1.NodeStatus{
 			Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}},
 			Images:     []corev1.ContainerImage{{Names: []string{"many"}}},
+			NodeInfo:   corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", OSImage: "Debian", KernelVersion: "6.12"},
 			Capacity:   corev1.ResourceList{corev1.ResourceCPU: {}},
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeDiskPressure}, {Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "x"}},
 		},
@@ -98,8 +99,9 @@ func TestNodeInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 			Name: "name", Namespace: "namespace", UID: "uid", ResourceVersion: "7", DeletionTimestamp: node.DeletionTimestamp,
 			Labels: node.Labels, Annotations: node.Annotations, ManagedFields: slim.ManagedFields,
 		},
-		Spec: corev1.NodeSpec{PodCIDRs: node.Spec.PodCIDRs, Taints: node.Spec.Taints},
+		Spec: corev1.NodeSpec{PodCIDRs: node.Spec.PodCIDRs, Taints: node.Spec.Taints, ProviderID: "cloud://1"},
 		Status: corev1.NodeStatus{
+			NodeInfo:  corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", OSImage: "Debian"},
 			Addresses: node.Status.Addresses, Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 		},
 	}
