@@ -25,6 +25,9 @@ import (
 // operatorUser is whom the operator acts as.
 const operatorUser = "cpnp-operator"
 
+// roleFile is what the operator is shipped with.
+const roleFile = "../../config/rbac/role.yaml"
+
 var (
 	cluster        *testbed.ControlPlane
 	admin          client.WithWatch
@@ -63,6 +66,6 @@ func prepare() error {
 	if admin, err = client.NewWithWatch(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
 		return err
 	}
-	operatorConfig, err = cluster.AddOperator(context.Background(), operatorUser, "../../config/rbac/role.yaml")
+	operatorConfig, err = cluster.AddOperator(context.Background(), operatorUser, roleFile)
 	return err
 }
