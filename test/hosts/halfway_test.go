@@ -75,7 +75,10 @@ func (f *field) watch() *watchman {
 	cp2, cp1 := f.senders("ControlPlane")[0], f.senders("Self")[0]
 	go func() {
 		defer close(w.done)
+		beat := time.NewTicker(5 * time.Millisecond)
+		defer beat.Stop()
 		for ctx.Err() == nil {
+			<-beat.C
 			for name, s := range map[string]sender{"cp-2": cp2, "cp-1": cp1} {
 				for _, port := range []uint16{etcdPort, kubeletPort} {
 					if got := f.sends(s, network.TCP, port); got != open {
@@ -85,7 +88,6 @@ func (f *field) watch() *watchman {
 					}
 				}
 			}
-			time.Sleep(5 * time.Millisecond) // a breath, not a wait for something
 		}
 	}()
 	f.t.Cleanup(func() { w.stop() })
