@@ -40,6 +40,10 @@ type Hosts struct {
 	Foreign map[string]string
 }
 
+// hostsName stands for all components on nodes, where what holds one back holds
+// them all back.
+const hostsName = "on hosts"
+
 // Obstacle is why something that is declared can not be had: a reason of the
 // conditions Programmed and Effective, and what to do.
 type Obstacle struct{ Reason, Message string }
@@ -58,16 +62,19 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 		return hosts
 	}
 	if err != nil {
-		hosts.Held = []Held{{Component: onHosts(policy)[0].Name, Reason: v1alpha1.ReasonProfileUnknown, Why: err.Error()}}
+		hosts.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonProfileUnknown, Why: err.Error()}}
 		return hosts
 	}
 	r := &hostResolver{policy: policy, profile: p, cni: resolved.CNI, snapshot: snapshot, sets: map[string]calico.Set{}}
 	hosts.Calico, hosts.Losses, hosts.Foreign = r.resolve(policies)
-	if held := r.unreachable(); held != nil {
+	switch held := r.unreachable(); {
+	case held != nil:
 		hosts.Held = []Held{*held}
-		return hosts
+	case len(hosts.Calico.Nodes) == 0 && len(hosts.Losses) == 0:
+		hosts.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
+	case len(hosts.Calico.Nodes) > 0:
+		hosts.render()
 	}
-	hosts.render()
 	return hosts
 }
 
@@ -75,13 +82,13 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 func (h *Hosts) render() {
 	objects, err := calico.Render(h.Calico)
 	if err != nil {
-		h.Held = []Held{{Component: "hosts", Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+		h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
 		return
 	}
 	for _, object := range objects {
 		fields, err := Fields(object)
 		if err != nil {
-			h.Held = []Held{{Component: "hosts", Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+			h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
 			return
 		}
 		// The tier is shared by all policies, a Felix configuration with others.
