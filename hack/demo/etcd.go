@@ -70,7 +70,8 @@ func trap(ctx context.Context, s *stage) error {
 	if err := s.show(ctx, "get", "cpnp"); err != nil {
 		return err
 	}
-	if err := s.show(ctx, "get", "cpnp", "control-plane", "-o", `jsonpath={.status.conditions[?(@.type=="Effective")].message}{'\n'}`); err != nil {
+	if err := s.show(ctx, "get", "cpnp", "control-plane", "-o",
+		`jsonpath={.status.conditions[?(@.type=="Effective")].message}{'\n'}`); err != nil {
 		return err
 	}
 	return s.check(ctx, "the status says which port is open, and what to do about it", s.explained)

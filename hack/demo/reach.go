@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"text/tabwriter"
 
@@ -17,7 +18,7 @@ import (
 // target is the machine that everybody connects to, itself included.
 const target = "cp-1"
 
-var everybody = []string{target, "cp-2", "worker-1", calico.Outsider}
+var everybody = []string{target, "cp-2", "cp-3", "worker-1", calico.Outsider}
 
 // flow is one way of connecting to the target.
 type flow struct {
@@ -32,7 +33,7 @@ func columns(from string) []flow {
 }
 
 // fromControlPlane is whether a flow is one that the policy allows.
-func fromControlPlane(f flow) bool { return f.from == target || f.from == "cp-2" }
+func fromControlPlane(f flow) bool { return strings.HasPrefix(f.from, "cp-") }
 
 // reach checks what becomes of every flow, and shows it.
 func (s *stage) reach(ctx context.Context, what string, open func(flow) bool) error {
