@@ -3,12 +3,59 @@
 package verify
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Hosts says whether the restrictions on nodes really hold.
+// check looks for one thing that makes the restrictions on nodes void. It
+// returns nil if there is none.
+type check func(plan.Hosts, state.Calico) *Verdict
+
+// checks are in the order of how much is void: everything on a node, or on one
+// of its interfaces; a port, for everybody; all that is sent over IPv6; some
+// traffic to some port; a way around one interface; and what only the policies
+// of others would notice.
+var checks = []check{
+	foreignEndpoints, failsafePorts, ipv6Unfiltered, detours, addressesMissing,
+}
+
+// Hosts says whether the restrictions on nodes really hold, or what of others,
+// or of the policy itself, makes them void. The reason is that of the gravest
+// finding; the message ends with the reasons of the others.
+//
+// It judges by what Calico's API serves. What it can not see is told in
+// docs/calico.md.
 func Hosts(hosts plan.Hosts, there state.Calico) Verdict {
-	return Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "Nothing evades the restrictions"}
+	var found []*Verdict
+	for _, check := range checks {
+		if verdict := check(hosts, there); verdict != nil {
+			found = append(found, verdict)
+		}
+	}
+	if len(found) == 0 {
+		return Verdict{
+			Holds: true, Reason: v1alpha1.ReasonEffective,
+			Message: "Nothing evades the restrictions on " + count(len(hosts.Calico.Nodes), "node"),
+		}
+	}
+	worst := *found[0]
+	var others []string
+	for _, verdict := range found[1:] {
+		others = append(others, verdict.Reason)
+	}
+	if len(others) > 0 {
+		worst.Message += "; also found: " + strings.Join(others, ", ")
+	}
+	return worst
+}
+
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

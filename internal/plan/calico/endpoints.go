@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	everyInterface = "*"
+	// EveryInterface is the name of the interface of an endpoint for all.
+	EveryInterface = "*"
 	// defaultAllow is the profile that allows what no policy decides. Without a
 	// profile, an endpoint drops everything both ways.
 	defaultAllow = "projectcalico-default-allow"
@@ -42,7 +43,7 @@ func endpoints(hosts Hosts) []*v3.HostEndpoint {
 func Interfaces(hosts Hosts) []string {
 	interfaces, every := interfacesOf(hosts)
 	if every {
-		interfaces = append(interfaces, everyInterface)
+		interfaces = append(interfaces, EveryInterface)
 	}
 	return interfaces
 }
@@ -70,7 +71,7 @@ func endpoint(policy string, node Node, iface string) *v3.HostEndpoint {
 		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindHostEndpoint},
 		ObjectMeta: metav1.ObjectMeta{Name: EndpointName(node.Name, iface), Labels: labels(policy)},
 		Spec: v3.HostEndpointSpec{
-			Node: node.Name, InterfaceName: everyInterface, ExpectedIPs: sortedAddresses(node.Addresses), Profiles: []string{defaultAllow},
+			Node: node.Name, InterfaceName: EveryInterface, ExpectedIPs: sortedAddresses(node.Addresses), Profiles: []string{defaultAllow},
 		},
 	}
 	if iface != "" {

@@ -35,8 +35,8 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	if !hosts.ScopeFailsafes {
 		return nil
 	}
-	failsafes := scoped(hosts)
-	if slices.EqualFunc(failsafes, DefaultFailsafes, func(a, b v3.ProtoPort) bool { return a == b }) {
+	failsafes, narrowed := Scoped(hosts)
+	if !narrowed {
 		return nil
 	}
 	var out []*v3.FelixConfiguration
@@ -54,52 +54,60 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	return out
 }
 
-// scoped returns the failsafe ports, those of components narrowed. A port that
-// anybody may use stays as it is.
-func scoped(hosts Hosts) []v3.ProtoPort {
-	var out []v3.ProtoPort
+// Scoped returns the failsafe ports, those of components narrowed to who may
+// connect to them, and whether any is narrowed. A port that anybody may use
+// stays as it is.
+func Scoped(hosts Hosts) (failsafes []v3.ProtoPort, narrowed bool) {
 	for _, failsafe := range DefaultFailsafes {
-		sources, narrowed := sourcesOf(hosts, failsafe)
-		if !narrowed {
-			out = append(out, failsafe)
+		sources, bounded := sourcesOf(hosts, failsafe)
+		if !bounded {
+			failsafes = append(failsafes, failsafe)
 			continue
 		}
 		for _, prefix := range sources {
-			out = append(out, v3.ProtoPort{Protocol: failsafe.Protocol, Port: failsafe.Port, Net: prefix.String()})
+			failsafes = append(failsafes, v3.ProtoPort{Protocol: failsafe.Protocol, Port: failsafe.Port, Net: prefix.String()})
 		}
 	}
-	return out
+	narrowed = !slices.EqualFunc(failsafes, DefaultFailsafes, func(a, b v3.ProtoPort) bool { return a == b })
+	return failsafes, narrowed
 }
 
-// sourcesOf returns who may use a failsafe port: the sources of the components
-// that have it, and those of required flows to it. It is not narrowed where it
-// is no component's port, or where anybody may use it.
+// sourcesOf returns who may use a failsafe port. It is not narrowed where it is
+// no component's port, or where anybody may use it.
 func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narrowed bool) {
-	var set netipx.IPSetBuilder
-	for _, component := range hosts.Components {
-		if !covers(component.Ports, failsafe) {
-			continue
-		}
-		narrowed = true
-		if !hosts.addTo(&set, component.From) {
+	covered := func(t profile.Traffic) bool { return covers([]profile.Traffic{t}, failsafe) }
+	if !slices.ContainsFunc(hosts.Components, func(c Component) bool { return slices.ContainsFunc(c.Ports, covered) }) {
+		return nil, false
+	}
+	set, bounded := hosts.Permitted(hosts.Required, covered)
+	if !bounded {
+		return nil, false
+	}
+	return set.Prefixes(), true
+}
+
+// Permitted returns who may send traffic: the sources of the components and of
+// the flows that have some that matches, and the nodes themselves. It is not
+// bounded if that is anybody.
+func (h Hosts) Permitted(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
+	var all netipx.IPSetBuilder
+	for _, component := range h.Components {
+		if slices.ContainsFunc(component.Ports, matches) && !h.addTo(&all, component.From) {
 			return nil, false
 		}
 	}
-	for _, flow := range hosts.Required {
-		if narrowed && covers(flow.Traffic, failsafe) && !hosts.addTo(&set, flow.From) {
+	for _, flow := range flows {
+		if slices.ContainsFunc(flow.Traffic, matches) && !h.addTo(&all, flow.From) {
 			return nil, false
 		}
 	}
-	for _, node := range hosts.Nodes {
+	for _, node := range h.Nodes {
 		for _, address := range node.Addresses {
-			set.Add(address)
+			all.Add(address)
 		}
 	}
-	union, err := set.IPSet()
-	if err != nil {
-		return nil, false // leave the failsafe wide rather than narrow it wrongly
-	}
-	return union.Prefixes(), narrowed
+	set, err := all.IPSet()
+	return set, err == nil // no set: leave a failsafe wide rather than narrow it wrongly
 }
 
 // addTo adds the sources' networks, and says whether they are bounded.

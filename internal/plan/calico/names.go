@@ -58,6 +58,10 @@ func EndpointName(node, iface string) string {
 	return fmt.Sprintf("cpnp-%s-%s", node, strings.ToLower(iface))
 }
 
+// FelixConfigurationDefault is the Felix configuration of all nodes, as far as
+// their own does not say otherwise.
+const FelixConfigurationDefault = "default"
+
 // FelixConfigurationName returns the name of the Felix configuration of a node,
 // which every version of Calico reads.
 func FelixConfigurationName(node string) string { return "node." + node }

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// The label of endpoints that Calico itself makes
+// (kube-controllers/pkg/controllers/node/auto_hep.go).
+const (
+	labelCreatedBy = "projectcalico.org/created-by"
+	createdByAuto  = "calico-kube-controllers"
+)
+
+// rival is an endpoint of somebody else where one of ours is, or should be.
+type rival struct {
+	endpoint *v3.HostEndpoint
+	rank     int // how much of ours is void: the lower, the more
+	what     string
+}
+
+const (
+	rankInPlace = iota // nothing of ours is on the node, or on the interface
+	rankOverrides
+	rankVoid
+)
+
+// foreignEndpoints finds endpoints of others on protected nodes that govern an
+// interface in the place of ours. Felix lets one endpoint govern an interface
+// (felix/dataplane/linux/endpoint_mgr.go, resolveHostEndpoints): one that names
+// the interface, or one of its addresses, goes before one for every interface;
+// of several, the alphabetically first name decides, silently.
+//
+// An endpoint that loses against ours is reported too: whoever made it believes
+// that it protects the node, and with the next name it would. One that gives
+// addresses only governs the interface that has one of them. Kubernetes does
+// not know all addresses of a node, so that beside an endpoint of ours for
+// every interface it is reported whatever its addresses are.
+func foreignEndpoints(hosts plan.Hosts, there state.Calico) *Verdict {
+	wanted := calico.Interfaces(hosts.Calico)
+	var rivals []rival
+	for _, node := range hosts.Calico.Nodes {
+		for i := range there.Endpoints {
+			e := &there.Endpoints[i]
+			if e.Spec.Node != node.Name || calico.Ours(e) {
+				continue
+			}
+			if r, is := rivalOf(e, wanted, hosts.Foreign[node.Name]); is {
+				rivals = append(rivals, r)
+			}
+		}
+	}
+	if len(rivals) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(rivals, func(a, b rival) int { return cmp.Compare(a.rank, b.rank) })
+	whats, automatic := make([]string, 0, len(rivals)), false
+	for _, r := range rivals {
+		whats = append(whats, r.what)
+		automatic = automatic || r.endpoint.Labels[labelCreatedBy] == createdByAuto
+	}
+	message := "Host endpoints that are not the operator's are on protected nodes: " + name(whats)
+	if automatic {
+		message += ": Calico makes such endpoints, and makes them anew: set spec.controllers.node.hostEndpoint.autoCreate of " +
+			"KubeControllersConfiguration default to Disabled, and delete those that others made"
+	} else {
+		message += ": delete them, or take the nodes out of spec.nodeSelector"
+	}
+	return &Verdict{Reason: v1alpha1.ReasonForeignHostEndpoint, Message: message}
+}
+
+// rivalOf says how an endpoint of somebody else meets ours for the interfaces.
+// There is none of ours on the node if an endpoint has its place.
+func rivalOf(e *v3.HostEndpoint, wanted []string, hasPlace string) (rival, bool) {
+	every := slices.Contains(wanted, calico.EveryInterface)
+	own := func(iface string) string {
+		return calico.EndpointName(e.Spec.Node, strings.TrimPrefix(iface, calico.EveryInterface))
+	}
+	tell := func(rank int, format, ours string) (rival, bool) {
+		return rival{e, rank, e.Name + " " + fmt.Sprintf(format, ours)}, true
+	}
+	switch iface := e.Spec.InterfaceName; {
+	case e.Name == hasPlace:
+		return tell(rankInPlace, "in the place of %s, so that the operator leaves the node alone", own(iface))
+	case slices.Contains(wanted, iface):
+		if hasPlace != "" || e.Name < own(iface) {
+			return tell(rankInPlace, "in the place of %s", own(iface))
+		}
+		return tell(rankVoid, "(void, because %s is there)", own(iface))
+	case iface == "" && len(e.Spec.ExpectedIPs) > 0:
+		if every {
+			return tell(rankOverrides, "(in the place of %s on the interface with "+name(e.Spec.ExpectedIPs)+")", own(""))
+		}
+		for _, named := range wanted {
+			if e.Name < own(named) {
+				return tell(rankOverrides, "(in the place of %s if "+named+" has "+name(e.Spec.ExpectedIPs)+")", own(named))
+			}
+		}
+	case every && iface != "" && iface != calico.EveryInterface:
+		return tell(rankOverrides, "(in the place of %s on "+iface+")", own(""))
+	}
+	return rival{}, false
+}
+
+// addressesMissing finds endpoints of ours that do not have all addresses of
+// their node. Our own rules do not need them; policies of others that select
+// hosts do.
+func addressesMissing(hosts plan.Hosts, there state.Calico) *Verdict {
+	var missing []string
+	for _, node := range hosts.Calico.Nodes {
+		i := slices.IndexFunc(there.Endpoints, func(e v3.HostEndpoint) bool {
+			return e.Name == calico.EndpointName(node.Name, "") && e.Spec.InterfaceName == calico.EveryInterface
+		})
+		if i < 0 {
+			continue // Programmed tells, if it should be there
+		}
+		if lacks := lacking(node.Addresses, there.Endpoints[i].Spec.ExpectedIPs); len(lacks) > 0 {
+			missing = append(missing, fmt.Sprintf("%s of HostEndpoint %s", strings.Join(lacks, " and "), there.Endpoints[i].Name))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return &Verdict{
+		Reason: v1alpha1.ReasonAddressesMissing,
+		Message: "Addresses of nodes are not in spec.expectedIPs: " + name(missing) +
+			", so that policies that select these hosts as sources do not know them by these addresses: " +
+			"let the operator write this field (mode Enforce, and nobody else setting it)",
+	}
+}
+
+func lacking(addresses []netip.Addr, expected []string) []string {
+	var lacks []string
+	for _, address := range addresses {
+		if !slices.ContainsFunc(expected, func(text string) bool {
+			there, err := netip.ParseAddr(text)
+			return err == nil && there.Unmap() == address
+		}) {
+			lacks = append(lacks, address.String())
+		}
+	}
+	return lacks
+}

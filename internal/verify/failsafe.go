@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"go4.org/netipx"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// open is what failsafe ports leave open of what components restrict. Every
+// list is in the order in which it was found, without duplicates.
+type open struct {
+	ports  []string // "tcp/2379 (component etcd)"
+	nodes  []string
+	from   []string
+	causes []string // names of FelixConfigurations; empty where Felix's defaults are the cause
+	byNode bool     // a node's own configuration is among the causes
+}
+
+// failsafePorts finds failsafe ports of Felix that are ports of a restricted
+// component, and that more may connect to than the policy allows: no policy
+// holds for them.
+//
+// A failsafe port of no component does not make the restrictions void, even
+// where everything that is not listed is denied: it is the way back into a node
+// that a policy has cut off, such as SSH, and documented as such.
+func failsafePorts(hosts plan.Hosts, there state.Calico) *Verdict {
+	var o open
+	for _, node := range hosts.Calico.Nodes {
+		list, cause := setting(node.Name, there.Felix, func(s v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeInboundHostPorts })
+		if list == nil {
+			list = &calico.DefaultFailsafes
+		}
+		for _, port := range *list {
+			o.add(hosts.Calico, node.Name, port, cause)
+		}
+	}
+	if len(o.ports) == 0 {
+		return nil
+	}
+	return &Verdict{
+		Reason: v1alpha1.ReasonFailsafePorts,
+		Message: fmt.Sprintf("Failsafe ports of Felix (%s) leave %s open from %s on %s, whatever a policy says: %s",
+			o.source(), name(o.ports), name(o.from), name(o.nodes), o.remedy(hosts.Calico)),
+	}
+}
+
+// add notes the failsafe port if it is a component's, and if more may connect
+// to it than the policy allows.
+func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause string) {
+	traffic := profile.Traffic{Protocol: profile.Protocol(strings.ToUpper(port.Protocol)), First: port.Port, Last: port.Port}
+	covered := func(t profile.Traffic) bool { return covers(t, traffic) }
+	var components []string
+	for _, component := range hosts.Components {
+		if slices.ContainsFunc(component.Ports, covered) {
+			components = append(components, component.Name)
+		}
+	}
+	if len(components) == 0 {
+		return
+	}
+	permitted, bounded := hosts.Permitted(slices.Concat(hosts.Required, hosts.Listed), covered)
+	from, ok := network(port.Net)
+	if !bounded || ok && permitted.ContainsPrefix(from) || !ok && everybody(permitted) {
+		return
+	}
+	for _, component := range components {
+		o.ports = appendNew(o.ports, fmt.Sprintf("%s (component %s)", traffic, component))
+	}
+	o.nodes = appendNew(o.nodes, node)
+	if ok {
+		o.from = appendNew(o.from, from.String())
+	} else {
+		o.from = appendNew(o.from, "everywhere")
+	}
+	if cause != "" {
+		o.causes = appendNew(o.causes, cause)
+	}
+	o.byNode = o.byNode || cause == calico.FelixConfigurationName(node)
+}
+
+func (o *open) source() string {
+	if len(o.causes) == 0 {
+		return "its defaults"
+	}
+	return "FelixConfiguration " + name(o.causes)
+}
+
+// remedy says what closes the ports. With spec.network.failsafe Scope, each
+// node gets a configuration of its own, but only where that narrows a default.
+func (o *open) remedy(hosts calico.Hosts) string {
+	_, narrows := calico.Scoped(hosts)
+	switch {
+	case narrows && !hosts.ScopeFailsafes:
+		return "set spec.network.failsafe to Scope"
+	case narrows && o.byNode:
+		return "spec.network.failsafe is Scope, but somebody else set spec.failsafeInboundHostPorts of these objects: remove it there"
+	case narrows:
+		return "spec.network.failsafe is Scope, but the FelixConfigurations of these nodes are not written: see the condition Programmed"
+	}
+	return "take these ports out of spec.failsafeInboundHostPorts there"
+}
+
+// network reads the network of a failsafe port, or its single address. Without
+// one, and with one that can not be read, the port is open from everywhere.
+func network(text string) (netip.Prefix, bool) {
+	if address, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(address, address.BitLen()), true
+	}
+	prefix, err := netip.ParsePrefix(text)
+	return prefix.Masked(), err == nil
+}
+
+func everybody(set *netipx.IPSet) bool {
+	return set.ContainsPrefix(netip.PrefixFrom(netip.IPv4Unspecified(), 0)) &&
+		set.ContainsPrefix(netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"net/netip"
+	"slices"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// setting returns the value that Felix takes on a node, and the name of the
+// FelixConfiguration it is from: that of the node goes before the one for all,
+// field by field. It is nil, and the name empty, where Felix takes its default.
+func setting[T any](node string, there []v3.FelixConfiguration, field func(v3.FelixConfigurationSpec) *T) (*T, string) {
+	for _, wanted := range []string{calico.FelixConfigurationName(node), calico.FelixConfigurationDefault} {
+		for i := range there {
+			if value := field(there[i].Spec); there[i].Name == wanted && value != nil {
+				return value, wanted
+			}
+		}
+	}
+	return nil, ""
+}
+
+// ipv6Unfiltered finds nodes that have IPv6 addresses while their Felix does
+// not handle IPv6: what is sent to these addresses meets no policy.
+func ipv6Unfiltered(hosts plan.Hosts, there state.Calico) *Verdict {
+	var nodes, causes []string
+	for _, node := range hosts.Calico.Nodes {
+		supported, cause := setting(node.Name, there.Felix, func(s v3.FelixConfigurationSpec) *bool { return s.IPv6Support })
+		if supported == nil || *supported || !slices.ContainsFunc(node.Addresses, netip.Addr.Is6) {
+			continue
+		}
+		nodes = append(nodes, node.Name)
+		causes = appendNew(causes, cause)
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	return &Verdict{
+		Reason: v1alpha1.ReasonIPv6Unfiltered,
+		Message: "No policy holds for what is sent to the IPv6 addresses of " + name(nodes) +
+			": set spec.ipv6Support to true in FelixConfiguration " + name(causes),
+	}
+}
+
+func appendNew(list []string, item string) []string {
+	if slices.Contains(list, item) {
+		return list
+	}
+	return append(list, item)
+}
