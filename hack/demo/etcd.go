@@ -38,7 +38,7 @@ func protectEtcd(ctx context.Context, s *stage) error {
 	if err := s.reach(ctx, "everybody reaches etcd and the kubelet", func(flow) bool { return true }); err != nil {
 		return err
 	}
-	for _, act := range []func(context.Context, *stage) error{trap, scope, unlabel} {
+	for _, act := range []func(context.Context, *stage) error{trap, scope, release} {
 		if err := act(ctx, s); err != nil {
 			return err
 		}
@@ -104,19 +104,22 @@ func scope(ctx context.Context, s *stage) error {
 	return s.reach(ctx, "etcd is reached by the control plane, and packets of everybody else are dropped", fromControlPlane)
 }
 
-func unlabel(ctx context.Context, s *stage) error {
+// release: a label on the host endpoint is what enforces on a node. Somebody
+// who removed it could not be named: the API server keeps no manager of a field
+// that is gone. Who sets it to something else is.
+func release(ctx context.Context, s *stage) error {
 	s.say("")
 	d := deed{
-		"takes the label that enforces from the host endpoint of " + target, "metadata.labels[" + render.LabelEnforced + "]",
-		[]string{"label", "hostendpoints.projectcalico.org", endpoint, render.LabelEnforced + "-"},
+		"takes " + target + " out of the enforcement", "metadata.labels[" + render.LabelEnforced + "]",
+		[]string{"label", "hostendpoints.projectcalico.org", endpoint, "--overwrite", render.LabelEnforced + "=false"},
 	}
 	err := s.undone(ctx, d, func(ctx context.Context) (string, error) {
 		var now v3.HostEndpoint
 		if err := s.client.Get(ctx, client.ObjectKey{Name: endpoint}, &now); err != nil {
 			return "", err
 		}
-		if _, ok := now.Labels[render.LabelEnforced]; !ok {
-			return "the label is not there", nil
+		if value := now.Labels[render.LabelEnforced]; value != "true" {
+			return fmt.Sprintf("the label is %q", value), nil
 		}
 		return "", nil
 	})

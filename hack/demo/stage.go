@@ -145,8 +145,11 @@ func (s *stage) close() error {
 	return errors.Join(failures...)
 }
 
-// kubectl runs kubectl as the admin and returns what it prints.
+// kubectl runs kubectl as the admin, for no longer than a step may take, and
+// returns what it prints.
 func (s *stage) kubectl(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	cmd := s.cluster.Kubectl(ctx, args...)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
