@@ -8,7 +8,6 @@ import (
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
@@ -30,7 +29,7 @@ type Hosts struct {
 	Calico calico.Hosts
 	// Objects are the objects of Calico in the order in which they may be
 	// written.
-	Objects []client.Object
+	Objects []Object
 	// Held are the components that can not be rendered now. What was rendered
 	// before stays.
 	Held []Held

@@ -84,34 +84,43 @@ func foreignEndpoints(hosts plan.Hosts, there state.Calico) *Verdict {
 // rivalOf says how an endpoint of somebody else meets ours for the interfaces.
 // There is none of ours on the node if an endpoint has its place.
 func rivalOf(e *v3.HostEndpoint, wanted []string, hasPlace string) (rival, bool) {
-	every := slices.Contains(wanted, calico.EveryInterface)
-	own := func(iface string) string {
-		return calico.EndpointName(e.Spec.Node, strings.TrimPrefix(iface, calico.EveryInterface))
-	}
-	tell := func(rank int, format, ours string) (rival, bool) {
-		return rival{e, rank, e.Name + " " + fmt.Sprintf(format, ours)}, true
-	}
-	switch iface := e.Spec.InterfaceName; {
+	iface := e.Spec.InterfaceName
+	switch {
 	case e.Name == hasPlace:
-		return tell(rankInPlace, "in the place of %s, so that the operator leaves the node alone", own(iface))
+		return rival{e, rankInPlace, fmt.Sprintf("%s in the place of %s, so that the operator leaves the node alone", e.Name, own(e, iface))}, true
+	case slices.Contains(wanted, iface) && (hasPlace != "" || e.Name < own(e, iface)):
+		return rival{e, rankInPlace, fmt.Sprintf("%s in the place of %s", e.Name, own(e, iface))}, true
 	case slices.Contains(wanted, iface):
-		if hasPlace != "" || e.Name < own(iface) {
-			return tell(rankInPlace, "in the place of %s", own(iface))
-		}
-		return tell(rankVoid, "(void, because %s is there)", own(iface))
-	case iface == "" && len(e.Spec.ExpectedIPs) > 0:
-		if every {
-			return tell(rankOverrides, "(in the place of %s on the interface with "+name(e.Spec.ExpectedIPs)+")", own(""))
-		}
-		for _, named := range wanted {
-			if e.Name < own(named) {
-				return tell(rankOverrides, "(in the place of %s if "+named+" has "+name(e.Spec.ExpectedIPs)+")", own(named))
-			}
-		}
-	case every && iface != "" && iface != calico.EveryInterface:
-		return tell(rankOverrides, "(in the place of %s on "+iface+")", own(""))
+		return rival{e, rankVoid, fmt.Sprintf("%s (void, because %s is there)", e.Name, own(e, iface))}, true
+	case iface == "":
+		return rivalByAddress(e, wanted)
+	case iface != calico.EveryInterface && slices.Contains(wanted, calico.EveryInterface):
+		return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on %s)", e.Name, own(e, ""), iface)}, true
 	}
 	return rival{}, false
+}
+
+// rivalByAddress is rivalOf an endpoint that names no interface.
+func rivalByAddress(e *v3.HostEndpoint, wanted []string) (rival, bool) {
+	addresses := name(e.Spec.ExpectedIPs)
+	if addresses == "" {
+		return rival{}, false // it governs nothing
+	}
+	if slices.Contains(wanted, calico.EveryInterface) {
+		return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on the interface with %s)", e.Name, own(e, ""), addresses)}, true
+	}
+	for _, iface := range wanted {
+		if e.Name < own(e, iface) {
+			return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s if %s has %s)", e.Name, own(e, iface), iface, addresses)}, true
+		}
+	}
+	return rival{}, false
+}
+
+// own returns the name of our endpoint for the interface of the node that the
+// endpoint is for.
+func own(e *v3.HostEndpoint, iface string) string {
+	return calico.EndpointName(e.Spec.Node, strings.TrimPrefix(iface, calico.EveryInterface))
 }
 
 // addressesMissing finds endpoints of ours that do not have all addresses of

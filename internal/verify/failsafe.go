@@ -70,24 +70,32 @@ func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause str
 	if len(components) == 0 {
 		return
 	}
-	permitted, bounded := hosts.Permitted(slices.Concat(hosts.Required, hosts.Listed), covered)
-	from, ok := network(port.Net)
-	if !bounded || ok && permitted.ContainsPrefix(from) || !ok && everybody(permitted) {
+	from, open := openTo(hosts, port, covered)
+	if !open {
 		return
 	}
 	for _, component := range components {
 		o.ports = appendNew(o.ports, fmt.Sprintf("%s (component %s)", traffic, component))
 	}
 	o.nodes = appendNew(o.nodes, node)
-	if ok {
-		o.from = appendNew(o.from, from.String())
-	} else {
-		o.from = appendNew(o.from, "everywhere")
-	}
+	o.from = appendNew(o.from, from)
 	if cause != "" {
 		o.causes = appendNew(o.causes, cause)
 	}
 	o.byNode = o.byNode || cause == calico.FelixConfigurationName(node)
+}
+
+// openTo says from where a failsafe port that matches is open, if more may
+// connect to it than the policy allows.
+func openTo(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffic) bool) (from string, open bool) {
+	permitted, bounded := hosts.Permitted(slices.Concat(hosts.Required, hosts.Listed), matches)
+	if !bounded {
+		return "", false
+	}
+	if net, ok := network(port.Net); ok {
+		return net.String(), !permitted.ContainsPrefix(net)
+	}
+	return "everywhere", !everybody(permitted)
 }
 
 func (o *open) source() string {

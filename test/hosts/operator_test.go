@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,12 +21,14 @@ import (
 
 // operator starts the operator with the shipped rights, and returns what ends
 // it, which is also done when the test ends.
-func (f *field) operator() (stop func()) {
+func (f *field) operator() (stop func()) { return f.operatorAs(operatorConfig) }
+
+func (f *field) operatorAs(config *rest.Config) (stop func()) {
 	f.t.Helper()
 	o := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
 	managerOptions := o.Manager()
 	managerOptions.Controller.SkipNameValidation = ptr.To(true) // several operators share this process
-	mgr, err := ctrl.NewManager(options.Unthrottled(operatorConfig), managerOptions)
+	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
 	f.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	f.Expect(controllers.Setup(ctx, mgr)).To(Succeed())
