@@ -18,7 +18,9 @@ import (
 )
 
 // kubeletOnly leaves out etcd, whose ports are failsafe ports.
-func kubeletOnly(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components = s.Network.Components[1:] }
+func kubeletOnly(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	s.Network.Components = s.Network.Components[1:]
+}
 
 // Where Calico makes host endpoints by itself, the place of ours is taken: none
 // is written, nothing is fought over, and the status says why the restriction
