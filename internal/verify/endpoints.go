@@ -87,15 +87,16 @@ func rivalOf(e *v3.HostEndpoint, wanted []string, hasPlace string) (rival, bool)
 	iface := e.Spec.InterfaceName
 	switch {
 	case e.Name == hasPlace:
-		return rival{e, rankInPlace, fmt.Sprintf("%s in the place of %s, so that the operator leaves the node alone", e.Name, own(e, iface))}, true
-	case slices.Contains(wanted, iface) && (hasPlace != "" || e.Name < own(e, iface)):
-		return rival{e, rankInPlace, fmt.Sprintf("%s in the place of %s", e.Name, own(e, iface))}, true
+		what := fmt.Sprintf("%s in the place of %s, so that the operator leaves the node alone", e.Name, ourName(e, iface))
+		return rival{e, rankInPlace, what}, true
+	case slices.Contains(wanted, iface) && (hasPlace != "" || e.Name < ourName(e, iface)):
+		return rival{e, rankInPlace, fmt.Sprintf("%s in the place of %s", e.Name, ourName(e, iface))}, true
 	case slices.Contains(wanted, iface):
-		return rival{e, rankVoid, fmt.Sprintf("%s (void, because %s is there)", e.Name, own(e, iface))}, true
+		return rival{e, rankVoid, fmt.Sprintf("%s (void, because %s is there)", e.Name, ourName(e, iface))}, true
 	case iface == "":
 		return rivalByAddress(e, wanted)
 	case iface != calico.EveryInterface && slices.Contains(wanted, calico.EveryInterface):
-		return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on %s)", e.Name, own(e, ""), iface)}, true
+		return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on %s)", e.Name, ourName(e, ""), iface)}, true
 	}
 	return rival{}, false
 }
@@ -107,19 +108,19 @@ func rivalByAddress(e *v3.HostEndpoint, wanted []string) (rival, bool) {
 		return rival{}, false // it governs nothing
 	}
 	if slices.Contains(wanted, calico.EveryInterface) {
-		return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on the interface with %s)", e.Name, own(e, ""), addresses)}, true
+		return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on the interface with %s)", e.Name, ourName(e, ""), addresses)}, true
 	}
 	for _, iface := range wanted {
-		if e.Name < own(e, iface) {
-			return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s if %s has %s)", e.Name, own(e, iface), iface, addresses)}, true
+		if e.Name < ourName(e, iface) {
+			return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s if %s has %s)", e.Name, ourName(e, iface), iface, addresses)}, true
 		}
 	}
 	return rival{}, false
 }
 
-// own returns the name of our endpoint for the interface of the node that the
+// ourName returns the name of our endpoint for the interface of the node that the
 // endpoint is for.
-func own(e *v3.HostEndpoint, iface string) string {
+func ourName(e *v3.HostEndpoint, iface string) string {
 	return calico.EndpointName(e.Spec.Node, strings.TrimPrefix(iface, calico.EveryInterface))
 }
 

@@ -26,6 +26,8 @@ type open struct {
 	from   []string
 	causes []string // names of FelixConfigurations; empty where Felix's defaults are the cause
 	byNode bool     // a node's own configuration is among the causes
+
+	known map[v3.ProtoPort]string // from where a port is open
 }
 
 // failsafePorts finds failsafe ports of Felix that are ports of a restricted
@@ -36,7 +38,7 @@ type open struct {
 // where everything that is not listed is denied: it is the way back into a node
 // that a policy has cut off, such as SSH, and documented as such.
 func failsafePorts(hosts plan.Hosts, there state.Calico) *Verdict {
-	var o open
+	o := open{known: map[v3.ProtoPort]string{}}
 	for _, node := range hosts.Calico.Nodes {
 		list, cause := setting(node.Name, there.Felix, func(s v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeInboundHostPorts })
 		if list == nil {
@@ -70,8 +72,12 @@ func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause str
 	if len(components) == 0 {
 		return
 	}
-	from, open := openTo(hosts, port, covered)
-	if !open {
+	from, known := o.known[port]
+	if !known {
+		from = openFrom(hosts, port, covered)
+		o.known[port] = from
+	}
+	if from == "" {
 		return
 	}
 	for _, component := range components {
@@ -85,17 +91,18 @@ func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause str
 	o.byNode = o.byNode || cause == calico.FelixConfigurationName(node)
 }
 
-// openTo says from where a failsafe port that matches is open, if more may
-// connect to it than the policy allows.
-func openTo(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffic) bool) (from string, open bool) {
+// openFrom says from where a failsafe port that matches is open; from nowhere if
+// no more may connect to it than the policy allows.
+func openFrom(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffic) bool) string {
 	permitted, bounded := hosts.Permitted(slices.Concat(hosts.Required, hosts.Listed), matches)
-	if !bounded {
-		return "", false
+	net, ok := network(port.Net)
+	switch {
+	case !bounded, ok && permitted.ContainsPrefix(net), !ok && everybody(permitted):
+		return ""
+	case ok:
+		return net.String()
 	}
-	if net, ok := network(port.Net); ok {
-		return net.String(), !permitted.ContainsPrefix(net)
-	}
-	return "everywhere", !everybody(permitted)
+	return "everywhere"
 }
 
 func (o *open) source() string {

@@ -20,7 +20,7 @@ type check func(plan.Hosts, state.Calico) *Verdict
 // traffic to some port; a way around one interface; and what only the policies
 // of others would notice.
 var checks = []check{
-	foreignEndpoints, failsafePorts, ipv6Unfiltered, detours, addressesMissing,
+	foreignEndpoints, failsafePorts, ipv6Unfiltered, foreignPolicies, detours, addressesMissing,
 }
 
 // Hosts says whether the restrictions on nodes really hold, or what of others,
