@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
@@ -31,6 +34,17 @@ func TestWhatIsReachableAfterwards(t *testing.T) {
 	stop()
 	f.Expect(f.reaches(etcdPort)).To(Equal(protected))
 	f.Expect(f.reaches(kubeletPort)).To(Equal(protected))
+
+	t.Log("with the operator gone, one label taken from every endpoint opens everything; started again, it puts it back")
+	for _, node := range []string{"cp-1", "cp-2"} {
+		f.Expect(admin.Patch(t.Context(), named(&v3.HostEndpoint{}, "cpnp-"+node),
+			client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`)))).To(Succeed())
+	}
+	f.becomes(etcdPort, only(everybody...))
+	f.becomes(kubeletPort, only(everybody...))
+	stop = f.operator()
+	f.becomes(etcdPort, protected)
+	stop()
 
 	t.Log("deleted with Orphan: everything stays")
 	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.DeletionPolicy = v1alpha1.DeletionOrphan })
