@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -98,13 +99,17 @@ type sender struct {
 	from    network.Addresses
 }
 
+// almostARetry is longer than any answer takes, and shorter than it takes until
+// a lost packet is sent again: a connection that needs longer was cut.
+const almostARetry = 900 * time.Millisecond
+
 // sends is what becomes of the traffic to cp-1, by IPv4 and IPv6.
 func (f *field) sends(s sender, protocol network.Protocol, port uint16) [2]network.Verdict {
 	f.t.Helper()
 	to := f.cluster.Machine("cp-1").Cluster
 	var verdicts [2]network.Verdict
 	for i, pair := range [][2]netip.Addr{{s.from.IPv4, to.IPv4}, {s.from.IPv6, to.IPv6}} {
-		verdict, err := s.machine.Dial(protocol, netip.AddrPortFrom(pair[1], port), network.From(pair[0]))
+		verdict, err := s.machine.Dial(protocol, netip.AddrPortFrom(pair[1], port), network.From(pair[0]), network.Within(almostARetry))
 		f.Expect(err).NotTo(HaveOccurred())
 		verdicts[i] = verdict
 	}

@@ -4,8 +4,10 @@ package hosts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,10 +63,14 @@ func (f *field) background() context.Context { return context.WithoutCancel(f.t.
 // "loopback" that of the loopback device.
 var everybody = []string{"cp-2", "worker-1", calico.Outsider, "itself", "loopback"}
 
-// reaches returns who reaches the port of cp-1, by IPv4 and by IPv6.
+// reaches returns who reaches the port of cp-1, by IPv4 and by IPv6. All try at
+// once: most of the time goes into waiting for what is dropped.
 func (f *field) reaches(port uint16) map[string]string {
-	result := map[string]string{}
-	for _, who := range everybody {
+	f.t.Helper()
+	results := make([][2]network.Verdict, len(everybody))
+	errs := make([]error, len(everybody))
+	var trying sync.WaitGroup
+	for i, who := range everybody {
 		target, from := f.cluster.Machine("cp-1"), f.cluster.Machine(who)
 		to := target.Cluster
 		switch who {
@@ -73,13 +79,28 @@ func (f *field) reaches(port uint16) map[string]string {
 		case "loopback":
 			from, to = target, network.Addresses{IPv4: netip.MustParseAddr("127.0.0.1"), IPv6: netip.IPv6Loopback()}
 		}
-		v4, err := from.Dial(network.TCP, netip.AddrPortFrom(to.IPv4, port))
-		f.Expect(err).NotTo(HaveOccurred())
-		v6, err := from.Dial(network.TCP, netip.AddrPortFrom(to.IPv6, port))
-		f.Expect(err).NotTo(HaveOccurred())
-		result[who] = fmt.Sprintf("%s/%s", v4, v6)
+		trying.Go(func() { results[i], errs[i] = dialBoth(from, to, network.TCP, port) })
 	}
-	return result
+	trying.Wait()
+	f.Expect(errors.Join(errs...)).NotTo(HaveOccurred())
+	reached := map[string]string{}
+	for i, who := range everybody {
+		reached[who] = fmt.Sprintf("%s/%s", results[i][0], results[i][1])
+	}
+	return reached
+}
+
+// dialBoth tries IPv4 and IPv6 at once.
+func dialBoth(from *network.Machine, to network.Addresses, protocol network.Protocol, port uint16, options ...network.DialOption) (
+	verdicts [2]network.Verdict, err error,
+) {
+	var errs [2]error
+	var trying sync.WaitGroup
+	for i, address := range []netip.Addr{to.IPv4, to.IPv6} {
+		trying.Go(func() { verdicts[i], errs[i] = from.Dial(protocol, netip.AddrPortFrom(address, port), options...) })
+	}
+	trying.Wait()
+	return verdicts, errors.Join(errs[:]...)
 }
 
 // only is the result where these reach the port, and packets of all the others
