@@ -275,8 +275,11 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 				found("tier early (early.theirs selects these hosts, and the tier's default action is Deny) drops " + kubeletTraffic),
 			},
 			"A tier with policies for others": {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, selecting("has(role)"))), effective},
-			"A tier that passes all on":       {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Pass)), effective},
-			"A tier after ours":               {with(kubelet(), tiers(tier("late", 1000, byDefault)), policyIn("late", v3.Allow, ports("22"))), effective},
+			"A tier with a policy for what goes out": {
+				with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Egress, p.Spec.Ingress = p.Spec.Ingress, nil })), effective,
+			},
+			"A tier that passes all on": {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Pass)), effective},
+			"A tier after ours":         {with(kubelet(), tiers(tier("late", 1000, byDefault)), policyIn("late", v3.Allow, ports("22"))), effective},
 			"A tier with policies before DNAT only": {
 				with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, ports("22"), preDNAT)), effective,
 			},
