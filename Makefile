@@ -34,6 +34,7 @@ help: ## List the targets.
 
 ##@ Try it
 
+# Calico is built by the demo itself, and only where packets can be tried.
 .PHONY: demo
 demo: ## Show the operator at work on a real control plane, from nothing.
 	@$(WITH_CONTROLPLANE) go run ./hack/demo $(ARGS)

@@ -30,12 +30,12 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 ) {
 	may = may && len(diff.Taken) == 0
 	for _, stage := range stagesOf(diff) {
-		if wait := r.Stages.wait(policy.Name, stage, r.Clock.Now()); may && wait > 0 {
+		if wait := r.Stages.wait(policy.Name, stage.step, r.Clock.Now()); may && wait > 0 {
 			result, may = sooner(result, reconcile.Result{RequeueAfter: wait}), false
 		}
 		next, stageErr := r.writeAll(ctx, policy, stage.writes, may, written)
 		if slices.ContainsFunc(stage.writes, func(w drift.Write) bool { return written[w.Object] }) {
-			r.Stages.wrote(policy.Name, stage, r.Clock.Now())
+			r.Stages.wrote(policy.Name, stage.step, r.Clock.Now())
 		}
 		may = may && !slices.ContainsFunc(stage.writes, func(w drift.Write) bool { return !written[w.Object] && !w.Conflicted() })
 		if result, err = soonerUnless(stageErr, result, next); err != nil {
@@ -48,28 +48,27 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 
 // stage is writes that need not wait for each other.
 type stage struct {
-	number   int
-	deleting bool
-	writes   []drift.Write
+	step
+	writes []drift.Write
 }
 
 // stagesOf returns the stages in their order: first all that is written, then,
 // backwards, what is deleted.
 func stagesOf(diff drift.Diff) []stage {
 	var stages []stage
-	add := func(w drift.Write, number int, deleting bool) {
+	add := func(w drift.Write, is step) {
 		last := len(stages) - 1
-		if last < 0 || stages[last].number != number || stages[last].deleting != deleting {
-			stages = append(stages, stage{number: number, deleting: deleting})
+		if last < 0 || stages[last].step != is {
+			stages = append(stages, stage{step: is})
 			last++
 		}
 		stages[last].writes = append(stages[last].writes, w)
 	}
 	for _, w := range diff.Writes {
-		add(w, calico.Stage(w.Desired), false)
+		add(w, step{number: calico.Stage(w.Desired)})
 	}
 	for _, w := range diff.Deletes {
-		add(w, calico.Stage(w.Live), true)
+		add(w, step{number: calico.Stage(w.Live), deleting: true})
 	}
 	return stages
 }

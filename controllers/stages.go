@@ -5,6 +5,8 @@ package controllers
 import (
 	"sync"
 	"time"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
 
 // stageTime is how long a stage's objects have to reach every node before the
@@ -21,16 +23,22 @@ type Stages struct {
 	last    map[stageKey]time.Time
 }
 
+// step is a stage in one of the two directions.
+type step struct {
+	number   int
+	deleting bool
+}
+
 type stageKey struct {
 	policy string
 	number int
 }
 
-const firstStage, lastStage = 1, 4
+const firstStage, lastStage = calico.StageAddresses, calico.StageNarrow
 
 // wait returns how long a stage has to wait: what is written for the stages
 // before it, and what is deleted for those after it, must have been seen.
-func (s *Stages) wait(policy string, next stage, now time.Time) time.Duration {
+func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.started.IsZero() {
@@ -52,7 +60,7 @@ func (s *Stages) wait(policy string, next stage, now time.Time) time.Duration {
 	return max(0, latest.Add(stageTime).Sub(now))
 }
 
-func (s *Stages) wrote(policy string, done stage, now time.Time) {
+func (s *Stages) wrote(policy string, done step, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last == nil {

@@ -2,7 +2,9 @@
 
 // Command demo shows the operator at work on a real control plane: it starts
 // one with kwok nodes, installs the CRD, runs the operator with the rights that
-// it is shipped with, and tells a story, of which every step is checked.
+// it is shipped with, and tells a story, of which every step is checked. Where
+// there can be network namespaces, the nodes then become machines with a real
+// Felix on each, and the story goes on to packets.
 //
 // Run it from the repository's root: make demo. With --once it ends by itself;
 // without, the cluster stays up until Ctrl-C.

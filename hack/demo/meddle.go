@@ -21,11 +21,13 @@ const repairLimit = time.Second
 // meddler is the field manager that the changes by hand are made under.
 const meddler = "mallory"
 
-// deeds are changes by hand, and the field that the operator must then name.
-var deeds = []struct {
+// deed is a change by hand, and the field that the operator must then name.
+type deed struct {
 	what, field string
 	command     []string
-}{
+}
+
+var deeds = []deed{
 	{
 		"opens the NetworkPolicy to everybody", "spec.ingress",
 		[]string{"patch", "networkpolicy", "-n", "kube-system", "cpnp.control-plane.coredns", "--type=merge", "-p", `{"spec":{"ingress":[{}]}}`},
@@ -41,20 +43,10 @@ var deeds = []struct {
 }
 
 func meddle(ctx context.Context, s *stage) error {
-	for _, deed := range deeds {
-		args := append(slices.Clone(deed.command), "--field-manager="+meddler)
-		s.say("    %s %s", meddler, deed.what)
-		if err := s.show(ctx, args...); err != nil {
+	for _, d := range deeds {
+		if err := s.undone(ctx, d, s.declared); err != nil {
 			return err
 		}
-		took, err := s.repaired(ctx)
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", meddler, deed.what, err)
-		}
-		if err := s.attributed(ctx, deed.field); err != nil {
-			return err
-		}
-		s.say("  ✓ repaired at most %d ms later, and put down to %s", took.Milliseconds(), meddler)
 	}
 	if err := s.show(ctx, "get", "cpnp", "control-plane", "-o", "jsonpath={.status.lastDrift}{'\\n'}"); err != nil {
 		return err
@@ -68,12 +60,24 @@ func meddle(ctx context.Context, s *stage) error {
 	})
 }
 
-// repaired waits until everything is as declared, and returns how long it took
-// since kubectl came back.
-func (s *stage) repaired(ctx context.Context) (time.Duration, error) {
+// undone does the deed, and checks that the operator soon has everything as
+// declared again and knows who did what. How long it took is since kubectl came
+// back.
+func (s *stage) undone(ctx context.Context, d deed, declared check) error {
+	s.say("    %s %s", meddler, d.what)
+	if err := s.show(ctx, append(slices.Clone(d.command), "--field-manager="+meddler)...); err != nil {
+		return err
+	}
 	began := time.Now()
-	err := poll(ctx, repairLimit, s.declared)
-	return time.Since(began), err
+	if err := poll(ctx, repairLimit, declared); err != nil {
+		return fmt.Errorf("%s %s: %w", meddler, d.what, err)
+	}
+	took := time.Since(began)
+	if err := s.attributed(ctx, d.field); err != nil {
+		return err
+	}
+	s.say("  ✓ repaired at most %d ms later, and put down to %s", took.Milliseconds(), meddler)
+	return nil
 }
 
 // attributed waits until the status names the meddler and the field.

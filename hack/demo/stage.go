@@ -28,7 +28,16 @@ type stage struct {
 	client   client.WithWatch
 	operator *exec.Cmd
 	logPath  string
+
+	noPackets error // why packets can not be tried here, if so
+	hosts     *hosts
 }
+
+// The nodes: cp-1, cp-2, …, worker-1, worker-2, …
+const (
+	controlPlaneNodes = 3
+	workers           = 3
+)
 
 // operatorUser is whom the operator acts as: it has the shipped role, no more.
 const operatorUser = "cpnp-operator"
@@ -38,9 +47,12 @@ func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n"
 // open starts everything, with a line for each step that takes long.
 func (s *stage) open(ctx context.Context) (err error) {
 	began := time.Now()
+	if err := s.lookForPackets(ctx); err != nil {
+		return err
+	}
 	s.cluster, err = testbed.Start(ctx, testbed.Options{
 		CRDPaths:          []string{"config/crd/bases"},
-		ControllerManager: true, Scheduler: true, Kwok: true,
+		ControllerManager: true, Scheduler: true, Kwok: true, Aggregation: true,
 		Progress: func(step string) { s.say("· %s", step) },
 	})
 	if err != nil {
@@ -49,7 +61,7 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if s.client, err = client.NewWithWatch(options.Unthrottled(s.cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
 		return err
 	}
-	s.say("· Creating 3 control-plane nodes, 3 workers, a cluster DNS and a public ingress")
+	s.say("· Creating %d control-plane nodes, %d workers, a cluster DNS and a public ingress", controlPlaneNodes, workers)
 	if err := s.populate(ctx); err != nil {
 		return err
 	}
@@ -60,11 +72,21 @@ func (s *stage) open(ctx context.Context) (err error) {
 	return nil
 }
 
+// populate creates the nodes with the addresses that their machines get when
+// there are to be some (see calico.ClusterOptions).
 func (s *stage) populate(ctx context.Context) error {
-	for i := 1; i <= 3; i++ {
-		cp := testbed.Node(fmt.Sprintf("cp-%d", i), testbed.ControlPlaneNode(), testbed.InternalIP(fmt.Sprintf("10.77.0.1%d", i)))
-		worker := testbed.Node(fmt.Sprintf("worker-%d", i), testbed.InternalIP(fmt.Sprintf("10.77.0.2%d", i)))
-		if err := errors.Join(testbed.CreateNode(ctx, s.client, cp), testbed.CreateNode(ctx, s.client, worker)); err != nil {
+	address := func(n int) testbed.NodeOption {
+		return testbed.InternalIP(fmt.Sprintf("10.77.0.%d", 10+n), fmt.Sprintf("fd77::%d", 10+n))
+	}
+	for i := range controlPlaneNodes {
+		cp := testbed.Node(fmt.Sprintf("cp-%d", i+1), testbed.ControlPlaneNode(), address(i+1))
+		if err := testbed.CreateNode(ctx, s.client, cp); err != nil {
+			return err
+		}
+	}
+	for i := range workers {
+		worker := testbed.Node(fmt.Sprintf("worker-%d", i+1), address(controlPlaneNodes+i+1))
+		if err := testbed.CreateNode(ctx, s.client, worker); err != nil {
 			return err
 		}
 	}
@@ -105,7 +127,7 @@ func (s *stage) startOperator(ctx context.Context) error {
 	return s.operator.Start()
 }
 
-// close ends the operator, then the control plane.
+// close ends the operator, then the hosts, then the control plane.
 func (s *stage) close() error {
 	var failures []error
 	if s.operator != nil && s.operator.Process != nil {
@@ -114,14 +136,20 @@ func (s *stage) close() error {
 			failures = append(failures, fmt.Errorf("the operator ended with %w", err))
 		}
 	}
+	if s.hosts != nil {
+		failures = append(failures, s.hosts.close())
+	}
 	if s.cluster != nil {
 		failures = append(failures, s.cluster.Stop())
 	}
 	return errors.Join(failures...)
 }
 
-// kubectl runs kubectl as the admin and returns what it prints.
+// kubectl runs kubectl as the admin, for no longer than a step may take, and
+// returns what it prints.
 func (s *stage) kubectl(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	cmd := s.cluster.Kubectl(ctx, args...)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems

@@ -25,6 +25,7 @@ var chapters = []chapter{
 	{"Somebody changes things by hand", meddle},
 	{"A pod without a toleration stays off the control plane", schedule},
 	{"Deleting the policy restores what was there", restore},
+	{"On Calico, etcd is for the control plane alone", protectEtcd},
 }
 
 // tell plays the chapters. The first that fails ends the story.
@@ -35,7 +36,11 @@ func tell(ctx context.Context, s *stage) error {
 			return s.failure(fmt.Errorf("%q failed: %w", c.title, err))
 		}
 	}
-	s.say("\n✓ Every step was checked against the API server.")
+	if s.noPackets == nil {
+		s.say("\n✓ Every step was checked against the API server, and every flow by connecting.")
+	} else {
+		s.say("\n✓ Every step was checked against the API server.")
+	}
 	return nil
 }
 

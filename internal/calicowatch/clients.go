@@ -22,6 +22,7 @@ import (
 type kind struct {
 	schema.GroupVersionResource
 	name string
+	also string // what is needed besides list and watch
 }
 
 // source lists and watches kinds.

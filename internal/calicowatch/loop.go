@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -14,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/utils/clock"
+	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -26,16 +27,19 @@ var (
 	reflectorBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 5, Cap: time.Second}
 )
 
-// calm is how long nothing must fail for retries to begin anew.
-const calm = 2 * time.Minute
+// calm is how long an attempt must have lasted for the next one to come soon.
+const calm = 10 * time.Second
 
 // loop is a reflector's Run. It differs in that it knows of every failure, and
 // can be told to try again.
 func (r *reading) loop(p *progress, reflector *cache.Reflector) {
 	defer r.change(func() bool { p.rest(); return false })
-	delay := retries.DelayWithReset(clock.RealClock{}, calm)
+	// What a reflector logs is told as a problem; it would say so every ten seconds.
+	silent := klog.NewContext(r.ctx, logr.Discard())
+	delay := retries
 	for {
-		err := reflector.ListAndWatchWithContext(r.ctx)
+		began := time.Now()
+		err := reflector.ListAndWatchWithContext(silent)
 		if r.ctx.Err() != nil {
 			return
 		}
@@ -48,7 +52,10 @@ func (r *reading) loop(p *progress, reflector *cache.Reflector) {
 		if err != nil {
 			ctrllog.FromContext(r.ctx).V(1).Info("A kind can not be read", "kind", p.kind.name, "reason", cause(err))
 		}
-		timer := time.NewTimer(delay())
+		if time.Since(began) > calm {
+			delay = retries
+		}
+		timer := time.NewTimer(delay.Step())
 		select {
 		case <-r.ctx.Done():
 		case <-again:

@@ -116,7 +116,7 @@ func lateness(kinds []*progress) string {
 
 // reason is why a kind can not be read, and what to do.
 func (p *progress) reason() string {
-	err := unhidden(p.err)
+	err := p.err
 	switch {
 	case err == nil && p.watching:
 		return fmt.Sprintf("the server has not told everything that there is within %s; if it stays so, update Calico, "+
@@ -124,7 +124,7 @@ func (p *progress) reason() string {
 	case err == nil:
 		return fmt.Sprintf("the server has not answered within %s; see whether it runs", p.patience.Round(time.Second/10))
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return fmt.Sprintf("%s; grant the operator list and watch of %s", cause(err), p.kind.GroupResource())
+		return fmt.Sprintf("%s; grant the operator list and watch of %s%s", cause(err), p.kind.GroupResource(), p.kind.also)
 	case apierrors.IsNotFound(err):
 		return fmt.Sprintf("the server does not have %s; complete or update the installation, with its CRDs", p.kind.GroupResource())
 	}

@@ -50,7 +50,7 @@ func (p *progress) settle() {
 	case p.well():
 		p.rest()
 		p.err, p.late = nil, false
-	case p.waiting == nil && !p.late:
+	case p.waiting == nil:
 		var timer *time.Timer
 		timer = time.AfterFunc(p.patience, func() {
 			p.change(func() bool {

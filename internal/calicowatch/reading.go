@@ -48,8 +48,7 @@ func follow[O client.Object, T any](r *reading, k kind, keep func(O) (T, bool)) 
 
 // start, stop and retry expect the Follower's lock to be held.
 func (r *reading) start() {
-	for i, loop := range r.loops {
-		r.kinds[i].settle()
+	for _, loop := range r.loops {
 		r.follower.running.Go(loop)
 	}
 }

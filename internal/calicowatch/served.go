@@ -40,6 +40,7 @@ func (f *Follower) readServed(ctx context.Context, service apiService) *served {
 		pools:     followCalico[v3.IPPool](r, v3.KindIPPool, "ippools"),
 		cluster:   follow(r, calicoKind(v3.KindClusterInformation, "clusterinformations"), datastoreReady),
 	}
+	s.policies.kind.also = ", and of tier.globalnetworkpolicies, and get of tiers"
 	r.start()
 	return s
 }

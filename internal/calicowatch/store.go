@@ -17,7 +17,7 @@ type store[T any] struct {
 	keep func(any) (T, bool)
 	// told says that a change of these objects is one of what Read returns.
 	told bool
-	// hook is called after each change and each list, under the lock.
+	// hook is called after each change, under the lock.
 	hook func()
 
 	// complete says that it has held everything once. What it holds may be of
@@ -61,10 +61,9 @@ func (s *store[T]) Replace(list []any, _ string) error {
 			s.put(replaced, object)
 		}
 		same := maps.EqualFunc(s.objects, replaced, func(a, b entry[T]) bool { return a.version == b.version })
-		first := !s.complete
 		s.objects, s.complete = replaced, true
 		s.hasListed()
-		return s.changed(!same || first)
+		return s.changed(!same)
 	})
 	return nil
 }

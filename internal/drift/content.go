@@ -10,7 +10,6 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -19,7 +18,7 @@ import (
 // Owned compares an object of the operator's with what it should be; live is
 // nil if it is not there. inPlace says that it was there before for the present
 // generation, so that it was deleted if it is missing.
-func Owned(policy *plan.Policy, desired, live client.Object, inPlace bool) []Finding {
+func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Finding {
 	base := Finding{Policy: policy.Name, Object: objectOf(desired), State: v1alpha1.StateDrifted}
 	audit := policy.Spec.Mode == v1alpha1.ModeAudit
 	if live == nil {
@@ -46,7 +45,7 @@ func Owned(policy *plan.Policy, desired, live client.Object, inPlace bool) []Fin
 
 // respectOwner marks what somebody else has decided about an object that is not
 // ours alone: what was never written by us, or what is declared otherwise.
-func respectOwner(findings []Finding, live client.Object) []Finding {
+func respectOwner(findings []Finding, live plan.Object) []Finding {
 	for i := range findings {
 		f := &findings[i]
 		if there := f.Actual != ""; there && (f.By.Declares || !written(live)) {
@@ -72,7 +71,7 @@ func unexpected(policy *plan.Policy, object Object) Finding {
 // this version of the rendering, so that others changed whatever differs. A
 // stamp that is not ours any more was itself changed by others, and proves
 // nothing.
-func rendered(desired, live client.Object) bool {
+func rendered(desired, live plan.Object) bool {
 	stamps := []string{v1alpha1.AnnotationDesiredHash, v1alpha1.AnnotationRendererVersion}
 	is, want := live.GetAnnotations(), desired.GetAnnotations()
 	return !slices.ContainsFunc(stamps, func(key string) bool {
@@ -81,7 +80,7 @@ func rendered(desired, live client.Object) bool {
 }
 
 // mapFindings compares our labels or annotations; those of others are theirs.
-func mapFindings(base Finding, field string, desired, actual map[string]string, live client.Object) []Finding {
+func mapFindings(base Finding, field string, desired, actual map[string]string, live plan.Object) []Finding {
 	var findings []Finding
 	for _, key := range slices.Sorted(maps.Keys(desired)) {
 		value, there := actual[key]
@@ -101,7 +100,7 @@ func mapFindings(base Finding, field string, desired, actual map[string]string, 
 }
 
 // specFindings compares the fields of the spec, each of which is atomic.
-func specFindings(base Finding, desired, live client.Object) []Finding {
+func specFindings(base Finding, desired, live plan.Object) []Finding {
 	if sameSpec(desired, live) {
 		return nil
 	}
@@ -140,7 +139,7 @@ func specFindings(base Finding, desired, live client.Object) []Finding {
 // sameSpec compares the stored form of NetworkPolicies, of which there may be
 // many, which is many times faster than looking at every field, and nearly
 // always enough: most objects are as declared. It is no proof that they differ.
-func sameSpec(desired, live client.Object) bool {
+func sameSpec(desired, live plan.Object) bool {
 	a, ok := desired.(*networkingv1.NetworkPolicy)
 	b, same := live.(*networkingv1.NetworkPolicy)
 	if !ok || !same {
@@ -151,7 +150,7 @@ func sameSpec(desired, live client.Object) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-func whoWrote(live client.Object, path ...any) Manager {
+func whoWrote(live plan.Object, path ...any) Manager {
 	who := Who(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, path...)
 	// The object is ours: nobody else can declare it. In one that we share,
 	// others can.

@@ -96,28 +96,41 @@ func (o *Outcome) claim(object Shared, claim plan.Claim) {
 	entry, recorded := object.Record[claim.Field]
 	applied := recorded && entry.Applied == claim.Want && entry.Policy == claim.Policy.Name
 
-	write := claim.NotApplicable == "" && claim.Policy.Writable()
-	if finding, differs := compare(object, claim, live, applied); differs {
+	finding, differs := compare(object, claim, live, applied)
+	if differs {
 		o.Findings = append(o.Findings, finding)
-		write = write && (finding.State == v1alpha1.StateDrifted || finding.State == v1alpha1.StatePending)
-		if write {
-			o.Set[claim.Field] = &claim.Want
-		}
-		if finding.State == v1alpha1.StateConflicted && recorded && entry.Applied != claim.Want && claim.Policy.Writable() {
-			// What was written for an earlier claim is not wanted any more, and
-			// somebody else declares the field: it is theirs alone.
-			delete(o.Record, claim.Field)
-		}
-	} else if write && object.Owned != nil && !object.Owned(claim.Field) {
+	}
+	switch {
+	case claim.NotApplicable != "" || !claim.Policy.Writable():
+		return
+	case differs && !writes(finding.State):
+		o.letGo(finding, claim, entry)
+		return
+	case differs || !object.owns(claim.Field):
 		o.Set[claim.Field] = &claim.Want
 	}
-	if write && !applied {
+	if !applied {
 		original := live
 		if recorded {
 			original = entry.Original
 		}
 		o.Record[claim.Field] = state.RecordEntry{Policy: claim.Policy.Name, Applied: claim.Want, Original: original}
 	}
+}
+
+// letGo ends what was written for an earlier claim, which is not wanted any
+// more, where somebody else declares the field: it is theirs alone.
+func (o *Outcome) letGo(finding Finding, claim plan.Claim, before state.RecordEntry) {
+	if finding.State == v1alpha1.StateConflicted && before.Applied != claim.Want {
+		delete(o.Record, claim.Field)
+	}
+}
+
+func (s Shared) owns(field string) bool { return s.Owned == nil || s.Owned(field) }
+
+// writes says whether a difference in this state is one that a write ends.
+func writes(is v1alpha1.DriftState) bool {
+	return is == v1alpha1.StateDrifted || is == v1alpha1.StatePending
 }
 
 // compare returns the difference between a claim and what is there, if any.

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -24,7 +23,7 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, there 
 		return Diff{}
 	}
 	lastOne := !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() })
-	diff := compareAll(policy, hosts.Objects, objectsOf(there), policy.Status.HostPolicies, func(live client.Object) bool {
+	diff := compareAll(policy, hosts.Objects, objectsOf(there), policy.Status.HostPolicies, func(live plan.Object) bool {
 		return len(hosts.Held) == 0 && obsolete(live, policy.Name, lastOne)
 	})
 	slices.SortStableFunc(diff.Deletes, func(a, b Write) int { return cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)) })
@@ -32,8 +31,8 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, there 
 }
 
 // objectsOf returns what the operator may have made.
-func objectsOf(there state.Calico) []client.Object {
-	var objects []client.Object
+func objectsOf(there state.Calico) []plan.Object {
+	var objects []plan.Object
 	for i := range there.Tiers {
 		if there.Tiers[i].Name == calico.TierName {
 			objects = append(objects, &there.Tiers[i])
@@ -57,7 +56,7 @@ func objectsOf(there state.Calico) []client.Object {
 // obsolete says whether the operator made the object for the policy, which does
 // not call for it. The label tells, and where it was taken away the name, as far
 // as it has the policy's. The tier is obsolete when no policy is in it.
-func obsolete(live client.Object, policy string, lastOne bool) bool {
+func obsolete(live plan.Object, policy string, lastOne bool) bool {
 	if !written(live) {
 		return false
 	}

@@ -9,7 +9,6 @@ import (
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -28,8 +27,8 @@ type Diff struct {
 // Write is one object to be written, or deleted.
 type Write struct {
 	Object   Object
-	Desired  client.Object // nil: to be deleted
-	Live     client.Object // nil: to be created
+	Desired  plan.Object // nil: to be deleted
+	Live     plan.Object // nil: to be created
 	Findings []Finding
 }
 
@@ -52,15 +51,15 @@ func (w Write) Conflicted() bool {
 // are there. What is there for a component that can not be rendered now is left
 // alone.
 func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.NetworkPolicy) Diff {
-	desired := make([]client.Object, 0, len(network.Objects))
+	desired := make([]plan.Object, 0, len(network.Objects))
 	for _, object := range network.Objects {
 		desired = append(desired, object)
 	}
-	there := make([]client.Object, 0, len(live))
+	there := make([]plan.Object, 0, len(live))
 	for i := range live {
 		there = append(there, &live[i])
 	}
-	return compareAll(policy, desired, there, policy.Status.NetworkPolicies, func(live client.Object) bool {
+	return compareAll(policy, desired, there, policy.Status.NetworkPolicies, func(live plan.Object) bool {
 		component, ours := madeFor(live, policy.Name)
 		return ours && !held(network, component)
 	})
@@ -69,10 +68,10 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 // compareAll compares desired objects with those that are there, of which it
 // calls for the deletion of those that are obsolete.
 func compareAll(
-	policy *plan.Policy, desired, live []client.Object, count v1alpha1.SyncCount, obsolete func(client.Object) bool,
+	policy *plan.Policy, desired, live []plan.Object, count v1alpha1.SyncCount, obsolete func(plan.Object) bool,
 ) Diff {
 	var diff Diff
-	there := make(map[Object]client.Object, len(live))
+	there := make(map[Object]plan.Object, len(live))
 	for _, object := range live {
 		there[objectOf(object)] = object
 	}
@@ -101,7 +100,7 @@ func compareAll(
 
 // objectOf returns the name of an object. Those from a cache do not say their
 // kind.
-func objectOf(object client.Object) Object {
+func objectOf(object plan.Object) Object {
 	kind := object.GetObjectKind().GroupVersionKind().Kind
 	switch object.(type) {
 	case *networkingv1.NetworkPolicy:
@@ -122,7 +121,7 @@ func objectOf(object client.Object) Object {
 
 // madeFor says whether the operator made the NetworkPolicy for the policy, and
 // for which component. The name tells: labels can be copied, and taken away.
-func madeFor(live client.Object, policy string) (component string, made bool) {
+func madeFor(live plan.Object, policy string) (component string, made bool) {
 	component, named := strings.CutPrefix(live.GetName(), plan.NetworkPolicyName(policy, ""))
 	return component, named && written(live)
 }
@@ -130,11 +129,11 @@ func madeFor(live client.Object, policy string) (component string, made bool) {
 // mayTakeOver says whether an object that has a name of ours may be written: it
 // carries our label, or it lost that label and we wrote it, or nobody is meant
 // to have it for himself.
-func mayTakeOver(live client.Object, policy string) bool {
+func mayTakeOver(live plan.Object, policy string) bool {
 	return live.GetLabels()[v1alpha1.LabelPolicy] == policy || written(live) || plan.Shared(live)
 }
 
-func written(live client.Object) bool {
+func written(live plan.Object) bool {
 	return slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
 		return entry.Manager == v1alpha1.FieldManagerNetwork
 	})

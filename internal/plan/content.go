@@ -9,14 +9,16 @@ import (
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
 
+// Object is an object that the operator creates.
+type Object = calico.Object
+
 // Content returns what is written of an object that the operator creates.
-func Content(object client.Object) (map[string]any, error) {
+func Content(object Object) (map[string]any, error) {
 	if _, kubernetes := object.(*networkingv1.NetworkPolicy); !kubernetes {
 		return calico.Content(object)
 	}
@@ -29,7 +31,7 @@ func Content(object client.Object) (map[string]any, error) {
 
 // Fields returns the fields of an object's spec, each of which is written, and
 // compared, as a whole.
-func Fields(object client.Object) (map[string]any, error) {
+func Fields(object Object) (map[string]any, error) {
 	content, err := Content(object)
 	if err != nil {
 		return nil, err
@@ -40,13 +42,13 @@ func Fields(object client.Object) (map[string]any, error) {
 
 // Shared says that the operator creates an object where there is none, but that
 // it may also be somebody else's: then only single fields of it are ours.
-func Shared(object client.Object) bool {
+func Shared(object Object) bool {
 	_, felix := object.(*v3.FelixConfiguration)
 	return felix
 }
 
 // stamp notes on an object what it is rendered as, and by which version.
-func stamp(object client.Object, spec any) {
+func stamp(object Object, spec any) {
 	object.SetAnnotations(map[string]string{
 		v1alpha1.AnnotationDesiredHash:     Hash(struct{ Labels, Spec any }{maps.Clone(object.GetLabels()), spec}),
 		v1alpha1.AnnotationRendererVersion: RendererVersion,

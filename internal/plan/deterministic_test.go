@@ -31,10 +31,10 @@ func TestOrderOfNodesAndOfTheirAddressesChangesNothing(t *testing.T) {
 			want := render(t, read(t, input))
 			for seed := range uint64(20) {
 				c := read(t, input)
-				c.nodes = shuffled(seed, c.nodes)
-				for i := range c.nodes {
-					c.nodes[i].Status.Addresses = shuffled(seed, c.nodes[i].Status.Addresses)
-					c.nodes[i].Spec.PodCIDRs = shuffled(seed, c.nodes[i].Spec.PodCIDRs)
+				c.Nodes = shuffled(seed, c.Nodes)
+				for i := range c.Nodes {
+					c.Nodes[i].Status.Addresses = shuffled(seed, c.Nodes[i].Status.Addresses)
+					c.Nodes[i].Spec.PodCIDRs = shuffled(seed, c.Nodes[i].Spec.PodCIDRs)
 				}
 				if diff := cmp.Diff(want, render(t, c)); diff != "" {
 					t.Fatalf("seed %d (-sorted +shuffled):\n%s", seed, diff)
@@ -48,7 +48,7 @@ func TestOrderOfReferencesAndCIDRsChangesNothing(t *testing.T) {
 	want := render(t, read(t, "testdata/merged-to-fewest-prefixes.in.yaml"))
 	for seed := range uint64(20) {
 		c := read(t, "testdata/merged-to-fewest-prefixes.in.yaml")
-		network := c.policies[0].Spec.Network
+		network := c.Policies[0].Spec.Network
 		network.Peers = shuffled(seed, network.Peers)
 		for i := range network.Peers {
 			network.Peers[i].CIDRs = shuffled(seed, network.Peers[i].CIDRs)
@@ -100,11 +100,11 @@ func component(name, key string, value v1alpha1.LabelValue) v1alpha1.Component {
 
 func TestYoungerPoliciesChangeNothingForOlderOnes(t *testing.T) {
 	c := read(t, "testdata/claimed-by-older-policy.in.yaml")
-	for count := range len(c.policies) {
-		older := plan.Compile(c.policies[:count+1])
-		all := plan.Compile(c.policies)
+	for count := range len(c.Policies) {
+		older := plan.Compile(c.Policies[:count+1])
+		all := plan.Compile(c.Policies)
 		for i := range older {
-			without, with := plan.Networks(&older[i], older, c.nodes), plan.Networks(&all[i], all, c.nodes)
+			without, with := plan.Networks(&older[i], older, c.Nodes), plan.Networks(&all[i], all, c.Nodes)
 			if diff := cmp.Diff(without, with); diff != "" {
 				t.Errorf("%s (-without +with younger policies):\n%s", older[i].Name, diff)
 			}
@@ -115,11 +115,11 @@ func TestYoungerPoliciesChangeNothingForOlderOnes(t *testing.T) {
 func TestPlanningLeavesItsInputAsItWas(t *testing.T) {
 	g := NewWithT(t)
 	c, before := read(t, "testdata/both-directions.in.yaml"), read(t, "testdata/both-directions.in.yaml")
-	network := plan.Networks(&plan.Compile(c.policies)[0], plan.Compile(c.policies), c.nodes)
+	network := plan.Networks(&plan.Compile(c.Policies)[0], plan.Compile(c.Policies), c.Nodes)
 	network.Objects[0].Spec.PodSelector.MatchLabels["changed"] = "by the caller"
 	network.Objects[0].Spec.PodSelector.MatchExpressions[0].Values[0] = "by the caller"
-	g.Expect(cmp.Diff(before.policies, c.policies)).To(BeEmpty())
-	g.Expect(cmp.Diff(before.nodes, c.nodes)).To(BeEmpty())
+	g.Expect(cmp.Diff(before.Policies, c.Policies)).To(BeEmpty())
+	g.Expect(cmp.Diff(before.Nodes, c.Nodes)).To(BeEmpty())
 }
 
 func TestHashTellsContentsApart(t *testing.T) {

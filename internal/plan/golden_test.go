@@ -8,33 +8,38 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// cluster is an input file: policies, oldest first, and nodes.
-type cluster struct {
-	policies []v1alpha1.ControlPlaneNetworkPolicy
-	nodes    []corev1.Node
-}
+// cluster is an input file: policies, oldest first, nodes, and what else there
+// is in a snapshot.
+type cluster = state.Snapshot
 
 // rendering is an output file's document: what one policy calls for.
 type rendering struct {
 	NetworkPolicies []*networkingv1.NetworkPolicy `json:"networkPolicies,omitempty"`
-	Held            []string                      `json:"held,omitempty"`
-	Losses          []string                      `json:"losses,omitempty"`
+	// Hosts are the objects of Calico, in the order of their writes.
+	Hosts       []map[string]any `json:"hosts,omitempty"`
+	Unprotected string           `json:"unprotected,omitempty"`
+	Held        []string         `json:"held,omitempty"`
+	Losses      []string         `json:"losses,omitempty"`
 }
 
 func TestNetworkPoliciesAreRenderedAsInTheGoldenFiles(t *testing.T) {
@@ -70,15 +75,24 @@ func TestEveryGoldenOutputHasAnInput(t *testing.T) {
 
 func render(t *testing.T, c cluster) string {
 	t.Helper()
-	policies := plan.Compile(c.policies)
+	policies := plan.Compile(c.Policies)
 	var out bytes.Buffer
 	for i := range policies {
-		network := plan.Networks(&policies[i], policies, c.nodes)
+		network := plan.Networks(&policies[i], policies, c.Nodes)
+		hosts := plan.HostProtection(&policies[i], policies, c)
 		document := rendering{NetworkPolicies: network.Objects}
-		for _, held := range network.Held {
-			document.Held = append(document.Held, held.Component+": "+held.Why)
+		for _, object := range hosts.Objects {
+			content, err := plan.Content(object)
+			NewWithT(t).Expect(err).NotTo(HaveOccurred())
+			document.Hosts = append(document.Hosts, content)
 		}
-		for _, loss := range network.Losses {
+		if hosts.Unprotected != nil {
+			document.Unprotected = hosts.Unprotected.Reason + ": " + hosts.Unprotected.Message
+		}
+		for _, held := range slices.Concat(network.Held, hosts.Held) {
+			document.Held = append(document.Held, held.Component+": "+held.Reason+": "+held.Why)
+		}
+		for _, loss := range slices.Concat(network.Losses, hosts.Losses) {
 			document.Losses = append(document.Losses, loss.What+" is claimed by "+loss.Winner)
 		}
 		text, err := yaml.Marshal(document)
@@ -93,7 +107,7 @@ func read(t *testing.T, file string) cluster {
 	g := NewWithT(t)
 	text, err := os.ReadFile(file)
 	g.Expect(err).NotTo(HaveOccurred())
-	var c cluster
+	c := cluster{Calico: state.Calico{Mode: state.CalicoNative}}
 	for _, document := range strings.Split(string(text), "\n---\n") {
 		var kind metav1.TypeMeta
 		g.Expect(yaml.Unmarshal([]byte(document), &kind)).To(Succeed())
@@ -101,11 +115,23 @@ func read(t *testing.T, file string) cluster {
 		case "ControlPlaneNetworkPolicy":
 			var policy v1alpha1.ControlPlaneNetworkPolicy
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &policy)).To(Succeed())
-			c.policies = append(c.policies, policy)
+			c.Policies = append(c.Policies, policy)
 		case "Node":
 			var node corev1.Node
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &node)).To(Succeed())
-			c.nodes = append(c.nodes, node)
+			c.Nodes = append(c.Nodes, node)
+		case "EndpointSlice":
+			var slice discoveryv1.EndpointSlice
+			g.Expect(yaml.UnmarshalStrict([]byte(document), &slice)).To(Succeed())
+			c.Facts.APIServer = append(c.Facts.APIServer, state.APIServers(&slice)...)
+		case "IPPool":
+			var pool v3.IPPool
+			g.Expect(yaml.UnmarshalStrict([]byte(document), &pool)).To(Succeed())
+			c.Calico.Pools = append(c.Calico.Pools, pool)
+		case "HostEndpoint":
+			var endpoint v3.HostEndpoint
+			g.Expect(yaml.UnmarshalStrict([]byte(document), &endpoint)).To(Succeed())
+			c.Calico.Endpoints = append(c.Calico.Endpoints, endpoint)
 		default:
 			t.Fatalf("%s: what is a %q?", file, kind.Kind)
 		}

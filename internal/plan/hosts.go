@@ -8,7 +8,6 @@ import (
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
@@ -30,7 +29,7 @@ type Hosts struct {
 	Calico calico.Hosts
 	// Objects are the objects of Calico in the order in which they may be
 	// written.
-	Objects []client.Object
+	Objects []Object
 	// Held are the components that can not be rendered now. What was rendered
 	// before stays.
 	Held []Held
@@ -40,6 +39,10 @@ type Hosts struct {
 	// ours, with the name of that endpoint.
 	Foreign map[string]string
 }
+
+// hostsName stands for all components on nodes, where what holds one back holds
+// them all back.
+const hostsName = "on hosts"
 
 // Obstacle is why something that is declared can not be had: a reason of the
 // conditions Programmed and Effective, and what to do.
@@ -59,16 +62,19 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 		return hosts
 	}
 	if err != nil {
-		hosts.Held = []Held{{Component: onHosts(policy)[0].Name, Reason: v1alpha1.ReasonProfileUnknown, Why: err.Error()}}
+		hosts.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonProfileUnknown, Why: err.Error()}}
 		return hosts
 	}
 	r := &hostResolver{policy: policy, profile: p, cni: resolved.CNI, snapshot: snapshot, sets: map[string]calico.Set{}}
 	hosts.Calico, hosts.Losses, hosts.Foreign = r.resolve(policies)
-	if held := r.unreachable(); held != nil {
+	switch held := r.unreachable(); {
+	case held != nil:
 		hosts.Held = []Held{*held}
-		return hosts
+	case len(hosts.Calico.Nodes) == 0 && len(hosts.Losses) == 0:
+		hosts.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
+	case len(hosts.Calico.Nodes) > 0:
+		hosts.render()
 	}
-	hosts.render()
 	return hosts
 }
 
@@ -76,13 +82,13 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 func (h *Hosts) render() {
 	objects, err := calico.Render(h.Calico)
 	if err != nil {
-		h.Held = []Held{{Component: "hosts", Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+		h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
 		return
 	}
 	for _, object := range objects {
 		fields, err := Fields(object)
 		if err != nil {
-			h.Held = []Held{{Component: "hosts", Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+			h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
 			return
 		}
 		// The tier is shared by all policies, a Felix configuration with others.

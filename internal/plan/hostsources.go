@@ -179,6 +179,12 @@ func (r *hostResolver) members(name string) map[string][]netip.Prefix {
 		members["pools"] = poolPrefixes(pools)
 		return members
 	}
+	if name == setControlPlane {
+		// An API server may have an address that its node does not show.
+		for _, server := range r.snapshot.Facts.APIServer {
+			members["API servers"] = append(members["API servers"], netip.PrefixFrom(server.Addr(), server.Addr().BitLen()))
+		}
+	}
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
 		var prefixes []netip.Prefix

@@ -95,19 +95,30 @@ func programmed(in Input) metav1.Condition {
 		return no(kind, in.Unprotected.Reason, in.Unprotected.Message)
 	case reason == "" && len(in.Losses) == 0 && len(in.Taken) == 0:
 		return yes(kind, v1alpha1.ReasonProgrammed, "Everything declared is in place")
-	case in.Policy.Spec.Suspend:
-		return no(kind, v1alpha1.ReasonSuspended, fmt.Sprintf("spec.suspend is set; %d differences are left", len(in.findings())))
-	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
-		return no(kind, v1alpha1.ReasonAudit, fmt.Sprintf("mode is Audit; Enforce would write %d objects", objectsToWrite(in)))
-	case !in.Verified.Holds:
-		return no(kind, v1alpha1.ReasonNotVerified, "Nothing is written until the policy is verified")
-	case reason == "":
-		return no(kind, v1alpha1.ReasonConflicted, "What others claim or own is not written")
 	}
-	if reason == v1alpha1.ReasonDrifted {
+	if why, message := notWriting(in); why != "" {
+		return no(kind, why, message)
+	}
+	switch reason {
+	case "":
+		return no(kind, v1alpha1.ReasonConflicted, "What others claim or own is not written")
+	case v1alpha1.ReasonDrifted:
 		reason = v1alpha1.ReasonPending
 	}
 	return no(kind, reason, tell(findings))
+}
+
+// notWriting returns why nothing at all is written; empty if something may be.
+func notWriting(in Input) (reason, message string) {
+	switch {
+	case in.Policy.Spec.Suspend:
+		return v1alpha1.ReasonSuspended, fmt.Sprintf("spec.suspend is set; %d differences are left", len(in.findings()))
+	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
+		return v1alpha1.ReasonAudit, fmt.Sprintf("mode is Audit; Enforce would write %d objects", objectsToWrite(in))
+	case !in.Verified.Holds:
+		return v1alpha1.ReasonNotVerified, "Nothing is written until the policy is verified"
+	}
+	return "", ""
 }
 
 func objectsToWrite(in Input) int {

@@ -5,6 +5,7 @@ package state
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -23,6 +24,14 @@ var tunnelAnnotations = []string{
 	// Cilium: pkg/annotation/k8s.go
 	"network.cilium.io/ipv4-cilium-host",
 	"network.cilium.io/ipv6-cilium-host",
+}
+
+// ownAnnotations are where Calico publishes the address, with the length of its
+// network, that it has found a node to have. On a node in several networks it
+// need not be one of those in the status.
+var ownAnnotations = []string{
+	"projectcalico.org/IPv4Address",
+	"projectcalico.org/IPv6Address",
 }
 
 // flannelBackend is set by flannel. Its VXLAN device has the first address of
@@ -49,6 +58,10 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 	}
 	for _, key := range tunnelAnnotations {
 		add(node.Annotations[key])
+	}
+	for _, key := range ownAnnotations {
+		address, _, _ := strings.Cut(node.Annotations[key], "/")
+		add(address)
 	}
 	if node.Annotations[flannelBackend] == flannelVXLAN {
 		for _, cidr := range node.Spec.PodCIDRs {

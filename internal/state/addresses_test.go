@@ -58,9 +58,9 @@ func TestAddressesOfANode(t *testing.T) {
 		},
 		"The zone of an address is left out": {node(nil, nil, internal("fe80::1%eth0")), []string{"fe80::1"}},
 		"What is no address is left out":     {node(nil, nil, internal("cp-1"), internal(""), internal("192.0.2.1/24")), nil},
-		"Tunnels of Calico count, its note of the node's own address does not": {
+		"Tunnels of Calico count, and the address that it found the node to have": {
 			node(annotated("projectcalico.org/IPv4VXLANTunnelAddr", "10.1.0.1", "projectcalico.org/IPv4Address", "192.0.2.1/24"), nil),
-			[]string{"10.1.0.1"},
+			[]string{"10.1.0.1", "192.0.2.1"},
 		},
 		"Tunnels of Cilium count, its note of the pods' network does not": {
 			node(annotated("network.cilium.io/ipv4-cilium-host", "10.2.0.1", "network.cilium.io/ipv4-pod-cidr", "10.2.0.0/24"), nil),

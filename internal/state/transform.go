@@ -3,6 +3,7 @@
 package state
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,7 +39,7 @@ func TransformNode(object any) (any, error) {
 		return object, nil
 	}
 	keep := map[string]string{}
-	for _, key := range append([]string{v1alpha1.AnnotationRecord, flannelBackend}, tunnelAnnotations...) {
+	for _, key := range slices.Concat([]string{v1alpha1.AnnotationRecord, flannelBackend}, tunnelAnnotations, ownAnnotations) {
 		if value, ok := node.Annotations[key]; ok {
 			keep[key] = value
 		}

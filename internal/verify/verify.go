@@ -56,19 +56,8 @@ func HostNetworked(policy *plan.Policy, pods []corev1.Pod) Verdict {
 	}
 	var found []string
 	for _, component := range policy.Spec.Network.Components {
-		if component.OnHosts() {
-			continue
-		}
-		selector, err := component.Pods.Selector.Compile()
-		if err != nil {
-			continue // Invalid says so already
-		}
-		for i := range pods {
-			pod := &pods[i]
-			ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-			if pod.Spec.HostNetwork && !ended && pod.Namespace == component.Pods.Namespace && selector.Matches(labels.Set(pod.Labels)) {
-				found = append(found, fmt.Sprintf("%s/%s (component %s)", pod.Namespace, pod.Name, component.Name))
-			}
+		if !component.OnHosts() {
+			found = append(found, evading(component, pods)...)
 		}
 	}
 	if len(found) == 0 {
@@ -80,6 +69,23 @@ func HostNetworked(policy *plan.Policy, pods []corev1.Pod) Verdict {
 		Message: "Kubernetes NetworkPolicies do not select pods in their node's network, so that nothing restricts " +
 			name(found) + ": run them without hostNetwork, or take them out of the component's selector",
 	}
+}
+
+// evading returns the pods of a component that are in their node's network.
+func evading(component v1alpha1.Component, pods []corev1.Pod) []string {
+	selector, err := component.Pods.Selector.Compile()
+	if err != nil {
+		return nil // Invalid says so already
+	}
+	var found []string
+	for i := range pods {
+		pod := &pods[i]
+		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		if pod.Spec.HostNetwork && !ended && pod.Namespace == component.Pods.Namespace && selector.Matches(labels.Set(pod.Labels)) {
+			found = append(found, fmt.Sprintf("%s/%s (component %s)", pod.Namespace, pod.Name, component.Name))
+		}
+	}
+	return found
 }
 
 func name(things []string) string {

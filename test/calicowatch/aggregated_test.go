@@ -8,7 +8,10 @@ import (
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
@@ -22,6 +25,7 @@ func TestComesAndGoes(t *testing.T) {
 	f.eventually(state.CalicoAbsent)
 	idle := len(goroutines())
 
+	uninstallAfter(t)
 	install(t, "crds")
 	f.eventually(state.CalicoV1Only)
 
@@ -41,6 +45,67 @@ func TestComesAndGoes(t *testing.T) {
 	uninstall(t)
 	f.eventually(state.CalicoAbsent)
 	g.Eventually(goroutines, deadline, interval).Should(HaveLen(idle), "nothing of the reading is left")
+}
+
+// TestMigrated: Calico's API server gives way to CRDs, whose objects are others.
+func TestMigrated(t *testing.T) {
+	g := NewWithT(t)
+	start(t, calico.Aggregated)
+	f := follow(t, 0)
+	c := f.eventually(state.CalicoAggregated)
+	g.Expect(c.Tiers).NotTo(BeEmpty())
+
+	install(t, "v3-crds")
+	f.eventually(state.CalicoAggregated)
+	g.Expect(admin.Delete(t.Context(), apiService("v3.projectcalico.org", nil))).To(Succeed())
+	c = f.eventually(state.CalicoNative, "not been initialised yet")
+	g.Expect(c.Tiers).To(BeEmpty())
+	g.Expect(admin.Create(t.Context(), &v3.ClusterInformation{ObjectMeta: metav1.ObjectMeta{Name: "default"}})).To(Succeed())
+	g.Expect(admin.Create(t.Context(), &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "default"}})).To(Succeed())
+	f.eventually(state.CalicoNative)
+	g.Eventually(func() []string { return names(f.Read().Tiers) }, deadline, interval).Should(Equal([]string{"default"}))
+}
+
+// TestTierRights: Calico's API server lets list policies only who may get
+// tiers, and read the policies of them.
+func TestTierRights(t *testing.T) {
+	start(t, calico.Aggregated)
+	grantBut(t, "tier.globalnetworkpolicies")
+	t.Cleanup(func() { grantBut(t, "") })
+	f := follow(t, soon)
+	f.eventually(state.CalicoAggregated, "GlobalNetworkPolicy can not be read",
+		"grant the operator list and watch of globalnetworkpolicies.projectcalico.org, and of tier.globalnetworkpolicies, and get of tiers")
+	grantBut(t, "")
+	f.eventually(state.CalicoAggregated)
+}
+
+// TestOutage: while Calico's API server can not be reached, what there was last
+// stays, with a problem. One that was so from the start is no different.
+func TestOutage(t *testing.T) {
+	g := NewWithT(t)
+	start(t, calico.Aggregated)
+	f := follow(t, soon)
+	before := f.eventually(state.CalicoAggregated)
+
+	reach(t, "nowhere.invalid")
+	c := f.eventually(state.CalicoAggregated, "the API of Calico does not answer", "nowhere.invalid", "see whether its API server runs")
+	g.Expect(c.Tiers).To(Equal(before.Tiers))
+	late := follow(t, soon)
+	c = late.eventually(state.CalicoAggregated, "the API of Calico does not answer")
+	g.Expect(c.Tiers).To(BeEmpty())
+
+	reach(t, "localhost")
+	f.eventually(state.CalicoAggregated)
+	c = late.eventually(state.CalicoAggregated)
+	g.Expect(names(c.Tiers)).To(Equal(names(before.Tiers)))
+}
+
+// reach sets where Calico's API server is to be found.
+func reach(t *testing.T, host string) {
+	t.Helper()
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "calico-apiserver", Name: "calico-api"}}
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"externalName":"`+host+`"}}`))
+	NewWithT(t).Expect(admin.Patch(t.Context(), service, patch)).To(Succeed())
 }
 
 // objects: what is written is heard of, whole but for kubectl's copy.

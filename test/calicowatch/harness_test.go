@@ -13,6 +13,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -30,6 +31,9 @@ type following struct {
 	changes atomic.Int64
 }
 
+// followers are those that run.
+var followers int
+
 // follow starts a follower, which has to end in order when the test does.
 func follow(t *testing.T, patience time.Duration) *following {
 	t.Helper()
@@ -46,11 +50,14 @@ func follow(t *testing.T, patience time.Duration) *following {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
+	followers++
 	go func() { ended <- f.Start(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		g.Eventually(ended, 5*time.Second).Should(Receive(BeNil()))
-		g.Eventually(goroutines, 5*time.Second, interval).Should(BeEmpty())
+		if followers--; followers == 0 {
+			g.Eventually(goroutines, 5*time.Second, interval).Should(BeEmpty())
+		}
 	})
 	return f
 }
@@ -96,7 +103,6 @@ func install(t *testing.T, folder string) {
 
 func installFrom(t *testing.T, path string) {
 	t.Helper()
-	uninstallAfter(t)
 	_, err := envtest.InstallCRDs(cluster.Config, envtest.CRDInstallOptions{
 		Paths: []string{path}, ErrorIfPathMissing: true, MaxTime: deadline,
 	})
@@ -129,6 +135,12 @@ func uninstall(t *testing.T) {
 		}
 	}
 	g.Eventually(func(g Gomega) {
+		g.Expect(admin.List(ctx, all)).To(Succeed())
+		for _, crd := range all.Items {
+			g.Expect(crd.Spec.Group).NotTo(HaveSuffix("projectcalico.org"), "%s: %v", crd.Name, crd.Status.Conditions)
+		}
+	}, deadline, interval).Should(Succeed())
+	g.Eventually(func(g Gomega) {
 		services := &unstructured.UnstructuredList{}
 		services.SetAPIVersion("apiregistration.k8s.io/v1")
 		services.SetKind("APIServiceList")
@@ -137,6 +149,18 @@ func uninstall(t *testing.T) {
 			g.Expect(service.GetName()).NotTo(HaveSuffix("projectcalico.org"))
 		}
 	}, deadline, interval).Should(Succeed())
+}
+
+func crd(name string) *apiextensionsv1.CustomResourceDefinition {
+	return &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+func apiService(name string, spec map[string]any) *unstructured.Unstructured {
+	service := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	service.SetAPIVersion("apiregistration.k8s.io/v1")
+	service.SetKind("APIService")
+	service.SetName(name)
+	return service
 }
 
 // names are those of objects, in their order.
@@ -149,4 +173,10 @@ func names[T any, P interface {
 		names = append(names, P(&objects[i]).GetName())
 	}
 	return names
+}
+
+// remove runs when the context of the test has ended.
+func remove(t *testing.T, object client.Object) {
+	t.Helper()
+	NewWithT(t).Expect(client.IgnoreNotFound(admin.Delete(context.Background(), object))).To(Succeed())
 }

@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/gomega"
 
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
@@ -19,20 +20,9 @@ import (
 func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
 	f := enter(t, calico.IPTables)
 	target, peer, outsider := f.cluster.Machine("cp-1"), f.cluster.Machine("cp-2"), f.cluster.Machine(calico.Outsider)
-	_, err := f.cluster.Machine("worker-1").Output(t.Context(), "ip", "route", "replace",
-		target.Dedicated.IPv4.String(), "via", target.Cluster.IPv4.String())
-	f.Expect(err).NotTo(HaveOccurred())
-	detour := f.cluster.Machine("worker-1")
-
-	reached := func(from *network.Machine, to netip.Addr) func() network.Verdict {
-		return func() network.Verdict {
-			verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, kubeletPort))
-			f.Expect(err).NotTo(HaveOccurred())
-			return verdict
-		}
-	}
+	detour := f.detour(target)
 	for _, from := range []*network.Machine{peer, outsider, detour} {
-		f.Expect(reached(from, target.Dedicated.IPv4)()).To(Equal(network.Open), "before the policy, from "+from.Name)
+		f.Expect(f.reached(from, target.Dedicated.IPv4)()).To(Equal(network.Open), "before the policy, from "+from.Name)
 	}
 
 	hosts := f.hosts()
@@ -44,10 +34,58 @@ func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
 		From:      []render.Source{{Prefixes: []netip.Prefix{netip.PrefixFrom(peer.Dedicated.IPv4, 32)}}},
 	}}
 	write(t, hosts)
-	f.Eventually(reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
-	f.Eventually(reached(detour, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
-	f.Expect(reached(peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
+	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
+	f.Eventually(f.reached(detour, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
+	f.Expect(f.reached(peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
 	for _, from := range []*network.Machine{peer, outsider} {
-		f.Expect(reached(from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+		f.Expect(f.reached(from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+	}
+}
+
+// The same from the policy: without the addresses of the network the detour
+// stays open, and the status says so.
+func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
+	f := enter(t, calico.IPTables)
+	target, peer, outsider := f.cluster.Machine("cp-1"), f.cluster.Machine("cp-2"), f.cluster.Machine(calico.Outsider)
+	detour := f.detour(target)
+	f.operator()
+	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		cidr := v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv4, 32).String())
+		s.Network.Peers = []v1alpha1.Peer{{Name: "replication", CIDRs: []v1alpha1.CIDR{cidr}}}
+		s.Network.Components = []v1alpha1.Component{{
+			Name: "kubelet", Interface: "eth1", AllowFrom: []v1alpha1.PeerReference{{Peer: "replication"}},
+		}}
+	}))
+	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
+	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
+	f.Expect(f.reached(detour, target.Dedicated.IPv4)()).To(Equal(network.Open), "the detour is told of, and open")
+
+	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
+	f.Eventually(f.reached(detour, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
+	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Expect(f.reached(outsider, target.Dedicated.IPv4)()).To(Equal(network.Dropped))
+	f.Expect(f.reached(peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
+	for _, from := range []*network.Machine{peer, outsider} {
+		f.Expect(f.reached(from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+	}
+	f.remove()
+	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Open))
+}
+
+// detour has the worker send to the target's dedicated address through the
+// cluster network.
+func (f *field) detour(target *network.Machine) *network.Machine {
+	f.t.Helper()
+	worker := f.cluster.Machine("worker-1")
+	_, err := worker.Output(f.t.Context(), "ip", "route", "replace", target.Dedicated.IPv4.String(), "via", target.Cluster.IPv4.String())
+	f.Expect(err).NotTo(HaveOccurred())
+	return worker
+}
+
+func (f *field) reached(from *network.Machine, to netip.Addr) func() network.Verdict {
+	return func() network.Verdict {
+		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, kubeletPort))
+		f.Expect(err).NotTo(HaveOccurred())
+		return verdict
 	}
 }

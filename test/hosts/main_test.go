@@ -15,9 +15,11 @@ import (
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
 	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
@@ -27,6 +29,8 @@ var (
 	cluster   *testbed.ControlPlane
 	installed *calico.Calico
 	admin     client.Client
+
+	operatorConfig *rest.Config
 )
 
 // suite installs Calico between the start of the cluster and the tests.
@@ -41,7 +45,10 @@ func (s suite) Run() (code int) {
 				code = max(code, 1)
 			}
 		}()
-		admin, err = client.New(cluster.Config, client.Options{})
+		admin, err = client.New(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()})
+	}
+	if err == nil {
+		operatorConfig, err = cluster.AddOperator(context.Background(), "cpnp-operator", "../../config/rbac/role.yaml")
 	}
 	if err == nil {
 		err = discovered()
@@ -66,7 +73,7 @@ func discovered() error {
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(testbed.Run(suite{m}, testbed.Options{Aggregation: true}, &cluster))
+	os.Exit(testbed.Run(suite{m}, testbed.Options{Aggregation: true, CRDPaths: []string{"../../config/crd/bases"}}, &cluster))
 }
 
 // write applies objects one after the other, as the operator would, and deletes

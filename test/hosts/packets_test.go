@@ -3,6 +3,7 @@
 package hosts
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -34,10 +35,15 @@ type field struct {
 
 func enter(t *testing.T, backend calico.Backend) *field {
 	t.Helper()
-	network.Need(t, calico.Available(t.Context()))
-	c, err := installed.StartCluster(t.Context(), calico.ClusterOptions{
+	return enterWith(t, calico.ClusterOptions{
 		ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true},
 	})
+}
+
+func enterWith(t *testing.T, o calico.ClusterOptions) *field {
+	t.Helper()
+	network.Need(t, calico.Available(t.Context()))
+	c, err := installed.StartCluster(t.Context(), o)
 	f := &field{WithT: NewWithT(t), t: t, cluster: c}
 	f.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { f.Expect(c.Stop()).To(Succeed()) })
@@ -47,6 +53,9 @@ func enter(t *testing.T, backend calico.Backend) *field {
 	}
 	return f
 }
+
+// background is for what is also done after the test has ended.
+func (f *field) background() context.Context { return context.WithoutCancel(f.t.Context()) }
 
 // everybody who may try to connect to cp-1. "itself" uses its own address,
 // "loopback" that of the loopback device.

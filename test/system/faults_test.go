@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
 // What the operator writes, as it appears in paths.
@@ -142,7 +143,7 @@ func TestRightsThatAreTakenAwayAreMissed(t *testing.T) {
 	t.Run("with the status", func(t *testing.T) {
 		s := s.in(t)
 		binding := &rbacv1.ClusterRoleBinding{}
-		s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: "manager-rolebinding"}, binding)).To(Succeed())
+		s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: testbed.ShippedBinding}, binding)).To(Succeed())
 		s.Expect(admin.Delete(s.ctx, binding)).To(Succeed())
 		giveBack := sync.OnceFunc(func() {
 			binding.ResourceVersion, binding.UID = "", ""

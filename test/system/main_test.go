@@ -13,13 +13,10 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	"sigs.k8s.io/yaml"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
@@ -27,6 +24,9 @@ import (
 
 // operatorUser is whom the operator acts as.
 const operatorUser = "cpnp-operator"
+
+// roleFile is what the operator is shipped with.
+const roleFile = "../../config/rbac/role.yaml"
 
 var (
 	cluster        *testbed.ControlPlane
@@ -66,29 +66,6 @@ func prepare() error {
 	if admin, err = client.NewWithWatch(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
 		return err
 	}
-	if operatorConfig, err = cluster.AddUser(operatorUser); err != nil {
-		return err
-	}
-	return grantShippedRights(context.Background())
-}
-
-// grantShippedRights binds the ClusterRole that is shipped, and nothing more.
-func grantShippedRights(ctx context.Context) error {
-	text, err := os.ReadFile("../../config/rbac/role.yaml")
-	if err != nil {
-		return err
-	}
-	role := &rbacv1.ClusterRole{}
-	if err := yaml.UnmarshalStrict(text, role); err != nil {
-		return err
-	}
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "manager-rolebinding"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}},
-	}
-	if err := admin.Create(ctx, role); err != nil {
-		return err
-	}
-	return admin.Create(ctx, binding)
+	operatorConfig, err = cluster.AddOperator(context.Background(), operatorUser, roleFile)
+	return err
 }

@@ -52,6 +52,11 @@ func (cp *ControlPlane) startEnvironment(ctx context.Context) error {
 		return fmt.Errorf("%w%s", err, quoted)
 	}
 	cp.Config = config
+	// envtest makes a folder for the certificates of webhooks, of which there
+	// are none, where nobody would look for it after a kill.
+	if err := cp.env.WebhookInstallOptions.Cleanup(); err != nil {
+		return err
+	}
 	if cp.KubeconfigPath, err = cp.writeKubeconfig("admin", cp.env.KubeConfig); err != nil {
 		return err
 	}

@@ -4,9 +4,11 @@ package calico
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
@@ -55,7 +57,13 @@ func EndpointName(node, iface string) string {
 	if iface == "" {
 		return "cpnp-" + node
 	}
-	return fmt.Sprintf("cpnp-%s-%s", node, strings.ToLower(iface))
+	if len(validation.IsDNS1123Label(iface)) > 0 {
+		// Interfaces may have names that objects may not have.
+		hash := fnv.New32a()
+		_, _ = hash.Write([]byte(iface)) // never fails
+		iface = fmt.Sprintf("%08x", hash.Sum32())
+	}
+	return fmt.Sprintf("cpnp-%s-%s", node, iface)
 }
 
 // FelixConfigurationDefault is the Felix configuration of all nodes, as far as

@@ -178,13 +178,12 @@ func portsOf(traffic []profile.Traffic, protocol profile.Protocol) (ports []numo
 	return ports, found
 }
 
+// icmpOf leaves the code out: a rule with one ends every Felix that writes
+// nftables (v3.31 writes "icmp type 3 code 4", which nft does not understand, and
+// gives up). What is let through is then all of the type.
 func icmpOf(t profile.Traffic) *v3.ICMPFields {
-	number, code := int(t.Number), int(t.Code)
-	fields := &v3.ICMPFields{Type: &number}
-	if t.HasCode {
-		fields.Code = &code
-	}
-	return fields
+	number := int(t.Number)
+	return &v3.ICMPFields{Type: &number}
 }
 
 func protocolNamed(name profile.Protocol) *numorstring.Protocol {

@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
@@ -144,4 +145,16 @@ func TestOfAFelixConfigurationOnlyTheFailsafesAreWritten(t *testing.T) {
 	g.Expect(content["kind"]).To(Equal("FelixConfiguration"))
 	g.Expect(content["spec"]).To(HaveLen(1))
 	g.Expect(content["spec"]).To(HaveKey("failsafeInboundHostPorts"))
+}
+
+func TestEveryInterfaceHasAnEndpointOfAValidNameOfItsOwn(t *testing.T) {
+	g := NewWithT(t)
+	names := map[string]bool{}
+	for _, iface := range []string{"", "eth1", "Eth1", "br_ctl", "br-ctl", "bond0.100", "bond0-100"} {
+		name := calico.EndpointName("cp-1.example.org", iface)
+		g.Expect(validation.IsDNS1123Subdomain(name)).To(BeEmpty(), name)
+		names[name] = true
+	}
+	g.Expect(names).To(HaveLen(7))
+	g.Expect(names).To(HaveKey("cpnp-cp-1.example.org-eth1"))
 }

@@ -28,6 +28,10 @@ type ClusterOptions struct {
 	// controller, which makes automatic host endpoints when its configuration
 	// says so.
 	KubeControllers bool
+	// ExistingNodes has the Kubernetes nodes there already, with the addresses
+	// that [network.New] gives to the control plane, followed by the workers.
+	// They are not the cluster's: Stop leaves them.
+	ExistingNodes bool
 	// Node changes every node, as the arguments of [testbed.Node] do.
 	Node []testbed.NodeOption
 }
@@ -53,7 +57,9 @@ func (c *Calico) StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, 
 		return nil, err
 	}
 	cluster := &Cluster{calico: c, network: machines, felixes: map[string]*Felix{}}
-	err = cluster.createNodes(ctx, o)
+	if !o.ExistingNodes {
+		err = cluster.createNodes(ctx, o)
+	}
 	if err == nil {
 		err = cluster.startFelixes(ctx, names, o.Felix)
 	}
@@ -87,8 +93,8 @@ func (c *Cluster) Machine(name string) *network.Machine { return c.network.Machi
 // Felix is that of a node.
 func (c *Cluster) Felix(node string) *Felix { return c.felixes[node] }
 
-// Stop takes the machines down and deletes the Kubernetes nodes. Its error
-// names each program that had ended before.
+// Stop takes the machines down and deletes the Kubernetes nodes that were
+// created for them. Its error names each program that had ended before.
 func (c *Cluster) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()

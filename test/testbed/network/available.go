@@ -39,6 +39,10 @@ func Available(ctx context.Context, programs ...Program) error {
 	return nil
 }
 
+// Required is whether packets must be tried: where they can not be, that is a
+// failure.
+func Required() bool { return os.Getenv(Variable) == "required" }
+
 // Need skips the test when unavailable is an error of [Available], or fails it
 // where packet tests are required. t is a *testing.T.
 func Need(t interface {
@@ -49,7 +53,7 @@ func Need(t interface {
 	t.Helper()
 	switch {
 	case unavailable == nil:
-	case os.Getenv(Variable) == "required":
+	case Required():
 		t.Fatal(Variable+"=required, but packet tests can not run here:", unavailable)
 	default:
 		t.Skip("packet tests can not run here:", unavailable)

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+)
+
+var (
+	allow   = step{number: calico.StageAllow}
+	enforce = step{number: calico.StageEnforce}
+	narrow  = step{number: calico.StageNarrow}
+	revoke  = step{number: calico.StageAllow, deleting: true}
+	release = step{number: calico.StageEnforce, deleting: true}
+	widen   = step{number: calico.StageNarrow, deleting: true}
+)
+
+// The next stage waits for those before it, and never for one after it: what
+// allows may always come at once.
+func TestStageWaitsForThoseBeforeIt(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	long := now.Add(-time.Hour)
+	for name, c := range map[string]struct {
+		wrote map[step]time.Time
+		next  step
+		want  time.Duration
+	}{
+		"denying waits for what was just allowed":        {map[step]time.Time{allow: now}, enforce, stageTime},
+		"it waits for the rest of the time":              {map[step]time.Time{allow: now.Add(-time.Second)}, enforce, stageTime - time.Second},
+		"it does not wait for what was allowed long ago": {map[step]time.Time{allow: long}, enforce, 0},
+		"allowing does not wait for what was denied":     {map[step]time.Time{enforce: now, narrow: now}, allow, 0},
+		"narrowing waits for the latest of all":          {map[step]time.Time{allow: long, enforce: now}, narrow, stageTime},
+		"a stage does not wait for itself":               {map[step]time.Time{enforce: now}, enforce, 0},
+		"taking endpoints away waits for wider ports":    {map[step]time.Time{widen: now}, release, stageTime},
+		"taking away what allows waits for what denied":  {map[step]time.Time{release: now}, revoke, stageTime},
+		"widening waits for nothing":                     {map[step]time.Time{allow: now, enforce: now}, widen, 0},
+		"what allowed before waits for what replaces it": {map[step]time.Time{enforce: now}, revoke, stageTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stages := &Stages{started: long}
+			for done, when := range c.wrote {
+				stages.wrote("p", done, when)
+			}
+			NewWithT(t).Expect(stages.wait("p", c.next, now)).To(Equal(c.want))
+			NewWithT(t).Expect(stages.wait("other", c.next, now)).To(BeZero(), "policies do not wait for each other")
+		})
+	}
+}
+
+// Another operator may have written until a moment ago.
+func TestAfterAStartEveryLaterStageWaits(t *testing.T) {
+	g := NewWithT(t)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	stages := &Stages{}
+	g.Expect(stages.wait("p", step{number: calico.StageAddresses}, now)).To(BeZero())
+	g.Expect(stages.wait("p", enforce, now)).To(Equal(stageTime))
+	g.Expect(stages.wait("p", enforce, now.Add(stageTime))).To(BeZero())
+	g.Expect(stages.wait("p", revoke, now)).To(Equal(stageTime))
+}

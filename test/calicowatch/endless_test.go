@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calicowatch
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/calicowatch"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// TestEndless: a server that never says that it has told everything of a kind
+// is a problem of that kind, and nothing else.
+func TestEndless(t *testing.T) {
+	g := NewWithT(t)
+	s := startStub(t, "hostendpoints")
+	f := follow(t, soon)
+	c := f.eventually(state.CalicoAggregated, "HostEndpoint can not be read",
+		"the server has not told everything that there is within 2s", "KUBE_FEATURE_WatchListClient=false")
+	g.Expect(names(c.Tiers)).To(Equal([]string{"default"}))
+	g.Expect(c.Endpoints).To(BeEmpty())
+
+	close(s.finish)
+	c = f.eventually(state.CalicoAggregated)
+	g.Expect(names(c.Endpoints)).To(Equal([]string{"default"}))
+}
+
+// TestManager: a manager with such a follower serves, and stops in time.
+func TestManager(t *testing.T) {
+	g := NewWithT(t)
+	startStub(t, "hostendpoints")
+	address := freeAddress(t)
+	mgr, err := ctrl.NewManager(userConfig, ctrl.Options{
+		HealthProbeBindAddress: address,
+		Metrics:                metricsserver.Options{BindAddress: "0"},
+		LeaderElection:         false,
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(mgr.AddReadyzCheck("ping", healthz.Ping)).To(Succeed())
+	follower, err := calicowatch.New(mgr.GetConfig(), calicowatch.Options{Patience: soon})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(mgr.Add(follower)).To(Succeed())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	g.Eventually(func() string { return follower.Read().Problem }, deadline, interval).Should(ContainSubstring("HostEndpoint can not be read"))
+	g.Expect(ended).NotTo(Receive())
+	g.Expect(ready(t, address)).To(Succeed())
+
+	cancel()
+	g.Eventually(ended, 5*time.Second).Should(Receive(BeNil()))
+	g.Eventually(goroutines, 5*time.Second, interval).Should(BeEmpty())
+}
+
+func ready(t *testing.T, address string) error {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("readyz: %s", response.Status)
+	}
+	return nil
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	defer listener.Close()
+	return listener.Addr().String()
+}

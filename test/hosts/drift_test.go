@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	bed "github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+)
+
+// meddling is what somebody does to an object of the operator's.
+type meddling struct {
+	object client.Object
+	// patch is a merge patch; empty deletes the object.
+	patch string
+	// field is what the status then says was changed.
+	field string
+}
+
+func named(object client.Object, name string) client.Object {
+	object.SetName(name)
+	return object
+}
+
+var meddlings = map[string]meddling{
+	"tier edited":              {named(&v3.Tier{}, "cpnp"), `{"spec":{"order":2000000}}`, "spec.order"},
+	"set emptied":              {named(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), `{"spec":{"nets":["192.0.2.1/32"]}}`, "spec.nets"},
+	"set deleted":              {named(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), "", ""},
+	"set's label removed":      {named(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), `{"metadata":{"labels":{"cpnp.dev/peer":null}}}`, "metadata.labels[cpnp.dev/peer]"},
+	"allowing policy deleted":  {named(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-allow-etcd"), "", ""},
+	"foreign rule added":       {named(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-kubelet"), `{"spec":{"egress":[{"action":"Deny"}]}}`, "spec.egress"},
+	"denying policy edited":    {named(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-kubelet"), `{"spec":{"selector":"has(nothing)"}}`, "spec.selector"},
+	"denying policy deleted":   {named(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-etcd"), "", ""},
+	"label of endpoint gone":   {named(&v3.HostEndpoint{}, "cpnp-cp-1"), `{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`, "metadata.labels[cpnp.dev/enforced]"},
+	"addresses of endpoint":    {named(&v3.HostEndpoint{}, "cpnp-cp-1"), `{"spec":{"expectedIPs":["192.0.2.1"]}}`, "spec.expectedIPs"},
+	"endpoint deleted":         {named(&v3.HostEndpoint{}, "cpnp-cp-1"), "", ""},
+	"failsafes widened":        {named(&v3.FelixConfiguration{}, "node.cp-1"), `{"spec":{"failsafeInboundHostPorts":[{"protocol":"tcp","port":2379}]}}`, "spec.failsafeInboundHostPorts"},
+	"felix configuration gone": {named(&v3.FelixConfiguration{}, "node.cp-1"), "", ""},
+}
+
+// Whatever somebody does to one of Calico's objects is repaired, and the status
+// says what it was and who did it. A deleted object takes with it who did it.
+func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
+	f := enter(t, bed.IPTables)
+	f.operator()
+	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.becomes(etcdPort, only("cp-2", "itself", "loopback"))
+	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	for name, m := range meddlings {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			key := client.ObjectKeyFromObject(m.object)
+			before := m.object.DeepCopyObject().(client.Object)
+			g.Expect(admin.Get(t.Context(), key, before)).To(Succeed())
+			content, err := calico.Content(before)
+			g.Expect(err).NotTo(HaveOccurred())
+			told := policyNow().Status.LastDriftTime
+			f.nextSecond(t)
+			if m.patch == "" {
+				g.Expect(admin.Delete(t.Context(), m.object.DeepCopyObject().(client.Object))).To(Succeed())
+			} else {
+				target := m.object.DeepCopyObject().(client.Object)
+				g.Expect(admin.Patch(t.Context(), target, client.RawPatch(types.MergePatchType, []byte(m.patch)), client.FieldOwner("mallory"))).To(Succeed())
+			}
+			g.Eventually(func() any {
+				now := m.object.DeepCopyObject().(client.Object)
+				if admin.Get(context.Background(), key, now) != nil {
+					return nil
+				}
+				is, err := calico.Content(now)
+				g.Expect(err).NotTo(HaveOccurred())
+				return []any{is["spec"], now.GetLabels()}
+			}, patience, tick).Should(Equal([]any{content["spec"], before.GetLabels()}))
+			g.Eventually(func() *v1alpha1.Drift {
+				status := policyNow().Status
+				if told.Equal(status.LastDriftTime) {
+					return nil
+				}
+				return status.LastDrift
+			}, patience, tick).Should(And(Not(BeNil()), HaveField("Name", key.Name), HaveField("Field", m.field)))
+			// Felix's own view of a removed label, and of a deleted object, is no
+			// field's: nobody can be named.
+			if last := policyNow().Status.LastDrift; last.Cause != v1alpha1.CauseMissing {
+				g.Expect(last.Manager).To(Equal("mallory"))
+			}
+		})
+	}
+	f.becomes(etcdPort, only("cp-2", "itself", "loopback"))
+	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
+}
+
+// nextSecond waits until times in the status differ from those before.
+func (f *field) nextSecond(t *testing.T) {
+	t.Helper()
+	now := time.Now().Unix()
+	NewWithT(t).Eventually(func() int64 { return time.Now().Unix() }, patience, tick).Should(BeNumerically(">", now))
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testbed
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// ShippedBinding is the name of the ClusterRoleBinding that AddOperator makes.
+const ShippedBinding = "manager-rolebinding"
+
+// AddOperator returns the configuration of a user who has the rights of the
+// ClusterRole in a file, and nothing more: those that are shipped.
+func (cp *ControlPlane) AddOperator(ctx context.Context, user, roleFile string) (*rest.Config, error) {
+	role, err := readRole(roleFile)
+	if err != nil {
+		return nil, err
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: ShippedBinding},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}
+	admin, err := client.New(cp.Config, client.Options{})
+	if err != nil {
+		return nil, err
+	}
+	for _, object := range []client.Object{role, binding} {
+		if err := admin.Create(ctx, object); err != nil {
+			return nil, fmt.Errorf("granting the operator's rights: %w", err)
+		}
+	}
+	return cp.AddUser(user)
+}
+
+func readRole(file string) (*rbacv1.ClusterRole, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("the operator's rights: %w", err)
+	}
+	role := &rbacv1.ClusterRole{}
+	if err := yaml.UnmarshalStrict(text, role); err != nil {
+		return nil, fmt.Errorf("the operator's rights: %w", err)
+	}
+	return role, nil
+}
+
+// events are what a recorder writes. How it sums up repeated ones, and in which
+// of two groups, is its own affair.
+const events = "events"
+
+// Rights returns the rules of the ClusterRole in a file as "verb
+// group/resource", without those to events.
+func Rights(roleFile string) ([]string, error) {
+	role, err := readRole(roleFile)
+	if err != nil {
+		return nil, err
+	}
+	var rights []string
+	for _, rule := range role.Rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					if resource != events {
+						rights = append(rights, verb+" "+group+"/"+resource)
+					}
+				}
+			}
+		}
+	}
+	return rights, nil
+}
+
+// RightsUsed returns what the user has asked for, in the form of Rights. An
+// apply that creates needs the right to create as well, and a watch that to
+// list, which is the way of servers that do not stream lists.
+func RightsUsed(logged []AuditEvent, user string) []string {
+	var used []string
+	for _, e := range logged {
+		if e.User != user || e.Resource == "" || e.Resource == events {
+			continue
+		}
+		resource := e.Group + "/" + e.Resource
+		if e.Subresource != "" {
+			resource += "/" + e.Subresource
+		}
+		used = append(used, e.Verb+" "+resource)
+		switch {
+		case e.Verb == "patch" && e.Code == http.StatusCreated:
+			used = append(used, "create "+resource)
+		case e.Verb == "watch":
+			used = append(used, "list "+resource)
+		}
+	}
+	slices.Sort(used)
+	return slices.Compact(used)
+}
