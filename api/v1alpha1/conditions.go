@@ -19,7 +19,7 @@ const (
 	//
 	// Reasons when True: Verified.
 	// Reasons when False: NoMatchingNodes, EmptyPeerSet, ProfileUnknown,
-	// NoAdminPath.
+	// NoAdminPath, AddressesUnknown.
 	ConditionVerified = "Verified"
 
 	// ConditionProgrammed says whether everything declared has been written.
@@ -95,6 +95,7 @@ const (
 	ReasonNameTaken              = "NameTaken"
 	ReasonEmptyPeerSet           = "EmptyPeerSet"
 	ReasonProfileUnknown         = "ProfileUnknown"
+	ReasonAddressesUnknown       = "AddressesUnknown"
 	ReasonNoAdminPath            = "NoAdminPath"
 	ReasonHostBackendNone        = "HostBackendNone"
 	ReasonNotApplicable          = "NotApplicable"

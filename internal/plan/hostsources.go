@@ -223,19 +223,46 @@ func podPrefixes(node *corev1.Node) []netip.Prefix {
 	return prefixes
 }
 
-// unreachable says that nobody could administer the cluster any more: the API
-// server is restricted, and no peer has the role Admin.
+// unreachable says that the policy would cut what must go on, as far as that can
+// be told without looking at the policies of others.
 func (r *hostResolver) unreachable() *Held {
 	network := r.policy.Spec.Network
-	restricts := network.Unlisted == v1alpha1.UnlistedDeny ||
-		slices.ContainsFunc(onHosts(r.policy), func(c v1alpha1.Component) bool { return c.Name == "apiServer" })
-	if !restricts || len(r.playing(v1alpha1.ExternalAdmin)) > 0 {
-		return nil
+	restrictsAPIServer := network.Unlisted == v1alpha1.UnlistedDeny
+	for _, component := range onHosts(r.policy) {
+		restrictsAPIServer = restrictsAPIServer || component.Name == "apiServer"
+		if r.addressesUnknown(component) {
+			return &Held{
+				Component: component.Name, Reason: v1alpha1.ReasonAddressesUnknown,
+				Why: "it is not known which addresses the nodes have on interface " + component.Interface +
+					", so that they would cut each other off: list these under spec.network.peers and in allowFrom",
+			}
+		}
 	}
-	return &Held{
-		Component: "apiServer", Reason: v1alpha1.ReasonNoAdminPath,
-		Why: "no peer says where the cluster is administered from: give one of spec.network.peers the role Admin",
+	if restrictsAPIServer && len(r.playing(v1alpha1.ExternalAdmin)) == 0 {
+		return &Held{
+			Component: "apiServer", Reason: v1alpha1.ReasonNoAdminPath,
+			Why: "no peer says where the cluster is administered from: give one of spec.network.peers the role Admin",
+		}
 	}
+	return nil
+}
+
+// addressesUnknown says that nodes must reach the component on an interface of
+// its own, and that the policy does not say which addresses they have there: the
+// cluster knows of those only if they are in the addressCIDR.
+func (r *hostResolver) addressesUnknown(component v1alpha1.Component) bool {
+	name, known := wellKnown[component.Name]
+	hasPeer := slices.ContainsFunc(component.AllowFrom, func(p v1alpha1.PeerReference) bool { return p.Peer != "" })
+	if component.Interface == "" || !known || hasPeer || len(r.profile.RequiredAt(name)) == 0 {
+		return false
+	}
+	network, err := netip.ParsePrefix(string(component.AddressCIDR))
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(r.snapshot.Nodes, func(n corev1.Node) bool {
+		return r.policy.Selects(&n) && !slices.ContainsFunc(state.NodeAddresses(&n), network.Contains)
+	})
 }
 
 // foreignEndpoint returns the host endpoint of somebody else that has the place

@@ -4,11 +4,13 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"runtime"
 	"testing"
 	"time"
 
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -55,6 +57,37 @@ func BenchmarkNetworkDrift(b *testing.B) {
 	}
 	for b.Loop() {
 		drift.Networks(&policies[0], network, live.NetworkPolicies)
+	}
+}
+
+// BenchmarkHosts plans the protection of seven nodes in a cluster of 5,000, and
+// compares it with what is there.
+func BenchmarkHosts(b *testing.B) {
+	p := policy()
+	p.Spec.NodeSelector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"bench/control-plane": ""}}
+	p.Spec.Profile = v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico"}
+	p.Spec.Network.Failsafe = v1alpha1.FailsafeScope
+	for _, name := range []string{"apiServer", "etcd", "kubelet", "scheduler", "controllerManager"} {
+		p.Spec.Network.Components = append(p.Spec.Network.Components, v1alpha1.Component{
+			Name: name, AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RoleNodes}, {Peer: "admins"}},
+		})
+	}
+	p.Spec.Network.Peers = []v1alpha1.Peer{{Name: "admins", Role: v1alpha1.ExternalAdmin, CIDRs: []v1alpha1.CIDR{"10.8.0.0/16"}}}
+	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*p})
+	snapshot := state.Snapshot{Nodes: makeNodes(manyNodes), Calico: state.Calico{Mode: state.CalicoNative}}
+	for i := range 7 {
+		snapshot.Nodes[i].Labels = map[string]string{"bench/control-plane": ""}
+	}
+	snapshot.Facts.APIServer = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:6443")}
+	snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}}
+	hosts := plan.HostProtection(&policies[0], policies, snapshot)
+	if len(hosts.Objects) == 0 {
+		b.Fatalf("nothing is rendered: %v %v", hosts.Held, hosts.Unprotected)
+	}
+	b.ReportMetric(float64(len(hosts.Objects)), "objects")
+	for b.Loop() {
+		hosts := plan.HostProtection(&policies[0], policies, snapshot)
+		drift.Hosts(&policies[0], policies, hosts, snapshot.Calico)
 	}
 }
 

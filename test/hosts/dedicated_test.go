@@ -50,8 +50,10 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 	detour := f.detour(target)
 	f.operator()
 	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
-		cidr := v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv4, 32).String())
-		s.Network.Peers = []v1alpha1.Peer{{Name: "replication", CIDRs: []v1alpha1.CIDR{cidr}}}
+		cidrs := []v1alpha1.CIDR{
+			v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv4, 32).String()), v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv6, 128).String()),
+		}
+		s.Network.Peers = []v1alpha1.Peer{{Name: "replication", CIDRs: cidrs}}
 		s.Network.Components = []v1alpha1.Component{{
 			Name: "kubelet", Interface: "eth1", AllowFrom: []v1alpha1.PeerReference{{Peer: "replication"}},
 		}}
@@ -60,13 +62,19 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
 	f.Expect(f.reached(detour, target.Dedicated.IPv4)()).To(Equal(network.Open), "the detour is told of, and open")
 
+	f.Expect(f.reached(outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "of either family")
+
 	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
 	f.Eventually(f.reached(detour, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
 	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(f.reached(outsider, target.Dedicated.IPv4)()).To(Equal(network.Dropped))
-	f.Expect(f.reached(peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
+	f.Expect(f.reached(outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped))
+	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
+		f.Expect(f.reached(peer, to)()).To(Equal(network.Open))
+	}
 	for _, from := range []*network.Machine{peer, outsider} {
 		f.Expect(f.reached(from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+		f.Expect(f.reached(from, target.Cluster.IPv6)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
 	}
 	f.remove()
 	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Open))

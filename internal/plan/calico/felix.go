@@ -83,8 +83,23 @@ func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narr
 	if !bounded {
 		return nil, false
 	}
+	if sources = set.Prefixes(); len(sources) <= maxSources {
+		return sources, true
+	}
+	// All others who may use the port are let in by the policies, which look
+	// them up in a set.
+	hosts.Sets = nil
+	set, bounded = hosts.Permitted(hosts.Required, covered)
+	if !bounded {
+		return nil, false
+	}
 	return set.Prefixes(), true
 }
+
+// maxSources is how many networks a failsafe port is narrowed to, each of which
+// is a rule that packets are held against. Beyond that it is narrowed to those
+// that do not grow with the cluster: what the policy names, and its own nodes.
+const maxSources = 256
 
 // Permitted returns who may send traffic: the sources of the components and of
 // the flows that have some that matches, and the nodes themselves. It is not

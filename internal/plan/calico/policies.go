@@ -30,15 +30,28 @@ func policies(hosts Hosts) []*v3.GlobalNetworkPolicy {
 		return append(out, globalPolicy(hosts, "deny-unlisted", denyOrder, enforced(all), []v3.Rule{{Action: v3.Deny}}))
 	}
 	for _, component := range hosts.Components {
-		selector := all
-		if !component.Address.IsValid() {
-			selector = onInterface(all, component.Interface)
-		}
-		// With an address the deny is on every endpoint: whoever takes the
-		// detour through another interface is denied there.
-		out = append(out, globalPolicy(hosts, "deny-"+component.Name, denyOrder, enforced(selector), denyRules(component)))
+		out = append(out, denials(hosts, component)...)
 	}
 	return out
+}
+
+// denials return what denies a component's ports: on its interface, to whatever
+// address, and on every endpoint, to its addresses. The latter is also for whoever
+// takes the detour to an interface's address through another one.
+func denials(hosts Hosts, component Component) []*v3.GlobalNetworkPolicy {
+	all := ours(hosts.Policy)
+	if component.Interface == "" {
+		return []*v3.GlobalNetworkPolicy{
+			globalPolicy(hosts, "deny-"+component.Name, denyOrder, enforced(all), denyRules(component, component.Address)),
+		}
+	}
+	denials := []*v3.GlobalNetworkPolicy{globalPolicy(hosts, "deny-"+component.Name, denyOrder,
+		enforced(onInterface(all, component.Interface)), denyRules(component, netip.Prefix{}))}
+	if component.Address.IsValid() {
+		denials = append(denials, globalPolicy(hosts, "detour-"+component.Name, denyOrder,
+			enforced(all), denyRules(component, component.Address)))
+	}
+	return denials
 }
 
 // Denies says whether the policy is one that denies.
@@ -74,8 +87,12 @@ func selfRules(nodes []Node) []v3.Rule {
 }
 
 func allowRules(hosts Hosts, component Component) []v3.Rule {
+	to := component.Address
+	if component.Interface != "" {
+		to = netip.Prefix{} // what comes in there is meant for the component, of either family
+	}
 	var rules []v3.Rule
-	for _, destination := range destinations(component) {
+	for _, destination := range destinations(component, to) {
 		for _, source := range component.From {
 			for _, entity := range sourceRules(hosts.Policy, source) {
 				rule := destination
@@ -87,8 +104,8 @@ func allowRules(hosts Hosts, component Component) []v3.Rule {
 	return rules
 }
 
-func denyRules(component Component) []v3.Rule {
-	rules := destinations(component)
+func denyRules(component Component, to netip.Prefix) []v3.Rule {
+	rules := destinations(component, to)
 	for i := range rules {
 		rules[i].Action = v3.Deny
 	}
@@ -96,12 +113,12 @@ func denyRules(component Component) []v3.Rule {
 }
 
 // destinations returns one rule without an action for each protocol of the
-// component's ports.
-func destinations(component Component) []v3.Rule {
+// component's ports, to the addresses if there are any.
+func destinations(component Component, to netip.Prefix) []v3.Rule {
 	rules := trafficRules(component.Ports)
 	for i := range rules {
-		if component.Address.IsValid() {
-			rules[i].Destination.Nets = []string{component.Address.String()}
+		if to.IsValid() {
+			rules[i].Destination.Nets = []string{to.String()}
 		}
 	}
 	return rules

@@ -158,3 +158,27 @@ func TestEveryInterfaceHasAnEndpointOfAValidNameOfItsOwn(t *testing.T) {
 	g.Expect(names).To(HaveLen(7))
 	g.Expect(names).To(HaveKey("cpnp-cp-1.example.org-eth1"))
 }
+
+// Each network that a failsafe port is narrowed to is a rule of its own.
+func TestFailsafesAreNotNarrowedToThousandsOfNodes(t *testing.T) {
+	g := NewWithT(t)
+	input := hosts()
+	input.Sets[0].Members = nodes(5000)
+	for name := range input.Sets[0].Members { // no two are neighbours
+		address := input.Sets[0].Members[name][0].Addr().As4()
+		address[3], address[1] = address[3]*2, 80+address[3]/128
+		input.Sets[0].Members[name] = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(address), 32)}
+	}
+	admins := netip.MustParsePrefix("10.9.0.0/16")
+	input.Components[0].From = append(input.Components[0].From, calico.Source{Prefixes: []netip.Prefix{admins}})
+	objects, err := calico.Render(input)
+	g.Expect(err).NotTo(HaveOccurred())
+	ports := *objects[len(objects)-1].(*v3.FelixConfiguration).Spec.FailsafeInboundHostPorts
+	var etcd []string
+	for _, port := range ports {
+		if port.Port == 2379 {
+			etcd = append(etcd, port.Net)
+		}
+	}
+	g.Expect(etcd).To(ConsistOf("10.9.0.0/16", "10.77.0.11/32"))
+}
