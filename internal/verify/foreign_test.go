@@ -300,8 +300,14 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 			},
 		},
 		"Interfaces and addresses": {
-			"Not the component's address": {
-				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)), policyIn("early", v3.Allow, destinations("10.77.0.0/24"))), effective,
+			"On the component's interface every address is restricted": {
+				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)), policyIn("early", v3.Allow, destinations("10.77.0.0/24"))),
+				does("allows " + kubeletTraffic),
+			},
+			"On the others only the component's address is": {
+				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)),
+					policyIn("early", v3.Allow, destinations("10.77.0.0/24"), selecting("!has(cpnp.dev/interface)"))),
+				effective,
 			},
 			"The component's address": {
 				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)), policyIn("early", v3.Allow, destinations("10.78.0.11/32"))),
