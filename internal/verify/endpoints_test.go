@@ -62,6 +62,10 @@ func TestEndpointsOfOthersOnProtectedNodes(t *testing.T) {
 			made("cp-1-auto-hep in the place of cpnp-cp-1, so that the operator leaves the node alone, " +
 				"cp-2-auto-hep in the place of cpnp-cp-2, so that the operator leaves the node alone"),
 		},
+		"Beside one that has the place, another is not void": {
+			situation{hosts: kubelet(), foreign: map[string]string{"cp-1": "x"}, there: there(endpoint("x", "cp-1", "*"), endpoint("z", "cp-1", "*"))},
+			found("x in the place of cpnp-cp-1, so that the operator leaves the node alone, z in the place of cpnp-cp-1"),
+		},
 		"Of two for every interface the alphabetically first wins": {
 			situation{hosts: kubelet(), there: there(endpoint("a", "cp-1", "*"))}, found("a in the place of cpnp-cp-1"),
 		},

@@ -69,6 +69,20 @@ func TestFailsafePortsOfComponents(t *testing.T) {
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: set spec.network.failsafe to Scope"),
 		},
+		"Scope does not help where it narrows nothing, on one node": {
+			situation{hosts: kubelet(scope), there: there(felix("node.cp-1", failsafes(kubeletPort)))},
+			found("Failsafe ports of Felix (FelixConfiguration node.cp-1) leave tcp/10250 (component kubelet)" +
+				" open from everywhere on cp-1, whatever a policy says: " + takeOut),
+		},
+		"What is listed may connect anyway": {
+			situation{
+				hosts: kubelet(denyUnlisted, func(h *calico.Hosts) {
+					h.Listed = []calico.Flow{{Name: "f", From: []calico.Source{{Prefixes: prefixes("10.99.0.0/24")}}, Traffic: traffic("tcp/10250")}}
+				}),
+				there: there(felix("default", failsafes(within(kubeletPort, "10.99.0.0/24")))),
+			},
+			effective,
+		},
 		"Scope does not help where it narrows nothing": {
 			situation{hosts: kubelet(scope), there: there(felix("default", failsafes(kubeletPort)))},
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +

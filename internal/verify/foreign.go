@@ -40,7 +40,11 @@ func foreignPolicies(hosts plan.Hosts, there state.Calico) *Verdict {
 	all := targets(hosts.Calico)
 	for _, e := range endpointsOf(hosts, there) {
 		for _, t := range all {
-			if t.iface == "" || t.address.IsValid() || t.iface == e.iface {
+			switch {
+			case t.iface != "" && t.iface == e.iface:
+				t.address = netip.Prefix{} // there, every address is restricted
+				w.endpoint(e, t)
+			case t.iface == "" || t.address.IsValid():
 				w.endpoint(e, t)
 			}
 		}

@@ -156,6 +156,27 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 				early(policyIn("early", v3.Pass, order(1), rule(func(r *v3.Rule) { r.Source.Selector = "a == 'b'" })), policyIn("early", v3.Allow, order(2))),
 				does("allows " + kubeletTraffic),
 			},
+			"What passes part of the ports on before": {
+				early(policyIn("early", v3.Pass, order(1), rule(func(r *v3.Rule) {
+					r.Source.Ports = []numorstring.Port{numorstring.SinglePort(53)}
+					r.Protocol = number(6)
+				})), policyIn("early", v3.Allow, order(2))),
+				does("allows " + kubeletTraffic),
+			},
+			"What passes on to one of the nodes before": {
+				early(policyIn("early", v3.Pass, order(1), destinations("10.77.0.12/32")), policyIn("early", v3.Allow, order(2))), does("allows " + kubeletTraffic),
+			},
+			"What passes one of the component's ports on before": {
+				with(kubelet(etcd, scope, func(h *calico.Hosts) { h.Components = h.Components[1:] }), tiers(tier("early", 100)),
+					policyIn("early", v3.Pass, order(1), ports("2379")), policyIn("early", v3.Allow, order(2))),
+				does("allows traffic to component etcd"),
+			},
+			"Our tier, made to deny by default, is for Programmed to tell": {
+				situation{hosts: kubelet(), live: func(c *state.Calico) { c.Tiers[0].Spec.DefaultAction = nil }, there: state.Calico{
+					Policies: []v3.GlobalNetworkPolicy{policyIn("cpnp", v3.Log, order(1))},
+				}},
+				effective,
+			},
 			"What only logs decides nothing": {
 				early(policyIn("early", v3.Log, order(1)), policyIn("early", v3.Allow, order(2))), does("allows " + kubeletTraffic),
 			},
@@ -167,6 +188,10 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 			"Another policy's":  {early(policyIn("early", v3.Allow, selecting("cpnp.dev/policy == 'q'"))), effective},
 			"Somebody else's label on ours": {
 				situation{hosts: kubelet(), live: func(c *state.Calico) { c.Endpoints[1].Labels["role"] = "x" }, there: early(policyIn("early", v3.Allow, selecting("has(role)"))).there},
+				does("allows " + kubeletTraffic),
+			},
+			"Our label, taken off ours": {
+				situation{hosts: kubelet(), live: func(c *state.Calico) { c.Endpoints[0].Labels, c.Endpoints[1].Labels = nil, nil }, there: early(policyIn("early", v3.Allow, selecting("has(cpnp.dev/policy)"))).there},
 				does("allows " + kubeletTraffic),
 			},
 			"Namespaces are not hosts":       {early(policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.NamespaceSelector = "all()" })), effective},
@@ -230,6 +255,16 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 				with(kubelet(func(h *calico.Hosts) { h.Components[0].From = []calico.Source{{}} }), tiers(tier("early", 100)), policyIn("early", v3.Deny, sources("192.0.2.0/24"))),
 				does("denies " + kubeletTraffic),
 			},
+			"Allow to whom a required flow lets in": {
+				with(kubelet(func(h *calico.Hosts) {
+					h.Required = []calico.Flow{{Name: "f", From: []calico.Source{{Prefixes: prefixes("10.99.0.0/24")}}, Traffic: traffic("tcp/10250")}}
+				}), tiers(tier("early", 100)), policyIn("early", v3.Allow, sources("10.99.0.0/24"))),
+				effective,
+			},
+			"A rule that may match after one that does": {
+				early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.Source.Selector = "has(a)" }), first(v3.Rule{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{"192.0.2.0/24"}}}))),
+				does("allows " + kubeletTraffic),
+			},
 			"Several components": {
 				with(kubelet(etcd, scope), tiers(tier("early", 100)), policyIn("early", v3.Allow)), does("allows " + kubeletTraffic + ", traffic to component etcd"),
 			},
@@ -240,8 +275,11 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 				found("tier early (early.theirs selects these hosts, and the tier's default action is Deny) drops " + kubeletTraffic),
 			},
 			"A tier with policies for others": {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, selecting("has(role)"))), effective},
-			"A tier that passes all on":       {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Pass)), effective},
-			"A tier after ours":               {with(kubelet(), tiers(tier("late", 1000, byDefault)), policyIn("late", v3.Allow, ports("22"))), effective},
+			"A tier with a policy for what goes out": {
+				with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Egress, p.Spec.Ingress = p.Spec.Ingress, nil })), effective,
+			},
+			"A tier that passes all on": {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Pass)), effective},
+			"A tier after ours":         {with(kubelet(), tiers(tier("late", 1000, byDefault)), policyIn("late", v3.Allow, ports("22"))), effective},
 			"A tier with policies before DNAT only": {
 				with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, ports("22"), preDNAT)), effective,
 			},
@@ -262,8 +300,14 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 			},
 		},
 		"Interfaces and addresses": {
-			"Not the component's address": {
-				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)), policyIn("early", v3.Allow, destinations("10.77.0.0/24"))), effective,
+			"On the component's interface every address is restricted": {
+				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)), policyIn("early", v3.Allow, destinations("10.77.0.0/24"))),
+				does("allows " + kubeletTraffic),
+			},
+			"On the others only the component's address is": {
+				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)),
+					policyIn("early", v3.Allow, destinations("10.77.0.0/24"), selecting("!has(cpnp.dev/interface)"))),
+				effective,
 			},
 			"The component's address": {
 				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)), policyIn("early", v3.Allow, destinations("10.78.0.11/32"))),

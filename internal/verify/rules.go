@@ -20,7 +20,7 @@ type target struct {
 	denied  string // and for one that denies it
 	traffic profile.Traffic
 	iface   string       // of the component, if it is restricted to one
-	address netip.Prefix // of the component, if it is restricted to it
+	address netip.Prefix // to which alone it is restricted, if it is so
 }
 
 // match is what a rule matches of a target.
