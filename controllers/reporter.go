@@ -60,6 +60,7 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 	input.Now = metav1.NewTime(now)
 	status := report.Status(input)
 	metrics.Managed(o.policy.Name, "NetworkPolicy", input.Network.Declared)
+	metrics.Managed(o.policy.Name, "HostPolicy", input.Hosts.Declared)
 	metrics.Managed(o.policy.Name, "Taint", input.Taints.Declared)
 	metrics.Managed(o.policy.Name, "Service", input.Services.Declared)
 	if !equality.Semantic.DeepEqual(status, o.policy.Status) {
