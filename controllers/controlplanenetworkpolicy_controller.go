@@ -73,10 +73,10 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 // apply writes what may be written, once it is sure that it will be taken back:
 // NetworkPolicies first, since they do not wait for anything.
 func (r *PolicyReconciler) apply(ctx context.Context, o Observation) (written repaired, result reconcile.Result, err error) {
-	writes := slices.Concat(o.diff.Writes, o.diff.Deletes)
+	writes := slices.Concat(o.diff.Writes, o.diff.Removals)
 	may := o.policy.Enforces() && o.verdict.Holds && o.policy.Invalid == nil
 	if may {
-		part, done := share(ctx, 1+len(writes)+len(o.hostDiff.Writes)+len(o.hostDiff.Deletes))
+		part, done := share(ctx, 1+len(writes)+len(o.hostDiff.Writes)+len(o.hostDiff.Removals))
 		defer done()
 		if held, result, err := r.addFinalizer(part, o.policy.ControlPlaneNetworkPolicy); !held {
 			return nil, result, err

@@ -35,13 +35,13 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		return reconcile.Result{}, nil
 	}
 	if policy.Reverts() {
-		deletes := drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Deletes
+		deletes := drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Removals
 		hosts := drift.Hosts(policy, policies, plan.Hosts{}, snapshot.Calico)
 		done := repaired{}
 		result, err := r.writeAll(ctx, policy, deletes, true, done)
 		next, hostErr := r.writeHosts(ctx, policy, hosts, true, done)
 		result, applyErr := sooner(result, next), errors.Join(err, hostErr)
-		remaining, err := r.remaining(ctx, policy, snapshot, slices.Concat(deletes, hosts.Deletes))
+		remaining, err := r.remaining(ctx, policy, snapshot, slices.Concat(deletes, hosts.Removals))
 		if err != nil {
 			return reconcile.Result{}, err
 		}

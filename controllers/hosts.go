@@ -42,7 +42,7 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 			may = false
 		}
 	}
-	r.differing(policy, slices.Concat(diff.Writes, diff.Deletes), hostKinds...)
+	r.differing(policy, slices.Concat(diff.Writes, diff.Removals), hostKinds...)
 	return result, err
 }
 
@@ -53,7 +53,7 @@ type stage struct {
 }
 
 // stagesOf returns the stages in their order: first all that is written, then,
-// backwards, what is deleted.
+// backwards, what is taken away.
 func stagesOf(diff drift.Diff) []stage {
 	var stages []stage
 	add := func(w drift.Write, is step) {
@@ -67,8 +67,8 @@ func stagesOf(diff drift.Diff) []stage {
 	for _, w := range diff.Writes {
 		add(w, step{number: calico.Stage(w.Desired)})
 	}
-	for _, w := range diff.Deletes {
-		add(w, step{number: calico.Stage(w.Live), deleting: true})
+	for _, w := range diff.Removals {
+		add(w, step{number: calico.Stage(w.Live), removing: true})
 	}
 	return stages
 }

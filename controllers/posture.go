@@ -61,7 +61,7 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 // can not be rendered now, and takes the findings that are left.
 func section(diff drift.Diff, objects, held int, written repaired) report.Section {
 	section := report.Section{Declared: objects + held, InSync: objects - len(diff.Taken)}
-	for _, w := range slices.Concat(diff.Writes, diff.Deletes) {
+	for _, w := range slices.Concat(diff.Writes, diff.Removals) {
 		if written[w.Object] {
 			continue
 		}

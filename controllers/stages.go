@@ -26,7 +26,7 @@ type Stages struct {
 // step is a stage in one of the two directions.
 type step struct {
 	number   int
-	deleting bool
+	removing bool
 }
 
 type stageKey struct {
@@ -46,7 +46,7 @@ func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 	}
 	latest := time.Time{}
 	for number := firstStage; number <= lastStage; number++ {
-		if next.deleting && number <= next.number || !next.deleting && number >= next.number {
+		if next.removing && number <= next.number || !next.removing && number >= next.number {
 			continue
 		}
 		written, known := s.last[stageKey{policy, number}]

@@ -15,9 +15,9 @@ var (
 	allow   = step{number: calico.StageAllow}
 	enforce = step{number: calico.StageEnforce}
 	narrow  = step{number: calico.StageNarrow}
-	revoke  = step{number: calico.StageAllow, deleting: true}
-	release = step{number: calico.StageEnforce, deleting: true}
-	widen   = step{number: calico.StageNarrow, deleting: true}
+	revoke  = step{number: calico.StageAllow, removing: true}
+	release = step{number: calico.StageEnforce, removing: true}
+	widen   = step{number: calico.StageNarrow, removing: true}
 )
 
 // The next stage waits for those before it, and never for one after it: what

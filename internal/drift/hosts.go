@@ -18,37 +18,50 @@ import (
 // Hosts compares the objects of Calico that a policy calls for with those that
 // are there. Where they can not be relied on, or not be rendered now, what is
 // there is left alone.
-func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, there state.Calico) Diff {
-	if !there.Served() || there.Problem != "" {
+func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluster state.Calico) Diff {
+	if !cluster.Served() || cluster.Problem != "" {
 		return Diff{}
 	}
 	lastOne := !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() })
-	diff := compareAll(policy, hosts.Objects, objectsOf(there), policy.Status.HostPolicies, func(live plan.Object) bool {
+	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), policy.Status.HostPolicies, func(live plan.Object) bool {
 		return len(hosts.Held) == 0 && obsolete(live, policy.Name, lastOne)
 	})
-	slices.SortStableFunc(diff.Deletes, func(a, b Write) int { return cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)) })
+	diff = inTransition(diff)
+	// A set that is split gains a new one for those that it loses: it comes first.
+	slices.SortStableFunc(diff.Writes, func(a, b Write) int {
+		return cmp.Or(cmp.Compare(calico.Stage(a.Desired), calico.Stage(b.Desired)), cmp.Compare(there(a), there(b)))
+	})
+	slices.SortStableFunc(diff.Removals, func(a, b Write) int { return cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)) })
 	return diff
 }
 
+// there is 1 for an object that is there.
+func there(w Write) int {
+	if w.Live == nil {
+		return 0
+	}
+	return 1
+}
+
 // objectsOf returns what the operator may have made.
-func objectsOf(there state.Calico) []plan.Object {
+func objectsOf(cluster state.Calico) []plan.Object {
 	var objects []plan.Object
-	for i := range there.Tiers {
-		if there.Tiers[i].Name == calico.TierName {
-			objects = append(objects, &there.Tiers[i])
+	for i := range cluster.Tiers {
+		if cluster.Tiers[i].Name == calico.TierName {
+			objects = append(objects, &cluster.Tiers[i])
 		}
 	}
-	for i := range there.Sets {
-		objects = append(objects, &there.Sets[i])
+	for i := range cluster.Sets {
+		objects = append(objects, &cluster.Sets[i])
 	}
-	for i := range there.Policies {
-		objects = append(objects, &there.Policies[i])
+	for i := range cluster.Policies {
+		objects = append(objects, &cluster.Policies[i])
 	}
-	for i := range there.Endpoints {
-		objects = append(objects, &there.Endpoints[i])
+	for i := range cluster.Endpoints {
+		objects = append(objects, &cluster.Endpoints[i])
 	}
-	for i := range there.Felix {
-		objects = append(objects, &there.Felix[i])
+	for i := range cluster.Felix {
+		objects = append(objects, &cluster.Felix[i])
 	}
 	return objects
 }

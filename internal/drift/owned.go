@@ -17,9 +17,10 @@ import (
 // Diff is what differs between the objects that a policy calls for, which are
 // the operator's own, and those that are there.
 type Diff struct {
-	// Writes and Deletes are what would put it right, in this order.
-	Writes  []Write
-	Deletes []Write
+	// Writes and Removals are what would put it right, in this order. Removals
+	// are objects to be deleted, and such as are to allow less than before.
+	Writes   []Write
+	Removals []Write
 	// Taken are names that are needed and belong to objects of others.
 	Taken []string
 }
@@ -90,11 +91,11 @@ func compareAll(
 	}
 	for object, left := range there {
 		if obsolete(left) {
-			diff.Deletes = append(diff.Deletes, Write{Object: object, Live: left, Findings: []Finding{unexpected(policy, object)}})
+			diff.Removals = append(diff.Removals, Write{Object: object, Live: left, Findings: []Finding{unexpected(policy, object)}})
 		}
 	}
 	// A cache lists in no particular order.
-	slices.SortFunc(diff.Deletes, func(a, b Write) int { return Compare(a.Findings[0], b.Findings[0]) })
+	slices.SortFunc(diff.Removals, func(a, b Write) int { return Compare(a.Findings[0], b.Findings[0]) })
 	return diff
 }
 

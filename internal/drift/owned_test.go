@@ -104,7 +104,7 @@ func TestWhatIsToBeDoneAboutNetworkPolicies(t *testing.T) {
 			}
 			diff := drift.Networks(owner, test.network, live)
 			g.Expect(objects(diff.Writes)).To(Equal(test.writes), "writes")
-			g.Expect(objects(diff.Deletes)).To(Equal(test.deletes), "deletes")
+			g.Expect(objects(diff.Removals)).To(Equal(test.deletes), "deletes")
 			var taken []string
 			for _, name := range test.taken {
 				taken = append(taken, "NetworkPolicy/"+name)
@@ -135,14 +135,14 @@ func TestWriteCarriesWhatTheDecisionWasMadeOn(t *testing.T) {
 	g.Expect(updated.Live).To(BeIdenticalTo(&live[0]))
 	g.Expect(updated.Version()).To(Equal("7"))
 
-	deleted := drift.Networks(owner, plan.Network{}, live).Deletes[0]
+	deleted := drift.Networks(owner, plan.Network{}, live).Removals[0]
 	g.Expect(deleted.Desired).To(BeNil())
 	g.Expect(deleted.Version()).To(Equal("7"))
 	g.Expect(deleted.Findings).To(HaveExactElements(And(
 		HaveField("Cause", v1alpha1.CauseUnexpected), HaveField("State", v1alpha1.StatePending), HaveField("Field", ""))))
 
 	auditor, _ := rendered(policy("dns", audits))
-	g.Expect(drift.Networks(auditor, plan.Network{}, live).Deletes[0].Findings).To(HaveExactElements(HaveField("State", v1alpha1.StateDrifted)))
+	g.Expect(drift.Networks(auditor, plan.Network{}, live).Removals[0].Findings).To(HaveExactElements(HaveField("State", v1alpha1.StateDrifted)))
 }
 
 func TestOrderInWhichTheCacheListsChangesNothing(t *testing.T) {
@@ -153,7 +153,7 @@ func TestOrderInWhichTheCacheListsChangesNothing(t *testing.T) {
 	}
 	for seed := range uint64(20) {
 		rand.New(rand.NewPCG(seed, seed)).Shuffle(len(live), func(i, j int) { live[i], live[j] = live[j], live[i] })
-		NewWithT(t).Expect(objects(drift.Networks(owner, plan.Network{}, live).Deletes)).To(Equal([]string{
+		NewWithT(t).Expect(objects(drift.Networks(owner, plan.Network{}, live).Removals)).To(Equal([]string{
 			"kube-system/cpnp.dns.a", "kube-system/cpnp.dns.b", "kube-system/cpnp.dns.c", "kube-system/cpnp.dns.d",
 		}))
 	}

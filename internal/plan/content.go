@@ -47,7 +47,15 @@ func Shared(object Object) bool {
 	return felix
 }
 
-// stamp notes on an object what it is rendered as, and by which version.
+// Stamp notes on an object what it is rendered as, and by which version.
+func Stamp(object Object) error {
+	fields, err := Fields(object)
+	if err == nil {
+		stamp(object, fields)
+	}
+	return err
+}
+
 func stamp(object Object, spec any) {
 	object.SetAnnotations(map[string]string{
 		v1alpha1.AnnotationDesiredHash:     Hash(struct{ Labels, Spec any }{maps.Clone(object.GetLabels()), spec}),

@@ -86,14 +86,12 @@ func (h *Hosts) render() {
 		return
 	}
 	for _, object := range objects {
-		fields, err := Fields(object)
-		if err != nil {
-			h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
-			return
-		}
 		// The tier is shared by all policies, a Felix configuration with others.
 		if _, tier := object.(*v3.Tier); !tier && !Shared(object) {
-			stamp(object, fields)
+			if err := Stamp(object); err != nil {
+				h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+				return
+			}
 		}
 		h.Objects = append(h.Objects, object)
 	}

@@ -5,6 +5,7 @@ package hosts
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
@@ -63,31 +65,37 @@ func (r *ration) spent() bool {
 
 // watchman tries all the time what must never be cut.
 type watchman struct {
-	mu   sync.Mutex
-	cuts []string
+	cuts []string // read after it has stopped
 	done chan struct{}
 	end  context.CancelFunc
 }
 
+// watch tries etcd and the kubelet of cp-1 from the other node of the control
+// plane, and from cp-1 itself.
 func (f *field) watch() *watchman {
+	cp2, cp1 := f.senders(profile.RoleControlPlane)[0], f.senders(profile.RoleSelf)[0]
+	return f.watchOver(func(cut func(string)) {
+		for name, s := range map[string]sender{"cp-2": cp2, "cp-1": cp1} {
+			for _, port := range []uint16{etcdPort, kubeletPort} {
+				if got := f.sends(s, network.TCP, port); got != open {
+					cut(fmt.Sprintf("%s to port %d: %s", name, port, got))
+				}
+			}
+		}
+	})
+}
+
+// watchOver has a watchman try again and again, and tell what was cut.
+func (f *field) watchOver(try func(cut func(string))) *watchman {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	w := &watchman{done: make(chan struct{}), end: cancel}
-	cp2, cp1 := f.senders("ControlPlane")[0], f.senders("Self")[0]
 	go func() {
 		defer close(w.done)
 		beat := time.NewTicker(5 * time.Millisecond)
 		defer beat.Stop()
 		for ctx.Err() == nil {
 			<-beat.C
-			for name, s := range map[string]sender{"cp-2": cp2, "cp-1": cp1} {
-				for _, port := range []uint16{etcdPort, kubeletPort} {
-					if got := f.sends(s, network.TCP, port); got != open {
-						w.mu.Lock()
-						w.cuts = append(w.cuts, time.Now().Format(time.StampMilli)+" "+name+" "+string(got[0])+"/"+string(got[1]))
-						w.mu.Unlock()
-					}
-				}
-			}
+			try(func(text string) { w.cuts = append(w.cuts, time.Now().Format(time.StampMilli)+" "+text) })
 		}
 	}()
 	f.t.Cleanup(func() { w.stop() })

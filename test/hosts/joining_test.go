@@ -3,6 +3,8 @@
 package hosts
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,8 +13,10 @@ import (
 
 	. "github.com/onsi/gomega"
 
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
 // Who the peers are follows the nodes: one that joins the control plane is let
@@ -34,9 +38,22 @@ func TestNodesThatJoinAndLeaveAreFollowed(t *testing.T) {
 	f.label("worker-1", `""`)
 	f.becomes(kubeletPort, only("cp-2", "worker-1", "itself", "loopback"))
 
-	t.Log("it is a worker again")
+	t.Log("it is a worker again, and never cut off from itself")
+	worker := f.cluster.Machine("worker-1")
+	_, err := worker.Listen(network.TCP, kubeletPort)
+	f.Expect(err).NotTo(HaveOccurred())
+	f.Eventually(func() bool { return slices.Contains(inventory(t), "HostEndpoint/cpnp-worker-1") }, patience, tick).Should(BeTrue())
+	watchman := f.watchOver(func(cut func(string)) {
+		got, err := dialBoth(worker, worker.Cluster, network.TCP, kubeletPort, network.Within(almostARetry))
+		if err != nil || got != open {
+			cut(fmt.Sprint("worker-1 to itself: ", got, err))
+		}
+	})
 	f.label("worker-1", "null")
 	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+	f.Eventually(func() bool { return slices.Contains(inventory(t), "HostEndpoint/cpnp-worker-1") }, patience, tick).Should(BeFalse())
+	f.reports(v1alpha1.ConditionProgrammed, "True/Programmed")
+	f.Expect(watchman.stop()).To(BeEmpty())
 }
 
 func (f *field) label(node, value string) {
