@@ -41,7 +41,8 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 		Remaining: o.remaining, Profile: o.hosts.Profile, Unprotected: o.hosts.Unprotected,
 		Network: section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
 		Hosts:   section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
-		History: r.History.Summary(o.policy.Name, r.Clock.Now()),
+		HostsUnseen: o.policy.Deleting() || o.calico.Hidden(),
+		History:     r.History.Summary(o.policy.Name, r.Clock.Now()),
 	}
 	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))
 	if err != nil {

@@ -68,11 +68,15 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 		}
 		r.postpone(o.policy.Name, now.Add(writeInterval))
 		for _, e := range report.Events(o.policy.Status.Conditions, status.Conditions, input.History) {
-			r.Recorder.Eventf(o.policy.ControlPlaneNetworkPolicy, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+			r.event(o.policy, e)
 		}
 		r.History.Acknowledge(o.policy.Name, input.History)
 	}
 	return reconcile.Result{RequeueAfter: input.History.Quiet}, nil
+}
+
+func (r *Reporter) event(policy *plan.Policy, e report.Event) {
+	r.Recorder.Eventf(policy.ControlPlaneNetworkPolicy, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 }
 
 // admitIgnorance says of a policy that was never reported on, in this

@@ -20,15 +20,31 @@ import (
 // are there. Where they can not be relied on, or not be rendered now, what is
 // there is left alone.
 func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, there state.Calico) Diff {
-	if !there.Served() || there.Problem != "" {
+	if !there.Readable() {
 		return Diff{}
 	}
-	lastOne := !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() })
-	diff := compareAll(policy, hosts.Objects, objectsOf(there), policy.Status.HostPolicies, func(live client.Object) bool {
+	lastOne := lastInTier(policy, policies, there)
+	last := lastReport(policy, policy.Status.HostPolicies, len(hosts.Objects)+len(hosts.Held))
+	diff := compareAll(policy, hosts.Objects, objectsOf(there), last, func(live client.Object) bool {
 		return len(hosts.Held) == 0 && obsolete(live, policy.Name, lastOne)
 	})
 	slices.SortStableFunc(diff.Deletes, func(a, b Write) int { return cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)) })
 	return diff
+}
+
+// WroteHosts says whether objects of Calico that the operator made for the
+// policy are there, or were there when they could last be seen.
+func WroteHosts(policy string, there state.Calico) bool {
+	return slices.ContainsFunc(objectsOf(there), func(o client.Object) bool { return obsolete(o, policy, false) })
+}
+
+// lastInTier says whether nobody else needs the tier, and nothing of anybody
+// else is in it.
+func lastInTier(policy *plan.Policy, policies []plan.Policy, there state.Calico) bool {
+	return !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() }) &&
+		!slices.ContainsFunc(there.Policies, func(p v3.GlobalNetworkPolicy) bool {
+			return p.Spec.Tier == calico.TierName && !obsolete(&p, policy.Name, false)
+		})
 }
 
 // objectsOf returns what the operator may have made.

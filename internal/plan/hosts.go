@@ -100,6 +100,11 @@ func (p *Policy) ProtectsHosts() bool {
 		(network.Unlisted == v1alpha1.UnlistedDeny || len(onHosts(p)) > 0)
 }
 
+// claimsHosts says whether younger policies must leave its nodes to it.
+func (p *Policy) claimsHosts() bool {
+	return p.ProtectsHosts() && p.Spec.Network.HostBackend != v1alpha1.HostBackendNone
+}
+
 func onHosts(policy *Policy) []v1alpha1.Component {
 	var components []v1alpha1.Component
 	for _, component := range policy.Spec.Network.Components {
@@ -145,7 +150,7 @@ func selectedNodes(policy *Policy, policies []Policy, nodes []corev1.Node) (own 
 		if !policy.Selects(node) {
 			continue
 		}
-		winner := slices.IndexFunc(policies, func(p Policy) bool { return p.ProtectsHosts() && p.Selects(node) })
+		winner := slices.IndexFunc(policies, func(p Policy) bool { return p.claimsHosts() && p.Selects(node) })
 		if winner >= 0 && policies[winner].Name != policy.Name {
 			losses = append(losses, Loss{
 				Policy: policy.Name, Winner: policies[winner].Name, What: fmt.Sprintf("the protection of node %s", node.Name),

@@ -41,5 +41,11 @@ type Calico struct {
 	Pools     []v3.IPPool
 }
 
+// Readable says whether its objects are there to be compared and written.
+func (c Calico) Readable() bool { return c.Served() && c.Problem == "" }
+
+// Hidden says whether there may be objects that can not be seen now.
+func (c Calico) Hidden() bool { return !c.Readable() && (c.Mode != CalicoAbsent || c.Problem != "") }
+
 // Served says whether projectcalico.org/v3 is served.
 func (c Calico) Served() bool { return c.Mode == CalicoAggregated || c.Mode == CalicoNative }

@@ -4,9 +4,11 @@ package calico
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
@@ -50,12 +52,20 @@ func Ours(endpoint *v3.HostEndpoint) bool {
 	return strings.HasPrefix(endpoint.Name, EndpointName(endpoint.Spec.Node, ""))
 }
 
-// EndpointName returns the name of the host endpoint of a node.
+// EndpointName returns the name of the host endpoint of a node. The name of an
+// interface, such as Eth_1, need not be one of an object: then a hash of it keeps
+// it apart from those that would read the same.
 func EndpointName(node, iface string) string {
 	if iface == "" {
 		return "cpnp-" + node
 	}
-	return fmt.Sprintf("cpnp-%s-%s", node, strings.ToLower(iface))
+	if len(validation.IsDNS1123Subdomain(iface)) > 0 {
+		hash := fnv.New32a()
+		_, _ = hash.Write([]byte(iface)) // never fails
+		readable := strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(iface))
+		iface = fmt.Sprintf("%s-%08x", readable, hash.Sum32())
+	}
+	return fmt.Sprintf("cpnp-%s-%s", node, iface)
 }
 
 // FelixConfigurationName returns the name of the Felix configuration of a node,
