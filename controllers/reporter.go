@@ -50,6 +50,9 @@ type Reporter struct {
 // writes what came of it. It returns when it wants to be called again.
 func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result, error) {
 	now := r.Clock.Now()
+	if o.settling() {
+		return reconcile.Result{}, nil
+	}
 	if wait := r.pace(o.policy.Name, now); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}

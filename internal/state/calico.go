@@ -32,6 +32,10 @@ type Calico struct {
 	// written; empty when all is well. It is for people, and says what to do.
 	Problem string
 
+	// Settling says that the Problem is only that nothing, or not everything,
+	// has been read yet, which is so for a moment after a start.
+	Settling bool
+
 	// The objects, sorted by name. They are complete unless there is a Problem.
 	Tiers     []v3.Tier
 	Policies  []v3.GlobalNetworkPolicy

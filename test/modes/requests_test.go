@@ -90,3 +90,11 @@ func total(name string) float64 {
 	}
 	return sum
 }
+
+// ofCalico says whether a right is to something of Calico.
+func ofCalico(right string) bool { return strings.Contains(right, "projectcalico.org/") }
+
+// indirect says whether a right is not asked for by the operator itself.
+func indirect(right string) bool {
+	return right == "get projectcalico.org/tiers" || strings.Contains(right, "/tier.")
+}

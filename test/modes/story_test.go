@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -98,12 +99,14 @@ func (s *story) end() {
 
 // operator starts the operator with the shipped rights. It returns what stops
 // it, which is also done when the test ends.
-func (s *story) operator() (stop func()) {
+func (s *story) operator() (stop func()) { return s.operatorAs(operatorConfig) }
+
+func (s *story) operatorAs(config *rest.Config) (stop func()) {
 	s.t.Helper()
 	o := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
 	managerOptions := o.Manager()
 	managerOptions.Controller.SkipNameValidation = ptr.To(true) // several operators share this process
-	mgr, err := ctrl.NewManager(options.Unthrottled(operatorConfig), managerOptions)
+	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
 	s.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Expect(controllers.SetupWith(ctx, mgr, controllers.Options{Clock: s.clock, ReadPatience: soon, StageTime: stageTime})).To(Succeed())
@@ -217,10 +220,11 @@ func (s *story) edit(name string, change func(*v1alpha1.ControlPlaneNetworkPolic
 	}).Should(Succeed())
 }
 
-// patch is what somebody else does to an object.
+// patch is what somebody else does to an object. It may be the test's end, when
+// its own context is over.
 func (s *story) patch(object client.Object, body string) {
 	s.t.Helper()
-	s.Expect(admin.Patch(s.ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("mallory"))).To(Succeed())
+	s.Expect(admin.Patch(context.Background(), object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("mallory"))).To(Succeed())
 }
 
 func (s *story) delete(object client.Object) {
