@@ -68,7 +68,10 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 		hosts.Held = []Held{*held}
 		return hosts
 	}
-	hosts.render()
+	// Only now: whether a policy is safe does not depend on who answers just now.
+	if hosts.Unprotected = unavailable(snapshot.Calico); hosts.Unprotected == nil {
+		hosts.render()
+	}
 	return hosts
 }
 
@@ -115,7 +118,8 @@ func onHosts(policy *Policy) []v1alpha1.Component {
 	return components
 }
 
-// obstacle returns why nothing can protect the nodes of this cluster.
+// obstacle returns why nothing can protect the nodes of this cluster, as far as
+// that is known for sure.
 func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Calico) *Obstacle {
 	switch {
 	case policy.Spec.Network.HostBackend == v1alpha1.HostBackendNone:
@@ -123,9 +127,7 @@ func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Ca
 	case unknown == nil && p.NotApplicable != "":
 		return &Obstacle{v1alpha1.ReasonNotApplicable, p.NotApplicable + ": leave out the components without pods"}
 	case cluster.Problem != "":
-		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, cluster.Problem}
-	case cluster.Mode == state.CalicoUnknown:
-		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, "It is being found out whether Calico is there"}
+		return nil // there may be more to say
 	case cluster.Mode == state.CalicoAbsent:
 		return &Obstacle{
 			v1alpha1.ReasonCalicoNotInstalled,
@@ -138,6 +140,17 @@ func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Ca
 			"Calico serves crd.projectcalico.org/v1 only, which is not to be written by others: install its API server " +
 				"(an APIServer object of operator.tigera.io/v1 named default, or the manifest apiserver.yaml of Calico's release)",
 		}
+	}
+	return nil
+}
+
+// unavailable returns why Calico, which may well be there, can not be used now.
+func unavailable(cluster state.Calico) *Obstacle {
+	switch {
+	case cluster.Problem != "":
+		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, cluster.Problem}
+	case cluster.Mode == state.CalicoUnknown:
+		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, "It is being found out whether Calico is there"}
 	}
 	return nil
 }

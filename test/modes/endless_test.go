@@ -48,7 +48,7 @@ func TestCalicoNeverFinishesItsList(t *testing.T) {
 	stub.Finish()
 	s.Eventually(func() []string { return s.asked(s.began, toCalico) }).ShouldNot(BeEmpty())
 	s.says(s.name, "Programmed=False/ApplyFailed", "Ready=False/ApplyFailed")
-	s.Expect(s.message(s.name, v1alpha1.ConditionProgrammed)()).To(ContainSubstring("Tier cpnp"))
+	s.Expect(s.message(s.name, v1alpha1.ConditionProgrammed)()).To(ContainSubstring("Tier/cpnp: the server could not find the requested resource"))
 
 	t.Log("it goes, and the policy with it")
 	s.Expect(stub.Stop()).To(Succeed())

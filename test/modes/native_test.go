@@ -28,6 +28,10 @@ func TestNative(t *testing.T) {
 	t.Run("locked", lockedDatastore)
 	t.Run("migration", migration)
 	t.Run("given up", givenUp)
+	t.Run("profile", foundOut)
+	t.Run("API server ports", apiServerPorts)
+	t.Run("managed", managedCluster)
+	t.Run("no admin path", noAdminPath)
 }
 
 // drifting is what somebody does to an object of each kind: a merge patch, or

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -19,9 +20,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// What kind of cluster it is is found out, and followed as signs of it come and
+// foundOut: what kind of cluster it is is found out, and followed as signs of it come and
 // go. What can not be found out is asked for.
-func TestProfileIsFoundOut(t *testing.T) {
+func foundOut(t *testing.T) {
 	s := begin(t)
 	node := &corev1.Node{ObjectMeta: named(s.nodes(1)[0])}
 	s.operator()
@@ -41,9 +42,9 @@ func TestProfileIsFoundOut(t *testing.T) {
 	t.Log("the DaemonSet of Calico")
 	s.create(&corev1.Namespace{ObjectMeta: named("calico-system")})
 	daemonSet := s.daemonSet("calico-system", "calico-node")
-	s.says(s.name, verified, "Programmed=False/CalicoNotInstalled")
+	s.says(s.name, verified, programmed)
 	s.Expect(s.profile()()).To(And(HaveField("CNI", "calico"), HaveField("CNIReason", "there is the DaemonSet calico-system/calico-node")))
-	s.Eventually(s.rest).ShouldNot(BeEmpty())
+	s.Expect(s.rest()).NotTo(BeEmpty())
 
 	t.Log("the ConfigMap of kubeadm, in the place of the annotation")
 	s.patch(node, `{"metadata":{"annotations":{"kubeadm.alpha.kubernetes.io/cri-socket":null}}}`)
@@ -65,9 +66,9 @@ func TestProfileIsFoundOut(t *testing.T) {
 	s.remove(s.name)
 }
 
-// The ports of the API servers are those of the cluster, as they change, and
+// apiServerPorts: the ports of the API servers are those of the cluster, as they change, and
 // further ones that the policy gives.
-func TestPortsOfTheAPIServersAreRead(t *testing.T) {
+func apiServerPorts(t *testing.T) {
 	s := begin(t)
 	s.nodes(1)
 	s.operator()
@@ -99,9 +100,9 @@ func TestPortsOfTheAPIServersAreRead(t *testing.T) {
 	s.remove(s.name)
 }
 
-// Where the provider runs the control plane there are no hosts to protect,
+// managedCluster: where the provider runs the control plane there are no hosts to protect,
 // whatever the CNI is. The rest is written.
-func TestManagedClustersHaveNoHosts(t *testing.T) {
+func managedCluster(t *testing.T) {
 	s := begin(t)
 	s.nodes(1)
 	s.daemonSet("kube-system", "aws-node") // has no profile
@@ -115,17 +116,28 @@ func TestManagedClustersHaveNoHosts(t *testing.T) {
 	s.remove(s.name)
 }
 
-// Nobody is locked out of the API server: without a peer that administers the
-// cluster it is not restricted.
-func TestTheAPIServerIsNotRestrictedWithoutAnAdmin(t *testing.T) {
+// noAdminPath: nobody is locked out of the API server. Without a peer that
+// administers the cluster it is not restricted, and nothing else is written.
+func noAdminPath(t *testing.T) {
 	s := begin(t)
 	s.nodes(1)
+	pool := &v3.IPPool{ObjectMeta: named("pods"), Spec: v3.IPPoolSpec{CIDR: "10.78.0.0/16"}}
+	s.create(pool)
 	s.operator()
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Network.Components[0] = v1alpha1.Component{Name: "apiServer", AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RoleNodes}}}
 	}))
-	s.says(s.name, "Programmed=False/CalicoNotInstalled")
+	s.says(s.name, "Verified=False/NoAdminPath", "Stalled=True/NoAdminPath", "Ready=False/NoAdminPath")
+	s.Expect(s.message(s.name, v1alpha1.ConditionVerified)()).To(ContainSubstring("give one of spec.network.peers the role Admin"))
+	s.leavesCalicoAlone(s.began, tick)
+	s.Expect(s.rest()).To(BeEmpty())
+
+	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		spec.Network.Peers = []v1alpha1.Peer{{Name: "admins", Role: v1alpha1.ExternalAdmin, CIDRs: []v1alpha1.CIDR{"192.0.2.0/24"}}}
+	})
+	s.says(s.name, verified, programmed)
 	s.remove(s.name)
+	s.delete(pool)
 }
 
 // unknown waits until the policy is not verified, for want of a profile.

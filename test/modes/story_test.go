@@ -56,7 +56,7 @@ func (c *laterClock) passes(d time.Duration)          { c.by.Add(int64(d)) }
 
 func begin(t *testing.T) *story {
 	t.Helper()
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "API", "api").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: &laterClock{}}
 	s.poll()
 	s.began = s.mark()

@@ -122,7 +122,7 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind := stubKinds[resource]
 	switch {
 	case r.URL.Path == stubPath:
-		write(w, map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": groupVersion})
+		write(w, map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": groupVersion, "resources": stubResources()})
 	case kind == "":
 		http.NotFound(w, r)
 	case r.URL.Query().Get("watch") == "":
@@ -133,6 +133,16 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.watch(w, r, resource, kind)
 	}
+}
+
+func stubResources() []any {
+	var resources []any
+	for resource, kind := range stubKinds {
+		resources = append(resources, map[string]any{
+			"name": resource, "singularName": strings.ToLower(kind), "kind": kind, "namespaced": false, "verbs": []string{"list", "watch"},
+		})
+	}
+	return resources
 }
 
 // watch sends one object, and that it was all.
