@@ -61,7 +61,7 @@ func atRest(t *testing.T) {
 		s.patch(endpoint, fmt.Sprintf(`{"metadata":{"labels":{"number":"%d"}}}`, i))
 		s.patch(set, fmt.Sprintf(`{"spec":{"nets":["192.0.2.%d/32"]}}`, i))
 	}
-	s.Consistently(func() []string { return s.asked(mark, requests) }, soon).Should(BeEmpty())
+	s.Consistently(func() []string { return s.asked(mark, requests) }, moment).Should(BeEmpty())
 	s.Expect(reconciliations() - looked).To(BeNumerically("<=", 2*changes+looks))
 	s.delete(endpoint)
 	s.delete(set)
@@ -76,7 +76,7 @@ func atRest(t *testing.T) {
 	s.remove(s.name)
 }
 
-// slowly is a connection over which Calico takes its time to answer.
+// slowly is a connection over which Calico takes its time to tell what there is.
 func slowly(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -88,9 +88,9 @@ func slowly(config *rest.Config) *rest.Config {
 type slow struct{ next http.RoundTripper }
 
 func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
-	if strings.Contains(r.URL.Path, "/projectcalico.org/") {
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/projectcalico.org/") {
 		select {
-		case <-time.After(soon / 2):
+		case <-time.After(moment / 2):
 		case <-r.Context().Done():
 		}
 	}
@@ -128,7 +128,6 @@ func backInTime(t *testing.T) {
 	s.waitsForCalico()
 	stop()
 	s.operator()
-	s.waitsForCalico()
 	s.reach(here)
 	s.gone(s.name)
 	s.Expect(s.inventory()).To(Equal(before))
@@ -156,7 +155,7 @@ func (s *story) waitsForCalico() {
 	s.Eventually(s.message(s.name, v1alpha1.ConditionReady)).Should(Equal(
 		"1 objects are still to be restored: objects of Calico, which does not answer now"))
 	s.Eventually(s.rest).Should(BeEmpty())
-	s.Consistently(func() []string { return s.get(s.name).Finalizers }, 2*soon).ShouldNot(BeEmpty())
+	s.Consistently(func() []string { return s.get(s.name).Finalizers }, settleTime+moment/2).ShouldNot(BeEmpty())
 }
 
 // sharedTier: the tier is all policies'. It stays until the last one goes, also

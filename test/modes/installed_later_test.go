@@ -28,7 +28,7 @@ func TestCalicoComesAndGoes(t *testing.T) {
 	s.Eventually(s.rest).Should(rest)
 	s.quiet()
 	looked := reconciliations()
-	s.Consistently(func() float64 { return reconciliations() - looked }, soon).Should(BeZero(), "nothing is looked at in vain")
+	s.Consistently(func() float64 { return reconciliations() - looked }, moment).Should(BeZero(), "nothing is looked at in vain")
 
 	t.Log("without its API server")
 	uninstallAfter(t)

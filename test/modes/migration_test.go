@@ -54,7 +54,7 @@ func migration(t *testing.T) {
 	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("10/10"), "as it was")
 	mark := s.mark()
 	s.delete(&v3.GlobalNetworkPolicy{ObjectMeta: named(render.PolicyName(s.name, "deny-kubelet"))})
-	s.leavesCalicoAlone(mark, soon/2)
+	s.leavesCalicoAlone(mark, moment)
 
 	s.migrationPhase("Complete")
 	s.says(s.name, programmed)
@@ -68,7 +68,7 @@ func migration(t *testing.T) {
 	mark = s.mark()
 	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Network = nil })
 	s.says(s.name, programmed)
-	s.leavesCalicoAlone(mark, soon/2)
+	s.leavesCalicoAlone(mark, moment)
 	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, node)))
 	s.migrationPhase("Complete")
 	s.Eventually(s.inventory).Should(Equal(before))

@@ -177,7 +177,7 @@ func lockedDatastore(t *testing.T) {
 	s.create(s.policy())
 	s.unprotected(s.name, "CalicoUnavailable", "ClusterInformation default: datastoreReady is false", "nothing is written until Calico unlocks it")
 	s.Eventually(s.rest).Should(HaveLen(3), "the taint, its record and the NetworkPolicy")
-	s.leavesCalicoAlone(s.began, soon/2)
+	s.leavesCalicoAlone(s.began, moment)
 
 	s.lock(false)
 	s.says(s.name, programmed)

@@ -31,6 +31,8 @@ const (
 	tick     = 20 * time.Millisecond
 	// soon is a patience that a test can wait for.
 	soon = 2 * time.Second
+	// moment is how long nothing is watched to happen.
+	moment = time.Second
 	// stageTime leaves no node behind: there is none that enforces anything.
 	stageTime = 100 * time.Millisecond
 )
@@ -204,12 +206,6 @@ func (s *story) create(objects ...client.Object) {
 	}
 }
 
-// createEventually is for kinds that the API server has just begun to serve.
-func (s *story) createEventually(object client.Object) {
-	s.t.Helper()
-	s.Eventually(func() error { return admin.Create(s.ctx, object) }).Should(Succeed())
-}
-
 // edit changes a policy's spec.
 func (s *story) edit(name string, change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
 	s.t.Helper()
@@ -232,9 +228,13 @@ func (s *story) delete(object client.Object) {
 	s.Expect(admin.Delete(s.ctx, object)).To(Succeed())
 }
 
+// settleTime is controllers.settleTime: a policy is kept so long at least.
+const settleTime = 2 * time.Second
+
 // remove deletes a policy, and waits until it is gone.
 func (s *story) remove(name string) {
 	s.t.Helper()
 	s.delete(s.get(name))
+	s.clock.passes(settleTime)
 	s.gone(name)
 }
