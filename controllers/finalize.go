@@ -16,6 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
@@ -47,7 +48,7 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		}
 		if len(remaining) > 0 {
 			next, err := r.Reporter.report(ctx, Observation{
-				policy: policy, policies: policies, nodes: snapshot.Nodes,
+				policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
 				verdict:   verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"},
 				remaining: remaining,
 			})
@@ -64,6 +65,9 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
+	if err == nil && policy.Reverts() && unread(policy, snapshot.Calico) {
+		r.Reporter.event(policy, report.LeftBehind(policy.Name))
+	}
 	return reconcile.Result{}, err
 }
 
@@ -71,14 +75,16 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 // does not answer. After that it goes: a missing Calico never holds it for ever.
 const calicoPatience = time.Minute
 
-// unread says that objects of Calico can not be taken back at present.
-func (r *PolicyReconciler) unread(policy *plan.Policy, there state.Calico) string {
-	wrote := policy.Status.HostPolicies.Declared != nil && *policy.Status.HostPolicies.Declared > 0
-	unknown := there.Mode == state.CalicoUnknown || there.Served() && there.Problem != ""
-	if !wrote || !unknown || policy.DeletionTimestamp.Add(calicoPatience).Before(r.Clock.Now()) {
-		return ""
-	}
-	return "objects of Calico, which does not answer now"
+// unread says whether objects of Calico can not be taken back at present.
+func unread(policy *plan.Policy, there state.Calico) bool {
+	return there.Hidden() && wroteHosts(policy, there)
+}
+
+// wroteHosts says whether there are objects of Calico that were written for the
+// policy, as far as that is known.
+func wroteHosts(policy *plan.Policy, there state.Calico) bool {
+	count := policy.Status.HostPolicies.Declared
+	return count != nil && *count > 0 || drift.WroteHosts(policy.Name, there)
 }
 
 // remaining returns what the policy wrote and what has not been restored yet.
@@ -89,8 +95,8 @@ func (r *PolicyReconciler) remaining(
 	for _, w := range deletes {
 		left = append(left, w.Object.String())
 	}
-	if unread := r.unread(policy, snapshot.Calico); unread != "" {
-		left = append(left, unread)
+	if unread(policy, snapshot.Calico) && policy.DeletionTimestamp.Add(calicoPatience).After(r.Clock.Now()) {
+		left = append(left, "objects of Calico, which does not answer now")
 	}
 	for i := range snapshot.Nodes {
 		if node := drift.Node(&snapshot.Nodes[i]); node.Record.Mentions(policy.Name) {

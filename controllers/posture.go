@@ -33,15 +33,22 @@ type Observation struct {
 	remaining []string
 }
 
+// settling says that the last report is as good as what could be said now: it
+// is only a moment until Calico has been looked at, and that will be an event.
+func (o Observation) settling() bool {
+	return o.hosts.Declared && o.calico.Settling && o.policy.Status.ObservedGeneration == o.policy.Generation
+}
+
 // input collects what a report is made from.
 func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, error) {
 	in := report.Input{
 		Policy: o.policy, Verified: o.verdict,
 		Losses: slices.Concat(o.network.Losses, o.hosts.Losses), Taken: slices.Concat(o.diff.Taken, o.hostDiff.Taken),
 		Remaining: o.remaining, Profile: o.hosts.Profile, Unprotected: o.hosts.Unprotected,
-		Network: section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
-		Hosts:   section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
-		History: r.History.Summary(o.policy.Name, r.Clock.Now()),
+		Network:     section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
+		Hosts:       section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
+		HostsUnseen: o.policy.Deleting() || o.calico.Hidden(),
+		History:     r.History.Summary(o.policy.Name, r.Clock.Now()),
 	}
 	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
@@ -66,7 +67,7 @@ var (
 	apiServersChanged = predicate.And(
 		predicate.NewPredicateFuncs(func(o client.Object) bool {
 			slice, ok := o.(*discoveryv1.EndpointSlice)
-			return ok && len(state.APIServers(slice)) > 0
+			return ok && state.OfAPIServers(slice)
 		}),
 		updates(func(before, after *discoveryv1.EndpointSlice) bool {
 			return !slices.Equal(state.APIServers(before), state.APIServers(after))
@@ -97,6 +98,19 @@ func joining(before, after *corev1.Node) bool {
 		!slices.Equal(state.NodeAddresses(before), state.NodeAddresses(after)) ||
 		!slices.Equal(before.Spec.PodCIDRs, after.Spec.PodCIDRs) ||
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
+}
+
+// telling says whether a node changed in what tells the distribution and the
+// CNI, beside its labels.
+func telling(before, after *corev1.Node) bool {
+	was, is := before.Status.NodeInfo, after.Status.NodeInfo
+	return before.Spec.ProviderID != after.Spec.ProviderID ||
+		was.KubeletVersion != is.KubeletVersion || was.OSImage != is.OSImage ||
+		slices.ContainsFunc(profile.NodeAnnotations(), func(key string) bool {
+			_, had := before.Annotations[key]
+			_, has := after.Annotations[key]
+			return had != has
+		})
 }
 
 // tainting says whether a node changed in what the operator writes.

@@ -50,6 +50,9 @@ type Reporter struct {
 // writes what came of it. It returns when it wants to be called again.
 func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result, error) {
 	now := r.Clock.Now()
+	if o.settling() {
+		return reconcile.Result{}, nil
+	}
 	if wait := r.pace(o.policy.Name, now); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
@@ -69,11 +72,15 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 		}
 		r.postpone(o.policy.Name, now.Add(writeInterval))
 		for _, e := range report.Events(o.policy.Status.Conditions, status.Conditions, input.History) {
-			r.Recorder.Eventf(o.policy.ControlPlaneNetworkPolicy, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
+			r.event(o.policy, e)
 		}
 		r.History.Acknowledge(o.policy.Name, input.History)
 	}
 	return reconcile.Result{RequeueAfter: input.History.Quiet}, nil
+}
+
+func (r *Reporter) event(policy *plan.Policy, e report.Event) {
+	r.Recorder.Eventf(policy.ControlPlaneNetworkPolicy, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 }
 
 // admitIgnorance says of a policy that was never reported on, in this

@@ -5,6 +5,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -41,17 +42,35 @@ const (
 	retryLast  = 30 * time.Second
 )
 
-// Setup adds the reconcilers to a manager.
-func Setup(ctx context.Context, mgr ctrl.Manager) error { return SetupAt(ctx, mgr, clock.RealClock{}) }
+// Options are for tests of what takes long. The zero value is what the operator
+// runs with.
+type Options struct {
+	// Clock tells the time; nil is that of the machine.
+	Clock clock.PassiveClock
+	// ReadPatience is how long a kind of Calico's may take to be read before the
+	// status says so. Zero is what calicowatch takes.
+	ReadPatience time.Duration
+	// StageTime is how long what a stage wrote has to reach every node. Zero is
+	// stageTime.
+	StageTime time.Duration
+}
 
-// SetupAt is Setup by another clock, for tests of what takes long.
-func SetupAt(ctx context.Context, mgr ctrl.Manager, now clock.PassiveClock) error {
+// Setup adds the reconcilers to a manager.
+func Setup(ctx context.Context, mgr ctrl.Manager) error { return SetupWith(ctx, mgr, Options{}) }
+
+// SetupWith is Setup with options.
+func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
 	indexer := mgr.GetFieldIndexer()
 	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice); err != nil {
 		return fmt.Errorf("indexing endpoint slices: %w", err)
 	}
 	changes := make(chan event.GenericEvent, 1)
-	follower, err := calicowatch.New(mgr.GetConfig(), calicowatch.Options{Changed: func() { signal(changes) }})
+	follower, err := calicowatch.New(mgr.GetConfig(), calicowatch.Options{
+		Patience: o.ReadPatience, Changed: func() { signal(changes) },
+	})
 	if err != nil {
 		return fmt.Errorf("following the API of Calico: %w", err)
 	}
@@ -60,13 +79,13 @@ func SetupAt(ctx context.Context, mgr ctrl.Manager, now clock.PassiveClock) erro
 	}
 	observer := state.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read}
 	requests := newReportRequests()
-	repairer := Repairer{Clock: now, History: drift.NewHistory(), Report: requests.ask}
+	repairer := Repairer{Clock: o.Clock, History: drift.NewHistory(), Report: requests.ask}
 	w := watcher{observe: observer}
 
 	own := repairer
 	own.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
 	if err := setupPolicies(mgr, w, requests, changes, &PolicyReconciler{
-		Observe: observer, Client: mgr.GetClient(), Repairer: own, Stages: &Stages{},
+		Observe: observer, Client: mgr.GetClient(), Repairer: own, Stages: &Stages{Time: cmp.Or(o.StageTime, stageTime)},
 		Reporter: &Reporter{
 			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History,
 			Recorder: mgr.GetEventRecorder("cpnp-operator"),

@@ -18,6 +18,9 @@ const stageTime = 2 * time.Second
 // first all of them count as just written, since another operator may have
 // done so. It is safe for concurrent use.
 type Stages struct {
+	// Time is how long a stage has to reach every node.
+	Time time.Duration
+
 	mu      sync.Mutex
 	started time.Time
 	last    map[stageKey]time.Time
@@ -57,7 +60,7 @@ func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 			latest = written
 		}
 	}
-	return max(0, latest.Add(stageTime).Sub(now))
+	return max(0, latest.Add(s.Time).Sub(now))
 }
 
 func (s *Stages) wrote(policy string, done step, now time.Time) {

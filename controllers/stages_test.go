@@ -42,7 +42,7 @@ func TestStageWaitsForThoseBeforeIt(t *testing.T) {
 		"what allowed before waits for what replaces it": {map[step]time.Time{enforce: now}, revoke, stageTime},
 	} {
 		t.Run(name, func(t *testing.T) {
-			stages := &Stages{started: long}
+			stages := &Stages{Time: stageTime, started: long}
 			for done, when := range c.wrote {
 				stages.wrote("p", done, when)
 			}
@@ -56,7 +56,7 @@ func TestStageWaitsForThoseBeforeIt(t *testing.T) {
 func TestAfterAStartEveryLaterStageWaits(t *testing.T) {
 	g := NewWithT(t)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	stages := &Stages{}
+	stages := &Stages{Time: stageTime}
 	g.Expect(stages.wait("p", step{number: calico.StageAddresses}, now)).To(BeZero())
 	g.Expect(stages.wait("p", enforce, now)).To(Equal(stageTime))
 	g.Expect(stages.wait("p", enforce, now.Add(stageTime))).To(BeZero())

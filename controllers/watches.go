@@ -89,12 +89,12 @@ func (w watcher) policiesOfPolicy() handler.EventHandler {
 }
 
 // policiesOfNode: a node that joins, leaves or changes address changes who the
-// peers are, at once; a change of its taints concerns reports only.
+// peers are, and what it shows tells the distribution, at once; a change of its taints concerns reports only.
 func (w watcher) policiesOfNode() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		was, hadWas := before.(*corev1.Node)
 		is, hasIs := after.(*corev1.Node)
-		moved := !hadWas || !hasIs || joining(was, is)
+		moved := !hadWas || !hasIs || joining(was, is) || telling(was, is)
 		if !moved && !tainting(was, is) && was.ResourceVersion != is.ResourceVersion {
 			return
 		}
@@ -176,12 +176,12 @@ func (w watcher) policiesOfNamespace() handler.EventHandler {
 	})
 }
 
-// policiesOnHosts: those that protect nodes, or did and are on their way out.
+// policiesOnHosts: those that protect nodes, or did and have left something.
 func (w watcher) policiesOnHosts() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, _, _ client.Object) {
+		there := w.observe.Calico()
 		for _, policy := range w.policies(ctx) {
-			count := policy.Status.HostPolicies.Declared
-			if policy.ProtectsHosts() || count != nil && *count > 0 {
+			if policy.ProtectsHosts() || wroteHosts(&policy, there) {
 				q.Add(request("", policy.Name))
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"slices"
 
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -78,7 +79,8 @@ func nothing(value any) any {
 func Delete(ctx context.Context, c client.Writer, live client.Object) error {
 	if plan.Shared(live) && !alone(live) {
 		object := &unstructured.Unstructured{}
-		object.SetGroupVersionKind(live.GetObjectKind().GroupVersionKind())
+		// What is read does not say its kind. There is only one of these.
+		object.SetGroupVersionKind(v3.SchemeGroupVersion.WithKind(v3.KindFelixConfiguration))
 		object.SetName(live.GetName())
 		object.SetUID(live.GetUID())
 		object.SetResourceVersion(live.GetResourceVersion())

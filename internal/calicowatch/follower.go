@@ -58,7 +58,7 @@ func newFollower(s source, o Options) *Follower {
 	if o.Changed == nil {
 		o.Changed = func() {}
 	}
-	return &Follower{options: o, source: s, current: state.Calico{Problem: findingOut}}
+	return &Follower{options: o, source: s, current: state.Calico{Problem: findingOut, Settling: true}}
 }
 
 // NeedLeaderElection says that a replica that waits to lead follows too: it is
@@ -104,7 +104,7 @@ func (f *Follower) change(do func() bool) {
 	f.stale = f.stale || changed
 	mode, problem := f.mode(), f.problem()
 	changed = changed || mode != f.current.Mode || problem != f.current.Problem
-	f.current.Mode, f.current.Problem = mode, problem
+	f.current.Mode, f.current.Problem, f.current.Settling = mode, problem, settling(problem)
 	f.mu.Unlock()
 	if changed {
 		f.options.Changed()

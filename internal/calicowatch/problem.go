@@ -18,6 +18,8 @@ const (
 	beingRead  = "Calico's objects are being read"
 )
 
+func settling(problem string) bool { return problem == findingOut || problem == beingRead }
+
 const locked = "Calico's datastore is locked (ClusterInformation default: datastoreReady is false), as during a migration or " +
 	"an upgrade: nothing is written until Calico unlocks it"
 

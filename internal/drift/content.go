@@ -34,7 +34,7 @@ func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Findi
 		specFindings(base, desired, live),
 	)
 	if plan.Shared(desired) {
-		return respectOwner(findings, live)
+		return respectOwner(findings, live, audit)
 	}
 	if len(findings) > 0 && !audit && !rendered(desired, live) {
 		base.Cause, base.State, base.Message = v1alpha1.CauseModified, v1alpha1.StatePending, "is to be updated"
@@ -44,12 +44,18 @@ func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Findi
 }
 
 // respectOwner marks what somebody else has decided about an object that is not
-// ours alone: what was never written by us, or what is declared otherwise.
-func respectOwner(findings []Finding, live plan.Object) []Finding {
+// ours alone: what was never written by us, or what is declared otherwise. Such
+// an object has no stamp; what nobody but us has written to is as it was
+// declared before.
+func respectOwner(findings []Finding, live plan.Object, audit bool) []Finding {
 	for i := range findings {
 		f := &findings[i]
-		if there := f.Actual != ""; there && (f.By.Declares || !written(live)) {
+		switch there := f.Actual != ""; {
+		case !there:
+		case f.By.Declares || !written(live):
 			f.State, f.Message = v1alpha1.StateConflicted, "is set by somebody else: remove it there, or set spec.network.failsafe to Keep"
+		case f.By.Name == "" && !audit:
+			f.State, f.Message = v1alpha1.StatePending, "is to be updated"
 		}
 	}
 	return findings

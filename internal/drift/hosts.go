@@ -19,11 +19,12 @@ import (
 // are there. Where they can not be relied on, or not be rendered now, what is
 // there is left alone.
 func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluster state.Calico) Diff {
-	if !cluster.Served() || cluster.Problem != "" {
+	if !cluster.Readable() {
 		return Diff{}
 	}
-	lastOne := !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() })
-	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), policy.Status.HostPolicies, func(live plan.Object) bool {
+	lastOne := lastInTier(policy, policies, cluster)
+	last := lastReport(policy, policy.Status.HostPolicies, len(hosts.Objects)+len(hosts.Held))
+	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), last, func(live plan.Object) bool {
 		return len(hosts.Held) == 0 && obsolete(live, policy.Name, lastOne)
 	})
 	diff = inTransition(diff)
@@ -41,6 +42,21 @@ func there(w Write) int {
 		return 0
 	}
 	return 1
+}
+
+// WroteHosts says whether objects of Calico that the operator made for the
+// policy are there, or were there when they could last be seen.
+func WroteHosts(policy string, there state.Calico) bool {
+	return slices.ContainsFunc(objectsOf(there), func(o plan.Object) bool { return obsolete(o, policy, false) })
+}
+
+// lastInTier says whether nobody else needs the tier, and nothing of anybody
+// else is in it.
+func lastInTier(policy *plan.Policy, policies []plan.Policy, there state.Calico) bool {
+	return !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() }) &&
+		!slices.ContainsFunc(there.Policies, func(p v3.GlobalNetworkPolicy) bool {
+			return p.Spec.Tier == calico.TierName && !obsolete(&p, policy.Name, false)
+		})
 }
 
 // objectsOf returns what the operator may have made.

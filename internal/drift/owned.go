@@ -60,7 +60,8 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 	for i := range live {
 		there = append(there, &live[i])
 	}
-	return compareAll(policy, desired, there, policy.Status.NetworkPolicies, func(live plan.Object) bool {
+	last := lastReport(policy, policy.Status.NetworkPolicies, len(network.Objects)+len(network.Held))
+	return compareAll(policy, desired, there, last, func(live plan.Object) bool {
 		component, ours := madeFor(live, policy.Name)
 		return ours && !held(network, component)
 	})
@@ -69,7 +70,7 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 // compareAll compares desired objects with those that are there, of which it
 // calls for the deletion of those that are obsolete.
 func compareAll(
-	policy *plan.Policy, desired, live []plan.Object, count v1alpha1.SyncCount, obsolete func(plan.Object) bool,
+	policy *plan.Policy, desired, live []plan.Object, last report, obsolete func(plan.Object) bool,
 ) Diff {
 	var diff Diff
 	there := make(map[Object]plan.Object, len(live))
@@ -84,7 +85,7 @@ func compareAll(
 			diff.Taken = append(diff.Taken, object.String())
 			continue
 		}
-		findings := Owned(policy, want, is, wasInPlace(policy, object, count))
+		findings := Owned(policy, want, is, last.wasInPlace(object))
 		if len(findings) > 0 {
 			diff.Writes = append(diff.Writes, Write{Object: object, Desired: want, Live: is, Findings: findings})
 		}
@@ -140,21 +141,35 @@ func written(live plan.Object) bool {
 	})
 }
 
-// wasInPlace says whether the last report for this generation found the object
-// in place, or found it drifted.
-func wasInPlace(policy *plan.Policy, object Object, count v1alpha1.SyncCount) bool {
+// report is what a policy's status last said of one part of its posture.
+type report struct {
+	// whole says that everything was in place that is called for now.
+	whole bool
+	// drifted are the objects that were not, and had been before.
+	drifted map[Object]bool
+}
+
+// lastReport returns what the status says where so many objects are called for
+// now. A report that is about another generation, or about fewer objects, such
+// as those of fewer nodes, says nothing of a missing one: it may be new.
+func lastReport(policy *plan.Policy, count v1alpha1.SyncCount, objects int) report {
 	status := policy.Status
 	if status.ObservedGeneration != policy.Generation {
-		return false
+		return report{}
 	}
-	if count.Declared != nil && count.InSync != nil && *count.Declared == *count.InSync {
-		return true
+	r := report{drifted: map[Object]bool{}}
+	if count.Declared != nil && count.InSync != nil {
+		r.whole = *count.Declared == *count.InSync && int(*count.Declared) == objects
 	}
-	return slices.ContainsFunc(status.Drift, func(d v1alpha1.Drift) bool {
-		drifted := d.State == v1alpha1.StateDrifted || d.State == v1alpha1.StateContested
-		return drifted && Object{d.Kind, d.Namespace, d.Name} == object
-	})
+	for _, d := range status.Drift {
+		if d.State == v1alpha1.StateDrifted || d.State == v1alpha1.StateContested {
+			r.drifted[Object{d.Kind, d.Namespace, d.Name}] = true
+		}
+	}
+	return r
 }
+
+func (r report) wasInPlace(object Object) bool { return r.whole || r.drifted[object] }
 
 func held(network plan.Network, component string) bool {
 	return slices.ContainsFunc(network.Held, func(h plan.Held) bool { return h.Component == component })

@@ -174,13 +174,14 @@ func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *te
 		edits []edit
 		want  v1alpha1.DriftState
 	}{
-		"All were in place":                         {[]edit{counts(2, 2)}, v1alpha1.StateDrifted},
+		"All were in place":                         {[]edit{counts(1, 1)}, v1alpha1.StateDrifted},
+		"All were, and none was called for":         {[]edit{counts(0, 0)}, v1alpha1.StatePending},
 		"It had drifted":                            {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted)}, v1alpha1.StateDrifted},
 		"It was contested":                          {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateContested)}, v1alpha1.StateDrifted},
 		"Some were not in place, and it may be one": {[]edit{counts(2, 1)}, v1alpha1.StatePending},
 		"It was pending":                            {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StatePending)}, v1alpha1.StatePending},
 		"Another had drifted":                       {[]edit{counts(2, 1), lists("cpnp.dns.other", v1alpha1.StateDrifted)}, v1alpha1.StatePending},
-		"All were in place, for another generation": {[]edit{counts(2, 2), editedSince}, v1alpha1.StatePending},
+		"All were in place, for another generation": {[]edit{counts(1, 1), editedSince}, v1alpha1.StatePending},
 		"It had drifted, for another generation":    {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted), editedSince}, v1alpha1.StatePending},
 		"Nothing was ever reported":                 {nil, v1alpha1.StatePending},
 	}

@@ -73,7 +73,10 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 	case len(hosts.Calico.Nodes) == 0 && len(hosts.Losses) == 0:
 		hosts.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
 	case len(hosts.Calico.Nodes) > 0:
-		hosts.render()
+		// Only now: whether a policy is safe does not depend on who answers just now.
+		if hosts.Unprotected = unavailable(snapshot.Calico); hosts.Unprotected == nil {
+			hosts.render()
+		}
 	}
 	return hosts
 }
@@ -104,6 +107,11 @@ func (p *Policy) ProtectsHosts() bool {
 		(network.Unlisted == v1alpha1.UnlistedDeny || len(onHosts(p)) > 0)
 }
 
+// claimsHosts says whether younger policies must leave its nodes to it.
+func (p *Policy) claimsHosts() bool {
+	return p.ProtectsHosts() && p.Spec.Network.HostBackend != v1alpha1.HostBackendNone
+}
+
 func onHosts(policy *Policy) []v1alpha1.Component {
 	var components []v1alpha1.Component
 	for _, component := range policy.Spec.Network.Components {
@@ -114,7 +122,8 @@ func onHosts(policy *Policy) []v1alpha1.Component {
 	return components
 }
 
-// obstacle returns why nothing can protect the nodes of this cluster.
+// obstacle returns why nothing can protect the nodes of this cluster, as far as
+// that is known for sure.
 func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Calico) *Obstacle {
 	switch {
 	case policy.Spec.Network.HostBackend == v1alpha1.HostBackendNone:
@@ -122,9 +131,7 @@ func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Ca
 	case unknown == nil && p.NotApplicable != "":
 		return &Obstacle{v1alpha1.ReasonNotApplicable, p.NotApplicable + ": leave out the components without pods"}
 	case cluster.Problem != "":
-		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, cluster.Problem}
-	case cluster.Mode == state.CalicoUnknown:
-		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, "It is being found out whether Calico is there"}
+		return nil // there may be more to say
 	case cluster.Mode == state.CalicoAbsent:
 		return &Obstacle{
 			v1alpha1.ReasonCalicoNotInstalled,
@@ -141,6 +148,17 @@ func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Ca
 	return nil
 }
 
+// unavailable returns why Calico, which may well be there, can not be used now.
+func unavailable(cluster state.Calico) *Obstacle {
+	switch {
+	case cluster.Problem != "":
+		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, cluster.Problem}
+	case cluster.Mode == state.CalicoUnknown:
+		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, "It is being found out whether Calico is there"}
+	}
+	return nil
+}
+
 // selectedNodes returns the nodes whose hosts the policy protects, and those
 // that an older policy does.
 func selectedNodes(policy *Policy, policies []Policy, nodes []corev1.Node) (own []*corev1.Node, losses []Loss) {
@@ -149,7 +167,7 @@ func selectedNodes(policy *Policy, policies []Policy, nodes []corev1.Node) (own 
 		if !policy.Selects(node) {
 			continue
 		}
-		winner := slices.IndexFunc(policies, func(p Policy) bool { return p.ProtectsHosts() && p.Selects(node) })
+		winner := slices.IndexFunc(policies, func(p Policy) bool { return p.claimsHosts() && p.Selects(node) })
 		if winner >= 0 && policies[winner].Name != policy.Name {
 			losses = append(losses, Loss{
 				Policy: policy.Name, Winner: policies[winner].Name, What: fmt.Sprintf("the protection of node %s", node.Name),

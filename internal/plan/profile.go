@@ -52,6 +52,9 @@ func resolveProfile(policy *Policy, facts profile.Facts) (profile.Profile, *v1al
 	if !found.Distribution.Known() {
 		return profile.Profile{}, resolved, fmt.Errorf("the distribution is not known: %s", found.Distribution.Reason)
 	}
+	if why := profile.NotApplicable(found.Distribution.Value); why != "" {
+		return profile.Profile{NotApplicable: why}, resolved, nil // whatever the CNI is
+	}
 	if !found.CNI.Known() {
 		return profile.Profile{}, resolved, fmt.Errorf("the CNI is not known: %s", found.CNI.Reason)
 	}

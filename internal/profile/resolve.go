@@ -56,6 +56,16 @@ func Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
 	return l.Resolve(distribution, cni, overrides)
 }
 
+// NotApplicable says why there is nothing to protect in clusters of the
+// distribution, whatever their CNI; empty where there is.
+func NotApplicable(distribution string) string {
+	l, err := library()
+	if err != nil {
+		return "" // Resolve says so
+	}
+	return l.distributions[distribution].NotApplicable
+}
+
 // Resolve is the same for a library.
 func (l Library) Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
 	d, ok := l.distributions[distribution]

@@ -199,7 +199,11 @@ func deleting(in Input) string {
 	if len(in.Remaining) == 0 {
 		return "What was there before has been restored"
 	}
-	return fmt.Sprintf("%d objects are still to be restored: %s", len(in.Remaining), list(in.Remaining))
+	text := fmt.Sprintf("%d objects are still to be restored: %s", len(in.Remaining), list(in.Remaining))
+	if len(in.History.Failures) > 0 {
+		text += "; what failed: " + list(in.History.Failures)
+	}
+	return text
 }
 
 // stalled is there when only a change from outside helps.

@@ -35,6 +35,14 @@ func Events(before, after []metav1.Condition, repairs drift.Summary) []Event {
 	return events
 }
 
+// LeftBehind returns the event that a policy went without what it wrote to
+// Calico.
+func LeftBehind(policy string) Event {
+	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
+		"Calico does not answer, and the deletion did not wait any longer: its objects with the label %s=%s stay, and restrict hosts as before; "+
+			"when it answers again, delete them, or create the policy again and delete it then", v1alpha1.LabelPolicy, policy))}
+}
+
 func corrected(repairs drift.Summary) Event {
 	note := repairs.Last.Repaired() + "; repaired"
 	if repairs.Count > 1 {

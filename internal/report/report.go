@@ -36,6 +36,10 @@ type Input struct {
 	Profile *v1alpha1.ResolvedProfile
 	// Unprotected says why nothing protects the hosts; nil otherwise.
 	Unprotected *plan.Obstacle
+	// HostsUnseen says that Calico's objects can not be looked at, or are being
+	// taken back: their count stays as it was, which tells what there is to be
+	// taken back.
+	HostsUnseen bool
 	// Network, Hosts, Taints and Services are the parts of the posture.
 	Network, Hosts, Taints, Services Section
 	// History is what happened lately.
@@ -77,6 +81,9 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	if isNews(in.History, old.LastDriftTime) {
 		status.LastDrift = ptr.To(driftEntry(*in.History.Last))
 		status.LastDriftTime = ptr.To(metav1.NewTime(in.History.LastTime).Rfc3339Copy())
+	}
+	if in.HostsUnseen && old.HostPolicies.Declared != nil {
+		status.HostPolicies = old.HostPolicies
 	}
 	setConditions(&status.Conditions, in)
 	return status

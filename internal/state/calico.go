@@ -32,6 +32,10 @@ type Calico struct {
 	// written; empty when all is well. It is for people, and says what to do.
 	Problem string
 
+	// Settling says that the Problem is only that nothing, or not everything,
+	// has been read yet, which is so for a moment after a start.
+	Settling bool
+
 	// The objects, sorted by name. They are complete unless there is a Problem.
 	Tiers     []v3.Tier
 	Policies  []v3.GlobalNetworkPolicy
@@ -40,6 +44,12 @@ type Calico struct {
 	Felix     []v3.FelixConfiguration
 	Pools     []v3.IPPool
 }
+
+// Readable says whether its objects are there to be compared and written.
+func (c Calico) Readable() bool { return c.Served() && c.Problem == "" }
+
+// Hidden says whether there may be objects that can not be seen now.
+func (c Calico) Hidden() bool { return !c.Readable() && (c.Mode != CalicoAbsent || c.Problem != "") }
 
 // Served says whether projectcalico.org/v3 is served.
 func (c Calico) Served() bool { return c.Mode == CalicoAggregated || c.Mode == CalicoNative }

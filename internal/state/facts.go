@@ -28,14 +28,16 @@ var KubeadmConfig = types.NamespacedName{Namespace: "kube-system", Name: "kubead
 // apiServer is the Service of the API servers, which the API server itself keeps.
 var apiServer = types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}
 
-func ofAPIServer(slice *discoveryv1.EndpointSlice) bool {
+// OfAPIServers says whether an EndpointSlice is of the Service of the API
+// servers.
+func OfAPIServers(slice *discoveryv1.EndpointSlice) bool {
 	return slice.Namespace == apiServer.Namespace && slice.Labels[discoveryv1.LabelServiceName] == apiServer.Name
 }
 
 // APIServers returns the addresses of the API servers that an EndpointSlice
 // holds; none if it is another Service's.
 func APIServers(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
-	if !ofAPIServer(slice) {
+	if !OfAPIServers(slice) {
 		return nil
 	}
 	var servers []netip.AddrPort

@@ -95,7 +95,7 @@ func TransformEndpointSlice(object any) (any, error) {
 		ResourceVersion: slice.ResourceVersion,
 		Labels:          map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
 	}}
-	if ofAPIServer(slice) {
+	if OfAPIServers(slice) {
 		slim.AddressType, slim.Ports = slice.AddressType, slice.Ports
 		for _, endpoint := range slice.Endpoints {
 			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{Addresses: endpoint.Addresses})

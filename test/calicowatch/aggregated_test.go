@@ -26,7 +26,7 @@ func TestComesAndGoes(t *testing.T) {
 	idle := len(goroutines())
 
 	uninstallAfter(t)
-	install(t, "crds")
+	install(t, calico.Aggregated)
 	f.eventually(state.CalicoV1Only)
 
 	begin := time.Now()
@@ -55,7 +55,7 @@ func TestMigrated(t *testing.T) {
 	c := f.eventually(state.CalicoAggregated)
 	g.Expect(c.Tiers).NotTo(BeEmpty())
 
-	install(t, "v3-crds")
+	install(t, calico.Native)
 	f.eventually(state.CalicoAggregated)
 	g.Expect(admin.Delete(t.Context(), apiService("v3.projectcalico.org", nil))).To(Succeed())
 	c = f.eventually(state.CalicoNative, "not been initialised yet")

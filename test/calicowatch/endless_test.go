@@ -30,7 +30,7 @@ func TestEndless(t *testing.T) {
 	g.Expect(names(c.Tiers)).To(Equal([]string{"default"}))
 	g.Expect(c.Endpoints).To(BeEmpty())
 
-	close(s.finish)
+	s.Finish()
 	c = f.eventually(state.CalicoAggregated)
 	g.Expect(names(c.Endpoints)).To(Equal([]string{"default"}))
 }

@@ -4,7 +4,6 @@ package calicowatch
 
 import (
 	"context"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -92,13 +91,10 @@ func (f *following) eventually(mode state.CalicoMode, problem ...string) state.C
 	return f.Read()
 }
 
-// install installs the CRDs of a folder of Calico's.
-func install(t *testing.T, folder string) {
+// install installs the CRDs of a mode of Calico, and nothing else.
+func install(t *testing.T, mode calico.Mode) {
 	t.Helper()
-	g := NewWithT(t)
-	assets, err := calico.FindAssets(t.Context(), t.Output())
-	g.Expect(err).NotTo(HaveOccurred())
-	installFrom(t, filepath.Join(assets, folder))
+	NewWithT(t).Expect(calico.InstallCRDs(t.Context(), cluster, mode)).To(Succeed())
 }
 
 func installFrom(t *testing.T, path string) {
@@ -107,6 +103,16 @@ func installFrom(t *testing.T, path string) {
 		Paths: []string{path}, ErrorIfPathMissing: true, MaxTime: deadline,
 	})
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+}
+
+// startStub serves a stub as long as the test lasts.
+func startStub(t *testing.T, endless string) *calico.Stub {
+	t.Helper()
+	uninstallAfter(t)
+	s, err := calico.StartStub(t.Context(), cluster, endless)
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { NewWithT(t).Expect(s.Stop()).To(Succeed()) })
+	return s
 }
 
 // start installs a Calico, which is there as long as the test lasts.
@@ -122,33 +128,9 @@ func start(t *testing.T, mode calico.Mode) *calico.Calico {
 // uninstallAfter leaves the cluster without Calico when the test ends.
 func uninstallAfter(t *testing.T) { t.Cleanup(func() { uninstall(t) }) }
 
-// uninstall deletes all CRDs of Calico, and returns when the API server serves
-// them no more.
 func uninstall(t *testing.T) {
 	t.Helper()
-	g, ctx := NewWithT(t), context.Background()
-	all := &apiextensionsv1.CustomResourceDefinitionList{}
-	g.Expect(admin.List(ctx, all)).To(Succeed())
-	for _, crd := range all.Items {
-		if strings.HasSuffix(crd.Spec.Group, "projectcalico.org") {
-			g.Expect(client.IgnoreNotFound(admin.Delete(ctx, &crd))).To(Succeed())
-		}
-	}
-	g.Eventually(func(g Gomega) {
-		g.Expect(admin.List(ctx, all)).To(Succeed())
-		for _, crd := range all.Items {
-			g.Expect(crd.Spec.Group).NotTo(HaveSuffix("projectcalico.org"), "%s: %v", crd.Name, crd.Status.Conditions)
-		}
-	}, deadline, interval).Should(Succeed())
-	g.Eventually(func(g Gomega) {
-		services := &unstructured.UnstructuredList{}
-		services.SetAPIVersion("apiregistration.k8s.io/v1")
-		services.SetKind("APIServiceList")
-		g.Expect(admin.List(ctx, services)).To(Succeed())
-		for _, service := range services.Items {
-			g.Expect(service.GetName()).NotTo(HaveSuffix("projectcalico.org"))
-		}
-	}, deadline, interval).Should(Succeed())
+	NewWithT(t).Expect(calico.Uninstall(context.Background(), cluster)).To(Succeed())
 }
 
 func crd(name string) *apiextensionsv1.CustomResourceDefinition {
@@ -173,10 +155,4 @@ func names[T any, P interface {
 		names = append(names, P(&objects[i]).GetName())
 	}
 	return names
-}
-
-// remove runs when the context of the test has ended.
-func remove(t *testing.T, object client.Object) {
-	t.Helper()
-	NewWithT(t).Expect(client.IgnoreNotFound(admin.Delete(context.Background(), object))).To(Succeed())
 }

@@ -149,7 +149,7 @@ func missingKind(t *testing.T) {
 	g.Expect(admin.Delete(t.Context(), sets.DeepCopy())).To(Succeed())
 	f := follow(t, soon)
 	f.eventually(state.CalicoNative, "GlobalNetworkSet can not be read", "the server does not have globalnetworksets.projectcalico.org")
-	install(t, "v3-crds")
+	install(t, calico.Native)
 	f.eventually(state.CalicoNative)
 }
 

@@ -52,7 +52,9 @@ func Ours(endpoint *v3.HostEndpoint) bool {
 	return strings.HasPrefix(endpoint.Name, EndpointName(endpoint.Spec.Node, ""))
 }
 
-// EndpointName returns the name of the host endpoint of a node.
+// EndpointName returns the name of the host endpoint of a node. The name of an
+// interface, such as Eth_1, need not be one of an object: then a hash of it keeps
+// it apart from those that would read the same.
 func EndpointName(node, iface string) string {
 	if iface == "" {
 		return "cpnp-" + node

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modes
+
+import (
+	"context"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+)
+
+// install installs a Calico, which is there as long as the test lasts.
+func install(t *testing.T, mode calico.Mode) *calico.Calico {
+	t.Helper()
+	uninstallAfter(t)
+	c, err := calico.Start(t.Context(), cluster, calico.Options{Mode: mode})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { NewWithT(t).Expect(c.Stop()).To(Succeed()) })
+	// The API server tells of Calico's kinds a moment after they are available.
+	NewWithT(t).Eventually(func() error { return admin.List(t.Context(), &v3.TierList{}) }, deadline, tick).Should(Succeed())
+	return c
+}
+
+// uninstallAfter leaves the cluster without Calico when the test ends.
+func uninstallAfter(t *testing.T) {
+	t.Cleanup(func() { NewWithT(t).Expect(calico.Uninstall(context.Background(), cluster)).To(Succeed()) })
+}
+
+// reach sets where Calico's API server is to be found.
+func (s *story) reach(host string) {
+	s.t.Helper()
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "calico-apiserver", Name: "calico-api"}}
+	s.patch(service, `{"spec":{"externalName":"`+host+`"}}`)
+}
+
+const (
+	nowhere = "nowhere.invalid"
+	here    = "localhost"
+)
+
+func named(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }

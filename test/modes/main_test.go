@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package modes shows the whole operator, with the rights that it is shipped
+// with, in every way in which a Calico can be there, or not. There is one file
+// for each story.
+package modes
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+const (
+	// operatorUser is whom the operator acts as, and roleFile what it is shipped
+	// with.
+	operatorUser = "cpnp-operator"
+	roleFile     = "../../config/rbac/role.yaml"
+)
+
+var (
+	cluster        *testbed.ControlPlane
+	admin          client.Client
+	operatorConfig *rest.Config
+	verbose        = flag.Bool("operator-log", false, "show the operator's log")
+)
+
+// suite prepares the cluster between its start and the tests.
+type suite struct{ m *testing.M }
+
+func (s suite) Run() int {
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
+		return 1
+	}
+	return s.m.Run()
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	ctrl.SetLogger(logr.Discard())
+	if *verbose {
+		ctrl.SetLogger(zap.New(zap.UseDevMode(true)))
+	}
+	os.Exit(testbed.Run(suite{m}, testbed.Options{
+		Aggregation: true, AuditLog: true, CRDPaths: []string{"../../config/crd/bases"},
+	}, &cluster))
+}
+
+func prepare() error {
+	var err error
+	if admin, err = client.New(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+		return err
+	}
+	operatorConfig, err = cluster.AddOperator(context.Background(), operatorUser, roleFile)
+	return err
+}

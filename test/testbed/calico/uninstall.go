@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calico
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+// InstallCRDs installs CRDs and nothing else: for Aggregated those that its API
+// server stores the objects as, for Native those of the API itself.
+func InstallCRDs(ctx context.Context, cp *testbed.ControlPlane, mode Mode) error {
+	assets, err := FindAssets(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	folder := storageCRDs
+	if mode == Native {
+		folder = nativeCRDs
+	}
+	_, err = envtest.InstallCRDs(cp.Config, envtest.CRDInstallOptions{
+		Paths: []string{filepath.Join(assets, folder)}, ErrorIfPathMissing: true, MaxTime: startTimeout,
+	})
+	return err
+}
+
+// group is the end of the name of each of Calico's API groups.
+const group = "projectcalico.org"
+
+// Uninstall deletes all CRDs of Calico, and what is stored in them. It returns
+// when the API server serves nothing of them any more.
+func Uninstall(ctx context.Context, cp *testbed.ControlPlane) error {
+	scheme := runtime.NewScheme()
+	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	admin, err := client.New(cp.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		return err
+	}
+	left, err := definitions(ctx, admin)
+	if err != nil {
+		return err
+	}
+	for i := range left {
+		if err := client.IgnoreNotFound(admin.Delete(ctx, &left[i])); err != nil {
+			return err
+		}
+	}
+	var last error
+	err = wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(ctx context.Context) (bool, error) {
+		last = gone(ctx, admin)
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("uninstall Calico: %w: %w", err, last)
+	}
+	return nil
+}
+
+func definitions(ctx context.Context, admin client.Client) ([]apiextensionsv1.CustomResourceDefinition, error) {
+	var all apiextensionsv1.CustomResourceDefinitionList
+	if err := admin.List(ctx, &all); err != nil {
+		return nil, err
+	}
+	var ours []apiextensionsv1.CustomResourceDefinition
+	for _, definition := range all.Items {
+		if strings.HasSuffix(definition.Spec.Group, group) {
+			ours = append(ours, definition)
+		}
+	}
+	return ours, nil
+}
+
+// gone returns what of Calico is still there.
+func gone(ctx context.Context, admin client.Client) error {
+	left, err := definitions(ctx, admin)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("%s is still there: %v", left[0].Name, left[0].Status.Conditions)
+	}
+	services := &unstructured.UnstructuredList{}
+	services.SetAPIVersion("apiregistration.k8s.io/v1")
+	services.SetKind("APIServiceList")
+	if err := admin.List(ctx, services); err != nil {
+		return err
+	}
+	for _, service := range services.Items {
+		if strings.HasSuffix(service.GetName(), group) {
+			return fmt.Errorf("%s is still registered", service.GetName())
+		}
+	}
+	return nil
+}
