@@ -60,7 +60,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		network: plan.Networks(policy, policies, snapshot.Nodes),
 		hosts:   plan.HostProtection(policy, policies, snapshot),
 	}
-	o.verdict = verify.Policy(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held))
+	o.verdict = verify.Policy(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held), o.hosts.Notes)
 	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 

@@ -98,7 +98,9 @@ type Peer struct {
 
 	// role is the part that the peer has in the profile's matrix of who must
 	// talk to whom. What is required for the role, such as that Admin reaches
-	// the API server, is allowed without being listed.
+	// the API server, is allowed without being listed. ControlPlane, Nodes and
+	// Pods add to what these roles are found to be, such as the networks from
+	// which machines join.
 	// +optional
 	Role ExternalRole `json:"role,omitempty"`
 
@@ -114,7 +116,7 @@ type Peer struct {
 // ExternalRole is a part in the profile's matrix that only a policy can give
 // addresses to.
 //
-// +kubebuilder:validation:Enum=Admin;LoadBalancer;Prometheus
+// +kubebuilder:validation:Enum=Admin;LoadBalancer;Prometheus;ControlPlane;Nodes;Pods
 type ExternalRole string
 
 const (
@@ -125,6 +127,14 @@ const (
 	ExternalLoadBalancer ExternalRole = "LoadBalancer"
 	// ExternalPrometheus is a monitoring system outside the cluster.
 	ExternalPrometheus ExternalRole = "Prometheus"
+	// ExternalControlPlane is where machines of the control plane have addresses
+	// that their nodes do not show: on a network of their own, or before they
+	// have joined.
+	ExternalControlPlane ExternalRole = "ControlPlane"
+	// ExternalNodes is where machines have addresses before they have joined.
+	ExternalNodes ExternalRole = "Nodes"
+	// ExternalPods is networks of pods that the nodes do not show.
+	ExternalPods ExternalRole = "Pods"
 )
 
 // CIDR is a network in CIDR notation, IPv4 or IPv6.

@@ -6,6 +6,7 @@ package apply
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -77,7 +78,7 @@ func nothing(value any) any {
 // Delete deletes an object of ours, if it is still the one that was looked at.
 // Of one that others have written to as well, only what is ours is taken away.
 func Delete(ctx context.Context, c client.Writer, live client.Object) error {
-	if plan.Shared(live) && !alone(live) {
+	if felix, shared := live.(*v3.FelixConfiguration); shared && !alone(felix) {
 		object := &unstructured.Unstructured{}
 		// What is read does not say its kind. There is only one of these.
 		object.SetGroupVersionKind(v3.SchemeGroupVersion.WithKind(v3.KindFelixConfiguration))
@@ -90,9 +91,12 @@ func Delete(ctx context.Context, c client.Writer, live client.Object) error {
 	return client.IgnoreNotFound(c.Delete(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version}))
 }
 
-// alone says whether nobody but the operator has written to the object.
-func alone(live client.Object) bool {
-	return !slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+// alone says whether nobody but the operator has written to the object. Not
+// every writer leaves a trace in managedFields, so its content counts too.
+func alone(live *v3.FelixConfiguration) bool {
+	rest := live.Spec.DeepCopy()
+	rest.FailsafeInboundHostPorts = nil
+	return reflect.ValueOf(*rest).IsZero() && !slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
 		return entry.Manager != v1alpha1.FieldManagerNetwork
 	})
 }

@@ -11,25 +11,23 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // unreachable says that the policy would cut what must go on, as far as that can
 // be told without looking at the policies of others.
-func (r *hostResolver) unreachable() *Held {
-	network := r.policy.Spec.Network
-	restrictsAPIServer := network.Unlisted == v1alpha1.UnlistedDeny
-	for _, component := range onHosts(r.policy) {
-		restrictsAPIServer = restrictsAPIServer || component.Name == "apiServer"
+func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
+	for _, component := range hosts.Components {
 		if r.addressesUnknown(component) {
 			return &Held{
 				Component: component.Name, Reason: v1alpha1.ReasonAddressesUnknown,
-				Why: "it is not known which addresses the nodes have on interface " + component.Interface +
-					", so that they would cut each other off: list these under spec.network.peers and in allowFrom",
+				Why: "it is not known which addresses the nodes have on interface " + component.Interface + ", so that they would " +
+					"cut each other off: set addressCIDR to their network there, and give a peer with it the role ControlPlane",
 			}
 		}
 	}
-	if restrictsAPIServer && len(r.playing(v1alpha1.ExternalAdmin)) == 0 {
+	if r.restrictsAPIServer(hosts) && len(r.playing(v1alpha1.ExternalAdmin)) == 0 {
 		return &Held{
 			Component: "apiServer", Reason: v1alpha1.ReasonNoAdminPath,
 			Why: "no peer says where the cluster is administered from: give one of spec.network.peers the role Admin",
@@ -38,21 +36,48 @@ func (r *hostResolver) unreachable() *Held {
 	return nil
 }
 
-// addressesUnknown says that nodes must reach the component on an interface of
-// its own, and that the policy does not say which addresses they have there: the
-// cluster knows of those only if they are in the addressCIDR.
-func (r *hostResolver) addressesUnknown(component v1alpha1.Component) bool {
-	name, known := wellKnown[component.Name]
-	hasPeer := slices.ContainsFunc(component.AllowFrom, func(p v1alpha1.PeerReference) bool { return p.Peer != "" })
-	if component.Interface == "" || !known || hasPeer || len(r.profile.RequiredAt(name)) == 0 {
+// restrictsAPIServer says whether a component has a port of the API server,
+// whatever it is called, or everything is denied.
+func (r *hostResolver) restrictsAPIServer(hosts calico.Hosts) bool {
+	server, _ := r.profile.Component(profile.ComponentAPIServer)
+	return hosts.DenyUnlisted || restricted(hosts, profile.Flow{Traffic: server.Traffic})
+}
+
+// addressesUnknown says that the control plane must reach the component on an
+// interface of its own, and that it is not known which addresses it has there:
+// neither do its nodes show them, nor does a peer of the component, or of the
+// role ControlPlane, have them.
+func (r *hostResolver) addressesUnknown(component calico.Component) bool {
+	alone := calico.Hosts{Components: []calico.Component{component}}
+	needed := slices.ContainsFunc(r.profile.Required(), func(f profile.Flow) bool { return f.Arrives() && restricted(alone, f) })
+	if component.Interface == "" || !needed {
 		return false
 	}
-	network, err := netip.ParsePrefix(string(component.AddressCIDR))
-	if err != nil {
+	network := component.Address
+	if !network.IsValid() {
 		return true
+	}
+	named := r.playing(v1alpha1.ExternalControlPlane)
+	for _, source := range component.From {
+		named = append(named, source.Prefixes...)
+	}
+	if slices.ContainsFunc(named, network.Overlaps) {
+		return false
 	}
 	return slices.ContainsFunc(r.snapshot.Nodes, func(n corev1.Node) bool {
 		return r.policy.Selects(&n) && !slices.ContainsFunc(state.NodeAddresses(&n), network.Contains)
+	})
+}
+
+// anyForeign says whether an endpoint of somebody else is on the node, on
+// whichever interface.
+func anyForeign(node *corev1.Node, endpoints []v3.HostEndpoint) bool {
+	addresses := state.NodeAddresses(node)
+	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
+		return !calico.Ours(&e) && (e.Spec.Node == node.Name || slices.ContainsFunc(e.Spec.ExpectedIPs, func(text string) bool {
+			address, err := netip.ParseAddr(text)
+			return err == nil && slices.Contains(addresses, address)
+		}))
 	})
 }
 

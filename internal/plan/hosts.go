@@ -33,6 +33,9 @@ type Hosts struct {
 	// Held are the components that can not be rendered now. What was rendered
 	// before stays.
 	Held []Held
+	// Notes are what is safe to write and yet to be known: required flows that
+	// nobody is let through for, and nodes that can not be protected now.
+	Notes []string
 	// Losses are the nodes whose hosts an older policy protects.
 	Losses []Loss
 	// Foreign are the nodes on which endpoints of others are in the place of
@@ -67,7 +70,8 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 	}
 	r := &hostResolver{policy: policy, profile: p, cni: resolved.CNI, snapshot: snapshot, sets: map[string]calico.Set{}}
 	hosts.Calico, hosts.Losses, hosts.Foreign = r.resolve(policies)
-	switch held := r.unreachable(); {
+	hosts.Notes = r.notes
+	switch held := r.unreachable(hosts.Calico); {
 	case held != nil:
 		hosts.Held = []Held{*held}
 	case len(hosts.Calico.Nodes) == 0 && len(hosts.Losses) == 0:

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -20,6 +21,7 @@ const (
 	setControlPlane = "control-plane"
 	setNodes        = "nodes"
 	setPods         = "pods"
+	setAPIServers   = "api-servers"
 )
 
 // hostResolver turns a policy's intent for its nodes into addresses and ports.
@@ -29,6 +31,8 @@ type hostResolver struct {
 	cni      string
 	snapshot state.Snapshot
 	sets     map[string]calico.Set // by name, those that are referred to
+	servers  []netip.Addr          // of API servers, that no node shows
+	notes    []string              // what is not let through, or not protected
 }
 
 func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[string]string) {
@@ -39,6 +43,8 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 		DenyUnlisted:   network.Unlisted == v1alpha1.UnlistedDeny,
 		ScopeFailsafes: network.Failsafe == v1alpha1.FailsafeScope,
 	}
+	r.servers = r.hiddenServers()
+	hosts.Servers, hosts.Failsafes = r.servers, failsafesOf(r.snapshot.Calico.Felix)
 	for _, component := range onHosts(r.policy) {
 		hosts.Components = append(hosts.Components, r.component(component))
 	}
@@ -46,19 +52,24 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 	if hosts.DenyUnlisted {
 		hosts.Listed = r.flows(hosts, false)
 	}
-	for _, name := range []string{setControlPlane, setNodes, setPods} {
+	for _, name := range []string{setControlPlane, setNodes, setPods, setAPIServers} {
 		if set, used := r.sets[name]; used {
 			hosts.Sets = append(hosts.Sets, set)
 		}
 	}
 	foreign := map[string]string{}
 	for _, node := range nodes {
+		if len(state.NodeAddresses(node)) == 0 {
+			r.notes = append(r.notes, "node "+node.Name+" has no address yet and is not protected")
+			continue
+		}
 		endpoint := foreignEndpoint(hosts, node.Name, r.snapshot.Calico.Endpoints)
 		if endpoint != "" {
 			foreign[node.Name] = endpoint
 		}
 		hosts.Nodes = append(hosts.Nodes, calico.Node{
 			Name: node.Name, Addresses: state.NodeAddresses(node), Enforced: true, Foreign: endpoint != "",
+			KeepFailsafes: anyForeign(node, r.snapshot.Calico.Endpoints),
 		})
 	}
 	return hosts, losses, foreign
@@ -74,16 +85,11 @@ func (r *hostResolver) component(component v1alpha1.Component) calico.Component 
 		out.Address = prefix
 	}
 	for _, reference := range component.AllowFrom {
-		switch reference.Role {
-		case v1alpha1.RoleControlPlane:
-			out.From = append(out.From, r.set(setControlPlane))
-		case v1alpha1.RoleNodes:
-			out.From = append(out.From, r.set(setNodes))
-		case v1alpha1.RolePods:
-			out.From = append(out.From, r.set(setPods))
-		default:
-			out.From = append(out.From, calico.Source{Prefixes: r.peers(func(p v1alpha1.Peer) bool { return p.Name == reference.Peer })})
+		if reference.Role != "" {
+			out.From = append(out.From, r.role(profile.Role(reference.Role))...)
+			continue
 		}
+		out.From = append(out.From, calico.Source{Prefixes: r.peers(func(p v1alpha1.Peer) bool { return p.Name == reference.Peer })})
 	}
 	return out
 }
@@ -99,7 +105,10 @@ func (r *hostResolver) flows(hosts calico.Hosts, required bool) []calico.Flow {
 		}
 		from := r.roles(flow.From)
 		if len(from) == 0 {
-			continue // the node itself, or a role that the policy gives no addresses to
+			if required {
+				r.notes = append(r.notes, fmt.Sprintf("nobody is let through for %s: no peer has the role %s", flow.Name, flow.From[0]))
+			}
+			continue // a role that the policy gives no addresses to
 		}
 		flows = append(flows, calico.Flow{Name: flow.Name, From: from, Destinations: flow.Destinations, Traffic: flow.Traffic})
 	}
@@ -125,22 +134,51 @@ func restricted(hosts calico.Hosts, flow profile.Flow) bool {
 func (r *hostResolver) roles(roles []profile.Role) []calico.Source {
 	var sources []calico.Source
 	for _, role := range roles {
-		switch role {
-		case profile.RoleControlPlane:
-			sources = append(sources, r.set(setControlPlane))
-		case profile.RoleNodes:
-			sources = append(sources, r.set(setNodes))
-		case profile.RolePods:
-			sources = append(sources, r.set(setPods))
-		case profile.RoleAny:
-			sources = append(sources, calico.Source{})
-		case profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus:
-			if prefixes := r.playing(v1alpha1.ExternalRole(role)); len(prefixes) > 0 {
-				sources = append(sources, calico.Source{Prefixes: prefixes})
-			}
-		}
+		sources = append(sources, r.role(role)...)
 	}
 	return sources
+}
+
+// role returns the sources that a role stands for: what it is found to be, and
+// what peers add to it. The node itself needs none.
+func (r *hostResolver) role(role profile.Role) []calico.Source {
+	switch role {
+	case profile.RoleControlPlane:
+		return r.found(setControlPlane, v1alpha1.ExternalControlPlane)
+	case profile.RoleNodes:
+		return r.found(setNodes, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
+	case profile.RolePods:
+		return r.found(setPods, v1alpha1.ExternalPods)
+	case profile.RoleAny:
+		return []calico.Source{{}}
+	case profile.RoleSelf:
+		return nil
+	default:
+		return static(r.playing(v1alpha1.ExternalRole(role)))
+	}
+}
+
+// found returns the sources of a role that follows the cluster.
+func (r *hostResolver) found(set string, external ...v1alpha1.ExternalRole) []calico.Source {
+	var prefixes []netip.Prefix
+	for _, role := range external {
+		prefixes = append(prefixes, r.playing(role)...)
+	}
+	sources := static(prefixes)
+	if len(sources) == 0 || len(r.members(set)) > 0 {
+		sources = append([]calico.Source{r.set(set)}, sources...)
+	}
+	if set != setPods && len(r.servers) > 0 {
+		sources = append(sources, r.set(setAPIServers))
+	}
+	return sources
+}
+
+func static(prefixes []netip.Prefix) []calico.Source {
+	if len(prefixes) == 0 {
+		return nil
+	}
+	return []calico.Source{{Prefixes: prefixes}}
 }
 
 // playing returns the networks of the peers that have the role.
@@ -173,16 +211,15 @@ func (r *hostResolver) set(name string) calico.Source {
 
 func (r *hostResolver) members(name string) map[string][]netip.Prefix {
 	members := map[string][]netip.Prefix{}
-	// Where Calico gives pods their addresses, those of the nodes' own ranges are
-	// not used.
-	if pools := r.snapshot.Calico.Pools; name == setPods && r.cni == "calico" && len(pools) > 0 {
-		members["pools"] = poolPrefixes(pools)
+	switch name {
+	case setAPIServers:
+		for _, server := range r.servers {
+			members[setAPIServers] = append(members[setAPIServers], netip.PrefixFrom(server, server.BitLen()))
+		}
 		return members
-	}
-	if name == setControlPlane {
-		// An API server may have an address that its node does not show.
-		for _, server := range r.snapshot.Facts.APIServer {
-			members["API servers"] = append(members["API servers"], netip.PrefixFrom(server.Addr(), server.Addr().BitLen()))
+	case setPods:
+		if prefixes := poolPrefixes(r.snapshot.Calico.Pools); len(prefixes) > 0 && r.cni == "calico" {
+			members["pools"] = prefixes
 		}
 	}
 	for i := range r.snapshot.Nodes {
@@ -190,7 +227,7 @@ func (r *hostResolver) members(name string) map[string][]netip.Prefix {
 		var prefixes []netip.Prefix
 		switch {
 		case name == setPods:
-			prefixes = podPrefixes(node)
+			prefixes = r.podPrefixes(node)
 		case name == setNodes || r.policy.Selects(node):
 			prefixes = state.NodePrefixes(node)
 		}
@@ -199,6 +236,47 @@ func (r *hostResolver) members(name string) map[string][]netip.Prefix {
 		}
 	}
 	return members
+}
+
+// hiddenServers returns the addresses of API servers that no node shows, sorted:
+// those that there are, and those that there were. An API server that is down is
+// not in the EndpointSlice any more, and could not come back if it were shut out.
+func (r *hostResolver) hiddenServers() []netip.Addr {
+	shown := map[netip.Addr]bool{}
+	for i := range r.snapshot.Nodes {
+		for _, address := range state.NodeAddresses(&r.snapshot.Nodes[i]) {
+			shown[address] = true
+		}
+	}
+	var servers []netip.Addr
+	for _, server := range r.snapshot.Facts.APIServer {
+		servers = append(servers, server.Addr())
+	}
+	for i := range r.snapshot.Calico.Sets {
+		set := &r.snapshot.Calico.Sets[i]
+		if set.Labels[v1alpha1.LabelPolicy] != r.policy.Name || set.Labels[calico.LabelPeer] != setAPIServers {
+			continue
+		}
+		for _, net := range set.Spec.Nets {
+			if prefix, err := netip.ParsePrefix(net); err == nil && prefix.IsSingleIP() {
+				servers = append(servers, prefix.Addr())
+			}
+		}
+	}
+	servers = slices.DeleteFunc(servers, func(a netip.Addr) bool { return shown[a] })
+	slices.SortFunc(servers, netip.Addr.Compare)
+	return slices.Compact(servers)
+}
+
+// failsafesOf returns the failsafe ports that are set for the whole cluster; nil
+// if they are Felix's own.
+func failsafesOf(configurations []v3.FelixConfiguration) []v3.ProtoPort {
+	for i := range configurations {
+		if ports := configurations[i].Spec.FailsafeInboundHostPorts; configurations[i].Name == calico.FelixConfigurationDefault && ports != nil {
+			return append([]v3.ProtoPort{}, *ports...)
+		}
+	}
+	return nil
 }
 
 // poolPrefixes returns the networks that Calico gives pods' addresses from.
@@ -213,7 +291,12 @@ func poolPrefixes(pools []v3.IPPool) []netip.Prefix {
 	return prefixes
 }
 
-func podPrefixes(node *corev1.Node) []netip.Prefix {
+// podPrefixes returns the networks of a node's pods. Of some CNIs they are not
+// those that the node shows: then only a peer can tell.
+func (r *hostResolver) podPrefixes(node *corev1.Node) []netip.Prefix {
+	if r.cni == "cilium" || r.cni == "ovn-kubernetes" {
+		return nil
+	}
 	var prefixes []netip.Prefix
 	for _, cidr := range node.Spec.PodCIDRs {
 		if prefix, err := netip.ParsePrefix(cidr); err == nil {

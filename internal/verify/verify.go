@@ -27,7 +27,7 @@ type Verdict struct {
 // Policy says whether what a policy calls for may be written. A policy that
 // selects no node, or a component whose peers stand for nobody, blocks every
 // write of the policy: what was written before stays.
-func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held) Verdict {
+func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, notes []string) Verdict {
 	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.Selects(&n) }) {
 		return Verdict{
 			Reason:  v1alpha1.ReasonNoMatchingNodes,
@@ -41,7 +41,11 @@ func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held) Ve
 		}
 		return Verdict{Reason: components[0].Reason, Message: strings.Join(held, "; ")}
 	}
-	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"}
+	message := "What is declared is safe to write"
+	if len(notes) > 0 {
+		message += ". Mind that " + strings.Join(notes, "; ")
+	}
+	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: message}
 }
 
 // maxNamed is how many objects a message names; it counts the rest.

@@ -78,7 +78,7 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, verify.Policy(test.policy, test.nodes, test.network.Held)); diff != "" {
+			if diff := cmp.Diff(test.want, verify.Policy(test.policy, test.nodes, test.network.Held, nil)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -27,8 +27,8 @@ func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
 
 	hosts := f.hosts()
 	hosts.Components = []render.Component{{
-		Name:      "kubelet",
-		Ports:     []profile.Traffic{{Protocol: profile.TCP, First: kubeletPort, Last: kubeletPort}},
+		Name:      "metrics",
+		Ports:     []profile.Traffic{{Protocol: profile.TCP, First: otherPort, Last: otherPort}},
 		Interface: "eth1",
 		Address:   netip.MustParsePrefix("10.78.0.0/24"),
 		From:      []render.Source{{Prefixes: []netip.Prefix{netip.PrefixFrom(peer.Dedicated.IPv4, 32)}}},
@@ -55,7 +55,7 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 		}
 		s.Network.Peers = []v1alpha1.Peer{{Name: "replication", CIDRs: cidrs}}
 		s.Network.Components = []v1alpha1.Component{{
-			Name: "kubelet", Interface: "eth1", AllowFrom: []v1alpha1.PeerReference{{Peer: "replication"}},
+			Name: "metrics", Interface: "eth1", Ports: []v1alpha1.Port{{Protocol: "TCP", Port: otherPort}}, AllowFrom: []v1alpha1.PeerReference{{Peer: "replication"}},
 		}}
 	}))
 	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
@@ -92,7 +92,7 @@ func (f *field) detour(target *network.Machine) *network.Machine {
 
 func (f *field) reached(from *network.Machine, to netip.Addr) func() network.Verdict {
 	return func() network.Verdict {
-		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, kubeletPort))
+		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, otherPort))
 		f.Expect(err).NotTo(HaveOccurred())
 		return verdict
 	}

@@ -41,7 +41,7 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	}
 	var out []*v3.FelixConfiguration
 	for _, node := range hosts.Nodes {
-		if !node.Enforced || node.Foreign {
+		if !node.Enforced || node.Foreign || node.KeepFailsafes {
 			continue
 		}
 		ports := slices.Clone(failsafes)
@@ -58,9 +58,13 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 // connect to them, and whether any is narrowed. A port that anybody may use
 // stays as it is.
 func Scoped(hosts Hosts) (failsafes []v3.ProtoPort, narrowed bool) {
-	for _, failsafe := range DefaultFailsafes {
+	before := hosts.Failsafes
+	if before == nil {
+		before = DefaultFailsafes
+	}
+	for _, failsafe := range before {
 		sources, bounded := sourcesOf(hosts, failsafe)
-		if !bounded {
+		if !bounded || failsafe.Net != "" {
 			failsafes = append(failsafes, failsafe)
 			continue
 		}
@@ -68,38 +72,27 @@ func Scoped(hosts Hosts) (failsafes []v3.ProtoPort, narrowed bool) {
 			failsafes = append(failsafes, v3.ProtoPort{Protocol: failsafe.Protocol, Port: failsafe.Port, Net: prefix.String()})
 		}
 	}
-	narrowed = !slices.EqualFunc(failsafes, DefaultFailsafes, func(a, b v3.ProtoPort) bool { return a == b })
+	narrowed = !slices.EqualFunc(failsafes, before, func(a, b v3.ProtoPort) bool { return a == b })
 	return failsafes, narrowed
 }
 
-// sourcesOf returns who may use a failsafe port. It is not narrowed where it is
-// no component's port, or where anybody may use it.
+// sourcesOf returns what a failsafe port is narrowed to: who may use it, as far as
+// that does not grow with the cluster. Each network is a rule of its own, and a
+// Felix starts again when they change; all others are let in by the policies,
+// which look them up in a set. The port is not narrowed where it is no
+// component's, or where anybody may use it.
 func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narrowed bool) {
 	covered := func(t profile.Traffic) bool { return covers([]profile.Traffic{t}, failsafe) }
 	if !slices.ContainsFunc(hosts.Components, func(c Component) bool { return slices.ContainsFunc(c.Ports, covered) }) {
 		return nil, false
 	}
-	set, bounded := hosts.Permitted(hosts.Required, covered)
-	if !bounded {
-		return nil, false
-	}
-	if sources = set.Prefixes(); len(sources) <= maxSources {
-		return sources, true
-	}
-	// All others who may use the port are let in by the policies, which look
-	// them up in a set.
 	hosts.Sets = nil
-	set, bounded = hosts.Permitted(hosts.Required, covered)
+	set, bounded := hosts.Permitted(hosts.Required, covered)
 	if !bounded {
 		return nil, false
 	}
 	return set.Prefixes(), true
 }
-
-// maxSources is how many networks a failsafe port is narrowed to, each of which
-// is a rule that packets are held against. Beyond that it is narrowed to those
-// that do not grow with the cluster: what the policy names, and its own nodes.
-const maxSources = 256
 
 // Permitted returns who may send traffic: the sources of the components and of
 // the flows that have some that matches, and the nodes themselves. It is not

@@ -38,6 +38,11 @@ type Hosts struct {
 	DenyUnlisted bool
 	// ScopeFailsafes narrows Felix's failsafe ports to the components' sources.
 	ScopeFailsafes bool
+	// Failsafes are the failsafe ports that are in force; nil for Felix's own.
+	Failsafes []v3.ProtoPort
+	// Servers are addresses of API servers that no node shows. The node that has
+	// one may talk to itself there.
+	Servers []netip.Addr
 }
 
 // Node is a node that is protected.
@@ -51,6 +56,9 @@ type Node struct {
 	// Then none is rendered: of two, the alphabetically first would win, and
 	// either the policies of others or ours would be void on the node.
 	Foreign bool
+	// KeepFailsafes says that policies of others may govern an interface of the
+	// node, so that its failsafe ports are not narrowed to ours.
+	KeepFailsafes bool
 }
 
 // Set is a named set of addresses that follows the cluster.

@@ -78,8 +78,14 @@ func FelixConfigurationName(node string) string { return "node." + node }
 
 func labels(policy string) map[string]string { return map[string]string{v1alpha1.LabelPolicy: policy} }
 
+// outside keeps away what is in a namespace: whoever may label a pod, or make a
+// network set there, could otherwise join an allow-list.
+const outside = "!has(projectcalico.org/namespace)"
+
 // ours selects the policy's host endpoints.
-func ours(policy string) string { return fmt.Sprintf("%s == '%s'", v1alpha1.LabelPolicy, policy) }
+func ours(policy string) string {
+	return fmt.Sprintf("%s == '%s' && %s", v1alpha1.LabelPolicy, policy, outside)
+}
 
 func onInterface(selector, iface string) string {
 	if iface == "" {
@@ -94,5 +100,5 @@ func enforced(selector string) string {
 
 // members selects the network sets of a name.
 func members(policy, set string) string {
-	return fmt.Sprintf("%s == '%s' && %s == '%s'", v1alpha1.LabelPolicy, policy, LabelPeer, set)
+	return fmt.Sprintf("%s && %s == '%s'", ours(policy), LabelPeer, set)
 }

@@ -3,6 +3,7 @@
 package calico
 
 import (
+	"fmt"
 	"net/netip"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -15,13 +16,16 @@ import (
 // policies returns the policies: first all that allow, then those that deny.
 func policies(hosts Hosts) []*v3.GlobalNetworkPolicy {
 	all := ours(hosts.Policy)
-	out := []*v3.GlobalNetworkPolicy{globalPolicy(hosts, "self", selfOrder, all, selfRules(hosts.Nodes))}
+	out := []*v3.GlobalNetworkPolicy{globalPolicy(hosts, "self", selfOrder, all, selfRules(hosts))}
 	if rules := flowRules(hosts, hosts.Required); len(rules) > 0 {
 		out = append(out, globalPolicy(hosts, "required", requiredOrder, all, rules))
 	}
 	for _, component := range hosts.Components {
 		selector := onInterface(all, component.Interface)
 		out = append(out, globalPolicy(hosts, "allow-"+component.Name, allowOrder, selector, allowRules(hosts, component)))
+		if component.Interface != "" && component.Address.IsValid() {
+			out = append(out, loop(hosts, component))
+		}
 	}
 	if hosts.DenyUnlisted {
 		if rules := flowRules(hosts, hosts.Listed); len(rules) > 0 {
@@ -33,6 +37,17 @@ func policies(hosts Hosts) []*v3.GlobalNetworkPolicy {
 		out = append(out, denials(hosts, component)...)
 	}
 	return out
+}
+
+// loop allows what a node sends to its own address on the component's interface:
+// it does not come in there, but through loopback.
+func loop(hosts Hosts, component Component) *v3.GlobalNetworkPolicy {
+	rules := destinations(component, component.Address)
+	for i := range rules {
+		rules[i].Action, rules[i].Source.Nets = v3.Allow, []string{component.Address.String()}
+	}
+	selector := fmt.Sprintf("%s && !has(%s)", ours(hosts.Policy), LabelInterface)
+	return globalPolicy(hosts, "loop-"+component.Name, allowOrder, selector, rules)
 }
 
 // denials return what denies a component's ports: on its interface, to whatever
@@ -72,16 +87,22 @@ func globalPolicy(hosts Hosts, name string, order float64, selector string, rule
 
 // selfRules allow loopback, and what a node sends to an address of its own: an
 // endpoint for every interface polices these too.
-func selfRules(nodes []Node) []v3.Rule {
+func selfRules(hosts Hosts) []v3.Rule {
 	rules := []v3.Rule{
 		{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{"127.0.0.0/8"}}},
 		{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{"::1/128"}}},
 	}
-	for _, node := range nodes {
-		for _, family := range families(prefixesOf(node.Addresses)) {
+	allow := func(addresses []netip.Addr) {
+		for _, family := range families(prefixesOf(addresses)) {
 			own := v3.EntityRule{Nets: texts(family)}
 			rules = append(rules, v3.Rule{Action: v3.Allow, Source: own, Destination: own})
 		}
+	}
+	for _, node := range hosts.Nodes {
+		allow(node.Addresses)
+	}
+	for _, server := range hosts.Servers {
+		allow([]netip.Addr{server})
 	}
 	return rules
 }
