@@ -6,7 +6,6 @@ package apply
 
 import (
 	"context"
-	"reflect"
 	"slices"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -91,12 +90,10 @@ func Delete(ctx context.Context, c client.Writer, live client.Object) error {
 	return client.IgnoreNotFound(c.Delete(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version}))
 }
 
-// alone says whether nobody but the operator has written to the object. Not
-// every writer leaves a trace in managedFields, so its content counts too.
+// alone says whether nobody but the operator has written to the object. Its
+// content does not tell: Calico's API server fills in defaults.
 func alone(live *v3.FelixConfiguration) bool {
-	rest := live.Spec.DeepCopy()
-	rest.FailsafeInboundHostPorts = nil
-	return reflect.ValueOf(*rest).IsZero() && !slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+	return !slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
 		return entry.Manager != v1alpha1.FieldManagerNetwork
 	})
 }

@@ -49,7 +49,9 @@ func (r *hostResolver) restrictsAPIServer(hosts calico.Hosts) bool {
 // role ControlPlane, have them.
 func (r *hostResolver) addressesUnknown(component calico.Component) bool {
 	alone := calico.Hosts{Components: []calico.Component{component}}
-	needed := slices.ContainsFunc(r.profile.Required(), func(f profile.Flow) bool { return f.Arrives() && restricted(alone, f) })
+	needed := slices.ContainsFunc(r.profile.Required(), func(f profile.Flow) bool {
+		return f.Arrives() && f.To != profile.RoleSelf && restricted(alone, f)
+	})
 	if component.Interface == "" || !needed {
 		return false
 	}
