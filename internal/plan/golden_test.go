@@ -38,6 +38,7 @@ type rendering struct {
 	// Hosts are the objects of Calico, in the order of their writes.
 	Hosts       []map[string]any `json:"hosts,omitempty"`
 	Unprotected string           `json:"unprotected,omitempty"`
+	Notes       []string         `json:"notes,omitempty"`
 	Held        []string         `json:"held,omitempty"`
 	Losses      []string         `json:"losses,omitempty"`
 }
@@ -86,6 +87,7 @@ func render(t *testing.T, c cluster) string {
 			NewWithT(t).Expect(err).NotTo(HaveOccurred())
 			document.Hosts = append(document.Hosts, content)
 		}
+		document.Notes = hosts.Notes
 		if hosts.Unprotected != nil {
 			document.Unprotected = hosts.Unprotected.Reason + ": " + hosts.Unprotected.Message
 		}
@@ -128,6 +130,14 @@ func read(t *testing.T, file string) cluster {
 			var pool v3.IPPool
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &pool)).To(Succeed())
 			c.Calico.Pools = append(c.Calico.Pools, pool)
+		case "FelixConfiguration":
+			var configuration v3.FelixConfiguration
+			g.Expect(yaml.UnmarshalStrict([]byte(document), &configuration)).To(Succeed())
+			c.Calico.Felix = append(c.Calico.Felix, configuration)
+		case "GlobalNetworkSet":
+			var set v3.GlobalNetworkSet
+			g.Expect(yaml.UnmarshalStrict([]byte(document), &set)).To(Succeed())
+			c.Calico.Sets = append(c.Calico.Sets, set)
 		case "HostEndpoint":
 			var endpoint v3.HostEndpoint
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &endpoint)).To(Succeed())

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -72,6 +73,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 			KeepFailsafes: anyForeign(node, r.snapshot.Calico.Endpoints),
 		})
 	}
+	slices.SortFunc(hosts.Nodes, func(a, b calico.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return hosts, losses, foreign
 }
 
