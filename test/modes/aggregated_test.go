@@ -65,6 +65,7 @@ func atRest(t *testing.T) {
 	s.Expect(reconciliations() - looked).To(BeNumerically("<=", 2*changes+looks))
 	s.delete(endpoint)
 	s.delete(set)
+	s.says(s.name, "Effective=True/Effective")
 
 	stop()
 	mark = s.mark()

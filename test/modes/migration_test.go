@@ -51,7 +51,7 @@ func migration(t *testing.T) {
 
 	s.migrationPhase("Migrating")
 	s.unprotected(s.name, "CalicoUnavailable", "DatastoreMigration v1-to-v3 is in phase Migrating", "nothing is written")
-	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("10/10"), "as it was")
+	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("11/11"), "as it was")
 	mark := s.mark()
 	s.delete(&v3.GlobalNetworkPolicy{ObjectMeta: named(render.PolicyName(s.name, "deny-kubelet"))})
 	s.leavesCalicoAlone(mark, moment)

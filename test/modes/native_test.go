@@ -109,7 +109,7 @@ func joining(t *testing.T) {
 	s.says(s.name, programmed)
 	second := s.join(2)
 	s.Eventually(s.inventory).Should(ContainElements(s.whole(s.name, first, second)))
-	s.Eventually(func() string { return counts(s.get(s.name).Status.HostPolicies) }).Should(Equal("12/12"))
+	s.Eventually(func() string { return counts(s.get(s.name).Status.HostPolicies) }).Should(Equal("13/13"))
 	s.quiet()
 	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil())
 	s.Expect(s.events(s.name)()).NotTo(ContainElement("DriftCorrected"))

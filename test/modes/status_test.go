@@ -161,7 +161,11 @@ func (s *story) inventory() []string {
 // whole are the objects of Calico that the story's policy calls for, as in the
 // inventory.
 func (s *story) whole(policy string, nodes ...string) []string {
-	names := []string{"Tier/" + render.TierName, "GlobalNetworkSet/" + render.SetName(policy, "control-plane-0")}
+	names := []string{
+		"Tier/" + render.TierName,
+		"GlobalNetworkSet/" + render.SetName(policy, "control-plane-0"),
+		"GlobalNetworkSet/" + render.SetName(policy, "api-servers-0"), // no node shows the address of the test bed's
+	}
 	for _, part := range []string{"self", "required", "allow-etcd", "allow-kubelet", "deny-etcd", "deny-kubelet"} {
 		names = append(names, "GlobalNetworkPolicy/"+render.PolicyName(policy, part))
 	}
