@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 
@@ -144,6 +145,21 @@ func portsMatch(list []numorstring.Port, port uint16, protocol Protocol, positiv
 		}
 	}
 	return result
+}
+
+// bounds returns the ports at which a list begins or ends to match.
+func bounds(list []numorstring.Port) []uint16 {
+	var out []uint16
+	for _, p := range list {
+		if p.PortName != "" {
+			continue
+		}
+		out = append(out, p.MinPort)
+		if p.MaxPort < math.MaxUint16 {
+			out = append(out, p.MaxPort+1)
+		}
+	}
+	return out
 }
 
 // members are whom the selectors of an entity stand for: endpoints and sets of
