@@ -117,7 +117,8 @@ func (h *host) addresses() []netip.Addr {
 
 // describe returns what is the same for hosts that no flow can tell apart.
 func (c *Classes) describe(h *host) []any {
-	out := []any{h.felix.noIPv6, h.felix.nft, h.felix.unmodelled, h.felix.in.ports, h.felix.out.ports}
+	felix := c.w.config(h)
+	out := []any{felix.noIPv6, felix.nft, felix.unmodelled, felix.in.ports, felix.out.ports}
 	for _, e := range h.endpoints {
 		spec := e.spec.Spec
 		out = append(out, spec.InterfaceName, spec.Profiles)
@@ -131,7 +132,7 @@ func (c *Classes) describe(h *host) []any {
 			out = append(out, e.spec.Name)
 		}
 	}
-	for _, list := range []failsafes{h.felix.in, h.felix.out} {
+	for _, list := range []failsafes{felix.in, felix.out} {
 		for _, port := range list.ports {
 			c.ports = append(c.ports, port.Port, port.Port+1)
 			if net, ok := ParseNet(port.Net); ok {
@@ -210,28 +211,45 @@ func (c *Classes) Of(a netip.Addr) Class {
 	return class
 }
 
-// Senders is one address of each class, and another of the class that is not the
-// same node's, if there is one.
-type Senders map[Class][]netip.Addr
+// Group is one address of a class, and another that is not the same node's, if
+// there is one.
+type Group struct {
+	Class     Class
+	Addresses []netip.Addr
+}
 
-// Add adds those of a network.
-func (c *Classes) Add(senders Senders, net netip.Prefix) {
-	c.offer(senders, net.Addr())
+// Senders are groups in the order in which they were found.
+type Senders struct {
+	Groups []*Group
+	known  map[Class]*Group
+}
+
+// Add adds the classes of a network.
+func (s *Senders) Add(c *Classes, net netip.Prefix) {
+	s.offer(c, net.Addr())
 	if net.IsSingleIP() {
 		return
 	}
 	last := netipx.PrefixLastIP(net)
 	i := sort.Search(len(c.marks), func(i int) bool { return c.marks[i].at.Compare(net.Addr()) > 0 })
 	for ; i < len(c.marks) && c.marks[i].at.Compare(last) <= 0; i++ {
-		c.offer(senders, c.marks[i].at)
+		s.offer(c, c.marks[i].at)
 	}
 }
 
-func (c *Classes) offer(senders Senders, a netip.Addr) {
+func (s *Senders) offer(c *Classes, a netip.Addr) {
 	class := c.Of(a)
-	list := senders[class]
-	if len(list) == 0 || len(list) == 1 && (c.w.owners[list[0]] == nil || c.w.owners[list[0]] != c.w.owners[a]) && list[0] != a {
-		senders[class] = append(list, a)
+	g := s.known[class]
+	if g == nil {
+		if s.known == nil {
+			s.known = map[Class]*Group{}
+		}
+		g = &Group{Class: class}
+		s.known[class] = g
+		s.Groups = append(s.Groups, g)
+	}
+	if len(g.Addresses) == 0 || len(g.Addresses) == 1 && c.w.owners[a] != c.w.owners[g.Addresses[0]] {
+		g.Addresses = append(g.Addresses, a)
 	}
 }
 
@@ -244,4 +262,23 @@ func (c *Classes) Ports(first, last uint16) []uint16 {
 		out = append(out, c.ports[i])
 	}
 	return out
+}
+
+// IPv4 says whether the addresses are of IPv4.
+func (c Class) IPv4() bool { return c.ipv4 }
+
+// Selects says whether a rule that is in force has a selector for what has these
+// labels.
+func (w *World) Selects(labels map[string]string) bool {
+	for _, p := range w.inForce() {
+		for direction := range p.applies {
+			for i := range p.rulesFor(w, direction) {
+				r := &p.rules[direction][i]
+				if r.from.members.selects(labels) || r.to.members.selects(labels) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

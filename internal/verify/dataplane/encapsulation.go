@@ -37,14 +37,14 @@ func (j *judgement) encapsulated(where at) (result outcomes, decided bool) {
 
 // port says whether the flow is to a port that may be configured.
 func (j *judgement) port(where at, field func(*settings) *int, otherwise int) bool {
-	if value, _ := Setting(where.host.Name, j.w.felix, field); value != nil {
+	if value, _ := Setting(where.host.Name, j.w.configurations, field); value != nil {
 		otherwise = *value
 	}
 	return int(j.flow.Port) == otherwise
 }
 
 func (j *judgement) on(where at, field func(*settings) *bool, otherwise bool) bool {
-	if value, _ := Setting(where.host.Name, j.w.felix, field); value != nil {
+	if value, _ := Setting(where.host.Name, j.w.configurations, field); value != nil {
 		return *value
 	}
 	return otherwise

@@ -166,12 +166,18 @@ func bounds(list []numorstring.Port) []uint16 {
 // addresses.
 type members struct {
 	set *netipx.IPSet
+	is  func(labels map[string]string) bool
 	// except says that the entity is everybody else.
 	except bool
 	// unread says that a selector can not be read.
 	unread bool
 	// hosts says that no workload can be a member.
 	hosts bool
+}
+
+// selects says whether what has the labels is a member.
+func (m *members) selects(labels map[string]string) bool {
+	return m != nil && (m.unread || m.is(labels))
 }
 
 // contain says whether an address is a member's. What workloads there are, and
@@ -220,14 +226,15 @@ func (w *World) selected(e v3.EntityRule) *members {
 	}
 	m.except = e.Selector == "" && e.NamespaceSelector == ""
 	m.hosts = strings.TrimSpace(e.NamespaceSelector) == "global()"
+	m.is = func(labels map[string]string) bool {
+		if m.except {
+			return unwanted(labels)
+		}
+		return within(nil) && wanted(labels) && (e.NotSelector == "" || !unwanted(labels))
+	}
 	var b netipx.IPSetBuilder
 	for i := range w.things {
-		t := &w.things[i]
-		is := within(nil) && wanted(t.labels) && (e.NotSelector == "" || !unwanted(t.labels))
-		if m.except {
-			is = unwanted(t.labels)
-		}
-		if is {
+		if t := &w.things[i]; m.is(t.labels) {
 			for _, net := range t.nets {
 				b.AddPrefix(net)
 			}

@@ -107,8 +107,9 @@ func (f failsafes) open(flow *Flow, other netip.Addr) bool {
 
 // ParseNet reads a network, or a single address.
 func ParseNet(text string) (netip.Prefix, bool) {
-	if address, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(address, address.BitLen()), true
+	if !strings.Contains(text, "/") {
+		address, err := netip.ParseAddr(text)
+		return netip.PrefixFrom(address, address.BitLen()), err == nil
 	}
 	prefix, err := netip.ParsePrefix(text)
 	return prefix.Masked(), err == nil

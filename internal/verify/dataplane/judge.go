@@ -84,9 +84,9 @@ func (j *judgement) pass(h *host, direction int, iface string) outcomes {
 	where := at{host: h, direction: direction}
 	f := j.flow
 	switch {
-	case h.felix.unmodelled != "":
-		return doubt(where.because("%s", h.felix.unmodelled))
-	case f.To.Is6() && h.felix.noIPv6:
+	case j.w.config(h).unmodelled != "":
+		return doubt(where.because("%s", j.w.config(h).unmodelled))
+	case f.To.Is6() && j.w.config(h).noIPv6:
 		return allow(where.because("Felix leaves IPv6 alone (ipv6Support is false)"))
 	}
 	if strings.HasPrefix(iface, workloads) {
@@ -108,9 +108,9 @@ func (j *judgement) endpoint(where at) outcomes {
 	if where.endpoint == nil {
 		return allow(where.because("no HostEndpoint governs the interface"))
 	}
-	safe, other := where.host.felix.in, j.flow.From
+	safe, other := j.w.config(where.host).in, j.flow.From
 	if where.direction == egress {
-		safe, other = where.host.felix.out, j.flow.To
+		safe, other = j.w.config(where.host).out, j.flow.To
 	}
 	if safe.open(j.flow, other) {
 		return allow(where.because("failsafe port %d of %s", j.flow.Port, safe.source))
@@ -137,7 +137,7 @@ func (j *judgement) beyond(where at) *Reason {
 			return &r
 		}
 	}
-	if !where.host.felix.nft {
+	if !j.w.config(where.host).nft {
 		return nil
 	}
 	i := slices.IndexFunc(j.w.selecting(where.endpoint), func(p *policy) bool { return coded(p.spec) })

@@ -36,7 +36,10 @@ type World struct {
 	owners  map[netip.Addr]*host
 	hidden  *netipx.IPSet
 	pools   []v3.IPPool
-	felix   []v3.FelixConfiguration
+	// configurations are those of Felix.
+	configurations []v3.FelixConfiguration
+	// concealed are the hidden addresses beside those of pools.
+	concealed []netip.Prefix
 }
 
 // host is a node with its endpoints.
@@ -76,12 +79,9 @@ const (
 // New returns a world. The addresses of Calico's pools may be those of workloads,
 // which are not known; so may the hidden ones be, such as of NetworkSets.
 func New(there state.Calico, nodes []Node, hidden ...netip.Prefix) *World {
-	w := &World{
-		members: map[string]*members{}, nodes: map[string]*host{}, owners: map[netip.Addr]*host{},
-		pools: there.Pools, felix: there.Felix,
-	}
+	w := &World{nodes: map[string]*host{}, owners: make(map[netip.Addr]*host, 2*len(nodes)), concealed: hidden}
 	for _, node := range nodes {
-		h := &host{Node: node, felix: felixOf(node.Name, there.Felix)}
+		h := &host{Node: node}
 		w.nodes[node.Name] = h
 		for _, address := range node.Addresses {
 			w.owners[address] = h
@@ -92,14 +92,32 @@ func New(there state.Calico, nodes []Node, hidden ...netip.Prefix) *World {
 			}
 		}
 	}
-	w.hide(hidden)
-	w.fill(there)
+	w.Update(there)
 	return w
 }
 
-func (w *World) hide(hidden []netip.Prefix) {
+// Update has other policies in the place of all that there were.
+func (w *World) Update(there state.Calico) {
+	w.tiers, w.things, w.members = nil, nil, map[string]*members{}
+	w.pools, w.configurations = there.Pools, there.Felix
+	for _, h := range w.nodes {
+		h.endpoints, h.felix = nil, nil
+	}
+	w.hide()
+	w.fill(there)
+}
+
+// config returns the configuration of the node's Felix.
+func (w *World) config(h *host) *felix {
+	if h.felix == nil {
+		h.felix = felixOf(h.Name, w.configurations)
+	}
+	return h.felix
+}
+
+func (w *World) hide() {
 	var b netipx.IPSetBuilder
-	for _, prefix := range hidden {
+	for _, prefix := range w.concealed {
 		b.AddPrefix(prefix)
 	}
 	for i := range w.pools {
