@@ -22,7 +22,7 @@ import (
 func guarded() calico.Hosts {
 	members := map[string][]netip.Prefix{}
 	hosts := calico.Hosts{Policy: "p"}
-	for i, name := range []string{"cp-1", "cp-2", "cp-3", "worker-1"} {
+	for i, name := range []string{"cp-1", "cp-2", "cp-3", "worker-1", "worker-2", "worker-3", "worker-4"} {
 		n := node(name, fmt.Sprintf("10.77.0.%d", 11+i), fmt.Sprintf("fd77::%d", 11+i))
 		for _, a := range n.Addresses {
 			members[name] = append(members[name], netip.PrefixFrom(a, a.BitLen()))
@@ -159,11 +159,35 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 	}
 }
 
+// A node is judged as the sender to itself, whoever else a flow is for, and as
+// the sender to others, though it stands for them.
+func TestANodeIsNotTakenForAnother(t *testing.T) {
+	g, hosts := NewWithT(t), guarded()
+	hosts.Required = []calico.Flow{{Name: "pods", From: []calico.Source{{Prefixes: prefixes("10.200.0.0/16")}}, Traffic: traffic("tcp/10250")}}
+	own := policyIn("first", v3.Deny, sources("10.77.0.11/32"), selecting("has(cpnp.dev/policy)"))
+	there := state.Calico{Tiers: []v3.Tier{tier("first", 1)}, Policies: []v3.GlobalNetworkPolicy{own}}
+	cuts := verify.Lockout(hosts, nodesOf(hosts), there, creation(t, hosts))
+	g.Expect(cuts).To(HaveLen(1))
+	g.Expect(cuts[0].Flow.From).To(Equal(cuts[0].Flow.To))
+
+	hosts = guarded()
+	theirs := state.Calico{Tiers: []v3.Tier{tier("first", 1)}, Policies: []v3.GlobalNetworkPolicy{policyIn("first", v3.Deny)}}
+	for _, n := range hosts.Nodes {
+		theirs.Endpoints = append(theirs.Endpoints, endpoint("theirs-"+n.Name, n.Name, "eth0"))
+	}
+	hosts.Required = hosts.Required[1:]
+	hosts.Required[0].From = []calico.Source{{Set: "control-plane"}}
+	cuts = verify.Lockout(hosts, nodesOf(hosts), theirs, nil)
+	g.Expect(cuts).NotTo(BeEmpty())
+	g.Expect(cuts[0].Verdict.Decision).To(Equal(dataplane.Unknown), "it may come in elsewhere")
+	g.Expect(cuts[0].Flow.From).NotTo(Equal(cuts[0].Flow.To))
+}
+
 // A class stands for all: what is cut of any pair of nodes is found, and nothing
 // else.
 func TestGroupsHideNoCut(t *testing.T) {
 	hosts := guarded()
-	for i, from := range []string{"10.77.0.11", "10.77.0.12", "10.77.0.14", "fd77::14", "10.200.3.4", "10.201.0.1", "fd99::1"} {
+	for i, from := range []string{"10.77.0.11", "10.77.0.12", "10.77.0.16", "fd77::16", "10.200.3.4", "10.201.0.1", "fd99::1"} {
 		for j, to := range []string{"10.77.0.11", "10.77.0.13", "fd77::12"} {
 			if netip.MustParseAddr(from).Is4() != netip.MustParseAddr(to).Is4() {
 				continue

@@ -47,9 +47,7 @@ type entity struct {
 type families struct {
 	any bool // there are some, of whichever version
 	set *netipx.IPSet
-	// has and all are for IPv4 and IPv6: whether there are some, and whether one
-	// of them is every address.
-	has, all [2]bool
+	has [2]bool // there are some of IPv4, of IPv6
 }
 
 func familiesOf(texts []string) families {
@@ -60,9 +58,7 @@ func familiesOf(texts []string) families {
 		if !ok {
 			continue
 		}
-		i := family(net.Addr())
-		f.any, f.has[i] = true, true
-		f.all[i] = f.all[i] || net.Bits() == 0
+		f.any, f.has[family(net.Addr())] = true, true
 		b.AddPrefix(net)
 	}
 	f.set = setOf(&b)
@@ -86,13 +82,9 @@ func setOf(b *netipx.IPSetBuilder) *netipx.IPSet {
 }
 
 // rendered says whether Felix writes the rule for the IP version at all: not if
-// all networks, or all that are excepted, are of the other version, and neither
-// if every address is excepted (felix/rules/policy.go, filterNets). So a rule
-// that excepts IPv4 networks alone matches no IPv6.
-func (e *entity) rendered(version int) bool {
-	lacks := func(f families) bool { return f.any && !f.has[version] }
-	return !lacks(e.nets) && !lacks(e.notNets) && !e.notNets.all[version]
-}
+// all networks that are excepted are of the other version (felix/rules/policy.go,
+// filterNets). So a rule that excepts IPv4 networks alone matches no IPv6.
+func (e *entity) rendered(version int) bool { return !e.notNets.any || e.notNets.has[version] }
 
 func (w *World) entity(e v3.EntityRule) entity {
 	out := entity{

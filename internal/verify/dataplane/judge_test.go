@@ -241,6 +241,11 @@ func TestTiers(t *testing.T) {
 		}, []want{
 			{tcp(b4, a4, 1), denied, "passing.out"}, {tcp(b6, a6, 1), denied, "passing.in"}, {tcp(c4, a4, 1), allowed, "on node a"},
 		}},
+		{"what may not leave may not arrive", []object{
+			endpoint("b", "*"), policy("passing.out", 1, rule(v3.Deny, protocol("TCP"), func(r *v3.Rule) {
+				r.Source.Ports = []numorstring.Port{numorstring.SinglePort(80)}
+			}), outward),
+		}, []want{{tcp(b4, a4, 1), unknown, "passing.out (tier passing), on node b, where it leaves: of its source, the port is not known"}}},
 		{"policies without types are about what their rules are about", []object{
 			every, policy("passing.deny", 1, func(s *v3.GlobalNetworkPolicySpec) { s.Types = nil; s.Egress = []v3.Rule{denyAll} }),
 		}, []want{{tcp(c4, a4, 1), allowed, ""}, {tcp(a4, c4, 1), denied, "where it leaves"}}},
@@ -280,6 +285,9 @@ func TestRules(t *testing.T) {
 		{"other types", match(rule(v3.Deny, protocol("ICMP"), func(r *v3.Rule) { r.NotICMP = &v3.ICMPFields{Type: ptr.To(5)} })), []want{
 			{ping(c4, a4), denied, ""}, {redirect, allowed, ""}, {tcp(c4, a4, 1), allowed, ""},
 		}},
+		{"other types of whichever protocol", match(rule(v3.Deny, func(r *v3.Rule) { r.NotICMP = &v3.ICMPFields{Type: ptr.To(5)} })), []want{
+			{tcp(c4, a4, 1), unknown, "notICMP without a protocol"}, {redirect, allowed, ""},
+		}},
 		{"other protocols", match(rule(v3.Deny, func(r *v3.Rule) { r.NotProtocol = ptr.To(numorstring.ProtocolFromString("TCP")) })), []want{
 			{tcp(c4, a4, 1), allowed, ""}, {ping(c6, a6), denied, ""},
 		}},
@@ -313,6 +321,12 @@ func TestSelectorsOfRules(t *testing.T) {
 		{"what a positive one excepts is taken out set by set", with(rule(v3.Deny, source("has(set)"), notSource("set == 'y'"))), []want{
 			{tcp(c4, a4, 1), denied, ""},
 		}},
+		{"what is nothing but excepted is no member", with(rule(v3.Deny, source("has(set)"), notSource("set == 'x'"))), []want{
+			{tcp("10.9.0.8", a4, 1), allowed, ""}, {tcp(c4, a4, 1), denied, ""},
+		}},
+		{"an address of a node is no workload's", []object{
+			every, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: "10.0.0.0/8"}}, policy("passing.deny", 1, rule(v3.Deny, source("app == 'db'"))),
+		}, []want{{tcp(b4, a4, 1), allowed, ""}, {tcp(c4, a4, 1), unknown, "workloads"}}},
 		{"without one, by address", with(rule(v3.Deny, notSource("set == 'y'"))), []want{
 			{tcp(c4, a4, 1), allowed, ""}, {tcp("10.9.0.8", a4, 1), denied, ""},
 		}},
@@ -346,7 +360,7 @@ func TestEncapsulation(t *testing.T) {
 	deny := policy("passing.deny", 1, denyAll)
 	check(t, []situation{
 		{"between nodes, Felix lets it through by itself", []object{every, deny, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: "10.200.0.0/16", VXLANMode: v3.VXLANModeAlways}}}, []want{
-			{vxlan(b4), allowed, "VXLAN"}, {vxlan(c4), unknown, "VXLAN"}, {ipip(b4), denied, "passing.deny"},
+			{vxlan(b4), allowed, "VXLAN"}, {vxlan(c4), unknown, "VXLAN"}, {ipip(b4), denied, "passing.deny"}, {tcp(b4, a4, 4789), denied, "passing.deny"},
 		}},
 		{"IPIP", []object{every, deny, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: "10.200.0.0/16", IPIPMode: v3.IPIPModeCrossSubnet}}}, []want{
 			{ipip(b4), allowed, "IPIP"}, {vxlan(b4), denied, "passing.deny"},

@@ -99,9 +99,8 @@ func (r *rule) matchesProtocol(f *Flow) answer {
 		result = min(result, icmpMatches(r.icmp, f))
 	}
 	if r.notICMP != nil {
-		// It is about ICMP messages of another type: what is no ICMP message is
-		// none. Without the protocol, it depends on how Felix writes its rules.
-		result = min(result, answerOf(f.icmp()), icmpMatches(r.notICMP, f).not())
+		// Without the protocol, it depends on how Felix writes its rules.
+		result = min(result, icmpMatches(r.notICMP, f).not())
 		if r.protocol == nil {
 			result = min(result, maybe)
 		}
