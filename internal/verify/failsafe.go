@@ -16,6 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
 // open is what failsafe ports leave open of what components restrict. Every
@@ -40,7 +41,8 @@ type open struct {
 func failsafePorts(hosts plan.Hosts, there state.Calico) *Verdict {
 	o := open{known: map[v3.ProtoPort]string{}}
 	for _, node := range hosts.Calico.Nodes {
-		list, cause := setting(node.Name, there.Felix, func(s v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeInboundHostPorts })
+		list, cause := dataplane.Setting(node.Name, there.Felix,
+			func(s *v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeInboundHostPorts })
 		if list == nil {
 			list = &calico.DefaultFailsafes
 		}
@@ -95,7 +97,9 @@ func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause str
 // no more may connect to it than the policy allows.
 func openFrom(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffic) bool) string {
 	permitted, bounded := hosts.Permitted(slices.Concat(hosts.Required, hosts.Listed), matches)
-	net, ok := network(port.Net)
+	// Without a network, or with one that can not be read, it is open from
+	// everywhere.
+	net, ok := dataplane.ParseNet(port.Net)
 	switch {
 	case !bounded, ok && permitted.ContainsPrefix(net), !ok && everybody(permitted):
 		return ""
@@ -125,16 +129,6 @@ func (o *open) remedy(hosts calico.Hosts) string {
 		return "spec.network.failsafe is Scope, but the FelixConfigurations of these nodes are not written: see the condition Programmed"
 	}
 	return "take these ports out of spec.failsafeInboundHostPorts there"
-}
-
-// network reads the network of a failsafe port, or its single address. Without
-// one, and with one that can not be read, the port is open from everywhere.
-func network(text string) (netip.Prefix, bool) {
-	if address, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(address, address.BitLen()), true
-	}
-	prefix, err := netip.ParsePrefix(text)
-	return prefix.Masked(), err == nil
 }
 
 func everybody(set *netipx.IPSet) bool {

@@ -10,30 +10,16 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
-
-// setting returns the value that Felix takes on a node, and the name of the
-// FelixConfiguration it is from: that of the node goes before the one for all,
-// field by field. It is nil, and the name empty, where Felix takes its default.
-func setting[T any](node string, there []v3.FelixConfiguration, field func(v3.FelixConfigurationSpec) *T) (*T, string) {
-	for _, wanted := range []string{calico.FelixConfigurationName(node), calico.FelixConfigurationDefault} {
-		for i := range there {
-			if value := field(there[i].Spec); there[i].Name == wanted && value != nil {
-				return value, wanted
-			}
-		}
-	}
-	return nil, ""
-}
 
 // ipv6Unfiltered finds nodes that have IPv6 addresses while their Felix does
 // not handle IPv6: what is sent to these addresses meets no policy.
 func ipv6Unfiltered(hosts plan.Hosts, there state.Calico) *Verdict {
 	var nodes, causes []string
 	for _, node := range hosts.Calico.Nodes {
-		supported, cause := setting(node.Name, there.Felix, func(s v3.FelixConfigurationSpec) *bool { return s.IPv6Support })
+		supported, cause := dataplane.Setting(node.Name, there.Felix, func(s *v3.FelixConfigurationSpec) *bool { return s.IPv6Support })
 		if supported == nil || *supported || !slices.ContainsFunc(node.Addresses, netip.Addr.Is6) {
 			continue
 		}

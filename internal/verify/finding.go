@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
 // act is what a policy of somebody else does before ours: what is said if that
@@ -31,9 +33,9 @@ type finding struct {
 // subject names a policy, and why it comes before ours.
 func subject(p foreign, tier tierOf) string {
 	switch p.phase {
-	case phaseUntracked:
+	case dataplane.Untracked:
 		return fmt.Sprintf("GlobalNetworkPolicy %s (doNotTrack)", p.Name)
-	case phasePreDNAT:
+	case dataplane.PreDNAT:
 		return fmt.Sprintf("GlobalNetworkPolicy %s (preDNAT)", p.Name)
 	}
 	return fmt.Sprintf("GlobalNetworkPolicy %s (tier %s)", p.Name, tier.name)

@@ -16,6 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
 // foreignPolicies finds policies of others that decide before ours about what
@@ -132,15 +133,15 @@ type walk struct {
 // endpoint follows traffic that comes in at an endpoint, until something has
 // decided about all of it.
 func (w *walk) endpoint(e seat, t target) {
-	for _, phase := range []phase{phaseUntracked, phasePreDNAT, phaseNormal} {
-		if phase == phaseUntracked && e.iface == "" {
+	for _, phase := range []dataplane.Phase{dataplane.Untracked, dataplane.PreDNAT, dataplane.Normal} {
+		if phase == dataplane.Untracked && e.iface == "" {
 			continue // has no effect on an endpoint for every interface
 		}
 		for _, tier := range w.tiers {
 			if w.tier(tier, phase, e, t) {
 				return
 			}
-			if tier.ours && phase == phaseNormal {
+			if tier.ours && phase == dataplane.Normal {
 				return
 			}
 		}
@@ -148,7 +149,7 @@ func (w *walk) endpoint(e seat, t target) {
 }
 
 // tier says whether the tier decides about all of the traffic.
-func (w *walk) tier(tier tierOf, phase phase, e seat, t target) bool {
+func (w *walk) tier(tier tierOf, phase dataplane.Phase, e seat, t target) bool {
 	selecting := ""
 	for _, p := range tier.policies {
 		switch {
@@ -165,7 +166,7 @@ func (w *walk) tier(tier tierOf, phase phase, e seat, t target) bool {
 			return decided
 		}
 	}
-	if selecting == "" || phase != phaseNormal || !tier.denies {
+	if selecting == "" || phase != dataplane.Normal || !tier.denies {
 		return false
 	}
 	who := fmt.Sprintf("tier %s (%s selects these hosts, and the tier's default action is Deny)", tier.name, selecting)

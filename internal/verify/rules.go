@@ -11,6 +11,7 @@ import (
 	"go4.org/netipx"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
 // target is traffic that is restricted: to one of a component's ports, or, where
@@ -84,12 +85,12 @@ func networks(e v3.EntityRule, version *int) (set *netipx.IPSet, whole bool) {
 		b.AddPrefix(families[1])
 	}
 	for _, text := range e.Nets {
-		if prefix, ok := network(text); ok {
+		if prefix, ok := dataplane.ParseNet(text); ok {
 			b.AddPrefix(prefix)
 		}
 	}
 	for _, text := range e.NotNets {
-		if prefix, ok := network(text); ok {
+		if prefix, ok := dataplane.ParseNet(text); ok {
 			b.RemovePrefix(prefix)
 		}
 	}

@@ -63,6 +63,28 @@ func BenchmarkNetworkDrift(b *testing.B) {
 // BenchmarkHosts plans the protection of seven nodes in a cluster of 5,000, and
 // compares it with what is there.
 func BenchmarkHosts(b *testing.B) {
+	policies, snapshot := protection()
+	hosts := plannedHosts(b)
+	b.ReportMetric(float64(len(hosts.Objects)), "objects")
+	for b.Loop() {
+		hosts := plan.HostProtection(&policies[0], policies, snapshot)
+		drift.Hosts(&policies[0], policies, hosts, snapshot.Calico)
+	}
+}
+
+// plannedHosts is what is planned there.
+func plannedHosts(b *testing.B) plan.Hosts {
+	b.Helper()
+	policies, snapshot := protection()
+	hosts := plan.HostProtection(&policies[0], policies, snapshot)
+	if len(hosts.Objects) == 0 {
+		b.Fatalf("nothing is rendered: %v %v", hosts.Held, hosts.Unprotected)
+	}
+	return hosts
+}
+
+// protection is a policy that protects seven nodes in a cluster of 5,000.
+func protection() ([]plan.Policy, state.Snapshot) {
 	p := policy()
 	p.Spec.NodeSelector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"bench/control-plane": ""}}
 	p.Spec.Profile = v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico"}
@@ -80,15 +102,7 @@ func BenchmarkHosts(b *testing.B) {
 	}
 	snapshot.Facts.APIServer = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:6443")}
 	snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}}
-	hosts := plan.HostProtection(&policies[0], policies, snapshot)
-	if len(hosts.Objects) == 0 {
-		b.Fatalf("nothing is rendered: %v %v", hosts.Held, hosts.Unprotected)
-	}
-	b.ReportMetric(float64(len(hosts.Objects)), "objects")
-	for b.Loop() {
-		hosts := plan.HostProtection(&policies[0], policies, snapshot)
-		drift.Hosts(&policies[0], policies, hosts, snapshot.Calico)
-	}
+	return policies, snapshot
 }
 
 // BenchmarkTaints plans and compares one node.

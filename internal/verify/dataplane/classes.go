@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"sort"
+
+	"go4.org/netipx"
+)
+
+// Classes tells apart what the policies of a world can tell apart, so that one
+// of each class stands for all: of the addresses, and of the ports.
+//
+// Every set of addresses that a rule, or a failsafe port, mentions has a random
+// number. An address is in the class that the numbers of its sets add up to.
+type Classes struct {
+	w     *World
+	marks []mark // sorted by address
+	ports []uint16
+	hosts map[*host]uint64
+}
+
+// mark is where the class of addresses changes. From there on it is sum.
+type mark struct {
+	at       netip.Addr
+	add, sum uint64
+}
+
+// Classes returns those of the policies that select an endpoint of a known node.
+func (w *World) Classes() *Classes {
+	c := &Classes{w: w, hosts: map[*host]uint64{}}
+	for _, p := range w.inForce() {
+		for direction := range p.applies {
+			for i := range p.rulesFor(w, direction) {
+				r := &p.rules[direction][i]
+				c.entity(&r.from)
+				c.entity(&r.to)
+			}
+		}
+	}
+	c.add(w.hidden, number("hidden"))
+	for _, h := range w.nodes {
+		c.host(h)
+	}
+	c.sort()
+	return c
+}
+
+// inForce returns the policies that select an endpoint of a node.
+func (w *World) inForce() []*policy {
+	known := map[*policy]bool{}
+	for _, h := range w.nodes {
+		for _, e := range h.endpoints {
+			for _, p := range w.selecting(e) {
+				known[p] = true
+			}
+		}
+	}
+	var out []*policy
+	for _, t := range w.tiers {
+		for _, p := range t.policies {
+			if known[p] {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+func (c *Classes) entity(e *entity) {
+	for _, f := range []families{e.nets, e.notNets} {
+		if f.any {
+			c.add(f.set, number(f.set.Ranges()))
+		}
+	}
+	if e.members != nil && e.members.set != nil {
+		c.add(e.members.set, number(fmt.Sprintf("%p", e.members)))
+	}
+	for _, list := range [][]uint16{bounds(e.ports), bounds(e.notPorts)} {
+		c.ports = append(c.ports, list...)
+	}
+}
+
+// host gives the addresses of a node that has endpoints, or that are among those
+// of workloads, a class of their own.
+func (c *Classes) host(h *host) {
+	key := uint64(0)
+	if len(h.endpoints) > 0 {
+		key = number(c.describe(h))
+	}
+	c.hosts[h] = key
+	for _, address := range h.addresses() {
+		switch {
+		case key != 0:
+			c.point(address, key)
+		case c.w.hidden.Contains(address):
+			c.point(address, number("owned"))
+		}
+	}
+}
+
+func (h *host) addresses() []netip.Addr {
+	out := slices.Clone(h.Addresses)
+	for _, more := range h.Interfaces {
+		for _, address := range more {
+			if !slices.Contains(out, address) {
+				out = append(out, address)
+			}
+		}
+	}
+	return out
+}
+
+// describe returns what is the same for hosts that no flow can tell apart.
+func (c *Classes) describe(h *host) []any {
+	felix := c.w.config(h)
+	out := []any{felix.noIPv6, felix.nft, felix.unmodelled, felix.in.ports, felix.out.ports}
+	for _, e := range h.endpoints {
+		spec := e.spec.Spec
+		out = append(out, spec.InterfaceName, spec.Profiles)
+		if spec.InterfaceName == "" {
+			out = append(out, spec.ExpectedIPs)
+		}
+		for _, p := range c.w.selecting(e) {
+			out = append(out, p.spec.Name)
+		}
+		if len(h.endpoints) > 1 {
+			out = append(out, e.spec.Name)
+		}
+	}
+	for _, list := range []failsafes{felix.in, felix.out} {
+		for _, port := range list.ports {
+			c.ports = append(c.ports, port.Port, port.Port+1)
+			if net, ok := ParseNet(port.Net); ok {
+				c.span(netipx.RangeOfPrefix(net), number(net))
+			}
+		}
+	}
+	return out
+}
+
+// number is as good as random, and the same for the same.
+func number(what any) uint64 {
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, what) // never fails
+	// What FNV does with the last bytes is too regular to be added up.
+	x := h.Sum64()
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func (c *Classes) add(set *netipx.IPSet, number uint64) {
+	for _, r := range set.Ranges() {
+		c.span(r, number)
+	}
+}
+
+func (c *Classes) point(a netip.Addr, number uint64) { c.span(netipx.IPRangeFrom(a, a), number) }
+
+func (c *Classes) span(r netipx.IPRange, number uint64) {
+	c.marks = append(c.marks, mark{at: r.From(), add: number})
+	end := r.To().Next()
+	if !end.IsValid() && r.To().Is4() {
+		end = netip.IPv6Unspecified() // the first address after those of IPv4
+	}
+	if end.IsValid() {
+		c.marks = append(c.marks, mark{at: end, add: -number})
+	}
+}
+
+func (c *Classes) sort() {
+	slices.SortFunc(c.marks, func(a, b mark) int { return a.at.Compare(b.at) })
+	sum := uint64(0)
+	merged := c.marks[:0]
+	for _, m := range c.marks {
+		sum += m.add
+		m.sum = sum
+		if n := len(merged); n > 0 && merged[n-1].at == m.at {
+			merged[n-1].sum = sum
+			continue
+		}
+		merged = append(merged, m)
+	}
+	c.marks = merged
+	slices.Sort(c.ports)
+	c.ports = slices.Compact(c.ports)
+}
+
+// Class is what addresses, and nodes that have them, have in common.
+type Class struct {
+	sum  uint64
+	ipv4 bool
+	host uint64
+}
+
+// Of returns the class of an address.
+func (c *Classes) Of(a netip.Addr) Class {
+	i := sort.Search(len(c.marks), func(i int) bool { return c.marks[i].at.Compare(a) > 0 })
+	class := Class{ipv4: a.Is4()}
+	if i > 0 {
+		class.sum = c.marks[i-1].sum
+	}
+	if h := c.w.owners[a]; h != nil {
+		class.host = c.hosts[h]
+	}
+	return class
+}
+
+// Group is one address of a class, and another that is not the same node's, if
+// there is one.
+type Group struct {
+	Class     Class
+	Addresses []netip.Addr
+}
+
+// Senders are groups in the order in which they were found.
+type Senders struct {
+	Groups []*Group
+	known  map[Class]*Group
+}
+
+// Add adds the classes of a network.
+func (s *Senders) Add(c *Classes, net netip.Prefix) {
+	s.offer(c, net.Addr())
+	if net.IsSingleIP() {
+		return
+	}
+	last := netipx.PrefixLastIP(net)
+	i := sort.Search(len(c.marks), func(i int) bool { return c.marks[i].at.Compare(net.Addr()) > 0 })
+	for ; i < len(c.marks) && c.marks[i].at.Compare(last) <= 0; i++ {
+		s.offer(c, c.marks[i].at)
+	}
+}
+
+func (s *Senders) offer(c *Classes, a netip.Addr) {
+	class := c.Of(a)
+	g := s.known[class]
+	if g == nil {
+		if s.known == nil {
+			s.known = map[Class]*Group{}
+		}
+		g = &Group{Class: class}
+		s.known[class] = g
+		s.Groups = append(s.Groups, g)
+	}
+	if len(g.Addresses) == 0 || len(g.Addresses) == 1 && c.w.owners[a] != c.w.owners[g.Addresses[0]] {
+		g.Addresses = append(g.Addresses, a)
+	}
+}
+
+// Ports returns ports of a range, such that between them no rule tells two
+// apart.
+func (c *Classes) Ports(first, last uint16) []uint16 {
+	out := []uint16{first}
+	i, _ := slices.BinarySearch(c.ports, first+1)
+	for ; i < len(c.ports) && c.ports[i] <= last; i++ {
+		out = append(out, c.ports[i])
+	}
+	return out
+}
+
+// IPv4 says whether the addresses are of IPv4.
+func (c Class) IPv4() bool { return c.ipv4 }
+
+// Selects says whether a rule that is in force has a selector for what has these
+// labels.
+func (w *World) Selects(labels map[string]string) bool {
+	for _, p := range w.inForce() {
+		for direction := range p.applies {
+			for i := range p.rulesFor(w, direction) {
+				r := &p.rules[direction][i]
+				if r.from.members.selects(labels) || r.to.members.selects(labels) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

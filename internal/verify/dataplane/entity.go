@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"math"
+	"net/netip"
+	"strings"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"github.com/projectcalico/api/pkg/lib/numorstring"
+	"go4.org/netipx"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico/selector"
+)
+
+// answer says whether something matches, as far as that can be told.
+type answer int
+
+const (
+	no answer = iota
+	maybe
+	yes
+)
+
+func answerOf(is bool) answer {
+	if is {
+		return yes
+	}
+	return no
+}
+
+func (a answer) not() answer { return yes - a }
+
+// entity is one side of a rule: the addresses and ports of a source or a
+// destination.
+type entity struct {
+	nets, notNets families
+	members       *members // nil without selectors
+	ports         []numorstring.Port
+	notPorts      []numorstring.Port
+	// beyond names a condition that is not modelled; empty if there is none.
+	beyond string
+}
+
+// families are networks, of each IP version.
+type families struct {
+	any bool // there are some, of whichever version
+	set *netipx.IPSet
+	has [2]bool // there are some of IPv4, of IPv6
+}
+
+func familiesOf(texts []string) families {
+	var f families
+	var b netipx.IPSetBuilder
+	for _, text := range texts {
+		net, ok := ParseNet(text)
+		if !ok {
+			continue
+		}
+		f.any, f.has[family(net.Addr())] = true, true
+		b.AddPrefix(net)
+	}
+	f.set = setOf(&b)
+	return f
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// setOf returns the set: nothing that is added to one here is invalid.
+func setOf(b *netipx.IPSetBuilder) *netipx.IPSet {
+	set, err := b.IPSet()
+	if err != nil {
+		return &netipx.IPSet{}
+	}
+	return set
+}
+
+// rendered says whether Felix writes the rule for the IP version at all: not if
+// all networks that are excepted are of the other version (felix/rules/policy.go,
+// filterNets). So a rule that excepts IPv4 networks alone matches no IPv6.
+func (e *entity) rendered(version int) bool { return !e.notNets.any || e.notNets.has[version] }
+
+func (w *World) entity(e v3.EntityRule) entity {
+	out := entity{
+		nets: familiesOf(e.Nets), notNets: familiesOf(e.NotNets),
+		members: w.membersOf(e), ports: e.Ports, notPorts: e.NotPorts,
+	}
+	switch {
+	case e.Services != nil:
+		out.beyond = "the addresses of Service " + e.Services.Namespace + "/" + e.Services.Name
+	case e.ServiceAccounts != nil:
+		out.beyond = "service accounts"
+	}
+	return out
+}
+
+// matches says whether an address and a port match; without a port, there is
+// none, or it is not known.
+func (e *entity) matches(w *World, address netip.Addr, port uint16, protocol Protocol) answer {
+	if e.nets.any && !e.nets.set.Contains(address) || e.notNets.any && e.notNets.set.Contains(address) {
+		return no
+	}
+	result := yes
+	if e.members != nil {
+		result = e.members.contain(w, address)
+	}
+	result = min(result, portsMatch(e.ports, port, protocol, true))
+	result = min(result, portsMatch(e.notPorts, port, protocol, false).not())
+	if e.beyond != "" {
+		result = min(result, maybe)
+	}
+	return result
+}
+
+// portsMatch says whether a port is one of a list. An empty list has every port
+// where it is what to match, and none where it is what to except.
+func portsMatch(list []numorstring.Port, port uint16, protocol Protocol, positive bool) answer {
+	if len(list) == 0 {
+		return answerOf(positive)
+	}
+	if !protocol.ported() {
+		return maybe // Calico's API refuses ports of other protocols
+	}
+	result := no
+	for _, p := range list {
+		switch {
+		case p.PortName != "", port == 0:
+			result = max(result, maybe)
+		case p.MinPort <= port && port <= p.MaxPort:
+			return yes
+		}
+	}
+	return result
+}
+
+// bounds returns the ports at which a list begins or ends to match.
+func bounds(list []numorstring.Port) []uint16 {
+	var out []uint16
+	for _, p := range list {
+		if p.PortName != "" {
+			continue
+		}
+		out = append(out, p.MinPort)
+		if p.MaxPort < math.MaxUint16 {
+			out = append(out, p.MaxPort+1)
+		}
+	}
+	return out
+}
+
+// members are whom the selectors of an entity stand for: endpoints and sets of
+// addresses.
+type members struct {
+	set *netipx.IPSet
+	is  func(labels map[string]string) bool
+	// except says that the entity is everybody else.
+	except bool
+	// unread says that a selector can not be read.
+	unread bool
+	// hosts says that no workload can be a member.
+	hosts bool
+}
+
+// selects says whether what has the labels is a member.
+func (m *members) selects(labels map[string]string) bool {
+	return m != nil && (m.unread || m.is(labels))
+}
+
+// contain says whether an address is a member's. What workloads there are, and
+// what their labels are, is not known.
+func (m *members) contain(w *World, address netip.Addr) answer {
+	switch {
+	case m.unread:
+		return maybe
+	case m.set.Contains(address):
+		return answerOf(!m.except)
+	case !m.hosts && w.hidden.Contains(address) && w.owners[address] == nil:
+		return maybe
+	}
+	return answerOf(m.except)
+}
+
+// membersOf evaluates the selectors of an entity, as Felix does: with a positive
+// one, what is excepted is taken out endpoint by endpoint; without, it is the
+// addresses of what is excepted that do not match (felix/calc/rule_scanner.go,
+// combineMatchesIfPossible).
+func (w *World) membersOf(e v3.EntityRule) *members {
+	if e.Selector == "" && e.NotSelector == "" && e.NamespaceSelector == "" {
+		return nil
+	}
+	key := strings.Join([]string{e.Selector, e.NotSelector, e.NamespaceSelector}, "\x00")
+	if known, there := w.members[key]; there {
+		return known
+	}
+	m := w.selected(e)
+	w.members[key] = m
+	return m
+}
+
+func (w *World) selected(e v3.EntityRule) *members {
+	m := &members{}
+	read := func(text string) selector.Selector {
+		s, err := selector.Parse(text)
+		m.unread = m.unread || err != nil
+		return s
+	}
+	namespaces := strings.ReplaceAll(e.NamespaceSelector, "all()", "has(projectcalico.org/namespace)")
+	namespaces = strings.ReplaceAll(namespaces, "global()", "!has(projectcalico.org/namespace)")
+	wanted, unwanted, within := read(e.Selector), read(e.NotSelector), read(namespaces)
+	if m.unread {
+		return m
+	}
+	m.except = e.Selector == "" && e.NamespaceSelector == ""
+	m.hosts = strings.TrimSpace(e.NamespaceSelector) == "global()"
+	m.is = func(labels map[string]string) bool {
+		if m.except {
+			return unwanted(labels)
+		}
+		return within(nil) && wanted(labels) && (e.NotSelector == "" || !unwanted(labels))
+	}
+	var b netipx.IPSetBuilder
+	for i := range w.things {
+		if t := &w.things[i]; m.is(t.labels) {
+			for _, net := range t.nets {
+				b.AddPrefix(net)
+			}
+		}
+	}
+	m.set = setOf(&b)
+	return m
+}
+
+// thing is an endpoint or a set: what selectors of rules select.
+type thing struct {
+	labels map[string]string
+	nets   []netip.Prefix
+}
+
+func thingOf(labels map[string]string, addresses []string) thing {
+	t := thing{labels: labels}
+	for _, text := range addresses {
+		if net, ok := ParseNet(text); ok {
+			t.nets = append(t.nets, net)
+		}
+	}
+	return t
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+)
+
+// Judge says what becomes of a flow, where it leaves its sender, if that is a
+// node, and where it arrives.
+//
+// Not looked at are what else is on the way: addresses that are translated
+// (NodePorts, Services), other firewalls, and the policies of workloads.
+func (w *World) Judge(f Flow) Verdict {
+	sender, receiver := w.owners[f.From], w.owners[f.To]
+	if f.Node != "" {
+		receiver = w.nodes[f.Node]
+	}
+	own := f.To.IsLoopback() || f.From.IsLoopback() || sender != nil && sender == receiver
+	switch {
+	case f.From.Is4() != f.To.Is4():
+		return Verdict{Unknown, Reason{Rule: -1, Text: "the addresses are of different IP versions"}}
+	case own && receiver == nil:
+		return Verdict{Unknown, Reason{Rule: -1, Text: "it is not known which node sends this to itself"}}
+	case own:
+		sender, f.Interface, f.LeavesBy = receiver, loopback, loopback
+	}
+	j := &judgement{w: w, flow: &f}
+	result := allow(Reason{Rule: -1, Text: "no node of the cluster is the sender, or the receiver"})
+	if sender != nil {
+		result = j.pass(sender, egress, f.LeavesBy)
+	}
+	if receiver != nil {
+		result = result.then(func() outcomes { return j.pass(receiver, ingress, f.Interface) })
+	}
+	return result.verdict(j.doubts)
+}
+
+// judgement is about one flow.
+type judgement struct {
+	w      *World
+	flow   *Flow
+	doubts []Reason
+}
+
+// at is where a flow is: at an endpoint of a node, going out or coming in.
+type at struct {
+	host      *host
+	endpoint  *endpoint
+	direction int
+}
+
+// because is a reason that is no policy's.
+func (a at) because(format string, args ...any) Reason {
+	r := Reason{Node: a.host.Name, Egress: a.direction == egress, Rule: -1, Text: fmt.Sprintf(format, args...)}
+	if a.endpoint != nil {
+		r.Endpoint = a.endpoint.spec.Name
+	}
+	r.Text += ", on node " + a.host.Name
+	if r.Egress {
+		r.Text += ", where it leaves"
+	}
+	return r
+}
+
+// by is the reason that a policy is, with a rule, or the end of its tier.
+func (a at) by(t *tier, p *policy, index int, action v3.Action) Reason {
+	text := fmt.Sprintf("%s by rule %d of GlobalNetworkPolicy %s (tier %s)", action, index+1, p.spec.Name, t.name)
+	if index < 0 {
+		text = fmt.Sprintf("the end of tier %s, whose default action is Deny, and of which GlobalNetworkPolicy %s selects HostEndpoint %s",
+			t.name, p.spec.Name, a.endpoint.spec.Name)
+	}
+	r := a.because("%s", text)
+	r.Tier, r.Policy, r.Rule = t.name, p.spec.Name, index
+	return r
+}
+
+// pass is what is possible at a node.
+func (j *judgement) pass(h *host, direction int, iface string) outcomes {
+	where := at{host: h, direction: direction}
+	f := j.flow
+	switch {
+	case j.w.config(h).unmodelled != "":
+		return doubt(where.because("%s", j.w.config(h).unmodelled))
+	case f.To.Is6() && j.w.config(h).noIPv6:
+		return allow(where.because("Felix leaves IPv6 alone (ipv6Support is false)"))
+	}
+	if strings.HasPrefix(iface, workloads) {
+		return doubt(where.because("policies of workloads are not modelled"))
+	}
+	if o, decided := j.encapsulated(where); decided {
+		return o
+	}
+	var result outcomes
+	for _, e := range h.governing(iface) {
+		where.endpoint = e
+		result = result.or(j.endpoint(where))
+	}
+	return result
+}
+
+// endpoint is what is possible at an endpoint that governs the interface.
+func (j *judgement) endpoint(where at) outcomes {
+	if where.endpoint == nil {
+		return allow(where.because("no HostEndpoint governs the interface"))
+	}
+	safe, other := j.w.config(where.host).in, j.flow.From
+	if where.direction == egress {
+		safe, other = j.w.config(where.host).out, j.flow.To
+	}
+	if safe.open(j.flow, other) {
+		return allow(where.because("failsafe port %d of %s", j.flow.Port, safe.source))
+	}
+	if r := j.beyond(where); r != nil {
+		return doubt(*r)
+	}
+	normal := func() outcomes {
+		return j.tiers(where, Normal, func() outcomes { return j.profiles(where) })
+	}
+	early := func() outcomes { return j.tiers(where, PreDNAT, normal) }
+	if where.endpoint.every() {
+		return early() // policies that are not tracked have no effect on it
+	}
+	return j.untracked(where, early)
+}
+
+// beyond returns what about an endpoint is not modelled.
+func (j *judgement) beyond(where at) *Reason {
+	for _, profile := range where.endpoint.spec.Spec.Profiles {
+		if profile != profileDefaultAllow {
+			r := where.because("HostEndpoint %s has the profile %s, which is not known: it brings labels and rules of its own",
+				where.endpoint.spec.Name, profile)
+			return &r
+		}
+	}
+	if !j.w.config(where.host).nft {
+		return nil
+	}
+	i := slices.IndexFunc(j.w.selecting(where.endpoint), func(p *policy) bool { return coded(p.spec) })
+	if i < 0 {
+		return nil
+	}
+	r := where.because("GlobalNetworkPolicy %s has a rule with a code of ICMP, with which Felix ends where it uses nftables",
+		where.endpoint.policies[i].spec.Name)
+	return &r
+}
+
+// untracked evaluates the policies that are not tracked. With them, answers are
+// judged one by one as well, which is not modelled: only what they deny is sure.
+func (j *judgement) untracked(where at, next func() outcomes) outcomes {
+	w, e := j.w, where.endpoint
+	if len(w.sectionsOf(e, ingress, Untracked))+len(w.sectionsOf(e, egress, Untracked)) == 0 {
+		return next()
+	}
+	result := j.tiers(where, Untracked, next)
+	if result.allowed != nil {
+		r := where.because("doNotTrack policies select HostEndpoint %s, so that answers are judged as well, which is not modelled", e.spec.Name)
+		result.allowed, result.unknown = nil, &r
+	}
+	return result
+}
+
+// tiers evaluates the tiers of a phase. What none of them decides is decided by
+// what is next.
+func (j *judgement) tiers(where at, phase Phase, next func() outcomes) outcomes {
+	sections := j.w.sectionsOf(where.endpoint, where.direction, phase)
+	var from func(i int) outcomes
+	from = func(i int) outcomes {
+		if i == len(sections) {
+			return next()
+		}
+		return j.section(where, phase, sections[i], once(func() outcomes { return from(i + 1) }))
+	}
+	return from(0)
+}
+
+// once has f called at most once.
+func once(f func() outcomes) func() outcomes {
+	var result *outcomes
+	return func() outcomes {
+		if result == nil {
+			o := f()
+			result = &o
+		}
+		return *result
+	}
+}
+
+// section evaluates one tier.
+func (j *judgement) section(where at, phase Phase, s section, next func() outcomes) outcomes {
+	var result outcomes
+	if s.tier.missing {
+		return doubt(where.because("GlobalNetworkPolicy %s is of tier %s, which is not there", s.policies[0].spec.Name, s.tier.name))
+	}
+	var last *policy // that selects the endpoint
+	for _, p := range s.policies {
+		o, decided := j.policy(where, s.tier, p, next)
+		result = result.or(o)
+		if decided {
+			return result
+		}
+		if !p.unread {
+			last = p
+		}
+	}
+	// Before the normal ones, no tier denies by default.
+	if phase != Normal || s.tier.passes {
+		return result.or(next())
+	}
+	if last == nil { // of none is it known that it selects the endpoint
+		result = result.or(next())
+		last = s.policies[0]
+	}
+	return result.or(deny(where.by(s.tier, last, -1, v3.Deny)))
+}
+
+// policy evaluates the rules of a policy, until one decides.
+func (j *judgement) policy(where at, t *tier, p *policy, next func() outcomes) (result outcomes, decided bool) {
+	rules := p.rulesFor(j.w, where.direction)
+	for i := range rules {
+		r := &rules[i]
+		if r.action == v3.Log {
+			continue
+		}
+		match, why := r.matches(j.w, j.flow)
+		if match == yes && p.unread {
+			match, why = maybe, "the policy's selector can not be read"
+		}
+		if match == no {
+			continue
+		}
+		reason := where.by(t, p, i, r.action)
+		if match == maybe {
+			reason.Text += ": " + why
+			j.doubts = append(j.doubts, reason)
+		}
+		result = result.or(j.act(r.action, reason, next))
+		if match == yes {
+			return result, true
+		}
+	}
+	return result, false
+}
+
+func (j *judgement) act(action v3.Action, reason Reason, next func() outcomes) outcomes {
+	switch action {
+	case v3.Allow:
+		return allow(reason)
+	case v3.Deny:
+		return deny(reason)
+	case v3.Pass:
+		return next()
+	}
+	return doubt(reason)
+}
+
+// profiles is what becomes of what no tier decides.
+func (j *judgement) profiles(where at) outcomes {
+	if len(where.endpoint.spec.Spec.Profiles) > 0 {
+		return allow(where.because("profile %s of HostEndpoint %s", profileDefaultAllow, where.endpoint.spec.Name))
+	}
+	return deny(where.because("no policy decides, and HostEndpoint %s has no profile", where.endpoint.spec.Name))
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"slices"
+	"strings"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"github.com/projectcalico/api/pkg/lib/numorstring"
+)
+
+// rule is a rule of a policy, made ready to be matched.
+type rule struct {
+	action              v3.Action
+	version             int // 4 or 6; 0 for both
+	protocol, otherThan *protocols
+	icmp, notICMP       *v3.ICMPFields
+	from, to            entity
+	http                bool
+}
+
+// protocols is a protocol of a rule, as far as it is known.
+type protocols struct {
+	number Protocol
+	known  bool
+}
+
+var byName = map[string]Protocol{
+	"icmp": ICMP, "tcp": TCP, "udp": UDP, "icmpv6": ICMPv6, "sctp": SCTP, "udplite": UDPLite,
+}
+
+func protocolsOf(p *numorstring.Protocol) *protocols {
+	if p == nil {
+		return nil
+	}
+	if number, err := p.NumValue(); err == nil {
+		return &protocols{Protocol(number), true}
+	}
+	number, known := byName[strings.ToLower(p.String())]
+	return &protocols{number, known}
+}
+
+func (p *protocols) matches(protocol Protocol) answer {
+	if !p.known {
+		return maybe
+	}
+	return answerOf(p.number == protocol)
+}
+
+func (w *World) rule(r v3.Rule) rule {
+	out := rule{
+		action: r.Action, protocol: protocolsOf(r.Protocol), otherThan: protocolsOf(r.NotProtocol),
+		icmp: r.ICMP, notICMP: r.NotICMP, from: w.entity(r.Source), to: w.entity(r.Destination), http: r.HTTP != nil,
+	}
+	switch {
+	case r.IPVersion != nil:
+		out.version = *r.IPVersion
+	case r.Protocol == nil: // A protocol that is given by its name has its IP version with it.
+	case strings.EqualFold(r.Protocol.String(), "icmp"):
+		out.version = 4
+	case strings.EqualFold(r.Protocol.String(), "icmpv6"):
+		out.version = 6
+	}
+	return out
+}
+
+// matches says whether the rule matches the flow, and if that is not sure, why.
+func (r *rule) matches(w *World, f *Flow) (result answer, why string) {
+	version := family(f.To)
+	if r.version != 0 && r.version != []int{4, 6}[version] || !r.from.rendered(version) || !r.to.rendered(version) {
+		return no, ""
+	}
+	result = r.matchesProtocol(f)
+	if result == no {
+		return no, ""
+	}
+	from := r.from.matches(w, f.From, f.SourcePort, f.Protocol)
+	to := r.to.matches(w, f.To, f.Port, f.Protocol)
+	result = min(result, from, to)
+	if result == yes && r.http {
+		result = maybe
+	}
+	if result == maybe {
+		why = r.why(f, from, to)
+	}
+	return result, why
+}
+
+func (r *rule) matchesProtocol(f *Flow) answer {
+	result := yes
+	if r.protocol != nil {
+		result = min(result, r.protocol.matches(f.Protocol))
+	}
+	if r.otherThan != nil {
+		result = min(result, r.otherThan.matches(f.Protocol).not())
+	}
+	if r.icmp != nil {
+		result = min(result, icmpMatches(r.icmp, f))
+	}
+	if r.notICMP != nil {
+		// Without the protocol, it depends on how Felix writes its rules.
+		result = min(result, icmpMatches(r.notICMP, f).not())
+		if r.protocol == nil {
+			result = min(result, maybe)
+		}
+	}
+	return result
+}
+
+func (f *Flow) icmp() bool { return f.Protocol == []Protocol{ICMP, ICMPv6}[family(f.To)] }
+
+func icmpMatches(fields *v3.ICMPFields, f *Flow) answer {
+	switch {
+	case !f.icmp():
+		return no
+	case fields.Type == nil:
+		return yes
+	case *fields.Type != int(f.Type):
+		return no
+	}
+	return answerOf(fields.Code == nil || *fields.Code == int(f.Code))
+}
+
+// coded says whether the policy has a rule with a code of ICMP. With nftables,
+// Felix v3.31 writes that in a way that is refused, and ends.
+func coded(p *v3.GlobalNetworkPolicy) bool {
+	return slices.ContainsFunc(slices.Concat(p.Spec.Ingress, p.Spec.Egress), func(r v3.Rule) bool {
+		return r.ICMP != nil && r.ICMP.Code != nil || r.NotICMP != nil && r.NotICMP.Code != nil
+	})
+}
+
+// why tells why it can not be told whether the rule matches.
+func (r *rule) why(f *Flow, from, to answer) string {
+	switch {
+	case r.http:
+		return "HTTP is not looked into"
+	case from == maybe:
+		return "of its source, " + r.from.why(f.SourcePort)
+	case to == maybe:
+		return "of its destination, " + r.to.why(f.Port)
+	}
+	if r.notICMP != nil {
+		return "it has notICMP without a protocol"
+	}
+	return "its protocol has a name that is not known"
+}
+
+func (e *entity) why(port uint16) string {
+	named := func(list []numorstring.Port) bool {
+		for _, p := range list {
+			if p.PortName != "" {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case e.beyond != "":
+		return e.beyond + " are not known"
+	case e.members != nil && e.members.unread:
+		return "a selector can not be read"
+	case named(e.ports) || named(e.notPorts):
+		return "ports are given by name"
+	case port == 0 && len(e.ports)+len(e.notPorts) > 0:
+		return "the port is not known"
+	}
+	return "the selector may select workloads, which are not known"
+}

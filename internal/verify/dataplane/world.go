@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dataplane says what a set of Calico policies does to a flow, and why.
+// It evaluates them in the order in which Felix does (felix/rules of
+// projectcalico/calico): failsafe ports, policies that are not tracked, policies
+// before DNAT, the tiers, and the profiles of the host endpoint. What it does
+// not model, or what the snapshot does not show, it calls Unknown if it could
+// change the decision. It is pure.
+package dataplane
+
+import (
+	"net/netip"
+	"slices"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"go4.org/netipx"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Node is a host of the cluster.
+type Node struct {
+	Name      string
+	Addresses []netip.Addr
+	// Interfaces are the addresses of its interfaces, of those that are known.
+	Interfaces map[string][]netip.Addr
+}
+
+// World is a set of policies, and the hosts that they are for. It is for one
+// goroutine at a time.
+type World struct {
+	tiers   []*tier
+	things  []thing
+	members map[string]*members
+	nodes   map[string]*host
+	owners  map[netip.Addr]*host
+	hidden  *netipx.IPSet
+	pools   []v3.IPPool
+	// configurations are those of Felix.
+	configurations []v3.FelixConfiguration
+	// concealed are the hidden addresses beside those of pools.
+	concealed []netip.Prefix
+}
+
+// host is a node with its endpoints.
+type host struct {
+	Node
+	endpoints []*endpoint
+	felix     *felix
+}
+
+// tier is a tier with its policies in their order.
+type tier struct {
+	name     string
+	place    Place
+	passes   bool
+	missing  bool // there are policies of it, but it is not there
+	policies []*policy
+}
+
+// policy is a policy whose rules are made ready when they are first needed.
+type policy struct {
+	spec    *v3.GlobalNetworkPolicy
+	place   Place
+	phase   Phase
+	applies [2]bool // to ingress, to egress
+	selects func(map[string]string) bool
+	unread  bool
+
+	ready [2]bool
+	rules [2][]rule
+}
+
+const (
+	ingress = iota
+	egress
+)
+
+// New returns a world. The addresses of Calico's pools may be those of workloads,
+// which are not known; so may the hidden ones be, such as of NetworkSets.
+func New(there state.Calico, nodes []Node, hidden ...netip.Prefix) *World {
+	w := &World{nodes: map[string]*host{}, owners: make(map[netip.Addr]*host, 2*len(nodes)), concealed: hidden}
+	for _, node := range nodes {
+		h := &host{Node: node}
+		w.nodes[node.Name] = h
+		for _, address := range node.Addresses {
+			w.owners[address] = h
+		}
+		for _, addresses := range node.Interfaces {
+			for _, address := range addresses {
+				w.owners[address] = h
+			}
+		}
+	}
+	w.Update(there)
+	return w
+}
+
+// Update has other policies in the place of all that there were.
+func (w *World) Update(there state.Calico) {
+	w.tiers, w.things, w.members = nil, nil, map[string]*members{}
+	w.pools, w.configurations = there.Pools, there.Felix
+	for _, h := range w.nodes {
+		h.endpoints, h.felix = nil, nil
+	}
+	w.hide()
+	w.fill(there)
+}
+
+// config returns the configuration of the node's Felix.
+func (w *World) config(h *host) *felix {
+	if h.felix == nil {
+		h.felix = felixOf(h.Name, w.configurations)
+	}
+	return h.felix
+}
+
+func (w *World) hide() {
+	var b netipx.IPSetBuilder
+	for _, prefix := range w.concealed {
+		b.AddPrefix(prefix)
+	}
+	for i := range w.pools {
+		if net, ok := ParseNet(w.pools[i].Spec.CIDR); ok {
+			b.AddPrefix(net)
+		}
+	}
+	w.hidden = setOf(&b)
+}
+
+// fill takes over the objects.
+func (w *World) fill(there state.Calico) {
+	for i := range there.Endpoints {
+		e := &there.Endpoints[i]
+		w.things = append(w.things, thingOf(e.Labels, e.Spec.ExpectedIPs))
+		if h := w.nodes[e.Spec.Node]; h != nil {
+			h.endpoints = append(h.endpoints, endpointOf(e))
+		}
+	}
+	for i := range there.Sets {
+		w.things = append(w.things, thingOf(there.Sets[i].Labels, there.Sets[i].Spec.Nets))
+	}
+	tiers := map[string]*tier{}
+	for i := range there.Tiers {
+		t := &there.Tiers[i]
+		tiers[t.Name] = &tier{name: t.Name, place: PlaceOf(t.Spec.Order, t.Name), passes: Passes(t)}
+	}
+	for i := range there.Policies {
+		p := &there.Policies[i]
+		name := TierName(p)
+		if tiers[name] == nil {
+			tiers[name] = &tier{name: name, place: PlaceOf(nil, name), missing: true}
+		}
+		tiers[name].policies = append(tiers[name].policies, policyOf(p))
+	}
+	for _, t := range tiers {
+		slices.SortFunc(t.policies, func(a, b *policy) int { return a.place.Compare(b.place) })
+		w.tiers = append(w.tiers, t)
+	}
+	slices.SortFunc(w.tiers, func(a, b *tier) int { return a.place.Compare(b.place) })
+}
+
+func policyOf(p *v3.GlobalNetworkPolicy) *policy {
+	out := &policy{
+		spec: p, place: PlaceOf(p.Spec.Order, p.Name), phase: PhaseOf(p), applies: [2]bool{Ingress(p), Egress(p)},
+	}
+	out.selects, out.unread = Selection(p.Spec)
+	return out
+}
+
+func (p *policy) rulesFor(w *World, direction int) []rule {
+	if !p.ready[direction] {
+		p.ready[direction] = true
+		for _, r := range [][]v3.Rule{p.spec.Spec.Ingress, p.spec.Spec.Egress}[direction] {
+			p.rules[direction] = append(p.rules[direction], w.rule(r))
+		}
+	}
+	return p.rules[direction]
+}

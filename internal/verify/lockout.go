@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+)
+
+// Write is one write of a sequence: of an object as it will then be, labels of
+// others included, or of its deletion.
+type Write struct {
+	Object calico.Object
+	Delete bool
+}
+
+// Cut is a required flow that is cut, or may be.
+type Cut struct {
+	// Name is that of the required flow.
+	Name string
+	// Flow is an example of what is cut, to Flow.Node.
+	Flow    dataplane.Flow
+	Verdict dataplane.Verdict
+	// After is the write after which it is so; empty if it is so before any.
+	After string
+}
+
+func (c Cut) String() string {
+	when := "already"
+	if c.After != "" {
+		when = "after the write of " + c.After
+	}
+	return fmt.Sprintf("%s: %s would be %s %s: %s", c.Name, c.Flow, c.Verdict.Decision, when, c.Verdict.Reason)
+}
+
+// Lockout finds the required flows that would be cut: by what is there, and
+// after every one of the writes, in their order. It returns those of the first
+// state in which there are some, and nothing if every state is safe.
+//
+// Every sender of a required flow is held against every node, in both IP
+// versions, and every node against itself. Senders and nodes that no policy can
+// tell apart are judged once.
+func Lockout(hosts calico.Hosts, nodes []dataplane.Node, there state.Calico, writes []Write) []Cut {
+	l := &lockout{hosts: hosts, there: there, world: dataplane.New(there, nodes)}
+	l.copy()
+	if cuts := l.check(""); len(cuts) > 0 {
+		return cuts
+	}
+	for _, write := range writes {
+		noticed := l.notices(write)
+		l.write(write)
+		if !noticed {
+			continue
+		}
+		l.world.Update(l.there)
+		if cuts := l.check(write.Object.GetObjectKind().GroupVersionKind().Kind + " " + write.Object.GetName()); len(cuts) > 0 {
+			return cuts
+		}
+	}
+	return nil
+}
+
+// lockout is the set of policies as it is at one point of the sequence.
+type lockout struct {
+	hosts calico.Hosts
+	there state.Calico
+	world *dataplane.World // as of the last write that could change something
+}
+
+func (l *lockout) copy() {
+	l.there.Tiers, l.there.Policies = slices.Clone(l.there.Tiers), slices.Clone(l.there.Policies)
+	l.there.Sets, l.there.Endpoints = slices.Clone(l.there.Sets), slices.Clone(l.there.Endpoints)
+	l.there.Felix = slices.Clone(l.there.Felix)
+}
+
+// notices says whether a write can change what becomes of a flow: a set of
+// addresses does so only if a rule that is in force stands for it.
+func (l *lockout) notices(write Write) bool {
+	set, is := write.Object.(*v3.GlobalNetworkSet)
+	return !is || l.world.Selects(set.Labels)
+}
+
+func (l *lockout) write(w Write) {
+	switch o := w.Object.(type) {
+	case *v3.Tier:
+		l.there.Tiers = put(l.there.Tiers, *o, w.Delete, func(t *v3.Tier) string { return t.Name })
+	case *v3.GlobalNetworkPolicy:
+		l.there.Policies = put(l.there.Policies, *o, w.Delete, func(p *v3.GlobalNetworkPolicy) string { return p.Name })
+	case *v3.GlobalNetworkSet:
+		l.there.Sets = put(l.there.Sets, *o, w.Delete, func(s *v3.GlobalNetworkSet) string { return s.Name })
+	case *v3.HostEndpoint:
+		l.there.Endpoints = put(l.there.Endpoints, *o, w.Delete, func(e *v3.HostEndpoint) string { return e.Name })
+	case *v3.FelixConfiguration:
+		l.there.Felix = put(l.there.Felix, *o, w.Delete, func(f *v3.FelixConfiguration) string { return f.Name })
+	}
+}
+
+// put puts an item in the place of the one of its name, or takes that out.
+func put[T any](list []T, item T, remove bool, name func(*T) string) []T {
+	i := slices.IndexFunc(list, func(other T) bool { return name(&other) == name(&item) })
+	switch {
+	case i < 0 && remove:
+	case i < 0:
+		list = append(list, item)
+	case remove:
+		list = slices.Delete(list, i, i+1)
+	default:
+		list[i] = item
+	}
+	return list
+}
+
+// receiver is a node that stands for all that no policy tells from it.
+type receiver struct {
+	node      string
+	addresses []netip.Addr
+}
+
+// check judges all required flows in one state.
+func (l *lockout) check(after string) []Cut {
+	c := l.world.Classes()
+	j := &judge{world: l.world, classes: c, senders: map[string]*dataplane.Senders{}, hosts: l.hosts, after: after}
+	receivers := l.receivers(c)
+	for _, flow := range l.hosts.Required {
+		for _, r := range receivers {
+			j.flow(flow, r)
+		}
+	}
+	return j.cuts
+}
+
+func (l *lockout) receivers(c *dataplane.Classes) []receiver {
+	var out []receiver
+	known := map[string]bool{}
+	for _, node := range l.hosts.Nodes {
+		var classes []dataplane.Class
+		for _, address := range node.Addresses {
+			classes = append(classes, c.Of(address))
+		}
+		if key := fmt.Sprint(classes); !known[key] {
+			known[key] = true
+			out = append(out, receiver{node.Name, node.Addresses})
+		}
+	}
+	return out
+}
+
+// judge gathers what is cut in one state.
+type judge struct {
+	world   *dataplane.World
+	classes *dataplane.Classes
+	hosts   calico.Hosts
+	senders map[string]*dataplane.Senders // by source
+	after   string
+	cuts    []Cut
+}
+
+func (j *judge) flow(flow calico.Flow, r receiver) {
+	for _, traffic := range flow.Traffic {
+		for _, to := range append(slices.Clone(r.addresses), destinations(flow)...) {
+			for _, f := range j.packets(traffic, to) {
+				f.To, f.Node = to, r.node
+				j.from(flow, f, r)
+			}
+		}
+	}
+}
+
+// destinations are what a flow is sent to, where that is not the nodes' own
+// addresses.
+func destinations(flow calico.Flow) []netip.Addr {
+	var out []netip.Addr
+	for _, net := range flow.Destinations {
+		out = append(out, net.Addr())
+	}
+	return out
+}
+
+// from judges what is sent by everybody for whom the flow is, and by the node
+// itself.
+func (j *judge) from(flow calico.Flow, f dataplane.Flow, r receiver) {
+	if slices.Contains(r.addresses, f.To) {
+		f.From = f.To
+		j.one(flow, f)
+	}
+	for _, source := range flow.From {
+		for _, group := range j.of(source).Groups {
+			if group.Class.IPv4() != f.To.Is4() {
+				continue
+			}
+			f.From = group.Addresses[0]
+			if len(group.Addresses) > 1 && slices.Contains(r.addresses, f.From) {
+				f.From = group.Addresses[1] // one that is another node's
+			}
+			j.one(flow, f)
+		}
+	}
+}
+
+func (j *judge) one(flow calico.Flow, f dataplane.Flow) {
+	if verdict := j.world.Judge(f); verdict.Decision != dataplane.Allowed {
+		j.cuts = append(j.cuts, Cut{Name: flow.Name, Flow: f, Verdict: verdict, After: j.after})
+	}
+}
+
+// of returns the classes of a source. Who may be anybody is judged as the nodes
+// are: others may well be kept out by somebody else.
+func (j *judge) of(source calico.Source) *dataplane.Senders {
+	key := fmt.Sprint(source)
+	known, there := j.senders[key]
+	if there {
+		return known
+	}
+	senders := &dataplane.Senders{}
+	for _, prefix := range source.Prefixes {
+		senders.Add(j.classes, prefix)
+	}
+	for _, set := range j.hosts.Sets {
+		if set.Name != source.Set && (source.Set != "" || len(source.Prefixes) > 0) {
+			continue
+		}
+		for _, node := range slices.Sorted(maps.Keys(set.Members)) {
+			for _, prefix := range set.Members[node] {
+				senders.Add(j.classes, prefix)
+			}
+		}
+	}
+	j.senders[key] = senders
+	return senders
+}
+
+// packets returns one flow for each port that a rule may tell from the others.
+func (j *judge) packets(t profile.Traffic, to netip.Addr) []dataplane.Flow {
+	switch t.Protocol {
+	case profile.TCP:
+		return j.ports(dataplane.TCP, t)
+	case profile.UDP:
+		return j.ports(dataplane.UDP, t)
+	case profile.SCTP:
+		return j.ports(dataplane.SCTP, t)
+	case profile.ICMP, profile.ICMPv6:
+		protocol := map[bool]dataplane.Protocol{true: dataplane.ICMP, false: dataplane.ICMPv6}[t.Protocol == profile.ICMP]
+		if to.Is4() != (protocol == dataplane.ICMP) {
+			return nil
+		}
+		return []dataplane.Flow{{Protocol: protocol, Type: t.Number, Code: t.Code}}
+	case profile.IP:
+		return []dataplane.Flow{{Protocol: dataplane.Protocol(t.Number)}}
+	}
+	return append(j.ports(dataplane.TCP, t), j.ports(dataplane.UDP, t)...)
+}
+
+func (j *judge) ports(protocol dataplane.Protocol, t profile.Traffic) []dataplane.Flow {
+	first, last := t.First, max(t.First, t.Last)
+	if first == 0 {
+		first, last = 1, math.MaxUint16
+	}
+	var out []dataplane.Flow
+	for _, port := range j.classes.Ports(first, last) {
+		out = append(out, dataplane.Flow{Protocol: protocol, Port: port})
+	}
+	return out
+}

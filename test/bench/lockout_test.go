@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"testing"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"github.com/projectcalico/api/pkg/lib/numorstring"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+)
+
+// BenchmarkLockout checks all writes that protect seven nodes in a cluster of
+// 5,000 with 500 policies of others: those for workloads do not select hosts,
+// those for hosts are all evaluated before ours.
+func BenchmarkLockout(b *testing.B) {
+	for name, selector := range map[string]string{"workloads": "app == 'app-%d'", "hosts": "has(cpnp.dev/policy) && tenant != 't-%d'"} {
+		b.Run(name, func(b *testing.B) {
+			hosts := plannedHosts(b)
+			there := foreign(500, selector)
+			var writes []verify.Write
+			for _, object := range hosts.Objects {
+				writes = append(writes, verify.Write{Object: object})
+			}
+			var nodes []dataplane.Node
+			for _, node := range makeNodes(manyNodes) {
+				nodes = append(nodes, dataplane.Node{Name: node.Name, Addresses: state.NodeAddresses(&node)})
+			}
+			if cuts := verify.Lockout(hosts.Calico, nodes, there, writes); len(cuts) > 0 {
+				b.Fatal(cuts[0])
+			}
+			runtime.GC()
+			b.ReportAllocs()
+			for b.Loop() {
+				verify.Lockout(hosts.Calico, nodes, there, writes)
+			}
+			b.ReportMetric(float64(len(writes)), "writes")
+			b.ReportMetric(float64(len(hosts.Calico.Required)), "flows")
+		})
+	}
+}
+
+// foreign returns policies of others, which deny what no flow needs.
+func foreign(count int, selector string) state.Calico {
+	there := state.Calico{
+		Tiers: []v3.Tier{{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}},
+		Pools: []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}},
+	}
+	for i := range count {
+		net := netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, byte(i / 256), byte(i)}), 32).String()
+		there.Policies = append(there.Policies, v3.GlobalNetworkPolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("platform.p-%d", i)},
+			Spec: v3.GlobalNetworkPolicySpec{
+				Tier: "platform", Order: ptr.To(float64(i)), Selector: fmt.Sprintf(selector, i), Types: []v3.PolicyType{v3.PolicyTypeIngress},
+				Ingress: []v3.Rule{
+					{Action: v3.Deny, Source: v3.EntityRule{Nets: []string{net}}},
+					{Action: v3.Deny, Protocol: ptr.To(numorstring.ProtocolFromString("TCP")), Destination: v3.EntityRule{
+						Ports: []numorstring.Port{numorstring.SinglePort(uint16(40000 + i))},
+					}},
+				},
+			},
+		})
+	}
+	return there
+}

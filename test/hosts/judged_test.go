@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"github.com/projectcalico/api/pkg/lib/numorstring"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+var (
+	firstSeed  = flag.Uint64("seed", 1, "seed of the first random policy set")
+	policySets = flag.Int("policy-sets", 8, "how many random policy sets to try, for each way in which Felix writes its rules")
+)
+
+const flowsEach = 200
+
+// What the evaluator says of random flows under random policies is what becomes
+// of real packets.
+func TestJudgementIsWhatPacketsMeet(t *testing.T) {
+	for i, backend := range []calico.Backend{calico.IPTables, calico.NFTables} {
+		t.Run(string(backend), func(t *testing.T) {
+			c := compare(t, backend)
+			for n := range *policySets {
+				c.policySet(*firstSeed + uint64(2*n+i))
+			}
+			t.Logf("%d flows of %d policy sets: %d let through, %d dropped, %d not judged", c.counts[dataplane.Allowed]+
+				c.counts[dataplane.Denied]+c.counts[dataplane.Unknown], *policySets,
+				c.counts[dataplane.Allowed], c.counts[dataplane.Denied], c.counts[dataplane.Unknown])
+			c.Expect(c.counts[dataplane.Allowed]).To(BeNumerically(">", 50**policySets), "too few to tell")
+			c.Expect(c.counts[dataplane.Denied]).To(BeNumerically(">", 20**policySets), "too few to tell")
+			c.Expect(c.counts[dataplane.Unknown]).To(BeNumerically("<", 40**policySets), "too many to tell")
+		})
+	}
+}
+
+// comparison is a cluster on which everything listens.
+type comparison struct {
+	*field
+	backend  calico.Backend
+	machines map[string]*network.Machine
+	counts   map[dataplane.Decision]int
+	sentinel uint16
+}
+
+func compare(t *testing.T, backend calico.Backend) *comparison {
+	t.Helper()
+	network.Need(t, calico.Available(t.Context()))
+	cluster, err := installed.StartCluster(t.Context(), calico.ClusterOptions{
+		ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true},
+	})
+	c := &comparison{
+		field: &field{WithT: NewWithT(t), t: t, cluster: cluster}, backend: backend,
+		machines: map[string]*network.Machine{}, counts: map[dataplane.Decision]int{}, sentinel: 6000,
+	}
+	c.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { c.Expect(cluster.Stop()).To(Succeed()) })
+	for _, name := range someNames {
+		c.machines[name] = cluster.Machine(name)
+	}
+	for _, name := range nodeNames {
+		for _, port := range ports {
+			_, err := c.machines[name].Listen(network.TCP, port)
+			c.Expect(err).NotTo(HaveOccurred())
+		}
+		for _, port := range udpPorts {
+			_, err := c.machines[name].Listen(network.UDP, port)
+			c.Expect(err).NotTo(HaveOccurred())
+		}
+	}
+	c.introduce()
+	return c
+}
+
+// introduce tells every machine the others' hardware addresses: with policies
+// that drop neighbour discovery, IPv6 would be another test.
+func (c *comparison) introduce() {
+	for _, name := range someNames {
+		for _, device := range []string{"eth0", "eth1"} {
+			mac, err := c.machines[name].Output(c.t.Context(), "sh", "-c", "ip -oneline link show "+device+" | sed 's/.*link.ether \\([^ ]*\\).*/\\1/' | tr -d '\\n'")
+			c.Expect(err).NotTo(HaveOccurred())
+			addresses := c.machines[name].Cluster
+			if device == "eth1" {
+				addresses = c.machines[name].Dedicated
+			}
+			for _, other := range someNames {
+				if other == name {
+					continue
+				}
+				_, err := c.machines[other].Output(c.t.Context(), "ip", "neighbour", "replace", addresses.IPv6.String(),
+					"lladdr", mac, "dev", device, "nud", "permanent")
+				c.Expect(err).NotTo(HaveOccurred())
+			}
+		}
+	}
+}
+
+// policySet writes one, and compares.
+func (c *comparison) policySet(seed uint64) {
+	r := &random{Rand: rand.New(rand.NewPCG(seed, 0)), backend: c.backend, machines: c.machines}
+	begin := time.Now()
+	written := c.write(r)
+	defer c.remove(written)
+	there := c.there()
+	world := dataplane.New(there, c.nodes())
+	c.awaitSentinel(world, seed)
+	var trials []trial
+	for range flowsEach {
+		trials = append(trials, r.trial())
+	}
+	var wrong []string
+	deadline := time.Now().Add(5 * time.Second)
+	for again := trials; ; {
+		again, wrong = c.differences(world, again)
+		if len(again) == 0 || time.Now().After(deadline) {
+			break
+		}
+	}
+	for _, t := range trials {
+		c.counts[world.Judge(t.flow).Decision]++
+	}
+	c.t.Logf("seed %d: %s", seed, time.Since(begin).Round(time.Millisecond))
+	if len(wrong) > 0 {
+		text, err := yaml.Marshal(there)
+		c.Expect(err).NotTo(HaveOccurred())
+		c.t.Errorf("seed %d: %d of %d flows are not as judged:\n%v\n%s", seed, len(wrong), len(trials), wrong[:min(5, len(wrong))], text)
+	}
+}
+
+// differences tries all flows at once, and returns those that are not as they
+// are judged.
+func (c *comparison) differences(world *dataplane.World, trials []trial) (wrong []trial, texts []string) {
+	got := make([]network.Verdict, len(trials))
+	errs := make([]error, len(trials))
+	var trying sync.WaitGroup
+	for i, t := range trials {
+		trying.Go(func() { got[i], errs[i] = t.try() })
+	}
+	trying.Wait()
+	for i, t := range trials {
+		verdict := world.Judge(t.flow)
+		want := map[dataplane.Decision]network.Verdict{dataplane.Allowed: network.Open, dataplane.Denied: network.Dropped}[verdict.Decision]
+		if want != "" && (errs[i] != nil || got[i] != want) {
+			wrong = append(wrong, t)
+			texts = append(texts, fmt.Sprintf("%s (%s): %s %v, not %s\n", t.flow, t.from.Name, got[i], errs[i], verdict))
+		}
+	}
+	return wrong, texts
+}
+
+func (t trial) try() (network.Verdict, error) {
+	protocol := network.ICMP
+	switch t.flow.Protocol {
+	case dataplane.TCP:
+		protocol = network.TCP
+	case dataplane.UDP:
+		protocol = network.UDP
+	}
+	return t.from.Dial(protocol, netip.AddrPortFrom(t.flow.To, t.flow.Port), network.From(t.flow.From))
+}
+
+// write writes a policy set, and a sentinel after all of it: what the API
+// refuses is left out.
+func (c *comparison) write(r *random) []client.Object {
+	var written []client.Object
+	if r.chance(35) {
+		configuration, restarts := r.failsafes(), c.cluster.Felix("cp-1").Restarts()
+		c.Expect(admin.Create(c.t.Context(), configuration)).To(Succeed())
+		written = append(written, configuration)
+		c.Eventually(func() int { return c.cluster.Felix("cp-1").Restarts() }, patience, tick).Should(BeNumerically(">", restarts))
+		c.Eventually(func() error { return c.cluster.Felix("cp-1").Ready(c.t.Context()) }, patience, tick).Should(Succeed())
+	}
+	c.sentinel++
+	for _, object := range append(r.objects(), c.sentinelPolicy()...) {
+		err := admin.Create(c.t.Context(), object)
+		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
+			c.t.Logf("refused: %v", err)
+			continue
+		}
+		c.Expect(err).NotTo(HaveOccurred())
+		written = append(written, object)
+	}
+	return written
+}
+
+// remove removes the set, and has Felix see that it is away before the next one:
+// restarts are counted.
+func (c *comparison) remove(written []client.Object) {
+	restarts := c.cluster.Felix("cp-1").Restarts()
+	configured := false
+	for _, object := range slices.Backward(written) {
+		_, is := object.(*v3.FelixConfiguration)
+		configured = configured || is
+		c.Expect(client.IgnoreNotFound(admin.Delete(context.Background(), object))).To(Succeed())
+	}
+	if configured {
+		c.Eventually(func() int { return c.cluster.Felix("cp-1").Restarts() }, patience, tick).Should(BeNumerically(">", restarts))
+		c.Eventually(func() error { return c.cluster.Felix("cp-1").Ready(context.Background()) }, patience, tick).Should(Succeed())
+	}
+}
+
+// sentinelPolicy drops one port, another one each time, before everything else.
+func (c *comparison) sentinelPolicy() []client.Object {
+	return []client.Object{
+		&v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "sentinel"}, Spec: v3.TierSpec{Order: ptr.To(1.0), DefaultAction: ptr.To(v3.Pass)}},
+		&v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "sentinel.drop"}, Spec: v3.GlobalNetworkPolicySpec{
+			Tier: "sentinel", Order: ptr.To(1.0), Selector: "has(random)", Types: []v3.PolicyType{"Ingress"}, PreDNAT: true, ApplyOnForward: true,
+			Ingress: []v3.Rule{{
+				Action: v3.Deny, Protocol: ptr.To(numorstring.ProtocolFromString("TCP")),
+				Destination: v3.EntityRule{Ports: []numorstring.Port{numorstring.SinglePort(c.sentinel)}},
+			}},
+		}},
+	}
+}
+
+// awaitSentinel returns when the port is dropped where it should be. Nobody
+// listens there: without the policy, or with one that lets it through, it is
+// refused, unless another policy drops everything.
+func (c *comparison) awaitSentinel(world *dataplane.World, seed uint64) {
+	outsider := c.machines[calico.Outsider]
+	var trials []trial
+	for _, name := range nodeNames {
+		for iface, pair := range map[string][2]network.Addresses{
+			"eth0": {outsider.Cluster, c.machines[name].Cluster}, "eth1": {outsider.Dedicated, c.machines[name].Dedicated},
+		} {
+			for _, addresses := range [][2]netip.Addr{{pair[0].IPv4, pair[1].IPv4}, {pair[0].IPv6, pair[1].IPv6}} {
+				flow := dataplane.Flow{From: addresses[0], To: addresses[1], Interface: iface, LeavesBy: iface, Protocol: dataplane.TCP, Port: c.sentinel}
+				if world.Judge(flow).Reason.Policy == "sentinel.drop" {
+					trials = append(trials, trial{outsider, flow})
+				}
+			}
+		}
+	}
+	c.Expect(trials).NotTo(BeEmpty())
+	c.Eventually(func() []string {
+		_, wrong := c.differences(world, trials)
+		return wrong
+	}, patience, tick).Should(BeEmpty(), "seed %d", seed)
+}
+
+// there is what Calico's API serves of it.
+func (c *comparison) there() state.Calico {
+	var tiers v3.TierList
+	var policies v3.GlobalNetworkPolicyList
+	var sets v3.GlobalNetworkSetList
+	var endpoints v3.HostEndpointList
+	var felix v3.FelixConfigurationList
+	for _, list := range []client.ObjectList{&tiers, &policies, &sets, &endpoints, &felix} {
+		c.Expect(admin.List(c.t.Context(), list)).To(Succeed())
+	}
+	return state.Calico{Mode: state.CalicoAggregated, Tiers: tiers.Items, Policies: policies.Items, Sets: sets.Items, Endpoints: endpoints.Items, Felix: felix.Items}
+}
+
+func (c *comparison) nodes() []dataplane.Node {
+	var out []dataplane.Node
+	for _, name := range nodeNames {
+		m := c.machines[name]
+		out = append(out, dataplane.Node{
+			Name: name, Addresses: []netip.Addr{m.Cluster.IPv4, m.Cluster.IPv6},
+			Interfaces: map[string][]netip.Addr{
+				"eth0": {m.Cluster.IPv4, m.Cluster.IPv6}, "eth1": {m.Dedicated.IPv4, m.Dedicated.IPv6},
+			},
+		})
+	}
+	slices.SortFunc(out, func(a, b dataplane.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}

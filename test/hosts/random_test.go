@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"github.com/projectcalico/api/pkg/lib/numorstring"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+// random makes policy sets and flows of few words, so that they meet.
+type random struct {
+	*rand.Rand
+	backend  calico.Backend
+	machines map[string]*network.Machine
+}
+
+// The nodes, and the ports of the flows: one in the middle of ranges, failsafe
+// ports both ways, in and out, and ports of no rule.
+var (
+	nodeNames = []string{"cp-1", "cp-2", "worker-1"}
+	someNames = append([]string{calico.Outsider}, nodeNames...)
+	ports     = []uint16{1001, 1002, 1003, 1004, 2379, 22}
+	udpPorts  = []uint16{1001, 1002, 1003, 53}
+)
+
+func pick[T any](r *random, from ...T) T { return from[r.IntN(len(from))] }
+
+func (r *random) chance(percent int) bool { return r.IntN(100) < percent }
+
+// some picks at least one.
+func some[T any](r *random, from ...T) []T {
+	var out []T
+	for _, i := range r.Perm(len(from))[:1+r.IntN(min(3, len(from)))] {
+		out = append(out, from[i])
+	}
+	return out
+}
+
+// objects are those of one policy set, in the order in which they are written.
+func (r *random) objects() []client.Object {
+	var out []client.Object
+	for _, name := range []string{"x", "y", "z"} {
+		out = append(out, &v3.GlobalNetworkSet{
+			ObjectMeta: metav1.ObjectMeta{Name: "set-" + name, Labels: map[string]string{"set": name}},
+			Spec:       v3.GlobalNetworkSetSpec{Nets: texts(append(r.nets(4), r.nets(6)...))},
+		})
+	}
+	tiers := []string{"early", "middle", "default"}
+	for i, name := range tiers[:2] {
+		out = append(out, &v3.Tier{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       v3.TierSpec{Order: ptr.To(float64(100 * (i + 1))), DefaultAction: ptr.To(pick(r, v3.Pass, v3.Pass, v3.Deny))},
+		})
+	}
+	for _, node := range nodeNames {
+		out = append(out, r.endpoints(node)...)
+	}
+	for i := range 8 {
+		out = append(out, r.policy(fmt.Sprintf("%s.p%d", pick(r, tiers...), i)))
+	}
+	return out
+}
+
+func (r *random) endpoints(node string) []client.Object {
+	var out []client.Object
+	m := r.machines[node]
+	for i, iface := range pick(r, []string{"*"}, []string{"*"}, []string{"*", "eth1"}, []string{"eth0"}, []string{"*", "*"}, []string{"", "*"}, []string{"", "eth1"}) {
+		labels := map[string]string{"random": "", "node": node, "zone": pick(r, "n", "s")}
+		if node != "worker-1" {
+			labels["role"] = "cp"
+		}
+		if r.chance(30) {
+			delete(labels, "zone")
+		}
+		e := &v3.HostEndpoint{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%s%d", node, pick(r, "a", "b", "c"), i), Labels: labels},
+			Spec:       v3.HostEndpointSpec{Node: node, InterfaceName: iface, Profiles: []string{"projectcalico-default-allow"}},
+		}
+		if r.chance(20) {
+			e.Spec.Profiles = nil
+		}
+		if iface == "" || r.chance(70) {
+			e.Spec.ExpectedIPs = texts(some(r, m.Cluster.IPv4, m.Cluster.IPv6, m.Dedicated.IPv4))
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func texts[T fmt.Stringer](list []T) []string {
+	var out []string
+	for _, item := range list {
+		out = append(out, item.String())
+	}
+	return out
+}
+
+func (r *random) policy(name string) *v3.GlobalNetworkPolicy {
+	p := &v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.GlobalNetworkPolicySpec{
+		Selector: pick(r, "has(random)", "has(random)", "role == 'cp'", "node == 'cp-1'", "has(random) && !has(zone)",
+			"zone in {'n', 'm'}", "has(random) && zone not in {'n'}", "node starts with 'cp' || zone == 's'", "has(random) && role != 'cp'"),
+		Types: pick(r, []v3.PolicyType{"Ingress"}, []v3.PolicyType{"Ingress"}, []v3.PolicyType{"Ingress"}, []v3.PolicyType{"Ingress", "Egress"}, []v3.PolicyType{"Egress"}),
+	}}
+	for _, tier := range []string{"early", "middle", "default"} {
+		if len(name) > len(tier) && name[:len(tier)] == tier {
+			p.Spec.Tier = tier
+		}
+	}
+	if r.chance(80) {
+		p.Spec.Order = ptr.To(float64(r.IntN(4)))
+	}
+	special := r.IntN(100)
+	for _, direction := range p.Spec.Types {
+		for range 1 + r.IntN(4) {
+			if direction == v3.PolicyTypeIngress {
+				p.Spec.Ingress = append(p.Spec.Ingress, r.rule())
+			} else {
+				p.Spec.Egress = append(p.Spec.Egress, r.rule())
+			}
+		}
+	}
+	switch {
+	case special < 15 && len(p.Spec.Egress) == 0:
+		p.Spec.PreDNAT, p.Spec.ApplyOnForward = true, true
+	case special < 20 && len(p.Spec.Egress) == 0:
+		p.Spec.DoNotTrack, p.Spec.ApplyOnForward = true, true
+		for i := range p.Spec.Ingress { // what is not tracked must leave the sentinel alone
+			p.Spec.Ingress[i] = v3.Rule{Action: p.Spec.Ingress[i].Action, Protocol: ptr.To(numorstring.ProtocolFromString("TCP"))}
+			p.Spec.Ingress[i].Destination.Ports = []numorstring.Port{numorstring.SinglePort(pick(r, ports...))}
+		}
+	case special < 30:
+		p.Spec.ApplyOnForward = true
+	}
+	return p
+}
+
+func (r *random) rule() v3.Rule {
+	rule := v3.Rule{Action: pick(r, v3.Allow, v3.Allow, v3.Allow, v3.Deny, v3.Deny, v3.Deny, v3.Pass, v3.Pass, v3.Log)}
+	switch n := r.IntN(100); {
+	case n < 45:
+		name := pick(r, "TCP", "TCP", "UDP")
+		rule.Protocol = ptr.To(numorstring.ProtocolFromString(name))
+		if r.chance(70) {
+			rule.Destination.Ports = r.ports()
+		}
+		if r.chance(20) {
+			rule.Destination.NotPorts = r.ports()
+		}
+		if r.chance(5) {
+			rule.Source.NotPorts = []numorstring.Port{numorstring.SinglePort(9)}
+		}
+	case n < 55:
+		r.icmp(&rule)
+	case n < 60:
+		rule.Protocol = ptr.To(numorstring.ProtocolFromInt(pick[uint8](r, 6, 17, 1, 58)))
+	case n < 70:
+		rule.NotProtocol = ptr.To(numorstring.ProtocolFromString(pick(r, "TCP", "UDP", "SCTP")))
+	}
+	if r.chance(10) && rule.Protocol == nil {
+		rule.IPVersion = ptr.To(pick(r, 4, 6))
+	}
+	version := r.version(rule)
+	r.entity(&rule.Source, version)
+	if r.chance(25) {
+		r.entity(&rule.Destination, version)
+	}
+	return rule
+}
+
+// version is that of the rule's networks: they must be of one, and of that of
+// the rule.
+func (r *random) version(rule v3.Rule) int {
+	switch {
+	case rule.IPVersion != nil:
+		return *rule.IPVersion
+	case rule.Protocol != nil && rule.Protocol.StrVal == "ICMP":
+		return 4
+	case rule.Protocol != nil && rule.Protocol.StrVal == "ICMPv6":
+		return 6
+	}
+	return pick(r, 4, 6)
+}
+
+func (r *random) icmp(rule *v3.Rule) {
+	echo := map[string]int{"ICMP": 8, "ICMPv6": 128}
+	name := pick(r, "ICMP", "ICMPv6")
+	rule.Protocol = ptr.To(numorstring.ProtocolFromString(name))
+	fields := &v3.ICMPFields{Type: ptr.To(pick(r, echo[name], 3))}
+	if r.backend != calico.NFTables && r.chance(30) {
+		fields.Code = ptr.To(r.IntN(2))
+	}
+	switch n := r.IntN(10); {
+	case n < 4:
+		rule.ICMP = fields
+	case n < 7:
+		rule.NotICMP = fields
+	}
+}
+
+func (r *random) ports() []numorstring.Port {
+	var out []numorstring.Port
+	for range 1 + r.IntN(2) {
+		if r.chance(40) {
+			first := 1000 + uint16(r.IntN(4))
+			out = append(out, numorstring.Port{MinPort: first, MaxPort: first + uint16(r.IntN(3))})
+			continue
+		}
+		out = append(out, numorstring.SinglePort(pick(r, ports...)))
+	}
+	return out
+}
+
+func (r *random) entity(e *v3.EntityRule, version int) {
+	switch n := r.IntN(100); {
+	case n < 25:
+		e.Nets = texts(r.nets(version))
+	case n < 50:
+		e.Selector = r.selector()
+	}
+	if r.chance(12) {
+		for _, net := range r.nets(version) {
+			if net.Bits() > 0 { // which Calico's API refuses
+				e.NotNets = append(e.NotNets, net.String())
+			}
+		}
+	}
+	if r.chance(12) {
+		e.NotSelector = r.selector()
+	}
+	if r.chance(5) {
+		e.NamespaceSelector = pick(r, "global()", "all()")
+	}
+}
+
+func (r *random) selector() string {
+	return pick(r, "role == 'cp'", "set == 'x'", "has(set)", "all()", "node == 'worker-1' || set == 'y'", "!has(zone)",
+		"set in {'x', 'z'}", "zone == 'n'", "has(nothing)", "has(random) && node != 'cp-2'")
+}
+
+func (r *random) nets(version int) []netip.Prefix {
+	var all []netip.Prefix
+	for _, name := range someNames {
+		for _, a := range []netip.Addr{r.machines[name].Cluster.IPv4, r.machines[name].Cluster.IPv6, r.machines[name].Dedicated.IPv4} {
+			all = append(all, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	for _, wide := range []string{"10.77.0.0/24", "10.77.0.12/31", "10.78.0.0/24", "fd77::/64", "fd77::c/127", "0.0.0.0/0", "::/0", "127.0.0.0/8", "::1/128"} {
+		all = append(all, netip.MustParsePrefix(wide))
+	}
+	all = slices.DeleteFunc(all, func(p netip.Prefix) bool { return p.Addr().Is4() != (version == 4) })
+	return some(r, all...)
+}
+
+// failsafes are those of one node.
+func (r *random) failsafes() *v3.FelixConfiguration {
+	list := []v3.ProtoPort{}
+	for range r.IntN(4) {
+		list = append(list, v3.ProtoPort{
+			Protocol: pick(r, "tcp", "udp"), Port: pick[uint16](r, 1001, 1002, 2379),
+			Net: pick(r, "", "10.77.0.0/24", "fd77::/64", "10.77.0.12/32"),
+		})
+	}
+	spec := v3.FelixConfigurationSpec{FailsafeInboundHostPorts: &list}
+	if r.chance(50) {
+		spec.FailsafeOutboundHostPorts = &list
+	}
+	return &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}, Spec: spec}
+}
+
+// trial is a flow with the machine that sends it.
+type trial struct {
+	from *network.Machine
+	flow dataplane.Flow
+}
+
+func (r *random) trial() trial {
+	to := pick(r, nodeNames...)
+	from := pick(r, someNames...)
+	sender, receiver := r.machines[from], r.machines[to]
+	t := trial{from: sender}
+	pairs := [][2]netip.Addr{{sender.Cluster.IPv4, receiver.Cluster.IPv4}, {sender.Cluster.IPv6, receiver.Cluster.IPv6}}
+	t.flow.Interface = "eth0"
+	switch n := r.IntN(100); {
+	case n < 20:
+		pairs = [][2]netip.Addr{{sender.Dedicated.IPv4, receiver.Dedicated.IPv4}, {sender.Dedicated.IPv6, receiver.Dedicated.IPv6}}
+		t.flow.Interface = "eth1"
+	case n < 25:
+		loopback4, loopback6 := netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()
+		pairs = [][2]netip.Addr{{loopback4, loopback4}, {loopback6, loopback6}}
+		t.from, t.flow.Node = receiver, to
+	}
+	t.flow.LeavesBy = t.flow.Interface
+	pair := pick(r, pairs...)
+	t.flow.From, t.flow.To = pair[0], pair[1]
+	switch n := r.IntN(10); {
+	case n < 6:
+		t.flow.Protocol, t.flow.Port = dataplane.TCP, pick(r, ports...)
+	case n < 8:
+		t.flow.Protocol, t.flow.Port = dataplane.UDP, pick(r, udpPorts...)
+	case t.flow.To.Is4():
+		t.flow.Protocol, t.flow.Type = dataplane.ICMP, 8
+	default:
+		t.flow.Protocol, t.flow.Type = dataplane.ICMPv6, 128
+	}
+	return t
+}
