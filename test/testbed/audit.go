@@ -93,11 +93,12 @@ func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
 		return nil, err
 	}
 	defer file.Close()
-	if _, err := file.Seek(int64(mark), io.SeekStart); err != nil {
+	lines, err := after(file, mark)
+	if err != nil {
 		return nil, err
 	}
 	var events []AuditEvent
-	for lines := bufio.NewReader(file); ; {
+	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
 			return events, nil // what follows the last newline is still being written
@@ -112,6 +113,22 @@ func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
 			events = append(events, event)
 		}
 	}
+}
+
+// after returns the lines that begin after the mark. A line that was being
+// written when the mark was made began before it.
+func after(file *os.File, mark Mark) (*bufio.Reader, error) {
+	if mark == 0 {
+		return bufio.NewReader(file), nil
+	}
+	if _, err := file.Seek(int64(mark)-1, io.SeekStart); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewReader(file)
+	if _, err := lines.ReadBytes('\n'); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return lines, nil
 }
 
 func (a *Audit) check() error {
