@@ -82,6 +82,7 @@ tidy-check: ## Fail if a go.mod or go.sum is not tidy.
 # at once would only wait for each other.
 .PHONY: test
 test: ## Run every test, on a real control plane (ARGS, PKG).
+	@go run ./test/testbed/packets
 	@$(WITH_TESTBED) go test -p 1 -timeout 15m $(PKG) $(ARGS)
 
 .PHONY: test-unit
