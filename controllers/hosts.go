@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -29,6 +30,7 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 	result reconcile.Result, err error,
 ) {
 	may = may && len(diff.Taken) == 0
+	var failures []error
 	for _, stage := range stagesOf(diff) {
 		if wait := r.Stages.wait(policy.Name, stage.step, r.Clock.Now()); may && wait > 0 {
 			result, may = sooner(result, reconcile.Result{RequeueAfter: wait}), false
@@ -38,12 +40,10 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 			r.Stages.wrote(policy.Name, stage.step, r.Clock.Now())
 		}
 		may = may && !slices.ContainsFunc(stage.writes, func(w drift.Write) bool { return !written[w.Object] && !w.Conflicted() })
-		if result, err = soonerUnless(stageErr, result, next); err != nil {
-			may = false
-		}
+		result, failures = sooner(result, next), append(failures, stageErr)
 	}
 	r.differing(policy, slices.Concat(diff.Writes, diff.Removals), hostKinds...)
-	return result, err
+	return result, errors.Join(failures...)
 }
 
 // stage is writes that need not wait for each other.
