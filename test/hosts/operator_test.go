@@ -10,13 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/controllers"
-	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/operator"
 )
 
 // operator starts the operator with the shipped rights, and returns what ends
@@ -25,10 +23,7 @@ func (f *field) operator() (stop func()) { return f.operatorAs(operatorConfig) }
 
 func (f *field) operatorAs(config *rest.Config) (stop func()) {
 	f.t.Helper()
-	o := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
-	managerOptions := o.Manager()
-	managerOptions.Controller.SkipNameValidation = ptr.To(true) // several operators share this process
-	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
+	mgr, err := operator.NewManager(config)
 	f.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	f.Expect(controllers.Setup(ctx, mgr)).To(Succeed())

@@ -15,13 +15,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/controllers"
-	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/operator"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
@@ -105,10 +103,7 @@ func (s *story) operator() (stop func()) { return s.operatorAs(operatorConfig) }
 
 func (s *story) operatorAs(config *rest.Config) (stop func()) {
 	s.t.Helper()
-	o := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
-	managerOptions := o.Manager()
-	managerOptions.Controller.SkipNameValidation = ptr.To(true) // several operators share this process
-	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
+	mgr, err := operator.NewManager(config)
 	s.Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Expect(controllers.SetupWith(ctx, mgr, controllers.Options{Clock: s.clock, ReadPatience: soon, StageTime: stageTime})).To(Succeed())

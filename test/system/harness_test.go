@@ -19,13 +19,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/controllers"
-	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/operator"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
@@ -91,13 +90,7 @@ func (s *story) operator() (stop func()) { return s.operatorAs(operatorConfig) }
 
 func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (stop func()) {
 	s.t.Helper()
-	opts := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
-	managerOptions := opts.Manager()
-	managerOptions.Controller.SkipNameValidation = ptr.To(true) // several operators share this process
-	for _, c := range change {
-		c(&managerOptions)
-	}
-	mgr, err := ctrl.NewManager(options.Unthrottled(config), managerOptions)
+	mgr, err := operator.NewManager(config, change...)
 	s.Expect(err).NotTo(HaveOccurred())
 	s.running = mgr.Elected()
 	ctx, cancel := context.WithCancel(context.Background())

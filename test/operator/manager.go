@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package operator has what every test needs that runs the operator in its own
+// process.
+package operator
+
+import (
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+)
+
+// NewManager returns the manager that the operator runs with, but for its ports:
+// it listens on none. Several may be in one process.
+func NewManager(config *rest.Config, change ...func(*ctrl.Options)) (ctrl.Manager, error) {
+	o := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
+	managerOptions := o.Manager()
+	managerOptions.Controller.SkipNameValidation = ptr.To(true)
+	for _, c := range change {
+		c(&managerOptions)
+	}
+	return ctrl.NewManager(options.Unthrottled(config), managerOptions)
+}
