@@ -30,18 +30,21 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	diff = inTransition(diff)
 	// A set that is split gains a new one for those that it loses: it comes first.
 	slices.SortStableFunc(diff.Writes, func(a, b Write) int {
-		return cmp.Or(cmp.Compare(calico.Stage(a.Desired), calico.Stage(b.Desired)), cmp.Compare(there(a), there(b)))
+		return cmp.Or(cmp.Compare(calico.Stage(a.Desired), calico.Stage(b.Desired)), createdFirst(a, b))
 	})
 	slices.SortStableFunc(diff.Removals, func(a, b Write) int { return cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)) })
 	return diff
 }
 
-// there is 1 for an object that is there.
-func there(w Write) int {
-	if w.Live == nil {
-		return 0
+// createdFirst orders what is to be created before what is to be changed.
+func createdFirst(a, b Write) int {
+	switch {
+	case a.Live == nil && b.Live != nil:
+		return -1
+	case a.Live != nil && b.Live == nil:
+		return 1
 	}
-	return 1
+	return 0
 }
 
 // WroteHosts says whether objects of Calico that the operator made for the
@@ -84,7 +87,7 @@ func objectsOf(cluster state.Calico) []plan.Object {
 
 // obsolete says whether the operator made the object for the policy, which does
 // not call for it. The label tells, and where it was taken away the name, as far
-// as it has the policy's. The tier is obsolete when no policy is in it.
+// as it has the policy's. The tier is obsolete for the last one who needs it.
 func obsolete(live plan.Object, policy string, lastOne bool) bool {
 	if !written(live) {
 		return false
