@@ -27,7 +27,8 @@ const (
 	// Reasons when True: Programmed.
 	// Reasons when False: Audit, Suspended, NotVerified, Pending, ApplyFailed,
 	// HeldBack, Conflicted, Contested, HostBackendNone, NotApplicable,
-	// CalicoNotInstalled, CalicoAPIServerMissing, CalicoUnavailable.
+	// CalicoNotInstalled, CalicoAPIServerMissing, CalicoUnavailable,
+	// RollingOut, RolledBack, TakenBack.
 	ConditionProgrammed = "Programmed"
 
 	// ConditionEffective says whether the declared restrictions really hold.
@@ -36,7 +37,7 @@ const (
 	// Reasons when False: HostNetworkedPods, NotProgrammed, HostBackendNone,
 	// NotApplicable, CalicoNotInstalled, CalicoAPIServerMissing,
 	// CalicoUnavailable, FailsafePorts, ForeignHostEndpoint, ForeignPolicy,
-	// AddressesMissing, IPv6Unfiltered, DetourOpen.
+	// AddressesMissing, IPv6Unfiltered, DetourOpen, ProbeConnected.
 	ConditionEffective = "Effective"
 
 	// ConditionTaintsInSync says whether every selected node has the declared
@@ -75,8 +76,62 @@ const (
 
 	// ConditionStalled is True when only a change from outside helps.
 	//
-	// Reasons: those of Accepted and Verified.
+	// Reasons: those of Accepted and Verified, RolledBack, TakenBack.
 	ConditionStalled = "Stalled"
+)
+
+// Types of the conditions of a ControlPlaneNodeEnactment: the phases of a node,
+// of which it is always in one. That one is True, the others are False.
+const (
+	// PhasePending: the node is as it was before.
+	//
+	// Reasons: Queued, NotVerified, NodeNotReady, NoQuorumToSpare, Probing,
+	// ForeignHostEndpoint.
+	PhasePending = "Pending"
+
+	// PhaseProgressing: the node has the new rules, and is being tried. Its
+	// failsafe ports are wide.
+	//
+	// Reasons: Writing, Probing, Soaking, AwaitingConfirmation.
+	PhaseProgressing = "Progressing"
+
+	// PhaseEnforced: the node has the new rules, and keeps them.
+	//
+	// Reasons: Proven, Unproven.
+	PhaseEnforced = "Enforced"
+
+	// PhaseReverted: the node was taken back, and is not tried again for this
+	// generation of the policy.
+	//
+	// Reasons: ProbeFailed, ObserverLost, NodeNotReady, RequiredFlowCut,
+	// NotWritten, NotConfirmed, TakenBack.
+	PhaseReverted = "Reverted"
+
+	// PhaseAborted: the node was not begun, or taken back though nothing failed on
+	// it, because another one was reverted.
+	//
+	// Reasons: OtherNodeReverted.
+	PhaseAborted = "Aborted"
+)
+
+// Reasons of the conditions of a ControlPlaneNodeEnactment, beside those that it
+// shares with the policy's.
+const (
+	ReasonQueued               = "Queued"
+	ReasonNodeNotReady         = "NodeNotReady"
+	ReasonNoQuorumToSpare      = "NoQuorumToSpare"
+	ReasonProbing              = "Probing"
+	ReasonWriting              = "Writing"
+	ReasonSoaking              = "Soaking"
+	ReasonAwaitingConfirmation = "AwaitingConfirmation"
+	ReasonProven               = "Proven"
+	ReasonUnproven             = "Unproven"
+	ReasonProbeFailed          = "ProbeFailed"
+	ReasonObserverLost         = "ObserverLost"
+	ReasonNotWritten           = "NotWritten"
+	ReasonNotConfirmed         = "NotConfirmed"
+	ReasonOtherNodeReverted    = "OtherNodeReverted"
+	ReasonPhaseOver            = "PhaseOver"
 )
 
 // Reasons of the conditions.
@@ -108,6 +163,10 @@ const (
 	ReasonAddressesMissing       = "AddressesMissing"
 	ReasonIPv6Unfiltered         = "IPv6Unfiltered"
 	ReasonDetourOpen             = "DetourOpen"
+	ReasonProbeConnected         = "ProbeConnected"
+	ReasonRollingOut             = "RollingOut"
+	ReasonRolledBack             = "RolledBack"
+	ReasonTakenBack              = "TakenBack"
 	ReasonAudit                  = "Audit"
 	ReasonSuspended              = "Suspended"
 	ReasonNotVerified            = "NotVerified"

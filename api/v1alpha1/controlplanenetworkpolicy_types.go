@@ -102,6 +102,11 @@ type ControlPlaneNetworkPolicySpec struct {
 	// +optional
 	Services []ServiceTrafficPolicy `json:"services,omitempty"`
 
+	// rollout says how the protection of hosts is brought to the nodes.
+	// +kubebuilder:default={}
+	// +optional
+	Rollout *Rollout `json:"rollout,omitempty"`
+
 	// deletionPolicy says what becomes of the cluster when this object is
 	// deleted. Revert removes what was created and restores what was there
 	// before, except where someone else has changed it since. Orphan leaves

@@ -19,7 +19,10 @@ var (
 )
 
 func addKnownTypes(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(SchemeGroupVersion, &ControlPlaneNetworkPolicy{}, &ControlPlaneNetworkPolicyList{})
+	scheme.AddKnownTypes(SchemeGroupVersion,
+		&ControlPlaneNetworkPolicy{}, &ControlPlaneNetworkPolicyList{},
+		&ControlPlaneNodeEnactment{}, &ControlPlaneNodeEnactmentList{},
+	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil
 }

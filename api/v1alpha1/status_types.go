@@ -46,6 +46,10 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	HostPolicies SyncCount `json:"hostPolicies,omitzero"`
 
+	// nodes counts the nodes whose hosts the policy protects, by how far that is.
+	// +optional
+	Nodes *NodeCounts `json:"nodes,omitempty"`
+
 	// taints counts the taints that the policy calls for, over all nodes.
 	// +optional
 	Taints SyncCount `json:"taints,omitzero"`
@@ -218,4 +222,32 @@ type Drift struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Message string `json:"message,omitempty"`
+}
+
+// NodeCounts counts nodes by the phase of their ControlPlaneNodeEnactment.
+type NodeCounts struct {
+	// pending have not been begun.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Pending *int32 `json:"pending,omitempty"`
+
+	// progressing are under way: restricted, and being tried.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Progressing *int32 `json:"progressing,omitempty"`
+
+	// enforced are done.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Enforced *int32 `json:"enforced,omitempty"`
+
+	// reverted were taken back.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Reverted *int32 `json:"reverted,omitempty"`
+
+	// aborted were not begun, or taken back, because another one was reverted.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Aborted *int32 `json:"aborted,omitempty"`
 }

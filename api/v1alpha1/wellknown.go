@@ -25,6 +25,15 @@ const (
 	// is an upgrade, not drift.
 	AnnotationRendererVersion = "cpnp.dev/renderer-version"
 
+	// AnnotationRevert on a policy takes back at once, on all nodes, everything
+	// that the policy wrote, and keeps it so. Its value is the reason why.
+	AnnotationRevert = "cpnp.dev/revert"
+
+	// AnnotationConfirm on a ControlPlaneNodeEnactment is somebody's word that
+	// the node is to stay as it is. Its value is the generation of the policy
+	// that this is said of.
+	AnnotationConfirm = "cpnp.dev/confirm"
+
 	// AnnotationRecord is on every Node and Service that the operator changed:
 	// what was applied for which policy, and what was there before. It is
 	// what makes drift tellable from new intent, and deletion reversible.
@@ -38,4 +47,7 @@ const (
 	FieldManagerTaints   = "cpnp.dev/taints"
 	FieldManagerServices = "cpnp.dev/services"
 	FieldManagerStatus   = "cpnp.dev/status"
+	FieldManagerRollout  = "cpnp.dev/rollout"
+	// FieldManagerProbe is followed by a dot and the name of the observer.
+	FieldManagerProbe = "cpnp.dev/probe"
 )
