@@ -17,9 +17,9 @@ const (
 	// ConditionVerified says whether what would be written is safe. Nothing is
 	// written unless it is True for the generation in question.
 	//
-	// Reasons when True: Verified.
+	// Reasons when True: Verified, Overridden.
 	// Reasons when False: NoMatchingNodes, EmptyPeerSet, ProfileUnknown,
-	// NoAdminPath, AddressesUnknown.
+	// NoAdminPath, AddressesUnknown, RequiredFlowCut.
 	ConditionVerified = "Verified"
 
 	// ConditionProgrammed says whether everything declared has been written.
@@ -152,6 +152,8 @@ const (
 	ReasonProfileUnknown         = "ProfileUnknown"
 	ReasonAddressesUnknown       = "AddressesUnknown"
 	ReasonNoAdminPath            = "NoAdminPath"
+	ReasonRequiredFlowCut        = "RequiredFlowCut"
+	ReasonOverridden             = "Overridden"
 	ReasonHostBackendNone        = "HostBackendNone"
 	ReasonNotApplicable          = "NotApplicable"
 	ReasonCalicoNotInstalled     = "CalicoNotInstalled"

@@ -2,8 +2,9 @@
 
 package v1alpha1
 
-// Names that the operator leaves on other objects. They are part of the API:
-// users select by them, and later versions must keep understanding them.
+// Names that the operator leaves on other objects, and those that it reads on a
+// policy. They are part of the API: users select by them, and later versions
+// must keep understanding them.
 const (
 	// Finalizer holds a policy until what it wrote is reverted or orphaned.
 	// It is set before the first write, so never in a policy that only audits.
@@ -38,6 +39,11 @@ const (
 	// what was applied for which policy, and what was there before. It is
 	// what makes drift tellable from new intent, and deletion reversible.
 	AnnotationRecord = "cpnp.dev/record"
+
+	// AnnotationAllowLockout is set on a policy by whoever wants it written
+	// though flows that the control plane requires would be cut. Its value is
+	// the reason why, in words; a blank one allows nothing.
+	AnnotationAllowLockout = "cpnp.dev/allow-lockout"
 )
 
 // Field managers, one for each concern, in the managedFields of what the

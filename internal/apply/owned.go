@@ -6,14 +6,13 @@ package apply
 
 import (
 	"context"
-	"slices"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
@@ -77,7 +76,7 @@ func nothing(value any) any {
 // Delete deletes an object of ours, if it is still the one that was looked at.
 // Of one that others have written to as well, only what is ours is taken away.
 func Delete(ctx context.Context, c client.Writer, live client.Object) error {
-	if felix, shared := live.(*v3.FelixConfiguration); shared && !alone(felix) {
+	if felix, shared := live.(*v3.FelixConfiguration); shared && !drift.Alone(felix) {
 		object := &unstructured.Unstructured{}
 		// What is read does not say its kind. There is only one of these.
 		object.SetGroupVersionKind(v3.SchemeGroupVersion.WithKind(v3.KindFelixConfiguration))
@@ -88,12 +87,4 @@ func Delete(ctx context.Context, c client.Writer, live client.Object) error {
 	}
 	uid, version := live.GetUID(), live.GetResourceVersion()
 	return client.IgnoreNotFound(c.Delete(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version}))
-}
-
-// alone says whether nobody but the operator has written to the object. Its
-// content does not tell: Calico's API server fills in defaults.
-func alone(live *v3.FelixConfiguration) bool {
-	return !slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
-		return entry.Manager != v1alpha1.FieldManagerNetwork
-	})
 }

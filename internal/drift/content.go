@@ -19,7 +19,7 @@ import (
 // nil if it is not there. inPlace says that it was there before for the present
 // generation, so that it was deleted if it is missing.
 func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Finding {
-	base := Finding{Policy: policy.Name, Object: objectOf(desired), State: v1alpha1.StateDrifted}
+	base := Finding{Policy: policy.Name, Object: ObjectOf(desired), State: v1alpha1.StateDrifted}
 	audit := policy.Spec.Mode == v1alpha1.ModeAudit
 	if live == nil {
 		base.Cause = v1alpha1.CauseMissing

@@ -75,10 +75,10 @@ func compareAll(
 	var diff Diff
 	there := make(map[Object]plan.Object, len(live))
 	for _, object := range live {
-		there[objectOf(object)] = object
+		there[ObjectOf(object)] = object
 	}
 	for _, want := range desired {
-		object := objectOf(want)
+		object := ObjectOf(want)
 		is, found := there[object]
 		delete(there, object)
 		if found && !mayTakeOver(is, policy.Name) {
@@ -100,9 +100,9 @@ func compareAll(
 	return diff
 }
 
-// objectOf returns the name of an object. Those from a cache do not say their
+// ObjectOf returns the name of an object. Those from a cache do not say their
 // kind.
-func objectOf(object plan.Object) Object {
+func ObjectOf(object plan.Object) Object {
 	kind := object.GetObjectKind().GroupVersionKind().Kind
 	switch object.(type) {
 	case *networkingv1.NetworkPolicy:

@@ -11,6 +11,7 @@ import (
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -24,6 +25,29 @@ type Write struct {
 	Delete bool
 }
 
+func (w Write) String() string {
+	what := "write"
+	if w.Delete {
+		what = "deletion"
+	}
+	object := drift.ObjectOf(w.Object) // an object from a cache does not say its kind
+	return fmt.Sprintf("%s of %s %s", what, object.Kind, object.Name)
+}
+
+// Sequence returns what is written for the difference, in that order. What
+// somebody else has decided about is not written.
+func Sequence(diff drift.Diff) []Write {
+	var out []Write
+	for _, w := range slices.Concat(diff.Writes, diff.Removals) {
+		if w.Conflicted() {
+			continue
+		}
+		object, gone := w.Result()
+		out = append(out, Write{Object: object, Delete: gone})
+	}
+	return out
+}
+
 // Cut is a required flow that is cut, or may be.
 type Cut struct {
 	// Name is that of the required flow.
@@ -31,30 +55,46 @@ type Cut struct {
 	// Flow is an example of what is cut, to Flow.Node.
 	Flow    dataplane.Flow
 	Verdict dataplane.Verdict
-	// After is the write after which it is so; empty if it is so before any.
+	// After names the write after which it is so, such as "write of HostEndpoint
+	// cpnp-cp-1"; empty if it is so already.
 	After string
 }
 
 func (c Cut) String() string {
-	when := "already"
+	when := fmt.Sprintf("is %s already", c.Verdict.Decision)
 	if c.After != "" {
-		when = "after the write of " + c.After
+		when = fmt.Sprintf("would be %s after the %s", c.Verdict.Decision, c.After)
 	}
-	return fmt.Sprintf("%s: %s would be %s %s: %s", c.Name, c.Flow, c.Verdict.Decision, when, c.Verdict.Reason)
+	return fmt.Sprintf("%s: %s %s: %s", c.Name, c.Flow, when, c.Verdict.Reason)
 }
 
-// Lockout finds the required flows that would be cut: by what is there, and
-// after every one of the writes, in their order. It returns those of the first
-// state in which there are some, and nothing if every state is safe.
+// LockoutReport tells the required flows that the writes would cut from those
+// that are cut anyway. What is cut already and healed by the writes is in
+// neither list.
+type LockoutReport struct {
+	// Cuts are flows that the writes would cut: of the first state after a write
+	// in which there are some. Something worse becomes of such a flow than
+	// before any write: it is not Allowed any more, or Denied though that was
+	// not known for sure.
+	Cuts []Cut
+	// Already are flows that are cut by what is there, and still are after the
+	// last write. They are not looked for where there are Cuts.
+	Already []Cut
+}
+
+// Lockout finds the required flows that would be cut after any of the writes, in
+// their order, and those that are cut already.
 //
 // Every sender of a required flow is held against every node, in both IP
-// versions, and every node against itself. Senders and nodes that no policy can
-// tell apart are judged once.
-func Lockout(hosts calico.Hosts, nodes []dataplane.Node, there state.Calico, writes []Write) []Cut {
+// versions, and every node against itself: also senders and nodes that are new.
+// Senders and nodes that no policy can tell apart are judged once.
+func Lockout(hosts calico.Hosts, nodes []dataplane.Node, there state.Calico, writes []Write) LockoutReport {
 	l := &lockout{hosts: hosts, there: there, world: dataplane.New(there, nodes)}
 	l.copy()
-	if cuts := l.check(""); len(cuts) > 0 {
-		return cuts
+	report := LockoutReport{Already: l.check()}
+	if len(report.Already) > 0 {
+		l.before, l.told = l.world, l.world.Classes()
+		l.world = dataplane.New(l.there, nodes)
 	}
 	for _, write := range writes {
 		noticed := l.notices(write)
@@ -63,11 +103,13 @@ func Lockout(hosts calico.Hosts, nodes []dataplane.Node, there state.Calico, wri
 			continue
 		}
 		l.world.Update(l.there)
-		if cuts := l.check(write.Object.GetObjectKind().GroupVersionKind().Kind + " " + write.Object.GetName()); len(cuts) > 0 {
-			return cuts
+		cuts, already := l.split(l.check(), write)
+		if len(cuts) > 0 {
+			return LockoutReport{Cuts: cuts}
 		}
+		report.Already = already
 	}
-	return nil
+	return report
 }
 
 // lockout is the set of policies as it is at one point of the sequence.
@@ -75,6 +117,10 @@ type lockout struct {
 	hosts calico.Hosts
 	there state.Calico
 	world *dataplane.World // as of the last write that could change something
+	// before is the world before any write, and told what it tells apart. Both
+	// are nil if nothing is cut there: then the writes cut whatever is cut later.
+	before *dataplane.World
+	told   *dataplane.Classes
 }
 
 func (l *lockout) copy() {
@@ -83,11 +129,34 @@ func (l *lockout) copy() {
 	l.there.Felix = slices.Clone(l.there.Felix)
 }
 
+// split tells what is cut after a write, and was not before any, from what was
+// cut already.
+func (l *lockout) split(all []Cut, write Write) (cuts, already []Cut) {
+	for _, cut := range all {
+		if l.before != nil && !worse(cut.Verdict.Decision, l.before.Judge(cut.Flow).Decision) {
+			already = append(already, cut)
+			continue
+		}
+		cut.After = write.String()
+		cuts = append(cuts, cut)
+	}
+	return cuts, already
+}
+
+// worse says whether a decision is worse for a flow than the one before. What
+// was Unknown may have been let through.
+func worse(now, before dataplane.Decision) bool {
+	return now != before && (before == dataplane.Allowed || now == dataplane.Denied)
+}
+
 // notices says whether a write can change what becomes of a flow: a set of
-// addresses does so only if a rule that is in force stands for it.
+// addresses does so only if a rule that is in force stands for it, or stood for
+// what is there.
 func (l *lockout) notices(write Write) bool {
 	set, is := write.Object.(*v3.GlobalNetworkSet)
-	return !is || l.world.Selects(set.Labels)
+	return !is || l.world.Selects(set.Labels) || slices.ContainsFunc(l.there.Sets, func(s v3.GlobalNetworkSet) bool {
+		return s.Name == set.Name && l.world.Selects(s.Labels)
+	})
 }
 
 func (l *lockout) write(w Write) {
@@ -126,10 +195,16 @@ type receiver struct {
 	addresses []netip.Addr
 }
 
-// check judges all required flows in one state.
-func (l *lockout) check(after string) []Cut {
+// check judges all required flows in one state, and returns what is cut.
+//
+// Where something was cut before, classes are of both worlds: one who was cut off
+// must not stand for others who were not.
+func (l *lockout) check() []Cut {
 	c := l.world.Classes()
-	j := &judge{world: l.world, classes: c, senders: map[string]*dataplane.Senders{}, hosts: l.hosts, after: after}
+	if l.told != nil {
+		c = c.And(l.told)
+	}
+	j := &judge{world: l.world, classes: c, senders: map[string]*dataplane.Senders{}, hosts: l.hosts}
 	receivers := l.receivers(c)
 	for _, flow := range l.hosts.Required {
 		for _, r := range receivers {
@@ -161,7 +236,6 @@ type judge struct {
 	classes *dataplane.Classes
 	hosts   calico.Hosts
 	senders map[string]*dataplane.Senders // by source
-	after   string
 	cuts    []Cut
 }
 
@@ -209,7 +283,7 @@ func (j *judge) from(flow calico.Flow, f dataplane.Flow, r receiver) {
 
 func (j *judge) one(flow calico.Flow, f dataplane.Flow) {
 	if verdict := j.world.Judge(f); verdict.Decision != dataplane.Allowed {
-		j.cuts = append(j.cuts, Cut{Name: flow.Name, Flow: f, Verdict: verdict, After: j.after})
+		j.cuts = append(j.cuts, Cut{Name: flow.Name, Flow: f, Verdict: verdict})
 	}
 }
 

@@ -10,7 +10,11 @@ import (
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
@@ -86,8 +90,8 @@ func TestNothingIsCutInTheOrderInWhichObjectsMayBeWritten(t *testing.T) {
 			g, hosts := NewWithT(t), guarded()
 			change(&hosts)
 			writes := creation(t, hosts)
-			g.Expect(verify.Lockout(hosts, nodesOf(hosts), state.Calico{}, writes)).To(BeEmpty())
-			g.Expect(verify.Lockout(hosts, nodesOf(hosts), state.Calico{}, append(writes, removal(writes)...))).To(BeEmpty())
+			g.Expect(verify.Lockout(hosts, nodesOf(hosts), state.Calico{}, writes)).To(BeZero())
+			g.Expect(verify.Lockout(hosts, nodesOf(hosts), state.Calico{}, append(writes, removal(writes)...))).To(BeZero())
 		})
 	}
 }
@@ -120,7 +124,7 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 		},
 		"where it leaves a node": {
 			there: state.Calico{Tiers: []v3.Tier{theirs}, Policies: []v3.GlobalNetworkPolicy{leaving}, Endpoints: []v3.HostEndpoint{worker}},
-			want:  "would be Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs (tier first), on node worker-1, where it leaves",
+			want:  "is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs (tier first), on node worker-1, where it leaves",
 		},
 		"by ours, without those that allow": {
 			writes: func(all []verify.Write) []verify.Write {
@@ -143,7 +147,7 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 				set.Delete = true
 				return append(all, set)
 			},
-			want: "after the write of GlobalNetworkSet cpnp-p-nodes-0",
+			want: "after the deletion of GlobalNetworkSet cpnp-p-nodes-0",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -152,9 +156,249 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 			if test.writes != nil {
 				writes = test.writes(writes)
 			}
-			cuts := verify.Lockout(hosts, nodesOf(hosts), test.there, writes)
+			report := verify.Lockout(hosts, nodesOf(hosts), test.there, writes)
+			cuts := slices.Concat(report.Cuts, report.Already)
 			g.Expect(cuts).NotTo(BeEmpty())
 			g.Expect(cuts[0].String()).To(ContainSubstring(test.want))
+		})
+	}
+}
+
+// found returns the state after writes.
+func found(writes []verify.Write) state.Calico {
+	var out state.Calico
+	for _, w := range writes {
+		switch o := w.Object.(type) {
+		case *v3.Tier:
+			out.Tiers = append(out.Tiers, *o)
+		case *v3.GlobalNetworkSet:
+			out.Sets = append(out.Sets, *o)
+		case *v3.GlobalNetworkPolicy:
+			out.Policies = append(out.Policies, *o)
+		case *v3.HostEndpoint:
+			out.Endpoints = append(out.Endpoints, *o)
+		case *v3.FelixConfiguration:
+			out.Felix = append(out.Felix, *o)
+		}
+	}
+	return out
+}
+
+// with adds what others have to a state.
+func with(there state.Calico, theirs v3.Tier, policies ...v3.GlobalNetworkPolicy) state.Calico {
+	there.Tiers = append(there.Tiers, theirs)
+	there.Policies = append(there.Policies, policies...)
+	return there
+}
+
+// only returns the writes of the objects of some names, in the order of these.
+func only(writes []verify.Write, names ...string) []verify.Write {
+	var out []verify.Write
+	for _, name := range names {
+		i := slices.IndexFunc(writes, func(w verify.Write) bool { return w.Object.GetName() == name })
+		out = append(out, writes[i])
+	}
+	return out
+}
+
+func without(writes []verify.Write, names ...string) []verify.Write {
+	return slices.DeleteFunc(slices.Clone(writes), func(w verify.Write) bool { return slices.Contains(names, w.Object.GetName()) })
+}
+
+func waiting(h *calico.Hosts) {
+	for i := range h.Nodes {
+		h.Nodes[i].Enforced = false
+	}
+}
+
+// The traps that there are on the way to protected hosts (docs/calico.md).
+func TestLockoutTraps(t *testing.T) {
+	denies := func(tier string, edits ...edit) v3.GlobalNetworkPolicy {
+		return policyIn(tier, v3.Deny, append([]edit{selecting("has(cpnp.dev/policy)")}, edits...)...)
+	}
+	ends := func(t *v3.Tier) { t.Spec.DefaultAction = nil }
+	nothing := func([]verify.Write) state.Calico { return state.Calico{} }
+	all := func(writes []verify.Write) []verify.Write { return writes }
+	no := func([]verify.Write) []verify.Write { return nil }
+	const early, required = "early", "cpnp.p-required"
+	type trap struct {
+		change       func(*calico.Hosts)
+		there        func(all []verify.Write) state.Calico
+		writes       func(all []verify.Write) []verify.Write
+		cut, already string
+	}
+	for name, test := range map[string]trap{
+		"somebody denies everything in a tier before ours": {
+			there: func([]verify.Write) state.Calico {
+				return with(state.Calico{}, tier(early, 1), policyIn(early, v3.Deny, selecting("all()")))
+			},
+			writes: all, cut: "Denied after the write of HostEndpoint cpnp-cp-1: Deny by rule 1 of GlobalNetworkPolicy early.theirs",
+		},
+		"somebody denies everything in a tier after ours": {
+			there: func([]verify.Write) state.Calico {
+				return with(state.Calico{}, tier("late", 1000), policyIn("late", v3.Deny, selecting("all()")))
+			},
+			writes: all,
+		},
+		"a tier before ours ends with Deny, and selects our endpoints for something else": {
+			there: func([]verify.Write) state.Calico {
+				return with(state.Calico{}, tier(early, 1, ends), policyIn(early, v3.Allow, selecting("all()"), ports("9100")))
+			},
+			writes: all, cut: "Denied after the write of HostEndpoint cpnp-cp-1: the end of tier early",
+		},
+		"somebody denies where we enforce: before that, nothing is cut": {
+			change: waiting,
+			there: func([]verify.Write) state.Calico {
+				return with(state.Calico{}, tier(early, 1), denies(early, selecting("has(cpnp.dev/enforced)")))
+			},
+			writes: all,
+		},
+		"somebody denies where we enforce: it bites when that begins": {
+			change: waiting,
+			there: func(all []verify.Write) state.Calico {
+				return with(found(all), tier(early, 1), denies(early, selecting("has(cpnp.dev/enforced)")))
+			},
+			writes: func([]verify.Write) []verify.Write { return only(creation(t, guarded()), "cpnp-cp-2") },
+			cut:    "to 10.77.0.12 would be Denied after the write of HostEndpoint cpnp-cp-2: Deny by rule 1",
+		},
+		"an endpoint loses its profile": {
+			there: found,
+			writes: func(all []verify.Write) []verify.Write {
+				bare := only(all, "cpnp-cp-1")[0].Object.(*v3.HostEndpoint).DeepCopy()
+				bare.Spec.Profiles = nil
+				return []verify.Write{{Object: bare}}
+			},
+			cut: "no policy decides, and HostEndpoint cpnp-cp-1 has no profile, on node cp-1, where it leaves",
+		},
+		"failsafe ports let in whom somebody else denies, until they are narrowed": {
+			change: func(h *calico.Hosts) { h.Required[0].From = []calico.Source{{Set: "nodes"}} },
+			there: func([]verify.Write) state.Calico {
+				return with(state.Calico{}, tier(early, 1), denies(early, ports("2379"), sources("10.77.0.14/32")))
+			},
+			writes: all,
+			cut:    "etcd-peers: tcp/2379 from 10.77.0.14 to 10.77.0.11 would be Denied after the write of FelixConfiguration node.cp-1: Deny by",
+		},
+		"failsafe ports let in whom somebody else denies, as long as they are left": {
+			change: func(h *calico.Hosts) { h.Required[0].From, h.ScopeFailsafes = []calico.Source{{Set: "nodes"}}, false },
+			there: func([]verify.Write) state.Calico {
+				return with(state.Calico{}, tier(early, 1), denies(early, ports("2379"), sources("10.77.0.14/32")))
+			},
+			writes: all,
+		},
+		"what denies is written before what allows": {
+			there:  nothing,
+			writes: func(all []verify.Write) []verify.Write { return append(without(all, required), only(all, required)...) },
+			cut:    "Denied after the write of HostEndpoint cpnp-cp-1: Deny by rule 1 of GlobalNetworkPolicy cpnp.p-deny-kubelet",
+		},
+		"what allows is deleted before what denies": {
+			there: found,
+			writes: func(all []verify.Write) []verify.Write {
+				return removal(append(without(all, required), only(all, required)...))
+			},
+			cut: "Denied after the deletion of GlobalNetworkPolicy cpnp.p-required: Deny by rule 1 of GlobalNetworkPolicy cpnp.p-deny-kubelet",
+		},
+		"what allows was deleted, and is put back": {
+			there: func(all []verify.Write) state.Calico { return found(without(all, required)) },
+			writes: func(all []verify.Write) []verify.Write {
+				return only(all, "cpnp.p-allow-kubelet", required, "cpnp-cp-1")
+			},
+		},
+		"what allows was deleted, and is not put back": {
+			there:  func(all []verify.Write) state.Calico { return found(without(all, required)) },
+			writes: no, already: "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy cpnp.p-deny-kubelet",
+		},
+		"what allows is put back, and somebody else denies it too": {
+			there: func(all []verify.Write) state.Calico {
+				return with(found(without(all, required)), tier(early, 1), denies(early, ports("10250"), sources("10.77.0.14/32")))
+			},
+			writes:  func(all []verify.Write) []verify.Write { return only(all, required) },
+			already: "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy early.theirs",
+		},
+		"somebody cuts a flow before any write, and after all": {
+			there: func([]verify.Write) state.Calico {
+				theirs := policyIn(early, v3.Deny, ports("10250"), sources("10.77.0.14/32"))
+				there := with(state.Calico{}, tier(early, 1), theirs)
+				there.Endpoints = []v3.HostEndpoint{endpoint("theirs", "cp-3", "*")}
+				there.Endpoints[0].Spec.Profiles = []string{"projectcalico-default-allow"}
+				return there
+			},
+			writes:  func(all []verify.Write) []verify.Write { return without(all, "cpnp-cp-1", "cpnp-cp-2", "cpnp-cp-3") },
+			already: "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.13 is Denied already: Deny by rule 1 of GlobalNetworkPolicy early.theirs (tier early), on node cp-3",
+		},
+		"somebody cuts a flow, and we cut another": {
+			there: func(all []verify.Write) state.Calico {
+				return with(found(without(all, "cpnp-cp-2")), tier(early, 1), denies(early, ports("10250"), sources("10.77.0.14/32")))
+			},
+			writes: func(all []verify.Write) []verify.Write { return only(all, "cpnp-cp-2") },
+			cut:    "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.12 would be Denied after the write of HostEndpoint cpnp-cp-2",
+		},
+		"somebody who was cut off stands for nobody who was not": {
+			there: func(all []verify.Write) state.Calico {
+				return with(found(all), tier(early, 1), denies(early, ports("10250"), sources("10.77.0.14/32")))
+			},
+			writes: func([]verify.Write) []verify.Write {
+				wider := denies(early, ports("10250"), sources("10.77.0.14/31"))
+				return []verify.Write{{Object: &wider}}
+			},
+			cut: "metrics: tcp/10250 from 10.77.0.15 to 10.77.0.11 would be Denied after the write of GlobalNetworkPolicy early.theirs",
+		},
+		"it is not known whether a flow gets through, and then it does not": {
+			there: func(all []verify.Write) state.Calico {
+				there := with(found(without(all, "cpnp-cp-1")), tier(early, 1), denies(early, ports("10250"), sources("10.77.0.14/32")))
+				there.Endpoints = append(there.Endpoints, endpoint("theirs", "cp-1", "eth0"))
+				there.Endpoints[len(there.Endpoints)-1].Labels = map[string]string{"cpnp.dev/policy": "p"}
+				return there
+			},
+			writes: func(all []verify.Write) []verify.Write { return only(all, "cpnp-cp-1") },
+			cut:    "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 would be Denied after the write of HostEndpoint cpnp-cp-1",
+		},
+		"only IPv6 is denied": {
+			there: func([]verify.Write) state.Calico {
+				return with(state.Calico{}, tier(early, 1), denies(early, sources("fd77::/64")))
+			},
+			writes: all, cut: "from fd77::11 to fd77::11 would be Denied after the write of HostEndpoint cpnp-cp-1",
+		},
+		"a node joins that somebody keeps out": {
+			change: func(h *calico.Hosts) { h.Required = h.Required[1:] },
+			there: func(all []verify.Write) state.Calico {
+				return with(found(without(all, "cpnp-cp-3", "node.cp-3")), tier(early, 1), denies(early, ports("10250"), destinations("10.77.0.13/32")))
+			},
+			writes: func(all []verify.Write) []verify.Write { return only(all, "cpnp-cp-3", "node.cp-3") },
+			cut:    "to 10.77.0.13 would be Denied after the write of HostEndpoint cpnp-cp-3",
+		},
+		"a set loses the label by which somebody lets it in": {
+			there: func(all []verify.Write) state.Calico {
+				office := rule(func(r *v3.Rule) { r.Source.Selector = "has(office)" })
+				there := with(found(all), tier(early, 1, ends), policyIn(early, v3.Allow, selecting("has(cpnp.dev/policy)"), office))
+				there.Sets = append(there.Sets, v3.GlobalNetworkSet{
+					ObjectMeta: metav1.ObjectMeta{Name: "office", Labels: map[string]string{"office": ""}},
+					Spec:       v3.GlobalNetworkSetSpec{Nets: []string{"0.0.0.0/0", "::/0"}},
+				})
+				return there
+			},
+			writes: func([]verify.Write) []verify.Write {
+				return []verify.Write{{Object: &v3.GlobalNetworkSet{ObjectMeta: named("office")}}}
+			},
+			cut: "Denied after the write of GlobalNetworkSet office: the end of tier early",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, hosts := NewWithT(t), guarded()
+			if test.change != nil {
+				test.change(&hosts)
+			}
+			writes := creation(t, hosts)
+			report := verify.Lockout(hosts, nodesOf(guarded()), test.there(writes), test.writes(creation(t, hosts)))
+			for _, list := range []struct {
+				cuts []verify.Cut
+				want string
+			}{{report.Cuts, test.cut}, {report.Already, test.already}} {
+				if list.want == "" {
+					g.Expect(list.cuts).To(BeEmpty())
+					continue
+				}
+				g.Expect(list.cuts).To(ContainElement(HaveField("String()", ContainSubstring(list.want))))
+			}
 		})
 	}
 }
@@ -166,7 +410,7 @@ func TestANodeIsNotTakenForAnother(t *testing.T) {
 	hosts.Required = []calico.Flow{{Name: "pods", From: []calico.Source{{Prefixes: prefixes("10.200.0.0/16")}}, Traffic: traffic("tcp/10250")}}
 	own := policyIn("first", v3.Deny, sources("10.77.0.11/32"), selecting("has(cpnp.dev/policy)"))
 	there := state.Calico{Tiers: []v3.Tier{tier("first", 1)}, Policies: []v3.GlobalNetworkPolicy{own}}
-	cuts := verify.Lockout(hosts, nodesOf(hosts), there, creation(t, hosts))
+	cuts := verify.Lockout(hosts, nodesOf(hosts), there, creation(t, hosts)).Cuts
 	g.Expect(cuts).To(HaveLen(1))
 	g.Expect(cuts[0].Flow.From).To(Equal(cuts[0].Flow.To))
 
@@ -177,7 +421,7 @@ func TestANodeIsNotTakenForAnother(t *testing.T) {
 	}
 	hosts.Required = hosts.Required[1:]
 	hosts.Required[0].From = []calico.Source{{Set: "control-plane"}}
-	cuts = verify.Lockout(hosts, nodesOf(hosts), theirs, nil)
+	cuts = verify.Lockout(hosts, nodesOf(hosts), theirs, nil).Already
 	g.Expect(cuts).NotTo(BeEmpty())
 	g.Expect(cuts[0].Verdict.Decision).To(Equal(dataplane.Unknown), "it may come in elsewhere")
 	g.Expect(cuts[0].Flow.From).NotTo(Equal(cuts[0].Flow.To))
@@ -195,7 +439,7 @@ func TestGroupsHideNoCut(t *testing.T) {
 			t.Run(from+" "+to, func(t *testing.T) {
 				deny := policyIn("first", v3.Deny, ports("10250:10251"), sources(from), destinations(to), selecting("has(cpnp.dev/policy)"))
 				there := state.Calico{Tiers: []v3.Tier{tier("first", 1)}, Policies: []v3.GlobalNetworkPolicy{deny}}
-				cuts := verify.Lockout(hosts, nodesOf(hosts), there, creation(t, hosts))
+				cuts := verify.Lockout(hosts, nodesOf(hosts), there, creation(t, hosts)).Cuts
 				if from == to || i > 4 {
 					NewWithT(t).Expect(len(cuts) > 0).To(Equal(from == to), "%d: %v", j, cuts)
 					return
@@ -207,4 +451,30 @@ func TestGroupsHideNoCut(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Objects from a cache do not say their kind.
+func TestSequenceIsWhatIsWrittenInItsOrder(t *testing.T) {
+	g := NewWithT(t)
+	set := func(name string) plan.Object { return &v3.GlobalNetworkSet{ObjectMeta: named(name)} }
+	felix := &v3.FelixConfiguration{ObjectMeta: named("node.cp-1")}
+	conflicted := []drift.Finding{{State: v1alpha1.StateConflicted}}
+	sequence := verify.Sequence(drift.Diff{
+		Writes: []drift.Write{
+			{Desired: &v3.Tier{ObjectMeta: named("cpnp")}}, {Desired: set("a"), Live: set("a")},
+			{Desired: felix, Live: felix, Findings: conflicted},
+		},
+		Removals: []drift.Write{
+			{Live: &v3.HostEndpoint{ObjectMeta: named("cpnp-cp-1")}}, {Live: &v3.GlobalNetworkPolicy{ObjectMeta: named("cpnp.p")}},
+			{Desired: set("b"), Live: set("b")},
+		},
+	})
+	var names []string
+	for _, write := range sequence {
+		names = append(names, write.String())
+	}
+	g.Expect(names).To(Equal([]string{
+		"write of Tier cpnp", "write of GlobalNetworkSet a",
+		"deletion of HostEndpoint cpnp-cp-1", "deletion of GlobalNetworkPolicy cpnp.p", "write of GlobalNetworkSet b",
+	}))
 }

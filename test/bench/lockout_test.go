@@ -20,12 +20,17 @@ import (
 
 // BenchmarkLockout checks all writes that protect seven nodes in a cluster of
 // 5,000 with 500 policies of others: those for workloads do not select hosts,
-// those for hosts are all evaluated before ours.
+// those for hosts are all evaluated before ours. Where workers are cut off
+// already, whatever is cut is judged in the state before all writes too.
 func BenchmarkLockout(b *testing.B) {
-	for name, selector := range map[string]string{"workloads": "app == 'app-%d'", "hosts": "has(cpnp.dev/policy) && tenant != 't-%d'"} {
-		b.Run(name, func(b *testing.B) {
+	const workloads, onHosts = "app == 'app-%d'", "has(cpnp.dev/policy) && tenant != 't-%d'"
+	for _, bench := range []struct {
+		name, selector string
+		already        int // how many workers
+	}{{"workloads", workloads, 0}, {"hosts", onHosts, 0}, {"already", onHosts, 100}} {
+		b.Run(bench.name, func(b *testing.B) {
 			hosts := plannedHosts(b)
-			there := foreign(500, selector)
+			there := foreign(500, bench.selector)
 			var writes []verify.Write
 			for _, object := range hosts.Objects {
 				writes = append(writes, verify.Write{Object: object})
@@ -34,8 +39,12 @@ func BenchmarkLockout(b *testing.B) {
 			for _, node := range makeNodes(manyNodes) {
 				nodes = append(nodes, dataplane.Node{Name: node.Name, Addresses: state.NodeAddresses(&node)})
 			}
-			if cuts := verify.Lockout(hosts.Calico, nodes, there, writes); len(cuts) > 0 {
-				b.Fatal(cuts[0])
+			for _, node := range nodes[manyNodes-bench.already:] {
+				there.Felix = []v3.FelixConfiguration{noneOut()}
+				there.Endpoints = append(there.Endpoints, cutOff(node))
+			}
+			if report := verify.Lockout(hosts.Calico, nodes, there, writes); len(report.Cuts) > 0 || len(report.Already) > 0 != (bench.already > 0) {
+				b.Fatalf("%d are cut, %d already", len(report.Cuts), len(report.Already))
 			}
 			runtime.GC()
 			b.ReportAllocs()
@@ -45,6 +54,22 @@ func BenchmarkLockout(b *testing.B) {
 			b.ReportMetric(float64(len(writes)), "writes")
 			b.ReportMetric(float64(len(hosts.Calico.Required)), "flows")
 		})
+	}
+}
+
+// noneOut has no failsafe ports where something leaves a node.
+func noneOut() v3.FelixConfiguration {
+	return v3.FelixConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"},
+		Spec:       v3.FelixConfigurationSpec{FailsafeOutboundHostPorts: &[]v3.ProtoPort{}},
+	}
+}
+
+// cutOff returns an endpoint that drops what its node sends.
+func cutOff(node dataplane.Node) v3.HostEndpoint {
+	return v3.HostEndpoint{
+		ObjectMeta: metav1.ObjectMeta{Name: "theirs-" + node.Name},
+		Spec:       v3.HostEndpointSpec{Node: node.Name, InterfaceName: "*"},
 	}
 }
 

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/netip"
 	"slices"
 	"sort"
@@ -21,7 +22,7 @@ type Classes struct {
 	w     *World
 	marks []mark // sorted by address
 	ports []uint16
-	hosts map[*host]uint64
+	hosts map[string]uint64 // of nodes that have endpoints
 }
 
 // mark is where the class of addresses changes. From there on it is sum.
@@ -32,7 +33,7 @@ type mark struct {
 
 // Classes returns those of the policies that select an endpoint of a known node.
 func (w *World) Classes() *Classes {
-	c := &Classes{w: w, hosts: map[*host]uint64{}}
+	c := &Classes{w: w, hosts: map[string]uint64{}}
 	for _, p := range w.inForce() {
 		for direction := range p.applies {
 			for i := range p.rulesFor(w, direction) {
@@ -91,8 +92,8 @@ func (c *Classes) host(h *host) {
 	key := uint64(0)
 	if len(h.endpoints) > 0 {
 		key = number(c.describe(h))
+		c.hosts[h.Name] = key
 	}
-	c.hosts[h] = key
 	for _, address := range h.addresses() {
 		switch {
 		case key != 0:
@@ -191,6 +192,32 @@ func (c *Classes) sort() {
 	c.ports = slices.Compact(c.ports)
 }
 
+// And returns classes that tell apart what either of two worlds of the same nodes
+// can tell apart.
+func (c *Classes) And(other *Classes) *Classes {
+	// The same number means something else in the other world: what changes
+	// places with another from one to the other is not the same as it.
+	const inTheOther = 0x9e3779b97f4a7c15 // odd, so that different numbers stay so
+	out := &Classes{w: c.w, hosts: maps.Clone(c.hosts), ports: slices.Concat(c.ports, other.ports)}
+	for name, key := range other.hosts {
+		out.hosts[name] += key * inTheOther
+	}
+	out.marks = make([]mark, 0, len(c.marks)+len(other.marks))
+	out.take(c.marks, 1)
+	out.take(other.marks, inTheOther)
+	out.sort()
+	return out
+}
+
+// take adds marks that were sorted before.
+func (c *Classes) take(marks []mark, factor uint64) {
+	before := uint64(0)
+	for _, m := range marks {
+		c.marks = append(c.marks, mark{at: m.at, add: (m.sum - before) * factor})
+		before = m.sum
+	}
+}
+
 // Class is what addresses, and nodes that have them, have in common.
 type Class struct {
 	sum  uint64
@@ -206,7 +233,7 @@ func (c *Classes) Of(a netip.Addr) Class {
 		class.sum = c.marks[i-1].sum
 	}
 	if h := c.w.owners[a]; h != nil {
-		class.host = c.hosts[h]
+		class.host = c.hosts[h.Name]
 	}
 	return class
 }

@@ -41,3 +41,26 @@ func TestClassesTellApartWhatRulesDo(t *testing.T) {
 	g.Expect(c.Ports(1, 65535)).To(ContainElements(uint16(1), uint16(80), uint16(81), uint16(100), uint16(201)))
 	g.Expect(c.Ports(150, 150)).To(Equal([]uint16{150}))
 }
+
+// Nodes that change places with each other are told apart, though each world has
+// one of either kind.
+func TestClassesOfTwoWorldsTellApartWhatEitherDoes(t *testing.T) {
+	g := NewWithT(t)
+	classes := func(port uint16, nets ...string) *dataplane.Classes {
+		var rules []any
+		for _, net := range nets {
+			rules = append(rules, rule(v3.Deny, from(net), protocol("TCP", port)))
+		}
+		return world(passing, every, policy("passing.deny", 1, rules...)).Classes()
+	}
+	both := classes(80, "10.1.0.0/16", "10.2.0.0/16").And(classes(90, "10.2.0.0/16", "10.1.5.0/24"))
+	same := func(a, b string) bool { return both.Of(addr(a)) == both.Of(addr(b)) }
+	g.Expect(same("10.1.1.1", "10.1.2.1")).To(BeTrue())
+	g.Expect(same("10.1.1.1", "10.1.5.1")).To(BeFalse())
+	g.Expect(same("10.1.1.1", "10.2.1.1")).To(BeFalse())
+	g.Expect(same("10.3.1.1", "10.4.1.1")).To(BeTrue())
+	g.Expect(both.Ports(1, 65535)).To(ContainElements(uint16(80), uint16(81), uint16(90), uint16(91)))
+
+	swapped := world(endpoint("a", "eth0"), endpoint("b", "*")).Classes().And(world(endpoint("a", "*"), endpoint("b", "eth0")).Classes())
+	g.Expect(swapped.Of(addr(a4))).NotTo(Equal(swapped.Of(addr(b4))))
+}

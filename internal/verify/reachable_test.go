@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+)
+
+// cut returns a flow to a node that a policy cuts.
+func cut(flow, policy, to, after string) verify.Cut {
+	return verify.Cut{
+		Name: flow, After: after,
+		Flow: dataplane.Flow{From: netip.MustParseAddr("10.77.0.14"), To: netip.MustParseAddr(to), Protocol: dataplane.TCP, Port: 10250},
+		Verdict: dataplane.Verdict{Decision: dataplane.Denied, Reason: dataplane.Reason{
+			Tier: "first", Policy: policy, Text: "Deny by rule 1 of GlobalNetworkPolicy " + policy,
+		}},
+	}
+}
+
+func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
+	const after = "write of HostEndpoint cpnp-cp-1"
+	says := func(flow, policy string) string {
+		return flow + ": tcp/10250 from 10.77.0.14 to 10.77.0.11 would be Denied after the " + after + ": Deny by rule 1 of GlobalNetworkPolicy " + policy
+	}
+	const remedy = ": correct the policy that is named, or, to write all the same, set the annotation cpnp.dev/allow-lockout to the reason why"
+	one := []verify.Cut{cut("metrics", "first.theirs", "10.77.0.11", after)}
+	var many []verify.Cut
+	for i := range 5 {
+		many = append(many,
+			cut("metrics", fmt.Sprintf("first.p-%d", i), "10.77.0.11", after), cut("metrics", fmt.Sprintf("first.p-%d", i), "10.77.0.12", after))
+	}
+	already := []verify.Cut{cut("metrics", "first.theirs", "10.77.0.11", "")}
+	refused := func(message string) verify.Verdict {
+		return verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "Required flows would be cut: " + message + remedy}
+	}
+	for name, test := range map[string]struct {
+		report   verify.LockoutReport
+		override string
+		want     verify.Verdict
+	}{
+		"Nothing is cut": {want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"}},
+		"Nothing is cut, and it might be": {
+			override: "maintenance", want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"},
+		},
+		"A flow would be cut": {report: verify.LockoutReport{Cuts: one}, want: refused(says("metrics", "first.theirs"))},
+		"A blank reason is none": {
+			report: verify.LockoutReport{Cuts: one}, override: " \t\n", want: refused(says("metrics", "first.theirs")),
+		},
+		"Another flow that is cut by the same is told too": {
+			report: verify.LockoutReport{Cuts: append(one, cut("etcd", "first.theirs", "10.77.0.11", after))},
+			want:   refused(says("metrics", "first.theirs") + "; " + says("etcd", "first.theirs")),
+		},
+		"Three are named, each with one example, and the rest is counted": {
+			report: verify.LockoutReport{Cuts: many},
+			want:   refused(says("metrics", "first.p-0") + "; " + says("metrics", "first.p-1") + "; " + says("metrics", "first.p-2") + "; and 2 more"),
+		},
+		"Somebody wants it all the same": {
+			report: verify.LockoutReport{Cuts: one}, override: " moving to \"b\" ",
+			want: verify.Verdict{
+				Holds: true, Reason: v1alpha1.ReasonOverridden,
+				Message: `Required flows may be cut, because the annotation cpnp.dev/allow-lockout says so ("moving to \"b\""): ` +
+					says("metrics", "first.theirs"),
+			},
+		},
+		"A flow is cut already": {
+			report: verify.LockoutReport{Already: already},
+			want: verify.Verdict{
+				Holds: true, Reason: v1alpha1.ReasonVerified,
+				Message: "Required flows are already cut by what is there, and not by what this policy would write: " +
+					"metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs",
+			},
+		},
+		"A flow is cut already, which holds up nothing to override": {
+			report: verify.LockoutReport{Already: already}, override: "maintenance",
+			want: verify.Reachable(verify.LockoutReport{Already: already}, ""),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, verify.Reachable(test.report, test.override)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	long := verify.Reachable(verify.LockoutReport{Cuts: one}, strings.Repeat("x", 100_000))
+	NewWithT(t).Expect(len(long.Message)).To(BeNumerically("<", 1000))
+}
