@@ -148,6 +148,10 @@ type ControlPlaneNodeEnactmentStatus struct {
 	// +optional
 	SoakTime *metav1.Time `json:"soakTime,omitempty"`
 
+	// askTime is when the observers were last asked.
+	// +optional
+	AskTime *metav1.Time `json:"askTime,omitempty"`
+
 	// before is what the observers reached before the node was begun. Only what
 	// was open then counts afterwards.
 	// +kubebuilder:validation:MaxItems=16

@@ -314,6 +314,10 @@ func (in *ControlPlaneNodeEnactmentStatus) DeepCopyInto(out *ControlPlaneNodeEna
 		in, out := &in.SoakTime, &out.SoakTime
 		*out = (*in).DeepCopy()
 	}
+	if in.AskTime != nil {
+		in, out := &in.AskTime, &out.AskTime
+		*out = (*in).DeepCopy()
+	}
 	if in.Before != nil {
 		in, out := &in.Before, &out.Before
 		*out = make([]Observation, len(*in))
