@@ -55,6 +55,9 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if policy.Deleting() {
 		return r.finalize(ctx, policy, policies, snapshot)
 	}
+	if policy.TakenBack() != "" {
+		return r.takeBack(ctx, policy, policies, snapshot)
+	}
 	o := Observation{
 		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
 		network: plan.Networks(policy, policies, snapshot.Nodes),
@@ -64,15 +67,19 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 
-	written, result, applyErr := r.apply(ctx, o)
+	judge(&o, snapshot)
+
+	settled, soon, rolloutErr := r.rollOut(ctx, &o, snapshot)
+	written, result, applyErr := r.apply(ctx, o, settled)
 	o.written = written
 	next, err := r.Reporter.report(ctx, o)
-	return soonerUnless(errors.Join(applyErr, err), result, next)
+	return soonerUnless(errors.Join(rolloutErr, applyErr, err), sooner(soon, result), next)
 }
 
 // apply writes what may be written, once it is sure that it will be taken back:
-// NetworkPolicies first, since they do not wait for anything.
-func (r *PolicyReconciler) apply(ctx context.Context, o Observation) (written repaired, result reconcile.Result, err error) {
+// NetworkPolicies first, since they do not wait for anything. Nothing of Calico is
+// written while the records of the rollout are not settled.
+func (r *PolicyReconciler) apply(ctx context.Context, o Observation, settled bool) (written repaired, result reconcile.Result, err error) {
 	writes := slices.Concat(o.diff.Writes, o.diff.Removals)
 	may := o.policy.Enforces() && o.verdict.Holds && o.policy.Invalid == nil
 	if may {
@@ -83,24 +90,33 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation) (written re
 		}
 	}
 	written = repaired{}
-	result, err = r.writeAll(ctx, o.policy, writes, may, written)
+	result, err = r.writeAll(ctx, o.policy, writes, always(may), written)
 	r.differing(o.policy, writes, "NetworkPolicy")
-	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, may, written)
+	mayHosts := always(may && settled)
+	if !o.verdict.Holds && o.policy.Enforces() && settled {
+		mayHosts = func(w drift.Write) bool { return takesBack(w, o.hosts) }
+	}
+	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, mayHosts, written)
 	return written, sooner(result, next), errors.Join(err, hostErr)
 }
+
+// permission says whether a write may be made.
+type permission func(drift.Write) bool
+
+func always(may bool) permission { return func(drift.Write) bool { return may } }
 
 // repaired are the objects that have just been put right.
 type repaired map[drift.Object]bool
 
 // writeAll writes one after the other. One that fails, or hangs, does not keep
 // the others from being written.
-func (r *PolicyReconciler) writeAll(ctx context.Context, policy *plan.Policy, writes []drift.Write, may bool, written repaired) (
+func (r *PolicyReconciler) writeAll(ctx context.Context, policy *plan.Policy, writes []drift.Write, may permission, written repaired) (
 	result reconcile.Result, err error,
 ) {
 	var failures []error
 	for i, w := range writes {
 		part, done := share(ctx, len(writes)-i)
-		wrote, next, err := r.do(part, r.repairOf(policy, w, may))
+		wrote, next, err := r.do(part, r.repairOf(policy, w, may(w)))
 		done()
 		written[w.Object] = wrote
 		result, failures = sooner(result, next), append(failures, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
@@ -36,24 +37,9 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		return reconcile.Result{}, nil
 	}
 	if policy.Reverts() {
-		deletes := drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Removals
-		hosts := drift.Hosts(policy, policies, plan.Hosts{}, snapshot.Calico)
-		done := repaired{}
-		result, err := r.writeAll(ctx, policy, deletes, true, done)
-		next, hostErr := r.writeHosts(ctx, policy, hosts, true, done)
-		result, applyErr := sooner(result, next), errors.Join(err, hostErr)
-		remaining, err := r.remaining(ctx, policy, snapshot, slices.Concat(deletes, hosts.Removals))
-		if err != nil {
-			return reconcile.Result{}, err
-		}
-		if len(remaining) > 0 {
-			next, err := r.Reporter.report(ctx, Observation{
-				policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
-				verdict:   verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"},
-				remaining: remaining,
-			})
-			// Nothing may tell of the end of a wait.
-			return soonerUnless(errors.Join(applyErr, err), sooner(result, reconcile.Result{RequeueAfter: settleTime}), next)
+		remaining, result, err := r.revert(ctx, policy, policies, snapshot)
+		if len(remaining) > 0 || err != nil {
+			return result, err
 		}
 		if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
 			return reconcile.Result{RequeueAfter: left}, nil
@@ -69,6 +55,71 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		r.Reporter.event(policy, report.LeftBehind(policy.Name))
 	}
 	return reconcile.Result{}, err
+}
+
+// takeBack lets go of a policy that somebody wants out of the way at once: as for
+// one that is deleted under Revert, whatever its mode, but it stays.
+func (r *PolicyReconciler) takeBack(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
+	reconcile.Result, error,
+) {
+	_, result, err := r.revert(ctx, policy, policies, snapshot)
+	return result, err
+}
+
+// revert takes back what was written for the policy, reports, and returns what
+// is left of it. What is written on nodes and Services, their reconcilers take
+// back.
+func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
+	remaining []string, result reconcile.Result, err error,
+) {
+	o := Observation{
+		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
+		verdict: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"},
+	}
+	deletes := drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Removals
+	hosts := drift.Hosts(policy, policies, plan.Hosts{}, snapshot.Calico)
+	done := repaired{}
+	may := always(policy.Reverts())
+	result, err = r.writeAll(ctx, policy, deletes, may, done)
+	next, hostErr := r.writeHosts(ctx, policy, hosts, may, done)
+	result, err = sooner(result, next), errors.Join(err, hostErr, r.recordTakenBack(ctx, &o, snapshot))
+	left, leftErr := r.remaining(ctx, policy, snapshot, slices.Concat(deletes, hosts.Removals))
+	if o.remaining = left; leftErr != nil {
+		return nil, reconcile.Result{}, errors.Join(err, leftErr)
+	}
+	if len(left) == 0 && policy.TakenBack() == "" {
+		return nil, result, err // it goes, and nobody reads its status any more
+	}
+	next, reportErr := r.Reporter.report(ctx, o)
+	if len(left) > 0 { // nothing may tell of the end of a wait
+		result = sooner(result, reconcile.Result{RequeueAfter: settleTime})
+	}
+	result, err = soonerUnless(errors.Join(err, reportErr), result, next)
+	return left, result, err
+}
+
+// recordTakenBack puts on record that no node has rules any more, so that they do
+// not come back by themselves.
+func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, snapshot state.Snapshot) error {
+	if o.policy.TakenBack() == "" {
+		return nil
+	}
+	in := rollout.Input{
+		Now: r.Clock.Now(), Policy: o.policy.Name, UID: o.policy.UID, Generation: o.policy.Generation,
+		Rollout: o.policy.Spec.Rollout, TakeBack: o.policy.TakenBack(),
+	}
+	for i := range snapshot.Enactments {
+		if e := &snapshot.Enactments[i]; e.Spec.Policy == o.policy.Name {
+			in.Version = e.Status.Version
+			in.Nodes = append(in.Nodes, rollout.Node{Name: e.Spec.Node, Enactment: e, Targets: e.Spec.Targets})
+		}
+	}
+	o.rollout = rollout.Decide(in)
+	_, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
+	if apierrors.IsConflict(err) {
+		return nil // the cache is behind; what it will show comes as an event
+	}
+	return err
 }
 
 // calicoPatience is how long after its deletion a policy waits for a Calico that
@@ -95,7 +146,7 @@ func (r *PolicyReconciler) remaining(
 	for _, w := range deletes {
 		left = append(left, w.Object.String())
 	}
-	if unread(policy, snapshot.Calico) && policy.DeletionTimestamp.Add(calicoPatience).After(r.Clock.Now()) {
+	if unread(policy, snapshot.Calico) && (!policy.Deleting() || policy.DeletionTimestamp.Add(calicoPatience).After(r.Clock.Now())) {
 		left = append(left, "objects of Calico, which does not answer now")
 	}
 	for i := range snapshot.Nodes {

@@ -26,20 +26,23 @@ var hostKinds = []string{
 // every node has had the time to see what the one before it wrote. Where an
 // object of a stage could not be written, nothing of a later one is: every
 // prefix of the sequence leaves the cluster reachable, and this is one.
-func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may bool, written repaired) (
+func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may permission, written repaired) (
 	result reconcile.Result, err error,
 ) {
-	may = may && len(diff.Taken) == 0
+	going := len(diff.Taken) == 0
+	allowed := func(w drift.Write) bool { return going && may(w) }
 	var failures []error
 	for _, stage := range stagesOf(diff) {
-		if wait := r.Stages.wait(policy.Name, stage.step, r.Clock.Now()); may && wait > 0 {
-			result, may = sooner(result, reconcile.Result{RequeueAfter: wait}), false
+		if wait := r.Stages.wait(policy.Name, stage.step, r.Clock.Now()); wait > 0 && slices.ContainsFunc(stage.writes, allowed) {
+			result, going = sooner(result, reconcile.Result{RequeueAfter: wait}), false
 		}
-		next, stageErr := r.writeAll(ctx, policy, stage.writes, may, written)
+		next, stageErr := r.writeAll(ctx, policy, stage.writes, allowed, written)
 		if slices.ContainsFunc(stage.writes, func(w drift.Write) bool { return written[w.Object] }) {
 			r.Stages.wrote(policy.Name, stage.step, r.Clock.Now())
 		}
-		may = may && !slices.ContainsFunc(stage.writes, func(w drift.Write) bool { return !written[w.Object] && !w.Conflicted() })
+		going = going && !slices.ContainsFunc(stage.writes, func(w drift.Write) bool {
+			return !written[w.Object] && !w.Conflicted() && may(w)
+		})
 		result, failures = sooner(result, next), append(failures, stageErr)
 	}
 	r.differing(policy, slices.Concat(diff.Writes, diff.Removals), hostKinds...)

@@ -13,6 +13,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
@@ -27,8 +28,11 @@ type Observation struct {
 	diff     drift.Diff
 	hosts    plan.Hosts
 	hostDiff drift.Diff
+	rollout  rollout.Decision
 	written  repaired
 	verdict  verify.Verdict
+	// cut is a required flow that is cut, or would be; empty if none is.
+	cut string
 	// remaining are the objects that a deletion still has to restore.
 	remaining []string
 }
@@ -47,7 +51,8 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 		Remaining: o.remaining, Profile: o.hosts.Profile, Unprotected: o.hosts.Unprotected,
 		Network:     section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
 		Hosts:       section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
-		HostsUnseen: o.policy.Deleting() || o.calico.Hidden(),
+		HostsUnseen: !o.policy.Active() || o.calico.Hidden(),
+		Rollout:     o.rollout,
 		History:     r.History.Summary(o.policy.Name, r.Clock.Now()),
 	}
 	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))

@@ -35,7 +35,14 @@ var (
 	// intentChanged lets a policy through when it says something else.
 	intentChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
 		return before.Generation != after.Generation || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-			before.UID != after.UID
+			before.UID != after.UID || told(before) != told(after)
+	})
+
+	// enactmentChanged lets an enactment through when an observer has answered, or
+	// somebody has confirmed, or changed what the operator wrote.
+	enactmentChanged = updates(func(before, after *v1alpha1.ControlPlaneNodeEnactment) bool {
+		return !equality.Semantic.DeepEqual(before.Status, after.Status) || !equality.Semantic.DeepEqual(before.Spec, after.Spec) ||
+			before.Annotations[v1alpha1.AnnotationConfirm] != after.Annotations[v1alpha1.AnnotationConfirm]
 	})
 
 	// statusChanged lets a policy through when its status says something else.
@@ -46,7 +53,7 @@ var (
 	// gateChanged also lets it through when it may be written for from now on.
 	gateChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
 		return before.Generation != after.Generation || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-			before.UID != after.UID || !slices.Equal(before.Finalizers, after.Finalizers) || verifiedFor(before) != verifiedFor(after)
+			before.UID != after.UID || told(before) != told(after) || !slices.Equal(before.Finalizers, after.Finalizers) || verifiedFor(before) != verifiedFor(after)
 	})
 
 	nodeChanged = updates(func(before, after *corev1.Node) bool { return tainting(before, after) || joining(before, after) })
@@ -83,6 +90,11 @@ var (
 	labelsChanged = updates(func(before, after client.Object) bool { return !maps.Equal(before.GetLabels(), after.GetLabels()) })
 )
 
+// told is what people say by the annotations of a policy.
+func told(policy *v1alpha1.ControlPlaneNetworkPolicy) [2]string {
+	return [2]string{policy.Annotations[v1alpha1.AnnotationRevert], policy.Annotations[v1alpha1.AnnotationAllowLockout]}
+}
+
 // verifiedFor returns the generation that a policy is verified for, or 0.
 func verifiedFor(policy *v1alpha1.ControlPlaneNetworkPolicy) int64 {
 	if meta.IsStatusConditionTrue(policy.Status.Conditions, v1alpha1.ConditionVerified) {
@@ -97,6 +109,7 @@ func joining(before, after *corev1.Node) bool {
 	return !maps.Equal(before.Labels, after.Labels) ||
 		!slices.Equal(state.NodeAddresses(before), state.NodeAddresses(after)) ||
 		!slices.Equal(before.Spec.PodCIDRs, after.Spec.PodCIDRs) ||
+		state.Ready(before) != state.Ready(after) ||
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
 }
 

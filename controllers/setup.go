@@ -108,6 +108,7 @@ func setupPolicies(
 	return builder.ControllerManagedBy(mgr).Named("policy").
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policiesOfPolicy(), builder.WithPredicates(intentChanged)).
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policyToReport(), builder.WithPredicates(statusChanged)).
+		Watches(&v1alpha1.ControlPlaneNodeEnactment{}, w.policyOfEnactment(), builder.WithPredicates(enactmentChanged)).
 		Watches(&corev1.Node{}, w.policiesOfNode()).
 		Watches(&corev1.Service{}, w.policiesOfService(), builder.WithPredicates(serviceChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, w.policiesOfEndpointSlice(), builder.WithPredicates(endpointsChanged)).

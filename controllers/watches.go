@@ -200,6 +200,18 @@ func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
 	})
 }
 
+// policyOfEnactment: the one that it is of. Where another one has a node under
+// way, its own nodes wait.
+func (w watcher) policyOfEnactment() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, _, _ client.Object) {
+		for _, policy := range w.policies(ctx) {
+			if policy.ProtectsHosts() || policy.TakenBack() != "" {
+				q.Add(request("", policy.Name))
+			}
+		}
+	})
+}
+
 // nodesOfPolicy: those that it selects, selected, or has written to.
 func (w watcher) nodesOfPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {

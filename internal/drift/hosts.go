@@ -25,7 +25,7 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	lastOne := lastInTier(policy, policies, cluster)
 	last := lastReport(policy, policy.Status.HostPolicies, len(hosts.Objects)+len(hosts.Held))
 	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), last, func(live plan.Object) bool {
-		return len(hosts.Held) == 0 && obsolete(live, policy.Name, lastOne)
+		return len(hosts.Held) == 0 && obsolete(live, policy.Name, lastOne) && !hosts.Keeps(live)
 	})
 	diff = inTransition(diff)
 	// A set that is split gains a new one for those that it loses: it comes first.

@@ -25,11 +25,24 @@ type Hosts struct {
 	// and the policy is not at fault; nil otherwise. What was written before
 	// stays.
 	Unprotected *Obstacle
-	// Calico is what Objects are rendered from.
+	// Calico is what Objects are rendered from: the nodes have the rules as far as
+	// the rollout is.
 	Calico calico.Hosts
 	// Objects are the objects of Calico in the order in which they may be
 	// written.
 	Objects []Object
+	// Whole and WholeObjects are what Calico and Objects become when the rollout
+	// is through.
+	Whole        calico.Hosts
+	WholeObjects []Object
+	// Version is that of the rules that are called for, Older are others that
+	// nodes have, or may be taken back to.
+	Version string
+	Older   map[string]bool
+	// widened are the Felix configurations that go before their nodes get rules.
+	widened map[string]bool
+	// tls is the traffic that is TLS.
+	tls []profile.Traffic
 	// Held are the components that can not be rendered now. What was rendered
 	// before stays.
 	Held []Held
@@ -69,7 +82,11 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 		return hosts
 	}
 	r := &hostResolver{policy: policy, profile: p, cni: resolved.CNI, snapshot: snapshot, sets: map[string]calico.Set{}}
-	hosts.Calico, hosts.Losses, hosts.Foreign = r.resolve(policies)
+	hosts.Whole, hosts.Losses, hosts.Foreign = r.resolve(policies)
+	hosts.Calico, hosts.Version, hosts.tls = hosts.Whole, calico.Version(hosts.Whole), tlsOf(p)
+	if policy.Enforces() {
+		hosts.stage(policy, snapshot)
+	}
 	hosts.Notes = r.notes
 	switch held := r.unreachable(hosts.Calico); {
 	case held != nil:
@@ -87,27 +104,42 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 
 // render turns the resolved intent into objects, or says what holds it back.
 func (h *Hosts) render() {
-	objects, err := calico.Render(h.Calico)
+	var err error
+	if h.WholeObjects, err = rendered(h.Whole); err == nil {
+		h.Objects, err = h.WholeObjects, nil
+		if !slices.EqualFunc(h.Calico.Nodes, h.Whole.Nodes, sameStage) {
+			h.Objects, err = rendered(h.Calico)
+		}
+	}
 	if err != nil {
+		h.Objects, h.WholeObjects = nil, nil
 		h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
-		return
+	}
+}
+
+// Rendered says whether there is something to write to the nodes.
+func (h *Hosts) Rendered() bool { return len(h.Objects) > 0 }
+
+func rendered(hosts calico.Hosts) ([]Object, error) {
+	objects, err := calico.Render(hosts)
+	if err != nil {
+		return nil, err
 	}
 	for _, object := range objects {
 		// The tier is shared by all policies, a Felix configuration with others.
 		if _, tier := object.(*v3.Tier); !tier && !Shared(object) {
 			if err := Stamp(object); err != nil {
-				h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
-				return
+				return nil, err
 			}
 		}
-		h.Objects = append(h.Objects, object)
 	}
+	return objects, nil
 }
 
 // ProtectsHosts says whether the policy restricts something on nodes.
 func (p *Policy) ProtectsHosts() bool {
 	network := p.Spec.Network
-	return network != nil && p.Invalid == nil && !p.Deleting() &&
+	return network != nil && p.Invalid == nil && p.Active() &&
 		(network.Unlisted == v1alpha1.UnlistedDeny || len(onHosts(p)) > 0)
 }
 

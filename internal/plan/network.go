@@ -49,7 +49,7 @@ func NetworkPolicyName(policy, component string) string {
 // in the declared directions. Policies come oldest first.
 func Networks(policy *Policy, policies []Policy, nodes []corev1.Node) Network {
 	var network Network
-	if policy.Spec.Network == nil || policy.Invalid != nil || policy.Deleting() {
+	if policy.Spec.Network == nil || policy.Invalid != nil || !policy.Active() {
 		return network
 	}
 	peers := newResolver(policy, nodes)
@@ -79,7 +79,7 @@ func claimedBefore(policy *Policy, component v1alpha1.Component, policies []Poli
 			if older.Name == policy.Name {
 				break
 			}
-			if older.Spec.Network == nil || older.Invalid != nil || older.Deleting() {
+			if older.Spec.Network == nil || older.Invalid != nil || !older.Active() {
 				continue
 			}
 			for _, other := range older.Spec.Network.Components {

@@ -7,6 +7,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -80,12 +81,22 @@ func (p *Policy) Selects(node *corev1.Node) bool {
 	return p.nodes.Matches(labels.Set(node.Labels))
 }
 
+// TakenBack returns the reason for which everything that was written for the
+// policy is to be taken back, and nothing to be written; empty if it is not.
+// It goes before everything that the spec says: it is for emergencies.
+func (p *Policy) TakenBack() string {
+	return strings.TrimSpace(p.Annotations[v1alpha1.AnnotationRevert])
+}
+
+// Active says whether the policy claims anything.
+func (p *Policy) Active() bool { return !p.Deleting() && p.TakenBack() == "" }
+
 // Deleting says whether the policy is on its way out.
 func (p *Policy) Deleting() bool { return p.DeletionTimestamp != nil }
 
 // Enforces says whether the policy wants the cluster changed.
 func (p *Policy) Enforces() bool {
-	return p.Spec.Mode == v1alpha1.ModeEnforce && !p.Spec.Suspend && !p.Deleting()
+	return p.Spec.Mode == v1alpha1.ModeEnforce && !p.Spec.Suspend && p.Active()
 }
 
 // Writable says whether nodes and Services may be written for the policy: it
@@ -98,11 +109,11 @@ func (p *Policy) Writable() bool {
 		verified != nil && verified.Status == metav1.ConditionTrue && verified.ObservedGeneration == p.Generation
 }
 
-// Reverts says whether what was written for the policy is to be taken back
-// because the policy is being deleted.
+// Reverts says whether what was written for the policy is to be taken back,
+// because the policy is being deleted, or because somebody says so.
 func (p *Policy) Reverts() bool {
-	return p.Deleting() && !p.Spec.Suspend && p.Spec.DeletionPolicy != v1alpha1.DeletionOrphan &&
-		slices.Contains(p.Finalizers, v1alpha1.Finalizer)
+	deleted := p.Deleting() && !p.Spec.Suspend && p.Spec.DeletionPolicy != v1alpha1.DeletionOrphan
+	return (deleted || p.TakenBack() != "") && slices.Contains(p.Finalizers, v1alpha1.Finalizer)
 }
 
 // Find returns the policy of that name, or nil.

@@ -46,7 +46,7 @@ func Service(service state.Service, policies []Policy) (claims []Claim, losses [
 	var all []Claim
 	for i := range policies {
 		policy := &policies[i]
-		if policy.Deleting() {
+		if !policy.Active() {
 			continue
 		}
 		for _, rule := range policy.services {

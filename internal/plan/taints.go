@@ -25,7 +25,7 @@ func Taints(node *corev1.Node, policies []Policy) (claims []Claim, losses []Loss
 	var all []Claim
 	for i := range policies {
 		policy := &policies[i]
-		if policy.Deleting() || !policy.Selects(node) {
+		if !policy.Active() || !policy.Selects(node) {
 			continue
 		}
 		for _, taint := range policy.Spec.Taints {

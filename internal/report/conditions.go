@@ -91,8 +91,12 @@ func programmed(in Input) metav1.Condition {
 	switch {
 	case len(in.History.Failures) > 0 && in.Policy.Enforces():
 		return no(kind, v1alpha1.ReasonApplyFailed, list(in.History.Failures))
+	case in.Policy.TakenBack() != "":
+		return no(kind, v1alpha1.ReasonTakenBack, takenBack(in))
 	case reason == "" && in.Unprotected != nil:
 		return no(kind, in.Unprotected.Reason, in.Unprotected.Message)
+	case reason == "" && unfinished(in) != "":
+		return no(kind, unfinished(in), tellNodes(in))
 	case reason == "" && len(in.Losses) == 0 && len(in.Taken) == 0:
 		return yes(kind, v1alpha1.ReasonProgrammed, "Everything declared is in place")
 	}
@@ -134,10 +138,16 @@ func objectsToWrite(in Input) int {
 func effective(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionEffective
 	switch {
+	case in.Policy.TakenBack() != "":
+		return no(kind, v1alpha1.ReasonTakenBack, takenBack(in))
 	case in.Unprotected != nil:
 		return no(kind, in.Unprotected.Reason, in.Unprotected.Message)
 	case !in.Effective.Holds:
 		return no(kind, in.Effective.Reason, in.Effective.Message)
+	case unfinished(in) != "":
+		return no(kind, v1alpha1.ReasonNotProgrammed, tellNodes(in))
+	case len(in.Rollout.Connected) > 0:
+		return no(kind, v1alpha1.ReasonProbeConnected, "Connections were made that are declared closed: "+list(in.Rollout.Connected))
 	case in.Hosts.InSync < in.Hosts.Declared:
 		return no(kind, v1alpha1.ReasonNotProgrammed,
 			fmt.Sprintf("%d of %d objects of Calico are not in place", in.Hosts.Declared-in.Hosts.InSync, in.Hosts.Declared))
@@ -180,6 +190,8 @@ func ready(in Input, c conditions) metav1.Condition {
 	switch {
 	case in.Policy.Deleting():
 		return no(kind, v1alpha1.ReasonDeleting, deleting(in))
+	case in.Policy.TakenBack() != "":
+		return no(kind, v1alpha1.ReasonTakenBack, takenBack(in))
 	case in.Policy.Spec.Suspend:
 		return no(kind, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is written, and what is there stays")
 	case c.programmed.Reason == v1alpha1.ReasonApplyFailed:
@@ -209,13 +221,16 @@ func deleting(in Input) string {
 // stalled is there when only a change from outside helps.
 func stalled(in Input, c conditions) metav1.Condition {
 	const kind = v1alpha1.ConditionStalled
-	if in.Policy.Deleting() || in.Policy.Spec.Suspend {
+	if in.Policy.Deleting() || in.Policy.Active() && in.Policy.Spec.Suspend {
 		return absent(kind)
 	}
 	for _, cause := range []metav1.Condition{c.accepted, c.verified} {
 		if cause.Status == metav1.ConditionFalse {
 			return yes(kind, cause.Reason, cause.Message)
 		}
+	}
+	if reason := c.programmed.Reason; reason == v1alpha1.ReasonRolledBack || reason == v1alpha1.ReasonTakenBack {
+		return yes(kind, reason, c.programmed.Message)
 	}
 	return absent(kind)
 }
@@ -226,6 +241,8 @@ func reconciling(in Input, c conditions) metav1.Condition {
 	switch {
 	case in.Policy.Deleting():
 		return yes(kind, v1alpha1.ReasonDeleting, deleting(in))
+	case c.stalled.Status == "" && c.programmed.Reason == v1alpha1.ReasonRollingOut:
+		return yes(kind, v1alpha1.ReasonRollingOut, c.programmed.Message)
 	case in.Policy.Enforces() && c.stalled.Status == "" && objectsToWrite(in) > 0:
 		return yes(kind, v1alpha1.ReasonPending, fmt.Sprintf("%d objects are being written", objectsToWrite(in)))
 	}

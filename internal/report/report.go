@@ -15,6 +15,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
@@ -42,6 +43,8 @@ type Input struct {
 	HostsUnseen bool
 	// Network, Hosts, Taints and Services are the parts of the posture.
 	Network, Hosts, Taints, Services Section
+	// Rollout is how far the nodes are; empty where nothing is rolled out.
+	Rollout rollout.Decision
 	// History is what happened lately.
 	History drift.Summary
 	// Remaining are the objects that deletion still has to restore.
@@ -71,6 +74,7 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 		Profile:            profileOf(in.Profile),
 		NetworkPolicies:    syncCount(in.Network),
 		HostPolicies:       syncCount(in.Hosts),
+		Nodes:              rollout.Counts(in.Rollout.Enactments),
 		Taints:             syncCount(in.Taints),
 		Services:           syncCount(in.Services),
 		DriftedObjects:     count(driftedObjects(in.findings())),

@@ -41,6 +41,13 @@ const (
 	flannelVXLAN   = "vxlan"
 )
 
+// Ready says whether a node is ready. One whose readiness is unknown is not.
+func Ready(node *corev1.Node) bool {
+	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
 // NodeAddresses returns every address from which a node itself, or a pod in
 // its network, may connect: its internal and external addresses and those of
 // its overlay devices. Sorted, without duplicates.

@@ -86,11 +86,16 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
+	var enactments v1alpha1.ControlPlaneNodeEnactmentList
+	if err := o.Cache.List(ctx, &enactments); err != nil {
+		return Snapshot{}, fmt.Errorf("listing enactments: %w", err)
+	}
+	slices.SortFunc(enactments.Items, func(a, b v1alpha1.ControlPlaneNodeEnactment) int { return cmp.Compare(a.Name, b.Name) })
 	var networkPolicies networkingv1.NetworkPolicyList
 	if err := o.Cache.List(ctx, &networkPolicies); err != nil {
 		return Snapshot{}, fmt.Errorf("listing network policies: %w", err)
 	}
-	snapshot := Snapshot{Policies: policies, Nodes: nodes, NetworkPolicies: networkPolicies.Items, Calico: o.Calico()}
+	snapshot := Snapshot{Policies: policies, Nodes: nodes, Enactments: enactments.Items, NetworkPolicies: networkPolicies.Items, Calico: o.Calico()}
 	if anyOnHosts(policies) {
 		snapshot.Facts, err = o.facts(ctx, nodes)
 	}

@@ -21,6 +21,8 @@ type Snapshot struct {
 	Policies []v1alpha1.ControlPlaneNetworkPolicy
 	// Nodes are all nodes, sorted by name.
 	Nodes []corev1.Node
+	// Enactments are how far the protection of nodes is, of all policies.
+	Enactments []v1alpha1.ControlPlaneNodeEnactment
 	// NetworkPolicies are those that the operator may have made.
 	NetworkPolicies []networkingv1.NetworkPolicy
 	// Calico is what there is of Calico.

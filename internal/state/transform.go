@@ -50,11 +50,13 @@ func TransformNode(object any) (any, error) {
 		}
 	}
 	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, taintsPath)}
+	slim.CreationTimestamp = node.CreationTimestamp
 	slim.Spec.Taints = node.Spec.Taints
 	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
 	slim.Spec.ProviderID = node.Spec.ProviderID
 	slim.Status.NodeInfo.KubeletVersion = node.Status.NodeInfo.KubeletVersion
 	slim.Status.NodeInfo.OSImage = node.Status.NodeInfo.OSImage
+	slim.Status.DaemonEndpoints = node.Status.DaemonEndpoints
 	slim.Status.Addresses = node.Status.Addresses
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady {

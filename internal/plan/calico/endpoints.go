@@ -3,6 +3,7 @@
 package calico
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -24,15 +25,16 @@ const (
 func endpoints(hosts Hosts) []*v3.HostEndpoint {
 	var out []*v3.HostEndpoint
 	interfaces, every := interfacesOf(hosts)
+	version := Version(hosts)
 	for _, node := range hosts.Nodes {
-		if node.Foreign {
+		if node.Foreign || !node.Enforced {
 			continue
 		}
 		if every {
-			out = append(out, endpoint(hosts.Policy, node, ""))
+			out = append(out, endpoint(hosts.Policy, cmp.Or(node.Older, version), node, ""))
 		}
 		for _, iface := range interfaces {
-			out = append(out, endpoint(hosts.Policy, node, iface))
+			out = append(out, endpoint(hosts.Policy, cmp.Or(node.Older, version), node, iface))
 		}
 	}
 	return out
@@ -66,7 +68,7 @@ func interfacesOf(hosts Hosts) (interfaces []string, every bool) {
 	return slices.Compact(interfaces), every
 }
 
-func endpoint(policy string, node Node, iface string) *v3.HostEndpoint {
+func endpoint(policy, version string, node Node, iface string) *v3.HostEndpoint {
 	object := &v3.HostEndpoint{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindHostEndpoint},
 		ObjectMeta: metav1.ObjectMeta{Name: EndpointName(node.Name, iface), Labels: labels(policy)},
@@ -79,9 +81,7 @@ func endpoint(policy string, node Node, iface string) *v3.HostEndpoint {
 		// and not needed: no rule of ours selects endpoints as sources.
 		object.Labels[LabelInterface], object.Spec.InterfaceName, object.Spec.ExpectedIPs = iface, iface, nil
 	}
-	if node.Enforced {
-		object.Labels[LabelEnforced] = "true"
-	}
+	object.Labels[LabelVersion], object.Labels[LabelEnforced] = version, "true"
 	return object
 }
 

@@ -41,7 +41,7 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	}
 	var out []*v3.FelixConfiguration
 	for _, node := range hosts.Nodes {
-		if !node.Enforced || node.Foreign || node.KeepFailsafes {
+		if !node.Enforced || node.Older != "" || node.Foreign || node.KeepFailsafes {
 			continue
 		}
 		ports := slices.Clone(failsafes)
@@ -98,24 +98,36 @@ func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narr
 // the flows that have some that matches, and the nodes themselves. It is not
 // bounded if that is anybody.
 func (h Hosts) Permitted(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
-	var all netipx.IPSetBuilder
-	for _, component := range h.Components {
-		if slices.ContainsFunc(component.Ports, matches) && !h.addTo(&all, component.From) {
-			return nil, false
-		}
-	}
-	for _, flow := range flows {
-		if slices.ContainsFunc(flow.Traffic, matches) && !h.addTo(&all, flow.From) {
-			return nil, false
-		}
-	}
+	all, bounded := h.sources(flows, matches)
 	for _, node := range h.Nodes {
 		for _, address := range node.Addresses {
 			all.Add(address)
 		}
 	}
 	set, err := all.IPSet()
-	return set, err == nil // no set: leave a failsafe wide rather than narrow it wrongly
+	return set, bounded && err == nil // no set: leave a failsafe wide rather than narrow it wrongly
+}
+
+// Sources is Permitted without the nodes, of which each may send to itself only.
+func (h Hosts) Sources(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
+	all, bounded := h.sources(flows, matches)
+	set, err := all.IPSet()
+	return set, bounded && err == nil
+}
+
+func (h Hosts) sources(flows []Flow, matches func(profile.Traffic) bool) (all *netipx.IPSetBuilder, bounded bool) {
+	all, bounded = &netipx.IPSetBuilder{}, true
+	for _, component := range h.Components {
+		if slices.ContainsFunc(component.Ports, matches) {
+			bounded = h.addTo(all, component.From) && bounded
+		}
+	}
+	for _, flow := range flows {
+		if slices.ContainsFunc(flow.Traffic, matches) {
+			bounded = h.addTo(all, flow.From) && bounded
+		}
+	}
+	return all, bounded
 }
 
 // addTo adds the sources' networks, and says whether they are bounded.

@@ -50,14 +50,20 @@ type Node struct {
 	Name string
 	// Addresses are all that the node has.
 	Addresses []netip.Addr
-	// Enforced says that what is denied is denied on this node now.
+	// Enforced says that the node is to have rules now. Before that it has no
+	// endpoint of ours, so that nothing at all changes on it.
 	Enforced bool
+	// Older is the version of the rules that the node still has, where it is not
+	// to have the present ones yet. Its endpoints are not of this rendering then,
+	// except for what a version does not decide; empty otherwise.
+	Older string
 	// Foreign says that an endpoint of somebody else is in the place of ours.
 	// Then none is rendered: of two, the alphabetically first would win, and
 	// either the policies of others or ours would be void on the node.
 	Foreign bool
-	// KeepFailsafes says that policies of others may govern an interface of the
-	// node, so that its failsafe ports are not narrowed to ours.
+	// KeepFailsafes says that the node's failsafe ports are not narrowed: policies
+	// of others may govern an interface of the node, or it is still being found
+	// out whether our rules are right for it.
 	KeepFailsafes bool
 }
 

@@ -21,6 +21,10 @@ const (
 	// LabelEnforced is on a host endpoint of a node on which what is denied is
 	// denied. To enforce on a node, or to take it back, is this one label.
 	LabelEnforced = "cpnp.dev/enforced"
+	// LabelVersion is on a host endpoint, and on a policy: the version of the
+	// rules. Those of two versions can be there side by side; each node has those
+	// that its endpoints name, and goes from one to the other with one write.
+	LabelVersion = "cpnp.dev/version"
 	// LabelPeer is on a network set: the name of the set.
 	LabelPeer = "cpnp.dev/peer"
 	// LabelInterface is on a host endpoint that is for one interface only.
@@ -37,8 +41,9 @@ const (
 	denyOrder     = 1000
 )
 
-// PolicyName returns the name of what a policy of ours calls for; up to Calico
-// v3.31 it must begin with the name of its tier.
+// PolicyName returns the name of what a policy of ours calls for, without the
+// version that most end with; up to Calico v3.31 it must begin with the name of
+// its tier.
 func PolicyName(policy, part string) string {
 	return TierName + "." + strings.ToLower(policy+"-"+part)
 }
@@ -85,6 +90,11 @@ const outside = "!has(projectcalico.org/namespace)"
 // ours selects the policy's host endpoints.
 func ours(policy string) string {
 	return fmt.Sprintf("%s == '%s' && %s", v1alpha1.LabelPolicy, policy, outside)
+}
+
+// having selects the policy's host endpoints that have a version of the rules.
+func having(version, policy string) string {
+	return fmt.Sprintf("%s && %s == '%s'", ours(policy), LabelVersion, version)
 }
 
 func onInterface(selector, iface string) string {

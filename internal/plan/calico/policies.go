@@ -3,6 +3,9 @@
 package calico
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 
@@ -15,58 +18,76 @@ import (
 
 // policies returns the policies: first all that allow, then those that deny.
 func policies(hosts Hosts) []*v3.GlobalNetworkPolicy {
-	all := ours(hosts.Policy)
-	out := []*v3.GlobalNetworkPolicy{globalPolicy(hosts, "self", selfOrder, all, selfRules(hosts))}
-	if rules := flowRules(hosts, hosts.Required); len(rules) > 0 {
-		out = append(out, globalPolicy(hosts, "required", requiredOrder, all, rules))
+	self := globalPolicy(hosts, "self", selfOrder, ours(hosts.Policy), selfRules(hosts))
+	return append([]*v3.GlobalNetworkPolicy{self}, versioned(hosts, Version(hosts))...)
+}
+
+// Version returns the version of the rules: a hash of what does not follow the
+// cluster. A node that joins or leaves does not change it, since that only
+// changes who is in a set, and which addresses are a node's own.
+func Version(hosts Hosts) string {
+	var specs []any
+	for _, policy := range versioned(hosts, "") {
+		specs = append(specs, policy.Name, policy.Spec)
 	}
-	for _, component := range hosts.Components {
-		selector := onInterface(all, component.Interface)
-		out = append(out, globalPolicy(hosts, "allow-"+component.Name, allowOrder, selector, allowRules(hosts, component)))
-		if component.Interface != "" && component.Address.IsValid() {
-			out = append(out, loop(hosts, component))
+	text, err := json.Marshal(specs)
+	if err != nil {
+		panic(fmt.Sprintf("what is rendered can always be written as JSON: %v", err))
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:4])
+}
+
+// versioned returns the policies that are for the nodes with one version of the
+// rules.
+func versioned(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
+	var out []*v3.GlobalNetworkPolicy
+	all := having(version, hosts.Policy)
+	add := func(name string, order float64, selector string, rules []v3.Rule) {
+		policy := globalPolicy(hosts, name+"-"+version, order, selector, rules)
+		policy.Labels[LabelVersion] = version
+		out = append(out, policy)
+	}
+	if rules := flowRules(hosts, hosts.Required); len(rules) > 0 {
+		add("required", requiredOrder, all, rules)
+	}
+	for _, c := range hosts.Components {
+		add("allow-"+c.Name, allowOrder, onInterface(all, c.Interface), allowRules(hosts, c))
+		if c.Interface != "" && c.Address.IsValid() {
+			add("loop-"+c.Name, allowOrder, fmt.Sprintf("%s && !has(%s)", all, LabelInterface), loopRules(c))
 		}
 	}
 	if hosts.DenyUnlisted {
 		if rules := flowRules(hosts, hosts.Listed); len(rules) > 0 {
-			out = append(out, globalPolicy(hosts, "listed", listedOrder, all, rules))
+			add("listed", listedOrder, all, rules)
 		}
-		return append(out, globalPolicy(hosts, "deny-unlisted", denyOrder, enforced(all), []v3.Rule{{Action: v3.Deny}}))
+		add("deny-unlisted", denyOrder, enforced(all), []v3.Rule{{Action: v3.Deny}})
+		return out
 	}
-	for _, component := range hosts.Components {
-		out = append(out, denials(hosts, component)...)
+	for _, c := range hosts.Components {
+		if c.Interface == "" {
+			add("deny-"+c.Name, denyOrder, enforced(all), denyRules(c, c.Address))
+			continue
+		}
+		// On its interface, to whatever address; and on every endpoint, to its
+		// addresses: that is for whoever takes the detour to an interface's address
+		// through another one.
+		add("deny-"+c.Name, denyOrder, enforced(onInterface(all, c.Interface)), denyRules(c, netip.Prefix{}))
+		if c.Address.IsValid() {
+			add("detour-"+c.Name, denyOrder, enforced(all), denyRules(c, c.Address))
+		}
 	}
 	return out
 }
 
-// loop allows what a node sends to its own address on the component's interface:
-// it does not come in there, but through loopback.
-func loop(hosts Hosts, component Component) *v3.GlobalNetworkPolicy {
+// loopRules allow what a node sends to its own address on the component's
+// interface: it does not come in there, but through loopback.
+func loopRules(component Component) []v3.Rule {
 	rules := destinations(component, component.Address)
 	for i := range rules {
 		rules[i].Action, rules[i].Source.Nets = v3.Allow, []string{component.Address.String()}
 	}
-	selector := fmt.Sprintf("%s && !has(%s)", ours(hosts.Policy), LabelInterface)
-	return globalPolicy(hosts, "loop-"+component.Name, allowOrder, selector, rules)
-}
-
-// denials return what denies a component's ports: on its interface, to whatever
-// address, and on every endpoint, to its addresses. The latter is also for whoever
-// takes the detour to an interface's address through another one.
-func denials(hosts Hosts, component Component) []*v3.GlobalNetworkPolicy {
-	all := ours(hosts.Policy)
-	if component.Interface == "" {
-		return []*v3.GlobalNetworkPolicy{
-			globalPolicy(hosts, "deny-"+component.Name, denyOrder, enforced(all), denyRules(component, component.Address)),
-		}
-	}
-	denials := []*v3.GlobalNetworkPolicy{globalPolicy(hosts, "deny-"+component.Name, denyOrder,
-		enforced(onInterface(all, component.Interface)), denyRules(component, netip.Prefix{}))}
-	if component.Address.IsValid() {
-		denials = append(denials, globalPolicy(hosts, "detour-"+component.Name, denyOrder,
-			enforced(all), denyRules(component, component.Address)))
-	}
-	return denials
+	return rules
 }
 
 // Denies says whether the policy is one that denies.

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"strings"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+)
+
+// judge holds what would be written against the flows that are required: the
+// writes that come next, and all until the rollout is through. The verdict says
+// whether they may be written, and cut is a required flow that is, or would be,
+// cut, unless somebody has said that this is to be.
+func judge(o *Observation, snapshot state.Snapshot) {
+	if !o.verdict.Holds || !o.hosts.Rendered() {
+		return
+	}
+	override := strings.TrimSpace(o.policy.Annotations[v1alpha1.AnnotationAllowLockout])
+	nodes := dataplaneNodes(snapshot)
+	whole := o.hosts
+	whole.Calico, whole.Objects = whole.Whole, whole.WholeObjects
+	report := verify.Lockout(whole.Whole, nodes, snapshot.Calico, verify.Sequence(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico)))
+	if len(report.Cuts) == 0 {
+		next := verify.Lockout(o.hosts.Calico, nodes, snapshot.Calico, verify.Sequence(o.hostDiff))
+		report.Cuts = next.Cuts
+	}
+	verdict := verify.Reachable(report, override)
+	if override == "" && len(report.Cuts)+len(report.Already) > 0 {
+		o.cut = append(report.Cuts, report.Already...)[0].String()
+	}
+	if !verdict.Holds || len(report.Cuts)+len(report.Already) > 0 {
+		o.verdict = verdict
+	}
+	if override != "" && o.verdict.Reason == v1alpha1.ReasonVerified {
+		o.verdict.Message += "; the annotation " + v1alpha1.AnnotationAllowLockout + " is set and not needed: remove it"
+	}
+}
+
+func dataplaneNodes(snapshot state.Snapshot) []dataplane.Node {
+	nodes := make([]dataplane.Node, 0, len(snapshot.Nodes))
+	for i := range snapshot.Nodes {
+		nodes = append(nodes, dataplane.Node{Name: snapshot.Nodes[i].Name, Addresses: state.NodeAddresses(&snapshot.Nodes[i])})
+	}
+	return nodes
+}
+

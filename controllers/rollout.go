@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/apply"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenodeenactments,verbs=list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenodeenactments/status,verbs=patch
+
+// rollOut decides how far every node is, and puts it on record. What is written
+// to Calico follows from the records as they were read: nothing is begun, or
+// taken back, that an operator that starts after this one would not know of. It
+// says whether the records are as decided, so that they may be acted on.
+func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (settled bool, result reconcile.Result, err error) {
+	if !o.policy.Enforces() || !o.hosts.Rendered() {
+		return true, reconcile.Result{}, nil
+	}
+	input, wait := r.rolloutInput(o, snapshot)
+	decision := rollout.Decide(input)
+	o.rollout = decision
+	changed, err := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
+	for _, gone := range left(o.policy.Name, decision.Enactments, snapshot.Enactments) {
+		err = errors.Join(err, client.IgnoreNotFound(r.Client.Delete(ctx, gone)))
+	}
+	for _, delay := range []time.Duration{decision.Wake, wait} {
+		result = sooner(result, reconcile.Result{RequeueAfter: delay})
+	}
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		// The cache is behind; what it will show decides.
+		return false, sooner(result, reconcile.Result{RequeueAfter: conflictDelay}), nil
+	}
+	return !changed && err == nil, result, err
+}
+
+// rolloutInput returns what the rollout depends on, and for how long still what
+// was written has not reached every node.
+func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot) (in rollout.Input, wait time.Duration) {
+	now := r.Clock.Now()
+	in = rollout.Input{
+		Now: now, Policy: o.policy.Name, UID: o.policy.UID, Generation: o.policy.Generation,
+		Version: o.hosts.Version, Rollout: o.policy.Spec.Rollout, Cut: o.cut,
+	}
+	if !o.verdict.Holds {
+		in.Unverified = o.verdict.Message
+	}
+	for i := range snapshot.Enactments {
+		e := &snapshot.Enactments[i]
+		if e.Spec.Policy != o.policy.Name && rollout.PhaseOf(e) == v1alpha1.PhaseProgressing {
+			in.InFlight++
+		}
+	}
+	toEnforce := r.Stages.wait(o.policy.Name, step{number: calico.StageNarrow}, now)
+	toNarrow := r.Stages.wait(o.policy.Name, step{number: lastStage + 1}, now)
+	for _, node := range o.hosts.Whole.Nodes {
+		n := rolloutNode(o, node, snapshot)
+		pending, seen := unwritten(o.hostDiff, node.Name, calico.StageEnforce), toEnforce
+		if rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseEnforced {
+			pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
+		}
+		n.Programmed = !pending && seen == 0
+		if !pending {
+			wait = max(wait, seen)
+		}
+		in.Nodes = append(in.Nodes, n)
+	}
+	return in, wait
+}
+
+func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) rollout.Node {
+	n := rollout.Node{
+		Name: node.Name, Foreign: o.hosts.Foreign[node.Name],
+		Enactment: plan.EnactmentOf(o.policy.Name, node.Name, snapshot.Enactments),
+		Live:      liveVersion(node.Name, snapshot.Calico.Endpoints),
+	}
+	probes := plan.ProbesOf(o.hosts, node, snapshot)
+	n.Targets, n.Expect = probes.Targets(), probes.Expect
+	i := slices.IndexFunc(snapshot.Nodes, func(other corev1.Node) bool { return other.Name == node.Name })
+	if i >= 0 {
+		n.Ready, n.Created = state.Ready(&snapshot.Nodes[i]), snapshot.Nodes[i].CreationTimestamp.Time
+	}
+	return n
+}
+
+// liveVersion returns the version of the rules that a node has.
+func liveVersion(node string, endpoints []v3.HostEndpoint) string {
+	for i := range endpoints {
+		e := &endpoints[i]
+		if e.Spec.Node == node && calico.Ours(e) && e.Labels[calico.LabelEnforced] == "true" {
+			return e.Labels[calico.LabelVersion]
+		}
+	}
+	return ""
+}
+
+// unwritten says whether something that a node needs has not been written yet:
+// what is for all nodes, and what is its own.
+func unwritten(diff drift.Diff, node string, last int) bool {
+	missing := slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
+		return calico.Stage(w.Desired) <= last && !w.Conflicted() && concerns(w.Desired, node)
+	})
+	return missing || slices.ContainsFunc(diff.Removals, func(w drift.Write) bool { return ofNode(w.Live, node) })
+}
+
+func concerns(object plan.Object, node string) bool {
+	switch object.(type) {
+	case *v3.HostEndpoint, *v3.FelixConfiguration:
+		return ofNode(object, node)
+	}
+	return true
+}
+
+// ofNode says whether the object is one node's alone.
+func ofNode(object plan.Object, node string) bool {
+	switch o := object.(type) {
+	case *v3.HostEndpoint:
+		return o.Spec.Node == node
+	case *v3.FelixConfiguration:
+		return o.Name == calico.FelixConfigurationName(node)
+	}
+	return false
+}
+
+// record writes the enactments that are not as decided, and tells of those that
+// have come into another phase.
+func (r *PolicyReconciler) record(
+	ctx context.Context, policy *plan.Policy, decided, there []v1alpha1.ControlPlaneNodeEnactment,
+) (changed bool, err error) {
+	var failures []error
+	for i := range decided {
+		want := &decided[i]
+		live := plan.EnactmentOf(policy.Name, want.Spec.Node, there)
+		if live != nil && sameRecord(want, live) {
+			continue
+		}
+		changed = true
+		if err := apply.Enactment(ctx, r.Client, want, live); err != nil {
+			failures = append(failures, fmt.Errorf("recording how far node %s is: %w", want.Spec.Node, err))
+			continue
+		}
+		if was, is := rollout.PhaseOf(live), rollout.PhaseOf(want); was != is {
+			r.Reporter.event(policy, report.PhaseBegan(want, is))
+		}
+	}
+	return changed, errors.Join(failures...)
+}
+
+// sameRecord compares what the operator writes.
+func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
+	is, was := a.Status.DeepCopy(), b.Status.DeepCopy()
+	is.Observers, was.Observers = nil, nil
+	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(is, was)
+}
+
+// left returns the enactments of nodes that the policy does not protect any
+// more.
+func left(policy string, decided, there []v1alpha1.ControlPlaneNodeEnactment) []*v1alpha1.ControlPlaneNodeEnactment {
+	var gone []*v1alpha1.ControlPlaneNodeEnactment
+	for i := range there {
+		e := &there[i]
+		if e.Spec.Policy == policy && plan.EnactmentOf(policy, e.Spec.Node, decided) == nil {
+			gone = append(gone, e)
+		}
+	}
+	return gone
+}
+
+// takesBack says whether a write only takes back what a node has: that goes on
+// whatever is found to be wrong.
+func takesBack(w drift.Write, hosts plan.Hosts) bool {
+	if w.Desired == nil {
+		return slices.ContainsFunc(hosts.Calico.Nodes, func(n calico.Node) bool { return ofNode(w.Live, n.Name) })
+	}
+	return slices.ContainsFunc(hosts.Calico.Nodes, func(n calico.Node) bool { return n.Older != "" && ofNode(w.Desired, n.Name) })
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Probes are what is tried at a node, and what must become of it.
+type Probes struct {
+	hosts calico.Hosts
+	nodes map[string][]netip.Addr
+	node  calico.Node
+	ports map[v1alpha1.PortNumber]probed
+	tls   []profile.Traffic
+}
+
+// probed is a port that is tried.
+type probed struct {
+	// as is the port that the rules know it by, which is another one where the
+	// cluster shows that a component listens elsewhere than its profile says.
+	as int32
+	// protocol that is spoken.
+	protocol v1alpha1.ProbeProtocol
+}
+
+// maxTargets is how many targets an enactment may have (its schema).
+const maxTargets = 64
+
+// speakTLS are the components whose ports speak TLS. Kubernetes' own serve
+// nothing else since v1.24, and etcd is never set up otherwise by the
+// distributions that are known.
+var speakTLS = []string{profile.ComponentAPIServer, "etcd", "kubelet", "kube-controller-manager", "kube-scheduler"}
+
+// tlsOf returns the traffic of a profile that is TLS.
+func tlsOf(p profile.Profile) []profile.Traffic {
+	var traffic []profile.Traffic
+	for _, name := range speakTLS {
+		component, _ := p.Component(name)
+		traffic = append(traffic, component.Traffic...)
+	}
+	return traffic
+}
+
+// ProbesOf returns what is tried at a node: every TCP port of the components and
+// of the required flows, at each of its addresses; and the ports at which the
+// cluster itself says that the kubelet listens.
+func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
+	p := Probes{
+		hosts: hosts.Whole, node: node, nodes: map[string][]netip.Addr{},
+		ports: map[v1alpha1.PortNumber]probed{}, tls: hosts.tls,
+	}
+	for _, component := range p.hosts.Components {
+		p.add(component.Ports)
+	}
+	for _, flow := range p.hosts.Required {
+		p.add(flow.Traffic)
+	}
+	for i := range snapshot.Nodes {
+		n := &snapshot.Nodes[i]
+		p.nodes[n.Name] = state.NodeAddresses(n)
+		if n.Name == node.Name {
+			p.addKubelet(n)
+		}
+	}
+	return p
+}
+
+// add adds the single ports: of a range nobody knows which of them are used.
+func (p *Probes) add(traffic []profile.Traffic) {
+	for _, t := range traffic {
+		if t.Protocol == profile.TCP && t.First != 0 && t.Last <= t.First {
+			p.ports[v1alpha1.PortNumber(t.First)] = probed{int32(t.First), p.protocol(t.First)}
+		}
+	}
+}
+
+// addKubelet adds the port at which the node says that its kubelet listens.
+func (p *Probes) addKubelet(node *corev1.Node) {
+	const usual = 10250
+	port := node.Status.DaemonEndpoints.KubeletEndpoint.Port
+	if _, known := p.ports[v1alpha1.PortNumber(port)]; port != 0 && !known {
+		p.ports[v1alpha1.PortNumber(port)] = probed{usual, v1alpha1.ProbeTLS}
+	}
+}
+
+func (p *Probes) protocol(port uint16) v1alpha1.ProbeProtocol {
+	if slices.ContainsFunc(p.tls, func(t profile.Traffic) bool { return t.First <= port && port <= max(t.First, t.Last) }) {
+		return v1alpha1.ProbeTLS
+	}
+	return v1alpha1.ProbeTCP
+}
+
+// Targets returns what every observer is to try.
+func (p Probes) Targets() []v1alpha1.ProbeTarget {
+	var targets []v1alpha1.ProbeTarget
+	for _, address := range p.node.Addresses {
+		for port, how := range p.ports {
+			targets = append(targets, v1alpha1.ProbeTarget{Address: address.String(), Port: port, Protocol: how.protocol})
+		}
+	}
+	slices.SortFunc(targets, func(a, b v1alpha1.ProbeTarget) int {
+		return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port))
+	})
+	return targets[:min(len(targets), maxTargets)]
+}
+
+// Expect returns what must become of an observer's attempt. What may be lets
+// through, or not, as it pleases.
+func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
+	how, known := p.ports[port]
+	from := p.addressesOf(observer)
+	if !known || len(from) == 0 {
+		return rollout.Any
+	}
+	if observer.Name == p.node.Name {
+		return rollout.MustConnect
+	}
+	matches := func(t profile.Traffic) bool {
+		return (t.Protocol == profile.TCP || t.Protocol == "") && (t.First == 0 || t.First <= uint16(how.as) && how.as <= int32(max(t.First, t.Last)))
+	}
+	permitted, bounded := p.hosts.Sources(slices.Concat(p.hosts.Required, p.hosts.Listed), matches)
+	switch {
+	case !bounded || !slices.ContainsFunc(from, func(a netip.Addr) bool { return !permitted.Contains(a) }):
+		return rollout.MustConnect
+	case slices.ContainsFunc(from, permitted.Contains) || p.open(address, matches):
+		return rollout.Any
+	}
+	return rollout.MustNotConnect
+}
+
+// open says that nobody declares the port closed at the address, or that
+// failsafe ports keep it open, of which the status tells already.
+func (p Probes) open(address string, matches func(profile.Traffic) bool) bool {
+	closed := p.hosts.DenyUnlisted || slices.ContainsFunc(p.hosts.Components, func(c calico.Component) bool {
+		to, err := netip.ParseAddr(address)
+		elsewhere := c.Interface != "" || c.Address.IsValid() && (err != nil || !c.Address.Contains(to))
+		return !elsewhere && slices.ContainsFunc(c.Ports, matches)
+	})
+	failsafes := p.hosts.Failsafes
+	if failsafes == nil {
+		failsafes = calico.DefaultFailsafes
+	}
+	if p.hosts.ScopeFailsafes && !p.node.KeepFailsafes {
+		failsafes, _ = calico.Scoped(p.hosts)
+	}
+	for _, failsafe := range failsafes {
+		protocol := profile.Protocol(strings.ToUpper(failsafe.Protocol))
+		if failsafe.Net == "" && matches(profile.Traffic{Protocol: protocol, First: failsafe.Port, Last: failsafe.Port}) {
+			return true
+		}
+	}
+	return !closed
+}
+
+// addressesOf returns where packets of an observer may come from.
+func (p Probes) addressesOf(observer v1alpha1.Observation) []netip.Addr {
+	if observer.Name != v1alpha1.ObserverOperator {
+		return p.nodes[observer.Name]
+	}
+	var addresses []netip.Addr
+	for _, text := range observer.Addresses {
+		if address, err := netip.ParseAddr(text); err == nil {
+			addresses = append(addresses, address.Unmap())
+		}
+	}
+	return addresses
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"slices"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// stage gives every node what its enactment says: the rules that are called for,
+// older ones, or none; and narrow failsafe ports only where it stays as it is.
+func (h *Hosts) stage(policy *Policy, snapshot state.Snapshot) {
+	h.Calico.Nodes, h.Older, h.widened = slices.Clone(h.Whole.Nodes), map[string]bool{}, map[string]bool{}
+	for i := range h.Calico.Nodes {
+		node := &h.Calico.Nodes[i]
+		enactment := EnactmentOf(policy.Name, node.Name, snapshot.Enactments)
+		version, narrow := rollout.Wanted(enactment)
+		node.KeepFailsafes = node.KeepFailsafes || !narrow
+		node.Enforced = version != ""
+		if enactment != nil && rollout.PhaseOf(enactment) == v1alpha1.PhaseProgressing {
+			previous := enactment.Status.PreviousVersion
+			h.uses(previous)
+			// It must be possible to take back what is new: ports first that are open
+			// whatever the rules say.
+			if previous != "" && narrowed(node.Name, policy.Name, snapshot.Calico.Felix) {
+				version, h.widened[calico.FelixConfigurationName(node.Name)] = previous, true
+			}
+		}
+		h.uses(version)
+		if version != h.Version {
+			node.Older = version
+		}
+	}
+	for i := range snapshot.Calico.Endpoints {
+		if e := &snapshot.Calico.Endpoints[i]; e.Labels[v1alpha1.LabelPolicy] == policy.Name {
+			h.uses(e.Labels[calico.LabelVersion])
+		}
+	}
+}
+
+func (h *Hosts) uses(version string) {
+	if version != "" && version != h.Version {
+		h.Older[version] = true
+	}
+}
+
+// EnactmentOf returns how far a policy's protection of a node is; nil if it has
+// not been thought of.
+func EnactmentOf(policy, node string, enactments []v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.ControlPlaneNodeEnactment {
+	i := slices.IndexFunc(enactments, func(e v1alpha1.ControlPlaneNodeEnactment) bool {
+		return e.Spec.Policy == policy && e.Spec.Node == node
+	})
+	if i < 0 {
+		return nil
+	}
+	return &enactments[i]
+}
+
+// narrowed says whether the policy has narrowed the failsafe ports of a node.
+func narrowed(node, policy string, configurations []v3.FelixConfiguration) bool {
+	return slices.ContainsFunc(configurations, func(f v3.FelixConfiguration) bool {
+		return f.Name == calico.FelixConfigurationName(node) && f.Labels[v1alpha1.LabelPolicy] == policy &&
+			f.Spec.FailsafeInboundHostPorts != nil
+	})
+}
+
+// sameStage says whether a node has the same rules in both.
+func sameStage(a, b calico.Node) bool {
+	return a.Enforced == b.Enforced && a.Older == b.Older && a.KeepFailsafes == b.KeepFailsafes
+}
+
+// Keeps says whether an object of the policy's stays as it is, though it is not
+// called for: it belongs to an older version of the rules, which a node has, or
+// may be taken back to.
+func (h *Hosts) Keeps(live Object) bool {
+	switch o := live.(type) {
+	case *v3.GlobalNetworkPolicy:
+		return h.Older[o.Labels[calico.LabelVersion]]
+	case *v3.HostEndpoint:
+		return h.older(func(n calico.Node) bool { return n.Name == o.Spec.Node })
+	case *v3.FelixConfiguration:
+		return !h.widened[o.Name] && h.older(func(n calico.Node) bool { return calico.FelixConfigurationName(n.Name) == o.Name })
+	case *v3.GlobalNetworkSet:
+		return len(h.Older) > 0 && !slices.ContainsFunc(h.Calico.Sets, func(s calico.Set) bool {
+			return s.Name == o.Labels[calico.LabelPeer]
+		})
+	}
+	return false
+}
+
+func (h *Hosts) older(is func(calico.Node) bool) bool {
+	return slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool { return n.Older != "" && is(n) })
+}
