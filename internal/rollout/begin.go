@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// maxObservers is how many observers an enactment remembers.
+const maxObservers = 16
+
+// begin begins the nodes whose turn it is, and says of the others what they wait
+// for.
+func (r *run) begin() {
+	reason, message := r.gate()
+	under, held, turns := r.underWay(), r.heldBefore(), 0
+	for _, m := range r.members {
+		switch {
+		case !m.in(v1alpha1.PhasePending):
+		case m.Foreign != "":
+			r.wait(m, v1alpha1.ReasonForeignHostEndpoint,
+				"HostEndpoint "+m.Foreign+" of somebody else is in the place of the operator's: delete it, or take the node out of spec.nodeSelector")
+		case reason != "":
+			r.wait(m, reason, message)
+		case m.unsettled():
+			r.wait(m, v1alpha1.ReasonQueued, "Waits until the node itself is as it was before")
+		case len(under)+r.InFlight >= r.limit:
+			r.wait(m, v1alpha1.ReasonQueued, "Waits for "+r.others(under))
+		default:
+			r.turn(m, held+turns < r.limit)
+			turns++
+			under = append(under, m.Name)
+		}
+	}
+}
+
+// gate says why no node may be begun, empty if one may.
+func (r *run) gate() (reason, message string) {
+	switch down := r.down(nil); {
+	case r.Unverified != "":
+		return v1alpha1.ReasonNotVerified, r.Unverified
+	case r.Cut != "":
+		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut already: " + r.Cut
+	case r.limit == 0:
+		return v1alpha1.ReasonNoQuorumToSpare, fmt.Sprintf(
+			"With %d control-plane nodes etcd can not lose any: set spec.rollout.confirm to Manual, and confirm each node", len(r.members))
+	case len(down) > 0:
+		return v1alpha1.ReasonNodeNotReady, "Waits until these nodes are ready: " + name(down)
+	}
+	return "", ""
+}
+
+// unsettled says whether a node that waits still has to be taken back to what it
+// had before. There is nothing of ours on one with an endpoint of others.
+func (m *member) unsettled() bool {
+	return m.in(v1alpha1.PhasePending) && !m.Programmed && m.Foreign == ""
+}
+
+// underWay returns the nodes that have the new rules, or may still have them.
+func (r *run) underWay() []string {
+	var names []string
+	for _, m := range r.members {
+		if m.in(v1alpha1.PhaseProgressing) || m.unsettled() {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// heldBefore counts what was under way before this decision. It is persisted
+// node by node: should a node that is done now stay under way because that
+// fails, no other may have been begun in its place.
+func (r *run) heldBefore() int {
+	held := r.InFlight
+	for _, m := range r.members {
+		if m.was == v1alpha1.PhaseProgressing || m.unsettled() {
+			held++
+		}
+	}
+	return held
+}
+
+// others names what a node waits for.
+func (r *run) others(names []string) string {
+	switch {
+	case r.InFlight == 0:
+		return name(names)
+	case len(names) == 0:
+		return fmt.Sprintf("%d nodes of other policies", r.InFlight)
+	}
+	return fmt.Sprintf("%s, and %d nodes of other policies", name(names), r.InFlight)
+}
+
+func (r *run) wait(m *member, reason, message string) {
+	r.set(m, v1alpha1.PhasePending, reason, message)
+}
+
+// turn asks the observers what they reach before a node is begun, and begins it
+// once they have answered. A round from before its turn is old news.
+func (r *run) turn(m *member, had bool) {
+	status := &m.e.Status
+	going := had && m.was == v1alpha1.PhasePending && reasonOf(m.Enactment) == v1alpha1.ReasonProbing &&
+		slices.Equal(m.e.Spec.Targets, m.targets())
+	if !going {
+		r.ask(m)
+	}
+	r.wait(m, v1alpha1.ReasonProbing, "The observers try what they reach before the rules")
+	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !m.inRound(&o) })
+	switch {
+	case !going || !r.passed(status.AskTime, announceTime):
+		r.wakeAt(status.AskTime, announceTime)
+	case silent && !r.passed(status.AskTime, r.timeout):
+		r.wakeAt(status.AskTime, r.timeout)
+	default:
+		r.start(m)
+	}
+}
+
+// start begins a node. Observers that did not answer are left out.
+func (r *run) start(m *member) {
+	status := &m.e.Status
+	for _, o := range status.Observers {
+		if m.inRound(&o) && len(status.Before) < maxObservers {
+			status.Before = append(status.Before, *o.DeepCopy())
+		}
+	}
+	slices.SortFunc(status.Before, func(a, b v1alpha1.Observation) int { return cmp.Compare(a.Name, b.Name) })
+	status.StartTime = r.now.DeepCopy()
+	r.progress(m, v1alpha1.ReasonWriting, "The rules are being written")
+	r.wakeAt(status.StartTime, r.timeout)
+}

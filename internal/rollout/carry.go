@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"fmt"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// carry brings what is called for into the enactment of a node: a new one, one
+// of other rules, or of another generation. Where a node was reverted for this
+// generation, nothing that is Enforced changes.
+func (r *run) carry(m *member, blocked bool) {
+	status := &m.e.Status
+	switch m.was {
+	case "":
+		r.create(m)
+	case v1alpha1.PhasePending:
+		r.pend(m, status.PreviousVersion)
+		if status.PreviousVersion == r.Version && m.Live == r.Version && m.Foreign == "" {
+			r.foundAsIs(m)
+		}
+	case v1alpha1.PhaseProgressing:
+		if status.Version != r.Version {
+			r.pend(m, status.PreviousVersion)
+		}
+		status.PolicyGeneration = r.Generation
+	case v1alpha1.PhaseEnforced:
+		switch {
+		case status.Version == r.Version:
+			status.PolicyGeneration = r.Generation
+		case !blocked:
+			r.pend(m, status.Version)
+		}
+	default:
+		lifted := m.reason() == v1alpha1.ReasonTakenBack && r.TakeBack == ""
+		if lifted || status.PolicyGeneration != r.Generation {
+			r.pend(m, status.PreviousVersion)
+		}
+	}
+}
+
+// create begins the enactment of a node. The observers are asked at once, so
+// that they announce themselves.
+func (r *run) create(m *member) {
+	r.pend(m, m.Live)
+	r.ask(m)
+	if m.Live == r.Version && m.Foreign == "" {
+		m.e.Status.PreviousVersion = ""
+		r.foundAsIs(m)
+	}
+}
+
+func (r *run) foundAsIs(m *member) {
+	r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven, "Found with the rules that are called for: nothing was tried before and after")
+}
+
+// pend makes a node wait for its turn. Why it waits is said later on.
+func (r *run) pend(m *member, previous string) {
+	status := &m.e.Status
+	status.PolicyGeneration, status.Version, status.PreviousVersion = r.Generation, r.Version, previous
+	status.StartTime, status.SoakTime, status.Before = nil, nil, nil
+	withdraw(m.e)
+	if !m.in(v1alpha1.PhasePending) {
+		r.set(m, v1alpha1.PhasePending, v1alpha1.ReasonQueued, "")
+	}
+}
+
+// takeBack takes every node back to where nothing is restricted. A node that
+// failed in this generation stays told so, and is not tried again when the
+// reason is gone.
+func (r *run) takeBack() {
+	for _, m := range r.members {
+		m.e.Status.PreviousVersion = ""
+		if r.failed(m) {
+			continue
+		}
+		m.e.Status.PolicyGeneration = r.Generation
+		r.set(m, v1alpha1.PhaseReverted, v1alpha1.ReasonTakenBack,
+			fmt.Sprintf("The policy is annotated with %s: %q", v1alpha1.AnnotationRevert, r.TakeBack))
+	}
+}
+
+// failed says whether a node was reverted for this generation, because something
+// failed.
+func (r *run) failed(m *member) bool { return r.failedIn(m.e) }
+
+func (r *run) failedIn(e *v1alpha1.ControlPlaneNodeEnactment) bool {
+	return PhaseOf(e) == v1alpha1.PhaseReverted && reasonOf(e) != v1alpha1.ReasonTakenBack &&
+		e.Status.PolicyGeneration == r.Generation
+}
+
+// asPersisted and asDecided say which enactment of a node is meant.
+func asPersisted(m *member) *v1alpha1.ControlPlaneNodeEnactment { return m.Enactment }
+func asDecided(m *member) *v1alpha1.ControlPlaneNodeEnactment   { return m.e }
+
+// revertedNode returns the first node that was reverted for this generation,
+// empty if none was.
+func (r *run) revertedNode(which func(*member) *v1alpha1.ControlPlaneNodeEnactment) string {
+	for _, m := range r.members {
+		if e := which(m); e != nil && r.failedIn(e) {
+			return m.Name
+		}
+	}
+	return ""
+}

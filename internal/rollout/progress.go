@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// judge takes back the nodes under way on which something failed.
+func (r *run) judge() {
+	for _, m := range r.members {
+		if !m.in(v1alpha1.PhaseProgressing) {
+			continue
+		}
+		if reason, message := r.failure(m); reason != "" {
+			r.set(m, v1alpha1.PhaseReverted, reason, message)
+		}
+	}
+}
+
+// failure says why a node under way is to be taken back, empty if it is not.
+func (r *run) failure(m *member) (reason, message string) {
+	status := &m.e.Status
+	if r.Cut != "" {
+		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut: " + r.Cut
+	}
+	if down := r.down(status.StartTime); len(down) > 0 {
+		return v1alpha1.ReasonNodeNotReady, "Not ready while this node was under way: " + name(down)
+	}
+	if !m.Programmed {
+		if r.passed(r.writingSince(m), r.timeout) {
+			return v1alpha1.ReasonNotWritten, "The rules were not written within " + r.tell(r.timeout)
+		}
+		return "", ""
+	}
+	if m.reason() == v1alpha1.ReasonWriting {
+		return "", "" // what was answered so far, was before the rules
+	}
+	if failed := m.regressions(m.inRound); len(failed) > 0 {
+		return v1alpha1.ReasonProbeFailed, "Not as before the rules: " + name(failed)
+	}
+	if lost := m.unanswered(); len(lost) > 0 && r.passed(status.AskTime, r.timeout) {
+		return v1alpha1.ReasonObserverLost, "No answer within " + r.tell(r.timeout) + " from " + name(lost)
+	}
+	if r.manual && !r.confirmed(m) && status.SoakTime != nil && r.passed(status.SoakTime, r.soak+r.timeout) {
+		return v1alpha1.ReasonNotConfirmed, "Nobody confirmed within " + r.tell(r.timeout)
+	}
+	return "", ""
+}
+
+// down returns the nodes that are not ready, and were there when a node was
+// begun.
+func (r *run) down(start *metav1.Time) []string {
+	var down []string
+	for _, m := range r.members {
+		if !m.Ready && (start == nil || !m.Created.After(start.Time)) {
+			down = append(down, m.Name)
+		}
+	}
+	return down
+}
+
+// writingSince returns since when the rules are being written: since the start,
+// or since the last round if something took them away after that.
+func (r *run) writingSince(m *member) *metav1.Time {
+	start, asked := m.e.Status.StartTime, m.e.Status.AskTime
+	if start != nil && asked != nil && asked.After(start.Time) {
+		return asked
+	}
+	return start
+}
+
+// tell tells a time that was declared.
+func (r *run) tell(d time.Duration) string {
+	return fmt.Sprintf("%d s", int64((d-granularity)/time.Second))
+}
+
+// proceed brings the nodes on their way further, or stops all of them if one
+// failed.
+func (r *run) proceed() {
+	if failed := r.revertedNode(asDecided); failed != "" {
+		for _, m := range r.members {
+			if m.in(v1alpha1.PhasePending) || m.in(v1alpha1.PhaseProgressing) {
+				r.set(m, v1alpha1.PhaseAborted, v1alpha1.ReasonOtherNodeReverted, "Stopped, because "+failed+" was reverted")
+			}
+		}
+		return
+	}
+	for _, m := range r.members {
+		if m.in(v1alpha1.PhaseProgressing) {
+			r.advance(m)
+		}
+	}
+	r.begin()
+}
+
+// progress says how far a node under way is.
+func (r *run) progress(m *member, reason, message string) {
+	r.set(m, v1alpha1.PhaseProgressing, reason, message)
+}
+
+// advance brings a node further on which nothing failed.
+func (r *run) advance(m *member) {
+	status := &m.e.Status
+	watched := len(m.counted()) > 0
+	switch {
+	case !m.Programmed:
+		r.progress(m, v1alpha1.ReasonWriting, "The rules are being written")
+		r.wakeAt(r.writingSince(m), r.timeout)
+		return
+	case watched && m.reason() == v1alpha1.ReasonWriting:
+		r.ask(m)
+		r.progress(m, v1alpha1.ReasonProbing, "The rules are written: the observers try again what they reached before")
+	}
+	if status.SoakTime != nil && r.manual {
+		r.wakeAt(status.SoakTime, r.soak+r.timeout)
+	}
+	if len(m.unanswered()) > 0 {
+		r.wakeAt(status.AskTime, r.timeout)
+		return
+	}
+	if status.SoakTime == nil {
+		status.SoakTime = r.now.DeepCopy()
+	}
+	if !r.passed(status.SoakTime, r.soak) {
+		r.progress(m, v1alpha1.ReasonSoaking, "The observers reach what they reached before, and must for "+r.tell(r.soak))
+		r.wakeAt(status.SoakTime, r.soak)
+		r.askAgain(m, watched)
+		return
+	}
+	r.finish(m, watched)
+}
+
+// askAgain keeps the pace of rounds where somebody answers them.
+func (r *run) askAgain(m *member, watched bool) {
+	if !watched {
+		return
+	}
+	if r.passed(m.e.Status.AskTime, probeInterval) {
+		r.ask(m)
+		r.wakeAt(m.e.Status.AskTime, r.timeout)
+		return
+	}
+	r.wakeAt(m.e.Status.AskTime, probeInterval)
+}
+
+// finish ends the soak of a node that passed the last round. Where nobody asked
+// for long, because no operator was there, that is no news of the soak's end.
+func (r *run) finish(m *member, watched bool) {
+	status := &m.e.Status
+	end := status.SoakTime.Add(r.soak)
+	switch {
+	case watched && r.soak > 0 && status.AskTime.Time.Before(end.Add(-probeInterval)):
+		r.progress(m, v1alpha1.ReasonSoaking, "The observers reach what they reached before, and must for "+r.tell(r.soak))
+		r.ask(m)
+		r.wakeAt(status.AskTime, r.timeout)
+	case r.manual && !r.confirmed(m):
+		r.progress(m, v1alpha1.ReasonAwaitingConfirmation, fmt.Sprintf(
+			"Passed its probes, and is taken back at %s unless somebody confirms: kubectl annotate cpne %s %s=%d",
+			end.Add(r.timeout).UTC().Format(time.RFC3339), m.e.Name, v1alpha1.AnnotationConfirm, r.Generation))
+		r.wakeAt(status.SoakTime, r.soak+r.timeout)
+		r.askAgain(m, watched)
+	case watched:
+		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonProven, m.proof())
+	default:
+		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven,
+			"No observer reached anything before that it must reach: what the rules do was not tried")
+	}
+}
