@@ -75,7 +75,7 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 	toNarrow := r.Stages.wait(o.policy.Name, step{number: lastStage + 1}, now)
 	for _, node := range o.hosts.Whole.Nodes {
 		n := rolloutNode(o, node, snapshot)
-		pending, seen := unwritten(o.hostDiff, node.Name, calico.StageEnforce), toEnforce
+		pending, seen := unwritten(o.hostDiff, node.Name, calico.StageEndpoints), toEnforce
 		if rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseEnforced {
 			pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
 		}

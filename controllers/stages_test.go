@@ -12,11 +12,11 @@ import (
 )
 
 var (
-	allow   = step{number: calico.StageAllow}
-	enforce = step{number: calico.StageEnforce}
+	allow   = step{number: calico.StagePolicies}
+	enforce = step{number: calico.StageEndpoints}
 	narrow  = step{number: calico.StageNarrow}
-	revoke  = step{number: calico.StageAllow, removing: true}
-	release = step{number: calico.StageEnforce, removing: true}
+	revoke  = step{number: calico.StagePolicies, removing: true}
+	release = step{number: calico.StageEndpoints, removing: true}
 	widen   = step{number: calico.StageNarrow, removing: true}
 )
 

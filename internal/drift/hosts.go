@@ -32,7 +32,9 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	slices.SortStableFunc(diff.Writes, func(a, b Write) int {
 		return cmp.Or(cmp.Compare(calico.Stage(a.Desired), calico.Stage(b.Desired)), createdFirst(a, b))
 	})
-	slices.SortStableFunc(diff.Removals, func(a, b Write) int { return cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)) })
+	slices.SortStableFunc(diff.Removals, func(a, b Write) int {
+		return cmp.Or(cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)), deniesFirst(a.Live, b.Live))
+	})
 	return diff
 }
 
@@ -45,6 +47,18 @@ func createdFirst(a, b Write) int {
 		return 1
 	}
 	return 0
+}
+
+// deniesFirst orders what denies before what allows, which is the order in which
+// they go.
+func deniesFirst(a, b plan.Object) int {
+	denies := func(object plan.Object) int {
+		if policy, is := object.(*v3.GlobalNetworkPolicy); is && calico.Denies(policy) {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Compare(denies(a), denies(b))
 }
 
 // WroteHosts says whether objects of Calico that the operator made for the

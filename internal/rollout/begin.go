@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
@@ -111,13 +113,23 @@ func (r *run) turn(m *member, had bool) {
 	r.wait(m, v1alpha1.ReasonProbing, "The observers try what they reach before the rules")
 	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !m.inRound(&o) })
 	switch {
-	case !going || !r.passed(status.AskTime, announceTime):
-		r.wakeAt(status.AskTime, announceTime)
+	case !going && len(status.Observers) > 0:
+		r.wakeAt(status.AskTime, r.timeout)
+	case len(status.Observers) == 0 && !r.passed(r.known(m), announceTime):
+		r.wakeAt(r.known(m), announceTime)
 	case silent && !r.passed(status.AskTime, r.timeout):
 		r.wakeAt(status.AskTime, r.timeout)
 	default:
 		r.start(m)
 	}
+}
+
+// known returns since when observers have been able to announce themselves.
+func (r *run) known(m *member) *metav1.Time {
+	if m.e.CreationTimestamp.IsZero() {
+		return &r.now
+	}
+	return &m.e.CreationTimestamp
 }
 
 // start begins a node. Observers that did not answer are left out.

@@ -12,6 +12,8 @@
 package rollout
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -21,7 +23,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
 // Expectation says what is to become of an attempt to connect to a protected
@@ -182,7 +183,8 @@ func Name(policy, node string) string {
 	if len(full) <= maxName {
 		return full
 	}
-	hash := plan.Hash(full)
+	sum := sha256.Sum256([]byte(full))
+	hash := hex.EncodeToString(sum[:8])
 	return strings.TrimRight(full[:maxName-1-len(hash)], ".-") + "-" + hash
 }
 

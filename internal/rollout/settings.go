@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// announceTime is how long observers have at least to answer the round before
-	// a node is begun: one that started just now is not known before it does.
+	// announceTime is how long observers have to announce themselves, by an answer
+	// to the first round of all, before a node is begun without any.
 	announceTime = 3 * time.Second
 	// probeInterval is the pace of rounds while a node is under way.
 	probeInterval = 5 * time.Second

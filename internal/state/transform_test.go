@@ -73,11 +73,12 @@ func TestNodeInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 			PodCIDRs: []string{"10.3.0.0/24"}, ProviderID: "cloud://1", Taints: []corev1.Taint{{Key: "a", Effect: "NoSchedule"}},
 		},
 		Status: corev1.NodeStatus{
-			Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}},
-			Images:     []corev1.ContainerImage{{Names: []string{"many"}}},
-			NodeInfo:   corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", OSImage: "Debian", KernelVersion: "6.12"},
-			Capacity:   corev1.ResourceList{corev1.ResourceCPU: {}},
-			Conditions: []corev1.NodeCondition{{Type: corev1.NodeDiskPressure}, {Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "x"}},
+			Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}},
+			Images:          []corev1.ContainerImage{{Names: []string{"many"}}},
+			NodeInfo:        corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", OSImage: "Debian", KernelVersion: "6.12"},
+			Capacity:        corev1.ResourceList{corev1.ResourceCPU: {}},
+			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: 10250}},
+			Conditions:      []corev1.NodeCondition{{Type: corev1.NodeDiskPressure}, {Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "x"}},
 		},
 	}
 	before := node.DeepCopy()
@@ -96,13 +97,15 @@ func TestNodeInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 
 	want := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "name", Namespace: "namespace", UID: "uid", ResourceVersion: "7", DeletionTimestamp: node.DeletionTimestamp,
+			Name: "name", Namespace: "namespace", UID: "uid", ResourceVersion: "7",
+			CreationTimestamp: node.CreationTimestamp, DeletionTimestamp: node.DeletionTimestamp,
 			Labels: node.Labels, Annotations: node.Annotations, ManagedFields: slim.ManagedFields,
 		},
 		Spec: corev1.NodeSpec{PodCIDRs: node.Spec.PodCIDRs, Taints: node.Spec.Taints, ProviderID: "cloud://1"},
 		Status: corev1.NodeStatus{
-			NodeInfo:  corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", OSImage: "Debian"},
-			Addresses: node.Status.Addresses, Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+			NodeInfo:        corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", OSImage: "Debian"},
+			DaemonEndpoints: node.Status.DaemonEndpoints,
+			Addresses:       node.Status.Addresses, Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 		},
 	}
 	delete(want.Annotations, "volumes.kubernetes.io/controller-managed-attach")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -128,14 +129,14 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 		},
 		"by ours, without those that allow": {
 			writes: func(all []verify.Write) []verify.Write {
-				return slices.DeleteFunc(all, func(w verify.Write) bool { return w.Object.GetName() == "cpnp.p-required" })
+				return slices.DeleteFunc(all, func(w verify.Write) bool { return called(w, "cpnp.p-required") })
 			},
 			want: "metrics: tcp/10250 from ",
 		},
 		"by ours, with failsafes last in the wrong order": {
 			writes: func(all []verify.Write) []verify.Write {
 				all = slices.DeleteFunc(all, func(w verify.Write) bool {
-					return w.Object.GetName() == "cpnp.p-required" || w.Object.GetName() == "cpnp.p-allow-kubelet"
+					return called(w, "cpnp.p-required") || called(w, "cpnp.p-allow-kubelet")
 				})
 				return all
 			},
@@ -191,18 +192,25 @@ func with(there state.Calico, theirs v3.Tier, policies ...v3.GlobalNetworkPolicy
 	return there
 }
 
+// called says whether an object has a name, which a version may follow.
+func called(w verify.Write, name string) bool {
+	return w.Object.GetName() == name || strings.HasPrefix(w.Object.GetName(), name+"-")
+}
+
 // only returns the writes of the objects of some names, in the order of these.
 func only(writes []verify.Write, names ...string) []verify.Write {
 	var out []verify.Write
 	for _, name := range names {
-		i := slices.IndexFunc(writes, func(w verify.Write) bool { return w.Object.GetName() == name })
+		i := slices.IndexFunc(writes, func(w verify.Write) bool { return called(w, name) })
 		out = append(out, writes[i])
 	}
 	return out
 }
 
 func without(writes []verify.Write, names ...string) []verify.Write {
-	return slices.DeleteFunc(slices.Clone(writes), func(w verify.Write) bool { return slices.Contains(names, w.Object.GetName()) })
+	return slices.DeleteFunc(slices.Clone(writes), func(w verify.Write) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return called(w, name) })
+	})
 }
 
 func waiting(h *calico.Hosts) {
@@ -295,7 +303,7 @@ func TestLockoutTraps(t *testing.T) {
 			writes: func(all []verify.Write) []verify.Write {
 				return removal(append(without(all, required), only(all, required)...))
 			},
-			cut: "Denied after the deletion of GlobalNetworkPolicy cpnp.p-required: Deny by rule 1 of GlobalNetworkPolicy cpnp.p-deny-kubelet",
+			cut: "Denied after the deletion of GlobalNetworkPolicy cpnp.p-required-",
 		},
 		"what allows was deleted, and is put back": {
 			there: func(all []verify.Write) state.Calico { return found(without(all, required)) },

@@ -141,22 +141,19 @@ func Render(hosts Hosts) ([]Object, error) {
 // the time to see the one before.
 const (
 	StageAddresses = iota + 1 // the tier, and the sets that rules refer to
-	StageAllow                // policies that allow
-	StageEnforce              // policies that deny, and endpoints
+	StagePolicies             // policies, which concern nobody before an endpoint has their version
+	StageEndpoints            // endpoints
 	StageNarrow               // failsafe ports
 )
 
 // Stage returns the stage in which an object is written. It is removed in the
 // reverse order.
 func Stage(object Object) int {
-	switch o := object.(type) {
+	switch object.(type) {
 	case *v3.GlobalNetworkPolicy:
-		if Denies(o) {
-			return StageEnforce
-		}
-		return StageAllow
+		return StagePolicies
 	case *v3.HostEndpoint:
-		return StageEnforce
+		return StageEndpoints
 	case *v3.FelixConfiguration:
 		return StageNarrow
 	}
