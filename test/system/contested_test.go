@@ -61,10 +61,11 @@ func (s *story) hostile(object client.Object, body string) (stop func()) {
 // answered at once. Nobody else has to wait for that.
 func TestHostileWriterIsNamedAndNotRacedWith(t *testing.T) {
 	const (
-		window = 4 * time.Second        // of rewriting after it has been noticed
-		visits = 8                      // of others, elsewhere, in that time
-		quiet  = 30 * time.Second       // drift.contestQuiet
-		soon   = 500 * time.Millisecond // full speed, on a machine that has other things to do too
+		window = 4 * time.Second  // of rewriting after it has been noticed
+		visits = 8                // of others, elsewhere, in that time
+		quiet  = 30 * time.Second // drift.contestQuiet
+		slow   = time.Second      // drift.contestedInterval
+		soon   = window / visits  // at the contested pace, the next visit would come first
 	)
 	s := begin(t)
 	wall := &leapingClock{}
@@ -96,14 +97,17 @@ func TestHostileWriterIsNamedAndNotRacedWith(t *testing.T) {
 	s.Expect(s.condition(s.name, v1alpha1.ConditionDrifted)()).To(Equal("True/Contested"))
 	s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(ContainSubstring("set by hostile"))
 
-	mark, slowest := s.mark(), time.Duration(0)
+	mark, took := s.mark(), []time.Duration{}
 	ticker := time.NewTicker(window / visits)
 	defer ticker.Stop()
 	for i := range visits {
 		<-ticker.C
-		slowest = max(slowest, s.repairTime(fmt.Sprintf("visitor-%d", i), posture, nodes[1], "calm"))
+		took = append(took, s.repairTime(fmt.Sprintf("visitor-%d", i), posture, nodes[1], "calm"))
 	}
-	s.Expect(slowest).To(BeNumerically("<", soon), "what is not contested is repaired at full speed")
+	slices.Sort(took)
+	// A single one may be slow on a machine that has other things to do too.
+	s.Expect(took[visits/2]).To(BeNumerically("<", soon), "what is not contested is repaired at full speed: %s", took)
+	s.Expect(took[visits-1]).To(BeNumerically("<", slow), "what is not contested is repaired at full speed: %s", took)
 	fight := s.requestsSince(mark)
 	most := int(window/time.Second) + 1
 	for kind, resource := range map[string]string{"Node": "nodes", "Service": "services", "NetworkPolicy": "networkpolicies"} {
@@ -112,7 +116,7 @@ func TestHostileWriterIsNamedAndNotRacedWith(t *testing.T) {
 		t.Logf("%s: %d writes in %s of rewriting at 10 Hz, noticed after %s with %d", kind, count, window,
 			noticed.Round(100*time.Millisecond), len(of(s.requestsSince(contest).Repairs, resource, objects[kind]))-count)
 	}
-	t.Logf("what was not contested was repaired in at most %s", slowest.Round(time.Millisecond))
+	t.Logf("what was not contested was repaired in at most %s", took[visits-1].Round(time.Millisecond))
 
 	for _, stop := range stops {
 		stop()

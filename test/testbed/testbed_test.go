@@ -62,6 +62,7 @@ func TestControlPlane(t *testing.T) {
 	g.Expect(pids).To(And(HaveLen(5),
 		HaveKey("etcd"), HaveKey("kube-apiserver"), HaveKey("kube-controller-manager"), HaveKey("kube-scheduler"), HaveKey("kwok")))
 
+	// They run in any order, and each takes away what another would notice.
 	for name, test := range map[string]func(*testing.T, *testbed.ControlPlane){
 		"pod runs on a kwok node": podRuns,
 		"default addresses":       noAddressOfThisMachine,
@@ -98,15 +99,19 @@ func podRuns(t *testing.T, cp *testbed.ControlPlane) {
 
 	start := time.Now()
 	taint := corev1.Taint{Key: testbed.ControlPlaneRole, Effect: corev1.TaintEffectNoSchedule}
-	g.Expect(testbed.CreateNode(ctx, c, testbed.Node("cp-1", testbed.ControlPlaneNode(), testbed.Taints(taint),
-		testbed.InternalIP("10.1.0.1", "fd00::1")))).To(Succeed())
-	g.Expect(testbed.CreateNode(ctx, c, testbed.Node("worker-1", testbed.InternalIP("10.1.0.2")))).To(Succeed())
+	// The scheduler may still know a node of another test that is deleted.
+	ours := map[string]string{"test": "pod-runs"}
+	createNode(t, c, testbed.Node("cp-1", testbed.ControlPlaneNode(), testbed.Taints(taint),
+		testbed.NodeLabels(ours), testbed.InternalIP("10.1.0.1", "fd00::1")))
+	createNode(t, c, testbed.Node("worker-1", testbed.NodeLabels(ours), testbed.InternalIP("10.1.0.2")))
 
 	scheduled := testbed.Pod("default", "scheduled")
+	scheduled.Spec.NodeSelector = ours
 	bound := testbed.Pod("default", "bound", testbed.OnNode("cp-1"), testbed.HostNetwork(),
 		testbed.Tolerations(corev1.Toleration{Operator: corev1.TolerationOpExists}))
 	for _, pod := range []*corev1.Pod{scheduled, bound} {
 		g.Expect(c.Create(ctx, pod)).To(Succeed())
+		t.Cleanup(func() { remove(t, c, pod, client.GracePeriodSeconds(0)) })
 		g.Eventually(func(g Gomega) {
 			g.Expect(c.Get(ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed())
 			g.Expect(pod.Status.Phase).To(Equal(corev1.PodRunning))
@@ -117,11 +122,24 @@ func podRuns(t *testing.T, cp *testbed.ControlPlane) {
 	g.Expect(bound.Status.PodIP).To(Equal("10.1.0.1"))
 }
 
+// createNode creates a node that is there as long as the test lasts.
+func createNode(t *testing.T, c client.Client, node *corev1.Node) {
+	t.Helper()
+	NewWithT(t).Expect(testbed.CreateNode(t.Context(), c, node)).To(Succeed())
+	t.Cleanup(func() { remove(t, c, node) })
+}
+
+// remove runs when the context of the test has ended.
+func remove(t *testing.T, c client.Client, object client.Object, options ...client.DeleteOption) {
+	t.Helper()
+	NewWithT(t).Expect(client.IgnoreNotFound(c.Delete(context.Background(), object, options...))).To(Succeed())
+}
+
 // What the tests and the demo show is the same on every machine.
 func noAddressOfThisMachine(t *testing.T, cp *testbed.ControlPlane) {
 	g, ctx, c := NewWithT(t), t.Context(), newClient(t, cp)
 	node := testbed.Node("addresses", testbed.InternalIP("10.1.0.3", "fd00::3"))
-	g.Expect(testbed.CreateNode(ctx, c, node)).To(Succeed())
+	createNode(t, c, node)
 	g.Eventually(func(g Gomega) {
 		g.Expect(c.Get(ctx, client.ObjectKeyFromObject(node), node)).To(Succeed())
 		g.Expect(node.Status.Conditions).NotTo(BeEmpty(), "kwok has not seen it yet")
@@ -137,7 +155,7 @@ func noAddressOfThisMachine(t *testing.T, cp *testbed.ControlPlane) {
 func nodeWithoutKwok(t *testing.T, cp *testbed.ControlPlane) {
 	g, ctx, c := NewWithT(t), t.Context(), newClient(t, cp)
 	node := testbed.Node("alone", testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionFalse))
-	g.Expect(testbed.CreateNode(ctx, c, node)).To(Succeed())
+	createNode(t, c, node)
 	ready := func() corev1.ConditionStatus {
 		g.Expect(c.Get(ctx, client.ObjectKeyFromObject(node), node)).To(Succeed())
 		g.Expect(node.Status.Conditions).To(HaveLen(1))

@@ -68,6 +68,7 @@ func start(t *testing.T, o calico.Options) *bed {
 // TestAggregated is one Calico with its own API server, and clusters on it.
 func TestAggregated(t *testing.T) {
 	b := start(t, calico.Options{})
+	// They run in any order, and each takes away what another would notice.
 	for name, test := range map[string]func(*testing.T, *bed){
 		"objects":                 objects,
 		"informers":               informers,

@@ -3,6 +3,7 @@
 package calico_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -104,23 +106,35 @@ func lockedOut(t *testing.T, b *bed, backend calico.Backend) {
 func automaticHostEndpoint(t *testing.T, b *bed) {
 	g := NewWithT(t)
 	cluster := startCluster(t, b, calico.ClusterOptions{Workers: 1, KubeControllers: true})
-	configuration := &unstructured.Unstructured{}
-	configuration.SetAPIVersion("projectcalico.org/v3")
-	configuration.SetKind("KubeControllersConfiguration")
-	configuration.SetName("default")
-	patch := `{"spec":{"controllers":{"node":{"hostEndpoint":{"autoCreate":"Enabled"}}}}}`
-	g.Eventually(func() error {
-		return b.client.Patch(t.Context(), configuration, client.RawPatch("application/merge-patch+json", []byte(patch)))
-	}, deadline, interval).Should(Succeed())
+	g.Eventually(b.autoCreate(t.Context(), "Enabled"), deadline, interval).Should(Succeed())
 
 	endpoint := &unstructured.Unstructured{}
 	endpoint.SetAPIVersion("projectcalico.org/v3")
 	endpoint.SetKind("HostEndpoint")
-	g.Eventually(func() error {
-		return b.client.Get(t.Context(), client.ObjectKey{Name: "worker-1-auto-hep"}, endpoint)
-	}, deadline, interval).Should(Succeed())
+	endpoint.SetName("worker-1-auto-hep")
+	key := client.ObjectKeyFromObject(endpoint)
+	t.Cleanup(func() {
+		ctx := context.Background() // the test's own is over
+		g.Eventually(b.autoCreate(ctx, "Disabled"), deadline, interval).Should(Succeed())
+		g.Eventually(func() bool {
+			return apierrors.IsNotFound(b.client.Get(ctx, key, endpoint))
+		}, deadline, interval).Should(BeTrue(), "it would be there for the next cluster's worker-1")
+	})
+	g.Eventually(func() error { return b.client.Get(t.Context(), key, endpoint) }, deadline, interval).Should(Succeed())
 	g.Expect(endpoint.Object["spec"]).To(HaveKeyWithValue("expectedIPs",
 		ContainElements(cluster.Machine("worker-1").Cluster.IPv4.String())))
+}
+
+// autoCreate tells kube-controllers whether to make host endpoints.
+func (b *bed) autoCreate(ctx context.Context, value string) func() error {
+	patch := `{"spec":{"controllers":{"node":{"hostEndpoint":{"autoCreate":"` + value + `"}}}}}`
+	return func() error {
+		configuration := &unstructured.Unstructured{}
+		configuration.SetAPIVersion("projectcalico.org/v3")
+		configuration.SetKind("KubeControllersConfiguration")
+		configuration.SetName("default")
+		return b.client.Patch(ctx, configuration, client.RawPatch("application/merge-patch+json", []byte(patch)))
+	}
 }
 
 // last is the last object of a kind.

@@ -4,14 +4,17 @@ package calico
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -61,8 +64,12 @@ func Uninstall(ctx context.Context, cp *testbed.ControlPlane) error {
 	}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(ctx context.Context) (bool, error) {
-		last = gone(ctx, admin)
-		return last == nil, nil
+		left := gone(ctx, admin)
+		// At the deadline the client says only that it is too late.
+		if last == nil || ctx.Err() == nil {
+			last = left
+		}
+		return left == nil, nil
 	})
 	if err != nil {
 		return fmt.Errorf("uninstall Calico: %w: %w", err, last)
@@ -84,14 +91,45 @@ func definitions(ctx context.Context, admin client.Client) ([]apiextensionsv1.Cu
 	return ours, nil
 }
 
-// gone returns what of Calico is still there.
+// nudged is an annotation that means nothing.
+const nudged = "testbed.cpnp.dev/nudged"
+
+// nudge has the API server try again to delete what is stored, where it could
+// not. That happens where nobody has listed a resource yet: its storage takes a
+// moment to be there. The API server's own second try is lost when it begins
+// with the definition as it was before the failure was written to it: its write
+// then conflicts, which ends the try, and the finalizer waits for a change of
+// anything but its own condition (crd_finalizer.go of Kubernetes 1.37). An
+// annotation is such a change.
+func nudge(ctx context.Context, admin client.Client, definitions []apiextensionsv1.CustomResourceDefinition) error {
+	var errs []error
+	for i := range definitions {
+		if definition := &definitions[i]; stuck(definition) {
+			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, nudged, definition.ResourceVersion)
+			err := admin.Patch(ctx, definition, client.RawPatch(types.MergePatchType, []byte(patch)))
+			errs = append(errs, client.IgnoreNotFound(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stuck says whether the last try to delete what is stored has failed.
+func stuck(definition *apiextensionsv1.CustomResourceDefinition) bool {
+	return slices.ContainsFunc(definition.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
+		return c.Type == apiextensionsv1.Terminating && c.Reason == "InstanceDeletionFailed"
+	})
+}
+
+// gone returns what of Calico is still there, and has the API server try again
+// to delete it where it could not.
 func gone(ctx context.Context, admin client.Client) error {
 	left, err := definitions(ctx, admin)
 	if err != nil {
 		return err
 	}
 	if len(left) > 0 {
-		return fmt.Errorf("%s is still there: %v", left[0].Name, left[0].Status.Conditions)
+		still := fmt.Errorf("%s is still there: %v", left[0].Name, left[0].Status.Conditions)
+		return errors.Join(still, nudge(ctx, admin, left))
 	}
 	services := &unstructured.UnstructuredList{}
 	services.SetAPIVersion("apiregistration.k8s.io/v1")
