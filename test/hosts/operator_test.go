@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -53,6 +54,7 @@ func (f *field) policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) 
 			Mode:         v1alpha1.ModeEnforce,
 			NodeSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node-role.kubernetes.io/control-plane": ""}},
 			Profile:      v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico"},
+			Rollout:      &v1alpha1.Rollout{SoakSeconds: ptr.To(int32(0))},
 			Network: &v1alpha1.NetworkSpec{Components: []v1alpha1.Component{
 				{Name: "etcd", AllowFrom: controlPlane}, {Name: "kubelet", AllowFrom: controlPlane},
 			}},

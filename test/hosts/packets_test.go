@@ -12,9 +12,14 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
@@ -49,11 +54,22 @@ func enterWith(t *testing.T, o calico.ClusterOptions) *field {
 	f := &field{WithT: NewWithT(t), t: t, cluster: c}
 	f.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { f.Expect(c.Stop()).To(Succeed()) })
+	f.spare()
 	for _, port := range []uint16{etcdPort, kubeletPort, otherPort} {
 		_, err := c.Machine("cp-1").Listen(network.TCP, port)
 		f.Expect(err).NotTo(HaveOccurred())
 	}
 	return f
+}
+
+// spare adds a third node to the control plane, which is no machine: with two,
+// etcd could not lose one, and nothing would be rolled out by itself.
+func (f *field) spare() {
+	f.t.Helper()
+	node := testbed.Node("cp-3", testbed.ControlPlaneNode(), testbed.InternalIP("192.0.2.3", "2001:db8::3"),
+		testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue))
+	f.Expect(testbed.CreateNode(f.t.Context(), admin, node)).To(Succeed())
+	f.t.Cleanup(func() { f.Expect(client.IgnoreNotFound(admin.Delete(context.Background(), node))).To(Succeed()) })
 }
 
 // background is for what is also done after the test has ended.
@@ -176,8 +192,8 @@ func TestOneLabelEnforcesAndTakesBack(t *testing.T) {
 	hosts.Nodes[0].Enforced = true
 	write(t, hosts)
 	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
-	hosts.Nodes[0].Enforced = false
-	write(t, hosts)
+	f.Expect(admin.Patch(t.Context(), named(&v3.HostEndpoint{}, "cpnp-cp-1"),
+		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`)))).To(Succeed())
 	f.becomes(kubeletPort, only(everybody...))
 }
 

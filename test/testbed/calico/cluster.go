@@ -139,7 +139,7 @@ func numbered(name string, count int) []string {
 
 func (c *Cluster) createNodes(ctx context.Context, o ClusterOptions) error {
 	for i, name := range o.names() {
-		options := o.Node
+		options := append([]testbed.NodeOption{testbed.NodeReady(corev1.ConditionTrue)}, o.Node...)
 		if i < o.ControlPlane {
 			options = append([]testbed.NodeOption{testbed.ControlPlaneNode()}, options...)
 		}
