@@ -129,24 +129,27 @@ func (r *run) advance(m *member) {
 	}
 	if !r.passed(status.SoakTime, r.soak) {
 		r.progress(m, v1alpha1.ReasonSoaking, "The observers reach what they reached before, and must for "+r.tell(r.soak))
-		r.wakeAt(status.SoakTime, r.soak)
-		r.askAgain(m, watched)
+		if !r.askAgain(m, watched) {
+			r.wakeAt(status.SoakTime, r.soak)
+		}
 		return
 	}
 	r.finish(m, watched)
 }
 
-// askAgain keeps the pace of rounds where somebody answers them.
-func (r *run) askAgain(m *member, watched bool) {
-	if !watched {
-		return
-	}
-	if r.passed(m.e.Status.AskTime, probeInterval) {
+// askAgain keeps the pace of rounds where somebody answers them, and says
+// whether there is an answer to wait for.
+func (r *run) askAgain(m *member, watched bool) bool {
+	switch {
+	case !watched:
+		return false
+	case r.passed(m.e.Status.AskTime, probeInterval):
 		r.ask(m)
 		r.wakeAt(m.e.Status.AskTime, r.timeout)
-		return
+		return true
 	}
 	r.wakeAt(m.e.Status.AskTime, probeInterval)
+	return false
 }
 
 // finish ends the soak of a node that passed the last round. Where nobody asked

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+)
+
+// waits is the first of three nodes that may not be begun, so that it is seen
+// where it starts from.
+func waits(edits ...edit) rollout.Input {
+	return input(3, append([]edit{unverified, pending(2, "NotVerified"), pending(3, "NotVerified")}, edits...)...)
+}
+
+func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
+	is := func(generation int64, version, previous string) func(Gomega, rollout.Decision) {
+		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+			g.Expect(e.Status.PolicyGeneration).To(Equal(generation))
+			g.Expect(e.Status.Version).To(Equal(version))
+			g.Expect(e.Status.PreviousVersion).To(Equal(previous))
+			if rollout.PhaseOf(e) == v1alpha1.PhasePending {
+				g.Expect(e.Status.StartTime).To(BeNil())
+				g.Expect(e.Status.SoakTime).To(BeNil())
+				g.Expect(e.Status.Before).To(BeEmpty())
+				g.Expect(e.Annotations).To(BeEmpty())
+			}
+		})
+	}
+	others := func(what string) []string { return []string{what, "Pending/NotVerified", "Pending/NotVerified"} }
+	failed := func(what string) []string { return []string{what, "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"} }
+	pend := others("Pending/NotVerified")
+	check(t, map[string]situation{
+		"Enforced, and nothing changes":                {in: waits(enforced(1, version("new", "old"))), want: others("Enforced/Proven"), check: is(3, "new", "old")},
+		"Enforced, other rules":                        {in: waits(enforced(1, version("old", "older"), confirming("3"))), want: pend, check: is(3, "new", "old")},
+		"Enforced, another generation":                 {in: waits(enforced(1, generation(2))), want: others("Enforced/Proven"), check: is(3, "new", "")},
+		"Enforced, other rules and another generation": {in: waits(enforced(1, version("old", ""), generation(2))), want: pend, check: is(3, "new", "old")},
+		"Enforced, other rules, and a node was reverted": {
+			in:   input(3, enforced(1, version("old", "older"), generation(2)), reverted(2, "ProbeFailed"), pending(3, "Queued")),
+			want: failed("Enforced/Proven"), check: is(2, "old", "older"),
+		},
+		"Enforced, other rules, and a node was reverted in a generation before": {
+			in:   waits(enforced(1, version("old", ""), generation(2)), reverted(2, "ProbeFailed", generation(2))),
+			want: pend, check: is(3, "new", "old"),
+		},
+		"Progressing, other rules": {in: waits(progressing(1, "Soaking", with(well, soakedFor(9), version("other", "old"), confirming("3"))...)),
+			want: pend, check: is(3, "new", "old")},
+		"Progressing, another generation": {in: waits(progressing(1, "Soaking", with(well, soakedFor(9), generation(2), version("new", "old"))...)),
+			want: others("Progressing/Soaking"), wake: 2500 * time.Millisecond, check: is(3, "new", "old")},
+		"Pending, other rules": {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
+		"Pending, back to the rules that it has": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new")),
+			want: others("Enforced/Unproven"), message: "Found", check: is(3, "new", "new")},
+		"Pending, back to rules that it had": {in: waits(pending(1, "Queued", version("other", "new"))), want: pend, check: is(3, "new", "new")},
+		"Reverted, other rules in the same generation": {
+			in:   input(3, reverted(1, "NotWritten", version("other", "old")), reverted(2, "ProbeFailed"), pending(3, "x")),
+			want: failed("Reverted/NotWritten"), check: is(3, "other", "old"),
+		},
+		"Reverted, another generation": {in: waits(reverted(1, "ProbeFailed", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
+		"Aborted, other rules in the same generation": {
+			in:   input(3, aborted(1, version("other", "old")), reverted(2, "ProbeFailed"), pending(3, "x")),
+			want: failed("Aborted/OtherNodeReverted"), check: is(3, "other", "old"),
+		},
+		"Aborted, and the node that was reverted is gone": {in: waits(aborted(1, version("other", "old"))),
+			want: others("Aborted/OtherNodeReverted"), check: is(3, "other", "old")},
+		"Aborted, another generation":                     {in: waits(aborted(1, version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
+		"Taken back, and the reason is gone":              {in: waits(reverted(1, "TakenBack", version("other", ""))), want: pend, check: is(3, "new", "")},
+		"Taken back, and the reason is not gone":          {in: waits(reverted(1, "TakenBack"), takeBack), want: in3("Reverted/TakenBack"), message: "help", check: is(3, "new", "")},
+		"Taken back, in another generation":               {in: waits(reverted(1, "TakenBack", generation(2)), takeBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
+		"To be taken back":                                {in: waits(enforced(1, version("old", "older")), takeBack), want: in3("Reverted/TakenBack"), message: `annotated with cpnp.dev/revert: "help"`},
+		"To be taken back, under way":                     {in: waits(progressing(1, "Probing", version("new", "old")), takeBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
+		"To be taken back, failed in a generation before": {in: waits(reverted(1, "ProbeFailed", version("new", "old"), generation(2)), takeBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
+		"To be taken back, failed in this generation": {in: waits(reverted(1, "ProbeFailed", version("new", "old")), takeBack),
+			want: []string{"Reverted/ProbeFailed", "Reverted/TakenBack", "Reverted/TakenBack"}, check: is(3, "new", "")},
+		"To be taken back, nothing is known of it": {in: input(1, takeBack, live(1, "new")), want: []string{"Reverted/TakenBack"}, check: is(3, "new", "")},
+	})
+}
+
+func TestAFailureIsRememberedWhereEverythingWasTakenBack(t *testing.T) {
+	g := NewWithT(t)
+	in := input(3, takeBack, reverted(1, "ProbeFailed"), aborted(2), enforced(3))
+	in = next(in, decide(t, in))
+	in.TakeBack = ""
+	g.Expect(told(decide(t, in).Enactments)).To(Equal(
+		[]string{"Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}))
+}
+
+func TestNoNodeIsBegunBeforeAnotherIsAsItWas(t *testing.T) {
+	g := NewWithT(t)
+	in := input(3, pending(1, "Probing", asked(4)), progressing(2, "Soaking", version("other", "")), pending(3, "x"))
+	d := decide(t, in)
+	g.Expect(told(d.Enactments)).To(Equal(in3("Pending/Queued")), "other rules are still on cp-2")
+	g.Expect(phase(&d.Enactments[0]).Message).To(Equal("Waits for cp-2"))
+}
+
+func TestAnEnactmentOfAPolicyThatWasMadeAnewBelongsToThat(t *testing.T) {
+	g := NewWithT(t)
+	in := waits(enforced(1))
+	in.Nodes[0].Enactment.OwnerReferences[0].UID = "before"
+	in.Nodes[0].Enactment.Labels = nil
+	d := decide(t, in)
+	g.Expect(d.Enactments[0].OwnerReferences).To(HaveLen(1))
+	g.Expect(d.Enactments[0].OwnerReferences[0].UID).To(BeEquivalentTo("uid"))
+}
+
+func TestAConditionKeepsTheTimeOfItsTransition(t *testing.T) {
+	g := NewWithT(t)
+	d := decide(t, one("Probing", well...)())
+	g.Expect(phase(&d.Enactments[0]).LastTransitionTime).To(Equal(*ago(100)))
+	d = decide(t, one("Probing", well...)(cut))
+	g.Expect(phase(&d.Enactments[0]).LastTransitionTime).To(Equal(*ago(0)))
+}

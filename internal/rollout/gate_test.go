@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+)
+
+// situation is what is given, and what is to become of it.
+type situation struct {
+	in      rollout.Input
+	want    []string // phase/reason of every node
+	message string   // in that of the first node
+	wake    time.Duration
+	check   func(g Gomega, d rollout.Decision)
+}
+
+func check(t *testing.T, cases map[string]situation) {
+	t.Helper()
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			d := decide(t, c.in)
+			g.Expect(told(d.Enactments)).To(Equal(c.want))
+			g.Expect(phase(&d.Enactments[0]).Message).To(ContainSubstring(c.message))
+			g.Expect(d.Wake).To(Equal(c.wake))
+			if c.check != nil {
+				c.check(g, d)
+			}
+		})
+	}
+}
+
+// in3 is how often a phase and reason are expected of three nodes.
+func in3(what string) []string { return []string{what, what, what} }
+
+// first returns a check of the first node.
+func first(check func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment)) func(Gomega, rollout.Decision) {
+	return func(g Gomega, d rollout.Decision) { check(g, &d.Enactments[0]) }
+}
+
+func TestNewNodesAskTheirObserversAtOnce(t *testing.T) {
+	g := NewWithT(t)
+	d := decide(t, input(3))
+	g.Expect(told(d.Enactments)).To(Equal([]string{"Pending/Probing", "Pending/Queued", "Pending/Queued"}))
+	g.Expect(d.Wake).To(Equal(2500*time.Millisecond), "the observers have three seconds to announce themselves")
+	for i, e := range d.Enactments {
+		g.Expect(e.Name).To(Equal("p." + e.Spec.Node))
+		g.Expect(e.Spec.Round).To(HaveValue(BeEquivalentTo(1)))
+		g.Expect(e.Spec.Targets).To(Equal(input(3).Nodes[i].Targets))
+		g.Expect(e.Status.AskTime).To(Equal(ago(0)))
+		g.Expect(e.Status.PolicyGeneration).To(BeEquivalentTo(3))
+		g.Expect(e.Status.Version).To(Equal("new"))
+		g.Expect(e.OwnerReferences).To(Equal([]metav1.OwnerReference{{
+			APIVersion: "cpnp.dev/v1alpha1", Kind: "ControlPlaneNetworkPolicy", Name: "p", UID: "uid", Controller: ptr.To(true),
+		}}))
+	}
+	g.Expect(phase(&d.Enactments[2]).Message).To(Equal("Waits for cp-1"))
+}
+
+func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
+	previous := func(want string) func(Gomega, rollout.Decision) {
+		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+			g.Expect(e.Status.PreviousVersion).To(Equal(want))
+		})
+	}
+	check(t, map[string]situation{
+		"It has the rules that are called for": {in: input(3, unverified, live(1, "new")),
+			want: []string{"Enforced/Unproven", "Pending/NotVerified", "Pending/NotVerified"}, message: "Found", check: previous("")},
+		"It has the rules, but the endpoint is not ours": {in: input(3, unverified, live(1, "new"), foreign(1)),
+			want: []string{"Pending/ForeignHostEndpoint", "Pending/NotVerified", "Pending/NotVerified"}, check: previous("new")},
+		"It has other rules": {in: input(3, unverified, live(1, "old")), want: in3("Pending/NotVerified"), check: previous("old")},
+		"It has none":        {in: input(3, unverified), want: in3("Pending/NotVerified"), check: previous("")},
+		"The enactment was created, and its status not written": {
+			in: input(3, unverified, live(1, "old"), pending(1, "x", func(e *v1alpha1.ControlPlaneNodeEnactment) {
+				e.Status = v1alpha1.ControlPlaneNodeEnactmentStatus{}
+			})),
+			want: in3("Pending/NotVerified"), check: previous("old"),
+		},
+		"Another node was reverted": {in: input(3, reverted(2, "ProbeFailed"), reverted(3, "ProbeFailed")),
+			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Reverted/ProbeFailed"}, message: "cp-2"},
+	})
+}
+
+// all puts three nodes to wait, and the first one's turn was 4 s ago.
+func all(edits ...edit) rollout.Input {
+	return input(3, append([]edit{
+		pending(1, "Probing", asked(4)), pending(2, "Queued"), pending(3, "Queued"),
+	}, edits...)...)
+}
+
+func TestWhatANodeWaitsFor(t *testing.T) {
+	queued := []string{"Pending/Queued", "Pending/Queued", "Pending/Queued"}
+	check(t, map[string]situation{
+		"Nothing": {in: all(), want: []string{"Progressing/Writing", "Pending/Queued", "Pending/Queued"}, wake: 120500 * time.Millisecond},
+		"The defaults are those of the API": {in: all(defaults),
+			want: []string{"Progressing/Writing", "Pending/Queued", "Pending/Queued"}, wake: 120500 * time.Millisecond},
+		"The policy is not verified":                 {in: all(unverified), want: in3("Pending/NotVerified"), message: "not yet"},
+		"A required flow is cut":                     {in: all(cut), want: in3("Pending/RequiredFlowCut"), message: "etcd to etcd"},
+		"It is not ready itself":                     {in: all(notReady(1)), want: in3("Pending/NodeNotReady"), message: "ready: cp-1"},
+		"Others are not ready, however new they are": {in: all(notReady(2), notReady(3), created(3, 0)), want: in3("Pending/NodeNotReady"), message: "ready: cp-2, cp-3"},
+		"Another policy has a node under way":        {in: all(inFlight(1)), want: queued, message: "1 nodes of other policies"},
+		"Another node is under way": {in: all(progressing(3, "Writing", begun(10), asked(12)), unprogrammed(3)),
+			want: []string{"Pending/Queued", "Pending/Queued", "Progressing/Writing"}, message: "Waits for cp-3", wake: 110500 * time.Millisecond},
+		"Another node is still being taken back": {in: all(unprogrammed(3)), want: queued, message: "Waits for cp-3"},
+		"It is still being taken back itself":    {in: all(unprogrammed(1)), want: queued, message: "the node itself"},
+		"An endpoint of others, which holds up nobody else": {in: all(foreign(1), unprogrammed(1), pending(2, "Probing", asked(4))),
+			want:    []string{"Pending/ForeignHostEndpoint", "Progressing/Writing", "Pending/Queued"},
+			message: "theirs", wake: 120500 * time.Millisecond},
+	})
+}
+
+func TestProbesBeforeTheStart(t *testing.T) {
+	round := func(want int64, seconds int) func(Gomega, rollout.Decision) {
+		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+			g.Expect(e.Spec.Round).To(HaveValue(Equal(want)))
+			g.Expect(e.Status.AskTime).To(Equal(ago(seconds)))
+			g.Expect(e.Status.Before).To(BeEmpty())
+		})
+	}
+	started := func(names ...string) func(Gomega, rollout.Decision) {
+		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+			g.Expect(e.Status.StartTime).To(Equal(ago(0)))
+			g.Expect(e.Status.SoakTime).To(BeNil())
+			var found []string
+			for _, o := range e.Status.Before {
+				found = append(found, o.Name)
+				g.Expect(o.Round).To(BeEquivalentTo(7))
+			}
+			g.Expect(found).To(Equal(names))
+		})
+	}
+	probing := []string{"Pending/Probing", "Pending/Queued", "Pending/Queued"}
+	going := []string{"Progressing/Writing", "Pending/Queued", "Pending/Queued"}
+	const whole = 120500 * time.Millisecond
+	check(t, map[string]situation{
+		"Its turn comes: what it was asked before is old news": {in: all(pending(1, "Queued", asked(1), found("a", 7, open, open))),
+			want: probing, wake: 2500 * time.Millisecond, check: round(8, 0)},
+		"Its turn comes again after something stood in the way": {in: all(pending(1, "NodeNotReady", asked(4))),
+			want: probing, wake: 2500 * time.Millisecond, check: round(8, 0)},
+		"Its turn comes as the one before it is done": {
+			in: all(pending(1, "Probing", asked(4)),
+				progressing(3, "Soaking", soakedFor(61), begun(70))),
+			want: []string{"Pending/Probing", "Pending/Queued", "Enforced/Unproven"},
+			wake: 2500 * time.Millisecond, check: round(8, 0),
+		},
+		"Its addresses changed": {in: all(func(in *rollout.Input) { in.Nodes[0].Targets = in.Nodes[0].Targets[:1] }),
+			want: probing, wake: 2500 * time.Millisecond, check: round(8, 0)},
+		"Somebody may still announce himself": {in: all(pending(1, "Probing", asked(2), found("a", 7, open, open))),
+			want: probing, wake: 500 * time.Millisecond, check: round(7, 2)},
+		"All have answered": {in: all(pending(1, "Probing", asked(3), found("b", 7, open, open), found("a", 7, open, dropped))),
+			want: going, wake: whole, check: started("a", "b")},
+		"One has not answered": {in: all(pending(1, "Probing", asked(120), found("a", 6, open, open), found("b", 7, open, open))),
+			want: probing, wake: 500 * time.Millisecond, check: round(7, 120)},
+		"One has not answered in time": {in: all(pending(1, "Probing", asked(121), found("a", 6, open, open), found("b", 7, open, open))),
+			want: going, wake: whole, check: started("b")},
+		"Nobody is there to answer": {in: all(), want: going, wake: whole, check: started()},
+		"There is nothing to try":   {in: all(noTargets, pending(1, "Probing", asked(4))), want: going, wake: whole, check: started()},
+		"Somebody confirmed too early": {in: all(pending(1, "Probing", asked(4), confirming("3"))), want: going, wake: whole,
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) { g.Expect(e.Annotations).To(BeEmpty()) })},
+	})
+}
+
+func TestHowManyNodesAreUnderWayAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		nodes  int
+		edits  []edit
+		begun  int
+		reason string // of the last node
+	}{
+		"One node":                               {1, nil, 0, "NoQuorumToSpare"},
+		"One node, watched by somebody":          {1, []edit{manual}, 1, "Writing"},
+		"Two nodes":                              {2, []edit{atOnce(16)}, 0, "NoQuorumToSpare"},
+		"Two nodes, watched by somebody":         {2, []edit{manual, atOnce(16)}, 1, "Queued"},
+		"Three nodes":                            {3, nil, 1, "Queued"},
+		"Three nodes, at most 16":                {3, []edit{atOnce(16)}, 1, "Queued"},
+		"Four nodes, at most 16":                 {4, []edit{atOnce(16)}, 1, "Queued"},
+		"Five nodes":                             {5, nil, 1, "Queued"},
+		"Five nodes, at most 2":                  {5, []edit{atOnce(2)}, 2, "Queued"},
+		"Five nodes, at most 16":                 {5, []edit{atOnce(16)}, 2, "Queued"},
+		"Five nodes, and one of other policies":  {5, []edit{atOnce(16), inFlight(1)}, 1, "Queued"},
+		"Five nodes, one of which is not ready":  {5, []edit{atOnce(16), notReady(5)}, 0, "NodeNotReady"},
+		"Three nodes, one of which is not ready": {3, []edit{notReady(1)}, 0, "NodeNotReady"},
+		"Two nodes, one of which is not ready":   {2, []edit{manual, notReady(1)}, 0, "NodeNotReady"},
+		"No number declared":                     {5, []edit{atOnce(0)}, 1, "Queued"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			var ready []edit
+			for i := range c.nodes {
+				ready = append(ready, pending(i+1, "Probing", asked(4)))
+			}
+			d := decide(t, input(c.nodes, append(ready, c.edits...)...))
+			g.Expect(*rollout.Counts(d.Enactments).Progressing).To(BeEquivalentTo(c.begun))
+			g.Expect(phase(&d.Enactments[c.nodes-1]).Reason).To(Equal(c.reason))
+		})
+	}
+}
+
+func TestWhoeverHasTooFewNodesIsToldWhatToDo(t *testing.T) {
+	g := NewWithT(t)
+	d := decide(t, input(2))
+	g.Expect(phase(&d.Enactments[0]).Message).To(Equal(
+		"With 2 control-plane nodes etcd can not lose any: set spec.rollout.confirm to Manual, and confirm each node"))
+}
+
+func TestNamesOfEnactments(t *testing.T) {
+	g := NewWithT(t)
+	long := strings.Repeat("n", 253)
+	g.Expect(rollout.Name("p", "cp-1")).To(Equal("p.cp-1"))
+	g.Expect(rollout.Name("p", long[:251])).To(Equal("p." + long[:251]))
+	g.Expect(len(rollout.Name("p", long))).To(BeNumerically("<=", 253))
+	g.Expect(rollout.Name("p", long)).NotTo(Equal(rollout.Name("p", long[:252])))
+	g.Expect(rollout.Name(strings.Repeat("p", 63), strings.Repeat("n.", 126)+"n")).To(HaveLen(252), "no dot before the hash")
+}
+
+func TestCountsByPhase(t *testing.T) {
+	g := NewWithT(t)
+	g.Expect(rollout.Counts(nil)).To(BeNil())
+	given := input(6, pending(1, "x"), progressing(2, "x"), enforced(3), reverted(4, "x"), aborted(5))
+	var enactments []v1alpha1.ControlPlaneNodeEnactment
+	for _, n := range given.Nodes[:5] {
+		enactments = append(enactments, *n.Enactment)
+	}
+	enactments = append(enactments, v1alpha1.ControlPlaneNodeEnactment{})
+	g.Expect(rollout.Counts(enactments)).To(Equal(&v1alpha1.NodeCounts{
+		Pending: ptr.To(int32(2)), Progressing: ptr.To(int32(1)), Enforced: ptr.To(int32(1)), Reverted: ptr.To(int32(1)), Aborted: ptr.To(int32(1)),
+	}))
+}
+
+func TestWhatANodeIsToHave(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit    edit
+		version string
+		narrow  bool
+	}{
+		"Nothing is known of it": {func(*rollout.Input) {}, "", false},
+		"Pending":                {pending(1, "x", version("new", "old")), "old", false},
+		"Progressing":            {progressing(1, "x", version("new", "old")), "new", false},
+		"Enforced":               {enforced(1, version("new", "old")), "new", true},
+		"Reverted":               {reverted(1, "x", version("new", "old")), "old", false},
+		"Aborted":                {aborted(1, version("new", "old")), "old", false},
+		"Several at once: what restricts least": {progressing(1, "x", version("new", "old"), func(e *v1alpha1.ControlPlaneNodeEnactment) {
+			e.Status.Conditions[3].Status = metav1.ConditionTrue
+		}), "old", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			version, narrow := rollout.Wanted(input(1, c.edit).Nodes[0].Enactment)
+			g.Expect(version).To(Equal(c.version))
+			g.Expect(narrow).To(Equal(c.narrow))
+		})
+	}
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+)
+
+var (
+	now    = time.Unix(1_700_000_000, 500_000_000)
+	second = now.Truncate(time.Second)
+)
+
+// ago is a time as it is read back.
+func ago(seconds int) *metav1.Time {
+	return &metav1.Time{Time: second.Add(-time.Duration(seconds) * time.Second)}
+}
+
+type edit func(*rollout.Input)
+
+// input is that of a policy in its third generation that calls for version new
+// on ready nodes. Nothing is known of them yet.
+func input(nodes int, edits ...edit) rollout.Input {
+	in := rollout.Input{
+		Now: now, Policy: "p", UID: "uid", Generation: 3, Version: "new",
+		Rollout: &v1alpha1.Rollout{MaxUnavailable: 1, SoakSeconds: ptr.To(int32(60)), Confirm: v1alpha1.ConfirmAuto, TimeoutSeconds: 120},
+	}
+	for i := range nodes {
+		address := fmt.Sprintf("10.0.0.%d", i+1)
+		in.Nodes = append(in.Nodes, rollout.Node{
+			Name: fmt.Sprintf("cp-%d", i+1), Ready: true, Created: ago(1_000_000).Time, Programmed: true,
+			Targets: []v1alpha1.ProbeTarget{
+				{Address: address, Port: 6443, Protocol: v1alpha1.ProbeTLS},
+				{Address: address, Port: 2379, Protocol: v1alpha1.ProbeTLS},
+				{Address: address, Port: 22, Protocol: v1alpha1.ProbeTCP},
+			},
+			Expect: expect,
+		})
+	}
+	for _, edit := range edits {
+		edit(&in)
+	}
+	return in
+}
+
+// expect is a matrix in which everybody may connect to the API server, and only
+// control-plane nodes to etcd.
+func expect(o v1alpha1.Observation, _ string, port v1alpha1.PortNumber) rollout.Expectation {
+	switch {
+	case port == 6443, port == 2379 && o.Name != "worker":
+		return rollout.MustConnect
+	case port == 2379:
+		return rollout.MustNotConnect
+	}
+	return rollout.Any
+}
+
+type change func(*v1alpha1.ControlPlaneNodeEnactment)
+
+// in puts a node into a phase: of version new, begun 100 s ago if it was begun,
+// and last asked 2 s ago in round 7.
+func in(node int, phase, reason string, changes ...change) edit {
+	return func(in *rollout.Input) {
+		n := &in.Nodes[node-1]
+		e := &v1alpha1.ControlPlaneNodeEnactment{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: "p." + n.Name, ResourceVersion: "1", Labels: map[string]string{v1alpha1.LabelPolicy: "p"},
+				OwnerReferences: []metav1.OwnerReference{{
+					APIVersion: "cpnp.dev/v1alpha1", Kind: "ControlPlaneNetworkPolicy", Name: "p", UID: "uid", Controller: ptr.To(true),
+				}},
+			},
+			Spec:   v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "p", Node: n.Name, Round: ptr.To(int64(7)), Targets: n.Targets},
+			Status: v1alpha1.ControlPlaneNodeEnactmentStatus{PolicyGeneration: 3, Version: "new", AskTime: ago(2)},
+		}
+		for _, p := range phases {
+			c := metav1.Condition{Type: p, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonPhaseOver, LastTransitionTime: *ago(100)}
+			if p == phase {
+				c.Status, c.Reason, c.Message = metav1.ConditionTrue, reason, "as it was"
+			}
+			e.Status.Conditions = append(e.Status.Conditions, c)
+		}
+		if phase == v1alpha1.PhaseProgressing {
+			e.Status.StartTime = ago(100)
+		}
+		for _, change := range changes {
+			change(e)
+		}
+		n.Enactment = e
+	}
+}
+
+var phases = []string{
+	v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced, v1alpha1.PhaseReverted, v1alpha1.PhaseAborted,
+}
+
+func pending(node int, reason string, changes ...change) edit {
+	return in(node, v1alpha1.PhasePending, reason, changes...)
+}
+func progressing(node int, reason string, changes ...change) edit {
+	return in(node, v1alpha1.PhaseProgressing, reason, changes...)
+}
+func enforced(node int, changes ...change) edit {
+	return in(node, v1alpha1.PhaseEnforced, v1alpha1.ReasonProven, append([]change{soakedFor(100)}, changes...)...)
+}
+func reverted(node int, reason string, changes ...change) edit {
+	return in(node, v1alpha1.PhaseReverted, reason, changes...)
+}
+func aborted(node int, changes ...change) edit {
+	return in(node, v1alpha1.PhaseAborted, v1alpha1.ReasonOtherNodeReverted, changes...)
+}
+
+func soakedFor(seconds int) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.SoakTime = ago(seconds) }
+}
+func asked(seconds int) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.AskTime = ago(seconds) }
+}
+func begun(seconds int) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.StartTime = ago(seconds) }
+}
+func version(version, previous string) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) {
+		e.Status.Version, e.Status.PreviousVersion = version, previous
+	}
+}
+func generation(n int64) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.PolicyGeneration = n }
+}
+func confirming(generation string) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) {
+		e.Annotations = map[string]string{v1alpha1.AnnotationConfirm: generation}
+	}
+}
+
+// answer is what an observer found on the ports of the API server and of etcd.
+func answer(e *v1alpha1.ControlPlaneNodeEnactment, who string, round int64, api, etcd v1alpha1.ProbeOutcome) v1alpha1.Observation {
+	address := e.Spec.Targets[0].Address
+	return v1alpha1.Observation{Name: who, Round: round, Time: ago(1), Results: []v1alpha1.ProbeResult{
+		{Address: address, Port: 6443, Outcome: api}, {Address: address, Port: 2379, Outcome: etcd},
+	}}
+}
+func before(who string, api, etcd v1alpha1.ProbeOutcome) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) {
+		e.Status.Before = append(e.Status.Before, answer(e, who, 3, api, etcd))
+	}
+}
+func found(who string, round int64, api, etcd v1alpha1.ProbeOutcome) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) {
+		e.Status.Observers = append(e.Status.Observers, answer(e, who, round, api, etcd))
+	}
+}
+
+const (
+	open, silent, refused, dropped = v1alpha1.ProbeOpen, v1alpha1.ProbeSilent, v1alpha1.ProbeRefused, v1alpha1.ProbeDropped
+)
+
+func unprogrammed(node int) edit {
+	return func(in *rollout.Input) { in.Nodes[node-1].Programmed = false }
+}
+func notReady(node int) edit { return func(in *rollout.Input) { in.Nodes[node-1].Ready = false } }
+func foreign(node int) edit  { return func(in *rollout.Input) { in.Nodes[node-1].Foreign = "theirs" } }
+func live(node int, version string) edit {
+	return func(in *rollout.Input) { in.Nodes[node-1].Live = version }
+}
+func created(node, seconds int) edit {
+	return func(in *rollout.Input) { in.Nodes[node-1].Created = ago(seconds).Time }
+}
+func manual(in *rollout.Input)     { in.Rollout.Confirm = v1alpha1.ConfirmManual }
+func defaults(in *rollout.Input)   { in.Rollout = nil }
+func cut(in *rollout.Input)        { in.Cut = "etcd to etcd" }
+func unverified(in *rollout.Input) { in.Unverified = "not yet" }
+func takeBack(in *rollout.Input)   { in.TakeBack = "help" }
+func noTargets(in *rollout.Input)  { in.Nodes[0].Targets = nil }
+func atOnce(n int32) edit          { return func(in *rollout.Input) { in.Rollout.MaxUnavailable = n } }
+func soak(seconds int32) edit      { return func(in *rollout.Input) { in.Rollout.SoakSeconds = &seconds } }
+func inFlight(n int) edit          { return func(in *rollout.Input) { in.InFlight = n } }
+
+// told tells of every node its phase and why.
+func told(enactments []v1alpha1.ControlPlaneNodeEnactment) []string {
+	var out []string
+	for i := range enactments {
+		c := phase(&enactments[i])
+		out = append(out, c.Type+"/"+c.Reason)
+	}
+	return out
+}
+
+func phase(e *v1alpha1.ControlPlaneNodeEnactment) metav1.Condition {
+	if c := meta.FindStatusCondition(e.Status.Conditions, rollout.PhaseOf(e)); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
+// next is the input after what was decided has been persisted.
+func next(in rollout.Input, d rollout.Decision) rollout.Input {
+	in.Nodes = slices.Clone(in.Nodes)
+	for i := range in.Nodes {
+		n := &in.Nodes[i]
+		wasVersion, wasNarrow := rollout.Wanted(n.Enactment)
+		n.Enactment = d.Enactments[i].DeepCopy()
+		version, narrow := rollout.Wanted(n.Enactment)
+		n.Programmed = n.Programmed && version == wasVersion && narrow == wasNarrow
+	}
+	return in
+}
+
+// copied returns an input that shares nothing with the other.
+func copied(in rollout.Input) rollout.Input {
+	in.Nodes = slices.Clone(in.Nodes)
+	in.Rollout = in.Rollout.DeepCopy()
+	for i := range in.Nodes {
+		in.Nodes[i].Enactment = in.Nodes[i].Enactment.DeepCopy()
+		in.Nodes[i].Targets = slices.Clone(in.Nodes[i].Targets)
+	}
+	return in
+}
+
+// decide decides, and checks what holds for every decision.
+func decide(t *testing.T, in rollout.Input) rollout.Decision {
+	t.Helper()
+	g := NewWithT(t)
+	given := copied(in)
+	d := rollout.Decide(in)
+	for i := range in.Nodes {
+		g.Expect(in.Nodes[i].Enactment).To(Equal(given.Nodes[i].Enactment), "the input is never modified")
+		g.Expect(in.Nodes[i].Targets).To(Equal(given.Nodes[i].Targets), "the input is never modified")
+	}
+	g.Expect(d.Enactments).To(HaveLen(len(in.Nodes)))
+	for i := range d.Enactments {
+		e := &d.Enactments[i]
+		var true_ []string
+		for _, p := range phases {
+			c := meta.FindStatusCondition(e.Status.Conditions, p)
+			g.Expect(c).NotTo(BeNil(), "every condition is there: "+p)
+			g.Expect(c.Reason).NotTo(BeEmpty())
+			g.Expect(c.LastTransitionTime.IsZero()).To(BeFalse())
+			if c.Status == metav1.ConditionTrue {
+				true_ = append(true_, p)
+				g.Expect(c.Message).NotTo(BeEmpty(), "it is said why: "+p+"/"+c.Reason)
+			}
+		}
+		g.Expect(true_).To(HaveLen(1), "a node is in one phase")
+		g.Expect(e.Labels).To(HaveKeyWithValue(v1alpha1.LabelPolicy, "p"))
+		g.Expect(e.OwnerReferences).To(HaveLen(1))
+		g.Expect(e.Status.Version).NotTo(BeEmpty())
+	}
+	g.Expect(d.Wake).To(BeNumerically(">=", 0))
+	again := rollout.Decide(next(in, d))
+	g.Expect(again.Enactments).To(Equal(d.Enactments), "deciding again changes nothing")
+	g.Expect(again.Wake).To(Equal(d.Wake), "deciding again changes nothing")
+	return d
+}

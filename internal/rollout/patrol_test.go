@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+)
+
+// done is a node that has been Enforced for 100 s.
+func done(changes ...change) func(...edit) rollout.Input {
+	return func(edits ...edit) rollout.Input {
+		return input(1, append([]edit{enforced(1, changes...)}, edits...)...)
+	}
+}
+
+// since is how long a node has been Enforced.
+func since(seconds int) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.Conditions[2].LastTransitionTime = *ago(seconds) }
+}
+
+func TestNodesThatAreDoneArePatrolled(t *testing.T) {
+	finds := func(round int64, seconds int, connected ...string) func(Gomega, rollout.Decision) {
+		return func(g Gomega, d rollout.Decision) {
+			g.Expect(d.Enactments[0].Spec.Round).To(HaveValue(Equal(round)))
+			g.Expect(d.Enactments[0].Status.AskTime).To(Equal(ago(seconds)))
+			g.Expect(d.Connected).To(Equal(connected))
+		}
+	}
+	const open2379, ms = "10.0.0.1:2379 from worker: Open", time.Millisecond
+	want, patrol, rest := []string{"Enforced/Proven"}, 300*time.Second-500*ms, 298*time.Second-500*ms
+	worker := func(round int64, etcd v1alpha1.ProbeOutcome) change { return found("worker", round, open, etcd) }
+	check(t, map[string]situation{
+		"Nobody is there to ask":                                {in: done(asked(1000))(), want: want, check: finds(7, 1000)},
+		"There is nothing to try":                               {in: done(asked(1000), worker(7, open))(noTargets), want: want, check: finds(7, 1000)},
+		"It is not yet as it is to be":                          {in: done(asked(1000), worker(7, open))(unprogrammed(1)), want: want, check: finds(7, 1000)},
+		"Nobody asked since it is done":                         {in: done(asked(101), worker(7, open))(), want: want, wake: patrol, check: finds(9, 0)},
+		"Asked in the same second as it was done":               {in: done(asked(100), worker(7, open))(), want: want, wake: patrol, check: finds(9, 0)},
+		"It was done this very second":                          {in: done(asked(3), since(0), worker(7, open))(), want: want, wake: 500 * ms, check: finds(7, 3)},
+		"What is closed is closed":                              {in: done(worker(7, dropped))(), want: want, wake: rest, message: "as it was", check: finds(7, 2)},
+		"What is closed is open":                                {in: done(worker(7, open))(), want: want, wake: rest, message: "as it was", check: finds(7, 2, open2379)},
+		"What is closed is silent":                              {in: done(worker(7, silent))(), want: want, wake: rest, check: finds(7, 2, "10.0.0.1:2379 from worker: Silent")},
+		"What is closed was open, and nobody answered since":    {in: done(worker(6, open))(), want: want, wake: rest, check: finds(7, 2, open2379)},
+		"What is closed was open, and nobody answered for long": {in: done(worker(5, open))(), want: want, wake: rest, check: finds(7, 2)},
+		"What is closed was open before it was done":            {in: done(asked(99), worker(5, open))(), want: want, wake: 201*time.Second - 500*ms, check: finds(7, 99)},
+		"The next patrol is due":                                {in: done(since(400), asked(300), worker(7, open))(), want: want, wake: patrol, check: finds(8, 0, open2379)},
+		"The next patrol is not due":                            {in: done(since(400), asked(299), worker(7, open))(), want: want, wake: 500 * ms, check: finds(7, 299, open2379)},
+		"What is open is closed": {in: done(before("worker", open, open), found("worker", 7, dropped, dropped))(), want: want, wake: rest,
+			message: "as it was. But now: 10.0.0.1:6443 from worker: Open before, Dropped now", check: finds(7, 2)},
+		"What was closed is open again": {in: done(before("worker", open, open), worker(7, dropped), func(e *v1alpha1.ControlPlaneNodeEnactment) {
+			e.Status.Conditions[2].Message = "Fine. But now: something"
+		})(), want: want, wake: rest, message: "Fine", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+			g.Expect(phase(e).Message).To(Equal("Fine"))
+		})},
+		"Everything is taken back": {in: done(worker(7, open))(takeBack), want: []string{"Reverted/TakenBack"}, check: finds(7, 2)},
+	})
+}
+
+func TestAddressesAreToldWithTheirPorts(t *testing.T) {
+	for address, want := range map[string]string{
+		"fd00::1": "[fd00::1]:2379 from worker: Open",
+		"odd":     "odd:2379 from worker: Open",
+	} {
+		g := NewWithT(t)
+		in := done(found("worker", 7, open, open))()
+		in.Nodes[0].Enactment.Status.Observers[0].Results[1].Address = address
+		g.Expect(decide(t, in).Connected).To(Equal([]string{want}))
+	}
+}
+
+func TestANodeIsPatrolledAtOnceWhenItsPortsAreNarrow(t *testing.T) {
+	g := NewWithT(t)
+	in := input(3, progressing(1, "Soaking", with(well, soakedFor(61))...), enforced(2), enforced(3))
+	in = next(in, decide(t, in))
+	in.Now = in.Now.Add(2 * time.Second)
+	g.Expect(decide(t, in).Enactments[0].Spec.Round).To(HaveValue(BeEquivalentTo(7)), "not narrowed yet")
+	in.Nodes[0].Programmed = true
+	g.Expect(decide(t, in).Enactments[0].Spec.Round).To(HaveValue(BeEquivalentTo(9)))
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+)
+
+// one is the first of three nodes under way; the others wait.
+func one(reason string, changes ...change) func(...edit) rollout.Input {
+	return func(edits ...edit) rollout.Input {
+		return input(3, append([]edit{progressing(1, reason, changes...), pending(2, "Queued"), pending(3, "Queued")}, edits...)...)
+	}
+}
+
+// with adds to what a node has.
+func with(changes []change, more ...change) []change {
+	return append(changes[:len(changes):len(changes)], more...)
+}
+
+// seen is a node that a worker and another control-plane node reached before.
+var seen = []change{before("cp-2", open, open), before("worker", open, open)}
+
+// well has both answer in round 7 as before, but for what is closed.
+var well = with(seen, found("cp-2", 7, open, open), found("worker", 7, open, dropped))
+
+func TestANodeUnderWayGoesOn(t *testing.T) {
+	stays := func(reason string) []string {
+		return []string{"Progressing/" + reason, "Pending/Queued", "Pending/Queued"}
+	}
+	done := func(reason string) []string {
+		return []string{"Enforced/" + reason, "Pending/Probing", "Pending/Queued"}
+	}
+	round := func(want int64, seconds int) func(Gomega, rollout.Decision) {
+		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+			g.Expect(e.Spec.Round).To(HaveValue(Equal(want)))
+			g.Expect(e.Status.AskTime).To(Equal(ago(seconds)))
+		})
+	}
+	soaked := func(seconds int) func(Gomega, rollout.Decision) {
+		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+			g.Expect(e.Status.SoakTime).To(Equal(ago(seconds)))
+		})
+	}
+	const ms = time.Millisecond
+	check(t, map[string]situation{
+		"The rules are being written": {in: one("Writing", with(well, asked(103))...)(unprogrammed(1)),
+			want: stays("Writing"), wake: 20500 * ms, check: round(7, 103)},
+		"The rules are written: what was answered so far is of before": {in: one("Writing", well...)(),
+			want: stays("Probing"), wake: 120500 * ms, check: round(8, 0)},
+		"Nothing of before counts": {in: one("Writing", before("a", dropped, dropped))(), want: stays("Soaking"), wake: 60500 * ms, check: soaked(0)},
+		"An observer has not answered": {in: one("Probing", with(seen, asked(120), found("cp-2", 7, open, open), found("worker", 6, open, open))...)(),
+			want: stays("Probing"), wake: 500 * ms, check: round(7, 120)},
+		"An observer that does not count has not answered": {
+			in:   one("Probing", with(well, before("a", dropped, dropped), found("a", 6, dropped, dropped))...)(),
+			want: stays("Soaking"), wake: 2500 * ms, check: soaked(0),
+		},
+		"The probes pass for the first time": {in: one("Probing", well...)(), want: stays("Soaking"), wake: 2500 * ms, check: soaked(0)},
+		"What is silent was silent before": {
+			in:   one("Probing", before("cp-2", silent, open), found("cp-2", 7, silent, open))(),
+			want: stays("Soaking"), wake: 2500 * ms, check: soaked(0),
+		},
+		"What is closed was closed before": {
+			in:   one("Probing", before("cp-2", open, refused), found("cp-2", 7, open, dropped))(),
+			want: stays("Soaking"), wake: 2500 * ms, check: soaked(0),
+		},
+		"Something opens": {
+			in:   one("Probing", before("cp-2", silent, dropped), found("cp-2", 7, open, open))(),
+			want: stays("Soaking"), wake: 2500 * ms, check: soaked(0),
+		},
+		"The next round is due":       {in: one("Soaking", with(well, soakedFor(10), asked(5))...)(), want: stays("Soaking"), wake: 120500 * ms, check: round(8, 0)},
+		"The next round is not due":   {in: one("Soaking", with(well, soakedFor(10), asked(4))...)(), want: stays("Soaking"), wake: 500 * ms, check: round(7, 4)},
+		"A round is not answered yet": {in: one("Soaking", with(seen, soakedFor(10), asked(5), found("cp-2", 7, open, open))...)(), want: stays("Soaking"), wake: 115500 * ms, check: round(7, 5)},
+		"The soak is not over, by what fractions of a second may be missing": {in: one("Soaking", with(well, soakedFor(60))...)(),
+			want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
+		"The soak is over": {in: one("Soaking", with(well, soakedFor(61))...)(), want: done("Proven"), message: "Observers: 2; connections that they made before the rules, and make with them: 3", wake: 2500 * ms},
+		"The soak is over, and the last round is not answered": {in: one("Soaking", with(seen, soakedFor(61))...)(), want: stays("Soaking"), wake: 118500 * ms},
+		"The soak is over, and nobody asked for long": {in: one("Soaking", with(well, soakedFor(100), asked(50))...)(),
+			want: stays("Soaking"), wake: 120500 * ms, check: round(8, 0)},
+		"The soak is over, and observers are slow": {in: one("Soaking", with(well, soakedFor(71), asked(14))...)(), want: done("Proven"), wake: 2500 * ms},
+		"The soak is over, and nothing counted": {in: one("Soaking", soakedFor(61), found("a", 7, open, open))(), want: done("Unproven"),
+			message: "what the rules do was not tried", wake: 2500 * ms},
+		"No soak":                                {in: one("Probing", with(well, asked(20))...)(soak(0)), want: done("Proven"), wake: 2500 * ms},
+		"No soak, and nothing counts":            {in: one("Writing")(soak(0)), want: done("Unproven"), wake: 2500 * ms},
+		"A confirmation that nobody has to give": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(), want: done("Proven"), wake: 2500 * ms},
+		"Nobody has confirmed": {in: one("Soaking", with(well, soakedFor(61))...)(manual), want: stays("AwaitingConfirmation"),
+			message: "taken back at 2023-11-14T22:15:21Z unless somebody confirms: kubectl annotate cpne p.cp-1 cpnp.dev/confirm=3", wake: 2500 * ms},
+		"Another generation was confirmed": {in: one("AwaitingConfirmation", with(well, soakedFor(70), confirming("2"))...)(manual),
+			want: stays("AwaitingConfirmation"), wake: 2500 * ms},
+		"Rounds go on while nobody confirms": {in: one("AwaitingConfirmation", with(well, soakedFor(80), asked(5))...)(manual),
+			want: stays("AwaitingConfirmation"), wake: 101500 * ms, check: round(8, 0)},
+		"Somebody confirms":                        {in: one("AwaitingConfirmation", with(well, soakedFor(80), confirming("3"))...)(manual), want: done("Proven"), wake: 2500 * ms},
+		"Somebody confirmed in the soak":           {in: one("Soaking", with(well, soakedFor(61), confirming(" 3 "))...)(manual), want: done("Proven"), wake: 2500 * ms},
+		"Somebody confirmed, and the soak goes on": {in: one("Soaking", with(well, soakedFor(10), confirming("3"))...)(manual), want: stays("Soaking"), wake: 2500 * ms},
+		"Somebody confirmed, and the last round is not answered": {in: one("AwaitingConfirmation", with(seen, soakedFor(80), confirming("3"))...)(manual),
+			want: stays("AwaitingConfirmation"), wake: 101500 * ms},
+		"Nobody confirmed, and nothing counts": {in: one("Soaking", soakedFor(61))(manual), want: stays("AwaitingConfirmation"), wake: 120500 * ms},
+		"Something took the rules away": {in: one("Soaking", with(well, soakedFor(70), begun(200))...)(unprogrammed(1)),
+			want: stays("Writing"), wake: 118500 * ms, check: soaked(70)},
+		"A node that joined later is not ready": {in: one("Probing", well...)(notReady(3), created(3, 99)),
+			want: []string{"Progressing/Soaking", "Pending/NodeNotReady", "Pending/NodeNotReady"}, wake: 2500 * ms},
+		"What is declared is no longer verified": {in: one("Probing", well...)(unverified),
+			want: []string{"Progressing/Soaking", "Pending/NotVerified", "Pending/NotVerified"}, wake: 2500 * ms},
+		"Two under way": {
+			in: input(5, atOnce(2), progressing(1, "Soaking", with(well, soakedFor(30))...), progressing(2, "Probing"),
+				pending(3, "Queued"), pending(4, "Queued"), pending(5, "Queued")),
+			want: []string{"Progressing/Soaking", "Progressing/Soaking", "Pending/Queued", "Pending/Queued", "Pending/Queued"},
+			wake: 2500 * ms,
+		},
+	})
+}
+
+func TestANodeUnderWayIsTakenBack(t *testing.T) {
+	back := func(reason string) []string {
+		return []string{"Reverted/" + reason, "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}
+	}
+	check(t, map[string]situation{
+		"A required flow is cut":                           {in: one("Writing")(cut, unprogrammed(1)), want: back("RequiredFlowCut"), message: "etcd to etcd"},
+		"It is not ready":                                  {in: one("Soaking", with(well, soakedFor(9))...)(notReady(1)), want: back("NodeNotReady"), message: "cp-1"},
+		"Another is not ready":                             {in: one("Writing")(notReady(3), unprogrammed(1)), want: back("NodeNotReady"), message: "cp-3"},
+		"Another is not ready that joined as it was begun": {in: one("Writing")(notReady(3), created(3, 100)), want: back("NodeNotReady"), message: "cp-3"},
+		"Nobody knows when it was begun": {in: one("Writing", func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.StartTime = nil })(unprogrammed(1)),
+			want: back("NotWritten")},
+		"The rules are not written in time":      {in: one("Writing", begun(121), asked(125))(unprogrammed(1)), want: back("NotWritten"), message: "within 120 s"},
+		"Something took the rules away for long": {in: one("Soaking", soakedFor(300), begun(400), asked(121))(unprogrammed(1)), want: back("NotWritten")},
+		"An observer does not answer in time": {in: one("Probing", with(seen, asked(121), found("cp-2", 7, open, open))...)(),
+			want: back("ObserverLost"), message: "No answer within 120 s from worker"},
+		"An observer stops to answer": {in: one("Soaking", with(seen, asked(121), soakedFor(130), found("cp-2", 6, open, open), found("worker", 7, open, open))...)(soak(300)),
+			want: back("ObserverLost"), message: "from cp-2"},
+		"A port that was open is closed": {in: one("Probing", with(seen, found("cp-2", 7, open, refused))...)(),
+			want: back("ProbeFailed"), message: "10.0.0.1:2379 from cp-2: Open before, Refused now"},
+		"A port that was open is silent": {in: one("Probing", with(seen, found("worker", 7, silent, dropped))...)(),
+			want: back("ProbeFailed"), message: "10.0.0.1:6443 from worker: Open before, Silent now"},
+		"A port that was silent is closed": {in: one("Probing", before("worker", silent, open), found("worker", 7, dropped, dropped))(),
+			want: back("ProbeFailed"), message: "10.0.0.1:6443 from worker: Silent before, Dropped now"},
+		"A port that was open was not tried": {
+			in: one("Probing", before("worker", open, open), found("worker", 7, open, open), func(e *v1alpha1.ControlPlaneNodeEnactment) {
+				e.Status.Observers[0].Results = nil
+			})(),
+			want: back("ProbeFailed"), message: "10.0.0.1:6443 from worker: Open before, not tried now",
+		},
+		"A port closes during the soak": {in: one("Soaking", with(seen, soakedFor(50), found("cp-2", 7, dropped, open))...)(), want: back("ProbeFailed")},
+		"A port closes after the soak":  {in: one("AwaitingConfirmation", with(seen, soakedFor(80), found("cp-2", 7, dropped, open))...)(manual), want: back("ProbeFailed")},
+		"Much closes": {
+			in:   one("Probing", before("a", open, open), before("b", open, open), found("a", 7, dropped, dropped), found("b", 7, dropped, dropped))(),
+			want: back("ProbeFailed"),
+			message: "10.0.0.1:6443 from a: Open before, Dropped now, 10.0.0.1:2379 from a: Open before, Dropped now, " +
+				"10.0.0.1:6443 from b: Open before, Dropped now and 1 more",
+		},
+		"Nobody confirmed in time":                                     {in: one("AwaitingConfirmation", with(well, soakedFor(182))...)(manual), want: back("NotConfirmed"), message: "within 120 s"},
+		"Nobody confirmed in time, and the last round is not answered": {in: one("AwaitingConfirmation", with(seen, soakedFor(182))...)(manual), want: back("NotConfirmed")},
+		"Others under way stop, and what is done stays": {
+			in:   input(4, progressing(1, "Probing", with(seen, found("cp-2", 7, open, refused))...), progressing(2, "Soaking", soakedFor(61)), enforced(3), pending(4, "Queued")),
+			want: []string{"Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Enforced/Proven", "Aborted/OtherNodeReverted"},
+		},
+		"What was stopped half-way is stopped": {
+			in:   input(4, progressing(1, "Soaking", with(well, soakedFor(61))...), reverted(2, "ProbeFailed"), enforced(3), aborted(4)),
+			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Enforced/Proven", "Aborted/OtherNodeReverted"}, message: "because cp-2 was",
+		},
+	})
+}
+
+func TestWhoFailsToConfirmHasUntilTheLastSecond(t *testing.T) {
+	g := NewWithT(t)
+	d := decide(t, one("AwaitingConfirmation", with(well, soakedFor(181))...)(manual))
+	g.Expect(told(d.Enactments)[0]).To(Equal("Progressing/AwaitingConfirmation"))
+	g.Expect(d.Wake).To(Equal(500 * time.Millisecond))
+}
+
+func TestAnObserverThatMovedToWhereNothingIsAllowedDoesNotFail(t *testing.T) {
+	g := NewWithT(t)
+	in := one("Probing", with(seen, found("cp-2", 7, dropped, dropped), found("worker", 7, open, open))...)()
+	in.Nodes[0].Expect = func(o v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
+		if o.Name == "cp-2" && o.Round == 7 {
+			return rollout.Any
+		}
+		return expect(o, address, port)
+	}
+	g.Expect(told(decide(t, in).Enactments)[0]).To(Equal("Progressing/Soaking"))
+}
+
+func TestNothingIsTriedWhereNothingIsExpected(t *testing.T) {
+	g := NewWithT(t)
+	in := one("Writing", well...)()
+	in.Nodes[0].Expect = nil
+	g.Expect(told(decide(t, in).Enactments)[0]).To(Equal("Progressing/Soaking"))
+}
+
+func TestTargetsStayTheSameWhileANodeIsUnderWay(t *testing.T) {
+	g := NewWithT(t)
+	in := one("Soaking", with(well, soakedFor(10), asked(5))...)()
+	tried := in.Nodes[0].Enactment.Spec.Targets
+	in.Nodes[0].Targets = nil
+	d := decide(t, in)
+	g.Expect(d.Enactments[0].Spec.Round).To(HaveValue(BeEquivalentTo(8)))
+	g.Expect(d.Enactments[0].Spec.Targets).To(Equal(tried))
+}
+
+func TestAnEnactmentHasLimits(t *testing.T) {
+	g := NewWithT(t)
+	in := all()
+	for i := range 100 {
+		in.Nodes[0].Targets = append(in.Nodes[0].Targets, v1alpha1.ProbeTarget{Address: "fd00::1", Port: v1alpha1.PortNumber(i + 1)})
+		in.Nodes[0].Enactment.Status.Observers = append(in.Nodes[0].Enactment.Status.Observers,
+			v1alpha1.Observation{Name: fmt.Sprint(i), Round: 7})
+	}
+	in.Nodes[0].Enactment.Spec.Targets = in.Nodes[0].Targets[:64]
+	d := decide(t, in)
+	g.Expect(told(d.Enactments)[0]).To(Equal("Progressing/Writing"))
+	g.Expect(d.Enactments[0].Spec.Targets).To(HaveLen(64))
+	g.Expect(d.Enactments[0].Status.Before).To(HaveLen(16))
+}
