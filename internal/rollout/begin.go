@@ -127,7 +127,7 @@ func (r *run) turn(m *member, had bool) {
 // known returns since when observers have been able to announce themselves.
 func (r *run) known(m *member) *metav1.Time {
 	if m.e.CreationTimestamp.IsZero() {
-		return &r.now
+		return m.e.Status.AskTime
 	}
 	return &m.e.CreationTimestamp
 }
