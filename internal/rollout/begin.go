@@ -115,7 +115,7 @@ func (r *run) turn(m *member, had bool) {
 	switch {
 	case !going && len(status.Observers) > 0:
 		r.wakeAt(status.AskTime, r.timeout)
-	case len(status.Observers) == 0 && !r.passed(r.known(m), announceTime):
+	case !r.passed(r.known(m), announceTime):
 		r.wakeAt(r.known(m), announceTime)
 	case silent && !r.passed(status.AskTime, r.timeout):
 		r.wakeAt(status.AskTime, r.timeout)
