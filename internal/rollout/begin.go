@@ -88,6 +88,7 @@ func (r *run) heldBefore() int {
 
 // others names what a node waits for.
 func (r *run) others(names []string) string {
+	names = slices.Sorted(slices.Values(names))
 	switch {
 	case r.InFlight == 0:
 		return name(names)
