@@ -114,8 +114,6 @@ func (r *run) turn(m *member, had bool) {
 	r.wait(m, v1alpha1.ReasonProbing, "The observers try what they reach before the rules")
 	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !m.inRound(&o) })
 	switch {
-	case !going && len(status.Observers) > 0:
-		r.wakeAt(status.AskTime, r.timeout)
 	case !r.passed(r.known(m), announceTime):
 		r.wakeAt(r.known(m), announceTime)
 	case silent && !r.passed(status.AskTime, r.timeout):
