@@ -42,6 +42,7 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	o.rollout = decision
 	err = r.forgetNodes(ctx, slices.Concat(
 		left(o.policy.Name, decision.Enactments, snapshot.Enactments), left(o.policy.Name, nil, snapshot.Outlived)))
+	err = errors.Join(err, r.forgetObservers(ctx, snapshot))
 	changed, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
 	err = errors.Join(err, recordErr)
 	for _, delay := range []time.Duration{decision.Wake, wait} {
@@ -170,7 +171,26 @@ func (r *PolicyReconciler) record(
 func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
 	is, was := a.Status.DeepCopy(), b.Status.DeepCopy()
 	is.Observers, was.Observers = nil, nil
-	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(is, was)
+	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(is, was) &&
+		a.Annotations[v1alpha1.AnnotationConfirm] == b.Annotations[v1alpha1.AnnotationConfirm]
+}
+
+// forgetObservers drops what was observed from nodes that are gone.
+func (r *PolicyReconciler) forgetObservers(ctx context.Context, snapshot state.Snapshot) error {
+	there := map[string]bool{v1alpha1.ObserverOperator: true}
+	for i := range snapshot.Nodes {
+		there[snapshot.Nodes[i].Name] = true
+	}
+	gone := func(o v1alpha1.Observation) bool { return !there[o.Name] }
+	var failures []error
+	for i := range snapshot.Enactments {
+		e := &snapshot.Enactments[i]
+		if slices.ContainsFunc(e.Status.Observers, gone) {
+			kept := slices.DeleteFunc(slices.Clone(e.Status.Observers), gone)
+			failures = append(failures, apply.Observers(ctx, r.Client, e, kept))
+		}
+	}
+	return errors.Join(failures...)
 }
 
 // forgetNodes deletes enactments.

@@ -32,7 +32,9 @@ func (r *run) carry(m *member, blocked bool) {
 		}
 	default:
 		lifted := m.reason() == v1alpha1.ReasonTakenBack && r.TakeBack == ""
-		if lifted || status.PolicyGeneration != r.Generation {
+		// Somebody deleted the enactment of the node that failed, to try again.
+		resumed := m.was == v1alpha1.PhaseAborted && !blocked
+		if lifted || resumed || status.PolicyGeneration != r.Generation {
 			r.pend(m, status.PreviousVersion)
 		}
 	}
