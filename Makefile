@@ -148,9 +148,18 @@ undeploy: ## Remove the policies, which reverts them; then the operator and the 
 	-$(KUBECTL) delete controlplanenetworkpolicies.cpnp.dev --all
 	$(KUSTOMIZE) build config/default | $(KUBECTL) delete --ignore-not-found -f -
 
+.PHONY: deploy-probe
+deploy-probe: set-image ## Install the observers on nodes, with the image IMG.
+	$(KUSTOMIZE) build config/probe | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy-probe
+undeploy-probe: ## Remove the observers on nodes.
+	$(KUSTOMIZE) build config/probe | $(KUBECTL) delete --ignore-not-found -f -
+
 .PHONY: set-image
 set-image:
 	cd config/manager && go tool -modfile=../../hack/tools/go.mod kustomize edit set image controller=$(IMG)
+	cd config/probe && go tool -modfile=../../hack/tools/go.mod kustomize edit set image controller=$(IMG)
 
 # golangci-lint with kube-api-linter in it is a program of our own.
 $(GOLANGCI_LINT): hack/lint/main.go hack/lint/go.mod hack/lint/go.sum

@@ -1,54 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command cpnp-operator keeps a Kubernetes control plane's network posture as
-// its ControlPlaneNetworkPolicies declare it.
+// its ControlPlaneNetworkPolicies declare it. As cpnp-operator probe it tries,
+// from the node it runs on, whether control-plane nodes can be reached.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/cpnp-dev/cpnp-operator/controllers"
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/internal/probe"
 )
 
 func main() {
-	var opts options.Options
 	var logging zap.Options
-	opts.Bind(flag.CommandLine)
 	logging.BindFlags(flag.CommandLine)
-	flag.Parse()
+	run, err := options.Parse(flag.CommandLine, os.Args[1:], map[string]options.Command{"": operator, "probe": observer})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
-
-	if err := run(opts); err != nil {
-		ctrl.Log.Error(err, "The operator ends")
+	if err := run(); err != nil {
+		ctrl.Log.Error(err, "The program ends")
 		os.Exit(1)
 	}
 }
 
-func run(opts options.Options) error {
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return fmt.Errorf("finding the cluster: %w; give --kubeconfig or set KUBECONFIG", err)
+func operator(flags *flag.FlagSet) func() error {
+	var opts options.Options
+	opts.Bind(flags)
+	return func() error {
+		return options.Run(opts.Manager(), func(ctx context.Context, mgr ctrl.Manager) error {
+			if err := controllers.Setup(ctx, mgr); err != nil {
+				return err
+			}
+			return probe.SetupOperator(mgr)
+		})
 	}
-	ctx := ctrl.SetupSignalHandler()
-	mgr, err := ctrl.NewManager(options.Unthrottled(config), opts.Manager())
-	if err != nil {
-		return fmt.Errorf("creating the manager: %w", err)
+}
+
+func observer(flags *flag.FlagSet) func() error {
+	var opts options.Probe
+	opts.Bind(flags)
+	return func() error {
+		if err := opts.Check(); err != nil {
+			return err
+		}
+		return options.Run(opts.Manager(), func(_ context.Context, mgr ctrl.Manager) error {
+			return probe.Setup(mgr, &probe.Observer{Name: opts.NodeName})
+		})
 	}
-	if err := controllers.Setup(ctx, mgr); err != nil {
-		return err
-	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return err
-	}
-	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
-		return err
-	}
-	return options.Start(ctx, mgr, options.Grace)
 }

@@ -45,6 +45,11 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 			return reconcile.Result{RequeueAfter: left}, nil
 		}
 	}
+	// They would be collected with the policy, but not before another one of the
+	// same name can be there.
+	if err := r.forgetNodes(ctx, left(policy.Name, nil, snapshot.Enactments)); err != nil {
+		return reconcile.Result{}, err
+	}
 	changed := policy.DeepCopy()
 	controllerutil.RemoveFinalizer(changed, v1alpha1.Finalizer)
 	err := client.IgnoreNotFound(r.patchMetadata(ctx, policy.ControlPlaneNetworkPolicy, changed))

@@ -40,10 +40,10 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	input, wait := r.rolloutInput(o, snapshot)
 	decision := rollout.Decide(input)
 	o.rollout = decision
-	changed, err := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
-	for _, gone := range left(o.policy.Name, decision.Enactments, snapshot.Enactments) {
-		err = errors.Join(err, client.IgnoreNotFound(r.Client.Delete(ctx, gone)))
-	}
+	err = r.forgetNodes(ctx, slices.Concat(
+		left(o.policy.Name, decision.Enactments, snapshot.Enactments), left(o.policy.Name, nil, snapshot.Outlived)))
+	changed, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
+	err = errors.Join(err, recordErr)
 	for _, delay := range []time.Duration{decision.Wake, wait} {
 		result = sooner(result, reconcile.Result{RequeueAfter: delay})
 	}
@@ -171,6 +171,15 @@ func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
 	is, was := a.Status.DeepCopy(), b.Status.DeepCopy()
 	is.Observers, was.Observers = nil, nil
 	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(is, was)
+}
+
+// forgetNodes deletes enactments.
+func (r *PolicyReconciler) forgetNodes(ctx context.Context, gone []*v1alpha1.ControlPlaneNodeEnactment) error {
+	var failures []error
+	for _, e := range gone {
+		failures = append(failures, client.IgnoreNotFound(r.Client.Delete(ctx, e, client.Preconditions{UID: &e.UID})))
+	}
+	return errors.Join(failures...)
 }
 
 // left returns the enactments of nodes that the policy does not protect any

@@ -4,7 +4,6 @@ package v1alpha1_test
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -22,17 +21,19 @@ func theirs(path string) bool {
 }
 
 func TestEveryFieldIsBounded(t *testing.T) {
-	visited := 0
-	kinds(t)[gvk].Walk(func(path string, node *structural.Structural) {
-		if theirs(path) {
-			return
-		}
-		visited++
-		if lack := unbounded(node); lack != "" {
-			t.Errorf("%s has no %s", path, lack)
-		}
-	})
-	NewWithT(t).Expect(visited).To(BeNumerically(">", 100))
+	kinds, visited := kinds(t), 0
+	for name := range complete {
+		kindOf(kinds, name).Walk(func(path string, node *structural.Structural) {
+			if theirs(path) {
+				return
+			}
+			visited++
+			if lack := unbounded(node); lack != "" {
+				t.Errorf("%s of %s has no %s", path, name, lack)
+			}
+		})
+	}
+	NewWithT(t).Expect(visited).To(BeNumerically(">", 150))
 }
 
 // unbounded returns which bound a node of the schema lacks.
@@ -62,26 +63,18 @@ func unbounded(node *structural.Structural) string {
 
 func TestEverythingHoldsEveryField(t *testing.T) {
 	kinds := kinds(t)
-	everything := everything(t, kinds)
 	same := func(value any) any { return value }
-	kinds[gvk].Walk(func(path string, _ *structural.Structural) {
-		if !theirs(path) && !change(everything, strings.Split(path, "."), same) {
-			t.Errorf("testdata/accepted/everything.yaml lacks %s", path)
-		}
-	})
+	for name, file := range complete {
+		everything := stored(t, kinds, file)
+		kindOf(kinds, name).Walk(func(path string, _ *structural.Structural) {
+			if !theirs(path) && !change(everything, strings.Split(path, "."), same) {
+				t.Errorf("testdata/accepted/%s lacks %s", file, path)
+			}
+		})
+	}
 }
 
-// everything returns the policy that has every field.
-func everything(t *testing.T, kinds crd.Kinds) map[string]any {
-	t.Helper()
-	document, err := os.ReadFile("testdata/accepted/everything.yaml")
-	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	object, errs := kinds.Create(document)
-	NewWithT(t).Expect(errs).To(BeEmpty())
-	return object
-}
-
-// limit is one change to a valid policy, just beyond a bound of the schema.
+// limit is one change to a valid object, just beyond a bound of the schema.
 type limit struct {
 	path, what string
 	change     func(any) any
@@ -89,28 +82,31 @@ type limit struct {
 }
 
 func TestAPIServerRefusesWhatIsJustBeyondEveryBound(t *testing.T) {
-	kinds := kinds(t)
-	everything := everything(t, kinds)
-	var limits []limit
-	kinds[gvk].Walk(func(path string, node *structural.Structural) {
-		if !theirs(path) {
-			limits = append(limits, limitsOf(path, node)...)
-		}
-	})
-	NewWithT(t).Expect(len(limits)).To(BeNumerically(">", 100))
-	for _, l := range limits {
-		t.Run(l.path+" "+l.what, func(t *testing.T) {
-			g := NewWithT(t)
-			object := runtime.DeepCopyJSON(everything)
-			g.Expect(change(object, strings.Split(l.path, "."), l.change)).To(BeTrue(), "testdata/accepted/everything.yaml lacks it")
-			var answers []string
-			for _, err := range kinds.Check(object) {
-				answers = append(answers, crd.SchemaPath(err.Error()))
+	kinds, tried := kinds(t), 0
+	for name, file := range complete {
+		everything := stored(t, kinds, file)
+		var limits []limit
+		kindOf(kinds, name).Walk(func(path string, node *structural.Structural) {
+			if !theirs(path) {
+				limits = append(limits, limitsOf(path, node)...)
 			}
-			place := strings.TrimSuffix(l.path, "[]") // the API server names some items by [0], others by .key
-			g.Expect(answers).To(ContainElement(And(HavePrefix(place), ContainSubstring(l.answer))))
 		})
+		tried += len(limits)
+		for _, l := range limits {
+			t.Run(name+"/"+l.path+" "+l.what, func(t *testing.T) {
+				g := NewWithT(t)
+				object := runtime.DeepCopyJSON(everything)
+				g.Expect(change(object, strings.Split(l.path, "."), l.change)).To(BeTrue(), "testdata/accepted/%s lacks it", file)
+				var answers []string
+				for _, err := range kinds.Check(object) {
+					answers = append(answers, crd.SchemaPath(err.Error()))
+				}
+				place := strings.TrimSuffix(l.path, "[]") // the API server names some items by [0], others by .key
+				g.Expect(answers).To(ContainElement(And(HavePrefix(place), ContainSubstring(l.answer))))
+			})
+		}
 	}
+	NewWithT(t).Expect(tried).To(BeNumerically(">", 150))
 }
 
 func limitsOf(path string, node *structural.Structural) (limits []limit) {

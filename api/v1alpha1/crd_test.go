@@ -11,14 +11,20 @@ import (
 
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/test/crd"
 )
 
-var gvk = v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNetworkPolicy")
+// complete are the kinds, each with the file in testdata/accepted that has every
+// field of it.
+var complete = map[string]string{
+	"ControlPlaneNetworkPolicy": "everything.yaml",
+	"ControlPlaneNodeEnactment": "enactment.yaml",
+}
 
-// kinds loads the definition, and fails where an API server would refuse it.
+// kinds loads the definitions, and fails where an API server would refuse one.
 func kinds(t *testing.T) crd.Kinds {
 	t.Helper()
 	kinds, err := crd.Load("../../config/crd/bases")
@@ -26,7 +32,13 @@ func kinds(t *testing.T) crd.Kinds {
 	return kinds
 }
 
-// documents returns the policies in the files that a pattern matches.
+// kindOf returns the kind of that name.
+func kindOf(kinds crd.Kinds, name string) *crd.Kind {
+	return kinds[v1alpha1.SchemeGroupVersion.WithKind(name)]
+}
+
+// documents returns the objects of these kinds in the files that a pattern
+// matches.
 func documents(t *testing.T, pattern string) map[string]string {
 	t.Helper()
 	g := NewWithT(t)
@@ -37,8 +49,10 @@ func documents(t *testing.T, pattern string) map[string]string {
 		text, err := os.ReadFile(path)
 		g.Expect(err).NotTo(HaveOccurred())
 		for i, document := range strings.Split("\n"+string(text), "\n---\n") {
-			if strings.Contains(document, "\nkind: "+gvk.Kind+"\n") {
-				found[fmt.Sprintf("%s#%d", filepath.Base(path), i)] = document
+			for kind := range complete {
+				if strings.Contains(document, "\nkind: "+kind+"\n") {
+					found[fmt.Sprintf("%s#%d", filepath.Base(path), i)] = document
+				}
 			}
 		}
 	}
@@ -46,17 +60,19 @@ func documents(t *testing.T, pattern string) map[string]string {
 }
 
 func TestAPIServerAcceptsEveryExample(t *testing.T) {
-	kinds := kinds(t)
+	kinds, scheme := kinds(t), runtime.NewScheme()
+	NewWithT(t).Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	for _, folder := range []string{"testdata/accepted", "../../config/samples", "../../internal/plan/testdata"} {
 		for name, document := range documents(t, filepath.Join(folder, "*.yaml")) {
 			t.Run(filepath.Base(folder)+"/"+name, func(t *testing.T) {
 				g := NewWithT(t)
 				object, errs := kinds.Create([]byte(document))
 				g.Expect(errs).To(BeEmpty())
-				var policy v1alpha1.ControlPlaneNetworkPolicy
-				g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object, &policy, true)).
+				typed, err := scheme.New(v1alpha1.SchemeGroupVersion.WithKind(object["kind"].(string)))
+				g.Expect(err).NotTo(HaveOccurred())
+				g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object, typed, true)).
 					To(Succeed(), "the types know every field of the definition")
-				again, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&policy)
+				again, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(kinds.Check(again)).To(BeEmpty(), "what the types make of it can be written back")
 			})
@@ -64,16 +80,22 @@ func TestAPIServerAcceptsEveryExample(t *testing.T) {
 	}
 }
 
-// created returns what an API server stores of a file in testdata/accepted.
-func created(t *testing.T, file string) v1alpha1.ControlPlaneNetworkPolicy {
+// stored returns what an API server stores of a file in testdata/accepted.
+func stored(t *testing.T, kinds crd.Kinds, file string) map[string]any {
 	t.Helper()
 	g := NewWithT(t)
 	document, err := os.ReadFile(filepath.Join("testdata/accepted", file))
 	g.Expect(err).NotTo(HaveOccurred())
-	object, errs := kinds(t).Create(document)
+	object, errs := kinds.Create(document)
 	g.Expect(errs).To(BeEmpty())
+	return object
+}
+
+// created returns the policy that an API server stores of such a file.
+func created(t *testing.T, file string) v1alpha1.ControlPlaneNetworkPolicy {
+	t.Helper()
 	var policy v1alpha1.ControlPlaneNetworkPolicy
-	g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(object, &policy)).To(Succeed())
+	NewWithT(t).Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(stored(t, kinds(t), file), &policy)).To(Succeed())
 	return policy
 }
 
@@ -85,6 +107,9 @@ func TestDefaultsAreTheSafeOnes(t *testing.T) {
 	g.Expect(spec.DeletionPolicy).To(Equal(v1alpha1.DeletionRevert))
 	g.Expect(spec.Profile).To(Equal(v1alpha1.Profile{Distribution: v1alpha1.DistributionAuto, CNI: v1alpha1.CNIAuto}))
 	g.Expect(spec.Network).To(BeNil())
+	g.Expect(spec.Rollout).To(Equal(&v1alpha1.Rollout{
+		MaxUnavailable: 1, SoakSeconds: ptr.To[int32](60), Confirm: v1alpha1.ConfirmAuto, TimeoutSeconds: 120,
+	}))
 
 	network := created(t, "dedicated-network.yaml").Spec.Network
 	g.Expect(network.HostBackend).To(Equal(v1alpha1.HostBackendAuto))

@@ -4,6 +4,8 @@ package v1alpha1_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,20 +19,58 @@ import (
 // Each file in testdata/refused is one mistake. Its first lines say, as
 // comments, what the API server answers: every message, one to a line. The
 // notice that it adds where it did not look at the rules is left out.
+//
+// Each in testdata/refused-update is one too, as a change of the object in
+// testdata/accepted that has every field of its kind.
+
+// refusal is a file of these, and what the API server answers.
+type refusal struct {
+	kind, document string
+	errs           []error
+}
+
+func refusals(t *testing.T, kinds crd.Kinds) map[string]refusal {
+	t.Helper()
+	found := map[string]refusal{}
+	for name, document := range documents(t, "testdata/refused/*.yaml") {
+		_, errs := kinds.Create([]byte(document))
+		found["refused/"+name] = refusal{kind(document), document, errs}
+	}
+	for name, document := range documents(t, "testdata/refused-update/*.yaml") {
+		_, errs := kinds.Update([]byte(document), stored(t, kinds, complete[kind(document)]))
+		found["refused-update/"+name] = refusal{kind(document), document, errs}
+	}
+	return found
+}
+
+// kind returns the kind of a document that has one of them.
+func kind(document string) string {
+	_, rest, _ := strings.Cut(document, "\nkind: ")
+	name, _, _ := strings.Cut(rest, "\n")
+	return name
+}
 
 func TestAPIServerRefusesEachMistakeAndSaysWhatToWrite(t *testing.T) {
-	kinds := kinds(t)
-	refused := documents(t, "testdata/refused/*.yaml")
-	NewWithT(t).Expect(len(refused)).To(BeNumerically(">", 110))
-	for name, document := range refused {
+	refusals := refusals(t, kinds(t))
+	NewWithT(t).Expect(len(refusals)).To(BeNumerically(">", 120))
+	for name, refusal := range refusals {
 		t.Run(name, func(t *testing.T) {
-			_, errs := kinds.Create([]byte(document))
 			var messages []string
-			for _, err := range errs {
+			for _, err := range refusal.errs {
 				messages = append(messages, err.Error())
 			}
-			NewWithT(t).Expect(messages).To(Equal(announced(document)))
+			NewWithT(t).Expect(messages).To(Equal(announced(refusal.document)))
 		})
+	}
+}
+
+func TestAPIServerAcceptsAnUpdateThatChangesNothing(t *testing.T) {
+	kinds := kinds(t)
+	for _, file := range complete {
+		document, err := os.ReadFile(filepath.Join("testdata/accepted", file))
+		NewWithT(t).Expect(err).NotTo(HaveOccurred())
+		_, errs := kinds.Update(document, stored(t, kinds, file))
+		NewWithT(t).Expect(errs).To(BeEmpty(), file)
 	}
 }
 
@@ -54,38 +94,42 @@ func TestEveryRuleRefusesSomethingInTestdata(t *testing.T) {
 	g := NewWithT(t)
 	kinds := kinds(t)
 	rules, places := map[rule]string{}, map[string][]rule{}
-	kinds[gvk].Walk(func(path string, node *structural.Structural) {
-		for _, r := range node.XValidations {
-			found := rule{rule: r.Rule, message: r.Message, description: node.Description}
-			rules[found], places[path] = path, append(places[path], found)
-		}
-	})
+	for name := range complete {
+		kindOf(kinds, name).Walk(func(path string, node *structural.Structural) {
+			for _, r := range node.XValidations {
+				found, place := rule{rule: r.Rule, message: r.Message, description: node.Description}, name+" "+path
+				rules[found], places[place] = place, append(places[place], found)
+			}
+		})
+	}
 	g.Expect(len(rules)).To(BeNumerically(">", 20))
-	for _, document := range documents(t, "testdata/refused/*.yaml") {
-		_, errs := kinds.Create([]byte(document))
-		for _, err := range errs {
-			var refusal *field.Error
-			if !errors.As(err, &refusal) {
+	for _, refusal := range refusals(t, kinds) {
+		for _, err := range refusal.errs {
+			var broken *field.Error
+			if !errors.As(err, &broken) {
 				continue
 			}
-			for _, r := range places[crd.SchemaPath(strings.TrimPrefix(refusal.Field, "<nil>"))] {
-				if r.message == refusal.Detail {
+			for _, r := range places[refusal.kind+" "+crd.SchemaPath(strings.TrimPrefix(broken.Field, "<nil>"))] {
+				if r.message == broken.Detail {
 					delete(rules, r)
 				}
 			}
 		}
 	}
-	for untested, path := range rules {
-		t.Errorf("no file in testdata/refused breaks the rule %q of %s", untested.rule, path)
+	for untested, place := range rules {
+		t.Errorf("no file in testdata breaks the rule %q of %s", untested.rule, place)
 	}
 }
 
 func TestEveryRuleHasAMessageInWords(t *testing.T) {
-	kinds(t)[gvk].Walk(func(path string, node *structural.Structural) {
-		for _, r := range node.XValidations {
-			if len(strings.Fields(r.Message)) < 5 || strings.Contains(r.Message, "self.") {
-				t.Errorf("the rule %q of %s says only %q", r.Rule, path, r.Message)
+	kinds := kinds(t)
+	for name := range complete {
+		kindOf(kinds, name).Walk(func(path string, node *structural.Structural) {
+			for _, r := range node.XValidations {
+				if len(strings.Fields(r.Message)) < 5 || strings.Contains(r.Message, "self.") {
+					t.Errorf("the rule %q of %s of %s says only %q", r.Rule, path, name, r.Message)
+				}
 			}
-		}
-	})
+		})
+	}
 }

@@ -88,6 +88,7 @@ func (r *run) heldBefore() int {
 
 // others names what a node waits for.
 func (r *run) others(names []string) string {
+	names = slices.Sorted(slices.Values(names))
 	switch {
 	case r.InFlight == 0:
 		return name(names)
@@ -113,9 +114,7 @@ func (r *run) turn(m *member, had bool) {
 	r.wait(m, v1alpha1.ReasonProbing, "The observers try what they reach before the rules")
 	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !m.inRound(&o) })
 	switch {
-	case !going && len(status.Observers) > 0:
-		r.wakeAt(status.AskTime, r.timeout)
-	case len(status.Observers) == 0 && !r.passed(r.known(m), announceTime):
+	case !r.passed(r.known(m), announceTime):
 		r.wakeAt(r.known(m), announceTime)
 	case silent && !r.passed(status.AskTime, r.timeout):
 		r.wakeAt(status.AskTime, r.timeout)

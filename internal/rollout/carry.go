@@ -18,9 +18,6 @@ func (r *run) carry(m *member, blocked bool) {
 		r.create(m)
 	case v1alpha1.PhasePending:
 		r.pend(m, status.PreviousVersion)
-		if status.PreviousVersion == r.Version && m.Live == r.Version && m.Foreign == "" {
-			r.foundAsIs(m)
-		}
 	case v1alpha1.PhaseProgressing:
 		if status.Version != r.Version {
 			r.pend(m, status.PreviousVersion)
@@ -46,23 +43,22 @@ func (r *run) carry(m *member, blocked bool) {
 func (r *run) create(m *member) {
 	r.pend(m, m.Live)
 	r.ask(m)
-	if m.Live == r.Version && m.Foreign == "" {
-		m.e.Status.PreviousVersion = ""
-		r.foundAsIs(m)
-	}
 }
 
-func (r *run) foundAsIs(m *member) {
-	r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven, "Found with the rules that are called for: nothing was tried before and after")
-}
-
-// pend makes a node wait for its turn. Why it waits is said later on.
+// pend makes a node wait for its turn; why it waits is said later on. One that
+// has the rules that are called for, and is to be taken back to no others, is
+// done: after somebody deleted its enactment, or went back to what was declared
+// before.
 func (r *run) pend(m *member, previous string) {
 	status := &m.e.Status
 	status.PolicyGeneration, status.Version, status.PreviousVersion = r.Generation, r.Version, previous
 	status.StartTime, status.SoakTime, status.Before = nil, nil, nil
 	withdraw(m.e)
-	if !m.in(v1alpha1.PhasePending) {
+	switch {
+	case previous == r.Version && m.Live == r.Version && m.Foreign == "":
+		status.PreviousVersion = ""
+		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven, "Found with the rules that are called for: nothing was tried before and after")
+	case !m.in(v1alpha1.PhasePending):
 		r.set(m, v1alpha1.PhasePending, v1alpha1.ReasonQueued, "")
 	}
 }

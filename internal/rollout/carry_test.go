@@ -54,7 +54,7 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			want: others("Progressing/Soaking"), wake: 2500 * time.Millisecond, check: is(3, "new", "old")},
 		"Pending, other rules": {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Pending, back to the rules that it has": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new")),
-			want: others("Enforced/Unproven"), message: "Found", check: is(3, "new", "new")},
+			want: others("Enforced/Unproven"), message: "Found", check: is(3, "new", "")},
 		"Pending, back to rules that it had": {in: waits(pending(1, "Queued", version("other", "new"))), want: pend, check: is(3, "new", "new")},
 		"Reverted, other rules in the same generation": {
 			in:   input(3, reverted(1, "NotWritten", version("other", "old")), reverted(2, "ProbeFailed"), pending(3, "x")),

@@ -4,11 +4,12 @@ package rollout_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
-	. "github.com/onsi/gomega"
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -230,35 +231,46 @@ func copied(in rollout.Input) rollout.Input {
 // decide decides, and checks what holds for every decision.
 func decide(t *testing.T, in rollout.Input) rollout.Decision {
 	t.Helper()
-	g := NewWithT(t)
 	given := copied(in)
 	d := rollout.Decide(in)
-	for i := range in.Nodes {
-		g.Expect(in.Nodes[i].Enactment).To(Equal(given.Nodes[i].Enactment), "the input is never modified")
-		g.Expect(in.Nodes[i].Targets).To(Equal(given.Nodes[i].Targets), "the input is never modified")
+	for i, n := range in.Nodes {
+		if !reflect.DeepEqual(n.Enactment, given.Nodes[i].Enactment) || !reflect.DeepEqual(n.Targets, given.Nodes[i].Targets) {
+			t.Fatalf("the input was modified: %s", cmp.Diff(given.Nodes[i].Enactment, n.Enactment))
+		}
 	}
-	g.Expect(d.Enactments).To(HaveLen(len(in.Nodes)))
+	if len(d.Enactments) != len(in.Nodes) {
+		t.Fatalf("%d enactments for %d nodes", len(d.Enactments), len(in.Nodes))
+	}
 	for i := range d.Enactments {
-		e := &d.Enactments[i]
-		var true_ []string
-		for _, p := range phases {
-			c := meta.FindStatusCondition(e.Status.Conditions, p)
-			g.Expect(c).NotTo(BeNil(), "every condition is there: "+p)
-			g.Expect(c.Reason).NotTo(BeEmpty())
-			g.Expect(c.LastTransitionTime.IsZero()).To(BeFalse())
-			if c.Status == metav1.ConditionTrue {
-				true_ = append(true_, p)
-				g.Expect(c.Message).NotTo(BeEmpty(), "it is said why: "+p+"/"+c.Reason)
+		complete(t, &d.Enactments[i])
+	}
+	again := rollout.Decide(next(in, d))
+	if !reflect.DeepEqual(again, d) {
+		t.Fatalf("deciding again changes something: %s", cmp.Diff(d, again))
+	}
+	return d
+}
+
+// complete checks what every enactment has.
+func complete(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
+	t.Helper()
+	is := 0
+	for _, p := range phases {
+		c := meta.FindStatusCondition(e.Status.Conditions, p)
+		if c == nil || c.Reason == "" || c.LastTransitionTime.IsZero() {
+			t.Fatalf("every condition is there, with a reason and a time: %s: %v", p, c)
+		}
+		if c.Status == metav1.ConditionTrue {
+			is++
+			if c.Message == "" {
+				t.Fatalf("it is said why a node is %s/%s", p, c.Reason)
 			}
 		}
-		g.Expect(true_).To(HaveLen(1), "a node is in one phase")
-		g.Expect(e.Labels).To(HaveKeyWithValue(v1alpha1.LabelPolicy, "p"))
-		g.Expect(e.OwnerReferences).To(HaveLen(1))
-		g.Expect(e.Status.Version).NotTo(BeEmpty())
 	}
-	g.Expect(d.Wake).To(BeNumerically(">=", 0))
-	again := rollout.Decide(next(in, d))
-	g.Expect(again.Enactments).To(Equal(d.Enactments), "deciding again changes nothing")
-	g.Expect(again.Wake).To(Equal(d.Wake), "deciding again changes nothing")
-	return d
+	if is != 1 {
+		t.Fatalf("a node is in one phase: %v", e.Status.Conditions)
+	}
+	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Version == "" {
+		t.Fatalf("whose it is, and what is called for: %+v", e)
+	}
 }

@@ -117,11 +117,8 @@ func (r *run) advance(m *member) {
 		r.ask(m)
 		r.progress(m, v1alpha1.ReasonProbing, "The rules are written: the observers try again what they reached before")
 	}
-	if status.SoakTime != nil && r.manual {
-		r.wakeAt(status.SoakTime, r.soak+r.timeout)
-	}
 	if len(m.unanswered()) > 0 {
-		r.wakeAt(status.AskTime, r.timeout)
+		r.awaitAnswers(m)
 		return
 	}
 	if status.SoakTime == nil {
@@ -145,11 +142,19 @@ func (r *run) askAgain(m *member, watched bool) bool {
 		return false
 	case r.passed(m.e.Status.AskTime, probeInterval):
 		r.ask(m)
-		r.wakeAt(m.e.Status.AskTime, r.timeout)
+		r.awaitAnswers(m)
 		return true
 	}
 	r.wakeAt(m.e.Status.AskTime, probeInterval)
 	return false
+}
+
+// awaitAnswers notes when it is too late for an answer, and for a confirmation.
+func (r *run) awaitAnswers(m *member) {
+	r.wakeAt(m.e.Status.AskTime, r.timeout)
+	if r.manual && !r.confirmed(m) {
+		r.wakeAt(m.e.Status.SoakTime, r.soak+r.timeout)
+	}
 }
 
 // finish ends the soak of a node that passed the last round. Where nobody asked
@@ -161,7 +166,7 @@ func (r *run) finish(m *member, watched bool) {
 	case watched && r.soak > 0 && status.AskTime.Time.Before(end.Add(-probeInterval)):
 		r.progress(m, v1alpha1.ReasonSoaking, "The observers reach what they reached before, and must for "+r.tell(r.soak))
 		r.ask(m)
-		r.wakeAt(status.AskTime, r.timeout)
+		r.awaitAnswers(m)
 	case r.manual && !r.confirmed(m):
 		r.progress(m, v1alpha1.ReasonAwaitingConfirmation, fmt.Sprintf(
 			"Passed its probes, and is taken back at %s unless somebody confirms: kubectl annotate cpne %s %s=%d",

@@ -86,20 +86,45 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	var enactments v1alpha1.ControlPlaneNodeEnactmentList
-	if err := o.Cache.List(ctx, &enactments); err != nil {
-		return Snapshot{}, fmt.Errorf("listing enactments: %w", err)
+	enactments, outlived, err := o.enactments(ctx, policies)
+	if err != nil {
+		return Snapshot{}, err
 	}
-	slices.SortFunc(enactments.Items, func(a, b v1alpha1.ControlPlaneNodeEnactment) int { return cmp.Compare(a.Name, b.Name) })
 	var networkPolicies networkingv1.NetworkPolicyList
 	if err := o.Cache.List(ctx, &networkPolicies); err != nil {
 		return Snapshot{}, fmt.Errorf("listing network policies: %w", err)
 	}
-	snapshot := Snapshot{Policies: policies, Nodes: nodes, Enactments: enactments.Items, NetworkPolicies: networkPolicies.Items, Calico: o.Calico()}
+	snapshot := Snapshot{
+		Policies: policies, Nodes: nodes, Enactments: enactments, Outlived: outlived,
+		NetworkPolicies: networkPolicies.Items, Calico: o.Calico(),
+	}
 	if anyOnHosts(policies) {
 		snapshot.Facts, err = o.facts(ctx, nodes)
 	}
 	return snapshot, err
+}
+
+// enactments returns those of the policies, and those of others before them.
+func (o Observer) enactments(ctx context.Context, policies []v1alpha1.ControlPlaneNetworkPolicy) (
+	there, outlived []v1alpha1.ControlPlaneNodeEnactment, err error,
+) {
+	var list v1alpha1.ControlPlaneNodeEnactmentList
+	if err := o.Cache.List(ctx, &list); err != nil {
+		return nil, nil, fmt.Errorf("listing enactments: %w", err)
+	}
+	slices.SortFunc(list.Items, func(a, b v1alpha1.ControlPlaneNodeEnactment) int { return cmp.Compare(a.Name, b.Name) })
+	for _, e := range list.Items {
+		owned := slices.ContainsFunc(policies, func(p v1alpha1.ControlPlaneNetworkPolicy) bool {
+			return p.Name == e.Spec.Policy &&
+				slices.ContainsFunc(e.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == p.UID })
+		})
+		if owned {
+			there = append(there, e)
+		} else {
+			outlived = append(outlived, e)
+		}
+	}
+	return there, outlived, nil
 }
 
 // HostNetworkedPods returns the pods of the namespaces that are in their node's

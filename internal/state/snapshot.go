@@ -21,8 +21,10 @@ type Snapshot struct {
 	Policies []v1alpha1.ControlPlaneNetworkPolicy
 	// Nodes are all nodes, sorted by name.
 	Nodes []corev1.Node
-	// Enactments are how far the protection of nodes is, of all policies.
-	Enactments []v1alpha1.ControlPlaneNodeEnactment
+	// Enactments are how far the protection of nodes is, of all policies, sorted by
+	// name. Outlived are those of policies that are gone, perhaps with others of
+	// the same name in their place.
+	Enactments, Outlived []v1alpha1.ControlPlaneNodeEnactment
 	// NetworkPolicies are those that the operator may have made.
 	NetworkPolicies []networkingv1.NetworkPolicy
 	// Calico is what there is of Calico.

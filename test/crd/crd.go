@@ -110,7 +110,16 @@ func newKind(props *apiextensions.JSONSchemaProps) (*Kind, error) {
 
 // Create does to a document what an API server does to an object that is to be
 // created: it returns the object with its defaults, or why it is refused.
-func (k Kinds) Create(document []byte) (map[string]any, []error) {
+func (k Kinds) Create(document []byte) (map[string]any, []error) { return k.write(document, nil) }
+
+// Update does to a document what an API server does to an object that is to
+// replace one that it has stored.
+func (k Kinds) Update(document []byte, stored map[string]any) (map[string]any, []error) {
+	return k.write(document, stored)
+}
+
+// write is Create and, if something is stored, Update.
+func (k Kinds) write(document []byte, stored map[string]any) (map[string]any, []error) {
 	object := map[string]any{}
 	if err := yaml.UnmarshalStrict(document, &object); err != nil {
 		return nil, []error{err}
@@ -129,7 +138,7 @@ func (k Kinds) Create(document []byte) (map[string]any, []error) {
 		return nil, unknown
 	}
 	defaulting.Default(object, kind.Schema)
-	if errs := kind.check(object); len(errs) > 0 {
+	if errs := kind.check(object, stored); len(errs) > 0 {
 		return nil, errs
 	}
 	return object, nil
@@ -142,7 +151,7 @@ func (k Kinds) Check(object map[string]any) []error {
 	if err != nil {
 		return []error{err}
 	}
-	return kind.check(object)
+	return kind.check(object, nil)
 }
 
 func (k Kinds) of(object map[string]any) (*Kind, error) {
@@ -155,14 +164,20 @@ func (k Kinds) of(object map[string]any) (*Kind, error) {
 	return kind, nil
 }
 
-// check follows customResourceStrategy.Validate of the API server
-// (apiextensions-apiserver/pkg/registry/customresource/strategy.go), which
-// leaves the rules out as long as the shape of the object is wrong.
-func (k *Kind) check(object map[string]any) []error {
+// check follows customResourceStrategy.Validate and ValidateUpdate of the API
+// server (apiextensions-apiserver/pkg/registry/customresource/strategy.go),
+// which leave the rules out as long as the shape of the object is wrong. What is
+// stored is nil where nothing is. Nothing that was wrong is stored, so nothing is
+// let pass because it was wrong before.
+func (k *Kind) check(object, stored map[string]any) []error {
 	found := validation.ValidateCustomResource(nil, object, k.openAPI)
 	found = append(found, listtype.ValidateListSetsAndMaps(nil, k.Schema, object)...)
 	if !blocking(found) {
-		broken, _ := k.rules.Validate(context.Background(), nil, k.Schema, object, nil, celconfig.RuntimeCELCostBudget)
+		var old any // and not a map that is nil, which is an object to CEL
+		if stored != nil {
+			old = stored
+		}
+		broken, _ := k.rules.Validate(context.Background(), nil, k.Schema, object, old, celconfig.RuntimeCELCostBudget)
 		found = append(found, broken...)
 	}
 	errs := make([]error, 0, len(found))

@@ -5,6 +5,7 @@ package hosts
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/controllers"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/test/operator"
 )
 
@@ -140,6 +142,24 @@ func (f *field) reports(kind, want string) {
 		for _, c := range policy.Status.Conditions {
 			text += fmt.Sprintf("%s=%s %s: %s\n", c.Type, c.Status, c.Reason, c.Message)
 		}
-		return text + fmt.Sprintf("%+v", policy.Status.Drift)
+		return text + enactments() + fmt.Sprintf("%+v", policy.Status.Drift)
 	})
+}
+
+// enactments tells how far every node is.
+func enactments() string {
+	var list v1alpha1.ControlPlaneNodeEnactmentList
+	if err := admin.List(context.Background(), &list); err != nil {
+		return err.Error()
+	}
+	var text strings.Builder
+	for _, e := range list.Items {
+		phase := rollout.PhaseOf(&e)
+		fmt.Fprintf(&text, "%s %s", e.Name, phase)
+		if c := meta.FindStatusCondition(e.Status.Conditions, phase); c != nil {
+			fmt.Fprintf(&text, "/%s: %s", c.Reason, c.Message)
+		}
+		text.WriteByte('\n')
+	}
+	return text.String()
 }

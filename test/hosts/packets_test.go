@@ -134,7 +134,7 @@ func only(who ...string) map[string]string {
 
 func (f *field) becomes(port uint16, want map[string]string) {
 	f.t.Helper()
-	f.Eventually(func() map[string]string { return f.reaches(port) }, patience, tick).Should(Equal(want), "port %d", port)
+	f.Eventually(func() map[string]string { return f.reaches(port) }, patience, tick).Should(Equal(want), func() string { return fmt.Sprintf("port %d\n%s", port, enactments()) })
 }
 
 // hosts returns the intent: etcd and the kubelet for the control plane alone.

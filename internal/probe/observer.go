@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// workers is how many enactments are answered at once. There is one for each
+// control-plane node, and few nodes are under way at a time.
+const workers = 4
+
+// How a failure to write is retried: soon at first, then ever more slowly.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 5 * time.Second
+)
+
+// MaxObservers is how many observers an enactment has room for.
+const MaxObservers = 16
+
+// Observer answers what enactments ask: it tries their targets, and writes what
+// it found into its own item of status.observers, and nothing else.
+type Observer struct {
+	// Client reads enactments, from a cache if possible, and writes their status.
+	Client client.Client
+	// Name of the observer: that of its node, or v1alpha1.ObserverOperator. No
+	// two that run may have the same.
+	Name string
+	// Addresses that packets of the observer may come from, where its name does
+	// not say; at most 8.
+	Addresses []string
+	// Dial opens connections; nil is from this process's own network.
+	Dial Dial
+	// Clock tells the time; nil is that of the machine.
+	Clock clock.PassiveClock
+
+	crowded sync.Once // it was logged that there is no room for this observer
+}
+
+// Setup adds an observer to a manager, whose client it uses if it has none.
+func Setup(mgr ctrl.Manager, o *Observer) error {
+	if o.Client == nil {
+		o.Client = mgr.GetClient()
+	}
+	asked := predicate.NewPredicateFuncs(func(object client.Object) bool {
+		enactment, ok := object.(*v1alpha1.ControlPlaneNodeEnactment)
+		return ok && o.asked(enactment)
+	})
+	if err := builder.ControllerManagedBy(mgr).Named("probe").
+		For(&v1alpha1.ControlPlaneNodeEnactment{}, builder.WithPredicates(asked)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
+		}).
+		Complete(o); err != nil {
+		return fmt.Errorf("setting up the observer %s: %w", o.Name, err)
+	}
+	return nil
+}
+
+// SetupOperator adds the operator's own observer to its manager, unless it can
+// not be told where the operator's packets come from: what it reached would say
+// nothing then. Only a replica that leads observes.
+func SetupOperator(mgr ctrl.Manager) error {
+	addresses := EnvironmentAddresses()
+	if len(addresses) == 0 {
+		return nil
+	}
+	return Setup(mgr, &Observer{Name: v1alpha1.ObserverOperator, Addresses: addresses})
+}
+
+// Reconcile answers an enactment that asks. If it has asked again meanwhile, the
+// answer is one to an earlier round, which it does no harm to write: the event
+// of the new round comes after it.
+func (o *Observer) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	enactment := &v1alpha1.ControlPlaneNodeEnactment{}
+	if err := o.Client.Get(ctx, request.NamespacedName, enactment); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if !o.asked(enactment) {
+		return reconcile.Result{}, nil
+	}
+	if o.excluded(enactment) {
+		o.logCrowded(ctx)
+		return reconcile.Result{}, nil
+	}
+	observation := o.observe(ctx, enactment)
+	if err := ctx.Err(); err != nil {
+		return reconcile.Result{}, err // what was found means nothing
+	}
+	return reconcile.Result{}, o.settle(ctx, o.write(ctx, enactment, observation))
+}
+
+// asked says whether the enactment asks what this observer has not answered.
+func (o *Observer) asked(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
+	round := enactment.Spec.Round
+	if round == nil || *round <= 0 {
+		return false
+	}
+	own := o.own(enactment)
+	return own == nil || own.Round < *round
+}
+
+// excluded says whether there is no room for this observer.
+func (o *Observer) excluded(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
+	return o.own(enactment) == nil && len(enactment.Status.Observers) >= MaxObservers
+}
+
+// own returns the observer's own item, or nil.
+func (o *Observer) own(enactment *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.Observation {
+	observers := enactment.Status.Observers
+	i := slices.IndexFunc(observers, func(item v1alpha1.Observation) bool { return item.Name == o.Name })
+	if i < 0 {
+		return nil
+	}
+	return &observers[i]
+}
+
+func (o *Observer) observe(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) v1alpha1.Observation {
+	results := TryAll(ctx, o.dial(), enactment.Spec.Targets)
+	return v1alpha1.Observation{
+		Name:      o.Name,
+		Addresses: slices.Sorted(slices.Values(o.Addresses)),
+		Round:     *enactment.Spec.Round,
+		Time:      &metav1.Time{Time: o.now()},
+		Results:   results,
+	}
+}
+
+// write applies the item alone, so that the items of others, and the rest of the
+// status, stay as they are. The UID refuses it where the enactment was replaced
+// by another one of the same name.
+func (o *Observer) write(
+	ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment, observation v1alpha1.Observation,
+) error {
+	item, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&observation)
+	if err != nil {
+		return fmt.Errorf("rendering the observation of %s: %w", enactment.Name, err)
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"observers": []any{item}}}}
+	object.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNodeEnactment"))
+	object.SetName(enactment.Name)
+	object.SetUID(enactment.UID)
+	if err := o.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
+		client.FieldOwner(FieldManager(o.Name)), client.ForceOwnership); err != nil {
+		return fmt.Errorf("writing the observation of %s: %w", enactment.Name, err)
+	}
+	logf.FromContext(ctx).V(1).Info("Wrote observation", "round", observation.Round)
+	return nil
+}
+
+// settle says what remains of an error of write. An enactment that is gone or
+// was replaced asks no longer; one that has no room for another observer would
+// refuse it for ever.
+func (o *Observer) settle(ctx context.Context, err error) error {
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		return nil
+	case apierrors.HasStatusCause(err, metav1.CauseType(field.ErrorTypeTooMany)):
+		o.logCrowded(ctx)
+		return nil
+	case apierrors.IsInvalid(err):
+		return reconcile.TerminalError(err)
+	}
+	return err
+}
+
+func (o *Observer) logCrowded(ctx context.Context) {
+	o.crowded.Do(func() {
+		logf.FromContext(ctx).Info("There are too many observers: this one is left out, and does not say so again",
+			"observer", o.Name, "most", MaxObservers)
+	})
+}
+
+func (o *Observer) dial() Dial {
+	if o.Dial == nil {
+		return new(net.Dialer).DialContext
+	}
+	return o.Dial
+}
+
+func (o *Observer) now() time.Time {
+	if o.Clock == nil {
+		return time.Now()
+	}
+	return o.Clock.Now()
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/probe"
+	"github.com/cpnp-dev/cpnp-operator/test/crd"
+)
+
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// world is an observer, and what it writes. The fake client does not know how
+// items of a list are merged: what the API server makes of it is tested in
+// test/probe.
+type world struct {
+	*WithT
+	probe.Observer
+	applies []string
+	answer  error // to the next applies
+	dials   int
+}
+
+func observing(t *testing.T, enactments ...client.Object) *world {
+	w := &world{WithT: NewWithT(t)}
+	scheme := runtime.NewScheme()
+	w.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(enactments...).
+		WithInterceptorFuncs(interceptor.Funcs{SubResourceApply: w.apply}).Build()
+	w.Name, w.Addresses = "cp-2", []string{"10.0.0.2", "10.0.0.1"}
+	w.Clock = clocktesting.NewFakePassiveClock(now)
+	w.Dial = func(context.Context, string, string) (net.Conn, error) {
+		w.dials++
+		here, _ := net.Pipe()
+		return here, nil
+	}
+	return w
+}
+
+func (w *world) apply(
+	_ context.Context, _ client.Client, subresource string, object runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption,
+) error {
+	options := (&client.SubResourceApplyOptions{}).ApplyOpts(opts)
+	text, err := json.Marshal(object)
+	w.Expect(err).NotTo(HaveOccurred())
+	w.applies = append(w.applies, fmt.Sprintf("%s %s force=%t %s", subresource, options.FieldManager, ptr.Deref(options.Force, false), text))
+	return w.answer
+}
+
+func (w *world) reconcile(ctx context.Context) error {
+	result, err := w.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKey{Name: "hosts.cp-1"}})
+	w.Expect(result).To(BeZero())
+	return err
+}
+
+// enactment asks for a round, which the observers have answered up to theirs.
+func enactment(round int64, observers ...v1alpha1.Observation) *v1alpha1.ControlPlaneNodeEnactment {
+	e := &v1alpha1.ControlPlaneNodeEnactment{
+		ObjectMeta: metav1.ObjectMeta{Name: "hosts.cp-1", UID: "uid-1"},
+		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{
+			Policy: "hosts", Node: "cp-1", Round: ptr.To(round),
+			Targets: []v1alpha1.ProbeTarget{{Address: "192.0.2.1", Port: 6443, Protocol: v1alpha1.ProbeTCP}},
+		},
+	}
+	e.Status.Observers = observers
+	return e
+}
+
+func answered(name string, round int64) v1alpha1.Observation {
+	return v1alpha1.Observation{Name: name, Round: round, Time: &metav1.Time{Time: now}}
+}
+
+func TestObserverWritesItsOwnItemAlone(t *testing.T) {
+	w := observing(t, enactment(2, answered("cp-2", 1), answered("cp-3", 2)))
+	w.Expect(w.reconcile(t.Context())).To(Succeed())
+	w.Expect(w.applies).To(HaveExactElements(`status cpnp.dev/probe.cp-2 force=true {` +
+		`"apiVersion":"cpnp.dev/v1alpha1","kind":"ControlPlaneNodeEnactment","metadata":{"name":"hosts.cp-1","uid":"uid-1"},` +
+		`"status":{"observers":[{"addresses":["10.0.0.1","10.0.0.2"],"name":"cp-2",` +
+		`"results":[{"address":"192.0.2.1","outcome":"Open","port":6443}],"round":2,"time":"2026-01-02T03:04:05Z"}]}}`))
+}
+
+func TestObserverAnswersWhatItIsAskedOnly(t *testing.T) {
+	never := enactment(0)
+	never.Spec.Round = nil
+	var crowd []v1alpha1.Observation
+	for i := range probe.MaxObservers {
+		crowd = append(crowd, answered(fmt.Sprint("node-", i), 1))
+	}
+	tests := map[string]struct {
+		enactment *v1alpha1.ControlPlaneNodeEnactment
+		dials     int
+	}{
+		"nothing was asked yet":          {never, 0},
+		"in round 0":                     {enactment(0), 0},
+		"it has not answered at all":     {enactment(1), 1},
+		"others have":                    {enactment(1, answered("cp-3", 1), answered("operator", 1)), 1},
+		"it has answered an earlier one": {enactment(3, answered("cp-2", 1)), 1},
+		"it has answered this one":       {enactment(3, answered("cp-2", 3)), 0},
+		"it has answered a later one":    {enactment(3, answered("cp-2", 4)), 0},
+		"there is no room for it":        {enactment(2, crowd...), 0},
+		"there is room for it alone":     {enactment(2, append(crowd[1:], answered("cp-2", 1))...), 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := observing(t, test.enactment)
+			w.Expect(w.reconcile(t.Context())).To(Succeed())
+			w.Expect(w.dials).To(Equal(test.dials))
+			w.Expect(w.applies).To(HaveLen(test.dials))
+		})
+	}
+}
+
+func TestWhatIsGoneIsNotAnswered(t *testing.T) {
+	w := observing(t)
+	w.Expect(w.reconcile(t.Context())).To(Succeed())
+	w.Expect(w.dials).To(BeZero())
+}
+
+func TestAnAnswerThatIsRefused(t *testing.T) {
+	resource := schema.GroupResource{Group: "cpnp.dev", Resource: "controlplanenodeenactments"}
+	kind := schema.GroupKind{Group: "cpnp.dev", Kind: "ControlPlaneNodeEnactment"}
+	invalid := func(err *field.Error) error { return apierrors.NewInvalid(kind, "hosts.cp-1", field.ErrorList{err}) }
+	tooMany := invalid(field.TooMany(field.NewPath("status", "observers"), 17, 16))
+	bad := invalid(field.Invalid(field.NewPath("status"), "", ""))
+	tests := map[string]struct{ answer, want error }{
+		"the enactment is gone":         {apierrors.NewNotFound(resource, "hosts.cp-1"), nil},
+		"it was replaced by another":    {apierrors.NewConflict(resource, "hosts.cp-1", errors.New("UID")), nil},
+		"others were faster":            {tooMany, nil},
+		"it would be refused for ever":  {bad, reconcile.TerminalError(nil)},
+		"it is worth trying once again": {apierrors.NewServerTimeout(resource, "patch", 1), apierrors.NewServerTimeout(resource, "patch", 1)},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := observing(t, enactment(1))
+			w.answer = test.answer
+			err := w.reconcile(t.Context())
+			if test.want == nil {
+				w.Expect(err).NotTo(HaveOccurred())
+				return
+			}
+			w.Expect(err).To(MatchError(test.answer))
+			w.Expect(errors.Is(err, reconcile.TerminalError(nil))).To(Equal(errors.Is(test.want, reconcile.TerminalError(nil))))
+		})
+	}
+}
+
+func TestAnObserverTooManySaysSoOnce(t *testing.T) {
+	var crowd []v1alpha1.Observation
+	for i := range probe.MaxObservers {
+		crowd = append(crowd, answered(fmt.Sprint("node-", i), 1))
+	}
+	w := observing(t, enactment(2, crowd...))
+	lines := 0
+	ctx := ctrl.LoggerInto(t.Context(), funcr.New(func(string, string) { lines++ }, funcr.Options{}))
+	for range 3 {
+		w.Expect(w.reconcile(ctx)).To(Succeed())
+	}
+	w.Expect(lines).To(Equal(1))
+}
+
+func TestWhatWasInterruptedIsNotWritten(t *testing.T) {
+	w := observing(t, enactment(1))
+	ctx, cancel := context.WithCancel(t.Context())
+	w.Dial = func(context.Context, string, string) (net.Conn, error) {
+		cancel()
+		return nil, context.Canceled
+	}
+	w.Expect(w.reconcile(ctx)).To(MatchError(context.Canceled))
+	w.Expect(w.applies).To(BeEmpty())
+}
+
+func TestThereIsRoomForAsManyObserversAsTheDefinitionHas(t *testing.T) {
+	g := NewWithT(t)
+	kinds, err := crd.Load("../../config/crd/bases")
+	g.Expect(err).NotTo(HaveOccurred())
+	status := kinds[v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNodeEnactment")].Schema.Properties["status"]
+	observers := status.Properties["observers"]
+	g.Expect(*observers.ValueValidation.MaxItems).To(BeEquivalentTo(probe.MaxObservers))
+	addresses := observers.Items.Properties["addresses"]
+	g.Expect(*addresses.ValueValidation.MaxItems).To(BeEquivalentTo(8), "as many as EnvironmentAddresses returns")
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+)
+
+var seed = flag.Uint64("seed", 0, "of the one simulation to run again")
+
+const (
+	simulations = 40
+	steps       = 300
+)
+
+// TestWhateverHappensTheRolloutIsSafe lets things happen to a cluster at random.
+// The operator keeps nothing in memory, and may stop between any two writes.
+func TestWhateverHappensTheRolloutIsSafe(t *testing.T) {
+	seeds := []uint64{*seed}
+	if *seed == 0 {
+		seeds = nil
+		for range simulations {
+			seeds = append(seeds, rand.Uint64())
+		}
+	}
+	seen := map[string]int{}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			w := newWorld(t, seed, seen)
+			for range steps {
+				w.happen()
+				w.reconcile()
+			}
+		})
+	}
+	t.Log(seen)
+	for _, what := range []string{
+		"Pending to Progressing", "Progressing to Enforced", "Progressing to Reverted", "Progressing to Aborted", "Progressing to Pending",
+		"Pending to Aborted", "Pending to Enforced", "Enforced to Pending", "Enforced to Reverted", "Reverted to Pending", "Aborted to Pending",
+	} {
+		if *seed == 0 && seen[what] == 0 {
+			t.Errorf("never seen, so that nothing was tried: %s", what)
+		}
+	}
+}
+
+// world is a cluster.
+type world struct {
+	t       *testing.T
+	random  *rand.Rand
+	in      rollout.Input // nodes with enactments as persisted
+	live    []liveNode
+	limit   int
+	tainted map[string]bool // node and generation in which it was reverted
+	seen    map[string]int
+}
+
+// liveNode is what a node really has.
+type liveNode struct {
+	version string
+	narrow  bool
+	written time.Time
+}
+
+func newWorld(t *testing.T, seed uint64, seen map[string]int) *world {
+	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 0)), tainted: map[string]bool{}, seen: seen}
+	n := 1 + w.random.IntN(6)
+	w.in = input(n, atOnce(int32(1+w.random.IntN(3))), soak(int32(w.random.IntN(3)*15)))
+	w.in.Rollout.TimeoutSeconds = 30
+	if w.chance(3) || n < 3 {
+		w.in.Rollout.Confirm = v1alpha1.ConfirmManual
+	}
+	w.in.Version = "good-1"
+	w.limit = max(1, min(int(w.in.Rollout.MaxUnavailable), (n-1)/2))
+	w.live = make([]liveNode, n)
+	return w
+}
+
+func (w *world) chance(of int) bool { return w.random.IntN(of) == 0 }
+
+func (w *world) node() *rollout.Node { return &w.in.Nodes[w.random.IntN(len(w.in.Nodes))] }
+
+func (w *world) errorf(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf(format, args...)
+}
+
+// happen lets time pass, and something happen.
+func (w *world) happen() {
+	w.in.Now = w.in.Now.Add(time.Duration(w.random.IntN(3000)) * time.Millisecond)
+	switch w.random.IntN(300) {
+	case 0:
+		w.node().Ready = false
+	case 1, 2, 3, 4, 5:
+		w.in.Version = []string{"good-1", "good-2", "good-3", "bad"}[w.random.IntN(4)]
+		w.in.Generation += int64(w.random.IntN(2))
+	case 6, 7, 8:
+		w.in.Generation++
+	case 9:
+		w.in.Cut = "etcd"
+	case 10:
+		w.in.TakeBack = "help"
+	case 11:
+		w.in.Unverified = "not yet"
+	case 12, 13:
+		w.in.Now = w.in.Now.Add(time.Minute)
+	case 14, 15:
+		w.in.InFlight = w.random.IntN(2)
+	}
+	if w.chance(10) {
+		w.in.Cut, w.in.TakeBack, w.in.Unverified = "", "", ""
+		for i := range w.in.Nodes {
+			w.in.Nodes[i].Ready = true
+		}
+	}
+	for i := range w.in.Nodes {
+		w.observe(&w.in.Nodes[i], &w.live[i])
+	}
+	if e := w.node().Enactment; e != nil && w.chance(10) {
+		e.Annotations = map[string]string{v1alpha1.AnnotationConfirm: fmt.Sprint(w.in.Generation)}
+	}
+}
+
+// observe has the observers answer, sometimes late or not at all.
+func (w *world) observe(n *rollout.Node, live *liveNode) {
+	if n.Enactment == nil {
+		return
+	}
+	e := n.Enactment.DeepCopy()
+	for _, who := range []string{"cp-0", "worker"} {
+		if w.chance(3) || ptr.Deref(e.Spec.Round, 0) == 0 {
+			continue
+		}
+		outcome := open
+		if live.version == "bad" || w.chance(2000) {
+			outcome = dropped
+		}
+		kept := e.Status.Observers[:0]
+		for _, o := range e.Status.Observers {
+			if o.Name != who {
+				kept = append(kept, o)
+			}
+		}
+		e.Status.Observers = append(kept, answer(e, who, *e.Spec.Round, outcome, outcome))
+	}
+	n.Enactment = e
+}
+
+// reconcile is the caller: enactments first, then the cluster. It may stop
+// after every write.
+func (w *world) reconcile() {
+	for i := range w.in.Nodes {
+		n, live := &w.in.Nodes[i], w.live[i]
+		version, narrow := rollout.Wanted(n.Enactment)
+		n.Live = live.version
+		n.Programmed = live.version == version && live.narrow == narrow && !w.in.Now.Before(live.written.Add(time.Second))
+	}
+	d := decide(w.t, w.in)
+	if d.Wake < 0 || d.Wake > 10*time.Minute {
+		w.errorf("wakes after %s", d.Wake)
+	}
+	for _, i := range w.random.Perm(len(d.Enactments)) { // in no order that helps
+		if w.chance(30) || !w.persist(&w.in.Nodes[i], &d.Enactments[i]) {
+			break
+		}
+	}
+	for i := range w.in.Nodes {
+		if e := w.in.Nodes[i].Enactment; rollout.PhaseOf(e) != "" && !w.chance(4) {
+			version, narrow := rollout.Wanted(e)
+			if w.live[i].version != version || w.live[i].narrow != narrow {
+				w.live[i] = liveNode{version, narrow, w.in.Now}
+			}
+		}
+	}
+	w.invariants()
+}
+
+// persist writes an enactment: its spec, and then its status.
+func (w *world) persist(n *rollout.Node, to *v1alpha1.ControlPlaneNodeEnactment) bool {
+	was := n.Enactment
+	is := to.DeepCopy()
+	is.Status = v1alpha1.ControlPlaneNodeEnactmentStatus{}
+	if was != nil {
+		is.Status = *was.Status.DeepCopy()
+	}
+	n.Enactment = is
+	if w.chance(30) {
+		return false
+	}
+	is.Status = *to.Status.DeepCopy()
+	w.transition(n, was, is)
+	return true
+}
+
+// transition checks what may become of one node.
+func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEnactment) {
+	from, to := rollout.PhaseOf(was), rollout.PhaseOf(is)
+	key := fmt.Sprintf("%s in %d", n.Name, is.Status.PolicyGeneration)
+	if from != to {
+		w.seen[from+" to "+to]++
+	}
+	switch to {
+	case v1alpha1.PhaseProgressing:
+		if w.tainted[key] {
+			w.errorf("%s is Progressing again", key)
+		}
+		if from == to {
+			return
+		}
+		for _, other := range w.in.Nodes {
+			if !other.Ready {
+				w.errorf("%s was begun while %s was not ready", n.Name, other.Name)
+			}
+		}
+		if w.in.Cut != "" || w.in.TakeBack != "" || w.in.Unverified != "" || n.Live != is.Status.PreviousVersion {
+			w.errorf("%s was begun: %+v", n.Name, w.in)
+		}
+	case v1alpha1.PhaseEnforced:
+		found := n.Live == is.Status.Version
+		if from != to && from != v1alpha1.PhaseProgressing && !found {
+			w.errorf("%s is Enforced after %s", n.Name, from)
+		}
+		if from == v1alpha1.PhaseProgressing && is.Status.Version == "bad" && phase(is).Reason == v1alpha1.ReasonProven {
+			w.errorf("%s is proven with rules that cut everything", n.Name)
+		}
+	case v1alpha1.PhaseReverted:
+		w.tainted[key] = w.tainted[key] || phase(is).Reason != v1alpha1.ReasonTakenBack
+	}
+	w.takenBack(n, was, is)
+}
+
+// takenBack checks that a node that was under way goes back to what it had.
+func (w *world) takenBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEnactment) {
+	if rollout.PhaseOf(was) != v1alpha1.PhaseProgressing {
+		return
+	}
+	switch rollout.PhaseOf(is) {
+	case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
+		return
+	}
+	want := was.Status.PreviousVersion
+	if phase(is).Reason == v1alpha1.ReasonTakenBack {
+		want = ""
+	}
+	if version, narrow := rollout.Wanted(is); version != want || narrow {
+		w.errorf("%s goes back to %q instead of %q", n.Name, version, want)
+	}
+}
+
+// invariants are what holds of the cluster at any time.
+func (w *world) invariants() {
+	progressing, untried := 0, 0
+	for i, n := range w.in.Nodes {
+		switch rollout.PhaseOf(n.Enactment) {
+		case v1alpha1.PhaseProgressing:
+			progressing++
+			untried++
+		case v1alpha1.PhasePending:
+			if w.live[i].version != n.Enactment.Status.PreviousVersion {
+				untried++
+			}
+		}
+		if w.live[i].narrow && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && w.live[i].version == n.Enactment.Status.Version {
+			w.errorf("the failsafe ports of %s are narrow", n.Name)
+		}
+	}
+	if progressing > w.limit || untried > w.limit {
+		w.errorf("%d nodes Progressing, %d with untried rules, at most %d", progressing, untried, w.limit)
+	}
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/internal/probe"
+)
+
+// network is where the observers of a test are: what they reach of a node is as
+// is set.
+type network struct {
+	mu    sync.Mutex
+	fails map[string]error // by address and port
+}
+
+func (n *network) dial(_ context.Context, _, address string) (net.Conn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.fails[address]; err != nil {
+		return nil, err
+	}
+	here, _ := net.Pipe()
+	return here, nil
+}
+
+func (n *network) set(address string, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fails[address] = err
+}
+
+// observe runs the observer of a node, as cpnp-operator probe does, until the
+// test ends.
+func observe(t *testing.T, node string, dial probe.Dial) {
+	t.Helper()
+	g := NewWithT(t)
+	opts := (&options.Probe{NodeName: node, ProbeAddress: "0"}).Manager()
+	opts.Controller.SkipNameValidation = ptr.To(true)
+	mgr, err := ctrl.NewManager(credentials(node), opts)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(probe.Setup(mgr, &probe.Observer{Name: node, Dial: dial})).To(Succeed())
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		g.Eventually(ended, deadline).Should(Receive(BeNil()))
+	})
+}
+
+// create makes an enactment that asks for nothing yet.
+func create(t *testing.T, name string) *v1alpha1.ControlPlaneNodeEnactment {
+	t.Helper()
+	e := &v1alpha1.ControlPlaneNodeEnactment{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{
+			Policy: "hosts", Node: "cp-1",
+			Targets: []v1alpha1.ProbeTarget{
+				{Address: "192.0.2.1", Port: 6443, Protocol: v1alpha1.ProbeTCP},
+				{Address: "192.0.2.1", Port: 2379, Protocol: v1alpha1.ProbeTCP},
+			},
+		},
+	}
+	NewWithT(t).Expect(admin.Create(t.Context(), e)).To(Succeed())
+	t.Cleanup(func() { _ = admin.Delete(context.Background(), e) })
+	return e
+}
+
+// ask asks the observers of an enactment for a round.
+func ask(t *testing.T, name string, round int64) {
+	t.Helper()
+	e := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	patch := fmt.Appendf(nil, `{"spec":{"round":%d}}`, round)
+	NewWithT(t).Expect(admin.Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
+}
+
+// applyStatus applies a status with a field manager.
+func applyStatus(ctx context.Context, c client.Client, manager, name string, status map[string]any) error {
+	object := &unstructured.Unstructured{Object: map[string]any{"status": status}}
+	object.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNodeEnactment"))
+	object.SetName(name)
+	return c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(manager), client.ForceOwnership)
+}
+
+// item is an observation as it is applied.
+func item(name string) map[string]any {
+	return map[string]any{"name": name, "round": int64(1), "time": "2026-01-02T03:04:05Z"}
+}
+
+// found returns, sorted, what the observers of an enactment have found: observer,
+// round and outcomes.
+func found(name string) func(context.Context) []string {
+	return func(ctx context.Context) []string {
+		e := &v1alpha1.ControlPlaneNodeEnactment{}
+		if err := admin.Get(ctx, client.ObjectKey{Name: name}, e); err != nil {
+			return []string{err.Error()}
+		}
+		var lines []string
+		for _, o := range e.Status.Observers {
+			line := fmt.Sprintf("%s %d", o.Name, o.Round)
+			for _, r := range o.Results {
+				line += fmt.Sprintf(" %d=%s", r.Port, r.Outcome)
+			}
+			lines = append(lines, line)
+		}
+		slices.Sort(lines)
+		return lines
+	}
+}
+
+// Observers, and whoever runs the rollout, write into the same status and leave
+// each other's alone.
+func TestObserversWriteSideBySide(t *testing.T) {
+	g := NewWithT(t)
+	g.SetDefaultEventuallyTimeout(deadline)
+	g.SetDefaultEventuallyPollingInterval(interval)
+	here, there := &network{fails: map[string]error{}}, &network{fails: map[string]error{"192.0.2.1:2379": syscall.ECONNREFUSED}}
+	create(t, "hosts.cp-1")
+	other := create(t, "hosts.cp-2")
+	observe(t, "cp-2", here.dial)
+	observe(t, "cp-3", there.dial)
+	ask(t, "hosts.cp-1", 1)
+	g.Eventually(found("hosts.cp-1")).WithContext(t.Context()).
+		Should(HaveExactElements("cp-2 1 6443=Open 2379=Open", "cp-3 1 6443=Open 2379=Refused"))
+
+	condition := map[string]any{
+		"type": "Progressing", "status": "True", "reason": "Probing", "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z",
+	}
+	status := map[string]any{"version": "v1", "conditions": []any{condition}}
+	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, "hosts.cp-1", status)).To(Succeed())
+	here.set("192.0.2.1:6443", syscall.EHOSTUNREACH)
+	ask(t, "hosts.cp-1", 2)
+	g.Eventually(found("hosts.cp-1")).WithContext(t.Context()).
+		Should(HaveExactElements("cp-2 2 6443=Unreachable 2379=Open", "cp-3 2 6443=Open 2379=Refused"))
+	// One field less: it goes, and the observers stay.
+	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, "hosts.cp-1", map[string]any{"version": "v2"})).To(Succeed())
+
+	e := &v1alpha1.ControlPlaneNodeEnactment{}
+	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "hosts.cp-1"}, e)).To(Succeed())
+	g.Expect(e.Status.Version).To(Equal("v2"))
+	g.Expect(e.Status.Conditions).To(BeEmpty())
+	g.Expect(e.Status.Observers).To(HaveLen(2))
+	g.Expect(found(other.Name)(t.Context())).To(BeEmpty(), "it was not asked")
+}
+
+func TestThereIsNoRoomForASeventeenthObserver(t *testing.T) {
+	g := NewWithT(t)
+	create(t, "hosts.full")
+	for i := range probe.MaxObservers {
+		name := fmt.Sprint("node-", i)
+		status := map[string]any{"observers": []any{item(name)}}
+		g.Expect(applyStatus(t.Context(), admin, probe.FieldManager(name), "hosts.full", status)).To(Succeed())
+	}
+	ask(t, "hosts.full", 2)
+	// One that does not know yet that the others were faster.
+	stale := &outdated{Client: as(t, "cp-2")}
+	observer := &probe.Observer{Client: stale, Name: "cp-2", Dial: (&network{}).dial}
+	_, err := observer.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Name: "hosts.full"}})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(found("hosts.full")(t.Context())).To(And(HaveLen(probe.MaxObservers), Not(ContainElement(HavePrefix("cp-2")))))
+}
+
+// outdated is a client that does not see what observers have written.
+type outdated struct{ client.Client }
+
+// Get implements client.Client.
+func (o *outdated) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+	err := o.Client.Get(ctx, key, object, opts...)
+	object.(*v1alpha1.ControlPlaneNodeEnactment).Status.Observers = nil
+	return err
+}
+
+// as returns a client with the credentials of the probe on a node.
+func as(t *testing.T, node string) client.Client {
+	t.Helper()
+	c, err := client.New(credentials(node), client.Options{Scheme: options.Scheme()})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+// What the credentials of a probe are not good for.
+func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
+	g := NewWithT(t)
+	e := create(t, "hosts.cp-1")
+	status := map[string]any{"version": "v1", "observers": []any{item("operator"), item("cp-2")}}
+	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, e.Name, status)).To(Succeed())
+	own := as(t, "cp-2")
+	merge := func(patch string) client.Patch { return client.RawPatch("application/merge-patch+json", []byte(patch)) }
+	named := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: e.Name}}
+	apply := func(c client.Client, status map[string]any) func() error {
+		return func() error { return applyStatus(t.Context(), c, "anybody", e.Name, status) }
+	}
+	// The API server takes a moment until it goes by a new policy.
+	g.Eventually(apply(own, map[string]any{"version": "v2"}), deadline, interval).Should(MatchError(apierrors.IsForbidden, "forbidden"))
+
+	refused := map[string]func() error{
+		"the spec": func() error { return own.Patch(t.Context(), named, merge(`{"spec":{"round":9}}`)) },
+		"an annotation": func() error {
+			return own.Patch(t.Context(), named, merge(`{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}}}`))
+		},
+		"to create one": func() error {
+			return own.Create(t.Context(), &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Spec: e.Spec})
+		},
+		"to delete it":           func() error { return own.Delete(t.Context(), named) },
+		"to read policies":       func() error { return own.List(t.Context(), &v1alpha1.ControlPlaneNetworkPolicyList{}) },
+		"to read nodes":          func() error { return own.List(t.Context(), &corev1.NodeList{}) },
+		"to read secrets":        func() error { return own.List(t.Context(), &corev1.SecretList{}) },
+		"the version":            apply(own, map[string]any{"version": "v2"}),
+		"a field that is absent": apply(own, map[string]any{"previousVersion": "v0"}),
+		"to take a field out":    func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":{"version":null}}`)) },
+		"to take the status out": func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":null}`)) },
+		"the operator's item":    apply(own, map[string]any{"observers": []any{map[string]any{"name": "operator", "round": int64(7), "time": "2026-01-02T03:04:05Z"}}}),
+		"another node's item":    apply(own, map[string]any{"observers": []any{item("cp-3")}}),
+		"to take others' out":    func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":{"observers":[]}}`)) },
+		"without a node":         apply(as(t, ""), map[string]any{"observers": []any{item("cp-3")}}),
+	}
+	for name, try := range refused {
+		t.Run(name, func(t *testing.T) {
+			NewWithT(t).Expect(try()).To(MatchError(apierrors.IsForbidden, "forbidden"))
+		})
+	}
+	before := item("cp-2")
+	before["round"] = int64(2)
+	g.Expect(apply(own, map[string]any{"observers": []any{before}})()).To(Succeed(), "its own item")
+	g.Expect(found(e.Name)(t.Context())).To(HaveExactElements("cp-2 2", "operator 1"))
+	g.Expect(own.Status().Patch(t.Context(), named, merge(`{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}},"spec":{"round":9}}`))).To(Succeed())
+	latest := &v1alpha1.ControlPlaneNodeEnactment{}
+	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: e.Name}, latest)).To(Succeed())
+	g.Expect(latest.Annotations).To(BeEmpty(), "what else comes with a status is not looked at")
+	g.Expect(latest.Spec).To(Equal(e.Spec))
+}
+
+// What is shipped runs where Pod Security is enforced, and asks for no more.
+func TestShippedPodIsAdmitted(t *testing.T) {
+	g := NewWithT(t)
+	daemonSet := &appsv1.DaemonSet{}
+	g.Expect(admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "cpnp-probe"}, daemonSet)).To(Succeed())
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe", Labels: daemonSet.Spec.Template.Labels},
+		Spec:       daemonSet.Spec.Template.Spec,
+	}
+	g.Expect(pod.Spec.ServiceAccountName).To(Equal(account))
+	g.Expect(admin.Create(t.Context(), pod, client.DryRunAll)).To(Succeed())
+}
+
+// The program itself, as the DaemonSet starts it but for the addresses.
+func TestProgramObserves(t *testing.T) {
+	g := NewWithT(t)
+	program := filepath.Join(t.TempDir(), "manager")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../..").CombinedOutput()
+	g.Expect(err).NotTo(HaveOccurred(), string(out))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	g.Expect(err).NotTo(HaveOccurred())
+	defer func() { _ = listener.Close() }()
+
+	e := create(t, "hosts.program")
+	port := listener.Addr().(*net.TCPAddr).Port
+	targets, err := json.Marshal([]v1alpha1.ProbeTarget{{Address: "127.0.0.1", Port: v1alpha1.PortNumber(port), Protocol: v1alpha1.ProbeTCP}})
+	g.Expect(err).NotTo(HaveOccurred())
+	patch := fmt.Appendf(nil, `{"spec":{"round":1,"targets":%s}}`, targets)
+	g.Expect(admin.Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
+
+	var log strings.Builder
+	run := exec.CommandContext(t.Context(), program, "probe", "--health-probe-bind-address=0", "--kubeconfig="+kubeconfig(t, "cp-2"))
+	run.Env = append(os.Environ(), "NODE_NAME=cp-2")
+	run.Stdout, run.Stderr = &log, &log
+	g.Expect(run.Start()).To(Succeed())
+	g.Eventually(found(e.Name), deadline, interval).WithContext(t.Context()).Should(HaveExactElements(fmt.Sprintf("cp-2 1 %d=Open", port)))
+	g.Expect(run.Process.Signal(syscall.SIGTERM)).To(Succeed())
+	g.Expect(run.Wait()).To(Succeed(), "%s", &log)
+}
+
+// kubeconfig returns the path of one with the credentials of the probe on a node.
+func kubeconfig(t *testing.T, node string) string {
+	t.Helper()
+	g := NewWithT(t)
+	config, err := clientcmd.LoadFromFile(cluster.KubeconfigPath)
+	g.Expect(err).NotTo(HaveOccurred())
+	impersonated := credentials(node).Impersonate
+	for _, user := range config.AuthInfos {
+		user.Impersonate, user.ImpersonateGroups, user.ImpersonateUserExtra = impersonated.UserName, impersonated.Groups, impersonated.Extra
+	}
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	g.Expect(clientcmd.WriteToFile(*config, path)).To(Succeed())
+	return path
+}
