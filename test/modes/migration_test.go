@@ -72,6 +72,7 @@ func migration(t *testing.T) {
 	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, nodes...)))
 	s.migrationPhase("Complete")
 	s.Eventually(s.inventory).Should(Equal(before))
+	s.Eventually(s.enactments(s.name)).Should(BeEmpty())
 	s.remove(s.name)
 }
 
@@ -89,6 +90,7 @@ func givenUp(t *testing.T) {
 	})
 	s.unprotected(s.name, "HostBackendNone", "nothing protects the components on nodes")
 	s.Eventually(s.inventory).Should(Equal(before))
+	s.Eventually(s.enactments(s.name)).Should(BeEmpty(), "what was, is not taken up again")
 	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("0/0"))
 
 	t.Log("a younger one may protect the same nodes")
@@ -105,6 +107,7 @@ func givenUp(t *testing.T) {
 		spec.Network.HostBackend = v1alpha1.HostBackendCalico
 	})
 	s.says(younger.Name, "Accepted=False/ClaimedByOlderPolicy", "Ready=False/ClaimedByOlderPolicy")
+	s.Eventually(s.enactments(younger.Name)).Should(BeEmpty())
 	s.Expect(s.message(younger.Name, v1alpha1.ConditionAccepted)()).To(ContainSubstring(
 		"the protection of node " + nodes[0] + " is claimed by " + s.name))
 	s.says(s.name, programmed)

@@ -70,6 +70,7 @@ func everything(t *testing.T) {
 	s.says(s.name, programmed, "Drifted=False/NoDrift")
 	s.Expect(s.inventory()).To(ConsistOf(slices.Concat(before, s.whole(s.name, nodes...))))
 	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil())
+	s.Expect(s.enactments(s.name)()).To(ConsistOf(nodes[0]+" Enforced", nodes[1]+" Enforced", nodes[2]+" Enforced"))
 
 	for _, d := range s.driftOfEachKind(s.name, nodes[0]) {
 		key := client.ObjectKeyFromObject(d.object)
@@ -98,6 +99,7 @@ func everything(t *testing.T) {
 	s.says(s.name, programmed, "Drifted=False/NoDrift")
 	s.remove(s.name)
 	s.Expect(s.inventory()).To(Equal(before))
+	s.Expect(s.enactments(s.name)()).To(BeEmpty())
 }
 
 // joining: the objects of a node that is new have not drifted.

@@ -37,7 +37,7 @@ func foundOut(t *testing.T) {
 	s.patch(node, `{"metadata":{"annotations":{"kubeadm.alpha.kubernetes.io/cri-socket":"unix:///run"}}}`)
 	s.unknown("the CNI is not known: there is no DaemonSet of a CNI that is known", "set the profile's CNI by hand")
 	s.Expect(s.profile()()).To(And(HaveField("Distribution", "kubeadm"), HaveField("DistributionReason", "node "+node.Name+
-		" has the annotation kubeadm.alpha.kubernetes.io/cri-socket")))
+		" has the annotation kubeadm.alpha.kubernetes.io/cri-socket, and 2 of 3 nodes show no sign of their own")))
 
 	t.Log("the DaemonSet of Calico")
 	s.create(&corev1.Namespace{ObjectMeta: named("calico-system")})
