@@ -35,8 +35,9 @@ type Probe struct {
 func (p *Probe) Bind(flags *flag.FlagSet) {
 	flags.StringVar(&p.NodeName, "node-name", os.Getenv(nodeNameVariable),
 		"`name` of the node that this runs on, in its network; by default what "+nodeNameVariable+" says")
-	// In the node's network, on which nobody else has to reach it.
-	flags.StringVar(&p.ProbeAddress, "health-probe-bind-address", "127.0.0.1:9861", "`address` to serve /healthz and /readyz at; 0 serves none")
+	// In the node's network, where nobody else has to reach it.
+	flags.StringVar(&p.ProbeAddress, "health-probe-bind-address", "127.0.0.1:9861",
+		"`address` to serve /healthz and /readyz at; 0 serves none")
 }
 
 // Check returns what is wrong with the options.

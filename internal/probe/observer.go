@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -92,9 +93,9 @@ func SetupOperator(mgr ctrl.Manager) error {
 	return Setup(mgr, &Observer{Name: v1alpha1.ObserverOperator, Addresses: addresses})
 }
 
-// Reconcile answers an enactment that asks. If it has asked again meanwhile, the
-// answer is one to an earlier round, which it does no harm to write: the event
-// of the new round comes after it.
+// Reconcile answers an enactment that asks. Where it asks something else by the
+// time that all targets are tried, what was found is thrown away: the event of
+// that is on its way.
 func (o *Observer) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	enactment := &v1alpha1.ControlPlaneNodeEnactment{}
 	if err := o.Client.Get(ctx, request.NamespacedName, enactment); err != nil {
@@ -111,17 +112,33 @@ func (o *Observer) Reconcile(ctx context.Context, request reconcile.Request) (re
 	if err := ctx.Err(); err != nil {
 		return reconcile.Result{}, err // what was found means nothing
 	}
+	if still, err := o.stillAsked(ctx, enactment); err != nil || !still {
+		return reconcile.Result{}, err
+	}
 	return reconcile.Result{}, o.settle(ctx, o.write(ctx, enactment, observation))
 }
 
-// asked says whether the enactment asks what this observer has not answered.
+// stillAsked says whether the enactment is the same, and asks the same. It is
+// looked up because the API server would not notice: it does not compare the UID
+// of an object whose status is written. The moment that is left until then is
+// one in which another enactment of the name can only begin.
+func (o *Observer) stillAsked(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) (bool, error) {
+	current := &v1alpha1.ControlPlaneNodeEnactment{}
+	if err := o.Client.Get(ctx, client.ObjectKeyFromObject(enactment), current); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return current.UID == enactment.UID && ptr.Equal(current.Spec.Round, enactment.Spec.Round), nil
+}
+
+// asked says whether the enactment asks what this observer has not answered. An
+// answer to a later round is one to an earlier enactment of the name.
 func (o *Observer) asked(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
 	round := enactment.Spec.Round
 	if round == nil || *round <= 0 {
 		return false
 	}
 	own := o.own(enactment)
-	return own == nil || own.Round < *round
+	return own == nil || own.Round != *round
 }
 
 // excluded says whether there is no room for this observer.
@@ -151,8 +168,7 @@ func (o *Observer) observe(ctx context.Context, enactment *v1alpha1.ControlPlane
 }
 
 // write applies the item alone, so that the items of others, and the rest of the
-// status, stay as they are. The UID refuses it where the enactment was replaced
-// by another one of the same name.
+// status, stay as they are.
 func (o *Observer) write(
 	ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment, observation v1alpha1.Observation,
 ) error {
@@ -163,7 +179,6 @@ func (o *Observer) write(
 	object := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"observers": []any{item}}}}
 	object.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNodeEnactment"))
 	object.SetName(enactment.Name)
-	object.SetUID(enactment.UID)
 	if err := o.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
 		client.FieldOwner(FieldManager(o.Name)), client.ForceOwnership); err != nil {
 		return fmt.Errorf("writing the observation of %s: %w", enactment.Name, err)
@@ -172,12 +187,11 @@ func (o *Observer) write(
 	return nil
 }
 
-// settle says what remains of an error of write. An enactment that is gone or
-// was replaced asks no longer; one that has no room for another observer would
-// refuse it for ever.
+// settle says what remains of an error of write. An enactment that is gone asks
+// no longer; one that has no room for another observer would refuse it for ever.
 func (o *Observer) settle(ctx context.Context, err error) error {
 	switch {
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+	case apierrors.IsNotFound(err):
 		return nil
 	case apierrors.HasStatusCause(err, metav1.CauseType(field.ErrorTypeTooMany)):
 		o.logCrowded(ctx)

@@ -97,7 +97,7 @@ func TestObserverWritesItsOwnItemAlone(t *testing.T) {
 	w := observing(t, enactment(2, answered("cp-2", 1), answered("cp-3", 2)))
 	w.Expect(w.reconcile(t.Context())).To(Succeed())
 	w.Expect(w.applies).To(HaveExactElements(`status cpnp.dev/probe.cp-2 force=true {` +
-		`"apiVersion":"cpnp.dev/v1alpha1","kind":"ControlPlaneNodeEnactment","metadata":{"name":"hosts.cp-1","uid":"uid-1"},` +
+		`"apiVersion":"cpnp.dev/v1alpha1","kind":"ControlPlaneNodeEnactment","metadata":{"name":"hosts.cp-1"},` +
 		`"status":{"observers":[{"addresses":["10.0.0.1","10.0.0.2"],"name":"cp-2",` +
 		`"results":[{"address":"192.0.2.1","outcome":"Open","port":6443}],"round":2,"time":"2026-01-02T03:04:05Z"}]}}`))
 }
@@ -119,7 +119,7 @@ func TestObserverAnswersWhatItIsAskedOnly(t *testing.T) {
 		"others have":                    {enactment(1, answered("cp-3", 1), answered("operator", 1)), 1},
 		"it has answered an earlier one": {enactment(3, answered("cp-2", 1)), 1},
 		"it has answered this one":       {enactment(3, answered("cp-2", 3)), 0},
-		"it has answered a later one":    {enactment(3, answered("cp-2", 4)), 0},
+		"it has answered one before it":  {enactment(3, answered("cp-2", 4)), 1},
 		"there is no room for it":        {enactment(2, crowd...), 0},
 		"there is room for it alone":     {enactment(2, append(crowd[1:], answered("cp-2", 1))...), 1},
 	}
@@ -147,7 +147,7 @@ func TestAnAnswerThatIsRefused(t *testing.T) {
 	bad := invalid(field.Invalid(field.NewPath("status"), "", ""))
 	tests := map[string]struct{ answer, want error }{
 		"the enactment is gone":         {apierrors.NewNotFound(resource, "hosts.cp-1"), nil},
-		"it was replaced by another":    {apierrors.NewConflict(resource, "hosts.cp-1", errors.New("UID")), nil},
+		"others wrote at that moment":   {apierrors.NewConflict(resource, "hosts.cp-1", errors.New("")), apierrors.NewConflict(resource, "hosts.cp-1", errors.New(""))},
 		"others were faster":            {tooMany, nil},
 		"it would be refused for ever":  {bad, reconcile.TerminalError(nil)},
 		"it is worth trying once again": {apierrors.NewServerTimeout(resource, "patch", 1), apierrors.NewServerTimeout(resource, "patch", 1)},
@@ -190,6 +190,38 @@ func TestWhatWasInterruptedIsNotWritten(t *testing.T) {
 	}
 	w.Expect(w.reconcile(ctx)).To(MatchError(context.Canceled))
 	w.Expect(w.applies).To(BeEmpty())
+}
+
+func TestWhatIsNoLongerAskedIsNotWritten(t *testing.T) {
+	changes := map[string]func(w *world, e *v1alpha1.ControlPlaneNodeEnactment){
+		"the round has moved on": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
+			e.Spec.Round = ptr.To[int64](2)
+			w.Expect(w.Client.Update(context.Background(), e)).To(Succeed())
+		},
+		"the enactment is gone": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
+			w.Expect(w.Client.Delete(context.Background(), e)).To(Succeed())
+		},
+		"it was replaced by another": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
+			w.Expect(w.Client.Delete(context.Background(), e)).To(Succeed())
+			another := enactment(1)
+			another.UID = "uid-2"
+			w.Expect(w.Client.Create(context.Background(), another)).To(Succeed())
+		},
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			w := observing(t, enactment(1))
+			w.Dial = func(context.Context, string, string) (net.Conn, error) {
+				e := &v1alpha1.ControlPlaneNodeEnactment{}
+				w.Expect(w.Client.Get(t.Context(), client.ObjectKey{Name: "hosts.cp-1"}, e)).To(Succeed())
+				change(w, e)
+				here, _ := net.Pipe()
+				return here, nil
+			}
+			w.Expect(w.reconcile(t.Context())).To(Succeed())
+			w.Expect(w.applies).To(BeEmpty())
+		})
+	}
 }
 
 func TestThereIsRoomForAsManyObserversAsTheDefinitionHas(t *testing.T) {

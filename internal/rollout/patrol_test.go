@@ -57,6 +57,10 @@ func TestNodesThatAreDoneArePatrolled(t *testing.T) {
 		})(), want: want, wake: rest, message: "Fine", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 			g.Expect(phase(e).Message).To(Equal("Fine"))
 		})},
+		"What nothing is declared of is open": {in: done(worker(7, dropped), func(e *v1alpha1.ControlPlaneNodeEnactment) {
+			o := &e.Status.Observers[0]
+			o.Results = append(o.Results, v1alpha1.ProbeResult{Address: "10.0.0.1", Port: 22, Outcome: open})
+		})(), want: want, wake: rest, check: finds(7, 2)},
 		"Everything is taken back": {in: done(worker(7, open))(takeBack), want: []string{"Reverted/TakenBack"}, check: finds(7, 2)},
 	})
 }

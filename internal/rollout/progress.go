@@ -41,6 +41,13 @@ func (r *run) failure(m *member) (reason, message string) {
 	if m.reason() == v1alpha1.ReasonWriting {
 		return "", "" // what was answered so far, was before the rules
 	}
+	return r.unproven(m)
+}
+
+// unproven says why the probes of a node whose rules are written, or the people
+// who watch it, do not let it stay.
+func (r *run) unproven(m *member) (reason, message string) {
+	status := &m.e.Status
 	if failed := m.regressions(m.inRound); len(failed) > 0 {
 		return v1alpha1.ReasonProbeFailed, "Not as before the rules: " + name(failed)
 	}

@@ -101,6 +101,8 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"Somebody confirmed, and the soak goes on": {in: one("Soaking", with(well, soakedFor(10), confirming("3"))...)(manual), want: stays("Soaking"), wake: 2500 * ms},
 		"Somebody confirmed, and the last round is not answered": {in: one("AwaitingConfirmation", with(seen, soakedFor(80), confirming("3"))...)(manual),
 			want: stays("AwaitingConfirmation"), wake: 118500 * ms},
+		"Somebody confirmed, and the time for that is over": {in: one("AwaitingConfirmation", with(well, soakedFor(500), asked(300), confirming("3"))...)(manual),
+			want: done("Proven"), wake: 2500 * ms},
 		"Nobody confirmed, and nothing counts": {in: one("Soaking", soakedFor(61))(manual), want: stays("AwaitingConfirmation"), wake: 120500 * ms},
 		"Something took the rules away": {in: one("Soaking", with(well, soakedFor(70), begun(200))...)(unprogrammed(1)),
 			want: stays("Writing"), wake: 118500 * ms, check: soaked(70)},

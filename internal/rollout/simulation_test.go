@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -144,13 +145,9 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 		if live.version == "bad" || w.chance(2000) {
 			outcome = dropped
 		}
-		kept := e.Status.Observers[:0]
-		for _, o := range e.Status.Observers {
-			if o.Name != who {
-				kept = append(kept, o)
-			}
-		}
-		e.Status.Observers = append(kept, answer(e, who, *e.Spec.Round, outcome, outcome))
+		e.Status.Observers = append(
+			slices.DeleteFunc(e.Status.Observers, func(o v1alpha1.Observation) bool { return o.Name == who }),
+			answer(e, who, *e.Spec.Round, outcome, outcome))
 	}
 	n.Enactment = e
 }

@@ -3,12 +3,12 @@
 package hosts
 
 import (
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
@@ -19,6 +19,7 @@ func TestWhatIsReachableAfterwards(t *testing.T) {
 	f := enter(t, calico.IPTables)
 	protected := only("cp-2", "itself", "loopback")
 	scoped := func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }
+	before := inventory(t)
 	stop := f.operator()
 	f.create(f.policy(scoped))
 	f.becomes(etcdPort, protected)
@@ -36,19 +37,30 @@ func TestWhatIsReachableAfterwards(t *testing.T) {
 	f.Expect(f.reaches(kubeletPort)).To(Equal(protected))
 
 	t.Log("with the operator gone, one label taken from every endpoint opens everything; started again, it puts it back")
-	for _, node := range []string{"cp-1", "cp-2"} {
-		f.Expect(admin.Patch(t.Context(), named(&v3.HostEndpoint{}, "cpnp-"+node),
-			client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`)))).To(Succeed())
-	}
+	f.kubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
 	f.becomes(etcdPort, only(everybody...))
 	f.becomes(kubeletPort, only(everybody...))
-	stop = f.operator()
+	f.operator()
 	f.becomes(etcdPort, protected)
-	stop()
+
+	t.Log("an annotation takes everything back at once, also where writing is suspended, and keeps it so")
+	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = true })
+	f.kubectl("annotate cpnp control-plane cpnp.dev/revert=paged-at-night")
+	f.becomes(etcdPort, only(everybody...))
+	f.becomes(kubeletPort, only(everybody...))
+	f.reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonTakenBack)
+	f.Expect(message(v1alpha1.ConditionReady)).To(ContainSubstring("paged-at-night"))
+	f.phases("Reverted/TakenBack", "Reverted/TakenBack", "Reverted/TakenBack")
+	f.Eventually(func() []string { return inventory(t) }, patience, tick).Should(Equal(before))
+
+	t.Log("without it, and not suspended, the nodes are begun again")
+	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = false })
+	f.kubectl("annotate cpnp control-plane cpnp.dev/revert-")
+	f.becomes(etcdPort, protected)
+	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
 
 	t.Log("deleted with Orphan: everything stays")
 	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.DeletionPolicy = v1alpha1.DeletionOrphan })
-	f.operator()
 	f.remove()
 	f.Expect(f.reaches(etcdPort)).To(Equal(protected))
 
@@ -58,6 +70,43 @@ func TestWhatIsReachableAfterwards(t *testing.T) {
 	f.remove()
 	f.becomes(etcdPort, only(everybody...))
 	f.becomes(kubeletPort, only(everybody...))
+}
+
+// kubectl runs a line of the documentation.
+func (f *field) kubectl(line string) {
+	f.t.Helper()
+	out, err := cluster.Kubectl(f.t.Context(), strings.Fields(line)...).CombinedOutput()
+	f.Expect(err).NotTo(HaveOccurred(), string(out))
+}
+
+// Somebody insists on what locks everybody out, and the operator can not tell:
+// nobody observes. Both documented ways out work, with the operator and without.
+func TestThereIsAWayOutOfATotalLockout(t *testing.T) {
+	f := enter(t, calico.IPTables)
+	nobody := only()
+	f.foreign("hostile", "has(cpnp.dev/policy)", v3.Rule{Action: v3.Deny})
+	stop := f.operator()
+	policy := f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope })
+	policy.Annotations = map[string]string{v1alpha1.AnnotationAllowLockout: "we know what we do"}
+	f.create(policy)
+	f.becomes(kubeletPort, nobody)
+	f.becomes(otherPort, nobody)
+	f.phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+
+	t.Log("the operator is there: an annotation")
+	f.kubectl("annotate cpnp control-plane cpnp.dev/revert=locked-out")
+	f.becomes(kubeletPort, only(everybody...))
+	f.becomes(otherPort, only(everybody...))
+
+	t.Log("it happens again, and the operator is dead: its endpoints go")
+	f.kubectl("annotate cpnp control-plane cpnp.dev/revert-")
+	f.becomes(kubeletPort, nobody)
+	stop()
+	f.kubectl("delete hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane")
+	f.becomes(kubeletPort, only(everybody...))
+	f.becomes(otherPort, only(everybody...))
+	f.operator() // it must be there to let go of the policy
+	f.annotate(v1alpha1.AnnotationRevert, ptr.To("the end"))
 }
 
 // After a policy has been deleted nothing of it is left but what was there

@@ -179,21 +179,52 @@ func TestThereIsNoRoomForASeventeenthObserver(t *testing.T) {
 	}
 	ask(t, "hosts.full", 2)
 	// One that does not know yet that the others were faster.
-	stale := &outdated{Client: as(t, "cp-2")}
-	observer := &probe.Observer{Client: stale, Name: "cp-2", Dial: (&network{}).dial}
-	_, err := observer.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Name: "hosts.full"}})
-	g.Expect(err).NotTo(HaveOccurred())
+	e := &v1alpha1.ControlPlaneNodeEnactment{}
+	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "hosts.full"}, e)).To(Succeed())
+	e.Status.Observers = nil
+	g.Expect(answer(t, e)).To(Succeed())
 	g.Expect(found("hosts.full")(t.Context())).To(And(HaveLen(probe.MaxObservers), Not(ContainElement(HavePrefix("cp-2")))))
 }
 
-// outdated is a client that does not see what observers have written.
-type outdated struct{ client.Client }
+// While an observer tries the targets, the enactment goes, and another one comes.
+func TestAnEnactmentThatWasReplacedIsNotAnswered(t *testing.T) {
+	g := NewWithT(t)
+	create(t, "hosts.cp-1")
+	ask(t, "hosts.cp-1", 1)
+	old := &v1alpha1.ControlPlaneNodeEnactment{}
+	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "hosts.cp-1"}, old)).To(Succeed())
+	g.Expect(admin.Delete(t.Context(), old)).To(Succeed())
+	g.Expect(answer(t, old)).To(Succeed())
+	g.Expect(applyStatus(t.Context(), as(t, "cp-2"), probe.FieldManager("cp-2"), old.Name, map[string]any{"observers": []any{item("cp-2")}})).
+		To(MatchError(apierrors.IsNotFound, "not found"), "an answer makes no enactment")
+
+	create(t, "hosts.cp-1")
+	g.Expect(answer(t, old)).To(Succeed())
+	g.Expect(found("hosts.cp-1")(t.Context())).To(BeEmpty())
+}
+
+// answer has an observer answer an enactment as its cache has it at first.
+func answer(t *testing.T, cached *v1alpha1.ControlPlaneNodeEnactment) error {
+	t.Helper()
+	observer := &probe.Observer{Client: &late{as(t, "cp-2"), cached}, Name: "cp-2", Dial: (&network{}).dial}
+	_, err := observer.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(cached)})
+	return err
+}
+
+// late is a client that reads from a cache that is late, the first time.
+type late struct {
+	client.Client
+	cached *v1alpha1.ControlPlaneNodeEnactment
+}
 
 // Get implements client.Client.
-func (o *outdated) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
-	err := o.Client.Get(ctx, key, object, opts...)
-	object.(*v1alpha1.ControlPlaneNodeEnactment).Status.Observers = nil
-	return err
+func (l *late) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+	if l.cached == nil {
+		return l.Client.Get(ctx, key, object, opts...)
+	}
+	l.cached.DeepCopyInto(object.(*v1alpha1.ControlPlaneNodeEnactment))
+	l.cached = nil
+	return nil
 }
 
 // as returns a client with the credentials of the probe on a node.
@@ -256,17 +287,41 @@ func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 	g.Expect(latest.Spec).To(Equal(e.Spec))
 }
 
-// What is shipped runs where Pod Security is enforced, and asks for no more.
-func TestShippedPodIsAdmitted(t *testing.T) {
+func TestAnEnactmentStaysThatOfItsNodeAndPolicy(t *testing.T) {
 	g := NewWithT(t)
-	daemonSet := &appsv1.DaemonSet{}
-	g.Expect(admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "cpnp-probe"}, daemonSet)).To(Succeed())
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe", Labels: daemonSet.Spec.Template.Labels},
-		Spec:       daemonSet.Spec.Template.Spec,
+	e := create(t, "hosts.cp-1")
+	for _, change := range []func(*v1alpha1.ControlPlaneNodeEnactmentSpec){
+		func(spec *v1alpha1.ControlPlaneNodeEnactmentSpec) { spec.Node = "cp-2" },
+		func(spec *v1alpha1.ControlPlaneNodeEnactmentSpec) { spec.Policy = "others" },
+	} {
+		changed := e.DeepCopy()
+		change(&changed.Spec)
+		g.Expect(admin.Update(t.Context(), changed)).To(MatchError(ContainSubstring("can not be changed")))
 	}
-	g.Expect(pod.Spec.ServiceAccountName).To(Equal(account))
-	g.Expect(admin.Create(t.Context(), pod, client.DryRunAll)).To(Succeed())
+}
+
+// What is shipped runs where Pod Security is enforced, and asks for nothing that
+// there is not.
+func TestShippedPodsAreAdmitted(t *testing.T) {
+	g := NewWithT(t)
+	install := cluster.Kubectl(t.Context(), "apply", "--server-side", "--kustomize", "../../config/default")
+	out, err := install.CombinedOutput()
+	g.Expect(err).NotTo(HaveOccurred(), string(out))
+	observer, operator := &appsv1.DaemonSet{}, &appsv1.Deployment{}
+	g.Expect(admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "cpnp-probe"}, observer)).To(Succeed())
+	g.Expect(admin.Get(t.Context(), client.ObjectKey{Namespace: "cpnp-system", Name: "cpnp-controller-manager"}, operator)).To(Succeed())
+	g.Expect(observer.Spec.Template.Spec.ServiceAccountName).To(Equal(account))
+	for namespace, template := range map[string]corev1.PodTemplateSpec{
+		observer.Namespace: observer.Spec.Template, operator.Namespace: operator.Spec.Template,
+	} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "pod", Labels: template.Labels}, Spec: template.Spec}
+		g.Expect(admin.Create(t.Context(), pod, client.DryRunAll)).To(Succeed(), namespace)
+	}
+	var sources []string
+	for _, variable := range operator.Spec.Template.Spec.Containers[0].Env {
+		sources = append(sources, variable.Name+"="+variable.ValueFrom.FieldRef.FieldPath)
+	}
+	g.Expect(sources).To(HaveExactElements("POD_IPS=status.podIPs", "HOST_IPS=status.hostIPs"), "the operator observes too")
 }
 
 // The program itself, as the DaemonSet starts it but for the addresses.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os/exec"
 	"strings"
 	"sync"
@@ -86,14 +85,4 @@ func output(ctx context.Context, n *namespace, input, name string, args ...strin
 		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return stdout.String(), nil
-}
-
-// DialContext connects from the machine to a literal address. It is what an
-// [http.Transport] wants to have.
-func (m *Machine) DialContext(ctx context.Context, network, address string) (conn net.Conn, err error) {
-	err = m.namespace.do(func() error {
-		conn, err = (&net.Dialer{Timeout: DialTimeout}).DialContext(ctx, network, address)
-		return err
-	})
-	return conn, err
 }
