@@ -54,10 +54,16 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 	if wait := r.History.Unseen(job.object, job.version, r.Clock.Now()); wait > 0 {
 		return true, reconcile.Result{RequeueAfter: wait}, nil
 	}
+	behind := r.History.Behind(job.object, job.version)
+	if behind {
+		job.findings = nil
+	}
 	fresh, wait := r.History.Observe(job.object, job.version, job.findings, r.Clock.Now())
 	metrics.Detected(fresh)
 	if !job.needed {
-		r.settled(job.object)
+		if !behind {
+			r.settled(job.object)
+		}
 		return false, reconcile.Result{}, nil
 	}
 	if wait > 0 {

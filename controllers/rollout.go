@@ -35,7 +35,7 @@ import (
 // says whether the records are as decided, so that they may be acted on.
 func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (settled bool, result reconcile.Result, err error) {
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
-		return true, reconcile.Result{}, nil
+		return true, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
 	}
 	input, wait := r.rolloutInput(o, snapshot)
 	decision := rollout.Decide(input)
@@ -191,6 +191,16 @@ func (r *PolicyReconciler) forgetObservers(ctx context.Context, snapshot state.S
 		}
 	}
 	return errors.Join(failures...)
+}
+
+// forgetIfGivenUp deletes the enactments of a policy that does not protect nodes
+// any more, once nothing of that is left: should it do so again, the nodes would
+// all get the rules at once. And others would wait for one that was under way.
+func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, snapshot state.Snapshot) error {
+	if !o.policy.Enforces() || len(o.hosts.Held) > 0 || !snapshot.Calico.Readable() || drift.WroteHosts(o.policy.Name, snapshot.Calico) {
+		return nil
+	}
+	return r.forgetNodes(ctx, left(o.policy.Name, nil, snapshot.Enactments))
 }
 
 // forgetNodes deletes enactments.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
 // hostKinds are the kinds of Calico that the operator writes.
@@ -53,6 +55,9 @@ func trap(ctx context.Context, s *stage) error {
 	if err := s.show(ctx, "apply", "-f", "hack/demo/etcd.yaml"); err != nil {
 		return err
 	}
+	if err := s.rollsOut(ctx); err != nil {
+		return err
+	}
 	if err := s.becomes(ctx, v1alpha1.ConditionProgrammed, "True", v1alpha1.ReasonProgrammed); err != nil {
 		return err
 	}
@@ -75,6 +80,61 @@ func trap(ctx context.Context, s *stage) error {
 		return err
 	}
 	return s.check(ctx, "the status says which port is open, and what to do about it", s.explained)
+}
+
+// rollsOut watches the nodes get the rules, one after the other.
+func (s *stage) rollsOut(ctx context.Context) error {
+	begun := func(phases map[string]string) bool { return phases[target] == v1alpha1.PhaseProgressing }
+	done := func(phases map[string]string) bool {
+		for _, phase := range phases {
+			if phase != v1alpha1.PhaseEnforced {
+				return false
+			}
+		}
+		return len(phases) == controlPlaneNodes
+	}
+	if err := s.check(ctx, target+" is begun, and no other node has rules", s.oneByOne(begun)); err != nil {
+		return err
+	}
+	if err := s.show(ctx, "get", "cpne"); err != nil {
+		return err
+	}
+	if err := s.check(ctx, "all are enforced, and none was begun before the one before it was", s.oneByOne(done)); err != nil {
+		return err
+	}
+	return s.show(ctx, "get", "cpne")
+}
+
+// oneByOne waits for phases of the nodes, and fails if a node has rules before
+// its turn. What is on record is read last: there it comes first.
+func (s *stage) oneByOne(reached func(phases map[string]string) bool) check {
+	return func(ctx context.Context) (string, error) {
+		var endpoints v3.HostEndpointList
+		var enactments v1alpha1.ControlPlaneNodeEnactmentList
+		if err := errors.Join(s.client.List(ctx, &endpoints), s.client.List(ctx, &enactments)); err != nil {
+			return "", err
+		}
+		phases, underWay := map[string]string{}, 0
+		for i := range enactments.Items {
+			e := &enactments.Items[i]
+			phases[e.Spec.Node] = rollout.PhaseOf(e)
+			if phases[e.Spec.Node] == v1alpha1.PhaseProgressing {
+				underWay++
+			}
+		}
+		if underWay > 1 {
+			return "", fmt.Errorf("%d nodes are under way at once: %v", underWay, phases)
+		}
+		for _, e := range endpoints.Items {
+			if phase := phases[e.Spec.Node]; phase != v1alpha1.PhaseProgressing && phase != v1alpha1.PhaseEnforced {
+				return "", fmt.Errorf("%s has rules, and is %s", e.Spec.Node, phase)
+			}
+		}
+		if !reached(phases) {
+			return fmt.Sprintf("the nodes are %v", phases), nil
+		}
+		return "", nil
+	}
 }
 
 // explained checks that the condition Effective names the port, the component

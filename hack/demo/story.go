@@ -11,7 +11,7 @@ import (
 )
 
 // patience is how long a step may take at most.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // chapter is a part of the story: what is done, and what must then be so.
 type chapter struct {

@@ -198,11 +198,21 @@ func (h *History) Unseen(object Object, version string, now time.Time) time.Dura
 	if p == nil || p.written == nil {
 		return 0
 	}
-	if left := p.lastWrite.Add(unseenFor).Sub(now); left > 0 && *p.written == version {
-		return left
+	if *p.written == version {
+		return max(0, p.lastWrite.Add(unseenFor).Sub(now))
 	}
 	p.written = nil
 	return 0
+}
+
+// Behind says whether the cache still shows the version of an object that its
+// last write was decided on. What differs in it was told then, and is no drift
+// since.
+func (h *History) Behind(object Object, version string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.objects[object]
+	return p != nil && p.written != nil && *p.written == version
 }
 
 // Conflicted takes note that a write was refused because the object had changed

@@ -36,6 +36,21 @@ func TestWriteIsNotWaitedForForEver(t *testing.T) {
 	s.Expect(s.Unseen(service, "7", s.now)).To(Equal(time.Second))
 }
 
+func TestCacheIsBehindUntilItShowsAnotherVersion(t *testing.T) {
+	s := begin(t)
+	s.Expect(s.Behind(service, "")).To(BeFalse(), "nothing was written yet")
+	s.Wrote(service, "", []string{"p"}, s.now)
+	s.now = s.now.Add(time.Hour)
+	s.Expect(s.Unseen(service, "", s.now)).To(BeZero())
+	s.Expect(s.Behind(service, "")).To(BeTrue(), "however long that takes")
+	s.Expect(s.Behind(node, "")).To(BeFalse(), "another object")
+	s.Expect(s.Unseen(service, "1", s.now)).To(BeZero())
+	s.Expect(s.Behind(service, "")).To(BeFalse(), "it was seen, and deleted since")
+	s.Wrote(service, "", []string{"p"}, s.now)
+	s.Settled(service, s.now)
+	s.Expect(s.Behind(service, "")).To(BeFalse(), "it was seen in place")
+}
+
 func TestCreationIsWaitedForToo(t *testing.T) {
 	s := begin(t)
 	s.Wrote(service, "", []string{"p"}, s.now)

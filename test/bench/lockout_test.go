@@ -18,7 +18,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// BenchmarkLockout checks all writes that protect seven nodes in a cluster of
+// BenchmarkLockout checks all writes of a whole rollout that protect seven nodes in a cluster of
 // 5,000 with 500 policies of others: those for workloads do not select hosts,
 // those for hosts are all evaluated before ours. Where workers are cut off
 // already, whatever is cut is judged in the state before all writes too.
@@ -32,7 +32,7 @@ func BenchmarkLockout(b *testing.B) {
 			hosts := plannedHosts(b)
 			there := foreign(500, bench.selector)
 			var writes []verify.Write
-			for _, object := range hosts.Objects {
+			for _, object := range hosts.WholeObjects {
 				writes = append(writes, verify.Write{Object: object})
 			}
 			var nodes []dataplane.Node
@@ -43,16 +43,16 @@ func BenchmarkLockout(b *testing.B) {
 				there.Felix = []v3.FelixConfiguration{noneOut()}
 				there.Endpoints = append(there.Endpoints, cutOff(node))
 			}
-			if report := verify.Lockout(hosts.Calico, nodes, there, writes); len(report.Cuts) > 0 || len(report.Already) > 0 != (bench.already > 0) {
+			if report := verify.Lockout(hosts.Whole, nodes, there, writes); len(report.Cuts) > 0 || len(report.Already) > 0 != (bench.already > 0) {
 				b.Fatalf("%d are cut, %d already", len(report.Cuts), len(report.Already))
 			}
 			runtime.GC()
 			b.ReportAllocs()
 			for b.Loop() {
-				verify.Lockout(hosts.Calico, nodes, there, writes)
+				verify.Lockout(hosts.Whole, nodes, there, writes)
 			}
 			b.ReportMetric(float64(len(writes)), "writes")
-			b.ReportMetric(float64(len(hosts.Calico.Required)), "flows")
+			b.ReportMetric(float64(len(hosts.Whole.Required)), "flows")
 		})
 	}
 }

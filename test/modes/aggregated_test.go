@@ -12,7 +12,6 @@ import (
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -38,7 +37,7 @@ func TestAggregated(t *testing.T) {
 // nothing else meanwhile.
 func atRest(t *testing.T) {
 	s := begin(t)
-	node := s.nodes(2)[0]
+	node := s.nodes()[0]
 	stop := s.operator()
 	s.create(s.policy())
 	s.says(s.name, programmed)
@@ -139,7 +138,7 @@ func backInTime(t *testing.T) {
 // server can not be reached any more.
 func (s *story) programmedThenUnavailable() (stop func()) {
 	s.t.Helper()
-	nodes := s.nodes(1)
+	nodes := s.nodes()
 	stop = s.operator()
 	s.create(s.policy())
 	s.says(s.name, programmed)
@@ -164,20 +163,25 @@ func (s *story) waitsForCalico() {
 func sharedTier(t *testing.T) {
 	s := begin(t)
 	before := s.inventory()
-	nodes := s.nodes(2)
-	first, second := s.policy(), s.policy()
-	first.Name, second.Name = s.name+"-a", s.name+"-b"
-	for policy, node := range map[*v1alpha1.ControlPlaneNetworkPolicy]string{first: nodes[0], second: nodes[1]} {
+	nodes := map[string][]string{}
+	part := func(name string, offset int) *v1alpha1.ControlPlaneNetworkPolicy {
+		for i := range members {
+			nodes[name] = append(nodes[name], s.join(offset+i, testbed.NodeLabels(map[string]string{"part": name})))
+		}
+		policy := s.policy()
+		policy.Name = s.name + "-" + name
 		policy.Spec.Network.Components = policy.Spec.Network.Components[:2] // pods can not be had by both
-		policy.Spec.NodeSelector.MatchLabels = map[string]v1alpha1.LabelValue{corev1.LabelHostname: v1alpha1.LabelValue(node)}
+		policy.Spec.NodeSelector.MatchLabels["part"] = v1alpha1.LabelValue(name)
+		return policy
 	}
+	first, second := part("a", 1), part("b", 1+members)
 	s.operator()
 	create := func() {
 		s.create(first.DeepCopy(), second.DeepCopy())
 		s.says(first.Name, programmed)
 		s.says(second.Name, programmed)
-		s.Expect(s.inventory()).To(ContainElements(s.whole(first.Name, nodes[0])))
-		s.Expect(s.inventory()).To(ContainElements(s.whole(second.Name, nodes[1])))
+		s.Expect(s.inventory()).To(ContainElements(s.whole(first.Name, nodes["a"]...)))
+		s.Expect(s.inventory()).To(ContainElements(s.whole(second.Name, nodes["b"]...)))
 	}
 	t.Log("one goes, and the other stays as it is")
 	create()

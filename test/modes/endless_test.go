@@ -18,7 +18,7 @@ import (
 // nothing from going on but what needs it, and is named.
 func TestCalicoNeverFinishesItsList(t *testing.T) {
 	s := begin(t)
-	node := s.nodes(1)[0]
+	nodes := s.nodes()
 	s.create(testbed.Service(s.name, "web", corev1.ServiceTypeClusterIP, testbed.ServiceLabels(s.label())))
 	before := s.rest()
 	uninstallAfter(t)
@@ -28,12 +28,12 @@ func TestCalicoNeverFinishesItsList(t *testing.T) {
 
 	s.operator()
 	s.create(s.policy())
-	rest := ConsistOf(node+" "+dedicated+":NoSchedule", node+" is recorded", "web Local", "cpnp."+s.name+".coredns")
+	rest := ConsistOf(append(marked(nodes...), "web Local", "cpnp."+s.name+".coredns"))
 	s.Eventually(s.rest).Should(rest)
 	s.unprotected(s.name, "CalicoUnavailable", "HostEndpoint can not be read", "has not told everything that there is within 2s")
 
 	t.Log("repairs go on")
-	s.patch(&corev1.Node{ObjectMeta: named(node)}, `{"spec":{"taints":[]}}`)
+	s.patch(&corev1.Node{ObjectMeta: named(nodes[0])}, `{"spec":{"taints":[]}}`)
 	web := &corev1.Service{ObjectMeta: named("web")}
 	web.Namespace = s.name
 	s.patch(web, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)

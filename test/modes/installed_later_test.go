@@ -16,10 +16,10 @@ import (
 // that runs all the time. What does not need Calico is in place throughout.
 func TestCalicoComesAndGoes(t *testing.T) {
 	s := begin(t)
-	node := s.nodes(1)[0]
+	nodes := s.nodes()
 	s.create(testbed.Service(s.name, "web", corev1.ServiceTypeClusterIP, testbed.ServiceLabels(s.label())))
 	before := s.rest()
-	rest := ConsistOf(node+" "+dedicated+":NoSchedule", node+" is recorded", "web Local", "cpnp."+s.name+".coredns")
+	rest := ConsistOf(append(marked(nodes...), "web Local", "cpnp."+s.name+".coredns"))
 	s.operator()
 
 	t.Log("not installed")
@@ -39,7 +39,7 @@ func TestCalicoComesAndGoes(t *testing.T) {
 	t.Log("with its API server")
 	installed := install(t, calico.Aggregated)
 	s.says(s.name, programmed)
-	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, node)))
+	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, nodes...)))
 	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil(), "what is written for the first time has not drifted")
 	s.Expect(s.events(s.name)()).NotTo(ContainElement("DriftCorrected"))
 
@@ -51,7 +51,7 @@ func TestCalicoComesAndGoes(t *testing.T) {
 	s.Expect(calico.Uninstall(s.ctx, cluster)).To(Succeed())
 	s.unprotected(s.name, "CalicoNotInstalled")
 	s.Expect(s.rest()).To(rest)
-	s.patch(&corev1.Node{ObjectMeta: named(node)}, `{"spec":{"taints":[]}}`)
+	s.patch(&corev1.Node{ObjectMeta: named(nodes[0])}, `{"spec":{"taints":[]}}`)
 	s.Eventually(s.rest).Should(rest, "repairs go on")
 	s.runs()
 

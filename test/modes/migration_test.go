@@ -43,24 +43,24 @@ func (s *story) migrationPhase(phase string) {
 func migration(t *testing.T) {
 	s := begin(t)
 	before := s.inventory()
-	node := s.nodes(1)[0]
+	nodes := s.nodes()
 	s.operator()
 	s.create(s.policy())
 	s.says(s.name, programmed)
-	kubelet := "GlobalNetworkPolicy/" + render.PolicyName(s.name, "deny-kubelet")
+	kubelet := s.part(s.name, "deny-kubelet")
 
 	s.migrationPhase("Migrating")
 	s.unprotected(s.name, "CalicoUnavailable", "DatastoreMigration v1-to-v3 is in phase Migrating", "nothing is written")
-	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("11/11"), "as it was")
+	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("15/15"), "as it was")
 	mark := s.mark()
-	s.delete(&v3.GlobalNetworkPolicy{ObjectMeta: named(render.PolicyName(s.name, "deny-kubelet"))})
+	s.delete(&v3.GlobalNetworkPolicy{ObjectMeta: named(kubelet)})
 	s.leavesCalicoAlone(mark, moment)
 
 	s.migrationPhase("Complete")
 	s.says(s.name, programmed)
-	s.Eventually(s.inventory).Should(ContainElement(kubelet))
+	s.Eventually(s.inventory).Should(ContainElement("GlobalNetworkPolicy/" + kubelet))
 	s.Eventually(func() *v1alpha1.Drift { return s.get(s.name).Status.LastDrift }).Should(And(Not(BeNil()),
-		HaveField("Name", render.PolicyName(s.name, "deny-kubelet")), HaveField("Cause", v1alpha1.CauseMissing)))
+		HaveField("Name", kubelet), HaveField("Cause", v1alpha1.CauseMissing)))
 
 	t.Log("hosts are not declared any more")
 	s.migrationPhase("Migrating")
@@ -69,9 +69,10 @@ func migration(t *testing.T) {
 	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Network = nil })
 	s.says(s.name, programmed)
 	s.leavesCalicoAlone(mark, moment)
-	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, node)))
+	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, nodes...)))
 	s.migrationPhase("Complete")
 	s.Eventually(s.inventory).Should(Equal(before))
+	s.Eventually(s.enactments(s.name)).Should(BeEmpty())
 	s.remove(s.name)
 }
 
@@ -79,7 +80,7 @@ func migration(t *testing.T) {
 func givenUp(t *testing.T) {
 	s := begin(t)
 	before := s.inventory()
-	nodes := s.nodes(1)
+	nodes := s.nodes()
 	s.operator()
 	s.create(s.policy())
 	s.says(s.name, programmed)
@@ -89,6 +90,7 @@ func givenUp(t *testing.T) {
 	})
 	s.unprotected(s.name, "HostBackendNone", "nothing protects the components on nodes")
 	s.Eventually(s.inventory).Should(Equal(before))
+	s.Eventually(s.enactments(s.name)).Should(BeEmpty(), "what was, is not taken up again")
 	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("0/0"))
 
 	t.Log("a younger one may protect the same nodes")
@@ -105,6 +107,7 @@ func givenUp(t *testing.T) {
 		spec.Network.HostBackend = v1alpha1.HostBackendCalico
 	})
 	s.says(younger.Name, "Accepted=False/ClaimedByOlderPolicy", "Ready=False/ClaimedByOlderPolicy")
+	s.Eventually(s.enactments(younger.Name)).Should(BeEmpty())
 	s.Expect(s.message(younger.Name, v1alpha1.ConditionAccepted)()).To(ContainSubstring(
 		"the protection of node " + nodes[0] + " is claimed by " + s.name))
 	s.says(s.name, programmed)

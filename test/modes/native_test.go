@@ -41,7 +41,7 @@ type drifting struct {
 	patch, field string
 }
 
-func driftOfEachKind(policy, node string) []drifting {
+func (s *story) driftOfEachKind(policy, node string) []drifting {
 	of := func(object client.Object, name string) client.Object {
 		object.SetName(name)
 		return object
@@ -49,13 +49,13 @@ func driftOfEachKind(policy, node string) []drifting {
 	return []drifting{
 		{of(&v3.Tier{}, render.TierName), `{"spec":{"order":2000000}}`, "spec.order"},
 		{of(&v3.GlobalNetworkSet{}, render.SetName(policy, "control-plane-0")), `{"spec":{"nets":["192.0.2.1/32"]}}`, "spec.nets"},
-		{of(&v3.GlobalNetworkPolicy{}, render.PolicyName(policy, "deny-kubelet")), `{"spec":{"selector":"has(nothing)"}}`, "spec.selector"},
+		{of(&v3.GlobalNetworkPolicy{}, s.part(policy, "deny-kubelet")), `{"spec":{"selector":"has(nothing)"}}`, "spec.selector"},
 		{of(&v3.HostEndpoint{}, render.EndpointName(node, "")), `{"spec":{"expectedIPs":["192.0.2.1"]}}`, "spec.expectedIPs"},
 		{
 			of(&v3.FelixConfiguration{}, render.FelixConfigurationName(node)),
 			`{"spec":{"failsafeInboundHostPorts":[{"protocol":"tcp","port":2379}]}}`, "spec.failsafeInboundHostPorts",
 		},
-		{of(&v3.GlobalNetworkPolicy{}, render.PolicyName(policy, "allow-etcd")), "", ""},
+		{of(&v3.GlobalNetworkPolicy{}, s.part(policy, "allow-etcd")), "", ""},
 	}
 }
 
@@ -64,14 +64,15 @@ func driftOfEachKind(policy, node string) []drifting {
 func everything(t *testing.T) {
 	s := begin(t)
 	before := s.inventory()
-	node := s.nodes(1)[0]
+	nodes := s.nodes()
 	s.operator()
 	s.create(s.policy())
 	s.says(s.name, programmed, "Drifted=False/NoDrift")
-	s.Expect(s.inventory()).To(ConsistOf(slices.Concat(before, s.whole(s.name, node))))
+	s.Expect(s.inventory()).To(ConsistOf(slices.Concat(before, s.whole(s.name, nodes...))))
 	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil())
+	s.Expect(s.enactments(s.name)()).To(ConsistOf(nodes[0]+" Enforced", nodes[1]+" Enforced", nodes[2]+" Enforced"))
 
-	for _, d := range driftOfEachKind(s.name, node) {
+	for _, d := range s.driftOfEachKind(s.name, nodes[0]) {
 		key := client.ObjectKeyFromObject(d.object)
 		s.Expect(admin.Get(s.ctx, key, d.object)).To(Succeed())
 		is, err := render.Content(d.object)
@@ -98,18 +99,19 @@ func everything(t *testing.T) {
 	s.says(s.name, programmed, "Drifted=False/NoDrift")
 	s.remove(s.name)
 	s.Expect(s.inventory()).To(Equal(before))
+	s.Expect(s.enactments(s.name)()).To(BeEmpty())
 }
 
 // joining: the objects of a node that is new have not drifted.
 func joining(t *testing.T) {
 	s := begin(t)
-	first := s.nodes(1)[0]
+	nodes := s.nodes()
 	s.operator()
 	s.create(s.policy())
 	s.says(s.name, programmed)
-	second := s.join(2)
-	s.Eventually(s.inventory).Should(ContainElements(s.whole(s.name, first, second)))
-	s.Eventually(func() string { return counts(s.get(s.name).Status.HostPolicies) }).Should(Equal("13/13"))
+	nodes = append(nodes, s.join(members+1))
+	s.Eventually(s.inventory).Should(ContainElements(s.whole(s.name, nodes...)))
+	s.Eventually(func() string { return counts(s.get(s.name).Status.HostPolicies) }).Should(Equal("17/17"))
 	s.quiet()
 	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil())
 	s.Expect(s.events(s.name)()).NotTo(ContainElement("DriftCorrected"))
@@ -120,7 +122,7 @@ func joining(t *testing.T) {
 func interfaces(t *testing.T) {
 	s := begin(t)
 	before := s.inventory()
-	s.nodes(1)
+	s.nodes()
 	s.operator()
 	names := []string{"eth1", "Eth1", "eth_1", "eth1.100", "a_.B"}
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
@@ -139,7 +141,7 @@ func interfaces(t *testing.T) {
 	for _, endpoint := range endpoints.Items {
 		found = append(found, endpoint.Spec.InterfaceName)
 	}
-	s.Expect(found).To(ConsistOf(names))
+	s.Expect(found).To(ConsistOf(slices.Repeat(names, members)))
 	s.remove(s.name)
 	s.Expect(s.inventory()).To(Equal(before))
 }
@@ -148,7 +150,7 @@ func interfaces(t *testing.T) {
 // things, only the field that was written is taken away again.
 func foreignFelixConfiguration(t *testing.T) {
 	s := begin(t)
-	node := s.nodes(1)[0]
+	node := s.nodes()[0]
 	felix := &v3.FelixConfiguration{ObjectMeta: named(render.FelixConfigurationName(node))}
 	felix.Spec.LogSeverityScreen = "Warning"
 	s.create(felix)
@@ -170,18 +172,18 @@ func foreignFelixConfiguration(t *testing.T) {
 // rest is. The writes follow when it is unlocked.
 func lockedDatastore(t *testing.T) {
 	s := begin(t)
-	node := s.nodes(1)[0]
+	nodes := s.nodes()
 	s.lock(true)
 	t.Cleanup(func() { s.lock(false) })
 	s.operator()
 	s.create(s.policy())
 	s.unprotected(s.name, "CalicoUnavailable", "ClusterInformation default: datastoreReady is false", "nothing is written until Calico unlocks it")
-	s.Eventually(s.rest).Should(HaveLen(3), "the taint, its record and the NetworkPolicy")
+	s.Eventually(s.rest).Should(ConsistOf(append(marked(nodes...), "cpnp."+s.name+".coredns")))
 	s.leavesCalicoAlone(s.began, moment)
 
 	s.lock(false)
 	s.says(s.name, programmed)
-	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, node)))
+	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, nodes...)))
 	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil())
 	s.remove(s.name)
 }

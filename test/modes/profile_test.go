@@ -24,7 +24,7 @@ import (
 // go. What can not be found out is asked for.
 func foundOut(t *testing.T) {
 	s := begin(t)
-	node := &corev1.Node{ObjectMeta: named(s.nodes(1)[0])}
+	node := &corev1.Node{ObjectMeta: named(s.nodes()[0])}
 	s.operator()
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Profile = v1alpha1.Profile{} }))
 
@@ -37,7 +37,7 @@ func foundOut(t *testing.T) {
 	s.patch(node, `{"metadata":{"annotations":{"kubeadm.alpha.kubernetes.io/cri-socket":"unix:///run"}}}`)
 	s.unknown("the CNI is not known: there is no DaemonSet of a CNI that is known", "set the profile's CNI by hand")
 	s.Expect(s.profile()()).To(And(HaveField("Distribution", "kubeadm"), HaveField("DistributionReason", "node "+node.Name+
-		" has the annotation kubeadm.alpha.kubernetes.io/cri-socket")))
+		" has the annotation kubeadm.alpha.kubernetes.io/cri-socket, and 2 of 3 nodes show no sign of their own")))
 
 	t.Log("the DaemonSet of Calico")
 	s.create(&corev1.Namespace{ObjectMeta: named("calico-system")})
@@ -70,7 +70,7 @@ func foundOut(t *testing.T) {
 // further ones that the policy gives.
 func apiServerPorts(t *testing.T) {
 	s := begin(t)
-	s.nodes(1)
+	s.nodes()
 	s.operator()
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Profile.APIServerPorts = []v1alpha1.PortNumber{16443}
@@ -104,7 +104,7 @@ func apiServerPorts(t *testing.T) {
 // whatever the CNI is. The rest is written.
 func managedCluster(t *testing.T) {
 	s := begin(t)
-	s.nodes(1)
+	s.nodes()
 	s.daemonSet("kube-system", "aws-node") // has no profile
 	s.operator()
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
@@ -120,7 +120,7 @@ func managedCluster(t *testing.T) {
 // administers the cluster it is not restricted, and nothing else is written.
 func noAdminPath(t *testing.T) {
 	s := begin(t)
-	s.nodes(1)
+	s.nodes()
 	pool := &v3.IPPool{ObjectMeta: named("pods"), Spec: v3.IPPoolSpec{CIDR: "10.78.0.0/16"}}
 	s.create(pool)
 	s.operator()

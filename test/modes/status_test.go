@@ -4,6 +4,7 @@ package modes
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
 // Conditions in the form of [story.says].
@@ -158,6 +160,29 @@ func (s *story) inventory() []string {
 	return names
 }
 
+// version is that of the rules that are there for a policy: once every node has
+// them, there is no other.
+func (s *story) version(policy string) string {
+	s.t.Helper()
+	var list v3.GlobalNetworkPolicyList
+	s.Eventually(func() error { return admin.List(s.ctx, &list, client.MatchingLabels{v1alpha1.LabelPolicy: policy}) }).Should(Succeed())
+	found := map[string]bool{}
+	for _, p := range list.Items {
+		if version, versioned := p.Labels[render.LabelVersion]; versioned {
+			found[version] = true
+		}
+	}
+	versions := slices.Collect(maps.Keys(found))
+	s.Expect(versions).To(HaveExactElements(MatchRegexp("^[0-9a-f]{8}$")))
+	return versions[0]
+}
+
+// part is the name of a policy of Calico that is there, of those with a version.
+func (s *story) part(policy, part string) string {
+	s.t.Helper()
+	return render.PolicyName(policy, part) + "-" + s.version(policy)
+}
+
 // whole are the objects of Calico that the story's policy calls for, as in the
 // inventory.
 func (s *story) whole(policy string, nodes ...string) []string {
@@ -165,14 +190,30 @@ func (s *story) whole(policy string, nodes ...string) []string {
 		"Tier/" + render.TierName,
 		"GlobalNetworkSet/" + render.SetName(policy, "control-plane-0"),
 		"GlobalNetworkSet/" + render.SetName(policy, "api-servers-0"), // no node shows the address of the test bed's
+		"GlobalNetworkPolicy/" + render.PolicyName(policy, "self"),
 	}
-	for _, part := range []string{"self", "required", "allow-etcd", "allow-kubelet", "deny-etcd", "deny-kubelet"} {
-		names = append(names, "GlobalNetworkPolicy/"+render.PolicyName(policy, part))
+	for _, part := range []string{"required", "allow-etcd", "allow-kubelet", "deny-etcd", "deny-kubelet"} {
+		names = append(names, "GlobalNetworkPolicy/"+s.part(policy, part))
 	}
 	for _, node := range nodes {
 		names = append(names, "HostEndpoint/"+render.EndpointName(node, ""), "FelixConfiguration/"+render.FelixConfigurationName(node))
 	}
 	return names
+}
+
+// enactments are those of a policy's nodes, as "node phase".
+func (s *story) enactments(policy string) func() []string {
+	return func() []string {
+		var list v1alpha1.ControlPlaneNodeEnactmentList
+		s.Expect(admin.List(s.ctx, &list)).To(Succeed())
+		var found []string
+		for i := range list.Items {
+			if e := &list.Items[i]; e.Spec.Policy == policy {
+				found = append(found, e.Spec.Node+" "+rollout.PhaseOf(e))
+			}
+		}
+		return found
+	}
 }
 
 // events are the reasons of the events on a policy.

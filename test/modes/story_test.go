@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -33,6 +34,11 @@ const (
 	moment = time.Second
 	// stageTime leaves no node behind: there is none that enforces anything.
 	stageTime = 100 * time.Millisecond
+	// announceTime is rollout.announceTime, and what is rounded off: the operator's
+	// clock is as much ahead of the API server's, since no observer is to come here.
+	announceTime = 4 * time.Second
+	// members is how many nodes can lose one, so that they are rolled out to.
+	members = 3
 )
 
 // story is one test's corner of the cluster: a namespace and nodes of its own,
@@ -58,6 +64,7 @@ func begin(t *testing.T) *story {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "API", "api").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: &laterClock{}}
+	s.clock.passes(announceTime)
 	s.poll()
 	s.began = s.mark()
 	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
@@ -134,12 +141,13 @@ func (s *story) runs() {
 
 func (s *story) label() map[string]string { return map[string]string{"story": s.name} }
 
-// nodes creates control-plane nodes that only this story's policies select.
-func (s *story) nodes(count int, options ...testbed.NodeOption) []string {
+// nodes creates as many control-plane nodes as it takes, which only this story's
+// policies select.
+func (s *story) nodes() []string {
 	s.t.Helper()
 	var names []string
-	for i := range count {
-		names = append(names, s.join(i+1, options...))
+	for i := range members {
+		names = append(names, s.join(i+1))
 	}
 	return names
 }
@@ -149,12 +157,21 @@ func (s *story) join(number int, options ...testbed.NodeOption) string {
 	name := fmt.Sprintf("%s-%d", s.name, number)
 	all := append([]testbed.NodeOption{
 		testbed.NodeLabels(s.label()), testbed.InternalIP(fmt.Sprintf("10.77.0.%d", number)),
+		testbed.NodeReady(corev1.ConditionTrue),
 	}, options...)
 	s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(name, all...))).To(Succeed())
 	return name
 }
 
 const dedicated = "node-role.kubernetes.io/control-plane"
+
+// marked is what the story's policy makes of nodes.
+func marked(nodes ...string) (found []string) {
+	for _, node := range nodes {
+		found = append(found, node+" "+dedicated+":NoSchedule", node+" is recorded")
+	}
+	return found
+}
 
 // policy returns a policy of the story that enforces one of everything.
 func (s *story) policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
@@ -168,6 +185,7 @@ func (s *story) policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) 
 			Mode:         v1alpha1.ModeEnforce,
 			NodeSelector: labels("story", s.name),
 			Profile:      v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico"},
+			Rollout:      &v1alpha1.Rollout{SoakSeconds: ptr.To(int32(0))},
 			Taints:       []v1alpha1.Taint{{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}},
 			Services: []v1alpha1.ServiceTrafficPolicy{{
 				Name: "all", Selector: labels("story", s.name), NamespaceSelector: &v1alpha1.LabelSelector{},
