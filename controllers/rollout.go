@@ -33,7 +33,9 @@ import (
 // to Calico follows from the records as they were read: nothing is begun, or
 // taken back, that an operator that starts after this one would not know of. It
 // says whether the records are as decided, so that they may be acted on.
-func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (settled bool, result reconcile.Result, err error) {
+func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (
+	settled bool, result reconcile.Result, err error,
+) {
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
 		return true, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
 	}
