@@ -37,6 +37,11 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	settled bool, result reconcile.Result, err error,
 ) {
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
+		if o.hosts.Declared { // nothing is decided, but it is told how far the nodes are
+			for _, e := range left(o.policy.Name, nil, snapshot.Enactments) {
+				o.rollout.Enactments = append(o.rollout.Enactments, *e)
+			}
+		}
 		return true, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
 	}
 	input, wait := r.rolloutInput(o, snapshot)

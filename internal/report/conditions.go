@@ -111,9 +111,9 @@ func asWritten(in Input) metav1.Condition {
 	switch {
 	case in.Unprotected != nil:
 		return no(kind, in.Unprotected.Reason, in.Unprotected.Message)
-	case unfinished(in) != "":
+	case unfinished(in) != "" && in.Policy.Enforces():
 		return no(kind, unfinished(in), tellNodes(in))
-	case len(in.Losses) == 0 && len(in.Taken) == 0:
+	case unfinished(in) == "" && len(in.Losses) == 0 && len(in.Taken) == 0:
 		return yes(kind, v1alpha1.ReasonProgrammed, "Everything declared is in place")
 	}
 	if why, message := notWriting(in); why != "" {
