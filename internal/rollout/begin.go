@@ -62,11 +62,12 @@ func (m *member) unsettled() bool {
 	return m.in(v1alpha1.PhasePending) && !m.Programmed && m.Foreign == ""
 }
 
-// underWay returns the nodes that have the new rules, or may still have them.
+// underWay returns the nodes that have the new rules, or may still have them; and
+// those that are done but for their failsafe ports, which are narrowed last.
 func (r *run) underWay() []string {
 	var names []string
 	for _, m := range r.members {
-		if m.in(v1alpha1.PhaseProgressing) || m.unsettled() {
+		if m.in(v1alpha1.PhaseProgressing) || m.unsettled() || m.in(v1alpha1.PhaseEnforced) && !m.Programmed {
 			names = append(names, m.Name)
 		}
 	}

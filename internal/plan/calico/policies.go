@@ -24,9 +24,10 @@ func policies(hosts Hosts) []*v3.GlobalNetworkPolicy {
 
 // Version returns the version of the rules: a hash of what does not follow the
 // cluster. A node that joins or leaves does not change it, since that only
-// changes who is in a set, and which addresses are a node's own.
+// changes who is in a set, and which addresses are a node's own. Whether failsafe
+// ports are narrowed belongs to it: that too is done to one node at a time.
 func Version(hosts Hosts) string {
-	var specs []any
+	specs := []any{hosts.ScopeFailsafes}
 	for _, policy := range versioned(hosts, "") {
 		specs = append(specs, policy.Name, policy.Spec)
 	}
