@@ -48,4 +48,3 @@ func dataplaneNodes(snapshot state.Snapshot) []dataplane.Node {
 	}
 	return nodes
 }
-

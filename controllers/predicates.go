@@ -53,7 +53,8 @@ var (
 	// gateChanged also lets it through when it may be written for from now on.
 	gateChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
 		return before.Generation != after.Generation || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-			before.UID != after.UID || told(before) != told(after) || !slices.Equal(before.Finalizers, after.Finalizers) || verifiedFor(before) != verifiedFor(after)
+			before.UID != after.UID || told(before) != told(after) ||
+			!slices.Equal(before.Finalizers, after.Finalizers) || verifiedFor(before) != verifiedFor(after)
 	})
 
 	nodeChanged = updates(func(before, after *corev1.Node) bool { return tainting(before, after) || joining(before, after) })

@@ -33,8 +33,15 @@ import (
 // to Calico follows from the records as they were read: nothing is begun, or
 // taken back, that an operator that starts after this one would not know of. It
 // says whether the records are as decided, so that they may be acted on.
-func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (settled bool, result reconcile.Result, err error) {
+func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (
+	settled bool, result reconcile.Result, err error,
+) {
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
+		if o.hosts.Declared { // nothing is decided, but it is told how far the nodes are
+			for _, e := range left(o.policy.Name, nil, snapshot.Enactments) {
+				o.rollout.Enactments = append(o.rollout.Enactments, *e)
+			}
+		}
 		return true, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
 	}
 	input, wait := r.rolloutInput(o, snapshot)
@@ -42,6 +49,7 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	o.rollout = decision
 	err = r.forgetNodes(ctx, slices.Concat(
 		left(o.policy.Name, decision.Enactments, snapshot.Enactments), left(o.policy.Name, nil, snapshot.Outlived)))
+	err = errors.Join(err, r.forgetObservers(ctx, snapshot))
 	changed, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
 	err = errors.Join(err, recordErr)
 	for _, delay := range []time.Duration{decision.Wake, wait} {
@@ -170,7 +178,26 @@ func (r *PolicyReconciler) record(
 func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
 	is, was := a.Status.DeepCopy(), b.Status.DeepCopy()
 	is.Observers, was.Observers = nil, nil
-	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(is, was)
+	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(is, was) &&
+		a.Annotations[v1alpha1.AnnotationConfirm] == b.Annotations[v1alpha1.AnnotationConfirm]
+}
+
+// forgetObservers drops what was observed from nodes that are gone.
+func (r *PolicyReconciler) forgetObservers(ctx context.Context, snapshot state.Snapshot) error {
+	there := map[string]bool{v1alpha1.ObserverOperator: true}
+	for i := range snapshot.Nodes {
+		there[snapshot.Nodes[i].Name] = true
+	}
+	gone := func(o v1alpha1.Observation) bool { return !there[o.Name] }
+	var failures []error
+	for i := range snapshot.Enactments {
+		e := &snapshot.Enactments[i]
+		if slices.ContainsFunc(e.Status.Observers, gone) {
+			kept := slices.DeleteFunc(slices.Clone(e.Status.Observers), gone)
+			failures = append(failures, apply.Observers(ctx, r.Client, e, kept))
+		}
+	}
+	return errors.Join(failures...)
 }
 
 // forgetIfGivenUp deletes the enactments of a policy that does not protect nodes

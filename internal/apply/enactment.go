@@ -18,26 +18,13 @@ import (
 // there; live is what the decision was made on, nil if there was none. It is
 // refused with a conflict if that has changed since, so that of two operators
 // only one decides. What observers have found is theirs, and stays.
+//
+// The spec comes before the status: what is decided on counts on the round that
+// was asked for it.
 func Enactment(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) error {
-	version := ""
-	if live != nil {
-		version = live.ResourceVersion
-	}
-	if live == nil || !equality.Semantic.DeepEqual(desired.Spec, live.Spec) {
-		object, err := enactment(desired, version, "spec", desired.Spec)
-		if err != nil {
-			return err
-		}
-		if live == nil {
-			err = c.Create(ctx, object, client.FieldOwner(v1alpha1.FieldManagerRollout))
-		} else {
-			err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
-				client.FieldOwner(v1alpha1.FieldManagerRollout), client.ForceOwnership)
-		}
-		if err != nil {
-			return err
-		}
-		version = object.GetResourceVersion()
+	version, err := enactmentSpec(ctx, c, desired, live)
+	if err != nil {
+		return err
 	}
 	status := desired.Status.DeepCopy()
 	status.Observers = nil
@@ -49,9 +36,58 @@ func Enactment(ctx context.Context, c client.Client, desired, live *v1alpha1.Con
 		client.FieldOwner(v1alpha1.FieldManagerRollout), client.ForceOwnership)
 }
 
+// enactmentSpec writes everything but the status, as far as it differs, and
+// returns the version that there is then.
+func enactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) (string, error) {
+	if live == nil {
+		object, err := enactment(desired, "", "spec", &desired.Spec)
+		if err == nil {
+			err = c.Create(ctx, object, client.FieldOwner(v1alpha1.FieldManagerRollout))
+		}
+		return versionOf(object), err
+	}
+	version := live.ResourceVersion
+	if live.Annotations[v1alpha1.AnnotationConfirm] != "" && desired.Annotations[v1alpha1.AnnotationConfirm] == "" {
+		// It was given of something else. Whoever set it owns it: only a patch
+		// takes it away.
+		withdrawn := live.DeepCopy()
+		delete(withdrawn.Annotations, v1alpha1.AnnotationConfirm)
+		patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
+		if err := c.Patch(ctx, withdrawn, patch, client.FieldOwner(v1alpha1.FieldManagerRollout)); err != nil {
+			return "", err
+		}
+		version = withdrawn.ResourceVersion
+	}
+	if equality.Semantic.DeepEqual(desired.Spec, live.Spec) {
+		return version, nil
+	}
+	object, err := enactment(desired, version, "spec", &desired.Spec)
+	if err == nil {
+		err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
+			client.FieldOwner(v1alpha1.FieldManagerRollout), client.ForceOwnership)
+	}
+	return versionOf(object), err
+}
+
+// Observers leaves of an enactment only the observers that are kept: those of
+// nodes that are gone would take the room of others.
+func Observers(ctx context.Context, c client.Client, live *v1alpha1.ControlPlaneNodeEnactment, kept []v1alpha1.Observation) error {
+	changed := live.DeepCopy()
+	changed.Status.Observers = kept
+	return c.Status().Patch(ctx, changed, client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{}),
+		client.FieldOwner(v1alpha1.FieldManagerRollout))
+}
+
+func versionOf(object *unstructured.Unstructured) string {
+	if object == nil {
+		return ""
+	}
+	return object.GetResourceVersion()
+}
+
 // enactment returns an object with one part of it.
 func enactment(e *v1alpha1.ControlPlaneNodeEnactment, version, part string, value any) (*unstructured.Unstructured, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&value)
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(value)
 	if err != nil {
 		return nil, fmt.Errorf("rendering the %s of enactment %s: %w", part, e.Name, err)
 	}

@@ -128,7 +128,8 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 		return rollout.MustConnect
 	}
 	matches := func(t profile.Traffic) bool {
-		return (t.Protocol == profile.TCP || t.Protocol == "") && (t.First == 0 || t.First <= uint16(how.as) && how.as <= int32(max(t.First, t.Last)))
+		covered := t.First == 0 || int32(t.First) <= how.as && how.as <= int32(max(t.First, t.Last))
+		return covered && (t.Protocol == profile.TCP || t.Protocol == "")
 	}
 	permitted, bounded := p.hosts.Sources(slices.Concat(p.hosts.Required, p.hosts.Listed), matches)
 	switch {

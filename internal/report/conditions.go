@@ -93,23 +93,33 @@ func programmed(in Input) metav1.Condition {
 		return no(kind, v1alpha1.ReasonApplyFailed, list(in.History.Failures))
 	case in.Policy.TakenBack() != "":
 		return no(kind, v1alpha1.ReasonTakenBack, takenBack(in))
-	case reason == "" && in.Unprotected != nil:
+	case reason == "":
+		return asWritten(in)
+	}
+	if why, message := notWriting(in); why != "" {
+		return no(kind, why, message)
+	}
+	if reason == v1alpha1.ReasonDrifted {
+		reason = v1alpha1.ReasonPending
+	}
+	return no(kind, reason, tell(findings))
+}
+
+// asWritten is programmed where nothing differs from what may be written now.
+func asWritten(in Input) metav1.Condition {
+	const kind = v1alpha1.ConditionProgrammed
+	switch {
+	case in.Unprotected != nil:
 		return no(kind, in.Unprotected.Reason, in.Unprotected.Message)
-	case reason == "" && unfinished(in) != "":
+	case unfinished(in) != "" && in.Policy.Enforces():
 		return no(kind, unfinished(in), tellNodes(in))
-	case reason == "" && len(in.Losses) == 0 && len(in.Taken) == 0:
+	case unfinished(in) == "" && len(in.Losses) == 0 && len(in.Taken) == 0:
 		return yes(kind, v1alpha1.ReasonProgrammed, "Everything declared is in place")
 	}
 	if why, message := notWriting(in); why != "" {
 		return no(kind, why, message)
 	}
-	switch reason {
-	case "":
-		return no(kind, v1alpha1.ReasonConflicted, "What others claim or own is not written")
-	case v1alpha1.ReasonDrifted:
-		reason = v1alpha1.ReasonPending
-	}
-	return no(kind, reason, tell(findings))
+	return no(kind, v1alpha1.ReasonConflicted, "What others claim or own is not written")
 }
 
 // notWriting returns why nothing at all is written; empty if something may be.

@@ -36,7 +36,9 @@ func unfinished(in Input) string {
 func tellNodes(in Input) string {
 	var nodes []string
 	enforced := 0
-	for _, phase := range []string{v1alpha1.PhaseReverted, v1alpha1.PhaseProgressing, v1alpha1.PhasePending, v1alpha1.PhaseAborted, v1alpha1.PhaseEnforced} {
+	for _, phase := range []string{
+		v1alpha1.PhaseReverted, v1alpha1.PhaseProgressing, v1alpha1.PhasePending, v1alpha1.PhaseAborted, v1alpha1.PhaseEnforced,
+	} {
 		for i := range in.Rollout.Enactments {
 			e := &in.Rollout.Enactments[i]
 			if rollout.PhaseOf(e) != phase {

@@ -112,7 +112,7 @@ func (r *run) turn(m *member, had bool) {
 		r.ask(m)
 	}
 	r.wait(m, v1alpha1.ReasonProbing, "The observers try what they reach before the rules")
-	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !m.inRound(&o) })
+	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !m.inRound(&o) && m.alive(&o) })
 	switch {
 	case !r.passed(r.known(m), announceTime):
 		r.wakeAt(r.known(m), announceTime)
@@ -121,6 +121,13 @@ func (r *run) turn(m *member, had bool) {
 	default:
 		r.start(m)
 	}
+}
+
+// alive says whether an observer has answered one of the last rounds. One that
+// has not is not waited for: nobody may be left to run it.
+func (m *member) alive(o *v1alpha1.Observation) bool {
+	const missed = 3
+	return o.Round >= m.round()-missed
 }
 
 // known returns since when observers have been able to announce themselves.

@@ -31,11 +31,19 @@ func (r *run) carry(m *member, blocked bool) {
 			r.pend(m, status.Version)
 		}
 	default:
-		lifted := m.reason() == v1alpha1.ReasonTakenBack && r.TakeBack == ""
-		if lifted || status.PolicyGeneration != r.Generation {
+		if r.again(m, blocked) {
 			r.pend(m, status.PreviousVersion)
 		}
 	}
+}
+
+// again says whether a node that was taken back, or stopped, is to be begun once
+// more: for another generation, when the reason to take everything back is gone,
+// and when somebody deleted the enactment of the node that failed, to try again.
+func (r *run) again(m *member, blocked bool) bool {
+	lifted := m.reason() == v1alpha1.ReasonTakenBack && r.TakeBack == ""
+	resumed := m.was == v1alpha1.PhaseAborted && !blocked
+	return lifted || resumed || m.e.Status.PolicyGeneration != r.Generation
 }
 
 // create begins the enactment of a node. The observers are asked at once, so

@@ -7,15 +7,25 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
@@ -108,29 +118,131 @@ func (w *watchman) stop() []string {
 	return w.cuts
 }
 
-// The operator dies after every single write, on the way in and on the way out,
-// and each time the required flows go on: there are new connections all the
-// time, and not one is cut.
+// The operator dies after every single write: as a policy comes, changes and
+// goes, as nodes join and are lost, and where an older operator rendered other
+// rules. Each time it goes on from there, and the required flows go on too: there
+// are new connections all the time, and not one is cut.
 func TestNoPrefixOfTheWritesCutsWhatIsRequired(t *testing.T) {
 	f := enter(t, calico.IPTables)
-	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }, etcdOnly))
 	watchman := f.watch()
-	in := f.oneByOne(func() bool { return condition(v1alpha1.ConditionProgrammed)() == "True/Programmed" })
-	f.becomes(etcdPort, only("cp-2", "itself", "loopback"))
-	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
-	f.Expect(admin.Delete(t.Context(), policyNow())).To(Succeed())
-	out := f.oneByOne(func() bool { return policyNow() == nil })
-	f.becomes(etcdPort, only(everybody...))
-	t.Logf("%d writes in, %d out, and the operator ended after each", in, out)
-	f.Expect(in).To(BeNumerically(">=", 12))
-	f.Expect(out).To(BeNumerically(">=", 12))
+	members, more := []string{"cp-2", "itself", "loopback"}, []string{"cp-2", "worker-1", "itself", "loopback"}
+	programmed := func() bool { return condition(v1alpha1.ConditionProgrammed)() == "True/Programmed" }
+	for _, step := range []struct {
+		what    string
+		change  func()
+		through func() bool
+		least   int // writes
+		reach   []string
+	}{
+		{"the policy comes", func() {}, programmed, 12, members},
+		{"it changes", func() {
+			f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+				s.Network.Peers = []v1alpha1.Peer{{Name: "backup", CIDRs: []v1alpha1.CIDR{"192.0.2.77/32"}}}
+				s.Network.Components[0].AllowFrom = append(s.Network.Components[0].AllowFrom, v1alpha1.PeerReference{Peer: "backup"})
+			})
+		}, programmed, 12, members},
+		{"a node joins the control plane", func() { f.role("worker-1", ptr.To("")) }, func() bool {
+			return programmed() && phase("worker-1")() == "Enforced/Unproven"
+		}, 3, more},
+		{"a node is lost", func() { deleteNow(f, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp-3"}}) }, func() bool {
+			return programmed() && !slices.Contains(inventory(t), "HostEndpoint/cpnp-cp-3")
+		}, 3, more},
+		{"the operator renders other rules than the one before it", f.asOlderOperator, func() bool {
+			return programmed() && !slices.ContainsFunc(inventory(t), func(name string) bool { return strings.HasSuffix(name, older) })
+		}, 12, more},
+		{"the policy goes", func() { f.Expect(admin.Delete(t.Context(), policyNow())).To(Succeed()) }, func() bool { return policyNow() == nil }, 12, everybody},
+	} {
+		step.change()
+		writes := f.oneByOne(step.through)
+		t.Logf("%s: %d writes, and the operator ended after each", step.what, writes)
+		f.Expect(writes).To(BeNumerically(">=", step.least))
+		f.becomes(etcdPort, only(step.reach...))
+	}
 	f.Expect(watchman.stop()).To(BeEmpty())
+}
+
+// etcdOnly leaves out the kubelet.
+func etcdOnly(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	s.Network.Components = s.Network.Components[:1]
+}
+
+// role gives a node the role of the control plane, or takes it away.
+func (f *field) role(node string, value *string) {
+	f.t.Helper()
+	text := "null"
+	if value != nil {
+		text = strconv.Quote(*value)
+	}
+	patch := `{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":` + text + `}}}`
+	f.Expect(admin.Patch(f.background(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}},
+		client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+}
+
+// older is the version of what an older operator rendered.
+const older = "0000beef"
+
+// asOlderOperator puts rules of another version in the place of those that there
+// are, as an older operator would have rendered, and recorded, them.
+func (f *field) asOlderOperator() {
+	f.t.Helper()
+	owner := client.FieldOwner(v1alpha1.FieldManagerNetwork)
+	var rules v3.GlobalNetworkPolicyList
+	f.Expect(admin.List(f.t.Context(), &rules)).To(Succeed())
+	var replaced []client.Object
+	for _, policy := range rules.Items {
+		version := policy.Labels[render.LabelVersion]
+		if version == "" {
+			continue
+		}
+		content, err := render.Content(&v3.GlobalNetworkPolicy{
+			TypeMeta: metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindGlobalNetworkPolicy},
+			ObjectMeta: metav1.ObjectMeta{
+				Name:   strings.ReplaceAll(policy.Name, version, older),
+				Labels: map[string]string{v1alpha1.LabelPolicy: policyName, render.LabelVersion: older},
+			},
+			Spec: policy.Spec,
+		})
+		f.Expect(err).NotTo(HaveOccurred())
+		spec, _ := content["spec"].(map[string]any)
+		spec["selector"] = strings.ReplaceAll(policy.Spec.Selector, version, older)
+		f.Expect(admin.Apply(f.t.Context(), client.ApplyConfigurationFromUnstructured(&unstructured.Unstructured{Object: content}), owner)).To(Succeed())
+		replaced = append(replaced, &policy)
+	}
+	f.Expect(replaced).NotTo(BeEmpty())
+	f.settle()
+	var endpoints v3.HostEndpointList
+	f.Expect(admin.List(f.t.Context(), &endpoints)).To(Succeed())
+	for i := range endpoints.Items {
+		before := endpoints.Items[i].DeepCopy()
+		endpoints.Items[i].Labels[render.LabelVersion] = older
+		f.Expect(admin.Patch(f.t.Context(), &endpoints.Items[i], client.MergeFrom(before), owner)).To(Succeed())
+	}
+	var records v1alpha1.ControlPlaneNodeEnactmentList
+	f.Expect(admin.List(f.t.Context(), &records)).To(Succeed())
+	for i := range records.Items {
+		before := records.Items[i].DeepCopy()
+		records.Items[i].Status.Version = older
+		f.Expect(admin.Status().Patch(f.t.Context(), &records.Items[i], client.MergeFrom(before),
+			client.FieldOwner(v1alpha1.FieldManagerRollout))).To(Succeed())
+	}
+	f.settle()
+	for _, policy := range replaced {
+		deleteNow(f, policy)
+	}
+}
+
+// settle lets what was written reach every Felix, as an operator would: nothing
+// tells when that is so.
+func (f *field) settle() {
+	start := time.Now()
+	f.Eventually(func() time.Duration { return time.Since(start) }, patience, tick).Should(BeNumerically(">", 2*time.Second))
 }
 
 // oneByOne starts the operator for one write each time, until it is through.
 func (f *field) oneByOne(through func() bool) (writes int) {
 	f.t.Helper()
-	const enough = 40
+	const enough = 60
 	for ; writes < enough; writes++ {
 		r := &ration{left: 1}
 		stop := f.operatorAs(r.config())

@@ -105,8 +105,9 @@ func TestThereIsAWayOutOfATotalLockout(t *testing.T) {
 	f.kubectl("delete hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane")
 	f.becomes(kubeletPort, only(everybody...))
 	f.becomes(otherPort, only(everybody...))
-	f.operator() // it must be there to let go of the policy
-	f.annotate(v1alpha1.AnnotationRevert, ptr.To("the end"))
+	f.annotate(v1alpha1.AnnotationRevert, ptr.To("locked out"))
+	f.operator()
+	f.remove()
 }
 
 // After a policy has been deleted nothing of it is left but what was there

@@ -269,6 +269,7 @@ func TestPeerThatDiesDuringTheSoakTakesTheNodeBack(t *testing.T) {
 	f.update(soak(0))
 	f.phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
 	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+	f.remove()
 }
 
 // One control-plane node can be protected, if somebody watches: unless that is
