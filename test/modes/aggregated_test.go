@@ -215,8 +215,8 @@ func sharedTier(t *testing.T) {
 	s.delete(&v3.Tier{ObjectMeta: named("cpnp")})
 }
 
-// rightsAreUsed: of the rights to Calico that are shipped, all are used that can
-// be seen. Those to tier.globalnetworkpolicies, and to get tiers, are asked for
+// rightsAreUsed: of the rights that are shipped to protect hosts, all are used that
+// can be seen. Those to tier.globalnetworkpolicies, and to get tiers, are asked for
 // by Calico's API server, in reviews of its own.
 func (s *story) rightsAreUsed() {
 	const migrations = "../calicowatch/testdata/datastoremigrations.yaml"
@@ -225,11 +225,11 @@ func (s *story) rightsAreUsed() {
 	s.Expect(err).NotTo(HaveOccurred())
 	shipped, err := testbed.Rights(roleFile)
 	s.Expect(err).NotTo(HaveOccurred())
-	shipped = slices.DeleteFunc(shipped, func(right string) bool { return !ofCalico(right) || indirect(right) })
+	shipped = slices.DeleteFunc(shipped, func(right string) bool { return !forHosts(right) || indirect(right) })
 	s.Expect(shipped).NotTo(BeEmpty())
 	s.Eventually(func() []string {
 		logged, err := cluster.Audit().Since(s.began)
 		s.Expect(err).NotTo(HaveOccurred())
-		return slices.DeleteFunc(testbed.RightsUsed(logged, operatorUser), func(right string) bool { return !ofCalico(right) })
+		return slices.DeleteFunc(testbed.RightsUsed(logged, operatorUser), func(right string) bool { return !forHosts(right) })
 	}).Should(ConsistOf(shipped))
 }

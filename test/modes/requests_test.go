@@ -91,8 +91,11 @@ func total(name string) float64 {
 	return sum
 }
 
-// ofCalico says whether a right is to something of Calico.
-func ofCalico(right string) bool { return strings.Contains(right, "projectcalico.org/") }
+// forHosts says whether a right is to something of Calico, or to the record of what
+// is done there: where there is no Calico, none is written.
+func forHosts(right string) bool {
+	return strings.Contains(right, "projectcalico.org/") || strings.Contains(right, "/controlplanenodeenactments")
+}
 
 // indirect says whether a right is not asked for by the operator itself.
 func indirect(right string) bool {
