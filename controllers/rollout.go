@@ -69,6 +69,7 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 	in = rollout.Input{
 		Now: now, Policy: o.policy.Name, UID: o.policy.UID, Generation: o.policy.Generation,
 		Version: o.hosts.Version, Rollout: o.policy.Spec.Rollout, Cut: o.cut,
+		Lost: !drift.WroteHosts(o.policy.Name, snapshot.Calico),
 	}
 	if !o.verdict.Holds {
 		in.Unverified = o.verdict.Message

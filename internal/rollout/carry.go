@@ -13,6 +13,10 @@ import (
 // generation, nothing that is Enforced changes.
 func (r *run) carry(m *member, blocked bool) {
 	status := &m.e.Status
+	if r.Lost && (m.was == v1alpha1.PhaseProgressing || m.was == v1alpha1.PhaseEnforced) {
+		r.pend(m, "")
+		return
+	}
 	switch m.was {
 	case "":
 		r.create(m)

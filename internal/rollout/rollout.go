@@ -90,6 +90,9 @@ type Input struct {
 	Unverified string
 	// Cut is a required flow that is cut now, empty if none is.
 	Cut string
+	// Lost says that nothing of the policy's rules is there any more, on any node,
+	// as when Calico was uninstalled: every node is begun anew.
+	Lost bool
 	// TakeBack is the reason to take everything back, and keep it so; empty if
 	// there is none.
 	TakeBack string
