@@ -85,7 +85,7 @@ tidy-check: ## Fail if a go.mod or go.sum is not tidy.
 .PHONY: test
 test: ## Run every test, on a real control plane (ARGS, PKG).
 	@go run ./test/testbed/packets
-	@$(WITH_TESTBED) GOGC=400 go test -p 2 -timeout 15m $(PKG) $(ARGS)
+	@$(WITH_TESTBED) GOGC=400 go test -p 2 -timeout 25m $(PKG) $(ARGS)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane (ARGS).

@@ -28,7 +28,7 @@ const (
 	etcdPort    = 2379  // a failsafe port of Felix
 	kubeletPort = 10250 // none
 	otherPort   = 9999  // no component's
-	patience    = 20 * time.Second
+	patience    = time.Minute
 	tick        = 100 * time.Millisecond
 )
 
