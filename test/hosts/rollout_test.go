@@ -332,6 +332,6 @@ func TestNoNodeIsBegunWhileAnotherIsNotReady(t *testing.T) {
 		counts := rollout.Counts(list.Items)
 		most = max(most, int(*counts.Progressing))
 		return fmt.Sprint(*counts.Enforced)
-	}, "60s", tick).Should(Equal("5"), enactments)
+	}, "120s", tick).Should(Equal("5"), enactments)
 	f.Expect(most).To(Equal(2))
 }
