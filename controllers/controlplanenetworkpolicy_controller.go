@@ -69,8 +69,8 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 
 	judge(&o, snapshot)
 
-	settled, soon, rolloutErr := r.rollOut(ctx, &o, snapshot)
-	written, result, applyErr := r.apply(ctx, o, settled)
+	unsettled, soon, rolloutErr := r.rollOut(ctx, &o, snapshot)
+	written, result, applyErr := r.apply(ctx, o, unsettled)
 	o.written = written
 	next, err := r.Reporter.report(ctx, o)
 	return soonerUnless(errors.Join(rolloutErr, applyErr, err), sooner(soon, result), next)
@@ -78,8 +78,11 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 
 // apply writes what may be written, once it is sure that it will be taken back:
 // NetworkPolicies first, since they do not wait for anything. Nothing of Calico is
-// written while the records of the rollout are not settled.
-func (r *PolicyReconciler) apply(ctx context.Context, o Observation, settled bool) (written repaired, result reconcile.Result, err error) {
+// written while the record of a node is not settled, but for what takes others
+// back.
+func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled map[string]bool) (
+	written repaired, result reconcile.Result, err error,
+) {
 	writes := slices.Concat(o.diff.Writes, o.diff.Removals)
 	may := o.policy.Enforces() && o.verdict.Holds && o.policy.Invalid == nil
 	if may {
@@ -92,16 +95,18 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, settled boo
 	written = repaired{}
 	result, err = r.writeAll(ctx, o.policy, writes, always(may), written)
 	r.differing(o.policy, writes, "NetworkPolicy")
-	mayHosts := always(may && settled)
-	if !o.verdict.Holds && o.policy.Enforces() && settled {
-		mayHosts = func(w drift.Write) bool { return takesBack(w, o.hosts) }
+	back := func(w drift.Write) bool {
+		node := takesBack(w, o.hosts)
+		return o.policy.Enforces() && node != "" && !unsettled[node]
 	}
-	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, mayHosts, written)
+	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, always(may && len(unsettled) == 0), back, written)
 	return written, sooner(result, next), errors.Join(err, hostErr)
 }
 
 // permission says whether a write may be made.
 type permission func(drift.Write) bool
+
+func never(drift.Write) bool { return false }
 
 func always(may bool) permission { return func(drift.Write) bool { return may } }
 

@@ -86,7 +86,7 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	done := repaired{}
 	may := always(policy.Reverts())
 	result, err = r.writeAll(ctx, policy, deletes, may, done)
-	next, hostErr := r.writeHosts(ctx, policy, hosts, may, done)
+	next, hostErr := r.writeHosts(ctx, policy, hosts, may, never, done)
 	result, err = sooner(result, next), errors.Join(err, hostErr, r.recordTakenBack(ctx, &o, snapshot))
 	left, leftErr := r.remaining(ctx, policy, snapshot, slices.Concat(deletes, hosts.Removals))
 	if o.remaining = left; leftErr != nil {

@@ -26,7 +26,41 @@ var hostKinds = []string{
 // every node has had the time to see what the one before it wrote. Where an
 // object of a stage could not be written, nothing of a later one is: every
 // prefix of the sequence leaves the cluster reachable, and this is one.
-func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may permission, written repaired) (
+//
+// What takes back does not wait for anything: neither for its stage, nor for what
+// can not be written.
+func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may, back permission, written repaired) (
+	result reconcile.Result, err error,
+) {
+	diff, taking := apart(diff, back)
+	result, err = r.writeAll(ctx, policy, taking, always(true), written)
+	next, stagesErr := r.writeStages(ctx, policy, diff, may, written)
+	r.differing(policy, slices.Concat(taking, diff.Writes, diff.Removals), hostKinds...)
+	return sooner(result, next), errors.Join(err, stagesErr)
+}
+
+// apart takes out of a difference what takes back: failsafe ports first.
+func apart(diff drift.Diff, back permission) (rest drift.Diff, taking []drift.Write) {
+	rest.Taken = diff.Taken
+	for _, w := range diff.Removals {
+		if back(w) {
+			taking = append(taking, w)
+		} else {
+			rest.Removals = append(rest.Removals, w)
+		}
+	}
+	for _, w := range diff.Writes {
+		if back(w) {
+			taking = append(taking, w)
+		} else {
+			rest.Writes = append(rest.Writes, w)
+		}
+	}
+	return rest, taking
+}
+
+// writeStages writes one stage after the other.
+func (r *PolicyReconciler) writeStages(ctx context.Context, policy *plan.Policy, diff drift.Diff, may permission, written repaired) (
 	result reconcile.Result, err error,
 ) {
 	going := len(diff.Taken) == 0
@@ -45,7 +79,6 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 		})
 		result, failures = sooner(result, next), append(failures, stageErr)
 	}
-	r.differing(policy, slices.Concat(diff.Writes, diff.Removals), hostKinds...)
 	return result, errors.Join(failures...)
 }
 

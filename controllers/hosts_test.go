@@ -52,7 +52,7 @@ func TestStageThatFailsHoldsUpTheOthersAndIsTriedAgain(t *testing.T) {
 		write(&v3.GlobalNetworkSet{TypeMeta: metav1.TypeMeta{Kind: v3.KindGlobalNetworkSet}}),
 		write(&v3.HostEndpoint{TypeMeta: metav1.TypeMeta{Kind: v3.KindHostEndpoint}}),
 	}}
-	_, err := r.writeHosts(t.Context(), policy, diff, always(true), repaired{})
+	_, err := r.writeHosts(t.Context(), policy, diff, always(true), never, repaired{})
 	g.Expect(err).To(MatchError(errRefused))
 	g.Expect(api.asked).To(Equal(1))
 }

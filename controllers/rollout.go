@@ -32,9 +32,10 @@ import (
 // rollOut decides how far every node is, and puts it on record. What is written
 // to Calico follows from the records as they were read: nothing is begun, or
 // taken back, that an operator that starts after this one would not know of. It
-// says whether the records are as decided, so that they may be acted on.
+// returns the nodes whose records are not as decided, so that they must not be
+// acted on.
 func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (
-	settled bool, result reconcile.Result, err error,
+	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
 		if o.hosts.Declared { // nothing is decided, but it is told how far the nodes are
@@ -42,24 +43,24 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 				o.rollout.Enactments = append(o.rollout.Enactments, *e)
 			}
 		}
-		return true, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
+		return nil, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
 	}
 	input, wait := r.rolloutInput(o, snapshot)
 	decision := rollout.Decide(input)
 	o.rollout = decision
-	err = r.forgetNodes(ctx, slices.Concat(
-		left(o.policy.Name, decision.Enactments, snapshot.Enactments), left(o.policy.Name, nil, snapshot.Outlived)))
+	gone, _ := goneNodes(o.policy, decision.Enactments, snapshot.Enactments)
+	err = r.forgetNodes(ctx, slices.Concat(gone, left(o.policy.Name, nil, snapshot.Outlived)))
 	err = errors.Join(err, r.forgetObservers(ctx, snapshot))
-	changed, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
+	unsettled, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
 	err = errors.Join(err, recordErr)
 	for _, delay := range []time.Duration{decision.Wake, wait} {
 		result = sooner(result, reconcile.Result{RequeueAfter: delay})
 	}
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
 		// The cache is behind; what it will show decides.
-		return false, sooner(result, reconcile.Result{RequeueAfter: conflictDelay}), nil
+		return unsettled, sooner(result, reconcile.Result{RequeueAfter: conflictDelay}), nil
 	}
-	return !changed && err == nil, result, err
+	return unsettled, result, err
 }
 
 // rolloutInput returns what the rollout depends on, and for how long still what
@@ -69,11 +70,12 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 	in = rollout.Input{
 		Now: now, Policy: o.policy.Name, UID: o.policy.UID, Generation: o.policy.Generation,
 		Version: o.hosts.Version, Rollout: o.policy.Spec.Rollout, Cut: o.cut,
-		Lost: !drift.WroteHosts(o.policy.Name, snapshot.Calico),
 	}
 	if !o.verdict.Holds {
 		in.Unverified = o.verdict.Message
 	}
+	_, in.Failed = goneNodes(o.policy, enactmentsOf(o.hosts.Whole.Nodes), snapshot.Enactments)
+	in.Others, in.Members = controlPlane(o.hosts.Whole.Nodes, snapshot.Nodes)
 	for i := range snapshot.Enactments {
 		e := &snapshot.Enactments[i]
 		if e.Spec.Policy != o.policy.Name && rollout.PhaseOf(e) == v1alpha1.PhaseProgressing {
@@ -101,7 +103,7 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 	n := rollout.Node{
 		Name: node.Name, Foreign: o.hosts.Foreign[node.Name],
 		Enactment: plan.EnactmentOf(o.policy.Name, node.Name, snapshot.Enactments),
-		Live:      liveVersion(node.Name, snapshot.Calico.Endpoints),
+		Live:      liveVersion(o.policy.Name, node.Name, snapshot.Calico.Endpoints),
 	}
 	probes := plan.ProbesOf(o.hosts, node, snapshot)
 	n.Targets, n.Expect = probes.Targets(), probes.Expect
@@ -112,11 +114,11 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 	return n
 }
 
-// liveVersion returns the version of the rules that a node has.
-func liveVersion(node string, endpoints []v3.HostEndpoint) string {
+// liveVersion returns the version of the policy's rules that a node has.
+func liveVersion(policy, node string, endpoints []v3.HostEndpoint) string {
 	for i := range endpoints {
 		e := &endpoints[i]
-		if e.Spec.Node == node && calico.Ours(e) && e.Labels[calico.LabelEnforced] == "true" {
+		if e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && e.Labels[calico.LabelEnforced] == "true" {
 			return e.Labels[calico.LabelVersion]
 		}
 	}
@@ -155,7 +157,8 @@ func ofNode(object plan.Object, node string) bool {
 // have come into another phase.
 func (r *PolicyReconciler) record(
 	ctx context.Context, policy *plan.Policy, decided, there []v1alpha1.ControlPlaneNodeEnactment,
-) (changed bool, err error) {
+) (unsettled map[string]bool, err error) {
+	unsettled = map[string]bool{}
 	var failures []error
 	for i := range decided {
 		want := &decided[i]
@@ -163,7 +166,7 @@ func (r *PolicyReconciler) record(
 		if live != nil && sameRecord(want, live) {
 			continue
 		}
-		changed = true
+		unsettled[want.Spec.Node] = true
 		if err := apply.Enactment(ctx, r.Client, want, live); err != nil {
 			failures = append(failures, fmt.Errorf("recording how far node %s is: %w", want.Spec.Node, err))
 			continue
@@ -172,7 +175,7 @@ func (r *PolicyReconciler) record(
 			r.Reporter.event(policy, report.PhaseBegan(want, is))
 		}
 	}
-	return changed, errors.Join(failures...)
+	return unsettled, errors.Join(failures...)
 }
 
 // sameRecord compares what the operator writes.
@@ -211,6 +214,48 @@ func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, 
 	return r.forgetNodes(ctx, left(o.policy.Name, nil, snapshot.Enactments))
 }
 
+// goneNodes returns the enactments of nodes that the policy does not protect any
+// more, and of those the one, if any, that was reverted for this generation. That
+// one stays: it is why the others are not begun.
+func goneNodes(policy *plan.Policy, decided, there []v1alpha1.ControlPlaneNodeEnactment) (
+	gone []*v1alpha1.ControlPlaneNodeEnactment, failed string,
+) {
+	for _, e := range left(policy.Name, decided, there) {
+		if rollout.FailedFor(e, policy.Generation) {
+			failed = e.Spec.Node
+		} else {
+			gone = append(gone, e)
+		}
+	}
+	return gone, failed
+}
+
+// enactmentsOf returns an enactment for each of the nodes, in name only.
+func enactmentsOf(nodes []calico.Node) []v1alpha1.ControlPlaneNodeEnactment {
+	var out []v1alpha1.ControlPlaneNodeEnactment
+	for _, node := range nodes {
+		out = append(out, v1alpha1.ControlPlaneNodeEnactment{Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Node: node.Name}})
+	}
+	return out
+}
+
+// controlPlane returns the nodes of the cluster's control plane that are not
+// among those that the policy protects, and how many the control plane has; 0 if
+// its nodes do not say so.
+func controlPlane(protected []calico.Node, nodes []corev1.Node) (others []rollout.Node, members int) {
+	for i := range nodes {
+		node := &nodes[i]
+		if !state.ControlPlane(node) {
+			continue
+		}
+		members++
+		if !slices.ContainsFunc(protected, func(n calico.Node) bool { return n.Name == node.Name }) {
+			others = append(others, rollout.Node{Name: node.Name, Ready: state.Ready(node), Created: node.CreationTimestamp.Time})
+		}
+	}
+	return others, members
+}
+
 // forgetNodes deletes enactments.
 func (r *PolicyReconciler) forgetNodes(ctx context.Context, gone []*v1alpha1.ControlPlaneNodeEnactment) error {
 	var failures []error
@@ -226,18 +271,23 @@ func left(policy string, decided, there []v1alpha1.ControlPlaneNodeEnactment) []
 	var gone []*v1alpha1.ControlPlaneNodeEnactment
 	for i := range there {
 		e := &there[i]
-		if e.Spec.Policy == policy && plan.EnactmentOf(policy, e.Spec.Node, decided) == nil {
+		kept := slices.ContainsFunc(decided, func(d v1alpha1.ControlPlaneNodeEnactment) bool { return d.Spec.Node == e.Spec.Node })
+		if e.Spec.Policy == policy && !kept {
 			gone = append(gone, e)
 		}
 	}
 	return gone
 }
 
-// takesBack says whether a write only takes back what a node has: that goes on
-// whatever is found to be wrong.
-func takesBack(w drift.Write, hosts plan.Hosts) bool {
-	if w.Desired == nil {
-		return slices.ContainsFunc(hosts.Calico.Nodes, func(n calico.Node) bool { return ofNode(w.Live, n.Name) })
+// takesBack returns the node of which a write only takes back what it has; empty
+// if it does something else. It goes on whatever is found to be wrong.
+func takesBack(w drift.Write, hosts plan.Hosts) string {
+	for _, node := range hosts.Calico.Nodes {
+		gone := w.Desired == nil && ofNode(w.Live, node.Name)
+		older := w.Desired != nil && node.Older != "" && ofNode(w.Desired, node.Name)
+		if gone || older && !w.Conflicted() {
+			return node.Name
+		}
 	}
-	return slices.ContainsFunc(hosts.Calico.Nodes, func(n calico.Node) bool { return n.Older != "" && ofNode(w.Desired, n.Name) })
+	return ""
 }

@@ -34,7 +34,7 @@ type step struct {
 
 type stageKey struct {
 	policy string
-	number int
+	step
 }
 
 const firstStage, lastStage = calico.StageAddresses, calico.StageNarrow
@@ -48,11 +48,11 @@ func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 		s.started = now
 	}
 	latest := time.Time{}
-	for number := firstStage; number <= lastStage; number++ {
-		if next.removing && number <= next.number || !next.removing && number >= next.number {
+	for _, before := range steps {
+		if !before.precedes(next) {
 			continue
 		}
-		written, known := s.last[stageKey{policy, number}]
+		written, known := s.last[stageKey{policy, before}]
 		if !known {
 			written = s.started
 		}
@@ -63,19 +63,38 @@ func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 	return max(0, latest.Add(s.Time).Sub(now))
 }
 
+// steps are all there are.
+var steps = func() []step {
+	var all []step
+	for number := firstStage; number <= lastStage; number++ {
+		all = append(all, step{number: number}, step{number: number, removing: true})
+	}
+	return all
+}()
+
+// precedes says whether what a step did must have been seen before the next one
+// begins. Failsafe ports are widened before a node gets other rules.
+func (s step) precedes(next step) bool {
+	widened := s == step{number: calico.StageNarrow, removing: true} && next == step{number: calico.StageEndpoints}
+	if next.removing {
+		return s.number > next.number
+	}
+	return s.number < next.number || widened
+}
+
 func (s *Stages) wrote(policy string, done step, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last == nil {
 		s.last = map[stageKey]time.Time{}
 	}
-	s.last[stageKey{policy, done.number}] = now
+	s.last[stageKey{policy, done}] = now
 }
 
 func (s *Stages) forget(policy string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for number := firstStage; number <= lastStage; number++ {
-		delete(s.last, stageKey{policy, number})
+	for _, each := range steps {
+		delete(s.last, stageKey{policy, each})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,11 +41,16 @@ func Enactment(ctx context.Context, c client.Client, desired, live *v1alpha1.Con
 // returns the version that there is then.
 func enactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) (string, error) {
 	if live == nil {
-		object, err := enactment(desired, "", "spec", &desired.Spec)
-		if err == nil {
-			err = c.Create(ctx, object, client.FieldOwner(v1alpha1.FieldManagerRollout))
+		// Only what never changes: what is created belongs to that request for ever,
+		// and no apply could take a target out of the list again.
+		created := &v1alpha1.ControlPlaneNodeEnactment{
+			ObjectMeta: metav1.ObjectMeta{Name: desired.Name, Labels: desired.Labels, OwnerReferences: desired.OwnerReferences},
+			Spec:       v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: desired.Spec.Policy, Node: desired.Spec.Node},
 		}
-		return versionOf(object), err
+		if err := c.Create(ctx, created, client.FieldOwner(v1alpha1.FieldManagerRollout)); err != nil {
+			return "", err
+		}
+		live = created
 	}
 	version := live.ResourceVersion
 	if live.Annotations[v1alpha1.AnnotationConfirm] != "" && desired.Annotations[v1alpha1.AnnotationConfirm] == "" {

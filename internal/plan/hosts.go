@@ -41,6 +41,10 @@ type Hosts struct {
 	Older   map[string]bool
 	// widened are the Felix configurations that go before their nodes get rules.
 	widened map[string]bool
+	// uncommitted are the nodes that may still be taken back.
+	uncommitted map[string]bool
+	// older says that sets are there which only older rules refer to.
+	older bool
 	// tls is the traffic that is TLS.
 	tls []profile.Traffic
 	// Held are the components that can not be rendered now. What was rendered
@@ -86,6 +90,7 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 	hosts.Calico, hosts.Version, hosts.tls = hosts.Whole, calico.Version(hosts.Whole), tlsOf(p)
 	if policy.Enforces() {
 		hosts.stage(policy, snapshot)
+		r.keepSets(&hosts)
 	}
 	hosts.Notes = r.notes
 	switch held := r.unreachable(hosts.Calico); {
@@ -107,7 +112,7 @@ func (h *Hosts) render() {
 	var err error
 	if h.WholeObjects, err = rendered(h.Whole); err == nil {
 		h.Objects, err = h.WholeObjects, nil
-		if !slices.EqualFunc(h.Calico.Nodes, h.Whole.Nodes, sameStage) {
+		if h.older || !slices.EqualFunc(h.Calico.Nodes, h.Whole.Nodes, sameStage) {
 			h.Objects, err = rendered(h.Calico)
 		}
 	}
@@ -138,14 +143,19 @@ func rendered(hosts calico.Hosts) ([]Object, error) {
 
 // ProtectsHosts says whether the policy restricts something on nodes.
 func (p *Policy) ProtectsHosts() bool {
+	return p.Active() && p.declaresHosts()
+}
+
+func (p *Policy) declaresHosts() bool {
 	network := p.Spec.Network
-	return network != nil && p.Invalid == nil && p.Active() &&
+	return network != nil && p.Invalid == nil &&
 		(network.Unlisted == v1alpha1.UnlistedDeny || len(onHosts(p)) > 0)
 }
 
-// claimsHosts says whether younger policies must leave its nodes to it.
+// claimsHosts says whether younger policies must leave its nodes to it. They must
+// also while it is taken back: that is for an emergency, and no occasion.
 func (p *Policy) claimsHosts() bool {
-	return p.ProtectsHosts() && p.Spec.Network.HostBackend != v1alpha1.HostBackendNone
+	return !p.Deleting() && p.declaresHosts() && p.Spec.Network.HostBackend != v1alpha1.HostBackendNone
 }
 
 func onHosts(policy *Policy) []v1alpha1.Component {

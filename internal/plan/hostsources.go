@@ -44,7 +44,9 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 		DenyUnlisted:   network.Unlisted == v1alpha1.UnlistedDeny,
 		ScopeFailsafes: network.Failsafe == v1alpha1.FailsafeScope,
 	}
-	r.servers = r.hiddenServers()
+	if r.servers = r.hiddenServers(); len(r.servers) > 0 {
+		r.set(setAPIServers) // no rule refers to it: it remembers them, and they are members of others
+	}
 	hosts.Servers, hosts.Failsafes = r.servers, failsafesOf(r.snapshot.Calico.Felix)
 	for _, component := range onHosts(r.policy) {
 		hosts.Components = append(hosts.Components, r.component(component))
@@ -170,9 +172,6 @@ func (r *hostResolver) found(set string, external ...v1alpha1.ExternalRole) []ca
 	if len(sources) == 0 || len(r.members(set)) > 0 {
 		sources = append([]calico.Source{r.set(set)}, sources...)
 	}
-	if set != setPods && len(r.servers) > 0 {
-		sources = append(sources, r.set(setAPIServers))
-	}
 	return sources
 }
 
@@ -215,10 +214,9 @@ func (r *hostResolver) members(name string) map[string][]netip.Prefix {
 	members := map[string][]netip.Prefix{}
 	switch name {
 	case setAPIServers:
-		for _, server := range r.servers {
-			members[setAPIServers] = append(members[setAPIServers], netip.PrefixFrom(server, server.BitLen()))
-		}
-		return members
+		return r.addServers(members)
+	case setControlPlane, setNodes:
+		r.addServers(members)
 	case setPods:
 		if prefixes := poolPrefixes(r.snapshot.Calico.Pools); len(prefixes) > 0 && r.cni == "calico" {
 			members["pools"] = prefixes
@@ -236,6 +234,32 @@ func (r *hostResolver) members(name string) map[string][]netip.Prefix {
 		if len(prefixes) > 0 {
 			members[node.Name] = prefixes
 		}
+	}
+	return members
+}
+
+// keepSets has the sets follow the cluster that only older rules refer to: nodes
+// may have these for long, and who joins must be let in by them too.
+func (r *hostResolver) keepSets(hosts *Hosts) {
+	if len(hosts.Older) == 0 {
+		return
+	}
+	for _, name := range []string{setControlPlane, setNodes, setPods} {
+		needed := !slices.ContainsFunc(hosts.Calico.Sets, func(s calico.Set) bool { return s.Name == name }) &&
+			slices.ContainsFunc(r.snapshot.Calico.Sets, func(s v3.GlobalNetworkSet) bool {
+				return s.Labels[v1alpha1.LabelPolicy] == r.policy.Name && s.Labels[calico.LabelPeer] == name
+			})
+		if members := r.members(name); needed && len(members) > 0 {
+			hosts.Calico.Sets = append(slices.Clone(hosts.Calico.Sets), calico.Set{Name: name, Members: members})
+			hosts.older = true
+		}
+	}
+}
+
+// addServers adds the addresses of API servers that no node shows.
+func (r *hostResolver) addServers(members map[string][]netip.Prefix) map[string][]netip.Prefix {
+	for _, server := range r.servers {
+		members[setAPIServers] = append(members[setAPIServers], netip.PrefixFrom(server, server.BitLen()))
 	}
 	return members
 }

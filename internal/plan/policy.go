@@ -113,7 +113,8 @@ func (p *Policy) Writable() bool {
 // because the policy is being deleted, or because somebody says so.
 func (p *Policy) Reverts() bool {
 	deleted := p.Deleting() && !p.Spec.Suspend && p.Spec.DeletionPolicy != v1alpha1.DeletionOrphan
-	return (deleted || p.TakenBack() != "") && slices.Contains(p.Finalizers, v1alpha1.Finalizer)
+	held := slices.Contains(p.Finalizers, v1alpha1.Finalizer)
+	return deleted && held || p.TakenBack() != "" && !p.Deleting() // that one stays: nothing can be left behind
 }
 
 // Find returns the policy of that name, or nil.

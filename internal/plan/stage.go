@@ -17,6 +17,7 @@ import (
 // older ones, or none; and narrow failsafe ports only where it stays as it is.
 func (h *Hosts) stage(policy *Policy, snapshot state.Snapshot) {
 	h.Calico.Nodes, h.Older, h.widened = slices.Clone(h.Whole.Nodes), map[string]bool{}, map[string]bool{}
+	h.uncommitted = map[string]bool{}
 	for i := range h.Calico.Nodes {
 		node := &h.Calico.Nodes[i]
 		enactment := EnactmentOf(policy.Name, node.Name, snapshot.Enactments)
@@ -35,13 +36,37 @@ func (h *Hosts) stage(policy *Policy, snapshot state.Snapshot) {
 		h.uses(version)
 		if version != h.Version {
 			node.Older = version
+			node.Interfaces = interfacesWith(version, policy.Name, node.Name, snapshot.Calico.Endpoints)
 		}
+		h.uncommitted[node.Name] = version != "" && !narrow
 	}
 	for i := range snapshot.Calico.Endpoints {
 		if e := &snapshot.Calico.Endpoints[i]; e.Labels[v1alpha1.LabelPolicy] == policy.Name {
 			h.uses(e.Labels[calico.LabelVersion])
 		}
 	}
+}
+
+// interfacesWith returns the interfaces of the endpoints that a node with an older
+// version keeps: those that have it, or, where none has it any more, all that
+// there are. It goes back to these.
+func interfacesWith(version, policy, node string, endpoints []v3.HostEndpoint) []string {
+	var with, all []string
+	for i := range endpoints {
+		e := &endpoints[i]
+		if e.Spec.Node != node || e.Labels[v1alpha1.LabelPolicy] != policy || !calico.Ours(e) {
+			continue
+		}
+		iface := e.Labels[calico.LabelInterface]
+		all = append(all, iface)
+		if e.Labels[calico.LabelVersion] == version {
+			with = append(with, iface)
+		}
+	}
+	if len(with) > 0 {
+		return with
+	}
+	return all
 }
 
 func (h *Hosts) uses(version string) {
@@ -83,9 +108,9 @@ func (h *Hosts) Keeps(live Object) bool {
 	case *v3.GlobalNetworkPolicy:
 		return h.Older[o.Labels[calico.LabelVersion]]
 	case *v3.HostEndpoint:
-		return h.older(func(n calico.Node) bool { return n.Name == o.Spec.Node })
+		return h.uncommitted[o.Spec.Node] && h.Older[o.Labels[calico.LabelVersion]]
 	case *v3.FelixConfiguration:
-		return !h.widened[o.Name] && h.older(func(n calico.Node) bool { return calico.FelixConfigurationName(n.Name) == o.Name })
+		return !h.widened[o.Name] && h.anyOlder(func(n calico.Node) bool { return calico.FelixConfigurationName(n.Name) == o.Name })
 	case *v3.GlobalNetworkSet:
 		return len(h.Older) > 0 && !slices.ContainsFunc(h.Calico.Sets, func(s calico.Set) bool {
 			return s.Name == o.Labels[calico.LabelPeer]
@@ -94,6 +119,6 @@ func (h *Hosts) Keeps(live Object) bool {
 	return false
 }
 
-func (h *Hosts) older(is func(calico.Node) bool) bool {
+func (h *Hosts) anyOlder(is func(calico.Node) bool) bool {
 	return slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool { return n.Older != "" && is(n) })
 }

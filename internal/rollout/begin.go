@@ -49,7 +49,8 @@ func (r *run) gate() (reason, message string) {
 		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut already: " + r.Cut
 	case r.limit == 0:
 		return v1alpha1.ReasonNoQuorumToSpare, fmt.Sprintf(
-			"With %d control-plane nodes etcd can not lose any: set spec.rollout.confirm to Manual, and confirm each node", len(r.members))
+			"With %d control-plane nodes etcd can not lose any: set spec.rollout.confirm to Manual, and confirm each node",
+			cmp.Or(r.Members, len(r.members)))
 	case len(down) > 0:
 		return v1alpha1.ReasonNodeNotReady, "Waits until these nodes are ready: " + name(down)
 	}

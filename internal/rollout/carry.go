@@ -13,10 +13,6 @@ import (
 // generation, nothing that is Enforced changes.
 func (r *run) carry(m *member, blocked bool) {
 	status := &m.e.Status
-	if r.Lost && (m.was == v1alpha1.PhaseProgressing || m.was == v1alpha1.PhaseEnforced) {
-		r.pend(m, "")
-		return
-	}
 	switch m.was {
 	case "":
 		r.create(m)
@@ -29,6 +25,8 @@ func (r *run) carry(m *member, blocked bool) {
 		status.PolicyGeneration = r.Generation
 	case v1alpha1.PhaseEnforced:
 		switch {
+		case m.undone() && r.manyUndone():
+			r.pend(m, "")
 		case status.Version == r.Version:
 			status.PolicyGeneration = r.Generation
 		case !blocked:
@@ -51,16 +49,42 @@ func (r *run) again(m *member, blocked bool) bool {
 }
 
 // create begins the enactment of a node. The observers are asked at once, so
-// that they announce themselves.
+// that they announce themselves. A node that has the rules already, as after
+// deletionPolicy Orphan, or because somebody deleted its enactment, keeps them,
+// and has to prove itself: nobody knows how far it was.
 func (r *run) create(m *member) {
-	r.pend(m, m.Live)
+	if m.Live != r.Version || m.Foreign != "" {
+		r.pend(m, m.Live)
+		r.ask(m)
+		return
+	}
+	status := &m.e.Status
+	status.PolicyGeneration, status.Version, status.StartTime = r.Generation, r.Version, r.now.DeepCopy()
 	r.ask(m)
+	r.progress(m, v1alpha1.ReasonWriting, "Found with the rules that are called for")
+}
+
+// undone says whether a node that is done has no rules any more.
+func (m *member) undone() bool {
+	return m.was == v1alpha1.PhaseEnforced && m.Live == "" && m.Foreign == ""
+}
+
+// manyUndone says whether rules that are gone are not to be put back at once, but
+// node by node: somebody took them from several, by hand or with all of Calico,
+// or the control plane is not well. On a single node that is drift.
+func (r *run) manyUndone() bool {
+	undone := 0
+	for _, m := range r.members {
+		if m.undone() {
+			undone++
+		}
+	}
+	return undone > 1 || len(r.down(nil)) > 0
 }
 
 // pend makes a node wait for its turn; why it waits is said later on. One that
 // has the rules that are called for, and is to be taken back to no others, is
-// done: after somebody deleted its enactment, or went back to what was declared
-// before.
+// done: somebody went back to what was declared before.
 func (r *run) pend(m *member, previous string) {
 	status := &m.e.Status
 	status.PolicyGeneration, status.Version, status.PreviousVersion = r.Generation, r.Version, previous
@@ -94,9 +118,13 @@ func (r *run) takeBack() {
 // failed.
 func (r *run) failed(m *member) bool { return r.failedIn(m.e) }
 
-func (r *run) failedIn(e *v1alpha1.ControlPlaneNodeEnactment) bool {
+func (r *run) failedIn(e *v1alpha1.ControlPlaneNodeEnactment) bool { return FailedFor(e, r.Generation) }
+
+// FailedFor says whether a node was reverted for a generation of its policy,
+// because something failed.
+func FailedFor(e *v1alpha1.ControlPlaneNodeEnactment, generation int64) bool {
 	return PhaseOf(e) == v1alpha1.PhaseReverted && reasonOf(e) != v1alpha1.ReasonTakenBack &&
-		e.Status.PolicyGeneration == r.Generation
+		e.Status.PolicyGeneration == generation
 }
 
 // asPersisted and asDecided say which enactment of a node is meant.
@@ -106,6 +134,9 @@ func asDecided(m *member) *v1alpha1.ControlPlaneNodeEnactment   { return m.e }
 // revertedNode returns the first node that was reverted for this generation,
 // empty if none was.
 func (r *run) revertedNode(which func(*member) *v1alpha1.ControlPlaneNodeEnactment) string {
+	if r.Failed != "" {
+		return r.Failed
+	}
 	for _, m := range r.members {
 		if e := which(m); e != nil && r.failedIn(e) {
 			return m.Name

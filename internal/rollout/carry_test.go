@@ -52,9 +52,20 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			want: pend, check: is(3, "new", "old")},
 		"Progressing, another generation": {in: waits(progressing(1, "Soaking", with(well, soakedFor(9), generation(2), version("new", "old"))...)),
 			want: others("Progressing/Soaking"), wake: 2500 * time.Millisecond, check: is(3, "new", "old")},
-		"Enforced, and nothing is there any more":    {in: waits(enforced(1, version("new", "old")), lost), want: pend, check: is(3, "new", "")},
-		"Progressing, and nothing is there any more": {in: waits(progressing(1, "Soaking", with(well, soakedFor(9))...), lost), want: pend, check: is(3, "new", "")},
-		"Pending, other rules":                       {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
+		"Enforced, and somebody took its rules away": {in: waits(enforced(1, version("new", "old"))), want: others("Enforced/Proven"), check: is(3, "new", "old")},
+		"Enforced, and somebody took the rules of several away": {
+			in:   waits(enforced(1, version("new", "old")), enforced(2)),
+			want: in3("Pending/NotVerified"), check: is(3, "new", ""),
+		},
+		"Enforced, without rules, and another one is not ready": {
+			in:   waits(enforced(1, version("new", "old")), notReady(2)),
+			want: in3("Pending/NotVerified"), check: is(3, "new", ""),
+		},
+		"Aborted, and the node that was reverted left the cluster": {
+			in:   waits(aborted(1, version("other", "old")), func(in *rollout.Input) { in.Failed = "cp-9" }),
+			want: []string{"Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}, check: is(3, "other", "old"),
+		},
+		"Pending, other rules": {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Pending, back to the rules that it has": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new")),
 			want: others("Enforced/Unproven"), message: "Found", check: is(3, "new", "")},
 		"Pending, back to rules that it had": {in: waits(pending(1, "Queued", version("other", "new"))), want: pend, check: is(3, "new", "new")},

@@ -75,7 +75,7 @@ func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 	}
 	check(t, map[string]situation{
 		"It has the rules that are called for": {in: input(3, unverified, live(1, "new")),
-			want: []string{"Enforced/Unproven", "Pending/NotVerified", "Pending/NotVerified"}, message: "Found", check: previous("")},
+			want: []string{"Progressing/Writing", "Pending/NotVerified", "Pending/NotVerified"}, wake: 120500 * time.Millisecond, check: previous("")},
 		"It has the rules, but the endpoint is not ours": {in: input(3, unverified, live(1, "new"), foreign(1)),
 			want: []string{"Pending/ForeignHostEndpoint", "Pending/NotVerified", "Pending/NotVerified"}, check: previous("new")},
 		"It has other rules": {in: input(3, unverified, live(1, "old")), want: in3("Pending/NotVerified"), check: previous("old")},

@@ -182,7 +182,6 @@ func defaults(in *rollout.Input)   { in.Rollout = nil }
 func cut(in *rollout.Input)        { in.Cut = "etcd to etcd" }
 func unverified(in *rollout.Input) { in.Unverified = "not yet" }
 func takeBack(in *rollout.Input)   { in.TakeBack = "help" }
-func lost(in *rollout.Input)       { in.Lost = true }
 func noTargets(in *rollout.Input)  { in.Nodes[0].Targets = nil }
 func atOnce(n int32) edit          { return func(in *rollout.Input) { in.Rollout.MaxUnavailable = n } }
 func soak(seconds int32) edit      { return func(in *rollout.Input) { in.Rollout.SoakSeconds = &seconds } }

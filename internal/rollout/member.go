@@ -3,6 +3,7 @@
 package rollout
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +34,8 @@ type member struct {
 }
 
 func newRun(in Input) *run {
-	r := &run{Input: in, settings: settingsOf(in.Rollout, len(in.Nodes)), now: metav1.Time{Time: in.Now.Truncate(granularity)}}
+	r := &run{Input: in, settings: settingsOf(in.Rollout, cmp.Or(in.Members, len(in.Nodes)))}
+	r.now = metav1.Time{Time: in.Now.Truncate(granularity)}
 	for _, node := range in.Nodes {
 		m := &member{Node: node, was: PhaseOf(node.Enactment), e: node.Enactment.DeepCopy()}
 		if m.e == nil {

@@ -4,6 +4,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,9 +65,9 @@ func (r *run) unproven(m *member) (reason, message string) {
 // begun.
 func (r *run) down(start *metav1.Time) []string {
 	var down []string
-	for _, m := range r.members {
-		if !m.Ready && (start == nil || !m.Created.After(start.Time)) {
-			down = append(down, m.Name)
+	for _, node := range slices.Concat(r.Nodes, r.Others) {
+		if !node.Ready && (start == nil || !node.Created.After(start.Time)) {
+			down = append(down, node.Name)
 		}
 	}
 	return down

@@ -90,9 +90,15 @@ type Input struct {
 	Unverified string
 	// Cut is a required flow that is cut now, empty if none is.
 	Cut string
-	// Lost says that nothing of the policy's rules is there any more, on any node,
-	// as when Calico was uninstalled: every node is begun anew.
-	Lost bool
+	// Failed is a node that is gone, and was reverted for this generation; empty if
+	// there is none.
+	Failed string
+	// Others are control-plane nodes that the policy does not protect. Of them
+	// matter their name, whether they are ready, and since when they are there.
+	Others []Node
+	// Members is how many nodes the cluster's control plane has; 0 if that is not
+	// known, and it is taken for Nodes.
+	Members int
 	// TakeBack is the reason to take everything back, and keep it so; empty if
 	// there is none.
 	TakeBack string

@@ -41,6 +41,20 @@ const (
 	flannelVXLAN   = "vxlan"
 )
 
+// controlPlaneRoles are the labels of nodes that have a part of the control plane,
+// etcd among them, in the distributions that are known.
+var controlPlaneRoles = []string{
+	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master", "node-role.kubernetes.io/etcd",
+}
+
+// ControlPlane says whether a node says that it is of the control plane.
+func ControlPlane(node *corev1.Node) bool {
+	return slices.ContainsFunc(controlPlaneRoles, func(role string) bool {
+		_, is := node.Labels[role]
+		return is
+	})
+}
+
 // Ready says whether a node is ready. One whose readiness is unknown is not.
 func Ready(node *corev1.Node) bool {
 	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {

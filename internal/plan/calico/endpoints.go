@@ -3,7 +3,6 @@
 package calico
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -30,11 +29,17 @@ func endpoints(hosts Hosts) []*v3.HostEndpoint {
 		if node.Foreign || !node.Enforced {
 			continue
 		}
+		if node.Older != "" {
+			for _, iface := range node.Interfaces {
+				out = append(out, endpoint(hosts.Policy, node.Older, node, iface))
+			}
+			continue
+		}
 		if every {
-			out = append(out, endpoint(hosts.Policy, cmp.Or(node.Older, version), node, ""))
+			out = append(out, endpoint(hosts.Policy, version, node, ""))
 		}
 		for _, iface := range interfaces {
-			out = append(out, endpoint(hosts.Policy, cmp.Or(node.Older, version), node, iface))
+			out = append(out, endpoint(hosts.Policy, version, node, iface))
 		}
 	}
 	return out

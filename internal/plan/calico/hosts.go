@@ -57,6 +57,9 @@ type Node struct {
 	// to have the present ones yet. Its endpoints are not of this rendering then,
 	// except for what a version does not decide; empty otherwise.
 	Older string
+	// Interfaces are those of the endpoints that a node with Older has; they may be
+	// others than the present rules call for. Empty stands for every interface.
+	Interfaces []string
 	// Foreign says that an endpoint of somebody else is in the place of ours.
 	// Then none is rendered: of two, the alphabetically first would win, and
 	// either the policies of others or ours would be void on the node.
