@@ -37,7 +37,7 @@ const (
 	// Reasons when False: HostNetworkedPods, NotProgrammed, HostBackendNone,
 	// NotApplicable, CalicoNotInstalled, CalicoAPIServerMissing,
 	// CalicoUnavailable, FailsafePorts, ForeignHostEndpoint, ForeignPolicy,
-	// AddressesMissing, IPv6Unfiltered, DetourOpen, ProbeConnected.
+	// AddressesMissing, IPv6Unfiltered, DetourOpen, ProbeConnected, TakenBack.
 	ConditionEffective = "Effective"
 
 	// ConditionTaintsInSync says whether every selected node has the declared
@@ -71,7 +71,7 @@ const (
 
 	// ConditionReconciling is True while the operator is writing.
 	//
-	// Reasons: Pending, Deleting.
+	// Reasons: Pending, RollingOut, Deleting.
 	ConditionReconciling = "Reconciling"
 
 	// ConditionStalled is True when only a change from outside helps.
@@ -86,7 +86,7 @@ const (
 	// PhasePending: the node is as it was before.
 	//
 	// Reasons: Queued, NotVerified, NodeNotReady, NoQuorumToSpare, Probing,
-	// ForeignHostEndpoint.
+	// ForeignHostEndpoint, RequiredFlowCut.
 	PhasePending = "Pending"
 
 	// PhaseProgressing: the node has the new rules, and is being tried. Its

@@ -48,6 +48,11 @@ func orphans(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.DeletionPolicy = v1
 func deleted(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	p.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 }
+func reverted(why string) edit {
+	return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Annotations = map[string]string{v1alpha1.AnnotationRevert: why}
+	}
+}
 func withoutFinalizer(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Finalizers = nil }
 func unverified(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	p.Status.Conditions[0].Status = metav1.ConditionFalse
@@ -102,6 +107,37 @@ func TestPolicyIsWrittenForOnlyWhereEveryGateIsOpen(t *testing.T) {
 			p := compile(policy("p", test.edits...))[0]
 			g.Expect(p.Enforces()).To(Equal(test.enforces), "Enforces")
 			g.Expect(p.Writable()).To(Equal(test.writable), "Writable")
+			g.Expect(p.Reverts()).To(Equal(test.reverts), "Reverts")
+		})
+	}
+}
+
+func TestAnnotationTakesBackWhateverTheSpecSays(t *testing.T) {
+	why := reverted(" paged at night ")
+	tests := map[string]struct {
+		edits                     []edit
+		why                       string
+		active, enforces, reverts bool
+	}{
+		"Without the annotation":                   {nil, "", true, true, false},
+		"With a reason":                            {[]edit{why}, "paged at night", false, false, true},
+		"With a blank one":                         {[]edit{reverted(" ")}, "", true, true, false},
+		"While suspended":                          {[]edit{why, suspend}, "paged at night", false, false, true},
+		"With a blank one while suspended":         {[]edit{reverted(""), suspend}, "", true, false, false},
+		"In Audit":                                 {[]edit{why, audits}, "paged at night", false, false, true},
+		"While it is being deleted and orphans":    {[]edit{why, deleted, orphans}, "paged at night", false, false, true},
+		"While it is being deleted and suspended":  {[]edit{why, deleted, suspend}, "paged at night", false, false, true},
+		"Without the finalizer: it wrote nothing":  {[]edit{why, withoutFinalizer}, "paged at night", false, false, false},
+		"Deleted with a blank one, which orphans":  {[]edit{reverted(" "), deleted, orphans}, "", false, false, false},
+		"Deleted with a blank one, which does not": {[]edit{reverted(" "), deleted}, "", false, false, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			p := compile(policy("p", test.edits...))[0]
+			g.Expect(p.TakenBack()).To(Equal(test.why), "TakenBack")
+			g.Expect(p.Active()).To(Equal(test.active), "Active")
+			g.Expect(p.Enforces()).To(Equal(test.enforces), "Enforces")
 			g.Expect(p.Reverts()).To(Equal(test.reverts), "Reverts")
 		})
 	}

@@ -133,6 +133,22 @@ func TestConditionsInEachScenario(t *testing.T) {
 		"deleted but for the finalizer": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"being deleted while suspended": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"being deleted, write failed":   {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"rolling out": {
+			"Ready": "False/RollingOut", "Reconciling": "True/RollingOut", "Programmed": "False/RollingOut", "Effective": "False/NotProgrammed",
+		},
+		"rolled back": {
+			"Ready": "False/RolledBack", "Stalled": "True/RolledBack", "Programmed": "False/RolledBack", "Effective": "False/NotProgrammed",
+		},
+		"all nodes enforced": {},
+		"connected":          {"Ready": "False/ProbeConnected", "Effective": "False/ProbeConnected"},
+		"taken back": {
+			"Ready": "False/TakenBack", "Stalled": "True/TakenBack", "Programmed": "False/TakenBack", "Effective": "False/TakenBack",
+		},
+		"taken back while suspended": {
+			"Ready": "False/TakenBack", "Stalled": "True/TakenBack", "Programmed": "False/TakenBack", "Effective": "False/TakenBack",
+		},
+		"overridden":        {"Verified": "True/Overridden"},
+		"required flow cut": {"Ready": "False/RequiredFlowCut", "Verified": "False/RequiredFlowCut", "Stalled": "True/RequiredFlowCut"},
 	}
 	NewWithT(t).Expect(slices.Sorted(maps.Keys(wanted))).To(Equal(slices.Sorted(maps.Keys(scenarios))))
 	for name, edits := range scenarios {
@@ -210,6 +226,12 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		{[]edit{lost}, "Programmed", "What others claim or own is not written"},
 		{[]edit{failing}, "Ready", "Service/shop/web: forbidden"},
 		{[]edit{deleted, remaining}, "Ready", "2 objects are still to be restored: Node/cp-1; Service/shop/web"},
+		{[]edit{at("a", "Enforced"), at("b", "Pending"), at("c", "Progressing")}, "Ready",
+			"1 of 3 nodes are enforced; c is progressing: because of c; b is pending: because of b"},
+		{[]edit{connected}, "Effective", "Connections were made that are declared closed: worker-1 to 10.0.0.1:2379"},
+		{[]edit{takenBack, suspended, remaining}, "Stalled",
+			"The annotation cpnp.dev/revert takes everything back that was written, and keeps it so until it is removed: paged; " +
+				"2 objects are still to be restored: Node/cp-1; Service/shop/web"},
 		{[]edit{deleted}, "Reconciling", "What was there before has been restored"},
 	}
 	for _, test := range tests {

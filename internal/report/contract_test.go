@@ -50,6 +50,8 @@ func TestToolsReadTheStatusAsItIsMeant(t *testing.T) {
 		"invalid": "Failed", "invalid and drifted": "Failed", "no node": "Failed", "lost to another": "Failed", "Audit lost": "Failed",
 		"lost to another, rest to be written": "Failed", "name taken": "Failed",
 		"empty peer set": "Failed", "empty peer set, taint to be written": "Failed",
+		"all nodes enforced": "Current", "overridden": "Current",
+		"rolled back": "Failed", "taken back": "Failed", "taken back while suspended": "Failed", "required flow cut": "Failed",
 		"being deleted": "Terminating", "deleted but for the finalizer": "Terminating",
 		"being deleted while suspended": "Terminating", "being deleted, write failed": "Terminating",
 	}
@@ -213,6 +215,6 @@ func documentedReasons(t *testing.T) map[string]map[string][]string {
 		return true
 	})
 	g.Expect(documented).To(HaveLen(10))
-	documented["Stalled"]["True"] = slices.Concat(documented["Accepted"]["False"], documented["Verified"]["False"])
+	documented["Stalled"]["True"] = slices.Concat(documented["Stalled"]["True"], documented["Accepted"]["False"], documented["Verified"]["False"])
 	return documented
 }

@@ -93,3 +93,24 @@ func TestFirstReportOfAPolicyInAuditTellsWhatItFound(t *testing.T) {
 	}
 	NewWithT(t).Expect(reasons).To(Equal([]string{"Warning Drifted"}), "once, and not for Drifted and for Ready")
 }
+
+func TestNodeThatComesIntoAPhaseIsAnEvent(t *testing.T) {
+	for phase, kind := range map[string]string{
+		"Pending": "Normal", "Progressing": "Normal", "Enforced": "Normal", "Reverted": "Warning", "Aborted": "Warning",
+	} {
+		in := input(at("cp-1", phase))
+		NewWithT(t).Expect(report.PhaseBegan(&in.Rollout.Enactments[0], phase)).To(Equal(report.Event{
+			Type: kind, Reason: "Node" + phase, Action: "RollOut", Note: "Node cp-1: because of cp-1",
+		}))
+	}
+}
+
+func TestNodesAreCountedByPhase(t *testing.T) {
+	g := NewWithT(t)
+	g.Expect(report.Status(input()).Nodes).To(BeNil(), "where nothing is rolled out")
+	counts := report.Status(input(at("a", "Enforced"), at("b", "Enforced"), at("c", "Reverted"), at("d", "Aborted"))).Nodes
+	g.Expect(*counts.Enforced).To(BeEquivalentTo(2))
+	g.Expect(*counts.Reverted).To(BeEquivalentTo(1))
+	g.Expect(*counts.Aborted).To(BeEquivalentTo(1))
+	g.Expect(*counts.Pending).To(BeZero())
+}

@@ -118,6 +118,30 @@ func undeclared(in *report.Input) {
 	in.Effective = verify.Verdict{Holds: true, Reason: v1alpha1.ReasonNotDeclared, Message: "No component"}
 }
 
+// at adds a node in a phase.
+func at(node, phase string) edit {
+	return func(in *report.Input) {
+		in.Rollout.Enactments = append(in.Rollout.Enactments, v1alpha1.ControlPlaneNodeEnactment{
+			Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "p", Node: node},
+			Status: v1alpha1.ControlPlaneNodeEnactmentStatus{
+				Conditions: []metav1.Condition{{Type: phase, Status: metav1.ConditionTrue, Message: "because of " + node}},
+			},
+		})
+	}
+}
+
+func connected(in *report.Input) { in.Rollout.Connected = []string{"worker-1 to 10.0.0.1:2379"} }
+
+func takenBack(in *report.Input) {
+	in.Policy.Annotations = map[string]string{v1alpha1.AnnotationRevert: "paged"}
+}
+
+func overridden(in *report.Input) { in.Verified.Reason = v1alpha1.ReasonOverridden }
+
+func cut(in *report.Input) {
+	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "etcd is cut"}
+}
+
 // scenarios are what can be found out about a policy.
 var scenarios = map[string][]edit{
 	"as declared":                         nil,
@@ -153,6 +177,14 @@ var scenarios = map[string][]edit{
 	"deleted but for the finalizer":       {deleted},
 	"being deleted while suspended":       {deleted, suspended, remaining},
 	"being deleted, write failed":         {deleted, remaining, failing},
+	"rolling out":                         {at("cp-1", "Enforced"), at("cp-2", "Progressing"), at("cp-3", "Pending")},
+	"rolled back":                         {at("cp-1", "Enforced"), at("cp-2", "Reverted"), at("cp-3", "Aborted")},
+	"all nodes enforced":                  {at("cp-1", "Enforced"), at("cp-2", "Enforced")},
+	"connected":                           {at("cp-1", "Enforced"), connected},
+	"taken back":                          {takenBack},
+	"taken back while suspended":          {takenBack, suspended, remaining},
+	"overridden":                          {overridden},
+	"required flow cut":                   {cut},
 }
 
 // statusOf returns what is reported, as it comes back from the API server.

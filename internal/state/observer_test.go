@@ -135,3 +135,23 @@ func TestWhatIsNotThereIsAnErrorThatSaysSo(t *testing.T) {
 	var status apierrors.APIStatus
 	g.Expect(errors.As(err, &status)).To(BeTrue())
 }
+
+func TestEnactmentsOfPoliciesThatAreGoneAreOutlived(t *testing.T) {
+	g := NewWithT(t)
+	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p", UID: "present"}}
+	enactment := func(name, policy string, owner types.UID) client.Object {
+		e := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		e.Spec.Policy = policy
+		if owner != "" {
+			e.OwnerReferences = []metav1.OwnerReference{{APIVersion: "cpnp.dev/v1alpha1", Kind: "ControlPlaneNetworkPolicy", Name: policy, UID: owner}}
+		}
+		return e
+	}
+	snapshot, err := observer(t, policy, enactment("p.b", "p", "present"), enactment("p.a", "p", "present"),
+		enactment("p.former", "p", "former"), enactment("gone.a", "gone", "past"),
+		enactment("p.unowned", "p", ""), enactment("p.mixed", "q", "present")).Snapshot(t.Context())
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(snapshot.Enactments).To(HaveExactElements(HaveField("Name", "p.a"), HaveField("Name", "p.b")))
+	g.Expect(snapshot.Outlived).To(HaveExactElements(
+		HaveField("Name", "gone.a"), HaveField("Name", "p.former"), HaveField("Name", "p.mixed"), HaveField("Name", "p.unowned")))
+}

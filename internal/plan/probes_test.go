@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+func keepsFailsafes(p *v1alpha1.ControlPlaneNetworkPolicy) {
+	p.Spec.Network.Failsafe = v1alpha1.FailsafeKeep
+}
+
+func deniesUnlisted(p *v1alpha1.ControlPlaneNetworkPolicy) {
+	p.Spec.Network.Unlisted = v1alpha1.UnlistedDeny
+	administered(p)
+}
+
+func administered(p *v1alpha1.ControlPlaneNetworkPolicy) {
+	p.Spec.Network.Peers = []v1alpha1.Peer{{Name: "admins", Role: "Admin", CIDRs: []v1alpha1.CIDR{"10.9.0.0/16"}}}
+}
+
+// also adds a component that the control plane may reach.
+func also(name string, edits ...func(*v1alpha1.Component)) edit {
+	return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		c := v1alpha1.Component{Name: name, AllowFrom: []v1alpha1.PeerReference{{Role: "ControlPlane"}}}
+		for _, edit := range edits {
+			edit(&c)
+		}
+		p.Spec.Network.Components = append(p.Spec.Network.Components, c)
+	}
+}
+
+func at(ports ...v1alpha1.Port) func(*v1alpha1.Component) {
+	return func(c *v1alpha1.Component) { c.Ports = ports }
+}
+
+func tcp(port int32) v1alpha1.Port { return v1alpha1.Port{Protocol: "TCP", Port: port} }
+
+func within(cidr v1alpha1.CIDR) func(*v1alpha1.Component) {
+	return func(c *v1alpha1.Component) { c.AddressCIDR = cidr }
+}
+
+// kubeletAt makes the first node say where its kubelet listens.
+func kubeletAt(port int32) func(*state.Snapshot) {
+	return func(s *state.Snapshot) { s.Nodes[0].Status.DaemonEndpoints.KubeletEndpoint.Port = port }
+}
+
+// probesAt are those at cp-1 in a small cluster of both IP versions.
+func probesAt(t *testing.T, cluster func(*state.Snapshot), edits ...edit) plan.Probes {
+	t.Helper()
+	snapshot := machines(machine("cp-1", "10.0.0.1", "fd00::1"), machine("cp-2", "10.0.0.2", "fd00::2"),
+		machine("worker-1", "10.0.1.1", "fd00::11"), machine("worker-2"))
+	snapshot.Nodes[0].Spec.PodCIDRs = []string{"10.244.0.0/24"}
+	if cluster != nil {
+		cluster(&snapshot)
+	}
+	hosts := protect(t, snapshot, edits...)
+	return plan.ProbesOf(hosts, hosts.Whole.Nodes[0], snapshot)
+}
+
+func from(name string, addresses ...string) v1alpha1.Observation {
+	return v1alpha1.Observation{Name: name, Addresses: addresses}
+}
+
+func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
+	const operator = v1alpha1.ObserverOperator
+	const must, mustNot, either = rollout.MustConnect, rollout.MustNotConnect, rollout.Any
+	foreign := func(s *state.Snapshot) {
+		e := endpointWith("q", "cp-1", "")
+		e.Name, e.Spec.InterfaceName = "theirs", "eth9"
+		s.Calico.Endpoints = append(s.Calico.Endpoints, e)
+	}
+	const restricted = 9000
+	admin := also("admin", at(tcp(restricted)), within("10.0.0.0/24"))
+	tests := map[string]struct {
+		cluster func(*state.Snapshot)
+		edits   []edit
+		from    v1alpha1.Observation
+		address string
+		port    v1alpha1.PortNumber
+		want    rollout.Expectation
+	}{
+		"A control-plane node at etcd":                            {from: from("cp-2"), port: 2379, want: must},
+		"A control-plane node at etcd, by IPv6":                   {from: from("cp-2"), address: "fd00::1", port: 2379, want: must},
+		"A worker at etcd":                                        {from: from("worker-1"), port: 2379, want: mustNot},
+		"A worker at etcd, by IPv6":                               {from: from("worker-1"), address: "fd00::1", port: 2380, want: mustNot},
+		"A worker at etcd, whose failsafe ports stay":             {edits: []edit{keepsFailsafes}, from: from("worker-1"), port: 2379, want: either},
+		"A control-plane node there":                              {edits: []edit{keepsFailsafes}, from: from("cp-2"), port: 2379, want: must},
+		"A worker at etcd, whose failsafe ports stay for others":  {cluster: foreign, from: from("worker-1"), port: 2379, want: either},
+		"A worker at a port that is no failsafe port":             {edits: []edit{keepsFailsafes, also("kubelet")}, from: from("worker-1"), port: 10250, want: mustNot},
+		"A control-plane node at a port that is no failsafe port": {edits: []edit{keepsFailsafes, also("kubelet")}, from: from("cp-2"), port: 10250, want: must},
+		"The node itself":                                         {from: from("cp-1"), port: 2379, want: must},
+		"The node itself, where nobody else may":                  {edits: []edit{also("admin", at(tcp(restricted)), outsiders), administered}, from: from("cp-1"), port: restricted, want: must},
+		"Another node, where nobody else may":                     {edits: []edit{also("admin", at(tcp(restricted)), outsiders), administered}, from: from("cp-2"), port: restricted, want: mustNot},
+		"An operator with a pod's address":                        {from: from(operator, "10.244.0.7"), port: 2379, want: mustNot},
+		"An operator with addresses of a control-plane node":      {from: from(operator, "10.0.0.2", "fd00::2"), port: 2379, want: must},
+		"An operator with such an address, written as IPv6":       {from: from(operator, "::ffff:10.0.0.2"), port: 2379, want: must},
+		"An operator of which one address is let in":              {from: from(operator, "10.0.0.2", "10.244.0.7"), port: 2379, want: either},
+		"An operator without an address":                          {from: from(operator), port: 2379, want: either},
+		"An operator with what is no address":                     {from: from(operator, "localhost"), port: 2379, want: either},
+		"An observer whose node nobody knows":                     {from: from("gone", "10.0.0.2"), port: 2379, want: either},
+		"An observer whose node has no address":                   {from: from("worker-2"), port: 2379, want: either},
+		"A worker that says that it has another address":          {from: from("worker-1", "10.0.0.2"), port: 2379, want: mustNot},
+		"A port that is not tried":                                {from: from("worker-1"), port: 4711, want: either},
+		"A kubelet that is not restricted":                        {cluster: kubeletAt(10250), from: from("worker-1"), port: 10250, want: either},
+		"A kubelet on an unexpected port":                         {cluster: kubeletAt(10999), edits: []edit{also("kubelet")}, from: from("worker-1"), port: 10999, want: mustNot},
+		"A kubelet on an unexpected port, and the control plane":  {cluster: kubeletAt(10999), edits: []edit{also("kubelet")}, from: from("cp-2"), port: 10999, want: must},
+		"A component on an address of its own":                    {edits: []edit{admin}, from: from("worker-1"), port: restricted, want: mustNot},
+		"Another address than a component's own":                  {edits: []edit{admin}, from: from("worker-1"), address: "fd00::1", port: restricted, want: either},
+		"A component on an interface of its own":                  {edits: []edit{also("admin", at(tcp(restricted)), onInterface)}, from: from("worker-1"), port: restricted, want: either},
+		"A flow that is required from every node":                 {edits: []edit{deniesUnlisted}, from: from("worker-1"), port: 5473, want: must},
+		"What is not listed, where that is denied":                {edits: []edit{deniesUnlisted}, from: from(operator, "192.0.2.7"), port: 10250, want: mustNot},
+		"What is not listed, on a failsafe port":                  {edits: []edit{deniesUnlisted}, from: from(operator, "192.0.2.7"), port: 5473, want: either},
+		"What is listed only, where the rest is denied":           {edits: []edit{deniesUnlisted}, from: from("worker-1"), port: 10250, want: must},
+		"What is not listed, where that is not denied":            {cluster: kubeletAt(10250), from: from(operator, "192.0.2.7"), port: 10250, want: either},
+		"A component to which everybody may connect":              {edits: []edit{also("admin", at(tcp(restricted)), anybody)}, from: from("worker-1"), port: restricted, want: must},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.address == "" {
+				test.address = "10.0.0.1"
+			}
+			got := probesAt(t, test.cluster, test.edits...).Expect(test.from, test.address, test.port)
+			NewWithT(t).Expect(got).To(Equal(test.want))
+		})
+	}
+}
+
+func onInterface(c *v1alpha1.Component) { c.Interface = "eth1" }
+
+// outsiders are those of a network that no node is in.
+func outsiders(c *v1alpha1.Component) { c.AllowFrom = []v1alpha1.PeerReference{{Peer: "admins"}} }
+
+func anybody(c *v1alpha1.Component) { c.AllowFrom = []v1alpha1.PeerReference{{Role: "Any"}} }
+
+func TestTargetsAreTheSinglePortsOfComponentsAndRequiredFlows(t *testing.T) {
+	const tls, plain = v1alpha1.ProbeTLS, v1alpha1.ProbeTCP
+	tests := map[string]struct {
+		cluster func(*state.Snapshot)
+		edits   []edit
+		want    map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol
+	}{
+		"etcd": {want: map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls}},
+		"etcd on ports of its own": {
+			edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Network.Components = nil }, also("etcd", at(tcp(4001)))},
+			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{4001: tls},
+		},
+		"A component that is not known, which may speak anything": {
+			edits: []edit{also("admin", at(tcp(9000)))},
+			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls, 9000: plain},
+		},
+		"A range, of which nobody knows who listens": {
+			edits: []edit{also("admin", at(v1alpha1.Port{Protocol: "TCP", Port: 9000, EndPort: 9001}))},
+			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls},
+		},
+		"UDP, which is not tried": {
+			edits: []edit{also("admin", at(v1alpha1.Port{Protocol: "UDP", Port: 9000}))},
+			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls},
+		},
+		"A kubelet that says where it listens": {
+			cluster: kubeletAt(10999), want: map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls, 10999: tls},
+		},
+		"A kubelet that is where another component is": {
+			cluster: kubeletAt(9000), edits: []edit{also("admin", at(tcp(9000)))},
+			want: map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls, 9000: plain},
+		},
+		"The kubelet of another node": {
+			cluster: func(s *state.Snapshot) { s.Nodes[1].Status.DaemonEndpoints.KubeletEndpoint.Port = 10999 },
+			want:    map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls},
+		},
+		"What is required where the rest is denied": {
+			edits: []edit{deniesUnlisted},
+			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls, 6443: tls, 10250: tls, 5473: plain},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			for _, address := range []string{"10.0.0.1", "fd00::1"} {
+				got := map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{}
+				for _, target := range probesAt(t, test.cluster, test.edits...).Targets() {
+					if target.Address == address {
+						got[target.Port] = target.Protocol
+					}
+				}
+				g.Expect(got).To(Equal(test.want), address)
+			}
+		})
+	}
+}
+
+func TestTargetsAreSortedAndNotMoreThanAnEnactmentMayHave(t *testing.T) {
+	g := NewWithT(t)
+	many := func(s *state.Snapshot) {
+		for i := range 40 {
+			s.Nodes[0].Status.Addresses = append(s.Nodes[0].Status.Addresses,
+				corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: fmt.Sprintf("10.0.2.%d", i)})
+		}
+	}
+	few := probesAt(t, nil).Targets()
+	g.Expect(few).To(Equal([]v1alpha1.ProbeTarget{
+		{Address: "10.0.0.1", Port: 2379, Protocol: "TLS"}, {Address: "10.0.0.1", Port: 2380, Protocol: "TLS"},
+		{Address: "fd00::1", Port: 2379, Protocol: "TLS"}, {Address: "fd00::1", Port: 2380, Protocol: "TLS"},
+	}))
+	probes := probesAt(t, many)
+	first := probes.Targets()
+	g.Expect(first).To(HaveLen(64))
+	g.Expect(first[:2]).To(Equal(few[:2]))
+	for range 10 {
+		g.Expect(slices.Equal(probes.Targets(), first)).To(BeTrue(), "in the same order each time")
+	}
+}

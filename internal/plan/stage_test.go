@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// etcd restricts etcd to the control plane, on whatever failsafe ports there are.
+func etcd(p *v1alpha1.ControlPlaneNetworkPolicy) {
+	p.Spec.Profile = v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico", APIServerPorts: []v1alpha1.PortNumber{6443}}
+	p.Spec.Network = &v1alpha1.NetworkSpec{
+		Failsafe:   v1alpha1.FailsafeScope,
+		Components: []v1alpha1.Component{{Name: "etcd", AllowFrom: []v1alpha1.PeerReference{{Role: "ControlPlane"}}}},
+	}
+}
+
+// machine is a node with addresses; one of the control plane unless it is called
+// a worker.
+func machine(name string, addresses ...string) corev1.Node {
+	n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if !strings.HasPrefix(name, "worker") {
+		n.Labels = map[string]string{controlPlane: ""}
+	}
+	for _, address := range addresses {
+		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: address})
+	}
+	return n
+}
+
+// machines are those of a cluster with Calico.
+func machines(nodes ...corev1.Node) state.Snapshot {
+	return state.Snapshot{Nodes: nodes, Calico: state.Calico{Mode: state.CalicoNative}}
+}
+
+// enacted is how far the protection of a node is: a phase, and the version that
+// it is taken back to. The rules that are called for have the version new.
+func enacted(policy, node, phase, previous string) v1alpha1.ControlPlaneNodeEnactment {
+	return v1alpha1.ControlPlaneNodeEnactment{
+		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: policy, Node: node},
+		Status: v1alpha1.ControlPlaneNodeEnactmentStatus{
+			Conditions: []metav1.Condition{{Type: phase, Status: metav1.ConditionTrue}}, Version: "new", PreviousVersion: previous,
+		},
+	}
+}
+
+// narrowFor is a node's Felix configuration with narrow failsafe ports.
+func narrowFor(policy, node string) v3.FelixConfiguration {
+	return v3.FelixConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "node." + node, Labels: map[string]string{v1alpha1.LabelPolicy: policy}},
+		Spec:       v3.FelixConfigurationSpec{FailsafeInboundHostPorts: &[]v3.ProtoPort{}},
+	}
+}
+
+// endpointWith is an endpoint of the operator's with rules of a version.
+func endpointWith(policy, node, version string) v3.HostEndpoint {
+	return v3.HostEndpoint{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "cpnp-" + node, Labels: map[string]string{v1alpha1.LabelPolicy: policy, calico.LabelVersion: version},
+		},
+		Spec: v3.HostEndpointSpec{Node: node, InterfaceName: "*"},
+	}
+}
+
+// protect plans the only policy, of which enactments say what they say of the
+// version that it turns out to have.
+func protect(t *testing.T, snapshot state.Snapshot, edits ...edit) plan.Hosts {
+	t.Helper()
+	g := NewWithT(t)
+	policies := compile(policy("p", slices.Concat([]edit{etcd}, edits)...))
+	protection := func(s state.Snapshot) plan.Hosts { return plan.HostProtection(&policies[0], policies, s) }
+	version := protection(machines(snapshot.Nodes...)).Version
+	snapshot.Enactments = slices.Clone(snapshot.Enactments)
+	for i := range snapshot.Enactments {
+		if e := &snapshot.Enactments[i]; e.Status.Version == "new" {
+			e.Status.Version = version
+		}
+	}
+	hosts := protection(snapshot)
+	g.Expect(hosts.Unprotected).To(BeNil())
+	g.Expect(hosts.Held).To(BeEmpty())
+	g.Expect(hosts.Version).To(Equal(version), "how far nodes are does not change what is called for")
+	return hosts
+}
+
+// onNode is what objects give a node: the version of its rules, and whether
+// their failsafe ports are narrow.
+func onNode(objects []plan.Object, name, current string) string {
+	version, narrow := "none", ""
+	for _, object := range objects {
+		switch o := object.(type) {
+		case *v3.HostEndpoint:
+			if o.Spec.Node == name {
+				version = strings.Replace(o.Labels[calico.LabelVersion], current, "new", 1)
+			}
+		case *v3.FelixConfiguration:
+			if o.Name == "node."+name {
+				narrow = " narrow"
+			}
+		}
+	}
+	return version + narrow
+}
+
+func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
+	const pending, progressing, enforced = v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced
+	mine := func(phase, previous string) []v1alpha1.ControlPlaneNodeEnactment {
+		return []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", phase, previous)}
+	}
+	narrow := func(policy, node string) []v3.FelixConfiguration {
+		return []v3.FelixConfiguration{narrowFor(policy, node)}
+	}
+	tests := map[string]struct {
+		enactments []v1alpha1.ControlPlaneNodeEnactment
+		felix      []v3.FelixConfiguration
+		edits      []edit
+		want       string
+		older      []string
+		widened    bool
+	}{
+		"Nobody has thought of it":                       {want: "none"},
+		"It has no phase yet":                            {enactments: mine("", "old"), want: "old", older: []string{"old"}},
+		"It waits":                                       {enactments: mine(pending, ""), want: "none"},
+		"It waits with older rules":                      {enactments: mine(pending, "old"), want: "old", older: []string{"old"}},
+		"It waits with older rules, and is narrow still": {enactments: mine(pending, "old"), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}},
+		"It is tried":                                    {enactments: mine(progressing, ""), want: "new"},
+		"It is tried in place of older rules":            {enactments: mine(progressing, "old"), want: "new", older: []string{"old"}},
+		"It is to be tried, and is widened first": {
+			enactments: mine(progressing, "old"), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}, widened: true,
+		},
+		"Somebody else narrowed it":             {enactments: mine(progressing, "old"), felix: narrow("q", "cp-1"), want: "new", older: []string{"old"}},
+		"Another node is narrow":                {enactments: mine(progressing, "old"), felix: narrow("p", "cp-2"), want: "new", older: []string{"old"}},
+		"It was narrowed without rules":         {enactments: mine(progressing, ""), felix: narrow("p", "cp-1"), want: "new"},
+		"It is done":                            {enactments: mine(enforced, "old"), want: "new narrow"},
+		"It was taken back":                     {enactments: mine(v1alpha1.PhaseReverted, ""), want: "none"},
+		"It was taken back to older rules":      {enactments: mine(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
+		"It was stopped with older rules":       {enactments: mine(v1alpha1.PhaseAborted, "old"), want: "old", older: []string{"old"}},
+		"Another policy has it done":            {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none"},
+		"The policy audits: all is shown":       {enactments: mine(pending, "old"), edits: []edit{audits}, want: "new narrow"},
+		"The policy is suspended: all is shown": {enactments: mine(v1alpha1.PhaseReverted, ""), edits: []edit{suspend}, want: "new narrow"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
+			snapshot.Enactments, snapshot.Calico.Felix = test.enactments, test.felix
+			hosts := protect(t, snapshot, test.edits...)
+			g.Expect(onNode(hosts.Objects, "cp-1", hosts.Version)).To(Equal(test.want))
+			g.Expect(onNode(hosts.WholeObjects, "cp-1", hosts.Version)).To(Equal("new narrow"), "when the rollout is through")
+			g.Expect(hosts.Whole.Nodes).To(HaveEach(And(HaveField("Enforced", true), HaveField("Older", ""), HaveField("KeepFailsafes", false))))
+			g.Expect(slices.Sorted(maps.Keys(hosts.Older))).To(Equal(test.older), "older versions that stay")
+			endpoint, felix := endpointWith("p", "cp-1", "old"), narrowFor("p", "cp-1")
+			older := test.want == "old"
+			g.Expect(hosts.Keeps(&endpoint)).To(Equal(older), "the endpoint that is there")
+			g.Expect(hosts.Keeps(&felix)).To(Equal(older && !test.widened), "the Felix configuration that is there")
+		})
+	}
+}
+
+func TestWhatOlderRulesNeedStays(t *testing.T) {
+	g := NewWithT(t)
+	snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"), machine("cp-3", "10.0.0.3"), machine("cp-4", "10.0.0.4"))
+	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
+		enacted("p", "cp-1", v1alpha1.PhaseEnforced, "overcome"),
+		enacted("p", "cp-2", v1alpha1.PhaseProgressing, "fallback"),
+		enacted("p", "cp-3", v1alpha1.PhasePending, "waiting"),
+	}
+	snapshot.Calico.Endpoints = []v3.HostEndpoint{
+		endpointWith("p", "cp-4", "live"), endpointWith("p", "gone", "left"), endpointWith("q", "cp-4", "theirs"),
+	}
+	hosts := protect(t, snapshot)
+	policy := func(version string) plan.Object {
+		return &v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{calico.LabelVersion: version}}}
+	}
+	set := func(name string) plan.Object {
+		return &v3.GlobalNetworkSet{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{calico.LabelPeer: name}}}
+	}
+	endpoint := func(node string) plan.Object { e := endpointWith("p", node, "any"); return &e }
+	felix := func(node string) plan.Object { f := narrowFor("p", node); return &f }
+	tests := map[string]struct {
+		object plan.Object
+		want   bool
+	}{
+		"A policy of rules that a node waits with":            {policy("waiting"), true},
+		"A policy of rules that a node is taken back to":      {policy("fallback"), true},
+		"A policy of rules that a live endpoint has":          {policy("live"), true},
+		"A policy of rules that a node that is gone has left": {policy("left"), true},
+		"A policy of rules that a node does not go back to":   {policy("overcome"), false},
+		"A policy of rules that nobody has":                   {policy("unknown"), false},
+		"A policy of rules of another policy":                 {policy("theirs"), false},
+		"A policy of the rules that are called for":           {policy(hosts.Version), false},
+		"A policy of no version":                              {&v3.GlobalNetworkPolicy{}, false},
+		"A set that only older rules need":                    {set("pods"), true},
+		"A set that the new rules have, in another part":      {set("control-plane"), false},
+		"The endpoint of a node with older rules":             {endpoint("cp-3"), true},
+		"The endpoint of a node with new rules":               {endpoint("cp-2"), false},
+		"The endpoint of a node that has nothing":             {endpoint("cp-4"), false},
+		"The endpoint of a node that is gone":                 {endpoint("gone"), false},
+		"The Felix configuration of a node with older rules":  {felix("cp-3"), true},
+		"The Felix configuration of a node with new rules":    {felix("cp-2"), false},
+		"The Felix configuration of a node that is gone":      {felix("gone"), false},
+		"The tier": {&v3.Tier{}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { NewWithT(t).Expect(hosts.Keeps(test.object)).To(Equal(test.want)) })
+	}
+
+	done := machines(machine("cp-1", "10.0.0.1"))
+	done.Enactments = []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", v1alpha1.PhaseEnforced, "")}
+	through := protect(t, done)
+	g.Expect(through.Keeps(set("pods"))).To(BeFalse(), "once nobody has older rules")
+	audited := protect(t, snapshot, audits)
+	g.Expect(audited.Keeps(policy("waiting"))).To(BeFalse(), "nothing is kept of what is only shown")
+}
+
+func TestEnactmentIsOfThePolicyAndTheNode(t *testing.T) {
+	g := NewWithT(t)
+	there := []v1alpha1.ControlPlaneNodeEnactment{
+		enacted("p", "cp-1", v1alpha1.PhasePending, ""), enacted("q", "cp-2", v1alpha1.PhasePending, ""), enacted("p", "cp-2", v1alpha1.PhasePending, ""),
+	}
+	g.Expect(plan.EnactmentOf("p", "cp-2", there)).To(BeIdenticalTo(&there[2]))
+	g.Expect(plan.EnactmentOf("q", "cp-1", there)).To(BeNil())
+	g.Expect(plan.EnactmentOf("p", "cp-1", nil)).To(BeNil())
+}
+
+func TestRulesThatAreTheSameAreRenderedTheSame(t *testing.T) {
+	g := NewWithT(t)
+	snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
+	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
+		enacted("p", "cp-1", v1alpha1.PhaseEnforced, ""), enacted("p", "cp-2", v1alpha1.PhaseEnforced, ""),
+	}
+	hosts := protect(t, snapshot)
+	g.Expect(hosts.Objects).To(Equal(hosts.WholeObjects))
+	snapshot.Enactments[1] = enacted("p", "cp-2", v1alpha1.PhaseProgressing, "")
+	hosts = protect(t, snapshot)
+	g.Expect(onNode(hosts.Objects, "cp-1", hosts.Version)).To(Equal("new narrow"))
+	g.Expect(onNode(hosts.Objects, "cp-2", hosts.Version)).To(Equal("new"), "the other one is still being tried")
+}
