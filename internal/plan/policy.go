@@ -114,7 +114,8 @@ func (p *Policy) Writable() bool {
 func (p *Policy) Reverts() bool {
 	deleted := p.Deleting() && !p.Spec.Suspend && p.Spec.DeletionPolicy != v1alpha1.DeletionOrphan
 	held := slices.Contains(p.Finalizers, v1alpha1.Finalizer)
-	return deleted && held || p.TakenBack() != "" && !p.Deleting() // that one stays: nothing can be left behind
+	taken := p.TakenBack() != ""
+	return held && (deleted || taken) || taken && !p.Deleting() // that one stays: nothing can be left behind
 }
 
 // Find returns the policy of that name, or nil.

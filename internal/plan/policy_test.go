@@ -127,7 +127,7 @@ func TestAnnotationTakesBackWhateverTheSpecSays(t *testing.T) {
 		"In Audit":                                 {[]edit{why, audits}, "paged at night", false, false, true},
 		"While it is being deleted and orphans":    {[]edit{why, deleted, orphans}, "paged at night", false, false, true},
 		"While it is being deleted and suspended":  {[]edit{why, deleted, suspend}, "paged at night", false, false, true},
-		"Without the finalizer: it wrote nothing":  {[]edit{why, withoutFinalizer}, "paged at night", false, false, false},
+		"Without the finalizer: it stays anyway":   {[]edit{why, withoutFinalizer}, "paged at night", false, false, true},
 		"Deleted with a blank one, which orphans":  {[]edit{reverted(" "), deleted, orphans}, "", false, false, false},
 		"Deleted with a blank one, which does not": {[]edit{reverted(" "), deleted}, "", false, false, true},
 	}

@@ -157,6 +157,9 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 			g := NewWithT(t)
 			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
 			snapshot.Enactments, snapshot.Calico.Felix = test.enactments, test.felix
+			if test.older != nil {
+				snapshot.Calico.Endpoints = []v3.HostEndpoint{endpointWith("p", "cp-1", "old")}
+			}
 			hosts := protect(t, snapshot, test.edits...)
 			g.Expect(onNode(hosts.Objects, "cp-1", hosts.Version)).To(Equal(test.want))
 			g.Expect(onNode(hosts.WholeObjects, "cp-1", hosts.Version)).To(Equal("new narrow"), "when the rollout is through")
@@ -164,7 +167,7 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 			g.Expect(slices.Sorted(maps.Keys(hosts.Older))).To(Equal(test.older), "older versions that stay")
 			endpoint, felix := endpointWith("p", "cp-1", "old"), narrowFor("p", "cp-1")
 			older := test.want == "old"
-			g.Expect(hosts.Keeps(&endpoint)).To(Equal(older), "the endpoint that is there")
+			g.Expect(hosts.Keeps(&endpoint)).To(Equal(test.older != nil), "the endpoint that is there")
 			g.Expect(hosts.Keeps(&felix)).To(Equal(older && !test.widened), "the Felix configuration that is there")
 		})
 	}
@@ -188,7 +191,7 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 	set := func(name string) plan.Object {
 		return &v3.GlobalNetworkSet{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{calico.LabelPeer: name}}}
 	}
-	endpoint := func(node string) plan.Object { e := endpointWith("p", node, "any"); return &e }
+	endpoint := func(node, version string) plan.Object { e := endpointWith("p", node, version); return &e }
 	felix := func(node string) plan.Object { f := narrowFor("p", node); return &f }
 	tests := map[string]struct {
 		object plan.Object
@@ -205,10 +208,12 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 		"A policy of no version":                              {&v3.GlobalNetworkPolicy{}, false},
 		"A set that only older rules need":                    {set("pods"), true},
 		"A set that the new rules have, in another part":      {set("control-plane"), false},
-		"The endpoint of a node with older rules":             {endpoint("cp-3"), true},
-		"The endpoint of a node with new rules":               {endpoint("cp-2"), false},
-		"The endpoint of a node that has nothing":             {endpoint("cp-4"), false},
-		"The endpoint of a node that is gone":                 {endpoint("gone"), false},
+		"An endpoint of a node with older rules":              {endpoint("cp-3", "waiting"), true},
+		"An endpoint that a node may be taken back to":        {endpoint("cp-2", "fallback"), true},
+		"An endpoint that nobody goes back to":                {endpoint("cp-2", "unknown"), false},
+		"An endpoint of a node that is done":                  {endpoint("cp-1", "fallback"), false},
+		"An endpoint of a node that has nothing":              {endpoint("cp-4", "live"), false},
+		"An endpoint of a node that is gone":                  {endpoint("gone", "left"), false},
 		"The Felix configuration of a node with older rules":  {felix("cp-3"), true},
 		"The Felix configuration of a node with new rules":    {felix("cp-2"), false},
 		"The Felix configuration of a node that is gone":      {felix("gone"), false},
