@@ -10,6 +10,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
 
 // refusing is an API server that refuses every write, and counts them.
@@ -55,4 +57,76 @@ func TestStageThatFailsHoldsUpTheOthersAndIsTriedAgain(t *testing.T) {
 	_, err := r.writeHosts(t.Context(), policy, diff, always(true), never, repaired{})
 	g.Expect(err).To(MatchError(errRefused))
 	g.Expect(api.asked).To(Equal(1))
+}
+
+// What takes a node back waits for nothing: neither for its stage, nor for what
+// can not be written, nor for names that others have.
+func TestWhatTakesBackDoesNotWait(t *testing.T) {
+	g := NewWithT(t)
+	now := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	api := &refusing{}
+	r := &PolicyReconciler{
+		Client: api, Stages: &Stages{Time: time.Hour},
+		Repairer: Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
+	}
+	policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}}
+	endpoint := func(node string) drift.Write {
+		e := &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cpnp-" + node}, Spec: v3.HostEndpointSpec{Node: node}}
+		return drift.Write{Object: drift.Object{Kind: v3.KindHostEndpoint, Name: e.Name}, Desired: e, Live: e}
+	}
+	hosts := plan.Hosts{Calico: calico.Hosts{Nodes: []calico.Node{{Name: "cp-1", Enforced: true, Older: "old"}, {Name: "cp-2", Enforced: true}}}}
+	back := func(w drift.Write) bool { return takesBack(w, hosts) != "" }
+	diff := drift.Diff{
+		Taken:    []string{"HostEndpoint cpnp-cp-3"},
+		Writes:   []drift.Write{endpoint("cp-1"), endpoint("cp-2")},
+		Removals: []drift.Write{{Object: drift.Object{Kind: v3.KindGlobalNetworkSet}, Live: &v3.GlobalNetworkSet{}}},
+	}
+	_, err := r.writeHosts(t.Context(), policy, diff, always(true), back, repaired{})
+	g.Expect(err).To(MatchError(errRefused))
+	g.Expect(api.asked).To(Equal(1), "the endpoint of cp-1, and nothing else")
+
+	felix, gone := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-2"}}, endpoint("cp-2")
+	gone.Desired = nil
+	g.Expect(takesBack(drift.Write{Live: felix}, hosts)).To(Equal("cp-2"))
+	g.Expect(takesBack(gone, hosts)).To(Equal("cp-2"))
+	g.Expect(takesBack(endpoint("cp-2"), hosts)).To(BeEmpty(), "that is what is called for")
+	g.Expect(takesBack(diff.Removals[0], hosts)).To(BeEmpty(), "that is not one node's")
+}
+
+// The failure of a node that has left the cluster stays on record for as long as
+// it stops the others.
+func TestFailureOutlivesItsNode(t *testing.T) {
+	g := NewWithT(t)
+	policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 3}}}
+	enactment := func(node, phase string, generation int64) v1alpha1.ControlPlaneNodeEnactment {
+		return v1alpha1.ControlPlaneNodeEnactment{
+			Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "p", Node: node},
+			Status: v1alpha1.ControlPlaneNodeEnactmentStatus{PolicyGeneration: generation, Conditions: []metav1.Condition{
+				{Type: phase, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonNodeNotReady},
+			}},
+		}
+	}
+	there := []v1alpha1.ControlPlaneNodeEnactment{
+		enactment("cp-1", v1alpha1.PhaseReverted, 3), enactment("cp-2", v1alpha1.PhaseReverted, 2),
+		enactment("cp-3", v1alpha1.PhaseEnforced, 3), enactment("cp-4", v1alpha1.PhasePending, 3),
+	}
+	gone, failed := goneNodes(policy, enactmentsOf([]calico.Node{{Name: "cp-4"}}), there)
+	g.Expect(failed).To(Equal("cp-1"))
+	g.Expect(gone).To(ConsistOf(&there[1], &there[2]))
+}
+
+func TestQuorumIsThatOfTheControlPlane(t *testing.T) {
+	g := NewWithT(t)
+	node := func(name, role string) corev1.Node {
+		return corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{role: ""}}}
+	}
+	nodes := []corev1.Node{
+		node("cp-1", "node-role.kubernetes.io/control-plane"), node("cp-2", "node-role.kubernetes.io/control-plane"),
+		node("etcd-1", "node-role.kubernetes.io/etcd"), node("worker-1", "worker"),
+	}
+	others, members := controlPlane([]calico.Node{{Name: "cp-1"}, {Name: "worker-1"}}, nodes)
+	g.Expect(members).To(Equal(3))
+	g.Expect(others).To(HaveLen(2))
+	g.Expect(others[0].Name).To(Equal("cp-2"))
+	g.Expect(others[0].Ready).To(BeFalse(), "it does not say so")
 }
