@@ -73,13 +73,14 @@ var steps = func() []step {
 }()
 
 // precedes says whether what a step did must have been seen before the next one
-// begins. Failsafe ports are widened before a node gets other rules.
+// begins. What goes that nobody needs any more holds up no write, but for failsafe
+// ports: they are widened before a node gets other rules.
 func (s step) precedes(next step) bool {
 	widened := s == step{number: calico.StageNarrow, removing: true} && next == step{number: calico.StageEndpoints}
 	if next.removing {
 		return s.number > next.number
 	}
-	return s.number < next.number || widened
+	return s.number < next.number && !s.removing || widened
 }
 
 func (s *Stages) wrote(policy string, done step, now time.Time) {

@@ -40,6 +40,7 @@ func TestStageWaitsForThoseBeforeIt(t *testing.T) {
 		"taking away what allows waits for what denied":  {map[step]time.Time{release: now}, revoke, stageTime},
 		"widening waits for nothing":                     {map[step]time.Time{allow: now, enforce: now}, widen, 0},
 		"rules wait for wider ports":                     {map[step]time.Time{widen: now}, enforce, stageTime},
+		"rules do not wait for older ones that go":       {map[step]time.Time{revoke: now}, enforce, 0},
 		"rules do not wait for narrower ports":           {map[step]time.Time{narrow: now}, enforce, 0},
 		"what allowed before waits for what replaces it": {map[step]time.Time{enforce: now}, revoke, stageTime},
 	} {
