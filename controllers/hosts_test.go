@@ -110,7 +110,7 @@ func TestFailureOutlivesItsNode(t *testing.T) {
 		enactment("cp-1", v1alpha1.PhaseReverted, 3), enactment("cp-2", v1alpha1.PhaseReverted, 2),
 		enactment("cp-3", v1alpha1.PhaseEnforced, 3), enactment("cp-4", v1alpha1.PhasePending, 3),
 	}
-	gone, failed := goneNodes(policy, enactmentsOf([]calico.Node{{Name: "cp-4"}}), there)
+	gone, failed := goneNodes(policy, []calico.Node{{Name: "cp-4"}}, there)
 	g.Expect(failed).To(Equal("cp-1"))
 	g.Expect(gone).To(ConsistOf(&there[1], &there[2]))
 }

@@ -45,10 +45,11 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 		}
 		return nil, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
 	}
+	gone, failed := goneNodes(o.policy, o.hosts.Whole.Nodes, snapshot.Enactments)
 	input, wait := r.rolloutInput(o, snapshot)
+	input.Failed = failed
 	decision := rollout.Decide(input)
 	o.rollout = decision
-	gone, _ := goneNodes(o.policy, decision.Enactments, snapshot.Enactments)
 	err = r.forgetNodes(ctx, slices.Concat(gone, left(o.policy.Name, nil, snapshot.Outlived)))
 	err = errors.Join(err, r.forgetObservers(ctx, snapshot))
 	unsettled, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
@@ -74,7 +75,6 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 	if !o.verdict.Holds {
 		in.Unverified = o.verdict.Message
 	}
-	_, in.Failed = goneNodes(o.policy, enactmentsOf(o.hosts.Whole.Nodes), snapshot.Enactments)
 	in.Others, in.Members = controlPlane(o.hosts.Whole.Nodes, snapshot.Nodes)
 	for i := range snapshot.Enactments {
 		e := &snapshot.Enactments[i]
@@ -217,10 +217,10 @@ func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, 
 // goneNodes returns the enactments of nodes that the policy does not protect any
 // more, and of those the one, if any, that was reverted for this generation. That
 // one stays: it is why the others are not begun.
-func goneNodes(policy *plan.Policy, decided, there []v1alpha1.ControlPlaneNodeEnactment) (
+func goneNodes(policy *plan.Policy, protected []calico.Node, there []v1alpha1.ControlPlaneNodeEnactment) (
 	gone []*v1alpha1.ControlPlaneNodeEnactment, failed string,
 ) {
-	for _, e := range left(policy.Name, decided, there) {
+	for _, e := range left(policy.Name, protected, there) {
 		if rollout.FailedFor(e, policy.Generation) {
 			failed = e.Spec.Node
 		} else {
@@ -228,15 +228,6 @@ func goneNodes(policy *plan.Policy, decided, there []v1alpha1.ControlPlaneNodeEn
 		}
 	}
 	return gone, failed
-}
-
-// enactmentsOf returns an enactment for each of the nodes, in name only.
-func enactmentsOf(nodes []calico.Node) []v1alpha1.ControlPlaneNodeEnactment {
-	var out []v1alpha1.ControlPlaneNodeEnactment
-	for _, node := range nodes {
-		out = append(out, v1alpha1.ControlPlaneNodeEnactment{Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Node: node.Name}})
-	}
-	return out
 }
 
 // controlPlane returns the nodes of the cluster's control plane that are not
@@ -265,13 +256,13 @@ func (r *PolicyReconciler) forgetNodes(ctx context.Context, gone []*v1alpha1.Con
 	return errors.Join(failures...)
 }
 
-// left returns the enactments of nodes that the policy does not protect any
-// more.
-func left(policy string, decided, there []v1alpha1.ControlPlaneNodeEnactment) []*v1alpha1.ControlPlaneNodeEnactment {
+// left returns the policy's enactments of other nodes than those that it
+// protects.
+func left(policy string, protected []calico.Node, there []v1alpha1.ControlPlaneNodeEnactment) []*v1alpha1.ControlPlaneNodeEnactment {
 	var gone []*v1alpha1.ControlPlaneNodeEnactment
 	for i := range there {
 		e := &there[i]
-		kept := slices.ContainsFunc(decided, func(d v1alpha1.ControlPlaneNodeEnactment) bool { return d.Spec.Node == e.Spec.Node })
+		kept := slices.ContainsFunc(protected, func(n calico.Node) bool { return n.Name == e.Spec.Node })
 		if e.Spec.Policy == policy && !kept {
 			gone = append(gone, e)
 		}

@@ -43,8 +43,6 @@ type Hosts struct {
 	widened map[string]bool
 	// uncommitted are the nodes that may still be taken back.
 	uncommitted map[string]bool
-	// older says that sets are there which only older rules refer to.
-	older bool
 	// tls is the traffic that is TLS.
 	tls []profile.Traffic
 	// Held are the components that can not be rendered now. What was rendered
@@ -112,7 +110,7 @@ func (h *Hosts) render() {
 	var err error
 	if h.WholeObjects, err = rendered(h.Whole); err == nil {
 		h.Objects, err = h.WholeObjects, nil
-		if h.older || !slices.EqualFunc(h.Calico.Nodes, h.Whole.Nodes, sameStage) {
+		if len(h.Calico.Sets) != len(h.Whole.Sets) || !slices.EqualFunc(h.Calico.Nodes, h.Whole.Nodes, sameStage) {
 			h.Objects, err = rendered(h.Calico)
 		}
 	}

@@ -251,7 +251,6 @@ func (r *hostResolver) keepSets(hosts *Hosts) {
 			})
 		if members := r.members(name); needed && len(members) > 0 {
 			hosts.Calico.Sets = append(slices.Clone(hosts.Calico.Sets), calico.Set{Name: name, Members: members})
-			hosts.older = true
 		}
 	}
 }
