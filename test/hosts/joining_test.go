@@ -28,7 +28,7 @@ func TestNodesThatJoinAndLeaveAreFollowed(t *testing.T) {
 	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
 
 	t.Log("the outsider's machine joins as a node of the control plane")
-	joining := calico.Node(f.cluster.Machine(calico.Outsider), testbed.ControlPlaneNode())
+	joining := calico.Node(f.cluster.Machine(calico.Outsider), testbed.ControlPlaneNode(), testbed.NodeReady(corev1.ConditionTrue))
 	f.Expect(testbed.CreateNode(t.Context(), admin, joining)).To(Succeed())
 	t.Cleanup(func() { deleteNow(f, joining) })
 	f.becomes(kubeletPort, only("cp-2", calico.Outsider, "itself", "loopback"))
