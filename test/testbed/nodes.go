@@ -16,6 +16,9 @@ const (
 	// its usual taint.
 	ControlPlaneRole = "node-role.kubernetes.io/control-plane"
 
+	betaOS   = "beta.kubernetes.io/os"
+	betaArch = "beta.kubernetes.io/arch"
+
 	kwokAnnotation = "kwok.x-k8s.io/node"
 	kwokFake       = "fake"
 )
@@ -30,10 +33,14 @@ func Node(name string, options ...NodeOption) *corev1.Node {
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        name,
 			Annotations: map[string]string{kwokAnnotation: kwokFake},
+			// Those that a kubelet sets. Without the older two, the node lifecycle
+			// controller adds them some time after the node was made.
 			Labels: map[string]string{
 				corev1.LabelHostname:   name,
 				corev1.LabelOSStable:   "linux",
 				corev1.LabelArchStable: "amd64",
+				betaOS:                 "linux",
+				betaArch:               "amd64",
 			},
 		},
 		Status: corev1.NodeStatus{
