@@ -109,16 +109,8 @@ func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, 
 	if o.policy.TakenBack() == "" {
 		return nil
 	}
-	in := rollout.Input{
-		Now: r.Clock.Now(), Policy: o.policy.Name, UID: o.policy.UID, Generation: o.policy.Generation,
-		Rollout: o.policy.Spec.Rollout, TakeBack: o.policy.TakenBack(),
-	}
-	for i := range snapshot.Enactments {
-		if e := &snapshot.Enactments[i]; e.Spec.Policy == o.policy.Name {
-			in.Version = e.Status.Version
-			in.Nodes = append(in.Nodes, rollout.Node{Name: e.Spec.Node, Enactment: e, Targets: e.Spec.Targets})
-		}
-	}
+	in := r.recorded(o.policy, snapshot.Enactments)
+	in.TakeBack = o.policy.TakenBack()
 	o.rollout = rollout.Decide(in)
 	_, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
 	if apierrors.IsConflict(err) {

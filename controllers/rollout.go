@@ -37,6 +37,9 @@ import (
 func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
+	if o.policy.Enforces() && len(o.hosts.Held) > 0 && snapshot.Calico.Readable() {
+		return r.holdBack(ctx, o, snapshot)
+	}
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
 		if o.hosts.Declared { // nothing is decided, but it is told how far the nodes are
 			for _, e := range left(o.policy.Name, nil, snapshot.Enactments) {
@@ -53,12 +56,41 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	err = r.forgetNodes(ctx, slices.Concat(gone, left(o.policy.Name, nil, snapshot.Outlived)))
 	err = errors.Join(err, r.forgetObservers(ctx, snapshot))
 	unsettled, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
-	err = errors.Join(err, recordErr)
 	for _, delay := range []time.Duration{decision.Wake, wait} {
 		result = sooner(result, reconcile.Result{RequeueAfter: delay})
 	}
+	return tolerate(unsettled, result, errors.Join(err, recordErr))
+}
+
+// holdBack has the nodes wait while nothing can be rendered for them.
+func (r *PolicyReconciler) holdBack(ctx context.Context, o *Observation, snapshot state.Snapshot) (
+	unsettled map[string]bool, result reconcile.Result, err error,
+) {
+	in := r.recorded(o.policy, snapshot.Enactments)
+	in.Unverified = o.verdict.Message
+	o.rollout = rollout.Decide(in)
+	unsettled, err = r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
+	return tolerate(unsettled, reconcile.Result{}, err)
+}
+
+// recorded is the input of a decision that no rules are needed for: of the nodes
+// of which something is on record.
+func (r *PolicyReconciler) recorded(policy *plan.Policy, enactments []v1alpha1.ControlPlaneNodeEnactment) rollout.Input {
+	in := rollout.Input{
+		Now: r.Clock.Now(), Policy: policy.Name, UID: policy.UID, Generation: policy.Generation, Rollout: policy.Spec.Rollout,
+	}
+	for i := range enactments {
+		if e := &enactments[i]; e.Spec.Policy == policy.Name {
+			in.Nodes = append(in.Nodes, rollout.Node{Name: e.Spec.Node, Enactment: e, Targets: e.Spec.Targets})
+		}
+	}
+	return in
+}
+
+// tolerate takes it for no error that the cache is behind: what it will show
+// decides.
+func tolerate(unsettled map[string]bool, result reconcile.Result, err error) (map[string]bool, reconcile.Result, error) {
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		// The cache is behind; what it will show decides.
 		return unsettled, sooner(result, reconcile.Result{RequeueAfter: conflictDelay}), nil
 	}
 	return unsettled, result, err

@@ -16,8 +16,8 @@ import (
 )
 
 // Hosts compares the objects of Calico that a policy calls for with those that
-// are there. Where they can not be relied on, or not be rendered now, what is
-// there is left alone.
+// are there. Where they can not be relied on, what is there is left alone; where
+// nothing can be rendered now, all but the nodes that were under way.
 func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluster state.Calico) Diff {
 	if !cluster.Readable() {
 		return Diff{}
@@ -25,7 +25,10 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	lastOne := lastInTier(policy, policies, cluster)
 	last := lastReport(policy, policy.Status.HostPolicies, len(hosts.Objects)+len(hosts.Held))
 	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), last, func(live plan.Object) bool {
-		return len(hosts.Held) == 0 && obsolete(live, policy.Name, lastOne) && !hosts.Keeps(live)
+		if len(hosts.Held) > 0 {
+			return obsolete(live, policy.Name, false) && hosts.GoesBack(live)
+		}
+		return obsolete(live, policy.Name, lastOne) && !hosts.Keeps(live)
 	})
 	diff = inTransition(diff)
 	// A set that is split gains a new one for those that it loses: it comes first.

@@ -46,7 +46,7 @@ type Hosts struct {
 	// tls is the traffic that is TLS.
 	tls []profile.Traffic
 	// Held are the components that can not be rendered now. What was rendered
-	// before stays.
+	// before stays, and Objects are only what takes nodes back that were under way.
 	Held []Held
 	// Notes are what is safe to write and yet to be known: required flows that
 	// nobody is let through for, and nodes that can not be protected now.
@@ -69,11 +69,18 @@ type Obstacle struct{ Reason, Message string }
 // HostProtection plans the protection of the selected nodes. Policies come
 // oldest first; of those that select a node and protect hosts, the oldest does.
 func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) Hosts {
-	var hosts Hosts
 	if !policy.ProtectsHosts() {
-		return hosts
+		return Hosts{}
 	}
-	hosts.Declared = true
+	hosts := protection(policy, policies, snapshot)
+	if len(hosts.Held) > 0 {
+		hosts.goBack(policy, snapshot)
+	}
+	return hosts
+}
+
+func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Hosts {
+	hosts := Hosts{Declared: true}
 	p, resolved, err := resolveProfile(policy, snapshot.Facts)
 	hosts.Profile = resolved
 	if hosts.Unprotected = obstacle(policy, p, err, snapshot.Calico); hosts.Unprotected != nil {
@@ -121,13 +128,17 @@ func (h *Hosts) render() {
 }
 
 // Rendered says whether there is something to write to the nodes.
-func (h *Hosts) Rendered() bool { return len(h.Objects) > 0 }
+func (h *Hosts) Rendered() bool { return len(h.WholeObjects) > 0 }
 
 func rendered(hosts calico.Hosts) ([]Object, error) {
 	objects, err := calico.Render(hosts)
 	if err != nil {
 		return nil, err
 	}
+	return stamped(objects)
+}
+
+func stamped(objects []Object) ([]Object, error) {
 	for _, object := range objects {
 		// The tier is shared by all policies, a Felix configuration with others.
 		if _, tier := object.(*v3.Tier); !tier && !Shared(object) {

@@ -47,6 +47,51 @@ func (h *Hosts) stage(policy *Policy, snapshot state.Snapshot) {
 	}
 }
 
+// goBack plans, where nothing can be rendered, what nodes go back to that are not
+// to have the rules that they were begun with: to the version that they had
+// before, whose policies are still there, or to none.
+func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot) {
+	h.Calico = calico.Hosts{Policy: policy.Name}
+	if !policy.Enforces() {
+		return
+	}
+	for i := range snapshot.Nodes {
+		name := snapshot.Nodes[i].Name
+		enactment := EnactmentOf(policy.Name, name, snapshot.Enactments)
+		switch rollout.PhaseOf(enactment) {
+		case "", v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
+			continue // left alone, or as they are
+		}
+		version, _ := rollout.Wanted(enactment)
+		if !hasOther(version, policy.Name, name, snapshot.Calico.Endpoints) {
+			continue
+		}
+		h.Calico.Nodes = append(h.Calico.Nodes, calico.Node{
+			Name: name, Addresses: state.NodeAddresses(&snapshot.Nodes[i]), Enforced: version != "", Older: version,
+			Interfaces: interfacesWith(version, policy.Name, name, snapshot.Calico.Endpoints), KeepFailsafes: true,
+		})
+	}
+	var err error
+	if h.Objects, err = stamped(calico.Endpoints(h.Calico)); err != nil { // of types of ours: can not be
+		h.Objects, h.Calico.Nodes = nil, nil
+	}
+}
+
+// hasOther says whether an endpoint of the policy on a node has other rules than
+// those of a version.
+func hasOther(version, policy, node string, endpoints []v3.HostEndpoint) bool {
+	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
+		return e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && (version == "" || e.Labels[calico.LabelVersion] != version)
+	})
+}
+
+// GoesBack says whether an object of the policy's is in the way of what nodes go
+// back to, where nothing can be rendered.
+func (h *Hosts) GoesBack(live Object) bool {
+	endpoint, is := live.(*v3.HostEndpoint)
+	return is && slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool { return n.Name == endpoint.Spec.Node })
+}
+
 // interfacesWith returns the interfaces of the endpoints that a node with an older
 // version keeps: those that have it, or, where none has it any more, all that
 // there are. It goes back to these.

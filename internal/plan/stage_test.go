@@ -231,6 +231,69 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 	g.Expect(audited.Keeps(policy("waiting"))).To(BeFalse(), "nothing is kept of what is only shown")
 }
 
+// nobodyAdministers makes a policy that can not be rendered: it would shut
+// everybody out of the API server.
+func nobodyAdministers(p *v1alpha1.ControlPlaneNetworkPolicy) {
+	p.Spec.Network.Unlisted = v1alpha1.UnlistedDeny
+}
+
+// unheardOf makes a policy of which not even the ports are known.
+func unheardOf(p *v1alpha1.ControlPlaneNetworkPolicy) {
+	p.Spec.Profile = v1alpha1.Profile{Distribution: "Auto", CNI: "Auto"}
+}
+
+func TestNodesThatWereUnderWayGoBackWhileNothingCanBeRendered(t *testing.T) {
+	const none = "none"
+	onEth1 := endpointWith("p", "cp-1", "old")
+	onEth1.Name, onEth1.Labels[calico.LabelInterface] = "cpnp-cp-1-eth1", "eth1"
+	tests := map[string]struct {
+		phase, previous string
+		there           []v3.HostEndpoint
+		want            string // the version that its endpoint gets
+		goes            bool
+		edits           []edit
+	}{
+		"It waits again, and had nothing":               {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, goes: true},
+		"It waits again, and had older rules":           {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true},
+		"It has the older rules on one interface still": {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new"), onEth1}, want: "old", goes: true},
+		"It was taken back just before":                 {phase: v1alpha1.PhaseReverted, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, goes: true},
+		"It was stopped just before":                    {phase: v1alpha1.PhaseAborted, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true},
+		"It has gone back":                              {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "old")}, want: none},
+		"It never had anything":                         {phase: v1alpha1.PhasePending, want: none},
+		"It is done":                                    {phase: v1alpha1.PhaseEnforced, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "other")}, want: none},
+		"It is under way, and is not on record otherwise": {
+			phase: v1alpha1.PhaseProgressing, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "old")}, want: none,
+		},
+		"Its enactment was not finished":      {phase: "", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none},
+		"The endpoint is of somebody else":    {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("q", "cp-1", "new")}, want: none},
+		"The endpoint is of another node":     {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-2", "new")}, want: none},
+		"The policy is suspended":             {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, edits: []edit{suspend}},
+		"Not even what there is can be known": {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true, edits: []edit{unheardOf}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
+			snapshot.Calico.Endpoints = test.there
+			snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", test.phase, test.previous)}
+			policies := compile(policy("p", slices.Concat([]edit{etcd, nobodyAdministers}, test.edits)...))
+			hosts := plan.HostProtection(&policies[0], policies, snapshot)
+			g.Expect(hosts.Held).NotTo(BeEmpty())
+			g.Expect(hosts.Rendered()).To(BeFalse())
+			g.Expect(onNode(hosts.Objects, "cp-1", "new")).To(Equal(test.want))
+			g.Expect(onNode(hosts.Objects, "cp-2", "new")).To(Equal(none))
+			for i := range test.there {
+				g.Expect(hosts.GoesBack(&test.there[i])).To(Equal(test.goes), "the endpoint that is there")
+			}
+			g.Expect(hosts.GoesBack(&v3.GlobalNetworkPolicy{})).To(BeFalse(), "policies stay")
+			if len(test.there) == 2 {
+				g.Expect(hosts.Objects).To(HaveLen(1))
+				g.Expect(hosts.Objects[0].GetName()).To(Equal(onEth1.Name), "only where it has them")
+			}
+		})
+	}
+}
+
 func TestEnactmentIsOfThePolicyAndTheNode(t *testing.T) {
 	g := NewWithT(t)
 	there := []v1alpha1.ControlPlaneNodeEnactment{

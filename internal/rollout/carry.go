@@ -3,15 +3,23 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// carry brings what is called for into the enactment of a node: a new one, one
-// of other rules, or of another generation. Where a node was reverted for this
+// carry brings what is called for into the enactments: a new one, one of other
+// rules, or of another generation. Where a node was reverted for this
 // generation, nothing that is Enforced changes.
-func (r *run) carry(m *member, blocked bool) {
+func (r *run) carry() {
+	blocked := r.revertedNode(asPersisted) != ""
+	for _, m := range r.members {
+		r.carryTo(m, blocked)
+	}
+}
+
+func (r *run) carryTo(m *member, blocked bool) {
 	status := &m.e.Status
 	switch m.was {
 	case "":
@@ -88,8 +96,7 @@ func (r *run) manyUndone() bool {
 func (r *run) pend(m *member, previous string) {
 	status := &m.e.Status
 	status.PolicyGeneration, status.Version, status.PreviousVersion = r.Generation, r.Version, previous
-	status.StartTime, status.SoakTime, status.Before = nil, nil, nil
-	withdraw(m.e)
+	m.restart()
 	switch {
 	case previous == r.Version && m.Live == r.Version && m.Foreign == "":
 		status.PreviousVersion = ""
@@ -99,16 +106,35 @@ func (r *run) pend(m *member, previous string) {
 	}
 }
 
+// restart forgets how far a node was.
+func (m *member) restart() {
+	m.e.Status.StartTime, m.e.Status.SoakTime, m.e.Status.Before = nil, nil, nil
+	withdraw(m.e)
+}
+
+// hold has the nodes wait, while it can not be told what is called for. One that
+// is under way waits with the rules that it had before: nobody can say whether
+// the new ones cut anything, or what must be reached with them.
+func (r *run) hold() {
+	for _, m := range r.members {
+		if m.in(v1alpha1.PhaseProgressing) || m.in(v1alpha1.PhasePending) {
+			m.restart()
+			r.wait(m, v1alpha1.ReasonNotVerified, r.Unverified)
+		}
+	}
+}
+
 // takeBack takes every node back to where nothing is restricted. A node that
 // failed in this generation stays told so, and is not tried again when the
 // reason is gone.
 func (r *run) takeBack() {
 	for _, m := range r.members {
-		m.e.Status.PreviousVersion = ""
+		status := &m.e.Status
+		status.PreviousVersion = ""
 		if r.failed(m) {
 			continue
 		}
-		m.e.Status.PolicyGeneration = r.Generation
+		status.PolicyGeneration, status.Version = r.Generation, cmp.Or(status.Version, r.Version)
 		r.set(m, v1alpha1.PhaseReverted, v1alpha1.ReasonTakenBack,
 			fmt.Sprintf("The policy is annotated with %s: %q", v1alpha1.AnnotationRevert, r.TakeBack))
 	}

@@ -77,7 +77,8 @@ type Input struct {
 	Policy     string
 	UID        types.UID
 	Generation int64
-	// Version is the hash of the rules that are called for, never empty.
+	// Version is the hash of the rules that are called for; empty while that can
+	// not be told. Then no node is begun, and none is left under way.
 	Version string
 	// Rollout as declared; nil, and zero fields, stand for the API's defaults.
 	Rollout *v1alpha1.Rollout
@@ -122,19 +123,18 @@ type Decision struct {
 // nothing before something happens.
 func Decide(in Input) Decision {
 	r := newRun(in)
-	blocked := r.revertedNode(asPersisted) != ""
-	for _, m := range r.members {
-		r.carry(m, blocked)
-	}
-	var connected []string
-	if in.TakeBack != "" {
+	var d Decision
+	switch {
+	case in.TakeBack != "":
 		r.takeBack()
-	} else {
+	case in.Version == "":
+		r.hold()
+	default:
+		r.carry()
 		r.judge()
 		r.proceed()
-		connected = r.patrol()
+		d.Connected = r.patrol()
 	}
-	d := Decision{Connected: connected}
 	if !r.wake.IsZero() {
 		d.Wake = r.wake.Sub(in.Now)
 	}

@@ -3,6 +3,7 @@
 package rollout_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -113,6 +114,8 @@ func (w *world) happen() {
 		w.in.TakeBack = "help"
 	case 11:
 		w.in.Unverified = "not yet"
+	case 16:
+		w.in.Version, w.in.Unverified = "", "unknown"
 	case 12, 13:
 		w.in.Now = w.in.Now.Add(time.Minute)
 	case 14, 15:
@@ -120,6 +123,7 @@ func (w *world) happen() {
 	}
 	if w.chance(10) {
 		w.in.Cut, w.in.TakeBack, w.in.Unverified = "", "", ""
+		w.in.Version = cmp.Or(w.in.Version, "good-1")
 		for i := range w.in.Nodes {
 			w.in.Nodes[i].Ready = true
 		}
@@ -208,6 +212,9 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 	}
 	switch to {
 	case v1alpha1.PhaseProgressing:
+		if w.in.Version == "" {
+			w.errorf("%s is under way, and nobody knows what is called for", n.Name)
+		}
 		if w.tainted[key] {
 			w.errorf("%s is Progressing again", key)
 		}

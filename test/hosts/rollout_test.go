@@ -246,6 +246,38 @@ func TestServiceOnAnUnexpectedPortTakesTheNodeBack(t *testing.T) {
 	f.Expect(touched()).To(Equal("cp-1"))
 }
 
+// While it can not be told what is called for, nobody can judge a node that is
+// under way, or knows what must be reached: it goes back to the rules that it had,
+// the others keep theirs, and the rollout begins anew when it can be told again.
+func TestNodeUnderWayGoesBackWhileNothingCanBeRendered(t *testing.T) {
+	f := enter(t, calico.IPTables)
+	f.operator()
+	f.create(f.policy(kubeletOnly))
+	f.phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		s.Rollout.SoakSeconds = ptr.To[int32](60)
+		s.Network.Components = append(s.Network.Components, v1alpha1.Component{
+			Name: "metrics", Ports: []v1alpha1.Port{{Protocol: "TCP", Port: otherPort}}, AllowFrom: []v1alpha1.PeerReference{{Role: "ControlPlane"}},
+		})
+	})
+	f.Eventually(phase("cp-1"), patience, tick).Should(Equal("Progressing/Soaking"), enactments)
+	f.becomes(otherPort, only("cp-2", "itself", "loopback"))
+
+	t.Log("Everything else is to be denied, and nobody knows the addresses of pods")
+	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Unlisted = v1alpha1.UnlistedDeny })
+	f.reports(v1alpha1.ConditionVerified, "False/"+v1alpha1.ReasonEmptyPeerSet)
+	f.phases("Pending/NotVerified", "Pending/NotVerified", "Pending/NotVerified")
+	f.becomes(otherPort, only(everybody...))
+	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+
+	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		s.Network.Unlisted, s.Rollout.SoakSeconds = v1alpha1.UnlistedPass, ptr.To[int32](0)
+	})
+	f.phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.becomes(otherPort, only("cp-2", "itself", "loopback"))
+}
+
 // A peer that dies while a node soaks may have died of it: the node is taken
 // back. The same generation is not tried again, another one is.
 func TestPeerThatDiesDuringTheSoakTakesTheNodeBack(t *testing.T) {

@@ -18,6 +18,16 @@ const (
 	defaultAllow = "projectcalico-default-allow"
 )
 
+// Endpoints returns the host endpoints alone. Of nodes with older rules, they
+// depend on nothing else than the node.
+func Endpoints(hosts Hosts) []Object {
+	var objects []Object
+	for _, endpoint := range endpoints(hosts) {
+		objects = append(objects, endpoint)
+	}
+	return objects
+}
+
 // endpoints returns the host endpoints: one for every interface of a node,
 // unless all components are on interfaces of their own, and one for each such
 // interface.

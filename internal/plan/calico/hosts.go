@@ -129,9 +129,7 @@ func Render(hosts Hosts) ([]Object, error) {
 	for _, policy := range policies(hosts) {
 		objects = append(objects, policy)
 	}
-	for _, endpoint := range endpoints(hosts) {
-		objects = append(objects, endpoint)
-	}
+	objects = append(objects, Endpoints(hosts)...)
 	for _, configuration := range felixConfigurations(hosts) {
 		objects = append(objects, configuration)
 	}
