@@ -4,7 +4,6 @@ package drift
 
 import (
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,10 +21,6 @@ const (
 	// a contested field.
 	contestedInterval = time.Second
 )
-
-// unseenFor is how long the cache may go on showing an object as it was before
-// a write, until it is written again.
-const unseenFor = time.Second
 
 // History remembers what happened to objects lately: drift that was seen and
 // repaired, writes that failed, fields that are fought over. It feeds counters,
@@ -74,13 +69,6 @@ const noVersion = "-"
 
 func (r *row) contested(now time.Time) bool {
 	return r.rounds >= contestedRounds && now.Sub(r.last) < contestQuiet
-}
-
-// tally is what a policy's next report will tell.
-type tally struct {
-	count    int
-	last     *Finding
-	lastTime time.Time
 }
 
 // NewHistory returns an empty history.
@@ -169,174 +157,12 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 	}
 }
 
-// Failed takes note that writing an object for some policies failed.
-func (h *History) Failed(object Object, policies []string, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p := h.past(object)
-	for _, policy := range policies {
-		p.failures[policy] = err.Error()
-	}
-}
-
-// Wrote takes note that an object was written for some policies, by a decision
-// that was made on this version of it.
-func (h *History) Wrote(object Object, version string, policies []string, now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p := h.past(object)
-	p.written, p.policies, p.lastWrite, p.conflicts = &version, policies, now, 0
-}
-
-// Unseen returns how long to wait, at most, for the cache to show what was
-// written: nothing, unless this version of the object is the one that the last
-// write was decided on. Deciding on it again would be the same write again.
-func (h *History) Unseen(object Object, version string, now time.Time) time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p := h.objects[object]
-	if p == nil || p.written == nil {
-		return 0
-	}
-	if *p.written == version {
-		return max(0, p.lastWrite.Add(unseenFor).Sub(now))
-	}
-	p.written = nil
-	return 0
-}
-
-// Behind says whether the cache still shows the version of an object that its
-// last write was decided on. What differs in it was told then, and is no drift
-// since.
-func (h *History) Behind(object Object, version string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p := h.objects[object]
-	return p != nil && p.written != nil && *p.written == version
-}
-
-// Conflicted takes note that a write was refused because the object had changed
-// meanwhile, and returns how often that has been so in a row.
-func (h *History) Conflicted(object Object) int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p := h.past(object)
-	p.conflicts++
-	return p.conflicts
-}
-
-// Settled takes note that there is nothing to write to an object any more, and
-// returns the policies for which it could not be written before.
-func (h *History) Settled(object Object, now time.Time) []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p := h.objects[object]
-	if p == nil {
-		return nil
-	}
-	relieved := slices.Sorted(maps.Keys(p.failures))
-	p.settle()
-	h.sweep(object, now)
-	return relieved
-}
-
-func (p *past) settle() {
-	clear(p.failures)
-	p.written, p.policies, p.conflicts = nil, nil, 0
-}
-
-// Differing takes note that, of all objects of a kind, only these differ from
-// what a policy declares. The others are settled.
-func (h *History) Differing(policy, kind string, objects []Object, now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for object, p := range h.objects {
-		if object.Kind != kind || slices.Contains(objects, object) || !p.concerns(policy) {
-			continue
-		}
-		p.close(nil)
-		p.settle()
-		h.sweep(object, now)
-	}
-}
-
-func (p *past) concerns(policy string) bool {
-	_, failed := p.failures[policy]
-	if failed || slices.Contains(p.policies, policy) {
-		return true
-	}
-	for _, r := range p.rows {
-		if r.finding.Policy == policy {
-			return true
-		}
-	}
-	return false
-}
-
 // sweep forgets an object of which nothing is worth remembering.
 func (h *History) sweep(object Object, now time.Time) {
 	p := h.objects[object]
 	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return !r.open && now.Sub(r.last) >= contestQuiet })
 	if len(p.rows) == 0 && len(p.failures) == 0 && p.written == nil && p.conflicts == 0 {
 		delete(h.objects, object)
-	}
-}
-
-// Summary is what the history has to tell of one policy.
-type Summary struct {
-	// Contested are the fields that are fought over, sorted. They count as
-	// such also at the moments when they are as declared.
-	Contested []Finding
-	// Quiet is when the first of them may stop being contested.
-	Quiet time.Duration
-	// Failures are the objects that could not be written, with the error,
-	// sorted.
-	Failures []string
-	// Count is how many repairs there were since the last acknowledged summary.
-	Count int
-	// Last is the latest repair of all, and LastTime when it was.
-	Last     *Finding
-	LastTime time.Time
-}
-
-// Summary returns what there is to tell of a policy, and forgets on the way
-// what is long over.
-func (h *History) Summary(policy string, now time.Time) Summary {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var s Summary
-	for object, p := range h.objects {
-		if text, failed := p.failures[policy]; failed {
-			s.Failures = append(s.Failures, object.String()+": "+text)
-		}
-		for _, r := range p.rows {
-			if r.finding.Policy != policy || !r.contested(now) {
-				continue
-			}
-			finding := r.finding
-			finding.State = v1alpha1.StateContested
-			s.Contested = append(s.Contested, finding)
-			left := contestQuiet - now.Sub(r.last)
-			if s.Quiet == 0 || left < s.Quiet {
-				s.Quiet = left
-			}
-		}
-		h.sweep(object, now)
-	}
-	slices.Sort(s.Failures)
-	slices.SortFunc(s.Contested, Compare)
-	if t := h.policies[policy]; t != nil {
-		s.Count, s.Last, s.LastTime = t.count, t.last, t.lastTime
-	}
-	return s
-}
-
-// Acknowledge takes note that a summary's repairs have been reported.
-func (h *History) Acknowledge(policy string, reported Summary) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if t := h.policies[policy]; t != nil {
-		t.count -= reported.Count
 	}
 }
 

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"slices"
+	"time"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// tally is what a policy's next report will tell.
+type tally struct {
+	count    int
+	last     *Finding
+	lastTime time.Time
+}
+
+// Summary is what the history has to tell of one policy.
+type Summary struct {
+	// Contested are the fields that are fought over, sorted. They count as
+	// such also at the moments when they are as declared.
+	Contested []Finding
+	// Quiet is when the first of them may stop being contested.
+	Quiet time.Duration
+	// Failures are the objects that could not be written, with the error,
+	// sorted.
+	Failures []string
+	// Count is how many repairs there were since the last acknowledged summary.
+	Count int
+	// Last is the latest repair of all, and LastTime when it was.
+	Last     *Finding
+	LastTime time.Time
+}
+
+// Summary returns what there is to tell of a policy, and forgets on the way
+// what is long over.
+func (h *History) Summary(policy string, now time.Time) Summary {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var s Summary
+	for object, p := range h.objects {
+		if text, failed := p.failures[policy]; failed {
+			s.Failures = append(s.Failures, object.String()+": "+text)
+		}
+		for _, r := range p.rows {
+			if r.finding.Policy != policy || !r.contested(now) {
+				continue
+			}
+			finding := r.finding
+			finding.State = v1alpha1.StateContested
+			s.Contested = append(s.Contested, finding)
+			left := contestQuiet - now.Sub(r.last)
+			if s.Quiet == 0 || left < s.Quiet {
+				s.Quiet = left
+			}
+		}
+		h.sweep(object, now)
+	}
+	slices.Sort(s.Failures)
+	slices.SortFunc(s.Contested, Compare)
+	if t := h.policies[policy]; t != nil {
+		s.Count, s.Last, s.LastTime = t.count, t.last, t.lastTime
+	}
+	return s
+}
+
+// Acknowledge takes note that a summary's repairs have been reported.
+func (h *History) Acknowledge(policy string, reported Summary) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.policies[policy]; t != nil {
+		t.count -= reported.Count
+	}
+}
