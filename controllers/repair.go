@@ -16,6 +16,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 const (
@@ -97,7 +98,7 @@ func (r *Repairer) succeeded(ctx context.Context, job repair) {
 	log := logf.FromContext(ctx)
 	for _, f := range job.findings {
 		log.Info("Wrote what is declared", "object", f.Object.String(), "field", f.Field, "state", f.State, "cause", f.Cause,
-			"expected", drift.Shorten(f.Expected, 200), "actual", drift.Shorten(f.Actual, 200), "manager", f.By.Name, "policy", f.Policy)
+			"expected", wording.Shorten(f.Expected, 200), "actual", wording.Shorten(f.Actual, 200), "manager", f.By.Name, "policy", f.Policy)
 	}
 }
 

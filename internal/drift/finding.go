@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // Object names an object of the cluster.
@@ -85,20 +86,7 @@ func quote(value string) string {
 	if value == "" {
 		return "(none)"
 	}
-	return Shorten(value, shown)
-}
-
-// Shorten cuts a text to at most limit bytes and marks that it did.
-func Shorten(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	const mark = "…"
-	cut := limit - len(mark)
-	for cut > 0 && text[cut]&0xC0 == 0x80 { // not inside a character
-		cut--
-	}
-	return text[:cut] + mark
+	return wording.Shorten(value, shown)
 }
 
 // Compare orders findings by object, field and manager.

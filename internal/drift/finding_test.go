@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	. "github.com/onsi/gomega"
 
@@ -62,20 +61,6 @@ func TestFindingInWords(t *testing.T) {
 			g.Expect(test.finding.String()).To(Equal(test.says))
 			g.Expect(test.finding.Repaired()).To(Equal(test.repaired))
 		})
-	}
-}
-
-func TestShortenKeepsTheLimitAndWholeCharacters(t *testing.T) {
-	g := NewWithT(t)
-	g.Expect(drift.Shorten("short", 5)).To(Equal("short"))
-	g.Expect(drift.Shorten("longer", 5)).To(Equal("lo…"))
-	for _, text := range []string{strings.Repeat("a", 50), strings.Repeat("é", 50), strings.Repeat("日本", 50), strings.Repeat("🔥", 50)} {
-		for limit := 3; limit <= len(text)+1; limit++ {
-			short := drift.Shorten(text, limit)
-			g.Expect(len(short)).To(BeNumerically("<=", limit))
-			g.Expect(utf8.ValidString(short)).To(BeTrue(), "%q at %d", text, limit)
-			g.Expect(strings.HasPrefix(text, strings.TrimSuffix(short, "…"))).To(BeTrue())
-		}
 	}
 }
 

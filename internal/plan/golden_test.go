@@ -92,7 +92,7 @@ func render(t *testing.T, c cluster) string {
 			document.Unprotected = hosts.Unprotected.Reason + ": " + hosts.Unprotected.Message
 		}
 		for _, held := range slices.Concat(network.Held, hosts.Held) {
-			document.Held = append(document.Held, held.Component+": "+held.Reason+": "+held.Why)
+			document.Held = append(document.Held, held.Reason+": "+held.String())
 		}
 		for _, loss := range slices.Concat(network.Losses, hosts.Losses) {
 			document.Losses = append(document.Losses, loss.What+" is claimed by "+loss.Winner)

@@ -29,8 +29,8 @@ func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
 	}
 	if pods, needed := r.sets[setPods]; needed && len(pods.Members) == 0 {
 		return &Held{
-			Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet,
-			Why: "the nodes do not show which addresses pods have with this CNI: give a peer with the pods' networks the role Pods",
+			Reason: v1alpha1.ReasonEmptyPeerSet,
+			Why:    "the nodes do not show which addresses pods have with this CNI: give a peer with the pods' networks the role Pods",
 		}
 	}
 	if r.restrictsAPIServer(hosts) && len(r.playing(v1alpha1.ExternalAdmin)) == 0 {

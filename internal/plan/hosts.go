@@ -58,10 +58,6 @@ type Hosts struct {
 	Foreign map[string]string
 }
 
-// hostsName stands for all components on nodes, where what holds one back holds
-// them all back.
-const hostsName = "on hosts"
-
 // Obstacle is why something that is declared can not be had: a reason of the
 // conditions Programmed and Effective, and what to do.
 type Obstacle struct{ Reason, Message string }
@@ -87,7 +83,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		return hosts
 	}
 	if err != nil {
-		hosts.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonProfileUnknown, Why: err.Error()}}
+		hosts.Held = []Held{{Reason: v1alpha1.ReasonProfileUnknown, Why: err.Error()}}
 		return hosts
 	}
 	r := &hostResolver{policy: policy, profile: p, cni: resolved.CNI, snapshot: snapshot, sets: map[string]calico.Set{}}
@@ -102,7 +98,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 	case held != nil:
 		hosts.Held = []Held{*held}
 	case len(hosts.Calico.Nodes) == 0 && len(hosts.Losses) == 0:
-		hosts.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
+		hosts.Held = []Held{{Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
 	case len(hosts.Calico.Nodes) > 0:
 		// Only now: whether a policy is safe does not depend on who answers just now.
 		if hosts.Unprotected = unavailable(snapshot.Calico); hosts.Unprotected == nil {
@@ -123,7 +119,7 @@ func (h *Hosts) render() {
 	}
 	if err != nil {
 		h.Objects, h.WholeObjects = nil, nil
-		h.Held = []Held{{Component: hostsName, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+		h.Held = []Held{{Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
 	}
 }
 

@@ -32,10 +32,19 @@ type Network struct {
 
 // Held is a component that can not be rendered now, and why.
 type Held struct {
+	// Component is empty where it is all of them that are on hosts.
 	Component string
 	// Reason is that of the condition Verified.
 	Reason string
 	Why    string
+}
+
+// String says what can not be rendered, and why.
+func (h Held) String() string {
+	if h.Component == "" {
+		return "components on hosts: " + h.Why
+	}
+	return "component " + h.Component + ": " + h.Why
 }
 
 // NetworkPolicyName returns the name of the NetworkPolicy of a component. Names

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // conditions are the conditions of a policy. One without a status is left out.
@@ -62,7 +63,8 @@ func accepted(in Input) metav1.Condition {
 		return no(kind, v1alpha1.ReasonClaimedByOlderPolicy,
 			"Older policies decide, and nothing is written there for this one: "+tellLosses(in.Losses))
 	case len(in.Taken) > 0:
-		return no(kind, v1alpha1.ReasonNameTaken, "These objects exist and are not the operator's: rename or delete them: "+list(in.Taken))
+		return no(kind, v1alpha1.ReasonNameTaken,
+			"These objects exist and are not the operator's: rename or delete them: "+wording.Points(in.Taken))
 	}
 	return yes(kind, v1alpha1.ReasonAccepted, "The policy can be acted on")
 }
@@ -73,7 +75,7 @@ func tellLosses(losses []plan.Loss) string {
 		lines = append(lines, fmt.Sprintf("%s is claimed by %s", loss.What, loss.Winner))
 	}
 	slices.Sort(lines)
-	return list(lines)
+	return wording.Points(lines)
 }
 
 func verified(in Input) metav1.Condition {
@@ -90,7 +92,7 @@ func programmed(in Input) metav1.Condition {
 	reason, findings := worst(in.findings())
 	switch {
 	case len(in.History.Failures) > 0 && in.Policy.Enforces():
-		return no(kind, v1alpha1.ReasonApplyFailed, list(in.History.Failures))
+		return no(kind, v1alpha1.ReasonApplyFailed, wording.Points(in.History.Failures))
 	case in.Policy.TakenBack() != "":
 		return no(kind, v1alpha1.ReasonTakenBack, takenBack(in))
 	case reason == "":
@@ -126,9 +128,9 @@ func asWritten(in Input) metav1.Condition {
 func notWriting(in Input) (reason, message string) {
 	switch {
 	case in.Policy.Spec.Suspend:
-		return v1alpha1.ReasonSuspended, fmt.Sprintf("spec.suspend is set; %d differences are left", len(in.findings()))
+		return v1alpha1.ReasonSuspended, "spec.suspend is set; " + wording.Count(len(in.findings()), "difference") + " left alone"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
-		return v1alpha1.ReasonAudit, fmt.Sprintf("mode is Audit; Enforce would write %d objects", objectsToWrite(in))
+		return v1alpha1.ReasonAudit, "mode is Audit; Enforce would write " + wording.Count(objectsToWrite(in), "object")
 	case !in.Verified.Holds:
 		return v1alpha1.ReasonNotVerified, "Nothing is written until the policy is verified"
 	}
@@ -157,7 +159,7 @@ func effective(in Input) metav1.Condition {
 	case unfinished(in) != "":
 		return no(kind, v1alpha1.ReasonNotProgrammed, tellNodes(in))
 	case len(in.Rollout.Connected) > 0:
-		return no(kind, v1alpha1.ReasonProbeConnected, "Connections were made that are declared closed: "+list(in.Rollout.Connected))
+		return no(kind, v1alpha1.ReasonProbeConnected, "Connections were made that are declared closed: "+wording.Points(in.Rollout.Connected))
 	case in.Hosts.InSync < in.Hosts.Declared:
 		return no(kind, v1alpha1.ReasonNotProgrammed,
 			fmt.Sprintf("%d of %d objects of Calico are not in place", in.Hosts.Declared-in.Hosts.InSync, in.Hosts.Declared))
@@ -217,13 +219,17 @@ func ready(in Input, c conditions) metav1.Condition {
 	return yes(kind, v1alpha1.ReasonAsDeclared, "The cluster is as declared")
 }
 
+func leftToRestore(in Input) string {
+	return wording.Count(len(in.Remaining), "object") + " left to restore: " + wording.Points(in.Remaining)
+}
+
 func deleting(in Input) string {
 	if len(in.Remaining) == 0 {
 		return "What was there before has been restored"
 	}
-	text := fmt.Sprintf("%d objects are still to be restored: %s", len(in.Remaining), list(in.Remaining))
+	text := leftToRestore(in)
 	if len(in.History.Failures) > 0 {
-		text += "; what failed: " + list(in.History.Failures)
+		text += "; what failed: " + wording.Points(in.History.Failures)
 	}
 	return text
 }
@@ -254,7 +260,7 @@ func reconciling(in Input, c conditions) metav1.Condition {
 	case c.stalled.Status == "" && c.programmed.Reason == v1alpha1.ReasonRollingOut:
 		return yes(kind, v1alpha1.ReasonRollingOut, c.programmed.Message)
 	case in.Policy.Enforces() && c.stalled.Status == "" && objectsToWrite(in) > 0:
-		return yes(kind, v1alpha1.ReasonPending, fmt.Sprintf("%d objects are being written", objectsToWrite(in)))
+		return yes(kind, v1alpha1.ReasonPending, wording.Count(objectsToWrite(in), "object")+" left to write")
 	}
 	return absent(kind)
 }

@@ -3,11 +3,9 @@
 package report
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // Limits of the strings in a v1alpha1.Drift.
@@ -23,13 +21,13 @@ func driftEntry(f drift.Finding) v1alpha1.Drift {
 		Kind:      f.Object.Kind,
 		Namespace: f.Object.Namespace,
 		Name:      f.Object.Name,
-		Field:     drift.Shorten(f.Field, maxField),
+		Field:     wording.Shorten(f.Field, maxField),
 		Cause:     f.Cause,
 		State:     f.State,
-		Expected:  drift.Shorten(f.Expected, maxValue),
-		Actual:    drift.Shorten(f.Actual, maxValue),
-		Manager:   drift.Shorten(f.By.Name, maxManager),
-		Message:   drift.Shorten(f.Message, maxText),
+		Expected:  wording.Shorten(f.Expected, maxValue),
+		Actual:    wording.Shorten(f.Actual, maxValue),
+		Manager:   wording.Shorten(f.By.Name, maxManager),
+		Message:   wording.Shorten(f.Message, maxText),
 	}
 }
 
@@ -98,21 +96,11 @@ func ofState(findings []drift.Finding, state v1alpha1.DriftState) []drift.Findin
 	return matching
 }
 
-// maxNamed is how many things a message names; it counts the rest.
-const maxNamed = 3
-
 // tell names the first findings and counts the rest.
 func tell(findings []drift.Finding) string {
 	lines := make([]string, 0, len(findings))
 	for _, f := range findings {
 		lines = append(lines, f.String())
 	}
-	return list(lines)
-}
-
-func list(lines []string) string {
-	if more := len(lines) - maxNamed; more > 0 {
-		return fmt.Sprintf("%s; and %d more", strings.Join(lines[:maxNamed], "; "), more)
-	}
-	return strings.Join(lines, "; ")
+	return wording.Points(lines)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // Event is something worth an event on the policy.
@@ -71,4 +72,4 @@ func transition(was, is *metav1.Condition) (Event, bool) {
 // maxNote is the longest note that the API server takes (events.k8s.io/v1).
 const maxNote = 1024
 
-func shortNote(note string) string { return drift.Shorten(note, maxNote) }
+func shortNote(note string) string { return wording.Shorten(note, maxNote) }

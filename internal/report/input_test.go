@@ -130,6 +130,18 @@ func at(node, phase string) edit {
 	}
 }
 
+// alike has nodes tell the same.
+func alike(nodes ...edit) edit {
+	return func(in *report.Input) {
+		for _, node := range nodes {
+			node(in)
+		}
+		for i := range in.Rollout.Enactments {
+			in.Rollout.Enactments[i].Status.Conditions[0].Message = "all alike"
+		}
+	}
+}
+
 func connected(in *report.Input) { in.Rollout.Connected = []string{"worker-1 to 10.0.0.1:2379"} }
 
 func takenBack(in *report.Input) {

@@ -17,6 +17,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // Input is all that a status is made from.
@@ -106,7 +107,7 @@ func Unknown(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.Control
 	status.ObservedGeneration = policy.Generation
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonObserving,
-		Message:            drift.Shorten("The cluster could not be looked at: "+cause.Error(), maxMessage),
+		Message:            wording.Shorten("The cluster could not be looked at: "+cause.Error(), maxMessage),
 		ObservedGeneration: policy.Generation, LastTransitionTime: now,
 	})
 	return status
@@ -158,7 +159,7 @@ func setConditions(conditions *[]metav1.Condition, in Input) {
 		}
 		condition.ObservedGeneration = in.Policy.Generation
 		condition.LastTransitionTime = in.Now
-		condition.Message = drift.Shorten(condition.Message, maxMessage)
+		condition.Message = wording.Shorten(condition.Message, maxMessage)
 		meta.SetStatusCondition(conditions, condition)
 	}
 }
@@ -174,8 +175,8 @@ func profileOf(found *v1alpha1.ResolvedProfile) *v1alpha1.ResolvedProfile {
 	}
 	const maxReason = 512
 	out := found.DeepCopy()
-	out.DistributionReason = drift.Shorten(out.DistributionReason, maxReason)
-	out.CNIReason = drift.Shorten(out.CNIReason, maxReason)
+	out.DistributionReason = wording.Shorten(out.DistributionReason, maxReason)
+	out.CNIReason = wording.Shorten(out.CNIReason, maxReason)
 	return out
 }
 

@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // unfinished returns the reason for which not every node has the rules; empty if
@@ -32,9 +32,11 @@ func unfinished(in Input) string {
 }
 
 // tellNodes tells of the nodes that do not have the rules, those first on which
-// something is, or was, being done.
+// something is, or was, being done. What is so of several for the same reason is
+// told once.
 func tellNodes(in Input) string {
-	var nodes []string
+	var causes []string
+	nodes := map[string][]string{}
 	enforced := 0
 	for _, phase := range []string{
 		v1alpha1.PhaseReverted, v1alpha1.PhaseProgressing, v1alpha1.PhasePending, v1alpha1.PhaseAborted, v1alpha1.PhaseEnforced,
@@ -48,10 +50,22 @@ func tellNodes(in Input) string {
 				enforced++
 				continue
 			}
-			nodes = append(nodes, fmt.Sprintf("%s is %s: %s", e.Spec.Node, strings.ToLower(phase), messageOf(e, phase)))
+			cause := strings.ToLower(phase) + ": " + messageOf(e, phase)
+			if nodes[cause] == nil {
+				causes = append(causes, cause)
+			}
+			nodes[cause] = append(nodes[cause], e.Spec.Node)
 		}
 	}
-	return fmt.Sprintf("%d of %d nodes are enforced; %s", enforced, len(in.Rollout.Enactments), list(nodes))
+	told := make([]string, 0, len(causes))
+	for _, cause := range causes {
+		verb := " is "
+		if len(nodes[cause]) > 1 {
+			verb = " are "
+		}
+		told = append(told, wording.Names(nodes[cause])+verb+cause)
+	}
+	return fmt.Sprintf("%d of %d nodes are enforced; %s", enforced, len(in.Rollout.Enactments), wording.Points(told))
 }
 
 func messageOf(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
@@ -64,9 +78,9 @@ func messageOf(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
 // takenBack says why, and how far that is.
 func takenBack(in Input) string {
 	text := fmt.Sprintf("The annotation %s takes everything back that was written, and keeps it so until it is removed: %s",
-		v1alpha1.AnnotationRevert, drift.Shorten(in.Policy.TakenBack(), maxReason))
+		v1alpha1.AnnotationRevert, wording.Shorten(in.Policy.TakenBack(), maxReason))
 	if len(in.Remaining) > 0 {
-		text += fmt.Sprintf("; %d objects are still to be restored: %s", len(in.Remaining), list(in.Remaining))
+		text += "; " + leftToRestore(in)
 	}
 	return text
 }

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // maxObservers is how many observers an enactment remembers.
@@ -52,7 +53,7 @@ func (r *run) gate() (reason, message string) {
 			"With %d control-plane nodes etcd can not lose any: set spec.rollout.confirm to Manual, and confirm each node",
 			cmp.Or(r.Members, len(r.members)))
 	case len(down) > 0:
-		return v1alpha1.ReasonNodeNotReady, "Waits until these nodes are ready: " + name(down)
+		return v1alpha1.ReasonNodeNotReady, "Waits until these nodes are ready: " + wording.Names(down)
 	}
 	return "", ""
 }
@@ -93,11 +94,11 @@ func (r *run) others(names []string) string {
 	names = slices.Sorted(slices.Values(names))
 	switch {
 	case r.InFlight == 0:
-		return name(names)
+		return wording.Names(names)
 	case len(names) == 0:
-		return fmt.Sprintf("%d nodes of other policies", r.InFlight)
+		return wording.Count(r.InFlight, "node") + " of other policies"
 	}
-	return fmt.Sprintf("%s, and %d nodes of other policies", name(names), r.InFlight)
+	return wording.Names(names) + ", and " + wording.Count(r.InFlight, "node") + " of other policies"
 }
 
 func (r *run) wait(m *member, reason, message string) {

@@ -108,7 +108,7 @@ func TestWhatANodeWaitsFor(t *testing.T) {
 		"A required flow is cut":                     {in: all(cut), want: in3("Pending/RequiredFlowCut"), message: "etcd to etcd"},
 		"It is not ready itself":                     {in: all(notReady(1)), want: in3("Pending/NodeNotReady"), message: "ready: cp-1"},
 		"Others are not ready, however new they are": {in: all(notReady(2), notReady(3), created(3, 0)), want: in3("Pending/NodeNotReady"), message: "ready: cp-2, cp-3"},
-		"Another policy has a node under way":        {in: all(inFlight(1)), want: queued, message: "1 nodes of other policies"},
+		"Another policy has a node under way":        {in: all(inFlight(1)), want: queued, message: "1 node of other policies"},
 		"Another node is under way": {in: all(progressing(3, "Writing", begun(10), asked(12)), unprogrammed(3)),
 			want: []string{"Pending/Queued", "Pending/Queued", "Progressing/Writing"}, message: "Waits for cp-3", wake: 110500 * time.Millisecond},
 		"Another node is still being taken back": {in: all(unprogrammed(3)), want: queued, message: "Waits for cp-3"},

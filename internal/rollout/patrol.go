@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // butNow parts what was proven of a node from what became of it since.
@@ -32,7 +33,7 @@ func (r *run) patrol() []string {
 		connected = append(connected, m.connected()...)
 		message, _, _ := strings.Cut(m.message(), butNow)
 		if failed := m.regressions(m.onPatrol); len(failed) > 0 {
-			message += butNow + name(failed)
+			message += butNow + wording.Names(failed)
 		}
 		r.set(m, v1alpha1.PhaseEnforced, m.reason(), message)
 	}

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // judge takes back the nodes under way on which something failed.
@@ -31,7 +32,7 @@ func (r *run) failure(m *member) (reason, message string) {
 		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut: " + r.Cut
 	}
 	if down := r.down(status.StartTime); len(down) > 0 {
-		return v1alpha1.ReasonNodeNotReady, "Not ready while this node was under way: " + name(down)
+		return v1alpha1.ReasonNodeNotReady, "Not ready while this node was under way: " + wording.Names(down)
 	}
 	if !m.Programmed {
 		if r.passed(r.writingSince(m), r.timeout) {
@@ -50,10 +51,10 @@ func (r *run) failure(m *member) (reason, message string) {
 func (r *run) unproven(m *member) (reason, message string) {
 	status := &m.e.Status
 	if failed := m.regressions(m.inRound); len(failed) > 0 {
-		return v1alpha1.ReasonProbeFailed, "Not as before the rules: " + name(failed)
+		return v1alpha1.ReasonProbeFailed, "Not as before the rules: " + wording.Names(failed)
 	}
 	if lost := m.unanswered(); len(lost) > 0 && r.passed(status.AskTime, r.timeout) {
-		return v1alpha1.ReasonObserverLost, "No answer within " + r.tell(r.timeout) + " from " + name(lost)
+		return v1alpha1.ReasonObserverLost, "No answer within " + r.tell(r.timeout) + " from " + wording.Names(lost)
 	}
 	if r.manual && !r.confirmed(m) && status.SoakTime != nil && r.passed(status.SoakTime, r.soak+r.timeout) {
 		return v1alpha1.ReasonNotConfirmed, "Nobody confirmed within " + r.tell(r.timeout)

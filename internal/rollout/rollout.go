@@ -14,7 +14,6 @@ package rollout
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"strings"
 	"time"
 
@@ -214,14 +213,4 @@ func Counts(enactments []v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.NodeCount
 		Reverted:    ptr.To(counts[v1alpha1.PhaseReverted]),
 		Aborted:     ptr.To(counts[v1alpha1.PhaseAborted]),
 	}
-}
-
-// maxNamed is how many of many things a message names.
-const maxNamed = 3
-
-func name(things []string) string {
-	if more := len(things) - maxNamed; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(things[:maxNamed], ", "), more)
-	}
-	return strings.Join(things, ", ")
 }

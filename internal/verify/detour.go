@@ -8,6 +8,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // detours finds components that are restricted on one interface, while the
@@ -30,6 +31,6 @@ func detours(hosts plan.Hosts, _ state.Calico) *Verdict {
 	return &Verdict{
 		Reason: v1alpha1.ReasonDetourOpen,
 		Message: "Components are restricted on one interface, whose addresses are reached through other interfaces too: " +
-			name(open) + ": set addressCIDR of the component to the network of the interface",
+			wording.Names(open) + ": set addressCIDR of the component to the network of the interface",
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // The label of endpoints that Calico itself makes
@@ -71,7 +72,7 @@ func foreignEndpoints(hosts plan.Hosts, there state.Calico) *Verdict {
 		whats = append(whats, r.what)
 		automatic = automatic || r.endpoint.Labels[labelCreatedBy] == createdByAuto
 	}
-	message := "Host endpoints that are not the operator's are on protected nodes: " + name(whats)
+	message := "Host endpoints that are not the operator's are on protected nodes: " + wording.Names(whats)
 	if automatic {
 		message += ": Calico makes such endpoints, and makes them anew: set spec.controllers.node.hostEndpoint.autoCreate of " +
 			"KubeControllersConfiguration default to Disabled, and delete those that others made"
@@ -103,7 +104,7 @@ func rivalOf(e *v3.HostEndpoint, wanted []string, hasPlace string) (rival, bool)
 
 // rivalByAddress is rivalOf an endpoint that names no interface.
 func rivalByAddress(e *v3.HostEndpoint, wanted []string) (rival, bool) {
-	addresses := name(e.Spec.ExpectedIPs)
+	addresses := wording.Names(e.Spec.ExpectedIPs)
 	if addresses == "" {
 		return rival{}, false // it governs nothing
 	}
@@ -145,7 +146,7 @@ func addressesMissing(hosts plan.Hosts, there state.Calico) *Verdict {
 	}
 	return &Verdict{
 		Reason: v1alpha1.ReasonAddressesMissing,
-		Message: "Addresses of nodes are not in spec.expectedIPs: " + name(missing) +
+		Message: "Addresses of nodes are not in spec.expectedIPs: " + wording.Names(missing) +
 			", so that policies that select these hosts as sources do not know them by these addresses: " +
 			"let the operator write this field (mode Enforce, and nobody else setting it)",
 	}

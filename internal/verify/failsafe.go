@@ -17,6 +17,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // open is what failsafe ports leave open of what components restrict. Every
@@ -56,7 +57,7 @@ func failsafePorts(hosts plan.Hosts, there state.Calico) *Verdict {
 	return &Verdict{
 		Reason: v1alpha1.ReasonFailsafePorts,
 		Message: fmt.Sprintf("Failsafe ports of Felix (%s) leave %s open from %s on %s, whatever a policy says: %s",
-			o.source(), name(o.ports), name(o.from), name(o.nodes), o.remedy(hosts.Calico)),
+			o.source(), wording.Names(o.ports), wording.Names(o.from), wording.Names(o.nodes), o.remedy(hosts.Calico)),
 	}
 }
 
@@ -113,7 +114,7 @@ func (o *open) source() string {
 	if len(o.causes) == 0 {
 		return "its defaults"
 	}
-	return "FelixConfiguration " + name(o.causes)
+	return "FelixConfiguration " + wording.Names(o.causes)
 }
 
 // remedy says what closes the ports. With spec.network.failsafe Scope, each

@@ -12,6 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // ipv6Unfiltered finds nodes that have IPv6 addresses while their Felix does
@@ -31,8 +32,8 @@ func ipv6Unfiltered(hosts plan.Hosts, there state.Calico) *Verdict {
 	}
 	return &Verdict{
 		Reason: v1alpha1.ReasonIPv6Unfiltered,
-		Message: "No policy holds for what is sent to the IPv6 addresses of " + name(nodes) +
-			": set spec.ipv6Support to true in FelixConfiguration " + name(causes),
+		Message: "No policy holds for what is sent to the IPv6 addresses of " + wording.Names(nodes) +
+			": set spec.ipv6Support to true in FelixConfiguration " + wording.Names(causes),
 	}
 }
 

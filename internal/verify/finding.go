@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // act is what a policy of somebody else does before ours: what is said if that
@@ -72,9 +73,9 @@ func tell(found []*finding) string {
 		}
 		text := f.who + " " + verb
 		if len(f.whats) > 0 {
-			text += " " + name(f.whats)
+			text += " " + wording.Names(f.whats)
 		}
 		out = append(out, text)
 	}
-	return name(out)
+	return wording.Names(out)
 }

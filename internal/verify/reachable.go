@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // maxOverride is how much of a reason a message quotes.
@@ -24,7 +24,7 @@ func Reachable(report LockoutReport, override string) Verdict {
 		return Verdict{
 			Holds: true, Reason: v1alpha1.ReasonOverridden,
 			Message: fmt.Sprintf("Required flows may be cut, because the annotation %s says so (%q): %s",
-				v1alpha1.AnnotationAllowLockout, drift.Shorten(override, maxOverride), tellCuts(report.Cuts)),
+				v1alpha1.AnnotationAllowLockout, wording.Shorten(override, maxOverride), tellCuts(report.Cuts)),
 		}
 	case len(report.Cuts) > 0:
 		return Verdict{
@@ -57,8 +57,5 @@ func tellCuts(cuts []Cut) string {
 			told = append(told, cut.String())
 		}
 	}
-	if more := len(told) - maxNamed; more > 0 {
-		return fmt.Sprintf("%s; and %d more", strings.Join(told[:maxNamed], "; "), more)
-	}
-	return strings.Join(told, "; ")
+	return wording.Points(told)
 }

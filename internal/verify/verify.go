@@ -15,6 +15,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // Verdict says whether something holds and, if not, why.
@@ -37,7 +38,7 @@ func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, no
 	if len(components) > 0 {
 		held := make([]string, 0, len(components))
 		for _, h := range components {
-			held = append(held, fmt.Sprintf("component %s: %s", h.Component, h.Why))
+			held = append(held, h.String())
 		}
 		return Verdict{Reason: components[0].Reason, Message: strings.Join(held, "; ")}
 	}
@@ -47,9 +48,6 @@ func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, no
 	}
 	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: message}
 }
-
-// maxNamed is how many objects a message names; it counts the rest.
-const maxNamed = 3
 
 // HostNetworked finds the pods of components that are in their node's network.
 // A NetworkPolicy does not select them, so that the component's restrictions do
@@ -71,7 +69,7 @@ func HostNetworked(policy *plan.Policy, pods []corev1.Pod) Verdict {
 	return Verdict{
 		Reason: v1alpha1.ReasonHostNetworkedPods,
 		Message: "Kubernetes NetworkPolicies do not select pods in their node's network, so that nothing restricts " +
-			name(found) + ": run them without hostNetwork, or take them out of the component's selector",
+			wording.Names(found) + ": run them without hostNetwork, or take them out of the component's selector",
 	}
 }
 
@@ -90,11 +88,4 @@ func evading(component v1alpha1.Component, pods []corev1.Pod) []string {
 		}
 	}
 	return found
-}
-
-func name(things []string) string {
-	if more := len(things) - maxNamed; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(things[:maxNamed], ", "), more)
-	}
-	return strings.Join(things, ", ")
 }

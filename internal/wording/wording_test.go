@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wording_test
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
+)
+
+func TestThreeAreNamedAndTheRestIsCounted(t *testing.T) {
+	tests := []struct{ things, names, points string }{
+		{"", "", ""},
+		{"a", "a", "a"},
+		{"a b c", "a, b, c", "a; b; c"},
+		{"a b c d", "a, b, c and 1 more", "a; b; c; and 1 more"},
+		{"a b c d e", "a, b, c and 2 more", "a; b; c; and 2 more"},
+	}
+	for _, test := range tests {
+		t.Run(test.things, func(t *testing.T) {
+			g := NewWithT(t)
+			g.Expect(wording.Names(strings.Fields(test.things))).To(Equal(test.names))
+			g.Expect(wording.Points(strings.Fields(test.things))).To(Equal(test.points))
+		})
+	}
+}
+
+func TestOneIsNotSeveral(t *testing.T) {
+	g := NewWithT(t)
+	g.Expect(wording.Count(0, "object")).To(Equal("0 objects"))
+	g.Expect(wording.Count(1, "object")).To(Equal("1 object"))
+	g.Expect(wording.Count(int32(2), "object")).To(Equal("2 objects"))
+}
+
+func TestShortenKeepsTheLimitAndWholeCharacters(t *testing.T) {
+	g := NewWithT(t)
+	g.Expect(wording.Shorten("short", 5)).To(Equal("short"))
+	g.Expect(wording.Shorten("longer", 5)).To(Equal("lo…"))
+	for _, text := range []string{strings.Repeat("a", 50), strings.Repeat("é", 50), strings.Repeat("日本", 50), strings.Repeat("🔥", 50)} {
+		for limit := 3; limit <= len(text)+1; limit++ {
+			short := wording.Shorten(text, limit)
+			g.Expect(len(short)).To(BeNumerically("<=", limit))
+			g.Expect(utf8.ValidString(short)).To(BeTrue(), "%q at %d", text, limit)
+			g.Expect(strings.HasPrefix(text, strings.TrimSuffix(short, "…"))).To(BeTrue())
+		}
+	}
+}
