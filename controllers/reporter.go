@@ -70,7 +70,7 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 		if err := r.write(ctx, o.policy.ControlPlaneNetworkPolicy, status); err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(err)
 		}
-		r.postpone(o.policy.Name, now.Add(writeInterval))
+		r.postpone(o.policy.Name, r.Clock.Now().Add(writeInterval)) // however long writing took
 		for _, e := range report.Events(o.policy.Status.Conditions, status.Conditions, input.History) {
 			r.event(o.policy, e)
 		}

@@ -71,8 +71,8 @@ func (s *story) requestsSince(mark testbed.Mark) requests {
 	return r
 }
 
-// reportPace is controllers.writeInterval, less what two reports may take longer
-// and shorter to get to the API server.
+// reportPace is controllers.writeInterval, from one report's answer to the next
+// report, less what the clock on the wall may be set by meanwhile.
 const reportPace = time.Second - 100*time.Millisecond
 
 // reportTime is within what a change is reported, if nothing else comes: a

@@ -123,11 +123,12 @@ func informers(t *testing.T, b *bed) {
 		factory.ForResource(resourceOf(resource))
 	}
 	factory.Start(t.Context().Done())
-	for resource, synced := range factory.WaitForCacheSync(t.Context().Done()) {
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	for resource, synced := range factory.WaitForCacheSync(ctx.Done()) {
 		g.Expect(synced).To(BeTrue(), resource.Resource)
 	}
 	t.Logf("informers in %s", time.Since(begin).Round(time.Millisecond))
-	g.Expect(time.Since(begin)).To(BeNumerically("<", 10*time.Second))
 
 	// A new tier ends the watches of policies, on Calico's API server: their
 	// informer has to begin anew.
