@@ -3,6 +3,7 @@
 # it, which is what CPNP_CALICO_ASSETS wants to be:
 #
 #   apiserver calico-felix kube-controllers   the programs
+#   selectors  Calico's parser of selectors, to be asked
 #   crds/      crd.projectcalico.org/v1: what these store in, and Calico's own files
 #   v3-crds/   projectcalico.org/v3 as plain CRDs, as Calico 3.32 and later can have it
 set -euo pipefail
@@ -14,7 +15,7 @@ module=github.com/projectcalico/calico
 build() {
 	say "Building Calico's API server, Felix and kube-controllers (about 10 minutes the first time)"
 	go build -trimpath -ldflags "-s -w" -o "$1/" \
-		"$module"/{apiserver/cmd/apiserver,felix/cmd/calico-felix,kube-controllers/cmd/kube-controllers}
+		"$module"/{apiserver/cmd/apiserver,felix/cmd/calico-felix,kube-controllers/cmd/kube-controllers} ./cmd/selectors
 
 	mkdir "$1/crds" "$1/v3-crds"
 	cp "$(go list -m -f '{{.Dir}}' "$module")"/libcalico-go/config/crd/*.yaml "$1/crds"
@@ -35,4 +36,4 @@ derive_v3() {
 	done
 }
 
-build_once calico "$(cat go.mod go.sum ../build-calico.sh | sha256sum | cut -c1-16)" build
+build_once calico "$(cat go.mod go.sum cmd/selectors/*.go ../build-calico.sh | sha256sum | cut -c1-16)" build

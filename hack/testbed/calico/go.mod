@@ -11,6 +11,8 @@ tool (
 	github.com/projectcalico/calico/kube-controllers/cmd/kube-controllers
 )
 
+require github.com/projectcalico/calico v0.0.0-20251021213802-b1f3c43f8437 // v3.31.0
+
 require (
 	cel.dev/expr v0.20.0 // indirect
 	github.com/Microsoft/go-winio v0.6.2 // indirect
@@ -103,7 +105,6 @@ require (
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/planetscale/vtprotobuf v0.6.1-0.20240319094008-0393e58bdf10 // indirect
 	github.com/projectcalico/api v0.0.0-20251022175904-f2ab03771208 // indirect; v3.31.0
-	github.com/projectcalico/calico v0.0.0-20251021213802-b1f3c43f8437 // indirect; v3.31.0
 	github.com/projectcalico/calico/lib/std v0.0.0-20251021213802-b1f3c43f8437 // indirect; v3.31.0
 	github.com/projectcalico/go-json v0.0.0-20161128004156-6219dc7339ba // indirect
 	github.com/projectcalico/go-yaml-wrapper v0.0.0-20191112210931-090425220c54 // indirect

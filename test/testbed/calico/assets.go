@@ -14,6 +14,7 @@ const (
 	apiServer       = "apiserver"
 	felix           = "calico-felix"
 	kubeControllers = "kube-controllers"
+	selectors       = "selectors"
 	storageCRDs     = "crds"
 	nativeCRDs      = "v3-crds"
 )

@@ -3,7 +3,7 @@
 // Package selector judges Calico's selectors, such as
 // "has(role) && zone in {'a', 'b'}". The language is that of Calico's own parser
 // (libcalico-go/lib/selector), quirks included; the module that has it would
-// bring hundreds of others along.
+// bring hundreds of others along. test/selectors compares the two.
 package selector
 
 import (
