@@ -268,9 +268,9 @@ type Port struct {
 type PeerRole string
 
 const (
-	// RoleControlPlane is the nodes that the policy's nodeSelector selects:
-	// all their addresses, and those from which they reach pods through an
-	// overlay network.
+	// RoleControlPlane is the nodes that the policy's nodeSelector selects, and
+	// all others of the control plane, etcd's included: all their addresses,
+	// and those from which they reach pods through an overlay network.
 	RoleControlPlane PeerRole = "ControlPlane"
 	// RoleNodes is every node, in the same way.
 	RoleNodes PeerRole = "Nodes"

@@ -19,12 +19,8 @@ import (
 // be told without looking at the policies of others.
 func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
 	for _, component := range hosts.Components {
-		if r.addressesUnknown(component) {
-			return &Held{
-				Component: component.Name, Reason: v1alpha1.ReasonAddressesUnknown,
-				Why: "it is not known which addresses the nodes have on interface " + component.Interface + ", so that they would " +
-					"cut each other off: set addressCIDR to their network there, and give a peer with it the role ControlPlane",
-			}
+		if why := r.addressesUnknown(component); why != "" {
+			return &Held{Component: component.Name, Reason: v1alpha1.ReasonAddressesUnknown, Why: why}
 		}
 	}
 	if pods, needed := r.sets[setPods]; needed && len(pods.Members) == 0 {
@@ -49,32 +45,63 @@ func (r *hostResolver) restrictsAPIServer(hosts calico.Hosts) bool {
 	return hosts.DenyUnlisted || restricted(hosts, profile.Flow{Traffic: server.Traffic})
 }
 
-// addressesUnknown says that the control plane must reach the component on an
-// interface of its own, and that it is not known which addresses it has there:
-// neither do its nodes show them, nor does a peer of the component, or of the
-// role ControlPlane, have them.
-func (r *hostResolver) addressesUnknown(component calico.Component) bool {
-	alone := calico.Hosts{Components: []calico.Component{component}}
-	needed := slices.ContainsFunc(r.profile.Required(), func(f profile.Flow) bool {
-		return f.Arrives() && f.To != profile.RoleSelf && restricted(alone, f)
-	})
-	if component.Interface == "" || !needed {
-		return false
-	}
+// addressesUnknown says what to do where the component has addresses of its own that
+// are not known of every control-plane node: rules that let in all the others would
+// cut these off from each other, and from themselves.
+func (r *hostResolver) addressesUnknown(component calico.Component) string {
+	needed := r.needed(component)
 	network := component.Address
-	if !network.IsValid() {
+	switch {
+	case component.Interface != "" && !needed:
+		return "" // what a node sends to itself does not come in there
+	case component.Interface != "" && !network.IsValid():
+		return "it is not known which addresses the nodes have on interface " + component.Interface + ", so that they would " +
+			"cut each other off: set addressCIDR to their network there, and give a peer with it the role ControlPlane"
+	case !network.IsValid() || r.addressesKnown(component, needed):
+		return ""
+	}
+	return "it is not known which addresses the control-plane nodes have in " + network.String() + ", so that they would " +
+		"cut each other, and themselves, off: give a peer with this network, or with the address of every node in it, the role ControlPlane"
+}
+
+// needed says whether nodes must reach the component.
+func (r *hostResolver) needed(component calico.Component) bool {
+	alone := calico.Hosts{Components: []calico.Component{component}}
+	return slices.ContainsFunc(r.profile.Required(), func(f profile.Flow) bool {
+		return comesFromOthers(f) && restricted(alone, f)
+	})
+}
+
+// addressesKnown says whether, of every control-plane node, addresses in the
+// component's network are known: it shows some, or those that are let in by their
+// addresses cover the whole network, or are in it as many as the nodes that show none.
+func (r *hostResolver) addressesKnown(component calico.Component, needed bool) bool {
+	silent := 0
+	for i := range r.snapshot.Nodes {
+		if r.ofControlPlane(i) && !slices.ContainsFunc(r.addresses[i], component.Address.Overlaps) {
+			silent++
+		}
+	}
+	if silent == 0 {
 		return true
 	}
-	named := r.playing(v1alpha1.ExternalControlPlane)
+	var named []netip.Prefix
+	if needed {
+		named = r.playing(v1alpha1.ExternalControlPlane)
+	}
 	for _, source := range component.From {
 		named = append(named, source.Prefixes...)
 	}
-	if slices.ContainsFunc(named, network.Overlaps) {
-		return false
+	single := map[netip.Addr]bool{}
+	for _, prefix := range named {
+		switch {
+		case prefix.Bits() <= component.Address.Bits() && prefix.Overlaps(component.Address):
+			return true
+		case prefix.IsSingleIP() && component.Address.Contains(prefix.Addr()) && !r.shown[prefix.Addr()]:
+			single[prefix.Addr()] = true
+		}
 	}
-	return slices.ContainsFunc(r.snapshot.Nodes, func(n corev1.Node) bool {
-		return r.policy.Selects(&n) && !slices.ContainsFunc(state.NodeAddresses(&n), network.Contains)
-	})
+	return len(single) >= silent
 }
 
 // anyForeign says whether an endpoint of somebody else is on the node, on

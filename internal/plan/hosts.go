@@ -35,6 +35,8 @@ type Hosts struct {
 	// is through.
 	Whole        calico.Hosts
 	WholeObjects []Object
+	// Lifelines are the flows that neither may cut.
+	Lifelines Lifelines
 	// Version is that of the rules that are called for, Older are others that
 	// nodes have, or may be taken back to.
 	Version string
@@ -49,8 +51,11 @@ type Hosts struct {
 	// before stays, and Objects are only what takes nodes back that were under way.
 	Held []Held
 	// Notes are what is safe to write and yet to be known: required flows that
-	// nobody is let through for, and nodes that can not be protected now.
+	// nobody is let through for.
 	Notes []string
+	// Addressless are selected nodes that can not be protected, because none of
+	// their addresses is known.
+	Addressless []string
 	// Losses are the nodes whose hosts an older policy protects.
 	Losses []Loss
 	// Foreign are the nodes on which endpoints of others are in the place of
@@ -86,17 +91,21 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		hosts.Held = []Held{{Reason: v1alpha1.ReasonProfileUnknown, Why: err.Error()}}
 		return hosts
 	}
-	r := &hostResolver{policy: policy, profile: p, cni: resolved.CNI, snapshot: snapshot, sets: map[string]calico.Set{}}
+	r := newHostResolver(policy, p, resolved.CNI, snapshot)
 	hosts.Whole, hosts.Losses, hosts.Foreign = r.resolve(policies)
+	hosts.Lifelines = r.lifelines()
 	hosts.Calico, hosts.Version, hosts.tls = hosts.Whole, calico.Version(hosts.Whole), tlsOf(p)
 	if policy.Enforces() {
 		hosts.stage(policy, snapshot)
 		r.keepSets(&hosts)
 	}
-	hosts.Notes = r.notes
+	hosts.Notes, hosts.Addressless = r.notes, r.unprotected
 	switch held := r.unreachable(hosts.Calico); {
 	case held != nil:
 		hosts.Held = []Held{*held}
+	case len(hosts.Calico.Nodes) == 0 && len(hosts.Addressless) > 0:
+		hosts.Held = []Held{{Reason: v1alpha1.ReasonAddressesUnknown, Why: "no address is known of any selected node: " +
+			"see why their kubelet, or the cloud's controller, does not set status.addresses"}}
 	case len(hosts.Calico.Nodes) == 0 && len(hosts.Losses) == 0:
 		hosts.Held = []Held{{Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
 	case len(hosts.Calico.Nodes) > 0:

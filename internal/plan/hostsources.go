@@ -27,13 +27,33 @@ const (
 
 // hostResolver turns a policy's intent for its nodes into addresses and ports.
 type hostResolver struct {
-	policy   *Policy
-	profile  profile.Profile
-	cni      string
-	snapshot state.Snapshot
-	sets     map[string]calico.Set // by name, those that are referred to
-	servers  []netip.Addr          // of API servers, that no node shows
-	notes    []string              // what is not let through, or not protected
+	policy    *Policy
+	profile   profile.Profile
+	cni       string
+	snapshot  state.Snapshot
+	addresses [][]netip.Prefix      // of each node of the snapshot
+	shown     map[netip.Addr]bool   // those of all
+	sets      map[string]calico.Set // by name, those that are referred to
+	known     map[string]members    // by name of a set, as far as they were asked for
+	servers   []netip.Addr          // of API servers, that no node shows
+	notes     []string              // what is not let through
+	// unprotected are nodes of which no address is known.
+	unprotected []string
+}
+
+func newHostResolver(policy *Policy, p profile.Profile, cni string, snapshot state.Snapshot) *hostResolver {
+	r := &hostResolver{
+		policy: policy, profile: p, cni: cni, snapshot: snapshot,
+		addresses: make([][]netip.Prefix, len(snapshot.Nodes)), shown: make(map[netip.Addr]bool, 2*len(snapshot.Nodes)),
+		sets: map[string]calico.Set{}, known: map[string]members{},
+	}
+	for i := range snapshot.Nodes {
+		r.addresses[i] = state.NodePrefixes(&snapshot.Nodes[i])
+		for _, prefix := range r.addresses[i] {
+			r.shown[prefix.Addr()] = true
+		}
+	}
+	return r
 }
 
 func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[string]string) {
@@ -62,8 +82,9 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 	}
 	foreign := map[string]string{}
 	for _, node := range nodes {
-		if len(state.NodeAddresses(node)) == 0 {
-			r.notes = append(r.notes, "node "+node.Name+" has no address yet and is not protected")
+		addresses := r.addressesOf(node)
+		if len(addresses) == 0 {
+			r.unprotected = append(r.unprotected, node.Name)
 			continue
 		}
 		endpoint := foreignEndpoint(hosts, node.Name, r.snapshot.Calico.Endpoints)
@@ -71,12 +92,38 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 			foreign[node.Name] = endpoint
 		}
 		hosts.Nodes = append(hosts.Nodes, calico.Node{
-			Name: node.Name, Addresses: state.NodeAddresses(node), Enforced: true, Foreign: endpoint != "",
+			Name: node.Name, Addresses: addresses, Enforced: true, Foreign: endpoint != "",
 			KeepFailsafes: anyForeign(node, r.snapshot.Calico.Endpoints),
 		})
 	}
 	slices.SortFunc(hosts.Nodes, func(a, b calico.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return hosts, losses, foreign
+}
+
+// addressesOf returns the addresses of a node: those that it shows, or, while it
+// shows none, those that its endpoint has, or that its endpoint could have.
+func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
+	addresses := state.NodeAddresses(node)
+	if len(addresses) > 0 {
+		return addresses
+	}
+	protected := false
+	for i := range r.snapshot.Calico.Endpoints {
+		e := &r.snapshot.Calico.Endpoints[i]
+		if e.Spec.Node != node.Name || e.Labels[v1alpha1.LabelPolicy] != r.policy.Name || !calico.Ours(e) {
+			continue
+		}
+		protected = true
+		for _, text := range e.Spec.ExpectedIPs {
+			if address, err := netip.ParseAddr(text); err == nil {
+				addresses = append(addresses, address)
+			}
+		}
+	}
+	if protected && len(addresses) == 0 { // one of an interface does not have them
+		return r.lost(setControlPlane)
+	}
+	return addresses
 }
 
 func (r *hostResolver) component(component v1alpha1.Component) calico.Component {
@@ -103,7 +150,7 @@ func (r *hostResolver) component(component v1alpha1.Component) calico.Component 
 func (r *hostResolver) flows(hosts calico.Hosts, required bool) []calico.Flow {
 	var flows []calico.Flow
 	for _, flow := range r.profile.Flows {
-		if flow.Required != required || !flow.Arrives() || flow.To == profile.RoleSelf || r.translated(flow) ||
+		if flow.Required != required || !comesFromOthers(flow) || r.translated(flow) ||
 			!hosts.DenyUnlisted && !restricted(hosts, flow) {
 			continue
 		}
@@ -210,13 +257,24 @@ func (r *hostResolver) set(name string) calico.Source {
 	return calico.Source{Set: name}
 }
 
-func (r *hostResolver) members(name string) map[string][]netip.Prefix {
-	members := map[string][]netip.Prefix{}
+// members are the networks of a set by the node that brings them.
+type members = map[string][]netip.Prefix
+
+func (r *hostResolver) members(name string) members {
+	if _, known := r.known[name]; !known {
+		r.known[name] = r.find(name)
+	}
+	return r.known[name]
+}
+
+func (r *hostResolver) find(name string) members {
+	members := members{}
 	switch name {
 	case setAPIServers:
 		return r.addServers(members)
 	case setControlPlane, setNodes:
 		r.addServers(members)
+		r.addLost(members, name)
 	case setPods:
 		if prefixes := poolPrefixes(r.snapshot.Calico.Pools); len(prefixes) > 0 && r.cni == "calico" {
 			members["pools"] = prefixes
@@ -228,14 +286,58 @@ func (r *hostResolver) members(name string) map[string][]netip.Prefix {
 		switch {
 		case name == setPods:
 			prefixes = r.podPrefixes(node)
-		case name == setNodes || r.policy.Selects(node):
-			prefixes = state.NodePrefixes(node)
+		case name == setNodes || r.ofControlPlane(i):
+			prefixes = r.addresses[i]
 		}
 		if len(prefixes) > 0 {
 			members[node.Name] = prefixes
 		}
 	}
 	return members
+}
+
+// ofControlPlane says whether a node is of the control plane: it says so itself, an
+// API server has its address, or the policy is for it.
+func (r *hostResolver) ofControlPlane(i int) bool {
+	return ofControlPlane(r.policy, &r.snapshot.Nodes[i]) || slices.ContainsFunc(r.addresses[i], func(p netip.Prefix) bool {
+		return slices.ContainsFunc(r.snapshot.Facts.APIServer, func(s netip.AddrPort) bool { return p.Addr() == s.Addr() })
+	})
+}
+
+// addLost adds, as long as a node shows no address, the addresses of a set that no
+// node shows any more: they may be its own, and shut out, it could never show them
+// again.
+func (r *hostResolver) addLost(members members, set string) {
+	i := slices.IndexFunc(r.addresses, func(p []netip.Prefix) bool { return len(p) == 0 })
+	if i < 0 {
+		return
+	}
+	name := r.snapshot.Nodes[i].Name
+	for _, address := range r.lost(set) {
+		members[name] = append(members[name], netip.PrefixFrom(address, address.BitLen()))
+	}
+}
+
+// lost returns the addresses of a set of the policy's that no node shows now.
+func (r *hostResolver) lost(set string) []netip.Addr {
+	return slices.DeleteFunc(r.written(set), func(a netip.Addr) bool { return r.shown[a] })
+}
+
+// written returns the single addresses that a set of the policy's has now.
+func (r *hostResolver) written(name string) []netip.Addr {
+	var addresses []netip.Addr
+	for i := range r.snapshot.Calico.Sets {
+		set := &r.snapshot.Calico.Sets[i]
+		if set.Labels[v1alpha1.LabelPolicy] != r.policy.Name || set.Labels[calico.LabelPeer] != name {
+			continue
+		}
+		for _, net := range set.Spec.Nets {
+			if prefix, err := netip.ParsePrefix(net); err == nil && prefix.IsSingleIP() {
+				addresses = append(addresses, prefix.Addr())
+			}
+		}
+	}
+	return addresses
 }
 
 // keepSets has the sets follow the cluster that only older rules refer to: nodes
@@ -256,7 +358,7 @@ func (r *hostResolver) keepSets(hosts *Hosts) {
 }
 
 // addServers adds the addresses of API servers that no node shows.
-func (r *hostResolver) addServers(members map[string][]netip.Prefix) map[string][]netip.Prefix {
+func (r *hostResolver) addServers(members members) members {
 	for _, server := range r.servers {
 		members[setAPIServers] = append(members[setAPIServers], netip.PrefixFrom(server, server.BitLen()))
 	}
@@ -267,28 +369,12 @@ func (r *hostResolver) addServers(members map[string][]netip.Prefix) map[string]
 // those that there are, and those that there were. An API server that is down is
 // not in the EndpointSlice any more, and could not come back if it were shut out.
 func (r *hostResolver) hiddenServers() []netip.Addr {
-	shown := map[netip.Addr]bool{}
-	for i := range r.snapshot.Nodes {
-		for _, address := range state.NodeAddresses(&r.snapshot.Nodes[i]) {
-			shown[address] = true
-		}
-	}
-	var servers []netip.Addr
+	servers := r.lost(setAPIServers)
 	for _, server := range r.snapshot.Facts.APIServer {
-		servers = append(servers, server.Addr())
-	}
-	for i := range r.snapshot.Calico.Sets {
-		set := &r.snapshot.Calico.Sets[i]
-		if set.Labels[v1alpha1.LabelPolicy] != r.policy.Name || set.Labels[calico.LabelPeer] != setAPIServers {
-			continue
-		}
-		for _, net := range set.Spec.Nets {
-			if prefix, err := netip.ParsePrefix(net); err == nil && prefix.IsSingleIP() {
-				servers = append(servers, prefix.Addr())
-			}
+		if !r.shown[server.Addr()] {
+			servers = append(servers, server.Addr())
 		}
 	}
-	servers = slices.DeleteFunc(servers, func(a netip.Addr) bool { return shown[a] })
 	slices.SortFunc(servers, netip.Addr.Compare)
 	return slices.Compact(servers)
 }

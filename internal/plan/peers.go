@@ -40,10 +40,10 @@ func newResolver(policy *Policy, nodes []corev1.Node) *resolver {
 	}
 	var controlPlane, all netipx.IPSetBuilder
 	for i := range nodes {
-		selected := policy.Selects(&nodes[i])
+		controls := ofControlPlane(policy, &nodes[i])
 		for _, address := range state.NodeAddresses(&nodes[i]) {
 			all.Add(address)
-			if selected {
+			if controls {
 				controlPlane.Add(address)
 			}
 		}

@@ -20,6 +20,7 @@ import (
 // Probes are what is tried at a node, and what must become of it.
 type Probes struct {
 	hosts calico.Hosts
+	lines Lifelines
 	nodes map[string][]netip.Addr
 	node  calico.Node
 	ports map[v1alpha1.PortNumber]probed
@@ -54,18 +55,20 @@ func tlsOf(p profile.Profile) []profile.Traffic {
 }
 
 // ProbesOf returns what is tried at a node: every TCP port of the components and
-// of the required flows, at each of its addresses; and the ports at which the
-// cluster itself says that the kubelet listens.
+// of the required flows, restricted or not, at each of its addresses; and the port
+// at which the cluster itself says that the kubelet listens.
 func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	p := Probes{
-		hosts: hosts.Whole, node: node, nodes: map[string][]netip.Addr{},
+		hosts: hosts.Whole, lines: hosts.Lifelines, node: node, nodes: map[string][]netip.Addr{},
 		ports: map[v1alpha1.PortNumber]probed{}, tls: hosts.tls,
 	}
 	for _, component := range p.hosts.Components {
 		p.add(component.Ports)
 	}
-	for _, flow := range p.hosts.Required {
-		p.add(flow.Traffic)
+	for _, flow := range p.lines.Flows {
+		if comesFromOthers(flow) {
+			p.add(flow.Traffic)
+		}
 	}
 	for i := range snapshot.Nodes {
 		n := &snapshot.Nodes[i]
@@ -131,6 +134,9 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 		covered := t.First == 0 || int32(t.First) <= how.as && how.as <= int32(max(t.First, t.Last))
 		return covered && (t.Protocol == profile.TCP || t.Protocol == "")
 	}
+	if p.required(from, matches) {
+		return rollout.MustConnect
+	}
 	permitted, bounded := p.hosts.Sources(slices.Concat(p.hosts.Required, p.hosts.Listed), matches)
 	switch {
 	case !bounded || !slices.ContainsFunc(from, func(a netip.Addr) bool { return !permitted.Contains(a) }):
@@ -139,6 +145,17 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 		return rollout.Any
 	}
 	return rollout.MustNotConnect
+}
+
+// required says whether a flow that must never be cut is for all of the addresses.
+func (p Probes) required(from []netip.Addr, matches func(profile.Traffic) bool) bool {
+	return slices.ContainsFunc(p.lines.Flows, func(flow profile.Flow) bool {
+		return comesFromOthers(flow) && slices.ContainsFunc(flow.Traffic, matches) && !slices.ContainsFunc(from, func(a netip.Addr) bool {
+			return !slices.ContainsFunc(flow.From, func(role profile.Role) bool {
+				return slices.ContainsFunc(p.lines.Parties[role], func(prefix netip.Prefix) bool { return prefix.Contains(a) })
+			})
+		})
+	})
 }
 
 // open says that nobody declares the port closed at the address, or that

@@ -4,6 +4,7 @@ package plan_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -113,6 +114,10 @@ func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
 		"A worker that says that it has another address":          {from: from("worker-1", "10.0.0.2"), port: 2379, want: mustNot},
 		"A port that is not tried":                                {from: from("worker-1"), port: 4711, want: either},
 		"A kubelet that is not restricted":                        {cluster: kubeletAt(10250), from: from("worker-1"), port: 10250, want: either},
+		"A control-plane node at such a kubelet, who must":        {from: from("cp-2"), port: 10250, want: must},
+		"An API server that is not restricted":                    {from: from("worker-1"), port: 6443, want: must},
+		"An operator with a pod's address at such an API server":  {from: from(operator, "10.244.0.7"), port: 6443, want: must},
+		"A stranger at such an API server":                        {from: from(operator, "192.0.2.7"), port: 6443, want: either},
 		"A kubelet on an unexpected port":                         {cluster: kubeletAt(10999), edits: []edit{also("kubelet")}, from: from("worker-1"), port: 10999, want: mustNot},
 		"A kubelet on an unexpected port, and the control plane":  {cluster: kubeletAt(10999), edits: []edit{also("kubelet")}, from: from("cp-2"), port: 10999, want: must},
 		"A component on an address of its own":                    {edits: []edit{admin}, from: from("worker-1"), port: restricted, want: mustNot},
@@ -145,47 +150,50 @@ func anybody(c *v1alpha1.Component) { c.AllowFrom = []v1alpha1.PeerReference{{Ro
 
 func TestTargetsAreTheSinglePortsOfComponentsAndRequiredFlows(t *testing.T) {
 	const tls, plain = v1alpha1.ProbeTLS, v1alpha1.ProbeTCP
+	type ports = map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol
 	tests := map[string]struct {
 		cluster func(*state.Snapshot)
 		edits   []edit
-		want    map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol
+		more    ports // than those of required flows
+		without []v1alpha1.PortNumber
 	}{
-		"etcd": {want: map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls}},
+		"etcd": {},
 		"etcd on ports of its own": {
 			edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Network.Components = nil }, also("etcd", at(tcp(4001)))},
-			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{4001: tls},
+			more:  ports{4001: tls}, without: []v1alpha1.PortNumber{2379, 2380},
 		},
 		"A component that is not known, which may speak anything": {
 			edits: []edit{also("admin", at(tcp(9000)))},
-			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls, 9000: plain},
+			more:  ports{9000: plain},
 		},
 		"A range, of which nobody knows who listens": {
 			edits: []edit{also("admin", at(v1alpha1.Port{Protocol: "TCP", Port: 9000, EndPort: 9001}))},
-			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls},
 		},
 		"UDP, which is not tried": {
 			edits: []edit{also("admin", at(v1alpha1.Port{Protocol: "UDP", Port: 9000}))},
-			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls},
 		},
 		"A kubelet that says where it listens": {
-			cluster: kubeletAt(10999), want: map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls, 10999: tls},
+			cluster: kubeletAt(10999), more: ports{10999: tls},
 		},
 		"A kubelet that is where another component is": {
 			cluster: kubeletAt(9000), edits: []edit{also("admin", at(tcp(9000)))},
-			want: map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls, 9000: plain},
+			more: ports{9000: plain},
 		},
 		"The kubelet of another node": {
 			cluster: func(s *state.Snapshot) { s.Nodes[1].Status.DaemonEndpoints.KubeletEndpoint.Port = 10999 },
-			want:    map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls},
 		},
 		"What is required where the rest is denied": {
 			edits: []edit{deniesUnlisted},
-			want:  map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{2379: tls, 2380: tls, 6443: tls, 10250: tls, 5473: plain},
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
+			want := ports{2379: tls, 2380: tls, 6443: tls, 10250: tls, 5473: plain}
+			maps.Copy(want, test.more)
+			for _, port := range test.without {
+				delete(want, port)
+			}
 			for _, address := range []string{"10.0.0.1", "fd00::1"} {
 				got := map[v1alpha1.PortNumber]v1alpha1.ProbeProtocol{}
 				for _, target := range probesAt(t, test.cluster, test.edits...).Targets() {
@@ -193,7 +201,7 @@ func TestTargetsAreTheSinglePortsOfComponentsAndRequiredFlows(t *testing.T) {
 						got[target.Port] = target.Protocol
 					}
 				}
-				g.Expect(got).To(Equal(test.want), address)
+				g.Expect(got).To(Equal(want), address)
 			}
 		})
 	}
@@ -210,7 +218,11 @@ func TestTargetsAreSortedAndNotMoreThanAnEnactmentMayHave(t *testing.T) {
 	few := probesAt(t, nil).Targets()
 	g.Expect(few).To(Equal([]v1alpha1.ProbeTarget{
 		{Address: "10.0.0.1", Port: 2379, Protocol: "TLS"}, {Address: "10.0.0.1", Port: 2380, Protocol: "TLS"},
+		{Address: "10.0.0.1", Port: 5473, Protocol: "TCP"}, {Address: "10.0.0.1", Port: 6443, Protocol: "TLS"},
+		{Address: "10.0.0.1", Port: 10250, Protocol: "TLS"},
 		{Address: "fd00::1", Port: 2379, Protocol: "TLS"}, {Address: "fd00::1", Port: 2380, Protocol: "TLS"},
+		{Address: "fd00::1", Port: 5473, Protocol: "TCP"}, {Address: "fd00::1", Port: 6443, Protocol: "TLS"},
+		{Address: "fd00::1", Port: 10250, Protocol: "TLS"},
 	}))
 	probes := probesAt(t, many)
 	first := probes.Targets()

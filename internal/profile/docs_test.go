@@ -45,7 +45,7 @@ Ports of components are named here as they usually are. That of the API server i
 
 | Role | Addresses |
 |---|---|
-| ControlPlane | the protected nodes: all their addresses, and those from which they reach pods through an overlay network |
+| ControlPlane | the nodes of the control plane, protected or not: all their addresses, and those from which they reach pods through an overlay network |
 | Nodes | every node, in the same way |
 | Pods | every pod that has an address of its own |
 | Self | the node itself: loopback and its own addresses |

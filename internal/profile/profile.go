@@ -130,8 +130,9 @@ type Closed struct {
 type Role string
 
 const (
-	// RoleControlPlane is the protected nodes: all their addresses, and those
-	// from which they reach pods through an overlay network.
+	// RoleControlPlane is the nodes of the control plane, whether protected or
+	// not: all their addresses, and those from which they reach pods through an
+	// overlay network.
 	RoleControlPlane Role = "ControlPlane"
 	// RoleNodes is every node, in the same way. The protected ones are among
 	// them.

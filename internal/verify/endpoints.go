@@ -129,6 +129,13 @@ func ourName(e *v3.HostEndpoint, iface string) string {
 // their node. Our own rules do not need them; policies of others that select
 // hosts do.
 func addressesMissing(hosts plan.Hosts, there state.Calico) *Verdict {
+	if len(hosts.Addressless) > 0 {
+		return &Verdict{
+			Reason: v1alpha1.ReasonAddressesMissing,
+			Message: "Nodes show no address, and are not protected: " + wording.Names(hosts.Addressless) +
+				": see why their kubelet, or the cloud's controller, does not set status.addresses",
+		}
+	}
 	var missing []string
 	for _, node := range hosts.Calico.Nodes {
 		i := slices.IndexFunc(there.Endpoints, func(e v3.HostEndpoint) bool {

@@ -4,7 +4,6 @@ package verify
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -85,11 +85,11 @@ type LockoutReport struct {
 // Lockout finds the required flows that would be cut after any of the writes, in
 // their order, and those that are cut already.
 //
-// Every sender of a required flow is held against every node, in both IP
-// versions, and every node against itself: also senders and nodes that are new.
-// Senders and nodes that no policy can tell apart are judged once.
-func Lockout(hosts calico.Hosts, nodes []dataplane.Node, there state.Calico, writes []Write) LockoutReport {
-	l := &lockout{hosts: hosts, there: there, world: dataplane.New(there, nodes)}
+// Every sender of a required flow is held against everybody whom it is for, in both
+// IP versions, where it leaves and where it comes in; and every node against
+// itself. Those whom no policy can tell apart are judged once.
+func Lockout(lines plan.Lifelines, nodes []dataplane.Node, there state.Calico, writes []Write) LockoutReport {
+	l := &lockout{lines: lines, there: there, world: dataplane.New(there, nodes)}
 	l.copy()
 	report := LockoutReport{Already: l.check()}
 	if len(report.Already) > 0 {
@@ -114,7 +114,7 @@ func Lockout(hosts calico.Hosts, nodes []dataplane.Node, there state.Calico, wri
 
 // lockout is the set of policies as it is at one point of the sequence.
 type lockout struct {
-	hosts calico.Hosts
+	lines plan.Lifelines
 	there state.Calico
 	world *dataplane.World // as of the last write that could change something
 	// before is the world before any write, and told what it tells apart. Both
@@ -189,12 +189,6 @@ func put[T any](list []T, item T, remove bool, name func(*T) string) []T {
 	return list
 }
 
-// receiver is a node that stands for all that no policy tells from it.
-type receiver struct {
-	node      string
-	addresses []netip.Addr
-}
-
 // check judges all required flows in one state, and returns what is cut.
 //
 // Where something was cut before, classes are of both worlds: one who was cut off
@@ -204,124 +198,144 @@ func (l *lockout) check() []Cut {
 	if l.told != nil {
 		c = c.And(l.told)
 	}
-	j := &judge{world: l.world, classes: c, senders: map[string]*dataplane.Senders{}, hosts: l.hosts}
-	receivers := l.receivers(c)
-	for _, flow := range l.hosts.Required {
-		for _, r := range receivers {
-			j.flow(flow, r)
-		}
+	j := &judge{world: l.world, classes: c, lines: l.lines, parties: map[profile.Role][]*dataplane.Group{}}
+	for _, flow := range l.lines.Flows {
+		j.flow(flow)
 	}
 	return j.cuts
-}
-
-func (l *lockout) receivers(c *dataplane.Classes) []receiver {
-	var out []receiver
-	known := map[string]bool{}
-	for _, node := range l.hosts.Nodes {
-		var classes []dataplane.Class
-		for _, address := range node.Addresses {
-			classes = append(classes, c.Of(address))
-		}
-		if key := fmt.Sprint(classes); !known[key] {
-			known[key] = true
-			out = append(out, receiver{node.Name, node.Addresses})
-		}
-	}
-	return out
 }
 
 // judge gathers what is cut in one state.
 type judge struct {
 	world   *dataplane.World
 	classes *dataplane.Classes
-	hosts   calico.Hosts
-	senders map[string]*dataplane.Senders // by source
+	lines   plan.Lifelines
+	parties map[profile.Role][]*dataplane.Group
 	cuts    []Cut
 }
 
-func (j *judge) flow(flow calico.Flow, r receiver) {
-	for _, traffic := range flow.Traffic {
-		for _, to := range append(slices.Clone(r.addresses), destinations(flow)...) {
-			for _, f := range j.packets(traffic, to) {
-				f.To, f.Node = to, r.node
-				j.from(flow, f, r)
+// party returns the classes of a role's addresses.
+func (j *judge) party(role profile.Role) []*dataplane.Group {
+	groups, known := j.parties[role]
+	if !known {
+		senders := &dataplane.Senders{}
+		for _, prefix := range j.lines.Parties[role] {
+			senders.Add(j.classes, prefix)
+		}
+		groups = senders.Groups
+		j.parties[role] = groups
+	}
+	return groups
+}
+
+func (j *judge) flow(flow profile.Flow) {
+	for _, receiver := range j.party(flow.To) {
+		if flow.To == profile.RoleSelf {
+			j.toItself(flow, receiver.Addresses[0])
+			continue
+		}
+		for _, f := range j.arriving(flow, receiver) {
+			for _, role := range flow.From {
+				for _, sender := range j.party(role) {
+					j.between(flow, f, sender, receiver)
+				}
 			}
 		}
 	}
 }
 
-// destinations are what a flow is sent to, where that is not the nodes' own
-// addresses.
-func destinations(flow calico.Flow) []netip.Addr {
-	var out []netip.Addr
-	for _, net := range flow.Destinations {
-		out = append(out, net.Addr())
+// toItself judges what a node sends to an address of its own, and to loopback.
+func (j *judge) toItself(flow profile.Flow, own netip.Addr) {
+	node := j.world.Owner(own)
+	if node == "" {
+		return // a machine that has not joined yet
+	}
+	loopback := netip.IPv6Loopback()
+	if own.Is4() {
+		loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	for _, address := range []netip.Addr{own, loopback} {
+		between := func(first, last uint16) []uint16 { return j.classes.PortsBetween(address, address, first, last) }
+		for _, traffic := range flow.Traffic {
+			for _, f := range packets(traffic, address, between) {
+				f.From, f.To, f.Node = address, address, node
+				j.one(flow, f)
+			}
+		}
+	}
+}
+
+// arriving returns the packets of a flow as they come to a receiver, without their
+// sender: to its own address, or to those that the flow is sent to instead.
+func (j *judge) arriving(flow profile.Flow, receiver *dataplane.Group) []dataplane.Flow {
+	to, node := receiver.Addresses[:1], ""
+	if len(flow.Destinations) > 0 {
+		if to, node = nil, j.world.Owner(receiver.Addresses[0]); node == "" {
+			return nil // it is not known who is addressed
+		}
+		for _, net := range flow.Destinations {
+			to = append(to, net.Addr())
+		}
+	}
+	var out []dataplane.Flow
+	for _, address := range to {
+		for _, traffic := range flow.Traffic {
+			for _, f := range packets(traffic, address, j.classes.Ports) {
+				f.To, f.Node = address, node
+				out = append(out, f)
+			}
+		}
 	}
 	return out
 }
 
-// from judges what is sent by everybody for whom the flow is, and by the node
-// itself.
-func (j *judge) from(flow calico.Flow, f dataplane.Flow, r receiver) {
-	if slices.Contains(r.addresses, f.To) {
-		f.From = f.To
-		j.one(flow, f)
+// between judges what one of a class sends to one of another, of two nodes where
+// there are two.
+func (j *judge) between(flow profile.Flow, f dataplane.Flow, sender, receiver *dataplane.Group) {
+	f.From = sender.Addresses[0]
+	if f.From.Is4() != f.To.Is4() {
+		return
 	}
-	for _, source := range flow.From {
-		for _, group := range j.of(source).Groups {
-			if group.Class.IPv4() != f.To.Is4() {
-				continue
-			}
-			f.From = group.Addresses[0]
-			if len(group.Addresses) > 1 && slices.Contains(r.addresses, f.From) {
-				f.From = group.Addresses[1] // one that is another node's
-			}
-			j.one(flow, f)
+	node := f.Node
+	if node == "" {
+		node = j.world.Owner(f.To)
+	}
+	if node != "" && j.world.Owner(f.From) == node {
+		switch {
+		case len(sender.Addresses) > 1:
+			f.From = sender.Addresses[1]
+		case len(receiver.Addresses) > 1 && f.Node == "":
+			f.To = receiver.Addresses[1]
 		}
 	}
+	j.one(flow, f)
 }
 
-func (j *judge) one(flow calico.Flow, f dataplane.Flow) {
+func (j *judge) one(flow profile.Flow, f dataplane.Flow) {
 	if verdict := j.world.Judge(f); verdict.Decision != dataplane.Allowed {
 		j.cuts = append(j.cuts, Cut{Name: flow.Name, Flow: f, Verdict: verdict})
 	}
 }
 
-// of returns the classes of a source. Who may be anybody is judged as the nodes
-// are: others may well be kept out by somebody else.
-func (j *judge) of(source calico.Source) *dataplane.Senders {
-	key := fmt.Sprint(source)
-	known, there := j.senders[key]
-	if there {
-		return known
-	}
-	senders := &dataplane.Senders{}
-	for _, prefix := range source.Prefixes {
-		senders.Add(j.classes, prefix)
-	}
-	for _, set := range j.hosts.Sets {
-		if set.Name != source.Set && (source.Set != "" || len(source.Prefixes) > 0) {
-			continue
-		}
-		for _, node := range slices.Sorted(maps.Keys(set.Members)) {
-			for _, prefix := range set.Members[node] {
-				senders.Add(j.classes, prefix)
-			}
-		}
-	}
-	j.senders[key] = senders
-	return senders
-}
-
 // packets returns one flow for each port that a rule may tell from the others.
-func (j *judge) packets(t profile.Traffic, to netip.Addr) []dataplane.Flow {
+func packets(t profile.Traffic, to netip.Addr, ports func(first, last uint16) []uint16) []dataplane.Flow {
+	ported := func(protocol dataplane.Protocol) (out []dataplane.Flow) {
+		first, last := t.First, max(t.First, t.Last)
+		if first == 0 {
+			first, last = 1, math.MaxUint16
+		}
+		for _, port := range ports(first, last) {
+			out = append(out, dataplane.Flow{Protocol: protocol, Port: port})
+		}
+		return out
+	}
 	switch t.Protocol {
 	case profile.TCP:
-		return j.ports(dataplane.TCP, t)
+		return ported(dataplane.TCP)
 	case profile.UDP:
-		return j.ports(dataplane.UDP, t)
+		return ported(dataplane.UDP)
 	case profile.SCTP:
-		return j.ports(dataplane.SCTP, t)
+		return ported(dataplane.SCTP)
 	case profile.ICMP, profile.ICMPv6:
 		protocol := map[bool]dataplane.Protocol{true: dataplane.ICMP, false: dataplane.ICMPv6}[t.Protocol == profile.ICMP]
 		if to.Is4() != (protocol == dataplane.ICMP) {
@@ -331,17 +345,5 @@ func (j *judge) packets(t profile.Traffic, to netip.Addr) []dataplane.Flow {
 	case profile.IP:
 		return []dataplane.Flow{{Protocol: dataplane.Protocol(t.Number)}}
 	}
-	return append(j.ports(dataplane.TCP, t), j.ports(dataplane.UDP, t)...)
-}
-
-func (j *judge) ports(protocol dataplane.Protocol, t profile.Traffic) []dataplane.Flow {
-	first, last := t.First, max(t.First, t.Last)
-	if first == 0 {
-		first, last = 1, math.MaxUint16
-	}
-	var out []dataplane.Flow
-	for _, port := range j.classes.Ports(first, last) {
-		out = append(out, dataplane.Flow{Protocol: protocol, Port: port})
-	}
-	return out
+	return append(ported(dataplane.TCP), ported(dataplane.UDP)...)
 }

@@ -43,16 +43,16 @@ func BenchmarkLockout(b *testing.B) {
 				there.Felix = []v3.FelixConfiguration{noneOut()}
 				there.Endpoints = append(there.Endpoints, cutOff(node))
 			}
-			if report := verify.Lockout(hosts.Whole, nodes, there, writes); len(report.Cuts) > 0 || len(report.Already) > 0 != (bench.already > 0) {
+			if report := verify.Lockout(hosts.Lifelines, nodes, there, writes); len(report.Cuts) > 0 || len(report.Already) > 0 != (bench.already > 0) {
 				b.Fatalf("%d are cut, %d already", len(report.Cuts), len(report.Already))
 			}
 			runtime.GC()
 			b.ReportAllocs()
 			for b.Loop() {
-				verify.Lockout(hosts.Whole, nodes, there, writes)
+				verify.Lockout(hosts.Lifelines, nodes, there, writes)
 			}
 			b.ReportMetric(float64(len(writes)), "writes")
-			b.ReportMetric(float64(len(hosts.Whole.Required)), "flows")
+			b.ReportMetric(float64(len(hosts.Lifelines.Flows)), "flows")
 		})
 	}
 }
@@ -87,9 +87,11 @@ func foreign(count int, selector string) state.Calico {
 				Tier: "platform", Order: ptr.To(float64(i)), Selector: fmt.Sprintf(selector, i), Types: []v3.PolicyType{v3.PolicyTypeIngress},
 				Ingress: []v3.Rule{
 					{Action: v3.Deny, Source: v3.EntityRule{Nets: []string{net}}},
-					{Action: v3.Deny, Protocol: ptr.To(numorstring.ProtocolFromString("TCP")), Destination: v3.EntityRule{
-						Ports: []numorstring.Port{numorstring.SinglePort(uint16(40000 + i))},
-					}},
+					{
+						Action: v3.Deny, Protocol: ptr.To(numorstring.ProtocolFromString("TCP")),
+						Source:      v3.EntityRule{Nets: []string{"192.168.0.0/16"}},
+						Destination: v3.EntityRule{Ports: []numorstring.Port{numorstring.SinglePort(uint16(40000 + i))}},
+					},
 				},
 			},
 		})

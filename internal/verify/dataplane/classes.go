@@ -19,10 +19,19 @@ import (
 // Every set of addresses that a rule, or a failsafe port, mentions has a random
 // number. An address is in the class that the numbers of its sets add up to.
 type Classes struct {
+	w      *World
+	marks  []mark   // sorted by address
+	ports  []uint16 // all that are in ranges too
+	safe   []uint16 // those of failsafe ports
+	ranges []ranges
+	hosts  map[string]uint64 // of nodes that have endpoints
+}
+
+// ranges are the ports at which a rule begins or ends to match.
+type ranges struct {
 	w     *World
-	marks []mark // sorted by address
+	rule  *rule
 	ports []uint16
-	hosts map[string]uint64 // of nodes that have endpoints
 }
 
 // mark is where the class of addresses changes. From there on it is sum.
@@ -37,9 +46,7 @@ func (w *World) Classes() *Classes {
 	for _, p := range w.inForce() {
 		for direction := range p.applies {
 			for i := range p.rulesFor(w, direction) {
-				r := &p.rules[direction][i]
-				c.entity(&r.from)
-				c.entity(&r.to)
+				c.rule(&p.rules[direction][i])
 			}
 		}
 	}
@@ -72,6 +79,18 @@ func (w *World) inForce() []*policy {
 	return out
 }
 
+func (c *Classes) rule(r *rule) {
+	at := ranges{w: c.w, rule: r}
+	for _, e := range []*entity{&r.from, &r.to} {
+		c.entity(e)
+		at.ports = append(at.ports, bounds(e.ports)...)
+		at.ports = append(at.ports, bounds(e.notPorts)...)
+	}
+	if len(at.ports) > 0 {
+		c.ports, c.ranges = append(c.ports, at.ports...), append(c.ranges, at)
+	}
+}
+
 func (c *Classes) entity(e *entity) {
 	for _, f := range []families{e.nets, e.notNets} {
 		if f.any {
@@ -80,9 +99,6 @@ func (c *Classes) entity(e *entity) {
 	}
 	if e.members != nil && e.members.set != nil {
 		c.add(e.members.set, number(fmt.Sprintf("%p", e.members)))
-	}
-	for _, list := range [][]uint16{bounds(e.ports), bounds(e.notPorts)} {
-		c.ports = append(c.ports, list...)
 	}
 }
 
@@ -135,7 +151,7 @@ func (c *Classes) describe(h *host) []any {
 	}
 	for _, list := range []failsafes{felix.in, felix.out} {
 		for _, port := range list.ports {
-			c.ports = append(c.ports, port.Port, port.Port+1)
+			c.safe = append(c.safe, port.Port, port.Port+1)
 			if net, ok := ParseNet(port.Net); ok {
 				c.span(netipx.RangeOfPrefix(net), number(net))
 			}
@@ -188,6 +204,9 @@ func (c *Classes) sort() {
 		merged = append(merged, m)
 	}
 	c.marks = merged
+	slices.Sort(c.safe)
+	c.safe = slices.Compact(c.safe)
+	c.ports = append(c.ports, c.safe...)
 	slices.Sort(c.ports)
 	c.ports = slices.Compact(c.ports)
 }
@@ -198,7 +217,10 @@ func (c *Classes) And(other *Classes) *Classes {
 	// The same number means something else in the other world: what changes
 	// places with another from one to the other is not the same as it.
 	const inTheOther = 0x9e3779b97f4a7c15 // odd, so that different numbers stay so
-	out := &Classes{w: c.w, hosts: maps.Clone(c.hosts), ports: slices.Concat(c.ports, other.ports)}
+	out := &Classes{
+		w: c.w, hosts: maps.Clone(c.hosts), ports: slices.Concat(c.ports, other.ports),
+		safe: slices.Concat(c.safe, other.safe), ranges: slices.Concat(c.ranges, other.ranges),
+	}
 	for name, key := range other.hosts {
 		out.hosts[name] += key * inTheOther
 	}
@@ -283,10 +305,31 @@ func (s *Senders) offer(c *Classes, a netip.Addr) {
 // Ports returns ports of a range, such that between them no rule tells two
 // apart.
 func (c *Classes) Ports(first, last uint16) []uint16 {
+	return within(c.ports, first, last)
+}
+
+// PortsBetween is Ports for what one address sends to another: rules that are not
+// for these tell nothing apart.
+func (c *Classes) PortsBetween(from, to netip.Addr, first, last uint16) []uint16 {
+	ports := slices.Clone(c.safe)
+	for _, at := range c.ranges {
+		if at.rule.from.holds(at.w, from) != no && at.rule.to.holds(at.w, to) != no {
+			ports = append(ports, at.ports...)
+		}
+	}
+	slices.Sort(ports)
+	return within(slices.Compact(ports), first, last)
+}
+
+// within returns the first port of a range, and those of a sorted list that follow
+// in it.
+func within(ports []uint16, first, last uint16) []uint16 {
 	out := []uint16{first}
-	i, _ := slices.BinarySearch(c.ports, first+1)
-	for ; i < len(c.ports) && c.ports[i] <= last; i++ {
-		out = append(out, c.ports[i])
+	i, _ := slices.BinarySearch(ports, first)
+	for ; i < len(ports) && ports[i] <= last; i++ {
+		if ports[i] > first {
+			out = append(out, ports[i])
+		}
 	}
 	return out
 }

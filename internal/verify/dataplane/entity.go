@@ -103,12 +103,9 @@ func (w *World) entity(e v3.EntityRule) entity {
 // matches says whether an address and a port match; without a port, there is
 // none, or it is not known.
 func (e *entity) matches(w *World, address netip.Addr, port uint16, protocol Protocol) answer {
-	if e.nets.any && !e.nets.set.Contains(address) || e.notNets.any && e.notNets.set.Contains(address) {
+	result := e.holds(w, address)
+	if result == no {
 		return no
-	}
-	result := yes
-	if e.members != nil {
-		result = e.members.contain(w, address)
 	}
 	result = min(result, portsMatch(e.ports, port, protocol, true))
 	result = min(result, portsMatch(e.notPorts, port, protocol, false).not())
@@ -116,6 +113,17 @@ func (e *entity) matches(w *World, address netip.Addr, port uint16, protocol Pro
 		result = min(result, maybe)
 	}
 	return result
+}
+
+// holds says whether an address is one of the entity's.
+func (e *entity) holds(w *World, address netip.Addr) answer {
+	switch {
+	case e.nets.any && !e.nets.set.Contains(address), e.notNets.any && e.notNets.set.Contains(address):
+		return no
+	case e.members != nil:
+		return e.members.contain(w, address)
+	}
+	return yes
 }
 
 // portsMatch says whether a port is one of a list. An empty list has every port

@@ -107,6 +107,14 @@ func (w *World) Update(there state.Calico) {
 	w.fill(there)
 }
 
+// Owner returns the name of the node that has an address; empty if none has it.
+func (w *World) Owner(address netip.Addr) string {
+	if h := w.owners[address]; h != nil {
+		return h.Name
+	}
+	return ""
+}
+
 // config returns the configuration of the node's Felix.
 func (w *World) config(h *host) *felix {
 	if h.felix == nil {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Lifelines are the flows that must never be cut, and who takes part in them.
+//
+// They are all that the profile requires, whether or not the policy restricts
+// them: an endpoint of ours puts the whole host under the policies of others, in
+// both directions.
+type Lifelines struct {
+	Flows []profile.Flow
+	// Parties are the addresses that roles stand for, as far as they are known.
+	Parties map[profile.Role][]netip.Prefix
+}
+
+// lifelines returns those of the policy's cluster.
+func (r *hostResolver) lifelines() Lifelines {
+	lines := Lifelines{Parties: map[profile.Role][]netip.Prefix{}}
+	for _, flow := range r.profile.Required() {
+		if !r.translated(flow) {
+			lines.Flows = append(lines.Flows, flow)
+		}
+	}
+	found := func(set string, external ...v1alpha1.ExternalRole) []netip.Prefix {
+		members := r.members(set)
+		prefixes := make([]netip.Prefix, 0, 2*len(members))
+		for _, name := range slices.Sorted(maps.Keys(members)) {
+			prefixes = append(prefixes, members[name]...)
+		}
+		for _, role := range external {
+			prefixes = append(prefixes, r.playing(role)...)
+		}
+		return prefixes
+	}
+	lines.Parties[profile.RoleControlPlane] = found(setControlPlane, v1alpha1.ExternalControlPlane)
+	lines.Parties[profile.RoleNodes] = found(setNodes, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
+	lines.Parties[profile.RolePods] = found(setPods, v1alpha1.ExternalPods)
+	for _, role := range []profile.Role{profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus} {
+		lines.Parties[role] = r.playing(v1alpha1.ExternalRole(role))
+	}
+	// Who may be anybody is judged as the nodes are: others may well be kept out by
+	// somebody else.
+	lines.Parties[profile.RoleSelf] = lines.Parties[profile.RoleNodes]
+	lines.Parties[profile.RoleAny] = lines.Parties[profile.RoleNodes]
+	return lines
+}
+
+// comesFromOthers says whether the flow comes in at nodes, from others than
+// themselves.
+func comesFromOthers(flow profile.Flow) bool { return flow.Arrives() && flow.To != profile.RoleSelf }
+
+// ofControlPlane says whether a node is of the control plane: it says so itself, or
+// the policy is for it. A policy for some of these nodes must not shut out others.
+func ofControlPlane(policy *Policy, node *corev1.Node) bool {
+	return policy.Selects(node) || state.ControlPlane(node)
+}

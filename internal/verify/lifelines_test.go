@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify_test
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+)
+
+// etcdOnly is a cluster of four nodes, and a policy for nodes that have a label,
+// which restricts etcd on them and nothing else.
+func etcdOnly(selected v1alpha1.LabelSelector) (plan.Hosts, []dataplane.Node) {
+	snapshot := state.Snapshot{Calico: state.Calico{Mode: state.CalicoNative}}
+	snapshot.Facts.APIServer = []netip.AddrPort{netip.MustParseAddrPort("10.77.0.11:6443")}
+	var nodes []dataplane.Node
+	for name, address := range map[string]string{"cp-1": "10.77.0.11", "cp-2": "10.77.0.12", "cp-3": "10.77.0.13", "worker-1": "10.77.0.21"} {
+		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"node": name}}}
+		if name != "worker-1" {
+			n.Labels["node-role.kubernetes.io/control-plane"] = ""
+		}
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}
+		snapshot.Nodes = append(snapshot.Nodes, n)
+		nodes = append(nodes, dataplane.Node{Name: name, Addresses: state.NodeAddresses(&n)})
+	}
+	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{{
+		ObjectMeta: metav1.ObjectMeta{Name: "p"},
+		Spec: v1alpha1.ControlPlaneNetworkPolicySpec{
+			NodeSelector: selected,
+			Profile:      v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico"},
+			Network: &v1alpha1.NetworkSpec{
+				HostBackend: v1alpha1.HostBackendCalico, Failsafe: v1alpha1.FailsafeScope, Unlisted: v1alpha1.UnlistedPass,
+				Components: []v1alpha1.Component{{Name: "etcd", AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RoleControlPlane}}}},
+			},
+		},
+	}})
+	return plan.HostProtection(&policies[0], policies, snapshot), nodes
+}
+
+var everyControlPlaneNode = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node-role.kubernetes.io/control-plane": ""}}
+
+// An endpoint of ours puts the whole host under the policies of others, in both
+// directions: what they then cut is our doing, also where we restrict nothing.
+func TestRequiredFlowsAreJudgedWhetherOrNotTheyAreRestricted(t *testing.T) {
+	out := func(p *v3.GlobalNetworkPolicy) {
+		p.Spec.Types, p.Spec.Egress, p.Spec.Ingress = []v3.PolicyType{v3.PolicyTypeEgress}, p.Spec.Ingress, nil
+	}
+	all := selecting("all()")
+	for name, test := range map[string]struct {
+		theirs v3.GlobalNetworkPolicy
+		want   string
+	}{
+		"Typha, from nodes": {
+			policyIn("early", v3.Deny, all, ports("5473")),
+			"calico-typha: tcp/5473 from ",
+		},
+		"a kubelet on a protected node": {
+			policyIn("early", v3.Deny, all, ports("10250"), sources("10.77.0.12/32")),
+			"kubelet-from-control-plane: tcp/10250 from 10.77.0.12 to 10.77.0.1",
+		},
+		"a kubelet of a worker, which protected nodes must reach": {
+			policyIn("early", v3.Deny, all, ports("10250"), destinations("10.77.0.21/32"), out),
+			"kubelet-from-control-plane: tcp/10250 from 10.77.0.1",
+		},
+		"nodes at the API server": {
+			policyIn("early", v3.Deny, all, ports("6443"), sources("10.77.0.21/32")),
+			"apiserver-from-cluster: tcp/6443 from 10.77.0.21 to 10.77.0.1",
+		},
+		"a node at its own loopback": {
+			policyIn("early", v3.Deny, all, protocol("TCP"), sources("127.0.0.0/8")),
+			"self: tcp/1 from 127.0.0.1 to 127.0.0.1 would be Denied",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			hosts, nodes := etcdOnly(everyControlPlaneNode)
+			g.Expect(hosts.Held).To(BeEmpty())
+			var writes []verify.Write
+			for _, object := range hosts.WholeObjects {
+				writes = append(writes, verify.Write{Object: object})
+			}
+			there := with(state.Calico{Felix: []v3.FelixConfiguration{noFailsafes()}}, tier("early", 1))
+			g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, writes)).To(BeZero(), "without their policy")
+			report := verify.Lockout(hosts.Lifelines, nodes, with(there, tier("early", 1), test.theirs), writes)
+			g.Expect(report.Cuts).To(ContainElement(HaveField("String()", ContainSubstring(test.want))))
+			g.Expect(report.Cuts[0].After).To(HavePrefix("write of HostEndpoint cpnp-cp-"))
+		})
+	}
+}
+
+// noFailsafes is a configuration with none, in either direction.
+func noFailsafes() v3.FelixConfiguration {
+	return v3.FelixConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"},
+		Spec: v3.FelixConfigurationSpec{
+			FailsafeInboundHostPorts: &[]v3.ProtoPort{}, FailsafeOutboundHostPorts: &[]v3.ProtoPort{},
+		},
+	}
+}
+
+// A policy for some of the control-plane nodes does not shut out the others.
+func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
+	g := NewWithT(t)
+	hosts, nodes := etcdOnly(v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node": "cp-1"}})
+	var writes []verify.Write
+	for _, object := range hosts.WholeObjects {
+		writes = append(writes, verify.Write{Object: object})
+	}
+	there := state.Calico{Felix: []v3.FelixConfiguration{noFailsafes()}}
+	g.Expect(hosts.Whole.Nodes).To(HaveLen(1))
+	g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, writes)).To(BeZero())
+
+	// Were they shut out, it would be noticed.
+	set := slices.IndexFunc(writes, func(w verify.Write) bool { return w.Object.GetName() == "cpnp-p-control-plane-0" })
+	narrow := writes[set].Object.(*v3.GlobalNetworkSet).DeepCopy()
+	narrow.Spec.Nets = []string{"10.77.0.11/32"}
+	writes[set].Object = narrow
+	g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, writes).Cuts).To(ContainElement(HaveField("String()",
+		ContainSubstring("etcd: tcp/2379 from 10.77.0.12 to 10.77.0.11 would be Denied"))))
+}
