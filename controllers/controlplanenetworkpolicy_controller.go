@@ -31,6 +31,8 @@ type PolicyReconciler struct {
 	Reporter *Reporter
 	Stages   *Stages
 	Repairer
+
+	patience patience
 }
 
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenetworkpolicies,verbs=list;watch;patch
@@ -105,8 +107,6 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled m
 
 // permission says whether a write may be made.
 type permission func(drift.Write) bool
-
-func never(drift.Write) bool { return false }
 
 func always(may bool) permission { return func(drift.Write) bool { return may } }
 
@@ -190,6 +190,7 @@ func (r *PolicyReconciler) patchMetadata(ctx context.Context, policy, changed *v
 func (r *PolicyReconciler) forget(policy string) {
 	r.History.Forget(policy)
 	r.Stages.forget(policy)
+	r.patience.forget(policy)
 	r.Reporter.forget(policy)
 	metrics.Forget(policy)
 }

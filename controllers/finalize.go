@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -85,8 +86,9 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	hosts := drift.Hosts(policy, policies, plan.Hosts{}, snapshot.Calico)
 	done := repaired{}
 	may := always(policy.Reverts())
+	opens := func(w drift.Write) bool { return policy.Reverts() && takesBack(w, plan.Hosts{}) != "" }
 	result, err = r.writeAll(ctx, policy, deletes, may, done)
-	next, hostErr := r.writeHosts(ctx, policy, hosts, may, never, done)
+	next, hostErr := r.writeHosts(ctx, policy, hosts, may, opens, done)
 	result, err = sooner(result, next), errors.Join(err, hostErr, r.recordTakenBack(ctx, &o, snapshot))
 	left, leftErr := r.remaining(ctx, policy, snapshot, slices.Concat(deletes, hosts.Removals))
 	if o.remaining = left; leftErr != nil {
@@ -119,9 +121,39 @@ func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, 
 	return err
 }
 
-// calicoPatience is how long after its deletion a policy waits for a Calico that
+// calicoPatience is how long a policy that is being deleted waits for a Calico that
 // does not answer. After that it goes: a missing Calico never holds it for ever.
 const calicoPatience = time.Minute
+
+// patience remembers since when each policy that is being deleted has waited for
+// Calico. It begins anew with the operator, which has to find out first what there
+// is. The zero value is ready; it is safe for concurrent use.
+type patience struct {
+	mu    sync.Mutex
+	since map[string]time.Time
+}
+
+// waits says whether the policy goes on waiting.
+func (p *patience) waits(policy string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since, waiting := p.since[policy]
+	if !waiting {
+		if p.since == nil {
+			p.since = map[string]time.Time{}
+		}
+		since = now
+		p.since[policy] = now
+	}
+	return now.Before(since.Add(calicoPatience))
+}
+
+// forget ends the wait: Calico answers, or the policy is gone.
+func (p *patience) forget(policy string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.since, policy)
+}
 
 // unread says whether objects of Calico can not be taken back at present.
 func unread(policy *plan.Policy, there state.Calico) bool {
@@ -135,6 +167,16 @@ func wroteHosts(policy *plan.Policy, there state.Calico) bool {
 	return count != nil && *count > 0 || drift.WroteHosts(policy.Name, there)
 }
 
+// awaitsCalico says whether the policy waits until objects of Calico can be taken
+// back. What has not been read yet is always waited for.
+func (r *PolicyReconciler) awaitsCalico(policy *plan.Policy, there state.Calico) bool {
+	if !unread(policy, there) || there.Settling {
+		r.patience.forget(policy.Name)
+		return there.Settling && unread(policy, there)
+	}
+	return !policy.Deleting() || r.patience.waits(policy.Name, r.Clock.Now())
+}
+
 // remaining returns what the policy wrote and what has not been restored yet.
 func (r *PolicyReconciler) remaining(
 	ctx context.Context, policy *plan.Policy, snapshot state.Snapshot, deletes []drift.Write,
@@ -143,7 +185,7 @@ func (r *PolicyReconciler) remaining(
 	for _, w := range deletes {
 		left = append(left, w.Object.String())
 	}
-	if unread(policy, snapshot.Calico) && (!policy.Deleting() || policy.DeletionTimestamp.Add(calicoPatience).After(r.Clock.Now())) {
+	if r.awaitsCalico(policy, snapshot.Calico) {
 		left = append(left, "objects of Calico, which does not answer now")
 	}
 	for i := range snapshot.Nodes {

@@ -28,35 +28,53 @@ var hostKinds = []string{
 // prefix of the sequence leaves the cluster reachable, and this is one.
 //
 // What takes back does not wait for anything: neither for its stage, nor for what
-// can not be written.
+// can not be written. The rest waits for it.
 func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may, back permission, written repaired) (
 	result reconcile.Result, err error,
 ) {
-	diff, taking := apart(diff, back)
-	result, err = r.writeAll(ctx, policy, taking, always(true), written)
-	next, stagesErr := r.writeStages(ctx, policy, diff, may, written)
-	r.differing(policy, slices.Concat(taking, diff.Writes, diff.Removals), hostKinds...)
-	return sooner(result, next), errors.Join(err, stagesErr)
+	rest, taking := apart(diff, back)
+	var failures []error
+	for _, stage := range taking {
+		next, err := r.writeStage(ctx, policy, stage, always(true), written)
+		result, failures = sooner(result, next), append(failures, err)
+	}
+	if slices.ContainsFunc(taking, func(s stage) bool { return s.left(written, always(true)) }) {
+		// What was not taken back still needs the rules that it has.
+		rest.Removals = slices.DeleteFunc(rest.Removals, func(w drift.Write) bool { return calico.Stage(w.Live) <= calico.StagePolicies })
+	}
+	next, stagesErr := r.writeStages(ctx, policy, rest, may, written)
+	r.differing(policy, slices.Concat(diff.Writes, diff.Removals), hostKinds...)
+	return sooner(result, next), errors.Join(append(failures, stagesErr)...)
 }
 
 // apart takes out of a difference what takes back: failsafe ports first.
-func apart(diff drift.Diff, back permission) (rest drift.Diff, taking []drift.Write) {
+func apart(diff drift.Diff, back permission) (rest drift.Diff, taking []stage) {
+	var removals, writes []drift.Write
 	rest.Taken = diff.Taken
-	for _, w := range diff.Removals {
-		if back(w) {
-			taking = append(taking, w)
+	rest.Removals, removals = split(diff.Removals, back)
+	rest.Writes, writes = split(diff.Writes, back)
+	return rest, slices.Concat(stagesOf(drift.Diff{Removals: removals}), stagesOf(drift.Diff{Writes: writes}))
+}
+
+// split keeps the order of both parts.
+func split(writes []drift.Write, is permission) (others, those []drift.Write) {
+	for _, w := range writes {
+		if is(w) {
+			those = append(those, w)
 		} else {
-			rest.Removals = append(rest.Removals, w)
+			others = append(others, w)
 		}
 	}
-	for _, w := range diff.Writes {
-		if back(w) {
-			taking = append(taking, w)
-		} else {
-			rest.Writes = append(rest.Writes, w)
-		}
+	return others, those
+}
+
+// writeStage writes one stage, and notes when it did.
+func (r *PolicyReconciler) writeStage(ctx context.Context, policy *plan.Policy, s stage, may permission, written repaired) (reconcile.Result, error) {
+	result, err := r.writeAll(ctx, policy, s.writes, may, written)
+	if slices.ContainsFunc(s.writes, func(w drift.Write) bool { return written[w.Object] }) {
+		r.Stages.wrote(policy.Name, s.step, r.Clock.Now())
 	}
-	return rest, taking
+	return result, err
 }
 
 // writeStages writes one stage after the other.
@@ -70,13 +88,8 @@ func (r *PolicyReconciler) writeStages(ctx context.Context, policy *plan.Policy,
 		if wait := r.Stages.wait(policy.Name, stage.step, r.Clock.Now()); wait > 0 && slices.ContainsFunc(stage.writes, allowed) {
 			result, going = sooner(result, reconcile.Result{RequeueAfter: wait}), false
 		}
-		next, stageErr := r.writeAll(ctx, policy, stage.writes, allowed, written)
-		if slices.ContainsFunc(stage.writes, func(w drift.Write) bool { return written[w.Object] }) {
-			r.Stages.wrote(policy.Name, stage.step, r.Clock.Now())
-		}
-		going = going && !slices.ContainsFunc(stage.writes, func(w drift.Write) bool {
-			return !written[w.Object] && !w.Conflicted() && may(w)
-		})
+		next, stageErr := r.writeStage(ctx, policy, stage, allowed, written)
+		going = going && !stage.left(written, may)
 		result, failures = sooner(result, next), append(failures, stageErr)
 	}
 	return result, errors.Join(failures...)
@@ -86,6 +99,11 @@ func (r *PolicyReconciler) writeStages(ctx context.Context, policy *plan.Policy,
 type stage struct {
 	step
 	writes []drift.Write
+}
+
+// left says whether something of the stage that may be written was not.
+func (s stage) left(written repaired, may permission) bool {
+	return slices.ContainsFunc(s.writes, func(w drift.Write) bool { return !written[w.Object] && !w.Conflicted() && may(w) })
 }
 
 // stagesOf returns the stages in their order: first all that is written, then,

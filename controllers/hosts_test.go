@@ -54,7 +54,7 @@ func TestStageThatFailsHoldsUpTheOthersAndIsTriedAgain(t *testing.T) {
 		write(&v3.GlobalNetworkSet{TypeMeta: metav1.TypeMeta{Kind: v3.KindGlobalNetworkSet}}),
 		write(&v3.HostEndpoint{TypeMeta: metav1.TypeMeta{Kind: v3.KindHostEndpoint}}),
 	}}
-	_, err := r.writeHosts(t.Context(), policy, diff, always(true), never, repaired{})
+	_, err := r.writeHosts(t.Context(), policy, diff, always(true), always(false), repaired{})
 	g.Expect(err).To(MatchError(errRefused))
 	g.Expect(api.asked).To(Equal(1))
 }
@@ -91,6 +91,60 @@ func TestWhatTakesBackDoesNotWait(t *testing.T) {
 	g.Expect(takesBack(gone, hosts)).To(Equal("cp-2"))
 	g.Expect(takesBack(endpoint("cp-2"), hosts)).To(BeEmpty(), "that is what is called for")
 	g.Expect(takesBack(diff.Removals[0], hosts)).To(BeEmpty(), "that is not one node's")
+	gone.Live = &v3.HostEndpoint{Spec: v3.HostEndpointSpec{Node: "cp-9"}}
+	g.Expect(takesBack(gone, hosts)).To(Equal("cp-9"), "a node that is not protected any more")
+}
+
+// stubborn deletes everything but Felix configurations, and remembers what.
+type stubborn struct {
+	client.Client
+	deleted []string
+}
+
+func (s *stubborn) Delete(_ context.Context, object client.Object, _ ...client.DeleteOption) error {
+	if _, is := object.(*v3.FelixConfiguration); is {
+		return errRefused
+	}
+	s.deleted = append(s.deleted, object.GetName())
+	return nil
+}
+
+// One object that can not be taken back keeps no node restricted, and the rules
+// stay for those that still have them. What comes after waits until the nodes have
+// seen what was taken back.
+func TestWhatCanNotBeTakenBackHoldsUpNoOtherNode(t *testing.T) {
+	g := NewWithT(t)
+	now := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	api := &stubborn{}
+	r := &PolicyReconciler{
+		Client: api, Stages: &Stages{Time: stageTime, started: now.Now().Add(-time.Hour)},
+		Repairer: Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
+	}
+	policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}}
+	gone := func(object client.Object) drift.Write {
+		return drift.Write{Object: drift.ObjectOf(object), Live: object}
+	}
+	endpoint := func(node string) client.Object {
+		return &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cpnp-" + node}, Spec: v3.HostEndpointSpec{Node: node}}
+	}
+	rules := gone(&v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.p-self"}})
+	diff := drift.Diff{Removals: []drift.Write{
+		gone(&v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}}), gone(endpoint("cp-1")), gone(endpoint("cp-2")), rules,
+	}}
+	back := func(w drift.Write) bool { return takesBack(w, plan.Hosts{}) != "" }
+	_, err := r.writeHosts(t.Context(), policy, diff, always(true), back, repaired{})
+	g.Expect(err).To(MatchError(errRefused))
+	g.Expect(api.deleted).To(Equal([]string{"cpnp-cp-1", "cpnp-cp-2"}))
+
+	api.deleted = nil
+	result, err := r.writeHosts(t.Context(), policy, drift.Diff{Removals: []drift.Write{rules}}, always(true), back, repaired{})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(api.deleted).To(BeEmpty())
+	g.Expect(result.RequeueAfter).To(Equal(stageTime))
+	now.SetTime(now.Now().Add(stageTime))
+	_, err = r.writeHosts(t.Context(), policy, drift.Diff{Removals: []drift.Write{rules}}, always(true), back, repaired{})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(api.deleted).To(Equal([]string{"cpnp.p-self"}))
 }
 
 // The failure of a node that has left the cluster stays on record for as long as

@@ -116,10 +116,14 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 	}
 	toEnforce := r.Stages.wait(o.policy.Name, step{number: calico.StageNarrow}, now)
 	toNarrow := r.Stages.wait(o.policy.Name, step{number: lastStage + 1}, now)
+	toRelease := max(toEnforce, r.Stages.wait(o.policy.Name, step{number: calico.StagePolicies, removing: true}, now))
 	for _, node := range o.hosts.Whole.Nodes {
 		n := rolloutNode(o, node, snapshot)
-		pending, seen := unwritten(o.hostDiff, node.Name, calico.StageEndpoints), toEnforce
-		if rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseEnforced {
+		pending, seen := unwritten(o.hostDiff, node.Name, calico.StageEndpoints), toRelease
+		switch rollout.PhaseOf(n.Enactment) {
+		case v1alpha1.PhaseProgressing:
+			seen = toEnforce
+		case v1alpha1.PhaseEnforced:
 			pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
 		}
 		n.Programmed = !pending && seen == 0
@@ -175,15 +179,7 @@ func concerns(object plan.Object, node string) bool {
 }
 
 // ofNode says whether the object is one node's alone.
-func ofNode(object plan.Object, node string) bool {
-	switch o := object.(type) {
-	case *v3.HostEndpoint:
-		return o.Spec.Node == node
-	case *v3.FelixConfiguration:
-		return o.Name == calico.FelixConfigurationName(node)
-	}
-	return false
-}
+func ofNode(object plan.Object, node string) bool { return nodeOf(object) == node }
 
 // record writes the enactments that are not as decided, and tells of those that
 // have come into another phase.
@@ -303,14 +299,27 @@ func left(policy string, protected []calico.Node, there []v1alpha1.ControlPlaneN
 }
 
 // takesBack returns the node of which a write only takes back what it has; empty
-// if it does something else. It goes on whatever is found to be wrong.
+// if it does something else. It goes on whatever is found to be wrong. A node that
+// is not protected any more is among them.
 func takesBack(w drift.Write, hosts plan.Hosts) string {
+	if w.Desired == nil {
+		return nodeOf(w.Live)
+	}
 	for _, node := range hosts.Calico.Nodes {
-		gone := w.Desired == nil && ofNode(w.Live, node.Name)
-		older := w.Desired != nil && node.Older != "" && ofNode(w.Desired, node.Name)
-		if gone || older && !w.Conflicted() {
+		if node.Older != "" && ofNode(w.Desired, node.Name) && !w.Conflicted() {
 			return node.Name
 		}
+	}
+	return ""
+}
+
+// nodeOf returns the node that the object is alone for; empty if there is none.
+func nodeOf(object plan.Object) string {
+	switch o := object.(type) {
+	case *v3.HostEndpoint:
+		return o.Spec.Node
+	case *v3.FelixConfiguration:
+		return calico.NodeOfFelixConfiguration(o.Name)
 	}
 	return ""
 }

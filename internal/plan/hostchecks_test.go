@@ -74,7 +74,9 @@ func TestAddressesOnANetworkOfItsOwn(t *testing.T) {
 		"a peer has the address of every node":              {edits: []edit{named("10.78.0.1/32", "10.78.0.2/32")}},
 		"a peer has the address of every node, and another": {edits: []edit{named("10.78.0.1/32", "192.0.2.2/32")}, held: true},
 		"a component that nobody must reach": {
-			edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Network.Components[0].Ports = []v1alpha1.Port{tcp(9000)} }}, held: true,
+			edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+				p.Spec.Network.Components[0].Ports = []v1alpha1.Port{tcp(9000)}
+			}}, held: true,
 		},
 		"a component that nobody must reach, on its interface": {
 			iface: "eth1", edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) {

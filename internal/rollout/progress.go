@@ -35,7 +35,9 @@ func (r *run) failure(m *member) (reason, message string) {
 		return v1alpha1.ReasonNodeNotReady, "Not ready while this node was under way: " + wording.Names(down)
 	}
 	if !m.Programmed {
-		if r.passed(r.writingSince(m), r.timeout) {
+		// Of rules that were there, the time begins when that is noticed: after a
+		// start, and when a set changes, they count as not written for a moment.
+		if m.reason() == v1alpha1.ReasonWriting && r.passed(r.writingSince(m), r.timeout) {
 			return v1alpha1.ReasonNotWritten, "The rules were not written within " + r.tell(r.timeout)
 		}
 		return "", ""
@@ -75,7 +77,7 @@ func (r *run) down(start *metav1.Time) []string {
 }
 
 // writingSince returns since when the rules are being written: since the start,
-// or since the last round if something took them away after that.
+// or since something took them away after that, when a round is asked.
 func (r *run) writingSince(m *member) *metav1.Time {
 	start, asked := m.e.Status.StartTime, m.e.Status.AskTime
 	if start != nil && asked != nil && asked.After(start.Time) {
@@ -119,6 +121,9 @@ func (r *run) advance(m *member) {
 	watched := len(m.counted()) > 0
 	switch {
 	case !m.Programmed:
+		if m.reason() != v1alpha1.ReasonWriting {
+			r.ask(m)
+		}
 		r.progress(m, v1alpha1.ReasonWriting, "The rules are being written")
 		r.wakeAt(r.writingSince(m), r.timeout)
 		return

@@ -79,7 +79,20 @@ const FelixConfigurationDefault = "default"
 
 // FelixConfigurationName returns the name of the Felix configuration of a node,
 // which every version of Calico reads.
-func FelixConfigurationName(node string) string { return "node." + node }
+func FelixConfigurationName(node string) string { return perNode + node }
+
+// perNode begins the names of the Felix configurations of nodes.
+const perNode = "node."
+
+// NodeOfFelixConfiguration returns the node whose Felix configuration has a name;
+// empty if it is not one node's.
+func NodeOfFelixConfiguration(name string) string {
+	node, is := strings.CutPrefix(name, perNode)
+	if !is {
+		return ""
+	}
+	return node
+}
 
 func labels(policy string) map[string]string { return map[string]string{v1alpha1.LabelPolicy: policy} }
 
