@@ -5,7 +5,6 @@ package drift
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
@@ -25,10 +24,14 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	lastOne := lastInTier(policy, policies, cluster)
 	last := lastReport(policy, policy.Status.HostPolicies, len(hosts.Objects)+len(hosts.Held))
 	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), last, func(live plan.Object) bool {
-		if len(hosts.Held) > 0 {
-			return obsolete(live, policy.Name, false) && hosts.GoesBack(live)
+		if _, tier := live.(*v3.Tier); tier {
+			return len(hosts.Held) == 0 && lastOne && written(live)
 		}
-		return obsolete(live, policy.Name, lastOne) && !hosts.Keeps(live)
+		obsolete := madeForHosts(live, policy.Name, policies)
+		if len(hosts.Held) > 0 {
+			return obsolete && hosts.GoesBack(live)
+		}
+		return obsolete && !hosts.Keeps(live)
 	})
 	diff = inTransition(diff)
 	// A set that is split gains a new one for those that it loses: it comes first.
@@ -67,7 +70,7 @@ func deniesFirst(a, b plan.Object) int {
 // WroteHosts says whether objects of Calico that the operator made for the
 // policy are there, or were there when they could last be seen.
 func WroteHosts(policy string, there state.Calico) bool {
-	return slices.ContainsFunc(objectsOf(there), func(o plan.Object) bool { return obsolete(o, policy, false) })
+	return slices.ContainsFunc(objectsOf(there), func(o plan.Object) bool { return madeForHosts(o, policy, nil) })
 }
 
 // lastInTier says whether nobody else needs the tier, and nothing of anybody
@@ -75,7 +78,7 @@ func WroteHosts(policy string, there state.Calico) bool {
 func lastInTier(policy *plan.Policy, policies []plan.Policy, there state.Calico) bool {
 	return !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() }) &&
 		!slices.ContainsFunc(there.Policies, func(p v3.GlobalNetworkPolicy) bool {
-			return p.Spec.Tier == calico.TierName && !obsolete(&p, policy.Name, false)
+			return p.Spec.Tier == calico.TierName && !madeForHosts(&p, policy.Name, policies)
 		})
 }
 
@@ -102,23 +105,21 @@ func objectsOf(cluster state.Calico) []plan.Object {
 	return objects
 }
 
-// obsolete says whether the operator made the object for the policy, which does
-// not call for it. The label tells, and where it was taken away the name, as far
-// as it has the policy's. The tier is obsolete for the last one who needs it.
-func obsolete(live plan.Object, policy string, lastOne bool) bool {
-	if !written(live) {
-		return false
-	}
-	switch o := live.(type) {
-	case *v3.Tier:
-		return lastOne
-	case *v3.FelixConfiguration:
-		return o.Labels[v1alpha1.LabelPolicy] == policy
-	}
+// madeForHosts says whether the operator made the object of Calico for the policy,
+// whichever others there are. The label tells; where it was taken away, the name,
+// as far as that has the policy's, and no other policy's. The tier is nobody's.
+func madeForHosts(live plan.Object, policy string, policies []plan.Policy) bool {
 	label, labelled := live.GetLabels()[v1alpha1.LabelPolicy]
-	if labelled {
-		return label == policy
+	switch live.(type) {
+	case *v3.Tier:
+		return false
+	case *v3.FelixConfiguration:
+		return label == policy && written(live)
 	}
-	name := live.GetName()
-	return strings.HasPrefix(name, calico.PolicyName(policy, "")) || strings.HasPrefix(name, calico.SetName(policy, ""))
+	if labelled {
+		return label == policy && (written(live) || plan.Stamped(live))
+	}
+	return written(live) && calico.Named(live, policy) && !slices.ContainsFunc(policies, func(p plan.Policy) bool {
+		return len(p.Name) > len(policy) && calico.Named(live, p.Name)
+	})
 }

@@ -54,3 +54,83 @@ func TestWhatIsRemovedGoesInTheReverseOrderOfTheWrites(t *testing.T) {
 	g.Expect(removals(older)).To(Equal([]string{"delete cpnp-cp-1"}), "what older rules need stays, but no endpoint that is not called for")
 	g.Expect(removals(plan.Hosts{Held: []plan.Held{{Component: "on hosts"}}})).To(BeEmpty(), "while nothing can be rendered")
 }
+
+// What an object of Calico's belongs to is told by its label; where that was taken
+// away, by its name, if no other policy can have made it.
+func TestWhoseAnObjectIs(t *testing.T) {
+	g := NewWithT(t)
+	stripped := func(object plan.Object) plan.Object {
+		object = stampedAs(g, object)
+		object.SetLabels(nil)
+		return object
+	}
+	restored := func(object plan.Object) plan.Object {
+		object.SetLabels(map[string]string{v1alpha1.LabelPolicy: "prod"})
+		g.Expect(plan.Stamp(object)).To(Succeed())
+		metav1.SetMetaDataLabel(object.(metav1.ObjectMetaAccessor).GetObjectMeta().(*metav1.ObjectMeta), "projectcalico.org/tier", "cpnp")
+		return object
+	}
+	gnp := func(name string) *v3.GlobalNetworkPolicy {
+		return &v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.GlobalNetworkPolicySpec{Selector: "all()"}}
+	}
+	set := func(name string) *v3.GlobalNetworkSet {
+		return &v3.GlobalNetworkSet{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	}
+	endpoint := func(name, node string) *v3.HostEndpoint {
+		return &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.HostEndpointSpec{Node: node}}
+	}
+	changed := restored(gnp("cpnp.prod-self")).(*v3.GlobalNetworkPolicy)
+	changed.Spec.Selector = "theirs"
+	for name, test := range map[string]struct {
+		live   plan.Object
+		others []string
+		ours   bool
+	}{
+		"a policy that lost its label":                            {stripped(gnp("cpnp.prod-self")), nil, true},
+		"a versioned one":                                         {stripped(gnp("cpnp.prod-deny-etcd-0a1b2c3d")), nil, true},
+		"one of a policy with a longer name":                      {stripped(gnp("cpnp.prod-edge-self")), nil, false},
+		"one that may be of a policy with a longer name":          {stripped(gnp("cpnp.prod-allow-required-0a1b2c3d")), []string{"prod-allow"}, false},
+		"one that would be, if there were such a policy":          {stripped(gnp("cpnp.prod-allow-required-0a1b2c3d")), []string{"prod-edge"}, true},
+		"one of somebody else in our tier":                        {stripped(gnp("cpnp.prod-mine")), nil, false},
+		"a set that lost its label":                               {stripped(set("cpnp-prod-control-plane-0")), nil, true},
+		"a set of a policy with a longer name":                    {stripped(set("cpnp-prod-edge-nodes-0")), nil, false},
+		"an endpoint whose node's name begins with the policy's":  {stripped(endpoint("cpnp-prod-1", "prod-1")), nil, false},
+		"one from a backup, which nobody is told to have written": {restored(gnp("cpnp.prod-self")), nil, true},
+		"an endpoint from a backup":                               {restored(endpoint("cpnp-cp-1", "cp-1")), nil, true},
+		"one from a backup that somebody has changed since":       {changed, nil, false},
+		"one with our label that we never wrote":                  {&v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.prod-self", Labels: map[string]string{v1alpha1.LabelPolicy: "prod"}}}, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			there := state.Calico{Mode: state.CalicoNative}
+			switch o := test.live.(type) {
+			case *v3.GlobalNetworkPolicy:
+				there.Policies = []v3.GlobalNetworkPolicy{*o}
+			case *v3.GlobalNetworkSet:
+				there.Sets = []v3.GlobalNetworkSet{*o}
+			case *v3.HostEndpoint:
+				there.Endpoints = []v3.HostEndpoint{*o}
+			}
+			all := []v1alpha1.ControlPlaneNetworkPolicy{policy("prod")}
+			for _, other := range test.others {
+				all = append(all, policy(other))
+			}
+			policies := compile(all...)
+			removals := drift.Hosts(plan.Find(policies, "prod"), policies, plan.Hosts{}, there).Removals
+			g.Expect(len(removals) > 0).To(Equal(test.ours))
+		})
+	}
+}
+
+// A list of failsafe ports without any is what somebody wants, not nothing.
+func TestNoFailsafePortAtAllIsSomebodysWill(t *testing.T) {
+	g := NewWithT(t)
+	narrow := felixOf(&[]v3.ProtoPort{{Protocol: "tcp", Port: 2379, Net: "10.0.0.0/24"}})
+	none := felixOf(&[]v3.ProtoPort{}, func(f *v3.FelixConfiguration) {
+		f.ManagedFields = entriesOf(owns("kubectl-edit", set, 2, path("spec", "failsafeInboundHostPorts")))
+	})
+	g.Expect(drift.Owned(&compile(policy("dns"))[0], narrow, none, false)).To(ConsistOf(And(
+		HaveField("State", v1alpha1.StateConflicted), HaveField("Actual", "[]"), HaveField("By.Name", "kubectl-edit"),
+	)))
+	g.Expect(drift.Owned(&compile(policy("dns"))[0], none, none, false)).To(BeEmpty())
+}

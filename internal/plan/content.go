@@ -5,6 +5,7 @@ package plan
 import (
 	"fmt"
 	"maps"
+	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -58,7 +59,27 @@ func Stamp(object Object) error {
 
 func stamp(object Object, spec any) {
 	object.SetAnnotations(map[string]string{
-		v1alpha1.AnnotationDesiredHash:     Hash(struct{ Labels, Spec any }{maps.Clone(object.GetLabels()), spec}),
+		v1alpha1.AnnotationDesiredHash:     hashOf(object, spec),
 		v1alpha1.AnnotationRendererVersion: RendererVersion,
 	})
+}
+
+func hashOf(object Object, spec any) string {
+	labels := maps.Clone(object.GetLabels())
+	maps.DeleteFunc(labels, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.SchemeGroupVersion.Group+"/") })
+	return Hash(struct{ Labels, Spec any }{labels, spec})
+}
+
+// Stamped says whether an object is what its stamp says: exactly what the operator
+// once wrote, whoever put it there again, such as from a backup.
+func Stamped(object Object) bool {
+	hash := object.GetAnnotations()[v1alpha1.AnnotationDesiredHash]
+	if hash == "" {
+		return false
+	}
+	if policy, kubernetes := object.(*networkingv1.NetworkPolicy); kubernetes {
+		return hash == hashOf(object, policy.Spec)
+	}
+	fields, err := Fields(object)
+	return err == nil && hash == hashOf(object, fields)
 }

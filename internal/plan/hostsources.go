@@ -17,14 +17,6 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Names of the sets of addresses that follow the cluster.
-const (
-	setControlPlane = "control-plane"
-	setNodes        = "nodes"
-	setPods         = "pods"
-	setAPIServers   = "api-servers"
-)
-
 // hostResolver turns a policy's intent for its nodes into addresses and ports.
 type hostResolver struct {
 	policy    *Policy
@@ -65,7 +57,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 		ScopeFailsafes: network.Failsafe == v1alpha1.FailsafeScope,
 	}
 	if r.servers = r.hiddenServers(); len(r.servers) > 0 {
-		r.set(setAPIServers) // no rule refers to it: it remembers them, and they are members of others
+		r.set(calico.SetAPIServers) // no rule refers to it: it remembers them, and they are members of others
 	}
 	hosts.Servers, hosts.Failsafes = r.servers, failsafesOf(r.snapshot.Calico.Felix)
 	for _, component := range onHosts(r.policy) {
@@ -75,7 +67,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 	if hosts.DenyUnlisted {
 		hosts.Listed = r.flows(hosts, false)
 	}
-	for _, name := range []string{setControlPlane, setNodes, setPods, setAPIServers} {
+	for _, name := range []string{calico.SetControlPlane, calico.SetNodes, calico.SetPods, calico.SetAPIServers} {
 		if set, used := r.sets[name]; used {
 			hosts.Sets = append(hosts.Sets, set)
 		}
@@ -121,7 +113,7 @@ func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 		}
 	}
 	if protected && len(addresses) == 0 { // one of an interface does not have them
-		return r.lost(setControlPlane)
+		return r.lost(calico.SetControlPlane)
 	}
 	return addresses
 }
@@ -195,11 +187,11 @@ func (r *hostResolver) roles(roles []profile.Role) []calico.Source {
 func (r *hostResolver) role(role profile.Role) []calico.Source {
 	switch role {
 	case profile.RoleControlPlane:
-		return r.found(setControlPlane, v1alpha1.ExternalControlPlane)
+		return r.found(calico.SetControlPlane, v1alpha1.ExternalControlPlane)
 	case profile.RoleNodes:
-		return r.found(setNodes, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
+		return r.found(calico.SetNodes, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
 	case profile.RolePods:
-		return r.found(setPods, v1alpha1.ExternalPods)
+		return r.found(calico.SetPods, v1alpha1.ExternalPods)
 	case profile.RoleAny:
 		return []calico.Source{{}}
 	case profile.RoleSelf:
@@ -270,12 +262,12 @@ func (r *hostResolver) members(name string) members {
 func (r *hostResolver) find(name string) members {
 	members := members{}
 	switch name {
-	case setAPIServers:
+	case calico.SetAPIServers:
 		return r.addServers(members)
-	case setControlPlane, setNodes:
+	case calico.SetControlPlane, calico.SetNodes:
 		r.addServers(members)
 		r.addLost(members, name)
-	case setPods:
+	case calico.SetPods:
 		if prefixes := poolPrefixes(r.snapshot.Calico.Pools); len(prefixes) > 0 && r.cni == "calico" {
 			members["pools"] = prefixes
 		}
@@ -284,9 +276,9 @@ func (r *hostResolver) find(name string) members {
 		node := &r.snapshot.Nodes[i]
 		var prefixes []netip.Prefix
 		switch {
-		case name == setPods:
+		case name == calico.SetPods:
 			prefixes = r.podPrefixes(node)
-		case name == setNodes || r.ofControlPlane(i):
+		case name == calico.SetNodes || r.ofControlPlane(i):
 			prefixes = r.addresses[i]
 		}
 		if len(prefixes) > 0 {
@@ -346,7 +338,7 @@ func (r *hostResolver) keepSets(hosts *Hosts) {
 	if len(hosts.Older) == 0 {
 		return
 	}
-	for _, name := range []string{setControlPlane, setNodes, setPods} {
+	for _, name := range []string{calico.SetControlPlane, calico.SetNodes, calico.SetPods} {
 		needed := !slices.ContainsFunc(hosts.Calico.Sets, func(s calico.Set) bool { return s.Name == name }) &&
 			slices.ContainsFunc(r.snapshot.Calico.Sets, func(s v3.GlobalNetworkSet) bool {
 				return s.Labels[v1alpha1.LabelPolicy] == r.policy.Name && s.Labels[calico.LabelPeer] == name
@@ -360,7 +352,7 @@ func (r *hostResolver) keepSets(hosts *Hosts) {
 // addServers adds the addresses of API servers that no node shows.
 func (r *hostResolver) addServers(members members) members {
 	for _, server := range r.servers {
-		members[setAPIServers] = append(members[setAPIServers], netip.PrefixFrom(server, server.BitLen()))
+		members[calico.SetAPIServers] = append(members[calico.SetAPIServers], netip.PrefixFrom(server, server.BitLen()))
 	}
 	return members
 }
@@ -369,7 +361,7 @@ func (r *hostResolver) addServers(members members) members {
 // those that there are, and those that there were. An API server that is down is
 // not in the EndpointSlice any more, and could not come back if it were shut out.
 func (r *hostResolver) hiddenServers() []netip.Addr {
-	servers := r.lost(setAPIServers)
+	servers := r.lost(calico.SetAPIServers)
 	for _, server := range r.snapshot.Facts.APIServer {
 		if !r.shown[server.Addr()] {
 			servers = append(servers, server.Addr())

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
@@ -44,9 +45,9 @@ func (r *hostResolver) lifelines() Lifelines {
 		}
 		return prefixes
 	}
-	lines.Parties[profile.RoleControlPlane] = found(setControlPlane, v1alpha1.ExternalControlPlane)
-	lines.Parties[profile.RoleNodes] = found(setNodes, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
-	lines.Parties[profile.RolePods] = found(setPods, v1alpha1.ExternalPods)
+	lines.Parties[profile.RoleControlPlane] = found(calico.SetControlPlane, v1alpha1.ExternalControlPlane)
+	lines.Parties[profile.RoleNodes] = found(calico.SetNodes, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
+	lines.Parties[profile.RolePods] = found(calico.SetPods, v1alpha1.ExternalPods)
 	for _, role := range []profile.Role{profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus} {
 		lines.Parties[role] = r.playing(v1alpha1.ExternalRole(role))
 	}

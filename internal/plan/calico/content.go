@@ -20,12 +20,19 @@ func Content(object Object) (map[string]any, error) {
 		return nil, fmt.Errorf("rendering %s: %w", object.GetName(), err)
 	}
 	delete(content, "status")
-	if _, shared := object.(*v3.FelixConfiguration); shared {
-		const failsafes = "failsafeInboundHostPorts"
-		spec, _ := content["spec"].(map[string]any)
-		content["spec"] = map[string]any{failsafes: spec[failsafes]}
+	felix, shared := object.(*v3.FelixConfiguration)
+	if !shared {
+		return withoutEmpty(content), nil
 	}
-	return withoutEmpty(content), nil
+	const failsafes = "failsafeInboundHostPorts"
+	spec, _ := content["spec"].(map[string]any)
+	ports := spec[failsafes]
+	delete(content, "spec")
+	content = withoutEmpty(content)
+	if felix.Spec.FailsafeInboundHostPorts != nil { // no port at all says a lot
+		content["spec"] = map[string]any{failsafes: ports}
+	}
+	return content, nil
 }
 
 // withoutEmpty leaves out what says nothing. No selector is ever rendered empty,

@@ -5,6 +5,7 @@ package calico
 import (
 	"fmt"
 	"hash/fnv"
+	"regexp"
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -31,6 +32,14 @@ const (
 	LabelInterface = "cpnp.dev/interface"
 )
 
+// Names of the sets of addresses that follow the cluster.
+const (
+	SetControlPlane = "control-plane"
+	SetNodes        = "nodes"
+	SetPods         = "pods"
+	SetAPIServers   = "api-servers"
+)
+
 // Orders within the tier. What allows comes before what denies.
 const (
 	tierOrder     = 500 // before kube-admin (1000) and default (1000000)
@@ -50,6 +59,28 @@ func PolicyName(policy, part string) string {
 
 // SetName returns the name of a network set, without the number of its shard.
 func SetName(policy, set string) string { return "cpnp-" + policy + "-" + set }
+
+// setNamed and policyNamed are what follows a policy's name in the names of what it
+// calls for.
+var (
+	setNamed    = regexp.MustCompile(`^(` + strings.Join([]string{SetControlPlane, SetNodes, SetPods, SetAPIServers}, "|") + `)-[0-9]+$`)
+	policyNamed = regexp.MustCompile(`^(self|(required|listed|deny-unlisted|(allow|loop|deny|detour)-[a-z0-9-]+)-[0-9a-f]{8})$`)
+)
+
+// Named says whether the name of a policy or of a network set is one that a policy
+// of ours has for it. It may be one of another policy's too, whose name is longer.
+// The name of a host endpoint does not tell.
+func Named(object Object, policy string) bool {
+	switch object.(type) {
+	case *v3.GlobalNetworkSet:
+		rest, is := strings.CutPrefix(object.GetName(), SetName(policy, ""))
+		return is && setNamed.MatchString(rest)
+	case *v3.GlobalNetworkPolicy:
+		rest, is := strings.CutPrefix(object.GetName(), PolicyName(policy, ""))
+		return is && policyNamed.MatchString(rest)
+	}
+	return false
+}
 
 // Ours says whether a host endpoint is one of the operator's. The name tells: a
 // label can be taken away.
