@@ -33,6 +33,7 @@ type PolicyReconciler struct {
 	Repairer
 
 	patience patience
+	turns    turns
 }
 
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenetworkpolicies,verbs=list;watch;patch

@@ -51,12 +51,12 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	gone, failed := goneNodes(o.policy, o.hosts.Whole.Nodes, snapshot.Enactments)
 	input, wait := r.rolloutInput(o, snapshot)
 	input.Failed = failed
-	decision := rollout.Decide(input)
+	decision, others := r.turns.decide(input, snapshot)
 	o.rollout = decision
 	err = r.forgetNodes(ctx, slices.Concat(gone, left(o.policy.Name, nil, snapshot.Outlived)))
 	err = errors.Join(err, r.forgetObservers(ctx, snapshot))
 	unsettled, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
-	for _, delay := range []time.Duration{decision.Wake, wait} {
+	for _, delay := range []time.Duration{decision.Wake, wait, others} {
 		result = sooner(result, reconcile.Result{RequeueAfter: delay})
 	}
 	return tolerate(unsettled, result, errors.Join(err, recordErr))
@@ -108,12 +108,6 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 		in.Unverified = o.verdict.Message
 	}
 	in.Others, in.Members = controlPlane(o.hosts.Whole.Nodes, snapshot.Nodes)
-	for i := range snapshot.Enactments {
-		e := &snapshot.Enactments[i]
-		if e.Spec.Policy != o.policy.Name && rollout.PhaseOf(e) == v1alpha1.PhaseProgressing {
-			in.InFlight++
-		}
-	}
 	toEnforce := r.Stages.wait(o.policy.Name, step{number: calico.StageNarrow}, now)
 	toNarrow := r.Stages.wait(o.policy.Name, step{number: lastStage + 1}, now)
 	toRelease := max(toEnforce, r.Stages.wait(o.policy.Name, step{number: calico.StagePolicies, removing: true}, now))

@@ -27,7 +27,7 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 		if _, tier := live.(*v3.Tier); tier {
 			return len(hosts.Held) == 0 && lastOne && written(live)
 		}
-		obsolete := madeForHosts(live, policy.Name, policies)
+		obsolete := madeForHosts(live, policy.Name, policies) || hosts.Widens(live) && written(live)
 		if len(hosts.Held) > 0 {
 			return obsolete && hosts.GoesBack(live)
 		}

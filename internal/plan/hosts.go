@@ -96,7 +96,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 	hosts.Lifelines = r.lifelines()
 	hosts.Calico, hosts.Version, hosts.tls = hosts.Whole, calico.Version(hosts.Whole), tlsOf(p)
 	if policy.Enforces() {
-		hosts.stage(policy, snapshot)
+		hosts.stage(policy, policies, snapshot)
 		r.keepSets(&hosts)
 	}
 	hosts.Notes, hosts.Addressless = r.notes, r.unprotected

@@ -15,7 +15,7 @@ import (
 
 // stage gives every node what its enactment says: the rules that are called for,
 // older ones, or none; and narrow failsafe ports only where it stays as it is.
-func (h *Hosts) stage(policy *Policy, snapshot state.Snapshot) {
+func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot) {
 	h.Calico.Nodes, h.Older, h.widened = slices.Clone(h.Whole.Nodes), map[string]bool{}, map[string]bool{}
 	h.uncommitted = map[string]bool{}
 	for i := range h.Calico.Nodes {
@@ -29,8 +29,12 @@ func (h *Hosts) stage(policy *Policy, snapshot state.Snapshot) {
 			h.uses(previous)
 			// It must be possible to take back what is new: ports first that are open
 			// whatever the rules say.
-			if previous != "" && narrowed(node.Name, policy.Name, snapshot.Calico.Felix) {
-				version, h.widened[calico.FelixConfigurationName(node.Name)] = previous, true
+			if narrowed(node.Name, policy.Name, policies, snapshot.Calico.Felix) {
+				h.widened[calico.FelixConfigurationName(node.Name)] = true
+				if previous != "" || !has(version, policy.Name, node.Name, snapshot.Calico.Endpoints) {
+					version = previous
+					node.Enforced = version != ""
+				}
 			}
 		}
 		h.uses(version)
@@ -75,6 +79,13 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot) {
 	if h.Objects, err = stamped(calico.Endpoints(h.Calico)); err != nil { // of types of ours: can not be
 		h.Objects, h.Calico.Nodes = nil, nil
 	}
+}
+
+// has says whether an endpoint of the policy on a node has the rules of a version.
+func has(version, policy, node string, endpoints []v3.HostEndpoint) bool {
+	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
+		return e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && e.Labels[calico.LabelVersion] == version
+	})
 }
 
 // hasOther says whether an endpoint of the policy on a node has other rules than
@@ -132,12 +143,21 @@ func EnactmentOf(policy, node string, enactments []v1alpha1.ControlPlaneNodeEnac
 	return &enactments[i]
 }
 
-// narrowed says whether the policy has narrowed the failsafe ports of a node.
-func narrowed(node, policy string, configurations []v3.FelixConfiguration) bool {
+// narrowed says whether the failsafe ports of a node have been narrowed, by the
+// policy, or by one that is gone and left them so.
+func narrowed(node, policy string, policies []Policy, configurations []v3.FelixConfiguration) bool {
 	return slices.ContainsFunc(configurations, func(f v3.FelixConfiguration) bool {
-		return f.Name == calico.FelixConfigurationName(node) && f.Labels[v1alpha1.LabelPolicy] == policy &&
-			f.Spec.FailsafeInboundHostPorts != nil
+		by := f.Labels[v1alpha1.LabelPolicy]
+		return f.Name == calico.FelixConfigurationName(node) && f.Spec.FailsafeInboundHostPorts != nil &&
+			(by == policy || by != "" && Find(policies, by) == nil)
 	})
+}
+
+// Widens says whether an object that the operator wrote goes before a node is
+// begun: failsafe ports that were narrowed, by whichever policy.
+func (h *Hosts) Widens(live Object) bool {
+	felix, is := live.(*v3.FelixConfiguration)
+	return is && h.widened[felix.Name]
 }
 
 // sameStage says whether a node has the same rules in both.

@@ -141,16 +141,20 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 		"It is to be tried, and is widened first": {
 			enactments: mine(progressing, "old"), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}, widened: true,
 		},
-		"Somebody else narrowed it":             {enactments: mine(progressing, "old"), felix: narrow("q", "cp-1"), want: "new", older: []string{"old"}},
-		"Another node is narrow":                {enactments: mine(progressing, "old"), felix: narrow("p", "cp-2"), want: "new", older: []string{"old"}},
-		"It was narrowed without rules":         {enactments: mine(progressing, ""), felix: narrow("p", "cp-1"), want: "new"},
-		"It is done":                            {enactments: mine(enforced, "old"), want: "new narrow"},
-		"It was taken back":                     {enactments: mine(v1alpha1.PhaseReverted, ""), want: "none"},
-		"It was taken back to older rules":      {enactments: mine(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
-		"It was stopped with older rules":       {enactments: mine(v1alpha1.PhaseAborted, "old"), want: "old", older: []string{"old"}},
-		"Another policy has it done":            {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none"},
-		"The policy audits: all is shown":       {enactments: mine(pending, "old"), edits: []edit{audits}, want: "new narrow"},
-		"The policy is suspended: all is shown": {enactments: mine(v1alpha1.PhaseReverted, ""), edits: []edit{suspend}, want: "new narrow"},
+		"A policy narrowed it that is gone": {
+			enactments: mine(progressing, "old"), felix: narrow("q", "cp-1"), want: "old", older: []string{"old"}, widened: true,
+		},
+		"It has no rules yet, and a policy narrowed it that is gone": {enactments: mine(progressing, ""), felix: narrow("q", "cp-1"), want: "none", widened: true},
+		"Somebody else narrowed it":                                  {enactments: mine(progressing, "old"), felix: narrow("", "cp-1"), want: "new", older: []string{"old"}},
+		"Another node is narrow":                                     {enactments: mine(progressing, "old"), felix: narrow("p", "cp-2"), want: "new", older: []string{"old"}},
+		"It was narrowed without rules":                              {enactments: mine(progressing, ""), felix: narrow("p", "cp-1"), want: "none", widened: true},
+		"It is done":                                                 {enactments: mine(enforced, "old"), want: "new narrow"},
+		"It was taken back":                                          {enactments: mine(v1alpha1.PhaseReverted, ""), want: "none"},
+		"It was taken back to older rules":                           {enactments: mine(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
+		"It was stopped with older rules":                            {enactments: mine(v1alpha1.PhaseAborted, "old"), want: "old", older: []string{"old"}},
+		"Another policy has it done":                                 {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none"},
+		"The policy audits: all is shown":                            {enactments: mine(pending, "old"), edits: []edit{audits}, want: "new narrow"},
+		"The policy is suspended: all is shown":                      {enactments: mine(v1alpha1.PhaseReverted, ""), edits: []edit{suspend}, want: "new narrow"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -169,6 +173,7 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 			older := test.want == "old"
 			g.Expect(hosts.Keeps(&endpoint)).To(Equal(test.older != nil), "the endpoint that is there")
 			g.Expect(hosts.Keeps(&felix)).To(Equal(older && !test.widened), "the Felix configuration that is there")
+			g.Expect(hosts.Widens(&felix)).To(Equal(test.widened))
 		})
 	}
 }

@@ -83,7 +83,7 @@ type Input struct {
 	Rollout *v1alpha1.Rollout
 	// Nodes are all selected control-plane nodes, sorted by name.
 	Nodes []Node
-	// InFlight is how many nodes other policies have under way.
+	// InFlight is how many nodes other policies have under way, or have to take back.
 	InFlight int
 	// Unverified is why nothing may be begun now, empty if what is declared was
 	// verified for this generation.
