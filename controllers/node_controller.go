@@ -46,27 +46,30 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	claims, _ := plan.Taints(node, compiled)
 	shared := drift.Node(node)
 	outcome := drift.Fields(shared, claims, compiled)
-	if stranded, err := r.stranded(ctx, outcome.Released); err != nil || stranded {
+	if err := r.keepStranded(ctx, &outcome, shared.Record); err != nil {
 		return reconcile.Result{}, err
 	}
 	_, result, err := r.do(ctx, r.repair(node, shared, outcome))
 	return result, err
 }
 
-// stranded says whether one of the policies selects no node at all any more.
-// Then the last good state stays: most likely a label was lost. The policy's
-// status will say so too, but a node's labels are seen here first.
-func (r *NodeReconciler) stranded(ctx context.Context, policies []*plan.Policy) (bool, error) {
-	if len(policies) == 0 {
-		return false, nil
+// keepStranded leaves the taints of policies that select no node at all any more.
+// The last good state stays: most likely a label was lost. The policy's status will
+// say so too, but a node's labels are seen here first.
+func (r *NodeReconciler) keepStranded(ctx context.Context, outcome *drift.Outcome, before state.Record) error {
+	if len(outcome.Released) == 0 {
+		return nil
 	}
 	nodes, err := r.Observe.Nodes(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	return slices.ContainsFunc(policies, func(p *plan.Policy) bool {
-		return !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return p.Selects(&n) })
-	}), nil
+	for field, policy := range outcome.Released {
+		if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.Selects(&n) }) {
+			outcome.Keep(field, before)
+		}
+	}
+	return nil
 }
 
 func (r *NodeReconciler) repair(node *corev1.Node, shared drift.Shared, outcome drift.Outcome) repair {

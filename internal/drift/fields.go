@@ -38,9 +38,16 @@ type Outcome struct {
 	// changes, a field that already had the right value is being adopted, or
 	// one that someone else has changed is being let go.
 	Record state.Record
-	// Released are the policies that do not claim what they once wrote, though
-	// they are not being deleted: the spec, or the object's labels, changed.
-	Released []*plan.Policy
+	// Released are the policies that do not claim a field that they once wrote,
+	// though they are not being taken back: the spec, or the object's labels,
+	// changed. By the field.
+	Released map[string]*plan.Policy
+}
+
+// Keep leaves a field as it is that was released.
+func (o *Outcome) Keep(field string, before state.Record) {
+	delete(o.Set, field)
+	o.Record[field] = before[field]
 }
 
 // Changed says whether the object is to be written.
@@ -73,7 +80,7 @@ func (o Outcome) Policies(before state.Record) []string {
 // given back: the recorded original returns, unless someone else has changed
 // the field since.
 func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome {
-	out := Outcome{Set: map[string]*string{}, Record: maps.Clone(object.Record)}
+	out := Outcome{Set: map[string]*string{}, Record: maps.Clone(object.Record), Released: map[string]*plan.Policy{}}
 	claimed := map[string]bool{}
 	for _, claim := range claims {
 		claimed[claim.Field] = true
@@ -176,8 +183,8 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 	if policy == nil || !policy.Writable() && !policy.Reverts() {
 		return // nobody is there to decide, or nothing may be written now
 	}
-	if !policy.Deleting() {
-		o.Released = append(o.Released, policy)
+	if !policy.Reverts() {
+		o.Released[field] = policy
 	}
 	delete(o.Record, field)
 	live := object.Live(field)

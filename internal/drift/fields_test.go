@@ -410,3 +410,21 @@ func TestSeveralFieldsOfAnObject(t *testing.T) {
 	g.Expect(outcome.Policies(shared.Record)).To(Equal([]string{"gone", "p", "q", "r"}), "for whom it is written, sorted")
 	g.Expect(cmp.Diff(before, record)).To(BeEmpty(), "the record that was read stays as it was")
 }
+
+// What a policy lets go because it is taken back is given back in any case; what
+// it lets go because it does not claim it any more may be kept.
+func TestWhatIsReleasedMayBeKeptUnlessItIsTakenBack(t *testing.T) {
+	g := NewWithT(t)
+	s := situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p"))}
+	outcome := s.outcome()
+	g.Expect(outcome.Released).To(HaveKeyWithValue("f", HaveField("Name", "p")))
+	outcome.Keep("f", s.shared().Record)
+	g.Expect(outcome.Changed(s.shared().Record)).To(BeFalse())
+
+	s.policies = only(policy("p", func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Annotations = map[string]string{v1alpha1.AnnotationRevert: "paged at night"}
+	}))
+	outcome = s.outcome()
+	g.Expect(outcome.Released).To(BeEmpty())
+	g.Expect(outcome.Set).To(HaveKeyWithValue("f", HaveValue(Equal("old"))))
+}

@@ -152,3 +152,25 @@ func TestWhatIsNoLongerDeclaredIsRestored(t *testing.T) {
 	s.join("10.77.0.99")
 	s.Eventually(s.taints(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule"))
 }
+
+// A policy that selects no node any more keeps its taints: most likely a label was
+// lost. That stands in the way of nobody else, and not of the break-glass.
+func TestTaintsOfAPolicyThatSelectsNoNodeStayUntilItIsTakenBack(t *testing.T) {
+	s := begin(t)
+	node := s.originals()
+	s.enforced(node)
+	other := s.onlyTaints(v1alpha1.Taint{Key: "other", Effect: corev1.TaintEffectNoSchedule})
+	other.Name = s.name + "-other"
+	s.create(other)
+	s.ready(other.Name)
+	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		spec.NodeSelector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"lost": v1alpha1.LabelValue(s.name)}}
+	})
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/" + v1alpha1.ReasonNoMatchingNodes))
+
+	s.patch(s.node(node), "mallory", `{"spec":{"taints":[{"key":"`+dedicated+`","effect":"NoSchedule"},{"key":"added","effect":"NoSchedule"}]}}`)
+	s.Eventually(s.taints(node)).Should(ConsistOf(dedicated+":NoSchedule", "added:NoSchedule", "other:NoSchedule"))
+
+	s.patch(s.get(s.name), "kubectl", `{"metadata":{"annotations":{"`+v1alpha1.AnnotationRevert+`":"paged at night"}}}`)
+	s.Eventually(s.taints(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "other:NoSchedule"))
+}
