@@ -23,7 +23,8 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	}
 	lastOne := lastInTier(policy, policies, cluster)
 	last := lastReport(policy, policy.Status.HostPolicies, len(hosts.Objects)+len(hosts.Held))
-	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), last, func(live plan.Object) bool {
+	wasInPlace := func(object plan.Object) bool { return hosts.Established(object) && last.wasInPlace(object) }
+	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), wasInPlace, func(live plan.Object) bool {
 		if _, tier := live.(*v3.Tier); tier {
 			return len(hosts.Held) == 0 && lastOne && written(live)
 		}

@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
@@ -133,4 +134,32 @@ func TestNoFailsafePortAtAllIsSomebodysWill(t *testing.T) {
 		HaveField("State", v1alpha1.StateConflicted), HaveField("Actual", "[]"), HaveField("By.Name", "kubectl-edit"),
 	)))
 	g.Expect(drift.Owned(&compile(policy("dns"))[0], none, none, false)).To(BeEmpty())
+}
+
+// Rules of a version that no node has yet are new, however whole the last report
+// was; so is the first write to a configuration that somebody else made.
+func TestNewRulesAreNoDrift(t *testing.T) {
+	g := NewWithT(t)
+	inSync := policy("dns", func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Status.ObservedGeneration = p.Generation
+		p.Status.HostPolicies = v1alpha1.SyncCount{Declared: ptr.To[int32](1), InSync: ptr.To[int32](1)}
+	})
+	policies := compile(inSync)
+	rules := allowing("allow-etcd")
+	rules.Labels[calico.LabelVersion] = "new"
+	g.Expect(plan.Stamp(rules)).To(Succeed())
+	diff := drift.Hosts(&policies[0], policies, plan.Hosts{Objects: []plan.Object{rules}}, state.Calico{Mode: state.CalicoNative})
+	g.Expect(diff.Writes).To(HaveLen(1))
+	g.Expect(diff.Writes[0].Findings).To(ConsistOf(HaveField("State", v1alpha1.StatePending)))
+
+	narrow := felixOf(&[]v3.ProtoPort{{Protocol: "tcp", Port: 2379, Net: "10.0.0.0/24"}})
+	theirs := felixOf(nil, func(f *v3.FelixConfiguration) {
+		f.Spec.LogSeverityScreen = "Debug"
+		f.ManagedFields = entriesOf(owns("kubectl-edit", set, 2, path("spec", "logSeverityScreen")))
+	})
+	g.Expect(drift.Owned(&policies[0], narrow, theirs, true)).To(HaveEach(HaveField("State", v1alpha1.StatePending)))
+	ours := felixOf(nil, func(f *v3.FelixConfiguration) {
+		f.ManagedFields = entriesOf(owns(v1alpha1.FieldManagerNetwork, apply, 1, path("metadata", "labels", v1alpha1.LabelPolicy)))
+	})
+	g.Expect(drift.Owned(&policies[0], narrow, ours, true)).To(HaveEach(HaveField("State", v1alpha1.StateDrifted)), "somebody took it out")
 }

@@ -61,7 +61,7 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 		there = append(there, &live[i])
 	}
 	last := lastReport(policy, policy.Status.NetworkPolicies, len(network.Objects)+len(network.Held))
-	return compareAll(policy, desired, there, last, func(live plan.Object) bool {
+	return compareAll(policy, desired, there, last.wasInPlace, func(live plan.Object) bool {
 		component, ours := madeFor(live, policy.Name)
 		return ours && !held(network, component)
 	})
@@ -69,9 +69,7 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 
 // compareAll compares desired objects with those that are there, of which it
 // calls for the deletion of those that are obsolete.
-func compareAll(
-	policy *plan.Policy, desired, live []plan.Object, last report, obsolete func(plan.Object) bool,
-) Diff {
+func compareAll(policy *plan.Policy, desired, live []plan.Object, wasInPlace, obsolete func(plan.Object) bool) Diff {
 	var diff Diff
 	there := make(map[Object]plan.Object, len(live))
 	for _, object := range live {
@@ -85,7 +83,7 @@ func compareAll(
 			diff.Taken = append(diff.Taken, object.String())
 			continue
 		}
-		findings := Owned(policy, want, is, last.wasInPlace(object))
+		findings := Owned(policy, want, is, wasInPlace(want))
 		if len(findings) > 0 {
 			diff.Writes = append(diff.Writes, Write{Object: object, Desired: want, Live: is, Findings: findings})
 		}
@@ -169,7 +167,7 @@ func lastReport(policy *plan.Policy, count v1alpha1.SyncCount, objects int) repo
 	return r
 }
 
-func (r report) wasInPlace(object Object) bool { return r.whole || r.drifted[object] }
+func (r report) wasInPlace(object plan.Object) bool { return r.whole || r.drifted[ObjectOf(object)] }
 
 func held(network plan.Network, component string) bool {
 	return slices.ContainsFunc(network.Held, func(h plan.Held) bool { return h.Component == component })

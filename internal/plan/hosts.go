@@ -45,6 +45,8 @@ type Hosts struct {
 	widened map[string]bool
 	// uncommitted are the nodes that may still be taken back.
 	uncommitted map[string]bool
+	// established are the versions that nodes have, or are to have now.
+	established map[string]bool
 	// tls is the traffic that is TLS.
 	tls []profile.Traffic
 	// Held are the components that can not be rendered now. What was rendered

@@ -85,7 +85,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 		}
 		hosts.Nodes = append(hosts.Nodes, calico.Node{
 			Name: node.Name, Addresses: addresses, Enforced: true, Foreign: endpoint != "",
-			KeepFailsafes: anyForeign(node, r.snapshot.Calico.Endpoints),
+			KeepFailsafes: anyForeign(node, r.snapshot.Calico.Endpoints) || !calico.Narrowable(node.Name),
 		})
 	}
 	slices.SortFunc(hosts.Nodes, func(a, b calico.Node) int { return cmp.Compare(a.Name, b.Name) })

@@ -17,7 +17,7 @@ import (
 // older ones, or none; and narrow failsafe ports only where it stays as it is.
 func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot) {
 	h.Calico.Nodes, h.Older, h.widened = slices.Clone(h.Whole.Nodes), map[string]bool{}, map[string]bool{}
-	h.uncommitted = map[string]bool{}
+	h.uncommitted, h.established = map[string]bool{}, map[string]bool{"": true}
 	for i := range h.Calico.Nodes {
 		node := &h.Calico.Nodes[i]
 		enactment := EnactmentOf(policy.Name, node.Name, snapshot.Enactments)
@@ -38,6 +38,7 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 			}
 		}
 		h.uses(version)
+		h.established[version] = true
 		if version != h.Version {
 			node.Older = version
 			node.Interfaces = interfacesWith(version, policy.Name, node.Name, snapshot.Calico.Endpoints)
@@ -47,8 +48,15 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 	for i := range snapshot.Calico.Endpoints {
 		if e := &snapshot.Calico.Endpoints[i]; e.Labels[v1alpha1.LabelPolicy] == policy.Name {
 			h.uses(e.Labels[calico.LabelVersion])
+			h.established[e.Labels[calico.LabelVersion]] = true
 		}
 	}
+}
+
+// Established says whether an object that is called for may have been there before:
+// no node has, or had, rules of a version that is new.
+func (h *Hosts) Established(object Object) bool {
+	return h.established[object.GetLabels()[calico.LabelVersion]]
 }
 
 // goBack plans, where nothing can be rendered, what nodes go back to that are not

@@ -322,3 +322,21 @@ func TestRulesThatAreTheSameAreRenderedTheSame(t *testing.T) {
 	g.Expect(onNode(hosts.Objects, "cp-1", hosts.Version)).To(Equal("new narrow"))
 	g.Expect(onNode(hosts.Objects, "cp-2", hosts.Version)).To(Equal("new"), "the other one is still being tried")
 }
+
+func TestRulesAreEstablishedOnceANodeIsToHaveThem(t *testing.T) {
+	g := NewWithT(t)
+	snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
+	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
+		enacted("p", "cp-1", v1alpha1.PhasePending, "old"), enacted("p", "cp-2", v1alpha1.PhasePending, ""),
+	}
+	of := func(hosts plan.Hosts, version string) bool {
+		return hosts.Established(&v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{calico.LabelVersion: version}}})
+	}
+	waiting := protect(t, snapshot)
+	g.Expect(of(waiting, waiting.Version)).To(BeFalse())
+	g.Expect(of(waiting, "old")).To(BeTrue())
+	g.Expect(waiting.Established(&v3.Tier{})).To(BeTrue(), "what has no version")
+	snapshot.Enactments[1] = enacted("p", "cp-2", v1alpha1.PhaseEnforced, "")
+	done := protect(t, snapshot)
+	g.Expect(of(done, done.Version)).To(BeTrue())
+}

@@ -3,6 +3,8 @@
 package calico
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"regexp"
@@ -88,10 +90,20 @@ func Ours(endpoint *v3.HostEndpoint) bool {
 	return strings.HasPrefix(endpoint.Name, EndpointName(endpoint.Spec.Node, ""))
 }
 
-// EndpointName returns the name of the host endpoint of a node. The name of an
+// maxNodePart is how much of a node's name there is room for in that of an
+// endpoint, beside "cpnp-", a hyphen, and the 15 characters of an interface's name.
+const maxNodePart = validation.DNS1123SubdomainMaxLength - 21
+
+// EndpointName returns the name of the host endpoint of a node, whose name is
+// shortened with a hash if it is too long for that. The name of an
 // interface, such as Eth_1, need not be one of an object: then a hash of it keeps
 // it apart from those that would read the same.
 func EndpointName(node, iface string) string {
+	if len(node) > maxNodePart {
+		sum := sha256.Sum256([]byte(node))
+		hash := hex.EncodeToString(sum[:8])
+		node = strings.TrimRight(node[:maxNodePart-1-len(hash)], ".-") + "-" + hash
+	}
 	if iface == "" {
 		return "cpnp-" + node
 	}
@@ -114,6 +126,12 @@ func FelixConfigurationName(node string) string { return perNode + node }
 
 // perNode begins the names of the Felix configurations of nodes.
 const perNode = "node."
+
+// Narrowable says whether a node can have a Felix configuration of its own: its
+// name must leave room for the rest of that one's.
+func Narrowable(node string) bool {
+	return len(FelixConfigurationName(node)) <= validation.DNS1123SubdomainMaxLength
+}
 
 // NodeOfFelixConfiguration returns the node whose Felix configuration has a name;
 // empty if it is not one node's.

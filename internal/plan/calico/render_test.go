@@ -5,10 +5,12 @@ package calico_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
@@ -181,4 +183,24 @@ func TestFailsafesAreNotNarrowedToThousandsOfNodes(t *testing.T) {
 		}
 	}
 	g.Expect(etcd).To(ConsistOf("10.9.0.0/16", "10.77.0.11/32"))
+}
+
+// The longest names of nodes, and of interfaces, still make names of objects that
+// are told apart.
+func TestNamesOfLongNodes(t *testing.T) {
+	g := NewWithT(t)
+	long := strings.Repeat("n", 252)
+	seen := map[string]bool{}
+	for _, node := range []string{long + "1", long + "2"} {
+		for _, iface := range []string{"", "eth1", "fifteen-letters", "Not_A_Label"} {
+			name := calico.EndpointName(node, iface)
+			g.Expect(validation.IsDNS1123Subdomain(name)).To(BeEmpty(), name)
+			g.Expect(seen).NotTo(HaveKey(name))
+			seen[name] = true
+			g.Expect(calico.Ours(&v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.HostEndpointSpec{Node: node}})).To(BeTrue())
+		}
+		g.Expect(calico.Narrowable(node)).To(BeFalse())
+	}
+	g.Expect(calico.EndpointName("cp-1", "eth1")).To(Equal("cpnp-cp-1-eth1"))
+	g.Expect(calico.Narrowable(long[:248])).To(BeTrue())
 }
