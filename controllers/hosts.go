@@ -69,8 +69,10 @@ func split(writes []drift.Write, is permission) (others, those []drift.Write) {
 }
 
 // writeStage writes one stage, and notes when it did.
-func (r *PolicyReconciler) writeStage(ctx context.Context, policy *plan.Policy, s stage, may permission, written repaired) (reconcile.Result, error) {
-	result, err := r.writeAll(ctx, policy, s.writes, may, written)
+func (r *PolicyReconciler) writeStage(ctx context.Context, policy *plan.Policy, s stage, may permission, written repaired) (
+	result reconcile.Result, err error,
+) {
+	result, err = r.writeAll(ctx, policy, s.writes, may, written)
 	if slices.ContainsFunc(s.writes, func(w drift.Write) bool { return written[w.Object] }) {
 		r.Stages.wrote(policy.Name, s.step, r.Clock.Now())
 	}

@@ -24,7 +24,8 @@ func judge(o *Observation, snapshot state.Snapshot) {
 	nodes := dataplaneNodes(snapshot)
 	whole := o.hosts
 	whole.Calico, whole.Objects = whole.Whole, whole.WholeObjects
-	report := verify.Lockout(o.hosts.Lifelines, nodes, snapshot.Calico, verify.Sequence(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico)))
+	through := verify.Sequence(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico))
+	report := verify.Lockout(o.hosts.Lifelines, nodes, snapshot.Calico, through)
 	if len(report.Cuts) == 0 {
 		next := verify.Lockout(o.hosts.Lifelines, nodes, snapshot.Calico, verify.Sequence(o.hostDiff))
 		report.Cuts = next.Cuts

@@ -34,9 +34,30 @@ func (t *turns) decide(in rollout.Input, snapshot state.Snapshot) (d rollout.Dec
 	defer t.mu.Unlock()
 	under := map[turn]bool{}
 	for i := range snapshot.Enactments {
-		e := &snapshot.Enactments[i]
-		under[turn{e.Spec.Policy, e.Spec.Node}] = underWay(e, snapshot.Calico.Endpoints)
+		if e := &snapshot.Enactments[i]; underWay(e, snapshot.Calico.Endpoints) {
+			under[turn{e.Spec.Policy, e.Spec.Node}] = true
+		}
 	}
+	wait = t.unseen(in, under)
+	in.InFlight = 0
+	for of := range under {
+		if of.policy != in.Policy {
+			in.InFlight++
+		}
+	}
+	d = rollout.Decide(in)
+	for i := range d.Enactments {
+		of := turn{in.Policy, d.Enactments[i].Spec.Node}
+		if rollout.PhaseOf(&d.Enactments[i]) == v1alpha1.PhaseProgressing && !under[of] {
+			t.begin(of, in.Now)
+		}
+	}
+	return d, wait
+}
+
+// unseen adds what was begun and is not in the cache yet, and returns for how long
+// others may still wait for that.
+func (t *turns) unseen(in rollout.Input, under map[turn]bool) (wait time.Duration) {
 	for begun, when := range t.begun {
 		left := when.Add(cacheTime).Sub(in.Now)
 		if under[begun] || left <= 0 {
@@ -48,23 +69,14 @@ func (t *turns) decide(in rollout.Input, snapshot state.Snapshot) (d rollout.Dec
 			wait = max(wait, left)
 		}
 	}
-	in.InFlight = 0
-	for of, is := range under {
-		if is && of.policy != in.Policy {
-			in.InFlight++
-		}
+	return wait
+}
+
+func (t *turns) begin(of turn, now time.Time) {
+	if t.begun == nil {
+		t.begun = map[turn]time.Time{}
 	}
-	d = rollout.Decide(in)
-	for i := range d.Enactments {
-		of := turn{in.Policy, d.Enactments[i].Spec.Node}
-		if rollout.PhaseOf(&d.Enactments[i]) == v1alpha1.PhaseProgressing && !under[of] {
-			if t.begun == nil {
-				t.begun = map[turn]time.Time{}
-			}
-			t.begun[of] = in.Now
-		}
-	}
-	return d, wait
+	t.begun[of] = now
 }
 
 // underWay says whether a node has rules that it may not keep: new ones that are

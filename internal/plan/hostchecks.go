@@ -76,12 +76,7 @@ func (r *hostResolver) needed(component calico.Component) bool {
 // component's network are known: it shows some, or those that are let in by their
 // addresses cover the whole network, or are in it as many as the nodes that show none.
 func (r *hostResolver) addressesKnown(component calico.Component, needed bool) bool {
-	silent := 0
-	for i := range r.snapshot.Nodes {
-		if r.ofControlPlane(i) && !slices.ContainsFunc(r.addresses[i], component.Address.Overlaps) {
-			silent++
-		}
-	}
+	silent := r.silentIn(component.Address)
 	if silent == 0 {
 		return true
 	}
@@ -102,6 +97,17 @@ func (r *hostResolver) addressesKnown(component calico.Component, needed bool) b
 		}
 	}
 	return len(single) >= silent
+}
+
+// silentIn counts the control-plane nodes that show no address in a network.
+func (r *hostResolver) silentIn(network netip.Prefix) int {
+	silent := 0
+	for i := range r.snapshot.Nodes {
+		if r.ofControlPlane(i) && !slices.ContainsFunc(r.addresses[i], network.Overlaps) {
+			silent++
+		}
+	}
+	return silent
 }
 
 // anyForeign says whether an endpoint of somebody else is on the node, on

@@ -130,10 +130,7 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 	if observer.Name == p.node.Name {
 		return rollout.MustConnect
 	}
-	matches := func(t profile.Traffic) bool {
-		covered := t.First == 0 || int32(t.First) <= how.as && how.as <= int32(max(t.First, t.Last))
-		return covered && (t.Protocol == profile.TCP || t.Protocol == "")
-	}
+	matches := func(t profile.Traffic) bool { return connects(t, how.as) }
 	if p.required(from, matches) {
 		return rollout.MustConnect
 	}
@@ -145,6 +142,12 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 		return rollout.Any
 	}
 	return rollout.MustNotConnect
+}
+
+// connects says whether a connection to a port is some of the traffic.
+func connects(t profile.Traffic, port int32) bool {
+	covered := t.First == 0 || int32(t.First) <= port && port <= int32(max(t.First, t.Last))
+	return covered && (t.Protocol == profile.TCP || t.Protocol == "")
 }
 
 // required says whether a flow that must never be cut is for all of the addresses.
