@@ -3,7 +3,6 @@
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -25,51 +24,60 @@ type Peers struct {
 // Empty says that there is nobody. A rule for nobody is never rendered.
 func (p Peers) Empty() bool { return len(p.Prefixes) == 0 && !p.Pods }
 
-// resolver turns roles and the names of peers into addresses. What the roles
-// stand for is put together once, however many components refer to them.
+// resolver turns roles and the names of peers into addresses. What a role stands
+// for is put together once, when a component first refers to it: that takes longer
+// than everything else, and most policies refer to one.
 type resolver struct {
-	named               map[string][]v1alpha1.CIDR
-	controlPlane, nodes *netipx.IPSet
-	err                 error // of putting them together
+	policy *Policy
+	nodes  []corev1.Node
+	named  map[string][]v1alpha1.CIDR
+	roles  map[v1alpha1.PeerRole]*netipx.IPSet
 }
 
 func newResolver(policy *Policy, nodes []corev1.Node) *resolver {
-	r := &resolver{named: map[string][]v1alpha1.CIDR{}}
+	r := &resolver{policy: policy, nodes: nodes, named: map[string][]v1alpha1.CIDR{}, roles: map[v1alpha1.PeerRole]*netipx.IPSet{}}
 	for _, peer := range policy.Spec.Network.Peers {
 		r.named[peer.Name] = peer.CIDRs
 	}
-	var controlPlane, all netipx.IPSetBuilder
-	for i := range nodes {
-		controls := ofControlPlane(policy, &nodes[i])
-		for _, address := range state.NodeAddresses(&nodes[i]) {
+	return r
+}
+
+// role returns the addresses of the nodes of a role.
+func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
+	if set, known := r.roles[role]; known {
+		return set, nil
+	}
+	var all netipx.IPSetBuilder
+	for i := range r.nodes {
+		if role == v1alpha1.RoleControlPlane && !ofControlPlane(r.policy, &r.nodes[i]) {
+			continue
+		}
+		for _, address := range state.NodeAddresses(&r.nodes[i]) {
 			all.Add(address)
-			if controls {
-				controlPlane.Add(address)
-			}
 		}
 	}
-	var errControlPlane, errNodes error
-	r.controlPlane, errControlPlane = controlPlane.IPSet()
-	r.nodes, errNodes = all.IPSet()
-	r.err = errors.Join(errControlPlane, errNodes)
-	return r
+	set, err := all.IPSet()
+	if err != nil {
+		return nil, fmt.Errorf("joining the addresses of nodes: %w", err)
+	}
+	r.roles[role] = set
+	return set, nil
 }
 
 // resolve returns the peers that references stand for.
 func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) {
-	if r.err != nil {
-		return Peers{}, fmt.Errorf("joining the addresses of nodes: %w", r.err)
-	}
 	var peers Peers
 	var set netipx.IPSetBuilder
 	for _, reference := range references {
 		switch reference.Role {
 		case v1alpha1.RolePods:
 			peers.Pods = true
-		case v1alpha1.RoleControlPlane:
-			set.AddSet(r.controlPlane)
-		case v1alpha1.RoleNodes:
-			set.AddSet(r.nodes)
+		case v1alpha1.RoleControlPlane, v1alpha1.RoleNodes:
+			nodes, err := r.role(reference.Role)
+			if err != nil {
+				return Peers{}, err
+			}
+			set.AddSet(nodes)
 		}
 		for _, cidr := range r.named[reference.Peer] {
 			prefix, err := netip.ParsePrefix(string(cidr))
