@@ -15,6 +15,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
@@ -162,4 +163,23 @@ func endpointsOf(hosts plan.Hosts) map[string]string {
 		}
 	}
 	return out
+}
+
+// A policy for other nodes than those of the control plane lets its own in as such,
+// and judges nothing by that: another policy need not.
+func TestWhoMustBeReachedAsTheControlPlane(t *testing.T) {
+	selected := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Spec.NodeSelector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"infra": ""}}
+	}
+	infra := machine("worker-1", "10.0.0.3")
+	infra.Labels = map[string]string{"infra": ""}
+	parties := func(nodes ...corev1.Node) (out []string) {
+		for _, prefix := range protect(t, machines(nodes...), selected).Lifelines.Parties[profile.RoleControlPlane] {
+			out = append(out, prefix.String())
+		}
+		return out
+	}
+	g := NewWithT(t)
+	g.Expect(parties(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"), infra)).To(Equal([]string{"10.0.0.1/32", "10.0.0.2/32"}))
+	g.Expect(parties(infra, machine("worker-2", "10.0.0.4"))).To(Equal([]string{"10.0.0.3/32"}), "no node says what it is")
 }

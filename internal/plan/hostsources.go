@@ -291,7 +291,12 @@ func (r *hostResolver) find(name string) members {
 // ofControlPlane says whether a node is of the control plane: it says so itself, an
 // API server has its address, or the policy is for it.
 func (r *hostResolver) ofControlPlane(i int) bool {
-	return ofControlPlane(r.policy, &r.snapshot.Nodes[i]) || slices.ContainsFunc(r.addresses[i], func(p netip.Prefix) bool {
+	return ofControlPlane(r.policy, &r.snapshot.Nodes[i]) || r.serves(i)
+}
+
+// serves says whether an API server has an address of a node.
+func (r *hostResolver) serves(i int) bool {
+	return slices.ContainsFunc(r.addresses[i], func(p netip.Prefix) bool {
 		return slices.ContainsFunc(r.snapshot.Facts.APIServer, func(s netip.AddrPort) bool { return p.Addr() == s.Addr() })
 	})
 }

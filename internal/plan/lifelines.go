@@ -26,6 +26,11 @@ type Lifelines struct {
 	Parties map[profile.Role][]netip.Prefix
 }
 
+// has says whether an address is one of a role's.
+func (l Lifelines) has(role profile.Role, address netip.Addr) bool {
+	return slices.ContainsFunc(l.Parties[role], func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
 // lifelines returns those of the policy's cluster.
 func (r *hostResolver) lifelines() Lifelines {
 	lines := Lifelines{Parties: map[profile.Role][]netip.Prefix{}}
@@ -45,7 +50,7 @@ func (r *hostResolver) lifelines() Lifelines {
 		}
 		return prefixes
 	}
-	lines.Parties[profile.RoleControlPlane] = found(calico.SetControlPlane, v1alpha1.ExternalControlPlane)
+	lines.Parties[profile.RoleControlPlane] = append(r.controlling(), r.playing(v1alpha1.ExternalControlPlane)...)
 	lines.Parties[profile.RoleNodes] = found(calico.SetNodes, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
 	lines.Parties[profile.RolePods] = found(calico.SetPods, v1alpha1.ExternalPods)
 	for _, role := range []profile.Role{profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus} {
@@ -56,6 +61,29 @@ func (r *hostResolver) lifelines() Lifelines {
 	lines.Parties[profile.RoleSelf] = lines.Parties[profile.RoleNodes]
 	lines.Parties[profile.RoleAny] = lines.Parties[profile.RoleNodes]
 	return lines
+}
+
+// controlling returns the addresses of the nodes that are of the control plane beyond
+// doubt. Those that are selected are let in as such, but need not be: a policy may
+// be for other nodes. Only where no node says so are they taken for it.
+func (r *hostResolver) controlling() []netip.Prefix {
+	var sure, selected []netip.Prefix
+	for i := range r.snapshot.Nodes {
+		node := &r.snapshot.Nodes[i]
+		switch {
+		case state.ControlPlane(node) || r.serves(i):
+			sure = append(sure, r.addresses[i]...)
+		case r.policy.Selects(node):
+			selected = append(selected, r.addresses[i]...)
+		}
+	}
+	if len(sure) == 0 {
+		sure = selected
+	}
+	for _, server := range r.servers {
+		sure = append(sure, netip.PrefixFrom(server, server.BitLen()))
+	}
+	return sure
 }
 
 // comesFromOthers says whether the flow comes in at nodes, from others than

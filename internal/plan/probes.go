@@ -66,7 +66,7 @@ func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 		p.add(component.Ports)
 	}
 	for _, flow := range p.lines.Flows {
-		if comesFromOthers(flow) {
+		if p.arrives(flow) {
 			p.add(flow.Traffic)
 		}
 	}
@@ -153,12 +153,16 @@ func connects(t profile.Traffic, port int32) bool {
 // required says whether a flow that must never be cut is for all of the addresses.
 func (p Probes) required(from []netip.Addr, matches func(profile.Traffic) bool) bool {
 	return slices.ContainsFunc(p.lines.Flows, func(flow profile.Flow) bool {
-		return comesFromOthers(flow) && slices.ContainsFunc(flow.Traffic, matches) && !slices.ContainsFunc(from, func(a netip.Addr) bool {
-			return !slices.ContainsFunc(flow.From, func(role profile.Role) bool {
-				return slices.ContainsFunc(p.lines.Parties[role], func(prefix netip.Prefix) bool { return prefix.Contains(a) })
-			})
+		return p.arrives(flow) && slices.ContainsFunc(flow.Traffic, matches) && !slices.ContainsFunc(from, func(a netip.Addr) bool {
+			return !slices.ContainsFunc(flow.From, func(role profile.Role) bool { return p.lines.has(role, a) })
 		})
 	})
+}
+
+// arrives says whether a flow comes in at the node from others.
+func (p Probes) arrives(flow profile.Flow) bool {
+	return flow.To == profile.RoleNodes || flow.To == profile.RoleControlPlane &&
+		slices.ContainsFunc(p.node.Addresses, func(a netip.Addr) bool { return p.lines.has(profile.RoleControlPlane, a) })
 }
 
 // open says that nobody declares the port closed at the address, or that

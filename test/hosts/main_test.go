@@ -14,7 +14,6 @@ import (
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,25 +49,11 @@ func (s suite) Run() (code int) {
 	if err == nil {
 		operatorConfig, err = cluster.AddOperator(context.Background(), "cpnp-operator", "../../config/rbac/role.yaml")
 	}
-	if err == nil {
-		err = discovered()
-	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "installing Calico:", err)
 		return 1
 	}
 	return s.m.Run()
-}
-
-// discovered waits until the API server tells of Calico's kinds, which it does
-// a moment after they are available.
-func discovered() error {
-	tiers := &unstructured.UnstructuredList{}
-	tiers.SetAPIVersion(v3.GroupVersionCurrent)
-	tiers.SetKind(v3.KindTierList)
-	return wait.PollUntilContextTimeout(context.Background(), tick, patience, true, func(ctx context.Context) (bool, error) {
-		return admin.List(ctx, tiers) == nil, nil
-	})
 }
 
 func TestMain(m *testing.M) {

@@ -166,7 +166,7 @@ func sharedTier(t *testing.T) {
 	nodes := map[string][]string{}
 	part := func(name string, offset int) *v1alpha1.ControlPlaneNetworkPolicy {
 		for i := range members {
-			nodes[name] = append(nodes[name], s.join(offset+i, testbed.NodeLabels(map[string]string{"part": name})))
+			nodes[name] = append(nodes[name], s.join(offset+i, testbed.ControlPlaneNode(), testbed.NodeLabels(map[string]string{"part": name})))
 		}
 		policy := s.policy()
 		policy.Name = s.name + "-" + name

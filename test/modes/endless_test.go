@@ -46,7 +46,7 @@ func TestCalicoNeverFinishesItsList(t *testing.T) {
 
 	t.Log("it finishes, and the operator goes on with what it has told")
 	stub.Finish()
-	s.Eventually(func() []string { return s.asked(s.began, toCalico) }).ShouldNot(BeEmpty())
+	s.Eventually(func() []string { return s.asked(s.began, toCalico) }).ShouldNot(BeEmpty(), func() string { return s.tell(s.name) })
 	s.says(s.name, "Programmed=False/ApplyFailed", "Ready=False/ApplyFailed")
 	s.Expect(s.message(s.name, v1alpha1.ConditionProgrammed)()).To(ContainSubstring("Tier/cpnp: the server could not find the requested resource"))
 

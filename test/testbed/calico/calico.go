@@ -74,10 +74,34 @@ func Start(ctx context.Context, cp *testbed.ControlPlane, o Options) (*Calico, e
 }
 
 func (c *Calico) start(ctx context.Context, o Options) error {
+	start := c.startAggregated
 	if o.Mode == Native {
-		return c.startNative(ctx)
+		start = c.startNative
 	}
-	return c.startAggregated(ctx)
+	if err := start(ctx); err != nil {
+		return err
+	}
+	return c.discovered(ctx)
+}
+
+// discovered returns when whoever asks for the first time what there is learns of
+// Calico's kinds: that is a moment after they are served.
+func (c *Calico) discovered(ctx context.Context) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(ctx context.Context) (bool, error) {
+		var newcomer client.Client
+		if newcomer, last = client.New(c.cp.Config, client.Options{}); last == nil {
+			tiers := &unstructured.UnstructuredList{}
+			tiers.SetAPIVersion(groupVersion)
+			tiers.SetKind("TierList")
+			last = newcomer.List(ctx, tiers)
+		}
+		return last == nil, c.died()
+	})
+	if err != nil {
+		return fmt.Errorf("wait until Calico's kinds are discovered: %w", errors.Join(err, last))
+	}
+	return nil
 }
 
 // Stop unregisters the API and ends the program that served it, so that the

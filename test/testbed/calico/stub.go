@@ -150,7 +150,12 @@ func (s *Stub) watch(w http.ResponseWriter, r *http.Request, resource, kind stri
 	object := func(meta map[string]any) map[string]any {
 		return map[string]any{"kind": kind, "apiVersion": groupVersion, "metadata": meta}
 	}
-	write(w, map[string]any{"type": "ADDED", "object": object(map[string]any{"name": "default", "resourceVersion": "1"})})
+	added := object(map[string]any{"name": "default", "resourceVersion": "1"})
+	if resource == "globalnetworkpolicies" {
+		// One without a selector would deny everything on every host.
+		added["spec"] = map[string]any{"selector": "stub == 'yes'"}
+	}
+	write(w, map[string]any{"type": "ADDED", "object": added})
 	if resource == s.endless {
 		select {
 		case <-s.finish:
