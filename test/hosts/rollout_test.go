@@ -197,7 +197,7 @@ func TestWhatCutsWhenEnforcedIsForeseenOrTakenBack(t *testing.T) {
 	f.reports(v1alpha1.ConditionVerified, "True/"+v1alpha1.ReasonOverridden)
 	f.Expect(message(v1alpha1.ConditionVerified)).To(ContainSubstring("to see what happens"))
 	f.phases("Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
-	f.Expect(told("cp-1")).To(And(ContainSubstring("10250 from cp-2"), ContainSubstring("Dropped now")))
+	f.Expect(told("cp-1")).To(And(MatchRegexp("10250 from cp-[12]"), ContainSubstring("Dropped now")), "whoever was first to notice")
 	f.becomes(kubeletPort, only(everybody...))
 	f.Eventually(func() []string { return inventory(t) }, patience, tick).ShouldNot(ContainElement(HavePrefix("HostEndpoint/cpnp-")))
 	f.reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolledBack)
