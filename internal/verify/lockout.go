@@ -133,7 +133,7 @@ func (l *lockout) copy() {
 // cut already.
 func (l *lockout) split(all []Cut, write Write) (cuts, already []Cut) {
 	for _, cut := range all {
-		if l.before != nil && !worse(cut.Verdict.Decision, l.before.Judge(cut.Flow).Decision) {
+		if l.before != nil && !worse(cut.Verdict.Decision, l.before.Decide(cut.Flow)) {
 			already = append(already, cut)
 			continue
 		}
@@ -312,8 +312,8 @@ func (j *judge) between(flow profile.Flow, f dataplane.Flow, sender, receiver *d
 }
 
 func (j *judge) one(flow profile.Flow, f dataplane.Flow) {
-	if verdict := j.world.Judge(f); verdict.Decision != dataplane.Allowed {
-		j.cuts = append(j.cuts, Cut{Name: flow.Name, Flow: f, Verdict: verdict})
+	if j.world.Decide(f) != dataplane.Allowed {
+		j.cuts = append(j.cuts, Cut{Name: flow.Name, Flow: f, Verdict: j.world.Judge(f)})
 	}
 }
 

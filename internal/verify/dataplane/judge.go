@@ -15,7 +15,12 @@ import (
 //
 // Not looked at are what else is on the way: addresses that are translated
 // (NodePorts, Services), other firewalls, and the policies of workloads.
-func (w *World) Judge(f Flow) Verdict {
+func (w *World) Judge(f Flow) Verdict { return w.judge(f, false) }
+
+// Decide is Judge without the reason, whose text takes longer than the rest.
+func (w *World) Decide(f Flow) Decision { return w.judge(f, true).Decision }
+
+func (w *World) judge(f Flow, quiet bool) Verdict {
 	sender, receiver := w.owners[f.From], w.owners[f.To]
 	if f.Node != "" {
 		receiver = w.nodes[f.Node]
@@ -29,7 +34,7 @@ func (w *World) Judge(f Flow) Verdict {
 	case own:
 		sender, f.Interface, f.LeavesBy = receiver, loopback, loopback
 	}
-	j := &judgement{w: w, flow: &f}
+	j := &judgement{w: w, flow: &f, quiet: quiet}
 	result := allow(Reason{Rule: -1, Text: "no node of the cluster is the sender, or the receiver"})
 	if sender != nil {
 		result = j.pass(sender, egress, f.LeavesBy)
@@ -44,6 +49,7 @@ func (w *World) Judge(f Flow) Verdict {
 type judgement struct {
 	w      *World
 	flow   *Flow
+	quiet  bool // nobody asks why
 	doubts []Reason
 }
 
@@ -52,10 +58,14 @@ type at struct {
 	host      *host
 	endpoint  *endpoint
 	direction int
+	quiet     bool
 }
 
 // because is a reason that is no policy's.
 func (a at) because(format string, args ...any) Reason {
+	if a.quiet {
+		return Reason{}
+	}
 	r := Reason{Node: a.host.Name, Egress: a.direction == egress, Rule: -1, Text: fmt.Sprintf(format, args...)}
 	if a.endpoint != nil {
 		r.Endpoint = a.endpoint.spec.Name
@@ -69,6 +79,9 @@ func (a at) because(format string, args ...any) Reason {
 
 // by is the reason that a policy is, with a rule, or the end of its tier.
 func (a at) by(t *tier, p *policy, index int, action v3.Action) Reason {
+	if a.quiet {
+		return Reason{}
+	}
 	text := fmt.Sprintf("%s by rule %d of GlobalNetworkPolicy %s (tier %s)", action, index+1, p.spec.Name, t.name)
 	if index < 0 {
 		text = fmt.Sprintf("the end of tier %s, whose default action is Deny, and of which GlobalNetworkPolicy %s selects HostEndpoint %s",
@@ -81,7 +94,7 @@ func (a at) by(t *tier, p *policy, index int, action v3.Action) Reason {
 
 // pass is what is possible at a node.
 func (j *judgement) pass(h *host, direction int, iface string) outcomes {
-	where := at{host: h, direction: direction}
+	where := at{host: h, direction: direction, quiet: j.quiet}
 	f := j.flow
 	switch {
 	case j.w.config(h).unmodelled != "":
