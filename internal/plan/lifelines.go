@@ -24,6 +24,9 @@ type Lifelines struct {
 	Flows []profile.Flow
 	// Parties are the addresses that roles stand for, as far as they are known.
 	Parties map[profile.Role][]netip.Prefix
+	// Protected are the names of the nodes that the policy protects. What others
+	// send to each other is not its doing.
+	Protected map[string]bool
 }
 
 // has says whether an address is one of a role's.
@@ -32,8 +35,11 @@ func (l Lifelines) has(role profile.Role, address netip.Addr) bool {
 }
 
 // lifelines returns those of the policy's cluster.
-func (r *hostResolver) lifelines() Lifelines {
-	lines := Lifelines{Parties: map[profile.Role][]netip.Prefix{}}
+func (r *hostResolver) lifelines(protected []calico.Node) Lifelines {
+	lines := Lifelines{Parties: map[profile.Role][]netip.Prefix{}, Protected: map[string]bool{}}
+	for _, node := range protected {
+		lines.Protected[node.Name] = true
+	}
 	for _, flow := range r.profile.Required() {
 		if !r.translated(flow) {
 			lines.Flows = append(lines.Flows, flow)

@@ -129,3 +129,27 @@ func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
 	g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, writes).Cuts).To(ContainElement(HaveField("String()",
 		ContainSubstring("etcd: tcp/2379 from 10.77.0.12 to 10.77.0.11 would be Denied"))))
 }
+
+// What others send to each other, and what can not be told at a node of theirs, holds
+// nothing up: it is neither our doing, nor could we mend it.
+func TestWhatIsCutAmongOthersHoldsNothingUp(t *testing.T) {
+	g := NewWithT(t)
+	hosts, nodes := etcdOnly(v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node": "cp-1"}})
+	theirs := func(node string) v3.HostEndpoint {
+		e := endpoint("theirs-"+node, node, "*")
+		e.Labels, e.Spec.Profiles = map[string]string{"theirs": node}, []string{"projectcalico-default-allow"}
+		return e
+	}
+	there := with(state.Calico{Felix: []v3.FelixConfiguration{noFailsafes()}}, tier("early", 1),
+		policyIn("early", v3.Deny, selecting("theirs == 'cp-2'"), ports("2379"), sources("10.77.0.13/32")))
+	there.Endpoints = []v3.HostEndpoint{theirs("cp-2"), theirs("worker-1")}
+	g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, nil)).To(BeZero(), "cp-3 to cp-2")
+
+	named := policyIn("early", v3.Deny, selecting("theirs == 'worker-1'"), ports("kubelet"))
+	named.Name = "early.named"
+	g.Expect(verify.Lockout(hosts.Lifelines, nodes, with(there, tier("early", 1), named), nil).Already).To(BeEmpty(), "a port by its name")
+
+	both, nodes := etcdOnly(everyControlPlaneNode)
+	g.Expect(verify.Lockout(both.Lifelines, nodes, there, nil).Already).To(ContainElement(HaveField("String()",
+		ContainSubstring("etcd: tcp/2379 from 10.77.0.13 to 10.77.0.12 is Denied already"))))
+}

@@ -86,8 +86,9 @@ type LockoutReport struct {
 // their order, and those that are cut already.
 //
 // Every sender of a required flow is held against everybody whom it is for, in both
-// IP versions, where it leaves and where it comes in; and every node against
-// itself. Those whom no policy can tell apart are judged once.
+// IP versions, where it leaves and where it comes in, if one of them is a protected
+// node; and every protected node against itself. Those whom no policy can tell apart
+// are judged once.
 func Lockout(lines plan.Lifelines, nodes []dataplane.Node, there state.Calico, writes []Write) LockoutReport {
 	l := &lockout{lines: lines, there: there, world: dataplane.New(there, nodes)}
 	l.copy()
@@ -109,7 +110,14 @@ func Lockout(lines plan.Lifelines, nodes []dataplane.Node, there state.Calico, w
 		}
 		report.Already = already
 	}
+	report.Already = slices.DeleteFunc(report.Already, l.elsewhere)
 	return report
+}
+
+// elsewhere says whether it is only not known what becomes of a flow at a node that
+// is not protected: nobody here has changed that, nor will.
+func (l *lockout) elsewhere(cut Cut) bool {
+	return cut.Verdict.Decision == dataplane.Unknown && !l.lines.Protected[cut.Verdict.Reason.Node]
 }
 
 // lockout is the set of policies as it is at one point of the sequence.
@@ -198,7 +206,7 @@ func (l *lockout) check() []Cut {
 	if l.told != nil {
 		c = c.And(l.told)
 	}
-	j := &judge{world: l.world, classes: c, lines: l.lines, parties: map[profile.Role][]*dataplane.Group{}}
+	j := &judge{world: l.world, classes: c, lines: l.lines, parties: map[party][]*dataplane.Group{}}
 	for _, flow := range l.lines.Flows {
 		j.flow(flow)
 	}
@@ -210,34 +218,47 @@ type judge struct {
 	world   *dataplane.World
 	classes *dataplane.Classes
 	lines   plan.Lifelines
-	parties map[profile.Role][]*dataplane.Group
+	parties map[party][]*dataplane.Group
 	cuts    []Cut
 }
 
-// party returns the classes of a role's addresses.
-func (j *judge) party(role profile.Role) []*dataplane.Group {
-	groups, known := j.parties[role]
+// party is who has a role: all, or the protected nodes among them.
+type party struct {
+	role      profile.Role
+	protected bool
+}
+
+// of returns the classes of a party's addresses.
+func (j *judge) of(p party) []*dataplane.Group {
+	groups, known := j.parties[p]
 	if !known {
 		senders := &dataplane.Senders{}
-		for _, prefix := range j.lines.Parties[role] {
-			senders.Add(j.classes, prefix)
+		for _, prefix := range j.lines.Parties[p.role] {
+			if !p.protected || prefix.IsSingleIP() && j.lines.Protected[j.world.Owner(prefix.Addr())] {
+				senders.Add(j.classes, prefix)
+			}
 		}
 		groups = senders.Groups
-		j.parties[role] = groups
+		j.parties[p] = groups
 	}
 	return groups
 }
 
+// flow judges what protected nodes get, and what they send.
 func (j *judge) flow(flow profile.Flow) {
-	for _, receiver := range j.party(flow.To) {
-		if flow.To == profile.RoleSelf {
-			j.toItself(flow, receiver.Addresses[0])
-			continue
+	if flow.To == profile.RoleSelf {
+		for _, node := range j.of(party{flow.To, true}) {
+			j.toItself(flow, node.Addresses[0])
 		}
-		for _, f := range j.arriving(flow, receiver) {
-			for _, role := range flow.From {
-				for _, sender := range j.party(role) {
-					j.between(flow, f, sender, receiver)
+		return
+	}
+	for _, protected := range []bool{true, false} {
+		for _, receiver := range j.of(party{flow.To, protected}) {
+			for _, f := range j.arriving(flow, receiver) {
+				for _, role := range flow.From {
+					for _, sender := range j.of(party{role, !protected}) {
+						j.between(flow, f, sender, receiver)
+					}
 				}
 			}
 		}

@@ -58,7 +58,10 @@ func lines(hosts calico.Hosts) plan.Lifelines {
 	role := func(set string) profile.Role {
 		return map[string]profile.Role{"control-plane": profile.RoleControlPlane, "nodes": profile.RoleNodes}[set]
 	}
-	out := plan.Lifelines{Parties: map[profile.Role][]netip.Prefix{}}
+	out := plan.Lifelines{Parties: map[profile.Role][]netip.Prefix{}, Protected: map[string]bool{}}
+	for _, n := range hosts.Nodes {
+		out.Protected[n.Name] = true
+	}
 	for _, set := range hosts.Sets {
 		for _, name := range slices.Sorted(maps.Keys(set.Members)) {
 			out.Parties[role(set.Name)] = append(out.Parties[role(set.Name)], set.Members[name]...)

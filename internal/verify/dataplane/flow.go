@@ -161,6 +161,6 @@ func (o outcomes) verdict(doubts []Reason) Verdict {
 	case len(doubts) > 0:
 		return Verdict{Unknown, doubts[0]}
 	}
-	return Verdict{Unknown, Reason{Rule: -1, Text: fmt.Sprintf(
+	return Verdict{Unknown, Reason{Node: o.denied.Node, Egress: o.denied.Egress, Rule: -1, Text: fmt.Sprintf(
 		"either %s, or %s: it is not known by which interface it goes", *o.allowed, *o.denied)}}
 }
