@@ -41,7 +41,7 @@ They are data, in ` + "`internal/profile/data`" + `, each file with a version an
 
 **Required** flows are let through whatever a policy declares: cutting one would lock somebody out. The others are let through when everything is denied that is not listed. A flow's answers need no flow of their own.
 
-Ports of components are named here as they usually are. That of the API server is always read from the cluster; those of the others, and the range of node ports, can be overridden.
+Ports of components are named here as they usually are. That of the API server is always read from the cluster; those of etcd, the kubelet, the scheduler and the controller manager can be overridden.
 
 | Role | Addresses |
 |---|---|
