@@ -115,10 +115,11 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 		n := rolloutNode(o, node, snapshot)
 		pending, seen := unwritten(o.hostDiff, node.Name, calico.StageEndpoints), toRelease
 		switch rollout.PhaseOf(n.Enactment) {
-		case v1alpha1.PhaseProgressing:
+		case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
 			seen = toEnforce
-		case v1alpha1.PhaseEnforced:
-			pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
+			if _, narrow := rollout.Wanted(n.Enactment); narrow {
+				pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
+			}
 		}
 		n.Programmed = !pending && seen == 0
 		if !pending {
@@ -135,6 +136,8 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 		Enactment: plan.EnactmentOf(o.policy.Name, node.Name, snapshot.Enactments),
 		Live:      liveVersion(o.policy.Name, node.Name, snapshot.Calico.Endpoints),
 	}
+	n.Narrows = o.hosts.Narrows(node.Name)
+	n.Narrow = liveNarrow(o.policy.Name, node.Name, n.Live, snapshot.Calico.Felix)
 	probes := plan.ProbesOf(o.hosts, node, snapshot)
 	n.Targets, n.Expect = probes.Targets(), probes.Expect
 	i := slices.IndexFunc(snapshot.Nodes, func(other corev1.Node) bool { return other.Name == node.Name })
@@ -153,6 +156,15 @@ func liveVersion(policy, node string, endpoints []v3.HostEndpoint) string {
 		}
 	}
 	return ""
+}
+
+// liveNarrow says whether the failsafe ports of a node are narrow as a version of
+// the policy's rules has them.
+func liveNarrow(policy, node, version string, configurations []v3.FelixConfiguration) bool {
+	return version != "" && slices.ContainsFunc(configurations, func(f v3.FelixConfiguration) bool {
+		return f.Name == calico.FelixConfigurationName(node) && f.Spec.FailsafeInboundHostPorts != nil &&
+			f.Labels[v1alpha1.LabelPolicy] == policy && f.Labels[calico.LabelVersion] == version
+	})
 }
 
 // unwritten says whether something that a node needs has not been written yet:

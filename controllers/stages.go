@@ -14,11 +14,15 @@ import (
 // its rules.
 const stageTime = 2 * time.Second
 
+// restarts is how many times stageTime failsafe ports have: a Felix that is
+// configured otherwise starts anew, which takes 2.8 seconds on a small node.
+const restarts = 2.5
+
 // Stages remembers when each stage of a policy's objects was last written. At
 // first all of them count as just written, since another operator may have
 // done so. It is safe for concurrent use.
 type Stages struct {
-	// Time is how long a stage has to reach every node.
+	// Time is how long a stage has to reach every node; failsafe ports have longer.
 	Time time.Duration
 
 	mu      sync.Mutex
@@ -52,15 +56,23 @@ func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 		if !before.precedes(next) {
 			continue
 		}
-		written, known := s.last[stageKey{policy, before}]
-		if !known {
-			written = s.started
+		until := s.started.Add(s.Time)
+		if written, known := s.last[stageKey{policy, before}]; known {
+			until = written.Add(s.reaches(before))
 		}
-		if written.After(latest) {
-			latest = written
+		if until.After(latest) {
+			latest = until
 		}
 	}
-	return max(0, latest.Add(s.Time).Sub(now))
+	return max(0, latest.Sub(now))
+}
+
+// reaches returns how long what a step writes has to reach every node.
+func (s *Stages) reaches(written step) time.Duration {
+	if written.number == calico.StageNarrow {
+		return time.Duration(restarts * float64(s.Time))
+	}
+	return s.Time
 }
 
 // steps are all there are.

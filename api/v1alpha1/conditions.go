@@ -89,8 +89,9 @@ const (
 	// ForeignHostEndpoint, RequiredFlowCut.
 	PhasePending = "Pending"
 
-	// PhaseProgressing: the node has the new rules, and is being tried. Its
-	// failsafe ports are wide.
+	// PhaseProgressing: the node has the new rules, and is being tried: first with
+	// its failsafe ports wide, and once it has soaked, and somebody has confirmed if
+	// the policy waits for that, with narrow ones.
 	//
 	// Reasons: Writing, Probing, Soaking, AwaitingConfirmation.
 	PhaseProgressing = "Progressing"

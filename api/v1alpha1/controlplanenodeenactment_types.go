@@ -144,9 +144,16 @@ type ControlPlaneNodeEnactmentStatus struct {
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// soakTime is when the node passed its probes for the first time.
+	// soakTime is when the node passed its probes for the first time; and, once its
+	// failsafe ports are narrow, for the first time since.
 	// +optional
 	SoakTime *metav1.Time `json:"soakTime,omitempty"`
+
+	// narrowTime is when the node had soaked with its failsafe ports wide, and it
+	// was decided to narrow them; absent while they are to be wide. All is tried
+	// again after that, and soaks again.
+	// +optional
+	NarrowTime *metav1.Time `json:"narrowTime,omitempty"`
 
 	// askTime is when the observers were last asked.
 	// +optional

@@ -19,8 +19,9 @@ type Rollout struct {
 	// +optional
 	MaxUnavailable int32 `json:"maxUnavailable,omitempty"`
 
-	// soakSeconds is for how long a node must go on passing its probes before the
-	// next one is begun, and its failsafe ports are narrowed.
+	// soakSeconds is for how long a node must go on passing its probes before it is
+	// done, and the next one is begun. Where its failsafe ports are to be narrowed,
+	// it soaks twice: with wide ones, and then with narrow ones.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=86400
 	// +kubebuilder:default=60

@@ -314,6 +314,10 @@ func (in *ControlPlaneNodeEnactmentStatus) DeepCopyInto(out *ControlPlaneNodeEna
 		in, out := &in.SoakTime, &out.SoakTime
 		*out = (*in).DeepCopy()
 	}
+	if in.NarrowTime != nil {
+		in, out := &in.NarrowTime, &out.NarrowTime
+		*out = (*in).DeepCopy()
+	}
 	if in.AskTime != nil {
 		in, out := &in.AskTime, &out.AskTime
 		*out = (*in).DeepCopy()

@@ -21,15 +21,16 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 	for i := range h.Calico.Nodes {
 		node := &h.Calico.Nodes[i]
 		enactment := EnactmentOf(policy.Name, node.Name, snapshot.Enactments)
+		phase := rollout.PhaseOf(enactment)
 		version, narrow := rollout.Wanted(enactment)
 		node.KeepFailsafes = node.KeepFailsafes || !narrow
 		node.Enforced = version != ""
-		if enactment != nil && rollout.PhaseOf(enactment) == v1alpha1.PhaseProgressing {
+		if phase == v1alpha1.PhaseProgressing {
 			previous := enactment.Status.PreviousVersion
 			h.uses(previous)
 			// It must be possible to take back what is new: ports first that are open
 			// whatever the rules say.
-			if narrowed(node.Name, policy.Name, policies, snapshot.Calico.Felix) {
+			if !narrow && narrowed(node.Name, policy.Name, policies, snapshot.Calico.Felix) {
 				h.widened[calico.FelixConfigurationName(node.Name)] = true
 				if previous != "" || !has(version, policy.Name, node.Name, snapshot.Calico.Endpoints) {
 					version = previous
@@ -43,7 +44,7 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 			node.Older = version
 			node.Interfaces = interfacesWith(version, policy.Name, node.Name, snapshot.Calico.Endpoints)
 		}
-		h.uncommitted[node.Name] = version != "" && !narrow
+		h.uncommitted[node.Name] = version != "" && phase != v1alpha1.PhaseEnforced
 	}
 	for i := range snapshot.Calico.Endpoints {
 		if e := &snapshot.Calico.Endpoints[i]; e.Labels[v1alpha1.LabelPolicy] == policy.Name {
@@ -63,7 +64,7 @@ func (h *Hosts) Established(object Object) bool {
 // to have the rules that they were begun with: to the version that they had
 // before, whose policies are still there, or to none.
 func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot) {
-	h.Calico = calico.Hosts{Policy: policy.Name}
+	h.Calico, h.back = calico.Hosts{Policy: policy.Name}, map[string]string{}
 	if !policy.Enforces() {
 		return
 	}
@@ -75,6 +76,7 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot) {
 			continue // left alone, or as they are
 		}
 		version, _ := rollout.Wanted(enactment)
+		h.back[name] = version
 		if !hasOther(version, policy.Name, name, snapshot.Calico.Endpoints) {
 			continue
 		}
@@ -107,8 +109,14 @@ func hasOther(version, policy, node string, endpoints []v3.HostEndpoint) bool {
 // GoesBack says whether an object of the policy's is in the way of what nodes go
 // back to, where nothing can be rendered.
 func (h *Hosts) GoesBack(live Object) bool {
-	endpoint, is := live.(*v3.HostEndpoint)
-	return is && slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool { return n.Name == endpoint.Spec.Node })
+	switch o := live.(type) {
+	case *v3.HostEndpoint:
+		return slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool { return n.Name == o.Spec.Node })
+	case *v3.FelixConfiguration:
+		version, back := h.back[calico.NodeOfFelixConfiguration(o.Name)]
+		return back && o.Labels[calico.LabelVersion] != version
+	}
+	return false
 }
 
 // interfacesWith returns the interfaces of the endpoints that a node with an older
@@ -161,6 +169,15 @@ func narrowed(node, policy string, policies []Policy, configurations []v3.FelixC
 	})
 }
 
+// Narrows says whether the failsafe ports of a node are narrow when the rollout is
+// through.
+func (h *Hosts) Narrows(node string) bool {
+	return slices.ContainsFunc(h.WholeObjects, func(o Object) bool {
+		_, felix := o.(*v3.FelixConfiguration)
+		return felix && o.GetName() == calico.FelixConfigurationName(node)
+	})
+}
+
 // Widens says whether an object that the operator wrote goes before a node is
 // begun: failsafe ports that were narrowed, by whichever policy.
 func (h *Hosts) Widens(live Object) bool {
@@ -183,7 +200,9 @@ func (h *Hosts) Keeps(live Object) bool {
 	case *v3.HostEndpoint:
 		return h.uncommitted[o.Spec.Node] && h.Older[o.Labels[calico.LabelVersion]]
 	case *v3.FelixConfiguration:
-		return !h.widened[o.Name] && h.anyOlder(func(n calico.Node) bool { return calico.FelixConfigurationName(n.Name) == o.Name })
+		return !h.widened[o.Name] && h.anyOlder(func(n calico.Node) bool {
+			return calico.FelixConfigurationName(n.Name) == o.Name && n.Older == o.Labels[calico.LabelVersion]
+		})
 	case *v3.GlobalNetworkSet:
 		return len(h.Older) > 0 && !slices.ContainsFunc(h.Calico.Sets, func(s calico.Set) bool {
 			return s.Name == o.Labels[calico.LabelPeer]

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -57,10 +58,17 @@ func enacted(policy, node, phase, previous string) v1alpha1.ControlPlaneNodeEnac
 	}
 }
 
-// narrowFor is a node's Felix configuration with narrow failsafe ports.
-func narrowFor(policy, node string) v3.FelixConfiguration {
+// narrowed has the failsafe ports of a node narrow, or being narrowed.
+func narrowed(e v1alpha1.ControlPlaneNodeEnactment) v1alpha1.ControlPlaneNodeEnactment {
+	e.Status.NarrowTime = &metav1.Time{Time: time.Unix(1, 0)}
+	return e
+}
+
+// narrowFor is a node's Felix configuration with narrow failsafe ports, as rules
+// of a version have them.
+func narrowFor(policy, node, version string) v3.FelixConfiguration {
 	return v3.FelixConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: "node." + node, Labels: map[string]string{v1alpha1.LabelPolicy: policy}},
+		ObjectMeta: metav1.ObjectMeta{Name: "node." + node, Labels: map[string]string{v1alpha1.LabelPolicy: policy, calico.LabelVersion: version}},
 		Spec:       v3.FelixConfigurationSpec{FailsafeInboundHostPorts: &[]v3.ProtoPort{}},
 	}
 }
@@ -120,8 +128,11 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 	mine := func(phase, previous string) []v1alpha1.ControlPlaneNodeEnactment {
 		return []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", phase, previous)}
 	}
+	narrowNow := func(phase, previous string) []v1alpha1.ControlPlaneNodeEnactment {
+		return []v1alpha1.ControlPlaneNodeEnactment{narrowed(enacted("p", "cp-1", phase, previous))}
+	}
 	narrow := func(policy, node string) []v3.FelixConfiguration {
-		return []v3.FelixConfiguration{narrowFor(policy, node)}
+		return []v3.FelixConfiguration{narrowFor(policy, node, "old")}
 	}
 	tests := map[string]struct {
 		enactments []v1alpha1.ControlPlaneNodeEnactment
@@ -148,13 +159,20 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 		"Somebody else narrowed it":                                  {enactments: mine(progressing, "old"), felix: narrow("", "cp-1"), want: "new", older: []string{"old"}},
 		"Another node is narrow":                                     {enactments: mine(progressing, "old"), felix: narrow("p", "cp-2"), want: "new", older: []string{"old"}},
 		"It was narrowed without rules":                              {enactments: mine(progressing, ""), felix: narrow("p", "cp-1"), want: "none", widened: true},
-		"It is done":                                                 {enactments: mine(enforced, "old"), want: "new narrow"},
-		"It was taken back":                                          {enactments: mine(v1alpha1.PhaseReverted, ""), want: "none"},
-		"It was taken back to older rules":                           {enactments: mine(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
-		"It was stopped with older rules":                            {enactments: mine(v1alpha1.PhaseAborted, "old"), want: "old", older: []string{"old"}},
-		"Another policy has it done":                                 {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none"},
-		"The policy audits: all is shown":                            {enactments: mine(pending, "old"), edits: []edit{audits}, want: "new narrow"},
-		"The policy is suspended: all is shown":                      {enactments: mine(v1alpha1.PhaseReverted, ""), edits: []edit{suspend}, want: "new narrow"},
+		"It is tried with its ports narrow": {
+			enactments: narrowNow(progressing, "old"), felix: narrow("p", "cp-1"), want: "new narrow", older: []string{"old"},
+		},
+		"It is tried with its ports narrow, and had nothing": {enactments: narrowNow(progressing, ""), want: "new narrow"},
+		"It is done":                                   {enactments: narrowNow(enforced, "old"), want: "new narrow"},
+		"It is done, and nobody tried it narrow":       {enactments: mine(enforced, "old"), want: "new"},
+		"It failed with its ports narrow":              {enactments: narrowNow(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
+		"It failed with its ports narrow, had nothing": {enactments: narrowNow(v1alpha1.PhaseReverted, ""), want: "none"},
+		"It was taken back":                            {enactments: mine(v1alpha1.PhaseReverted, ""), want: "none"},
+		"It was taken back to older rules":             {enactments: mine(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
+		"It was stopped with older rules":              {enactments: mine(v1alpha1.PhaseAborted, "old"), want: "old", older: []string{"old"}},
+		"Another policy has it done":                   {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none"},
+		"The policy audits: all is shown":              {enactments: mine(pending, "old"), edits: []edit{audits}, want: "new narrow"},
+		"The policy is suspended: all is shown":        {enactments: mine(v1alpha1.PhaseReverted, ""), edits: []edit{suspend}, want: "new narrow"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -169,10 +187,11 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 			g.Expect(onNode(hosts.WholeObjects, "cp-1", hosts.Version)).To(Equal("new narrow"), "when the rollout is through")
 			g.Expect(hosts.Whole.Nodes).To(HaveEach(And(HaveField("Enforced", true), HaveField("Older", ""), HaveField("KeepFailsafes", false))))
 			g.Expect(slices.Sorted(maps.Keys(hosts.Older))).To(Equal(test.older), "older versions that stay")
-			endpoint, felix := endpointWith("p", "cp-1", "old"), narrowFor("p", "cp-1")
+			endpoint, felix, tried := endpointWith("p", "cp-1", "old"), narrowFor("p", "cp-1", "old"), narrowFor("p", "cp-1", hosts.Version)
 			older := test.want == "old"
 			g.Expect(hosts.Keeps(&endpoint)).To(Equal(test.older != nil), "the endpoint that is there")
 			g.Expect(hosts.Keeps(&felix)).To(Equal(older && !test.widened), "the Felix configuration that is there")
+			g.Expect(hosts.Keeps(&tried)).To(BeFalse(), "failsafe ports that are narrow for the new rules")
 			g.Expect(hosts.Widens(&felix)).To(Equal(test.widened))
 		})
 	}
@@ -182,7 +201,7 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 	g := NewWithT(t)
 	snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"), machine("cp-3", "10.0.0.3"), machine("cp-4", "10.0.0.4"))
 	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
-		enacted("p", "cp-1", v1alpha1.PhaseEnforced, "overcome"),
+		narrowed(enacted("p", "cp-1", v1alpha1.PhaseEnforced, "overcome")),
 		enacted("p", "cp-2", v1alpha1.PhaseProgressing, "fallback"),
 		enacted("p", "cp-3", v1alpha1.PhasePending, "waiting"),
 	}
@@ -197,7 +216,7 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 		return &v3.GlobalNetworkSet{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{calico.LabelPeer: name}}}
 	}
 	endpoint := func(node, version string) plan.Object { e := endpointWith("p", node, version); return &e }
-	felix := func(node string) plan.Object { f := narrowFor("p", node); return &f }
+	felix := func(node, version string) plan.Object { f := narrowFor("p", node, version); return &f }
 	tests := map[string]struct {
 		object plan.Object
 		want   bool
@@ -219,9 +238,10 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 		"An endpoint of a node that is done":                  {endpoint("cp-1", "fallback"), false},
 		"An endpoint of a node that has nothing":              {endpoint("cp-4", "live"), false},
 		"An endpoint of a node that is gone":                  {endpoint("gone", "left"), false},
-		"The Felix configuration of a node with older rules":  {felix("cp-3"), true},
-		"The Felix configuration of a node with new rules":    {felix("cp-2"), false},
-		"The Felix configuration of a node that is gone":      {felix("gone"), false},
+		"The Felix configuration of a node with older rules":  {felix("cp-3", "waiting"), true},
+		"The Felix configuration of other rules than it has":  {felix("cp-3", "unknown"), false},
+		"The Felix configuration of a node with new rules":    {felix("cp-2", "fallback"), false},
+		"The Felix configuration of a node that is gone":      {felix("gone", "left"), false},
 		"The tier": {&v3.Tier{}, false},
 	}
 	for name, test := range tests {
@@ -291,6 +311,10 @@ func TestNodesThatWereUnderWayGoBackWhileNothingCanBeRendered(t *testing.T) {
 				g.Expect(hosts.GoesBack(&test.there[i])).To(Equal(test.goes), "the endpoint that is there")
 			}
 			g.Expect(hosts.GoesBack(&v3.GlobalNetworkPolicy{})).To(BeFalse(), "policies stay")
+			tried, had := narrowFor("p", "cp-1", "tried"), narrowFor("p", "cp-1", test.previous)
+			stays := slices.Contains([]string{"", v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced}, test.phase) || test.edits != nil && !test.goes
+			g.Expect(hosts.GoesBack(&tried)).To(Equal(!stays), "failsafe ports that are narrow for the new rules")
+			g.Expect(hosts.GoesBack(&had)).To(BeFalse(), "failsafe ports as they were before")
 			if len(test.there) == 2 {
 				g.Expect(hosts.Objects).To(HaveLen(1))
 				g.Expect(hosts.Objects[0].GetName()).To(Equal(onEth1.Name), "only where it has them")
@@ -313,7 +337,7 @@ func TestRulesThatAreTheSameAreRenderedTheSame(t *testing.T) {
 	g := NewWithT(t)
 	snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
 	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
-		enacted("p", "cp-1", v1alpha1.PhaseEnforced, ""), enacted("p", "cp-2", v1alpha1.PhaseEnforced, ""),
+		narrowed(enacted("p", "cp-1", v1alpha1.PhaseEnforced, "")), narrowed(enacted("p", "cp-2", v1alpha1.PhaseEnforced, "")),
 	}
 	hosts := protect(t, snapshot)
 	g.Expect(hosts.Objects).To(Equal(hosts.WholeObjects))

@@ -64,12 +64,12 @@ func (m *member) unsettled() bool {
 	return m.in(v1alpha1.PhasePending) && !m.Programmed && m.Foreign == ""
 }
 
-// underWay returns the nodes that have the new rules, or may still have them; and
-// those that are done but for their failsafe ports, which are narrowed last.
+// underWay returns the nodes that have the new rules and are not done, or may
+// still have them.
 func (r *run) underWay() []string {
 	var names []string
 	for _, m := range r.members {
-		if m.in(v1alpha1.PhaseProgressing) || m.unsettled() || m.in(v1alpha1.PhaseEnforced) && !m.Programmed {
+		if m.in(v1alpha1.PhaseProgressing) || m.unsettled() {
 			names = append(names, m.Name)
 		}
 	}
@@ -153,4 +153,7 @@ func (r *run) start(m *member) {
 	status.StartTime = r.now.DeepCopy()
 	r.progress(m, v1alpha1.ReasonWriting, "The rules are being written")
 	r.wakeAt(status.StartTime, r.timeout)
+	if m.Programmed { // it has them: it is tried because of its failsafe ports
+		r.advance(m)
+	}
 }

@@ -35,7 +35,7 @@ func (r *run) carryTo(m *member, blocked bool) {
 		switch {
 		case m.undone() && r.manyUndone():
 			r.pend(m, "")
-		case status.Version == r.Version:
+		case status.Version == r.Version && (status.NarrowTime != nil || !m.Narrows):
 			status.PolicyGeneration = r.Generation
 		case !blocked:
 			r.pend(m, status.Version)
@@ -92,14 +92,18 @@ func (r *run) manyUndone() bool {
 
 // pend makes a node wait for its turn; why it waits is said later on. One that
 // has the rules that are called for, and is to be taken back to no others, is
-// done: somebody went back to what was declared before.
+// done: somebody went back to what was declared before. Not so where its failsafe
+// ports are still to be narrowed: that is tried.
 func (r *run) pend(m *member, previous string) {
 	status := &m.e.Status
 	status.PolicyGeneration, status.Version, status.PreviousVersion = r.Generation, r.Version, previous
 	m.restart()
 	switch {
-	case previous == r.Version && m.Live == r.Version && m.Foreign == "":
+	case previous == r.Version && m.Live == r.Version && m.Foreign == "" && m.Narrow == m.Narrows:
 		status.PreviousVersion = ""
+		if m.Narrow {
+			status.NarrowTime = r.now.DeepCopy()
+		}
 		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven, "Found with the rules that are called for: nothing was tried before and after")
 	case !m.in(v1alpha1.PhasePending):
 		r.set(m, v1alpha1.PhasePending, v1alpha1.ReasonQueued, "")
@@ -108,7 +112,7 @@ func (r *run) pend(m *member, previous string) {
 
 // restart forgets how far a node was.
 func (m *member) restart() {
-	m.e.Status.StartTime, m.e.Status.SoakTime, m.e.Status.Before = nil, nil, nil
+	m.e.Status.StartTime, m.e.Status.SoakTime, m.e.Status.NarrowTime, m.e.Status.Before = nil, nil, nil, nil
 	withdraw(m.e)
 }
 

@@ -27,6 +27,7 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			if rollout.PhaseOf(e) == v1alpha1.PhasePending {
 				g.Expect(e.Status.StartTime).To(BeNil())
 				g.Expect(e.Status.SoakTime).To(BeNil())
+				g.Expect(e.Status.NarrowTime).To(BeNil())
 				g.Expect(e.Status.Before).To(BeEmpty())
 				g.Expect(e.Annotations).To(BeEmpty())
 			}
@@ -36,8 +37,17 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 	failed := func(what string) []string { return []string{what, "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"} }
 	pend := others("Pending/NotVerified")
 	check(t, map[string]situation{
-		"Enforced, and nothing changes":                {in: waits(enforced(1, version("new", "old"))), want: others("Enforced/Proven"), check: is(3, "new", "old")},
-		"Enforced, other rules":                        {in: waits(enforced(1, version("old", "older"), confirming("3"))), want: pend, check: is(3, "new", "old")},
+		"Enforced, and nothing changes": {in: waits(enforced(1, version("new", "old"))), want: others("Enforced/Proven"), check: is(3, "new", "old")},
+		"Enforced, other rules":         {in: waits(enforced(1, version("old", "older"), confirming("3"))), want: pend, check: is(3, "new", "old")},
+		"Enforced, and narrow":          {in: waits(enforced(1, version("new", "old"), narrowFor(9)), narrows(1)), want: others("Enforced/Proven"), check: is(3, "new", "old")},
+		"Enforced, and nobody tried it with narrow failsafe ports": {
+			in:   waits(enforced(1, version("new", "old"), generation(2)), live(1, "new"), narrows(1)),
+			want: pend, check: is(3, "new", "new"),
+		},
+		"Enforced, nobody tried it with narrow failsafe ports, and a node was reverted": {
+			in:   input(3, enforced(1, version("new", "old"), generation(2)), live(1, "new"), narrows(1), reverted(2, "ProbeFailed"), pending(3, "Queued")),
+			want: failed("Enforced/Proven"), check: is(2, "new", "old"),
+		},
 		"Enforced, another generation":                 {in: waits(enforced(1, generation(2))), want: others("Enforced/Proven"), check: is(3, "new", "")},
 		"Enforced, other rules and another generation": {in: waits(enforced(1, version("old", ""), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Enforced, other rules, and a node was reverted": {
@@ -80,6 +90,14 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		"Pending, other rules": {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Pending, back to the rules that it has": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new")),
 			want: others("Enforced/Unproven"), message: "Found", check: is(3, "new", "")},
+		"Pending, back to the rules that it has, and narrow still": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1), narrow(1)),
+			want: others("Enforced/Unproven"), message: "Found", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Status.NarrowTime).To(Equal(ago(0)))
+			})},
+		"Pending, back to the rules that it has, and wide by now": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1)),
+			want: pend, check: is(3, "new", "new")},
+		"Progressing with narrow failsafe ports, other rules": {in: waits(progressing(1, "Soaking", with(well, soakedFor(9), narrowFor(20), version("other", "old"))...), narrows(1)),
+			want: pend, check: is(3, "new", "old")},
 		"Pending, back to rules that it had": {in: waits(pending(1, "Queued", version("other", "new"))), want: pend, check: is(3, "new", "new")},
 		"Reverted, other rules in the same generation": {
 			in:   input(3, reverted(1, "NotWritten", version("other", "old")), reverted(2, "ProbeFailed"), pending(3, "x")),

@@ -147,10 +147,22 @@ func TestProbesBeforeTheStart(t *testing.T) {
 			want: probing, wake: 2500 * time.Millisecond, check: round(8, 0)},
 		"Its turn comes again after something stood in the way": {in: all(pending(1, "NodeNotReady", asked(4))),
 			want: probing, wake: 2500 * time.Millisecond, check: round(8, 0)},
-		"The one before it is done, but for its failsafe ports": {
+		"The one before it has soaked, and its failsafe ports are narrowed": {
+			in: all(pending(1, "Probing", asked(4)),
+				progressing(3, "Soaking", soakedFor(61), begun(70)), narrows(3)),
+			want: []string{"Pending/Queued", "Pending/Queued", "Progressing/Writing"}, wake: 120500 * time.Millisecond, check: round(7, 4),
+		},
+		"The one before it is done now: not begun before that is on record": {
 			in: all(pending(1, "Probing", asked(4)),
 				progressing(3, "Soaking", soakedFor(61), begun(70))),
-			want: []string{"Pending/Queued", "Pending/Queued", "Enforced/Unproven"}, check: round(7, 4),
+			want: []string{"Pending/Probing", "Pending/Queued", "Enforced/Unproven"}, wake: 2500 * time.Millisecond, check: round(8, 0),
+		},
+		"It has the rules already, and is tried because of its failsafe ports": {
+			in:   all(pending(1, "Probing", asked(4), version("new", "new"), found("cp-2", 7, open, open)), live(1, "new"), narrows(1)),
+			want: []string{"Progressing/Probing", "Pending/Queued", "Pending/Queued"}, wake: 120500 * time.Millisecond,
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Spec.Round).To(HaveValue(BeEquivalentTo(8)))
+			}),
 		},
 		"Its addresses changed": {in: all(func(in *rollout.Input) { in.Nodes[0].Targets = in.Nodes[0].Targets[:1] }),
 			want: probing, wake: 2500 * time.Millisecond, check: round(8, 0)},
@@ -245,9 +257,11 @@ func TestWhatANodeIsToHave(t *testing.T) {
 		"Nothing is known of it": {func(*rollout.Input) {}, "", false},
 		"Pending":                {pending(1, "x", version("new", "old")), "old", false},
 		"Progressing":            {progressing(1, "x", version("new", "old")), "new", false},
-		"Enforced":               {enforced(1, version("new", "old")), "new", true},
-		"Reverted":               {reverted(1, "x", version("new", "old")), "old", false},
-		"Aborted":                {aborted(1, version("new", "old")), "old", false},
+		"Progressing, narrow":    {progressing(1, "x", version("new", "old"), narrowFor(9)), "new", true},
+		"Enforced":               {enforced(1, version("new", "old")), "new", false},
+		"Enforced, narrow":       {enforced(1, version("new", "old"), narrowFor(9)), "new", true},
+		"Reverted":               {reverted(1, "x", version("new", "old"), narrowFor(9)), "old", false},
+		"Aborted":                {aborted(1, version("new", "old"), narrowFor(9)), "old", false},
 		"Several at once: what restricts least": {progressing(1, "x", version("new", "old"), func(e *v1alpha1.ControlPlaneNodeEnactment) {
 			e.Status.Conditions[3].Status = metav1.ConditionTrue
 		}), "old", false},

@@ -124,6 +124,9 @@ func aborted(node int, changes ...change) edit {
 func soakedFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.SoakTime = ago(seconds) }
 }
+func narrowFor(seconds int) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.NarrowTime = ago(seconds) }
+}
 func asked(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.AskTime = ago(seconds) }
 }
@@ -171,6 +174,8 @@ func unprogrammed(node int) edit {
 }
 func notReady(node int) edit { return func(in *rollout.Input) { in.Nodes[node-1].Ready = false } }
 func foreign(node int) edit  { return func(in *rollout.Input) { in.Nodes[node-1].Foreign = "theirs" } }
+func narrows(node int) edit  { return func(in *rollout.Input) { in.Nodes[node-1].Narrows = true } }
+func narrow(node int) edit   { return func(in *rollout.Input) { in.Nodes[node-1].Narrow = true } }
 func live(node int, version string) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].Live = version }
 }

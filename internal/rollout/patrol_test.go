@@ -77,12 +77,10 @@ func TestAddressesAreToldWithTheirPorts(t *testing.T) {
 	}
 }
 
-func TestANodeIsPatrolledAtOnceWhenItsPortsAreNarrow(t *testing.T) {
+func TestANodeIsPatrolledAtOnceWhenItIsDone(t *testing.T) {
 	g := NewWithT(t)
-	in := input(3, progressing(1, "Soaking", with(well, soakedFor(61))...), enforced(2), enforced(3))
+	in := input(3, progressing(1, "Soaking", with(well, soakedFor(61), narrowFor(90))...), narrows(1), enforced(2), enforced(3))
 	in = next(in, decide(t, in))
 	in.Now = in.Now.Add(2 * time.Second)
-	g.Expect(decide(t, in).Enactments[0].Spec.Round).To(HaveValue(BeEquivalentTo(7)), "not narrowed yet")
-	in.Nodes[0].Programmed = true
 	g.Expect(decide(t, in).Enactments[0].Spec.Round).To(HaveValue(BeEquivalentTo(9)))
 }

@@ -58,7 +58,7 @@ func (r *run) unproven(m *member) (reason, message string) {
 	if lost := m.unanswered(); len(lost) > 0 && r.passed(status.AskTime, r.timeout) {
 		return v1alpha1.ReasonObserverLost, "No answer within " + r.tell(r.timeout) + " from " + wording.Names(lost)
 	}
-	if r.manual && !r.confirmed(m) && status.SoakTime != nil && r.passed(status.SoakTime, r.soak+r.timeout) {
+	if r.unconfirmed(m) && status.SoakTime != nil && r.passed(status.SoakTime, r.soak+r.timeout) {
 		return v1alpha1.ReasonNotConfirmed, "Nobody confirmed within " + r.tell(r.timeout)
 	}
 	return "", ""
@@ -77,13 +77,16 @@ func (r *run) down(start *metav1.Time) []string {
 }
 
 // writingSince returns since when the rules are being written: since the start,
-// or since something took them away after that, when a round is asked.
+// since the failsafe ports are being narrowed, or since something took them away
+// after that, when a round is asked.
 func (r *run) writingSince(m *member) *metav1.Time {
-	start, asked := m.e.Status.StartTime, m.e.Status.AskTime
-	if start != nil && asked != nil && asked.After(start.Time) {
-		return asked
+	since := m.e.Status.StartTime
+	for _, later := range []*metav1.Time{m.e.Status.NarrowTime, m.e.Status.AskTime} {
+		if since != nil && later != nil && later.After(since.Time) {
+			since = later
+		}
 	}
-	return start
+	return since
 }
 
 // tell tells a time that was declared.
@@ -124,12 +127,12 @@ func (r *run) advance(m *member) {
 		if m.reason() != v1alpha1.ReasonWriting {
 			r.ask(m)
 		}
-		r.progress(m, v1alpha1.ReasonWriting, "The rules are being written")
+		r.progress(m, v1alpha1.ReasonWriting, m.written("are being written", "are being narrowed"))
 		r.wakeAt(r.writingSince(m), r.timeout)
 		return
 	case watched && m.reason() == v1alpha1.ReasonWriting:
 		r.ask(m)
-		r.progress(m, v1alpha1.ReasonProbing, "The rules are written: the observers try again what they reached before")
+		r.progress(m, v1alpha1.ReasonProbing, m.written("are written", "are narrow")+": the observers try again what they reached before")
 	}
 	if len(m.unanswered()) > 0 {
 		r.awaitAnswers(m)
@@ -139,13 +142,35 @@ func (r *run) advance(m *member) {
 		status.SoakTime = r.now.DeepCopy()
 	}
 	if !r.passed(status.SoakTime, r.soak) {
-		r.progress(m, v1alpha1.ReasonSoaking, "The observers reach what they reached before, and must for "+r.tell(r.soak))
+		r.soaking(m)
 		if !r.askAgain(m, watched) {
 			r.wakeAt(status.SoakTime, r.soak)
 		}
 		return
 	}
 	r.finish(m, watched)
+}
+
+// written says what became of what is tried: of the rules, or of the failsafe ports.
+func (m *member) written(rules, failsafes string) string {
+	if m.e.Status.NarrowTime == nil {
+		return "The rules " + rules
+	}
+	return "The failsafe ports " + failsafes
+}
+
+func (r *run) soaking(m *member) {
+	who := "The observers reach what they reached before, and must for "
+	if len(m.counted()) == 0 {
+		who = "Nobody watches but the nodes themselves, which must be ready for "
+	}
+	r.progress(m, v1alpha1.ReasonSoaking, m.written("are written", "are narrow")+". "+who+r.tell(r.soak))
+}
+
+// unconfirmed says whether somebody still has to say that the node is to stay as
+// it is. Its failsafe ports stay wide until then.
+func (r *run) unconfirmed(m *member) bool {
+	return r.manual && m.e.Status.NarrowTime == nil && !r.confirmed(m)
 }
 
 // askAgain keeps the pace of rounds where somebody answers them, and says
@@ -166,7 +191,7 @@ func (r *run) askAgain(m *member, watched bool) bool {
 // awaitAnswers notes when it is too late for an answer, and for a confirmation.
 func (r *run) awaitAnswers(m *member) {
 	r.wakeAt(m.e.Status.AskTime, r.timeout)
-	if r.manual && !r.confirmed(m) {
+	if r.unconfirmed(m) {
 		r.wakeAt(m.e.Status.SoakTime, r.soak+r.timeout)
 	}
 }
@@ -178,19 +203,30 @@ func (r *run) finish(m *member, watched bool) {
 	end := status.SoakTime.Add(r.soak)
 	switch {
 	case watched && r.soak > 0 && status.AskTime.Time.Before(end.Add(-probeInterval)):
-		r.progress(m, v1alpha1.ReasonSoaking, "The observers reach what they reached before, and must for "+r.tell(r.soak))
+		r.soaking(m)
 		r.ask(m)
 		r.awaitAnswers(m)
-	case r.manual && !r.confirmed(m):
+	case r.unconfirmed(m):
 		r.progress(m, v1alpha1.ReasonAwaitingConfirmation, fmt.Sprintf(
 			"Passed its probes, and is taken back at %s unless somebody confirms: kubectl annotate cpne %s %s=%d",
 			end.Add(r.timeout).UTC().Format(time.RFC3339), m.e.Name, v1alpha1.AnnotationConfirm, r.Generation))
 		r.wakeAt(status.SoakTime, r.soak+r.timeout)
 		r.askAgain(m, watched)
+	case m.Narrows && status.NarrowTime == nil:
+		r.narrow(m)
 	case watched:
 		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonProven, m.proof())
 	default:
 		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven,
 			"No observer reached anything before that it must reach: what the rules do was not tried")
 	}
+}
+
+// narrow has the failsafe ports of a node narrowed that passed its soak with them
+// wide. What they let in is restricted only now: so all is tried once more, and
+// soaks once more.
+func (r *run) narrow(m *member) {
+	m.e.Status.NarrowTime, m.e.Status.SoakTime = r.now.DeepCopy(), nil
+	r.progress(m, v1alpha1.ReasonWriting, m.written("", "are being narrowed"))
+	r.wakeAt(r.writingSince(m), r.timeout)
 }

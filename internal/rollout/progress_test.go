@@ -36,7 +36,7 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		return []string{"Progressing/" + reason, "Pending/Queued", "Pending/Queued"}
 	}
 	done := func(reason string) []string {
-		return []string{"Enforced/" + reason, "Pending/Queued", "Pending/Queued"}
+		return []string{"Enforced/" + reason, "Pending/Probing", "Pending/Queued"}
 	}
 	round := func(want int64, seconds int) func(Gomega, rollout.Decision) {
 		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
@@ -44,9 +44,13 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 			g.Expect(e.Status.AskTime).To(Equal(ago(seconds)))
 		})
 	}
-	soaked := func(seconds int) func(Gomega, rollout.Decision) {
+	soaked := func(seconds int) func(Gomega, rollout.Decision) { // -1 for not at all
 		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-			g.Expect(e.Status.SoakTime).To(Equal(ago(seconds)))
+			if seconds < 0 {
+				g.Expect(e.Status.SoakTime).To(BeNil())
+			} else {
+				g.Expect(e.Status.SoakTime).To(Equal(ago(seconds)))
+			}
 		})
 	}
 	const ms = time.Millisecond
@@ -80,30 +84,52 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"A round is not answered yet": {in: one("Soaking", with(seen, soakedFor(10), asked(5), found("cp-2", 7, open, open))...)(), want: stays("Soaking"), wake: 115500 * ms, check: round(7, 5)},
 		"The soak is not over, by what fractions of a second may be missing": {in: one("Soaking", with(well, soakedFor(60))...)(),
 			want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
-		"The soak is over": {in: one("Soaking", with(well, soakedFor(61))...)(), want: done("Proven"), message: "Observers: 2; connections that they made before the rules, and make with them: 3"},
+		"The soak is over": {in: one("Soaking", with(well, soakedFor(61))...)(), want: done("Proven"), wake: 500 * ms, message: "Observers: 2; connections that they made before the rules, and make with them: 3"},
 		"The soak is over, and the last round is not answered": {in: one("Soaking", with(seen, soakedFor(61))...)(), want: stays("Soaking"), wake: 118500 * ms},
 		"The soak is over, and nobody asked for long": {in: one("Soaking", with(well, soakedFor(100), asked(50))...)(),
 			want: stays("Soaking"), wake: 120500 * ms, check: round(8, 0)},
-		"The soak is over, and observers are slow": {in: one("Soaking", with(well, soakedFor(71), asked(14))...)(), want: done("Proven")},
-		"The soak is over, and nothing counted": {in: one("Soaking", soakedFor(61), found("a", 7, open, open))(), want: done("Unproven"),
+		"The soak is over, and observers are slow": {in: one("Soaking", with(well, soakedFor(71), asked(14))...)(), want: done("Proven"), wake: 500 * ms},
+		"The soak is over, and nothing counted": {in: one("Soaking", soakedFor(61), found("a", 7, open, open))(), want: done("Unproven"), wake: 500 * ms,
 			message: "what the rules do was not tried"},
-		"No soak":                                {in: one("Probing", with(well, asked(20))...)(soak(0)), want: done("Proven")},
-		"No soak, and nothing counts":            {in: one("Writing")(soak(0)), want: done("Unproven")},
-		"A confirmation that nobody has to give": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(), want: done("Proven")},
+		"No soak":                                {in: one("Probing", with(well, asked(20))...)(soak(0)), want: done("Proven"), wake: 500 * ms},
+		"No soak, and nothing counts":            {in: one("Writing")(soak(0)), want: done("Unproven"), wake: 2500 * ms},
+		"A confirmation that nobody has to give": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(), want: done("Proven"), wake: 500 * ms},
 		"Nobody has confirmed": {in: one("Soaking", with(well, soakedFor(61))...)(manual), want: stays("AwaitingConfirmation"),
 			message: "taken back at 2023-11-14T22:15:21Z unless somebody confirms: kubectl annotate cpne p.cp-1 cpnp.dev/confirm=3", wake: 2500 * ms},
 		"Another generation was confirmed": {in: one("AwaitingConfirmation", with(well, soakedFor(70), confirming("2"))...)(manual),
 			want: stays("AwaitingConfirmation"), wake: 2500 * ms},
 		"Rounds go on while nobody confirms": {in: one("AwaitingConfirmation", with(well, soakedFor(80), asked(5))...)(manual),
 			want: stays("AwaitingConfirmation"), wake: 101500 * ms, check: round(8, 0)},
-		"Somebody confirms":                        {in: one("AwaitingConfirmation", with(well, soakedFor(80), confirming("3"))...)(manual), want: done("Proven")},
-		"Somebody confirmed in the soak":           {in: one("Soaking", with(well, soakedFor(61), confirming(" 3 "))...)(manual), want: done("Proven")},
+		"Somebody confirms":                        {in: one("AwaitingConfirmation", with(well, soakedFor(80), confirming("3"))...)(manual), want: done("Proven"), wake: 500 * ms},
+		"Somebody confirmed in the soak":           {in: one("Soaking", with(well, soakedFor(61), confirming(" 3 "))...)(manual), want: done("Proven"), wake: 500 * ms},
 		"Somebody confirmed, and the soak goes on": {in: one("Soaking", with(well, soakedFor(10), confirming("3"))...)(manual), want: stays("Soaking"), wake: 2500 * ms},
 		"Somebody confirmed, and the last round is not answered": {in: one("AwaitingConfirmation", with(seen, soakedFor(80), confirming("3"))...)(manual),
 			want: stays("AwaitingConfirmation"), wake: 118500 * ms},
 		"Somebody confirmed, and the time for that is over": {in: one("AwaitingConfirmation", with(well, soakedFor(500), asked(300), confirming("3"))...)(manual),
-			want: done("Proven")},
+			want: done("Proven"), wake: 500 * ms},
 		"Nobody confirmed, and nothing counts": {in: one("Soaking", soakedFor(61))(manual), want: stays("AwaitingConfirmation"), wake: 120500 * ms},
+		"The soak is over: the failsafe ports are narrowed": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(narrows(1)),
+			want: stays("Writing"), message: "failsafe ports are being narrowed", wake: 120500 * ms,
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Status.NarrowTime).To(Equal(ago(0)))
+				g.Expect(e.Status.SoakTime).To(BeNil())
+			})},
+		"No soak: the failsafe ports are narrowed all the same": {in: one("Probing", well...)(soak(0), narrows(1)), want: stays("Writing"),
+			message: "failsafe ports", wake: 120500 * ms, check: soaked(-1)},
+		"The failsafe ports are narrowed only once somebody confirms": {in: one("Soaking", with(well, soakedFor(61))...)(manual, narrows(1)),
+			want: stays("AwaitingConfirmation"), wake: 2500 * ms, check: soaked(61)},
+		"Somebody confirms: the failsafe ports are narrowed": {in: one("AwaitingConfirmation", with(well, soakedFor(80), confirming("3"))...)(manual, narrows(1)),
+			want: stays("Writing"), message: "failsafe ports", wake: 120500 * ms, check: soaked(-1)},
+		"The failsafe ports are being narrowed": {in: one("Writing", with(well, narrowFor(20), asked(30))...)(unprogrammed(1), narrows(1)),
+			want: stays("Writing"), message: "failsafe ports", wake: 100500 * ms, check: round(7, 30)},
+		"The failsafe ports are narrow: what was answered so far is of before": {in: one("Writing", with(well, narrowFor(9))...)(narrows(1)),
+			want: stays("Probing"), message: "failsafe ports are narrow", wake: 120500 * ms, check: round(8, 0)},
+		"The probes pass with narrow failsafe ports": {in: one("Probing", with(well, narrowFor(9))...)(narrows(1)), want: stays("Soaking"), message: "narrow", wake: 2500 * ms, check: soaked(0)},
+		"It soaks with narrow failsafe ports":        {in: one("Soaking", with(well, narrowFor(70), soakedFor(60))...)(narrows(1)), want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
+		"It has soaked with narrow failsafe ports":   {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1)), want: done("Proven"), wake: 500 * ms},
+		"Nobody has to confirm narrow failsafe ports once more": {in: one("Soaking", with(well, narrowFor(300), soakedFor(299))...)(manual, narrows(1)),
+			want: done("Proven"), wake: 500 * ms},
+		"Narrow failsafe ports, and nothing counted": {in: one("Soaking", narrowFor(70), soakedFor(61))(narrows(1)), want: done("Unproven"), wake: 2500 * ms},
 		"Something took the rules away": {in: one("Soaking", with(well, soakedFor(70), begun(200))...)(unprogrammed(1)),
 			want: stays("Writing"), wake: 120500 * ms, check: soaked(70)},
 		"Something took the rules away that nobody watches, long after it was begun": {in: one("Soaking", soakedFor(300), begun(400), asked(399))(unprogrammed(1)),
@@ -150,8 +176,21 @@ func TestANodeUnderWayIsTakenBack(t *testing.T) {
 			})(),
 			want: back("ProbeFailed"), message: "10.0.0.1:6443 from worker: Open before, not tried now",
 		},
-		"A port closes during the soak": {in: one("Soaking", with(seen, soakedFor(50), found("cp-2", 7, dropped, open))...)(), want: back("ProbeFailed")},
-		"A port closes after the soak":  {in: one("AwaitingConfirmation", with(seen, soakedFor(80), found("cp-2", 7, dropped, open))...)(manual), want: back("ProbeFailed")},
+		"A port closes with narrow failsafe ports": {in: one("Probing", with(seen, narrowFor(9), found("cp-2", 7, open, dropped))...)(narrows(1)),
+			want: back("ProbeFailed"), message: "10.0.0.1:2379 from cp-2: Open before, Dropped now"},
+		"A port closes during the soak with narrow failsafe ports": {
+			in:   one("Soaking", with(seen, narrowFor(70), soakedFor(50), found("cp-2", 7, open, dropped))...)(narrows(1)),
+			want: back("ProbeFailed"),
+		},
+		"A port closes with narrow failsafe ports that somebody confirmed": {
+			in:   one("Probing", with(seen, narrowFor(9), confirming("3"), found("cp-2", 7, open, dropped))...)(narrows(1), manual),
+			want: back("ProbeFailed"),
+		},
+		"An observer does not answer with narrow failsafe ports": {in: one("Probing", with(seen, narrowFor(125), asked(121))...)(narrows(1)), want: back("ObserverLost")},
+		"Another is not ready with narrow failsafe ports":        {in: one("Soaking", with(well, narrowFor(70), soakedFor(50))...)(narrows(1), notReady(2)), want: back("NodeNotReady")},
+		"The failsafe ports are not narrowed in time":            {in: one("Writing", narrowFor(121), begun(300), asked(200))(narrows(1), unprogrammed(1)), want: back("NotWritten")},
+		"A port closes during the soak":                          {in: one("Soaking", with(seen, soakedFor(50), found("cp-2", 7, dropped, open))...)(), want: back("ProbeFailed")},
+		"A port closes after the soak":                           {in: one("AwaitingConfirmation", with(seen, soakedFor(80), found("cp-2", 7, dropped, open))...)(manual), want: back("ProbeFailed")},
 		"Much closes": {
 			in:   one("Probing", before("a", open, open), before("b", open, open), found("a", 7, dropped, dropped), found("b", 7, dropped, dropped))(),
 			want: back("ProbeFailed"),

@@ -54,6 +54,11 @@ type Node struct {
 	// Live is the version that its live endpoint carries and enforces, empty if
 	// none.
 	Live string
+	// Narrows says that its failsafe ports are to be narrow, once it has soaked with
+	// them wide.
+	Narrows bool
+	// Narrow says that they are, as the version has it that is Live.
+	Narrow bool
 	// Programmed says that what Wanted says of Enactment has been written, and had
 	// the time to reach the node; in every phase, so that a node that is taken
 	// back is Programmed once it has been. Nothing is to be written for a node
@@ -145,7 +150,8 @@ func Decide(in Input) Decision {
 
 // Wanted says what a node is to have by its enactment as persisted: the version
 // of the rules, empty if it is not to be restricted at all; and whether its
-// failsafe ports are to be narrow, which they only are once it is Enforced.
+// failsafe ports are to be narrow, which they only are once it has soaked with
+// them wide.
 //
 // Without a phase, the creation of the enactment was interrupted: the node is to
 // be left alone until there is one.
@@ -154,10 +160,8 @@ func Wanted(e *v1alpha1.ControlPlaneNodeEnactment) (version string, narrow bool)
 		return "", false
 	}
 	switch PhaseOf(e) {
-	case v1alpha1.PhaseProgressing:
-		return e.Status.Version, false
-	case v1alpha1.PhaseEnforced:
-		return e.Status.Version, true
+	case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
+		return e.Status.Version, e.Status.NarrowTime != nil
 	}
 	return e.Status.PreviousVersion, false
 }

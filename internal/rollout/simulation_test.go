@@ -20,7 +20,7 @@ import (
 var seed = flag.Uint64("seed", 1, "of the first simulation; 0 takes random ones")
 
 const (
-	simulations = 40
+	simulations = 60
 	steps       = 300
 )
 
@@ -63,6 +63,7 @@ type world struct {
 	in      rollout.Input // nodes with enactments as persisted
 	live    []liveNode
 	limit   int
+	narrows bool            // a change of it would be another version
 	tainted map[string]bool // node and generation in which it was reverted
 	seen    map[string]int
 }
@@ -76,7 +77,7 @@ type liveNode struct {
 
 func newWorld(t *testing.T, seed uint64, seen map[string]int) *world {
 	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 0)), tainted: map[string]bool{}, seen: seen}
-	n := 1 + w.random.IntN(6)
+	n := 1 + w.random.IntN(7)
 	w.in = input(n, atOnce(int32(1+w.random.IntN(3))), soak(int32(w.random.IntN(3)*15)))
 	w.in.Rollout.TimeoutSeconds = 30
 	if w.chance(3) || n < 3 {
@@ -85,6 +86,7 @@ func newWorld(t *testing.T, seed uint64, seen map[string]int) *world {
 	w.in.Version = "good-1"
 	w.limit = max(1, min(int(w.in.Rollout.MaxUnavailable), (n-1)/2))
 	w.live = make([]liveNode, n)
+	w.narrows = !w.chance(4)
 	return w
 }
 
@@ -104,7 +106,11 @@ func (w *world) happen() {
 	case 0:
 		w.node().Ready = false
 	case 1, 2, 3, 4, 5:
-		w.in.Version = []string{"good-1", "good-2", "good-3", "bad"}[w.random.IntN(4)]
+		versions := []string{"good-1", "good-2", "good-3", "bad", "tight"}
+		if live := w.live[w.random.IntN(len(w.live))].version; live != "" {
+			versions = append(versions, live, live, live) // somebody goes back to what was declared before
+		}
+		w.in.Version = versions[w.random.IntN(len(versions))]
 		w.in.Generation += int64(w.random.IntN(2))
 	case 6, 7, 8:
 		w.in.Generation++
@@ -147,7 +153,7 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 			continue
 		}
 		outcome := open
-		if live.version == "bad" || w.chance(2000) {
+		if live.version == "bad" || live.version == "tight" && live.narrow || w.chance(2000) {
 			outcome = dropped
 		}
 		e.Status.Observers = append(
@@ -162,8 +168,8 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 func (w *world) reconcile() {
 	for i := range w.in.Nodes {
 		n, live := &w.in.Nodes[i], w.live[i]
-		version, narrow := rollout.Wanted(n.Enactment)
-		n.Live = live.version
+		version, narrow := w.wanted(i)
+		n.Live, n.Narrow, n.Narrows = live.version, live.narrow, w.narrows
 		n.Programmed = live.version == version && live.narrow == narrow && !w.in.Now.Before(live.written.Add(time.Second))
 	}
 	d := decide(w.t, w.in)
@@ -177,13 +183,23 @@ func (w *world) reconcile() {
 	}
 	for i := range w.in.Nodes {
 		if e := w.in.Nodes[i].Enactment; rollout.PhaseOf(e) != "" && !w.chance(4) {
-			version, narrow := rollout.Wanted(e)
+			version, narrow := w.wanted(i)
 			if w.live[i].version != version || w.live[i].narrow != narrow {
 				w.live[i] = liveNode{version, narrow, w.in.Now}
 			}
 		}
 	}
 	w.invariants()
+}
+
+// wanted is what a node is to have. Failsafe ports of older rules stay as they are
+// while it waits with these.
+func (w *world) wanted(i int) (version string, narrow bool) {
+	version, narrow = rollout.Wanted(w.in.Nodes[i].Enactment)
+	if waits := rollout.PhaseOf(w.in.Nodes[i].Enactment) == v1alpha1.PhasePending; waits && version == w.live[i].version && version != w.in.Version {
+		narrow = w.live[i].narrow
+	}
+	return version, narrow
 }
 
 // persist writes an enactment: its spec, and then its status.
@@ -234,8 +250,12 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 		if from != to && from != v1alpha1.PhaseProgressing && !found {
 			w.errorf("%s is Enforced after %s", n.Name, from)
 		}
-		if from == v1alpha1.PhaseProgressing && is.Status.Version == "bad" && phase(is).Reason == v1alpha1.ReasonProven {
+		cuts := is.Status.Version == "bad" || is.Status.Version == "tight" && w.narrows
+		if from == v1alpha1.PhaseProgressing && cuts && phase(is).Reason == v1alpha1.ReasonProven {
 			w.errorf("%s is proven with rules that cut everything", n.Name)
+		}
+		if from != to && w.narrows && is.Status.NarrowTime == nil {
+			w.errorf("%s is done, and its failsafe ports are wide", n.Name)
 		}
 	case v1alpha1.PhaseReverted:
 		w.tainted[key] = w.tainted[key] || phase(is).Reason != v1alpha1.ReasonTakenBack
@@ -274,8 +294,9 @@ func (w *world) invariants() {
 				untried++
 			}
 		}
-		if w.live[i].narrow && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && w.live[i].version == n.Enactment.Status.Version {
-			w.errorf("the failsafe ports of %s are narrow", n.Name)
+		if w.live[i].narrow && n.Enactment.Status.NarrowTime == nil && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing &&
+			w.live[i].version == n.Enactment.Status.Version {
+			w.errorf("the failsafe ports of %s are narrow before it soaked", n.Name)
 		}
 	}
 	if progressing > w.limit || untried > w.limit {

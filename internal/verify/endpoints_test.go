@@ -3,6 +3,8 @@
 package verify_test
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -121,7 +123,24 @@ func alone() calico.Hosts { return kubelet(onInterface("eth1", "")) }
 var detour = verify.Verdict{
 	Reason: v1alpha1.ReasonDetourOpen,
 	Message: "Components are restricted on one interface, whose addresses are reached through other interfaces too: " +
-		"kubelet (eth1): set addressCIDR of the component to the network of the interface",
+		"kubelet (eth1): set addressCIDR of the component to the network of the interface; for the other IP version " +
+		"add a component with the same interface and ports",
+}
+
+func detourFor(what string) verify.Verdict {
+	return verify.Verdict{Reason: detour.Reason, Message: strings.Replace(detour.Message, "kubelet (eth1)", what, 1)}
+}
+
+// dual gives a node addresses of both IP versions.
+func dual(h *calico.Hosts) { h.Nodes[0] = node("cp-1", "10.77.0.11", "fd77::11") }
+
+// also adds a component on an interface with addresses.
+func also(device, addresses, ports string) func(*calico.Hosts) {
+	return func(h *calico.Hosts) {
+		h.Components = append(h.Components, calico.Component{
+			Name: "also", Ports: traffic(ports), From: h.Components[0].From, Interface: device, Address: netip.MustParsePrefix(addresses),
+		})
+	}
 }
 
 func TestADetourIsOpenUnlessTheAddressesAreKnownOrEverythingElseIsDenied(t *testing.T) {
@@ -137,7 +156,28 @@ func TestADetourIsOpenUnlessTheAddressesAreKnownOrEverythingElseIsDenied(t *test
 			detour,
 		},
 		"An interface with its addresses": {situation{hosts: kubelet(onInterface("eth1", "10.78.0.0/24"))}, effective},
-		"Everything else is denied":       {situation{hosts: kubelet(onInterface("eth1", ""), denyUnlisted)}, effective},
+		"An interface with addresses of one version, on nodes of both": {
+			situation{hosts: kubelet(onInterface("eth1", "10.78.0.0/24"), dual)}, detourFor("kubelet (eth1, IPv6)"),
+		},
+		"An interface with addresses of the other version, on nodes of both": {
+			situation{hosts: kubelet(onInterface("eth1", "fd78::/64"), dual)}, detourFor("kubelet (eth1, IPv4)"),
+		},
+		"An interface without its addresses, on nodes of both versions": {situation{hosts: kubelet(onInterface("eth1", ""), dual)}, detour},
+		"Addresses of the version that no node has": {
+			situation{hosts: kubelet(onInterface("eth1", "fd78::/64"))}, detour,
+		},
+		"Addresses of both versions, for the same ports": {
+			situation{hosts: kubelet(onInterface("eth1", "10.78.0.0/24"), dual, also("eth1", "fd78::/64", "tcp/10250"))}, effective,
+		},
+		"Addresses of both versions, for some of the ports": {
+			situation{hosts: kubelet(onInterface("eth1", "10.78.0.0/24"), dual, also("eth1", "fd78::/64", "tcp/10251"))},
+			detourFor("kubelet (eth1, IPv6), also (eth1, IPv4)"),
+		},
+		"Addresses of the other version, for another interface": {
+			situation{hosts: kubelet(onInterface("eth1", "10.78.0.0/24"), dual, also("eth2", "fd78::/64", "tcp/10250"))},
+			detourFor("kubelet (eth1, IPv6), also (eth2, IPv4)"),
+		},
+		"Everything else is denied": {situation{hosts: kubelet(onInterface("eth1", ""), denyUnlisted)}, effective},
 	})
 }
 
@@ -153,20 +193,17 @@ func TestOurEndpointsHaveAllAddressesOfTheirNodes(t *testing.T) {
 	set := func(addresses ...string) func(*state.Calico) {
 		return func(c *state.Calico) { c.Endpoints[0].Spec.ExpectedIPs = addresses }
 	}
-	dual := func() calico.Hosts {
-		return kubelet(func(h *calico.Hosts) { h.Nodes[0] = node("cp-1", "10.77.0.11", "fd77::11") })
-	}
 	check(t, map[string]struct {
 		situation
 		want verify.Verdict
 	}{
 		"An endpoint that is not there is for Programmed to tell": {
-			situation{hosts: dual(), live: func(c *state.Calico) { c.Endpoints = nil }}, effective,
+			situation{hosts: kubelet(dual), live: func(c *state.Calico) { c.Endpoints = nil }}, effective,
 		},
 		"All are there, in another spelling, and more": {
-			situation{hosts: dual(), live: set("10.77.0.99", "FD77:0::11", "10.77.0.11")}, effective,
+			situation{hosts: kubelet(dual), live: set("10.77.0.99", "FD77:0::11", "10.77.0.11")}, effective,
 		},
-		"One is missing":     {situation{hosts: dual(), live: set("10.77.0.11")}, missing("fd77::11 of HostEndpoint cpnp-cp-1")},
-		"None is an address": {situation{hosts: dual(), live: set("x")}, missing("10.77.0.11 and fd77::11 of HostEndpoint cpnp-cp-1")},
+		"One is missing":     {situation{hosts: kubelet(dual), live: set("10.77.0.11")}, missing("fd77::11 of HostEndpoint cpnp-cp-1")},
+		"None is an address": {situation{hosts: kubelet(dual), live: set("x")}, missing("10.77.0.11 and fd77::11 of HostEndpoint cpnp-cp-1")},
 	})
 }

@@ -25,7 +25,8 @@ func etcdOnly(selected v1alpha1.LabelSelector) (plan.Hosts, []dataplane.Node) {
 	snapshot := state.Snapshot{Calico: state.Calico{Mode: state.CalicoNative}}
 	snapshot.Facts.APIServer = []netip.AddrPort{netip.MustParseAddrPort("10.77.0.11:6443")}
 	var nodes []dataplane.Node
-	for name, address := range map[string]string{"cp-1": "10.77.0.11", "cp-2": "10.77.0.12", "cp-3": "10.77.0.13", "worker-1": "10.77.0.21"} {
+	for _, machine := range [][2]string{{"cp-1", "10.77.0.11"}, {"cp-2", "10.77.0.12"}, {"cp-3", "10.77.0.13"}, {"worker-1", "10.77.0.21"}} {
+		name, address := machine[0], machine[1]
 		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"node": name}}}
 		if name != "worker-1" {
 			n.Labels["node-role.kubernetes.io/control-plane"] = ""

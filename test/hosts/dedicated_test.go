@@ -60,15 +60,31 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 	}))
 	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
 	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
-	f.Expect(f.reached(detour, target.Dedicated.IPv4)()).To(Equal(network.Open), "the detour is told of, and open")
+	f.Expect(f.reached(outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "of either version")
+	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
+		f.Expect(f.reached(detour, to)()).To(Equal(network.Open), "the detour is told of, and open")
+	}
 
-	f.Expect(f.reached(outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "of either family")
-
+	t.Log("closed for one IP version, it is open for the other one, and told of")
 	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
 	f.Eventually(f.reached(detour, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
+	f.Expect(f.reached(detour, target.Dedicated.IPv6)()).To(Equal(network.Open))
+	f.reports(v1alpha1.ConditionProgrammed, "True/Programmed")
+	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
+	f.Expect(message(v1alpha1.ConditionEffective)).To(ContainSubstring("metrics (eth1, IPv6)"))
+
+	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		other := *s.Network.Components[0].DeepCopy()
+		other.Name, other.AddressCIDR = "metrics-ipv6", "fd78::/64"
+		s.Network.Components = append(s.Network.Components, other)
+	})
+	f.Eventually(f.reached(detour, target.Dedicated.IPv6), patience, tick).Should(Equal(network.Dropped))
 	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Expect(f.reached(outsider, target.Dedicated.IPv4)()).To(Equal(network.Dropped))
-	f.Expect(f.reached(outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped))
+	for _, from := range []*network.Machine{outsider, detour} {
+		for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
+			f.Expect(f.reached(from, to)()).To(Equal(network.Dropped), "from "+from.Name)
+		}
+	}
 	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
 		f.Expect(f.reached(peer, to)()).To(Equal(network.Open))
 	}
@@ -85,8 +101,10 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 func (f *field) detour(target *network.Machine) *network.Machine {
 	f.t.Helper()
 	worker := f.cluster.Machine("worker-1")
-	_, err := worker.Output(f.t.Context(), "ip", "route", "replace", target.Dedicated.IPv4.String(), "via", target.Cluster.IPv4.String())
-	f.Expect(err).NotTo(HaveOccurred())
+	for to, via := range map[netip.Addr]netip.Addr{target.Dedicated.IPv4: target.Cluster.IPv4, target.Dedicated.IPv6: target.Cluster.IPv6} {
+		_, err := worker.Output(f.t.Context(), "ip", "route", "replace", to.String(), "via", via.String())
+		f.Expect(err).NotTo(HaveOccurred())
+	}
 	return worker
 }
 

@@ -81,15 +81,48 @@ type watchman struct {
 }
 
 // watch tries etcd and the kubelet of cp-1 from the other node of the control
-// plane, and from cp-1 itself.
+// plane, and from cp-1 itself; and the API server's ports from everybody.
 func (f *field) watch() *watchman {
-	cp2, cp1 := f.senders(profile.RoleControlPlane)[0], f.senders(profile.RoleSelf)[0]
+	f.answer(network.TCP, f.apiServerPort())
+	var flows []watched
+	for _, role := range []profile.Role{profile.RoleControlPlane, profile.RoleSelf} {
+		for _, port := range []uint16{etcdPort, peersPort, kubeletPort} {
+			flows = append(flows, watched{f.senders(role)[0], port})
+		}
+	}
+	return f.watchFlows(slices.Concat(flows, f.toAPIServer(f.apiServerPort()), f.toAPIServer(apiServerPort)))
+}
+
+// watchAPIServer tries the API server's port of cp-1, which is a failsafe port, from
+// everybody.
+func (f *field) watchAPIServer() *watchman { return f.watchFlows(f.toAPIServer(apiServerPort)) }
+
+// watched is a flow to a port of cp-1.
+type watched struct {
+	sender
+	port uint16
+}
+
+func (f *field) toAPIServer(port uint16) []watched {
+	var flows []watched
+	for _, role := range []profile.Role{profile.RoleNodes, profile.RoleAdmin, profile.RoleSelf} {
+		for _, s := range f.senders(role) {
+			flows = append(flows, watched{s, port})
+		}
+	}
+	return flows
+}
+
+// watchFlows tries a few flows at each beat.
+func (f *field) watchFlows(flows []watched) *watchman {
+	const atOnce = 5
+	next := 0
 	return f.watchOver(func(cut func(string)) {
-		for name, s := range map[string]sender{"cp-2": cp2, "cp-1": cp1} {
-			for _, port := range []uint16{etcdPort, kubeletPort} {
-				if got := f.sends(s, network.TCP, port); got != open {
-					cut(fmt.Sprintf("%s to port %d: %s", name, port, got))
-				}
+		for range min(atOnce, len(flows)) {
+			flow := flows[next%len(flows)]
+			next++
+			if got := f.sends(flow.sender, network.TCP, flow.port); got != open {
+				cut(fmt.Sprintf("%s to port %d: %s", flow.machine.Name, flow.port, got))
 			}
 		}
 	})
@@ -218,6 +251,14 @@ func (f *field) asOlderOperator() {
 		endpoints.Items[i].Labels[render.LabelVersion] = older
 		f.Expect(admin.Patch(f.t.Context(), &endpoints.Items[i], client.MergeFrom(before), owner)).To(Succeed())
 	}
+	var configurations v3.FelixConfigurationList
+	f.Expect(admin.List(f.t.Context(), &configurations, client.HasLabels{render.LabelVersion})).To(Succeed())
+	for i := range configurations.Items {
+		before := configurations.Items[i].DeepCopy()
+		configurations.Items[i].Labels[render.LabelVersion] = older
+		f.Expect(admin.Patch(f.t.Context(), &configurations.Items[i], client.MergeFrom(before), owner)).To(Succeed())
+	}
+	f.Expect(configurations.Items).NotTo(BeEmpty())
 	var records v1alpha1.ControlPlaneNodeEnactmentList
 	f.Expect(admin.List(f.t.Context(), &records)).To(Succeed())
 	for i := range records.Items {

@@ -156,10 +156,10 @@ func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
 	outsider := f.senders(profile.RoleAdmin)[0]
 	worker := f.senders(profile.RoleNodes)[1]
 	f.Expect(f.sends(outsider, network.TCP, f.apiServerPort())).To(Equal(open), "the way back in")
-	for _, port := range []uint16{etcdPort, 2380, kubeletPort, 10257, 10259, otherPort} {
+	for _, port := range []uint16{etcdPort, peersPort, kubeletPort, 10257, 10259, otherPort} {
 		f.Expect(f.sends(outsider, network.TCP, port)).To(Equal(dropped), "from outside, port %d", port)
 	}
-	for _, port := range []uint16{etcdPort, 2380, 10257, 10259, otherPort} {
+	for _, port := range []uint16{etcdPort, peersPort, 10257, 10259, otherPort} {
 		f.Expect(f.sends(worker, network.TCP, port)).To(Equal(dropped), "from a worker, port %d", port)
 	}
 
@@ -194,7 +194,7 @@ func (a attempt) String() string {
 // returns what there is to try.
 func (f *field) listen(matrix profile.Profile) []attempt {
 	f.t.Helper()
-	listening := map[network.Protocol][]uint16{network.TCP: {etcdPort, kubeletPort, otherPort}}
+	listening := map[network.Protocol][]uint16{network.TCP: {etcdPort, peersPort, apiServerPort, kubeletPort, otherPort}}
 	var attempts []attempt
 	for _, flow := range matrix.Flows {
 		component, _ := matrix.Component(flow.Component)

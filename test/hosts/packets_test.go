@@ -25,11 +25,13 @@ import (
 )
 
 const (
-	etcdPort    = 2379  // a failsafe port of Felix
-	kubeletPort = 10250 // none
-	otherPort   = 9999  // no component's
-	patience    = time.Minute
-	tick        = 100 * time.Millisecond
+	etcdPort      = 2379  // a failsafe port of Felix
+	peersPort     = 2380  // one as well
+	apiServerPort = 6443  // one as well, and no component's: the test bed's API server has another one
+	kubeletPort   = 10250 // none
+	otherPort     = 9999  // no component's
+	patience      = time.Minute
+	tick          = 100 * time.Millisecond
 )
 
 // field is a cluster whose hosts are protected: two nodes of the control plane,
@@ -55,7 +57,7 @@ func enterWith(t *testing.T, o calico.ClusterOptions) *field {
 	f.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { f.Expect(c.Stop()).To(Succeed()) })
 	f.spare()
-	for _, port := range []uint16{etcdPort, kubeletPort, otherPort} {
+	for _, port := range []uint16{etcdPort, peersPort, apiServerPort, kubeletPort, otherPort} {
 		_, err := c.Machine("cp-1").Listen(network.TCP, port)
 		f.Expect(err).NotTo(HaveOccurred())
 	}

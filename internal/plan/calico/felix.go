@@ -3,6 +3,7 @@
 package calico
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,7 +31,8 @@ var DefaultFailsafes = []v3.ProtoPort{
 }
 
 // felixConfigurations returns, for every enforced node, its failsafe ports
-// with those of components narrowed to the components' sources.
+// with those of components narrowed to the components' sources. They are part of a
+// version of the rules, and bear its label.
 func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	if !hosts.ScopeFailsafes {
 		return nil
@@ -39,6 +41,8 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	if !narrowed {
 		return nil
 	}
+	labels := labels(hosts.Policy)
+	labels[LabelVersion] = Version(hosts)
 	var out []*v3.FelixConfiguration
 	for _, node := range hosts.Nodes {
 		if !node.Enforced || node.Older != "" || node.Foreign || node.KeepFailsafes {
@@ -47,7 +51,7 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 		ports := slices.Clone(failsafes)
 		out = append(out, &v3.FelixConfiguration{
 			TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindFelixConfiguration},
-			ObjectMeta: metav1.ObjectMeta{Name: FelixConfigurationName(node.Name), Labels: labels(hosts.Policy)},
+			ObjectMeta: metav1.ObjectMeta{Name: FelixConfigurationName(node.Name), Labels: maps.Clone(labels)},
 			Spec:       v3.FelixConfigurationSpec{FailsafeInboundHostPorts: &ports},
 		})
 	}

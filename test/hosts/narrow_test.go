@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"fmt"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+)
+
+// A member of etcd that sends from an address which Kubernetes does not show is let
+// in by failsafe ports, for as long as they are wide: with the rules alone nothing is
+// lost. Once they are narrow it is shut out; and that takes the node back, before
+// the others are begun.
+func TestWhatOnlyFailsafePortsLetInTakesTheNodeBack(t *testing.T) {
+	f := enter(t, calico.IPTables)
+	f.sendFrom("cp-2", "10.77.0.77", "fd77::77")
+	f.observers("cp-1", "cp-2")
+	f.operator()
+	touched, watchman := f.touched(), f.watchAPIServer()
+	f.create(f.policy(soak(2), etcdOnly, func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.phases("Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
+	f.Expect(told("cp-1")).To(MatchRegexp("2379 from cp-2: Open before, Dropped now"))
+	narrowed := enactmentOf("cp-1").Status
+	f.Expect(narrowed.NarrowTime).NotTo(BeNil())
+	f.Expect(narrowed.NarrowTime.Sub(narrowed.StartTime.Time).Seconds()).To(BeNumerically(">=", 2), "only after it has soaked without")
+	f.becomes(etcdPort, only(everybody...))
+	f.Eventually(func() []string { return inventory(t) }, patience, tick).ShouldNot(ContainElement(Or(
+		HavePrefix("HostEndpoint/cpnp-"), HavePrefix("FelixConfiguration/node."))))
+	f.reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolledBack)
+	f.Expect(touched()).To(Equal("cp-1"), "the others were never touched")
+	f.Expect(watchman.stop()).To(BeEmpty())
+
+	t.Log("let in as a peer of the control plane, it stays")
+	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		s.Network.Peers = []v1alpha1.Peer{{Name: "members", Role: v1alpha1.ExternalControlPlane, CIDRs: []v1alpha1.CIDR{"10.77.0.77/32", "fd77::77/128"}}}
+	})
+	f.phases("Enforced/Proven", "Enforced/Unproven", "Enforced/Unproven")
+	f.becomes(etcdPort, only("cp-2", "itself", "loopback"))
+	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
+}
+
+// sendFrom has a node send from other addresses than those that it shows.
+func (f *field) sendFrom(node, ipv4, ipv6 string) {
+	f.t.Helper()
+	commands := fmt.Sprintf(`address add %[1]s/24 dev eth0
+address add %[2]s/64 dev eth0 nodad
+route replace 10.77.0.0/24 dev eth0 src %[1]s
+route replace fd77::/64 dev eth0 src %[2]s
+`, ipv4, ipv6)
+	_, err := f.cluster.Machine(node).Input(f.t.Context(), commands, "ip", "-batch", "-")
+	f.Expect(err).NotTo(HaveOccurred())
+}
