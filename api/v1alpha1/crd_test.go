@@ -62,22 +62,46 @@ func documents(t *testing.T, pattern string) map[string]string {
 func TestAPIServerAcceptsEveryExample(t *testing.T) {
 	kinds, scheme := kinds(t), runtime.NewScheme()
 	NewWithT(t).Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	examples := inPages(t, "../../README.md", "../../docs/*.md")
+	NewWithT(t).Expect(len(examples)).To(BeNumerically(">=", 3))
 	for _, folder := range []string{"testdata/accepted", "../../config/samples", "../../internal/plan/testdata"} {
 		for name, document := range documents(t, filepath.Join(folder, "*.yaml")) {
-			t.Run(filepath.Base(folder)+"/"+name, func(t *testing.T) {
-				g := NewWithT(t)
-				object, errs := kinds.Create([]byte(document))
-				g.Expect(errs).To(BeEmpty())
-				typed, err := scheme.New(v1alpha1.SchemeGroupVersion.WithKind(object["kind"].(string)))
-				g.Expect(err).NotTo(HaveOccurred())
-				g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object, typed, true)).
-					To(Succeed(), "the types know every field of the definition")
-				again, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
-				g.Expect(err).NotTo(HaveOccurred())
-				g.Expect(kinds.Check(again)).To(BeEmpty(), "what the types make of it can be written back")
-			})
+			examples[filepath.Base(folder)+"/"+name] = document
 		}
 	}
+	for name, document := range examples {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			object, errs := kinds.Create([]byte(document))
+			g.Expect(errs).To(BeEmpty())
+			typed, err := scheme.New(v1alpha1.SchemeGroupVersion.WithKind(object["kind"].(string)))
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object, typed, true)).
+				To(Succeed(), "the types know every field of the definition")
+			again, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(kinds.Check(again)).To(BeEmpty(), "what the types make of it can be written back")
+		})
+	}
+}
+
+// inPages returns the objects that the documentation shows, by page and number.
+func inPages(t *testing.T, patterns ...string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, pattern := range patterns {
+		pages, err := filepath.Glob(pattern)
+		NewWithT(t).Expect(err).NotTo(HaveOccurred())
+		for _, page := range pages {
+			text, err := os.ReadFile(page)
+			NewWithT(t).Expect(err).NotTo(HaveOccurred())
+			for i, block := range strings.Split(string(text), "\n```yaml\n")[1:] {
+				document, _, _ := strings.Cut(block, "\n```")
+				found[fmt.Sprintf("%s#%d", filepath.Base(page), i)] = document
+			}
+		}
+	}
+	return found
 }
 
 // stored returns what an API server stores of a file in testdata/accepted.

@@ -29,7 +29,138 @@ type Profile struct {
 	// +listType=set
 	// +optional
 	APIServerPorts []PortNumber `json:"apiServerPorts,omitempty"`
+
+	// nodePorts is the range of node ports, if it is not 30000 to 32767:
+	// --service-node-port-range of the API server.
+	// +optional
+	NodePorts NodePortRange `json:"nodePorts,omitzero"`
+
+	// components are the ports of parts of the control plane, if they are not
+	// those that docs/profiles.md lists for the distribution and the CNI. Those of
+	// the API server are read from the cluster: see apiServerPorts.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Components []ProfileComponent `json:"components,omitempty"`
+
+	// flows are further ones, that the distribution, the CNI and the add-ons do not
+	// know of.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Flows []ProfileFlow `json:"flows,omitempty"`
 }
+
+// NodePortRange is a range of ports.
+//
+// +kubebuilder:validation:XValidation:rule="self.first <= self.last",message="last must not be smaller than first"
+type NodePortRange struct {
+	// first port of the range.
+	// +required
+	First PortNumber `json:"first,omitempty"`
+
+	// last port of the range, itself included.
+	// +required
+	Last PortNumber `json:"last,omitempty"`
+}
+
+// ProfileComponent is the ports of a part of the control plane.
+type ProfileComponent struct {
+	// name of the component in docs/profiles.md, such as kube-proxy.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// ports that it listens at.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +required
+	Ports []Port `json:"ports,omitempty"`
+}
+
+// ProfileFlow is who turns to whom, and with what. Its answers need no flow of
+// their own. One side is a node: the ones that are protected, and those of others
+// whom they need.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.component) != has(self.traffic)",message="must have exactly one of component (whose ports it then has) and traffic (such as tcp/8443)"
+// +kubebuilder:validation:XValidation:rule="self.to in ['ControlPlane', 'Nodes', 'Self'] || self.from.exists(r, r in ['ControlPlane', 'Nodes', 'Self', 'Any'])",message="must have ControlPlane, Nodes or Self on one side: others do not touch a node"
+type ProfileFlow struct {
+	// name of the flow. The profile may not have one of the same name.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must consist of lower-case letters, digits and hyphens"
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// from are who begins.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=set
+	// +required
+	From []FlowRole `json:"from,omitempty"`
+
+	// to is whom they turn to.
+	// +required
+	To FlowRole `json:"to,omitempty"`
+
+	// component of the profile whose traffic this is, such as kube-apiserver.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Component string `json:"component,omitempty"`
+
+	// traffic that is sent.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=set
+	// +optional
+	Traffic []Traffic `json:"traffic,omitempty"`
+
+	// destinations are the networks that packets are sent to, if these are not the
+	// addresses of to: a multicast group.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=set
+	// +optional
+	Destinations []CIDR `json:"destinations,omitempty"`
+
+	// need says what the flow is to the cluster.
+	// +kubebuilder:default=Optional
+	// +optional
+	Need Need `json:"need,omitempty"`
+}
+
+// Need is what a flow is to a cluster. Optional: it is let in where everything is
+// denied that is not listed. Required: without it somebody is locked out. It is
+// let in whatever is restricted, tried by probes, and while a rule of anybody would
+// cut it, nothing is enforced.
+//
+// +kubebuilder:validation:Enum=Optional;Required
+type Need string
+
+// The needs of a flow.
+const (
+	NeedOptional Need = "Optional"
+	NeedRequired Need = "Required"
+)
+
+// FlowRole is a set of addresses on one side of a flow. Self is the node itself,
+// Any is everybody; docs/profiles.md tells of the others.
+//
+// +kubebuilder:validation:Enum=ControlPlane;Nodes;Pods;Self;Admin;LoadBalancer;Prometheus;Any
+type FlowRole string
+
+// Traffic is a protocol, and what is sent with it: all, tcp, tcp/443 or
+// tcp/30000-32767 (likewise udp and sctp), icmp/8 or icmp/3/4 (a type, and perhaps
+// a code; likewise icmpv6), or ip/112 (a protocol's number).
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:XValidation:rule="self.matches('^(all|(tcp|udp|sctp)(/[0-9]{1,5}(-[0-9]{1,5})?)?|icmp(v6)?/[0-9]{1,3}(/[0-9]{1,3})?|ip/[0-9]{1,3})$')",message="must be all, tcp, tcp/443 or tcp/30000-32767 (likewise udp and sctp), icmp/8 or icmp/3/4 (likewise icmpv6), or ip/112"
+type Traffic string
 
 // PortNumber is the number of a port.
 //

@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -33,21 +34,22 @@ func resolveProfile(policy *Policy, facts profile.Facts) (profile.Profile, *v1al
 	if given.CNI != v1alpha1.CNIAuto && given.CNI != "" {
 		found.CNI = profile.Finding{Value: string(given.CNI), Reason: setByHand}
 	}
-	overrides := profile.Overrides{APIServerPorts: found.APIServerPorts, Components: portsByHand(policy)}
+	overrides, err := overridesOf(policy)
+	overrides.APIServerPorts = slices.Clone(found.APIServerPorts)
 	for _, port := range given.APIServerPorts {
 		overrides.APIServerPorts = append(overrides.APIServerPorts, uint16(port))
 	}
 	slices.Sort(overrides.APIServerPorts)
 	overrides.APIServerPorts = slices.Compact(overrides.APIServerPorts)
-	for _, name := range given.AddOns {
-		overrides.AddOns = append(overrides.AddOns, string(name))
-	}
 	resolved := &v1alpha1.ResolvedProfile{
 		Distribution: found.Distribution.Value, DistributionReason: found.Distribution.Reason,
 		CNI: found.CNI.Value, CNIReason: found.CNI.Reason,
 	}
 	for _, port := range overrides.APIServerPorts {
 		resolved.APIServerPorts = append(resolved.APIServerPorts, v1alpha1.PortNumber(port))
+	}
+	if err != nil {
+		return profile.Profile{}, resolved, err
 	}
 	if !found.Distribution.Known() {
 		return profile.Profile{}, resolved, fmt.Errorf("the distribution is not known: %s", found.Distribution.Reason)
@@ -62,16 +64,70 @@ func resolveProfile(policy *Policy, facts profile.Facts) (profile.Profile, *v1al
 	return p, resolved, err
 }
 
-// portsByHand returns the ports that the policy gives to components of the
-// profile.
-func portsByHand(policy *Policy) map[string][]profile.Traffic {
-	ports := map[string][]profile.Traffic{}
-	for _, component := range policy.Spec.Network.Components {
-		if name, known := wellKnown[component.Name]; known && component.OnHosts() && len(component.Ports) > 0 {
-			ports[name] = trafficOf(component.Ports)
-		}
+// overridesOf returns what the policy says of the profile, but for the API server's
+// ports. An error says what to write instead.
+func overridesOf(policy *Policy) (profile.Overrides, error) {
+	var overrides profile.Overrides
+	given := policy.Spec.Profile
+	for _, name := range given.AddOns {
+		overrides.AddOns = append(overrides.AddOns, string(name))
 	}
-	return ports
+	overrides.NodePorts = profile.PortRange{First: uint16(given.NodePorts.First), Last: uint16(given.NodePorts.Last)}
+	for _, flow := range given.Flows {
+		added, err := flowOf(flow)
+		if err != nil {
+			return overrides, fmt.Errorf("spec.profile.flows, %s: %w", flow.Name, err)
+		}
+		overrides.Flows = append(overrides.Flows, added)
+	}
+	var err error
+	overrides.Components, err = portsByHand(policy)
+	return overrides, err
+}
+
+func flowOf(flow v1alpha1.ProfileFlow) (profile.Flow, error) {
+	added := profile.Flow{
+		Name: flow.Name, To: profile.Role(flow.To), Component: flow.Component, Required: flow.Need == v1alpha1.NeedRequired,
+	}
+	for _, role := range flow.From {
+		added.From = append(added.From, profile.Role(role))
+	}
+	for _, text := range flow.Traffic {
+		traffic, err := profile.ParseTraffic(string(text))
+		if err != nil {
+			return profile.Flow{}, fmt.Errorf("traffic: %w", err)
+		}
+		added.Traffic = append(added.Traffic, traffic)
+	}
+	for _, text := range flow.Destinations {
+		network, err := netip.ParsePrefix(string(text))
+		if err != nil { // the API server has looked at it
+			return profile.Flow{}, fmt.Errorf("destinations: %w", err)
+		}
+		added.Destinations = append(added.Destinations, network)
+	}
+	return added, nil
+}
+
+// portsByHand returns the ports that the policy gives to components of the
+// profile: by their names, or where it restricts them.
+func portsByHand(policy *Policy) (map[string][]profile.Traffic, error) {
+	ports := map[string][]profile.Traffic{}
+	for _, component := range policy.Spec.Profile.Components {
+		ports[component.Name] = trafficOf(component.Ports)
+	}
+	for _, component := range policy.Spec.Network.Components {
+		name, known := wellKnown[component.Name]
+		if !known || !component.OnHosts() || len(component.Ports) == 0 {
+			continue
+		}
+		if ports[name] != nil {
+			return nil, fmt.Errorf("the ports of %s are in spec.network.components, and as %s in spec.profile.components: take one of them out",
+				component.Name, name)
+		}
+		ports[name] = trafficOf(component.Ports)
+	}
+	return ports, nil
 }
 
 func trafficOf(ports []v1alpha1.Port) []profile.Traffic {

@@ -41,7 +41,32 @@ They are data, in ` + "`internal/profile/data`" + `, each file with a version an
 
 **Required** flows are let through whatever a policy declares: cutting one would lock somebody out. The others are let through when everything is denied that is not listed. A flow's answers need no flow of their own.
 
-Ports of components are named here as they usually are. That of the API server is always read from the cluster; those of etcd, the kubelet, the scheduler and the controller manager can be overridden.
+Ports of components are named here as they usually are. That of the API server is always read from the cluster. Where a cluster differs, a policy says so:
+
+` + "```yaml" + `
+apiVersion: cpnp.dev/v1alpha1
+kind: ControlPlaneNetworkPolicy
+metadata: {name: control-plane}
+spec:
+  nodeSelector: {matchLabels: {node-role.kubernetes.io/control-plane: ""}}
+  profile:
+    apiServerPorts: [8443]                 # further ones, such as a load balancer's on the same nodes
+    nodePorts: {first: 20000, last: 20999}
+    components:                            # ports, by the names below
+    - name: kube-proxy
+      ports: [{protocol: TCP, port: 20256}]
+    flows:                                 # further ones, between the roles below
+    - {name: through-the-balancer, from: [Nodes], to: LoadBalancer, traffic: [tcp/8443], need: Required}
+    - {name: vrrp, from: [ControlPlane], to: ControlPlane, destinations: [224.0.0.18/32], traffic: [ip/112]}
+  network:
+    peers:
+    - {name: admins, role: Admin, cidrs: [10.9.0.0/16]}
+    - {name: balancer, role: LoadBalancer, cidrs: [192.0.2.100/32]}
+    components:
+    - {name: etcd, allowFrom: [{role: ControlPlane}]}
+` + "```" + `
+
+Whom no role names is a peer: declare a component with the ports that the peer may reach.
 
 | Role | Addresses |
 |---|---|

@@ -35,7 +35,7 @@ func (r *run) carryTo(m *member, blocked bool) {
 		switch {
 		case m.undone() && r.manyUndone():
 			r.pend(m, "")
-		case status.Version == r.Version && (status.NarrowTime != nil || !m.Narrows):
+		case status.Version == r.Version && m.tried():
 			status.PolicyGeneration = r.Generation
 		case !blocked:
 			r.pend(m, status.Version)
@@ -71,6 +71,10 @@ func (r *run) create(m *member) {
 	r.ask(m)
 	r.progress(m, v1alpha1.ReasonWriting, "Found with the rules that are called for")
 }
+
+// tried says whether a node was tried with its failsafe ports narrow, if they are
+// to be.
+func (m *member) tried() bool { return m.e.Status.NarrowTime != nil || !m.Narrows }
 
 // undone says whether a node that is done has no rules any more.
 func (m *member) undone() bool {

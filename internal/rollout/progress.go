@@ -212,7 +212,7 @@ func (r *run) finish(m *member, watched bool) {
 			end.Add(r.timeout).UTC().Format(time.RFC3339), m.e.Name, v1alpha1.AnnotationConfirm, r.Generation))
 		r.wakeAt(status.SoakTime, r.soak+r.timeout)
 		r.askAgain(m, watched)
-	case m.Narrows && status.NarrowTime == nil:
+	case !m.tried():
 		r.narrow(m)
 	case watched:
 		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonProven, m.proof())
