@@ -19,6 +19,10 @@ import (
 	bed "github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
+// watchLatency is within what time something is repaired that a watch tells of: long
+// for that, and short for everything that comes by itself.
+const watchLatency = 5 * time.Second
+
 // meddling is what somebody does to an object of the operator's.
 type meddling struct {
 	object client.Object
@@ -84,7 +88,7 @@ func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 				is, err := calico.Content(now)
 				g.Expect(err).NotTo(HaveOccurred())
 				return []any{is["spec"], now.GetLabels()}
-			}, patience, tick).Should(Equal([]any{content["spec"], before.GetLabels()}))
+			}, watchLatency, tick).Should(Equal([]any{content["spec"], before.GetLabels()}))
 			g.Eventually(func() *v1alpha1.Drift {
 				status := policyNow().Status
 				if told.Equal(status.LastDriftTime) {

@@ -3,6 +3,7 @@
 package hosts
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -28,13 +29,16 @@ func TestWhatIsReachableAfterwards(t *testing.T) {
 	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = true })
 	f.reports(v1alpha1.ConditionReady, "False/Suspended")
 	f.Expect(f.reaches(etcdPort)).To(Equal(protected))
+	f.kubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
+	f.becomes(kubeletPort, only(everybody...))
+	f.Consistently(func() map[string]string { return f.reaches(kubeletPort) }, "5s", tick).Should(Equal(only(everybody...)))
 
 	t.Log("the operator is gone: the rules stay as they are")
 	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = false })
 	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
 	stop()
-	f.Expect(f.reaches(etcdPort)).To(Equal(protected))
-	f.Expect(f.reaches(kubeletPort)).To(Equal(protected))
+	f.becomes(etcdPort, protected)
+	f.becomes(kubeletPort, protected)
 
 	t.Log("with the operator gone, one label taken from every endpoint opens everything; started again, it puts it back")
 	f.kubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
@@ -98,6 +102,18 @@ func TestThereIsAWayOutOfATotalLockout(t *testing.T) {
 	f.becomes(kubeletPort, only(everybody...))
 	f.becomes(otherPort, only(everybody...))
 
+	t.Log("it happens again, and not even the API server answers: Felix's rules go by hand")
+	f.kubectl("annotate cpnp control-plane cpnp.dev/revert-")
+	f.becomes(kubeletPort, nobody)
+	f.byHand("cp-1", "iptables-save | grep -v cali | iptables-restore", "ip6tables-save | grep -v cali | ip6tables-restore")
+	f.becomes(kubeletPort, only(everybody...))
+	felix, err := installed.StartFelix(t.Context(), f.cluster.Machine("cp-1"), calico.FelixOptions{Backend: calico.IPTables, IPv6: true})
+	f.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(felix.Stop)
+	f.becomes(kubeletPort, nobody)
+	f.kubectl("annotate cpnp control-plane cpnp.dev/revert=locked-out")
+	f.becomes(kubeletPort, only(everybody...))
+
 	t.Log("it happens again, and the operator is dead: its endpoints go")
 	f.kubectl("annotate cpnp control-plane cpnp.dev/revert-")
 	f.becomes(kubeletPort, nobody)
@@ -108,6 +124,29 @@ func TestThereIsAWayOutOfATotalLockout(t *testing.T) {
 	f.annotate(v1alpha1.AnnotationRevert, ptr.To("locked out"))
 	f.operator()
 	f.remove()
+}
+
+// byHand stops a Felix, and runs lines of the documentation on its node.
+func (f *field) byHand(node string, lines ...string) {
+	f.t.Helper()
+	page, err := os.ReadFile("../../docs/rollout.md")
+	f.Expect(err).NotTo(HaveOccurred())
+	f.cluster.Felix(node).Stop()
+	for _, line := range lines {
+		f.Expect(string(page)).To(ContainSubstring("`" + line + "`"))
+		out, err := f.cluster.Machine(node).Output(f.t.Context(), "sh", "-c", line)
+		f.Expect(err).NotTo(HaveOccurred(), out)
+	}
+}
+
+// The last resort, where Felix uses nftables.
+func TestRulesGoByHandWithNFTables(t *testing.T) {
+	f := enter(t, calico.NFTables)
+	f.operator()
+	f.create(f.policy(kubeletOnly))
+	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
+	f.byHand("cp-1", "nft delete table ip calico; nft delete table ip6 calico")
+	f.becomes(kubeletPort, only(everybody...))
 }
 
 // After a policy has been deleted nothing of it is left but what was there

@@ -4,8 +4,10 @@ package hosts
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +52,24 @@ func (f *field) givePods() {
 	}
 }
 
+// Who else is outside, by the addresses that the outsider's machine has for them.
+var (
+	balancer   = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.91"), IPv6: netip.MustParseAddr("fd77::91")}
+	prometheus = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.92"), IPv6: netip.MustParseAddr("fd77::92")}
+	stranger   = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.93"), IPv6: netip.MustParseAddr("fd77::93")}
+)
+
+// giveOthers gives the outsider's machine the addresses of all others.
+func (f *field) giveOthers() {
+	f.t.Helper()
+	var commands strings.Builder
+	for _, a := range []network.Addresses{balancer, prometheus, stranger} {
+		fmt.Fprintf(&commands, "address add %s/24 dev eth0\naddress add %s/64 dev eth0 nodad\n", a.IPv4, a.IPv6)
+	}
+	_, err := f.cluster.Machine(calico.Outsider).Input(f.t.Context(), commands.String(), "ip", "-batch", "-")
+	f.Expect(err).NotTo(HaveOccurred())
+}
+
 func deleteNow(f *field, object client.Object) {
 	f.t.Helper()
 	f.Expect(client.IgnoreNotFound(admin.Delete(context.Background(), object))).To(Succeed()) // also when the test has ended
@@ -57,8 +77,11 @@ func deleteNow(f *field, object client.Object) {
 
 // admins is the outsider, in the role of whoever administers the cluster.
 func (f *field) admins() v1alpha1.Peer {
-	a := f.cluster.Machine(calico.Outsider).Cluster
-	return v1alpha1.Peer{Name: "admins", Role: v1alpha1.ExternalAdmin, CIDRs: []v1alpha1.CIDR{
+	return peer("admins", v1alpha1.ExternalAdmin, f.cluster.Machine(calico.Outsider).Cluster)
+}
+
+func peer(name string, role v1alpha1.ExternalRole, a network.Addresses) v1alpha1.Peer {
+	return v1alpha1.Peer{Name: name, Role: role, CIDRs: []v1alpha1.CIDR{
 		v1alpha1.CIDR(netip.PrefixFrom(a.IPv4, 32).String()), v1alpha1.CIDR(netip.PrefixFrom(a.IPv6, 128).String()),
 	}}
 }
@@ -90,8 +113,12 @@ func (f *field) senders(role profile.Role) []sender {
 		return []sender{of("cp-1")}
 	case profile.RoleAdmin, profile.RoleAny:
 		return []sender{of(calico.Outsider)}
+	case profile.RoleLoadBalancer:
+		return []sender{{f.cluster.Machine(calico.Outsider), balancer}}
+	case profile.RolePrometheus:
+		return []sender{{f.cluster.Machine(calico.Outsider), prometheus}}
 	}
-	return nil // no peer of the test's policy has the role
+	return nil
 }
 
 type sender struct {
@@ -127,18 +154,27 @@ var (
 func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
 	f := enter(t, calico.NFTables)
 	f.givePods()
+	f.giveOthers()
 	f.operator()
 	matrix, err := profile.Resolve("kubeadm", "calico", profile.Overrides{APIServerPorts: []uint16{f.apiServerPort()}})
 	f.Expect(err).NotTo(HaveOccurred())
 	tried := f.listen(matrix)
 	f.Expect(len(tried)).To(BeNumerically(">", 20))
+	for _, from := range []network.Addresses{pods, balancer, prometheus} {
+		f.Expect(slices.ContainsFunc(tried, func(a attempt) bool { return a.sender.from == from })).To(BeTrue(), from.IPv4.String())
+	}
+	for _, protocol := range []network.Protocol{network.TCP, network.UDP, network.ICMP} {
+		f.Expect(slices.ContainsFunc(tried, func(a attempt) bool { return a.protocol == protocol })).To(BeTrue(), string(protocol))
+	}
 	for _, flow := range tried {
 		f.Expect(f.sends(flow.sender, flow.protocol, flow.port)).To(Equal(open), "before the policy: %s", flow)
 	}
 
 	everywhere := []v1alpha1.PeerReference{{Role: v1alpha1.RoleNodes}, {Role: v1alpha1.RolePods}}
 	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
-		s.Network.Peers = []v1alpha1.Peer{f.admins()}
+		s.Network.Peers = []v1alpha1.Peer{
+			f.admins(), peer("balancer", v1alpha1.ExternalLoadBalancer, balancer), peer("prometheus", v1alpha1.ExternalPrometheus, prometheus),
+		}
 		s.Network.Unlisted, s.Network.Failsafe = v1alpha1.UnlistedDeny, v1alpha1.FailsafeScope
 		controlPlane := s.Network.Components[0].AllowFrom
 		s.Network.Components = append(s.Network.Components,
@@ -207,10 +243,15 @@ func (f *field) listen(matrix profile.Profile) []attempt {
 			case profile.TCP:
 			case profile.UDP:
 				protocol = network.UDP
+			case profile.ICMP, profile.ICMPv6:
+				if !echoRequest(traffic) {
+					continue // the kernel answers to nothing else
+				}
+				protocol, port = network.ICMP, 0
 			default:
 				continue
 			}
-			if !slices.Contains(listening[protocol], port) {
+			if protocol != network.ICMP && !slices.Contains(listening[protocol], port) {
 				listening[protocol] = append(listening[protocol], port)
 				f.answer(protocol, port)
 			}
@@ -222,4 +263,8 @@ func (f *field) listen(matrix profile.Profile) []attempt {
 		}
 	}
 	return attempts
+}
+
+func echoRequest(t profile.Traffic) bool {
+	return t.Protocol == profile.ICMP && t.Number == 8 || t.Protocol == profile.ICMPv6 && t.Number == 128
 }

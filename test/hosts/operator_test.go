@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -26,10 +27,22 @@ func (f *field) operator() (stop func()) { return f.operatorAs(operatorConfig) }
 
 func (f *field) operatorAs(config *rest.Config) (stop func()) {
 	f.t.Helper()
+	return f.operatorWith(config, controllers.Options{})
+}
+
+func (f *field) operatorWith(config *rest.Config, options controllers.Options) (stop func()) {
+	f.t.Helper()
 	mgr, err := operator.NewManager(config)
 	f.Expect(err).NotTo(HaveOccurred())
+	f.Expect(controllers.SetupWith(f.background(), mgr, options)).To(Succeed())
+	return f.start(mgr)
+}
+
+// start starts a manager, and returns what ends it, which is also done when the
+// test ends.
+func (f *field) start(mgr ctrl.Manager) (stop func()) {
+	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	f.Expect(controllers.Setup(ctx, mgr)).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	f.Eventually(mgr.Elected(), patience).Should(BeClosed())

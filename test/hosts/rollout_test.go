@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -31,18 +32,18 @@ import (
 func (f *field) observers(nodes ...string) {
 	f.t.Helper()
 	for _, node := range nodes {
-		mgr, err := operator.NewManager(cluster.Config)
-		f.Expect(err).NotTo(HaveOccurred())
-		f.Expect(probe.Setup(mgr, &probe.Observer{Name: node, Dial: f.cluster.Machine(node).DialContext})).To(Succeed())
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- mgr.Start(ctx) }()
-		f.t.Cleanup(func() {
-			cancel()
-			f.Expect(<-done).To(Succeed())
-		})
-		f.Eventually(mgr.Elected(), patience).Should(BeClosed())
+		f.observer(node)
 	}
+}
+
+// observer runs one, and returns what ends it, which is also done when the test
+// ends.
+func (f *field) observer(node string) (stop func()) {
+	f.t.Helper()
+	mgr, err := operator.NewManager(cluster.Config)
+	f.Expect(err).NotTo(HaveOccurred())
+	f.Expect(probe.Setup(mgr, &probe.Observer{Name: node, Dial: f.cluster.Machine(node).DialContext})).To(Succeed())
+	return f.start(mgr)
 }
 
 // phase returns the phase of a node and why it is in it.
@@ -166,12 +167,44 @@ func TestNodesAreEnforcedOneAfterTheOther(t *testing.T) {
 	first := enactmentOf("cp-1")
 	f.Expect(first.Status.Before).To(HaveLen(3))
 	f.Expect(first.Status.SoakTime.Sub(first.Status.StartTime.Time)).To(BeNumerically(">=", 0))
+	done := meta.FindStatusCondition(first.Status.Conditions, v1alpha1.PhaseEnforced).LastTransitionTime
+	f.Expect(done.Sub(first.Status.SoakTime.Time)).To(BeNumerically(">=", 3*time.Second), "it soaked for as long as it is to")
 	f.reports(v1alpha1.ConditionEffective, "True/Effective")
 	f.Expect(f.reaches(kubeletPort)).To(Equal(only("cp-2", "itself", "loopback")))
+}
 
-	t.Log("an observer reaches what is declared closed")
-	f.foreign("lets-in", "cpnp.dev/policy == 'control-plane'", v3.Rule{Action: v3.Allow})
-	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignPolicy)
+// Failsafe ports in the environment of Felix are stronger than any configuration,
+// and nobody reads them: a probe finds that what is declared closed is open.
+func TestWhatIsDeclaredClosedAndOpenIsFoundByAProbe(t *testing.T) {
+	f := enterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{
+		Backend: calico.NFTables, IPv6: true, Env: []string{"FELIX_FAILSAFEINBOUNDHOSTPORTS=tcp:22,tcp:6443,tcp:10250"},
+	}})
+	f.observers("cp-2", "worker-1")
+	f.operator()
+	f.create(f.policy(kubeletOnly))
+	f.phases("Enforced/Proven", "Enforced/Unproven", "Enforced/Unproven")
+	f.Expect(f.reaches(kubeletPort)).To(Equal(only(everybody...)), "whatever the policy says")
+	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonProbeConnected)
+	f.Expect(message(v1alpha1.ConditionEffective)).To(ContainSubstring("10250 from worker-1: Open"))
+	f.reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonProbeConnected)
+}
+
+// An observer that reached the node before, and is not heard of any more while it
+// soaks, may have been cut off by the rules.
+func TestAnObserverThatFallsSilentTakesTheNodeBack(t *testing.T) {
+	f := enter(t, calico.IPTables)
+	f.observers("cp-1")
+	silence := f.observer("cp-2")
+	f.operator()
+	touched, watchman := f.touched(), f.watchAPIServer()
+	f.create(f.policy(kubeletOnly, soak(60), func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Rollout.TimeoutSeconds = 10 }))
+	f.Eventually(phase("cp-1"), patience, tick).Should(Equal("Progressing/Soaking"), enactments)
+	silence()
+	f.phases("Reverted/ObserverLost", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
+	f.Expect(told("cp-1")).To(Equal("No answer within 10 s from cp-2"))
+	f.becomes(kubeletPort, only(everybody...))
+	f.Expect(touched()).To(Equal("cp-1"))
+	f.Expect(watchman.stop()).To(BeEmpty())
 }
 
 // A policy of somebody else that bites only once a node is enforced is foreseen,
@@ -182,7 +215,7 @@ func TestWhatCutsWhenEnforcedIsForeseenOrTakenBack(t *testing.T) {
 	before := inventory(t)
 	f.observers("cp-1", "cp-2")
 	f.operator()
-	touched := f.touched()
+	touched, watchman := f.touched(), f.watchAPIServer()
 	f.foreign("bites", "has(cpnp.dev/enforced)", v3.Rule{Action: v3.Deny})
 	hostile := inventory(t)
 	f.Expect(hostile).NotTo(Equal(before))
@@ -203,13 +236,14 @@ func TestWhatCutsWhenEnforcedIsForeseenOrTakenBack(t *testing.T) {
 	f.reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolledBack)
 	f.reports(v1alpha1.ConditionStalled, "True/"+v1alpha1.ReasonRolledBack)
 	f.Expect(touched()).To(Equal("cp-1"), "the others were never touched")
+	f.Expect(watchman.stop()).To(BeEmpty(), "the API server's port is open throughout")
 }
 
 // A foreign policy that comes while a node soaks takes it back as well.
 func TestWhatCutsDuringTheSoakTakesTheNodeBack(t *testing.T) {
 	f := enter(t, calico.IPTables)
 	f.operator()
-	touched := f.touched()
+	touched, watchman := f.touched(), f.watchAPIServer()
 	f.create(f.policy(kubeletOnly, soak(60)))
 	f.Eventually(phase("cp-1"), patience, tick).Should(Equal("Progressing/Soaking"), enactments)
 	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
@@ -218,6 +252,7 @@ func TestWhatCutsDuringTheSoakTakesTheNodeBack(t *testing.T) {
 	f.Expect(told("cp-1")).To(ContainSubstring("platform.bites"))
 	f.becomes(kubeletPort, only(everybody...))
 	f.Expect(touched()).To(Equal("cp-1"))
+	f.Expect(watchman.stop()).To(BeEmpty(), "the API server's port is open throughout")
 }
 
 // A kubelet that listens elsewhere than the profile says is cut off where
@@ -234,7 +269,7 @@ func TestServiceOnAnUnexpectedPortTakesTheNodeBack(t *testing.T) {
 	f.givePods()
 	f.observers("cp-2")
 	f.operator()
-	touched := f.touched()
+	touched, watchman := f.touched(), f.watchAPIServer()
 	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		s.Network.Peers = []v1alpha1.Peer{f.admins()}
 		s.Network.Unlisted = v1alpha1.UnlistedDeny
@@ -244,6 +279,7 @@ func TestServiceOnAnUnexpectedPortTakesTheNodeBack(t *testing.T) {
 	f.becomes(kubeletPort, only(everybody...))
 	f.Expect(f.sends(f.senders("ControlPlane")[0], network.TCP, unexpected)).To(Equal(open))
 	f.Expect(touched()).To(Equal("cp-1"))
+	f.Expect(watchman.stop()).To(BeEmpty(), "the API server's port is open throughout")
 }
 
 // While it can not be told what is called for, nobody can judge a node that is
@@ -283,7 +319,7 @@ func TestNodeUnderWayGoesBackWhileNothingCanBeRendered(t *testing.T) {
 func TestPeerThatDiesDuringTheSoakTakesTheNodeBack(t *testing.T) {
 	f := enter(t, calico.IPTables)
 	stop := f.operator()
-	touched := f.touched()
+	touched, watchman := f.touched(), f.watchAPIServer()
 	f.create(f.policy(kubeletOnly, soak(60)))
 	f.Eventually(phase("cp-1"), patience, tick).Should(Equal("Progressing/Soaking"), enactments)
 	f.Expect(testbed.SetNodeReady(t.Context(), admin, "cp-2", corev1.ConditionUnknown)).To(Succeed())
@@ -291,6 +327,7 @@ func TestPeerThatDiesDuringTheSoakTakesTheNodeBack(t *testing.T) {
 	f.Expect(told("cp-1")).To(ContainSubstring("cp-2"))
 	f.becomes(kubeletPort, only(everybody...))
 	f.Expect(touched()).To(Equal("cp-1"))
+	f.Expect(watchman.stop()).To(BeEmpty(), "the API server's port is open throughout")
 
 	t.Log("it is well again, and the operator another one: the generation is not tried again")
 	f.Expect(testbed.SetNodeReady(t.Context(), admin, "cp-2", corev1.ConditionTrue)).To(Succeed())

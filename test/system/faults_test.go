@@ -89,6 +89,23 @@ func TestBadWeatherPasses(t *testing.T) {
 			t.Logf("as declared %s after it began", time.Since(begun).Round(100*time.Millisecond))
 		})
 	}
+	t.Run("nothing can be read, and watches end", func(t *testing.T) {
+		s := s.in(t)
+		s.quiet()
+		sky.turn(nil)
+		begun := time.Now()
+		sky.darken(answering(http.StatusInternalServerError, metav1.StatusReasonInternalError, ""))
+		s.disturb(node)
+		s.Eventually(func() time.Duration { return time.Since(begun) }).Should(BeNumerically(">", lasts))
+		s.Expect(s.posture()).NotTo(Equal(posture), "nobody sees what happened")
+		request, times := sky.most()
+		s.Expect(times).To(BeNumerically("<=", atMost), request)
+
+		sky.darken(nil)
+		s.Eventually(s.posture).Should(Equal(posture))
+		s.ready(s.name)
+		t.Logf("as declared %s after it began", time.Since(begun).Round(100*time.Millisecond))
+	})
 	t.Run("a policy comes when its finalizer can not be set", func(t *testing.T) {
 		s := s.in(t)
 		late := s.policy()

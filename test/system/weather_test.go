@@ -24,13 +24,14 @@ import (
 )
 
 // weather stands between an operator and the API server, and spoils some of the
-// requests to write that pass through it.
+// requests that pass through it.
 type weather struct {
 	server  *httptest.Server
 	forward *httputil.ReverseProxy
 
 	mu    sync.Mutex
 	fault *fault
+	blind answer   // to requests to read; nil lets them through
 	asked []string // to write since the fault began: method and path
 }
 
@@ -116,11 +117,14 @@ func (w *weather) ServeHTTP(answer http.ResponseWriter, r *http.Request) {
 }
 
 func (w *weather) hit(r *http.Request) *fault {
-	if r.Method == http.MethodGet {
-		return nil
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if r.Method == http.MethodGet {
+		if w.blind == nil {
+			return nil
+		}
+		return &fault{answer: w.blind}
+	}
 	w.asked = append(w.asked, r.Method+" "+r.URL.Path)
 	if w.fault != nil && slices.ContainsFunc(w.fault.paths, func(path string) bool { return strings.Contains(r.URL.Path, path) }) {
 		return w.fault
@@ -132,6 +136,17 @@ func (w *weather) turn(f *fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fault, w.asked = f, nil
+}
+
+// darken answers so to whoever reads, and ends all watches; nil lets all through
+// again.
+func (w *weather) darken(a answer) {
+	w.mu.Lock()
+	w.blind = a
+	w.mu.Unlock()
+	if a != nil {
+		w.server.CloseClientConnections()
+	}
 }
 
 // most returns what was asked for most often since the weather turned, and how
