@@ -1,6 +1,7 @@
 # The image that deploy, docker-* and build-installer are about.
 IMG ?= ghcr.io/cpnp-dev/cpnp-operator:v0.1.0
 CONTAINER_TOOL ?= docker
+PLATFORMS ?= linux/amd64,linux/arm64
 KUBECTL ?= kubectl
 # More arguments for what a target runs: make test ARGS='-run TestX -v'
 ARGS ?=
@@ -37,6 +38,7 @@ help: ## List the targets.
 # Calico is built by the demo itself, and only where packets can be tried.
 .PHONY: demo
 demo: ## Show the operator at work on a real control plane, from nothing.
+	@echo "Building the demo (a minute or two the first time)"
 	@$(WITH_CONTROLPLANE) go run ./hack/demo $(ARGS)
 
 ##@ Develop
@@ -63,6 +65,10 @@ lint: $(GOLANGCI_LINT) ## Check the house rules, and the API conventions in api/
 	@$(GOLANGCI_LINT) run || failed=yes; \
 	$(GOLANGCI_LINT) run --config .golangci.api.yaml ./api/... || failed=yes; \
 	[[ ! -v failed ]]
+
+.PHONY: lint-fix
+lint-fix: $(GOLANGCI_LINT) ## Mend what lint can mend by itself.
+	$(GOLANGCI_LINT) run --fix
 
 .PHONY: verify-generate
 verify-generate: ## Fail if what is generated is not up to date.
@@ -117,6 +123,11 @@ run: ## Run the operator here, against the cluster of the current kubeconfig (AR
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
 	$(CONTAINER_TOOL) build --tag $(IMG) .
+
+# For several platforms at once, which only a registry can hold.
+.PHONY: docker-buildx
+docker-buildx: ## Build the image IMG for PLATFORMS, and push it.
+	$(CONTAINER_TOOL) buildx build --push --platform $(PLATFORMS) --tag $(IMG) .
 
 .PHONY: docker-push
 docker-push: ## Push the image IMG.
