@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+
 	. "github.com/onsi/gomega"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -21,56 +23,56 @@ import (
 // is no component's by everybody, as before.
 func TestEveryComponentIsReachedByItsPeersOnly(t *testing.T) {
 	const schedulerPort, controllerManagerPort = 10259, 10257
-	f := enter(t, calico.IPTables)
-	f.givePods()
-	f.giveOthers()
-	f.operator()
-	server := f.apiServerPort()
+	f := field.Enter(t, calico.IPTables)
+	f.GivePods()
+	f.GiveOthers()
+	f.Operator()
+	server := f.APIServerPort()
 	for _, port := range []uint16{server, schedulerPort, controllerManagerPort} {
-		f.answer(network.TCP, port)
+		f.Answer(network.TCP, port)
 	}
-	of := func(role profile.Role) sender { return f.senders(role)[0] }
-	everybody := map[string]sender{
-		"member": of(profile.RoleControlPlane), "worker": f.senders(profile.RoleNodes)[1], "pod": of(profile.RolePods), "itself": of(profile.RoleSelf),
-		"admin": of(profile.RoleAdmin), "stranger": {f.cluster.Machine(calico.Outsider), stranger},
+	of := func(role profile.Role) field.Sender { return f.Senders(role)[0] }
+	everybody := map[string]field.Sender{
+		"member": of(profile.RoleControlPlane), "worker": f.Senders(profile.RoleNodes)[1], "pod": of(profile.RolePods), "itself": of(profile.RoleSelf),
+		"admin": of(profile.RoleAdmin), "stranger": {Machine: f.Cluster.Machine(calico.Outsider), From: field.Stranger},
 	}
-	ports := []uint16{server, etcdPort, peersPort, kubeletPort, schedulerPort, controllerManagerPort, otherPort}
-	f.Expect(f.reachedBy(everybody, ports)).To(HaveEach(HaveLen(len(everybody))), "before the policy")
+	ports := []uint16{server, field.EtcdPort, field.PeersPort, field.KubeletPort, schedulerPort, controllerManagerPort, field.OtherPort}
+	f.Expect(reachedBy(f, everybody, ports)).To(HaveEach(HaveLen(len(everybody))), "before the policy")
 
-	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		members := s.Network.Components[0].AllowFrom
-		s.Network.Failsafe, s.Network.Peers = v1alpha1.FailsafeScope, []v1alpha1.Peer{f.admins()}
+		s.Network.Failsafe, s.Network.Peers = v1alpha1.FailsafeScope, []v1alpha1.Peer{f.Admins()}
 		s.Network.Components = append(s.Network.Components,
 			v1alpha1.Component{Name: "apiServer", AllowFrom: []v1alpha1.PeerReference{{Peer: "admins"}}},
 			v1alpha1.Component{Name: "scheduler", AllowFrom: members},
 			v1alpha1.Component{Name: "controllerManager", AllowFrom: members},
 		)
 	}))
-	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
 	members := []string{"itself", "member"}
-	f.Expect(f.reachedBy(everybody, ports)).To(Equal(map[uint16][]string{
-		server:   {"admin", "itself", "member", "pod", "worker"},
-		etcdPort: members, peersPort: members, kubeletPort: members, schedulerPort: members, controllerManagerPort: members,
-		otherPort: {"admin", "itself", "member", "pod", "stranger", "worker"},
+	f.Expect(reachedBy(f, everybody, ports)).To(Equal(map[uint16][]string{
+		server:         {"admin", "itself", "member", "pod", "worker"},
+		field.EtcdPort: members, field.PeersPort: members, field.KubeletPort: members, schedulerPort: members, controllerManagerPort: members,
+		field.OtherPort: {"admin", "itself", "member", "pod", "stranger", "worker"},
 	}))
 }
 
 // reachedBy returns who reaches which port of cp-1, by IPv4 and by IPv6; whose
 // packets are dropped in one of them only is told as such. All try at once.
-func (f *field) reachedBy(senders map[string]sender, ports []uint16) map[uint16][]string {
-	f.t.Helper()
+func reachedBy(f *field.Field, senders map[string]field.Sender, ports []uint16) map[uint16][]string {
+	f.T.Helper()
 	var (
 		trying  sync.WaitGroup
 		mu      sync.Mutex
 		errs    []error
 		reached = map[uint16][]string{}
 	)
-	to := f.cluster.Machine("cp-1").Cluster
+	to := f.Cluster.Machine("cp-1").Cluster
 	for name, s := range senders {
 		for _, port := range ports {
 			trying.Go(func() {
-				ipv4, err4 := s.machine.Dial(network.TCP, netip.AddrPortFrom(to.IPv4, port), network.From(s.from.IPv4))
-				ipv6, err6 := s.machine.Dial(network.TCP, netip.AddrPortFrom(to.IPv6, port), network.From(s.from.IPv6))
+				ipv4, err4 := s.Machine.Dial(network.TCP, netip.AddrPortFrom(to.IPv4, port), network.From(s.From.IPv4))
+				ipv6, err6 := s.Machine.Dial(network.TCP, netip.AddrPortFrom(to.IPv6, port), network.From(s.From.IPv6))
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, err4, err6)

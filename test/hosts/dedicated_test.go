@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+
 	. "github.com/onsi/gomega"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -18,99 +20,99 @@ import (
 // On a dedicated network the policy holds on its interface, leaves the other
 // interface alone, and closes the detour to its address through that.
 func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
-	f := enter(t, calico.IPTables)
-	target, peer, outsider := f.cluster.Machine("cp-1"), f.cluster.Machine("cp-2"), f.cluster.Machine(calico.Outsider)
-	detour := f.detour(target)
+	f := field.Enter(t, calico.IPTables)
+	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
+	detour := detour(f, target)
 	for _, from := range []*network.Machine{peer, outsider, detour} {
-		f.Expect(f.reached(from, target.Dedicated.IPv4)()).To(Equal(network.Open), "before the policy, from "+from.Name)
+		f.Expect(reached(f, from, target.Dedicated.IPv4)()).To(Equal(network.Open), "before the policy, from "+from.Name)
 	}
 
-	hosts := f.hosts()
+	hosts := hosts(f)
 	hosts.Components = []render.Component{{
 		Name:      "metrics",
-		Ports:     []profile.Traffic{{Protocol: profile.TCP, First: otherPort, Last: otherPort}},
+		Ports:     []profile.Traffic{{Protocol: profile.TCP, First: field.OtherPort, Last: field.OtherPort}},
 		Interface: "eth1",
 		Address:   netip.MustParsePrefix("10.78.0.0/24"),
 		From:      []render.Source{{Prefixes: []netip.Prefix{netip.PrefixFrom(peer.Dedicated.IPv4, 32)}}},
 	}}
 	write(t, hosts)
-	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
-	f.Eventually(f.reached(detour, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
-	f.Expect(f.reached(peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
+	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Eventually(reached(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Expect(reached(f, peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
 	for _, from := range []*network.Machine{peer, outsider} {
-		f.Expect(f.reached(from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+		f.Expect(reached(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
 	}
 }
 
 // The same from the policy: without the addresses of the network the detour
 // stays open, and the status says so.
 func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
-	f := enter(t, calico.IPTables)
-	target, peer, outsider := f.cluster.Machine("cp-1"), f.cluster.Machine("cp-2"), f.cluster.Machine(calico.Outsider)
-	detour := f.detour(target)
-	f.operator()
-	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f := field.Enter(t, calico.IPTables)
+	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
+	detour := detour(f, target)
+	f.Operator()
+	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		cidrs := []v1alpha1.CIDR{
 			v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv4, 32).String()), v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv6, 128).String()),
 		}
 		s.Network.Peers = []v1alpha1.Peer{{Name: "replication", CIDRs: cidrs}}
 		s.Network.Components = []v1alpha1.Component{{
-			Name: "metrics", Interface: "eth1", Ports: []v1alpha1.Port{{Protocol: "TCP", Port: otherPort}}, AllowFrom: []v1alpha1.PeerReference{{Peer: "replication"}},
+			Name: "metrics", Interface: "eth1", Ports: []v1alpha1.Port{{Protocol: "TCP", Port: field.OtherPort}}, AllowFrom: []v1alpha1.PeerReference{{Peer: "replication"}},
 		}}
 	}))
-	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
-	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
-	f.Expect(f.reached(outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "of either version")
+	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
+	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Expect(reached(f, outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "of either version")
 	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
-		f.Expect(f.reached(detour, to)()).To(Equal(network.Open), "the detour is told of, and open")
+		f.Expect(reached(f, detour, to)()).To(Equal(network.Open), "the detour is told of, and open")
 	}
 
 	t.Log("closed for one IP version, it is open for the other one, and told of")
-	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
-	f.Eventually(f.reached(detour, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Dropped))
-	f.Expect(f.reached(detour, target.Dedicated.IPv6)()).To(Equal(network.Open))
-	f.reports(v1alpha1.ConditionProgrammed, "True/Programmed")
-	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
-	f.Expect(message(v1alpha1.ConditionEffective)).To(ContainSubstring("metrics (eth1, IPv6)"))
+	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
+	f.Eventually(reached(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Expect(reached(f, detour, target.Dedicated.IPv6)()).To(Equal(network.Open))
+	f.Reports(v1alpha1.ConditionProgrammed, "True/Programmed")
+	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
+	f.Expect(field.Message(v1alpha1.ConditionEffective)).To(ContainSubstring("metrics (eth1, IPv6)"))
 
-	f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		other := *s.Network.Components[0].DeepCopy()
 		other.Name, other.AddressCIDR = "metrics-ipv6", "fd78::/64"
 		s.Network.Components = append(s.Network.Components, other)
 	})
-	f.Eventually(f.reached(detour, target.Dedicated.IPv6), patience, tick).Should(Equal(network.Dropped))
-	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Eventually(reached(f, detour, target.Dedicated.IPv6), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
 	for _, from := range []*network.Machine{outsider, detour} {
 		for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
-			f.Expect(f.reached(from, to)()).To(Equal(network.Dropped), "from "+from.Name)
+			f.Expect(reached(f, from, to)()).To(Equal(network.Dropped), "from "+from.Name)
 		}
 	}
 	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
-		f.Expect(f.reached(peer, to)()).To(Equal(network.Open))
+		f.Expect(reached(f, peer, to)()).To(Equal(network.Open))
 	}
 	for _, from := range []*network.Machine{peer, outsider} {
-		f.Expect(f.reached(from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
-		f.Expect(f.reached(from, target.Cluster.IPv6)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+		f.Expect(reached(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+		f.Expect(reached(f, from, target.Cluster.IPv6)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
 	}
-	f.remove()
-	f.Eventually(f.reached(outsider, target.Dedicated.IPv4), patience, tick).Should(Equal(network.Open))
+	f.Remove()
+	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Open))
 }
 
 // detour has the worker send to the target's dedicated address through the
 // cluster network.
-func (f *field) detour(target *network.Machine) *network.Machine {
-	f.t.Helper()
-	worker := f.cluster.Machine("worker-1")
+func detour(f *field.Field, target *network.Machine) *network.Machine {
+	f.T.Helper()
+	worker := f.Cluster.Machine("worker-1")
 	for to, via := range map[netip.Addr]netip.Addr{target.Dedicated.IPv4: target.Cluster.IPv4, target.Dedicated.IPv6: target.Cluster.IPv6} {
-		_, err := worker.Output(f.t.Context(), "ip", "route", "replace", to.String(), "via", via.String())
+		_, err := worker.Output(f.T.Context(), "ip", "route", "replace", to.String(), "via", via.String())
 		f.Expect(err).NotTo(HaveOccurred())
 	}
 	return worker
 }
 
-func (f *field) reached(from *network.Machine, to netip.Addr) func() network.Verdict {
+func reached(f *field.Field, from *network.Machine, to netip.Addr) func() network.Verdict {
 	return func() network.Verdict {
-		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, otherPort))
+		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, field.OtherPort))
 		f.Expect(err).NotTo(HaveOccurred())
 		return verdict
 	}

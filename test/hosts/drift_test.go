@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,11 +34,6 @@ type meddling struct {
 	field string
 }
 
-func named(object client.Object, name string) client.Object {
-	object.SetName(name)
-	return object
-}
-
 var meddlings = map[string]meddling{
 	"tier edited":              {named(&v3.Tier{}, "cpnp"), `{"spec":{"order":2000000}}`, "spec.order"},
 	"set emptied":              {named(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), `{"spec":{"nets":["192.0.2.1/32"]}}`, "spec.nets"},
@@ -56,71 +53,71 @@ var meddlings = map[string]meddling{
 // Whatever somebody does to one of Calico's objects is repaired, and the status
 // says what it was and who did it. A deleted object takes with it who did it.
 func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
-	f := enter(t, bed.IPTables)
-	f.operator()
-	f.create(f.policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
-	f.becomes(etcdPort, only("cp-2", "itself", "loopback"))
-	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f := field.Enter(t, bed.IPTables)
+	f.Operator()
+	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
 	for name, m := range meddlings {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			if _, rules := m.object.(*v3.GlobalNetworkPolicy); rules {
-				m.object.SetName(f.rules(m.object.GetName()))
+			if _, isPolicy := m.object.(*v3.GlobalNetworkPolicy); isPolicy {
+				m.object.SetName(rules(f, m.object.GetName()))
 			}
 			key := client.ObjectKeyFromObject(m.object)
 			before := m.object.DeepCopyObject().(client.Object)
-			g.Expect(admin.Get(t.Context(), key, before)).To(Succeed())
+			g.Expect(field.Admin.Get(t.Context(), key, before)).To(Succeed())
 			content, err := calico.Content(before)
 			g.Expect(err).NotTo(HaveOccurred())
-			told := policyNow().Status.LastDriftTime
-			f.nextSecond(t)
+			told := field.PolicyNow().Status.LastDriftTime
+			nextSecond(f, t)
 			if m.patch == "" {
-				g.Expect(admin.Delete(t.Context(), m.object.DeepCopyObject().(client.Object))).To(Succeed())
+				g.Expect(field.Admin.Delete(t.Context(), m.object.DeepCopyObject().(client.Object))).To(Succeed())
 			} else {
 				target := m.object.DeepCopyObject().(client.Object)
-				g.Expect(admin.Patch(t.Context(), target, client.RawPatch(types.MergePatchType, []byte(m.patch)), client.FieldOwner("mallory"))).To(Succeed())
+				g.Expect(field.Admin.Patch(t.Context(), target, client.RawPatch(types.MergePatchType, []byte(m.patch)), client.FieldOwner("mallory"))).To(Succeed())
 			}
 			g.Eventually(func() any {
 				now := m.object.DeepCopyObject().(client.Object)
-				if admin.Get(context.Background(), key, now) != nil {
+				if field.Admin.Get(context.Background(), key, now) != nil {
 					return nil
 				}
 				is, err := calico.Content(now)
 				g.Expect(err).NotTo(HaveOccurred())
 				return []any{is["spec"], now.GetLabels()}
-			}, watchLatency, tick).Should(Equal([]any{content["spec"], before.GetLabels()}))
+			}, watchLatency, field.Tick).Should(Equal([]any{content["spec"], before.GetLabels()}))
 			g.Eventually(func() *v1alpha1.Drift {
-				status := policyNow().Status
+				status := field.PolicyNow().Status
 				if told.Equal(status.LastDriftTime) {
 					return nil
 				}
 				return status.LastDrift
-			}, patience, tick).Should(And(Not(BeNil()), HaveField("Name", key.Name), HaveField("Field", m.field)))
+			}, field.Patience, field.Tick).Should(And(Not(BeNil()), HaveField("Name", key.Name), HaveField("Field", m.field)))
 			// Felix's own view of a removed label, and of a deleted object, is no
 			// field's: nobody can be named.
-			if last := policyNow().Status.LastDrift; last.Cause != v1alpha1.CauseMissing {
+			if last := field.PolicyNow().Status.LastDrift; last.Cause != v1alpha1.CauseMissing {
 				g.Expect(last.Manager).To(Equal("mallory"))
 			}
 		})
 	}
-	f.becomes(etcdPort, only("cp-2", "itself", "loopback"))
-	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
-	f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
+	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
 }
 
 // rules returns the name of a policy with its version.
-func (f *field) rules(name string) string {
-	f.t.Helper()
+func rules(f *field.Field, name string) string {
+	f.T.Helper()
 	var all v3.GlobalNetworkPolicyList
-	f.Expect(admin.List(f.t.Context(), &all)).To(Succeed())
+	f.Expect(field.Admin.List(f.T.Context(), &all)).To(Succeed())
 	i := slices.IndexFunc(all.Items, func(p v3.GlobalNetworkPolicy) bool { return strings.HasPrefix(p.Name, name+"-") })
 	f.Expect(i).To(BeNumerically(">=", 0), name)
 	return all.Items[i].Name
 }
 
 // nextSecond waits until times in the status differ from those before.
-func (f *field) nextSecond(t *testing.T) {
+func nextSecond(f *field.Field, t *testing.T) {
 	t.Helper()
 	now := time.Now().Unix()
-	NewWithT(t).Eventually(func() int64 { return time.Now().Unix() }, patience, tick).Should(BeNumerically(">", now))
+	NewWithT(t).Eventually(func() int64 { return time.Now().Unix() }, field.Patience, field.Tick).Should(BeNumerically(">", now))
 }

@@ -5,6 +5,8 @@ package hosts
 import (
 	"testing"
 
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,57 +19,52 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// kubeletOnly leaves out etcd, whose ports are failsafe ports.
-func kubeletOnly(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
-	s.Network.Components = s.Network.Components[1:]
-}
-
 // Where Calico makes host endpoints by itself, the place of ours is taken: none
 // is written, nothing is fought over, and the status says why the restriction
 // does not hold and how to make room.
 func TestAutomaticHostEndpointsAreReportedAndLeftAlone(t *testing.T) {
-	f := enterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, KubeControllers: true, Felix: calico.FelixOptions{IPv6: true}})
-	f.autoCreate("Enabled")
-	t.Cleanup(func() { f.autoCreate("Disabled") })
+	f := field.EnterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, KubeControllers: true, Felix: calico.FelixOptions{IPv6: true}})
+	autoCreate(f, "Enabled")
+	t.Cleanup(func() { autoCreate(f, "Disabled") })
 	automatic := named(&v3.HostEndpoint{}, "cp-1-auto-hep")
-	f.Eventually(func() error { return admin.Get(t.Context(), client.ObjectKeyFromObject(automatic), automatic) }, patience, tick).Should(Succeed())
-	f.operator()
-	f.create(f.policy(kubeletOnly))
-	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignHostEndpoint)
-	f.Expect(message(v1alpha1.ConditionEffective)).To(And(ContainSubstring("cp-1-auto-hep"), ContainSubstring("autoCreate")))
-	f.Expect(inventory(t)).NotTo(ContainElement("HostEndpoint/cpnp-cp-1"))
-	f.Expect(f.reaches(kubeletPort)).To(Equal(only(everybody...)))
+	f.Eventually(func() error { return field.Admin.Get(t.Context(), client.ObjectKeyFromObject(automatic), automatic) }, field.Patience, field.Tick).Should(Succeed())
+	f.Operator()
+	f.Create(f.Policy(field.KubeletOnly))
+	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignHostEndpoint)
+	f.Expect(field.Message(v1alpha1.ConditionEffective)).To(And(ContainSubstring("cp-1-auto-hep"), ContainSubstring("autoCreate")))
+	f.Expect(field.Inventory(t)).NotTo(ContainElement("HostEndpoint/cpnp-cp-1"))
+	f.Expect(f.Reaches(field.KubeletPort)).To(Equal(field.Only(field.Everybody...)))
 
 	t.Log("they are switched off: ours take the place")
-	f.autoCreate("Disabled")
-	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
-	f.reports(v1alpha1.ConditionEffective, "True/Effective")
+	autoCreate(f, "Disabled")
+	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+	f.Reports(v1alpha1.ConditionEffective, "True/Effective")
 }
 
 // autoCreate has Calico make automatic host endpoints, or take them away.
-func (f *field) autoCreate(value string) {
-	f.t.Helper()
+func autoCreate(f *field.Field, value string) {
+	f.T.Helper()
 	configuration := &unstructured.Unstructured{}
 	configuration.SetAPIVersion(v3.GroupVersionCurrent)
 	configuration.SetKind("KubeControllersConfiguration")
 	configuration.SetName("default")
 	patch := `{"spec":{"controllers":{"node":{"hostEndpoint":{"autoCreate":"` + value + `"}}}}}`
 	f.Eventually(func() error {
-		return admin.Patch(f.background(), configuration, client.RawPatch(types.MergePatchType, []byte(patch)))
-	}, patience, tick).Should(Succeed())
+		return field.Admin.Patch(f.Background(), configuration, client.RawPatch(types.MergePatchType, []byte(patch)))
+	}, field.Patience, field.Tick).Should(Succeed())
 }
 
 // A policy of somebody else in a tier before ours lets a worker in: packets
 // pass, and the status names it.
 func TestForeignPolicyBeforeOursIsReported(t *testing.T) {
-	f := enter(t, calico.NFTables)
+	f := field.Enter(t, calico.NFTables)
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}
-	f.Expect(admin.Create(t.Context(), tier)).To(Succeed())
-	t.Cleanup(func() { deleteNow(f, tier) })
-	f.operator()
-	f.create(f.policy(kubeletOnly))
-	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
-	f.reports(v1alpha1.ConditionEffective, "True/Effective")
+	f.Expect(field.Admin.Create(t.Context(), tier)).To(Succeed())
+	t.Cleanup(func() { field.DeleteNow(f, tier) })
+	f.Operator()
+	f.Create(f.Policy(field.KubeletOnly))
+	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+	f.Reports(v1alpha1.ConditionEffective, "True/Effective")
 
 	allow := &v3.GlobalNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "platform.allow-monitoring"},
@@ -76,26 +73,26 @@ func TestForeignPolicyBeforeOursIsReported(t *testing.T) {
 			Ingress: []v3.Rule{{Action: v3.Allow}},
 		},
 	}
-	f.Expect(admin.Create(t.Context(), allow)).To(Succeed())
-	t.Cleanup(func() { deleteNow(f, allow) })
-	f.becomes(kubeletPort, only(everybody...))
-	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignPolicy)
-	f.Expect(message(v1alpha1.ConditionEffective)).To(ContainSubstring("platform.allow-monitoring"))
+	f.Expect(field.Admin.Create(t.Context(), allow)).To(Succeed())
+	t.Cleanup(func() { field.DeleteNow(f, allow) })
+	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
+	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignPolicy)
+	f.Expect(field.Message(v1alpha1.ConditionEffective)).To(ContainSubstring("platform.allow-monitoring"))
 
-	deleteNow(f, allow)
-	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
-	f.reports(v1alpha1.ConditionEffective, "True/Effective")
+	field.DeleteNow(f, allow)
+	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+	f.Reports(v1alpha1.ConditionEffective, "True/Effective")
 }
 
 // Felix leaves IPv6 alone where it is told to, and the status says so.
 func TestUnfilteredIPv6IsReported(t *testing.T) {
-	f := enterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{IPv6: false}})
+	f := field.EnterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{IPv6: false}})
 	// The test bed sets it by Felix's environment; a cluster does so here.
 	configuration := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v3.FelixConfigurationSpec{IPv6Support: ptr.To(false)}}
-	f.Expect(admin.Create(t.Context(), configuration)).To(Succeed())
-	t.Cleanup(func() { deleteNow(f, configuration) })
-	f.operator()
-	f.create(f.policy(kubeletOnly))
-	f.reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonIPv6Unfiltered)
-	f.Eventually(func() string { return f.reaches(kubeletPort)["worker-1"] }, patience, tick).Should(Equal("Dropped/Open"))
+	f.Expect(field.Admin.Create(t.Context(), configuration)).To(Succeed())
+	t.Cleanup(func() { field.DeleteNow(f, configuration) })
+	f.Operator()
+	f.Create(f.Policy(field.KubeletOnly))
+	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonIPv6Unfiltered)
+	f.Eventually(func() string { return f.Reaches(field.KubeletPort)["worker-1"] }, field.Patience, field.Tick).Should(Equal("Dropped/Open"))
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"github.com/projectcalico/api/pkg/lib/numorstring"
@@ -57,7 +59,7 @@ func TestJudgementIsWhatPacketsMeet(t *testing.T) {
 
 // comparison is a cluster on which everything listens.
 type comparison struct {
-	*field
+	*field.Field
 	backend  calico.Backend
 	machines map[string]*network.Machine
 	counts   map[dataplane.Decision]int
@@ -67,11 +69,11 @@ type comparison struct {
 func compare(t *testing.T, backend calico.Backend) *comparison {
 	t.Helper()
 	network.Need(t, calico.Available(t.Context()))
-	cluster, err := installed.StartCluster(t.Context(), calico.ClusterOptions{
+	cluster, err := field.Installed.StartCluster(t.Context(), calico.ClusterOptions{
 		ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true},
 	})
 	c := &comparison{
-		field: &field{WithT: NewWithT(t), t: t, cluster: cluster}, backend: backend,
+		Field: &field.Field{WithT: NewWithT(t), T: t, Cluster: cluster}, backend: backend,
 		machines: map[string]*network.Machine{}, counts: map[dataplane.Decision]int{}, sentinel: 6000,
 	}
 	c.Expect(err).NotTo(HaveOccurred())
@@ -98,7 +100,7 @@ func compare(t *testing.T, backend calico.Backend) *comparison {
 func (c *comparison) introduce() {
 	for _, name := range someNames {
 		for _, device := range []string{"eth0", "eth1"} {
-			mac, err := c.machines[name].Output(c.t.Context(), "sh", "-c", "ip -oneline link show "+device+" | sed 's/.*link.ether \\([^ ]*\\).*/\\1/' | tr -d '\\n'")
+			mac, err := c.machines[name].Output(c.T.Context(), "sh", "-c", "ip -oneline link show "+device+" | sed 's/.*link.ether \\([^ ]*\\).*/\\1/' | tr -d '\\n'")
 			c.Expect(err).NotTo(HaveOccurred())
 			addresses := c.machines[name].Cluster
 			if device == "eth1" {
@@ -108,7 +110,7 @@ func (c *comparison) introduce() {
 				if other == name {
 					continue
 				}
-				_, err := c.machines[other].Output(c.t.Context(), "ip", "neighbour", "replace", addresses.IPv6.String(),
+				_, err := c.machines[other].Output(c.T.Context(), "ip", "neighbour", "replace", addresses.IPv6.String(),
 					"lladdr", mac, "dev", device, "nud", "permanent")
 				c.Expect(err).NotTo(HaveOccurred())
 			}
@@ -140,11 +142,11 @@ func (c *comparison) policySet(seed uint64) {
 	for _, t := range trials {
 		c.counts[world.Judge(t.flow).Decision]++
 	}
-	c.t.Logf("seed %d: %s", seed, time.Since(begin).Round(time.Millisecond))
+	c.T.Logf("seed %d: %s", seed, time.Since(begin).Round(time.Millisecond))
 	if len(wrong) > 0 {
 		text, err := yaml.Marshal(there)
 		c.Expect(err).NotTo(HaveOccurred())
-		c.t.Errorf("seed %d: %d of %d flows are not as judged:\n%v\n%s", seed, len(wrong), len(trials), wrong[:min(5, len(wrong))], text)
+		c.T.Errorf("seed %d: %d of %d flows are not as judged:\n%v\n%s", seed, len(wrong), len(trials), wrong[:min(5, len(wrong))], text)
 	}
 }
 
@@ -185,17 +187,17 @@ func (t trial) try() (network.Verdict, error) {
 func (c *comparison) write(r *random) []client.Object {
 	var written []client.Object
 	if r.chance(35) {
-		configuration, restarts := r.failsafes(), c.cluster.Felix("cp-1").Restarts()
-		c.Expect(admin.Create(c.t.Context(), configuration)).To(Succeed())
+		configuration, restarts := r.failsafes(), c.Cluster.Felix("cp-1").Restarts()
+		c.Expect(field.Admin.Create(c.T.Context(), configuration)).To(Succeed())
 		written = append(written, configuration)
-		c.Eventually(func() int { return c.cluster.Felix("cp-1").Restarts() }, patience, tick).Should(BeNumerically(">", restarts))
-		c.Eventually(func() error { return c.cluster.Felix("cp-1").Ready(c.t.Context()) }, patience, tick).Should(Succeed())
+		c.Eventually(func() int { return c.Cluster.Felix("cp-1").Restarts() }, field.Patience, field.Tick).Should(BeNumerically(">", restarts))
+		c.Eventually(func() error { return c.Cluster.Felix("cp-1").Ready(c.T.Context()) }, field.Patience, field.Tick).Should(Succeed())
 	}
 	c.sentinel++
 	for _, object := range append(r.objects(), c.sentinelPolicy()...) {
-		err := admin.Create(c.t.Context(), object)
+		err := field.Admin.Create(c.T.Context(), object)
 		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
-			c.t.Logf("refused: %v", err)
+			c.T.Logf("refused: %v", err)
 			continue
 		}
 		c.Expect(err).NotTo(HaveOccurred())
@@ -207,16 +209,16 @@ func (c *comparison) write(r *random) []client.Object {
 // remove removes the set, and has Felix see that it is away before the next one:
 // restarts are counted.
 func (c *comparison) remove(written []client.Object) {
-	restarts := c.cluster.Felix("cp-1").Restarts()
+	restarts := c.Cluster.Felix("cp-1").Restarts()
 	configured := false
 	for _, object := range slices.Backward(written) {
 		_, is := object.(*v3.FelixConfiguration)
 		configured = configured || is
-		c.Expect(client.IgnoreNotFound(admin.Delete(context.Background(), object))).To(Succeed())
+		c.Expect(client.IgnoreNotFound(field.Admin.Delete(context.Background(), object))).To(Succeed())
 	}
 	if configured {
-		c.Eventually(func() int { return c.cluster.Felix("cp-1").Restarts() }, patience, tick).Should(BeNumerically(">", restarts))
-		c.Eventually(func() error { return c.cluster.Felix("cp-1").Ready(context.Background()) }, patience, tick).Should(Succeed())
+		c.Eventually(func() int { return c.Cluster.Felix("cp-1").Restarts() }, field.Patience, field.Tick).Should(BeNumerically(">", restarts))
+		c.Eventually(func() error { return c.Cluster.Felix("cp-1").Ready(context.Background()) }, field.Patience, field.Tick).Should(Succeed())
 	}
 }
 
@@ -256,7 +258,7 @@ func (c *comparison) awaitSentinel(world *dataplane.World, seed uint64) {
 	c.Eventually(func() []string {
 		_, wrong := c.differences(world, trials)
 		return wrong
-	}, patience, tick).Should(BeEmpty(), "seed %d", seed)
+	}, field.Patience, field.Tick).Should(BeEmpty(), "seed %d", seed)
 }
 
 // there is what Calico's API serves of it.
@@ -267,7 +269,7 @@ func (c *comparison) there() state.Calico {
 	var endpoints v3.HostEndpointList
 	var felix v3.FelixConfigurationList
 	for _, list := range []client.ObjectList{&tiers, &policies, &sets, &endpoints, &felix} {
-		c.Expect(admin.List(c.t.Context(), list)).To(Succeed())
+		c.Expect(field.Admin.List(c.T.Context(), list)).To(Succeed())
 	}
 	return state.Calico{Mode: state.CalicoAggregated, Tiers: tiers.Items, Policies: policies.Items, Sets: sets.Items, Endpoints: endpoints.Items, Felix: felix.Items}
 }

@@ -5,6 +5,8 @@ package hosts
 import (
 	"testing"
 
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+
 	. "github.com/onsi/gomega"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -18,26 +20,26 @@ import (
 func TestThePolicyProtectsHosts(t *testing.T) {
 	for _, backend := range []calico.Backend{calico.IPTables, calico.NFTables} {
 		t.Run(string(backend), func(t *testing.T) {
-			f := enter(t, backend)
-			f.operator()
-			for _, port := range []uint16{etcdPort, kubeletPort, otherPort} {
-				f.Expect(f.reaches(port)).To(Equal(only(everybody...)), "before the policy, port %d", port)
+			f := field.Enter(t, backend)
+			f.Operator()
+			for _, port := range []uint16{field.EtcdPort, field.KubeletPort, field.OtherPort} {
+				f.Expect(f.Reaches(port)).To(Equal(field.Only(field.Everybody...)), "before the policy, port %d", port)
 			}
-			f.create(f.policy())
-			f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
-			f.reports(v1alpha1.ConditionProgrammed, "True/Programmed")
-			f.reports(v1alpha1.ConditionEffective, "False/FailsafePorts")
-			f.Expect(message(v1alpha1.ConditionEffective)).To(And(ContainSubstring("2379"), ContainSubstring("etcd"), ContainSubstring("Scope")))
-			f.Expect(f.reaches(etcdPort)).To(Equal(only(everybody...)), "a failsafe port, whatever the policy says")
+			f.Create(f.Policy())
+			f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+			f.Reports(v1alpha1.ConditionProgrammed, "True/Programmed")
+			f.Reports(v1alpha1.ConditionEffective, "False/FailsafePorts")
+			f.Expect(field.Message(v1alpha1.ConditionEffective)).To(And(ContainSubstring("2379"), ContainSubstring("etcd"), ContainSubstring("Scope")))
+			f.Expect(f.Reaches(field.EtcdPort)).To(Equal(field.Only(field.Everybody...)), "a failsafe port, whatever the policy says")
 
-			f.update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope })
-			f.becomes(etcdPort, only("cp-2", "itself", "loopback"))
-			f.reports(v1alpha1.ConditionReady, "True/AsDeclared")
-			f.Expect(f.reaches(otherPort)).To(Equal(only(everybody...)), "no component's port")
+			f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope })
+			f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
+			f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+			f.Expect(f.Reaches(field.OtherPort)).To(Equal(field.Only(field.Everybody...)), "no component's port")
 
-			f.remove()
-			for _, port := range []uint16{etcdPort, kubeletPort, otherPort} {
-				f.becomes(port, only(everybody...))
+			f.Remove()
+			for _, port := range []uint16{field.EtcdPort, field.KubeletPort, field.OtherPort} {
+				f.Becomes(port, field.Only(field.Everybody...))
 			}
 		})
 	}

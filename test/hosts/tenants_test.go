@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,26 +19,26 @@ import (
 // right labels. That the labels are the right ones shows in a global set, which
 // only administrators can make.
 func TestNobodyJoinsAnAllowListFromANamespace(t *testing.T) {
-	f := enter(t, calico.IPTables)
-	f.operator()
-	f.create(f.policy(kubeletOnly))
-	f.becomes(kubeletPort, only("cp-2", "itself", "loopback"))
-	members := map[string]string{"cpnp.dev/policy": policyName, "cpnp.dev/peer": "control-plane"}
+	f := field.Enter(t, calico.IPTables)
+	f.Operator()
+	f.Create(f.Policy(field.KubeletOnly))
+	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+	members := map[string]string{"cpnp.dev/policy": field.PolicyName, "cpnp.dev/peer": "control-plane"}
 	addresses := func(machine string) []string {
-		a := f.cluster.Machine(machine).Cluster
+		a := f.Cluster.Machine(machine).Cluster
 		return []string{netip.PrefixFrom(a.IPv4, 32).String(), netip.PrefixFrom(a.IPv6, 128).String()}
 	}
 	tenant := &v3.NetworkSet{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "tenant", Labels: members},
 		Spec:       v3.NetworkSetSpec{Nets: addresses(calico.Outsider)},
 	}
-	f.Expect(admin.Create(t.Context(), tenant)).To(Succeed())
-	t.Cleanup(func() { deleteNow(f, tenant) })
+	f.Expect(field.Admin.Create(t.Context(), tenant)).To(Succeed())
+	t.Cleanup(func() { field.DeleteNow(f, tenant) })
 	global := &v3.GlobalNetworkSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "administrators", Labels: members},
 		Spec:       v3.GlobalNetworkSetSpec{Nets: addresses("worker-1")},
 	}
-	f.Expect(admin.Create(t.Context(), global)).To(Succeed())
-	t.Cleanup(func() { deleteNow(f, global) })
-	f.becomes(kubeletPort, only("cp-2", "worker-1", "itself", "loopback"))
+	f.Expect(field.Admin.Create(t.Context(), global)).To(Succeed())
+	t.Cleanup(func() { field.DeleteNow(f, global) })
+	f.Becomes(field.KubeletPort, field.Only("cp-2", "worker-1", "itself", "loopback"))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package hosts
+package field
 
 import (
 	"slices"
@@ -13,16 +13,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// inventory is the names of Calico's objects of the kinds that the operator
+// Inventory is the names of Calico's objects of the kinds that the operator
 // writes.
-func inventory(t *testing.T) []string {
+func Inventory(t *testing.T) []string {
 	t.Helper()
 	g := NewWithT(t)
 	var names []string
 	for _, list := range []client.ObjectList{
 		&v3.TierList{}, &v3.GlobalNetworkSetList{}, &v3.GlobalNetworkPolicyList{}, &v3.HostEndpointList{}, &v3.FelixConfigurationList{},
 	} {
-		g.Expect(admin.List(t.Context(), list)).To(Succeed())
+		g.Expect(Admin.List(t.Context(), list)).To(Succeed())
 		g.Expect(meta.EachListItem(list, func(object runtime.Object) error {
 			o := object.(client.Object)
 			names = append(names, o.GetObjectKind().GroupVersionKind().Kind+"/"+o.GetName())

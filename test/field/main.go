@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package field
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+)
+
+var (
+	// ControlPlane is the package's.
+	ControlPlane *testbed.ControlPlane
+	// Installed is the Calico on it.
+	Installed *calico.Calico
+	// Admin may do everything.
+	Admin client.Client
+	// OperatorConfig has the rights that the operator is shipped with.
+	OperatorConfig *rest.Config
+)
+
+// Main runs the tests of a package on a control plane of its own.
+func Main(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(testbed.Run(suite{m}, testbed.Options{Aggregation: true, CRDPaths: []string{"../../config/crd/bases"}}, &ControlPlane))
+}
+
+// suite installs Calico between the start of the cluster and the tests.
+type suite struct{ m *testing.M }
+
+// Run installs it, and runs the tests.
+func (s suite) Run() (code int) {
+	var err error
+	if Installed, err = calico.Start(context.Background(), ControlPlane, calico.Options{}); err == nil {
+		defer func() {
+			if err := Installed.Stop(); err != nil {
+				fmt.Fprintln(os.Stderr, "stopping Calico:", err)
+				code = max(code, 1)
+			}
+		}()
+		Admin, err = client.New(options.Unthrottled(ControlPlane.Config), client.Options{Scheme: options.Scheme()})
+	}
+	if err == nil {
+		OperatorConfig, err = ControlPlane.AddOperator(context.Background(), "cpnp-operator", "../../config/rbac/role.yaml")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "installing Calico:", err)
+		return 1
+	}
+	return s.m.Run()
+}

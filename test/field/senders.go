@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package field
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+// Pods is the addresses that the worker has for its pods.
+var Pods = network.Addresses{IPv4: netip.MustParseAddr("10.200.0.5"), IPv6: netip.MustParseAddr("fd00:200::5")}
+
+// GivePods gives the worker addresses of pods, which all others find there, and
+// Calico the pools that they are from.
+func (f *Field) GivePods() {
+	f.T.Helper()
+	worker := f.Cluster.Machine("worker-1")
+	for _, command := range [][]string{
+		{"ip", "address", "add", Pods.IPv4.String() + "/32", "dev", "eth0"},
+		{"ip", "address", "add", Pods.IPv6.String() + "/128", "dev", "eth0", "nodad"},
+	} {
+		_, err := worker.Output(f.T.Context(), command[0], command[1:]...)
+		f.Expect(err).NotTo(HaveOccurred())
+	}
+	for _, command := range [][]string{
+		{"ip", "route", "add", Pods.IPv4.String(), "via", worker.Cluster.IPv4.String()},
+		{"ip", "route", "add", Pods.IPv6.String(), "via", worker.Cluster.IPv6.String()},
+	} {
+		_, err := f.Cluster.Machine("cp-1").Output(f.T.Context(), command[0], command[1:]...)
+		f.Expect(err).NotTo(HaveOccurred())
+	}
+	for name, cidr := range map[string]string{"pods-v4": "10.200.0.0/16", "pods-v6": "fd00:200::/64"} {
+		pool := &v3.IPPool{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.IPPoolSpec{CIDR: cidr}}
+		f.Expect(Admin.Create(f.T.Context(), pool)).To(Succeed())
+		f.T.Cleanup(func() { DeleteNow(f, pool) })
+	}
+}
+
+// Who else is outside, by the addresses that the outsider's machine has for them.
+var (
+	Balancer   = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.91"), IPv6: netip.MustParseAddr("fd77::91")}
+	Prometheus = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.92"), IPv6: netip.MustParseAddr("fd77::92")}
+	Stranger   = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.93"), IPv6: netip.MustParseAddr("fd77::93")}
+)
+
+// GiveOthers gives the outsider's machine the addresses of all others.
+func (f *Field) GiveOthers() {
+	f.T.Helper()
+	var commands strings.Builder
+	for _, a := range []network.Addresses{Balancer, Prometheus, Stranger} {
+		fmt.Fprintf(&commands, "address add %s/24 dev eth0\naddress add %s/64 dev eth0 nodad\n", a.IPv4, a.IPv6)
+	}
+	_, err := f.Cluster.Machine(calico.Outsider).Input(f.T.Context(), commands.String(), "ip", "-batch", "-")
+	f.Expect(err).NotTo(HaveOccurred())
+}
+
+// DeleteNow deletes an object, also after the test has ended.
+func DeleteNow(f *Field, object client.Object) {
+	f.T.Helper()
+	f.Expect(client.IgnoreNotFound(Admin.Delete(context.Background(), object))).To(Succeed()) // also when the test has ended
+}
+
+// Admins is the outsider, in the role of whoever administers the cluster.
+func (f *Field) Admins() v1alpha1.Peer {
+	return Peer("admins", v1alpha1.ExternalAdmin, f.Cluster.Machine(calico.Outsider).Cluster)
+}
+
+// Peer is a peer with these addresses.
+func Peer(name string, role v1alpha1.ExternalRole, a network.Addresses) v1alpha1.Peer {
+	return v1alpha1.Peer{Name: name, Role: role, CIDRs: []v1alpha1.CIDR{
+		v1alpha1.CIDR(netip.PrefixFrom(a.IPv4, 32).String()), v1alpha1.CIDR(netip.PrefixFrom(a.IPv6, 128).String()),
+	}}
+}
+
+// APIServerPort is that of the test bed's API server, which every node of the
+// control plane is taken to have.
+func (f *Field) APIServerPort() uint16 {
+	f.T.Helper()
+	var list discoveryv1.EndpointSliceList
+	of := client.MatchingLabels{discoveryv1.LabelServiceName: "kubernetes"}
+	f.Expect(Admin.List(f.T.Context(), &list, client.InNamespace("default"), of)).To(Succeed())
+	f.Expect(list.Items).NotTo(BeEmpty())
+	return uint16(*list.Items[0].Ports[0].Port)
+}
+
+// Senders are whoever plays the role towards cp-1, by the address that packets
+// come from.
+func (f *Field) Senders(role profile.Role) []Sender {
+	of := func(machine string) Sender {
+		return Sender{f.Cluster.Machine(machine), f.Cluster.Machine(machine).Cluster}
+	}
+	switch role {
+	case profile.RoleControlPlane:
+		return []Sender{of("cp-2")}
+	case profile.RoleNodes:
+		return []Sender{of("cp-2"), of("worker-1")}
+	case profile.RolePods:
+		return []Sender{{f.Cluster.Machine("worker-1"), Pods}}
+	case profile.RoleSelf:
+		return []Sender{of("cp-1")}
+	case profile.RoleAdmin, profile.RoleAny:
+		return []Sender{of(calico.Outsider)}
+	case profile.RoleLoadBalancer:
+		return []Sender{{f.Cluster.Machine(calico.Outsider), Balancer}}
+	case profile.RolePrometheus:
+		return []Sender{{f.Cluster.Machine(calico.Outsider), Prometheus}}
+	}
+	return nil
+}
+
+// Sender is a machine, and the addresses that packets come from.
+type Sender struct {
+	Machine *network.Machine
+	From    network.Addresses
+}
+
+// AlmostARetry is longer than any answer takes, and shorter than it takes until
+// a lost packet is sent again: a connection that needs longer was cut.
+const AlmostARetry = 900 * time.Millisecond
+
+// Sends is what becomes of the traffic to cp-1, by IPv4 and IPv6.
+func (f *Field) Sends(s Sender, protocol network.Protocol, port uint16) [2]network.Verdict {
+	f.T.Helper()
+	to := f.Cluster.Machine("cp-1").Cluster
+	var verdicts [2]network.Verdict
+	for i, pair := range [][2]netip.Addr{{s.From.IPv4, to.IPv4}, {s.From.IPv6, to.IPv6}} {
+		verdict, err := s.Machine.Dial(protocol, netip.AddrPortFrom(pair[1], port), network.From(pair[0]), network.Within(AlmostARetry))
+		f.Expect(err).NotTo(HaveOccurred())
+		verdicts[i] = verdict
+	}
+	return verdicts
+}
+
+// What becomes of a flow, by IPv4 and by IPv6.
+var (
+	Open    = [2]network.Verdict{network.Open, network.Open}
+	Dropped = [2]network.Verdict{network.Dropped, network.Dropped}
+)
+
+// Answer listens on cp-1's addresses in the cluster network: on loopback, Felix's
+// way to the API server has the API server's port.
+func (f *Field) Answer(protocol network.Protocol, port uint16) {
+	f.T.Helper()
+	machine := f.Cluster.Machine("cp-1")
+	for _, address := range []netip.Addr{machine.Cluster.IPv4, machine.Cluster.IPv6} {
+		_, err := machine.ListenOn(protocol, address.String(), port)
+		f.Expect(err).NotTo(HaveOccurred(), "port %d", port)
+	}
+}

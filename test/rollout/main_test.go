@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rollout tests how protection comes to the nodes and goes from them, on a
+// real Calico: what is cut on the way, what takes a node back, and the ways out.
+package rollout
+
+import (
+	"testing"
+
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+)
+
+func TestMain(m *testing.M) { field.Main(m) }
