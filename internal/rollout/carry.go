@@ -37,6 +37,9 @@ func (r *run) carryTo(m *member, blocked bool) {
 			r.pend(m, "")
 		case status.Version == r.Version && m.tried():
 			status.PolicyGeneration = r.Generation
+			if !m.Narrows {
+				status.NarrowTime = nil // should they be narrowed again, that is tried again
+			}
 		case !blocked:
 			r.pend(m, status.Version)
 		}

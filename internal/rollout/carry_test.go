@@ -40,6 +40,8 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		"Enforced, and nothing changes": {in: waits(enforced(1, version("new", "old"))), want: others("Enforced/Proven"), check: is(3, "new", "old")},
 		"Enforced, other rules":         {in: waits(enforced(1, version("old", "older"), confirming("3"))), want: pend, check: is(3, "new", "old")},
 		"Enforced, and narrow":          {in: waits(enforced(1, version("new", "old"), narrowFor(9)), narrows(1)), want: others("Enforced/Proven"), check: is(3, "new", "old")},
+		"Enforced, and not to be narrow any more": {in: waits(enforced(1, version("new", "old"), narrowFor(9))), want: others("Enforced/Proven"),
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) { g.Expect(e.Status.NarrowTime).To(BeNil()) })},
 		"Enforced, and nobody tried it with narrow failsafe ports": {
 			in:   waits(enforced(1, version("new", "old"), generation(2)), live(1, "new"), narrows(1)),
 			want: pend, check: is(3, "new", "new"),

@@ -87,7 +87,7 @@ func (f *Field) Phases(want ...string) {
 func (f *Field) Touched() func() string {
 	f.T.Helper()
 	seen := map[string]bool{}
-	w := f.WatchOver(func(note func(string)) {
+	w := f.WatchAPI(func(note func(string)) {
 		var list v3.HostEndpointList
 		if Admin.List(context.Background(), &list) != nil {
 			return

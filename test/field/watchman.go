@@ -54,9 +54,9 @@ func (f *Field) toAPIServer(port uint16) []watched {
 
 // watchFlows tries a few flows at each beat.
 func (f *Field) watchFlows(flows []watched) *Watchman {
-	const atOnce = 5
+	const atOnce = 4
 	next := 0
-	return f.WatchOver(func(cut func(string)) {
+	return f.WatchPackets(func(cut func(string)) {
 		for range min(atOnce, len(flows)) {
 			flow := flows[next%len(flows)]
 			next++
@@ -67,13 +67,25 @@ func (f *Field) watchFlows(flows []watched) *Watchman {
 	})
 }
 
-// WatchOver has a watchman try again and again, and tell what was cut.
-func (f *Field) WatchOver(try func(cut func(string))) *Watchman {
+// packetBeat and apiBeat are the time between two attempts to connect, and to ask the
+// API server, which is far more work.
+const (
+	packetBeat = 10 * time.Millisecond
+	apiBeat    = 50 * time.Millisecond
+)
+
+// WatchPackets has a watchman try again and again, and tell what was cut.
+func (f *Field) WatchPackets(try func(cut func(string))) *Watchman { return f.watchOver(packetBeat, try) }
+
+// WatchAPI has a watchman ask again and again, and note what it sees.
+func (f *Field) WatchAPI(ask func(note func(string))) *Watchman { return f.watchOver(apiBeat, ask) }
+
+func (f *Field) watchOver(every time.Duration, try func(cut func(string))) *Watchman {
 	ctx, cancel := context.WithCancel(f.T.Context())
 	w := &Watchman{done: make(chan struct{}), end: cancel}
 	go func() {
 		defer close(w.done)
-		beat := time.NewTicker(5 * time.Millisecond)
+		beat := time.NewTicker(every)
 		defer beat.Stop()
 		for ctx.Err() == nil {
 			<-beat.C

@@ -45,7 +45,7 @@ func TestNodesThatJoinAndLeaveAreFollowed(t *testing.T) {
 	_, err := worker.Listen(network.TCP, field.KubeletPort)
 	f.Expect(err).NotTo(HaveOccurred())
 	f.Eventually(func() bool { return slices.Contains(field.Inventory(t), "HostEndpoint/cpnp-worker-1") }, field.Patience, field.Tick).Should(BeTrue())
-	watchman := f.WatchOver(func(cut func(string)) {
+	watchman := f.WatchPackets(func(cut func(string)) {
 		got, err := field.DialBoth(worker, worker.Cluster, network.TCP, field.KubeletPort, network.Within(field.AlmostARetry))
 		if err != nil || got != field.Open {
 			cut(fmt.Sprint("worker-1 to itself: ", got, err))

@@ -34,7 +34,7 @@ func TestNodesAreEnforcedOneAfterTheOther(t *testing.T) {
 	f.Observers("cp-1", "cp-2", "worker-1")
 	f.Operator()
 	f.Create(f.Policy(field.KubeletOnly, field.Soak(3)))
-	overlaps := f.WatchOver(func(note func(string)) {
+	overlaps := f.WatchAPI(func(note func(string)) {
 		for _, pair := range [][2]string{{"cp-1", "cp-2"}, {"cp-1", "cp-3"}, {"cp-2", "cp-3"}} {
 			// Later ones first: each reading is then at least as old as the next one.
 			if b, a := field.Phase(pair[1])(), field.Phase(pair[0])(); strings.HasPrefix(a, "Progressing") && strings.HasPrefix(b, "Progressing") {
