@@ -5,23 +5,18 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
-	"github.com/cpnp-dev/cpnp-operator/internal/report"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
@@ -187,83 +182,6 @@ func concerns(object plan.Object, node string) bool {
 // ofNode says whether the object is one node's alone.
 func ofNode(object plan.Object, node string) bool { return nodeOf(object) == node }
 
-// record writes the enactments that are not as decided, and tells of those that
-// have come into another phase.
-func (r *PolicyReconciler) record(
-	ctx context.Context, policy *plan.Policy, decided, there []v1alpha1.ControlPlaneNodeEnactment,
-) (unsettled map[string]bool, err error) {
-	unsettled = map[string]bool{}
-	var failures []error
-	for i := range decided {
-		want := &decided[i]
-		live := plan.EnactmentOf(policy.Name, want.Spec.Node, there)
-		if live != nil && sameRecord(want, live) {
-			continue
-		}
-		unsettled[want.Spec.Node] = true
-		if err := apply.Enactment(ctx, r.Client, want, live); err != nil {
-			failures = append(failures, fmt.Errorf("recording how far node %s is: %w", want.Spec.Node, err))
-			continue
-		}
-		if was, is := rollout.PhaseOf(live), rollout.PhaseOf(want); was != is {
-			r.Reporter.event(policy, report.PhaseBegan(want, is))
-		}
-	}
-	return unsettled, errors.Join(failures...)
-}
-
-// sameRecord compares what the operator writes.
-func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
-	is, was := a.Status.DeepCopy(), b.Status.DeepCopy()
-	is.Observers, was.Observers = nil, nil
-	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(is, was) &&
-		a.Annotations[v1alpha1.AnnotationConfirm] == b.Annotations[v1alpha1.AnnotationConfirm]
-}
-
-// forgetObservers drops what was observed from nodes that are gone.
-func (r *PolicyReconciler) forgetObservers(ctx context.Context, snapshot state.Snapshot) error {
-	there := map[string]bool{v1alpha1.ObserverOperator: true}
-	for i := range snapshot.Nodes {
-		there[snapshot.Nodes[i].Name] = true
-	}
-	gone := func(o v1alpha1.Observation) bool { return !there[o.Name] }
-	var failures []error
-	for i := range snapshot.Enactments {
-		e := &snapshot.Enactments[i]
-		if slices.ContainsFunc(e.Status.Observers, gone) {
-			kept := slices.DeleteFunc(slices.Clone(e.Status.Observers), gone)
-			failures = append(failures, apply.Observers(ctx, r.Client, e, kept))
-		}
-	}
-	return errors.Join(failures...)
-}
-
-// forgetIfGivenUp deletes the enactments of a policy that does not protect nodes
-// any more, once nothing of that is left: should it do so again, the nodes would
-// all get the rules at once. And others would wait for one that was under way.
-func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, snapshot state.Snapshot) error {
-	if !o.policy.Enforces() || len(o.hosts.Held) > 0 || !snapshot.Calico.Readable() || drift.WroteHosts(o.policy.Name, snapshot.Calico) {
-		return nil
-	}
-	return r.forgetNodes(ctx, left(o.policy.Name, nil, snapshot.Enactments))
-}
-
-// goneNodes returns the enactments of nodes that the policy does not protect any
-// more, and of those the one, if any, that was reverted for this generation. That
-// one stays: it is why the others are not begun.
-func goneNodes(policy *plan.Policy, protected []calico.Node, there []v1alpha1.ControlPlaneNodeEnactment) (
-	gone []*v1alpha1.ControlPlaneNodeEnactment, failed string,
-) {
-	for _, e := range left(policy.Name, protected, there) {
-		if rollout.FailedFor(e, policy.Generation) {
-			failed = e.Spec.Node
-		} else {
-			gone = append(gone, e)
-		}
-	}
-	return gone, failed
-}
-
 // controlPlane returns the nodes of the cluster's control plane that are not
 // among those that the policy protects, and how many the control plane has; 0 if
 // its nodes do not say so.
@@ -279,29 +197,6 @@ func controlPlane(protected []calico.Node, nodes []corev1.Node) (others []rollou
 		}
 	}
 	return others, members
-}
-
-// forgetNodes deletes enactments.
-func (r *PolicyReconciler) forgetNodes(ctx context.Context, gone []*v1alpha1.ControlPlaneNodeEnactment) error {
-	var failures []error
-	for _, e := range gone {
-		failures = append(failures, client.IgnoreNotFound(r.Client.Delete(ctx, e, client.Preconditions{UID: &e.UID})))
-	}
-	return errors.Join(failures...)
-}
-
-// left returns the policy's enactments of other nodes than those that it
-// protects.
-func left(policy string, protected []calico.Node, there []v1alpha1.ControlPlaneNodeEnactment) []*v1alpha1.ControlPlaneNodeEnactment {
-	var gone []*v1alpha1.ControlPlaneNodeEnactment
-	for i := range there {
-		e := &there[i]
-		kept := slices.ContainsFunc(protected, func(n calico.Node) bool { return n.Name == e.Spec.Node })
-		if e.Spec.Policy == policy && !kept {
-			gone = append(gone, e)
-		}
-	}
-	return gone
 }
 
 // takesBack returns the node of which a write only takes back what it has; empty
