@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -37,6 +38,11 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 	for _, stage := range taking {
 		next, err := r.writeStage(ctx, policy, stage, always(true), written)
 		result, failures = sooner(result, next), append(failures, err)
+		for _, w := range stage.writes {
+			if node := cmp.Or(nodeOf(w.Live), nodeOf(w.Desired)); written[w.Object] && node != "" {
+				r.Stages.tookBack(policy.Name, node, r.Clock.Now())
+			}
+		}
 	}
 	if slices.ContainsFunc(taking, func(s stage) bool { return s.left(written, always(true)) }) {
 		// What was not taken back still needs the rules that it has.

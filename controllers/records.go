@@ -98,6 +98,11 @@ func goneNodes(policy *plan.Policy, protected []calico.Node, there []v1alpha1.Co
 	return gone, failed
 }
 
+// recordsOf returns the policy's enactments.
+func recordsOf(policy string, there []v1alpha1.ControlPlaneNodeEnactment) []v1alpha1.ControlPlaneNodeEnactment {
+	return slices.DeleteFunc(slices.Clone(there), func(e v1alpha1.ControlPlaneNodeEnactment) bool { return e.Spec.Policy != policy })
+}
+
 // forgetNodes deletes enactments.
 func (r *PolicyReconciler) forgetNodes(ctx context.Context, gone []*v1alpha1.ControlPlaneNodeEnactment) error {
 	var failures []error

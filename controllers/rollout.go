@@ -37,11 +37,15 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	}
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
 		if o.hosts.Declared { // nothing is decided, but it is told how far the nodes are
-			for _, e := range left(o.policy.Name, nil, snapshot.Enactments) {
-				o.rollout.Enactments = append(o.rollout.Enactments, *e)
-			}
+			o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
 		}
 		return nil, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
+	}
+	if wait := r.Stages.settling(r.Clock.Now()); wait > 0 {
+		// What is on record is acted on; what comes next is decided when it is seen
+		// what became of it.
+		o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
+		return nil, reconcile.Result{RequeueAfter: wait}, nil
 	}
 	gone, failed := goneNodes(o.policy, o.hosts.Whole.Nodes, snapshot.Enactments)
 	input, wait := r.rolloutInput(o, snapshot)
@@ -105,13 +109,12 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 	in.Others, in.Members = controlPlane(o.hosts.Whole.Nodes, snapshot.Nodes)
 	toEnforce := r.Stages.wait(o.policy.Name, step{number: calico.StageNarrow}, now)
 	toNarrow := r.Stages.wait(o.policy.Name, step{number: lastStage + 1}, now)
-	toRelease := max(toEnforce, r.Stages.wait(o.policy.Name, step{number: calico.StagePolicies, removing: true}, now))
 	for _, node := range o.hosts.Whole.Nodes {
 		n := rolloutNode(o, node, snapshot)
-		pending, seen := unwritten(o.hostDiff, node.Name, calico.StageEndpoints), toRelease
+		pending, seen := ownUnwritten(o.hostDiff, node.Name, calico.StageEndpoints), r.Stages.waitBack(o.policy.Name, node.Name, now)
 		switch rollout.PhaseOf(n.Enactment) {
 		case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
-			seen = toEnforce
+			pending, seen = unwritten(o.hostDiff, node.Name, calico.StageEndpoints), toEnforce
 			if _, narrow := rollout.Wanted(n.Enactment); narrow {
 				pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
 			}
@@ -165,18 +168,17 @@ func liveNarrow(policy, node, version string, configurations []v3.FelixConfigura
 // unwritten says whether something that a node needs has not been written yet:
 // what is for all nodes, and what is its own.
 func unwritten(diff drift.Diff, node string, last int) bool {
-	missing := slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
-		return calico.Stage(w.Desired) <= last && !w.Conflicted() && concerns(w.Desired, node)
+	return ownUnwritten(diff, node, last) || slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
+		return calico.Stage(w.Desired) <= last && !w.Conflicted() && nodeOf(w.Desired) == ""
 	})
-	return missing || slices.ContainsFunc(diff.Removals, func(w drift.Write) bool { return ofNode(w.Live, node) })
 }
 
-func concerns(object plan.Object, node string) bool {
-	switch object.(type) {
-	case *v3.HostEndpoint, *v3.FelixConfiguration:
-		return ofNode(object, node)
-	}
-	return true
+// ownUnwritten is unwritten of what is the node's own.
+func ownUnwritten(diff drift.Diff, node string, last int) bool {
+	missing := slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
+		return calico.Stage(w.Desired) <= last && !w.Conflicted() && ofNode(w.Desired, node)
+	})
+	return missing || slices.ContainsFunc(diff.Removals, func(w drift.Write) bool { return ofNode(w.Live, node) })
 }
 
 // ofNode says whether the object is one node's alone.

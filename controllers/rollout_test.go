@@ -26,6 +26,7 @@ type trial struct {
 	pending []plan.Object
 	removal plan.Object
 	wrote   step
+	back    bool // something was taken back
 	ago     time.Duration
 }
 
@@ -34,6 +35,9 @@ func (c trial) input() (in rollout.Input, wait time.Duration) {
 	r := &PolicyReconciler{Stages: &Stages{Time: stageTime, started: now.Now().Add(-time.Hour)}, Repairer: Repairer{Clock: now}}
 	if c.wrote != (step{}) {
 		r.Stages.wrote("p", c.wrote, now.Now().Add(-c.ago))
+	}
+	if c.back {
+		r.Stages.tookBack("p", "cp-1", now.Now().Add(-c.ago))
 	}
 	enactment := v1alpha1.ControlPlaneNodeEnactment{
 		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "p", Node: "cp-1"},
@@ -81,7 +85,13 @@ func TestANodeIsProgrammedOnceItHasWhatItIsTriedWith(t *testing.T) {
 		"It is done, and somebody widened them":            {trial{phase: done, narrow: true, pending: []plan.Object{felix("cp-1")}}, false, 0},
 		"It is done without":                               {trial{phase: done, pending: []plan.Object{felix("cp-1")}}, true, 0},
 		"It goes back, and they are narrow still":          {trial{phase: back, narrow: true, removal: felix("cp-1")}, false, 0},
-		"It goes back, and they are just being widened":    {trial{phase: back, narrow: true, wrote: widen, ago: time.Second}, false, 4 * time.Second},
+		"It goes back, and they are just being widened":    {trial{phase: back, narrow: true, back: true, ago: time.Second}, false, 4 * time.Second},
+		"It has gone back":                                 {trial{phase: back, narrow: true, back: true, ago: 5 * time.Second}, true, 0},
+		"It waits, and rules are written that concern nobody": {
+			trial{phase: v1alpha1.PhasePending, pending: []plan.Object{&v3.GlobalNetworkPolicy{}}, wrote: allow}, true, 0,
+		},
+		"It waits, and another one was just begun": {trial{phase: v1alpha1.PhasePending, wrote: enforce}, true, 0},
+		"It is tried, and a set is to be written":  {trial{phase: under, pending: []plan.Object{&v3.GlobalNetworkSet{}}}, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)

@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type Stages struct {
 	mu      sync.Mutex
 	started time.Time
 	last    map[stageKey]time.Time
+	back    map[turn]time.Time
 }
 
 // step is a stage in one of the two directions.
@@ -48,9 +50,7 @@ const firstStage, lastStage = calico.StageAddresses, calico.StageNarrow
 func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.started.IsZero() {
-		s.started = now
-	}
+	s.begin(now)
 	latest := time.Time{}
 	for _, before := range steps {
 		if !before.precedes(next) {
@@ -65,6 +65,43 @@ func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 		}
 	}
 	return max(0, latest.Sub(now))
+}
+
+func (s *Stages) begin(now time.Time) {
+	if s.started.IsZero() {
+		s.started = now
+	}
+}
+
+// settling returns for how long what another operator wrote may not have reached
+// every node yet.
+func (s *Stages) settling(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin(now)
+	return max(0, s.started.Add(s.Time).Sub(now))
+}
+
+// tookBack notes that something of a node was taken back.
+func (s *Stages) tookBack(policy, node string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.back == nil {
+		s.back = map[turn]time.Time{}
+	}
+	s.back[turn{policy, node}] = now
+}
+
+// waitBack returns for how long what was taken back of a node, failsafe ports it may
+// be, has not reached it yet.
+func (s *Stages) waitBack(policy, node string, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	when, known := s.back[turn{policy, node}]
+	if !known {
+		return 0
+	}
+	return max(0, when.Add(s.reaches(step{number: calico.StageNarrow})).Sub(now))
 }
 
 // reaches returns how long what a step writes has to reach every node.
@@ -110,4 +147,5 @@ func (s *Stages) forget(policy string) {
 	for _, each := range steps {
 		delete(s.last, stageKey{policy, each})
 	}
+	maps.DeleteFunc(s.back, func(of turn, _ time.Time) bool { return of.policy == policy })
 }

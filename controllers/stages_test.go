@@ -67,3 +67,22 @@ func TestAfterAStartEveryLaterStageWaits(t *testing.T) {
 	g.Expect(stages.wait("p", enforce, now.Add(stageTime))).To(BeZero())
 	g.Expect(stages.wait("p", revoke, now)).To(Equal(stageTime))
 }
+
+// What another operator has written may not have reached every node: nothing is
+// decided before. What was taken back of a node concerns that one only.
+func TestWhatWasJustWrittenIsWaitedFor(t *testing.T) {
+	g := NewWithT(t)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	stages := &Stages{Time: stageTime}
+	g.Expect(stages.settling(now)).To(Equal(stageTime))
+	g.Expect(stages.settling(now.Add(time.Second))).To(Equal(stageTime - time.Second))
+	g.Expect(stages.settling(now.Add(stageTime))).To(BeZero())
+
+	g.Expect(stages.waitBack("p", "cp-1", now)).To(BeZero())
+	stages.tookBack("p", "cp-1", now)
+	g.Expect(stages.waitBack("p", "cp-1", now.Add(time.Second))).To(Equal(4 * time.Second))
+	g.Expect(stages.waitBack("p", "cp-2", now)).To(BeZero())
+	g.Expect(stages.waitBack("q", "cp-1", now)).To(BeZero())
+	stages.forget("p")
+	g.Expect(stages.waitBack("p", "cp-1", now)).To(BeZero())
+}
