@@ -30,6 +30,12 @@ func (f *Follower) newReading(ctx context.Context) *reading {
 // follow adds a kind to a reading that has not started. Of each object the
 // store keeps what the function returns, if it says so.
 func follow[O client.Object, T any](r *reading, k kind, keep func(O) (T, bool)) *store[T] {
+	return followAs(r, k, nil, keep)
+}
+
+// followAs is follow; if there is a renewal, everything is listed anew when that says
+// so.
+func followAs[O client.Object, T any](r *reading, k kind, renew *renewal, keep func(O) (T, bool)) *store[T] {
 	p := &progress{kind: k, patience: r.follower.options.Patience, change: r.change}
 	s := &store[T]{progress: p, keep: func(object any) (T, bool) {
 		if o, is := object.(O); is {
@@ -37,8 +43,12 @@ func follow[O client.Object, T any](r *reading, k kind, keep func(O) (T, bool)) 
 		}
 		return *new(T), false
 	}}
+	from := r.follower.source.listWatch(k)
+	if renew != nil {
+		from = renew.of(from)
+	}
 	reflector := cache.NewReflectorWithOptions(
-		r.watched(r.follower.source.listWatch(k), p), nil, s,
+		r.watched(from, p), nil, s,
 		cache.ReflectorOptions{Name: "calicowatch", TypeDescription: k.name, Backoff: &reflectorBackoff},
 	)
 	r.kinds = append(r.kinds, p)

@@ -7,6 +7,7 @@ import (
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -29,11 +30,12 @@ type served struct {
 
 func (f *Follower) readServed(ctx context.Context, service apiService) *served {
 	r := f.newReading(ctx)
+	tiers := &tierNames{renew: newRenewal()}
 	s := &served{
 		reading:   r,
 		service:   service,
 		tiers:     followCalico[v3.Tier](r, v3.KindTier, "tiers"),
-		policies:  followCalico[v3.GlobalNetworkPolicy](r, v3.KindGlobalNetworkPolicy, "globalnetworkpolicies"),
+		policies:  followRenewed[v3.GlobalNetworkPolicy](r, tiers.renew, v3.KindGlobalNetworkPolicy, "globalnetworkpolicies"),
 		sets:      followCalico[v3.GlobalNetworkSet](r, v3.KindGlobalNetworkSet, "globalnetworksets"),
 		endpoints: followCalico[v3.HostEndpoint](r, v3.KindHostEndpoint, "hostendpoints"),
 		felix:     followCalico[v3.FelixConfiguration](r, v3.KindFelixConfiguration, "felixconfigurations"),
@@ -41,6 +43,7 @@ func (f *Follower) readServed(ctx context.Context, service apiService) *served {
 		cluster:   follow(r, calicoKind(v3.KindClusterInformation, "clusterinformations"), datastoreReady),
 	}
 	s.policies.kind.also = ", and of tier.globalnetworkpolicies, and get of tiers"
+	s.tiers.hook = func() { tiers.are(sets.KeySet(s.tiers.objects)) }
 	r.start()
 	return s
 }
@@ -69,7 +72,15 @@ func followCalico[T any, P interface {
 	*T
 	client.Object
 }](r *reading, name, resource string) *store[T] {
-	s := follow(r, calicoKind(name, resource), whole[T, P])
+	return followRenewed[T, P](r, nil, name, resource)
+}
+
+// followRenewed follows a kind that is listed anew now and then.
+func followRenewed[T any, P interface {
+	*T
+	client.Object
+}](r *reading, renew *renewal, name, resource string) *store[T] {
+	s := followAs(r, calicoKind(name, resource), renew, whole[T, P])
 	s.told = true
 	return s
 }

@@ -3,6 +3,7 @@
 package calicowatch
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -156,4 +157,23 @@ func objects(t *testing.T, f *following) {
 		g.Expect(names(c.Pools)).To(Equal([]string{"pool"}))
 		g.Expect(c.Problem).To(BeEmpty())
 	}, deadline, interval).Should(Succeed())
+}
+
+// TestNewTiers: the policies of a tier are seen although they come at once after it,
+// when a watch may not show them.
+func TestNewTiers(t *testing.T) {
+	g := NewWithT(t)
+	start(t, calico.Aggregated)
+	f := follow(t, 0)
+	f.eventually(state.CalicoAggregated)
+	for i := range 10 {
+		tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("tier-%d", i)}}
+		g.Expect(admin.Create(t.Context(), tier)).To(Succeed())
+		policy := &v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: tier.Name + ".policy"}, Spec: v3.GlobalNetworkPolicySpec{Tier: tier.Name}}
+		g.Expect(admin.Create(t.Context(), policy)).To(Succeed())
+		g.Eventually(func() []string { return names(f.Read().Policies) }, deadline, interval).Should(ContainElement(policy.Name))
+		g.Expect(admin.Delete(t.Context(), policy)).To(Succeed())
+		g.Eventually(func() []string { return names(f.Read().Policies) }, deadline, interval).ShouldNot(ContainElement(policy.Name))
+		g.Expect(admin.Delete(t.Context(), tier)).To(Succeed())
+	}
 }
