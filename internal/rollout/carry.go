@@ -32,21 +32,27 @@ func (r *run) carryTo(m *member, blocked bool) {
 		}
 		status.PolicyGeneration = r.Generation
 	case v1alpha1.PhaseEnforced:
-		switch {
-		case m.undone() && r.manyUndone():
-			r.pend(m, "")
-		case status.Version == r.Version && m.tried():
-			status.PolicyGeneration = r.Generation
-			if !m.Narrows {
-				status.NarrowTime = nil // should they be narrowed again, that is tried again
-			}
-		case !blocked:
-			r.pend(m, status.Version)
-		}
+		r.carryDone(m, blocked)
 	default:
 		if r.again(m, blocked) {
 			r.pend(m, status.PreviousVersion)
 		}
+	}
+}
+
+// carryDone does so for a node that is done.
+func (r *run) carryDone(m *member, blocked bool) {
+	status := &m.e.Status
+	switch {
+	case m.undone() && r.manyUndone():
+		r.pend(m, "")
+	case status.Version == r.Version && m.tried():
+		status.PolicyGeneration = r.Generation
+		if !m.Narrows {
+			status.NarrowTime = nil // should they be narrowed again, that is tried again
+		}
+	case !blocked:
+		r.pend(m, status.Version)
 	}
 }
 

@@ -75,7 +75,9 @@ const (
 )
 
 // WatchPackets has a watchman try again and again, and tell what was cut.
-func (f *Field) WatchPackets(try func(cut func(string))) *Watchman { return f.watchOver(packetBeat, try) }
+func (f *Field) WatchPackets(try func(cut func(string))) *Watchman {
+	return f.watchOver(packetBeat, try)
+}
 
 // WatchAPI has a watchman ask again and again, and note what it sees.
 func (f *Field) WatchAPI(ask func(note func(string))) *Watchman { return f.watchOver(apiBeat, ask) }
