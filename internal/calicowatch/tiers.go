@@ -69,26 +69,24 @@ func endingWatch(w watch.Interface, due <-chan struct{}) watch.Interface {
 	go func() {
 		defer close(events)
 		defer w.Stop()
-		for {
-			var event watch.Event
-			last, open := false, true
-			select {
-			case event, open = <-w.ResultChan():
-			case <-due:
-				event = watch.Event{Type: watch.Error, Object: &apierrors.NewResourceExpired("there is a new tier").ErrStatus}
-				last = true
-			case <-passed.StopChan():
-				return
-			}
-			if !open {
-				return
-			}
+		pass := func(event watch.Event) bool {
 			select {
 			case events <- event:
+				return true
 			case <-passed.StopChan():
-				return
+				return false
 			}
-			if last {
+		}
+		for {
+			select {
+			case event, open := <-w.ResultChan():
+				if !open || !pass(event) {
+					return
+				}
+			case <-due:
+				pass(watch.Event{Type: watch.Error, Object: &apierrors.NewResourceExpired("there is a new tier").ErrStatus})
+				return
+			case <-passed.StopChan():
 				return
 			}
 		}

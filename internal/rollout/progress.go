@@ -227,6 +227,6 @@ func (r *run) finish(m *member, watched bool) {
 // soaks once more.
 func (r *run) narrow(m *member) {
 	m.e.Status.NarrowTime, m.e.Status.SoakTime = r.now.DeepCopy(), nil
-	r.progress(m, v1alpha1.ReasonWriting, m.written("", "are being narrowed"))
+	r.progress(m, v1alpha1.ReasonWriting, m.written("are being written", "are being narrowed"))
 	r.wakeAt(r.writingSince(m), r.timeout)
 }

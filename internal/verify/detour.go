@@ -4,6 +4,7 @@ package verify
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -23,20 +24,20 @@ func detours(hosts plan.Hosts, _ state.Calico) *Verdict {
 		return nil
 	}
 	var open []string
-	families := familiesOf(hosts.Calico.Nodes)
+	versions := versionsOf(hosts.Calico.Nodes)
 	for _, component := range hosts.Calico.Components {
 		if component.Interface == "" {
 			continue
 		}
-		without := slices.DeleteFunc(slices.Clone(families), func(ipv6 bool) bool {
-			return closesDetour(hosts.Calico.Components, component, ipv6)
+		without := slices.DeleteFunc(slices.Clone(versions), func(version string) bool {
+			return closesDetour(hosts.Calico.Components, component, version)
 		})
 		switch {
 		case len(without) == 0:
-		case len(without) == len(families):
+		case len(without) == len(versions):
 			open = append(open, fmt.Sprintf("%s (%s)", component.Name, component.Interface))
 		default:
-			open = append(open, fmt.Sprintf("%s (%s, %s)", component.Name, component.Interface, version(without[0])))
+			open = append(open, fmt.Sprintf("%s (%s, %s)", component.Name, component.Interface, without[0]))
 		}
 	}
 	if len(open) == 0 {
@@ -50,23 +51,23 @@ func detours(hosts plan.Hosts, _ state.Calico) *Verdict {
 	}
 }
 
-// familiesOf returns the IP versions that nodes have addresses of, of each whether
-// it is IPv6. What they have on an interface of its own may not be among what they
-// show: that it is of the same versions is what can be known.
-func familiesOf(nodes []calico.Node) []bool {
-	var families []bool
+// versionsOf returns the IP versions that nodes have addresses of. What they have on
+// an interface of its own may not be among what they show: that it is of the same
+// versions is what can be known.
+func versionsOf(nodes []calico.Node) []string {
+	var versions []string
 	for _, node := range nodes {
 		for _, address := range node.Addresses {
-			if !slices.Contains(families, address.Is6()) {
-				families = append(families, address.Is6())
+			if version := versionOf(address); !slices.Contains(versions, version) {
+				versions = append(versions, version)
 			}
 		}
 	}
-	return families
+	return versions
 }
 
-func version(ipv6 bool) string {
-	if ipv6 {
+func versionOf(address netip.Addr) string {
+	if address.Is6() {
 		return "IPv6"
 	}
 	return "IPv4"
@@ -74,10 +75,10 @@ func version(ipv6 bool) string {
 
 // closesDetour says whether components have addresses of an IP version for the
 // interface, and all ports, of one of them.
-func closesDetour(components []calico.Component, of calico.Component, ipv6 bool) bool {
+func closesDetour(components []calico.Component, of calico.Component, version string) bool {
 	return !slices.ContainsFunc(of.Ports, func(port profile.Traffic) bool {
 		return !slices.ContainsFunc(components, func(c calico.Component) bool {
-			return c.Interface == of.Interface && c.Address.IsValid() && c.Address.Addr().Is6() == ipv6 &&
+			return c.Interface == of.Interface && c.Address.IsValid() && versionOf(c.Address.Addr()) == version &&
 				slices.ContainsFunc(c.Ports, func(closed profile.Traffic) bool { return covers(closed, port) })
 		})
 	})
