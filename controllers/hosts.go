@@ -53,13 +53,19 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 	return sooner(result, next), errors.Join(append(failures, stagesErr)...)
 }
 
-// apart takes out of a difference what takes back: failsafe ports first.
+// apart takes out of a difference what takes back: failsafe ports first; and an
+// endpoint that goes last, since the one of every interface governs its interface
+// then, which must have gone back before.
 func apart(diff drift.Diff, back permission) (rest drift.Diff, taking []stage) {
 	var removals, writes []drift.Write
 	rest.Taken = diff.Taken
 	rest.Removals, removals = split(diff.Removals, back)
 	rest.Writes, writes = split(diff.Writes, back)
-	return rest, slices.Concat(stagesOf(drift.Diff{Removals: removals}), stagesOf(drift.Diff{Writes: writes}))
+	endpoints, failsafes := split(removals, func(w drift.Write) bool { return calico.Stage(w.Live) == calico.StageNarrow })
+	for _, part := range []drift.Diff{{Removals: failsafes}, {Writes: writes}, {Removals: endpoints}} {
+		taking = append(taking, stagesOf(part)...)
+	}
+	return rest, taking
 }
 
 // split keeps the order of both parts.

@@ -71,8 +71,11 @@ func TestWhatTakesBackDoesNotWait(t *testing.T) {
 	}
 	policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}}
 	endpoint := func(node string) drift.Write {
-		e := &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cpnp-" + node}, Spec: v3.HostEndpointSpec{Node: node}}
-		return drift.Write{Object: drift.Object{Kind: v3.KindHostEndpoint, Name: e.Name}, Desired: e, Live: e}
+		with := func(version string) *v3.HostEndpoint {
+			labels := map[string]string{calico.LabelVersion: version, calico.LabelEnforced: "true"}
+			return &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cpnp-" + node, Labels: labels}, Spec: v3.HostEndpointSpec{Node: node}}
+		}
+		return drift.Write{Object: drift.Object{Kind: v3.KindHostEndpoint, Name: "cpnp-" + node}, Desired: with("old"), Live: with("new")}
 	}
 	hosts := plan.Hosts{Calico: calico.Hosts{Nodes: []calico.Node{{Name: "cp-1", Enforced: true, Older: "old"}, {Name: "cp-2", Enforced: true}}}}
 	back := func(w drift.Write) bool { return takesBack(w, hosts) != "" }
@@ -85,6 +88,14 @@ func TestWhatTakesBackDoesNotWait(t *testing.T) {
 	g.Expect(err).To(MatchError(errRefused))
 	g.Expect(api.asked).To(Equal(1), "the endpoint of cp-1, and nothing else")
 
+	open := endpoint("cp-1")
+	open.Live.SetLabels(map[string]string{calico.LabelVersion: "new"})
+	g.Expect(takesBack(open, hosts)).To(BeEmpty(), "somebody has opened it")
+	open.Live = nil
+	g.Expect(takesBack(open, hosts)).To(BeEmpty(), "somebody has deleted it")
+	repaired := endpoint("cp-1")
+	repaired.Live = repaired.Desired.DeepCopyObject().(plan.Object)
+	g.Expect(takesBack(repaired, hosts)).To(BeEmpty(), "it has gone back")
 	felix, gone := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-2"}}, endpoint("cp-2")
 	gone.Desired = nil
 	g.Expect(takesBack(drift.Write{Live: felix}, hosts)).To(Equal("cp-2"))
@@ -93,6 +104,65 @@ func TestWhatTakesBackDoesNotWait(t *testing.T) {
 	g.Expect(takesBack(diff.Removals[0], hosts)).To(BeEmpty(), "that is not one node's")
 	gone.Live = &v3.HostEndpoint{Spec: v3.HostEndpointSpec{Node: "cp-9"}}
 	g.Expect(takesBack(gone, hosts)).To(Equal("cp-9"), "a node that is not protected any more")
+}
+
+// Failsafe ports are open before a node gets older rules, and these are on every
+// interface before an endpoint goes: what comes in there is then governed by another.
+func TestWhatGoesBackDoesSoInThisOrder(t *testing.T) {
+	g := NewWithT(t)
+	endpoint := func(name string) *v3.HostEndpoint {
+		return &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.HostEndpointSpec{Node: "cp-1"}}
+	}
+	felix := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}}
+	_, taking := apart(drift.Diff{
+		Removals: []drift.Write{{Live: felix}, {Live: endpoint("eth1")}},
+		Writes:   []drift.Write{{Desired: endpoint("every")}},
+	}, always(true))
+	var order []string
+	for _, stage := range taking {
+		for _, w := range stage.writes {
+			object := w.Desired
+			if object == nil {
+				object = w.Live
+			}
+			order = append(order, object.GetName())
+		}
+	}
+	g.Expect(order).To(Equal([]string{"node.cp-1", "every", "eth1"}))
+}
+
+func TestLiveVersionOfSeveralInterfaces(t *testing.T) {
+	endpoint := func(version, enforced string) v3.HostEndpoint {
+		return v3.HostEndpoint{
+			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelPolicy: "p", calico.LabelVersion: version, calico.LabelEnforced: enforced}},
+			Spec:       v3.HostEndpointSpec{Node: "cp-1"},
+		}
+	}
+	for name, test := range map[string]struct {
+		there []v3.HostEndpoint
+		want  string
+	}{
+		"none":         {nil, ""},
+		"one":          {[]v3.HostEndpoint{endpoint("new", "true")}, "new"},
+		"both":         {[]v3.HostEndpoint{endpoint("new", "true"), endpoint("old", "true")}, "old"},
+		"both, turned": {[]v3.HostEndpoint{endpoint("old", "true"), endpoint("new", "true")}, "old"},
+		"one is open":  {[]v3.HostEndpoint{endpoint("old", ""), endpoint("new", "true")}, "new"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			NewWithT(t).Expect(liveVersion("p", "cp-1", "new", test.there)).To(Equal(test.want))
+		})
+	}
+}
+
+func TestFailsafePortsThatSomebodyElseDecidesAbout(t *testing.T) {
+	g := NewWithT(t)
+	felix := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}}
+	diff := func(state v1alpha1.DriftState) drift.Diff {
+		return drift.Diff{Writes: []drift.Write{{Desired: felix, Findings: []drift.Finding{{State: state}}}}}
+	}
+	g.Expect(contested(diff(v1alpha1.StateConflicted), "cp-1")).To(BeTrue())
+	g.Expect(contested(diff(v1alpha1.StateConflicted), "cp-2")).To(BeFalse())
+	g.Expect(contested(diff(v1alpha1.StateDrifted), "cp-1")).To(BeFalse())
 }
 
 // stubborn deletes everything but Felix configurations, and remembers what.

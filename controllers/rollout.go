@@ -132,9 +132,9 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 	n := rollout.Node{
 		Name: node.Name, Foreign: o.hosts.Foreign[node.Name],
 		Enactment: plan.EnactmentOf(o.policy.Name, node.Name, snapshot.Enactments),
-		Live:      liveVersion(o.policy.Name, node.Name, snapshot.Calico.Endpoints),
+		Live:      liveVersion(o.policy.Name, node.Name, o.hosts.Version, snapshot.Calico.Endpoints),
 	}
-	n.Narrows = o.hosts.Narrows(node.Name)
+	n.Narrows, n.Contested = o.hosts.Narrows(node.Name), contested(o.hostDiff, node.Name)
 	n.Narrow = liveNarrow(o.policy.Name, node.Name, n.Live, snapshot.Calico.Felix)
 	probes := plan.ProbesOf(o.hosts, node, snapshot)
 	n.Targets, n.Expect = probes.Targets(), probes.Expect
@@ -145,15 +145,32 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 	return n
 }
 
-// liveVersion returns the version of the policy's rules that a node has.
-func liveVersion(policy, node string, endpoints []v3.HostEndpoint) string {
+// liveVersion returns the version of the policy's rules that a node has. Where its
+// interfaces have several, it is not the one that is called for.
+func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) string {
+	version := ""
 	for i := range endpoints {
 		e := &endpoints[i]
-		if e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && e.Labels[calico.LabelEnforced] == "true" {
-			return e.Labels[calico.LabelVersion]
+		if e.Spec.Node != node || e.Labels[v1alpha1.LabelPolicy] != policy || !enforces(e) {
+			continue
+		}
+		if version = e.Labels[calico.LabelVersion]; version != calledFor {
+			return version
 		}
 	}
-	return ""
+	return version
+}
+
+// enforces says whether an endpoint denies what its rules deny.
+func enforces(e *v3.HostEndpoint) bool { return e.Labels[calico.LabelEnforced] == "true" }
+
+// contested says whether somebody else has decided about the failsafe ports of a
+// node.
+func contested(diff drift.Diff, node string) bool {
+	return slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
+		_, felix := w.Desired.(*v3.FelixConfiguration)
+		return felix && w.Conflicted() && ofNode(w.Desired, node)
+	})
 }
 
 // liveNarrow says whether the failsafe ports of a node are narrow as a version of
@@ -202,11 +219,15 @@ func controlPlane(protected []calico.Node, nodes []corev1.Node) (others []rollou
 }
 
 // takesBack returns the node of which a write only takes back what it has; empty
-// if it does something else. It goes on whatever is found to be wrong. A node that
-// is not protected any more is among them.
+// if it does something else, such as to restrict what is open. It goes on whatever
+// is found to be wrong. A node that is not protected any more is among them.
 func takesBack(w drift.Write, hosts plan.Hosts) string {
 	if w.Desired == nil {
 		return nodeOf(w.Live)
+	}
+	had, is := w.Live.(*v3.HostEndpoint)
+	if !is || !enforces(had) || had.Labels[calico.LabelVersion] == w.Desired.GetLabels()[calico.LabelVersion] {
+		return ""
 	}
 	for _, node := range hosts.Calico.Nodes {
 		if node.Older != "" && ofNode(w.Desired, node.Name) && !w.Conflicted() {

@@ -89,6 +89,6 @@ func underWay(e *v1alpha1.ControlPlaneNodeEnactment, endpoints []v3.HostEndpoint
 		return false // not begun; or done, and put right if something takes its rules away
 	}
 	wanted, _ := rollout.Wanted(e)
-	live := liveVersion(e.Spec.Policy, e.Spec.Node, endpoints)
+	live := liveVersion(e.Spec.Policy, e.Spec.Node, wanted, endpoints)
 	return live != "" && live != wanted
 }

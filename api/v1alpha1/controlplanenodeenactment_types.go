@@ -140,6 +140,19 @@ type ControlPlaneNodeEnactmentStatus struct {
 	// +optional
 	PreviousVersion string `json:"previousVersion,omitempty"`
 
+	// previousNarrowTime is when the failsafe ports had become narrow for the rules
+	// of previousVersion, as which they stay while the node waits with these; absent
+	// if they are wide then. A node that is begun has them widened, and is taken back
+	// with them wide.
+	// +optional
+	PreviousNarrowTime *metav1.Time `json:"previousNarrowTime,omitempty"`
+
+	// foundTime is when the node was found with rules that nothing was on record of:
+	// nobody knows whether they were tried. They stay until the node's turn comes.
+	// Then it goes without them for a moment, and they are tried like new ones.
+	// +optional
+	FoundTime *metav1.Time `json:"foundTime,omitempty"`
+
 	// startTime is when the node was begun.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`

@@ -306,6 +306,14 @@ func (in *ControlPlaneNodeEnactmentStatus) DeepCopyInto(out *ControlPlaneNodeEna
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.PreviousNarrowTime != nil {
+		in, out := &in.PreviousNarrowTime, &out.PreviousNarrowTime
+		*out = (*in).DeepCopy()
+	}
+	if in.FoundTime != nil {
+		in, out := &in.FoundTime, &out.FoundTime
+		*out = (*in).DeepCopy()
+	}
 	if in.StartTime != nil {
 		in, out := &in.StartTime, &out.StartTime
 		*out = (*in).DeepCopy()

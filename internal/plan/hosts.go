@@ -43,10 +43,8 @@ type Hosts struct {
 	Older   map[string]bool
 	// widened are the Felix configurations that go before their nodes get rules.
 	widened map[string]bool
-	// back are the versions that nodes go back to where nothing can be rendered.
-	back map[string]string
-	// uncommitted are the nodes that may still be taken back.
-	uncommitted map[string]bool
+	// back is what nodes go back to where nothing can be rendered.
+	back map[string]backTo
 	// established are the versions that nodes have, or are to have now.
 	established map[string]bool
 	// tls is the traffic that is TLS.

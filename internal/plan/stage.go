@@ -3,6 +3,8 @@
 package plan
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -17,7 +19,7 @@ import (
 // older ones, or none; and narrow failsafe ports only where it stays as it is.
 func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot) {
 	h.Calico.Nodes, h.Older, h.widened = slices.Clone(h.Whole.Nodes), map[string]bool{}, map[string]bool{}
-	h.uncommitted, h.established = map[string]bool{}, map[string]bool{"": true}
+	h.established = map[string]bool{"": true}
 	for i := range h.Calico.Nodes {
 		node := &h.Calico.Nodes[i]
 		enactment := EnactmentOf(policy.Name, node.Name, snapshot.Enactments)
@@ -40,11 +42,13 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 		}
 		h.uses(version)
 		h.established[version] = true
-		if version != h.Version {
+		switch {
+		case version != h.Version:
 			node.Older = version
-			node.Interfaces = interfacesWith(version, policy.Name, node.Name, snapshot.Calico.Endpoints)
+			node.Interfaces = interfacesOf(version, policy.Name, node.Name, snapshot.Calico)
+		case phase == v1alpha1.PhaseProgressing:
+			node.Leaving = leaving(h.Whole, policy.Name, node.Name, snapshot.Calico.Endpoints)
 		}
-		h.uncommitted[node.Name] = version != "" && phase != v1alpha1.PhaseEnforced
 	}
 	for i := range snapshot.Calico.Endpoints {
 		if e := &snapshot.Calico.Endpoints[i]; e.Labels[v1alpha1.LabelPolicy] == policy.Name {
@@ -64,7 +68,7 @@ func (h *Hosts) Established(object Object) bool {
 // to have the rules that they were begun with: to the version that they had
 // before, whose policies are still there, or to none.
 func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot) {
-	h.Calico, h.back = calico.Hosts{Policy: policy.Name}, map[string]string{}
+	h.Calico, h.back = calico.Hosts{Policy: policy.Name}, map[string]backTo{}
 	if !policy.Enforces() {
 		return
 	}
@@ -75,14 +79,14 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot) {
 		case "", v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
 			continue // left alone, or as they are
 		}
-		version, _ := rollout.Wanted(enactment)
-		h.back[name] = version
+		version, narrow := rollout.Wanted(enactment)
+		h.back[name] = backTo{version, narrow}
 		if !hasOther(version, policy.Name, name, snapshot.Calico.Endpoints) {
 			continue
 		}
 		h.Calico.Nodes = append(h.Calico.Nodes, calico.Node{
 			Name: name, Addresses: state.NodeAddresses(&snapshot.Nodes[i]), Enforced: version != "", Older: version,
-			Interfaces: interfacesWith(version, policy.Name, name, snapshot.Calico.Endpoints), KeepFailsafes: true,
+			Interfaces: interfacesOf(version, policy.Name, name, snapshot.Calico), KeepFailsafes: true,
 		})
 	}
 	var err error
@@ -113,38 +117,74 @@ func (h *Hosts) GoesBack(live Object) bool {
 	case *v3.HostEndpoint:
 		return slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool { return n.Name == o.Spec.Node })
 	case *v3.FelixConfiguration:
-		version, back := h.back[calico.NodeOfFelixConfiguration(o.Name)]
-		return back && o.Labels[calico.LabelVersion] != version
+		to, back := h.back[calico.NodeOfFelixConfiguration(o.Name)]
+		return back && (o.Labels[calico.LabelVersion] != to.version || !to.narrow)
 	}
 	return false
 }
 
-// interfacesWith returns the interfaces of the endpoints that a node with an older
-// version keeps: those that have it, or, where none has it any more, all that
-// there are. It goes back to these.
-func interfacesWith(version, policy, node string, endpoints []v3.HostEndpoint) []string {
-	var with, all []string
-	for i := range endpoints {
-		e := &endpoints[i]
-		if e.Spec.Node != node || e.Labels[v1alpha1.LabelPolicy] != policy || !calico.Ours(e) {
+// interfacesOf returns the interfaces, "" for every one, of the endpoints that a
+// node with an older version has, or goes back to: those that its policies are for,
+// and those that have it still. Where neither is known any more, all that there are.
+func interfacesOf(version, policy, node string, there state.Calico) []string {
+	interfaces := map[string]bool{}
+	for i := range there.Policies {
+		p := &there.Policies[i]
+		if p.Labels[v1alpha1.LabelPolicy] != policy || p.Labels[calico.LabelVersion] != version {
 			continue
 		}
-		iface := e.Labels[calico.LabelInterface]
-		all = append(all, iface)
-		if e.Labels[calico.LabelVersion] == version {
-			with = append(with, iface)
+		if iface, needed := calico.InterfaceOf(p); needed {
+			interfaces[iface] = true
 		}
 	}
-	if len(with) > 0 {
-		return with
+	all := map[string]bool{}
+	for _, e := range endpointsOn(policy, node, there.Endpoints) {
+		all[e.Labels[calico.LabelInterface]] = true
+		if e.Labels[calico.LabelVersion] == version {
+			interfaces[e.Labels[calico.LabelInterface]] = true
+		}
 	}
-	return all
+	if len(interfaces) == 0 {
+		interfaces = all
+	}
+	return slices.Sorted(maps.Keys(interfaces))
+}
+
+// leaving returns the interfaces that a node has endpoints for, and the rules that
+// are called for do not.
+func leaving(whole calico.Hosts, policy, node string, endpoints []v3.HostEndpoint) []string {
+	needed := calico.Interfaces(whole)
+	var out []string
+	for _, e := range endpointsOn(policy, node, endpoints) {
+		iface := e.Labels[calico.LabelInterface]
+		if !slices.Contains(needed, cmp.Or(iface, calico.EveryInterface)) {
+			out = append(out, iface)
+		}
+	}
+	return slices.Sorted(slices.Values(out))
+}
+
+// endpointsOn returns the policy's endpoints on a node.
+func endpointsOn(policy, node string, endpoints []v3.HostEndpoint) []*v3.HostEndpoint {
+	var out []*v3.HostEndpoint
+	for i := range endpoints {
+		if e := &endpoints[i]; e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && calico.Ours(e) {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 func (h *Hosts) uses(version string) {
 	if version != "" && version != h.Version {
 		h.Older[version] = true
 	}
+}
+
+// backTo is what a node goes back to.
+type backTo struct {
+	version string
+	narrow  bool
 }
 
 // EnactmentOf returns how far a policy's protection of a node is; nil if it has
@@ -187,7 +227,7 @@ func (h *Hosts) Widens(live Object) bool {
 
 // sameStage says whether a node has the same rules in both.
 func sameStage(a, b calico.Node) bool {
-	return a.Enforced == b.Enforced && a.Older == b.Older && a.KeepFailsafes == b.KeepFailsafes
+	return a.Enforced == b.Enforced && a.Older == b.Older && a.KeepFailsafes == b.KeepFailsafes && slices.Equal(a.Leaving, b.Leaving)
 }
 
 // Keeps says whether an object of the policy's stays as it is, though it is not
@@ -197,11 +237,9 @@ func (h *Hosts) Keeps(live Object) bool {
 	switch o := live.(type) {
 	case *v3.GlobalNetworkPolicy:
 		return h.Older[o.Labels[calico.LabelVersion]]
-	case *v3.HostEndpoint:
-		return h.uncommitted[o.Spec.Node] && h.Older[o.Labels[calico.LabelVersion]]
 	case *v3.FelixConfiguration:
-		return !h.widened[o.Name] && h.anyOlder(func(n calico.Node) bool {
-			return calico.FelixConfigurationName(n.Name) == o.Name && n.Older == o.Labels[calico.LabelVersion]
+		return !h.widened[o.Name] && slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool {
+			return calico.FelixConfigurationName(n.Name) == o.Name && n.Older != "" && n.Older == o.Labels[calico.LabelVersion] && !n.KeepFailsafes
 		})
 	case *v3.GlobalNetworkSet:
 		return len(h.Older) > 0 && !slices.ContainsFunc(h.Calico.Sets, func(s calico.Set) bool {
@@ -209,8 +247,4 @@ func (h *Hosts) Keeps(live Object) bool {
 		})
 	}
 	return false
-}
-
-func (h *Hosts) anyOlder(is func(calico.Node) bool) bool {
-	return slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool { return n.Older != "" && is(n) })
 }

@@ -64,6 +64,14 @@ func narrowed(e v1alpha1.ControlPlaneNodeEnactment) v1alpha1.ControlPlaneNodeEna
 	return e
 }
 
+// wasNarrow has the failsafe ports of nodes narrow for the rules that they had before.
+func wasNarrow(enactments []v1alpha1.ControlPlaneNodeEnactment) []v1alpha1.ControlPlaneNodeEnactment {
+	for i := range enactments {
+		enactments[i].Status.PreviousNarrowTime = &metav1.Time{Time: time.Unix(1, 0)}
+	}
+	return enactments
+}
+
 // narrowFor is a node's Felix configuration with narrow failsafe ports, as rules
 // of a version have them.
 func narrowFor(policy, node, version string) v3.FelixConfiguration {
@@ -93,8 +101,11 @@ func protect(t *testing.T, snapshot state.Snapshot, edits ...edit) plan.Hosts {
 	version := protection(machines(snapshot.Nodes...)).Version
 	snapshot.Enactments = slices.Clone(snapshot.Enactments)
 	for i := range snapshot.Enactments {
-		if e := &snapshot.Enactments[i]; e.Status.Version == "new" {
-			e.Status.Version = version
+		status := &snapshot.Enactments[i].Status
+		for _, v := range []*string{&status.Version, &status.PreviousVersion} {
+			if *v == "new" {
+				*v = version
+			}
 		}
 	}
 	hosts := protection(snapshot)
@@ -141,14 +152,25 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 		want       string
 		older      []string
 		widened    bool
+		keeps      bool // failsafe ports that are narrow for older rules
 	}{
-		"Nobody has thought of it":                       {want: "none"},
-		"It has no phase yet":                            {enactments: mine("", "old"), want: "old", older: []string{"old"}},
-		"It waits":                                       {enactments: mine(pending, ""), want: "none"},
-		"It waits with older rules":                      {enactments: mine(pending, "old"), want: "old", older: []string{"old"}},
-		"It waits with older rules, and is narrow still": {enactments: mine(pending, "old"), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}},
-		"It is tried":                                    {enactments: mine(progressing, ""), want: "new"},
-		"It is tried in place of older rules":            {enactments: mine(progressing, "old"), want: "new", older: []string{"old"}},
+		"Nobody has thought of it":  {want: "none"},
+		"It has no phase yet":       {enactments: mine("", "old"), want: "old", older: []string{"old"}},
+		"It waits":                  {enactments: mine(pending, ""), want: "none"},
+		"It waits with older rules": {enactments: mine(pending, "old"), want: "old", older: []string{"old"}},
+		"It waits with older rules, and was narrow": {
+			enactments: wasNarrow(mine(pending, "old")), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}, keeps: true,
+		},
+		"It waits with older rules, and is narrow because that was just being tried": {
+			enactments: mine(pending, "old"), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"},
+		},
+		"It was stopped with older rules, and was narrow": {
+			enactments: wasNarrow(mine(v1alpha1.PhaseAborted, "old")), want: "old", older: []string{"old"}, keeps: true,
+		},
+		"It waits with the present rules, and was narrow": {enactments: wasNarrow(mine(pending, "new")), want: "new narrow"},
+		"It waits with the present rules, and was wide":   {enactments: mine(pending, "new"), want: "new"},
+		"It is tried":                         {enactments: mine(progressing, ""), want: "new"},
+		"It is tried in place of older rules": {enactments: mine(progressing, "old"), want: "new", older: []string{"old"}},
 		"It is to be tried, and is widened first": {
 			enactments: mine(progressing, "old"), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}, widened: true,
 		},
@@ -188,9 +210,8 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 			g.Expect(hosts.Whole.Nodes).To(HaveEach(And(HaveField("Enforced", true), HaveField("Older", ""), HaveField("KeepFailsafes", false))))
 			g.Expect(slices.Sorted(maps.Keys(hosts.Older))).To(Equal(test.older), "older versions that stay")
 			endpoint, felix, tried := endpointWith("p", "cp-1", "old"), narrowFor("p", "cp-1", "old"), narrowFor("p", "cp-1", hosts.Version)
-			older := test.want == "old"
-			g.Expect(hosts.Keeps(&endpoint)).To(Equal(test.older != nil), "the endpoint that is there")
-			g.Expect(hosts.Keeps(&felix)).To(Equal(older && !test.widened), "the Felix configuration that is there")
+			g.Expect(hosts.Keeps(&endpoint)).To(BeFalse(), "an endpoint that is not called for")
+			g.Expect(hosts.Keeps(&felix)).To(Equal(test.keeps), "the Felix configuration that is there")
 			g.Expect(hosts.Keeps(&tried)).To(BeFalse(), "failsafe ports that are narrow for the new rules")
 			g.Expect(hosts.Widens(&felix)).To(Equal(test.widened))
 		})
@@ -203,7 +224,7 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
 		narrowed(enacted("p", "cp-1", v1alpha1.PhaseEnforced, "overcome")),
 		enacted("p", "cp-2", v1alpha1.PhaseProgressing, "fallback"),
-		enacted("p", "cp-3", v1alpha1.PhasePending, "waiting"),
+		wasNarrow([]v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-3", v1alpha1.PhasePending, "waiting")})[0],
 	}
 	snapshot.Calico.Endpoints = []v3.HostEndpoint{
 		endpointWith("p", "cp-4", "live"), endpointWith("p", "gone", "left"), endpointWith("q", "cp-4", "theirs"),
@@ -215,7 +236,6 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 	set := func(name string) plan.Object {
 		return &v3.GlobalNetworkSet{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{calico.LabelPeer: name}}}
 	}
-	endpoint := func(node, version string) plan.Object { e := endpointWith("p", node, version); return &e }
 	felix := func(node, version string) plan.Object { f := narrowFor("p", node, version); return &f }
 	tests := map[string]struct {
 		object plan.Object
@@ -232,12 +252,6 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 		"A policy of no version":                              {&v3.GlobalNetworkPolicy{}, false},
 		"A set that only older rules need":                    {set("pods"), true},
 		"A set that the new rules have, in another part":      {set("control-plane"), false},
-		"An endpoint of a node with older rules":              {endpoint("cp-3", "waiting"), true},
-		"An endpoint that a node may be taken back to":        {endpoint("cp-2", "fallback"), true},
-		"An endpoint that nobody goes back to":                {endpoint("cp-2", "unknown"), false},
-		"An endpoint of a node that is done":                  {endpoint("cp-1", "fallback"), false},
-		"An endpoint of a node that has nothing":              {endpoint("cp-4", "live"), false},
-		"An endpoint of a node that is gone":                  {endpoint("gone", "left"), false},
 		"The Felix configuration of a node with older rules":  {felix("cp-3", "waiting"), true},
 		"The Felix configuration of other rules than it has":  {felix("cp-3", "unknown"), false},
 		"The Felix configuration of a node with new rules":    {felix("cp-2", "fallback"), false},
@@ -300,7 +314,7 @@ func TestNodesThatWereUnderWayGoBackWhileNothingCanBeRendered(t *testing.T) {
 			g := NewWithT(t)
 			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
 			snapshot.Calico.Endpoints = test.there
-			snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", test.phase, test.previous)}
+			snapshot.Enactments = wasNarrow([]v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", test.phase, test.previous)})
 			policies := compile(policy("p", slices.Concat([]edit{etcd, nobodyAdministers}, test.edits)...))
 			hosts := plan.HostProtection(&policies[0], policies, snapshot)
 			g.Expect(hosts.Held).NotTo(BeEmpty())
@@ -314,10 +328,109 @@ func TestNodesThatWereUnderWayGoBackWhileNothingCanBeRendered(t *testing.T) {
 			tried, had := narrowFor("p", "cp-1", "tried"), narrowFor("p", "cp-1", test.previous)
 			stays := slices.Contains([]string{"", v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced}, test.phase) || test.edits != nil && !test.goes
 			g.Expect(hosts.GoesBack(&tried)).To(Equal(!stays), "failsafe ports that are narrow for the new rules")
-			g.Expect(hosts.GoesBack(&had)).To(BeFalse(), "failsafe ports as they were before")
+			g.Expect(hosts.GoesBack(&had)).To(Equal(!stays && test.previous == ""), "failsafe ports as they were before")
 			if len(test.there) == 2 {
 				g.Expect(hosts.Objects).To(HaveLen(1))
 				g.Expect(hosts.Objects[0].GetName()).To(Equal(onEth1.Name), "only where it has them")
+			}
+		})
+	}
+}
+
+// Ports that are narrow because that was being tried are widened, though the rules
+// stay; those that had been narrow before stay so.
+func TestNarrowFailsafePortsThatWereBeingTriedGoWhereTheRulesStay(t *testing.T) {
+	for name, narrow := range map[string]bool{"being tried": false, "as before": true} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			snapshot := machines(machine("cp-1", "10.0.0.1"))
+			snapshot.Calico.Endpoints = []v3.HostEndpoint{endpointWith("p", "cp-1", "same")}
+			snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", v1alpha1.PhasePending, "same")}
+			snapshot.Enactments[0].Status.Version = "same"
+			if narrow {
+				wasNarrow(snapshot.Enactments)
+			}
+			policies := compile(policy("p", etcd, nobodyAdministers))
+			hosts := plan.HostProtection(&policies[0], policies, snapshot)
+			felix := narrowFor("p", "cp-1", "same")
+			g.Expect(hosts.GoesBack(&felix)).To(Equal(!narrow))
+			g.Expect(hosts.Objects).To(BeEmpty(), "the endpoint stays")
+		})
+	}
+}
+
+// An endpoint that is named comes before that of every interface: while a node is
+// tried, no interface keeps older rules, and if it fails, each gets them back.
+func TestInterfacesOfATrial(t *testing.T) {
+	const pending, progressing, enforced, reverted = v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced, v1alpha1.PhaseReverted
+	on := func(iface, version string) v3.HostEndpoint {
+		e := endpointWith("p", "cp-1", version)
+		if iface != "*" {
+			e.Name, e.Labels[calico.LabelInterface], e.Spec.InterfaceName = "cpnp-cp-1-"+iface, iface, iface
+		}
+		return e
+	}
+	rules := func(version string, interfaces ...string) []v3.GlobalNetworkPolicy {
+		var out []v3.GlobalNetworkPolicy
+		for _, iface := range interfaces {
+			p := v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelPolicy: "p", calico.LabelVersion: version}}}
+			if iface != "*" {
+				p.Labels[calico.LabelInterface] = iface
+			}
+			out = append(out, p)
+		}
+		order := 20.0
+		required := v3.GlobalNetworkPolicy{Spec: v3.GlobalNetworkPolicySpec{Order: &order}}
+		required.Labels = map[string]string{v1alpha1.LabelPolicy: "p", calico.LabelVersion: version}
+		return append(out, required)
+	}
+	onEth2 := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Spec.Network.Components[0].Name, p.Spec.Network.Components[0].Interface = "scheduler", "eth2"
+	}
+	for name, test := range map[string]struct {
+		phase  string
+		there  []v3.HostEndpoint
+		rules  []v3.GlobalNetworkPolicy
+		onEth2 bool
+		want   []string // interface and version
+	}{
+		"It is tried without an interface of its own": {phase: progressing, there: []v3.HostEndpoint{on("eth1", "old")}, rules: rules("old", "eth1"),
+			want: []string{"* new", "eth1 new"}},
+		"It is tried with an interface of its own": {phase: progressing, there: []v3.HostEndpoint{on("*", "old")}, rules: rules("old", "*"), onEth2: true,
+			want: []string{"* new", "eth2 new"}},
+		"It is tried with another interface of its own": {phase: progressing, there: []v3.HostEndpoint{on("eth1", "old")}, rules: rules("old", "eth1"), onEth2: true,
+			want: []string{"eth1 new", "eth2 new"}},
+		"It is done": {phase: enforced, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")}, want: []string{"* new"}},
+		"It failed, and goes back to an interface of its own": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")}, rules: rules("old", "eth1"),
+			want: []string{"eth1 old"}},
+		"It failed, and goes back to every interface": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth2", "new")}, rules: rules("old", "*"), onEth2: true,
+			want: []string{"* old"}},
+		"It failed half-way": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "old")}, rules: rules("old", "*", "eth1"),
+			want: []string{"* old", "eth1 old"}},
+		"It failed, and somebody deleted the rules that it had": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")},
+			want: []string{"* old", "eth1 old"}},
+		"It waits with rules of which somebody deleted some": {phase: pending, there: []v3.HostEndpoint{on("*", "old"), on("eth1", "old")}, rules: rules("old", "eth1"),
+			want: []string{"* old", "eth1 old"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			snapshot := machines(machine("cp-1", "10.0.0.1"))
+			snapshot.Calico.Endpoints, snapshot.Calico.Policies = test.there, test.rules
+			snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", test.phase, "old")}
+			var edits []edit
+			if test.onEth2 {
+				edits = append(edits, onEth2)
+			}
+			hosts := protect(t, snapshot, edits...)
+			var got []string
+			for _, object := range hosts.Objects {
+				if e, is := object.(*v3.HostEndpoint); is {
+					got = append(got, e.Spec.InterfaceName+" "+strings.Replace(e.Labels[calico.LabelVersion], hosts.Version, "new", 1))
+				}
+			}
+			g.Expect(got).To(ConsistOf(test.want))
+			for i := range test.there {
+				g.Expect(hosts.Keeps(&test.there[i])).To(BeFalse(), "one that is not called for")
 			}
 		})
 	}

@@ -16,6 +16,9 @@ import (
 // maxObservers is how many observers an enactment remembers.
 const maxObservers = 16
 
+// bare is what a node waits for that has still to be taken back.
+const bare = "Waits until the node itself is as it was before"
+
 // begin begins the nodes whose turn it is, and says of the others what they wait
 // for.
 func (r *run) begin() {
@@ -30,9 +33,13 @@ func (r *run) begin() {
 		case reason != "":
 			r.wait(m, reason, message)
 		case m.unsettled():
-			r.wait(m, v1alpha1.ReasonQueued, "Waits until the node itself is as it was before")
+			r.wait(m, v1alpha1.ReasonQueued, bare)
 		case len(under)+r.InFlight >= r.limit:
 			r.wait(m, v1alpha1.ReasonQueued, "Waits for "+r.others(under))
+		case m.e.Status.FoundTime != nil:
+			m.goesBackTo("", nil)
+			r.wait(m, v1alpha1.ReasonQueued, bare)
+			under = append(under, m.Name)
 		default:
 			r.turn(m, held+turns < r.limit)
 			turns++
@@ -150,7 +157,7 @@ func (r *run) start(m *member) {
 		}
 	}
 	slices.SortFunc(status.Before, func(a, b v1alpha1.Observation) int { return cmp.Compare(a.Name, b.Name) })
-	status.StartTime = r.now.DeepCopy()
+	status.StartTime, status.PreviousNarrowTime = r.now.DeepCopy(), nil
 	r.progress(m, v1alpha1.ReasonWriting, "The rules are being written")
 	r.wakeAt(status.StartTime, r.timeout)
 	if m.Programmed { // it has them: it is tried because of its failsafe ports

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
@@ -21,21 +23,24 @@ func (r *run) carry() {
 
 func (r *run) carryTo(m *member, blocked bool) {
 	status := &m.e.Status
+	if m.undone() && r.many((*member).undone) {
+		m.goesBackTo("", nil)
+	}
 	switch m.was {
 	case "":
 		r.create(m)
 	case v1alpha1.PhasePending:
-		r.pend(m, status.PreviousVersion)
+		r.pend(m)
 	case v1alpha1.PhaseProgressing:
 		if status.Version != r.Version {
-			r.pend(m, status.PreviousVersion)
+			r.pend(m)
 		}
 		status.PolicyGeneration = r.Generation
 	case v1alpha1.PhaseEnforced:
 		r.carryDone(m, blocked)
 	default:
 		if r.again(m, blocked) {
-			r.pend(m, status.PreviousVersion)
+			r.pend(m)
 		}
 	}
 }
@@ -44,15 +49,19 @@ func (r *run) carryTo(m *member, blocked bool) {
 func (r *run) carryDone(m *member, blocked bool) {
 	status := &m.e.Status
 	switch {
-	case m.undone() && r.manyUndone():
-		r.pend(m, "")
+	case m.undone() && r.many((*member).undone):
+		r.pend(m)
+	case m.widened() && (status.SoakTime == nil || r.many((*member).widened)):
+		m.goesBackTo(status.Version, nil)
+		r.pend(m)
 	case status.Version == r.Version && m.tried():
 		status.PolicyGeneration = r.Generation
 		if !m.Narrows {
 			status.NarrowTime = nil // should they be narrowed again, that is tried again
 		}
 	case !blocked:
-		r.pend(m, status.Version)
+		m.goesBackTo(status.Version, status.NarrowTime)
+		r.pend(m)
 	}
 }
 
@@ -66,61 +75,91 @@ func (r *run) again(m *member, blocked bool) bool {
 }
 
 // create begins the enactment of a node. The observers are asked at once, so
-// that they announce themselves. A node that has the rules already, as after
-// deletionPolicy Orphan, or because somebody deleted its enactment, keeps them,
-// and has to prove itself: nobody knows how far it was.
+// that they announce themselves. A node that has rules already, as after
+// deletionPolicy Orphan, or because somebody deleted its enactment, keeps them
+// until its turn comes, since nobody knows how far it was. One that is not ready
+// may be so because of them.
 func (r *run) create(m *member) {
-	if m.Live != r.Version || m.Foreign != "" {
-		r.pend(m, m.Live)
-		r.ask(m)
-		return
+	if m.Live != "" && m.Ready {
+		m.e.Status.FoundTime = r.now.DeepCopy()
+		m.goesBackTo(m.Live, nil)
+		if m.Narrow {
+			m.e.Status.PreviousNarrowTime = r.now.DeepCopy()
+		}
 	}
-	status := &m.e.Status
-	status.PolicyGeneration, status.Version, status.StartTime = r.Generation, r.Version, r.now.DeepCopy()
+	r.pend(m)
 	r.ask(m)
-	r.progress(m, v1alpha1.ReasonWriting, "Found with the rules that are called for")
+}
+
+// goesBackTo says what a node has while it waits, and is taken back to.
+func (m *member) goesBackTo(version string, narrow *metav1.Time) {
+	m.e.Status.PreviousVersion, m.e.Status.PreviousNarrowTime = version, narrow.DeepCopy()
+	if version == "" {
+		m.e.Status.FoundTime = nil
+	}
 }
 
 // tried says whether a node was tried with its failsafe ports narrow, if they are
 // to be.
 func (m *member) tried() bool { return m.e.Status.NarrowTime != nil || !m.Narrows }
 
-// undone says whether a node that is done has no rules any more.
+// undone says whether a node that is not under way has no rules any more, though
+// it is to have some.
 func (m *member) undone() bool {
-	return m.was == v1alpha1.PhaseEnforced && m.Live == "" && m.Foreign == ""
+	version, _ := Wanted(m.Enactment)
+	return version != "" && m.was != "" && m.was != v1alpha1.PhaseProgressing && m.Live == "" && m.Foreign == ""
 }
 
-// manyUndone says whether rules that are gone are not to be put back at once, but
-// node by node: somebody took them from several, by hand or with all of Calico,
-// or the control plane is not well. On a single node that is drift.
-func (r *run) manyUndone() bool {
-	undone := 0
+// widened says whether the failsafe ports of a node that is done are not narrow
+// any more; or never were, where it did not soak with them, because somebody else
+// had decided about them, and has not any more.
+func (m *member) widened() bool {
+	return m.was == v1alpha1.PhaseEnforced && m.Narrows && !m.Narrow && !m.Contested &&
+		m.Enactment.Status.Version == m.Live && m.Enactment.Status.NarrowTime != nil
+}
+
+// many says whether what is gone of nodes is not to be put back at once, but node
+// by node: somebody took it from several, by hand or with all of Calico, or the
+// control plane is not well. On a single node that is drift.
+func (r *run) many(gone func(*member) bool) bool {
+	count := 0
 	for _, m := range r.members {
-		if m.undone() {
-			undone++
+		if gone(m) {
+			count++
 		}
 	}
-	return undone > 1 || len(r.down(nil)) > 0
+	return count > 1 || len(r.down(nil)) > 0
 }
 
 // pend makes a node wait for its turn; why it waits is said later on. One that
-// has the rules that are called for, and is to be taken back to no others, is
-// done: somebody went back to what was declared before. Not so where its failsafe
-// ports are still to be narrowed: that is tried.
-func (r *run) pend(m *member, previous string) {
+// waited with rules that are called for again is done: somebody went back to what
+// was declared before.
+func (r *run) pend(m *member) {
 	status := &m.e.Status
-	status.PolicyGeneration, status.Version, status.PreviousVersion = r.Generation, r.Version, previous
+	back := status.Version != r.Version && m.hasStill(r.Version)
+	status.PolicyGeneration, status.Version = r.Generation, r.Version
 	m.restart()
+	if !m.Narrow {
+		status.PreviousNarrowTime = nil // whoever widened them: they are narrowed again when that is tried
+	}
 	switch {
-	case previous == r.Version && m.Live == r.Version && m.Foreign == "" && m.Narrow == m.Narrows:
-		status.PreviousVersion = ""
-		if m.Narrow {
-			status.NarrowTime = r.now.DeepCopy()
-		}
-		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven, "Found with the rules that are called for: nothing was tried before and after")
+	case back:
+		status.NarrowTime = status.PreviousNarrowTime
+		m.goesBackTo("", nil)
+		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven, "Has the rules that are called for: nothing was tried before and after")
 	case !m.in(v1alpha1.PhasePending):
 		r.set(m, v1alpha1.PhasePending, v1alpha1.ReasonQueued, "")
 	}
+}
+
+// hasStill says whether a node that is not under way has a version of the rules,
+// with its failsafe ports as they are to be, and as they were when it was done with
+// them.
+func (m *member) hasStill(version string) bool {
+	status := &m.e.Status
+	return m.was != v1alpha1.PhaseProgressing && m.Foreign == "" && status.FoundTime == nil &&
+		status.PreviousVersion == version && m.Live == version &&
+		m.Narrow == m.Narrows && m.Narrow == (status.PreviousNarrowTime != nil)
 }
 
 // restart forgets how far a node was.
@@ -147,7 +186,7 @@ func (r *run) hold() {
 func (r *run) takeBack() {
 	for _, m := range r.members {
 		status := &m.e.Status
-		status.PreviousVersion = ""
+		m.goesBackTo("", nil)
 		if r.failed(m) {
 			continue
 		}

@@ -69,6 +69,64 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			in:   waits(enforced(1, version("new", "old")), enforced(2)),
 			want: in3("Pending/NotVerified"), check: is(3, "new", ""),
 		},
+		"Pending with older rules, and somebody took them away": {in: waits(pending(1, "Queued", version("new", "old"))), want: pend, check: is(3, "new", "old")},
+		"Pending with older rules, and somebody took the rules of several away": {
+			in:   waits(pending(1, "NotVerified", version("new", "old"), wasNarrowFor(9)), pending(2, "NotVerified", version("new", "old"))),
+			want: pend, check: is(3, "new", ""),
+		},
+		"Aborted with older rules, and somebody took the rules of several away": {
+			in:   input(3, aborted(1, version("new", "old"), wasNarrowFor(9)), reverted(2, "ProbeFailed", version("new", "old")), aborted(3), live(3, "old")),
+			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"}, check: func(g Gomega, d rollout.Decision) {
+				is(3, "new", "")(g, d)
+				g.Expect(d.Enactments[1].Status.PreviousVersion).To(BeEmpty())
+			},
+		},
+		"Aborted with older rules, and somebody took them away": {
+			in:   input(3, aborted(1, version("new", "old")), reverted(2, "ProbeFailed"), aborted(3)),
+			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"}, check: is(3, "new", "old"),
+		},
+		"Progressing, without rules yet, beside others": {
+			in:   waits(progressing(1, "Writing", version("new", "")), enforced(2), unprogrammed(1)),
+			want: []string{"Progressing/Writing", "Enforced/Proven", "Pending/NotVerified"}, wake: 118500 * time.Millisecond, check: is(3, "new", ""),
+		},
+		"Enforced, and somebody widened its failsafe ports": {
+			in:   waits(enforced(1, version("new", "old"), narrowFor(9)), live(1, "new"), narrows(1)),
+			want: others("Enforced/Proven"), check: is(3, "new", "old"),
+		},
+		"Enforced, and somebody widened the failsafe ports of several": {
+			in:   waits(enforced(1, version("new", "old"), narrowFor(9)), live(1, "new"), narrows(1), enforced(2, narrowFor(9)), live(2, "new"), narrows(2)),
+			want: in3("Pending/NotVerified"), check: is(3, "new", "new"),
+		},
+		"Enforced with wide failsafe ports, and another one is not ready": {
+			in:   waits(enforced(1, version("new", "old"), narrowFor(9)), live(1, "new"), narrows(1), notReady(2)),
+			want: in3("Pending/NotVerified"), check: is(3, "new", "new"),
+		},
+		"Enforced and narrow, and another one is not ready": {
+			in:   waits(enforced(1, version("new", "old"), narrowFor(9)), live(1, "new"), narrows(1), narrow(1), notReady(2)),
+			want: others("Enforced/Proven"), check: is(3, "new", "old"),
+		},
+		"Enforced, and the failsafe ports of several are as somebody else has decided": {
+			in: waits(enforced(1, version("new", ""), narrowFor(9)), live(1, "new"), narrows(1), contested(1),
+				enforced(2, narrowFor(9)), live(2, "new"), narrows(2), contested(2)),
+			want: []string{"Enforced/Proven", "Enforced/Proven", "Pending/NotVerified"}, check: is(3, "new", ""),
+		},
+		"Enforced, and nobody else decides any more about the failsafe ports that it did not soak with": {
+			in: waits(enforced(1, version("new", "old"), narrowFor(9), func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.SoakTime = nil }),
+				live(1, "new"), narrows(1)),
+			want: pend, check: is(3, "new", "new"),
+		},
+		"Enforced and narrow, other rules": {
+			in: waits(enforced(1, version("old", ""), narrowFor(9)), live(1, "old"), narrows(1), narrow(1)), want: pend,
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Status.PreviousNarrowTime).To(Equal(ago(9)))
+			}),
+		},
+		"Pending with older rules, and somebody widened its failsafe ports": {
+			in: waits(pending(1, "Queued", version("new", "old"), wasNarrowFor(9)), live(1, "old")), want: pend,
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Status.PreviousNarrowTime).To(BeNil())
+			}),
+		},
 		"Enforced, without rules, and another one is not ready": {
 			in:   waits(enforced(1, version("new", "old")), notReady(2)),
 			want: in3("Pending/NotVerified"), check: is(3, "new", ""),
@@ -91,11 +149,29 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			want: others("Aborted/OtherNodeReverted"), check: is(2, "new", "old")},
 		"Pending, other rules": {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Pending, back to the rules that it has": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new")),
-			want: others("Enforced/Unproven"), message: "Found", check: is(3, "new", "")},
-		"Pending, back to the rules that it has, and narrow still": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1), narrow(1)),
-			want: others("Enforced/Unproven"), message: "Found", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				g.Expect(e.Status.NarrowTime).To(Equal(ago(0)))
+			want: others("Enforced/Unproven"), message: "Has the rules", check: is(3, "new", "")},
+		"Pending, back to the rules that it has, and narrow still": {
+			in:   waits(pending(1, "Queued", version("other", "new"), wasNarrowFor(9)), live(1, "new"), narrows(1), narrow(1)),
+			want: others("Enforced/Unproven"), message: "Has the rules", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Status.NarrowTime).To(Equal(ago(9)))
+				g.Expect(e.Status.PreviousNarrowTime).To(BeNil())
 			})},
+		"Pending, back to the rules that it has, and narrow because that was just being tried": {
+			in:   waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1), narrow(1)),
+			want: pend, check: is(3, "new", "new"),
+		},
+		"Pending, with rules that are called for, and narrow because that was just being tried": {
+			in:   waits(pending(1, "NotVerified", version("new", "new")), live(1, "new"), narrows(1), narrow(1)),
+			want: pend, check: is(3, "new", "new"),
+		},
+		"Pending, back to rules that nobody has a record of": {in: waits(pending(1, "Queued", version("other", "new"), foundFor(9)), live(1, "new")),
+			want: pend, check: is(3, "new", "new")},
+		"Aborted, back to the rules that it has": {
+			in:   waits(aborted(1, version("other", "new"), wasNarrowFor(9), generation(2)), live(1, "new"), narrows(1), narrow(1)),
+			want: others("Enforced/Unproven"), check: is(3, "new", ""),
+		},
+		"Progressing, back to the rules that it had": {in: waits(progressing(1, "Writing", version("other", "new")), live(1, "new")),
+			want: pend, check: is(3, "new", "new")},
 		"Pending, back to the rules that it has, and wide by now": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1)),
 			want: pend, check: is(3, "new", "new")},
 		"Progressing with narrow failsafe ports, other rules": {in: waits(progressing(1, "Soaking", with(well, soakedFor(9), narrowFor(20), version("other", "old"))...), narrows(1)),

@@ -74,8 +74,16 @@ func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 		})
 	}
 	check(t, map[string]situation{
-		"It has the rules that are called for": {in: input(3, unverified, live(1, "new")),
-			want: []string{"Progressing/Writing", "Pending/NotVerified", "Pending/NotVerified"}, wake: 120500 * time.Millisecond, check: previous("")},
+		"It has the rules that are called for": {in: input(3, unverified, live(1, "new")), want: in3("Pending/NotVerified"), check: previous("new")},
+		"It has the rules that are called for, and is narrow": {in: input(3, unverified, live(1, "new"), narrows(1), narrow(1)), want: in3("Pending/NotVerified"),
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				version, narrow := rollout.Wanted(e)
+				g.Expect(version).To(Equal("new"))
+				g.Expect(narrow).To(BeTrue())
+				g.Expect(e.Status.FoundTime).To(Equal(ago(0)))
+			})},
+		"It has the rules that are called for, and is not ready": {in: input(3, unverified, live(1, "new"), notReady(1)),
+			want: in3("Pending/NotVerified"), check: previous("")},
 		"It has the rules, but the endpoint is not ours": {in: input(3, unverified, live(1, "new"), foreign(1)),
 			want: []string{"Pending/ForeignHostEndpoint", "Pending/NotVerified", "Pending/NotVerified"}, check: previous("new")},
 		"It has other rules": {in: input(3, unverified, live(1, "old")), want: in3("Pending/NotVerified"), check: previous("old")},
@@ -117,6 +125,35 @@ func TestWhatANodeWaitsFor(t *testing.T) {
 			want:    []string{"Pending/ForeignHostEndpoint", "Progressing/Writing", "Pending/Queued"},
 			message: "theirs", wake: 120500 * time.Millisecond},
 	})
+}
+
+// What is on a node of which nothing is on record may never have been tried: it is
+// tried like something new, one node at a time.
+func TestNodesThatAreFoundWithRulesGoWithoutThemWhenTheirTurnComes(t *testing.T) {
+	g := NewWithT(t)
+	found := func(node int) edit {
+		return pending(node, "Queued", version("new", "new"), wasNarrowFor(9), foundFor(9))
+	}
+	in := input(3, found(1), found(2), found(3))
+	for i := range in.Nodes {
+		in.Nodes[i].Live, in.Nodes[i].Narrows, in.Nodes[i].Narrow = "new", true, true
+	}
+	d := decide(t, in)
+	g.Expect(told(d.Enactments)).To(Equal(in3("Pending/Queued")))
+	g.Expect(phase(&d.Enactments[0]).Message).To(Equal("Waits until the node itself is as it was before"))
+	g.Expect(phase(&d.Enactments[2]).Message).To(Equal("Waits for cp-1"))
+	for i, want := range []string{"", "new", "new"} {
+		version, narrow := rollout.Wanted(&d.Enactments[i])
+		g.Expect(version).To(Equal(want))
+		g.Expect(narrow).To(Equal(want != ""))
+	}
+
+	in = next(in, d)
+	in.Nodes[0].Live, in.Nodes[0].Narrow, in.Nodes[0].Programmed = "", false, true
+	d = decide(t, in)
+	g.Expect(told(d.Enactments)).To(Equal([]string{"Pending/Probing", "Pending/Queued", "Pending/Queued"}), "what it reaches without them")
+	g.Expect(d.Enactments[0].Status.FoundTime).To(BeNil())
+	g.Expect(d.Enactments[0].Status.PreviousVersion).To(BeEmpty(), "if it fails, it goes without")
 }
 
 func TestProbesBeforeTheStart(t *testing.T) {
@@ -260,6 +297,8 @@ func TestWhatANodeIsToHave(t *testing.T) {
 		"Progressing, narrow":    {progressing(1, "x", version("new", "old"), narrowFor(9)), "new", true},
 		"Enforced":               {enforced(1, version("new", "old")), "new", false},
 		"Enforced, narrow":       {enforced(1, version("new", "old"), narrowFor(9)), "new", true},
+		"Pending, and narrow":    {pending(1, "x", version("new", "old"), wasNarrowFor(9)), "old", true},
+		"Pending without rules":  {pending(1, "x", version("new", ""), wasNarrowFor(9)), "", false},
 		"Reverted":               {reverted(1, "x", version("new", "old"), narrowFor(9)), "old", false},
 		"Aborted":                {aborted(1, version("new", "old"), narrowFor(9)), "old", false},
 		"Several at once: what restricts least": {progressing(1, "x", version("new", "old"), func(e *v1alpha1.ControlPlaneNodeEnactment) {

@@ -127,6 +127,12 @@ func soakedFor(seconds int) change {
 func narrowFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.NarrowTime = ago(seconds) }
 }
+func wasNarrowFor(seconds int) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.PreviousNarrowTime = ago(seconds) }
+}
+func foundFor(seconds int) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.FoundTime = ago(seconds) }
+}
 func asked(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.AskTime = ago(seconds) }
 }
@@ -176,6 +182,9 @@ func notReady(node int) edit { return func(in *rollout.Input) { in.Nodes[node-1]
 func foreign(node int) edit  { return func(in *rollout.Input) { in.Nodes[node-1].Foreign = "theirs" } }
 func narrows(node int) edit  { return func(in *rollout.Input) { in.Nodes[node-1].Narrows = true } }
 func narrow(node int) edit   { return func(in *rollout.Input) { in.Nodes[node-1].Narrow = true } }
+func contested(node int) edit {
+	return func(in *rollout.Input) { in.Nodes[node-1].Contested = true }
+}
 func live(node int, version string) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].Live = version }
 }
@@ -278,7 +287,8 @@ func complete(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
 	if is != 1 {
 		t.Fatalf("a node is in one phase: %v", e.Status.Conditions)
 	}
-	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Version == "" {
+	takenBack := reflect.DeepEqual(told([]v1alpha1.ControlPlaneNodeEnactment{*e}), []string{"Reverted/TakenBack"}) // whatever is called for
+	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Version == "" && !takenBack {
 		t.Fatalf("whose it is, and what is called for: %+v", e)
 	}
 }

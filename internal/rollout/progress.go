@@ -40,16 +40,19 @@ func (r *run) failure(m *member) (reason, message string) {
 		if m.reason() == v1alpha1.ReasonWriting && r.passed(r.writingSince(m), r.timeout) {
 			return v1alpha1.ReasonNotWritten, "The rules were not written within " + r.tell(r.timeout)
 		}
-		return "", ""
+	} else if m.reason() != v1alpha1.ReasonWriting { // else what was answered so far, was before the rules
+		if reason, message = r.unproven(m); reason != "" {
+			return reason, message
+		}
 	}
-	if m.reason() == v1alpha1.ReasonWriting {
-		return "", "" // what was answered so far, was before the rules
+	if r.unconfirmed(m) && status.SoakTime != nil && r.passed(status.SoakTime, r.soak+r.timeout) {
+		return v1alpha1.ReasonNotConfirmed, "Nobody confirmed within " + r.tell(r.timeout)
 	}
-	return r.unproven(m)
+	return "", ""
 }
 
-// unproven says why the probes of a node whose rules are written, or the people
-// who watch it, do not let it stay.
+// unproven says why the probes of a node whose rules are written do not let it
+// stay.
 func (r *run) unproven(m *member) (reason, message string) {
 	status := &m.e.Status
 	if failed := m.regressions(m.inRound); len(failed) > 0 {
@@ -57,9 +60,6 @@ func (r *run) unproven(m *member) (reason, message string) {
 	}
 	if lost := m.unanswered(); len(lost) > 0 && r.passed(status.AskTime, r.timeout) {
 		return v1alpha1.ReasonObserverLost, "No answer within " + r.tell(r.timeout) + " from " + wording.Names(lost)
-	}
-	if r.unconfirmed(m) && status.SoakTime != nil && r.passed(status.SoakTime, r.soak+r.timeout) {
-		return v1alpha1.ReasonNotConfirmed, "Nobody confirmed within " + r.tell(r.timeout)
 	}
 	return "", ""
 }
@@ -129,6 +129,7 @@ func (r *run) advance(m *member) {
 		}
 		r.progress(m, v1alpha1.ReasonWriting, m.written("are being written", "are being narrowed"))
 		r.wakeAt(r.writingSince(m), r.timeout)
+		r.awaitConfirmation(m)
 		return
 	case watched && m.reason() == v1alpha1.ReasonWriting:
 		r.ask(m)
@@ -168,10 +169,8 @@ func (r *run) soaking(m *member) {
 }
 
 // unconfirmed says whether somebody still has to say that the node is to stay as
-// it is. Its failsafe ports stay wide until then.
-func (r *run) unconfirmed(m *member) bool {
-	return r.manual && m.e.Status.NarrowTime == nil && !r.confirmed(m)
-}
+// it is: with its failsafe ports wide, and once more when they are narrow.
+func (r *run) unconfirmed(m *member) bool { return r.manual && !r.confirmed(m) }
 
 // askAgain keeps the pace of rounds where somebody answers them, and says
 // whether there is an answer to wait for.
@@ -191,6 +190,10 @@ func (r *run) askAgain(m *member, watched bool) bool {
 // awaitAnswers notes when it is too late for an answer, and for a confirmation.
 func (r *run) awaitAnswers(m *member) {
 	r.wakeAt(m.e.Status.AskTime, r.timeout)
+	r.awaitConfirmation(m)
+}
+
+func (r *run) awaitConfirmation(m *member) {
 	if r.unconfirmed(m) {
 		r.wakeAt(m.e.Status.SoakTime, r.soak+r.timeout)
 	}
@@ -208,24 +211,33 @@ func (r *run) finish(m *member, watched bool) {
 		r.awaitAnswers(m)
 	case r.unconfirmed(m):
 		r.progress(m, v1alpha1.ReasonAwaitingConfirmation, fmt.Sprintf(
-			"Passed its probes, and is taken back at %s unless somebody confirms: kubectl annotate cpne %s %s=%d",
-			end.Add(r.timeout).UTC().Format(time.RFC3339), m.e.Name, v1alpha1.AnnotationConfirm, r.Generation))
-		r.wakeAt(status.SoakTime, r.soak+r.timeout)
+			"%s. Passed its probes, and is taken back at %s unless somebody confirms: kubectl annotate cpne %s %s=%d",
+			m.written("are written", "are narrow"), end.Add(r.timeout).UTC().Format(time.RFC3339),
+			m.e.Name, v1alpha1.AnnotationConfirm, r.Generation))
+		r.awaitConfirmation(m)
 		r.askAgain(m, watched)
 	case !m.tried():
 		r.narrow(m)
 	case watched:
-		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonProven, m.proof())
+		r.enforce(m, v1alpha1.ReasonProven, m.proof())
 	default:
-		r.set(m, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven,
-			"No observer reached anything before that it must reach: what the rules do was not tried")
+		r.enforce(m, v1alpha1.ReasonUnproven, "No observer reached anything before that it must reach: what the rules do was not tried")
 	}
 }
 
+// enforce ends the trial of a node.
+func (r *run) enforce(m *member, reason, message string) {
+	if m.Contested {
+		m.e.Status.SoakTime = nil // it was not with narrow failsafe ports
+	}
+	r.set(m, v1alpha1.PhaseEnforced, reason, message)
+}
+
 // narrow has the failsafe ports of a node narrowed that passed its soak with them
-// wide. What they let in is restricted only now: so all is tried once more, and
-// soaks once more.
+// wide. What they let in is restricted only now: so all is tried once more, soaks
+// once more, and is to be confirmed once more.
 func (r *run) narrow(m *member) {
+	withdraw(m.e)
 	m.e.Status.NarrowTime, m.e.Status.SoakTime = r.now.DeepCopy(), nil
 	r.progress(m, v1alpha1.ReasonWriting, m.written("are being written", "are being narrowed"))
 	r.wakeAt(r.writingSince(m), r.timeout)

@@ -119,7 +119,10 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"The failsafe ports are narrowed only once somebody confirms": {in: one("Soaking", with(well, soakedFor(61))...)(manual, narrows(1)),
 			want: stays("AwaitingConfirmation"), wake: 2500 * ms, check: soaked(61)},
 		"Somebody confirms: the failsafe ports are narrowed": {in: one("AwaitingConfirmation", with(well, soakedFor(80), confirming("3"))...)(manual, narrows(1)),
-			want: stays("Writing"), message: "failsafe ports", wake: 120500 * ms, check: soaked(-1)},
+			want: stays("Writing"), message: "failsafe ports", wake: 120500 * ms, check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Status.SoakTime).To(BeNil())
+				g.Expect(e.Annotations).To(BeEmpty(), "narrow failsafe ports are confirmed on their own")
+			})},
 		"The failsafe ports are being narrowed": {in: one("Writing", with(well, narrowFor(20), asked(30))...)(unprogrammed(1), narrows(1)),
 			want: stays("Writing"), message: "failsafe ports", wake: 100500 * ms, check: round(7, 30)},
 		"The failsafe ports are narrow: what was answered so far is of before": {in: one("Writing", with(well, narrowFor(9))...)(narrows(1)),
@@ -127,7 +130,13 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"The probes pass with narrow failsafe ports": {in: one("Probing", with(well, narrowFor(9))...)(narrows(1)), want: stays("Soaking"), message: "narrow", wake: 2500 * ms, check: soaked(0)},
 		"It soaks with narrow failsafe ports":        {in: one("Soaking", with(well, narrowFor(70), soakedFor(60))...)(narrows(1)), want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
 		"It has soaked with narrow failsafe ports":   {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1)), want: done("Proven"), wake: 500 * ms},
-		"Nobody has to confirm narrow failsafe ports once more": {in: one("Soaking", with(well, narrowFor(300), soakedFor(299))...)(manual, narrows(1)),
+		"Somebody has to confirm narrow failsafe ports once more": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(manual, narrows(1)),
+			want: stays("AwaitingConfirmation"), message: "The failsafe ports are narrow. Passed", wake: 2500 * ms, check: soaked(61)},
+		"It has soaked, and its failsafe ports are as somebody else has decided": {
+			in:   one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1), contested(1)),
+			want: done("Proven"), wake: 500 * ms, check: soaked(-1),
+		},
+		"Somebody confirms narrow failsafe ports": {in: one("AwaitingConfirmation", with(well, narrowFor(100), soakedFor(80), confirming("3"))...)(manual, narrows(1)),
 			want: done("Proven"), wake: 500 * ms},
 		"Narrow failsafe ports, and nothing counted": {in: one("Soaking", narrowFor(70), soakedFor(61))(narrows(1)), want: done("Unproven"), wake: 2500 * ms},
 		"Something took the rules away": {in: one("Soaking", with(well, soakedFor(70), begun(200))...)(unprogrammed(1)),
@@ -199,6 +208,9 @@ func TestANodeUnderWayIsTakenBack(t *testing.T) {
 		},
 		"Nobody confirmed in time":                                     {in: one("AwaitingConfirmation", with(well, soakedFor(182))...)(manual), want: back("NotConfirmed"), message: "within 120 s"},
 		"Nobody confirmed in time, and the last round is not answered": {in: one("AwaitingConfirmation", with(seen, soakedFor(182))...)(manual), want: back("NotConfirmed")},
+		"Nobody confirmed narrow failsafe ports in time": {
+			in: one("AwaitingConfirmation", with(well, narrowFor(300), soakedFor(182))...)(manual, narrows(1)), want: back("NotConfirmed"), message: "within 120 s",
+		},
 		"Others under way stop, and what is done stays": {
 			in:   input(4, progressing(1, "Probing", with(seen, found("cp-2", 7, open, refused))...), progressing(2, "Soaking", soakedFor(61)), enforced(3), pending(4, "Queued")),
 			want: []string{"Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Enforced/Proven", "Aborted/OtherNodeReverted"},

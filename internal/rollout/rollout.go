@@ -59,6 +59,8 @@ type Node struct {
 	Narrows bool
 	// Narrow says that they are, as the version has it that is Live.
 	Narrow bool
+	// Contested says that they are not, because somebody else has decided about them.
+	Contested bool
 	// Programmed says that what Wanted says of Enactment has been written, and had
 	// the time to reach the node; in every phase, so that a node that is taken
 	// back is Programmed once it has been. Nothing is to be written for a node
@@ -151,7 +153,7 @@ func Decide(in Input) Decision {
 // Wanted says what a node is to have by its enactment as persisted: the version
 // of the rules, empty if it is not to be restricted at all; and whether its
 // failsafe ports are to be narrow, which they only are once it has soaked with
-// them wide.
+// them wide, and while it waits with rules for which they were narrow.
 //
 // Without a phase, the creation of the enactment was interrupted: the node is to
 // be left alone until there is one.
@@ -163,7 +165,7 @@ func Wanted(e *v1alpha1.ControlPlaneNodeEnactment) (version string, narrow bool)
 	case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
 		return e.Status.Version, e.Status.NarrowTime != nil
 	}
-	return e.Status.PreviousVersion, false
+	return e.Status.PreviousVersion, e.Status.PreviousVersion != "" && e.Status.PreviousNarrowTime != nil
 }
 
 // phases are all of them. If somebody made several True, the first one counts:

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -65,6 +66,8 @@ type world struct {
 	limit   int
 	narrows bool            // a change of it would be another version
 	tainted map[string]bool // node and generation in which it was reverted
+	tried   map[string]bool // node and version with which it was done
+	lost    map[string]bool // nodes whose record somebody deleted, until they are begun
 	seen    map[string]int
 }
 
@@ -76,7 +79,7 @@ type liveNode struct {
 }
 
 func newWorld(t *testing.T, seed uint64, seen map[string]int) *world {
-	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 0)), tainted: map[string]bool{}, seen: seen}
+	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 0)), tainted: map[string]bool{}, tried: map[string]bool{}, lost: map[string]bool{}, seen: seen}
 	n := 1 + w.random.IntN(7)
 	w.in = input(n, atOnce(int32(1+w.random.IntN(3))), soak(int32(w.random.IntN(3)*15)))
 	w.in.Rollout.TimeoutSeconds = 30
@@ -126,6 +129,8 @@ func (w *world) happen() {
 		w.in.Now = w.in.Now.Add(time.Minute)
 	case 14, 15:
 		w.in.InFlight = w.random.IntN(2)
+	case 17, 18:
+		w.tamper()
 	}
 	if w.chance(10) {
 		w.in.Cut, w.in.TakeBack, w.in.Unverified = "", "", ""
@@ -139,6 +144,27 @@ func (w *world) happen() {
 	}
 	if e := w.node().Enactment; e != nil && w.chance(10) {
 		e.Annotations = map[string]string{v1alpha1.AnnotationConfirm: fmt.Sprint(w.in.Generation)}
+	}
+}
+
+// tamper is somebody who deletes records, or takes rules away, of one node or of all.
+func (w *world) tamper() {
+	what, only := w.random.IntN(3), w.random.IntN(2*len(w.in.Nodes))
+	for i := range w.in.Nodes {
+		if only < len(w.in.Nodes) && only != i {
+			continue
+		}
+		switch n := &w.in.Nodes[i]; what {
+		case 0:
+			n.Enactment, w.lost[n.Name] = nil, true
+			for generation := range w.in.Generation + 1 {
+				delete(w.tainted, fmt.Sprintf("%s in %d", n.Name, generation)) // to try again
+			}
+		case 1:
+			w.live[i] = liveNode{written: w.in.Now}
+		case 2:
+			w.live[i].narrow = false
+		}
 	}
 }
 
@@ -168,7 +194,7 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 func (w *world) reconcile() {
 	for i := range w.in.Nodes {
 		n, live := &w.in.Nodes[i], w.live[i]
-		version, narrow := w.wanted(i)
+		version, narrow := rollout.Wanted(n.Enactment)
 		n.Live, n.Narrow, n.Narrows = live.version, live.narrow, w.narrows
 		n.Programmed = live.version == version && live.narrow == narrow && !w.in.Now.Before(live.written.Add(time.Second))
 	}
@@ -176,30 +202,43 @@ func (w *world) reconcile() {
 	if d.Wake < 0 || d.Wake > 10*time.Minute {
 		w.errorf("wakes after %s", d.Wake)
 	}
+	recorded := make([]bool, len(d.Enactments)) // as decided
+	for i := range d.Enactments {
+		was := w.in.Nodes[i].Enactment
+		recorded[i] = was != nil && reflect.DeepEqual(was.Status, d.Enactments[i].Status)
+	}
 	for _, i := range w.random.Perm(len(d.Enactments)) { // in no order that helps
 		if w.chance(30) || !w.persist(&w.in.Nodes[i], &d.Enactments[i]) {
 			break
 		}
 	}
-	for i := range w.in.Nodes {
-		if e := w.in.Nodes[i].Enactment; rollout.PhaseOf(e) != "" && !w.chance(4) {
-			version, narrow := w.wanted(i)
-			if w.live[i].version != version || w.live[i].narrow != narrow {
-				w.live[i] = liveNode{version, narrow, w.in.Now}
-			}
-		}
-	}
+	w.write(recorded)
 	w.invariants()
 }
 
-// wanted is what a node is to have. Failsafe ports of older rules stay as they are
-// while it waits with these.
-func (w *world) wanted(i int) (version string, narrow bool) {
-	version, narrow = rollout.Wanted(w.in.Nodes[i].Enactment)
-	if waits := rollout.PhaseOf(w.in.Nodes[i].Enactment) == v1alpha1.PhasePending; waits && version == w.live[i].version && version != w.in.Version {
-		narrow = w.live[i].narrow
+// write brings the cluster to what is on record. What only takes back waits for
+// nothing but its own record; the rest waits for all of them.
+func (w *world) write(recorded []bool) {
+	restricted, all := 0, w.in.Version != "" && !slices.Contains(recorded, false)
+	for i := range w.in.Nodes {
+		e := w.in.Nodes[i].Enactment
+		phase := rollout.PhaseOf(e)
+		back := w.live[i].version != "" && phase != v1alpha1.PhaseProgressing && phase != v1alpha1.PhaseEnforced
+		if phase == "" || !recorded[i] || !all && !back || w.chance(4) {
+			continue
+		}
+		version, narrow := rollout.Wanted(e)
+		if w.live[i].version == version && w.live[i].narrow == narrow {
+			continue
+		}
+		if version != "" && w.live[i].version == "" || narrow && !w.live[i].narrow {
+			restricted++
+		}
+		w.live[i] = liveNode{version, narrow, w.in.Now}
 	}
-	return version, narrow
+	if restricted > w.limit+1 { // one may be put right beside those that are under way
+		w.errorf("%d nodes are restricted at once", restricted)
+	}
 }
 
 // persist writes an enactment: its spec, and then its status.
@@ -237,6 +276,7 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 		if from == to {
 			return
 		}
+		delete(w.lost, n.Name)
 		for _, other := range w.in.Nodes {
 			if !other.Ready {
 				w.errorf("%s was begun while %s was not ready", n.Name, other.Name)
@@ -246,9 +286,11 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 			w.errorf("%s was begun: %+v", n.Name, w.in)
 		}
 	case v1alpha1.PhaseEnforced:
-		found := n.Live == is.Status.Version
-		if from != to && from != v1alpha1.PhaseProgressing && !found {
-			w.errorf("%s is Enforced after %s", n.Name, from)
+		w.tried[n.Name+" with "+is.Status.Version] = true
+		// Somebody went back to what was declared before: that it has still.
+		still := n.Live == is.Status.Version && was != nil && was.Status.Version != is.Status.Version && was.Status.FoundTime == nil
+		if from != to && from != v1alpha1.PhaseProgressing && !still {
+			w.errorf("%s is Enforced after %q", n.Name, from)
 		}
 		cuts := is.Status.Version == "bad" || is.Status.Version == "tight" && w.narrows
 		if from == v1alpha1.PhaseProgressing && cuts && phase(is).Reason == v1alpha1.ReasonProven {
@@ -290,12 +332,13 @@ func (w *world) invariants() {
 			progressing++
 			untried++
 		case v1alpha1.PhasePending:
-			if w.live[i].version != n.Enactment.Status.PreviousVersion {
+			if live := w.live[i].version; live != "" && live != n.Enactment.Status.PreviousVersion && !w.tried[n.Name+" with "+live] && !w.lost[n.Name] {
 				untried++
 			}
 		}
-		if w.live[i].narrow && n.Enactment.Status.NarrowTime == nil && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing &&
-			w.live[i].version == n.Enactment.Status.Version {
+		// Those of a node that had the rules already are still to be widened.
+		if w.live[i].narrow && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && n.Enactment.Status.NarrowTime == nil &&
+			w.live[i].version == n.Enactment.Status.Version && !w.live[i].written.Before(n.Enactment.Status.StartTime.Time) {
 			w.errorf("the failsafe ports of %s are narrow before it soaked", n.Name)
 		}
 	}

@@ -48,7 +48,7 @@ func endpoints(hosts Hosts) []*v3.HostEndpoint {
 		if every {
 			out = append(out, endpoint(hosts.Policy, version, node, ""))
 		}
-		for _, iface := range interfaces {
+		for _, iface := range slices.Concat(interfaces, node.Leaving) {
 			out = append(out, endpoint(hosts.Policy, version, node, iface))
 		}
 	}

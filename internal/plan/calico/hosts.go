@@ -58,8 +58,13 @@ type Node struct {
 	// except for what a version does not decide; empty otherwise.
 	Older string
 	// Interfaces are those of the endpoints that a node with Older has; they may be
-	// others than the present rules call for. Empty stands for every interface.
+	// others than the present rules call for. "" stands for every interface.
 	Interfaces []string
+	// Leaving are interfaces for which the node has an endpoint, though the present
+	// rules call for none. Those that are being tried go for these too: an endpoint
+	// that is named comes before that of every interface. They are deleted once the
+	// node stays as it is.
+	Leaving []string
 	// Foreign says that an endpoint of somebody else is in the place of ours.
 	// Then none is rendered: of two, the alphabetically first would win, and
 	// either the policies of others or ours would be void on the node.

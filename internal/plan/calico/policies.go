@@ -44,38 +44,41 @@ func Version(hosts Hosts) string {
 func versioned(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
 	var out []*v3.GlobalNetworkPolicy
 	all := having(version, hosts.Policy)
-	add := func(name string, order float64, selector string, rules []v3.Rule) {
-		policy := globalPolicy(hosts, name+"-"+version, order, selector, rules)
+	add := func(name string, order float64, selector, iface string, rules []v3.Rule) {
+		policy := globalPolicy(hosts, name+"-"+version, order, onInterface(selector, iface), rules)
 		policy.Labels[LabelVersion] = version
+		if iface != "" {
+			policy.Labels[LabelInterface] = iface
+		}
 		out = append(out, policy)
 	}
 	if rules := flowRules(hosts, hosts.Required); len(rules) > 0 {
-		add("required", requiredOrder, all, rules)
+		add("required", requiredOrder, all, "", rules)
 	}
 	for _, c := range hosts.Components {
-		add("allow-"+c.Name, allowOrder, onInterface(all, c.Interface), allowRules(hosts, c))
+		add("allow-"+c.Name, allowOrder, all, c.Interface, allowRules(hosts, c))
 		if c.Interface != "" && c.Address.IsValid() {
-			add("loop-"+c.Name, allowOrder, fmt.Sprintf("%s && !has(%s)", all, LabelInterface), loopRules(c))
+			add("loop-"+c.Name, allowOrder, fmt.Sprintf("%s && !has(%s)", all, LabelInterface), "", loopRules(c))
 		}
 	}
 	if hosts.DenyUnlisted {
 		if rules := flowRules(hosts, hosts.Listed); len(rules) > 0 {
-			add("listed", listedOrder, all, rules)
+			add("listed", listedOrder, all, "", rules)
 		}
-		add("deny-unlisted", denyOrder, enforced(all), []v3.Rule{{Action: v3.Deny}})
+		add("deny-unlisted", denyOrder, enforced(all), "", []v3.Rule{{Action: v3.Deny}})
 		return out
 	}
 	for _, c := range hosts.Components {
 		if c.Interface == "" {
-			add("deny-"+c.Name, denyOrder, enforced(all), denyRules(c, c.Address))
+			add("deny-"+c.Name, denyOrder, enforced(all), "", denyRules(c, c.Address))
 			continue
 		}
 		// On its interface, to whatever address; and on every endpoint, to its
 		// addresses: that is for whoever takes the detour to an interface's address
 		// through another one.
-		add("deny-"+c.Name, denyOrder, enforced(onInterface(all, c.Interface)), denyRules(c, netip.Prefix{}))
+		add("deny-"+c.Name, denyOrder, enforced(all), c.Interface, denyRules(c, netip.Prefix{}))
 		if c.Address.IsValid() {
-			add("detour-"+c.Name, denyOrder, enforced(all), denyRules(c, c.Address))
+			add("detour-"+c.Name, denyOrder, enforced(all), "", denyRules(c, c.Address))
 		}
 	}
 	return out
@@ -89,6 +92,14 @@ func loopRules(component Component) []v3.Rule {
 		rules[i].Action, rules[i].Source.Nets = v3.Allow, []string{component.Address.String()}
 	}
 	return rules
+}
+
+// InterfaceOf returns the interface, "" for every one, that nodes with a policy of a
+// version need an endpoint for, if it needs one: what allows on every interface does
+// not.
+func InterfaceOf(policy *v3.GlobalNetworkPolicy) (iface string, needed bool) {
+	iface = policy.Labels[LabelInterface]
+	return iface, iface != "" || Denies(policy)
 }
 
 // Denies says whether the policy is one that denies.
