@@ -30,7 +30,8 @@ const settleTime = 2 * time.Second
 
 // finalize lets go of a policy that is being deleted. Under Revert its
 // NetworkPolicies are deleted here, while the reconcilers of nodes and Services
-// restore theirs; when nothing of it is left, the finalizer goes.
+// restore theirs; when nothing of it is left, the finalizer goes. Under Orphan what
+// was tried stays.
 func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	reconcile.Result, error,
 ) {
@@ -45,6 +46,8 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
 			return reconcile.Result{RequeueAfter: left}, nil
 		}
+	} else if done, result, err := r.leaveBehind(ctx, policy, policies, snapshot); !done {
+		return result, err
 	}
 	// They would be collected with the policy, but not before another one of the
 	// same name can be there.

@@ -32,7 +32,7 @@ import (
 func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
-	if o.policy.Enforces() && len(o.hosts.Held) > 0 && snapshot.Calico.Readable() {
+	if o.policy.Enforces() && o.hosts.Stays && snapshot.Calico.Readable() {
 		return r.holdBack(ctx, o, snapshot)
 	}
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
@@ -66,7 +66,12 @@ func (r *PolicyReconciler) holdBack(ctx context.Context, o *Observation, snapsho
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
 	in := r.recorded(o.policy, snapshot.Enactments)
-	in.Unverified = o.verdict.Message
+	switch in.Unverified = o.verdict.Message; {
+	case o.policy.Invalid != nil:
+		in.Unverified = o.policy.Invalid.Error()
+	case o.hosts.Unprotected != nil:
+		in.Unverified = o.hosts.Unprotected.Message
+	}
 	o.rollout = rollout.Decide(in)
 	unsettled, err = r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
 	return tolerate(unsettled, reconcile.Result{}, err)

@@ -73,7 +73,8 @@ type ControlPlaneNodeEnactmentSpec struct {
 	// +optional
 	Round *int64 `json:"round,omitempty"`
 
-	// targets are what every observer tries to connect to, on the node.
+	// targets are what every observer tries to connect to, on the node, and at
+	// addresses that one of the control-plane nodes has and none shows.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=map
 	// +listMapKey=address
@@ -84,7 +85,7 @@ type ControlPlaneNodeEnactmentSpec struct {
 
 // ProbeTarget is a port that is tried with a new TCP connection.
 type ProbeTarget struct {
-	// address of the node.
+	// address to connect to.
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="address must be an IPv4 or IPv6 address"

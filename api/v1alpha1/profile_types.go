@@ -88,6 +88,7 @@ type ProfileComponent struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.component) != has(self.traffic)",message="must have exactly one of component (whose ports it then has) and traffic (such as tcp/8443)"
 // +kubebuilder:validation:XValidation:rule="self.to in ['ControlPlane', 'Nodes', 'Self'] || self.from.exists(r, r in ['ControlPlane', 'Nodes', 'Self', 'Any'])",message="must have ControlPlane, Nodes or Self on one side: others do not touch a node"
+// +kubebuilder:validation:XValidation:rule="self.to == 'Self' ? self.from == ['Self'] : !self.from.exists(r, r == 'Self')",message="must have Self on both sides, or on none: write ControlPlane or Nodes for what a node has to do with others"
 type ProfileFlow struct {
 	// name of the flow. The profile may not have one of the same name.
 	// +kubebuilder:validation:MinLength=1

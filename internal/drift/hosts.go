@@ -26,10 +26,10 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	wasInPlace := func(object plan.Object) bool { return hosts.Established(object) && last.wasInPlace(object) }
 	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), wasInPlace, func(live plan.Object) bool {
 		if _, tier := live.(*v3.Tier); tier {
-			return len(hosts.Held) == 0 && lastOne && written(live)
+			return !hosts.Stays && lastOne && written(live)
 		}
 		obsolete := madeForHosts(live, policy.Name, policies) || hosts.Widens(live) && written(live)
-		if len(hosts.Held) > 0 {
+		if hosts.Stays {
 			return obsolete && hosts.GoesBack(live)
 		}
 		return obsolete && !hosts.Keeps(live)

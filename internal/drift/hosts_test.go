@@ -53,7 +53,7 @@ func TestWhatIsRemovedGoesInTheReverseOrderOfTheWrites(t *testing.T) {
 		Calico:  calico.Hosts{Nodes: []calico.Node{{Name: "cp-1", Older: "old"}}},
 	}
 	g.Expect(removals(older)).To(Equal([]string{"delete cpnp-cp-1"}), "what older rules need stays, but no endpoint that is not called for")
-	g.Expect(removals(plan.Hosts{Held: []plan.Held{{Component: "on hosts"}}})).To(BeEmpty(), "while nothing can be rendered")
+	g.Expect(removals(plan.Hosts{Stays: true})).To(BeEmpty(), "while nothing can be rendered")
 }
 
 // What an object of Calico's belongs to is told by its label; where that was taken

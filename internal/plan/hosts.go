@@ -22,9 +22,12 @@ type Hosts struct {
 	// Profile is what kind of cluster it is taken for; nil unless Declared.
 	Profile *v1alpha1.ResolvedProfile
 	// Unprotected says why nothing protects the nodes, though that is declared
-	// and the policy is not at fault; nil otherwise. What was written before
-	// stays.
+	// and the policy is not at fault; nil otherwise.
 	Unprotected *Obstacle
+	// Stays says that what was written before stays, and Objects are only what takes
+	// nodes back that were under way: nothing can be rendered now, or it is not known
+	// any more what is called for.
+	Stays bool
 	// Calico is what Objects are rendered from: the nodes have the rules as far as
 	// the rollout is.
 	Calico calico.Hosts
@@ -49,8 +52,7 @@ type Hosts struct {
 	established map[string]bool
 	// tls is the traffic that is TLS.
 	tls []profile.Traffic
-	// Held are the components that can not be rendered now. What was rendered
-	// before stays, and Objects are only what takes nodes back that were under way.
+	// Held are the components that can not be rendered now.
 	Held []Held
 	// Notes are what is safe to write and yet to be known: required flows that
 	// nobody is let through for.
@@ -72,13 +74,25 @@ type Obstacle struct{ Reason, Message string }
 // HostProtection plans the protection of the selected nodes. Policies come
 // oldest first; of those that select a node and protect hosts, the oldest does.
 func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) Hosts {
-	if !policy.ProtectsHosts() {
-		return Hosts{}
+	var hosts Hosts
+	switch {
+	case policy.ProtectsHosts():
+		hosts = protection(policy, policies, snapshot)
+		hosts.Stays = len(hosts.Held) > 0 || hosts.Unprotected != nil && hosts.Unprotected.Reason != v1alpha1.ReasonHostBackendNone
+	case policy.Active() && policy.Invalid != nil && policy.Spec.Network != nil:
+		hosts.Stays = true // of which nodes, a selector that can be read will tell
 	}
-	hosts := protection(policy, policies, snapshot)
-	if len(hosts.Held) > 0 {
-		hosts.goBack(policy, snapshot)
+	if hosts.Stays {
+		hosts.goBack(policy, snapshot, policy.Enforces())
 	}
+	return hosts
+}
+
+// GoingBack plans that nodes which are not to have what they were begun with go back,
+// and everything else stays as it is.
+func GoingBack(policy *Policy, snapshot state.Snapshot) Hosts {
+	hosts := Hosts{Stays: true}
+	hosts.goBack(policy, snapshot, true)
 	return hosts
 }
 
@@ -95,7 +109,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 	}
 	r := newHostResolver(policy, p, resolved.CNI, snapshot)
 	hosts.Whole, hosts.Losses, hosts.Foreign = r.resolve(policies)
-	hosts.Lifelines = r.lifelines(hosts.Whole.Nodes)
+	hosts.Lifelines = r.lifelines(hosts.Whole)
 	hosts.Calico, hosts.Version, hosts.tls = hosts.Whole, calico.Version(hosts.Whole), tlsOf(p)
 	if policy.Enforces() {
 		hosts.stage(policy, policies, snapshot)

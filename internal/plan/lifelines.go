@@ -24,9 +24,35 @@ type Lifelines struct {
 	Flows []profile.Flow
 	// Parties are the addresses that roles stand for, as far as they are known.
 	Parties map[profile.Role][]netip.Prefix
+	// Dedicated are addresses of control-plane nodes that no node shows.
+	Dedicated []Dedicated
 	// Protected are the names of the nodes that the policy protects. What others
 	// send to each other is not its doing.
 	Protected map[string]bool
+}
+
+// Dedicated are addresses in a network of a component's own that control-plane nodes
+// have there, as the policy says. Which node has which is not known.
+type Dedicated struct {
+	Addresses []netip.Prefix
+	// Traffic is what is sent there, and Interface by which it arrives; empty if that
+	// is not known.
+	Traffic   []profile.Traffic
+	Interface string
+}
+
+// Sent returns the flow as it is sent to the addresses, and whether it is.
+func (d Dedicated) Sent(flow profile.Flow) (profile.Flow, bool) {
+	traffic := flow.Traffic
+	flow.Traffic, flow.Destinations = nil, nil
+	for _, part := range d.Traffic {
+		for _, all := range traffic {
+			if both, overlap := all.Intersect(part); overlap {
+				flow.Traffic = append(flow.Traffic, both)
+			}
+		}
+	}
+	return flow, len(flow.Traffic) > 0 && (flow.To == profile.RoleControlPlane || flow.To == profile.RoleNodes)
 }
 
 // has says whether an address is one of a role's.
@@ -35,9 +61,11 @@ func (l Lifelines) has(role profile.Role, address netip.Addr) bool {
 }
 
 // lifelines returns those of the policy's cluster.
-func (r *hostResolver) lifelines(protected []calico.Node) Lifelines {
-	lines := Lifelines{Parties: map[profile.Role][]netip.Prefix{}, Protected: map[string]bool{}}
-	for _, node := range protected {
+func (r *hostResolver) lifelines(hosts calico.Hosts) Lifelines {
+	lines := Lifelines{
+		Parties: map[profile.Role][]netip.Prefix{}, Protected: map[string]bool{}, Dedicated: r.dedicated(hosts.Components),
+	}
+	for _, node := range hosts.Nodes {
 		lines.Protected[node.Name] = true
 	}
 	for _, flow := range r.profile.Required() {
@@ -67,6 +95,28 @@ func (r *hostResolver) lifelines(protected []calico.Node) Lifelines {
 	lines.Parties[profile.RoleSelf] = lines.Parties[profile.RoleNodes]
 	lines.Parties[profile.RoleAny] = lines.Parties[profile.RoleNodes]
 	return lines
+}
+
+// dedicated returns the addresses in networks of components that peers give to
+// control-plane nodes, and that no node shows.
+func (r *hostResolver) dedicated(components []calico.Component) []Dedicated {
+	var out []Dedicated
+	for _, component := range components {
+		d := Dedicated{Traffic: component.Ports, Interface: component.Interface}
+		for _, prefix := range r.playing(v1alpha1.ExternalControlPlane) {
+			switch {
+			case !component.Address.IsValid() || !prefix.Overlaps(component.Address) || prefix.IsSingleIP() && r.shown[prefix.Addr()]:
+			case prefix.Bits() < component.Address.Bits():
+				d.Addresses = append(d.Addresses, component.Address)
+			default:
+				d.Addresses = append(d.Addresses, prefix)
+			}
+		}
+		if len(d.Addresses) > 0 {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // controlling returns the addresses of the nodes that are of the control plane beyond

@@ -24,7 +24,9 @@ type Probes struct {
 	nodes map[string][]netip.Addr
 	node  calico.Node
 	ports map[v1alpha1.PortNumber]probed
-	tls   []profile.Traffic
+	// dedicated are the ports at addresses that no node shows.
+	dedicated map[netip.Addr]map[v1alpha1.PortNumber]probed
+	tls       []profile.Traffic
 }
 
 // probed is a port that is tried.
@@ -56,20 +58,22 @@ func tlsOf(p profile.Profile) []profile.Traffic {
 
 // ProbesOf returns what is tried at a node: every TCP port of the components and
 // of the required flows, restricted or not, at each of its addresses; and the port
-// at which the cluster itself says that the kubelet listens.
+// at which the cluster itself says that the kubelet listens. What is required at
+// addresses that no node shows is tried too: one of them may be the node's.
 func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	p := Probes{
 		hosts: hosts.Whole, lines: hosts.Lifelines, node: node, nodes: map[string][]netip.Addr{},
 		ports: map[v1alpha1.PortNumber]probed{}, tls: hosts.tls,
 	}
 	for _, component := range p.hosts.Components {
-		p.add(component.Ports)
+		p.add(p.ports, component.Ports)
 	}
 	for _, flow := range p.lines.Flows {
 		if p.arrives(flow) {
-			p.add(flow.Traffic)
+			p.add(p.ports, flow.Traffic)
 		}
 	}
+	p.addDedicated()
 	for i := range snapshot.Nodes {
 		n := &snapshot.Nodes[i]
 		p.nodes[n.Name] = state.NodeAddresses(n)
@@ -81,10 +85,32 @@ func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 }
 
 // add adds the single ports: of a range nobody knows which of them are used.
-func (p *Probes) add(traffic []profile.Traffic) {
+func (p *Probes) add(ports map[v1alpha1.PortNumber]probed, traffic []profile.Traffic) {
 	for _, t := range traffic {
 		if t.Protocol == profile.TCP && t.First != 0 && t.Last <= t.First {
-			p.ports[v1alpha1.PortNumber(t.First)] = probed{int32(t.First), p.protocol(t.First)}
+			ports[v1alpha1.PortNumber(t.First)] = probed{int32(t.First), p.protocol(t.First)}
+		}
+	}
+}
+
+// addDedicated adds what is required at single addresses that no node shows.
+func (p *Probes) addDedicated() {
+	p.dedicated = map[netip.Addr]map[v1alpha1.PortNumber]probed{}
+	for _, at := range p.lines.Dedicated {
+		for _, flow := range p.lines.Flows {
+			sent, is := at.Sent(flow)
+			if !is || !p.arrives(flow) {
+				continue
+			}
+			for _, prefix := range at.Addresses {
+				if !prefix.IsSingleIP() {
+					continue
+				}
+				if p.dedicated[prefix.Addr()] == nil {
+					p.dedicated[prefix.Addr()] = map[v1alpha1.PortNumber]probed{}
+				}
+				p.add(p.dedicated[prefix.Addr()], sent.Traffic)
+			}
 		}
 	}
 }
@@ -107,16 +133,30 @@ func (p *Probes) protocol(port uint16) v1alpha1.ProbeProtocol {
 
 // Targets returns what every observer is to try.
 func (p Probes) Targets() []v1alpha1.ProbeTarget {
-	var targets []v1alpha1.ProbeTarget
+	var own, others []v1alpha1.ProbeTarget
 	for _, address := range p.node.Addresses {
-		for port, how := range p.ports {
-			targets = append(targets, v1alpha1.ProbeTarget{Address: address.String(), Port: port, Protocol: how.protocol})
-		}
+		own = append(own, targetsAt(address, p.ports)...)
 	}
+	for address, ports := range p.dedicated {
+		others = append(others, targetsAt(address, ports)...)
+	}
+	targets := slices.Concat(sortedTargets(own), sortedTargets(others))
+	return targets[:min(len(targets), maxTargets)]
+}
+
+func targetsAt(address netip.Addr, ports map[v1alpha1.PortNumber]probed) []v1alpha1.ProbeTarget {
+	targets := make([]v1alpha1.ProbeTarget, 0, len(ports))
+	for port, how := range ports {
+		targets = append(targets, v1alpha1.ProbeTarget{Address: address.String(), Port: port, Protocol: how.protocol})
+	}
+	return targets
+}
+
+func sortedTargets(targets []v1alpha1.ProbeTarget) []v1alpha1.ProbeTarget {
 	slices.SortFunc(targets, func(a, b v1alpha1.ProbeTarget) int {
 		return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port))
 	})
-	return targets[:min(len(targets), maxTargets)]
+	return targets
 }
 
 // Expect returns what must become of an observer's attempt. What may be lets
@@ -124,6 +164,13 @@ func (p Probes) Targets() []v1alpha1.ProbeTarget {
 func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
 	how, known := p.ports[port]
 	from := p.addressesOf(observer)
+	if to, err := netip.ParseAddr(address); err == nil && p.dedicated[to] != nil {
+		how, known = p.dedicated[to][port]
+		if known && len(from) > 0 && p.required(from, func(t profile.Traffic) bool { return connects(t, how.as) }) {
+			return rollout.MustConnect
+		}
+		return rollout.Any // it may be another node's
+	}
 	if !known || len(from) == 0 {
 		return rollout.Any
 	}

@@ -160,7 +160,7 @@ func TestTargetsAreTheSinglePortsOfComponentsAndRequiredFlows(t *testing.T) {
 		"etcd": {},
 		"etcd on ports of its own": {
 			edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Network.Components = nil }, also("etcd", at(tcp(4001)))},
-			more:  ports{4001: tls}, without: []v1alpha1.PortNumber{2379, 2380},
+			more:  ports{4001: tls, 2379: plain, 2380: plain}, // the usual ones may be right
 		},
 		"A component that is not known, which may speak anything": {
 			edits: []edit{also("admin", at(tcp(9000)))},
@@ -203,6 +203,60 @@ func TestTargetsAreTheSinglePortsOfComponentsAndRequiredFlows(t *testing.T) {
 				}
 				g.Expect(got).To(Equal(want), address)
 			}
+		})
+	}
+}
+
+// replicating has etcd on a network of its own, in which the control plane's nodes
+// have addresses that they do not show.
+func replicating(cidrs ...v1alpha1.CIDR) edit {
+	return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Spec.Network.Components[0].AddressCIDR = "10.78.0.0/24"
+		p.Spec.Network.Peers = []v1alpha1.Peer{{Name: "replication", Role: v1alpha1.ExternalControlPlane, CIDRs: cidrs}}
+	}
+}
+
+func TestWhatIsRequiredAtAddressesThatNoNodeShowsIsTried(t *testing.T) {
+	g := NewWithT(t)
+	probes := probesAt(t, nil, replicating("10.78.0.1/32", "10.78.0.2/32"))
+	var got []string
+	for _, target := range probes.Targets() {
+		if target.Address != "10.0.0.1" && target.Address != "fd00::1" {
+			got = append(got, fmt.Sprintf("%s %s %d", target.Protocol, target.Address, target.Port))
+		}
+	}
+	g.Expect(got).To(Equal([]string{"TLS 10.78.0.1 2379", "TLS 10.78.0.1 2380", "TLS 10.78.0.2 2379", "TLS 10.78.0.2 2380"}))
+	expect := func(who, address string, port v1alpha1.PortNumber) rollout.Expectation {
+		return probes.Expect(from(who), address, port)
+	}
+	g.Expect(expect("cp-2", "10.78.0.1", 2379)).To(Equal(rollout.MustConnect))
+	g.Expect(expect("worker-1", "10.78.0.1", 2379)).To(Equal(rollout.Any), "it may be another node's, that has no rules yet")
+	g.Expect(expect("worker-2", "10.78.0.1", 2379)).To(Equal(rollout.Any), "nobody knows where that comes from")
+	g.Expect(expect("cp-2", "10.78.0.1", 10250)).To(Equal(rollout.Any))
+
+	whole := probesAt(t, nil, replicating("10.78.0.0/24"))
+	g.Expect(whole.Targets()).To(HaveEach(HaveField("Address", BeElementOf("10.0.0.1", "fd00::1"))), "which addresses those are is not known")
+}
+
+func TestDedicatedAddressesAreJudged(t *testing.T) {
+	for name, test := range map[string]struct {
+		cidrs []v1alpha1.CIDR
+		want  []string
+	}{
+		"single addresses":              {[]v1alpha1.CIDR{"10.78.0.1/32", "10.78.0.2/32"}, []string{"10.78.0.1/32", "10.78.0.2/32"}},
+		"the network":                   {[]v1alpha1.CIDR{"10.78.0.0/24"}, []string{"10.78.0.0/24"}},
+		"more than the network":         {[]v1alpha1.CIDR{"10.78.0.0/16"}, []string{"10.78.0.0/24"}},
+		"an address beside the network": {[]v1alpha1.CIDR{"10.78.0.0/24", "10.79.0.1/32"}, []string{"10.78.0.0/24"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			lines := protect(t, machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2")), replicating(test.cidrs...)).Lifelines
+			g.Expect(lines.Dedicated).To(HaveLen(1))
+			var got []string
+			for _, prefix := range lines.Dedicated[0].Addresses {
+				got = append(got, prefix.String())
+			}
+			g.Expect(got).To(Equal(test.want))
 		})
 	}
 }

@@ -67,9 +67,9 @@ func (h *Hosts) Established(object Object) bool {
 // goBack plans, where nothing can be rendered, what nodes go back to that are not
 // to have the rules that they were begun with: to the version that they had
 // before, whose policies are still there, or to none.
-func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot) {
+func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 	h.Calico, h.back = calico.Hosts{Policy: policy.Name}, map[string]backTo{}
-	if !policy.Enforces() {
+	if !enforces {
 		return
 	}
 	for i := range snapshot.Nodes {

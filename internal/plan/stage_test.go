@@ -337,6 +337,47 @@ func TestNodesThatWereUnderWayGoBackWhileNothingCanBeRendered(t *testing.T) {
 	}
 }
 
+// What was written goes only where somebody says so: not where a selector can not be
+// read, or the cluster is suddenly taken for one that has no such nodes.
+func TestWhatWasWrittenStaysUnlessSomebodySaysOtherwise(t *testing.T) {
+	network := func(change func(*v1alpha1.NetworkSpec)) edit {
+		return func(p *v1alpha1.ControlPlaneNetworkPolicy) { change(p.Spec.Network) }
+	}
+	unreadable := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Spec.NodeSelector.MatchLabels = map[string]v1alpha1.LabelValue{"not a label": ""}
+	}
+	for name, test := range map[string]struct {
+		edits []edit
+		stays bool
+	}{
+		"It is as it should be":               {nil, false},
+		"The selector of nodes is unreadable": {[]edit{unreadable}, true},
+		"The provider runs the control plane": {[]edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Profile.Distribution = "managed" }}, true},
+		"Nothing can be rendered":             {[]edit{nobodyAdministers}, true},
+		"Hosts are not to be protected":       {[]edit{network(func(n *v1alpha1.NetworkSpec) { n.HostBackend = v1alpha1.HostBackendNone })}, false},
+		"Nothing on hosts is declared":        {[]edit{network(func(n *v1alpha1.NetworkSpec) { n.Components = nil })}, false},
+		"Everything is taken back": {[]edit{unreadable, func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+			p.Annotations = map[string]string{v1alpha1.AnnotationRevert: "paged"}
+		}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
+			snapshot.Calico.Endpoints = []v3.HostEndpoint{endpointWith("p", "cp-1", "had"), endpointWith("p", "cp-2", "tried")}
+			snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
+				enacted("p", "cp-1", v1alpha1.PhaseEnforced, ""), enacted("p", "cp-2", v1alpha1.PhasePending, "had"),
+			}
+			policies := compile(policy("p", slices.Concat([]edit{etcd}, test.edits)...))
+			hosts := plan.HostProtection(&policies[0], policies, snapshot)
+			g.Expect(hosts.Stays).To(Equal(test.stays))
+			if test.stays {
+				g.Expect(onNode(hosts.Objects, "cp-1", "-")).To(Equal("none"), "it is left alone")
+				g.Expect(onNode(hosts.Objects, "cp-2", "-")).To(Equal("had"), "it was under way")
+			}
+		})
+	}
+}
+
 // Ports that are narrow because that was being tried are widened, though the rules
 // stay; those that had been narrow before stay so.
 func TestNarrowFailsafePortsThatWereBeingTriedGoWhereTheRulesStay(t *testing.T) {

@@ -29,7 +29,8 @@ type Overrides struct {
 	NodePorts PortRange
 
 	// Components are ports of other components, by name, if they are not those
-	// of the profile.
+	// of the profile. Flows that are required may use these as well: a port that is
+	// set wrong must not cut what listens where it always did.
 	Components map[string][]Traffic
 
 	// AddOns are names of add-ons whose flows are needed too.
@@ -105,10 +106,11 @@ type matrix struct {
 	components    map[string]Component
 	flows         map[string]Flow
 	closed        map[string]Closed
+	usual         map[string][]Traffic // of components whose ports were set otherwise
 }
 
 func newMatrix() *matrix {
-	return &matrix{components: map[string]Component{}, flows: map[string]Flow{}, closed: map[string]Closed{}}
+	return &matrix{components: map[string]Component{}, flows: map[string]Flow{}, closed: map[string]Closed{}, usual: map[string][]Traffic{}}
 }
 
 // add puts a layer on top of those before it. What is required stays required.
@@ -205,12 +207,14 @@ func (m *matrix) setComponent(name string, traffic []Traffic) error {
 	case ComponentNodePorts:
 		return errors.New("set the range of node ports instead")
 	}
-	if _, known := m.components[name]; !known {
+	usual, known := m.components[name]
+	if !known {
 		return fmt.Errorf("there is none of this name: write %s", either(slices.Sorted(maps.Keys(m.components))))
 	}
 	if err := checkPorts(traffic); err != nil {
 		return err
 	}
+	m.usual[name] = usual.Traffic
 	m.setTraffic(name, traffic)
 	return nil
 }
@@ -248,6 +252,9 @@ func (m *matrix) profile() (Profile, error) {
 					name, f.Component, either(slices.Sorted(maps.Keys(m.components))))
 			}
 			f.Traffic = c.Traffic
+			if f.Required {
+				f.Traffic = slices.Concat(c.Traffic, m.usual[f.Component])
+			}
 		}
 		f.Traffic = sorted(f.Traffic)
 		f.From = slices.SortedFunc(slices.Values(f.From), func(a, b Role) int {

@@ -118,7 +118,10 @@ func TestOverridesDecide(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(flow(p, "apiserver-from-cluster").Traffic).To(Equal(traffic(t, "tcp/443", "tcp/8443")))
 	g.Expect(flow(p, "node-ports").Traffic).To(Equal(traffic(t, "tcp/20000-20100", "udp/20000-20100")))
-	g.Expect(flow(p, "etcd").Traffic).To(Equal(traffic(t, "tcp/12379", "tcp/12380")))
+	etcd, _ := p.Component("etcd")
+	g.Expect(etcd.Traffic).To(Equal(traffic(t, "tcp/12379", "tcp/12380")))
+	g.Expect(flow(p, "etcd").Traffic).To(Equal(traffic(t, "tcp/2379", "tcp/2380", "tcp/12379", "tcp/12380")),
+		"what is required may go to the usual ports too: those that were set may be wrong")
 	g.Expect(flow(p, "metallb-memberlist").Layer).To(Equal("metallb"))
 	g.Expect(p.Layers).To(HaveExactElements(
 		HaveField("Name", "base"), HaveField("Name", "kubeadm"), HaveField("Name", "calico"), HaveField("Name", "metallb")))
@@ -242,6 +245,11 @@ func TestOverridesThatAreWrongAreRefused(t *testing.T) {
 		"A flow of a name that is taken":   {overrides: one(profile.Flow{Name: "self", From: nodes, To: profile.RoleNodes, Component: "etcd"}), want: "added flow self: the profile has a flow of this name"},
 		"A flow of no component":           {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes, Component: "etc"}), want: "flow f: there is no component etc: write"},
 		"A flow without traffic":           {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes}), want: "added flow f: must have either"},
+		"A flow from a node itself to others": {overrides: one(profile.Flow{Name: "f", From: []profile.Role{profile.RoleSelf}, To: profile.RoleNodes, Component: "etcd"}),
+			want: "added flow f: a flow from [Self] to Nodes: Self must be on both sides, or on none: write ControlPlane or Nodes"},
+		"A flow from others to a node itself": {overrides: one(profile.Flow{
+			Name: "f", From: []profile.Role{profile.RoleSelf, profile.RoleAdmin}, To: profile.RoleSelf, Component: "etcd",
+		}), want: "Self must be on both sides"},
 		"A flow with a bad destination": {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes, Component: "etcd",
 			Destinations: []netip.Prefix{{}}}), want: "added flow f: destinations:"},
 	}

@@ -171,3 +171,40 @@ func anyOverlaps(a, b []Traffic) bool {
 	}
 	return false
 }
+
+// Covers says whether all of the other traffic is of this one.
+func (t Traffic) Covers(part Traffic) bool {
+	both, overlap := t.Intersect(part)
+	return overlap && both == part.Normal()
+}
+
+// Intersect returns what is of both, if anything is.
+func (t Traffic) Intersect(other Traffic) (Traffic, bool) {
+	a, b := t.Normal(), other.Normal()
+	switch {
+	case !a.Overlaps(b):
+		return Traffic{}, false
+	case a.Protocol == "":
+		return b, true
+	case b.Protocol == "" || a == b:
+		return a, true
+	case !a.HasPorts():
+		if a.HasCode {
+			return a, true
+		}
+		return b, true
+	case a.First == 0:
+		return b, true
+	case b.First == 0:
+		return a, true
+	}
+	a.First, a.Last = max(a.First, b.First), min(a.Last, b.Last)
+	return a, true
+}
+
+// Normal returns the traffic with the end of a single port that it may have been
+// written without.
+func (t Traffic) Normal() Traffic {
+	t.Last = max(t.First, t.Last)
+	return t
+}

@@ -44,6 +44,14 @@ func LeftBehind(policy string) Event {
 			"when it answers again, delete them, or create the policy again and delete it then", v1alpha1.LabelPolicy, policy))}
 }
 
+// LeftUntried returns the event that a policy went, and left rules on a node that
+// were still being tried.
+func LeftUntried(policy, node string) Event {
+	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
+		"Calico does not answer, and the deletion did not wait any longer: node %s keeps rules that were still being tried; "+
+			"when it answers again, delete the node's HostEndpoints with the label %s=%s", node, v1alpha1.LabelPolicy, policy))}
+}
+
 func corrected(repairs drift.Summary) Event {
 	note := repairs.Last.Repaired() + "; repaired"
 	if repairs.Count > 1 {

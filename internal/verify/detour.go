@@ -79,7 +79,7 @@ func closesDetour(components []calico.Component, of calico.Component, version st
 	return !slices.ContainsFunc(of.Ports, func(port profile.Traffic) bool {
 		return !slices.ContainsFunc(components, func(c calico.Component) bool {
 			return c.Interface == of.Interface && c.Address.IsValid() && versionOf(c.Address.Addr()) == version &&
-				slices.ContainsFunc(c.Ports, func(closed profile.Traffic) bool { return covers(closed, port) })
+				slices.ContainsFunc(c.Ports, func(closed profile.Traffic) bool { return closed.Covers(port) })
 		})
 	})
 }

@@ -65,7 +65,7 @@ func failsafePorts(hosts plan.Hosts, there state.Calico) *Verdict {
 // to it than the policy allows.
 func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause string) {
 	traffic := profile.Traffic{Protocol: profile.Protocol(strings.ToUpper(port.Protocol)), First: port.Port, Last: port.Port}
-	covered := func(t profile.Traffic) bool { return covers(t, traffic) }
+	covered := func(t profile.Traffic) bool { return t.Covers(traffic) }
 	var components []string
 	for _, component := range hosts.Components {
 		if slices.ContainsFunc(component.Ports, covered) {

@@ -206,7 +206,7 @@ func (w *walk) rule(action v3.Action, m match, p foreign, tier tierOf, t target)
 
 func (w *walk) ofComponent(traffic profile.Traffic) bool {
 	return slices.ContainsFunc(w.hosts.Components, func(c calico.Component) bool {
-		return slices.ContainsFunc(c.Ports, func(port profile.Traffic) bool { return covers(port, traffic) })
+		return slices.ContainsFunc(c.Ports, func(port profile.Traffic) bool { return port.Covers(traffic) })
 	})
 }
 
@@ -244,7 +244,7 @@ func (w *walk) permitted(traffic profile.Traffic, all bool) (*netipx.IPSet, bool
 	a, known := w.answers[q]
 	if !known {
 		a.set, a.bounded = w.hosts.Permitted(slices.Concat(w.hosts.Required, w.hosts.Listed), func(t profile.Traffic) bool {
-			return all && covers(t, traffic) || !all && normal(t).Overlaps(traffic)
+			return all && t.Covers(traffic) || !all && t.Normal().Overlaps(traffic)
 		})
 		if a.bounded {
 			a.set = withLoopback(a.set)

@@ -232,16 +232,22 @@ type party struct {
 func (j *judge) of(p party) []*dataplane.Group {
 	groups, known := j.parties[p]
 	if !known {
-		senders := &dataplane.Senders{}
-		for _, prefix := range j.lines.Parties[p.role] {
-			if !p.protected || prefix.IsSingleIP() && j.lines.Protected[j.world.Owner(prefix.Addr())] {
-				senders.Add(j.classes, prefix)
-			}
-		}
-		groups = senders.Groups
+		groups = j.groups(j.lines.Parties[p.role], func(prefix netip.Prefix) bool {
+			return !p.protected || prefix.IsSingleIP() && j.lines.Protected[j.world.Owner(prefix.Addr())]
+		})
 		j.parties[p] = groups
 	}
 	return groups
+}
+
+func (j *judge) groups(prefixes []netip.Prefix, is func(netip.Prefix) bool) []*dataplane.Group {
+	senders := &dataplane.Senders{}
+	for _, prefix := range prefixes {
+		if is(prefix) {
+			senders.Add(j.classes, prefix)
+		}
+	}
+	return senders.Groups
 }
 
 // flow judges what protected nodes get, and what they send.
@@ -252,6 +258,11 @@ func (j *judge) flow(flow profile.Flow) {
 		}
 		return
 	}
+	for _, at := range j.lines.Dedicated {
+		if sent, is := at.Sent(flow); is {
+			j.toDedicated(sent, at)
+		}
+	}
 	for _, protected := range []bool{true, false} {
 		for _, receiver := range j.of(party{flow.To, protected}) {
 			for _, f := range j.arriving(flow, receiver) {
@@ -261,6 +272,51 @@ func (j *judge) flow(flow profile.Flow) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// toDedicated judges what is sent to addresses that no node shows, as if each
+// protected node had them. There, nodes of the control plane talk to each other.
+func (j *judge) toDedicated(flow profile.Flow, at plan.Dedicated) {
+	there := j.groups(at.Addresses, func(netip.Prefix) bool { return true })
+	for _, receiver := range j.of(party{flow.To, true}) {
+		node := j.world.Owner(receiver.Addresses[0])
+		for _, to := range there {
+			for _, traffic := range flow.Traffic {
+				for _, f := range packets(traffic, to.Addresses[0], j.classes.Ports) {
+					f.To, f.Node, f.Interface = to.Addresses[0], node, at.Interface
+					for _, sender := range j.sendersTo(flow, there) {
+						j.fromAnother(flow, f, sender)
+					}
+				}
+			}
+		}
+	}
+}
+
+// sendersTo returns who sends a flow to dedicated addresses, of which these are the
+// classes.
+func (j *judge) sendersTo(flow profile.Flow, dedicated []*dataplane.Group) []*dataplane.Group {
+	var senders []*dataplane.Group
+	for _, role := range flow.From {
+		if role == profile.RoleControlPlane {
+			senders = append(senders, dedicated...)
+			continue
+		}
+		senders = append(senders, j.of(party{role, false})...)
+	}
+	return senders
+}
+
+// fromAnother judges what comes to a node from the first of a class that is not the
+// node itself.
+func (j *judge) fromAnother(flow profile.Flow, f dataplane.Flow, sender *dataplane.Group) {
+	for _, from := range sender.Addresses {
+		if from != f.To && j.world.Owner(from) != f.Node && from.Is4() == f.To.Is4() {
+			f.From = from
+			j.one(flow, f)
+			return
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package verify_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -442,6 +443,57 @@ func TestLockoutTraps(t *testing.T) {
 				g.Expect(list.cuts).To(ContainElement(HaveField("String()", ContainSubstring(list.want))))
 			}
 		})
+	}
+}
+
+// Which node has an address in a network of a component's own is not known: each may.
+func TestWhatIsSentToAddressesThatNoNodeShows(t *testing.T) {
+	const early = "early"
+	dedicated := prefixes("10.78.0.11/32", "10.78.0.12/32", "10.78.0.13/32")
+	hosts := guarded()
+	members := []calico.Source{{Set: "control-plane"}}
+	hosts.Required = append(hosts.Required, calico.Flow{Name: "replication", From: members, Traffic: traffic("tcp/7000-7001")})
+	required := lines(hosts)
+	members = append(members, calico.Source{Prefixes: dedicated})
+	replication := calico.Component{
+		Name: "replication", Ports: traffic("tcp/7000"), From: members, Interface: "eth1", Address: netip.MustParsePrefix("10.78.0.0/24"),
+	}
+	hosts.Components = append(hosts.Components, replication)
+	hosts.Required[0].From, hosts.Required[2].From = members, members
+	required.Parties[profile.RoleControlPlane] = append(required.Parties[profile.RoleControlPlane], dedicated...)
+	required.Dedicated = []plan.Dedicated{{Addresses: dedicated, Traffic: replication.Ports, Interface: "eth1"}}
+	for name, test := range map[string]struct {
+		rule  edit
+		iface string
+		cut   string
+	}{
+		"nothing is denied":                    {rule: all(ports("7000"), destinations("10.79.0.0/24"))},
+		"the network is denied":                {rule: destinations("10.78.0.0/24"), cut: "to 10.78.0.11 by eth1 would be Denied after the write of HostEndpoint cpnp-cp-1-eth1"},
+		"one address is denied":                {rule: destinations("10.78.0.12/32"), cut: "to 10.78.0.12 by eth1 would be Denied"},
+		"one address is kept from another":     {rule: all(sources("10.78.0.13/32"), destinations("10.78.0.12/32")), cut: "from 10.78.0.13 to 10.78.0.12 by eth1 would be Denied"},
+		"a worker is kept from the network":    {rule: all(sources("10.77.0.14/32"), destinations("10.78.0.0/24"))},
+		"another port of the network":          {rule: all(ports("7001"), destinations("10.78.0.0/24"))},
+		"another interface than the network's": {rule: destinations("10.78.0.0/24"), iface: "!has(cpnp.dev/interface)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			theirs := policyIn(early, v3.Deny, selecting(cmp.Or(test.iface, "has(cpnp.dev/policy)")), test.rule)
+			report := verify.Lockout(required, nodesOf(guarded()), with(state.Calico{}, tier(early, 1), theirs), creation(t, hosts))
+			g.Expect(report.Already).To(BeEmpty())
+			if test.cut == "" {
+				g.Expect(report.Cuts).To(BeEmpty())
+				return
+			}
+			g.Expect(report.Cuts).To(ContainElement(HaveField("String()", And(HavePrefix("replication: tcp/7000"), ContainSubstring(test.cut)))))
+		})
+	}
+}
+
+func all(edits ...edit) edit {
+	return func(p *v3.GlobalNetworkPolicy) {
+		for _, edit := range edits {
+			edit(p)
+		}
 	}
 }
 

@@ -48,9 +48,9 @@ func matching(rule v3.Rule, t target, own *netipx.IPSet) []match {
 	whole := everybody && to.whole && !base.unsure && !partial(rule)
 	var out []match
 	for _, traffic := range trafficOf(rule) {
-		if both, overlap := intersect(traffic, t.traffic); overlap {
+		if both, overlap := traffic.Intersect(t.traffic); overlap {
 			m := base
-			m.traffic, m.whole = both, whole && both == normal(t.traffic)
+			m.traffic, m.whole = both, whole && both == t.traffic.Normal()
 			out = append(out, m)
 		}
 	}
@@ -128,11 +128,11 @@ func addressed(destinations *netipx.IPSet, everywhere bool, t target, own *netip
 
 // except says whether the rule takes the traffic out by its protocol or ports.
 func except(rule v3.Rule, traffic profile.Traffic) bool {
-	if rule.NotProtocol != nil && covers(protocolOf(*rule.NotProtocol), traffic) {
+	if rule.NotProtocol != nil && protocolOf(*rule.NotProtocol).Covers(traffic) {
 		return true
 	}
 	return rule.Protocol != nil && slices.ContainsFunc(rule.Destination.NotPorts, func(p numorstring.Port) bool {
-		return p.PortName == "" && covers(portOf(*rule.Protocol, p), traffic)
+		return p.PortName == "" && portOf(*rule.Protocol, p).Covers(traffic)
 	})
 }
 

@@ -117,3 +117,60 @@ func reached(f *field.Field, from *network.Machine, to netip.Addr) func() networ
 		return verdict
 	}
 }
+
+// Rules that need no endpoint of their own for an interface any more are tried on it
+// all the same, and where they do not stay, what was there before comes back there.
+func TestWhatLeavesAnInterfaceIsTriedThere(t *testing.T) {
+	f := field.Enter(t, calico.IPTables)
+	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
+	metrics := func(iface string, allowed *network.Machine) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
+		return func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+			s.Network.Peers = []v1alpha1.Peer{{Name: "allowed", CIDRs: []v1alpha1.CIDR{
+				v1alpha1.CIDR(netip.PrefixFrom(allowed.Dedicated.IPv4, 32).String()),
+			}}}
+			s.Network.Components = []v1alpha1.Component{{
+				Name: "metrics", Interface: iface, Ports: []v1alpha1.Port{{Protocol: "TCP", Port: field.OtherPort}},
+				AllowFrom: []v1alpha1.PeerReference{{Peer: "allowed"}},
+			}}
+		}
+	}
+	becomes := func(from *network.Machine, want network.Verdict) {
+		f.T.Helper()
+		f.Eventually(reached(f, from, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(want), field.Enactments)
+	}
+	onEth1 := "HostEndpoint/" + render.EndpointName("cp-1", "eth1")
+	f.Operator()
+	f.Create(f.Policy(metrics("eth1", peer)))
+	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	becomes(outsider, network.Dropped)
+	becomes(peer, network.Open)
+
+	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		metrics("", outsider)(s)
+		field.Soak(600)(s)
+	})
+	f.Phases("Progressing/Soaking", "Pending/Queued", "Pending/Queued")
+	becomes(outsider, network.Open)
+	becomes(peer, network.Dropped)
+	f.Expect(field.Inventory(t)).To(ContainElement(onEth1))
+
+	t.Log("it does not stay")
+	f.Update(metrics("eth1", peer))
+	becomes(outsider, network.Dropped)
+	becomes(peer, network.Open)
+	f.Eventually(func() []string { return field.Inventory(t) }, field.Patience, field.Tick).Should(And(
+		ContainElement(onEth1), Not(ContainElement("HostEndpoint/"+render.EndpointName("cp-1", "")))))
+	for _, from := range []*network.Machine{peer, outsider} {
+		f.Expect(reached(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+	}
+
+	t.Log("it stays: what is of no use any more goes")
+	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		metrics("", outsider)(s)
+		field.Soak(0)(s)
+	})
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Expect(field.Inventory(t)).NotTo(ContainElement(onEth1))
+	f.Expect(reached(f, outsider, target.Dedicated.IPv4)()).To(Equal(network.Open))
+	f.Expect(reached(f, peer, target.Dedicated.IPv4)()).To(Equal(network.Dropped))
+}

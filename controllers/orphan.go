@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// leaveBehind lets go of a policy whose objects stay. What is being tried on nodes
+// goes back: nobody would, once the policy is gone. It says whether that is done, or
+// has been waited for long enough.
+func (r *PolicyReconciler) leaveBehind(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
+	done bool, result reconcile.Result, err error,
+) {
+	if policy.Spec.Mode != v1alpha1.ModeEnforce || policy.Spec.Suspend {
+		return true, reconcile.Result{}, nil
+	}
+	if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
+		result.RequeueAfter = left // what was begun a moment ago has not reached the cache
+	}
+	untried, err := r.goBack(ctx, policy, policies, snapshot)
+	if apierrors.IsConflict(err) {
+		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
+	}
+	if len(untried) == 0 || !snapshot.Calico.Settling && !r.patience.waits(policy.Name, r.Clock.Now()) {
+		for _, node := range untried {
+			r.Reporter.event(policy, report.LeftUntried(policy.Name, node))
+		}
+		return result.RequeueAfter == 0, result, nil
+	}
+	return false, sooner(result, reconcile.Result{RequeueAfter: settleTime}), err
+}
+
+// goBack has the nodes that are under way go back, first on record, and returns
+// those that have not yet.
+func (r *PolicyReconciler) goBack(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
+	untried []string, err error,
+) {
+	in := r.recorded(policy, snapshot.Enactments)
+	in.Unverified = "The policy is being deleted, and leaves no rules behind that were not tried"
+	decision := rollout.Decide(in)
+	unsettled, err := r.record(ctx, policy, decision.Enactments, snapshot.Enactments)
+	hosts := plan.GoingBack(policy, snapshot)
+	diff := drift.Hosts(policy, policies, hosts, snapshot.Calico)
+	back := func(w drift.Write) bool {
+		node := takesBack(w, hosts)
+		return node != "" && !unsettled[node]
+	}
+	_, writeErr := r.writeHosts(ctx, policy, diff, always(false), back, repaired{})
+	for _, node := range in.Nodes {
+		has := slices.ContainsFunc(slices.Concat(diff.Writes, diff.Removals), func(w drift.Write) bool { return takesBack(w, hosts) == node.Name })
+		if has || unsettled[node.Name] || underWay(node.Enactment, snapshot.Calico.Endpoints) {
+			untried = append(untried, node.Name)
+		}
+	}
+	return untried, errors.Join(err, writeErr)
+}
