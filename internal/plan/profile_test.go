@@ -65,3 +65,38 @@ func TestWhatIsWrongInAProfileIsTold(t *testing.T) {
 		})
 	}
 }
+
+// A flow is let in before a component is closed: whoever adds one may not see that.
+func TestAFlowThatLetsInMoreThanAComponentIsToldOf(t *testing.T) {
+	flow := func(need v1alpha1.Need, traffic v1alpha1.Traffic, from ...v1alpha1.FlowRole) edit {
+		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+			p.Spec.Profile.Flows = []v1alpha1.ProfileFlow{{Name: "more", From: from, To: "ControlPlane", Need: need, Traffic: []v1alpha1.Traffic{traffic}}}
+		}
+	}
+	const required, optional = v1alpha1.NeedRequired, v1alpha1.NeedOptional
+	told := ContainElement(ContainSubstring("the flow more of spec.profile.flows lets in more at ports of component etcd"))
+	for name, test := range map[string]struct {
+		edits []edit
+		told  bool
+	}{
+		"Nodes, at etcd":                           {[]edit{flow(required, "tcp/2379", "Nodes")}, true},
+		"Anybody, at etcd":                         {[]edit{flow(required, "tcp/2379", "Any")}, true},
+		"Anybody, at every port":                   {[]edit{flow(required, "tcp", "Any")}, true},
+		"Nodes, at another port":                   {[]edit{flow(required, "tcp/8443", "Nodes")}, false},
+		"The control plane, at etcd":               {[]edit{flow(required, "tcp/2379", "ControlPlane")}, false},
+		"Nodes, not required":                      {[]edit{flow(optional, "tcp/2379", "Nodes")}, false},
+		"Nodes, not required, where it is let in":  {[]edit{flow(optional, "tcp/2379", "Nodes"), deniesUnlisted}, true},
+		"Nodes, at an etcd that anybody may reach": {[]edit{flow(required, "tcp/2379", "Nodes"), func(p *v1alpha1.ControlPlaneNetworkPolicy) { anybody(&p.Spec.Network.Components[0]) }}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("worker-1", "10.0.1.1"))
+			snapshot.Nodes[0].Spec.PodCIDRs = []string{"10.244.0.0/24"}
+			hosts := protect(t, snapshot, test.edits...)
+			if test.told {
+				NewWithT(t).Expect(hosts.Notes).To(told)
+			} else {
+				NewWithT(t).Expect(hosts.Notes).NotTo(told)
+			}
+		})
+	}
+}

@@ -160,7 +160,11 @@ func TestTheGravestFindingIsTheReasonAndTheOthersAreNamed(t *testing.T) {
 			Endpoints: []v3.HostEndpoint{endpoint("theirs", "cp-1", "eth0")},
 			Felix:     []v3.FelixConfiguration{felix("default", v3.FelixConfigurationSpec{IPv6Support: &off})},
 		},
-		live: func(c *state.Calico) { c.Endpoints[0].Spec.ExpectedIPs = nil },
+		live: func(c *state.Calico) {
+			for i := range c.Endpoints {
+				c.Endpoints[i].Spec.ExpectedIPs = nil
+			}
+		},
 	}.judge(t)
 	NewWithT(t).Expect(got.Holds).To(BeFalse())
 	NewWithT(t).Expect(got.Reason).To(Equal(v1alpha1.ReasonForeignHostEndpoint))

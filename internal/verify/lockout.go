@@ -309,15 +309,16 @@ func (j *judge) sendersTo(flow profile.Flow, dedicated []*dataplane.Group) []*da
 	return senders
 }
 
-// fromAnother judges what comes to a node from the first of a class that is not the
-// node itself.
+// fromAnother judges what comes to a node from one of a class that is not the node
+// itself. Of a class, the receiver's own address stands for others.
 func (j *judge) fromAnother(flow profile.Flow, f dataplane.Flow, sender *dataplane.Group) {
 	for _, from := range sender.Addresses {
-		if from != f.To && j.world.Owner(from) != f.Node && from.Is4() == f.To.Is4() {
+		if from.Is4() == f.To.Is4() && j.world.Owner(from) != f.Node && (!f.From.IsValid() || f.From == f.To) {
 			f.From = from
-			j.one(flow, f)
-			return
 		}
+	}
+	if f.From.IsValid() {
+		j.one(flow, f)
 	}
 }
 

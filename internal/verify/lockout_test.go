@@ -463,20 +463,26 @@ func TestWhatIsSentToAddressesThatNoNodeShows(t *testing.T) {
 	required.Parties[profile.RoleControlPlane] = append(required.Parties[profile.RoleControlPlane], dedicated...)
 	required.Dedicated = []plan.Dedicated{{Addresses: dedicated, Traffic: replication.Ports, Interface: "eth1"}}
 	for name, test := range map[string]struct {
-		rule  edit
-		iface string
-		cut   string
+		network bool
+		rule    edit
+		iface   string
+		cut     string
 	}{
-		"nothing is denied":                    {rule: all(ports("7000"), destinations("10.79.0.0/24"))},
-		"the network is denied":                {rule: destinations("10.78.0.0/24"), cut: "to 10.78.0.11 by eth1 would be Denied after the write of HostEndpoint cpnp-cp-1-eth1"},
-		"one address is denied":                {rule: destinations("10.78.0.12/32"), cut: "to 10.78.0.12 by eth1 would be Denied"},
-		"one address is kept from another":     {rule: all(sources("10.78.0.13/32"), destinations("10.78.0.12/32")), cut: "from 10.78.0.13 to 10.78.0.12 by eth1 would be Denied"},
-		"a worker is kept from the network":    {rule: all(sources("10.77.0.14/32"), destinations("10.78.0.0/24"))},
-		"another port of the network":          {rule: all(ports("7001"), destinations("10.78.0.0/24"))},
-		"another interface than the network's": {rule: destinations("10.78.0.0/24"), iface: "!has(cpnp.dev/interface)"},
+		"nothing is denied":                                   {rule: all(ports("7000"), destinations("10.79.0.0/24"))},
+		"the network is denied":                               {rule: destinations("10.78.0.0/24"), cut: "to 10.78.0.11 by eth1 would be Denied after the write of HostEndpoint cpnp-cp-1"},
+		"one address is denied":                               {rule: destinations("10.78.0.12/32"), cut: "to 10.78.0.12 by eth1 would be Denied"},
+		"one address is kept from another":                    {rule: all(sources("10.78.0.13/32"), destinations("10.78.0.12/32")), cut: "from 10.78.0.13 to 10.78.0.12 by eth1 would be Denied"},
+		"the network is denied, of which no address is known": {network: true, rule: destinations("10.78.0.0/24"), cut: "to 10.78.0.0 by eth1 would be Denied"},
+		"a worker is kept from the network":                   {rule: all(sources("10.77.0.14/32"), destinations("10.78.0.0/24"))},
+		"another port of the network":                         {rule: all(ports("7001"), destinations("10.78.0.0/24"))},
+		"another interface than the network's":                {rule: destinations("10.78.0.0/24"), iface: "!has(cpnp.dev/interface)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
+			required := required
+			if test.network {
+				required.Dedicated = []plan.Dedicated{{Addresses: prefixes("10.78.0.0/24"), Traffic: replication.Ports, Interface: "eth1"}}
+			}
 			theirs := policyIn(early, v3.Deny, selecting(cmp.Or(test.iface, "has(cpnp.dev/policy)")), test.rule)
 			report := verify.Lockout(required, nodesOf(guarded()), with(state.Calico{}, tier(early, 1), theirs), creation(t, hosts))
 			g.Expect(report.Already).To(BeEmpty())

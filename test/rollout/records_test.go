@@ -25,7 +25,7 @@ func TestNodesWithoutARecordAreTriedOneByOne(t *testing.T) {
 	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
 	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
 
-	f.Update(field.Soak(4))
+	f.Update(field.Soak(2))
 	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Kubectl("delete controlplanenodeenactments.cpnp.dev --all")
 	f.Eventually(field.Phase("cp-1"), field.Patience, field.Tick).Should(HavePrefix("Progressing/"), field.Enactments)
@@ -88,6 +88,7 @@ func TestWhatIsBeingTriedIsNotLeftBehind(t *testing.T) {
 	f.Expect(version(f, "cp-1")).To(Equal(tried))
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
 	f.Create(f.Policy())
+	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
 	f.Remove()
 	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
 }

@@ -45,11 +45,11 @@ func endpoints(hosts Hosts) []*v3.HostEndpoint {
 			}
 			continue
 		}
-		if every {
-			out = append(out, endpoint(hosts.Policy, version, node, ""))
-		}
 		for _, iface := range slices.Concat(interfaces, node.Leaving) {
 			out = append(out, endpoint(hosts.Policy, version, node, iface))
+		}
+		if every { // last: until an interface has its own, it would govern that too
+			out = append(out, endpoint(hosts.Policy, version, node, ""))
 		}
 	}
 	return out

@@ -86,7 +86,8 @@ func Scoped(hosts Hosts) (failsafes []v3.ProtoPort, narrowed bool) {
 // which look them up in a set. The port is not narrowed where it is no
 // component's, or where anybody may use it.
 func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narrowed bool) {
-	covered := func(t profile.Traffic) bool { return covers([]profile.Traffic{t}, failsafe) }
+	port := profile.Traffic{Protocol: profile.Protocol(strings.ToUpper(failsafe.Protocol)), First: failsafe.Port, Last: failsafe.Port}
+	covered := func(t profile.Traffic) bool { return t.Covers(port) }
 	if !slices.ContainsFunc(hosts.Components, func(c Component) bool { return slices.ContainsFunc(c.Ports, covered) }) {
 		return nil, false
 	}
@@ -155,10 +156,4 @@ func (h Hosts) addTo(set *netipx.IPSetBuilder, sources []Source) bool {
 		}
 	}
 	return true
-}
-
-func covers(traffic []profile.Traffic, failsafe v3.ProtoPort) bool {
-	return slices.ContainsFunc(traffic, func(t profile.Traffic) bool {
-		return strings.EqualFold(string(t.Protocol), failsafe.Protocol) && t.First <= failsafe.Port && failsafe.Port <= max(t.First, t.Last)
-	})
 }

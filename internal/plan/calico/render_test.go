@@ -5,6 +5,7 @@ package calico_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,13 +127,33 @@ func sets(t *testing.T, count int) map[string][]string {
 
 // A port that anybody may use is left as wide as it is.
 func TestFailsafesAreNarrowedOnlyToBoundedSources(t *testing.T) {
-	g := NewWithT(t)
-	input := hosts()
-	input.Components[0].From = []calico.Source{{}}
-	objects, err := calico.Render(input)
-	g.Expect(err).NotTo(HaveOccurred())
-	for _, object := range objects {
-		g.Expect(object).NotTo(BeAssignableToTypeOf(&v3.FelixConfiguration{}))
+	anybody := func(traffic profile.Traffic) func(*calico.Hosts) {
+		return func(h *calico.Hosts) {
+			h.Required = append(h.Required, calico.Flow{Name: "anybody", From: []calico.Source{{}}, Traffic: []profile.Traffic{traffic}})
+		}
+	}
+	for name, test := range map[string]struct {
+		change func(*calico.Hosts)
+		narrow bool
+	}{
+		"those who may are known":            {func(*calico.Hosts) {}, true},
+		"anybody may, at the component":      {func(h *calico.Hosts) { h.Components[0].From = []calico.Source{{}} }, false},
+		"anybody may, at ports around it":    {anybody(profile.Traffic{Protocol: profile.TCP, First: 1, Last: 9999}), false},
+		"anybody may, at every port":         {anybody(profile.Traffic{Protocol: profile.TCP}), false},
+		"anybody may send anything":          {anybody(profile.Traffic{}), false},
+		"anybody may, with another protocol": {anybody(profile.Traffic{Protocol: profile.UDP}), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			input := hosts()
+			test.change(&input)
+			objects, err := calico.Render(input)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(slices.ContainsFunc(objects, func(o calico.Object) bool {
+				_, felix := o.(*v3.FelixConfiguration)
+				return felix
+			})).To(Equal(test.narrow))
+		})
 	}
 }
 

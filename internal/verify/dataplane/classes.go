@@ -297,7 +297,7 @@ func (s *Senders) offer(c *Classes, a netip.Addr) {
 		s.known[class] = g
 		s.Groups = append(s.Groups, g)
 	}
-	if len(g.Addresses) == 0 || len(g.Addresses) == 1 && c.w.owners[a] != c.w.owners[g.Addresses[0]] {
+	if len(g.Addresses) == 0 || len(g.Addresses) == 1 && a != g.Addresses[0] && (c.w.owners[a] == nil || c.w.owners[a] != c.w.owners[g.Addresses[0]]) {
 		g.Addresses = append(g.Addresses, a)
 	}
 }
