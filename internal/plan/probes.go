@@ -165,11 +165,7 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 	how, known := p.ports[port]
 	from := p.addressesOf(observer)
 	if to, err := netip.ParseAddr(address); err == nil && p.dedicated[to] != nil {
-		how, known = p.dedicated[to][port]
-		if known && len(from) > 0 && p.required(from, func(t profile.Traffic) bool { return connects(t, how.as) }) {
-			return rollout.MustConnect
-		}
-		return rollout.Any // it may be another node's
+		return p.expectDedicated(from, p.dedicated[to], port)
 	}
 	if !known || len(from) == 0 {
 		return rollout.Any
@@ -189,6 +185,16 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 		return rollout.Any
 	}
 	return rollout.MustNotConnect
+}
+
+// expectDedicated is Expect at an address that no node shows: it may be another
+// node's, which has no rules yet.
+func (p Probes) expectDedicated(from []netip.Addr, ports map[v1alpha1.PortNumber]probed, port v1alpha1.PortNumber) rollout.Expectation {
+	how, known := ports[port]
+	if known && len(from) > 0 && p.required(from, func(t profile.Traffic) bool { return connects(t, how.as) }) {
+		return rollout.MustConnect
+	}
+	return rollout.Any
 }
 
 // connects says whether a connection to a port is some of the traffic.

@@ -140,8 +140,8 @@ func (f Flow) checkRoles() error {
 		return fmt.Errorf("to: %w", err)
 	}
 	if f.To == RoleSelf && len(f.From) > 1 || slices.Contains(f.From, RoleSelf) != (f.To == RoleSelf) {
-		return fmt.Errorf("a flow from %v to %s: Self must be on both sides, or on none: write ControlPlane or Nodes for what a node has to do with others",
-			f.From, f.To)
+		return fmt.Errorf("a flow from %v to %s: Self must be on both sides, or on none: "+
+			"write ControlPlane or Nodes for what a node has to do with others", f.From, f.To)
 	}
 	if !f.Arrives() && !f.Leaves() {
 		return fmt.Errorf("a flow from %v to %s does not touch a node: write ControlPlane, Nodes or Self on one side", f.From, f.To)

@@ -66,6 +66,8 @@ spec:
     - {name: etcd, allowFrom: [{role: ControlPlane}]}
 ` + "```" + `
 
+Ports that are set for a component are those that are restricted. Flows that are required may use the usual ones as well: a port that is set wrong must not cut what listens where it always did. A flow of yours is let in before components are closed; one that lets in more at their ports than they do is told of in the condition Verified.
+
 Whom no role names is a peer: declare a component with the ports that the peer may reach.
 
 | Role | Addresses |

@@ -246,15 +246,30 @@ func TestSingleControlPlaneNodeNeedsSomebodyWhoWatches(t *testing.T) {
 	f.Phases("Reverted/NotConfirmed")
 	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
 
-	t.Log("somebody confirms")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Rollout.TimeoutSeconds = 60 })
+	t.Log("somebody confirms, and once more when the failsafe ports are narrow")
+	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		s.Rollout.TimeoutSeconds, s.Network.Failsafe = 60, v1alpha1.FailsafeScope
+		s.Network.Components = f.Policy().Spec.Network.Components
+	})
 	f.Eventually(field.Phase("cp-1"), field.Patience, field.Tick).Should(Equal("Progressing/AwaitingConfirmation"), field.Enactments)
-	command := field.Told("cp-1")
-	arguments := strings.Fields(command[strings.Index(command, "kubectl ")+len("kubectl "):])
-	out, err := field.ControlPlane.Kubectl(t.Context(), arguments...).CombinedOutput()
-	f.Expect(err).NotTo(HaveOccurred(), string(out))
+	f.Becomes(field.KubeletPort, field.Only("itself", "loopback"))
+	f.Becomes(field.EtcdPort, field.Only(field.Everybody...))
+	confirmed := field.Told("cp-1")
+	confirm(f, confirmed)
+	f.Eventually(func() string { return field.Told("cp-1") }, field.Patience, field.Tick).Should(
+		And(Not(Equal(confirmed)), HavePrefix("The failsafe ports are narrow. Passed its probes")), field.Enactments)
+	f.Becomes(field.EtcdPort, field.Only("itself", "loopback"))
+	confirm(f, field.Told("cp-1"))
 	f.Phases("Enforced/Unproven")
 	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+}
+
+// confirm runs the command that an enactment tells.
+func confirm(f *field.Field, told string) {
+	f.T.Helper()
+	arguments := strings.Fields(told[strings.Index(told, "kubectl ")+len("kubectl "):])
+	out, err := field.ControlPlane.Kubectl(f.T.Context(), arguments...).CombinedOutput()
+	f.Expect(err).NotTo(HaveOccurred(), string(out))
 }
 
 // What is started, and what is not, depends on what etcd can lose.

@@ -297,9 +297,14 @@ func (s *Senders) offer(c *Classes, a netip.Addr) {
 		s.known[class] = g
 		s.Groups = append(s.Groups, g)
 	}
-	if len(g.Addresses) == 0 || len(g.Addresses) == 1 && a != g.Addresses[0] && (c.w.owners[a] == nil || c.w.owners[a] != c.w.owners[g.Addresses[0]]) {
+	if len(g.Addresses) == 0 || len(g.Addresses) == 1 && c.apart(a, g.Addresses[0]) {
 		g.Addresses = append(g.Addresses, a)
 	}
+}
+
+// apart says whether two addresses are not of one node, as far as is known.
+func (c *Classes) apart(a, b netip.Addr) bool {
+	return a != b && (c.w.owners[a] == nil || c.w.owners[a] != c.w.owners[b])
 }
 
 // Ports returns ports of a range, such that between them no rule tells two
