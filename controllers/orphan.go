@@ -61,7 +61,8 @@ func (r *PolicyReconciler) goBack(ctx context.Context, policy *plan.Policy, poli
 	_, writeErr := r.writeHosts(ctx, policy, diff, always(false), back, repaired{})
 	for _, node := range in.Nodes {
 		goes := func(w drift.Write) bool { return takesBack(w, hosts) == node.Name }
-		if slices.ContainsFunc(slices.Concat(diff.Writes, diff.Removals), goes) || unsettled[node.Name] || underWay(node.Enactment, snapshot.Calico.Endpoints) {
+		has := slices.ContainsFunc(slices.Concat(diff.Writes, diff.Removals), goes)
+		if has || unsettled[node.Name] || underWay(node.Enactment, snapshot.Calico.Endpoints) {
 			untried = append(untried, node.Name)
 		}
 	}
