@@ -95,7 +95,7 @@ func TestNoPrefixOfTheWritesCutsWhatIsRequired(t *testing.T) {
 		least   int // how often it ends
 		reach   []string
 	}{
-		{"the policy comes", func() {}, programmed, true, 20, members},
+		{"the policy comes", func() {}, programmed, true, 16, members},
 		{"it changes", func() {
 			f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 				s.Network.Peers = []v1alpha1.Peer{{Name: "backup", CIDRs: []v1alpha1.CIDR{"192.0.2.77/32"}}}
