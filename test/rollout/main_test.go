@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rollout tests how protection comes to the nodes and goes from them, on a
-// real Calico: what is cut on the way, what takes a node back, and the ways out.
+// Package rollout tests how protection comes to the nodes, on a
+// real Calico: what is cut on the way, and what takes a node back.
 package rollout
 
 import (
