@@ -99,7 +99,7 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled m
 	result, err = r.writeAll(ctx, o.policy, writes, always(may), written)
 	r.differing(o.policy, writes, "NetworkPolicy")
 	back := func(w drift.Write) bool {
-		node := takesBack(w, o.hosts)
+		node := takesBack(w, o.hosts, o.calico.Endpoints)
 		return o.policy.Enforces() && node != "" && !unsettled[node]
 	}
 	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, always(may && len(unsettled) == 0), back, written)

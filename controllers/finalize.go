@@ -89,7 +89,7 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	hosts := drift.Hosts(policy, policies, plan.Hosts{}, snapshot.Calico)
 	done := repaired{}
 	may := always(policy.Reverts())
-	opens := func(w drift.Write) bool { return policy.Reverts() && takesBack(w, plan.Hosts{}) != "" }
+	opens := func(w drift.Write) bool { return policy.Reverts() && takesBack(w, plan.Hosts{}, nil) != "" }
 	result, err = r.writeAll(ctx, policy, deletes, may, done)
 	next, hostErr := r.writeHosts(ctx, policy, hosts, may, opens, done)
 	result, err = sooner(result, next), errors.Join(err, hostErr, r.recordTakenBack(ctx, &o, snapshot))

@@ -78,7 +78,7 @@ func TestWhatTakesBackDoesNotWait(t *testing.T) {
 		return drift.Write{Object: drift.Object{Kind: v3.KindHostEndpoint, Name: "cpnp-" + node}, Desired: with("old"), Live: with("new")}
 	}
 	hosts := plan.Hosts{Calico: calico.Hosts{Nodes: []calico.Node{{Name: "cp-1", Enforced: true, Older: "old"}, {Name: "cp-2", Enforced: true}}}}
-	back := func(w drift.Write) bool { return takesBack(w, hosts) != "" }
+	back := func(w drift.Write) bool { return takesBack(w, hosts, nil) != "" }
 	diff := drift.Diff{
 		Taken:    []string{"HostEndpoint cpnp-cp-3"},
 		Writes:   []drift.Write{endpoint("cp-1"), endpoint("cp-2")},
@@ -90,20 +90,25 @@ func TestWhatTakesBackDoesNotWait(t *testing.T) {
 
 	open := endpoint("cp-1")
 	open.Live.SetLabels(map[string]string{calico.LabelVersion: "new"})
-	g.Expect(takesBack(open, hosts)).To(BeEmpty(), "somebody has opened it")
+	g.Expect(takesBack(open, hosts, nil)).To(BeEmpty(), "somebody has opened it")
 	open.Live = nil
-	g.Expect(takesBack(open, hosts)).To(BeEmpty(), "somebody has deleted it")
+	g.Expect(takesBack(open, hosts, nil)).To(BeEmpty(), "somebody has deleted it")
+	another := *endpoint("cp-1").Live.(*v3.HostEndpoint)
+	another.Name = "cpnp-cp-1-eth1"
+	g.Expect(takesBack(open, hosts, []v3.HostEndpoint{another})).To(Equal("cp-1"), "somebody has deleted it, and another interface has the new rules")
+	another.Spec.Node, another.Name = "cp-2", "cpnp-cp-2-eth1"
+	g.Expect(takesBack(open, hosts, []v3.HostEndpoint{another})).To(BeEmpty(), "another node has")
 	repaired := endpoint("cp-1")
 	repaired.Live = repaired.Desired.DeepCopyObject().(plan.Object)
-	g.Expect(takesBack(repaired, hosts)).To(BeEmpty(), "it has gone back")
+	g.Expect(takesBack(repaired, hosts, nil)).To(BeEmpty(), "it has gone back")
 	felix, gone := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-2"}}, endpoint("cp-2")
 	gone.Desired = nil
-	g.Expect(takesBack(drift.Write{Live: felix}, hosts)).To(Equal("cp-2"))
-	g.Expect(takesBack(gone, hosts)).To(Equal("cp-2"))
-	g.Expect(takesBack(endpoint("cp-2"), hosts)).To(BeEmpty(), "that is what is called for")
-	g.Expect(takesBack(diff.Removals[0], hosts)).To(BeEmpty(), "that is not one node's")
+	g.Expect(takesBack(drift.Write{Live: felix}, hosts, nil)).To(Equal("cp-2"))
+	g.Expect(takesBack(gone, hosts, nil)).To(Equal("cp-2"))
+	g.Expect(takesBack(endpoint("cp-2"), hosts, nil)).To(BeEmpty(), "that is what is called for")
+	g.Expect(takesBack(diff.Removals[0], hosts, nil)).To(BeEmpty(), "that is not one node's")
 	gone.Live = &v3.HostEndpoint{Spec: v3.HostEndpointSpec{Node: "cp-9"}}
-	g.Expect(takesBack(gone, hosts)).To(Equal("cp-9"), "a node that is not protected any more")
+	g.Expect(takesBack(gone, hosts, nil)).To(Equal("cp-9"), "a node that is not protected any more")
 }
 
 // Failsafe ports are open before a node gets older rules, and these are on every
@@ -201,7 +206,7 @@ func TestWhatCanNotBeTakenBackHoldsUpNoOtherNode(t *testing.T) {
 	diff := drift.Diff{Removals: []drift.Write{
 		gone(&v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}}), gone(endpoint("cp-1")), gone(endpoint("cp-2")), rules,
 	}}
-	back := func(w drift.Write) bool { return takesBack(w, plan.Hosts{}) != "" }
+	back := func(w drift.Write) bool { return takesBack(w, plan.Hosts{}, nil) != "" }
 	_, err := r.writeHosts(t.Context(), policy, diff, always(true), back, repaired{})
 	g.Expect(err).To(MatchError(errRefused))
 	g.Expect(api.deleted).To(Equal([]string{"cpnp-cp-1", "cpnp-cp-2"}))

@@ -18,53 +18,78 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
+// goesUntried is why a node goes back.
+const goesUntried = "The policy is being deleted, and leaves no rules behind that were not tried"
+
 // leaveBehind lets go of a policy whose objects stay. What is being tried on nodes
 // goes back: nobody would, once the policy is gone. It says whether that is done, or
 // has been waited for long enough.
 func (r *PolicyReconciler) leaveBehind(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	done bool, result reconcile.Result, err error,
 ) {
-	if policy.Spec.Mode != v1alpha1.ModeEnforce || policy.Spec.Suspend {
+	if policy.Spec.Suspend { // nothing is written any more
+		r.leftUntried(policy, untried(policy, snapshot))
 		return true, reconcile.Result{}, nil
 	}
 	if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
 		result.RequeueAfter = left // what was begun a moment ago has not reached the cache
 	}
-	untried, err := r.goBack(ctx, policy, policies, snapshot)
+	nodes, err := r.goBack(ctx, policy, policies, snapshot)
 	if apierrors.IsConflict(err) {
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
-	if len(untried) == 0 || !snapshot.Calico.Settling && !r.patience.waits(policy.Name, r.Clock.Now()) {
-		for _, node := range untried {
-			r.Reporter.event(policy, report.LeftUntried(policy.Name, node))
+	if len(nodes) == 0 || !snapshot.Calico.Settling && !r.patience.waits(policy.Name, r.Clock.Now()) {
+		if result.RequeueAfter == 0 {
+			r.leftUntried(policy, nodes)
 		}
 		return result.RequeueAfter == 0, result, nil
 	}
 	return false, sooner(result, reconcile.Result{RequeueAfter: settleTime}), err
 }
 
+func (r *PolicyReconciler) leftUntried(policy *plan.Policy, nodes []string) {
+	for _, node := range nodes {
+		r.Reporter.event(policy, report.LeftUntried(policy.Name, node))
+	}
+}
+
+// untried returns the nodes that have rules which were not tried, or may have: while
+// Calico does not answer, those that are not done.
+func untried(policy *plan.Policy, snapshot state.Snapshot) []string {
+	var nodes []string
+	for _, e := range recordsOf(policy.Name, snapshot.Enactments) {
+		phase := rollout.PhaseOf(&e)
+		hidden := unread(policy, snapshot.Calico) && phase != "" && phase != v1alpha1.PhaseEnforced
+		if hidden || underWay(&e, snapshot.Calico.Endpoints) {
+			nodes = append(nodes, e.Spec.Node)
+		}
+	}
+	return nodes
+}
+
 // goBack has the nodes that are under way go back, first on record, and returns
 // those that have not yet.
 func (r *PolicyReconciler) goBack(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
-	untried []string, err error,
+	nodes []string, err error,
 ) {
 	in := r.recorded(policy, snapshot.Enactments)
-	in.Unverified = "The policy is being deleted, and leaves no rules behind that were not tried"
+	in.Unverified = goesUntried
 	decision := rollout.Decide(in)
 	unsettled, err := r.record(ctx, policy, decision.Enactments, snapshot.Enactments)
 	hosts := plan.GoingBack(policy, snapshot)
 	diff := drift.Hosts(policy, policies, hosts, snapshot.Calico)
 	back := func(w drift.Write) bool {
-		node := takesBack(w, hosts)
+		node := takesBack(w, hosts, snapshot.Calico.Endpoints)
 		return node != "" && !unsettled[node]
 	}
 	_, writeErr := r.writeHosts(ctx, policy, diff, always(false), back, repaired{})
+	nodes = untried(policy, snapshot)
 	for _, node := range in.Nodes {
-		goes := func(w drift.Write) bool { return takesBack(w, hosts) == node.Name }
+		goes := func(w drift.Write) bool { return takesBack(w, hosts, snapshot.Calico.Endpoints) == node.Name }
 		has := slices.ContainsFunc(slices.Concat(diff.Writes, diff.Removals), goes)
-		if has || unsettled[node.Name] || underWay(node.Enactment, snapshot.Calico.Endpoints) {
-			untried = append(untried, node.Name)
+		if (has || unsettled[node.Name]) && !slices.Contains(nodes, node.Name) {
+			nodes = append(nodes, node.Name)
 		}
 	}
-	return untried, errors.Join(err, writeErr)
+	return nodes, errors.Join(err, writeErr)
 }

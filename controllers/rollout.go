@@ -124,7 +124,8 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 				pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
 			}
 		}
-		n.Programmed = !pending && seen == 0
+		tries := rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing
+		n.Programmed = !pending && seen == 0 && (!tries || n.Live == n.Enactment.Status.Version)
 		if !pending {
 			wait = max(wait, seen)
 		}
@@ -169,6 +170,14 @@ func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) st
 // enforces says whether an endpoint denies what its rules deny.
 func enforces(e *v3.HostEndpoint) bool { return e.Labels[calico.LabelEnforced] == "true" }
 
+// enforcesOther says whether one of our endpoints on a node enforces another version
+// of the rules.
+func enforcesOther(version, node string, endpoints []v3.HostEndpoint) bool {
+	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
+		return e.Spec.Node == node && calico.Ours(&e) && enforces(&e) && e.Labels[calico.LabelVersion] != version
+	})
+}
+
 // contested says whether somebody else has decided about the failsafe ports of a
 // node.
 func contested(diff drift.Diff, node string) bool {
@@ -182,7 +191,7 @@ func contested(diff drift.Diff, node string) bool {
 // the policy's rules has them.
 func liveNarrow(policy, node, version string, configurations []v3.FelixConfiguration) bool {
 	return version != "" && slices.ContainsFunc(configurations, func(f v3.FelixConfiguration) bool {
-		return f.Name == calico.FelixConfigurationName(node) && f.Spec.FailsafeInboundHostPorts != nil &&
+		return f.Name == calico.FelixConfigurationName(node) && f.Spec.FailsafeInboundHostPorts != nil && plan.Written(&f) &&
 			f.Labels[v1alpha1.LabelPolicy] == policy && f.Labels[calico.LabelVersion] == version
 	})
 }
@@ -226,16 +235,17 @@ func controlPlane(protected []calico.Node, nodes []corev1.Node) (others []rollou
 // takesBack returns the node of which a write only takes back what it has; empty
 // if it does something else, such as to restrict what is open. It goes on whatever
 // is found to be wrong. A node that is not protected any more is among them.
-func takesBack(w drift.Write, hosts plan.Hosts) string {
+func takesBack(w drift.Write, hosts plan.Hosts, there []v3.HostEndpoint) string {
 	if w.Desired == nil {
 		return nodeOf(w.Live)
 	}
-	had, is := w.Live.(*v3.HostEndpoint)
-	if !is || !enforces(had) || had.Labels[calico.LabelVersion] == w.Desired.GetLabels()[calico.LabelVersion] {
-		return ""
+	// Of several interfaces, somebody may have deleted the endpoint of one.
+	replaced := there
+	if had, is := w.Live.(*v3.HostEndpoint); is {
+		replaced = []v3.HostEndpoint{*had}
 	}
 	for _, node := range hosts.Calico.Nodes {
-		if node.Older != "" && ofNode(w.Desired, node.Name) && !w.Conflicted() {
+		if node.Older != "" && ofNode(w.Desired, node.Name) && !w.Conflicted() && enforcesOther(node.Older, node.Name, replaced) {
 			return node.Name
 		}
 	}

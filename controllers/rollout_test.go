@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 // trial is a node under way, of which something was written, or is still to be.
 type trial struct {
 	narrow  bool // its failsafe ports are to be narrow
+	has     string
 	phase   string
 	pending []plan.Object
 	removal plan.Object
@@ -58,7 +60,15 @@ func (c trial) input() (in rollout.Input, wait time.Duration) {
 	if c.removal != nil {
 		o.hostDiff.Removals = []drift.Write{{Live: c.removal}}
 	}
-	return r.rolloutInput(o, state.Snapshot{Enactments: []v1alpha1.ControlPlaneNodeEnactment{enactment}})
+	live := v3.HostEndpoint{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{
+			v1alpha1.LabelPolicy: "p", calico.LabelVersion: cmp.Or(c.has, "new"), calico.LabelEnforced: "true",
+		}},
+		Spec: v3.HostEndpointSpec{Node: "cp-1"},
+	}
+	return r.rolloutInput(o, state.Snapshot{
+		Enactments: []v1alpha1.ControlPlaneNodeEnactment{enactment}, Calico: state.Calico{Endpoints: []v3.HostEndpoint{live}},
+	})
 }
 
 // What a node is tried with must have been written, and have had the time to reach
@@ -90,6 +100,7 @@ func TestANodeIsProgrammedOnceItHasWhatItIsTriedWith(t *testing.T) {
 		"It waits, and rules are written that concern nobody": {
 			trial{phase: v1alpha1.PhasePending, pending: []plan.Object{&v3.GlobalNetworkPolicy{}}, wrote: allow}, true, 0,
 		},
+		"It is tried, and has other rules":         {trial{phase: under, has: "old"}, false, 0},
 		"It waits, and another one was just begun": {trial{phase: v1alpha1.PhasePending, wrote: enforce}, true, 0},
 		"It is tried, and a set is to be written":  {trial{phase: under, pending: []plan.Object{&v3.GlobalNetworkSet{}}}, false, 0},
 	} {

@@ -51,10 +51,10 @@ func respectOwner(findings []Finding, live plan.Object, audit bool) []Finding {
 	for i := range findings {
 		f := &findings[i]
 		switch there := f.Actual != ""; {
-		case !there && !written(live) && !audit:
+		case !there && !plan.Written(live) && !audit:
 			f.State = v1alpha1.StatePending // we have not been here before
 		case !there:
-		case f.By.Declares || !written(live):
+		case f.By.Declares || !plan.Written(live):
 			f.State, f.Message = v1alpha1.StateConflicted, "is set by somebody else: remove it there, or set spec.network.failsafe to Keep"
 		case f.By.Name == "" && !audit:
 			f.State, f.Message = v1alpha1.StatePending, "is to be updated"

@@ -26,9 +26,9 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	wasInPlace := func(object plan.Object) bool { return hosts.Established(object) && last.wasInPlace(object) }
 	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), wasInPlace, func(live plan.Object) bool {
 		if _, tier := live.(*v3.Tier); tier {
-			return !hosts.Stays && lastOne && written(live)
+			return !hosts.Stays && lastOne && plan.Written(live)
 		}
-		obsolete := madeForHosts(live, policy.Name, policies) || hosts.Widens(live) && written(live)
+		obsolete := madeForHosts(live, policy.Name, policies) || hosts.Widens(live) && plan.Written(live)
 		if hosts.Stays {
 			return obsolete && hosts.GoesBack(live)
 		}
@@ -115,12 +115,12 @@ func madeForHosts(live plan.Object, policy string, policies []plan.Policy) bool 
 	case *v3.Tier:
 		return false
 	case *v3.FelixConfiguration:
-		return label == policy && written(live)
+		return label == policy && plan.Written(live)
 	}
 	if labelled {
-		return label == policy && (written(live) || plan.Stamped(live))
+		return label == policy && (plan.Written(live) || plan.Stamped(live))
 	}
-	return written(live) && calico.Named(live, policy) && !slices.ContainsFunc(policies, func(p plan.Policy) bool {
+	return plan.Written(live) && calico.Named(live, policy) && !slices.ContainsFunc(policies, func(p plan.Policy) bool {
 		return len(p.Name) > len(policy) && calico.Named(live, p.Name)
 	})
 }

@@ -8,7 +8,6 @@ import (
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -123,20 +122,14 @@ func ObjectOf(object plan.Object) Object {
 // for which component. The name tells: labels can be copied, and taken away.
 func madeFor(live plan.Object, policy string) (component string, made bool) {
 	component, named := strings.CutPrefix(live.GetName(), plan.NetworkPolicyName(policy, ""))
-	return component, named && written(live)
+	return component, named && plan.Written(live)
 }
 
 // mayTakeOver says whether an object that has a name of ours may be written: it
 // carries our label, or it lost that label and we wrote it, or nobody is meant
 // to have it for himself.
 func mayTakeOver(live plan.Object, policy string) bool {
-	return live.GetLabels()[v1alpha1.LabelPolicy] == policy || written(live) || plan.Shared(live)
-}
-
-func written(live plan.Object) bool {
-	return slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
-		return entry.Manager == v1alpha1.FieldManagerNetwork
-	})
+	return live.GetLabels()[v1alpha1.LabelPolicy] == policy || plan.Written(live) || plan.Shared(live)
 }
 
 // report is what a policy's status last said of one part of its posture.

@@ -5,10 +5,12 @@ package plan
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -46,6 +48,13 @@ func Fields(object Object) (map[string]any, error) {
 func Shared(object Object) bool {
 	_, felix := object.(*v3.FelixConfiguration)
 	return felix
+}
+
+// Written says whether the operator wrote an object that is there.
+func Written(live Object) bool {
+	return slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager == v1alpha1.FieldManagerNetwork
+	})
 }
 
 // Stamp notes on an object what it is rendered as, and by which version.

@@ -44,6 +44,8 @@ type Hosts struct {
 	// nodes have, or may be taken back to.
 	Version string
 	Older   map[string]bool
+	// unrecorded are the nodes of which nothing is on record yet.
+	unrecorded map[string]bool
 	// widened are the Felix configurations that go before their nodes get rules.
 	widened map[string]bool
 	// back is what nodes go back to where nothing can be rendered.

@@ -19,35 +19,34 @@ import (
 // older ones, or none; and narrow failsafe ports only where it stays as it is.
 func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot) {
 	h.Calico.Nodes, h.Older, h.widened = slices.Clone(h.Whole.Nodes), map[string]bool{}, map[string]bool{}
-	h.established = map[string]bool{"": true}
+	h.established, h.unrecorded = map[string]bool{"": true}, map[string]bool{}
 	for i := range h.Calico.Nodes {
 		node := &h.Calico.Nodes[i]
 		enactment := EnactmentOf(policy.Name, node.Name, snapshot.Enactments)
 		phase := rollout.PhaseOf(enactment)
+		if phase == "" { // nothing is on record yet: it keeps what it has, if anything
+			h.unrecorded[node.Name], node.Enforced = true, false
+			continue
+		}
 		version, narrow := rollout.Wanted(enactment)
+		if phase == v1alpha1.PhaseProgressing && !narrow {
+			version = h.openFirst(enactment, policies, snapshot.Calico)
+		}
 		node.KeepFailsafes = node.KeepFailsafes || !narrow
 		node.Enforced = version != ""
-		if phase == v1alpha1.PhaseProgressing {
-			previous := enactment.Status.PreviousVersion
-			h.uses(previous)
-			// It must be possible to take back what is new: ports first that are open
-			// whatever the rules say.
-			if !narrow && narrowed(node.Name, policy.Name, policies, snapshot.Calico.Felix) {
-				h.widened[calico.FelixConfigurationName(node.Name)] = true
-				if previous != "" || !has(version, policy.Name, node.Name, snapshot.Calico.Endpoints) {
-					version = previous
-					node.Enforced = version != ""
-				}
-			}
-		}
 		h.uses(version)
 		h.established[version] = true
+		live := endpointsOn(policy.Name, node.Name, snapshot.Calico.Endpoints)
 		switch {
 		case version != h.Version:
-			node.Older = version
-			node.Interfaces = interfacesOf(version, policy.Name, node.Name, snapshot.Calico)
+			node.Older, node.Interfaces = version, interfacesOf(version, policy.Name, node.Name, snapshot.Calico)
+			// What is not there any more does not come beside that of others.
+			node.Interfaces = slices.DeleteFunc(node.Interfaces, func(iface string) bool { return node.Foreign && !isFor(iface, live) })
 		case phase == v1alpha1.PhaseProgressing:
-			node.Leaving = leaving(h.Whole, policy.Name, node.Name, snapshot.Calico.Endpoints)
+			node.Leaving = leaving(h.Whole, live)
+		}
+		if phase == v1alpha1.PhaseProgressing {
+			h.uses(enactment.Status.PreviousVersion)
 		}
 	}
 	for i := range snapshot.Calico.Endpoints {
@@ -56,6 +55,21 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 			h.established[e.Labels[calico.LabelVersion]] = true
 		}
 	}
+}
+
+// openFirst returns the version of the rules that a node has which is begun. It must be
+// possible to take back what is new: first come ports that are open whatever the rules
+// say.
+func (h *Hosts) openFirst(e *v1alpha1.ControlPlaneNodeEnactment, policies []Policy, there state.Calico) string {
+	version, previous := e.Status.Version, e.Status.PreviousVersion
+	if !narrowed(e.Spec.Node, e.Spec.Policy, policies, there.Felix) {
+		return version
+	}
+	h.widened[calico.FelixConfigurationName(e.Spec.Node)] = true
+	if previous != "" || !has(version, e.Spec.Policy, e.Spec.Node, there.Endpoints) {
+		return previous
+	}
+	return version
 }
 
 // Established says whether an object that is called for may have been there before:
@@ -152,16 +166,20 @@ func interfacesOf(version, policy, node string, there state.Calico) []string {
 
 // leaving returns the interfaces that a node has endpoints for, and the rules that
 // are called for do not.
-func leaving(whole calico.Hosts, policy, node string, endpoints []v3.HostEndpoint) []string {
+func leaving(whole calico.Hosts, endpoints []*v3.HostEndpoint) []string {
 	needed := calico.Interfaces(whole)
 	var out []string
-	for _, e := range endpointsOn(policy, node, endpoints) {
+	for _, e := range endpoints {
 		iface := e.Labels[calico.LabelInterface]
 		if !slices.Contains(needed, cmp.Or(iface, calico.EveryInterface)) {
 			out = append(out, iface)
 		}
 	}
 	return slices.Sorted(slices.Values(out))
+}
+
+func isFor(iface string, endpoints []*v3.HostEndpoint) bool {
+	return slices.ContainsFunc(endpoints, func(e *v3.HostEndpoint) bool { return e.Labels[calico.LabelInterface] == iface })
 }
 
 // endpointsOn returns the policy's endpoints on a node.
@@ -200,11 +218,12 @@ func EnactmentOf(policy, node string, enactments []v1alpha1.ControlPlaneNodeEnac
 }
 
 // narrowed says whether the failsafe ports of a node have been narrowed, by the
-// policy, or by one that is gone and left them so.
+// operator, for the policy or for one that is gone and left them so. A copy with our
+// label is somebody else's.
 func narrowed(node, policy string, policies []Policy, configurations []v3.FelixConfiguration) bool {
 	return slices.ContainsFunc(configurations, func(f v3.FelixConfiguration) bool {
 		by := f.Labels[v1alpha1.LabelPolicy]
-		return f.Name == calico.FelixConfigurationName(node) && f.Spec.FailsafeInboundHostPorts != nil &&
+		return f.Name == calico.FelixConfigurationName(node) && f.Spec.FailsafeInboundHostPorts != nil && Written(&f) &&
 			(by == policy || by != "" && Find(policies, by) == nil)
 	})
 }
@@ -237,9 +256,12 @@ func (h *Hosts) Keeps(live Object) bool {
 	switch o := live.(type) {
 	case *v3.GlobalNetworkPolicy:
 		return h.Older[o.Labels[calico.LabelVersion]]
+	case *v3.HostEndpoint:
+		return h.unrecorded[o.Spec.Node]
 	case *v3.FelixConfiguration:
-		return !h.widened[o.Name] && slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool {
-			return calico.FelixConfigurationName(n.Name) == o.Name && n.Older != "" && n.Older == o.Labels[calico.LabelVersion] && !n.KeepFailsafes
+		name := calico.NodeOfFelixConfiguration(o.Name)
+		return h.unrecorded[name] || !h.widened[o.Name] && slices.ContainsFunc(h.Calico.Nodes, func(n calico.Node) bool {
+			return n.Name == name && n.Older != "" && n.Older == o.Labels[calico.LabelVersion] && !n.KeepFailsafes
 		})
 	case *v3.GlobalNetworkSet:
 		return len(h.Older) > 0 && !slices.ContainsFunc(h.Calico.Sets, func(s calico.Set) bool {

@@ -76,8 +76,11 @@ func wasNarrow(enactments []v1alpha1.ControlPlaneNodeEnactment) []v1alpha1.Contr
 // of a version have them.
 func narrowFor(policy, node, version string) v3.FelixConfiguration {
 	return v3.FelixConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: "node." + node, Labels: map[string]string{v1alpha1.LabelPolicy: policy, calico.LabelVersion: version}},
-		Spec:       v3.FelixConfigurationSpec{FailsafeInboundHostPorts: &[]v3.ProtoPort{}},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "node." + node, Labels: map[string]string{v1alpha1.LabelPolicy: policy, calico.LabelVersion: version},
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: v1alpha1.FieldManagerNetwork}},
+		},
+		Spec: v3.FelixConfigurationSpec{FailsafeInboundHostPorts: &[]v3.ProtoPort{}},
 	}
 }
 
@@ -134,6 +137,14 @@ func onNode(objects []plan.Object, name, current string) string {
 	return version + narrow
 }
 
+// copied are what somebody restored, or applied by hand, with our labels.
+func copied(configurations []v3.FelixConfiguration) []v3.FelixConfiguration {
+	for i := range configurations {
+		configurations[i].ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+	}
+	return configurations
+}
+
 func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 	const pending, progressing, enforced = v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced
 	mine := func(phase, previous string) []v1alpha1.ControlPlaneNodeEnactment {
@@ -153,11 +164,13 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 		older      []string
 		widened    bool
 		keeps      bool // failsafe ports that are narrow for older rules
+		stays      bool // whatever it has
 	}{
-		"Nobody has thought of it":  {want: "none"},
-		"It has no phase yet":       {enactments: mine("", "old"), want: "old", older: []string{"old"}},
-		"It waits":                  {enactments: mine(pending, ""), want: "none"},
-		"It waits with older rules": {enactments: mine(pending, "old"), want: "old", older: []string{"old"}},
+		"Nobody has thought of it":                   {want: "none", keeps: true, stays: true},
+		"Nobody has thought of it, and it has rules": {want: "none", older: []string{"old"}, keeps: true, stays: true},
+		"It has no phase yet":                        {enactments: mine("", "old"), want: "none", older: []string{"old"}, keeps: true, stays: true},
+		"It waits":                                   {enactments: mine(pending, ""), want: "none"},
+		"It waits with older rules":                  {enactments: mine(pending, "old"), want: "old", older: []string{"old"}},
 		"It waits with older rules, and was narrow": {
 			enactments: wasNarrow(mine(pending, "old")), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}, keeps: true,
 		},
@@ -179,6 +192,7 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 		},
 		"It has no rules yet, and a policy narrowed it that is gone": {enactments: mine(progressing, ""), felix: narrow("q", "cp-1"), want: "none", widened: true},
 		"Somebody else narrowed it":                                  {enactments: mine(progressing, "old"), felix: narrow("", "cp-1"), want: "new", older: []string{"old"}},
+		"What narrowed it is a copy":                                 {enactments: mine(progressing, "old"), felix: copied(narrow("p", "cp-1")), want: "new", older: []string{"old"}},
 		"Another node is narrow":                                     {enactments: mine(progressing, "old"), felix: narrow("p", "cp-2"), want: "new", older: []string{"old"}},
 		"It was narrowed without rules":                              {enactments: mine(progressing, ""), felix: narrow("p", "cp-1"), want: "none", widened: true},
 		"It is tried with its ports narrow": {
@@ -192,7 +206,7 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 		"It was taken back":                            {enactments: mine(v1alpha1.PhaseReverted, ""), want: "none"},
 		"It was taken back to older rules":             {enactments: mine(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
 		"It was stopped with older rules":              {enactments: mine(v1alpha1.PhaseAborted, "old"), want: "old", older: []string{"old"}},
-		"Another policy has it done":                   {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none"},
+		"Another policy has it done":                   {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none", keeps: true, stays: true},
 		"The policy audits: all is shown":              {enactments: mine(pending, "old"), edits: []edit{audits}, want: "new narrow"},
 		"The policy is suspended: all is shown":        {enactments: mine(v1alpha1.PhaseReverted, ""), edits: []edit{suspend}, want: "new narrow"},
 	}
@@ -210,9 +224,9 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 			g.Expect(hosts.Whole.Nodes).To(HaveEach(And(HaveField("Enforced", true), HaveField("Older", ""), HaveField("KeepFailsafes", false))))
 			g.Expect(slices.Sorted(maps.Keys(hosts.Older))).To(Equal(test.older), "older versions that stay")
 			endpoint, felix, tried := endpointWith("p", "cp-1", "old"), narrowFor("p", "cp-1", "old"), narrowFor("p", "cp-1", hosts.Version)
-			g.Expect(hosts.Keeps(&endpoint)).To(BeFalse(), "an endpoint that is not called for")
+			g.Expect(hosts.Keeps(&endpoint)).To(Equal(test.stays), "an endpoint that is not called for")
 			g.Expect(hosts.Keeps(&felix)).To(Equal(test.keeps), "the Felix configuration that is there")
-			g.Expect(hosts.Keeps(&tried)).To(BeFalse(), "failsafe ports that are narrow for the new rules")
+			g.Expect(hosts.Keeps(&tried)).To(Equal(test.stays), "failsafe ports that are narrow for the new rules")
 			g.Expect(hosts.Widens(&felix)).To(Equal(test.widened))
 		})
 	}
@@ -517,4 +531,43 @@ func TestRulesAreEstablishedOnceANodeIsToHaveThem(t *testing.T) {
 	snapshot.Enactments[1] = enacted("p", "cp-2", v1alpha1.PhaseEnforced, "")
 	done := protect(t, snapshot)
 	g.Expect(of(done, done.Version)).To(BeTrue())
+}
+
+// An endpoint of somebody else where the new rules need one keeps the new rules away.
+// What the node has on other interfaces stays.
+func TestANodeKeepsItsRulesThoughNewOnesHaveNoPlace(t *testing.T) {
+	onEth1 := func(version string) v3.HostEndpoint {
+		e := endpointWith("p", "cp-1", version)
+		e.Name, e.Labels[calico.LabelInterface], e.Spec.InterfaceName = "cpnp-cp-1-eth1", "eth1", "eth1"
+		return e
+	}
+	theirs := v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cp-1-auto-hep"}, Spec: v3.HostEndpointSpec{Node: "cp-1", InterfaceName: "*"}}
+	done := enacted("p", "cp-1", v1alpha1.PhaseEnforced, "")
+	done.Status.Version = "old"
+	for name, test := range map[string]struct {
+		enactment v1alpha1.ControlPlaneNodeEnactment
+		there     []v3.HostEndpoint
+		want      []string
+	}{
+		"It waits":                             {enacted("p", "cp-1", v1alpha1.PhasePending, "old"), []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
+		"It was stopped":                       {enacted("p", "cp-1", v1alpha1.PhaseAborted, "old"), []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
+		"It is done, and the new ones are new": {done, []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
+		"It has none any more":                 {enacted("p", "cp-1", v1alpha1.PhasePending, "old"), []v3.HostEndpoint{theirs}, nil},
+		"It never had any":                     {enacted("p", "cp-1", v1alpha1.PhasePending, ""), []v3.HostEndpoint{theirs}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			snapshot := machines(machine("cp-1", "10.0.0.1"))
+			snapshot.Calico.Endpoints, snapshot.Enactments = test.there, []v1alpha1.ControlPlaneNodeEnactment{test.enactment}
+			hosts := protect(t, snapshot)
+			g.Expect(hosts.Foreign).To(HaveKey("cp-1"))
+			var got []string
+			for _, object := range hosts.Objects {
+				if e, is := object.(*v3.HostEndpoint); is {
+					got = append(got, e.Spec.InterfaceName+" "+e.Labels[calico.LabelVersion])
+				}
+			}
+			g.Expect(got).To(Equal(test.want))
+		})
+	}
 }

@@ -48,8 +48,8 @@ func LeftBehind(policy string) Event {
 // were still being tried.
 func LeftUntried(policy, node string) Event {
 	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
-		"Calico does not answer, and the deletion did not wait any longer: node %s keeps rules that were still being tried; "+
-			"when it answers again, delete the node's HostEndpoints with the label %s=%s", node, v1alpha1.LabelPolicy, policy))}
+		"Node %s keeps rules that were still being tried, because the policy is suspended, or Calico did not answer: "+
+			"delete the node's HostEndpoints with the label %s=%s", node, v1alpha1.LabelPolicy, policy))}
 }
 
 func corrected(repairs drift.Summary) Event {

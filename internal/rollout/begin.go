@@ -16,15 +16,15 @@ import (
 // maxObservers is how many observers an enactment remembers.
 const maxObservers = 16
 
-// bare is what a node waits for that has still to be taken back.
-const bare = "Waits until the node itself is as it was before"
+// baring is what a node waits for that has still to be taken back.
+const baring = "Waits until the node itself is as it was before"
 
 // begin begins the nodes whose turn it is, and says of the others what they wait
 // for.
 func (r *run) begin() {
 	reason, message := r.gate()
 	under, held, turns := r.underWay(), r.heldBefore(), 0
-	for _, m := range r.members {
+	for _, m := range r.queue() {
 		switch {
 		case !m.in(v1alpha1.PhasePending):
 		case m.Foreign != "":
@@ -33,12 +33,12 @@ func (r *run) begin() {
 		case reason != "":
 			r.wait(m, reason, message)
 		case m.unsettled():
-			r.wait(m, v1alpha1.ReasonQueued, bare)
+			r.wait(m, v1alpha1.ReasonQueued, baring)
 		case len(under)+r.InFlight >= r.limit:
 			r.wait(m, v1alpha1.ReasonQueued, "Waits for "+r.others(under))
-		case m.e.Status.FoundTime != nil:
+		case m.e.Status.FoundTime != nil && !m.bare():
 			m.goesBackTo("", nil)
-			r.wait(m, v1alpha1.ReasonQueued, bare)
+			r.wait(m, v1alpha1.ReasonQueued, baring)
 			under = append(under, m.Name)
 		default:
 			r.turn(m, held+turns < r.limit)
@@ -46,6 +46,28 @@ func (r *run) begin() {
 			under = append(under, m.Name)
 		}
 	}
+}
+
+// queue returns the nodes in the order in which they are begun: those first that go
+// without what they were found with, then those that were found with the rules that
+// are called for. Nobody knows whether these were tried: others are not begun with
+// them before.
+func (r *run) queue() []*member {
+	rank := func(m *member) int {
+		switch {
+		case m.bare():
+			return 0
+		case m.in(v1alpha1.PhasePending) && m.e.Status.FoundTime != nil && m.Live == r.Version:
+			return 1
+		}
+		return 2
+	}
+	return slices.SortedStableFunc(slices.Values(r.members), func(a, b *member) int { return cmp.Compare(rank(a), rank(b)) })
+}
+
+// bare says whether a node that was found with rules has gone without them.
+func (m *member) bare() bool {
+	return m.in(v1alpha1.PhasePending) && m.e.Status.FoundTime != nil && m.e.Status.PreviousVersion == ""
 }
 
 // gate says why no node may be begun, empty if one may.
@@ -66,10 +88,8 @@ func (r *run) gate() (reason, message string) {
 }
 
 // unsettled says whether a node that waits still has to be taken back to what it
-// had before. There is nothing of ours on one with an endpoint of others.
-func (m *member) unsettled() bool {
-	return m.in(v1alpha1.PhasePending) && !m.Programmed && m.Foreign == ""
-}
+// had before.
+func (m *member) unsettled() bool { return m.in(v1alpha1.PhasePending) && !m.Programmed }
 
 // underWay returns the nodes that have the new rules and are not done, or may
 // still have them.
@@ -157,7 +177,7 @@ func (r *run) start(m *member) {
 		}
 	}
 	slices.SortFunc(status.Before, func(a, b v1alpha1.Observation) int { return cmp.Compare(a.Name, b.Name) })
-	status.StartTime, status.PreviousNarrowTime = r.now.DeepCopy(), nil
+	status.StartTime, status.PreviousNarrowTime, status.FoundTime = r.now.DeepCopy(), nil, nil
 	r.progress(m, v1alpha1.ReasonWriting, "The rules are being written")
 	r.wakeAt(status.StartTime, r.timeout)
 	if m.Programmed { // it has them: it is tried because of its failsafe ports

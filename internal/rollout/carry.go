@@ -32,7 +32,8 @@ func (r *run) carryTo(m *member, blocked bool) {
 	case v1alpha1.PhasePending:
 		r.pend(m)
 	case v1alpha1.PhaseProgressing:
-		if status.Version != r.Version {
+		// An endpoint of others in the place of ours: it has no rules to be tried.
+		if status.Version != r.Version || m.Foreign != "" {
 			r.pend(m)
 		}
 		status.PolicyGeneration = r.Generation
@@ -77,15 +78,12 @@ func (r *run) again(m *member, blocked bool) bool {
 // create begins the enactment of a node. The observers are asked at once, so
 // that they announce themselves. A node that has rules already, as after
 // deletionPolicy Orphan, or because somebody deleted its enactment, keeps them
-// until its turn comes, since nobody knows how far it was. One that is not ready
-// may be so because of them.
+// until its turn comes, since nobody knows how far it was; but not narrow failsafe
+// ports. One that is not ready may be so because of the rules.
 func (r *run) create(m *member) {
 	if m.Live != "" && m.Ready {
 		m.e.Status.FoundTime = r.now.DeepCopy()
 		m.goesBackTo(m.Live, nil)
-		if m.Narrow {
-			m.e.Status.PreviousNarrowTime = r.now.DeepCopy()
-		}
 	}
 	r.pend(m)
 	r.ask(m)
@@ -94,9 +92,6 @@ func (r *run) create(m *member) {
 // goesBackTo says what a node has while it waits, and is taken back to.
 func (m *member) goesBackTo(version string, narrow *metav1.Time) {
 	m.e.Status.PreviousVersion, m.e.Status.PreviousNarrowTime = version, narrow.DeepCopy()
-	if version == "" {
-		m.e.Status.FoundTime = nil
-	}
 }
 
 // tried says whether a node was tried with its failsafe ports narrow, if they are
@@ -187,6 +182,7 @@ func (r *run) takeBack() {
 	for _, m := range r.members {
 		status := &m.e.Status
 		m.goesBackTo("", nil)
+		status.FoundTime = nil
 		if r.failed(m) {
 			continue
 		}

@@ -170,6 +170,10 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			in:   waits(aborted(1, version("other", "new"), wasNarrowFor(9), generation(2)), live(1, "new"), narrows(1), narrow(1)),
 			want: others("Enforced/Unproven"), check: is(3, "new", ""),
 		},
+		"Progressing, and somebody else's endpoint is in the place of ours": {
+			in:   waits(progressing(1, "Writing", with(well, version("new", "old"))...), foreign(1)),
+			want: others("Pending/ForeignHostEndpoint"), check: is(3, "new", "old"),
+		},
 		"Progressing, back to the rules that it had": {in: waits(progressing(1, "Writing", version("other", "new")), live(1, "new")),
 			want: pend, check: is(3, "new", "new")},
 		"Pending, back to the rules that it has, and wide by now": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1)),

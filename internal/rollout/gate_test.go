@@ -79,7 +79,7 @@ func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				version, narrow := rollout.Wanted(e)
 				g.Expect(version).To(Equal("new"))
-				g.Expect(narrow).To(BeTrue())
+				g.Expect(narrow).To(BeFalse(), "to widen can cut nothing")
 				g.Expect(e.Status.FoundTime).To(Equal(ago(0)))
 			})},
 		"It has the rules that are called for, and is not ready": {in: input(3, unverified, live(1, "new"), notReady(1)),
@@ -121,7 +121,9 @@ func TestWhatANodeWaitsFor(t *testing.T) {
 			want: []string{"Pending/Queued", "Pending/Queued", "Progressing/Writing"}, message: "Waits for cp-3", wake: 110500 * time.Millisecond},
 		"Another node is still being taken back": {in: all(unprogrammed(3)), want: queued, message: "Waits for cp-3"},
 		"It is still being taken back itself":    {in: all(unprogrammed(1)), want: queued, message: "the node itself"},
-		"An endpoint of others, which holds up nobody else": {in: all(foreign(1), unprogrammed(1), pending(2, "Probing", asked(4))),
+		"An endpoint of others, and what it had has still to be taken back": {in: all(foreign(1), unprogrammed(1)),
+			want: []string{"Pending/ForeignHostEndpoint", "Pending/Queued", "Pending/Queued"}, message: "theirs"},
+		"An endpoint of others, which holds up nobody else": {in: all(foreign(1), pending(2, "Probing", asked(4))),
 			want:    []string{"Pending/ForeignHostEndpoint", "Progressing/Writing", "Pending/Queued"},
 			message: "theirs", wake: 120500 * time.Millisecond},
 	})
@@ -131,29 +133,50 @@ func TestWhatANodeWaitsFor(t *testing.T) {
 // tried like something new, one node at a time.
 func TestNodesThatAreFoundWithRulesGoWithoutThemWhenTheirTurnComes(t *testing.T) {
 	g := NewWithT(t)
-	found := func(node int) edit {
-		return pending(node, "Queued", version("new", "new"), wasNarrowFor(9), foundFor(9))
-	}
+	found := func(node int) edit { return pending(node, "Queued", version("new", "new"), foundFor(9)) }
 	in := input(3, found(1), found(2), found(3))
 	for i := range in.Nodes {
-		in.Nodes[i].Live, in.Nodes[i].Narrows, in.Nodes[i].Narrow = "new", true, true
+		in.Nodes[i].Live, in.Nodes[i].Narrows = "new", true
 	}
 	d := decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal(in3("Pending/Queued")))
 	g.Expect(phase(&d.Enactments[0]).Message).To(Equal("Waits until the node itself is as it was before"))
 	g.Expect(phase(&d.Enactments[2]).Message).To(Equal("Waits for cp-1"))
 	for i, want := range []string{"", "new", "new"} {
-		version, narrow := rollout.Wanted(&d.Enactments[i])
+		version, _ := rollout.Wanted(&d.Enactments[i])
 		g.Expect(version).To(Equal(want))
-		g.Expect(narrow).To(Equal(want != ""))
 	}
 
 	in = next(in, d)
-	in.Nodes[0].Live, in.Nodes[0].Narrow, in.Nodes[0].Programmed = "", false, true
+	in.Nodes[0].Live, in.Nodes[0].Programmed = "", true
 	d = decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal([]string{"Pending/Probing", "Pending/Queued", "Pending/Queued"}), "what it reaches without them")
-	g.Expect(d.Enactments[0].Status.FoundTime).To(BeNil())
 	g.Expect(d.Enactments[0].Status.PreviousVersion).To(BeEmpty(), "if it fails, it goes without")
+
+	in = next(in, d)
+	in.Now = in.Now.Add(4 * time.Second)
+	d = decide(t, in)
+	g.Expect(told(d.Enactments)).To(Equal([]string{"Progressing/Writing", "Pending/Queued", "Pending/Queued"}))
+	g.Expect(d.Enactments[0].Status.FoundTime).To(BeNil())
+}
+
+// Rules that may never have been tried are on a node already: another one does not
+// get them before that one has been tried.
+func TestNodesThatAreFoundWithTheNewRulesComeFirst(t *testing.T) {
+	g := NewWithT(t)
+	in := input(3, pending(1, "Queued", version("new", "old"), foundFor(9)), live(1, "old"),
+		pending(2, "Queued", version("new", "new"), foundFor(9)), live(2, "new"), pending(3, "Queued"))
+	d := decide(t, in)
+	g.Expect(told(d.Enactments)).To(Equal(in3("Pending/Queued")))
+	g.Expect([]string{phase(&d.Enactments[0]).Message, phase(&d.Enactments[1]).Message, phase(&d.Enactments[2]).Message}).To(Equal(
+		[]string{"Waits for cp-2", "Waits until the node itself is as it was before", "Waits for cp-2"}))
+	in = input(4, pending(1, "Queued"), pending(2, "Queued", version("new", "new"), foundFor(9)), live(2, "new"),
+		pending(3, "Queued", version("new", "new"), foundFor(9)), live(3, "new"), progressing(4, "Soaking", with(well, soakedFor(9))...))
+	g.Expect(phase(&decide(t, in).Enactments[0]).Message).To(Equal("Waits for cp-4"))
+	five := input(5, atOnce(2), pending(1, "Queued"), pending(2, "Queued"), pending(3, "Queued"), pending(4, "Queued"),
+		pending(5, "Queued", version("new", "new"), foundFor(9)), live(5, "new"))
+	g.Expect(told(decide(t, five).Enactments)).To(Equal(
+		[]string{"Pending/Probing", "Pending/Queued", "Pending/Queued", "Pending/Queued", "Pending/Queued"}), "as many as may")
 }
 
 func TestProbesBeforeTheStart(t *testing.T) {

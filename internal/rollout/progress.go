@@ -205,7 +205,7 @@ func (r *run) finish(m *member, watched bool) {
 	status := &m.e.Status
 	end := status.SoakTime.Add(r.soak)
 	switch {
-	case watched && r.soak > 0 && status.AskTime.Time.Before(end.Add(-probeInterval)):
+	case watched && r.soak > 0 && (status.AskTime == nil || status.AskTime.Time.Before(end.Add(-probeInterval))):
 		r.soaking(m)
 		r.ask(m)
 		r.awaitAnswers(m)

@@ -129,7 +129,10 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 			want: stays("Probing"), message: "failsafe ports are narrow", wake: 120500 * ms, check: round(8, 0)},
 		"The probes pass with narrow failsafe ports": {in: one("Probing", with(well, narrowFor(9))...)(narrows(1)), want: stays("Soaking"), message: "narrow", wake: 2500 * ms, check: soaked(0)},
 		"It soaks with narrow failsafe ports":        {in: one("Soaking", with(well, narrowFor(70), soakedFor(60))...)(narrows(1)), want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
-		"It has soaked with narrow failsafe ports":   {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1)), want: done("Proven"), wake: 500 * ms},
+		"It has soaked, and nobody knows when it was asked": {in: one("Soaking", with(well, soakedFor(61), func(e *v1alpha1.ControlPlaneNodeEnactment) {
+			e.Status.AskTime = nil
+		})...)(), want: stays("Soaking"), wake: 120500 * ms, check: round(8, 0)},
+		"It has soaked with narrow failsafe ports": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1)), want: done("Proven"), wake: 500 * ms},
 		"Somebody has to confirm narrow failsafe ports once more": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(manual, narrows(1)),
 			want: stays("AwaitingConfirmation"), message: "The failsafe ports are narrow. Passed", wake: 2500 * ms, check: soaked(61)},
 		"It has soaked, and its failsafe ports are as somebody else has decided": {

@@ -12,6 +12,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"github.com/projectcalico/api/pkg/lib/numorstring"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,7 +99,9 @@ func TestWhatCutsWhenEnforcedIsForeseenOrTakenBack(t *testing.T) {
 	f.Observers("cp-1", "cp-2")
 	f.Operator()
 	touched, watchman := f.Touched(), f.WatchAPIServer()
-	f.Foreign("bites", "has(cpnp.dev/enforced)", v3.Rule{Action: v3.Deny})
+	// Of TCP: who denies all takes IPv6 its neighbors, and no failsafe port lets these in.
+	tcp := numorstring.ProtocolFromString("TCP")
+	f.Foreign("bites", "has(cpnp.dev/enforced)", v3.Rule{Action: v3.Deny, Protocol: &tcp})
 	hostile := field.Inventory(t)
 	f.Expect(hostile).NotTo(Equal(before))
 	f.Create(f.Policy(field.KubeletOnly))

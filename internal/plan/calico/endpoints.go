@@ -36,7 +36,7 @@ func endpoints(hosts Hosts) []*v3.HostEndpoint {
 	interfaces, every := interfacesOf(hosts)
 	version := Version(hosts)
 	for _, node := range hosts.Nodes {
-		if node.Foreign || !node.Enforced {
+		if !node.Enforced || node.Foreign && node.Older == "" {
 			continue
 		}
 		if node.Older != "" {

@@ -66,8 +66,8 @@ type Node struct {
 	// node stays as it is.
 	Leaving []string
 	// Foreign says that an endpoint of somebody else is in the place of ours.
-	// Then none is rendered: of two, the alphabetically first would win, and
-	// either the policies of others or ours would be void on the node.
+	// Then none is rendered but what it has: of two, the alphabetically first would
+	// win, and either the policies of others or ours would be void on the node.
 	Foreign bool
 	// KeepFailsafes says that the node's failsafe ports are not narrowed: policies
 	// of others may govern an interface of the node, or it is still being found

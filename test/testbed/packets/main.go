@@ -17,5 +17,6 @@ func main() {
 		fmt.Println("Packet tests run here.")
 		return
 	}
-	fmt.Printf("Packet tests are left out (most of test/hosts, test/leaving and test/rollout, test/testbed/network and test/testbed/calico): %v\n", why)
+	fmt.Printf("Packet tests are left out (most of test/hosts, test/leaving and test/rollout, "+
+		"test/testbed/network and test/testbed/calico): %v\n", why)
 }
