@@ -3,8 +3,6 @@
 package plan
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -135,62 +133,6 @@ func (h *Hosts) GoesBack(live Object) bool {
 		return back && (o.Labels[calico.LabelVersion] != to.version || !to.narrow)
 	}
 	return false
-}
-
-// interfacesOf returns the interfaces, "" for every one, of the endpoints that a
-// node with an older version has, or goes back to: those that its policies are for,
-// and those that have it still. Where neither is known any more, all that there are.
-func interfacesOf(version, policy, node string, there state.Calico) []string {
-	interfaces := map[string]bool{}
-	for i := range there.Policies {
-		p := &there.Policies[i]
-		if p.Labels[v1alpha1.LabelPolicy] != policy || p.Labels[calico.LabelVersion] != version {
-			continue
-		}
-		if iface, needed := calico.InterfaceOf(p); needed {
-			interfaces[iface] = true
-		}
-	}
-	all := map[string]bool{}
-	for _, e := range endpointsOn(policy, node, there.Endpoints) {
-		all[e.Labels[calico.LabelInterface]] = true
-		if e.Labels[calico.LabelVersion] == version {
-			interfaces[e.Labels[calico.LabelInterface]] = true
-		}
-	}
-	if len(interfaces) == 0 {
-		interfaces = all
-	}
-	return slices.Sorted(maps.Keys(interfaces))
-}
-
-// leaving returns the interfaces that a node has endpoints for, and the rules that
-// are called for do not.
-func leaving(whole calico.Hosts, endpoints []*v3.HostEndpoint) []string {
-	needed := calico.Interfaces(whole)
-	var out []string
-	for _, e := range endpoints {
-		iface := e.Labels[calico.LabelInterface]
-		if !slices.Contains(needed, cmp.Or(iface, calico.EveryInterface)) {
-			out = append(out, iface)
-		}
-	}
-	return slices.Sorted(slices.Values(out))
-}
-
-func isFor(iface string, endpoints []*v3.HostEndpoint) bool {
-	return slices.ContainsFunc(endpoints, func(e *v3.HostEndpoint) bool { return e.Labels[calico.LabelInterface] == iface })
-}
-
-// endpointsOn returns the policy's endpoints on a node.
-func endpointsOn(policy, node string, endpoints []v3.HostEndpoint) []*v3.HostEndpoint {
-	var out []*v3.HostEndpoint
-	for i := range endpoints {
-		if e := &endpoints[i]; e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && calico.Ours(e) {
-			out = append(out, e)
-		}
-	}
-	return out
 }
 
 func (h *Hosts) uses(version string) {
