@@ -139,10 +139,12 @@ func TestWhatGoesBackDoesSoInThisOrder(t *testing.T) {
 func TestLiveVersionOfSeveralInterfaces(t *testing.T) {
 	endpoint := func(version, enforced string) v3.HostEndpoint {
 		return v3.HostEndpoint{
-			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelPolicy: "p", calico.LabelVersion: version, calico.LabelEnforced: enforced}},
+			ObjectMeta: metav1.ObjectMeta{Name: "cpnp-cp-1", Labels: map[string]string{v1alpha1.LabelPolicy: "p", calico.LabelVersion: version, calico.LabelEnforced: enforced}},
 			Spec:       v3.HostEndpointSpec{Node: "cp-1"},
 		}
 	}
+	copied := endpoint("old", "true")
+	copied.Name = "theirs"
 	for name, test := range map[string]struct {
 		there []v3.HostEndpoint
 		want  string
@@ -151,6 +153,7 @@ func TestLiveVersionOfSeveralInterfaces(t *testing.T) {
 		"one":          {[]v3.HostEndpoint{endpoint("new", "true")}, "new"},
 		"both":         {[]v3.HostEndpoint{endpoint("new", "true"), endpoint("old", "true")}, "old"},
 		"both, turned": {[]v3.HostEndpoint{endpoint("old", "true"), endpoint("new", "true")}, "old"},
+		"a copy":       {[]v3.HostEndpoint{copied, endpoint("new", "true")}, "new"},
 		"one is open":  {[]v3.HostEndpoint{endpoint("old", ""), endpoint("new", "true")}, "new"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -157,7 +157,7 @@ func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) st
 	version := ""
 	for i := range endpoints {
 		e := &endpoints[i]
-		if e.Spec.Node != node || e.Labels[v1alpha1.LabelPolicy] != policy || !enforces(e) {
+		if e.Spec.Node != node || e.Labels[v1alpha1.LabelPolicy] != policy || !calico.Ours(e) || !enforces(e) {
 			continue
 		}
 		if version = e.Labels[calico.LabelVersion]; version != calledFor {

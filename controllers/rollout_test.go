@@ -61,7 +61,7 @@ func (c trial) input() (in rollout.Input, wait time.Duration) {
 		o.hostDiff.Removals = []drift.Write{{Live: c.removal}}
 	}
 	live := v3.HostEndpoint{
-		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{
+		ObjectMeta: metav1.ObjectMeta{Name: "cpnp-cp-1", Labels: map[string]string{
 			v1alpha1.LabelPolicy: "p", calico.LabelVersion: cmp.Or(c.has, "new"), calico.LabelEnforced: "true",
 		}},
 		Spec: v3.HostEndpointSpec{Node: "cp-1"},

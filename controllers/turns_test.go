@@ -81,7 +81,7 @@ func TestPoliciesBeginNodesOneAfterTheOther(t *testing.T) {
 func TestANodeIsUnderWayUntilItIsTakenBack(t *testing.T) {
 	with := func(version string) []v3.HostEndpoint {
 		return []v3.HostEndpoint{{
-			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelPolicy: "a", calico.LabelVersion: version, calico.LabelEnforced: "true"}},
+			ObjectMeta: metav1.ObjectMeta{Name: "cpnp-cp-1", Labels: map[string]string{v1alpha1.LabelPolicy: "a", calico.LabelVersion: version, calico.LabelEnforced: "true"}},
 			Spec:       v3.HostEndpointSpec{Node: "cp-1"},
 		}}
 	}
