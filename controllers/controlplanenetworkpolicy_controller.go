@@ -58,6 +58,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if policy.Deleting() {
 		return r.finalize(ctx, policy, policies, snapshot)
 	}
+	r.patience.forget(policy.Name) // it may be another one of the name
 	if policy.TakenBack() != "" {
 		return r.takeBack(ctx, policy, policies, snapshot)
 	}

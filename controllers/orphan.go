@@ -38,11 +38,12 @@ func (r *PolicyReconciler) leaveBehind(ctx context.Context, policy *plan.Policy,
 	if apierrors.IsConflict(err) {
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
 	}
-	if len(nodes) == 0 || !snapshot.Calico.Settling && !r.patience.waits(policy.Name, r.Clock.Now()) {
-		if result.RequeueAfter == 0 {
-			r.leftUntried(policy, nodes)
-		}
+	if len(nodes) == 0 {
 		return result.RequeueAfter == 0, result, nil
+	}
+	if !snapshot.Calico.Settling && !r.patience.waits(policy.Name, r.Clock.Now()) {
+		r.leftUntried(policy, nodes)
+		return true, reconcile.Result{}, nil
 	}
 	return false, sooner(result, reconcile.Result{RequeueAfter: settleTime}), err
 }

@@ -17,6 +17,8 @@ import (
 // interfacesOf returns the interfaces, "" for every one, of the endpoints that a
 // node with an older version has, or goes back to: those that its policies are for,
 // and those that have it still. Where neither is known any more, all that there are.
+// What is not there any more does not come beside an endpoint of others. Every
+// interface is the last one: until others have their own, it would govern them too.
 func interfacesOf(version, policy, node string, there state.Calico) []string {
 	interfaces := map[string]bool{}
 	for i := range there.Policies {
@@ -38,7 +40,21 @@ func interfacesOf(version, policy, node string, there state.Calico) []string {
 	if len(interfaces) == 0 {
 		interfaces = all
 	}
-	return slices.Sorted(maps.Keys(interfaces))
+	maps.DeleteFunc(interfaces, func(iface string, _ bool) bool { return !all[iface] && taken(iface, node, there.Endpoints) })
+	every := interfaces[""]
+	delete(interfaces, "")
+	sorted := slices.Sorted(maps.Keys(interfaces))
+	if every {
+		sorted = append(sorted, "")
+	}
+	return sorted
+}
+
+// taken says whether an endpoint of others is for an interface of a node.
+func taken(iface, node string, endpoints []v3.HostEndpoint) bool {
+	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
+		return e.Spec.Node == node && !calico.Ours(&e) && e.Spec.InterfaceName == cmp.Or(iface, calico.EveryInterface)
+	})
 }
 
 // leaving returns the interfaces that a node has endpoints for, and the rules that
@@ -53,10 +69,6 @@ func leaving(whole calico.Hosts, endpoints []*v3.HostEndpoint) []string {
 		}
 	}
 	return slices.Sorted(slices.Values(out))
-}
-
-func isFor(iface string, endpoints []*v3.HostEndpoint) bool {
-	return slices.ContainsFunc(endpoints, func(e *v3.HostEndpoint) bool { return e.Labels[calico.LabelInterface] == iface })
 }
 
 // endpointsOn returns the policy's endpoints on a node.

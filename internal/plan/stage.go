@@ -3,9 +3,11 @@
 package plan
 
 import (
+	"net/netip"
 	"slices"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
@@ -34,14 +36,11 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 		node.Enforced = version != ""
 		h.uses(version)
 		h.established[version] = true
-		live := endpointsOn(policy.Name, node.Name, snapshot.Calico.Endpoints)
 		switch {
 		case version != h.Version:
 			node.Older, node.Interfaces = version, interfacesOf(version, policy.Name, node.Name, snapshot.Calico)
-			// What is not there any more does not come beside that of others.
-			node.Interfaces = slices.DeleteFunc(node.Interfaces, func(iface string) bool { return node.Foreign && !isFor(iface, live) })
 		case phase == v1alpha1.PhaseProgressing:
-			node.Leaving = leaving(h.Whole, live)
+			node.Leaving = leaving(h.Whole, endpointsOn(policy.Name, node.Name, snapshot.Calico.Endpoints))
 		}
 		if phase == v1alpha1.PhaseProgressing {
 			h.uses(enactment.Status.PreviousVersion)
@@ -84,20 +83,29 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 	if !enforces {
 		return
 	}
-	for i := range snapshot.Nodes {
-		name := snapshot.Nodes[i].Name
-		enactment := EnactmentOf(policy.Name, name, snapshot.Enactments)
+	for i := range snapshot.Enactments {
+		enactment, name := &snapshot.Enactments[i], snapshot.Enactments[i].Spec.Node
+		if enactment.Spec.Policy != policy.Name {
+			continue
+		}
 		switch rollout.PhaseOf(enactment) {
 		case "", v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
 			continue // left alone, or as they are
 		}
 		version, narrow := rollout.Wanted(enactment)
+		var addresses []netip.Addr
+		at := slices.IndexFunc(snapshot.Nodes, func(n corev1.Node) bool { return n.Name == name })
+		if at < 0 { // it has left, and goes back to nothing
+			version, narrow = "", false
+		} else {
+			addresses = state.NodeAddresses(&snapshot.Nodes[at])
+		}
 		h.back[name] = backTo{version, narrow}
 		if !hasOther(version, policy.Name, name, snapshot.Calico.Endpoints) {
 			continue
 		}
 		h.Calico.Nodes = append(h.Calico.Nodes, calico.Node{
-			Name: name, Addresses: state.NodeAddresses(&snapshot.Nodes[i]), Enforced: version != "", Older: version,
+			Name: name, Addresses: addresses, Enforced: version != "", Older: version,
 			Interfaces: interfacesOf(version, policy.Name, name, snapshot.Calico), KeepFailsafes: true,
 		})
 	}

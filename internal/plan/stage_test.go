@@ -477,13 +477,9 @@ func TestInterfacesOfATrial(t *testing.T) {
 				edits = append(edits, onEth2)
 			}
 			hosts := protect(t, snapshot, edits...)
-			var got []string
-			for _, object := range hosts.Objects {
-				if e, is := object.(*v3.HostEndpoint); is {
-					got = append(got, e.Spec.InterfaceName+" "+strings.Replace(e.Labels[calico.LabelVersion], hosts.Version, "new", 1))
-				}
-			}
+			got := endpointsIn(hosts)
 			g.Expect(got).To(ConsistOf(test.want))
+			g.Expect(slices.IndexFunc(got, func(e string) bool { return e[0] == '*' })).To(BeElementOf(-1, len(got)-1), "it is the last one")
 			for i := range test.there {
 				g.Expect(hosts.Keeps(&test.there[i])).To(BeFalse(), "one that is not called for")
 			}
@@ -561,13 +557,49 @@ func TestANodeKeepsItsRulesThoughNewOnesHaveNoPlace(t *testing.T) {
 			snapshot.Calico.Endpoints, snapshot.Enactments = test.there, []v1alpha1.ControlPlaneNodeEnactment{test.enactment}
 			hosts := protect(t, snapshot)
 			g.Expect(hosts.Foreign).To(HaveKey("cp-1"))
-			var got []string
-			for _, object := range hosts.Objects {
-				if e, is := object.(*v3.HostEndpoint); is {
-					got = append(got, e.Spec.InterfaceName+" "+e.Labels[calico.LabelVersion])
-				}
-			}
-			g.Expect(got).To(Equal(test.want))
+			g.Expect(endpointsIn(hosts)).To(Equal(test.want))
 		})
 	}
+}
+
+// endpointsIn are the interfaces of endpoints, each with the version of its rules.
+func endpointsIn(hosts plan.Hosts) []string {
+	var out []string
+	for _, object := range hosts.Objects {
+		if e, is := object.(*v3.HostEndpoint); is {
+			version := e.Labels[calico.LabelVersion]
+			if version == hosts.Version {
+				version = "new"
+			}
+			out = append(out, e.Spec.InterfaceName+" "+version)
+		}
+	}
+	return out
+}
+
+// Of a node that has left nothing stays that was being tried; and what goes back does
+// not come beside an endpoint of others.
+func TestWhatGoesBackWhereAPolicyLeavesRulesBehind(t *testing.T) {
+	g := NewWithT(t)
+	snapshot := machines(machine("cp-1", "10.0.0.1"))
+	onEth1 := v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{
+		Labels: map[string]string{v1alpha1.LabelPolicy: "p", calico.LabelVersion: "old", calico.LabelInterface: "eth1"},
+	}}
+	every := *onEth1.DeepCopy()
+	delete(every.Labels, calico.LabelInterface)
+	theirs := v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}, Spec: v3.HostEndpointSpec{Node: "cp-1", InterfaceName: "eth1"}}
+	snapshot.Calico.Policies = []v3.GlobalNetworkPolicy{onEth1, every}
+	snapshot.Calico.Endpoints = []v3.HostEndpoint{endpointWith("p", "cp-1", "tried"), endpointWith("p", "gone", "tried")}
+	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
+		enacted("p", "cp-1", v1alpha1.PhasePending, "old"), enacted("p", "gone", v1alpha1.PhasePending, "old"),
+	}
+	policies := compile(policy("p", etcd))
+	hosts := plan.GoingBack(&policies[0], snapshot)
+	g.Expect(endpointsIn(hosts)).To(Equal([]string{"eth1 old", "* old"}))
+	felix := narrowFor("p", "gone", "old")
+	for _, live := range []plan.Object{&snapshot.Calico.Endpoints[0], &snapshot.Calico.Endpoints[1], &felix} {
+		g.Expect(hosts.GoesBack(live)).To(BeTrue())
+	}
+	snapshot.Calico.Endpoints = append(snapshot.Calico.Endpoints, theirs)
+	g.Expect(endpointsIn(plan.GoingBack(&policies[0], snapshot))).To(Equal([]string{"* old"}))
 }
