@@ -23,8 +23,8 @@ func (r *run) carry() {
 
 func (r *run) carryTo(m *member, blocked bool) {
 	status := &m.e.Status
-	if m.undone() && r.many((*member).undone) {
-		m.goesBackTo("", nil)
+	if m.undone() && (status.FoundTime != nil || r.many((*member).undone)) {
+		m.goesBackTo("", nil) // and of what was found, nobody knows whether it was tried
 	}
 	switch m.was {
 	case "":

@@ -70,6 +70,9 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			want: in3("Pending/NotVerified"), check: is(3, "new", ""),
 		},
 		"Pending with older rules, and somebody took them away": {in: waits(pending(1, "Queued", version("new", "old"))), want: pend, check: is(3, "new", "old")},
+		"Found with rules, and somebody took them away": {
+			in: waits(pending(1, "Queued", version("new", "new"), foundFor(9))), want: pend, check: is(3, "new", ""),
+		},
 		"Pending with older rules, and somebody took the rules of several away": {
 			in:   waits(pending(1, "NotVerified", version("new", "old"), wasNarrowFor(9)), pending(2, "NotVerified", version("new", "old"))),
 			want: pend, check: is(3, "new", ""),

@@ -127,6 +127,10 @@ func (r *run) advance(m *member) {
 		if m.reason() != v1alpha1.ReasonWriting {
 			r.ask(m)
 		}
+		if !m.hasTrial() { // it soaks, and is confirmed, with what it is tried with
+			status.SoakTime = nil
+			withdraw(m.e)
+		}
 		r.progress(m, v1alpha1.ReasonWriting, m.written("are being written", "are being narrowed"))
 		r.wakeAt(r.writingSince(m), r.timeout)
 		r.awaitConfirmation(m)
@@ -150,6 +154,12 @@ func (r *run) advance(m *member) {
 		return
 	}
 	r.finish(m, watched)
+}
+
+// hasTrial says whether a node has what it is tried with, of its own.
+func (m *member) hasTrial() bool {
+	wide := m.e.Status.NarrowTime != nil && m.Narrows && !m.Narrow && !m.Contested
+	return m.Live == m.e.Status.Version && !wide
 }
 
 // written says what became of what is tried: of the rules, or of the failsafe ports.

@@ -142,8 +142,21 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"Somebody confirms narrow failsafe ports": {in: one("AwaitingConfirmation", with(well, narrowFor(100), soakedFor(80), confirming("3"))...)(manual, narrows(1)),
 			want: done("Proven"), wake: 500 * ms},
 		"Narrow failsafe ports, and nothing counted": {in: one("Soaking", narrowFor(70), soakedFor(61))(narrows(1)), want: done("Unproven"), wake: 2500 * ms},
-		"Something took the rules away": {in: one("Soaking", with(well, soakedFor(70), begun(200))...)(unprogrammed(1)),
-			want: stays("Writing"), wake: 120500 * ms, check: soaked(70)},
+		"Something took the rules away: it soaks anew, and is confirmed anew": {
+			in: one("Soaking", with(well, soakedFor(70), begun(200), confirming("3"))...)(unprogrammed(1)), want: stays("Writing"), wake: 120500 * ms,
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Status.SoakTime).To(BeNil())
+				g.Expect(e.Annotations).To(BeEmpty())
+			}),
+		},
+		"Something widened the failsafe ports that are being tried": {
+			in:   one("Soaking", with(well, narrowFor(80), soakedFor(70), begun(200))...)(unprogrammed(1), live(1, "new"), narrows(1)),
+			want: stays("Writing"), wake: 120500 * ms, check: soaked(-1),
+		},
+		"Something else than its own is to be written": {
+			in:   one("Soaking", with(well, narrowFor(80), soakedFor(70), begun(200))...)(unprogrammed(1), live(1, "new"), narrows(1), narrow(1)),
+			want: stays("Writing"), wake: 120500 * ms, check: soaked(70),
+		},
 		"Something took the rules away that nobody watches, long after it was begun": {in: one("Soaking", soakedFor(300), begun(400), asked(399))(unprogrammed(1)),
 			want: stays("Writing"), wake: 120500 * ms, check: round(8, 0)},
 		"A node that joined later is not ready": {in: one("Probing", well...)(notReady(3), created(3, 99)),
