@@ -155,9 +155,8 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 // interfaces have several, it is not the one that is called for.
 func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) string {
 	version := ""
-	for i := range endpoints {
-		e := &endpoints[i]
-		if e.Spec.Node != node || e.Labels[v1alpha1.LabelPolicy] != policy || !calico.Ours(e) || !enforces(e) {
+	for _, e := range plan.EndpointsOn(policy, node, endpoints) {
+		if !enforces(e) {
 			continue
 		}
 		if version = e.Labels[calico.LabelVersion]; version != calledFor {

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
-	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -101,20 +100,15 @@ func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 	if len(addresses) > 0 {
 		return addresses
 	}
-	protected := false
-	for i := range r.snapshot.Calico.Endpoints {
-		e := &r.snapshot.Calico.Endpoints[i]
-		if e.Spec.Node != node.Name || e.Labels[v1alpha1.LabelPolicy] != r.policy.Name || !calico.Ours(e) {
-			continue
-		}
-		protected = true
+	endpoints := EndpointsOn(r.policy.Name, node.Name, r.snapshot.Calico.Endpoints)
+	for _, e := range endpoints {
 		for _, text := range e.Spec.ExpectedIPs {
 			if address, err := netip.ParseAddr(text); err == nil {
 				addresses = append(addresses, address)
 			}
 		}
 	}
-	if protected && len(addresses) == 0 { // one of an interface does not have them
+	if len(endpoints) > 0 && len(addresses) == 0 { // one of an interface does not have them
 		return r.lost(calico.SetControlPlane)
 	}
 	return addresses
@@ -158,43 +152,6 @@ func (r *hostResolver) flows(hosts calico.Hosts, required bool) []calico.Flow {
 		flows = append(flows, calico.Flow{Name: flow.Name, From: from, Destinations: flow.Destinations, Traffic: flow.Traffic})
 	}
 	return flows
-}
-
-// wider tells of flows that the policy adds, and that let more in at a component's
-// ports than the component does.
-func (r *hostResolver) wider(hosts calico.Hosts) []string {
-	var notes []string
-	for _, flow := range slices.Concat(hosts.Required, hosts.Listed) {
-		if !slices.ContainsFunc(r.profile.Flows, func(f profile.Flow) bool { return f.Name == flow.Name && f.Layer == profile.Added }) {
-			continue
-		}
-		for _, component := range hosts.Components {
-			overlaps := func(t profile.Traffic) bool { return slices.ContainsFunc(component.Ports, t.Overlaps) }
-			if slices.ContainsFunc(flow.Traffic, overlaps) && widens(hosts, flow.From, component.From) {
-				notes = append(notes, fmt.Sprintf("the flow %s of spec.profile.flows lets in more at ports of component %s than its allowFrom",
-					flow.Name, component.Name))
-			}
-		}
-	}
-	return notes
-}
-
-// widens says whether some are among the sources that are not among the others.
-func widens(hosts calico.Hosts, sources, others []calico.Source) bool {
-	of := func(from []calico.Source) (*netipx.IPSet, bool) {
-		alone := calico.Hosts{Sets: hosts.Sets, Required: []calico.Flow{{From: from, Traffic: []profile.Traffic{{}}}}}
-		return alone.Sources(alone.Required, func(profile.Traffic) bool { return true })
-	}
-	allowed, allBounded := of(others)
-	opened, bounded := of(sources)
-	if !allBounded || !bounded {
-		return allBounded
-	}
-	var more netipx.IPSetBuilder
-	more.AddSet(opened)
-	more.RemoveSet(allowed)
-	set, err := more.IPSet()
-	return err != nil || len(set.Ranges()) > 0
 }
 
 // translated says whether the flow is sent on to pods before a host's policy

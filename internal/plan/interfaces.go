@@ -31,7 +31,7 @@ func interfacesOf(version, policy, node string, there state.Calico) []string {
 		}
 	}
 	all := map[string]bool{}
-	for _, e := range endpointsOn(policy, node, there.Endpoints) {
+	for _, e := range EndpointsOn(policy, node, there.Endpoints) {
 		all[e.Labels[calico.LabelInterface]] = true
 		if e.Labels[calico.LabelVersion] == version {
 			interfaces[e.Labels[calico.LabelInterface]] = true
@@ -71,8 +71,8 @@ func leaving(whole calico.Hosts, endpoints []*v3.HostEndpoint) []string {
 	return slices.Sorted(slices.Values(out))
 }
 
-// endpointsOn returns the policy's endpoints on a node.
-func endpointsOn(policy, node string, endpoints []v3.HostEndpoint) []*v3.HostEndpoint {
+// EndpointsOn returns the endpoints of the operator's that a policy has on a node.
+func EndpointsOn(policy, node string, endpoints []v3.HostEndpoint) []*v3.HostEndpoint {
 	var out []*v3.HostEndpoint
 	for i := range endpoints {
 		if e := &endpoints[i]; e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && calico.Ours(e) {

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -234,8 +233,7 @@ func (p Probes) open(address string, matches func(profile.Traffic) bool) bool {
 		failsafes, _ = calico.Scoped(p.hosts)
 	}
 	for _, failsafe := range failsafes {
-		protocol := profile.Protocol(strings.ToUpper(failsafe.Protocol))
-		if failsafe.Net == "" && matches(profile.Traffic{Protocol: protocol, First: failsafe.Port, Last: failsafe.Port}) {
+		if failsafe.Net == "" && matches(calico.FailsafeTraffic(failsafe)) {
 			return true
 		}
 	}

@@ -40,7 +40,7 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 		case version != h.Version:
 			node.Older, node.Interfaces = version, interfacesOf(version, policy.Name, node.Name, snapshot.Calico)
 		case phase == v1alpha1.PhaseProgressing:
-			node.Leaving = leaving(h.Whole, endpointsOn(policy.Name, node.Name, snapshot.Calico.Endpoints))
+			node.Leaving = leaving(h.Whole, EndpointsOn(policy.Name, node.Name, snapshot.Calico.Endpoints))
 		}
 		if phase == v1alpha1.PhaseProgressing {
 			h.uses(enactment.Status.PreviousVersion)

@@ -23,26 +23,26 @@ func (r *run) carry() {
 
 func (r *run) carryTo(m *member, blocked bool) {
 	status := &m.e.Status
-	if m.undone() && (status.FoundTime != nil || r.many((*member).undone)) {
-		m.goesBackTo("", nil) // and of what was found, nobody knows whether it was tried
+	// Of what was found, nobody knows whether it was tried.
+	bare := m.undone() && (status.FoundTime != nil || r.many((*member).undone))
+	if bare {
+		m.goesBackTo("", nil)
 	}
-	switch m.was {
-	case "":
+	switch {
+	case m.was == "":
 		r.create(m)
-	case v1alpha1.PhasePending:
+	case m.was == v1alpha1.PhasePending, m.was == v1alpha1.PhaseEnforced && bare:
 		r.pend(m)
-	case v1alpha1.PhaseProgressing:
+	case m.was == v1alpha1.PhaseProgressing:
 		// An endpoint of others in the place of ours: it has no rules to be tried.
 		if status.Version != r.Version || m.Foreign != "" {
 			r.pend(m)
 		}
 		status.PolicyGeneration = r.Generation
-	case v1alpha1.PhaseEnforced:
+	case m.was == v1alpha1.PhaseEnforced:
 		r.carryDone(m, blocked)
-	default:
-		if r.again(m, blocked) {
-			r.pend(m)
-		}
+	case r.again(m, blocked):
+		r.pend(m)
 	}
 }
 
@@ -50,8 +50,6 @@ func (r *run) carryTo(m *member, blocked bool) {
 func (r *run) carryDone(m *member, blocked bool) {
 	status := &m.e.Status
 	switch {
-	case m.undone() && r.many((*member).undone):
-		r.pend(m)
 	case m.widened() && (status.SoakTime == nil || r.many((*member).widened)):
 		m.goesBackTo(status.Version, nil)
 		r.pend(m)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"go4.org/netipx"
@@ -64,7 +63,7 @@ func failsafePorts(hosts plan.Hosts, there state.Calico) *Verdict {
 // add notes the failsafe port if it is a component's, and if more may connect
 // to it than the policy allows.
 func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause string) {
-	traffic := profile.Traffic{Protocol: profile.Protocol(strings.ToUpper(port.Protocol)), First: port.Port, Last: port.Port}
+	traffic := calico.FailsafeTraffic(port)
 	covered := func(t profile.Traffic) bool { return t.Covers(traffic) }
 	var components []string
 	for _, component := range hosts.Components {

@@ -86,7 +86,7 @@ func Scoped(hosts Hosts) (failsafes []v3.ProtoPort, narrowed bool) {
 // which look them up in a set. The port is not narrowed where it is no
 // component's, or where anybody may use it.
 func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narrowed bool) {
-	port := profile.Traffic{Protocol: profile.Protocol(strings.ToUpper(failsafe.Protocol)), First: failsafe.Port, Last: failsafe.Port}
+	port := FailsafeTraffic(failsafe)
 	covered := func(t profile.Traffic) bool { return t.Covers(port) }
 	if !slices.ContainsFunc(hosts.Components, func(c Component) bool { return slices.ContainsFunc(c.Ports, covered) }) {
 		return nil, false
@@ -97,6 +97,11 @@ func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narr
 		return nil, false
 	}
 	return set.Prefixes(), true
+}
+
+// FailsafeTraffic returns what a failsafe port lets in.
+func FailsafeTraffic(port v3.ProtoPort) profile.Traffic {
+	return profile.Traffic{Protocol: profile.Protocol(strings.ToUpper(port.Protocol)), First: port.Port, Last: port.Port}
 }
 
 // Permitted returns who may send traffic: the sources of the components and of

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"go4.org/netipx"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// wider tells of flows that the policy adds, and that let more in at a component's
+// ports than the component does.
+func (r *hostResolver) wider(hosts calico.Hosts) []string {
+	var notes []string
+	for _, flow := range slices.Concat(hosts.Required, hosts.Listed) {
+		if !slices.ContainsFunc(r.profile.Flows, func(f profile.Flow) bool { return f.Name == flow.Name && f.Layer == profile.Added }) {
+			continue
+		}
+		for _, component := range hosts.Components {
+			overlaps := func(t profile.Traffic) bool { return slices.ContainsFunc(component.Ports, t.Overlaps) }
+			if slices.ContainsFunc(flow.Traffic, overlaps) && widens(hosts, flow.From, component.From) {
+				notes = append(notes, fmt.Sprintf("the flow %s of spec.profile.flows lets in more at ports of component %s than its allowFrom",
+					flow.Name, component.Name))
+			}
+		}
+	}
+	return notes
+}
+
+// widens says whether some are among the sources that are not among the others.
+func widens(hosts calico.Hosts, sources, others []calico.Source) bool {
+	of := func(from []calico.Source) (*netipx.IPSet, bool) {
+		alone := calico.Hosts{Sets: hosts.Sets, Required: []calico.Flow{{From: from, Traffic: []profile.Traffic{{}}}}}
+		return alone.Sources(alone.Required, func(profile.Traffic) bool { return true })
+	}
+	allowed, allBounded := of(others)
+	opened, bounded := of(sources)
+	if !allBounded || !bounded {
+		return allBounded
+	}
+	var more netipx.IPSetBuilder
+	more.AddSet(opened)
+	more.RemoveSet(allowed)
+	set, err := more.IPSet()
+	return err != nil || len(set.Ranges()) > 0
+}
