@@ -62,22 +62,27 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if policy.TakenBack() != "" {
 		return r.takeBack(ctx, policy, policies, snapshot)
 	}
-	o := Observation{
-		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
-		network: plan.Networks(policy, policies, snapshot.Nodes),
-		hosts:   plan.HostProtection(policy, policies, snapshot),
-	}
-	o.verdict = verify.Policy(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held), o.hosts.Notes)
-	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
-	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
-
-	judge(&o, snapshot)
-
+	o := assess(policy, policies, snapshot)
 	unsettled, soon, rolloutErr := r.rollOut(ctx, &o, snapshot)
 	written, result, applyErr := r.apply(ctx, o, unsettled)
 	o.written = written
 	next, err := r.Reporter.report(ctx, o)
 	return soonerUnless(errors.Join(rolloutErr, applyErr, err), sooner(soon, result), next)
+}
+
+// assess plans what a policy calls for, finds how the cluster differs from it, and
+// verifies that it is safe to write.
+func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) Observation {
+	o := Observation{
+		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
+		network: plan.Networks(policy, policies, snapshot),
+		hosts:   plan.HostProtection(policy, policies, snapshot),
+	}
+	o.verdict = verify.Policy(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held), o.hosts.Notes)
+	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
+	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
+	judge(&o, snapshot)
+	return o
 }
 
 // apply writes what may be written, once it is sure that it will be taken back:

@@ -84,6 +84,8 @@ var (
 	// existence lets an object through when it comes or goes.
 	existence = predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 
+	configMapChanged = updates(func(before, after *corev1.ConfigMap) bool { return !maps.Equal(before.Data, after.Data) })
+
 	loadBalancingChanged = updates(func(before, after *corev1.Node) bool {
 		return state.UsedByLoadBalancers(before) != state.UsedByLoadBalancers(after)
 	})

@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -77,14 +78,20 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(follower); err != nil {
 		return err
 	}
-	observer := state.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read}
+	configMaps, err := addConfigMaps(mgr)
+	if err != nil {
+		return err
+	}
+	observer := state.Observer{
+		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read, ConfigMaps: configMaps.readers(),
+	}
 	requests := newReportRequests()
 	repairer := Repairer{Clock: o.Clock, History: drift.NewHistory(), Report: requests.ask}
 	w := watcher{observe: observer}
 
 	own := repairer
 	own.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
-	if err := setupPolicies(mgr, w, requests, changes, &PolicyReconciler{
+	if err := setupPolicies(mgr, w, sources{requests, changes, configMaps}, &PolicyReconciler{
 		Observe: observer, Client: mgr.GetClient(), Repairer: own, Stages: &Stages{Time: cmp.Or(o.StageTime, stageTime)},
 		Reporter: &Reporter{
 			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History,
@@ -102,10 +109,15 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	return nil
 }
 
-func setupPolicies(
-	mgr ctrl.Manager, w watcher, requests *reportRequests, calico <-chan event.GenericEvent, r *PolicyReconciler,
-) error {
-	return builder.ControllerManagedBy(mgr).Named("policy").
+// sources are where events come from that are not of the manager's cache.
+type sources struct {
+	requests   *reportRequests
+	calico     <-chan event.GenericEvent
+	configMaps configMapCaches
+}
+
+func setupPolicies(mgr ctrl.Manager, w watcher, from sources, r *PolicyReconciler) error {
+	b := builder.ControllerManagedBy(mgr).Named("policy").
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policiesOfPolicy(), builder.WithPredicates(intentChanged)).
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policyToReport(), builder.WithPredicates(statusChanged)).
 		Watches(&v1alpha1.ControlPlaneNodeEnactment{}, w.policyOfEnactment(), builder.WithPredicates(enactmentChanged)).
@@ -117,11 +129,13 @@ func setupPolicies(
 		Watches(&networkingv1.NetworkPolicy{}, w.policyOfNetworkPolicy()).
 		Watches(&discoveryv1.EndpointSlice{}, w.policiesOnHosts(), builder.WithPredicates(apiServersChanged)).
 		WatchesMetadata(&appsv1.DaemonSet{}, w.policiesOnHosts(), builder.WithPredicates(existence)).
-		WatchesMetadata(&corev1.ConfigMap{}, w.policiesOnHosts(), builder.WithPredicates(existence)).
-		WatchesRawSource(source.Channel(calico, w.policiesOnHosts())).
-		WatchesRawSource(source.Channel(requests.events, w.policyToReport())).
-		WithOptions(options(1)).
-		Complete(r)
+		WatchesRawSource(source.Channel(from.calico, w.policiesOnHosts())).
+		WatchesRawSource(source.Channel(from.requests.events, w.policyToReport())).
+		WithOptions(options(1))
+	for _, c := range from.configMaps {
+		b = b.WatchesRawSource(source.Kind(c.Cache, client.Object(&corev1.ConfigMap{}), w.allPolicies(), configMapChanged))
+	}
+	return b.Complete(r)
 }
 
 func setupNodes(mgr ctrl.Manager, w watcher, r *NodeReconciler) error {

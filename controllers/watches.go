@@ -188,6 +188,15 @@ func (w watcher) policiesOnHosts() handler.EventHandler {
 	})
 }
 
+// allPolicies: something has changed that tells which kind of cluster it is.
+func (w watcher) allPolicies() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, _, _ client.Object) {
+		for _, policy := range w.policies(ctx) {
+			q.Add(request("", policy.Name))
+		}
+	})
+}
+
 // policyOfNetworkPolicy: the name tells which policy it belongs to.
 func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {

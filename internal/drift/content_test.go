@@ -13,6 +13,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // protects makes a policy protect components, which pods of a label each are.
@@ -33,7 +34,7 @@ func protects(names ...string) edit {
 // rendered returns a policy and what it calls for.
 func rendered(p v1alpha1.ControlPlaneNetworkPolicy) (*plan.Policy, plan.Network) {
 	policies := compile(p)
-	return &policies[0], plan.Networks(&policies[0], policies, nil)
+	return &policies[0], plan.Networks(&policies[0], policies, state.Snapshot{})
 }
 
 // fields are those that the operator holds in what it has applied.

@@ -90,10 +90,6 @@ func Cache() cache.Options {
 			&corev1.Service{}:             {Transform: state.TransformService},
 			&discoveryv1.EndpointSlice{}:  {Transform: state.TransformEndpointSlice},
 			&networkingv1.NetworkPolicy{}: {Transform: state.TransformNetworkPolicy},
-			&corev1.ConfigMap{}: {
-				Namespaces: map[string]cache.Config{state.KubeadmConfig.Namespace: {}},
-				Field:      fields.OneTermEqualSelector("metadata.name", state.KubeadmConfig.Name),
-			},
 			&corev1.Pod{}: {
 				Transform: state.TransformPod,
 				Field:     fields.OneTermEqualSelector("spec.hostNetwork", "true"),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // shuffled returns a copy in another order; the same seed gives the same order.
@@ -72,7 +73,7 @@ func TestOrderOfPoliciesMattersOnlyWhereTheyWantTheSame(t *testing.T) {
 		g := NewWithT(t)
 		policies := compile(shuffled(seed, all)...)
 		for i := range policies {
-			network := plan.Networks(&policies[i], policies, nodes)
+			network := plan.Networks(&policies[i], policies, state.Snapshot{Nodes: nodes})
 			g.Expect(network.Losses).To(BeEmpty())
 			if policies[i].Spec.Network != nil {
 				g.Expect(network.Objects).To(HaveLen(1))
@@ -104,7 +105,7 @@ func TestYoungerPoliciesChangeNothingForOlderOnes(t *testing.T) {
 		older := plan.Compile(c.Policies[:count+1])
 		all := plan.Compile(c.Policies)
 		for i := range older {
-			without, with := plan.Networks(&older[i], older, c.Nodes), plan.Networks(&all[i], all, c.Nodes)
+			without, with := plan.Networks(&older[i], older, c), plan.Networks(&all[i], all, c)
 			if diff := cmp.Diff(without, with); diff != "" {
 				t.Errorf("%s (-without +with younger policies):\n%s", older[i].Name, diff)
 			}
@@ -115,7 +116,7 @@ func TestYoungerPoliciesChangeNothingForOlderOnes(t *testing.T) {
 func TestPlanningLeavesItsInputAsItWas(t *testing.T) {
 	g := NewWithT(t)
 	c, before := read(t, "testdata/both-directions.in.yaml"), read(t, "testdata/both-directions.in.yaml")
-	network := plan.Networks(&plan.Compile(c.Policies)[0], plan.Compile(c.Policies), c.Nodes)
+	network := plan.Networks(&plan.Compile(c.Policies)[0], plan.Compile(c.Policies), state.Snapshot{Nodes: c.Nodes})
 	network.Objects[0].Spec.PodSelector.MatchLabels["changed"] = "by the caller"
 	network.Objects[0].Spec.PodSelector.MatchExpressions[0].Values[0] = "by the caller"
 	g.Expect(cmp.Diff(before.Policies, c.Policies)).To(BeEmpty())

@@ -79,7 +79,7 @@ func render(t *testing.T, c cluster) string {
 	policies := plan.Compile(c.Policies)
 	var out bytes.Buffer
 	for i := range policies {
-		network := plan.Networks(&policies[i], policies, c.Nodes)
+		network := plan.Networks(&policies[i], policies, c)
 		hosts := plan.HostProtection(&policies[i], policies, c)
 		document := rendering{NetworkPolicies: network.Objects}
 		for _, object := range hosts.Objects {

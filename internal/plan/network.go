@@ -56,12 +56,12 @@ func NetworkPolicyName(policy, component string) string {
 // Networks renders the NetworkPolicies of the policy: one for each component,
 // which selects the component's pods and lets only the declared peers through
 // in the declared directions. Policies come oldest first.
-func Networks(policy *Policy, policies []Policy, nodes []corev1.Node) Network {
+func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Network {
 	var network Network
 	if policy.Spec.Network == nil || policy.Invalid != nil || !policy.Active() {
 		return network
 	}
-	peers := newResolver(policy, nodes)
+	peers := newResolver(policy, snapshot.Nodes)
 	for _, component := range policy.Spec.Network.Components {
 		if component.OnHosts() {
 			continue

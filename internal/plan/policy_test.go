@@ -12,6 +12,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 const controlPlane = "node-role.kubernetes.io/control-plane"
@@ -171,7 +172,7 @@ func TestPolicyWithABadSelectorClaimsNothing(t *testing.T) {
 			g.Expect(policies[0].Selects(&node)).To(BeFalse())
 			g.Expect(plan.Taints(&node, policies)).To(BeEmpty())
 			g.Expect(plan.Service(service(corev1.ServiceTypeClusterIP), policies)).To(BeEmpty())
-			g.Expect(plan.Networks(&policies[0], policies, []corev1.Node{node})).To(Equal(plan.Network{}))
+			g.Expect(plan.Networks(&policies[0], policies, state.Snapshot{Nodes: []corev1.Node{node}})).To(Equal(plan.Network{}))
 		})
 	}
 }

@@ -21,8 +21,9 @@ type Facts struct {
 	APIServer []netip.AddrPort
 	// DaemonSets are those of the cluster, or at least those of DaemonSets.
 	DaemonSets []types.NamespacedName
-	// ConfigMaps are those of ConfigMaps that exist.
-	ConfigMaps []types.NamespacedName
+	// ConfigMaps are those of ConfigMaps that exist, with the values of the keys
+	// that ConfigMapKeys returns.
+	ConfigMaps map[types.NamespacedName]map[string]string
 	// APIGroups are the names of the groups that the API server serves.
 	APIGroups []string
 }

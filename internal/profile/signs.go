@@ -56,19 +56,13 @@ var labelPrefixes = map[string]string{
 // CHANGELOG-1.34), which leaves kubeadm's ConfigMap.
 const kubeadmAnnotation = "kubeadm.alpha.kubernetes.io/cri-socket"
 
-// configMaps are those whose existence is a sign of a distribution.
-var configMaps = map[types.NamespacedName]string{{Namespace: "kube-system", Name: "kubeadm-config"}: kubeadm}
-
-// ConfigMaps returns the names of the ConfigMaps that Detect looks for, sorted.
-func ConfigMaps() []types.NamespacedName { return names(configMaps) }
-
 // DaemonSets returns the names of the DaemonSets that Detect looks for, sorted.
 func DaemonSets() []types.NamespacedName { return names(daemonSets) }
 
 // NodeAnnotations returns the annotations of nodes that Detect looks for.
 func NodeAnnotations() []string { return []string{kubeadmAnnotation, flannelAnnotation} }
 
-func names(wanted map[types.NamespacedName]string) []types.NamespacedName {
+func names[T any](wanted map[types.NamespacedName]T) []types.NamespacedName {
 	return slices.SortedFunc(maps.Keys(wanted), func(a, b types.NamespacedName) int { return cmp.Compare(a.String(), b.String()) })
 }
 
@@ -107,7 +101,7 @@ func nodeSigns(node Node) []sign {
 // clusterSigns returns the signs of distributions that no node shows, sorted.
 func clusterSigns(facts Facts) []sign {
 	var signs []sign
-	for _, name := range facts.ConfigMaps {
+	for name := range facts.ConfigMaps {
 		if value, ok := configMaps[name]; ok {
 			signs = append(signs, sign{value, fmt.Sprintf("there is the ConfigMap %s", name)})
 		}

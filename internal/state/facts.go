@@ -21,10 +21,6 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// KubeadmConfig is the ConfigMap that clusters of kubeadm have. Its existence is
-// all that is looked at.
-var KubeadmConfig = types.NamespacedName{Namespace: "kube-system", Name: "kubeadm-config"}
-
 // apiServer is the Service of the API servers, which the API server itself keeps.
 var apiServer = types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}
 
@@ -64,7 +60,6 @@ func anyOnHosts(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
 }
 
 // +kubebuilder:rbac:groups=apps,resources=daemonsets,verbs=list;watch
-// +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=kubeadm-config,verbs=list;watch
 
 // facts gathers what tells which kind of cluster it is.
 func (o Observer) facts(ctx context.Context, nodes []corev1.Node) (profile.Facts, error) {
@@ -84,7 +79,7 @@ func (o Observer) facts(ctx context.Context, nodes []corev1.Node) (profile.Facts
 	if facts.DaemonSets, err = o.names(ctx, appsv1.SchemeGroupVersion.WithKind("DaemonSetList")); err != nil {
 		return facts, err
 	}
-	facts.ConfigMaps, err = o.names(ctx, corev1.SchemeGroupVersion.WithKind("ConfigMapList"))
+	facts.ConfigMaps, err = o.ConfigMaps.read(ctx)
 	return facts, err
 }
 

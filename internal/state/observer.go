@@ -29,6 +29,9 @@ type Observer struct {
 	Live client.Reader
 	// Calico answers what there is of Calico, from memory.
 	Calico func() Calico
+	// ConfigMaps answers what the ConfigMaps say that tell which cluster it is,
+	// from memory.
+	ConfigMaps ConfigMaps
 }
 
 // EndpointSlicesByService is the index of EndpointSlices by the namespaced

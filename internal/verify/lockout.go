@@ -194,6 +194,16 @@ func put[T any](list []T, item T, remove bool, name func(*T) string) []T {
 	return list
 }
 
+// After returns what there is of Calico once all of the writes have been made.
+func After(there state.Calico, writes []Write) state.Calico {
+	l := &lockout{there: there}
+	l.copy()
+	for _, write := range writes {
+		l.write(write)
+	}
+	return l.there
+}
+
 // check judges all required flows in one state, and returns what is cut.
 //
 // Where something was cut before, classes are of both worlds: one who was cut off

@@ -42,7 +42,7 @@ func BenchmarkCompile(b *testing.B) {
 func BenchmarkNetworks(b *testing.B) {
 	policies, nodes := compiled(), makeNodes(manyNodes)
 	for b.Loop() {
-		plan.Networks(&policies[0], policies, nodes)
+		plan.Networks(&policies[0], policies, state.Snapshot{Nodes: nodes})
 	}
 }
 
@@ -50,7 +50,7 @@ func BenchmarkNetworks(b *testing.B) {
 // be.
 func BenchmarkNetworkDrift(b *testing.B) {
 	policies := compiled()
-	network := plan.Networks(&policies[0], policies, makeNodes(manyNodes))
+	network := plan.Networks(&policies[0], policies, state.Snapshot{Nodes: makeNodes(manyNodes)})
 	var live state.Snapshot
 	for _, object := range network.Objects {
 		live.NetworkPolicies = append(live.NetworkPolicies, *object.DeepCopy())

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// configMapCaches are the caches of single ConfigMaps, by the ConfigMap's name.
+type configMapCaches map[types.NamespacedName]configMapCache
+
+// configMapCache is a cache that the manager starts with its own, before the
+// reconcilers: the manager tells such a one by the method GetCache.
+type configMapCache struct{ cache.Cache }
+
+// GetCache returns the cache itself.
+func (c configMapCache) GetCache() cache.Cache { return c.Cache }
+
+// addConfigMaps adds a cache for each ConfigMap that tells which cluster it is.
+func addConfigMaps(mgr ctrl.Manager) (configMapCaches, error) {
+	caches := configMapCaches{}
+	for _, name := range profile.ConfigMaps() {
+		c, err := cache.New(mgr.GetConfig(), cache.Options{
+			HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+			ReaderFailOnMissingInformer: true,
+			ByObject: map[client.Object]cache.ByObject{&corev1.ConfigMap{}: {
+				Namespaces: map[string]cache.Config{name.Namespace: {}},
+				Field:      fields.OneTermEqualSelector("metadata.name", name.Name),
+				Transform:  state.TransformConfigMap,
+			}},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("making a cache for ConfigMap %s: %w", name, err)
+		}
+		caches[name] = configMapCache{c}
+		if err := mgr.Add(caches[name]); err != nil {
+			return nil, fmt.Errorf("adding the cache for ConfigMap %s: %w", name, err)
+		}
+	}
+	return caches, nil
+}
+
+func (c configMapCaches) readers() state.ConfigMaps {
+	readers := state.ConfigMaps{}
+	for name, one := range c {
+		readers[name] = one.Cache
+	}
+	return readers
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// ConfigMaps are the readers of single ConfigMaps, by name. Each has a cache of
+// its own, because a role permits to watch a named object only by itself.
+type ConfigMaps map[types.NamespacedName]client.Reader
+
+// +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=kubeadm-config;cluster-info;cluster-config-v1;cilium-config,verbs=list;watch
+
+// read returns the data of those that exist.
+func (c ConfigMaps) read(ctx context.Context) (map[types.NamespacedName]map[string]string, error) {
+	found := map[types.NamespacedName]map[string]string{}
+	for name, reader := range c {
+		var configMap corev1.ConfigMap
+		if err := reader.Get(ctx, name, &configMap); err == nil {
+			found[name] = configMap.Data
+		} else if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading ConfigMap %s: %w", name, err)
+		}
+	}
+	return found, nil
+}
+
+// maxConfigValue is the length of the longest value of a ConfigMap that is
+// looked at, in bytes. What kubeadm and OpenShift write is a tenth of it.
+const maxConfigValue = 64 << 10
+
+// TransformConfigMap keeps the values that tell which cluster it is.
+func TransformConfigMap(object any) (any, error) {
+	configMap, ok := object.(*corev1.ConfigMap)
+	if !ok {
+		return object, nil
+	}
+	name := types.NamespacedName{Namespace: configMap.Namespace, Name: configMap.Name}
+	slim := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+		Namespace: name.Namespace, Name: name.Name, ResourceVersion: configMap.ResourceVersion,
+	}}
+	for _, key := range profile.ConfigMapKeys(name) {
+		if value, there := configMap.Data[key]; there && len(value) <= maxConfigValue {
+			if slim.Data == nil {
+				slim.Data = map[string]string{}
+			}
+			slim.Data[key] = value
+		}
+	}
+	return slim, nil
+}
