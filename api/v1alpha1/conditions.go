@@ -19,7 +19,8 @@ const (
 	//
 	// Reasons when True: Verified, Overridden.
 	// Reasons when False: NoMatchingNodes, EmptyPeerSet, ProfileUnknown,
-	// NoAdminPath, AddressesUnknown, RequiredFlowCut.
+	// NoAdminPath, AddressesUnknown, RequiredFlowCut, DataplaneNotSupported,
+	// NotJudged.
 	ConditionVerified = "Verified"
 
 	// ConditionProgrammed says whether everything declared has been written.
@@ -38,6 +39,7 @@ const (
 	// NotApplicable, CalicoNotInstalled, CalicoAPIServerMissing,
 	// CalicoUnavailable, FailsafePorts, ForeignHostEndpoint, ForeignPolicy,
 	// AddressesMissing, IPv6Unfiltered, DetourOpen, ProbeConnected, TakenBack.
+	// Reasons when Unknown: DataplaneNotSupported, NotJudged, ForeignPolicy.
 	ConditionEffective = "Effective"
 
 	// ConditionTaintsInSync says whether every selected node has the declared
@@ -66,7 +68,8 @@ const (
 	// Reasons when True: AsDeclared.
 	// Reasons when False: Deleting, Suspended, and the reasons of the
 	// condition that stands in the way.
-	// Reasons when Unknown: Observing.
+	// Reasons when Unknown: Observing, and the reasons of Effective where that
+	// is Unknown and all others are as they should be.
 	ConditionReady = "Ready"
 
 	// ConditionReconciling is True while the operator is writing.
@@ -105,7 +108,7 @@ const (
 	// generation of the policy.
 	//
 	// Reasons: ProbeFailed, ObserverLost, NodeNotReady, RequiredFlowCut,
-	// NotWritten, NotConfirmed, TakenBack.
+	// NotJudged, NotWritten, NotConfirmed, TakenBack.
 	PhaseReverted = "Reverted"
 
 	// PhaseAborted: the node was not begun, or taken back though nothing failed on
@@ -154,6 +157,8 @@ const (
 	ReasonAddressesUnknown       = "AddressesUnknown"
 	ReasonNoAdminPath            = "NoAdminPath"
 	ReasonRequiredFlowCut        = "RequiredFlowCut"
+	ReasonDataplaneNotSupported  = "DataplaneNotSupported"
+	ReasonNotJudged              = "NotJudged"
 	ReasonOverridden             = "Overridden"
 	ReasonHostBackendNone        = "HostBackendNone"
 	ReasonNotApplicable          = "NotApplicable"

@@ -47,7 +47,7 @@ func TestStatusStaysSmallHoweverMuchIsWrong(t *testing.T) {
 		g := NewWithT(t)
 		status := statusOf(input(append(tooMuch, also)...))
 		for _, c := range status.Conditions {
-			g.Expect(len(c.Message)).To(BeNumerically("<=", 1024), c.Type)
+			g.Expect(len(c.Message)).To(BeNumerically("<=", 2048), c.Type)
 		}
 		g.Expect(status.Drift).To(HaveLen(v1alpha1.MaxReportedDrift))
 		g.Expect(status.DriftedObjects).To(HaveValue(BeEquivalentTo(2000)), "the count is of all of them")

@@ -50,6 +50,10 @@ func no(kind, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message}
 }
 
+func unknown(kind, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: reason, Message: message}
+}
+
 func absent(kind string) metav1.Condition { return metav1.Condition{Type: kind} }
 
 func accepted(in Input) metav1.Condition {
@@ -129,6 +133,8 @@ func notWriting(in Input) (reason, message string) {
 	switch {
 	case in.Policy.Spec.Suspend:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set; " + wording.Count(len(in.findings()), "difference") + " left alone"
+	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce && !in.Verified.Holds:
+		return v1alpha1.ReasonAudit, "mode is Audit; Enforce would write nothing either, until the policy is verified"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
 		return v1alpha1.ReasonAudit, "mode is Audit; Enforce would write " + wording.Count(objectsToWrite(in), "object")
 	case !in.Verified.Holds:
@@ -154,6 +160,8 @@ func effective(in Input) metav1.Condition {
 		return no(kind, v1alpha1.ReasonTakenBack, takenBack(in))
 	case in.Unprotected != nil:
 		return no(kind, in.Unprotected.Reason, in.Unprotected.Message)
+	case in.Effective.Unknown:
+		return unknown(kind, in.Effective.Reason, in.Effective.Message)
 	case !in.Effective.Holds:
 		return no(kind, in.Effective.Reason, in.Effective.Message)
 	case unfinished(in) != "":
@@ -212,7 +220,11 @@ func ready(in Input, c conditions) metav1.Condition {
 		return no(kind, c.drifted.Reason, c.drifted.Message)
 	}
 	for _, cause := range []metav1.Condition{c.accepted, c.verified, c.programmed, c.taints, c.traffic, c.effective} {
-		if cause.Status != metav1.ConditionTrue {
+		switch cause.Status {
+		case metav1.ConditionTrue:
+		case metav1.ConditionUnknown:
+			return unknown(kind, cause.Reason, cause.Message)
+		default:
 			return no(kind, cause.Reason, cause.Message)
 		}
 	}

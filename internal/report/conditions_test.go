@@ -147,6 +147,28 @@ func TestConditionsInEachScenario(t *testing.T) {
 		"taken back while suspended": {
 			"Ready": "False/TakenBack", "Stalled": "True/TakenBack", "Programmed": "False/TakenBack", "Effective": "False/TakenBack",
 		},
+		"not judged": {"Ready": "Unknown/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported"},
+		"not judged, overridden": {
+			"Ready": "Unknown/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported", "Verified": "True/Overridden",
+		},
+		"not judged, to be written": {
+			"Ready": "False/Pending", "Effective": "Unknown/DataplaneNotSupported", "Programmed": "False/Pending", "Reconciling": "True/Pending",
+		},
+		"not judged, rolling out": {
+			"Ready": "False/RollingOut", "Effective": "Unknown/DataplaneNotSupported", "Verified": "True/Overridden",
+			"Programmed": "False/RollingOut", "Reconciling": "True/RollingOut",
+		},
+		"not judged, taken back": {
+			"Ready": "False/TakenBack", "Effective": "False/TakenBack", "Programmed": "False/TakenBack", "Stalled": "True/TakenBack",
+		},
+		"not judged, held": {
+			"Ready": "False/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported",
+			"Verified": "False/DataplaneNotSupported", "Stalled": "True/DataplaneNotSupported",
+		},
+		"Audit not judged": {
+			"Ready": "False/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported",
+			"Verified": "False/DataplaneNotSupported", "Stalled": "True/DataplaneNotSupported",
+		},
 		"overridden":        {"Verified": "True/Overridden"},
 		"required flow cut": {"Ready": "False/RequiredFlowCut", "Verified": "False/RequiredFlowCut", "Stalled": "True/RequiredFlowCut"},
 	}

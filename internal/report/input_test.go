@@ -150,6 +150,15 @@ func takenBack(in *report.Input) {
 
 func overridden(in *report.Input) { in.Verified.Reason = v1alpha1.ReasonOverridden }
 
+func unjudged(in *report.Input) {
+	in.Effective = verify.Verdict{Unknown: true, Reason: v1alpha1.ReasonDataplaneNotSupported, Message: "eBPF is not judged"}
+}
+
+func unjudgedHeld(in *report.Input) {
+	unjudged(in)
+	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonDataplaneNotSupported, Message: "eBPF is not judged"}
+}
+
 func cut(in *report.Input) {
 	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "etcd is cut"}
 }
@@ -197,6 +206,13 @@ var scenarios = map[string][]edit{
 	"taken back while suspended":          {takenBack, suspended, remaining},
 	"overridden":                          {overridden},
 	"required flow cut":                   {cut},
+	"not judged":                          {unjudged},
+	"not judged, overridden":              {unjudged, overridden},
+	"not judged, to be written":           {unjudged, network(v1alpha1.StatePending)},
+	"not judged, rolling out":             {unjudged, overridden, at("cp-1", "Progressing")},
+	"not judged, taken back":              {unjudged, takenBack},
+	"not judged, held":                    {unjudgedHeld},
+	"Audit not judged":                    {audits, unjudgedHeld},
 }
 
 // statusOf returns what is reported, as it comes back from the API server.

@@ -165,8 +165,9 @@ func setConditions(conditions *[]metav1.Condition, in Input) {
 }
 
 // maxMessage is how long a condition's message may be, in bytes; the API allows
-// 32 KiB, and nobody reads that.
-const maxMessage = 1024
+// 32 KiB, and nobody reads that. What there is to know of a policy has room, with lines
+// to paste.
+const maxMessage = 2048
 
 // profileOf returns the profile with its reasons as long as the API allows.
 func profileOf(found *v1alpha1.ResolvedProfile) *v1alpha1.ResolvedProfile {

@@ -18,9 +18,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Verdict says whether something holds and, if not, why.
+// Verdict says whether something holds. If it does not, or if that cannot be
+// judged, the reason and the message say why.
 type Verdict struct {
-	Holds   bool
+	Holds bool
+	// Unknown says that it cannot be judged whether it holds. Holds is false then,
+	// so that nothing relies on it.
+	Unknown bool
 	Reason  string
 	Message string
 }
@@ -42,11 +46,20 @@ func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, no
 		}
 		return Verdict{Reason: components[0].Reason, Message: strings.Join(held, "; ")}
 	}
-	message := "What is declared is safe to write"
-	if len(notes) > 0 {
-		message += ". Mind that " + strings.Join(notes, "; ")
+	return Safe(notes)
+}
+
+// Safe says that what is declared may be written, and what there is to know.
+func Safe(notes []string) Verdict {
+	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"}.Noting(notes)
+}
+
+// Noting adds to something that holds what there is to know.
+func (v Verdict) Noting(notes []string) Verdict {
+	if v.Holds && len(notes) > 0 {
+		v.Message += ". Mind that " + strings.Join(notes, "; ")
 	}
-	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: message}
+	return v
 }
 
 // HostNetworked finds the pods of components that are in their node's network.
