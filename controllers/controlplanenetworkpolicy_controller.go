@@ -49,6 +49,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	snapshot.Now = r.Clock.Now()
 	policies := plan.Compile(snapshot.Policies)
 	policy := plan.Find(policies, request.Name)
 	if policy == nil {
@@ -82,6 +83,10 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 	judge(&o, snapshot)
+	o.verdict = verify.Decided(o.verdict, o.hosts.Undecided)
+	if policy.Spec.Network != nil {
+		o.apiServers = plan.APIServers(policy, snapshot)
+	}
 	return o
 }
 

@@ -43,9 +43,10 @@ func judge(o *Observation, snapshot state.Snapshot) {
 }
 
 func dataplaneNodes(snapshot state.Snapshot) []dataplane.Node {
-	nodes := make([]dataplane.Node, 0, len(snapshot.Nodes))
+	identity, nodes := state.AddressesOf(snapshot.Nodes), make([]dataplane.Node, 0, len(snapshot.Nodes))
 	for i := range snapshot.Nodes {
-		nodes = append(nodes, dataplane.Node{Name: snapshot.Nodes[i].Name, Addresses: state.NodeAddresses(&snapshot.Nodes[i])})
+		name := snapshot.Nodes[i].Name
+		nodes = append(nodes, dataplane.Node{Name: name, Addresses: identity.Of(name)})
 	}
 	return nodes
 }

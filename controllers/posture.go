@@ -31,6 +31,8 @@ type Observation struct {
 	rollout  rollout.Decision
 	written  repaired
 	verdict  verify.Verdict
+	// apiServers are the addresses that API servers have, or had not long ago.
+	apiServers []v1alpha1.APIServerAddress
 	// cut is a required flow that is cut, or would be; empty if none is.
 	cut string
 	// remaining are the objects that a deletion still has to restore.
@@ -52,8 +54,8 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 		Network:     section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
 		Hosts:       section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
 		HostsUnseen: !o.policy.Active() || o.calico.Hidden(),
-		Rollout:     o.rollout,
-		History:     r.History.Summary(o.policy.Name, r.Clock.Now()),
+		Rollout:     o.rollout, APIServers: o.apiServers,
+		History: r.History.Summary(o.policy.Name, r.Clock.Now()),
 	}
 	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))
 	if err != nil {

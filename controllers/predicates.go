@@ -122,6 +122,10 @@ func telling(before, after *corev1.Node) bool {
 	was, is := before.Status.NodeInfo, after.Status.NodeInfo
 	return before.Spec.ProviderID != after.Spec.ProviderID ||
 		was.KubeletVersion != is.KubeletVersion || was.OSImage != is.OSImage ||
+		before.Status.DaemonEndpoints != after.Status.DaemonEndpoints ||
+		slices.ContainsFunc(profile.EndpointAnnotations(), func(key string) bool {
+			return before.Annotations[key] != after.Annotations[key]
+		}) ||
 		slices.ContainsFunc(profile.NodeAnnotations(), func(key string) bool {
 			_, had := before.Annotations[key]
 			_, has := after.Annotations[key]

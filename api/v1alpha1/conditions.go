@@ -19,7 +19,7 @@ const (
 	//
 	// Reasons when True: Verified, Overridden.
 	// Reasons when False: NoMatchingNodes, EmptyPeerSet, ProfileUnknown,
-	// NoAdminPath, AddressesUnknown, RequiredFlowCut, DataplaneNotSupported,
+	// NoAdminPath, LoadBalancerUnknown, AddressesUnknown, RequiredFlowCut, DataplaneNotSupported,
 	// NotJudged.
 	ConditionVerified = "Verified"
 
@@ -156,6 +156,7 @@ const (
 	ReasonProfileUnknown         = "ProfileUnknown"
 	ReasonAddressesUnknown       = "AddressesUnknown"
 	ReasonNoAdminPath            = "NoAdminPath"
+	ReasonLoadBalancerUnknown    = "LoadBalancerUnknown"
 	ReasonRequiredFlowCut        = "RequiredFlowCut"
 	ReasonDataplaneNotSupported  = "DataplaneNotSupported"
 	ReasonNotJudged              = "NotJudged"

@@ -129,7 +129,9 @@ func TestDefaultsAreTheSafeOnes(t *testing.T) {
 	g.Expect(spec.Mode).To(Equal(v1alpha1.ModeAudit))
 	g.Expect(spec.Suspend).To(BeFalse())
 	g.Expect(spec.DeletionPolicy).To(Equal(v1alpha1.DeletionRevert))
-	g.Expect(spec.Profile).To(Equal(v1alpha1.Profile{Distribution: v1alpha1.DistributionAuto, CNI: v1alpha1.CNIAuto}))
+	g.Expect(spec.Profile).To(Equal(v1alpha1.Profile{
+		Distribution: v1alpha1.DistributionAuto, CNI: v1alpha1.CNIAuto, LoadBalancer: v1alpha1.LoadBalancerAuto,
+	}))
 	g.Expect(spec.Network).To(BeNil())
 	g.Expect(spec.Rollout).To(Equal(&v1alpha1.Rollout{
 		MaxUnavailable: 1, SoakSeconds: ptr.To[int32](60), Confirm: v1alpha1.ConfirmAuto, TimeoutSeconds: 120,

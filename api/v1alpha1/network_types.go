@@ -152,7 +152,7 @@ type CIDR string
 // controllerManager stand for there is known from the profile; any other name
 // is a set of ports.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.allowFrom) || has(self.allowTo)",message="must declare allowFrom, allowTo (only with pods) or both: a component without either restricts nothing"
+// +kubebuilder:validation:XValidation:rule="has(self.allowFrom) || has(self.allowTo) || (!has(self.pods) && self.name in ['apiServer', 'etcd', 'kubelet', 'scheduler', 'controllerManager'])",message="must declare allowFrom, allowTo (only with pods) or both: only apiServer, etcd, kubelet, scheduler and controllerManager on nodes may do without, and then let in those whom the profile requires"
 // +kubebuilder:validation:XValidation:rule="!has(self.pods) || has(self.allowFrom) == has(self.ports)",message="ports and allowFrom must be given together: ports are what allowFrom opens"
 // +kubebuilder:validation:XValidation:rule="has(self.pods) || has(self.ports) || self.name in ['apiServer', 'etcd', 'kubelet', 'scheduler', 'controllerManager']",message="must have pods if it runs as pods, or else ports: only those of apiServer, etcd, kubelet, scheduler and controllerManager are known from the profile"
 // +kubebuilder:validation:XValidation:rule="has(self.pods) || !has(self.allowTo)",message="allowTo is only for components with pods, because what nodes connect to is not restricted: leave it out, or add pods"

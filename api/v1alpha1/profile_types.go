@@ -30,6 +30,16 @@ type Profile struct {
 	// +optional
 	APIServerPorts []PortNumber `json:"apiServerPorts,omitempty"`
 
+	// loadBalancer says whether clients may arrive at the API servers with the
+	// address of a load balancer in place of their own. Auto goes by what the
+	// cluster shows: where its members reach the API servers at an address that
+	// is no control-plane node's, or where nothing is shown, a policy that
+	// restricts the API server is held until a peer has the role LoadBalancer.
+	// None says that clients arrive with their own addresses.
+	// +kubebuilder:default=Auto
+	// +optional
+	LoadBalancer LoadBalancer `json:"loadBalancer,omitempty"`
+
 	// nodePorts is the range of node ports, if it is not 30000 to 32767:
 	// --service-node-port-range of the API server.
 	// +optional
@@ -52,6 +62,19 @@ type Profile struct {
 	// +optional
 	Flows []ProfileFlow `json:"flows,omitempty"`
 }
+
+// LoadBalancer says whether a load balancer puts its address in place of its
+// clients'.
+//
+// +kubebuilder:validation:Enum=Auto;None
+type LoadBalancer string
+
+const (
+	// LoadBalancerAuto goes by what the cluster shows.
+	LoadBalancerAuto LoadBalancer = "Auto"
+	// LoadBalancerNone says that clients arrive with their own addresses.
+	LoadBalancerNone LoadBalancer = "None"
+)
 
 // NodePortRange is a range of ports.
 //

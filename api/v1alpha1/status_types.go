@@ -27,6 +27,14 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	Profile *ResolvedProfile `json:"profile,omitempty"`
 
+	// apiServers are the addresses that API servers have, or had not long ago. All
+	// of them are in the role ControlPlane.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=address
+	// +optional
+	APIServers []APIServerAddress `json:"apiServers,omitempty"`
+
 	// matchedNodes is how many nodes the nodeSelector selects.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
@@ -76,6 +84,20 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// lastDriftTime is when that was.
 	// +optional
 	LastDriftTime *metav1.Time `json:"lastDriftTime,omitempty"`
+}
+
+// APIServerAddress is an address of an API server.
+type APIServerAddress struct {
+	// address is the IP address.
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=45
+	// +required
+	Address string `json:"address,omitempty"`
+
+	// missingSince is since when no API server has had the address. It is
+	// forgotten after 7 days.
+	// +optional
+	MissingSince *metav1.Time `json:"missingSince,omitempty"`
 }
 
 // ResolvedProfile is what kind of cluster it is taken for.

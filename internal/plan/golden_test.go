@@ -40,6 +40,7 @@ type rendering struct {
 	Unprotected string           `json:"unprotected,omitempty"`
 	Notes       []string         `json:"notes,omitempty"`
 	Held        []string         `json:"held,omitempty"`
+	Undecided   []string         `json:"undecided,omitempty"`
 	Losses      []string         `json:"losses,omitempty"`
 }
 
@@ -90,6 +91,9 @@ func render(t *testing.T, c cluster) string {
 		document.Notes = hosts.Notes
 		if hosts.Unprotected != nil {
 			document.Unprotected = hosts.Unprotected.Reason + ": " + hosts.Unprotected.Message
+		}
+		for _, held := range hosts.Undecided {
+			document.Undecided = append(document.Undecided, held.Reason+": "+held.Why)
 		}
 		for _, held := range slices.Concat(network.Held, hosts.Held) {
 			document.Held = append(document.Held, held.Reason+": "+held.String())

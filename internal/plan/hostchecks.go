@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -18,6 +19,9 @@ import (
 // unreachable says that the policy would cut what must go on, as far as that can
 // be told without looking at the policies of others.
 func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
+	if why := r.identityUnknown(); why != "" {
+		return &Held{Reason: v1alpha1.ReasonAddressesUnknown, Why: why}
+	}
 	for _, component := range hosts.Components {
 		if why := r.addressesUnknown(component); why != "" {
 			return &Held{Component: component.Name, Reason: v1alpha1.ReasonAddressesUnknown, Why: why}
@@ -29,20 +33,26 @@ func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
 			Why:    "the nodes do not show which addresses pods have with this CNI: give a peer with the pods' networks the role Pods",
 		}
 	}
-	if r.restrictsAPIServer(hosts) && len(r.playing(v1alpha1.ExternalAdmin)) == 0 {
-		return &Held{
-			Component: "apiServer", Reason: v1alpha1.ReasonNoAdminPath,
-			Why: "no peer says where the cluster is administered from: give one of spec.network.peers the role Admin",
-		}
-	}
 	return nil
 }
 
-// restrictsAPIServer says whether a component has a port of the API server,
-// whatever it is called, or everything is denied.
-func (r *hostResolver) restrictsAPIServer(hosts calico.Hosts) bool {
-	server, _ := r.profile.Component(profile.ComponentAPIServer)
-	return hosts.DenyUnlisted || restricted(hosts, profile.Flow{Traffic: server.Traffic})
+// identityUnknown says what to do where an address is shown by several nodes, and is
+// all that would let one of them in, or has let it in until now.
+func (r *hostResolver) identityUnknown() string {
+	_, needsAll := r.sets[calico.SetNodes]
+	names := r.anonymous(func(n *corev1.Node) bool { return needsAll || r.ofControlPlane(n) })
+	if len(names) > 0 {
+		return r.unidentified(names)
+	}
+	for _, address := range r.Shared() {
+		for _, set := range []string{calico.SetControlPlane, calico.SetNodes} {
+			if !slices.Contains(r.servers, address) && slices.Contains(r.written(set), address) {
+				return fmt.Sprintf("address %s, which is let in as one of the %s, is shown by several nodes now (%s), and would be shut out: "+
+					"see which of them has it, and correct the others", address, set, listed(r.Showing(address)))
+			}
+		}
+	}
+	return ""
 }
 
 // addressesUnknown says what to do where the component has addresses of its own that
@@ -103,7 +113,7 @@ func (r *hostResolver) addressesKnown(component calico.Component, needed bool) b
 func (r *hostResolver) silentIn(network netip.Prefix) int {
 	silent := 0
 	for i := range r.snapshot.Nodes {
-		if r.ofControlPlane(i) && !slices.ContainsFunc(r.addresses[i], network.Overlaps) {
+		if r.ofControlPlane(&r.snapshot.Nodes[i]) && !slices.ContainsFunc(r.addresses[i], network.Overlaps) {
 			silent++
 		}
 	}

@@ -56,6 +56,8 @@ type Hosts struct {
 	tls []profile.Traffic
 	// Held are the components that can not be rendered now.
 	Held []Held
+	// Undecided is what only a person can say before anything may be written.
+	Undecided []Held
 	// Notes are what is safe to write and yet to be known: required flows that
 	// nobody is let through for.
 	Notes []string
@@ -100,7 +102,7 @@ func GoingBack(policy *Policy, snapshot state.Snapshot) Hosts {
 
 func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Hosts {
 	hosts := Hosts{Declared: true}
-	p, resolved, err := resolveProfile(policy, snapshot.Facts)
+	p, resolved, err := resolveProfile(policy, snapshot)
 	hosts.Profile = resolved
 	if hosts.Unprotected = obstacle(policy, p, err, snapshot.Calico); hosts.Unprotected != nil {
 		return hosts
@@ -118,6 +120,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		r.keepSets(&hosts)
 	}
 	hosts.Notes, hosts.Addressless = r.notes, r.unprotected
+	hosts.Undecided = r.undecided(hosts.Whole)
 	switch held := r.unreachable(hosts.Calico); {
 	case held != nil:
 		hosts.Held = []Held{*held}

@@ -4,7 +4,6 @@ package plan
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -19,15 +18,15 @@ import (
 
 // hostResolver turns a policy's intent for its nodes into addresses and ports.
 type hostResolver struct {
-	policy    *Policy
+	addressBook
 	profile   profile.Profile
 	cni       string
 	snapshot  state.Snapshot
-	addresses [][]netip.Prefix      // of each node of the snapshot
+	addresses [][]netip.Prefix      // that identify each node of the snapshot
 	shown     map[netip.Addr]bool   // those of all
 	sets      map[string]calico.Set // by name, those that are referred to
 	known     map[string]members    // by name of a set, as far as they were asked for
-	servers   []netip.Addr          // of API servers, that no node shows
+	hiddens   []netip.Addr          // of API servers, that no node shows
 	notes     []string              // what is not let through
 	// unprotected are nodes of which no address is known.
 	unprotected []string
@@ -35,16 +34,17 @@ type hostResolver struct {
 
 func newHostResolver(policy *Policy, p profile.Profile, cni string, snapshot state.Snapshot) *hostResolver {
 	r := &hostResolver{
-		policy: policy, profile: p, cni: cni, snapshot: snapshot,
+		addressBook: newAddressBook(policy, snapshot), profile: p, cni: cni, snapshot: snapshot,
 		addresses: make([][]netip.Prefix, len(snapshot.Nodes)), shown: make(map[netip.Addr]bool, 2*len(snapshot.Nodes)),
 		sets: map[string]calico.Set{}, known: map[string]members{},
 	}
 	for i := range snapshot.Nodes {
-		r.addresses[i] = state.NodePrefixes(&snapshot.Nodes[i])
+		r.addresses[i] = r.Prefixes(snapshot.Nodes[i].Name)
 		for _, prefix := range r.addresses[i] {
 			r.shown[prefix.Addr()] = true
 		}
 	}
+	r.hiddens = r.hidden()
 	return r
 }
 
@@ -56,10 +56,14 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 		DenyUnlisted:   network.Unlisted == v1alpha1.UnlistedDeny,
 		ScopeFailsafes: network.Failsafe == v1alpha1.FailsafeScope,
 	}
-	if r.servers = r.hiddenServers(); len(r.servers) > 0 {
-		r.set(calico.SetAPIServers) // no rule refers to it: it remembers them, and they are members of others
+	if len(r.hiddens) > 0 {
+		r.set(calico.SetAPIServers) // no rule refers to it: it shows them, and they are members of others
 	}
-	hosts.Servers, hosts.Failsafes = r.servers, failsafesOf(r.snapshot.Calico.Felix)
+	hosts.Failsafes = failsafesOf(r.snapshot.Calico.Felix)
+	hosts.Servers = slices.Clone(r.hiddens)
+	for _, virtual := range r.virtual() {
+		hosts.Servers = append(hosts.Servers, virtual.Addr())
+	}
 	for _, component := range onHosts(r.policy) {
 		hosts.Components = append(hosts.Components, r.component(component))
 	}
@@ -85,7 +89,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 			foreign[node.Name] = endpoint
 		}
 		hosts.Nodes = append(hosts.Nodes, calico.Node{
-			Name: node.Name, Addresses: addresses, Enforced: true, Foreign: endpoint != "",
+			Name: node.Name, Addresses: addresses, Shared: r.sharedBy(node), Enforced: true, Foreign: endpoint != "",
 			KeepFailsafes: anyForeign(node, r.snapshot.Calico.Endpoints) || !calico.Narrowable(node.Name),
 		})
 	}
@@ -96,7 +100,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 // addressesOf returns the addresses of a node: those that it shows, or, while it
 // shows none, those that its endpoint has, or that its endpoint could have.
 func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
-	addresses := state.NodeAddresses(node)
+	addresses := slices.Clone(r.Of(node.Name))
 	if len(addresses) > 0 {
 		return addresses
 	}
@@ -114,8 +118,16 @@ func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 	return addresses
 }
 
+// sharedBy returns the addresses that a node shows beside others. They let nobody
+// in, but the node must reach itself by them.
+func (r *hostResolver) sharedBy(node *corev1.Node) []netip.Addr {
+	return slices.DeleteFunc(state.NodeAddresses(node), func(a netip.Addr) bool { return slices.Contains(r.Of(node.Name), a) })
+}
+
 func (r *hostResolver) component(component v1alpha1.Component) calico.Component {
-	out := calico.Component{Name: component.Name, Interface: component.Interface, Ports: trafficOf(component.Ports)}
+	out := calico.Component{
+		Name: component.Name, Interface: component.Interface, Ports: trafficOf(component.Ports), RequiredOnly: len(component.AllowFrom) == 0,
+	}
 	if name, known := wellKnown[component.Name]; known {
 		program, _ := r.profile.Component(name)
 		out.Ports = program.Traffic
@@ -144,9 +156,6 @@ func (r *hostResolver) flows(hosts calico.Hosts, required bool) []calico.Flow {
 		}
 		from := r.roles(flow.From)
 		if len(from) == 0 {
-			if required {
-				r.notes = append(r.notes, fmt.Sprintf("nobody is let through for %s: no peer has the role %s", flow.Name, flow.From[0]))
-			}
 			continue // a role that the policy gives no addresses to
 		}
 		flows = append(flows, calico.Flow{Name: flow.Name, From: from, Destinations: flow.Destinations, Traffic: flow.Traffic})
@@ -274,7 +283,7 @@ func (r *hostResolver) find(name string) members {
 		switch {
 		case name == calico.SetPods:
 			prefixes = r.podPrefixes(node)
-		case name == calico.SetNodes || r.ofControlPlane(i):
+		case name == calico.SetNodes || r.ofControlPlane(node):
 			prefixes = r.addresses[i]
 		}
 		if len(prefixes) > 0 {
@@ -282,19 +291,6 @@ func (r *hostResolver) find(name string) members {
 		}
 	}
 	return members
-}
-
-// ofControlPlane says whether a node is of the control plane: it says so itself, an
-// API server has its address, or the policy is for it.
-func (r *hostResolver) ofControlPlane(i int) bool {
-	return ofControlPlane(r.policy, &r.snapshot.Nodes[i]) || r.serves(i)
-}
-
-// serves says whether an API server has an address of a node.
-func (r *hostResolver) serves(i int) bool {
-	return slices.ContainsFunc(r.addresses[i], func(p netip.Prefix) bool {
-		return slices.ContainsFunc(r.snapshot.Facts.APIServer, func(s netip.AddrPort) bool { return p.Addr() == s.Addr() })
-	})
 }
 
 // addLost adds, as long as a node shows no address, the addresses of a set that no
@@ -318,19 +314,7 @@ func (r *hostResolver) lost(set string) []netip.Addr {
 
 // written returns the single addresses that a set of the policy's has now.
 func (r *hostResolver) written(name string) []netip.Addr {
-	var addresses []netip.Addr
-	for i := range r.snapshot.Calico.Sets {
-		set := &r.snapshot.Calico.Sets[i]
-		if set.Labels[v1alpha1.LabelPolicy] != r.policy.Name || set.Labels[calico.LabelPeer] != name {
-			continue
-		}
-		for _, net := range set.Spec.Nets {
-			if prefix, err := netip.ParsePrefix(net); err == nil && prefix.IsSingleIP() {
-				addresses = append(addresses, prefix.Addr())
-			}
-		}
-	}
-	return addresses
+	return writtenAddresses(r.policy.Name, name, r.snapshot.Calico)
 }
 
 // keepSets has the sets follow the cluster that only older rules refer to: nodes
@@ -352,24 +336,10 @@ func (r *hostResolver) keepSets(hosts *Hosts) {
 
 // addServers adds the addresses of API servers that no node shows.
 func (r *hostResolver) addServers(members members) members {
-	for _, server := range r.servers {
+	for _, server := range r.hiddens {
 		members[calico.SetAPIServers] = append(members[calico.SetAPIServers], netip.PrefixFrom(server, server.BitLen()))
 	}
 	return members
-}
-
-// hiddenServers returns the addresses of API servers that no node shows, sorted:
-// those that there are, and those that there were. An API server that is down is
-// not in the EndpointSlice any more, and could not come back if it were shut out.
-func (r *hostResolver) hiddenServers() []netip.Addr {
-	servers := r.lost(calico.SetAPIServers)
-	for _, server := range r.snapshot.Facts.APIServer {
-		if !r.shown[server.Addr()] {
-			servers = append(servers, server.Addr())
-		}
-	}
-	slices.SortFunc(servers, netip.Addr.Compare)
-	return slices.Compact(servers)
 }
 
 // failsafesOf returns the failsafe ports that are set for the whole cluster; nil

@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
@@ -26,6 +24,9 @@ type Lifelines struct {
 	Parties map[profile.Role][]netip.Prefix
 	// Dedicated are addresses of control-plane nodes that no node shows.
 	Dedicated []Dedicated
+	// Virtual are addresses and ports by which members of the cluster reach the API
+	// servers, and that identify no node: a control-plane node may hold one.
+	Virtual []netip.AddrPort
 	// Protected are the names of the nodes that the policy protects. What others
 	// send to each other is not its doing.
 	Protected map[string]bool
@@ -70,7 +71,7 @@ func (r *hostResolver) lifelines(hosts calico.Hosts) Lifelines {
 	}
 	for _, flow := range r.profile.Required() {
 		if !r.translated(flow) {
-			lines.Flows = append(lines.Flows, flow)
+			lines.Flows = append(lines.Flows, r.toEveryKubelet(flow))
 		}
 	}
 	found := func(set string, external ...v1alpha1.ExternalRole) []netip.Prefix {
@@ -84,6 +85,7 @@ func (r *hostResolver) lifelines(hosts calico.Hosts) Lifelines {
 		}
 		return prefixes
 	}
+	lines.Virtual = r.virtual()
 	lines.Parties[profile.RoleControlPlane] = append(r.controlling(), r.playing(v1alpha1.ExternalControlPlane)...)
 	lines.Parties[profile.RoleNodes] = found(calico.SetNodes, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
 	lines.Parties[profile.RolePods] = found(calico.SetPods, v1alpha1.ExternalPods)
@@ -127,7 +129,7 @@ func (r *hostResolver) controlling() []netip.Prefix {
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
 		switch {
-		case state.ControlPlane(node) || r.serves(i):
+		case state.ControlPlane(node) || r.serves(node):
 			sure = append(sure, r.addresses[i]...)
 		case r.policy.Selects(node):
 			selected = append(selected, r.addresses[i]...)
@@ -136,7 +138,7 @@ func (r *hostResolver) controlling() []netip.Prefix {
 	if len(sure) == 0 {
 		sure = selected
 	}
-	for _, server := range r.servers {
+	for _, server := range r.hiddens {
 		sure = append(sure, netip.PrefixFrom(server, server.BitLen()))
 	}
 	return sure
@@ -145,9 +147,3 @@ func (r *hostResolver) controlling() []netip.Prefix {
 // comesFromOthers says whether the flow comes in at nodes, from others than
 // themselves.
 func comesFromOthers(flow profile.Flow) bool { return flow.Arrives() && flow.To != profile.RoleSelf }
-
-// ofControlPlane says whether a node is of the control plane: it says so itself, or
-// the policy is for it. A policy for some of these nodes must not shut out others.
-func ofControlPlane(policy *Policy, node *corev1.Node) bool {
-	return policy.Selects(node) || state.ControlPlane(node)
-}

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -61,7 +62,7 @@ func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Networ
 	if policy.Spec.Network == nil || policy.Invalid != nil || !policy.Active() {
 		return network
 	}
-	peers := newResolver(policy, snapshot.Nodes)
+	peers := newResolver(policy, snapshot)
 	for _, component := range policy.Spec.Network.Components {
 		if component.OnHosts() {
 			continue
@@ -72,7 +73,9 @@ func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Networ
 		}
 		object, err := render(policy, component, peers)
 		if err != nil {
-			network.Held = append(network.Held, Held{Component: component.Name, Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()})
+			refusal := held{reason: v1alpha1.ReasonEmptyPeerSet, why: err.Error()}
+			errors.As(err, &refusal)
+			network.Held = append(network.Held, Held{Component: component.Name, Reason: refusal.reason, Why: refusal.why})
 			continue
 		}
 		network.Objects = append(network.Objects, object)

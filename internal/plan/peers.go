@@ -28,32 +28,46 @@ func (p Peers) Empty() bool { return len(p.Prefixes) == 0 && !p.Pods }
 // for is put together once, when a component first refers to it: that takes longer
 // than everything else, and most policies refer to one.
 type resolver struct {
-	policy *Policy
-	nodes  []corev1.Node
-	named  map[string][]v1alpha1.CIDR
-	roles  map[v1alpha1.PeerRole]*netipx.IPSet
+	policy   *Policy
+	snapshot state.Snapshot
+	book     *addressBook // nil until a role is asked for
+	roles    map[v1alpha1.PeerRole]*netipx.IPSet
 }
 
-func newResolver(policy *Policy, nodes []corev1.Node) *resolver {
-	r := &resolver{policy: policy, nodes: nodes, named: map[string][]v1alpha1.CIDR{}, roles: map[v1alpha1.PeerRole]*netipx.IPSet{}}
-	for _, peer := range policy.Spec.Network.Peers {
-		r.named[peer.Name] = peer.CIDRs
-	}
-	return r
+func newResolver(policy *Policy, snapshot state.Snapshot) *resolver {
+	return &resolver{policy: policy, snapshot: snapshot, roles: map[v1alpha1.PeerRole]*netipx.IPSet{}}
 }
 
-// role returns the addresses of the nodes of a role.
+// role returns the addresses of the nodes of a role, those of API servers, and those
+// that peers add to the role. It is an error if a node of the role has none.
 func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	if set, known := r.roles[role]; known {
 		return set, nil
 	}
+	if r.book == nil {
+		book := newAddressBook(r.policy, r.snapshot)
+		r.book = &book
+	}
+	concerned := func(node *corev1.Node) bool { return role == v1alpha1.RoleNodes || r.book.ofControlPlane(node) }
+	if names := r.book.anonymous(concerned); len(names) > 0 {
+		return nil, held{v1alpha1.ReasonAddressesUnknown, r.book.unidentified(names)}
+	}
 	var all netipx.IPSetBuilder
-	for i := range r.nodes {
-		if role == v1alpha1.RoleControlPlane && !ofControlPlane(r.policy, &r.nodes[i]) {
-			continue
+	for i := range r.snapshot.Nodes {
+		if node := &r.snapshot.Nodes[i]; concerned(node) {
+			for _, address := range r.book.Of(node.Name) {
+				all.Add(address)
+			}
 		}
-		for _, address := range state.NodeAddresses(&r.nodes[i]) {
-			all.Add(address)
+	}
+	for _, server := range r.book.servers {
+		all.Add(server)
+	}
+	for _, peer := range r.policy.Spec.Network.Peers {
+		if peer.Role == v1alpha1.ExternalControlPlane || peer.Role == v1alpha1.ExternalNodes && role == v1alpha1.RoleNodes {
+			if err := addPeer(&all, peer); err != nil {
+				return nil, err
+			}
 		}
 	}
 	set, err := all.IPSet()
@@ -62,6 +76,17 @@ func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	}
 	r.roles[role] = set
 	return set, nil
+}
+
+func addPeer(set *netipx.IPSetBuilder, peer v1alpha1.Peer) error {
+	for _, cidr := range peer.CIDRs {
+		prefix, err := netip.ParsePrefix(string(cidr))
+		if err != nil {
+			return fmt.Errorf("peer %s: %w", peer.Name, err)
+		}
+		set.AddPrefix(prefix)
+	}
+	return nil
 }
 
 // resolve returns the peers that references stand for.
@@ -79,12 +104,12 @@ func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) 
 			}
 			set.AddSet(nodes)
 		}
-		for _, cidr := range r.named[reference.Peer] {
-			prefix, err := netip.ParsePrefix(string(cidr))
-			if err != nil {
-				return Peers{}, fmt.Errorf("peer %s: %w", reference.Peer, err)
+		for _, peer := range r.policy.Spec.Network.Peers {
+			if reference.Peer != "" && peer.Name == reference.Peer {
+				if err := addPeer(&set, peer); err != nil {
+					return Peers{}, err
+				}
 			}
-			set.AddPrefix(prefix)
 		}
 	}
 	union, err := set.IPSet()
@@ -94,3 +119,8 @@ func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) 
 	peers.Prefixes = union.Prefixes()
 	return peers, nil
 }
+
+// held is the refusal to render, with the reason of the condition Verified.
+type held struct{ reason, why string }
+
+func (h held) Error() string { return h.why }

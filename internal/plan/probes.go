@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
@@ -28,10 +26,10 @@ type Probes struct {
 	tls       []profile.Traffic
 }
 
-// probed is a port that is tried.
+// probed is how a port is tried.
 type probed struct {
-	// as is the port that the rules know it by, which is another one where the
-	// cluster shows that a component listens elsewhere than its profile says.
+	// as is the port that the rules know it by, which is another one where a load
+	// balancer listens elsewhere than the API servers do.
 	as int32
 	// protocol that is spoken.
 	protocol v1alpha1.ProbeProtocol
@@ -56,9 +54,9 @@ func tlsOf(p profile.Profile) []profile.Traffic {
 }
 
 // ProbesOf returns what is tried at a node: every TCP port of the components and
-// of the required flows, restricted or not, at each of its addresses; and the port
-// at which the cluster itself says that the kubelet listens. What is required at
-// addresses that no node shows is tried too: one of them may be the node's.
+// of the required flows, restricted or not, at each of its addresses. What is
+// required at addresses that no node shows is tried too: one of them may be the
+// node's, or a load balancer in front of it.
 func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	p := Probes{
 		hosts: hosts.Whole, lines: hosts.Lifelines, node: node, nodes: map[string][]netip.Addr{},
@@ -73,12 +71,11 @@ func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 		}
 	}
 	p.addDedicated()
+	p.addVirtual()
+	identity := state.AddressesOf(snapshot.Nodes)
 	for i := range snapshot.Nodes {
-		n := &snapshot.Nodes[i]
-		p.nodes[n.Name] = state.NodeAddresses(n)
-		if n.Name == node.Name {
-			p.addKubelet(n)
-		}
+		name := snapshot.Nodes[i].Name
+		p.nodes[name] = identity.Of(name)
 	}
 	return p
 }
@@ -114,12 +111,21 @@ func (p *Probes) addDedicated() {
 	}
 }
 
-// addKubelet adds the port at which the node says that its kubelet listens.
-func (p *Probes) addKubelet(node *corev1.Node) {
-	const usual = 10250
-	port := node.Status.DaemonEndpoints.KubeletEndpoint.Port
-	if _, known := p.ports[v1alpha1.PortNumber(port)]; port != 0 && !known {
-		p.ports[v1alpha1.PortNumber(port)] = probed{usual, v1alpha1.ProbeTLS}
+// addVirtual adds the addresses by which members of the cluster reach the API
+// servers. What is reached there must go on to be: it is how kubelets come in.
+func (p *Probes) addVirtual() {
+	for _, flow := range p.lines.Flows {
+		if flow.Component != profile.ComponentAPIServer || !p.arrives(flow) || len(flow.Traffic) == 0 {
+			continue
+		}
+		for _, virtual := range p.lines.Virtual {
+			ports := p.dedicated[virtual.Addr()]
+			if ports == nil {
+				ports = map[v1alpha1.PortNumber]probed{}
+				p.dedicated[virtual.Addr()] = ports
+			}
+			ports[v1alpha1.PortNumber(virtual.Port())] = probed{int32(flow.Traffic[0].First), v1alpha1.ProbeTLS}
+		}
 	}
 }
 

@@ -179,8 +179,9 @@ func TestTargetsAreTheSinglePortsOfComponentsAndRequiredFlows(t *testing.T) {
 			cluster: kubeletAt(9000), edits: []edit{also("admin", at(tcp(9000)))},
 			more: ports{9000: plain},
 		},
-		"The kubelet of another node": {
+		"The kubelet of another node, which is tried at every node": {
 			cluster: func(s *state.Snapshot) { s.Nodes[1].Status.DaemonEndpoints.KubeletEndpoint.Port = 10999 },
+			more:    ports{10999: tls},
 		},
 		"What is required where the rest is denied": {
 			edits: []edit{deniesUnlisted},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // wellKnown are the components on hosts that a policy calls by a name of its
@@ -26,8 +27,8 @@ const setByHand = "set in spec.profile"
 
 // resolveProfile returns who must talk to whom in the policy's cluster, and
 // what that was taken from. An error says what to set by hand.
-func resolveProfile(policy *Policy, facts profile.Facts) (profile.Profile, *v1alpha1.ResolvedProfile, error) {
-	given, found := policy.Spec.Profile, profile.Detect(facts)
+func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *v1alpha1.ResolvedProfile, error) {
+	given, found := policy.Spec.Profile, profile.Detect(snapshot.Facts)
 	if given.Distribution != v1alpha1.DistributionAuto && given.Distribution != "" {
 		found.Distribution = profile.Finding{Value: string(given.Distribution), Reason: setByHand}
 	}
@@ -39,6 +40,9 @@ func resolveProfile(policy *Policy, facts profile.Facts) (profile.Profile, *v1al
 	for _, port := range given.APIServerPorts {
 		overrides.APIServerPorts = append(overrides.APIServerPorts, uint16(port))
 	}
+	// Of other nodes nothing comes in here: a worker with a port of its own does not
+	// change the rules.
+	overrides.KubeletPorts = slices.DeleteFunc(kubeletPorts(snapshot.Nodes, policy.Selects), policy.claimsPort)
 	slices.Sort(overrides.APIServerPorts)
 	overrides.APIServerPorts = slices.Compact(overrides.APIServerPorts)
 	resolved := &v1alpha1.ResolvedProfile{

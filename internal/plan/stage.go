@@ -80,6 +80,7 @@ func (h *Hosts) Established(object Object) bool {
 // before, whose policies are still there, or to none.
 func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 	h.Calico, h.back = calico.Hosts{Policy: policy.Name}, map[string]backTo{}
+	identity := state.AddressesOf(snapshot.Nodes)
 	if !enforces {
 		return
 	}
@@ -98,7 +99,7 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 		if at < 0 { // it has left, and goes back to nothing
 			version, narrow = "", false
 		} else {
-			addresses = state.NodeAddresses(&snapshot.Nodes[at])
+			addresses = identity.Of(name)
 		}
 		h.back[name] = backTo{version, narrow}
 		if !hasOther(version, policy.Name, name, snapshot.Calico.Endpoints) {

@@ -32,12 +32,23 @@ type Facts struct {
 type Node struct {
 	Name   string
 	Labels map[string]string
-	// Annotations are the keys of its annotations.
+	// Annotations are the keys of its annotations. Values are those of the
+	// annotations that EndpointAnnotations returns.
 	Annotations []string
+	Values      map[string]string
 	// Addresses are those that the node itself can be reached at.
 	Addresses []netip.Addr
 	// KubeletVersion, OSImage and ProviderID are the fields of these names.
 	KubeletVersion, OSImage, ProviderID string
+}
+
+// controlPlane says whether the node is labelled as one of the control plane. A
+// kubelet may not set such a label on its own node (NodeRestriction).
+func (n Node) controlPlane() bool {
+	return slices.ContainsFunc(controlPlaneLabels, func(label string) bool {
+		_, is := n.Labels[label]
+		return is
+	})
 }
 
 // Detection is what a cluster is.

@@ -15,6 +15,7 @@ import (
 const (
 	ComponentAPIServer = "kube-apiserver"
 	ComponentNodePorts = "node-ports"
+	ComponentKubelet   = "kubelet"
 )
 
 // Overrides is what is known of a cluster beyond its distribution and its CNI.
@@ -24,6 +25,10 @@ type Overrides struct {
 	// be at least one: which port it is can not be assumed. Ports of a load
 	// balancer on the same nodes belong here too.
 	APIServerPorts []uint16
+
+	// KubeletPorts are the ports at which kubelets say that they listen, 0 for those
+	// that do not say and so have the port of the profile. Empty if no node is known.
+	KubeletPorts []uint16
 
 	// NodePorts is the range of node ports, if it is not 30000 to 32767.
 	NodePorts PortRange
@@ -167,6 +172,7 @@ func (m *matrix) override(overrides Overrides) error {
 		}
 		m.setTraffic(ComponentNodePorts, []Traffic{{Protocol: TCP, First: r.First, Last: r.Last}, {Protocol: UDP, First: r.First, Last: r.Last}})
 	}
+	m.setKubeletPorts(overrides.KubeletPorts)
 	for _, name := range slices.Sorted(maps.Keys(overrides.Components)) {
 		if err := m.setComponent(name, overrides.Components[name]); err != nil {
 			return fmt.Errorf("component %s: %w", name, err)
@@ -198,6 +204,34 @@ func (m *matrix) setAPIServerPorts(ports []uint16) error {
 	}
 	m.setTraffic(ComponentAPIServer, traffic)
 	return nil
+}
+
+// setKubeletPorts takes the ports that kubelets show. One that is another
+// component's is left out: a kubelet cannot listen there, and must not be able to
+// claim the port.
+func (m *matrix) setKubeletPorts(ports []uint16) {
+	var traffic []Traffic
+	for _, port := range ports {
+		shown := []Traffic{{Protocol: TCP, First: port, Last: port}}
+		switch {
+		case port == 0:
+			traffic = append(traffic, m.components[ComponentKubelet].Traffic...)
+		case !m.takenByOthers(ComponentKubelet, shown):
+			traffic = append(traffic, shown...)
+		}
+	}
+	if len(traffic) > 0 {
+		m.setTraffic(ComponentKubelet, traffic)
+	}
+}
+
+func (m *matrix) takenByOthers(name string, traffic []Traffic) bool {
+	for other, c := range m.components {
+		if other != name && !c.Translated && anyOverlaps(c.Traffic, traffic) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *matrix) setComponent(name string, traffic []Traffic) error {

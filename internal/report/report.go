@@ -36,6 +36,8 @@ type Input struct {
 	// Profile is what kind of cluster it is taken for; nil where that does not
 	// matter.
 	Profile *v1alpha1.ResolvedProfile
+	// APIServers are the addresses that API servers have, or had not long ago.
+	APIServers []v1alpha1.APIServerAddress
 	// Unprotected says why nothing protects the hosts; nil otherwise.
 	Unprotected *plan.Obstacle
 	// HostsUnseen says that Calico's objects can not be looked at, or are being
@@ -73,6 +75,7 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 		MatchedNodes:       count(in.MatchedNodes),
 		PodsToEvict:        count(in.PodsToEvict),
 		Profile:            profileOf(in.Profile),
+		APIServers:         in.APIServers,
 		NetworkPolicies:    syncCount(in.Network),
 		HostPolicies:       syncCount(in.Hosts),
 		Nodes:              rollout.Counts(in.Rollout.Enactments),

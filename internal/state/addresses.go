@@ -3,6 +3,7 @@
 package state
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -95,6 +96,15 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 	return slices.Compact(addresses)
 }
 
+// KubeletPort returns the port at which a node says that its kubelet listens; 0 if it
+// does not say.
+func KubeletPort(node *corev1.Node) uint16 {
+	if port := node.Status.DaemonEndpoints.KubeletEndpoint.Port; port > 0 && port <= math.MaxUint16 {
+		return uint16(port)
+	}
+	return 0
+}
+
 // autoscalerDeletionTaint is set by the cluster autoscaler on a node that it is
 // about to delete; cloud providers then take the node out of load balancers
 // (k8s.io/cloud-provider/controllers/service).
@@ -110,14 +120,4 @@ func UsedByLoadBalancers(node *corev1.Node) bool {
 		return false
 	}
 	return !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == autoscalerDeletionTaint })
-}
-
-// NodePrefixes is NodeAddresses as networks of one address each.
-func NodePrefixes(node *corev1.Node) []netip.Prefix {
-	addresses := NodeAddresses(node)
-	prefixes := make([]netip.Prefix, 0, len(addresses))
-	for _, address := range addresses {
-		prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
-	}
-	return prefixes
 }

@@ -24,10 +24,13 @@ import (
 // apiServer is the Service of the API servers, which the API server itself keeps.
 var apiServer = types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}
 
-// OfAPIServers says whether an EndpointSlice is of the Service of the API
-// servers.
+// OfAPIServers says whether an EndpointSlice is the one that the API servers keep
+// themselves: its name is fixed (k8s.io/kubernetes/pkg/controlplane/reconcilers).
+// Others with the label of their Service are from whoever may write to the
+// namespace, and prove nothing.
 func OfAPIServers(slice *discoveryv1.EndpointSlice) bool {
-	return slice.Namespace == apiServer.Namespace && slice.Labels[discoveryv1.LabelServiceName] == apiServer.Name
+	return slice.Namespace == apiServer.Namespace && slice.Name == apiServer.Name &&
+		slice.Labels[discoveryv1.LabelServiceName] == apiServer.Name
 }
 
 // APIServers returns the addresses of the API servers that an EndpointSlice
@@ -50,22 +53,19 @@ func APIServers(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
 	return servers
 }
 
-// anyOnHosts says whether a policy needs to know what kind of cluster it is.
-func anyOnHosts(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
-	return slices.ContainsFunc(policies, func(p v1alpha1.ControlPlaneNetworkPolicy) bool {
-		network := p.Spec.Network
-		return network != nil && (network.Unlisted == v1alpha1.UnlistedDeny ||
-			slices.ContainsFunc(network.Components, v1alpha1.Component.OnHosts))
-	})
+// anyNetwork says whether a policy needs to know what kind of cluster it is, and
+// where its API servers are.
+func anyNetwork(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
+	return slices.ContainsFunc(policies, func(p v1alpha1.ControlPlaneNetworkPolicy) bool { return p.Spec.Network != nil })
 }
 
 // +kubebuilder:rbac:groups=apps,resources=daemonsets,verbs=list;watch
 
 // facts gathers what tells which kind of cluster it is.
 func (o Observer) facts(ctx context.Context, nodes []corev1.Node) (profile.Facts, error) {
-	facts := profile.Facts{Nodes: make([]profile.Node, 0, len(nodes))}
+	facts, addresses := profile.Facts{Nodes: make([]profile.Node, 0, len(nodes))}, AddressesOf(nodes)
 	for i := range nodes {
-		facts.Nodes = append(facts.Nodes, nodeFacts(&nodes[i]))
+		facts.Nodes = append(facts.Nodes, nodeFacts(&nodes[i], addresses))
 	}
 	var list discoveryv1.EndpointSliceList
 	ofService := client.MatchingFields{EndpointSlicesByService: apiServer.String()}
@@ -83,10 +83,16 @@ func (o Observer) facts(ctx context.Context, nodes []corev1.Node) (profile.Facts
 	return facts, err
 }
 
-func nodeFacts(node *corev1.Node) profile.Node {
+func nodeFacts(node *corev1.Node, addresses Addresses) profile.Node {
+	values := map[string]string{}
+	for _, key := range profile.EndpointAnnotations() {
+		if value, there := node.Annotations[key]; there {
+			values[key] = value
+		}
+	}
 	return profile.Node{
 		Name: node.Name, Labels: node.Labels, Annotations: slices.Collect(maps.Keys(node.Annotations)),
-		Addresses:      NodeAddresses(node),
+		Addresses: addresses.Of(node.Name), Values: values,
 		KubeletVersion: node.Status.NodeInfo.KubeletVersion, OSImage: node.Status.NodeInfo.OSImage, ProviderID: node.Spec.ProviderID,
 	}
 }

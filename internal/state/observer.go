@@ -110,7 +110,7 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 		Policies: policies, Nodes: nodes, Enactments: enactments, Outlived: outlived,
 		NetworkPolicies: networkPolicies.Items, Calico: o.Calico(),
 	}
-	if anyOnHosts(policies) {
+	if anyNetwork(policies) {
 		snapshot.Facts, err = o.facts(ctx, nodes)
 	}
 	return snapshot, err

@@ -5,6 +5,8 @@
 package state
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -17,6 +19,8 @@ import (
 // Snapshot is what the cluster shows at one moment, as far as the work at hand
 // needs it. Its objects belong to the cache: they are never written to.
 type Snapshot struct {
+	// Now is when it was taken.
+	Now time.Time
 	// Policies are all policies, oldest first: the order of precedence.
 	Policies []v1alpha1.ControlPlaneNetworkPolicy
 	// Nodes are all nodes, sorted by name.

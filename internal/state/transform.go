@@ -31,6 +31,10 @@ var (
 	}
 )
 
+// maxEndpointAnnotation is the length of the longest annotation that is read for
+// how a node reaches the API servers, in bytes: some dozen arguments.
+const maxEndpointAnnotation = 8 << 10
+
 // TransformNode keeps a Node's labels, taints, addresses and readiness, and what
 // tells its distribution.
 func TransformNode(object any) (any, error) {
@@ -47,6 +51,13 @@ func TransformNode(object any) (any, error) {
 	for _, key := range profile.NodeAnnotations() {
 		if _, ok := node.Annotations[key]; ok && keep[key] == "" {
 			keep[key] = ""
+		}
+	}
+	if ControlPlane(node) {
+		for _, key := range profile.EndpointAnnotations() {
+			if value, ok := node.Annotations[key]; ok && len(value) <= maxEndpointAnnotation {
+				keep[key] = value
+			}
 		}
 	}
 	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, taintsPath)}

@@ -62,6 +62,19 @@ func (v Verdict) Noting(notes []string) Verdict {
 	return v
 }
 
+// Decided withdraws a verdict as long as there is something that only a person can
+// say. What is wrong already goes first.
+func Decided(verdict Verdict, undecided []plan.Held) Verdict {
+	if !verdict.Holds || len(undecided) == 0 {
+		return verdict
+	}
+	why := make([]string, 0, len(undecided))
+	for _, held := range undecided {
+		why = append(why, held.Why)
+	}
+	return Verdict{Reason: undecided[0].Reason, Message: strings.Join(why, "; ")}
+}
+
 // HostNetworked finds the pods of components that are in their node's network.
 // A NetworkPolicy does not select them, so that the component's restrictions do
 // not hold for them.

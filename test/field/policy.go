@@ -27,7 +27,7 @@ func (f *Field) Policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) 
 		Spec: v1alpha1.ControlPlaneNetworkPolicySpec{
 			Mode:         v1alpha1.ModeEnforce,
 			NodeSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node-role.kubernetes.io/control-plane": ""}},
-			Profile:      v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico"},
+			Profile:      v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico", LoadBalancer: v1alpha1.LoadBalancerNone},
 			Rollout:      &v1alpha1.Rollout{SoakSeconds: ptr.To(int32(0))},
 			Network: &v1alpha1.NetworkSpec{Components: []v1alpha1.Component{
 				{Name: "etcd", AllowFrom: controlPlane}, {Name: "kubelet", AllowFrom: controlPlane},

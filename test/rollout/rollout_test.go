@@ -140,10 +140,25 @@ func TestWhatCutsDuringTheSoakTakesTheNodeBack(t *testing.T) {
 	f.Expect(watchman.Stop()).To(BeEmpty(), "the API server's port is open throughout")
 }
 
-// A kubelet that listens elsewhere than the profile says is cut off where
-// everything that is not listed is denied; the profile does not know it, and the
-// cluster does.
-func TestServiceOnAnUnexpectedPortTakesTheNodeBack(t *testing.T) {
+// A member of the control plane that sends from an address which Kubernetes does not
+// show is cut off. No judgement foresees it, and a probe finds out.
+func TestWhatAProbeLosesTakesTheNodeBack(t *testing.T) {
+	f := field.Enter(t, calico.IPTables)
+	sendFrom(f, "cp-2", "10.77.0.77", "fd77::77")
+	f.Observers("cp-2")
+	f.Operator()
+	touched, watchman := f.Touched(), f.WatchAPIServer()
+	f.Create(f.Policy(field.KubeletOnly))
+	f.Phases("Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
+	f.Expect(field.Told("cp-1")).To(ContainSubstring("10250 from cp-2"))
+	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
+	f.Expect(touched()).To(Equal("cp-1"))
+	f.Expect(watchman.Stop()).To(BeEmpty(), "the API server's port is open throughout")
+}
+
+// The kubelet's port is the one that its node shows: it is let in where everything
+// that is not listed is denied, and only to those whom it is for.
+func TestKubeletIsProtectedAtThePortThatItsNodeShows(t *testing.T) {
 	const unexpected = 10350
 	f := field.Enter(t, calico.IPTables)
 	_, err := f.Cluster.Machine("cp-1").Listen(network.TCP, unexpected)
@@ -154,16 +169,13 @@ func TestServiceOnAnUnexpectedPortTakesTheNodeBack(t *testing.T) {
 	f.GivePods()
 	f.Observers("cp-2")
 	f.Operator()
-	touched, watchman := f.Touched(), f.WatchAPIServer()
+	watchman := f.WatchAPIServer()
 	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		s.Network.Peers = []v1alpha1.Peer{f.Admins()}
 		s.Network.Unlisted = v1alpha1.UnlistedDeny
 	}))
-	f.Phases("Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
-	f.Expect(field.Told("cp-1")).To(ContainSubstring("10350 from cp-2"))
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Expect(f.Sends(f.Senders("ControlPlane")[0], network.TCP, unexpected)).To(Equal(field.Open))
-	f.Expect(touched()).To(Equal("cp-1"))
+	f.Phases("Enforced/Proven", "Enforced/Unproven", "Enforced/Unproven")
+	f.Becomes(unexpected, field.Only("cp-2", "itself", "loopback"))
 	f.Expect(watchman.Stop()).To(BeEmpty(), "the API server's port is open throughout")
 }
 

@@ -23,7 +23,7 @@ func (h Hosts) check() error {
 		if len(component.Ports) == 0 {
 			return fmt.Errorf("component %s has no port: list its ports", component.Name)
 		}
-		if len(component.From) == 0 {
+		if len(component.From) == 0 && !component.RequiredOnly {
 			return fmt.Errorf("component %s has no source: a rule that allows nobody is never written", component.Name)
 		}
 		if set := emptySet(component.From, members); set != "" {

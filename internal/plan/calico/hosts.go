@@ -65,6 +65,9 @@ type Node struct {
 	// that is named comes before that of every interface. They are deleted once the
 	// node stays as it is.
 	Leaving []string
+	// Shared are addresses that the node shows beside others: it reaches itself by
+	// them, and they let nobody else in.
+	Shared []netip.Addr
 	// Foreign says that an endpoint of somebody else is in the place of ours.
 	// Then none is rendered but what it has: of two, the alphabetically first would
 	// win, and either the policies of others or ours would be void on the node.
@@ -90,6 +93,8 @@ type Component struct {
 	// Ports of the component: TCP, UDP and SCTP.
 	Ports []profile.Traffic
 	From  []Source
+	// RequiredOnly says that nobody is let in but those whom the profile requires.
+	RequiredOnly bool
 	// Interface restricts the component to traffic that arrives there.
 	Interface string
 	// Address restricts the component to traffic to these addresses; invalid

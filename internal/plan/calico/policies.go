@@ -56,7 +56,9 @@ func versioned(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
 		add("required", requiredOrder, all, "", rules)
 	}
 	for _, c := range hosts.Components {
-		add("allow-"+c.Name, allowOrder, all, c.Interface, allowRules(hosts, c))
+		if rules := allowRules(hosts, c); len(rules) > 0 {
+			add("allow-"+c.Name, allowOrder, all, c.Interface, rules)
+		}
 		if c.Interface != "" && c.Address.IsValid() {
 			add("loop-"+c.Name, allowOrder, fmt.Sprintf("%s && !has(%s)", all, LabelInterface), "", loopRules(c))
 		}
@@ -133,6 +135,7 @@ func selfRules(hosts Hosts) []v3.Rule {
 	}
 	for _, node := range hosts.Nodes {
 		allow(node.Addresses)
+		allow(node.Shared)
 	}
 	for _, server := range hosts.Servers {
 		allow([]netip.Addr{server})

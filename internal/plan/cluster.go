@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// addressBook says which addresses the cluster's nodes and API servers have. What
+// a role stands for is the same in NetworkPolicies and on hosts because both ask it.
+type addressBook struct {
+	policy *Policy
+	nodes  []corev1.Node
+	state.Addresses
+	// servers are those of API servers: of those that there are, and of those that
+	// there were not long ago. One that is down could not come back if it were shut
+	// out. Sorted.
+	servers []netip.Addr
+}
+
+func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
+	book := addressBook{policy: policy, nodes: snapshot.Nodes, Addresses: state.AddressesOf(snapshot.Nodes)}
+	for _, server := range APIServers(policy, snapshot) {
+		if address, err := netip.ParseAddr(server.Address); err == nil {
+			book.servers = append(book.servers, address)
+		}
+	}
+	slices.SortFunc(book.servers, netip.Addr.Compare)
+	return book
+}
+
+// ofControlPlane says whether a node is of the control plane: it is labelled so, an
+// API server has its address, or the policy is for it. A policy for some of these
+// nodes must not shut out others.
+func (b addressBook) ofControlPlane(node *corev1.Node) bool {
+	return b.policy.Selects(node) || state.ControlPlane(node) || b.serves(node)
+}
+
+// serves says whether an API server has an address of a node.
+func (b addressBook) serves(node *corev1.Node) bool {
+	return slices.ContainsFunc(b.Of(node.Name), func(a netip.Addr) bool {
+		_, is := slices.BinarySearchFunc(b.servers, a, netip.Addr.Compare)
+		return is
+	})
+}
+
+// hidden returns the addresses of API servers that identify no node, sorted.
+func (b addressBook) hidden() []netip.Addr {
+	shown := map[netip.Addr]bool{}
+	for i := range b.nodes {
+		for _, address := range b.Of(b.nodes[i].Name) {
+			shown[address] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(b.servers), func(a netip.Addr) bool { return shown[a] })
+}
+
+// anonymous returns the nodes that no address identifies, although they show some.
+func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
+	var names []string
+	for i := range b.nodes {
+		node := &b.nodes[i]
+		if concerned(node) && len(b.Of(node.Name)) == 0 && len(state.NodeAddresses(node)) > 0 {
+			names = append(names, node.Name)
+		}
+	}
+	return names
+}
+
+// unidentified says what to do about nodes of which every address is another node's
+// too.
+func (b addressBook) unidentified(names []string) string {
+	return fmt.Sprintf("every address of %s is shown by other nodes as well (%s), so that it identifies none of them: "+
+		"give each node an address of its own, such as with --node-ip of its kubelet", listed(names), listed(texts(b.Shared())))
+}
+
+func texts(addresses []netip.Addr) []string {
+	out := make([]string, 0, len(addresses))
+	for _, address := range addresses {
+		out = append(out, address.String())
+	}
+	return out
+}
+
+// listed joins names, of many only the first.
+func listed(names []string) string {
+	const most = 4
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// undecided returns what only a person can say before the policy may be written: who
+// else is a source of required flows. Probes do not find out, because they dial nodes
+// directly, and clients that arrive through a load balancer would be cut off.
+func (r *hostResolver) undecided(hosts calico.Hosts) []Held {
+	var undecided []Held
+	for _, role := range []profile.Role{profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus} {
+		flow, needed := r.unnamed(hosts, role)
+		switch {
+		case !needed:
+		case role == profile.RoleLoadBalancer:
+			if why := r.loadBalancerUnknown(flow); why != "" {
+				undecided = append(undecided, Held{Reason: v1alpha1.ReasonLoadBalancerUnknown, Why: why})
+			}
+		case role == profile.RoleAdmin:
+			undecided = append(undecided, Held{Reason: v1alpha1.ReasonNoAdminPath, Why: unnamedPeer(flow, role, "admins", "10.9.0.0/16")})
+		default:
+			undecided = append(undecided, Held{Reason: v1alpha1.ReasonEmptyPeerSet, Why: unnamedPeer(flow, role, "monitoring", "10.9.1.5/32")})
+		}
+	}
+	return undecided
+}
+
+// unnamed returns the first required flow that comes from a role which no peer has,
+// and that the policy restricts.
+func (r *hostResolver) unnamed(hosts calico.Hosts, role profile.Role) (profile.Flow, bool) {
+	if len(r.playing(v1alpha1.ExternalRole(role))) > 0 {
+		return profile.Flow{}, false
+	}
+	i := slices.IndexFunc(r.profile.Flows, func(f profile.Flow) bool {
+		return f.Required && comesFromOthers(f) && !r.translated(f) && slices.Contains(f.From, role) &&
+			(hosts.DenyUnlisted || restricted(hosts, f))
+	})
+	if i < 0 {
+		return profile.Flow{}, false
+	}
+	return r.profile.Flows[i], true
+}
+
+func unnamedPeer(flow profile.Flow, role profile.Role, name, cidr string) string {
+	return fmt.Sprintf("%s is required, and no peer has the role %s: add it to spec.network.peers, such as "+
+		"{name: %s, role: %s, cidrs: [%s]}", flow.Name, role, name, role, cidr)
+}
+
+// loadBalancerUnknown says what to decide where clients of the API servers may arrive
+// with other addresses than their own; empty where they do not, or somebody has said so.
+func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
+	if r.policy.Spec.Profile.LoadBalancer == v1alpha1.LoadBalancerNone {
+		return ""
+	}
+	endpoints := profile.Endpoints(r.snapshot.Facts)
+	foreign := slices.DeleteFunc(slices.Clone(endpoints), r.onControlPlane)
+	if len(endpoints) > 0 && len(foreign) == 0 {
+		return ""
+	}
+	found := "the cluster does not show by which address its members reach the API servers"
+	cidr := "10.0.0.100/32"
+	if len(foreign) > 0 {
+		found = fmt.Sprintf("members of the cluster reach the API servers at %s (%s), which is no address of a control-plane node",
+			foreign[0], foreign[0].Shown)
+		if address, is := foreign[0].Address(); is {
+			cidr = netip.PrefixFrom(address, address.BitLen()).String()
+		}
+	}
+	return fmt.Sprintf("%s. What arrives through a load balancer has its address, and would be cut off (%s). "+
+		"If there is one, add the addresses that it connects from to spec.network.peers, such as "+
+		"{name: load-balancer, role: LoadBalancer, cidrs: [%s]}. If clients arrive with their own addresses, say so: "+
+		`kubectl patch cpnp %s --type merge -p '{"spec":{"profile":{"loadBalancer":"None"}}}'`, found, flow.Name, cidr, r.policy.Name)
+}
+
+// onControlPlane says whether an endpoint is an address of a control-plane node, or
+// of an API server.
+func (r *hostResolver) onControlPlane(endpoint profile.Endpoint) bool {
+	address, is := endpoint.Address()
+	if !is {
+		return false
+	}
+	if slices.Contains(r.servers, address) {
+		return true
+	}
+	for i := range r.nodes {
+		if r.ofControlPlane(&r.nodes[i]) && slices.Contains(r.Of(r.nodes[i].Name), address) {
+			return true
+		}
+	}
+	return false
+}
+
+// virtual returns the endpoints of the API servers that have an address which
+// identifies no node. A node that holds such an address reaches itself by it, with
+// it as the source.
+func (r *hostResolver) virtual() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, endpoint := range profile.Endpoints(r.snapshot.Facts) {
+		if address, is := endpoint.Address(); is && !r.onControlPlane(endpoint) && !r.shown[address] {
+			out = append(out, netip.AddrPortFrom(address, endpoint.Port))
+		}
+	}
+	return out[:min(len(out), maxVirtual)]
+}
+
+// maxVirtual bounds how many virtual addresses are let in to themselves and tried.
+const maxVirtual = 8
