@@ -25,7 +25,7 @@ func (l Layer) check() error {
 		return errors.New("notApplicable: must not be set where there are components or flows")
 	}
 	cited := sets.New[string]()
-	if err := errors.Join(l.checkComponents(cited), l.checkFlows(cited), l.checkClosed(cited)); err != nil {
+	if err := errors.Join(l.checkComponents(cited), l.checkFlows(cited), l.checkClosed(cited), l.checkPlugin(cited)); err != nil {
 		return err
 	}
 	if unused := sets.KeySet(l.Sources).Difference(cited); unused.Len() > 0 {

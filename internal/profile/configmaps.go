@@ -22,7 +22,9 @@ var configMapKeys = map[types.NamespacedName][]string{
 	kubeadmConfig:    {"ClusterConfiguration"},
 	clusterInfo:      {"kubeconfig"},
 	openshiftInstall: {"install-config"},
-	ciliumConfig:     {"policy-cidr-match-mode"},
+	ciliumConfig: {
+		matchMode, enablePolicy, enableNetworkPolicy, ipam, "enable-ipv4", "enable-ipv6", "cluster-pool-ipv4-cidr", "cluster-pool-ipv6-cidr",
+	},
 }
 
 // configMaps are those whose existence is a sign of a distribution.

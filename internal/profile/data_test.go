@@ -167,7 +167,7 @@ func TestManagedClustersHaveNothingToProtect(t *testing.T) {
 	g := NewWithT(t)
 	p, err := profile.Resolve("managed", "cilium", profile.Overrides{})
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(p.NotApplicable).To(ContainSubstring("the provider runs the control plane"))
+	g.Expect(p.NotApplicable).To(ContainSubstring("the control plane does not run on nodes of this cluster"))
 	g.Expect(p.Flows).To(BeEmpty())
 	g.Expect(p.Components).To(BeEmpty())
 }
@@ -261,4 +261,26 @@ func digest(layer profile.Layer) string {
 		fmt.Fprintln(sum, c.Name, c.Traffic)
 	}
 	return fmt.Sprintf("%.8x", sum.Sum(nil))
+}
+
+// What is said of pods has the form that is needed of it.
+func TestWhatIsSaidOfPodsIsHeldToItsForm(t *testing.T) {
+	const head = "name: some\nversion: 1\ntitle: Some\nsources: {a: A}\n"
+	const pods = "podNetworks: {from: Elsewhere, sources: [a]}\n"
+	policies := func(more string) string {
+		return "networkPolicies: {enforced: Always, ipBlockNodes: Always, ipBlockPods: Always, namedPorts: Always, sources: [a], " + more + "}\n"
+	}
+	for text, want := range map[string]string{
+		head + pods: "must both be there, or none",
+		head + pods + policies("endPort: Sometimes"):                                        `"Sometimes" must be one of [Always Never Depends NotKnown]`,
+		head + pods + policies("endPort: Depends"):                                          "depends: must say what something depends on",
+		head + pods + policies("endPort: Never, depends: x"):                                "must not be there where nothing does",
+		head + policies("endPort: Never") + "podNetworks: {from: There, sources: [a]}\n":    `"There" must be one of`,
+		head + policies("endPort: Never") + "podNetworks: {from: Elsewhere, sources: []}\n": "sources: must name a document",
+	} {
+		_, err := profile.Parse([]byte(text))
+		NewWithT(t).Expect(err).To(MatchError(ContainSubstring(want)), text)
+	}
+	_, err := profile.Parse([]byte(head + pods + policies("endPort: Depends, depends: x")))
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 }

@@ -4,10 +4,8 @@ package profile
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -40,6 +38,9 @@ type Node struct {
 	Addresses []netip.Addr
 	// KubeletVersion, OSImage and ProviderID are the fields of these names.
 	KubeletVersion, OSImage, ProviderID string
+	// WithoutNetworkPolicies says that k3s was started with
+	// --disable-network-policy there.
+	WithoutNetworkPolicies bool
 }
 
 // controlPlane says whether the node is labelled as one of the control plane. A
@@ -80,115 +81,11 @@ func (f Finding) Known() bool { return f.Value != Unknown && f.Value != "" }
 // Detect tells from the facts what a cluster is. It never guesses: where signs
 // are missing or contradict each other the answer is Unknown.
 func Detect(facts Facts) Detection {
-	nodes := slices.SortedFunc(slices.Values(facts.Nodes), func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
-	facts.Nodes = nodes
-	detection := Detection{APIServerPorts: ports(facts.APIServer), Elsewhere: elsewhere(facts)}
-	detection.Distribution = detectDistribution(facts, detection.Elsewhere)
-	detection.CNI = detectCNI(facts)
-	return detection
-}
-
-// sign is one thing that was found, and what it stands for.
-type sign struct {
-	// value is the name of a distribution or of a CNI.
-	value string
-	// found says what was found, as the beginning of a sentence.
-	found string
-}
-
-// detectDistribution joins the signs of all nodes and of the cluster.
-func detectDistribution(facts Facts, elsewhere []netip.AddrPort) Finding {
-	const byHand = "set the profile's distribution by hand"
-	var signs []sign
-	silent := 0
-	for _, node := range facts.Nodes {
-		more := nodeSigns(node)
-		if len(more) == 0 {
-			silent++
-		}
-		signs = append(signs, more...)
+	facts.Nodes = slices.SortedFunc(slices.Values(facts.Nodes), func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	return Detection{
+		Distribution: detectDistribution(facts), CNI: detectCNI(facts),
+		APIServerPorts: ports(facts.APIServer), Elsewhere: elsewhere(facts),
 	}
-	signs = append(signs, clusterSigns(facts)...)
-	if contradiction := contradicting(signs); contradiction != "" {
-		return Finding{Unknown, contradiction + ": " + byHand}
-	}
-	switch {
-	case len(signs) == 0 && len(elsewhere) > 0 && len(elsewhere) == len(facts.APIServer):
-		return Finding{Unknown, fmt.Sprintf("no node shows a sign of a distribution that is known, and no API server has "+
-			"a node's address (%s is one's): %s, to managed if the control plane is not on nodes of this cluster", elsewhere[0], byHand)}
-	case len(signs) == 0:
-		return Finding{Unknown, "no node shows a sign of a distribution that is known: " + byHand}
-	case signs[0].value == managed:
-		return checkManaged(facts, signs[0], byHand)
-	}
-	reason := signs[0].found
-	if silent > 0 {
-		reason += fmt.Sprintf(", and %d of %d nodes show no sign of their own", silent, len(facts.Nodes))
-	}
-	return Finding{signs[0].value, reason}
-}
-
-// checkManaged says that a cluster is managed unless its control plane is on
-// its nodes after all.
-func checkManaged(facts Facts, found sign, byHand string) Finding {
-	for _, node := range facts.Nodes {
-		for _, label := range controlPlaneLabels {
-			if _, ok := node.Labels[label]; ok {
-				return Finding{Unknown, fmt.Sprintf("%s as in a managed cluster, but node %s has the label %s: %s",
-					found.found, node.Name, label, byHand)}
-			}
-		}
-		for _, server := range facts.APIServer {
-			if slices.Contains(node.Addresses, server.Addr()) {
-				return Finding{Unknown, fmt.Sprintf("%s as in a managed cluster, but the API server %s has an address of node %s: %s",
-					found.found, server, node.Name, byHand)}
-			}
-		}
-	}
-	return Finding{managed, found.found}
-}
-
-// detectCNI goes by the DaemonSets that run the CNI. Flannel, which k3s has
-// built in, may have none, and is then told by what it notes on nodes. API
-// groups outlive the CNI that they are from, so that they prove nothing: they
-// are only mentioned.
-func detectCNI(facts Facts) Finding {
-	const byHand = "set the profile's CNI by hand"
-	signs := daemonSetSigns(facts.DaemonSets)
-	running := sets.New[string]()
-	for _, s := range signs {
-		running.Insert(s.value)
-	}
-	if s, ok := flannelSign(facts.Nodes); ok && !running.Has(canal) {
-		signs = append(signs, s)
-	}
-	if contradiction := contradicting(signs); contradiction != "" {
-		return Finding{Unknown, contradiction + ": " + byHand}
-	}
-	if len(signs) == 0 {
-		reason := "there is no DaemonSet of a CNI that is known"
-		if group := cniGroup(facts.APIGroups); group != "" {
-			reason += ", although the API group " + group + " is served"
-		}
-		return Finding{Unknown, reason + ": " + byHand}
-	}
-	if _, foreign := strings.CutPrefix(signs[0].value, foreignCNI); foreign {
-		return Finding{Unknown, signs[0].found + ", for which there is no profile: " + byHand +
-			" to one that needs the same flows, if there is one"}
-	}
-	return Finding{signs[0].value, signs[0].found}
-}
-
-// contradicting returns two signs that stand for different things, in words, or
-// nothing if all stand for the same.
-func contradicting(signs []sign) string {
-	for _, s := range signs {
-		if first := signs[0]; s.value != first.value {
-			return fmt.Sprintf("%s (%s), but %s (%s)", first.found, strings.TrimPrefix(first.value, foreignCNI),
-				s.found, strings.TrimPrefix(s.value, foreignCNI))
-		}
-	}
-	return ""
 }
 
 // ports returns the ports of the addresses, sorted.
@@ -206,4 +103,54 @@ func elsewhere(facts Facts) []netip.AddrPort {
 	return slices.DeleteFunc(slices.Compact(all), func(server netip.AddrPort) bool {
 		return slices.ContainsFunc(facts.Nodes, func(n Node) bool { return slices.Contains(n.Addresses, server.Addr()) })
 	})
+}
+
+// controlPlane returns the nodes whose word on the cluster counts: those with the
+// label of the control plane, which no kubelet can give its node (NodeRestriction,
+// https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction);
+// without any, those that have an API server's address; without these, all. What
+// the others show is their kubelets' word: they may be anything.
+func controlPlane(facts Facts) []Node {
+	for _, is := range []func(Node) bool{labelled, func(n Node) bool { return serves(n, facts.APIServer) }} {
+		some := slices.DeleteFunc(slices.Clone(facts.Nodes), func(n Node) bool { return !is(n) })
+		if len(some) > 0 {
+			return some
+		}
+	}
+	return facts.Nodes
+}
+
+// labelled says whether a node has the label of the control plane.
+func labelled(node Node) bool {
+	return slices.ContainsFunc(controlPlaneLabels, func(label string) bool {
+		_, is := node.Labels[label]
+		return is
+	})
+}
+
+// serves says whether an API server has an address of the node.
+func serves(node Node, servers []netip.AddrPort) bool {
+	return slices.ContainsFunc(servers, func(s netip.AddrPort) bool { return slices.Contains(node.Addresses, s.Addr()) })
+}
+
+// byHand returns what to write where a field of spec.profile cannot be found out.
+func byHand(field, example string, accepted []string) string {
+	others := slices.DeleteFunc(slices.Clone(accepted), func(name string) bool { return name == example })
+	return "write it by hand: spec: {profile: {" + field + ": " + example + "}}, or one of " + and(others) + " in its place"
+}
+
+func byHandDistribution(example string) string {
+	l, err := library()
+	if err != nil {
+		return "" // Resolve says so
+	}
+	return byHand("distribution", example, l.Distributions())
+}
+
+func byHandCNI() string {
+	l, err := library()
+	if err != nil {
+		return ""
+	}
+	return byHand("cni", calico, l.CNIs())
 }

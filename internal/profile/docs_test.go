@@ -95,10 +95,56 @@ func document(library profile.Library) string {
 			}
 		}
 	}
+	writePlugins(&out, library)
 	for _, layer := range library.Layers() {
 		writeLayer(&out, layer)
 	}
 	return out.String()
+}
+
+const pods = `
+## What NetworkPolicies do, and where pods have their addresses from
+
+A component with ` + "`pods`" + ` is protected by Kubernetes NetworkPolicies: with or without a profile of the distribution, and whatever the flows between nodes are. What these do depends on the CNI, and on what runs beside it; it is told by the DaemonSets in ` + "`kube-system`" + ` and the CNI's own namespaces, and for Cilium by the ConfigMap ` + "`kube-system/cilium-config`" + `.
+
+Where nothing enforces NetworkPolicies, ` + "`Effective`" + ` is False (` + "`NetworkPolicyNotEnforced`" + `); where that is not known, it is Unknown (` + "`NetworkPolicyUnknown`" + `). You can say it:
+
+` + "```yaml" + `
+spec: {profile: {networkPolicies: Enforced}}     # or NotEnforced; Auto, if left out
+` + "```" + `
+
+The roles ` + "`ControlPlane`" + ` and ` + "`Nodes`" + ` are written as ipBlocks, and so are peers. Where these do not select nodes, a component that lets nodes or API servers in, or connects to them, is not written (` + "`NodesNotSelected`" + `). Ports are always written as numbers.
+
+On nodes, the role ` + "`Pods`" + ` is the networks that pods have addresses of. ` + "`spec.podCIDRs`" + ` of the Node objects count only where the CNI uses them. Where the networks are not known, the policy is held (` + "`EmptyPeerSet`" + `) until a peer has the role:
+
+` + "```yaml" + `
+spec: {network: {peers: [{name: pods, role: Pods, cidrs: [10.0.0.0/16]}]}}
+` + "```" + `
+
+| | NetworkPolicies are enforced | An ipBlock selects nodes | and pods | Named ports | endPort | Pods' addresses | What else to know | Sources |
+|---|---|---|---|---|---|---|---|---|
+`
+
+// support are the words of the table.
+var support = map[profile.Support]string{profile.Always: "yes", profile.Never: "no", profile.Depends: "depends", profile.NotKnown: "not known"}
+
+var addresses = map[profile.Addressing]string{
+	profile.FromPodCIDRs: "of `spec.podCIDRs` of the nodes", profile.FromIPPools: "of Calico's IPPools",
+	profile.FromNodeNetwork: "of the nodes' network: give a peer the role `Pods`", profile.FromElsewhere: "of elsewhere",
+}
+
+func writePlugins(out *strings.Builder, library profile.Library) {
+	out.WriteString(pods)
+	for _, layer := range library.Plugins() {
+		does := layer.NetworkPolicies
+		var sources []string
+		for _, key := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(does.Sources, layer.PodNetworks.Sources)))) {
+			sources = append(sources, link(layer.Sources[key]))
+		}
+		notes := strings.Join(strings.Fields(does.Depends+" "+does.Note+" "+layer.PodNetworks.Note), " ")
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", layer.Title, support[does.Enforced], support[does.IPBlockNodes],
+			support[does.IPBlockPods], support[does.NamedPorts], support[does.EndPort], addresses[layer.PodNetworks.From], notes, strings.Join(sources, "; "))
+	}
 }
 
 func writeLayer(out *strings.Builder, layer profile.Layer) {

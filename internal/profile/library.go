@@ -34,6 +34,10 @@ type Layer struct {
 	// NotApplicable says why the cluster has no control-plane nodes.
 	NotApplicable string `json:"notApplicable,omitempty"`
 
+	// NetworkPolicies and PodNetworks are what is known of pods; of CNIs only.
+	NetworkPolicies *NetworkPolicies `json:"networkPolicies,omitempty"`
+	PodNetworks     *PodNetworks     `json:"podNetworks,omitempty"`
+
 	// Without are the names of components and flows of earlier layers that do
 	// not exist here.
 	Without []string `json:"without,omitempty"`
@@ -49,6 +53,9 @@ type Layer struct {
 type Library struct {
 	base                        Layer
 	distributions, cnis, addOns map[string]Layer
+	// plugins are CNIs, and what enforces NetworkPolicies beside one, of which
+	// the flows between nodes are not known.
+	plugins map[string]Layer
 }
 
 // Load reads the data files that are built in, and holds each to its form.
@@ -63,12 +70,39 @@ func Load() (Library, error) {
 		"data/distributions": &library.distributions,
 		"data/cnis":          &library.cnis,
 		"data/addons":        &library.addOns,
+		"data/plugins":       &library.plugins,
 	} {
 		if *layers, err = readAll(folder); err != nil {
 			return Library{}, err
 		}
 	}
-	return library, nil
+	return library, library.checkPlugins()
+}
+
+// checkPlugins holds CNIs to saying what NetworkPolicies and pods are with them.
+func (l Library) checkPlugins() error {
+	for _, layers := range []map[string]Layer{l.cnis, l.plugins} {
+		for name, layer := range layers {
+			if layer.NetworkPolicies == nil {
+				return fmt.Errorf("%s: networkPolicies: must be there", name)
+			}
+		}
+	}
+	for name, layer := range l.plugins {
+		if _, taken := l.cnis[name]; taken || len(layer.Components)+len(layer.Flows) > 0 {
+			return fmt.Errorf("%s: a plugin with flows is a CNI, and is one of either", name)
+		}
+	}
+	return nil
+}
+
+// plugin returns a CNI, or a plugin without flows.
+func (l Library) plugin(name string) (Layer, bool) {
+	if layer, ok := l.cnis[name]; ok {
+		return layer, true
+	}
+	layer, ok := l.plugins[name]
+	return layer, ok
 }
 
 func readAll(folder string) (map[string]Layer, error) {
@@ -121,11 +155,23 @@ func (l Library) CNIs() []string { return slices.Sorted(maps.Keys(l.cnis)) }
 // AddOns returns the names of all add-ons, sorted.
 func (l Library) AddOns() []string { return slices.Sorted(maps.Keys(l.addOns)) }
 
-// Layers returns all data files: the one that is common to all, then
+// Layers returns all data files with flows: the one that is common to all, then
 // distributions, CNIs and add-ons, each sorted by name.
 func (l Library) Layers() []Layer {
 	layers := []Layer{l.base}
 	for _, more := range []map[string]Layer{l.distributions, l.cnis, l.addOns} {
+		for _, name := range slices.Sorted(maps.Keys(more)) {
+			layers = append(layers, more[name])
+		}
+	}
+	return layers
+}
+
+// Plugins returns what is known of pods with each CNI, and with what enforces
+// NetworkPolicies beside one, sorted by name; those with flows first.
+func (l Library) Plugins() []Layer {
+	var layers []Layer
+	for _, more := range []map[string]Layer{l.cnis, l.plugins} {
 		for _, name := range slices.Sorted(maps.Keys(more)) {
 			layers = append(layers, more[name])
 		}
@@ -140,4 +186,13 @@ func either(words []string) string {
 	}
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// and returns the words as "a, b and c".
+func and(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }

@@ -271,8 +271,7 @@ func (m *matrix) profile() (Profile, error) {
 		c.Traffic = sorted(c.Traffic)
 		for _, other := range p.Components {
 			if !c.Translated && !other.Translated && anyOverlaps(c.Traffic, other.Traffic) {
-				return Profile{}, fmt.Errorf("components %s (%v) and %s (%v) share a port: correct the ports of one of them",
-					other.Name, other.Traffic, c.Name, c.Traffic)
+				return Profile{}, m.clash(other, c)
 			}
 		}
 		p.Components = append(p.Components, c)

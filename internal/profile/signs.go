@@ -25,30 +25,88 @@ const (
 	ovn       = "ovn-kubernetes"
 )
 
-// controlPlaneLabels are on nodes of the control plane. Managed clusters show
-// no such nodes.
-var controlPlaneLabels = []string{"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"}
+// sign is one thing that was found, and what it stands for.
+type sign struct {
+	// value is the name of a data file.
+	value string
+	// found says what was found, as the beginning of a sentence.
+	found string
+	// strength orders the signs of a node, of distributions only.
+	strength strength
+}
+
+// strength is how much a sign of a node tells, the strongest first: what runs
+// there, what it runs on, what somebody named the node once, what is noted on it.
+// A provider ID cannot be changed: nodes of early RKE2 have those of k3s (rke2
+// issue 839).
+type strength int
+
+const (
+	byVersion strength = iota
+	byImage
+	byProviderID
+	byNote
+)
+
+// controlPlaneLabels are on nodes of the control plane. Managed clusters mostly
+// show no such nodes. RKE1 writes the first word without a hyphen.
+var controlPlaneLabels = []string{
+	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/controlplane", "node-role.kubernetes.io/master",
+	"node.kubernetes.io/microk8s-controlplane",
+}
 
 // kubeletSuffixes are in the version of kubelets that a distribution builds,
 // such as v1.33.1+rke2r1.
-var kubeletSuffixes = map[string]string{"+rke2": "rke2", "+k3s": "k3s", "+k0s": "k0s"}
+var kubeletSuffixes = map[string]string{"+rke2": "rke2", "+k3s": k3s, "+k0s": "k0s"}
+
+// k3s is the name of a data file.
+const k3s = "k3s"
 
 // providerPrefixes begin the provider ID of nodes that no cloud provider has
 // named: the cloud controllers that k3s and RKE2 have built in (k3s issue 1049,
 // rke2 issue 839), and kind, which makes clusters with kubeadm.
-var providerPrefixes = map[string]string{"k3s://": "k3s", "rke2://": "rke2", "kind://": kubeadm}
+var providerPrefixes = map[string]string{"k3s://": k3s, "rke2://": "rke2", "kind://": kubeadm}
 
 // talosImage begins the name of the operating system's image of Talos, as in
 // "Talos (v1.11.0)".
 const talosImage = "Talos ("
 
-// labelPrefixes begin the keys of labels that only nodes of a distribution
-// have.
-var labelPrefixes = map[string]string{
-	"node.openshift.io/os_id": openshift,
-	"eks.amazonaws.com/":      managed,
-	"cloud.google.com/gke-":   managed,
-	"kubernetes.azure.com/":   managed,
+// openshiftLabel is on every node of OpenShift, also where the control plane is
+// elsewhere (HyperShift).
+const openshiftLabel = "node.openshift.io/os_id"
+
+// providerLabels begin the keys of labels on nodes of clusters whose provider runs
+// the control plane. A self-managed cluster may have them on some nodes.
+var providerLabels = []string{
+	"eks.amazonaws.com/", "cloud.google.com/gke-", "kubernetes.azure.com/", "hypershift.openshift.io/", "ibm-cloud.kubernetes.io/",
+}
+
+// unmanagedByAzure is a label that machines outside Azure are given in clusters
+// with the cloud provider of Azure, with the value false
+// (https://cloud-provider-azure.sigs.k8s.io/topics/cross-resource-group-nodes/).
+const unmanagedByAzure = "kubernetes.azure.com/managed"
+
+// relatives are distributions without a profile, by a label of their nodes: what
+// the label begins with, its value if that matters, and what differs from kubeadm.
+var relatives = []struct{ label, value, name, mind string }{
+	{
+		label: "kops.k8s.io/", name: "kOps",
+		mind: "etcd is on other ports there: write them under spec.network.components, etcd: ports: [{protocol: TCP, port: 4001}, " +
+			"{protocol: TCP, port: 4002}, {protocol: TCP, port: 2380}, {protocol: TCP, port: 2381}], and free the last of its other " +
+			"meaning: spec: {profile: {components: [{name: etcd-metrics, ports: [{protocol: TCP, port: 8081}]}]}}",
+	},
+	{
+		label: "node.kubernetes.io/microk8s-controlplane", name: "MicroK8s",
+		mind: "Its datastore is dqlite on 19001, its control plane listens on 16443, 10250, 10257, 10259 and 25000",
+	},
+	{
+		label: "k8sd.io/role", value: "control-plane", name: "Canonical Kubernetes",
+		mind: "Its daemon k8sd listens on 6400, and its datastore may be dqlite on 9000",
+	},
+	{
+		label: "node-role.kubernetes.io/controlplane", name: "RKE1",
+		mind: "etcd may be on nodes of its own: select these too",
+	},
 }
 
 // kubeadmAnnotation was set by kubeadm up to Kubernetes 1.33. From 1.34 on it
@@ -69,108 +127,64 @@ func names[T any](wanted map[types.NamespacedName]T) []types.NamespacedName {
 // nodeSigns returns the signs of distributions that a node shows, sorted.
 func nodeSigns(node Node) []sign {
 	var signs []sign
-	add := func(value, what, text string) {
-		signs = append(signs, sign{value, fmt.Sprintf("node %s has the %s %s", node.Name, what, text)})
+	add := func(value string, strength strength, what, text string) {
+		signs = append(signs, sign{value: value, strength: strength, found: fmt.Sprintf("node %s has the %s %s", node.Name, what, text)})
 	}
 	for suffix, value := range kubeletSuffixes {
 		if strings.Contains(node.KubeletVersion, suffix) {
-			add(value, "kubelet version", node.KubeletVersion)
-		}
-	}
-	for prefix, value := range providerPrefixes {
-		if strings.HasPrefix(node.ProviderID, prefix) {
-			add(value, "provider ID", node.ProviderID)
+			add(value, byVersion, "kubelet version", node.KubeletVersion)
 		}
 	}
 	if strings.HasPrefix(node.OSImage, talosImage) {
-		add(talos, "OS image", node.OSImage)
+		add(talos, byImage, "OS image", node.OSImage)
 	}
+	for prefix, value := range providerPrefixes {
+		if strings.HasPrefix(node.ProviderID, prefix) {
+			add(value, byProviderID, "provider ID", node.ProviderID)
+		}
+	}
+	if _, is := node.Labels[openshiftLabel]; is {
+		add(openshift, byNote, "label", openshiftLabel)
+	}
+	if slices.Contains(node.Annotations, kubeadmAnnotation) {
+		add(kubeadm, byNote, "annotation", kubeadmAnnotation)
+	}
+	return sortSigns(signs)
+}
+
+// strongest returns the signs that are as strong as the strongest.
+func strongest(signs []sign) []sign {
+	if len(signs) == 0 {
+		return nil
+	}
+	best := slices.MinFunc(signs, func(a, b sign) int { return cmp.Compare(a.strength, b.strength) }).strength
+	return slices.DeleteFunc(signs, func(s sign) bool { return s.strength != best })
+}
+
+// providerLabel returns the first label of a node that tells of a provider.
+func providerLabel(node Node) string {
 	for _, label := range slices.Sorted(maps.Keys(node.Labels)) {
-		for prefix, value := range labelPrefixes {
+		if label == unmanagedByAzure && node.Labels[label] == "false" {
+			continue
+		}
+		for _, prefix := range providerLabels {
 			if strings.HasPrefix(label, prefix) {
-				add(value, "label", label)
+				return label
 			}
 		}
 	}
-	if slices.Contains(node.Annotations, kubeadmAnnotation) {
-		add(kubeadm, "annotation", kubeadmAnnotation)
-	}
-	return sortSigns(signs)
+	return ""
 }
 
 // clusterSigns returns the signs of distributions that no node shows, sorted.
 func clusterSigns(facts Facts) []sign {
 	var signs []sign
-	for name := range facts.ConfigMaps {
-		if value, ok := configMaps[name]; ok {
-			signs = append(signs, sign{value, fmt.Sprintf("there is the ConfigMap %s", name)})
+	for name, value := range configMaps {
+		if _, exists := facts.ConfigMaps[name]; exists {
+			signs = append(signs, sign{value: value, found: fmt.Sprintf("there is the ConfigMap %s", name)})
 		}
 	}
 	return sortSigns(signs)
-}
-
-// foreignCNI begins the value of a sign of a CNI that has no profile.
-const foreignCNI = "no profile: "
-
-// daemonSets are those that run a CNI. Those of a CNI without a profile are
-// among them, because where one of these runs no other is the whole truth.
-var daemonSets = map[types.NamespacedName]string{
-	{Namespace: "calico-system", Name: "calico-node"}:             calico,
-	{Namespace: "kube-system", Name: "calico-node"}:               calico,
-	{Namespace: "kube-system", Name: "canal"}:                     canal,
-	{Namespace: "kube-system", Name: "rke2-canal"}:                canal,
-	{Namespace: "kube-flannel", Name: "kube-flannel-ds"}:          flannel,
-	{Namespace: "kube-system", Name: "kube-flannel-ds"}:           flannel,
-	{Namespace: "kube-system", Name: "kube-flannel"}:              flannel,
-	{Namespace: "kube-system", Name: "cilium"}:                    cilium,
-	{Namespace: "cilium", Name: "cilium"}:                         cilium,
-	{Namespace: "cilium-system", Name: "cilium"}:                  cilium,
-	{Namespace: "openshift-ovn-kubernetes", Name: "ovnkube-node"}: ovn,
-	{Namespace: "ovn-kubernetes", Name: "ovnkube-node"}:           ovn,
-	{Namespace: "kube-system", Name: "antrea-agent"}:              foreignCNI + "Antrea",
-	{Namespace: "kube-system", Name: "aws-node"}:                  foreignCNI + "Amazon VPC CNI",
-	{Namespace: "kube-system", Name: "kindnet"}:                   foreignCNI + "kindnet",
-	{Namespace: "kube-system", Name: "kube-ovn-cni"}:              foreignCNI + "Kube-OVN",
-	{Namespace: "kube-system", Name: "kube-router"}:               foreignCNI + "kube-router",
-	{Namespace: "kube-system", Name: "weave-net"}:                 foreignCNI + "Weave Net",
-	{Namespace: "openshift-sdn", Name: "sdn"}:                     foreignCNI + "OpenShift SDN",
-}
-
-func daemonSetSigns(found []types.NamespacedName) []sign {
-	var signs []sign
-	for _, name := range found {
-		if value, ok := daemonSets[name]; ok {
-			signs = append(signs, sign{value, fmt.Sprintf("there is the DaemonSet %s", name)})
-		}
-	}
-	return sortSigns(signs)
-}
-
-// flannelAnnotation is set by flannel on its nodes. It stays when flannel goes.
-const flannelAnnotation = "flannel.alpha.coreos.com/backend-type"
-
-// flannelSign returns the first node's that has flannel's annotation. Nodes
-// come sorted by name.
-func flannelSign(nodes []Node) (sign, bool) {
-	for _, node := range nodes {
-		if slices.Contains(node.Annotations, flannelAnnotation) {
-			return sign{flannel, fmt.Sprintf("node %s has the annotation %s", node.Name, flannelAnnotation)}, true
-		}
-	}
-	return sign{}, false
-}
-
-// cniGroups are the API groups of CNIs.
-var cniGroups = []string{"cilium.io", "crd.projectcalico.org", "k8s.ovn.org", "projectcalico.org"}
-
-// cniGroup returns the first API group of a CNI that is served.
-func cniGroup(groups []string) string {
-	for _, group := range cniGroups {
-		if slices.Contains(groups, group) {
-			return group
-		}
-	}
-	return ""
 }
 
 func sortSigns(signs []sign) []sign {

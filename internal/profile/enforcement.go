@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Enforcement is what Kubernetes NetworkPolicies do in a cluster.
+type Enforcement struct {
+	// Enforced says whether they do anything: Always, Never or NotKnown.
+	Enforced Support
+	// Why says in a sentence what that was taken from, and what to do.
+	Why string
+	// NodesIgnored says, where an ipBlock selects neither nodes nor API servers,
+	// why, and Remedy what to do; both are empty elsewhere.
+	NodesIgnored, Remedy string
+	// Ranges is a doubt about ranges of ports; empty if there is none.
+	Ranges string
+}
+
+// DetectEnforcement tells what NetworkPolicies do. The CNI is the one written by hand;
+// empty if it is to be found out.
+func DetectEnforcement(facts Facts, cni string) Enforcement {
+	facts.Nodes = slices.SortedFunc(slices.Values(facts.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	signs := pluginSigns(facts)
+	l, err := library()
+	if err != nil {
+		return Enforcement{Enforced: NotKnown, Why: err.Error()}
+	}
+	if cni != "" {
+		signs = slices.DeleteFunc(signs, func(s sign) bool {
+			_, another := l.cnis[s.value]
+			return another && s.value != cni && s.value != calico
+		})
+		if !slices.ContainsFunc(signs, func(s sign) bool { return s.value == cni }) {
+			signs = append(signs, sign{value: cni, found: "spec.profile.cni is " + cni})
+		}
+	}
+	signs = append(signs, k3sSign(facts, signs)...)
+	found := Enforcement{Enforced: NotKnown, Why: "there is no DaemonSet of a CNI that is known"}
+	rank := map[Support]int{Always: 3, Depends: 2, NotKnown: 1, Never: 1}
+	best := 0
+	for _, s := range signs {
+		layer, known := l.plugin(s.value)
+		if !known {
+			continue
+		}
+		does := layer.NetworkPolicies
+		enforced, why := does.Enforced, s.found
+		if s.value == cilium {
+			enforced, why = enforcedByCilium(facts.ConfigMaps[ciliumConfig], s.found)
+			if enforced == Always && !ciliumSelectsNodes(facts.ConfigMaps[ciliumConfig]) {
+				found.NodesIgnored, found.Remedy = "Cilium takes no ipBlock for these unless "+matchMode+" has nodes", ciliumRemedy
+			}
+		}
+		if enforced == Always && does.EndPort != Always && does.EndPort != NotKnown {
+			found.Ranges = rangesOf(layer)
+		}
+		if rank[enforced] > best {
+			best, found.Enforced, found.Why = rank[enforced], enforced, why
+			if enforced == Depends {
+				found.Enforced, found.Why = NotKnown, why+" ("+layer.Title+"). "+does.Depends
+			}
+			if enforced == Never {
+				found.Why += ", and " + layer.Title + " enforces no NetworkPolicy"
+			}
+		}
+	}
+	return found
+}
+
+// k3sSign returns the network policy controller of k3s, beside its flannel, unless
+// the servers were told to leave it out.
+func k3sSign(facts Facts, signs []sign) []sign {
+	servers := controlPlane(facts)
+	i := slices.IndexFunc(servers, func(n Node) bool { return strings.Contains(n.KubeletVersion, "+k3s") })
+	if i < 0 || !slices.ContainsFunc(signs, func(s sign) bool { return s.value == flannel }) ||
+		slices.ContainsFunc(servers, func(n Node) bool { return n.WithoutNetworkPolicies }) {
+		return nil
+	}
+	return []sign{{value: k3sOwn, found: fmt.Sprintf("node %s has the kubelet version %s, and k3s has a network policy controller",
+		servers[i].Name, servers[i].KubeletVersion)}}
+}
+
+// enforcedByCilium says whether Cilium's settings leave NetworkPolicies in force
+// (enable-policy and enable-k8s-networkpolicy,
+// https://docs.cilium.io/en/stable/security/network/policyenforcement/).
+func enforcedByCilium(settings map[string]string, found string) (Support, string) {
+	for key, off := range map[string]string{enablePolicy: "never", enableNetworkPolicy: "false"} {
+		if settings[key] == off {
+			return Never, fmt.Sprintf("%s, and the ConfigMap %s has %s: %s", found, ciliumConfig, key, off)
+		}
+	}
+	return Always, found
+}
+
+// ciliumRemedy is what works: the setting, or a rule of Cilium's own.
+var ciliumRemedy = fmt.Sprintf("Set it, from Cilium 1.15 on (policyCIDRMatchMode=nodes in Helm): "+
+	`kubectl -n %[1]s patch configmap %[2]s --type merge -p '{"data":{"%[3]s":"nodes"}}' && `+
+	"kubectl -n %[1]s rollout restart daemonset/cilium. Or leave these peers out, and allow the entities host, remote-node and "+
+	"kube-apiserver in a CiliumNetworkPolicy", ciliumConfig.Namespace, ciliumConfig.Name, matchMode)
+
+// ciliumSelectsNodes says whether an ipBlock selects nodes with Cilium's settings.
+func ciliumSelectsNodes(settings map[string]string) bool {
+	return slices.Contains(strings.FieldsFunc(settings[matchMode], func(r rune) bool { return r == ' ' || r == ',' }), "nodes")
+}
+
+func rangesOf(layer Layer) string {
+	if layer.NetworkPolicies.EndPort == Never {
+		return layer.Title + " knows no endPort"
+	}
+	return layer.Title + " before 1.16 takes a range of ports for its first port"
+}
