@@ -19,6 +19,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -88,7 +89,7 @@ func render(t *testing.T, c cluster) string {
 			NewWithT(t).Expect(err).NotTo(HaveOccurred())
 			document.Hosts = append(document.Hosts, content)
 		}
-		document.Notes = hosts.Notes
+		document.Notes = slices.Concat(network.Notes, hosts.Notes)
 		if hosts.Unprotected != nil {
 			document.Unprotected = hosts.Unprotected.Reason + ": " + hosts.Unprotected.Message
 		}
@@ -106,6 +107,13 @@ func render(t *testing.T, c cluster) string {
 		fmt.Fprintf(&out, "--- # policy %s\n%s", policies[i].Name, text)
 	}
 	return out.String()
+}
+
+func nameOf(t *testing.T, document string) types.NamespacedName {
+	t.Helper()
+	var object metav1.PartialObjectMetadata
+	NewWithT(t).Expect(yaml.Unmarshal([]byte(document), &object)).To(Succeed())
+	return types.NamespacedName{Namespace: object.Namespace, Name: object.Name}
 }
 
 func read(t *testing.T, file string) cluster {
@@ -130,6 +138,12 @@ func read(t *testing.T, file string) cluster {
 			var slice discoveryv1.EndpointSlice
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &slice)).To(Succeed())
 			c.Facts.APIServer = append(c.Facts.APIServer, state.APIServers(&slice)...)
+		case "DaemonSet":
+			c.Facts.DaemonSets = append(c.Facts.DaemonSets, nameOf(t, document))
+		case "ConfigMap":
+			var settings corev1.ConfigMap
+			g.Expect(yaml.UnmarshalStrict([]byte(document), &settings)).To(Succeed())
+			c.Facts.ConfigMaps = map[types.NamespacedName]map[string]string{nameOf(t, document): settings.Data}
 		case "IPPool":
 			var pool v3.IPPool
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &pool)).To(Succeed())

@@ -27,11 +27,8 @@ func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
 			return &Held{Component: component.Name, Reason: v1alpha1.ReasonAddressesUnknown, Why: why}
 		}
 	}
-	if pods, needed := r.sets[calico.SetPods]; needed && len(pods.Members) == 0 {
-		return &Held{
-			Reason: v1alpha1.ReasonEmptyPeerSet,
-			Why:    "the nodes do not show which addresses pods have with this CNI: give a peer with the pods' networks the role Pods",
-		}
+	if why := r.podsUnknown(); why != "" {
+		return &Held{Reason: v1alpha1.ReasonEmptyPeerSet, Why: why}
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 			hosts.Sets = append(hosts.Sets, set)
 		}
 	}
-	r.notes = append(r.notes, r.wider(hosts)...)
+	r.notes = append(append(r.notes, r.wider(hosts)...), r.outsidePools()...)
 	foreign := map[string]string{}
 	for _, node := range nodes {
 		addresses := r.addressesOf(node)
@@ -273,17 +273,12 @@ func (r *hostResolver) find(name string) members {
 		r.addServers(members)
 		r.addLost(members, name)
 	case calico.SetPods:
-		if prefixes := poolPrefixes(r.snapshot.Calico.Pools); len(prefixes) > 0 && r.cni == "calico" {
-			members["pools"] = prefixes
-		}
+		return r.podNetworks()
 	}
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
 		var prefixes []netip.Prefix
-		switch {
-		case name == calico.SetPods:
-			prefixes = r.podPrefixes(node)
-		case name == calico.SetNodes || r.ofControlPlane(node):
+		if name == calico.SetNodes || r.ofControlPlane(node) {
 			prefixes = r.addresses[i]
 		}
 		if len(prefixes) > 0 {
@@ -351,31 +346,4 @@ func failsafesOf(configurations []v3.FelixConfiguration) []v3.ProtoPort {
 		}
 	}
 	return nil
-}
-
-// poolPrefixes returns the networks that Calico gives pods' addresses from.
-// Pools that are disabled count: pods may still have addresses of them.
-func poolPrefixes(pools []v3.IPPool) []netip.Prefix {
-	var prefixes []netip.Prefix
-	for _, pool := range pools {
-		if prefix, err := netip.ParsePrefix(pool.Spec.CIDR); err == nil {
-			prefixes = append(prefixes, prefix.Masked())
-		}
-	}
-	return prefixes
-}
-
-// podPrefixes returns the networks of a node's pods. Of some CNIs they are not
-// those that the node shows: then only a peer can tell.
-func (r *hostResolver) podPrefixes(node *corev1.Node) []netip.Prefix {
-	if r.cni == "cilium" || r.cni == "ovn-kubernetes" {
-		return nil
-	}
-	var prefixes []netip.Prefix
-	for _, cidr := range node.Spec.PodCIDRs {
-		if prefix, err := netip.ParsePrefix(cidr); err == nil {
-			prefixes = append(prefixes, prefix.Masked())
-		}
-	}
-	return prefixes
 }

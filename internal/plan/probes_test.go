@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -61,7 +62,7 @@ func probesAt(t *testing.T, cluster func(*state.Snapshot), edits ...edit) plan.P
 	t.Helper()
 	snapshot := machines(machine("cp-1", "10.0.0.1", "fd00::1"), machine("cp-2", "10.0.0.2", "fd00::2"),
 		machine("worker-1", "10.0.1.1", "fd00::11"), machine("worker-2"))
-	snapshot.Nodes[0].Spec.PodCIDRs = []string{"10.244.0.0/24"}
+	snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/24"}}}
 	if cluster != nil {
 		cluster(&snapshot)
 	}

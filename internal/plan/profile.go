@@ -59,7 +59,7 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 		return profile.Profile{}, resolved, fmt.Errorf("the distribution is not known: %s", found.Distribution.Reason)
 	}
 	if why := profile.NotApplicable(found.Distribution.Value); why != "" {
-		return profile.Profile{NotApplicable: why}, resolved, nil // whatever the CNI is
+		return profile.Profile{NotApplicable: why + " (" + found.Distribution.Reason + ")"}, resolved, nil // whatever the CNI is
 	}
 	if !found.CNI.Known() {
 		return profile.Profile{}, resolved, fmt.Errorf("the CNI is not known: %s", found.CNI.Reason)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -90,7 +91,7 @@ func TestAFlowThatLetsInMoreThanAComponentIsToldOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("worker-1", "10.0.1.1"))
-			snapshot.Nodes[0].Spec.PodCIDRs = []string{"10.244.0.0/24"}
+			snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/24"}}}
 			hosts := protect(t, snapshot, test.edits...)
 			if test.told {
 				NewWithT(t).Expect(hosts.Notes).To(told)

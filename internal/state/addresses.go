@@ -3,6 +3,7 @@
 package state
 
 import (
+	"encoding/json"
 	"math"
 	"net/netip"
 	"slices"
@@ -42,10 +43,41 @@ const (
 	flannelVXLAN   = "vxlan"
 )
 
+// ovnSubnets is where OVN-Kubernetes notes the networks that a node's pods have
+// addresses of, by the name of the network. The node's management port, from which
+// the node reaches pods, has the third address of each
+// (go-controller/pkg/util: ParseNodeHostSubnetAnnotation, GetNodeManagementIfAddr).
+const ovnSubnets = "k8s.ovn.org/node-subnets"
+
+// OVNPodNetworks returns the networks of a node's pods with OVN-Kubernetes. Up to
+// its interconnect architecture a single network was no list.
+func OVNPodNetworks(node *corev1.Node) []netip.Prefix {
+	var named map[string]json.RawMessage
+	if json.Unmarshal([]byte(node.Annotations[ovnSubnets]), &named) != nil {
+		return nil
+	}
+	var texts []string
+	if json.Unmarshal(named["default"], &texts) != nil {
+		var one string
+		if json.Unmarshal(named["default"], &one) != nil {
+			return nil
+		}
+		texts = []string{one}
+	}
+	var networks []netip.Prefix
+	for _, text := range texts {
+		if prefix, err := netip.ParsePrefix(text); err == nil {
+			networks = append(networks, prefix.Masked())
+		}
+	}
+	return networks
+}
+
 // controlPlaneRoles are the labels of nodes that have a part of the control plane,
 // etcd among them, in the distributions that are known.
 var controlPlaneRoles = []string{
-	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master", "node-role.kubernetes.io/etcd",
+	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/controlplane", "node-role.kubernetes.io/master",
+	"node-role.kubernetes.io/etcd",
 }
 
 // ControlPlane says whether a node says that it is of the control plane.
@@ -91,6 +123,9 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 				addresses = append(addresses, prefix.Masked().Addr())
 			}
 		}
+	}
+	for _, network := range OVNPodNetworks(node) {
+		addresses = append(addresses, network.Addr().Next().Next())
 	}
 	slices.SortFunc(addresses, netip.Addr.Compare)
 	return slices.Compact(addresses)

@@ -57,7 +57,13 @@ func TestAddressesOfANode(t *testing.T) {
 			node(nil, nil, internal("::ffff:192.0.2.1"), internal("192.0.2.1")), []string{"192.0.2.1"},
 		},
 		"The zone of an address is left out": {node(nil, nil, internal("fe80::1%eth0")), []string{"fe80::1"}},
-		"What is no address is left out":     {node(nil, nil, internal("cp-1"), internal(""), internal("192.0.2.1/24")), nil},
+		"The management port of OVN-Kubernetes": {
+			node(annotated("k8s.ovn.org/node-subnets", `{"default":["10.128.2.0/23","fd01:0:0:3::/64"],"blue":["10.200.0.0/24"]}`), nil, internal("192.0.2.1")),
+			[]string{"10.128.2.2", "192.0.2.1", "fd01:0:0:3::2"},
+		},
+		"That of an early OVN-Kubernetes": {node(annotated("k8s.ovn.org/node-subnets", `{"default":"10.128.2.0/23"}`), nil), []string{"10.128.2.2"}},
+		"What is no network of it":        {node(annotated("k8s.ovn.org/node-subnets", `{"default":[7]}`), nil), nil},
+		"What is no address is left out":  {node(nil, nil, internal("cp-1"), internal(""), internal("192.0.2.1/24")), nil},
 		"Tunnels of Calico count, and the address that it found the node to have": {
 			node(annotated("projectcalico.org/IPv4VXLANTunnelAddr", "10.1.0.1", "projectcalico.org/IPv4Address", "192.0.2.1/24"), nil),
 			[]string{"10.1.0.1", "192.0.2.1"},

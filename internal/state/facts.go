@@ -4,10 +4,12 @@ package state
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -94,7 +96,39 @@ func nodeFacts(node *corev1.Node, addresses Addresses) profile.Node {
 		Name: node.Name, Labels: node.Labels, Annotations: slices.Collect(maps.Keys(node.Annotations)),
 		Addresses: addresses.Of(node.Name), Values: values,
 		KubeletVersion: node.Status.NodeInfo.KubeletVersion, OSImage: node.Status.NodeInfo.OSImage, ProviderID: node.Spec.ProviderID,
+		WithoutNetworkPolicies: withoutNetworkPolicies(node.Annotations[k3sArguments]),
 	}
+}
+
+// k3sArguments is where k3s notes what it was started with, as a list in JSON, its
+// configuration file included.
+const k3sArguments = "k3s.io/node-args"
+
+// withoutNetworkPolicies says whether k3s was told to leave out its network policy
+// controller.
+func withoutNetworkPolicies(arguments string) bool {
+	const option = "--disable-network-policy"
+	var words []string
+	if json.Unmarshal([]byte(arguments), &words) != nil {
+		return false
+	}
+	for i, word := range words {
+		name, value, given := strings.Cut(word, "=")
+		if !given && i+1 < len(words) && !strings.HasPrefix(words[i+1], "-") {
+			value = words[i+1]
+		}
+		if name == option {
+			return value != "false"
+		}
+	}
+	return false
+}
+
+// TellsOtherwise says whether what a node notes of its network has changed: the
+// networks of its pods, and whether k3s enforces NetworkPolicies.
+func TellsOtherwise(before, after *corev1.Node) bool {
+	return before.Annotations[ovnSubnets] != after.Annotations[ovnSubnets] ||
+		before.Annotations[k3sArguments] != after.Annotations[k3sArguments]
 }
 
 // names returns the names of all objects of a kind that are kept.

@@ -43,7 +43,7 @@ func TransformNode(object any) (any, error) {
 		return object, nil
 	}
 	keep := map[string]string{}
-	for _, key := range slices.Concat([]string{v1alpha1.AnnotationRecord, flannelBackend}, tunnelAnnotations, ownAnnotations) {
+	for _, key := range slices.Concat([]string{v1alpha1.AnnotationRecord, flannelBackend, ovnSubnets}, tunnelAnnotations, ownAnnotations) {
 		if value, ok := node.Annotations[key]; ok {
 			keep[key] = value
 		}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestWhetherK3sLeavesOutItsNetworkPolicyController(t *testing.T) {
+	for arguments, want := range map[string]bool{
+		``:                                      false,
+		`["server"]`:                            false,
+		`["server","--disable-network-policy"]`: true,
+		`["server","--disable-network-policy","--cluster-init"]`:       true,
+		`["server","--disable-network-policy","true"]`:                 true,
+		`["server","--disable-network-policy","false"]`:                false,
+		`["server","--disable-network-policy=true"]`:                   true,
+		`["server","--disable-network-policy=false","--cluster-init"]`: false,
+		`["server","--disable","--disable-network-policyX"]`:           false,
+		`server --disable-network-policy`:                              false,
+	} {
+		g := NewWithT(t)
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{k3sArguments: arguments}}}
+		g.Expect(nodeFacts(node).WithoutNetworkPolicies).To(Equal(want), arguments)
+		slim, err := TransformNode(node)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(nodeFacts(slim.(*corev1.Node)).WithoutNetworkPolicies).To(Equal(want), "as the cache keeps it: %s", arguments)
+		g.Expect(TellsOtherwise(&corev1.Node{}, slim.(*corev1.Node))).To(Equal(want))
+	}
+}
