@@ -62,8 +62,11 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 		return in, err
 	}
 	in.Effective = verify.HostNetworked(o.policy, pods)
-	if in.Effective.Holds && o.hosts.Declared && o.hosts.Unprotected == nil && len(o.hosts.Held) == 0 {
-		in.Effective = verify.Hosts(o.hosts, o.calico)
+	if in.Effective.Holds {
+		in.Effective = verify.Enforced(o.policy, o.network.Enforcement, in.Effective)
+	}
+	if (in.Effective.Holds || in.Effective.Unknown) && o.hosts.Declared && o.hosts.Unprotected == nil && len(o.hosts.Held) == 0 {
+		in.Effective = verify.Both(in.Effective, verify.Hosts(o.hosts, o.calico))
 	}
 	if err := r.addNodes(ctx, o, &in); err != nil {
 		return in, err

@@ -121,6 +121,7 @@ func joining(before, after *corev1.Node) bool {
 func telling(before, after *corev1.Node) bool {
 	was, is := before.Status.NodeInfo, after.Status.NodeInfo
 	return before.Spec.ProviderID != after.Spec.ProviderID ||
+		state.TellsOtherwise(before, after) ||
 		was.KubeletVersion != is.KubeletVersion || was.OSImage != is.OSImage ||
 		before.Status.DaemonEndpoints != after.Status.DaemonEndpoints ||
 		slices.ContainsFunc(profile.EndpointAnnotations(), func(key string) bool {

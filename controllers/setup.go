@@ -127,8 +127,8 @@ func setupPolicies(mgr ctrl.Manager, w watcher, from sources, r *PolicyReconcile
 		WatchesMetadata(&corev1.Namespace{}, w.policiesOfNamespace(), builder.WithPredicates(labelsChanged)).
 		Watches(&corev1.Pod{}, w.policiesOfPod(), builder.WithPredicates(podChanged)).
 		Watches(&networkingv1.NetworkPolicy{}, w.policyOfNetworkPolicy()).
-		Watches(&discoveryv1.EndpointSlice{}, w.policiesOnHosts(), builder.WithPredicates(apiServersChanged)).
-		WatchesMetadata(&appsv1.DaemonSet{}, w.policiesOnHosts(), builder.WithPredicates(existence)).
+		Watches(&discoveryv1.EndpointSlice{}, w.allPolicies(), builder.WithPredicates(apiServersChanged)).
+		WatchesMetadata(&appsv1.DaemonSet{}, w.allPolicies(), builder.WithPredicates(existence)).
 		WatchesRawSource(source.Channel(from.calico, w.policiesOnHosts())).
 		WatchesRawSource(source.Channel(from.requests.events, w.policyToReport())).
 		WithOptions(options(1))

@@ -19,8 +19,8 @@ const (
 	//
 	// Reasons when True: Verified, Overridden.
 	// Reasons when False: NoMatchingNodes, EmptyPeerSet, ProfileUnknown,
-	// NoAdminPath, LoadBalancerUnknown, AddressesUnknown, RequiredFlowCut, DataplaneNotSupported,
-	// NotJudged.
+	// NoAdminPath, LoadBalancerUnknown, AddressesUnknown, RequiredFlowCut,
+	// DataplaneNotSupported, NotJudged, NodesNotSelected.
 	ConditionVerified = "Verified"
 
 	// ConditionProgrammed says whether everything declared has been written.
@@ -38,8 +38,10 @@ const (
 	// Reasons when False: HostNetworkedPods, NotProgrammed, HostBackendNone,
 	// NotApplicable, CalicoNotInstalled, CalicoAPIServerMissing,
 	// CalicoUnavailable, FailsafePorts, ForeignHostEndpoint, ForeignPolicy,
-	// AddressesMissing, IPv6Unfiltered, DetourOpen, ProbeConnected, TakenBack.
-	// Reasons when Unknown: DataplaneNotSupported, NotJudged, ForeignPolicy.
+	// AddressesMissing, IPv6Unfiltered, DetourOpen, ProbeConnected, TakenBack,
+	// NetworkPolicyNotEnforced.
+	// Reasons when Unknown: DataplaneNotSupported, NotJudged, ForeignPolicy,
+	// NetworkPolicyUnknown.
 	ConditionEffective = "Effective"
 
 	// ConditionTaintsInSync says whether every selected node has the declared
@@ -182,6 +184,9 @@ const (
 	ReasonPending                = "Pending"
 	ReasonApplyFailed            = "ApplyFailed"
 	ReasonHostNetworkedPods      = "HostNetworkedPods"
+	ReasonNodesNotSelected       = "NodesNotSelected"
+	ReasonPoliciesNotEnforced    = "NetworkPolicyNotEnforced"
+	ReasonPoliciesUnknown        = "NetworkPolicyUnknown"
 	ReasonNotProgrammed          = "NotProgrammed"
 	ReasonDrifted                = "Drifted"
 	ReasonHeldBack               = "HeldBack"

@@ -130,7 +130,8 @@ func TestDefaultsAreTheSafeOnes(t *testing.T) {
 	g.Expect(spec.Suspend).To(BeFalse())
 	g.Expect(spec.DeletionPolicy).To(Equal(v1alpha1.DeletionRevert))
 	g.Expect(spec.Profile).To(Equal(v1alpha1.Profile{
-		Distribution: v1alpha1.DistributionAuto, CNI: v1alpha1.CNIAuto, LoadBalancer: v1alpha1.LoadBalancerAuto,
+		Distribution: v1alpha1.DistributionAuto, CNI: v1alpha1.CNIAuto,
+		LoadBalancer: v1alpha1.LoadBalancerAuto, NetworkPolicies: v1alpha1.NetworkPoliciesAuto,
 	}))
 	g.Expect(spec.Network).To(BeNil())
 	g.Expect(spec.Rollout).To(Equal(&v1alpha1.Rollout{

@@ -16,6 +16,13 @@ type Profile struct {
 	// +optional
 	CNI CNI `json:"cni,omitempty"`
 
+	// networkPolicies says whether something in the cluster enforces Kubernetes
+	// NetworkPolicies. Auto finds it out from the CNI; where it cannot, as with a
+	// CNI that is not known, the condition Effective says so.
+	// +kubebuilder:default=Auto
+	// +optional
+	NetworkPolicies NetworkPolicies `json:"networkPolicies,omitempty"`
+
 	// addOns are parts of the control plane that need flows of their own.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=set
@@ -208,6 +215,20 @@ type CNI string
 
 // CNIAuto is found out.
 const CNIAuto CNI = "Auto"
+
+// NetworkPolicies says whether NetworkPolicies do anything.
+//
+// +kubebuilder:validation:Enum=Auto;Enforced;NotEnforced
+type NetworkPolicies string
+
+const (
+	// NetworkPoliciesAuto is found out.
+	NetworkPoliciesAuto NetworkPolicies = "Auto"
+	// NetworkPoliciesEnforced says that something enforces them.
+	NetworkPoliciesEnforced NetworkPolicies = "Enforced"
+	// NetworkPoliciesNotEnforced says that nothing does.
+	NetworkPoliciesNotEnforced NetworkPolicies = "NotEnforced"
+)
 
 // AddOn is a part of the control plane that not every cluster has.
 //

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
@@ -29,6 +30,10 @@ type Network struct {
 	Held []Held
 	// Losses are the components that an older policy claims.
 	Losses []Loss
+	// Enforcement is what NetworkPolicies do in this cluster.
+	Enforcement profile.Enforcement
+	// Notes are what is safe to write and yet to be known.
+	Notes []string
 }
 
 // Held is a component that can not be rendered now, and why.
@@ -62,7 +67,11 @@ func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Networ
 	if policy.Spec.Network == nil || policy.Invalid != nil || !policy.Active() {
 		return network
 	}
+	if onPods(policy) {
+		network.Enforcement = enforcementOf(policy, snapshot.Facts)
+	}
 	peers := newResolver(policy, snapshot)
+	meaning := newMeaning(policy, network.Enforcement, snapshot)
 	for _, component := range policy.Spec.Network.Components {
 		if component.OnHosts() {
 			continue
@@ -78,8 +87,13 @@ func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Networ
 			network.Held = append(network.Held, Held{Component: component.Name, Reason: refusal.reason, Why: refusal.why})
 			continue
 		}
+		if held := meaning.lost(component, object); held != nil {
+			network.Held = append(network.Held, *held)
+			continue
+		}
 		network.Objects = append(network.Objects, object)
 	}
+	network.Notes = meaning.notes
 	return network
 }
 

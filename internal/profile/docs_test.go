@@ -107,19 +107,11 @@ const pods = `
 
 A component with ` + "`pods`" + ` is protected by Kubernetes NetworkPolicies: with or without a profile of the distribution, and whatever the flows between nodes are. What these do depends on the CNI, and on what runs beside it; it is told by the DaemonSets in ` + "`kube-system`" + ` and the CNI's own namespaces, and for Cilium by the ConfigMap ` + "`kube-system/cilium-config`" + `.
 
-Where nothing enforces NetworkPolicies, ` + "`Effective`" + ` is False (` + "`NetworkPolicyNotEnforced`" + `); where that is not known, it is Unknown (` + "`NetworkPolicyUnknown`" + `). You can say it:
-
-` + "```yaml" + `
-spec: {profile: {networkPolicies: Enforced}}     # or NotEnforced; Auto, if left out
-` + "```" + `
+Where nothing enforces NetworkPolicies, ` + "`Effective`" + ` is False (` + "`NetworkPolicyNotEnforced`" + `); where that is not known, it is Unknown (` + "`NetworkPolicyUnknown`" + `). You can say it: ` + "`spec: {profile: {networkPolicies: Enforced}}`, or `NotEnforced`" + `.
 
 The roles ` + "`ControlPlane`" + ` and ` + "`Nodes`" + ` are written as ipBlocks, and so are peers. Where these do not select nodes, a component that lets nodes or API servers in, or connects to them, is not written (` + "`NodesNotSelected`" + `). Ports are always written as numbers.
 
-On nodes, the role ` + "`Pods`" + ` is the networks that pods have addresses of. ` + "`spec.podCIDRs`" + ` of the Node objects count only where the CNI uses them. Where the networks are not known, the policy is held (` + "`EmptyPeerSet`" + `) until a peer has the role:
-
-` + "```yaml" + `
-spec: {network: {peers: [{name: pods, role: Pods, cidrs: [10.0.0.0/16]}]}}
-` + "```" + `
+On nodes, the role ` + "`Pods`" + ` is the networks that pods have addresses of. ` + "`spec.podCIDRs`" + ` of the Node objects count only where the CNI uses them. Where the networks are not known, the policy is held (` + "`EmptyPeerSet`" + `) until a peer has the role: ` + "`spec: {network: {peers: [{name: pods, role: Pods, cidrs: [10.0.0.0/16]}]}}`" + `, with your networks.
 
 | | NetworkPolicies are enforced | An ipBlock selects nodes | and pods | Named ports | endPort | Pods' addresses | What else to know | Sources |
 |---|---|---|---|---|---|---|---|---|

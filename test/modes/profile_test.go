@@ -24,18 +24,22 @@ import (
 // go. What can not be found out is asked for.
 func foundOut(t *testing.T) {
 	s := begin(t)
-	node := &corev1.Node{ObjectMeta: named(s.nodes()[0])}
+	nodes := s.nodes()
+	for _, name := range nodes { // or the control plane would be taken for one elsewhere: the API server has no node's address
+		s.patch(&corev1.Node{ObjectMeta: named(name)}, `{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`)
+	}
+	node := &corev1.Node{ObjectMeta: named(nodes[0])}
 	s.operator()
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Profile = v1alpha1.Profile{} }))
 
 	t.Log("without any sign")
-	s.unknown("no API server has a node's address", "set the profile's distribution by hand, to managed if")
+	s.unknown("no node of the control plane shows a sign of a distribution", "spec: {profile: {distribution: kubeadm}}")
 	s.Expect(s.profile()()).To(And(HaveField("Distribution", "Unknown"), HaveField("CNI", "Unknown"), HaveField("APIServerPorts", ConsistOf(apiServerPort(s)))))
 	s.Expect(s.rest()).To(BeEmpty(), "nothing is written unless it is verified")
 
 	t.Log("the annotation of kubeadm")
 	s.patch(node, `{"metadata":{"annotations":{"kubeadm.alpha.kubernetes.io/cri-socket":"unix:///run"}}}`)
-	s.unknown("the CNI is not known: there is no DaemonSet of a CNI that is known", "set the profile's CNI by hand")
+	s.unknown("the CNI is not known: there is no DaemonSet of a CNI that is known", "spec: {profile: {cni: calico}}")
 	s.Expect(s.profile()()).To(And(HaveField("Distribution", "kubeadm"), HaveField("DistributionReason", "node "+node.Name+
 		" has the annotation kubeadm.alpha.kubernetes.io/cri-socket, and 2 of 3 nodes show no sign of their own")))
 
@@ -58,9 +62,9 @@ func foundOut(t *testing.T) {
 	t.Log("the signs go again")
 	s.delete(daemonSet)
 	s.unknown("the CNI is not known")
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Profile.CNI = "cilium" })
+	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Profile.CNI = "canal" })
 	s.says(s.name, verified)
-	s.Expect(s.profile()()).To(And(HaveField("CNI", "cilium"), HaveField("CNIReason", "set in spec.profile")))
+	s.Expect(s.profile()()).To(And(HaveField("CNI", "canal"), HaveField("CNIReason", "set in spec.profile")))
 	s.delete(config)
 	s.unknown("the distribution is not known")
 	s.remove(s.name)
@@ -100,7 +104,7 @@ func apiServerPorts(t *testing.T) {
 	s.remove(s.name)
 }
 
-// managedCluster: where the provider runs the control plane there are no hosts to protect,
+// managedCluster: where the control plane is elsewhere there are no hosts to protect,
 // whatever the CNI is. The rest is written.
 func managedCluster(t *testing.T) {
 	s := begin(t)
@@ -110,7 +114,7 @@ func managedCluster(t *testing.T) {
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Profile = v1alpha1.Profile{Distribution: "managed"}
 	}))
-	s.unprotected(s.name, "NotApplicable", "the provider runs the control plane", "leave out the components without pods")
+	s.unprotected(s.name, "NotApplicable", "the control plane does not run on nodes of this cluster", "leave out the components without pods")
 	s.Eventually(s.rest).ShouldNot(BeEmpty())
 	s.Expect(s.profile()()).To(And(HaveField("Distribution", "managed"), HaveField("DistributionReason", "set in spec.profile")))
 	s.remove(s.name)

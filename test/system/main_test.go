@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -66,6 +69,28 @@ func prepare() error {
 	if admin, err = client.NewWithWatch(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
 		return err
 	}
+	if err := admin.Create(context.Background(), daemonSet("calico-node")); err != nil {
+		return err
+	}
 	operatorConfig, err = cluster.AddOperator(context.Background(), operatorUser, roleFile)
 	return err
+}
+
+// daemonSet returns one of kube-system that runs on no node: it tells the operator
+// which CNI the cluster has, and so that NetworkPolicies are enforced.
+func daemonSet(name string) *appsv1.DaemonSet {
+	labels := map[string]string{"app": name}
+	return &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: name},
+		Spec: appsv1.DaemonSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{
+					NodeSelector: map[string]string{"no-such": "node"},
+					Containers:   []corev1.Container{{Name: "main", Image: "none"}},
+				},
+			},
+		},
+	}
 }
