@@ -16,7 +16,6 @@ import (
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -71,6 +70,8 @@ type expectedCondition struct {
 type expectedDrift struct {
 	Object, Field string
 	State         v1alpha1.DriftState
+	// Says is a part of its message.
+	Says string
 }
 
 type expectedFlow struct {
@@ -190,9 +191,12 @@ func cached(g *WithT, object client.Object) client.Object {
 
 // observer reads the objects as from a cache.
 func (c *cluster) observer() state.Observer {
-	reader := fake.NewClientBuilder().WithScheme(operator.Scheme()).WithObjects(c.objects...).
-		WithIndex(&discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice).
-		WithIndex(&corev1.Pod{}, "spec.nodeName", podNode).Build()
+	builder := fake.NewClientBuilder().WithScheme(operator.Scheme()).WithObjects(c.objects...).
+		WithIndex(&corev1.Pod{}, "spec.nodeName", podNode)
+	for _, index := range state.Indexes() {
+		builder = builder.WithIndex(index.Object, index.Field, index.Value)
+	}
+	reader := builder.Build()
 	observer := state.Observer{
 		Cache: reader, Live: reader, Calico: func() state.Calico { return c.calico }, ConfigMaps: state.ConfigMaps{},
 	}
@@ -265,7 +269,7 @@ func (c *cluster) compareDrift(t *testing.T, status v1alpha1.ControlPlaneNetwork
 	for _, want := range c.expected.Drift {
 		if !slices.ContainsFunc(status.Drift, func(d v1alpha1.Drift) bool {
 			object := strings.Trim(d.Kind+"/"+d.Namespace+"/"+d.Name, "/")
-			return strings.ReplaceAll(object, "//", "/") == want.Object && d.Field == want.Field && d.State == want.State
+			return strings.ReplaceAll(object, "//", "/") == want.Object && d.Field == want.Field && d.State == want.State && strings.Contains(d.Message, want.Says)
 		}) {
 			t.Errorf("%s of %s is not told as %s: %+v", want.Field, want.Object, want.State, status.Drift)
 		}

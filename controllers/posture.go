@@ -132,7 +132,7 @@ func (r *Reporter) addServices(ctx context.Context, o Observation, in *report.In
 	if len(o.policy.Spec.Services) == 0 {
 		return nil
 	}
-	services, err := r.Observe.Services(ctx, plan.NeedsLocal(o.policies))
+	services, err := r.Observe.Services(ctx, plan.WantsLocal(o.policies))
 	if err != nil {
 		return err
 	}
@@ -157,12 +157,23 @@ func add(section *report.Section, policy *plan.Policy, declared int, findings []
 			continue
 		}
 		section.Findings = append(section.Findings, finding)
-		if finding.State != v1alpha1.StateNotApplicable {
+		if differs(finding.State) {
 			differing++
 		}
 	}
 	section.Declared += declared
 	section.InSync += declared - min(declared, differing)
+}
+
+// differs says whether a finding of this state is of a field that is not as
+// declared.
+func differs(is v1alpha1.DriftState) bool {
+	switch is {
+	case v1alpha1.StateNotApplicable, v1alpha1.StateEndpointsMissing, v1alpha1.StateForced:
+		return false
+	default:
+		return true
+	}
 }
 
 func claimsFor(policy *plan.Policy, claims []plan.Claim) int {

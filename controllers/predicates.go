@@ -69,7 +69,9 @@ var (
 	})
 
 	endpointsChanged = updates(func(before, after *discoveryv1.EndpointSlice) bool {
-		return !slices.Equal(state.ReadyNodes(before), state.ReadyNodes(after))
+		wereReady, wereNot := state.EndpointNodes(before)
+		areReady, areNot := state.EndpointNodes(after)
+		return !slices.Equal(wereReady, areReady) || !slices.Equal(wereNot, areNot)
 	})
 
 	apiServersChanged = predicate.And(
@@ -86,9 +88,14 @@ var (
 
 	configMapChanged = updates(func(before, after *corev1.ConfigMap) bool { return !maps.Equal(before.Data, after.Data) })
 
-	loadBalancingChanged = updates(func(before, after *corev1.Node) bool {
-		return state.UsedByLoadBalancers(before) != state.UsedByLoadBalancers(after)
-	})
+	// servingChanged lets a node through when it matters in another way whether a
+	// Service has endpoints there. Of the nodes that there are at the start, every
+	// Service knows already.
+	servingChanged = predicate.And(
+		predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }},
+		updates(func(before, after *corev1.Node) bool {
+			return state.UsedByLoadBalancers(before) != state.UsedByLoadBalancers(after) || state.Ready(before) != state.Ready(after)
+		}))
 
 	labelsChanged = updates(func(before, after client.Object) bool { return !maps.Equal(before.GetLabels(), after.GetLabels()) })
 )

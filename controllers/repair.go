@@ -26,6 +26,9 @@ const (
 	// maxConflicts is how often in a row that is the answer. After that it is
 	// no race that was lost, but a write that is refused.
 	maxConflicts = 5
+	// refusedDelay is how long what the API server finds invalid is not written
+	// again. With many objects, to try each every 30 seconds would be a load.
+	refusedDelay = 5 * time.Minute
 )
 
 // Repairer carries out repairs, and notes what came of them.
@@ -77,6 +80,12 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 	case r.overtaken(job, err):
 		// Somebody was faster. What the cache will show then decides.
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
+	case apierrors.IsInvalid(err):
+		// The same request gets the same answer: a change of the policy or of the
+		// object is an event, and a newer API server is not.
+		r.failed(job, err)
+		logf.FromContext(ctx).Error(err, "The API server finds a write invalid", "object", job.object.String())
+		return false, reconcile.Result{RequeueAfter: refusedDelay}, nil
 	default:
 		r.failed(job, err)
 		return false, reconcile.Result{}, fmt.Errorf("writing %s: %w", job.object, err)

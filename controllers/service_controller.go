@@ -29,7 +29,12 @@ type ServiceReconciler struct {
 // Reconcile observes a Service, plans its traffic policies, finds the
 // difference and writes it.
 func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	service, err := r.Observe.Service(ctx, request.NamespacedName)
+	policies, err := r.Observe.Policies(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	compiled := plan.Compile(policies)
+	service, err := r.Observe.Service(ctx, request.NamespacedName, plan.AwaitsLocal(compiled))
 	if apierrors.IsNotFound(err) {
 		r.gone(drift.Object{Kind: "Service", Namespace: request.Namespace, Name: request.Name})
 		return reconcile.Result{}, nil
@@ -37,11 +42,6 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	policies, err := r.Observe.Policies(ctx)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
-	compiled := plan.Compile(policies)
 	claims, _ := plan.Service(service, compiled)
 	shared := drift.Service(service.Service)
 	outcome := drift.Fields(shared, claims, compiled)

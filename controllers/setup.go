@@ -64,9 +64,10 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	indexer := mgr.GetFieldIndexer()
-	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice); err != nil {
-		return fmt.Errorf("indexing endpoint slices: %w", err)
+	for _, index := range state.Indexes() {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, index.Object, index.Field, index.Value); err != nil {
+			return fmt.Errorf("indexing %T by %s: %w", index.Object, index.Field, err)
+		}
 	}
 	changes := make(chan event.GenericEvent, 1)
 	follower, err := calicowatch.New(mgr.GetConfig(), calicowatch.Options{
@@ -151,7 +152,7 @@ func setupServices(mgr ctrl.Manager, w watcher, r *ServiceReconciler) error {
 		For(&corev1.Service{}, builder.WithPredicates(serviceChanged)).
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.servicesOfPolicy(), builder.WithPredicates(gateChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, w.serviceOfEndpointSlice(), builder.WithPredicates(endpointsChanged)).
-		Watches(&corev1.Node{}, w.servicesWaitingForNode(), builder.WithPredicates(loadBalancingChanged)).
+		Watches(&corev1.Node{}, w.servicesWaitingForNode(), builder.WithPredicates(servingChanged)).
 		WatchesMetadata(&corev1.Namespace{}, w.servicesOfNamespace(), builder.WithPredicates(labelsChanged)).
 		WithOptions(options(serviceWorkers)).
 		Complete(r)

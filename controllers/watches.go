@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,10 @@ type (
 // reportDelay is how long a change that only concerns a policy's report waits
 // for others: the repair that follows, and the next objects of a storm.
 const reportDelay = 200 * time.Millisecond
+
+// endpointsDelay is that of what endpoints change in a report where nothing waits
+// for it: in a large cluster, some come and go all the time.
+const endpointsDelay = 3 * time.Second
 
 // watcher maps events to what has to be reconciled because of them.
 type watcher struct{ observe state.Observer }
@@ -113,7 +118,8 @@ func (w watcher) policiesOfService() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		for _, policy := range w.policies(ctx) {
 			concerned := func(object client.Object) bool {
-				if object == nil {
+				service, ok := object.(*corev1.Service)
+				if !ok {
 					return false
 				}
 				return policy.SelectsServiceLabels(object.GetLabels()) || state.ReadRecord(object.GetAnnotations()).Mentions(policy.Name)
@@ -141,28 +147,37 @@ func (w watcher) policiesOfPod() handler.EventHandler {
 }
 
 // policiesOfEndpointSlice: that an endpoint is ready may end what a policy holds
-// back.
+// back; and that one is not any more may make the nodes drop traffic.
 func (w watcher) policiesOfEndpointSlice() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
-		slice := after
-		if slice == nil {
-			slice = before
-		}
-		key := types.NamespacedName{Namespace: slice.GetNamespace(), Name: slice.GetLabels()[discoveryv1.LabelServiceName]}
-		service, err := w.observe.Service(ctx, key)
+		service, err := w.serviceOf(ctx, before, after)
 		if err != nil {
 			return // it is gone, or comes with an event of its own
 		}
 		policies := w.policies(ctx)
-		if !plan.NeedsLocal(policies)(service.Service) {
+		if !plan.WantsLocal(policies)(service.Service) {
 			return
+		}
+		delay := endpointsDelay
+		if plan.AwaitsLocal(policies)(service.Service) {
+			delay = reportDelay
 		}
 		for _, policy := range policies {
 			if policy.SelectsService(service) {
-				q.AddAfter(request("", policy.Name), reportDelay)
+				q.AddAfter(request("", policy.Name), delay)
 			}
 		}
 	})
+}
+
+// serviceOf returns the Service of an EndpointSlice.
+func (w watcher) serviceOf(ctx context.Context, before, after client.Object) (state.Service, error) {
+	slice := after
+	if slice == nil {
+		slice = before
+	}
+	key := types.NamespacedName{Namespace: slice.GetNamespace(), Name: slice.GetLabels()[discoveryv1.LabelServiceName]}
+	return w.observe.Service(ctx, key, nil)
 }
 
 // policiesOfNamespace: a namespace's labels decide which Services are selected.
@@ -265,7 +280,12 @@ func (w watcher) servicesOfNamespace() handler.EventHandler {
 // servicesWaitingForNode: traffic policy Local may have become possible.
 func (w watcher) servicesWaitingForNode() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
-		waiting := plan.NeedsLocal(w.policies(ctx))
+		policies := w.policies(ctx)
+		declares := func(p plan.Policy) bool { return p.DeclaresLocal() }
+		if !slices.ContainsFunc(policies, declares) {
+			return nil // not to list all Services for nothing
+		}
+		waiting := plan.AwaitsLocal(policies)
 		return w.services(ctx, func(s state.Service) bool { return waiting(s.Service) })
 	})
 }

@@ -38,8 +38,8 @@ const (
 	// Reasons when False: HostNetworkedPods, NotProgrammed, HostBackendNone,
 	// NotApplicable, CalicoNotInstalled, CalicoAPIServerMissing,
 	// CalicoUnavailable, FailsafePorts, ForeignHostEndpoint, ForeignPolicy,
-	// AddressesMissing, IPv6Unfiltered, DetourOpen, ProbeConnected, TakenBack,
-	// NetworkPolicyNotEnforced.
+	// AddressesMissing, IPv6Unfiltered, DetourOpen, ExposedByService,
+	// AddressTakenOver, ProbeConnected, TakenBack, NetworkPolicyNotEnforced.
 	// Reasons when Unknown: DataplaneNotSupported, NotJudged, ForeignPolicy,
 	// NetworkPolicyUnknown.
 	ConditionEffective = "Effective"
@@ -55,7 +55,8 @@ const (
 	// the declared traffic policies.
 	//
 	// Reasons when True: InSync, NotDeclared.
-	// Reasons when False: Drifted, Pending, HeldBack, Conflicted, Contested.
+	// Reasons when False: Drifted, Pending, HeldBack, EndpointsMissing,
+	// Conflicted, Contested.
 	ConditionTrafficPoliciesInSync = "TrafficPoliciesInSync"
 
 	// ConditionDrifted says whether something that had been put right was
@@ -174,6 +175,8 @@ const (
 	ReasonAddressesMissing       = "AddressesMissing"
 	ReasonIPv6Unfiltered         = "IPv6Unfiltered"
 	ReasonDetourOpen             = "DetourOpen"
+	ReasonExposedByService       = "ExposedByService"
+	ReasonAddressTakenOver       = "AddressTakenOver"
 	ReasonProbeConnected         = "ProbeConnected"
 	ReasonRollingOut             = "RollingOut"
 	ReasonRolledBack             = "RolledBack"
@@ -190,6 +193,7 @@ const (
 	ReasonNotProgrammed          = "NotProgrammed"
 	ReasonDrifted                = "Drifted"
 	ReasonHeldBack               = "HeldBack"
+	ReasonEndpointsMissing       = "EndpointsMissing"
 	ReasonConflicted             = "Conflicted"
 	ReasonContested              = "Contested"
 	ReasonDeleting               = "Deleting"

@@ -6,6 +6,7 @@ import corev1 "k8s.io/api/core/v1"
 
 // ServiceTrafficPolicy declares how the selected Services treat traffic.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.localPolicy) || self.localPolicy != 'Force' || (has(self.externalTrafficPolicy) && self.externalTrafficPolicy == 'Local') || (has(self.internalTrafficPolicy) && self.internalTrafficPolicy == 'Local')",message="localPolicy may be Force only when externalTrafficPolicy or internalTrafficPolicy is Local"
 // +kubebuilder:validation:XValidation:rule="has(self.externalTrafficPolicy) || has(self.internalTrafficPolicy) || has(self.trafficDistribution)",message="must declare at least one of externalTrafficPolicy, internalTrafficPolicy and trafficDistribution"
 type ServiceTrafficPolicy struct {
 	// name of the entry, unique in the policy.
@@ -27,20 +28,34 @@ type ServiceTrafficPolicy struct {
 	NamespaceSelector *LabelSelector `json:"namespaceSelector,omitempty"`
 
 	// externalTrafficPolicy that the Services must have. Local keeps the
-	// client's address, and drops what arrives at a node without a ready
-	// endpoint. So it is set only on a Service that has a ready endpoint on a
-	// node that load balancers use, and reported as held back on the others.
-	// It concerns Services of type NodePort and LoadBalancer only.
+	// client's address, and a node without a ready endpoint drops what arrives
+	// there. It concerns what is reached from outside: Services of type NodePort
+	// and LoadBalancer, and those with externalIPs. Local is held back, and
+	// reported, as localPolicy says.
 	// +kubebuilder:validation:Enum=Cluster;Local
 	// +optional
 	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy `json:"externalTrafficPolicy,omitempty"`
 
-	// internalTrafficPolicy that the Services must have.
+	// internalTrafficPolicy that the Services must have. With Local, the pods
+	// of a node without a ready endpoint cannot reach the Service at all. Local
+	// is held back, and reported, as localPolicy says.
 	// +kubebuilder:validation:Enum=Cluster;Local
 	// +optional
 	InternalTrafficPolicy corev1.ServiceInternalTrafficPolicy `json:"internalTrafficPolicy,omitempty"`
 
-	// trafficDistribution that the Services must have.
+	// localPolicy says where a traffic policy Local is set. Safe, which is the
+	// meaning when left out, sets it only where it drops no traffic: internally
+	// where every node has a ready endpoint; externally likewise, or, behind a
+	// load balancer that checks the health of nodes, where one node has. Force
+	// sets it everywhere but on the Service of the API servers
+	// (default/kubernetes), and internally on that of the cluster's DNS, where
+	// Safe always holds.
+	// +optional
+	LocalPolicy LocalPolicy `json:"localPolicy,omitempty"`
+
+	// trafficDistribution that the Services must have. PreferSameZone and
+	// PreferSameNode need Kubernetes 1.34. PreferClose is the older, deprecated
+	// name of PreferSameZone.
 	// +kubebuilder:validation:Enum=PreferClose;PreferSameZone;PreferSameNode
 	// +optional
 	TrafficDistribution string `json:"trafficDistribution,omitempty"`
@@ -63,4 +78,16 @@ const (
 	ConflictReport ConflictPolicy = "Report"
 	// ConflictOverride takes the field over.
 	ConflictOverride ConflictPolicy = "Override"
+)
+
+// LocalPolicy says where a traffic policy Local is set.
+//
+// +kubebuilder:validation:Enum=Safe;Force
+type LocalPolicy string
+
+const (
+	// LocalSafe sets it where it drops no traffic.
+	LocalSafe LocalPolicy = "Safe"
+	// LocalForce sets it although nodes lack a ready endpoint.
+	LocalForce LocalPolicy = "Force"
 )

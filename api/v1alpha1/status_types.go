@@ -162,7 +162,7 @@ const (
 
 // DriftState says what the operator does about a difference.
 //
-// +kubebuilder:validation:Enum=Drifted;Pending;HeldBack;Conflicted;Contested;NotApplicable
+// +kubebuilder:validation:Enum=Drifted;Pending;HeldBack;EndpointsMissing;Forced;Conflicted;Contested;NotApplicable
 type DriftState string
 
 const (
@@ -174,6 +174,13 @@ const (
 	StatePending DriftState = "Pending"
 	// StateHeldBack means that writing it now would do harm.
 	StateHeldBack DriftState = "HeldBack"
+	// StateEndpointsMissing means that it is as declared, a traffic policy
+	// Local, and that nodes which may need the Service have no ready endpoint
+	// now, so that they drop its traffic. Nothing is written.
+	StateEndpointsMissing DriftState = "EndpointsMissing"
+	// StateForced means the same of a Service whose entry has localPolicy
+	// Force. It counts as no difference.
+	StateForced DriftState = "Forced"
 	// StateConflicted means that somebody else declares the field.
 	StateConflicted DriftState = "Conflicted"
 	// StateContested means that the same manager rewrites the field again and

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -46,8 +47,25 @@ func Service(ctx context.Context, c client.Writer, service *corev1.Service, outc
 	if fields := heldFields(service, outcome); len(fields) > 0 {
 		object.Object["spec"] = fields
 	}
-	return c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
+	err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
 		client.FieldOwner(v1alpha1.FieldManagerServices), client.ForceOwnership)
+	return explain(err, outcome)
+}
+
+// explain adds to a refusal which values of trafficDistribution an older API server
+// takes (Kubernetes' feature gate PreferSameTrafficDistribution).
+func explain(err error, outcome drift.Outcome) error {
+	value := outcome.Set[plan.TrafficDistribution]
+	if !apierrors.IsInvalid(err) || value == nil {
+		return err
+	}
+	switch *value {
+	case corev1.ServiceTrafficDistributionPreferSameZone:
+		return fmt.Errorf("%w: before Kubernetes 1.34 its name is PreferClose: declare that until the API servers are newer", err)
+	case corev1.ServiceTrafficDistributionPreferSameNode:
+		return fmt.Errorf("%w: it needs Kubernetes 1.34: declare PreferClose, or leave it out, until the API servers are newer", err)
+	}
+	return err
 }
 
 // heldFields returns the fields that are ours after the write: those that are

@@ -106,6 +106,8 @@ func (o *Outcome) claim(object Shared, claim plan.Claim) {
 	finding, differs := compare(object, claim, live, applied)
 	if differs {
 		o.Findings = append(o.Findings, finding)
+	} else if finding, dropped := dropping(object, claim); dropped {
+		o.Findings = append(o.Findings, finding)
 	}
 	switch {
 	case claim.NotApplicable != "" || !claim.Policy.Writable():

@@ -105,6 +105,8 @@ func done(policy, applied, original string) *state.RecordEntry {
 func claims(*plan.Claim)          {}
 func overriding(c *plan.Claim)    { c.Override = true }
 func heldBack(c *plan.Claim)      { c.HeldBack = "it would do harm" }
+func dropping(c *plan.Claim)      { c.Dropped = "2 of 5 nodes have an endpoint" }
+func forced(c *plan.Claim)        { c.Dropped, c.Forced = "2 of 5 nodes have an endpoint", true }
 func notApplicable(c *plan.Claim) { c.NotApplicable = "it has no such field" }
 
 var (
@@ -133,6 +135,22 @@ var claimedFields = fieldTests{
 	"A field that has the value already is adopted: only the record is written": {
 		situation{live: "want", policies: only(policy("p")), claim: claims},
 		result{record: done("p", "want", "want")},
+	},
+	"A field that has the value already, and drops traffic, is told and adopted": {
+		situation{live: "want", policies: only(policy("p")), claim: dropping},
+		result{state: v1alpha1.StateEndpointsMissing, cause: v1alpha1.CauseModified, record: done("p", "want", "want")},
+	},
+	"A field that drops traffic as it was written is told, and stays": {
+		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p")), claim: dropping},
+		result{state: v1alpha1.StateEndpointsMissing, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
+	},
+	"A field that drops traffic because that is forced is told as such": {
+		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p")), claim: forced},
+		result{state: v1alpha1.StateForced, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
+	},
+	"A field that is forced is written": {
+		situation{live: "old", policies: only(policy("p")), claim: forced},
+		result{state: v1alpha1.StatePending, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "old")},
 	},
 	"A field that is as written stays": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},

@@ -13,6 +13,11 @@ type Claim struct {
 	Policy *Policy
 	// HeldBack says why the value may not be written now; empty if it may.
 	HeldBack string
+	// Dropped says which traffic the value drops now where it is set, or would be
+	// set because that is Forced; empty if none.
+	Dropped string
+	// Forced says that the value may be written although it drops traffic.
+	Forced bool
 	// NotApplicable says why the object can not have the field; empty if it can.
 	NotApplicable string
 	// Override says that the field is taken over from whoever declares it.

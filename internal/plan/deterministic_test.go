@@ -82,7 +82,7 @@ func TestOrderOfPoliciesMattersOnlyWhereTheyWantTheSame(t *testing.T) {
 		claims, losses := plan.Taints(&nodes[0], policies)
 		g.Expect(losses).To(BeEmpty())
 		g.Expect(plain(claims)).To(ConsistOf(claim{Field: "a:NoSchedule", Policy: "a"}, claim{Field: "b:NoSchedule", Policy: "b"}))
-		claims, losses = plan.Service(service(corev1.ServiceTypeNodePort, localReady), policies)
+		claims, losses = plan.Service(service(corev1.ServiceTypeNodePort), policies)
 		g.Expect(losses).To(BeEmpty())
 		g.Expect(plain(claims)).To(ConsistOf(
 			claim{Field: plan.InternalTrafficPolicy, Want: "Local", Policy: "c"},

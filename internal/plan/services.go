@@ -94,47 +94,38 @@ func (r serviceRule) claims(policy *Policy, service state.Service) []Claim {
 		restrict(&claim)
 		claims = append(claims, claim)
 	}
-	add(ExternalTrafficPolicy, string(r.ExternalTrafficPolicy), func(c *Claim) { restrictExternal(c, service) })
-	add(InternalTrafficPolicy, string(r.InternalTrafficPolicy), func(c *Claim) { restrictToProxied(c, service) })
+	add(ExternalTrafficPolicy, string(r.ExternalTrafficPolicy), func(c *Claim) { r.restrictExternal(c, service) })
+	add(InternalTrafficPolicy, string(r.InternalTrafficPolicy), func(c *Claim) { r.restrictInternal(c, service) })
 	add(TrafficDistribution, r.TrafficDistribution, func(c *Claim) { restrictToProxied(c, service) })
 	return claims
 }
 
-// restrictExternal holds back Local where it would black-hole traffic: a node
-// without a ready endpoint drops what arrives for the Service.
-func restrictExternal(claim *Claim, service state.Service) {
-	switch service.Spec.Type {
-	case corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort:
-		local := string(corev1.ServiceExternalTrafficPolicyLocal)
-		if claim.Want == local && string(service.Spec.ExternalTrafficPolicy) != local && !service.LocalReady {
-			claim.HeldBack = "no ready endpoint on a node that load balancers use: with Local all its traffic would be dropped"
-		}
-	default:
-		claim.NotApplicable = fmt.Sprintf("only Services of type NodePort and LoadBalancer have it; this one is of type %s", service.Spec.Type)
+// restrictExternal leaves out Services that nothing outside reaches, and holds back
+// Local where it would drop traffic.
+func (r serviceRule) restrictExternal(claim *Claim, service state.Service) {
+	if !state.IsExposed(service.Service) {
+		claim.NotApplicable = fmt.Sprintf("only Services of type NodePort and LoadBalancer, and those with externalIPs, have it; "+
+			"this one is of type %s", service.Spec.Type)
+		return
+	}
+	r.gateExternal(claim, service)
+}
+
+// restrictInternal leaves out Services that nothing proxies, and holds back Local
+// where it would drop traffic.
+func (r serviceRule) restrictInternal(claim *Claim, service state.Service) {
+	restrictToProxied(claim, service)
+	if state.IsHeadless(service.Service) {
+		claim.NotApplicable = "a headless Service (clusterIP None) is DNS records only: its clients choose endpoints by themselves"
+	}
+	if claim.NotApplicable == "" {
+		r.gateInternal(claim, service)
 	}
 }
 
-// restrictToProxied leaves out Services that nothing proxies.
+// restrictToProxied leaves out Services that are only names.
 func restrictToProxied(claim *Claim, service state.Service) {
 	if service.Spec.Type == corev1.ServiceTypeExternalName {
 		claim.NotApplicable = "a Service of type ExternalName is a DNS name only, and has no traffic policy"
-	}
-}
-
-// NeedsLocal says whether it matters to the policies if the Service has a ready
-// endpoint on a node that load balancers use.
-func NeedsLocal(policies []Policy) func(*corev1.Service) bool {
-	return func(service *corev1.Service) bool {
-		if service.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
-			return false
-		}
-		for i := range policies {
-			for _, rule := range policies[i].services {
-				if rule.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal && rule.selector.Matches(labels.Set(service.Labels)) {
-					return true
-				}
-			}
-		}
-		return false
 	}
 }

@@ -16,7 +16,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// service returns shop/web, labelled app=web, in a namespace labelled team=edge.
+var (
+	everywhere = state.Spread{Nodes: 5, Served: 5, Ready: 5}
+	some       = state.Spread{Nodes: 5, Served: 2, Ready: 2, Without: []string{"cp-3", "worker-1", "worker-2"}}
+	nowhere    = state.Spread{Nodes: 5, Without: []string{"cp-1", "cp-2", "cp-3"}}
+)
+
+// service returns shop/web, labelled app=web, in a namespace labelled team=edge,
+// with endpoints on every node.
 func service(kind corev1.ServiceType, edits ...func(*state.Service)) state.Service {
 	s := state.Service{
 		Service: &corev1.Service{
@@ -24,6 +31,7 @@ func service(kind corev1.ServiceType, edits ...func(*state.Service)) state.Servi
 			Spec:       corev1.ServiceSpec{Type: kind},
 		},
 		NamespaceLabels: map[string]string{"team": "edge"},
+		Endpoints:       state.Endpoints{Looked: true, All: everywhere, Balanced: everywhere},
 	}
 	if kind == corev1.ServiceTypeLoadBalancer || kind == corev1.ServiceTypeNodePort {
 		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
@@ -34,9 +42,28 @@ func service(kind corev1.ServiceType, edits ...func(*state.Service)) state.Servi
 	return s
 }
 
-func localReady(s *state.Service) { s.LocalReady = true }
 func alreadyLocal(s *state.Service) {
 	s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	s.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyLocal)
+}
+
+// on has the Service have endpoints on these of all nodes, and of those that load
+// balancers use.
+func on(spread state.Spread) func(*state.Service) {
+	return func(s *state.Service) { s.Endpoints.All, s.Endpoints.Balanced = spread, spread }
+}
+
+func unlooked(s *state.Service) { s.Endpoints = state.Endpoints{} }
+func headless(s *state.Service) { s.Spec.ClusterIP = corev1.ClusterIPNone }
+
+func externalIPs(s *state.Service) { s.Spec.ExternalIPs = []string{"192.0.2.9"} }
+
+func class(name string) func(*state.Service) {
+	return func(s *state.Service) { s.Spec.LoadBalancerClass = &name }
+}
+
+func named(namespace, name string) func(*state.Service) {
+	return func(s *state.Service) { s.Namespace, s.Name = namespace, name }
 }
 
 // entry returns an entry that selects the service in every namespace.
@@ -54,40 +81,7 @@ func internal(value corev1.ServiceInternalTrafficPolicy) func(*v1alpha1.ServiceT
 	return func(r *v1alpha1.ServiceTrafficPolicy) { r.InternalTrafficPolicy = value }
 }
 
-const (
-	wouldDrop    = "no ready endpoint on a node that load balancers use: with Local all its traffic would be dropped"
-	clusterIP    = "only Services of type NodePort and LoadBalancer have it; this one is of type ClusterIP"
-	onlyAName    = "only Services of type NodePort and LoadBalancer have it; this one is of type ExternalName"
-	externalName = "a Service of type ExternalName is a DNS name only, and has no traffic policy"
-)
-
-func TestExternalTrafficPolicyIsHeldBackWhereItWouldDropTraffic(t *testing.T) {
-	const balanced, port = corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort
-	const inside, name = corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName
-	tests := map[string]struct {
-		service state.Service
-		want    corev1.ServiceExternalTrafficPolicy
-		claim   claim
-	}{
-		"Local is held back while there is no ready endpoint":     {service(balanced), "Local", claim{HeldBack: wouldDrop}},
-		"Local is held back for a NodePort in the same way":       {service(port), "Local", claim{HeldBack: wouldDrop}},
-		"Local is not held back once there is such an endpoint":   {service(balanced, localReady), "Local", claim{}},
-		"Local is not held back where it is set already":          {service(balanced, alreadyLocal), "Local", claim{}},
-		"Cluster is never held back":                              {service(balanced, alreadyLocal), "Cluster", claim{}},
-		"A Service that nothing outside reaches does not have it": {service(inside), "Local", claim{NotApplicable: clusterIP}},
-		"A Service that is only a DNS name does not have it":      {service(name), "Cluster", claim{NotApplicable: onlyAName}},
-		"Not having it does not depend on endpoints":              {service(inside, localReady), "Local", claim{NotApplicable: clusterIP}},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			test.claim.Field, test.claim.Want, test.claim.Policy = plan.ExternalTrafficPolicy, string(test.want), "p"
-			claims, _ := plan.Service(test.service, compile(policy("p", services(entry("e", external(test.want))))))
-			if diff := cmp.Diff([]claim{test.claim}, plain(claims)); diff != "" {
-				t.Errorf("claims (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
+const externalName = "a Service of type ExternalName is a DNS name only, and has no traffic policy"
 
 func TestOtherTrafficPoliciesApplyToEveryServiceThatIsProxied(t *testing.T) {
 	all := entry("e", func(r *v1alpha1.ServiceTrafficPolicy) {
@@ -192,27 +186,6 @@ func TestOnlyConflictPolicyOverrideTakesOver(t *testing.T) {
 			entry("e", func(r *v1alpha1.ServiceTrafficPolicy) { r.InternalTrafficPolicy, r.ConflictPolicy = "Local", value }),
 		))))
 		NewWithT(t).Expect(claims[0].Override).To(Equal(want), "conflictPolicy %q", value)
-	}
-}
-
-func TestEndpointsMatterOnlyWhereLocalIsWantedAndNotSet(t *testing.T) {
-	tests := map[string]struct {
-		service state.Service
-		edit    func(*v1alpha1.ServiceTrafficPolicy)
-		want    bool
-	}{
-		"Local is wanted and not set":         {service(corev1.ServiceTypeLoadBalancer), external("Local"), true},
-		"Local is set already":                {service(corev1.ServiceTypeLoadBalancer, alreadyLocal), external("Local"), false},
-		"Cluster is wanted":                   {service(corev1.ServiceTypeLoadBalancer), external("Cluster"), false},
-		"only the internal policy is claimed": {service(corev1.ServiceTypeLoadBalancer), internal("Local"), false},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			g.Expect(plan.NeedsLocal(compile(policy("p", services(entry("e", test.edit)))))(test.service.Service)).To(Equal(test.want))
-			test.service.Labels = nil
-			g.Expect(plan.NeedsLocal(compile(policy("p", services(entry("e", test.edit)))))(test.service.Service)).To(BeFalse(), "not selected")
-		})
 	}
 }
 

@@ -93,7 +93,7 @@ func verified(in Input) metav1.Condition {
 // by others is not.
 func programmed(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionProgrammed
-	reason, findings := worst(in.findings())
+	reason, findings := worst(unwritten(in.findings()))
 	switch {
 	case len(in.History.Failures) > 0 && in.Policy.Enforces():
 		return no(kind, v1alpha1.ReasonApplyFailed, wording.Points(in.History.Failures))
@@ -189,6 +189,9 @@ func inSync(kind string, section Section, what string) metav1.Condition {
 	message := fmt.Sprintf("%d of %d in sync", section.InSync, section.Declared)
 	if notApplicable := ofState(section.Findings, v1alpha1.StateNotApplicable); len(notApplicable) > 0 {
 		message += "; not applicable: " + tell(notApplicable)
+	}
+	if forced := ofState(section.Findings, v1alpha1.StateForced); len(forced) > 0 {
+		message += "; forced: " + tell(forced)
 	}
 	return yes(kind, v1alpha1.ReasonInSync, message)
 }

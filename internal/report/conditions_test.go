@@ -72,7 +72,13 @@ func TestConditionsInEachScenario(t *testing.T) {
 		"Service conflicted": {
 			"Ready": "False/Conflicted", "Drifted": "True/Conflicted", "Programmed": "False/Conflicted", "TrafficPoliciesInSync": "False/Conflicted",
 		},
-		"Service not applicable": {},
+		"Service not applicable":    {},
+		"Service without endpoints": {"Ready": "False/EndpointsMissing", "TrafficPoliciesInSync": "False/EndpointsMissing"},
+		"Service without endpoints, pending": {
+			"Ready": "False/Pending", "Reconciling": "True/Pending", "Programmed": "False/Pending", "TrafficPoliciesInSync": "False/EndpointsMissing",
+		},
+		"Audit, Service without endpoints": {"Ready": "False/EndpointsMissing", "TrafficPoliciesInSync": "False/EndpointsMissing"},
+		"Service forced":                   {},
 		"Service contested": {
 			"Ready": "False/Contested", "Drifted": "True/Contested", "Programmed": "False/Contested", "TrafficPoliciesInSync": "False/Contested",
 		},

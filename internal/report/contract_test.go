@@ -45,7 +45,7 @@ func kstatus(in report.Input, status v1alpha1.ControlPlaneNetworkPolicyStatus) s
 
 func TestToolsReadTheStatusAsItIsMeant(t *testing.T) {
 	wanted := map[string]string{
-		"as declared": "Current", "nothing declared": "Current", "Service not applicable": "Current",
+		"as declared": "Current", "nothing declared": "Current", "Service not applicable": "Current", "Service forced": "Current",
 		"Audit as declared": "Current", "Audit after failures": "Current",
 		"invalid": "Failed", "invalid and drifted": "Failed", "no node": "Failed", "lost to another": "Failed", "Audit lost": "Failed",
 		"lost to another, rest to be written": "Failed", "name taken": "Failed",

@@ -3,6 +3,8 @@
 package report
 
 import (
+	"slices"
+
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
@@ -32,12 +34,13 @@ func driftEntry(f drift.Finding) v1alpha1.Drift {
 }
 
 // driftList returns the first differences: what is wrong before what is only
-// not applicable.
+// not applicable, or forced.
 func driftList(findings []drift.Finding) []v1alpha1.Drift {
 	var list []v1alpha1.Drift
-	for _, notApplicable := range []bool{false, true} {
+	for _, harmless := range []bool{false, true} {
 		for _, f := range findings {
-			if len(list) < v1alpha1.MaxReportedDrift && (f.State == v1alpha1.StateNotApplicable) == notApplicable {
+			is := f.State == v1alpha1.StateNotApplicable || f.State == v1alpha1.StateForced
+			if len(list) < v1alpha1.MaxReportedDrift && is == harmless {
 				list = append(list, driftEntry(f))
 			}
 		}
@@ -76,6 +79,7 @@ func worst(findings []drift.Finding) (string, []drift.Finding) {
 		{v1alpha1.StateConflicted, v1alpha1.ReasonConflicted},
 		{v1alpha1.StateDrifted, v1alpha1.ReasonDrifted},
 		{v1alpha1.StateHeldBack, v1alpha1.ReasonHeldBack},
+		{v1alpha1.StateEndpointsMissing, v1alpha1.ReasonEndpointsMissing},
 		{v1alpha1.StatePending, v1alpha1.ReasonPending},
 	}
 	for _, o := range order {
@@ -84,6 +88,11 @@ func worst(findings []drift.Finding) (string, []drift.Finding) {
 		}
 	}
 	return "", nil
+}
+
+// unwritten returns the findings without those whose field is as declared.
+func unwritten(findings []drift.Finding) []drift.Finding {
+	return slices.DeleteFunc(slices.Clone(findings), func(f drift.Finding) bool { return f.State == v1alpha1.StateEndpointsMissing })
 }
 
 func ofState(findings []drift.Finding, state v1alpha1.DriftState) []drift.Finding {

@@ -101,7 +101,9 @@ func taint(state v1alpha1.DriftState) edit {
 
 func service(state v1alpha1.DriftState) edit {
 	return func(in *report.Input) {
-		if state != v1alpha1.StateNotApplicable {
+		switch state {
+		case v1alpha1.StateNotApplicable, v1alpha1.StateEndpointsMissing, v1alpha1.StateForced:
+		default:
 			in.Services.InSync--
 		}
 		in.Services.Findings = append(in.Services.Findings, finding("Service", "web", "externalTrafficPolicy", state))
@@ -174,6 +176,10 @@ var scenarios = map[string][]edit{
 	"Service held back":                   {service(v1alpha1.StateHeldBack)},
 	"Service conflicted":                  {service(v1alpha1.StateConflicted)},
 	"Service not applicable":              {service(v1alpha1.StateNotApplicable)},
+	"Service without endpoints":           {service(v1alpha1.StateEndpointsMissing)},
+	"Service without endpoints, pending":  {service(v1alpha1.StateEndpointsMissing), service(v1alpha1.StatePending)},
+	"Audit, Service without endpoints":    {audits, service(v1alpha1.StateEndpointsMissing)},
+	"Service forced":                      {service(v1alpha1.StateForced)},
 	"Service contested":                   {contested},
 	"taint drifted, Service held back":    {taint(v1alpha1.StateDrifted), service(v1alpha1.StateHeldBack)},
 	"Audit as declared":                   {audits},

@@ -47,6 +47,21 @@ func IndexEndpointSlice(object client.Object) []string {
 	return []string{types.NamespacedName{Namespace: object.GetNamespace(), Name: service}.String()}
 }
 
+// Index is a field that a cache must be able to list objects by.
+type Index struct {
+	Object client.Object
+	Field  string
+	Value  client.IndexerFunc
+}
+
+// Indexes are those that the Observer needs.
+func Indexes() []Index {
+	return []Index{
+		{&discoveryv1.EndpointSlice{}, EndpointSlicesByService, IndexEndpointSlice},
+		{&corev1.Service{}, ExposedServices, IndexExposed},
+	}
+}
+
 // Policies returns all policies, oldest first; of two that are equally old the
 // alphabetically first comes first.
 func (o Observer) Policies(ctx context.Context) ([]v1alpha1.ControlPlaneNetworkPolicy, error) {
@@ -162,9 +177,9 @@ func (o Observer) PodsOn(ctx context.Context, node string) ([]corev1.Pod, error)
 	return pods.Items, nil
 }
 
-// Services returns all Services, sorted by namespace and name. LocalReady of
-// each is found out where needsLocal asks for it.
-func (o Observer) Services(ctx context.Context, needsLocal func(*corev1.Service) bool) ([]Service, error) {
+// Services returns all Services, sorted by namespace and name. Where each has
+// endpoints is found out if asks says so; it is asked in this order.
+func (o Observer) Services(ctx context.Context, asks func(*corev1.Service) bool) ([]Service, error) {
 	var list corev1.ServiceList
 	if err := o.Cache.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing services: %w", err)
@@ -175,22 +190,17 @@ func (o Observer) Services(ctx context.Context, needsLocal func(*corev1.Service)
 	}
 	services := make([]Service, 0, len(list.Items))
 	for i := range list.Items {
-		service := Service{Service: &list.Items[i], NamespaceLabels: namespaces[list.Items[i].Namespace]}
-		if needsLocal != nil && needsLocal(service.Service) {
-			if service.LocalReady, err = o.localReady(ctx, service.Key()); err != nil {
-				return nil, err
-			}
-		}
-		services = append(services, service)
+		services = append(services, Service{Service: &list.Items[i], NamespaceLabels: namespaces[list.Items[i].Namespace]})
 	}
 	slices.SortFunc(services, func(a, b Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	return services, nil
+	return services, o.addEndpoints(ctx, services, asks)
 }
 
-// Service returns one Service, or an error that apierrors.IsNotFound knows.
-func (o Observer) Service(ctx context.Context, key types.NamespacedName) (Service, error) {
+// Service returns one Service, or an error that apierrors.IsNotFound knows. Where
+// it has endpoints is found out if asks says so.
+func (o Observer) Service(ctx context.Context, key types.NamespacedName, asks func(*corev1.Service) bool) (Service, error) {
 	service := Service{Service: &corev1.Service{}}
 	if err := o.Cache.Get(ctx, key, service.Service); err != nil {
 		return Service{}, fmt.Errorf("reading service %s: %w", key, err)
@@ -201,8 +211,11 @@ func (o Observer) Service(ctx context.Context, key types.NamespacedName) (Servic
 		return Service{}, fmt.Errorf("reading namespace %s: %w", key.Namespace, err)
 	}
 	service.NamespaceLabels = namespace.Labels
+	if asks == nil || !asks(service.Service) {
+		return service, nil
+	}
 	var err error
-	service.LocalReady, err = o.localReady(ctx, key)
+	service.Endpoints, err = o.lookUp(ctx, key)
 	return service, err
 }
 
@@ -217,40 +230,4 @@ func (o Observer) namespaceLabels(ctx context.Context) (map[string]labels.Set, e
 		namespaces[list.Items[i].Name] = list.Items[i].Labels
 	}
 	return namespaces, nil
-}
-
-// localReady says whether the Service has a ready endpoint on a node that load
-// balancers use.
-func (o Observer) localReady(ctx context.Context, key types.NamespacedName) (bool, error) {
-	var list discoveryv1.EndpointSliceList
-	ofService := client.MatchingFields{EndpointSlicesByService: key.String()}
-	if err := o.Cache.List(ctx, &list, client.InNamespace(key.Namespace), ofService); err != nil {
-		return false, fmt.Errorf("listing endpoints of %s: %w", key, err)
-	}
-	for i := range list.Items {
-		for _, name := range ReadyNodes(&list.Items[i]) {
-			var node corev1.Node
-			err := o.Cache.Get(ctx, types.NamespacedName{Name: name}, &node)
-			if client.IgnoreNotFound(err) != nil {
-				return false, fmt.Errorf("reading node %s: %w", name, err)
-			}
-			if err == nil && UsedByLoadBalancers(&node) {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
-}
-
-// ReadyNodes returns the nodes on which an EndpointSlice has a ready endpoint,
-// sorted, without duplicates.
-func ReadyNodes(slice *discoveryv1.EndpointSlice) []string {
-	nodes := sets.New[string]()
-	for _, endpoint := range slice.Endpoints {
-		// A nil condition is to be read as ready (discovery/v1 API).
-		if endpoint.NodeName != nil && (endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready) {
-			nodes.Insert(*endpoint.NodeName)
-		}
-	}
-	return sets.List(nodes)
 }

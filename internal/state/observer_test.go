@@ -4,12 +4,10 @@ package state_test
 
 import (
 	"errors"
-	"slices"
 	"testing"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,8 +28,11 @@ func observer(t *testing.T, objects ...client.Object) state.Observer {
 	g, scheme := NewWithT(t), runtime.NewScheme()
 	g.Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	g.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	cache := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithIndex(&discoveryv1.EndpointSlice{}, state.EndpointSlicesByService, state.IndexEndpointSlice).Build()
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
+	for _, index := range state.Indexes() {
+		builder = builder.WithIndex(index.Object, index.Field, index.Value)
+	}
+	cache := builder.Build()
 	return state.Observer{Cache: cache, Live: cache, Calico: func() state.Calico { return state.Calico{} }}
 }
 
@@ -44,55 +45,6 @@ func TestPoliciesComeOldestFirst(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(policies).To(HaveExactElements(
 		HaveField("Name", "d"), HaveField("Name", "c"), HaveField("Name", "a"), HaveField("Name", "b")), "of equal age by name")
-}
-
-func TestServiceHasAReadyEndpointWhereLoadBalancersSendTraffic(t *testing.T) {
-	node := func(name string, labels map[string]string) client.Object {
-		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
-	}
-	used, excluded := node("used", nil), node("excluded", map[string]string{corev1.LabelNodeExcludeBalancers: ""})
-	slice := func(namespace, name, service, node string, ready bool) client.Object {
-		return &discoveryv1.EndpointSlice{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
-			Endpoints:  []discoveryv1.Endpoint{{NodeName: &node, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
-		}
-	}
-	tests := map[string]struct {
-		objects []client.Object
-		want    bool
-	}{
-		"A ready endpoint on a node that is used":                 {[]client.Object{used, slice("shop", "a", "web", "used", true)}, true},
-		"No endpoint at all":                                      {[]client.Object{used}, false},
-		"An endpoint that is not ready":                           {[]client.Object{used, slice("shop", "a", "web", "used", false)}, false},
-		"A ready endpoint on a node that is excluded":             {[]client.Object{excluded, slice("shop", "a", "web", "excluded", true)}, false},
-		"A ready endpoint on a node that is gone":                 {[]client.Object{slice("shop", "a", "web", "gone", true)}, false},
-		"A ready endpoint of another Service":                     {[]client.Object{used, slice("shop", "a", "db", "used", true)}, false},
-		"A ready endpoint of such a Service in another namespace": {[]client.Object{used, slice("other", "a", "web", "used", true)}, false},
-		"A ready endpoint in the second slice": {[]client.Object{
-			used, excluded, slice("shop", "a", "web", "excluded", true), slice("shop", "b", "web", "used", true),
-		}, true},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			observe := observer(t, slices.Concat(test.objects, []client.Object{
-				&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: map[string]string{"team": "edge"}}},
-				&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}},
-			})...)
-			service, err := observe.Service(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"})
-			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect(service.LocalReady).To(Equal(test.want))
-			g.Expect(service.NamespaceLabels).To(HaveKeyWithValue("team", "edge"))
-
-			asked := func(ask bool) []state.Service {
-				services, err := observe.Services(t.Context(), func(*corev1.Service) bool { return ask })
-				g.Expect(err).NotTo(HaveOccurred())
-				return services
-			}
-			g.Expect(asked(true)).To(HaveExactElements(And(HaveField("LocalReady", test.want), HaveField("NamespaceLabels", HaveKey("team")))))
-			g.Expect(asked(false)).To(HaveExactElements(HaveField("LocalReady", false)), "it is found out only where it matters")
-		})
-	}
 }
 
 func TestServicesAndNodesAreSorted(t *testing.T) {
@@ -130,7 +82,7 @@ func TestWhatIsNotThereIsAnErrorThatSaysSo(t *testing.T) {
 	_, err := observe.Node(t.Context(), "cp-1")
 	g.Expect(apierrors.IsNotFound(err)).To(BeTrue())
 	g.Expect(err).To(MatchError(HavePrefix("reading node cp-1: ")))
-	_, err = observe.Service(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"})
+	_, err = observe.Service(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, nil)
 	g.Expect(apierrors.IsNotFound(err)).To(BeTrue())
 	var status apierrors.APIStatus
 	g.Expect(errors.As(err, &status)).To(BeTrue())

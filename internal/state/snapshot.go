@@ -42,9 +42,8 @@ type Service struct {
 	*corev1.Service
 	// NamespaceLabels are the labels of its namespace.
 	NamespaceLabels labels.Set
-	// LocalReady says that a ready endpoint runs on a node that load balancers
-	// use, so that externalTrafficPolicy Local has somewhere to send traffic.
-	LocalReady bool
+	// Endpoints says on which nodes it has endpoints, as far as a policy asks.
+	Endpoints Endpoints
 }
 
 // Key returns the namespaced name of an object in the form of the cache.

@@ -10,6 +10,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -77,7 +78,8 @@ func TransformNode(object any) (any, error) {
 	return slim, nil
 }
 
-// TransformService keeps a Service's labels, type and traffic policies.
+// TransformService keeps a Service's labels, type and traffic policies, and of one
+// that is reached from outside the cluster what its traffic is.
 func TransformService(object any) (any, error) {
 	service, ok := object.(*corev1.Service)
 	if !ok {
@@ -92,38 +94,65 @@ func TransformService(object any) (any, error) {
 	slim.Spec.ExternalTrafficPolicy = service.Spec.ExternalTrafficPolicy
 	slim.Spec.InternalTrafficPolicy = service.Spec.InternalTrafficPolicy
 	slim.Spec.TrafficDistribution = service.Spec.TrafficDistribution
+	slim.Spec.ExternalIPs = service.Spec.ExternalIPs
+	slim.Spec.LoadBalancerClass = service.Spec.LoadBalancerClass
+	if IsHeadless(service) {
+		slim.Spec.ClusterIP = corev1.ClusterIPNone
+	}
+	if IsExposed(service) {
+		slim.Spec.Selector = service.Spec.Selector
+	}
+	if len(service.Spec.ExternalIPs) > 0 {
+		for _, port := range service.Spec.Ports {
+			slim.Spec.Ports = append(slim.Spec.Ports, corev1.ServicePort{Protocol: port.Protocol, Port: port.Port})
+		}
+	}
 	return slim, nil
 }
 
-// TransformEndpointSlice keeps on which nodes a Service has ready endpoints; of
-// that of the API servers, their addresses and ports.
+// TransformEndpointSlice keeps on which nodes a Service has endpoints, which are
+// ready, and their addresses and ports: one endpoint for all on a node.
 func TransformEndpointSlice(object any) (any, error) {
 	slice, ok := object.(*discoveryv1.EndpointSlice)
 	if !ok {
 		return object, nil
 	}
-	slim := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
-		Namespace:       slice.Namespace,
-		Name:            slice.Name,
-		ResourceVersion: slice.ResourceVersion,
-		Labels:          map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
-	}}
-	if OfAPIServers(slice) {
-		slim.AddressType, slim.Ports = slice.AddressType, slice.Ports
-		for _, endpoint := range slice.Endpoints {
-			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{Addresses: endpoint.Addresses})
-		}
-		return slim, nil
+	slim := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:       slice.Namespace,
+			Name:            slice.Name,
+			ResourceVersion: slice.ResourceVersion,
+			Labels:          map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
+		},
+		AddressType: slice.AddressType,
 	}
-	for _, node := range ReadyNodes(slice) {
-		ready := true
-		slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{
-			NodeName:   &node,
-			Conditions: discoveryv1.EndpointConditions{Ready: &ready},
-		})
+	for _, port := range slice.Ports {
+		slim.Ports = append(slim.Ports, discoveryv1.EndpointPort{Protocol: port.Protocol, Port: port.Port})
+	}
+	type place struct {
+		node  string
+		ready bool
+	}
+	there := make(map[place]int, len(slice.Endpoints))
+	slim.Endpoints = make([]discoveryv1.Endpoint, 0, len(slice.Endpoints))
+	for _, endpoint := range slice.Endpoints {
+		at := place{node: ptr.Deref(endpoint.NodeName, ""), ready: isReady(endpoint)}
+		i, known := there[at]
+		if !known {
+			i = len(slim.Endpoints)
+			there[at] = i
+			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{NodeName: endpoint.NodeName})
+			if !at.ready {
+				slim.Endpoints[i].Conditions.Ready = &unready
+			}
+		}
+		slim.Endpoints[i].Addresses = append(slim.Endpoints[i].Addresses, endpoint.Addresses...)
 	}
 	return slim, nil
 }
+
+// unready is shared by all endpoints in the cache: nobody writes to these.
+var unready = false
 
 // TransformPod keeps what tells that a host-networked pod is a component's.
 func TransformPod(object any) (any, error) {

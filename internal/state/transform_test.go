@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -121,7 +122,7 @@ func TestServiceInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 			manages("kubectl", `{"f:spec":{"f:ports":{}}}`)),
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: "Local", InternalTrafficPolicy: ptr.To(corev1.ServiceInternalTrafficPolicyCluster),
-			TrafficDistribution: ptr.To("PreferClose"), ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 80}}, Selector: map[string]string{"app": "web"},
+			TrafficDistribution: ptr.To("PreferClose"), LoadBalancerClass: ptr.To("example.com/lb"), ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 80}}, Selector: map[string]string{"app": "web"},
 		},
 		Status: corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}}},
 	}
@@ -144,10 +145,54 @@ func TestServiceInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 		},
 		Spec: corev1.ServiceSpec{
 			Type: service.Spec.Type, ExternalTrafficPolicy: "Local", InternalTrafficPolicy: service.Spec.InternalTrafficPolicy,
-			TrafficDistribution: service.Spec.TrafficDistribution,
+			TrafficDistribution: service.Spec.TrafficDistribution, Selector: service.Spec.Selector, LoadBalancerClass: service.Spec.LoadBalancerClass,
 		},
 	}
 	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "and nothing more is kept")
+}
+
+// What is reached from outside the cluster is kept with what its traffic is; most
+// Services are not.
+func TestServiceInTheCacheSaysHowItIsReached(t *testing.T) {
+	ports := []corev1.ServicePort{{Name: "web", Port: 80, NodePort: 30080, Protocol: "TCP", TargetPort: intstr.FromString("http")}}
+	selector := map[string]string{"app": "web"}
+	whole := corev1.ServiceSpec{Selector: selector, Ports: ports, ClusterIP: "10.96.0.1", ClusterIPs: []string{"10.96.0.1"}, SessionAffinity: "None"}
+	with := func(edit func(*corev1.ServiceSpec)) corev1.ServiceSpec {
+		spec := *whole.DeepCopy()
+		edit(&spec)
+		return spec
+	}
+	slimPorts := []corev1.ServicePort{{Port: 80, Protocol: "TCP"}}
+	tests := map[string]struct {
+		spec, want corev1.ServiceSpec
+		exposed    bool
+	}{
+		"inside":   {with(func(s *corev1.ServiceSpec) { s.Type = "ClusterIP" }), corev1.ServiceSpec{Type: "ClusterIP"}, false},
+		"headless": {with(func(s *corev1.ServiceSpec) { s.Type, s.ClusterIP = "ClusterIP", "None" }), corev1.ServiceSpec{Type: "ClusterIP", ClusterIP: "None"}, false},
+		"a name":   {with(func(s *corev1.ServiceSpec) { s.Type = "ExternalName" }), corev1.ServiceSpec{Type: "ExternalName"}, false},
+		"NodePort": {with(func(s *corev1.ServiceSpec) { s.Type = "NodePort" }), corev1.ServiceSpec{Type: "NodePort", Selector: selector}, true},
+		"external addresses": {
+			with(func(s *corev1.ServiceSpec) { s.Type, s.ExternalIPs = "ClusterIP", []string{"192.0.2.1"} }),
+			corev1.ServiceSpec{Type: "ClusterIP", Selector: selector, ExternalIPs: []string{"192.0.2.1"}, Ports: slimPorts}, true,
+		},
+		"external addresses that nobody looks at": {
+			with(func(s *corev1.ServiceSpec) {
+				s.Type, s.ClusterIP, s.ExternalIPs = "ClusterIP", "None", []string{"192.0.2.1"}
+			}),
+			corev1.ServiceSpec{Type: "ClusterIP", ClusterIP: "None", ExternalIPs: []string{"192.0.2.1"}, Ports: slimPorts}, false,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			service := &corev1.Service{ObjectMeta: full(nil), Spec: test.spec}
+			slim := through(t, state.TransformService, service)
+			g.Expect(cmp.Diff(test.want, slim.Spec)).To(BeEmpty())
+			g.Expect(state.IsExposed(service)).To(Equal(test.exposed))
+			g.Expect(state.IsExposed(slim)).To(Equal(test.exposed))
+			g.Expect(len(state.IndexExposed(slim)) > 0).To(Equal(test.exposed))
+		})
+	}
 }
 
 func TestManagedFieldsArePrunedToWhatDriftIsAttributedBy(t *testing.T) {
@@ -169,22 +214,49 @@ func TestManagedFieldsArePrunedToWhatDriftIsAttributedBy(t *testing.T) {
 	g.Expect(slim.Annotations).To(BeNil())
 }
 
-func TestEndpointSliceInTheCacheSaysWhereReadyEndpointsAre(t *testing.T) {
+func TestEndpointSliceInTheCacheSaysWhereEndpointsAre(t *testing.T) {
 	g := NewWithT(t)
-	endpoint := func(node *string, ready *bool) discoveryv1.Endpoint {
-		return discoveryv1.Endpoint{Addresses: []string{"10.0.0.1"}, NodeName: node, Conditions: discoveryv1.EndpointConditions{Ready: ready}}
+	at := func(address string, node *string, ready *bool) discoveryv1.Endpoint {
+		return discoveryv1.Endpoint{
+			Addresses: []string{address}, NodeName: node, Conditions: discoveryv1.EndpointConditions{Ready: ready, Serving: ready},
+			TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: "web-5d4f8c9b7-abcde"}, Zone: ptr.To("z1"),
+		}
 	}
-	slice := &discoveryv1.EndpointSlice{ObjectMeta: full(everyAnnotation), AddressType: "IPv4", Endpoints: []discoveryv1.Endpoint{
-		endpoint(ptr.To("b"), ptr.To(true)), endpoint(ptr.To("unready"), ptr.To(false)), endpoint(nil, ptr.To(true)),
-		endpoint(ptr.To("a"), nil), endpoint(ptr.To("b"), ptr.To(true)),
-	}}
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: full(everyAnnotation), AddressType: "IPv4",
+		Ports: []discoveryv1.EndpointPort{{Name: ptr.To("http"), Protocol: ptr.To(corev1.ProtocolUDP), Port: ptr.To(int32(53)), AppProtocol: ptr.To("x")}},
+		Endpoints: []discoveryv1.Endpoint{
+			at("10.0.0.1", ptr.To("b"), ptr.To(true)), at("10.0.0.2", ptr.To("unready"), ptr.To(false)), at("10.0.0.3", nil, ptr.To(true)),
+			at("10.0.0.4", ptr.To("a"), nil), at("10.0.0.5", ptr.To("b"), ptr.To(true)), at("10.0.0.6", ptr.To("b"), ptr.To(false)),
+		},
+	}
 	slice.Labels[discoveryv1.LabelServiceName] = "web"
-	g.Expect(state.ReadyNodes(slice)).To(Equal([]string{"a", "b"}), "sorted, once each; no condition is to be read as ready")
+	before := slice.DeepCopy()
 	slim := through(t, state.TransformEndpointSlice, slice)
-	g.Expect(state.ReadyNodes(slim)).To(Equal(state.ReadyNodes(slice)))
+	g.Expect(cmp.Diff(before, slice)).To(BeEmpty(), "what comes from the API server stays as it was")
+
+	for _, s := range []*discoveryv1.EndpointSlice{slice, slim} {
+		ready, others := state.EndpointNodes(s)
+		g.Expect(ready).To(Equal([]string{"a", "b"}), "sorted, once each; no condition is to be read as ready")
+		g.Expect(others).To(Equal([]string{"unready"}))
+	}
+	not := ptr.To(false)
+	want := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "namespace", Name: "name", ResourceVersion: "7", Labels: map[string]string{discoveryv1.LabelServiceName: "web"},
+		},
+		AddressType: "IPv4",
+		Ports:       []discoveryv1.EndpointPort{{Protocol: ptr.To(corev1.ProtocolUDP), Port: ptr.To(int32(53))}},
+		Endpoints: []discoveryv1.Endpoint{
+			{Addresses: []string{"10.0.0.1", "10.0.0.5"}, NodeName: ptr.To("b")},
+			{Addresses: []string{"10.0.0.2"}, NodeName: ptr.To("unready"), Conditions: discoveryv1.EndpointConditions{Ready: not}},
+			{Addresses: []string{"10.0.0.3"}},
+			{Addresses: []string{"10.0.0.4"}, NodeName: ptr.To("a")},
+			{Addresses: []string{"10.0.0.6"}, NodeName: ptr.To("b"), Conditions: discoveryv1.EndpointConditions{Ready: not}},
+		},
+	}
+	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "and nothing more is kept")
 	g.Expect(state.IndexEndpointSlice(slim)).To(Equal([]string{"namespace/web"}))
-	g.Expect(slim.ResourceVersion).To(Equal("7"))
-	g.Expect(size(g, slim)).To(BeNumerically("<", size(g, slice)/10))
 
 	slice.Labels = nil
 	g.Expect(state.IndexEndpointSlice(slice)).To(BeEmpty(), "a slice of no Service")

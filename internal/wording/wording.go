@@ -20,6 +20,15 @@ func Names(things []string) string { return first(things, ", ", " ") }
 // the rest: "a; b; c; and 2 more".
 func Points(lines []string) string { return first(lines, "; ", "; ") }
 
+// Some is Names of as many things, of which these are the first.
+func Some(firsts []string, all int) string {
+	named := firsts[:min(len(firsts), maxNamed)]
+	if more := all - len(named); more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(named, ", "), more)
+	}
+	return strings.Join(named, ", ")
+}
+
 func first(things []string, separator, last string) string {
 	if more := len(things) - maxNamed; more > 0 {
 		return fmt.Sprintf("%s%sand %d more", strings.Join(things[:maxNamed], separator), last, more)

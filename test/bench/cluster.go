@@ -185,7 +185,7 @@ func policy() *v1alpha1.ControlPlaneNetworkPolicy {
 			Taints:       []v1alpha1.Taint{{Key: testbed.ControlPlaneRole, Effect: corev1.TaintEffectNoSchedule}},
 			Services: []v1alpha1.ServiceTrafficPolicy{{
 				Name: "all", Selector: selector, NamespaceSelector: &v1alpha1.LabelSelector{},
-				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal,
+				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal, LocalPolicy: v1alpha1.LocalForce,
 			}},
 		},
 	}

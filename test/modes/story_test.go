@@ -189,7 +189,7 @@ func (s *story) policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) 
 			Taints:       []v1alpha1.Taint{{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}},
 			Services: []v1alpha1.ServiceTrafficPolicy{{
 				Name: "all", Selector: labels("story", s.name), NamespaceSelector: &v1alpha1.LabelSelector{},
-				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal,
+				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal, LocalPolicy: v1alpha1.LocalForce,
 			}},
 			Network: &v1alpha1.NetworkSpec{
 				Failsafe: v1alpha1.FailsafeScope,

@@ -27,7 +27,7 @@ func TestOlderPolicyWins(t *testing.T) {
 	newer := s.policy()
 	newer.Name = s.name + "-a" // its name comes first: age decides, not the alphabet
 	newer.Spec.Taints[0].Value = "newer"
-	newer.Spec.Services[0].InternalTrafficPolicy = corev1.ServiceInternalTrafficPolicyCluster
+	newer.Spec.Services[0].InternalTrafficPolicy, newer.Spec.Services[0].LocalPolicy = corev1.ServiceInternalTrafficPolicyCluster, ""
 	s.waitForNextSecond(older) // creation times count in seconds
 	s.create(newer)
 	s.Eventually(s.condition(newer.Name, v1alpha1.ConditionAccepted)).Should(Equal("False/ClaimedByOlderPolicy"))

@@ -116,7 +116,7 @@ func TestNewIntentIsNotDrift(t *testing.T) {
 	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Taints[0].Value = "reserved"
 		spec.Network.Components[0].Ports[0].Port = 5353
-		spec.Services[0].InternalTrafficPolicy = corev1.ServiceInternalTrafficPolicyCluster
+		spec.Services[0].InternalTrafficPolicy, spec.Services[0].LocalPolicy = corev1.ServiceInternalTrafficPolicyCluster, ""
 	})
 	s.ready(s.name)
 	s.Expect(s.taints(nodes[0])()).To(ConsistOf(dedicated + "=reserved:NoSchedule"))

@@ -144,7 +144,7 @@ func (s *story) policy() *v1alpha1.ControlPlaneNetworkPolicy {
 			Taints:       []v1alpha1.Taint{{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}},
 			Services: []v1alpha1.ServiceTrafficPolicy{{
 				Name: "all", Selector: s.matchLabels(), NamespaceSelector: &v1alpha1.LabelSelector{},
-				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal,
+				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal, LocalPolicy: v1alpha1.LocalForce,
 			}},
 		},
 	}

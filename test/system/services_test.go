@@ -20,7 +20,7 @@ func (s *story) onlyServices(change func(*v1alpha1.ServiceTrafficPolicy)) *v1alp
 	policy := s.policy()
 	policy.Spec.Network, policy.Spec.Taints = nil, nil
 	entry := &policy.Spec.Services[0]
-	entry.InternalTrafficPolicy = ""
+	entry.InternalTrafficPolicy, entry.LocalPolicy = "", ""
 	change(entry)
 	return policy
 }
@@ -85,7 +85,7 @@ func TestFieldThatOthersDeclareIsReportedAndNotFoughtOver(t *testing.T) {
 	s.service("web", corev1.ServiceTypeNodePort)
 	s.declare("web", "argocd-controller", "internalTrafficPolicy", "Cluster")
 	s.create(s.onlyServices(func(entry *v1alpha1.ServiceTrafficPolicy) {
-		entry.InternalTrafficPolicy = corev1.ServiceInternalTrafficPolicyLocal
+		entry.InternalTrafficPolicy, entry.LocalPolicy = corev1.ServiceInternalTrafficPolicyLocal, v1alpha1.LocalForce
 	}))
 	s.operator()
 
@@ -104,7 +104,7 @@ func TestFieldThatOthersDeclareIsReportedAndNotFoughtOver(t *testing.T) {
 func TestFieldThatWasMerelySetIsTakenOver(t *testing.T) {
 	s := begin(t)
 	node := s.nodes(1)[0]
-	service := testbed.Service(s.name, "web", corev1.ServiceTypeNodePort, testbed.ServiceLabels(s.label()))
+	service := testbed.Service(s.name, "web", corev1.ServiceTypeLoadBalancer, testbed.ServiceLabels(s.label()))
 	s.Expect(admin.Create(s.ctx, service, client.FieldOwner("kubectl-client-side-apply"))).To(Succeed())
 	s.create(testbed.EndpointSlice(service, testbed.Endpoint(node, "10.1.0.2", true)))
 	s.create(s.onlyServices(external(corev1.ServiceExternalTrafficPolicyLocal)))

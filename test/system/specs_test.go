@@ -87,6 +87,9 @@ func (c *corner) trafficPolicies() []v1alpha1.ServiceTrafficPolicy {
 		if c.chance(40) {
 			rule.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicy(c.one("Cluster", "Local", "Local"))
 		}
+		if rule.InternalTrafficPolicy == "Local" || rule.ExternalTrafficPolicy == "Local" {
+			rule.LocalPolicy = v1alpha1.LocalForce // where the endpoints are is a story of its own
+		}
 		if c.chance(50) {
 			rule.TrafficDistribution = c.one("PreferClose", "PreferSameNode")
 		}

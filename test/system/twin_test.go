@@ -213,7 +213,7 @@ func (c *corner) claimsOn(ctx context.Context, service *corev1.Service, policies
 	if err := admin.Get(ctx, client.ObjectKey{Name: service.Namespace}, namespace); err != nil {
 		return nil, err
 	}
-	claims, _ := plan.Service(state.Service{Service: service, NamespaceLabels: namespace.Labels, LocalReady: true}, policies)
+	claims, _ := plan.Service(state.Service{Service: service, NamespaceLabels: namespace.Labels}, policies)
 	return claims, nil
 }
 
@@ -491,6 +491,12 @@ func showPolicies(ctx context.Context, name string, shown map[string]any) error 
 			c := &status.Conditions[i]
 			current = current && c.ObservedGeneration == policy.Generation
 			c.LastTransitionTime, c.ObservedGeneration = metav1.Time{}, 0
+			c.Message, _, _ = strings.Cut(c.Message, "; forced: ")
+		}
+		for i := range status.Drift {
+			if status.Drift[i].State == v1alpha1.StateForced {
+				status.Drift[i].Message = "" // it names nodes of all sequences
+			}
 		}
 		slices.SortFunc(status.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 		shown["Policy/"+name] = []any{current, policy.Finalizers, status}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// Exposed is a Service that is reached from outside the cluster.
+type Exposed struct {
+	types.NamespacedName
+	// Selector of its pods; nil if its endpoints are made otherwise.
+	Selector labels.Set
+	// KeepsClients says that traffic from outside keeps the client's address.
+	// Without that, it comes from the node at which it arrived.
+	KeepsClients bool
+	// ExternalIPs are addresses that nodes take for the Service's, and Ports what
+	// they take of the traffic to these.
+	ExternalIPs []netip.Addr
+	Ports       []profile.Traffic
+	// Backends are where its traffic is sent.
+	Backends []Backends
+}
+
+// Backends are addresses that all have the same ports.
+type Backends struct {
+	Addresses []netip.Addr
+	Ports     []profile.Traffic
+}
+
+// ExposedServices is the index of the Services that are reached from outside the
+// cluster: in a large cluster, a few of many.
+const ExposedServices = "exposed"
+
+// isExposed is the value of that index.
+const isExposed = "true"
+
+// IndexExposed returns the value of that index.
+func IndexExposed(object client.Object) []string {
+	if service, ok := object.(*corev1.Service); ok && IsExposed(service) {
+		return []string{isExposed}
+	}
+	return nil
+}
+
+// IsExposed says whether a Service is reached from outside the cluster. Nodes do
+// nothing about the externalIPs of a headless one, or of a name.
+func IsExposed(service *corev1.Service) bool {
+	switch service.Spec.Type {
+	case corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer:
+		return true
+	case corev1.ServiceTypeExternalName:
+		return false
+	default:
+		return len(service.Spec.ExternalIPs) > 0 && !IsHeadless(service)
+	}
+}
+
+// IsHeadless says whether a Service is records of DNS only, which nothing
+// proxies.
+func IsHeadless(service *corev1.Service) bool { return service.Spec.ClusterIP == corev1.ClusterIPNone }
+
+// Exposed returns the Services that are reached from outside the cluster, sorted
+// by namespace and name.
+func (o Observer) Exposed(ctx context.Context) ([]Exposed, error) {
+	var list corev1.ServiceList
+	if err := o.Cache.List(ctx, &list, client.MatchingFields{ExposedServices: isExposed}); err != nil {
+		return nil, fmt.Errorf("listing exposed services: %w", err)
+	}
+	exposed := make([]Exposed, 0, len(list.Items))
+	for i := range list.Items {
+		one := exposedOf(&list.Items[i])
+		slicesOf, err := o.slicesOf(ctx, one.NamespacedName)
+		if err != nil {
+			return nil, err
+		}
+		for j := range slicesOf {
+			if backends := backendsOf(&slicesOf[j]); len(backends.Addresses) > 0 && len(backends.Ports) > 0 {
+				one.Backends = append(one.Backends, backends)
+			}
+		}
+		exposed = append(exposed, one)
+	}
+	slices.SortFunc(exposed, func(a, b Exposed) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return exposed, nil
+}
+
+func exposedOf(service *corev1.Service) Exposed {
+	one := Exposed{
+		NamespacedName: types.NamespacedName{Namespace: service.Namespace, Name: service.Name},
+		Selector:       service.Spec.Selector,
+		KeepsClients:   service.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+	}
+	for _, text := range service.Spec.ExternalIPs {
+		if address, err := netip.ParseAddr(text); err == nil {
+			one.ExternalIPs = append(one.ExternalIPs, address.Unmap())
+		}
+	}
+	for _, port := range service.Spec.Ports {
+		one.Ports = append(one.Ports, trafficTo(port.Protocol, port.Port))
+	}
+	return one
+}
+
+func backendsOf(slice *discoveryv1.EndpointSlice) Backends {
+	var backends Backends
+	for _, endpoint := range slice.Endpoints {
+		for _, text := range endpoint.Addresses {
+			if address, err := netip.ParseAddr(text); err == nil {
+				backends.Addresses = append(backends.Addresses, address.Unmap())
+			}
+		}
+	}
+	for _, port := range slice.Ports {
+		if port.Port == nil {
+			continue // nodes leave it out too
+		}
+		protocol := corev1.ProtocolTCP
+		if port.Protocol != nil {
+			protocol = *port.Protocol
+		}
+		backends.Ports = append(backends.Ports, trafficTo(protocol, *port.Port))
+	}
+	return backends
+}
+
+func trafficTo(protocol corev1.Protocol, port int32) profile.Traffic {
+	if protocol == "" {
+		protocol = corev1.ProtocolTCP
+	}
+	return profile.Traffic{Protocol: profile.Protocol(protocol), First: uint16(port), Last: uint16(port)}
+}
+
+// SameBackends says whether two versions of an EndpointSlice send traffic to the
+// same addresses and ports.
+func SameBackends(before, after *discoveryv1.EndpointSlice) bool {
+	was, is := backendsOf(before), backendsOf(after)
+	return slices.Equal(was.Addresses, is.Addresses) && slices.Equal(was.Ports, is.Ports)
+}
