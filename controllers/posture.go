@@ -68,10 +68,26 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 	if (in.Effective.Holds || in.Effective.Unknown) && o.hosts.Declared && o.hosts.Unprotected == nil && len(o.hosts.Held) == 0 {
 		in.Effective = verify.Both(in.Effective, verify.Hosts(o.hosts, o.calico))
 	}
+	if err := r.addExposed(ctx, o, &in); err != nil {
+		return in, err
+	}
 	if err := r.addNodes(ctx, o, &in); err != nil {
 		return in, err
 	}
 	return in, r.addServices(ctx, o, &in)
+}
+
+// addExposed adds to the verdict what Services let in past the restrictions.
+func (r *Reporter) addExposed(ctx context.Context, o Observation, in *report.Input) error {
+	if o.policy.Spec.Network == nil || o.policy.Invalid != nil {
+		return nil
+	}
+	exposed, err := r.Observe.Exposed(ctx)
+	if err != nil {
+		return err
+	}
+	in.Effective = verify.Exposed(in.Effective, o.hosts, o.network, o.nodes, exposed)
+	return nil
 }
 
 // section counts the objects that are called for, of which those that are held

@@ -74,6 +74,8 @@ var (
 		return !slices.Equal(wereReady, areReady) || !slices.Equal(wereNot, areNot)
 	})
 
+	backendsChanged = updates(func(before, after *discoveryv1.EndpointSlice) bool { return !state.SameBackends(before, after) })
+
 	apiServersChanged = predicate.And(
 		predicate.NewPredicateFuncs(func(o client.Object) bool {
 			slice, ok := o.(*discoveryv1.EndpointSlice)

@@ -125,6 +125,7 @@ func setupPolicies(mgr ctrl.Manager, w watcher, from sources, r *PolicyReconcile
 		Watches(&corev1.Node{}, w.policiesOfNode()).
 		Watches(&corev1.Service{}, w.policiesOfService(), builder.WithPredicates(serviceChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, w.policiesOfEndpointSlice(), builder.WithPredicates(endpointsChanged)).
+		Watches(&discoveryv1.EndpointSlice{}, w.policiesOfBackends(), builder.WithPredicates(backendsChanged)).
 		WatchesMetadata(&corev1.Namespace{}, w.policiesOfNamespace(), builder.WithPredicates(labelsChanged)).
 		Watches(&corev1.Pod{}, w.policiesOfPod(), builder.WithPredicates(podChanged)).
 		Watches(&networkingv1.NetworkPolicy{}, w.policyOfNetworkPolicy()).

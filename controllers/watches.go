@@ -113,7 +113,8 @@ func (w watcher) policiesOfNode() handler.EventHandler {
 	})
 }
 
-// policiesOfService: its traffic policies concern reports only.
+// policiesOfService: its traffic policies concern reports only, and so does that
+// it is reached from outside.
 func (w watcher) policiesOfService() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		for _, policy := range w.policies(ctx) {
@@ -122,7 +123,8 @@ func (w watcher) policiesOfService() handler.EventHandler {
 				if !ok {
 					return false
 				}
-				return policy.SelectsServiceLabels(object.GetLabels()) || state.ReadRecord(object.GetAnnotations()).Mentions(policy.Name)
+				return policy.SelectsServiceLabels(object.GetLabels()) || state.ReadRecord(object.GetAnnotations()).Mentions(policy.Name) ||
+					policy.Spec.Network != nil && state.IsExposed(service)
 			}
 			if concerned(before) || concerned(after) {
 				q.AddAfter(request("", policy.Name), reportDelay)
@@ -165,6 +167,22 @@ func (w watcher) policiesOfEndpointSlice() handler.EventHandler {
 		for _, policy := range policies {
 			if policy.SelectsService(service) {
 				q.AddAfter(request("", policy.Name), delay)
+			}
+		}
+	})
+}
+
+// policiesOfBackends: a Service that is reached from outside may send traffic to
+// what a policy restricts.
+func (w watcher) policiesOfBackends() handler.EventHandler {
+	return on(func(ctx context.Context, q queue, before, after client.Object) {
+		service, err := w.serviceOf(ctx, before, after)
+		if err != nil || !state.IsExposed(service.Service) {
+			return
+		}
+		for _, policy := range w.policies(ctx) {
+			if policy.Spec.Network != nil {
+				q.AddAfter(request("", policy.Name), endpointsDelay)
 			}
 		}
 	})

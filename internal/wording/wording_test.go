@@ -25,6 +25,8 @@ func TestThreeAreNamedAndTheRestIsCounted(t *testing.T) {
 			g := NewWithT(t)
 			g.Expect(wording.Names(strings.Fields(test.things))).To(Equal(test.names))
 			g.Expect(wording.Points(strings.Fields(test.things))).To(Equal(test.points))
+			things := strings.Fields(test.things)
+			g.Expect(wording.Some(things[:min(len(things), 3)], len(things))).To(Equal(test.names), "the first alone are enough")
 		})
 	}
 }

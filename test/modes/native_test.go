@@ -32,6 +32,7 @@ func TestNative(t *testing.T) {
 	t.Run("API server ports", apiServerPorts)
 	t.Run("managed", managedCluster)
 	t.Run("no admin path", noAdminPath)
+	t.Run("exposed by a Service", exposedByService)
 }
 
 // drifting is what somebody does to an object of each kind: a merge patch, or

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go4.org/netipx"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
+)
+
+// Exposed adds to a verdict which Services are a way around the restrictions.
+//
+// What arrives from outside for a Service is sent on by the node at which it
+// arrives, with that node's own address as its source (kube-proxy: pkg/proxy of
+// Kubernetes, masquerade unless externalTrafficPolicy is Local). Where nodes may
+// connect to a component, so may then everybody who reaches the Service. The node
+// that has the component sends nothing on: it sees the client's address. Nor does
+// a Service that keeps the client's address.
+func Exposed(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []corev1.Node, services []state.Exposed) Verdict {
+	e := newExposure(hosts, network, nodes)
+	var open, taken, external []string
+	for _, service := range services {
+		name := service.String()
+		for _, what := range slices.Concat(e.onHosts(service), e.asPods(service)) {
+			open = append(open, name+" to "+what)
+		}
+		for _, what := range e.takenOver(service) {
+			taken = append(taken, name+" "+what)
+		}
+		if len(service.ExternalIPs) > 0 {
+			external = append(external, name)
+		}
+	}
+	if len(taken) > 0 {
+		verdict = also(verdict, v1alpha1.ReasonAddressTakenOver, "nodes send to Services with these externalIPs what is meant for "+
+			"the control plane: "+wording.Names(taken)+": remove spec.externalIPs of these Services")
+	}
+	if len(open) > 0 {
+		verdict = also(verdict, v1alpha1.ReasonExposedByService, "what arrives from outside for a Service is sent on with a node's address, "+
+			"so that everybody who reaches it is let in where nodes are: "+wording.Names(open)+
+			": make these Services type ClusterIP without externalIPs, or delete them")
+	}
+	if len(external) > 0 {
+		verdict.Message += ". Mind that Services have externalIPs, with which whoever may write a Service takes over any address " +
+			"(deprecated in Kubernetes 1.36; CIS benchmark 1.2.3): " + wording.Names(external) +
+			": remove them, and refuse them with the admission plugin DenyServiceExternalIPs"
+	}
+	return verdict
+}
+
+// also adds a finding to a verdict. That of a verdict that does not hold anyway is
+// told after the reason for that, and before what cannot be judged.
+func also(verdict Verdict, reason, text string) Verdict {
+	found := Verdict{Reason: reason, Message: "There is a way around the restrictions: " + text}
+	switch {
+	case verdict.Holds:
+		return found
+	case verdict.Unknown:
+		found.Message += ". " + verdict.Reason + ": " + verdict.Message
+		return found
+	}
+	verdict.Message += ". " + reason + ": " + text
+	return verdict
+}
+
+// exposure is what is restricted, and whom that lets in.
+type exposure struct {
+	hosts   calico.Hosts
+	network plan.Network
+	nodes   [][]netip.Addr
+	own     map[netip.Addr]bool // addresses of what is restricted on nodes
+	sources map[profile.Traffic]*netipx.IPSet
+}
+
+func newExposure(hosts plan.Hosts, network plan.Network, nodes []corev1.Node) *exposure {
+	e := &exposure{hosts: hosts.Whole, network: network, own: map[netip.Addr]bool{}, sources: map[profile.Traffic]*netipx.IPSet{}}
+	for i := range nodes {
+		e.nodes = append(e.nodes, state.NodeAddresses(&nodes[i]))
+	}
+	for _, node := range e.hosts.Nodes {
+		for _, address := range node.Addresses {
+			e.own[address] = true
+		}
+	}
+	for _, address := range e.hosts.Servers {
+		e.own[address] = true
+	}
+	return e
+}
+
+// onHosts returns what on nodes the Service lets everybody connect to.
+func (e *exposure) onHosts(service state.Exposed) (open []string) {
+	if service.KeepsClients {
+		return nil
+	}
+	for _, backends := range service.Backends {
+		for _, port := range backends.Ports {
+			for _, address := range backends.Addresses {
+				if what := e.restricted(address, port); what != "" && e.nodesMayConnect(address, port) {
+					open = appendNew(open, what)
+				}
+			}
+		}
+	}
+	return open
+}
+
+// restricted returns what restricts traffic to an address; empty if nothing does.
+func (e *exposure) restricted(address netip.Addr, port profile.Traffic) string {
+	for _, component := range e.hosts.Components {
+		here := e.own[address] && component.Interface == ""
+		if component.Address.IsValid() {
+			here = component.Address.Contains(address)
+		}
+		if here && slices.ContainsFunc(component.Ports, port.Overlaps) {
+			return fmt.Sprintf("component %s (%s)", component.Name, port)
+		}
+	}
+	if !e.hosts.DenyUnlisted || !e.own[address] {
+		return ""
+	}
+	for _, flow := range slices.Concat(e.hosts.Required, e.hosts.Listed) {
+		if slices.ContainsFunc(flow.Traffic, port.Overlaps) {
+			return fmt.Sprintf("%s (%s)", flow.Name, port)
+		}
+	}
+	return ""
+}
+
+// nodesMayConnect says whether another node than the one with the address may,
+// and not everybody.
+func (e *exposure) nodesMayConnect(address netip.Addr, port profile.Traffic) bool {
+	from, known := e.sources[port]
+	if !known {
+		var bounded bool
+		if from, bounded = e.hosts.Sources(slices.Concat(e.hosts.Required, e.hosts.Listed), port.Overlaps); !bounded {
+			from = nil
+		}
+		e.sources[port] = from
+	}
+	return from != nil && slices.ContainsFunc(e.nodes, func(node []netip.Addr) bool {
+		return !slices.Contains(node, address) && slices.ContainsFunc(node, from.Contains)
+	})
+}
+
+// asPods returns the components that run as pods, and that the Service lets
+// everybody connect to: those of which all its pods are, by its selector.
+func (e *exposure) asPods(service state.Exposed) (open []string) {
+	if service.KeepsClients || len(service.Selector) == 0 || len(e.nodes) < 2 {
+		return nil
+	}
+	for _, policy := range e.network.Objects {
+		selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.PodSelector)
+		if err != nil || policy.Namespace != service.Namespace || !selector.Matches(service.Selector) {
+			continue
+		}
+		for _, backends := range service.Backends {
+			for _, port := range backends.Ports {
+				if slices.ContainsFunc(policy.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
+					return hasPort(rule.Ports, port) && slices.ContainsFunc(rule.From, e.isNode)
+				}) {
+					open = appendNew(open, fmt.Sprintf("component %s (%s)", policy.Labels[v1alpha1.LabelComponent], port))
+				}
+			}
+		}
+	}
+	return open
+}
+
+func hasPort(ports []networkingv1.NetworkPolicyPort, wanted profile.Traffic) bool {
+	return len(ports) == 0 || slices.ContainsFunc(ports, func(port networkingv1.NetworkPolicyPort) bool {
+		if port.Port == nil || port.Protocol == nil {
+			return false
+		}
+		traffic := profile.Traffic{Protocol: profile.Protocol(*port.Protocol), First: uint16(port.Port.IntVal), Last: uint16(port.Port.IntVal)}
+		if port.EndPort != nil {
+			traffic.Last = uint16(*port.EndPort)
+		}
+		return traffic.Overlaps(wanted)
+	})
+}
+
+// isNode says whether a node is among a peer's addresses.
+func (e *exposure) isNode(peer networkingv1.NetworkPolicyPeer) bool {
+	if peer.IPBlock == nil {
+		return false
+	}
+	prefix, err := netip.ParsePrefix(peer.IPBlock.CIDR)
+	return err == nil && slices.ContainsFunc(e.nodes, func(node []netip.Addr) bool { return slices.ContainsFunc(node, prefix.Contains) })
+}
+
+// takenOver returns the restricted addresses and ports that the Service takes
+// over with its externalIPs: every node sends to the Service then what it, and its
+// pods, send there.
+func (e *exposure) takenOver(service state.Exposed) (taken []string) {
+	for _, address := range service.ExternalIPs {
+		for _, port := range service.Ports {
+			if what := e.restricted(address, port); what != "" {
+				taken = appendNew(taken, fmt.Sprintf("(%s, that of %s)", address, what))
+			}
+		}
+	}
+	return taken
+}

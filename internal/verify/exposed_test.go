@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+)
+
+func tcp(port uint16) profile.Traffic {
+	return profile.Traffic{Protocol: profile.TCP, First: port, Last: port}
+}
+
+// threeNodes are two of the control plane, cp-1 and cp-2, and a worker.
+func threeNodes() []corev1.Node {
+	var nodes []corev1.Node
+	for _, address := range []string{"10.0.0.11", "10.0.0.12", "10.0.0.21"} {
+		nodes = append(nodes, corev1.Node{
+			Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}},
+		})
+	}
+	return nodes
+}
+
+func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
+
+// exposedHosts protects cp-1 and cp-2: the API server lets in nodes, etcd the
+// control plane, and the scheduler an address of its own.
+func exposedHosts(edits ...func(*calico.Hosts)) plan.Hosts {
+	hosts := calico.Hosts{
+		Nodes: []calico.Node{
+			{Name: "cp-1", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.11")}},
+			{Name: "cp-2", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.12")}},
+		},
+		Sets: []calico.Set{
+			{Name: calico.SetNodes, Members: map[string][]netip.Prefix{
+				"cp-1": {prefix("10.0.0.11/32")}, "cp-2": {prefix("10.0.0.12/32")}, "worker-1": {prefix("10.0.0.21/32")},
+			}},
+			{Name: calico.SetControlPlane, Members: map[string][]netip.Prefix{"cp-1": {prefix("10.0.0.11/32")}, "cp-2": {prefix("10.0.0.12/32")}}},
+		},
+		Components: []calico.Component{
+			{Name: "apiServer", Ports: []profile.Traffic{tcp(6443)}, From: []calico.Source{{Prefixes: []netip.Prefix{prefix("10.9.0.0/16")}}}},
+			{Name: "etcd", Ports: []profile.Traffic{{Protocol: profile.TCP, First: 2379, Last: 2380}}, From: []calico.Source{{Set: calico.SetControlPlane}}},
+			{Name: "scheduler", Ports: []profile.Traffic{tcp(10259)}, From: []calico.Source{{Prefixes: []netip.Prefix{prefix("10.9.0.0/16")}}}},
+			{Name: "public", Ports: []profile.Traffic{tcp(8080)}, From: []calico.Source{{}}},
+		},
+		Required: []calico.Flow{{Name: "nodes to the API server", From: []calico.Source{{Set: calico.SetNodes}}, Traffic: []profile.Traffic{tcp(6443)}}},
+		Servers:  []netip.Addr{netip.MustParseAddr("172.16.0.9")},
+	}
+	for _, edit := range edits {
+		edit(&hosts)
+	}
+	return plan.Hosts{Declared: true, Whole: hosts, Calico: hosts}
+}
+
+// nodePort is the Service ops/door, which sends traffic to a port of addresses.
+func nodePort(port uint16, addresses ...string) state.Exposed {
+	one := state.Exposed{NamespacedName: types.NamespacedName{Namespace: "ops", Name: "door"}}
+	backends := state.Backends{Ports: []profile.Traffic{tcp(port)}}
+	for _, address := range addresses {
+		backends.Addresses = append(backends.Addresses, netip.MustParseAddr(address))
+	}
+	one.Backends = []state.Backends{backends}
+	return one
+}
+
+func keeping(s state.Exposed) state.Exposed {
+	s.KeepsClients = true
+	return s
+}
+
+func unlistedDenied(h *calico.Hosts) {
+	h.DenyUnlisted = true
+	h.Listed = []calico.Flow{
+		{Name: "control plane to kubelets", From: []calico.Source{{Set: calico.SetControlPlane}}, Traffic: []profile.Traffic{tcp(10250)}},
+		{Name: "anybody to the web", From: []calico.Source{{}}, Traffic: []profile.Traffic{tcp(443)}},
+	}
+}
+
+func addressed(network, iface string) func(*calico.Hosts) {
+	return func(h *calico.Hosts) {
+		h.Components[1].Interface = iface
+		if network != "" {
+			h.Components[1].Address = prefix(network)
+		}
+	}
+}
+
+func TestServicesInFrontOfComponentsOnNodesAreNamed(t *testing.T) {
+	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "Nothing evades"}
+	tests := map[string]struct {
+		hosts   plan.Hosts
+		nodes   []corev1.Node
+		service state.Exposed
+		tells   string // empty if it is no way around
+	}{
+		"the API server, which lets in every node":         {exposedHosts(), threeNodes(), nodePort(6443, "10.0.0.11", "10.0.0.12"), "ops/door to component apiServer (tcp/6443)"},
+		"one API server on an address that no node shows":  {exposedHosts(), threeNodes(), nodePort(6443, "172.16.0.9"), "component apiServer"},
+		"etcd, which lets in the control plane":            {exposedHosts(), threeNodes(), nodePort(2380, "10.0.0.11"), "component etcd (tcp/2380)"},
+		"the scheduler, which lets in no node":             {exposedHosts(), threeNodes(), nodePort(10259, "10.0.0.11"), ""},
+		"a component that lets in anybody":                 {exposedHosts(), threeNodes(), nodePort(8080, "10.0.0.11"), ""},
+		"another port":                                     {exposedHosts(), threeNodes(), nodePort(22, "10.0.0.11"), ""},
+		"a node that is not protected":                     {exposedHosts(), threeNodes(), nodePort(6443, "10.0.0.21"), ""},
+		"pods":                                             {exposedHosts(), threeNodes(), nodePort(6443, "192.168.3.7"), ""},
+		"one among pods":                                   {exposedHosts(), threeNodes(), nodePort(6443, "192.168.3.7", "10.0.0.12"), "component apiServer"},
+		"the client's address is kept":                     {exposedHosts(), threeNodes(), keeping(nodePort(6443, "10.0.0.11")), ""},
+		"no endpoints":                                     {exposedHosts(), threeNodes(), nodePort(6443), ""},
+		"the only node: it sees the client":                {exposedHosts(), threeNodes()[:1], nodePort(6443, "10.0.0.11"), ""},
+		"nothing is declared on nodes":                     {plan.Hosts{}, threeNodes(), nodePort(6443, "10.0.0.11"), ""},
+		"etcd in a network of its own, there":              {exposedHosts(addressed("10.78.0.0/24", "eth1")), threeNodes(), nodePort(2379, "10.78.0.11"), "component etcd"},
+		"etcd in a network of its own, elsewhere":          {exposedHosts(addressed("10.78.0.0/24", "eth1")), threeNodes(), nodePort(2379, "10.0.0.11"), ""},
+		"etcd on an interface whose addresses are unknown": {exposedHosts(addressed("", "eth1")), threeNodes(), nodePort(2379, "10.0.0.11"), ""},
+		"the kubelet, where the rest is denied":            {exposedHosts(unlistedDenied), threeNodes(), nodePort(10250, "10.0.0.11"), "control plane to kubelets (tcp/10250)"},
+		"the kubelet, where the rest passes":               {exposedHosts(), threeNodes(), nodePort(10250, "10.0.0.11"), ""},
+		"what anybody may, where the rest is denied":       {exposedHosts(unlistedDenied), threeNodes(), nodePort(443, "10.0.0.11"), ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			is := verify.Exposed(effective, test.hosts, plan.Network{}, test.nodes, []state.Exposed{test.service})
+			if test.tells == "" {
+				g.Expect(is).To(Equal(effective))
+				return
+			}
+			g.Expect(is.Holds).To(BeFalse())
+			g.Expect(is.Reason).To(Equal(v1alpha1.ReasonExposedByService))
+			g.Expect(is.Message).To(And(ContainSubstring(test.tells), ContainSubstring("ClusterIP")))
+		})
+	}
+}
+
+// etcdPods is the NetworkPolicy of a component that runs as pods, which lets in
+// addresses.
+func etcdPods(cidrs ...string) plan.Network {
+	policy := &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ops", Name: "cpnp.p.etcd", Labels: map[string]string{v1alpha1.LabelComponent: "etcd"}},
+		Spec:       networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "etcd"}}},
+	}
+	rule := networkingv1.NetworkPolicyIngressRule{
+		Ports: []networkingv1.NetworkPolicyPort{{Protocol: ptr.To(corev1.ProtocolTCP), Port: ptr.To(intstr.FromInt32(2379)), EndPort: ptr.To(int32(2380))}},
+		From:  []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}},
+	}
+	for _, cidr := range cidrs {
+		rule.From = append(rule.From, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: cidr}})
+	}
+	policy.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{rule}
+	return plan.Network{Objects: []*networkingv1.NetworkPolicy{policy}}
+}
+
+func behind(s state.Exposed, namespace string, selector labels.Set) state.Exposed {
+	s.Namespace, s.Selector = namespace, selector
+	return s
+}
+
+func TestServicesInFrontOfComponentsThatArePodsAreNamed(t *testing.T) {
+	pods, pod := labels.Set{"app": "etcd", "tier": "db"}, "192.168.3.7"
+	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod evades"}
+	tests := map[string]struct {
+		network plan.Network
+		nodes   []corev1.Node
+		service state.Exposed
+		named   bool
+	}{
+		"nodes may connect":                      {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2380, pod), "ops", pods), true},
+		"a network may in which nodes are":       {etcdPods("10.0.0.0/8"), threeNodes(), behind(nodePort(2379, pod), "ops", pods), true},
+		"no node may":                            {etcdPods("10.9.0.0/16"), threeNodes(), behind(nodePort(2379, pod), "ops", pods), false},
+		"pods alone may":                         {etcdPods(), threeNodes(), behind(nodePort(2379, pod), "ops", pods), false},
+		"a port that nobody may connect to":      {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2381, pod), "ops", pods), false},
+		"the client's address is kept":           {etcdPods("10.0.0.21/32"), threeNodes(), keeping(behind(nodePort(2379, pod), "ops", pods)), false},
+		"other pods":                             {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2379, pod), "ops", labels.Set{"tier": "db"}), false},
+		"such pods of another namespace":         {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2379, pod), "shop", pods), false},
+		"a Service without selector":             {etcdPods("10.0.0.21/32"), threeNodes(), nodePort(2379, pod), false},
+		"one node: the pod's node sees a client": {etcdPods("10.0.0.0/8"), threeNodes()[:1], behind(nodePort(2379, pod), "ops", pods), false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			is := verify.Exposed(effective, plan.Hosts{}, test.network, test.nodes, []state.Exposed{test.service})
+			if !test.named {
+				g.Expect(is).To(Equal(effective))
+				return
+			}
+			g.Expect(is.Reason).To(Equal(v1alpha1.ReasonExposedByService))
+			g.Expect(is.Message).To(ContainSubstring("ops/door to component etcd"))
+		})
+	}
+}
+
+func TestExternalIPsAreToldAndAddressesTakenOverAreWorse(t *testing.T) {
+	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "Nothing evades"}
+	with := func(port uint16, address string) state.Exposed {
+		s := nodePort(80, "192.168.3.7")
+		s.ExternalIPs, s.Ports = []netip.Addr{netip.MustParseAddr(address)}, []profile.Traffic{tcp(port)}
+		return s
+	}
+	g := NewWithT(t)
+	is := verify.Exposed(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "203.0.113.5")})
+	g.Expect(is.Holds).To(BeTrue(), "it is a finding, and not a hole by itself")
+	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonEffective))
+	g.Expect(is.Message).To(And(HavePrefix("Nothing evades. Mind that "), ContainSubstring("ops/door"), ContainSubstring("DenyServiceExternalIPs")))
+
+	is = verify.Exposed(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(6443, "10.0.0.11")})
+	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonAddressTakenOver))
+	g.Expect(is.Message).To(And(ContainSubstring("ops/door (10.0.0.11, that of component apiServer (tcp/6443))"), ContainSubstring("Mind that")))
+
+	is = verify.Exposed(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "10.0.0.11")})
+	g.Expect(is.Holds).To(BeTrue(), "another port of the node")
+}
+
+func TestWayAroundIsToldBesideWhatIsGraver(t *testing.T) {
+	g := NewWithT(t)
+	graver := verify.Verdict{Reason: v1alpha1.ReasonFailsafePorts, Message: "Failsafe ports leave etcd open"}
+	var services []state.Exposed
+	for i := range 200 {
+		s := nodePort(6443, "10.0.0.11")
+		s.Name = fmt.Sprintf("door-%03d-%s", i, strings.Repeat("x", 40))
+		services = append(services, s)
+	}
+	is := verify.Exposed(graver, exposedHosts(), plan.Network{}, threeNodes(), services)
+	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonFailsafePorts))
+	g.Expect(is.Message).To(And(HavePrefix(graver.Message), ContainSubstring("ExposedByService: "), ContainSubstring("ops/door-000"), ContainSubstring("and 197 more")))
+	g.Expect(len(is.Message)).To(BeNumerically("<", 1024))
+
+	unknown := verify.Verdict{Unknown: true, Reason: v1alpha1.ReasonNotJudged, Message: "It cannot be read"}
+	is = verify.Exposed(unknown, exposedHosts(), plan.Network{}, threeNodes(), services[:1])
+	g.Expect(is.Unknown).To(BeFalse(), "that there is a way around is known")
+	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonExposedByService))
+	g.Expect(is.Message).To(HaveSuffix("NotJudged: It cannot be read"))
+	g.Expect(verify.Exposed(unknown, exposedHosts(), plan.Network{}, threeNodes(), nil)).To(Equal(unknown))
+}
