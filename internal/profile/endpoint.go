@@ -138,7 +138,7 @@ func openshiftEndpoints(text string) []Endpoint {
 // note the arguments that they were started with (k3s, pkg/nodeconfig), as a list
 // in JSON.
 const (
-	k3sArguments  = "k3s.io/node-args"
+	K3sArguments  = "k3s.io/node-args"
 	rke2Arguments = "rke2.io/node-args"
 )
 
@@ -147,11 +147,11 @@ const (
 const kubeVIPLabel = "kube-vip.io/has-ip"
 
 // EndpointAnnotations returns the annotations of nodes whose values Endpoints reads.
-func EndpointAnnotations() []string { return []string{k3sArguments, rke2Arguments} }
+func EndpointAnnotations() []string { return []string{K3sArguments, rke2Arguments} }
 
 func nodeEndpoints(node Node) []Endpoint {
 	var found []Endpoint
-	for key, port := range map[string]uint16{k3sArguments: apiServerPort, rke2Arguments: rke2SupervisorPort} {
+	for key, port := range map[string]uint16{K3sArguments: apiServerPort, rke2Arguments: rke2SupervisorPort} {
 		var arguments []string
 		if json.Unmarshal([]byte(node.Values[key]), &arguments) != nil {
 			continue

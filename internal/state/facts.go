@@ -96,13 +96,9 @@ func nodeFacts(node *corev1.Node, addresses Addresses) profile.Node {
 		Name: node.Name, Labels: node.Labels, Annotations: slices.Collect(maps.Keys(node.Annotations)),
 		Addresses: addresses.Of(node.Name), Values: values,
 		KubeletVersion: node.Status.NodeInfo.KubeletVersion, OSImage: node.Status.NodeInfo.OSImage, ProviderID: node.Spec.ProviderID,
-		WithoutNetworkPolicies: withoutNetworkPolicies(node.Annotations[k3sArguments]),
+		WithoutNetworkPolicies: withoutNetworkPolicies(node.Annotations[profile.K3sArguments]),
 	}
 }
-
-// k3sArguments is where k3s notes what it was started with, as a list in JSON, its
-// configuration file included.
-const k3sArguments = "k3s.io/node-args"
 
 // withoutNetworkPolicies says whether k3s was told to leave out its network policy
 // controller.
@@ -128,7 +124,7 @@ func withoutNetworkPolicies(arguments string) bool {
 // networks of its pods, and whether k3s enforces NetworkPolicies.
 func TellsOtherwise(before, after *corev1.Node) bool {
 	return before.Annotations[ovnSubnets] != after.Annotations[ovnSubnets] ||
-		before.Annotations[k3sArguments] != after.Annotations[k3sArguments]
+		withoutNetworkPolicies(before.Annotations[profile.K3sArguments]) != withoutNetworkPolicies(after.Annotations[profile.K3sArguments])
 }
 
 // names returns the names of all objects of a kind that are kept.

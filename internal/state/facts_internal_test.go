@@ -8,9 +8,12 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
 func TestWhetherK3sLeavesOutItsNetworkPolicyController(t *testing.T) {
+	controlPlane := map[string]string{controlPlaneRoles[0]: ""}
 	for arguments, want := range map[string]bool{
 		``:                                      false,
 		`["server"]`:                            false,
@@ -24,11 +27,13 @@ func TestWhetherK3sLeavesOutItsNetworkPolicyController(t *testing.T) {
 		`server --disable-network-policy`:                              false,
 	} {
 		g := NewWithT(t)
-		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{k3sArguments: arguments}}}
-		g.Expect(nodeFacts(node).WithoutNetworkPolicies).To(Equal(want), arguments)
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+			Labels: controlPlane, Annotations: map[string]string{profile.K3sArguments: arguments},
+		}}
+		g.Expect(nodeFacts(node, AddressesOf(nil)).WithoutNetworkPolicies).To(Equal(want), arguments)
 		slim, err := TransformNode(node)
 		g.Expect(err).NotTo(HaveOccurred())
-		g.Expect(nodeFacts(slim.(*corev1.Node)).WithoutNetworkPolicies).To(Equal(want), "as the cache keeps it: %s", arguments)
+		g.Expect(nodeFacts(slim.(*corev1.Node), AddressesOf(nil)).WithoutNetworkPolicies).To(Equal(want), "as the cache keeps it: %s", arguments)
 		g.Expect(TellsOtherwise(&corev1.Node{}, slim.(*corev1.Node))).To(Equal(want))
 	}
 }
