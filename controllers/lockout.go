@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -14,13 +15,17 @@ import (
 
 // judge holds what would be written against the flows that are required: the
 // writes that come next, and all until the rollout is through. The verdict says
-// whether they may be written, and cut is a required flow that is, or would be,
-// cut, unless somebody has said that this is to be.
+// whether they may be written; cut is a required flow that is, or would be, cut,
+// unless somebody has said that this is to be, and doubt what cannot be judged.
 func judge(o *Observation, snapshot state.Snapshot) {
 	if !o.verdict.Holds || !o.hosts.Rendered() {
 		return
 	}
 	override := strings.TrimSpace(o.policy.Annotations[v1alpha1.AnnotationAllowLockout])
+	if reason, why := verify.Unjudged(o.hosts, snapshot.Calico); reason != "" {
+		o.doubt, o.verdict = why, verify.Writable(reason, why, override).Noting(o.hosts.Notes)
+		return
+	}
 	nodes := dataplaneNodes(snapshot)
 	whole := o.hosts
 	whole.Calico, whole.Objects = whole.Whole, whole.WholeObjects
@@ -30,13 +35,20 @@ func judge(o *Observation, snapshot state.Snapshot) {
 		next := verify.Lockout(o.hosts.Lifelines, nodes, snapshot.Calico, verify.Sequence(o.hostDiff))
 		report.Cuts = next.Cuts
 	}
+	o.doubt = report.Doubt()
+	if override == "" {
+		o.cut = report.Broken()
+	}
 	verdict := verify.Reachable(report, override)
-	if override == "" && len(report.Cuts)+len(report.Already) > 0 {
-		o.cut = append(report.Cuts, report.Already...)[0].String()
-	}
-	if !verdict.Holds || len(report.Cuts)+len(report.Already) > 0 {
+	if !verdict.Holds {
 		o.verdict = verdict
+		return
 	}
+	notes := slices.Concat(verify.Warnings(o.hosts, nodes, snapshot.Calico, through), o.hosts.Notes)
+	if len(report.Cuts)+len(report.Already) == 0 {
+		verdict = verify.Safe(nil)
+	}
+	o.verdict = verdict.Noting(notes)
 	if override != "" && o.verdict.Reason == v1alpha1.ReasonVerified {
 		o.verdict.Message += "; the annotation " + v1alpha1.AnnotationAllowLockout + " is set and not needed: remove it"
 	}

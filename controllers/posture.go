@@ -35,6 +35,9 @@ type Observation struct {
 	apiServers []v1alpha1.APIServerAddress
 	// cut is a required flow that is cut, or would be; empty if none is.
 	cut string
+	// doubt is why it cannot be judged what the restrictions on nodes do; empty if
+	// it can.
+	doubt string
 	// remaining are the objects that a deletion still has to restore.
 	remaining []string
 }
@@ -66,7 +69,7 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 		in.Effective = verify.Enforced(o.policy, o.network.Enforcement, in.Effective)
 	}
 	if (in.Effective.Holds || in.Effective.Unknown) && o.hosts.Declared && o.hosts.Unprotected == nil && len(o.hosts.Held) == 0 {
-		in.Effective = verify.Both(in.Effective, verify.Hosts(o.hosts, o.calico))
+		in.Effective = verify.Both(in.Effective, effectiveOnHosts(o))
 	}
 	if err := r.addExposed(ctx, o, &in); err != nil {
 		return in, err
@@ -88,6 +91,18 @@ func (r *Reporter) addExposed(ctx context.Context, o Observation, in *report.Inp
 	}
 	in.Effective = verify.Exposed(in.Effective, o.hosts, o.network, o.nodes, exposed)
 	return nil
+}
+
+// effectiveOnHosts says whether the restrictions on nodes really hold. They are not
+// said to where it cannot be judged what becomes of what is required.
+func effectiveOnHosts(o Observation) verify.Verdict {
+	verdict := verify.Hosts(o.hosts, o.calico)
+	if verdict.Holds && o.doubt != "" {
+		return verify.Verdict{
+			Unknown: true, Reason: v1alpha1.ReasonNotJudged, Message: "It cannot be judged what the restrictions do: " + o.doubt,
+		}
+	}
+	return verdict
 }
 
 // section counts the objects that are called for, of which those that are held

@@ -109,7 +109,7 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 		Version: o.hosts.Version, Rollout: o.policy.Spec.Rollout, Cut: o.cut,
 	}
 	if !o.verdict.Holds {
-		in.Unverified = o.verdict.Message
+		in.Unverified, in.Unjudged = o.verdict.Message, o.doubt
 	}
 	in.Others, in.Members = controlPlane(o.hosts.Whole.Nodes, snapshot.Nodes)
 	toEnforce := r.Stages.wait(o.policy.Name, step{number: calico.StageNarrow}, now)

@@ -20,6 +20,9 @@ import (
 // both directions.
 type Lifelines struct {
 	Flows []profile.Flow
+	// Optional are the other flows of the profile. They may be cut, but not without
+	// a word.
+	Optional []profile.Flow
 	// Parties are the addresses that roles stand for, as far as they are known.
 	Parties map[profile.Role][]netip.Prefix
 	// Dedicated are addresses of control-plane nodes that no node shows.
@@ -69,9 +72,13 @@ func (r *hostResolver) lifelines(hosts calico.Hosts) Lifelines {
 	for _, node := range hosts.Nodes {
 		lines.Protected[node.Name] = true
 	}
-	for _, flow := range r.profile.Required() {
-		if !r.translated(flow) {
+	for _, flow := range r.profile.Flows {
+		switch {
+		case r.translated(flow):
+		case flow.Required:
 			lines.Flows = append(lines.Flows, r.toEveryKubelet(flow))
+		default:
+			lines.Optional = append(lines.Optional, r.toEveryKubelet(flow))
 		}
 	}
 	found := func(set string, external ...v1alpha1.ExternalRole) []netip.Prefix {

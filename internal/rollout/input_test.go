@@ -194,6 +194,7 @@ func created(node, seconds int) edit {
 func manual(in *rollout.Input)     { in.Rollout.Confirm = v1alpha1.ConfirmManual }
 func defaults(in *rollout.Input)   { in.Rollout = nil }
 func cut(in *rollout.Input)        { in.Cut = "etcd to etcd" }
+func unjudged(in *rollout.Input)   { in.Unverified, in.Unjudged = "held", "eBPF" }
 func unverified(in *rollout.Input) { in.Unverified = "not yet" }
 func unknown(in *rollout.Input)    { in.Version = "" }
 func takeBack(in *rollout.Input)   { in.TakeBack = "help" }

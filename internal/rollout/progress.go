@@ -31,6 +31,9 @@ func (r *run) failure(m *member) (reason, message string) {
 	if r.Cut != "" {
 		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut: " + r.Cut
 	}
+	if r.Unjudged != "" {
+		return v1alpha1.ReasonNotJudged, "It cannot be judged what the rules do: " + r.Unjudged
+	}
 	if down := r.down(status.StartTime); len(down) > 0 {
 		return v1alpha1.ReasonNodeNotReady, "Not ready while this node was under way: " + wording.Names(down)
 	}

@@ -178,6 +178,7 @@ func TestANodeUnderWayIsTakenBack(t *testing.T) {
 	}
 	check(t, map[string]situation{
 		"A required flow is cut":                           {in: one("Writing")(cut, unprogrammed(1)), want: back("RequiredFlowCut"), message: "etcd to etcd"},
+		"Nothing can be judged any more":                   {in: one("Writing")(unjudged, unprogrammed(1)), want: back("NotJudged"), message: "eBPF"},
 		"It is not ready":                                  {in: one("Soaking", with(well, soakedFor(9))...)(notReady(1)), want: back("NodeNotReady"), message: "cp-1"},
 		"Another is not ready":                             {in: one("Writing")(notReady(3), unprogrammed(1)), want: back("NodeNotReady"), message: "cp-3"},
 		"Another is not ready that joined as it was begun": {in: one("Writing")(notReady(3), created(3, 100)), want: back("NodeNotReady"), message: "cp-3"},

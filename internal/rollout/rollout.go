@@ -97,6 +97,8 @@ type Input struct {
 	Unverified string
 	// Cut is a required flow that is cut now, empty if none is.
 	Cut string
+	// Unjudged is why it cannot be judged what the rules do, empty if it can.
+	Unjudged string
 	// Failed is a node that is gone, and was reverted for this generation; empty if
 	// there is none.
 	Failed string

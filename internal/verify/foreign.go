@@ -269,7 +269,8 @@ func (w *walk) verdict() *Verdict {
 		return nil
 	}
 	return &Verdict{
-		Reason: v1alpha1.ReasonForeignPolicy,
+		Unknown: !slices.ContainsFunc(w.found, func(f *finding) bool { return f.sure }),
+		Reason:  v1alpha1.ReasonForeignPolicy,
 		Message: "Policies of others decide before those of the operator: " + tell(w.found) + ": take these hosts out of their " +
 			"selectors with !has(" + v1alpha1.LabelPolicy + "), or move them to a tier after " + calico.TierName,
 	}

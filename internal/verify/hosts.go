@@ -3,7 +3,9 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -29,13 +31,20 @@ var checks = []check{
 //
 // It judges by what Calico's API serves. What it can not see is told in
 // docs/calico.md.
+//
+// Where nothing can be judged of a node, the other findings are worth nothing, and
+// it is Unknown. So it is where all that was found may be, or may not be.
 func Hosts(hosts plan.Hosts, there state.Calico) Verdict {
+	if verdict := unmodelled(hosts, there); verdict != nil {
+		return *verdict
+	}
 	var found []*Verdict
 	for _, check := range checks {
 		if verdict := check(hosts, there); verdict != nil {
 			found = append(found, verdict)
 		}
 	}
+	slices.SortStableFunc(found, func(a, b *Verdict) int { return cmp.Compare(doubt(a), doubt(b)) })
 	if len(found) == 0 {
 		return Verdict{
 			Holds: true, Reason: v1alpha1.ReasonEffective,
@@ -51,6 +60,14 @@ func Hosts(hosts plan.Hosts, there state.Calico) Verdict {
 		worst.Message += "; also found: " + strings.Join(others, ", ")
 	}
 	return worst
+}
+
+// doubt puts what is sure before what is not.
+func doubt(v *Verdict) int {
+	if v.Unknown {
+		return 1
+	}
+	return 0
 }
 
 func count(n int, thing string) string {

@@ -100,7 +100,7 @@ func (s situation) judge(t *testing.T) verify.Verdict {
 	}
 	objects, err := calico.Render(s.hosts)
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
-	hosts := plan.Hosts{Declared: true, Calico: s.hosts, Foreign: s.foreign}
+	hosts := plan.Hosts{Declared: true, Calico: s.hosts, Whole: s.hosts, Foreign: s.foreign}
 	var live state.Calico
 	for _, object := range objects {
 		hosts.Objects = append(hosts.Objects, object)

@@ -13,7 +13,9 @@ import (
 
 // judge gathers what is cut in one state.
 type judge struct {
-	world   *dataplane.World
+	world *dataplane.World
+	// unless is a world in which what is cut as well is left out; nil for none.
+	unless  *dataplane.World
 	classes *dataplane.Classes
 	lines   plan.Lifelines
 	parties map[party][]*dataplane.Group
@@ -188,7 +190,7 @@ func (j *judge) between(flow profile.Flow, f dataplane.Flow, sender, receiver *d
 }
 
 func (j *judge) one(flow profile.Flow, f dataplane.Flow) {
-	if j.world.Decide(f) != dataplane.Allowed {
+	if j.world.Decide(f) != dataplane.Allowed && (j.unless == nil || j.unless.Decide(f) == dataplane.Allowed) {
 		j.cuts = append(j.cuts, Cut{Name: flow.Name, Flow: f, Verdict: j.world.Judge(f)})
 	}
 }

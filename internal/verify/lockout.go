@@ -57,7 +57,17 @@ type Cut struct {
 	After string
 }
 
+// unsure says whether it cannot be told what becomes of the flow.
+func (c Cut) unsure() bool { return c.Verdict.Decision == dataplane.Unknown }
+
 func (c Cut) String() string {
+	if c.unsure() {
+		when := "now"
+		if c.After != "" {
+			when = "after the " + c.After
+		}
+		return fmt.Sprintf("%s: it is not known what becomes of %s %s: %s", c.Name, c.Flow, when, c.Verdict.Reason)
+	}
 	when := fmt.Sprintf("is %s already", c.Verdict.Decision)
 	if c.After != "" {
 		when = fmt.Sprintf("would be %s after the %s", c.Verdict.Decision, c.After)

@@ -4,6 +4,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -16,29 +17,87 @@ const maxOverride = 200
 // Reachable says whether the writes that a report is about leave open what the
 // control plane requires. Otherwise they are not made, unless somebody overrides
 // that with a reason, which is not blank. What is cut already holds up nothing:
-// not to write would not heal it.
+// not to write would not heal it. Where it is not known what becomes of a flow, a
+// write may well be what cuts it.
 func Reachable(report LockoutReport, override string) Verdict {
 	override = strings.TrimSpace(override)
+	cut, doubtful, already := report.sorted()
 	switch {
-	case len(report.Cuts) > 0 && override != "":
-		return Verdict{
-			Holds: true, Reason: v1alpha1.ReasonOverridden,
-			Message: fmt.Sprintf("Required flows may be cut, because the annotation %s says so (%q): %s",
-				v1alpha1.AnnotationAllowLockout, wording.Shorten(override, maxOverride), tellCuts(report.Cuts)),
-		}
-	case len(report.Cuts) > 0:
+	case len(cut)+len(doubtful)+len(already) == 0:
+		return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"}
+	case override != "":
+		return overridden(report, override)
+	case len(cut) > 0:
 		return Verdict{
 			Reason: v1alpha1.ReasonRequiredFlowCut,
 			Message: fmt.Sprintf("Required flows would be cut: %s: correct the policy that is named, or, to write all the same, "+
-				"set the annotation %s to the reason why", tellCuts(report.Cuts), v1alpha1.AnnotationAllowLockout),
+				"set the annotation %s to the reason why", tellCuts(slices.Concat(cut, doubtful)), v1alpha1.AnnotationAllowLockout),
 		}
-	case len(report.Already) > 0:
+	case len(doubtful) > 0:
 		return Verdict{
-			Holds: true, Reason: v1alpha1.ReasonVerified,
-			Message: "Required flows are already cut by what is there, and not by what this policy would write: " + tellCuts(report.Already),
+			Reason: v1alpha1.ReasonNotJudged,
+			Message: fmt.Sprintf("It cannot be told whether required flows would be cut: %s. Nothing is written: correct what is named, "+
+				"or, to write all the same, set the annotation %s to the reason why", tellCuts(doubtful), v1alpha1.AnnotationAllowLockout),
 		}
 	}
-	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"}
+	return Verdict{
+		Holds: true, Reason: v1alpha1.ReasonVerified,
+		Message: "Required flows are already cut by what is there, and not by what this policy would write: " + tellCuts(already) +
+			". No further node is begun until that is mended, or the annotation " + v1alpha1.AnnotationAllowLockout + " has the reason why",
+	}
+}
+
+// sorted returns the flows that the writes would cut, those of which it is not known
+// what becomes of them, and those that are cut already.
+func (r LockoutReport) sorted() (cut, doubtful, already []Cut) {
+	for _, c := range r.Cuts {
+		if c.unsure() {
+			doubtful = append(doubtful, c)
+		} else {
+			cut = append(cut, c)
+		}
+	}
+	for _, c := range r.Already {
+		if c.unsure() {
+			doubtful = append(doubtful, c)
+		} else {
+			already = append(already, c)
+		}
+	}
+	return cut, doubtful, already
+}
+
+// Doubt tells the flows of which it is not known what becomes of them, and Broken one
+// that is cut, or would be. Both are empty if there is none.
+func (r LockoutReport) Doubt() string {
+	_, doubtful, _ := r.sorted()
+	return tellCuts(doubtful)
+}
+
+// Broken is told with Doubt.
+func (r LockoutReport) Broken() string {
+	cut, _, already := r.sorted()
+	if all := slices.Concat(cut, already); len(all) > 0 {
+		return all[0].String()
+	}
+	return ""
+}
+
+// overridden says what is written in spite of what, and because of whom.
+func overridden(report LockoutReport, override string) Verdict {
+	cut, doubtful, already := report.sorted()
+	what, flows := "Required flows may be cut, because", slices.Concat(cut, doubtful)
+	switch {
+	case len(flows) == 0:
+		what, flows = "Required flows are already cut by what is there, and nodes are begun all the same, because", already
+	case len(cut) == 0:
+		what = "It cannot be told whether required flows are cut, and it is written all the same, because"
+	}
+	return Verdict{
+		Holds: true, Reason: v1alpha1.ReasonOverridden,
+		Message: fmt.Sprintf("%s the annotation %s says so (%q): %s",
+			what, v1alpha1.AnnotationAllowLockout, wording.Shorten(override, maxOverride), tellCuts(flows)),
+	}
 }
 
 // tellCuts tells one example of each flow that is cut for a reason of its own.

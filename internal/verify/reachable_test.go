@@ -40,6 +40,17 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			cut("metrics", fmt.Sprintf("first.p-%d", i), "10.77.0.11", after), cut("metrics", fmt.Sprintf("first.p-%d", i), "10.77.0.12", after))
 	}
 	already := []verify.Cut{cut("metrics", "first.theirs", "10.77.0.11", "")}
+	unsure := func(after string) verify.Cut {
+		c := cut("etcd", "first.unread", "10.77.0.11", after)
+		c.Verdict.Decision = dataplane.Unknown
+		return c
+	}
+	const unknown = "etcd: it is not known what becomes of tcp/10250 from 10.77.0.14 to 10.77.0.11 "
+	const why = ": Deny by rule 1 of GlobalNetworkPolicy first.unread"
+	unjudged := func(message string) verify.Verdict {
+		return verify.Verdict{Reason: v1alpha1.ReasonNotJudged, Message: "It cannot be told whether required flows would be cut: " + message +
+			". Nothing is written: correct what is named, or, to write all the same, set the annotation cpnp.dev/allow-lockout to the reason why"}
+	}
 	refused := func(message string) verify.Verdict {
 		return verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "Required flows would be cut: " + message + remedy}
 	}
@@ -77,12 +88,39 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonVerified,
 				Message: "Required flows are already cut by what is there, and not by what this policy would write: " +
+					"metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs. " +
+					"No further node is begun until that is mended, or the annotation cpnp.dev/allow-lockout has the reason why",
+			},
+		},
+		"A flow is cut already, and nodes are begun all the same": {
+			report: verify.LockoutReport{Already: already}, override: "maintenance",
+			want: verify.Verdict{
+				Holds: true, Reason: v1alpha1.ReasonOverridden,
+				Message: "Required flows are already cut by what is there, and nodes are begun all the same, because the annotation " +
+					`cpnp.dev/allow-lockout says so ("maintenance"): ` +
 					"metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs",
 			},
 		},
-		"A flow is cut already, which holds up nothing to override": {
-			report: verify.LockoutReport{Already: already}, override: "maintenance",
-			want: verify.Reachable(verify.LockoutReport{Already: already}, ""),
+		"It would not be known what becomes of a flow": {
+			report: verify.LockoutReport{Cuts: []verify.Cut{unsure(after)}}, want: unjudged(unknown + "after the " + after + why),
+		},
+		"It is not known what becomes of a flow": {
+			report: verify.LockoutReport{Already: []verify.Cut{unsure("")}}, want: unjudged(unknown + "now" + why),
+		},
+		"It is not known, and somebody wants it all the same": {
+			report: verify.LockoutReport{Already: []verify.Cut{unsure("")}}, override: "tried by hand",
+			want: verify.Verdict{
+				Holds: true, Reason: v1alpha1.ReasonOverridden,
+				Message: "It cannot be told whether required flows are cut, and it is written all the same, because the annotation " +
+					`cpnp.dev/allow-lockout says so ("tried by hand"): ` + unknown + "now" + why,
+			},
+		},
+		"One would be cut, and of another it is not known": {
+			report: verify.LockoutReport{Cuts: []verify.Cut{unsure(after), one[0]}},
+			want:   refused(says("metrics", "first.theirs") + "; " + unknown + "after the " + after + why),
+		},
+		"One is cut already, and of another it is not known": {
+			report: verify.LockoutReport{Already: append(already, unsure(""))}, want: unjudged(unknown + "now" + why),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,11 +3,13 @@
 package dataplane
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
@@ -46,6 +48,48 @@ type felix struct {
 	unmodelled string
 }
 
+// Unmodelled says why nothing can be told of what host endpoints do on a node, by
+// the configuration of its Felix; empty if something can. With ebpf, that is because
+// the node uses the eBPF dataplane, or may use it.
+func Unmodelled(node string, there []v3.FelixConfiguration) (why string, ebpf bool) {
+	if v, name := Setting(node, there, func(s *v3.FelixConfigurationSpec) *bool { return s.BPFEnabled }); v != nil && *v {
+		return "Calico uses its eBPF dataplane (bpfEnabled of FelixConfiguration " + name + ")", true
+	}
+	for i := range there {
+		f := &there[i]
+		if !selectsNodes(f) {
+			continue
+		}
+		switch s := &f.Spec; {
+		case s.BPFEnabled != nil && *s.BPFEnabled:
+			return "Calico may use its eBPF dataplane (bpfEnabled of FelixConfiguration " + f.Name + ", whose nodeSelector is not looked up)", true
+		case s.BPFEnabled != nil, s.IPv6Support != nil, s.NFTablesMode != nil, s.FailsafeInboundHostPorts != nil, s.FailsafeOutboundHostPorts != nil:
+			why = "FelixConfiguration " + f.Name + " may be for the node: its nodeSelector is not looked up"
+		}
+	}
+	for _, list := range []failsafes{inbound(node, there), outbound(node, there)} {
+		for _, port := range list.ports {
+			// A name that is no protocol: Felix writes rules that are refused.
+			if !slices.Contains([]string{"tcp", "udp", "sctp"}, strings.ToLower(port.Protocol)) {
+				why = "a failsafe port of " + list.source + " has the protocol " + port.Protocol + ", for which Felix writes rules that are refused"
+			}
+		}
+	}
+	return why, false
+}
+
+// selectsNodes says whether a configuration may be for the nodes that its
+// nodeSelector selects (Calico v3.32). The types in use do not have that field: it
+// shows in the list of who set which. Where there is no such list, it may be set.
+func selectsNodes(f *v3.FelixConfiguration) bool {
+	if f.Name == calico.FelixConfigurationDefault || calico.NodeOfFelixConfiguration(f.Name) != "" {
+		return false
+	}
+	return len(f.ManagedFields) == 0 || slices.ContainsFunc(f.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
+		return m.FieldsV1 != nil && bytes.Contains(m.FieldsV1.Raw, []byte(`"f:nodeSelector"`))
+	})
+}
+
 // failsafes are open whatever a policy says.
 type failsafes struct {
 	ports  []v3.ProtoPort
@@ -53,30 +97,25 @@ type failsafes struct {
 }
 
 func felixOf(node string, there []v3.FelixConfiguration) *felix {
-	f := &felix{
-		in: failsafesOf(node, there, calico.DefaultFailsafes,
-			func(s *v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeInboundHostPorts }),
-		out: failsafesOf(node, there, outboundFailsafes,
-			func(s *v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeOutboundHostPorts }),
-	}
+	f := &felix{in: inbound(node, there), out: outbound(node, there)}
 	if v, _ := Setting(node, there, func(s *v3.FelixConfigurationSpec) *bool { return s.IPv6Support }); v != nil {
 		f.noIPv6 = !*v
 	}
 	if v, _ := Setting(node, there, func(s *v3.FelixConfigurationSpec) *v3.NFTablesMode { return s.NFTablesMode }); v != nil {
 		f.nft = *v == v3.NFTablesMode(v3.NFTablesModeEnabled)
 	}
-	if v, name := Setting(node, there, func(s *v3.FelixConfigurationSpec) *bool { return s.BPFEnabled }); v != nil && *v {
-		f.unmodelled = "eBPF (bpfEnabled of FelixConfiguration " + name + ") is not modelled"
-	}
-	for _, list := range []failsafes{f.in, f.out} {
-		for _, port := range list.ports {
-			// A name that is no protocol: Felix writes rules that are refused.
-			if !slices.Contains([]string{"tcp", "udp", "sctp"}, strings.ToLower(port.Protocol)) {
-				f.unmodelled = "a failsafe port of " + list.source + " has the protocol " + port.Protocol
-			}
-		}
-	}
+	f.unmodelled, _ = Unmodelled(node, there)
 	return f
+}
+
+func inbound(node string, there []v3.FelixConfiguration) failsafes {
+	return failsafesOf(node, there, calico.DefaultFailsafes,
+		func(s *v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeInboundHostPorts })
+}
+
+func outbound(node string, there []v3.FelixConfiguration) failsafes {
+	return failsafesOf(node, there, outboundFailsafes,
+		func(s *v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeOutboundHostPorts })
 }
 
 func failsafesOf(

@@ -136,15 +136,23 @@ func (o outcomes) or(other outcomes) outcomes {
 }
 
 // then is what is possible where both must allow. It is told why the second
-// one does.
+// one does. What is not known of the first does not matter where the second one
+// denies.
 func (o outcomes) then(next func() outcomes) outcomes {
-	if o.allowed == nil {
+	if o.allowed == nil && o.unknown == nil {
 		return o
 	}
-	o.allowed = nil
 	after := next()
+	if after.allowed == nil && after.unknown == nil {
+		return outcomes{denied: o.denied}.or(after)
+	}
+	allowed := after.allowed
+	if o.allowed == nil {
+		allowed = nil
+	}
+	o.allowed = nil
 	combined := o.or(after)
-	combined.allowed = after.allowed
+	combined.allowed = allowed
 	return combined
 }
 

@@ -97,6 +97,8 @@ func (j *judgement) pass(h *host, direction int, iface string) outcomes {
 	where := at{host: h, direction: direction, quiet: j.quiet}
 	f := j.flow
 	switch {
+	case len(h.endpoints) == 0 && j.w.config(h).unmodelled != "":
+		return allow(where.because("no HostEndpoint is on the node"))
 	case j.w.config(h).unmodelled != "":
 		return doubt(where.because("%s", j.w.config(h).unmodelled))
 	case f.To.Is6() && j.w.config(h).noIPv6:

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"encoding/binary"
+	"math"
+	"net/netip"
+	"sort"
+
+	"go4.org/netipx"
+)
+
+// Common returns an address of the class that most addresses of a network are in.
+func (c *Classes) Common(net netip.Prefix) netip.Addr {
+	if net.IsSingleIP() {
+		return net.Addr()
+	}
+	last := netipx.PrefixLastIP(net)
+	sizes, first := map[Class]float64{}, map[Class]netip.Addr{}
+	best := c.Of(net.Addr())
+	take := func(from, to netip.Addr) {
+		class := c.Of(from)
+		if sizes[class] == 0 {
+			first[class] = from
+		}
+		sizes[class] += distance(from, to)
+		if sizes[class] > sizes[best] {
+			best = class
+		}
+	}
+	from := net.Addr()
+	i := sort.Search(len(c.marks), func(i int) bool { return c.marks[i].at.Compare(from) > 0 })
+	for ; i < len(c.marks) && c.marks[i].at.Compare(last) <= 0; i++ {
+		take(from, c.marks[i].at)
+		from = c.marks[i].at
+	}
+	take(from, last)
+	return first[best]
+}
+
+// distance is how many addresses there are from one up to another.
+func distance(from, to netip.Addr) float64 {
+	number := func(a netip.Addr) (high, low float64) {
+		b := a.As16()
+		return float64(binary.BigEndian.Uint64(b[:8])), float64(binary.BigEndian.Uint64(b[8:]))
+	}
+	fromHigh, fromLow := number(from)
+	toHigh, toLow := number(to)
+	return (toHigh-fromHigh)*(math.MaxUint64+1) + toLow - fromLow
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+)
+
+// Where Calico says that it uses eBPF, nothing is judged: it is said once, nothing is
+// written, and once it says otherwise, it goes on. What is written by then stays. (The
+// Felix of the test bed is told by its environment to use iptables all the time.)
+func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
+	f := field.EnterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{
+		IPv6: true, Env: []string{"FELIX_BPFENABLED=false"},
+	}})
+	felix := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v3.FelixConfigurationSpec{BPFEnabled: ptr.To(true)}}
+	f.Expect(field.Admin.Create(t.Context(), felix)).To(Succeed())
+	t.Cleanup(func() { field.DeleteNow(f, felix) })
+	turn := func(on bool) {
+		f.Eventually(func() error {
+			if err := field.Admin.Get(t.Context(), client.ObjectKeyFromObject(felix), felix); err != nil {
+				return err
+			}
+			felix.Spec.BPFEnabled = &on
+			return field.Admin.Update(t.Context(), felix)
+		}, field.Patience, field.Tick).Should(Succeed())
+	}
+	before := field.Inventory(t)
+	f.Operator()
+	f.Create(f.Policy(field.KubeletOnly))
+	f.Reports(v1alpha1.ConditionVerified, "False/DataplaneNotSupported")
+	f.Reports(v1alpha1.ConditionEffective, "Unknown/DataplaneNotSupported")
+	f.Reports(v1alpha1.ConditionReady, "False/DataplaneNotSupported")
+	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(ContainSubstring("eBPF"), ContainSubstring("FelixConfiguration default"),
+		ContainSubstring("cp-1"), Not(ContainSubstring("cut"))))
+	f.Expect(field.Inventory(t)).To(Equal(before), "nothing was written")
+	f.Expect(f.Reaches(field.KubeletPort)).To(Equal(field.Only(field.Everybody...)))
+
+	t.Log("it uses another dataplane: it goes on")
+	turn(false)
+	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Reports(v1alpha1.ConditionEffective, "True/Effective")
+
+	t.Log("it uses eBPF again: what was written stays, and nothing is promised")
+	turn(true)
+	f.Reports(v1alpha1.ConditionVerified, "False/DataplaneNotSupported")
+	f.Reports(v1alpha1.ConditionEffective, "Unknown/DataplaneNotSupported")
+	f.Expect(field.Inventory(t)).To(ContainElement("HostEndpoint/cpnp-cp-1"))
+
+	t.Log("somebody insists: it is written, and the status tells the truth")
+	f.Annotate(v1alpha1.AnnotationAllowLockout, ptr.To("tried by hand"))
+	f.Reports(v1alpha1.ConditionVerified, "True/Overridden")
+	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(ContainSubstring("tried by hand"), ContainSubstring("eBPF"),
+		Not(ContainSubstring("not needed"))))
+	f.Reports(v1alpha1.ConditionEffective, "Unknown/DataplaneNotSupported")
+	f.Reports(v1alpha1.ConditionReady, "Unknown/DataplaneNotSupported")
+}
