@@ -23,7 +23,9 @@ type Probes struct {
 	ports map[v1alpha1.PortNumber]probed
 	// dedicated are the ports at addresses that no node shows.
 	dedicated map[netip.Addr]map[v1alpha1.PortNumber]probed
-	tls       []profile.Traffic
+	// outside are the ports at addresses outside the cluster that the node turns to.
+	outside map[netip.Addr]map[v1alpha1.PortNumber]probed
+	tls     []profile.Traffic
 }
 
 // probed is how a port is tried.
@@ -56,7 +58,9 @@ func tlsOf(p profile.Profile) []profile.Traffic {
 // ProbesOf returns what is tried at a node: every TCP port of the components and
 // of the required flows, restricted or not, at each of its addresses. What is
 // required at addresses that no node shows is tried too: one of them may be the
-// node's, or a load balancer in front of it.
+// node's, or a load balancer in front of it. So is what the node turns to at
+// addresses that the profile names, such as the cloud's metadata service: an endpoint
+// puts what leaves the node under the policies of others.
 func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	p := Probes{
 		hosts: hosts.Whole, lines: hosts.Lifelines, node: node, nodes: map[string][]netip.Addr{},
@@ -72,6 +76,7 @@ func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	}
 	p.addDedicated()
 	p.addVirtual()
+	p.addOutside()
 	identity := state.AddressesOf(snapshot.Nodes)
 	for i := range snapshot.Nodes {
 		name := snapshot.Nodes[i].Name
@@ -138,14 +143,17 @@ func (p *Probes) protocol(port uint16) v1alpha1.ProbeProtocol {
 
 // Targets returns what every observer is to try.
 func (p Probes) Targets() []v1alpha1.ProbeTarget {
-	var own, others []v1alpha1.ProbeTarget
+	var own, others, outside []v1alpha1.ProbeTarget
 	for _, address := range p.node.Addresses {
 		own = append(own, targetsAt(address, p.ports)...)
 	}
 	for address, ports := range p.dedicated {
 		others = append(others, targetsAt(address, ports)...)
 	}
-	targets := slices.Concat(sortedTargets(own), sortedTargets(others))
+	for address, ports := range p.outside {
+		outside = append(outside, targetsAt(address, ports)...)
+	}
+	targets := slices.Concat(sortedTargets(own), sortedTargets(others), sortedTargets(outside))
 	return targets[:min(len(targets), maxTargets)]
 }
 
@@ -169,8 +177,13 @@ func sortedTargets(targets []v1alpha1.ProbeTarget) []v1alpha1.ProbeTarget {
 func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
 	how, known := p.ports[port]
 	from := p.addressesOf(observer)
-	if to, err := netip.ParseAddr(address); err == nil && p.dedicated[to] != nil {
-		return p.expectDedicated(from, p.dedicated[to], port)
+	if to, err := netip.ParseAddr(address); err == nil {
+		switch {
+		case p.dedicated[to] != nil:
+			return p.expectDedicated(from, p.dedicated[to], port)
+		case p.outside[to] != nil:
+			return p.expectOutside(observer, p.outside[to], port)
+		}
 	}
 	if !known || len(from) == 0 {
 		return rollout.Any

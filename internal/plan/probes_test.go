@@ -129,6 +129,10 @@ func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
 		"What is not listed, on a failsafe port":                  {edits: []edit{deniesUnlisted}, from: from(operator, "192.0.2.7"), port: 5473, want: either},
 		"What is listed only, where the rest is denied":           {edits: []edit{deniesUnlisted}, from: from("worker-1"), port: 10250, want: must},
 		"What is not listed, where that is not denied":            {cluster: kubeletAt(10250), from: from(operator, "192.0.2.7"), port: 10250, want: either},
+		"The node itself at the cloud's metadata service":         {from: from("cp-1"), address: "169.254.169.254", port: 80, want: must},
+		"Another node there, of which that tells nothing":         {from: from("cp-2"), address: "169.254.169.254", port: 80, want: either},
+		"The operator there":                                      {from: from(operator, "10.0.0.1"), address: "169.254.169.254", port: 80, want: either},
+		"The node itself there, at a port that nobody names":      {from: from("cp-1"), address: "169.254.169.254", port: 81, want: either},
 		"A component to which everybody may connect":              {edits: []edit{also("admin", at(tcp(restricted)), anybody)}, from: from("worker-1"), port: restricted, want: must},
 	}
 	for name, test := range tests {
@@ -218,12 +222,54 @@ func replicating(cidrs ...v1alpha1.CIDR) edit {
 	}
 }
 
+// outside are the addresses that the profile names outside the cluster.
+var outside = []string{"168.63.129.16", "169.254.169.254", "fd00:ec2::254"}
+
+// What leaves a node for addresses that the profile, or the policy, names is tried, as
+// far as the node has addresses of the IP version, and a connection can tell.
+func TestWhatANodeTurnsToOutsideIsTried(t *testing.T) {
+	turning := func(to v1alpha1.FlowRole, from v1alpha1.FlowRole, traffic v1alpha1.Traffic, cidrs ...v1alpha1.CIDR) edit {
+		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+			p.Spec.Profile.Flows = []v1alpha1.ProfileFlow{{
+				Name: "mine", From: []v1alpha1.FlowRole{from}, To: to, Traffic: []v1alpha1.Traffic{traffic}, Destinations: cidrs,
+			}}
+		}
+	}
+	ipv4 := func(s *state.Snapshot) { s.Nodes[0].Status.Addresses = s.Nodes[0].Status.Addresses[:1] }
+	for name, test := range map[string]struct {
+		cluster func(*state.Snapshot)
+		edits   []edit
+		want    []string
+	}{
+		"the profile's":                {want: outside},
+		"without IPv6":                 {cluster: ipv4, want: outside[:2]},
+		"the policy's":                 {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "192.0.2.7/32")}, want: append([]string{"192.0.2.7"}, outside...)},
+		"of every node":                {edits: []edit{turning("Any", "Nodes", "tcp/443", "192.0.2.7/32")}, want: append([]string{"192.0.2.7"}, outside...)},
+		"of others":                    {edits: []edit{turning("Nodes", "Any", "tcp/443", "192.0.2.7/32")}, want: outside},
+		"UDP, which is not tried":      {edits: []edit{turning("Any", "ControlPlane", "udp/53", "192.0.2.7/32")}, want: outside},
+		"a range of ports":             {edits: []edit{turning("Any", "ControlPlane", "tcp/1-9", "192.0.2.7/32")}, want: outside},
+		"a network":                    {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "192.0.2.0/24")}, want: outside},
+		"multicast":                    {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "224.0.0.18/32")}, want: outside},
+		"to nobody knows which of all": {edits: []edit{turning("Any", "ControlPlane", "tcp/443")}, want: outside},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := map[string]bool{}
+			for _, target := range probesAt(t, test.cluster, test.edits...).Targets() {
+				if target.Address != "10.0.0.1" && target.Address != "fd00::1" {
+					got[target.Address] = true
+				}
+			}
+			NewWithT(t).Expect(slices.Collect(maps.Keys(got))).To(ConsistOf(test.want))
+		})
+	}
+}
+
 func TestWhatIsRequiredAtAddressesThatNoNodeShowsIsTried(t *testing.T) {
 	g := NewWithT(t)
 	probes := probesAt(t, nil, replicating("10.78.0.1/32", "10.78.0.2/32"))
 	var got []string
 	for _, target := range probes.Targets() {
-		if target.Address != "10.0.0.1" && target.Address != "fd00::1" {
+		if target.Address != "10.0.0.1" && target.Address != "fd00::1" && !slices.Contains(outside, target.Address) {
 			got = append(got, fmt.Sprintf("%s %s %d", target.Protocol, target.Address, target.Port))
 		}
 	}
@@ -237,7 +283,7 @@ func TestWhatIsRequiredAtAddressesThatNoNodeShowsIsTried(t *testing.T) {
 	g.Expect(expect("cp-2", "10.78.0.1", 10250)).To(Equal(rollout.Any))
 
 	whole := probesAt(t, nil, replicating("10.78.0.0/24"))
-	g.Expect(whole.Targets()).To(HaveEach(HaveField("Address", BeElementOf("10.0.0.1", "fd00::1"))), "which addresses those are is not known")
+	g.Expect(whole.Targets()).To(HaveEach(HaveField("Address", BeElementOf(append([]string{"10.0.0.1", "fd00::1"}, outside...)))), "which addresses those are is not known")
 }
 
 func TestDedicatedAddressesAreJudged(t *testing.T) {
@@ -279,6 +325,8 @@ func TestTargetsAreSortedAndNotMoreThanAnEnactmentMayHave(t *testing.T) {
 		{Address: "fd00::1", Port: 2379, Protocol: "TLS"}, {Address: "fd00::1", Port: 2380, Protocol: "TLS"},
 		{Address: "fd00::1", Port: 5473, Protocol: "TCP"}, {Address: "fd00::1", Port: 6443, Protocol: "TLS"},
 		{Address: "fd00::1", Port: 10250, Protocol: "TLS"},
+		{Address: "168.63.129.16", Port: 80, Protocol: "TCP"}, {Address: "169.254.169.254", Port: 80, Protocol: "TCP"},
+		{Address: "fd00:ec2::254", Port: 80, Protocol: "TCP"},
 	}))
 	probes := probesAt(t, many)
 	first := probes.Targets()

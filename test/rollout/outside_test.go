@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+// metadata is where clouds have their metadata service.
+var metadata = netip.MustParseAddrPort("169.254.169.254:80")
+
+// giveMetadata has the outsider answer as the metadata service of the control
+// plane's nodes, within the namespaces of the test.
+func giveMetadata(f *field.Field) {
+	f.T.Helper()
+	outside := f.Cluster.Machine(calico.Outsider)
+	_, err := outside.Output(f.T.Context(), "ip", "address", "add", metadata.Addr().String()+"/32", "dev", "eth0")
+	f.Expect(err).NotTo(HaveOccurred())
+	_, err = outside.Listen(network.TCP, metadata.Port())
+	f.Expect(err).NotTo(HaveOccurred())
+	for _, node := range []string{"cp-1", "cp-2"} {
+		_, err := f.Cluster.Machine(node).Output(f.T.Context(), "ip", "route", "add", metadata.Addr().String(), "via", outside.Cluster.IPv4.String())
+		f.Expect(err).NotTo(HaveOccurred())
+	}
+}
+
+// fromNode is what becomes of a new connection of cp-1 to the metadata service.
+func fromNode(f *field.Field) func() network.Verdict {
+	return func() network.Verdict {
+		verdict, err := f.Cluster.Machine("cp-1").Dial(network.TCP, metadata, network.Within(field.AlmostARetry))
+		f.Expect(err).NotTo(HaveOccurred())
+		return verdict
+	}
+}
+
+// denyMetadata is a policy of somebody else that means pods, and selects all: no host
+// is concerned until one has a host endpoint.
+func denyMetadata(f *field.Field) {
+	f.T.Helper()
+	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(2000.0), DefaultAction: ptr.To(v3.Pass)}}
+	policy := &v3.GlobalNetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "platform.deny-metadata"},
+		Spec: v3.GlobalNetworkPolicySpec{
+			Tier: "platform", Order: ptr.To(10.0), Selector: "all()", Types: []v3.PolicyType{v3.PolicyTypeEgress},
+			Egress: []v3.Rule{
+				{Action: v3.Deny, Destination: v3.EntityRule{Nets: []string{metadata.Addr().String() + "/32"}}},
+				{Action: v3.Allow},
+			},
+		},
+	}
+	for _, object := range []client.Object{tier, policy} {
+		f.Expect(client.IgnoreAlreadyExists(field.Admin.Create(f.T.Context(), object))).To(Succeed())
+		f.T.Cleanup(func() { field.DeleteNow(f, object) })
+	}
+}
+
+// What a new host endpoint puts under the policies of others is told before anything
+// is written, and is what becomes of packets.
+func TestWhatOthersWouldDenyIsForeseen(t *testing.T) {
+	f := field.Enter(t, calico.IPTables)
+	giveMetadata(f)
+	denyMetadata(f)
+	f.Operator()
+	f.Expect(fromNode(f)()).To(Equal(network.Open), "no host endpoint is there yet")
+	f.Create(f.Policy(field.KubeletOnly, func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeAudit }))
+	f.Reports(v1alpha1.ConditionVerified, "True/Verified")
+	foreseen := And(ContainSubstring("metadata-out would be denied by rule 1 of GlobalNetworkPolicy platform.deny-metadata"),
+		ContainSubstring("169.254.169.254"), ContainSubstring("!has(cpnp.dev/policy)"))
+	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(foreseen)
+	f.Expect(fromNode(f)()).To(Equal(network.Open), "nothing was written")
+
+	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeEnforce })
+	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Reports(v1alpha1.ConditionVerified, "True/Verified")
+	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(foreseen, "it is told as long as it is so")
+
+	t.Log("the hosts are taken out of its selector")
+	policy := &v3.GlobalNetworkPolicy{}
+	key := client.ObjectKey{Name: "platform.deny-metadata"}
+	f.Expect(field.Admin.Get(context.Background(), key, policy)).To(Succeed())
+	policy.Spec.Selector = "!has(cpnp.dev/policy)"
+	f.Expect(field.Admin.Update(t.Context(), policy)).To(Succeed())
+	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Open))
+	f.Eventually(func() string { return field.Message(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).
+		ShouldNot(ContainSubstring("metadata-out"))
+}
+
+// Where the node's own observer reached the metadata service before, and does not
+// with the rules, the node is taken back.
+func TestWhatANodeNoLongerReachesOutsideTakesItBack(t *testing.T) {
+	f := field.Enter(t, calico.NFTables)
+	giveMetadata(f)
+	denyMetadata(f)
+	f.Observers("cp-1", "cp-2")
+	f.Operator()
+	touched := f.Touched()
+	f.Create(f.Policy(field.KubeletOnly))
+	f.Phases("Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
+	f.Expect(field.Told("cp-1")).To(ContainSubstring("169.254.169.254:80 from cp-1: Open before, Dropped now"))
+	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Open))
+	f.Expect(touched()).To(Equal("cp-1"))
+}
