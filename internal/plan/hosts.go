@@ -119,7 +119,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		hosts.stage(policy, policies, snapshot)
 		r.keepSets(&hosts)
 	}
-	hosts.Notes, hosts.Addressless = r.notes, r.unprotected
+	hosts.Notes, hosts.Addressless = slices.Concat(r.notes, r.consequences(hosts.Whole)), r.unprotected
 	hosts.Undecided = r.undecided(hosts.Whole)
 	switch held := r.unreachable(hosts.Calico); {
 	case held != nil:

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// consequences tell whom the policy shuts out without saying so: machines and
+// addresses that the cluster does not show. Each ends with what to add where they are
+// to get in, and is silent once that is there.
+func (r *hostResolver) consequences(hosts calico.Hosts) []string {
+	notes := []string{r.joiningMembers(hosts), r.joiningNodes(hosts), r.secondNetwork(hosts), r.moreIPv6(hosts), r.tunnelUnlisted(hosts)}
+	return slices.DeleteFunc(notes, func(note string) bool { return note == "" })
+}
+
+// closes says whether the policy lets in some only at a component's ports, and no
+// failsafe port of Felix lets in everybody at all of them.
+func (r *hostResolver) closes(hosts calico.Hosts, name string) bool {
+	component, _ := r.profile.Component(name)
+	closed := slices.DeleteFunc(slices.Clone(component.Traffic), func(t profile.Traffic) bool {
+		restrictedHere := hosts.DenyUnlisted || restricted(hosts, profile.Flow{Traffic: []profile.Traffic{t}})
+		return !restrictedHere || r.failsafe(hosts, t)
+	})
+	return len(closed) > 0
+}
+
+// failsafe says whether a failsafe port lets in everybody for all of some traffic.
+func (r *hostResolver) failsafe(hosts calico.Hosts, t profile.Traffic) bool {
+	ports := hosts.Failsafes
+	if ports == nil {
+		ports = calico.DefaultFailsafes
+	}
+	if hosts.ScopeFailsafes {
+		ports, _ = calico.Scoped(hosts)
+	}
+	for _, port := range ports {
+		if port.Net == "" && calico.FailsafeTraffic(port).Covers(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// joiningMembers is about machines that become members of etcd. Kubeadm sets the
+// label of the control plane after that, RKE2 makes the Node after it.
+func (r *hostResolver) joiningMembers(hosts calico.Hosts) string {
+	const etcd = "etcd"
+	if !r.closes(hosts, etcd) || r.letsInNetworks(hosts, etcd, v1alpha1.ExternalControlPlane) {
+		return ""
+	}
+	return "machines that join the control plane are shut out of etcd until they have a Node with its label, which etcd comes before: " +
+		"if any is to join, add to spec.network.peers their network, such as " +
+		r.peer("joining-control-plane", v1alpha1.ExternalControlPlane, r.networksOf(r.shownBy(isControlPlane)))
+}
+
+// joiningNodes is about machines that have no Node yet, and ask an API server for one.
+func (r *hostResolver) joiningNodes(hosts calico.Hosts) string {
+	if !r.closes(hosts, profile.ComponentAPIServer) ||
+		r.letsInNetworks(hosts, profile.ComponentAPIServer, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane) {
+		return ""
+	}
+	return "machines that join the cluster have no Node yet and are shut out of the API server: if any is to join, add their network, such as " +
+		r.peer("joining", v1alpha1.ExternalNodes, r.networksOf(r.shownBy(func(*corev1.Node) bool { return true })))
+}
+
+// letsInNetworks says whether more than single addresses are let in at a component:
+// of a peer with one of the roles, or of networks that all of the control plane is in.
+func (r *hostResolver) letsInNetworks(hosts calico.Hosts, component string, roles ...v1alpha1.ExternalRole) bool {
+	if slices.ContainsFunc(roles, func(role v1alpha1.ExternalRole) bool { return slices.ContainsFunc(r.playing(role), isNetwork) }) {
+		return true
+	}
+	program, _ := r.profile.Component(component)
+	for _, c := range hosts.Components {
+		overlaps := func(t profile.Traffic) bool { return slices.ContainsFunc(program.Traffic, t.Overlaps) }
+		if !slices.ContainsFunc(c.Ports, overlaps) {
+			continue
+		}
+		for _, source := range c.From {
+			if source.Set == "" && len(source.Prefixes) == 0 || slices.ContainsFunc(source.Prefixes, r.holdsControlPlane) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holdsControlPlane says whether every node of the control plane has an address in a
+// network.
+func (r *hostResolver) holdsControlPlane(network netip.Prefix) bool {
+	return isNetwork(network) && r.silentIn(network) == 0
+}
+
+// secondNetwork is about workers that have addresses where only the control plane
+// shows some: a packet to an API server there comes from there.
+func (r *hostResolver) secondNetwork(hosts calico.Hosts) string {
+	if !r.closes(hosts, profile.ComponentAPIServer) {
+		return ""
+	}
+	workers := r.networksOf(r.shownBy(isWorker))
+	if len(workers) == 0 {
+		return ""
+	}
+	known := func(network netip.Prefix) bool {
+		return slices.ContainsFunc(workers, network.Overlaps) || r.letIn(network, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
+	}
+	lone := r.networksOf(r.servers)
+	for i := range r.snapshot.Nodes {
+		node := &r.snapshot.Nodes[i]
+		networks := r.networksOf(internal(node))
+		if !isWorker(node) && slices.ContainsFunc(networks, func(n netip.Prefix) bool { return slices.ContainsFunc(workers, n.Overlaps) }) {
+			lone = append(lone, networks...)
+		}
+	}
+	slices.SortFunc(lone, netip.Prefix.Compare)
+	lone = slices.DeleteFunc(slices.Compact(lone), func(n netip.Prefix) bool {
+		return known(n) || !slices.ContainsFunc(workers, func(w netip.Prefix) bool { return w.Addr().Is4() == n.Addr().Is4() })
+	})
+	if len(lone) == 0 {
+		return ""
+	}
+	return "the control plane has addresses in " + list(lone) + ", where no worker shows one: what workers send from addresses there " +
+		"is not let in. If they have some, add " + r.peer("workers-second-network", v1alpha1.ExternalNodes, lone)
+}
+
+// moreIPv6 is about the addresses that a node gives itself: by SLAAC, and temporary
+// ones. The kubelet shows one.
+func (r *hostResolver) moreIPv6(hosts calico.Hosts) string {
+	name, role, is := "nodes-ipv6", v1alpha1.ExternalNodes, func(*corev1.Node) bool { return true }
+	switch {
+	case r.closes(hosts, profile.ComponentAPIServer):
+	case r.closes(hosts, "etcd") || r.closes(hosts, "kubelet"):
+		name, role, is = "control-plane-ipv6", v1alpha1.ExternalControlPlane, isControlPlane
+	default:
+		return ""
+	}
+	networks := slices.DeleteFunc(r.networksOf(r.shownBy(is)), func(n netip.Prefix) bool {
+		return n.Addr().Is4() || r.letIn(n, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
+	})
+	if len(networks) == 0 {
+		return ""
+	}
+	return "nodes show IPv6 addresses, and what they send from others of the same network (SLAAC, temporary addresses) is not let in: " +
+		"turn those off (net.ipv6.conf.all.use_tempaddr=0), or add " + r.peer(name, role, networks)
+}
+
+// overlays are where nodes have addresses that a VPN gives them: shared address space
+// (RFC 6598), from which Tailscale and NetBird take them, and Tailscale's of IPv6.
+var overlays = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
+
+// tunnelUnlisted is about what carries the addresses of nodes that are a VPN's: it
+// comes from other addresses.
+func (r *hostResolver) tunnelUnlisted(hosts calico.Hosts) string {
+	var networks []netip.Prefix
+	for _, overlay := range overlays {
+		if slices.ContainsFunc(r.shownBy(func(*corev1.Node) bool { return true }), overlay.Contains) {
+			networks = append(networks, overlay)
+		}
+	}
+	if len(networks) == 0 || !hosts.DenyUnlisted || r.listsUDP(hosts) {
+		return ""
+	}
+	return "nodes have addresses in " + list(networks) + ", as a VPN (Tailscale, NetBird) gives them: what carries its tunnel comes from other " +
+		"addresses, is not listed, and is denied. If there is one, add to spec.profile.flows " +
+		"{name: vpn-tunnel, from: [Any], to: Nodes, traffic: [udp/41641]} with its port (udp/51820 of NetBird and WireGuard)"
+}
+
+// listsUDP says whether the policy itself lets in UDP at nodes.
+func (r *hostResolver) listsUDP(hosts calico.Hosts) bool {
+	udp := func(t profile.Traffic) bool { return t.Protocol == profile.UDP || t.Protocol == "" }
+	return slices.ContainsFunc(hosts.Components, func(c calico.Component) bool { return slices.ContainsFunc(c.Ports, udp) }) ||
+		slices.ContainsFunc(r.profile.Flows, func(f profile.Flow) bool {
+			return f.Layer == profile.Added && f.Arrives() && slices.ContainsFunc(f.Traffic, udp)
+		})
+}
+
+// letIn says whether a peer with one of the roles has all of a network.
+func (r *hostResolver) letIn(network netip.Prefix, roles ...v1alpha1.ExternalRole) bool {
+	return slices.ContainsFunc(roles, func(role v1alpha1.ExternalRole) bool {
+		return slices.ContainsFunc(r.playing(role), func(p netip.Prefix) bool { return p.Bits() <= network.Bits() && p.Overlaps(network) })
+	})
+}
+
+func isNetwork(p netip.Prefix) bool { return !p.IsSingleIP() }
+
+func isControlPlane(node *corev1.Node) bool { return state.ControlPlane(node) }
+
+func isWorker(node *corev1.Node) bool { return !state.ControlPlane(node) }
+
+// shownBy returns the internal addresses that nodes show.
+func (r *hostResolver) shownBy(is func(*corev1.Node) bool) []netip.Addr {
+	var addresses []netip.Addr
+	for i := range r.snapshot.Nodes {
+		if node := &r.snapshot.Nodes[i]; is(node) {
+			addresses = append(addresses, internal(node)...)
+		}
+	}
+	return addresses
+}
+
+// internal returns the internal addresses of a node: those of networks that it is in.
+func internal(node *corev1.Node) []netip.Addr {
+	var addresses []netip.Addr
+	for _, a := range node.Status.Addresses {
+		if address, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
+			addresses = append(addresses, address.Unmap().WithZone(""))
+		}
+	}
+	return addresses
+}
+
+// networksOf returns the networks that addresses are in, sorted, as they usually are:
+// how long their prefixes are, nodes do not say.
+func (r *hostResolver) networksOf(addresses []netip.Addr) []netip.Prefix {
+	known := map[netip.Prefix]bool{}
+	for _, address := range addresses {
+		bits := 64
+		if address.Is4() {
+			bits = 24
+		}
+		if network, err := address.Prefix(bits); err == nil {
+			known[network] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(known), netip.Prefix.Compare)
+}
+
+// peer is a line of spec.network.peers.
+func (r *hostResolver) peer(name string, role v1alpha1.ExternalRole, networks []netip.Prefix) string {
+	return fmt.Sprintf("{name: %s, role: %s, cidrs: [%s]}", name, role, list(networks))
+}
+
+// list names at most three networks: of more, somebody has to find out what they have
+// in common.
+func list(networks []netip.Prefix) string {
+	const most = 3
+	names := make([]string, 0, most)
+	for _, network := range networks[:min(most, len(networks))] {
+		text := network.String()
+		if network.Addr().Is6() {
+			text = `"` + text + `"`
+		}
+		names = append(names, text)
+	}
+	return strings.Join(names, ", ")
+}
