@@ -23,7 +23,8 @@ import (
 
 // BenchmarkLockout checks what a reconciliation does that begins to protect seven
 // nodes in a cluster of 5,000 with 500 policies of others: all writes of the whole
-// rollout, and those that come next. Policies for workloads do not select hosts, those
+// rollout, those that come next, and what becomes of flows that are not required.
+// Policies for workloads do not select hosts, those
 // for hosts are all evaluated before ours. Where workers are cut off already,
 // whatever is cut is judged in the state before all writes too.
 func BenchmarkLockout(b *testing.B) {
@@ -60,10 +61,12 @@ func BenchmarkLockout(b *testing.B) {
 			for b.Loop() {
 				verify.Lockout(hosts.Lifelines, nodes, there, writes)
 				verify.Lockout(hosts.Lifelines, nodes, there, next)
+				verify.Warnings(hosts, nodes, there, writes)
 			}
 			b.ReportMetric(peak(), "peak-MiB")
 			b.ReportMetric(float64(len(writes)+len(next)), "writes")
 			b.ReportMetric(float64(len(hosts.Lifelines.Flows)), "flows")
+			b.ReportMetric(float64(len(hosts.Lifelines.Optional)), "optional")
 		})
 	}
 }
