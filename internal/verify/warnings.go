@@ -23,7 +23,8 @@ import (
 // others deny once the operator's host endpoints are on the nodes, and which rules
 // do: nil if there are none. That is no reason not to write: such a flow is needed by
 // something that the cluster can be without for a while, or may not have. What the
-// policy itself restricts is not told, nor what is denied without the operator too.
+// policy itself restricts is not told, nor what is denied without the operator too, nor
+// that pods may be among those whom a rule is for.
 func Warnings(hosts plan.Hosts, nodes []dataplane.Node, there state.Calico, writes []Write) []string {
 	if len(hosts.Lifelines.Optional) == 0 || !selectedByOthers(hosts, there) {
 		return nil
@@ -47,7 +48,8 @@ func Warnings(hosts plan.Hosts, nodes []dataplane.Node, there state.Calico, writ
 		j.flow(flow)
 	}
 	losses := slices.DeleteFunc(j.cuts, func(c Cut) bool {
-		return c.Verdict.Reason.Tier == calico.TierName || !lines.Protected[c.Verdict.Reason.Node]
+		reason := c.Verdict.Reason
+		return reason.Tier == calico.TierName || !lines.Protected[reason.Node] || c.unsure() && reason.OfWorkloads()
 	})
 	return tellWarnings(losses)
 }

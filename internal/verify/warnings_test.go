@@ -110,6 +110,9 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 			policies: []v3.GlobalNetworkPolicy{others("default.maybe", "all()", out, v3.Rule{Action: v3.Deny, Destination: v3.EntityRule{Services: &v3.ServiceMatch{Name: "a", Namespace: "b"}}}, allow)},
 			want:     []string{"may be denied by rule 1 of GlobalNetworkPolicy default.maybe"},
 		},
+		"pods may be blocked": {
+			policies: []v3.GlobalNetworkPolicy{others("default.blocklist", "all()", out, v3.Rule{Action: v3.Deny, Destination: v3.EntityRule{Selector: "feed == 'bad'"}}, allow)},
+		},
 		"it is denied without the operator too": {
 			policies:  []v3.GlobalNetworkPolicy{others("default.deny-metadata", "all()", out, to(v3.Deny, "169.254.169.254/32"), allow)},
 			endpoints: []v3.HostEndpoint{endpoint("a-1", "cp-1", "*"), endpoint("a-2", "cp-2", "*"), endpoint("a-3", "cp-3", "*")},

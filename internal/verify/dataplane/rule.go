@@ -165,5 +165,11 @@ func (e *entity) why(port uint16) string {
 	case port == 0 && len(e.ports)+len(e.notPorts) > 0:
 		return "the port is not known"
 	}
-	return "the selector may select workloads, which are not known"
+	return workloadsUnknown
 }
+
+const workloadsUnknown = "the selector may select workloads, which are not known"
+
+// OfWorkloads says whether a decision is Unknown only because it is not known which
+// workloads a selector selects.
+func (r Reason) OfWorkloads() bool { return strings.HasSuffix(r.Text, workloadsUnknown) }
