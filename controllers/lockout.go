@@ -44,7 +44,10 @@ func judge(o *Observation, snapshot state.Snapshot) {
 		o.verdict = verdict
 		return
 	}
-	notes := slices.Concat(verify.Warnings(o.hosts, nodes, snapshot.Calico, through), o.hosts.Notes)
+	notes := o.hosts.Notes
+	if o.doubt == "" { // else it would be told twice
+		notes = slices.Concat(verify.Warnings(o.hosts, nodes, snapshot.Calico, through), notes)
+	}
 	if len(report.Cuts)+len(report.Already) == 0 {
 		verdict = verify.Safe(nil)
 	}

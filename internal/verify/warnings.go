@@ -49,7 +49,7 @@ func Warnings(hosts plan.Hosts, nodes []dataplane.Node, there state.Calico, writ
 	}
 	losses := slices.DeleteFunc(j.cuts, func(c Cut) bool {
 		reason := c.Verdict.Reason
-		return reason.Tier == calico.TierName || !lines.Protected[reason.Node] || c.unsure() && reason.OfWorkloads()
+		return reason.Tier == calico.TierName || c.unsure() && reason.OfWorkloads()
 	})
 	return tellWarnings(losses)
 }

@@ -369,6 +369,16 @@ func TestEncapsulation(t *testing.T) {
 		{"eBPF is not modelled", []object{every, felix("default", func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = ptr.To(true) })}, []want{
 			{tcp(c4, a4, 1), unknown, "eBPF"},
 		}},
+		{"what uses eBPF where it leaves does not hide what denies it where it comes in", []object{
+			every, endpoint("b", "*"), policy("passing.deny", 1, denyAll, selecting("host == 'a'")),
+			felix("node.b", func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = ptr.To(true) }),
+		}, []want{{tcp(b4, a4, 1), denied, "passing.deny"}}},
+		{"but is not known where it is let through there", []object{
+			every, endpoint("b", "*"), felix("node.b", func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = ptr.To(true) }),
+		}, []want{{tcp(b4, a4, 1), unknown, "eBPF"}}},
+		{"eBPF without an endpoint polices nothing", []object{
+			every, felix("node.b", func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = ptr.To(true) }),
+		}, []want{{tcp(b4, a4, 1), allowed, ""}}},
 		{"neither are the policies of workloads", []object{every}, []want{{by("cali123", tcp(pod4, a4, 1)), unknown, "workloads"}}},
 	})
 }
