@@ -112,26 +112,31 @@ func (r *hostResolver) secondNetwork(hosts calico.Hosts) string {
 	if len(workers) == 0 {
 		return ""
 	}
-	known := func(network netip.Prefix) bool {
-		return slices.ContainsFunc(workers, network.Overlaps) || r.letIn(network, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
-	}
-	lone := r.networksOf(r.servers)
-	for i := range r.snapshot.Nodes {
-		node := &r.snapshot.Nodes[i]
-		networks := r.networksOf(internal(node))
-		if !isWorker(node) && slices.ContainsFunc(networks, func(n netip.Prefix) bool { return slices.ContainsFunc(workers, n.Overlaps) }) {
-			lone = append(lone, networks...)
-		}
-	}
-	slices.SortFunc(lone, netip.Prefix.Compare)
-	lone = slices.DeleteFunc(slices.Compact(lone), func(n netip.Prefix) bool {
-		return known(n) || !slices.ContainsFunc(workers, func(w netip.Prefix) bool { return w.Addr().Is4() == n.Addr().Is4() })
+	lone := slices.DeleteFunc(r.networksOfControlPlane(workers), func(n netip.Prefix) bool {
+		family := func(w netip.Prefix) bool { return w.Addr().Is4() == n.Addr().Is4() }
+		return !slices.ContainsFunc(workers, family) || slices.ContainsFunc(workers, n.Overlaps) ||
+			r.letIn(n, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
 	})
 	if len(lone) == 0 {
 		return ""
 	}
 	return "the control plane has addresses in " + list(lone) + ", where no worker shows one: what workers send from addresses there " +
 		"is not let in. If they have some, add " + r.peer("workers-second-network", v1alpha1.ExternalNodes, lone)
+}
+
+// networksOfControlPlane returns the networks that API servers are in, and those of
+// nodes of the control plane that are in one with workers too.
+func (r *hostResolver) networksOfControlPlane(workers []netip.Prefix) []netip.Prefix {
+	networks := r.networksOf(r.servers)
+	for i := range r.snapshot.Nodes {
+		node := &r.snapshot.Nodes[i]
+		own := r.networksOf(internal(node))
+		if !isWorker(node) && slices.ContainsFunc(own, func(n netip.Prefix) bool { return slices.Contains(workers, n) }) {
+			networks = append(networks, own...)
+		}
+	}
+	slices.SortFunc(networks, netip.Prefix.Compare)
+	return slices.Compact(networks)
 }
 
 // moreIPv6 is about the addresses that a node gives itself: by SLAAC, and temporary

@@ -55,6 +55,22 @@ func Unmodelled(node string, there []v3.FelixConfiguration) (why string, ebpf bo
 	if v, name := Setting(node, there, func(s *v3.FelixConfigurationSpec) *bool { return s.BPFEnabled }); v != nil && *v {
 		return "Calico uses its eBPF dataplane (bpfEnabled of FelixConfiguration " + name + ")", true
 	}
+	if why, ebpf = bySelector(there); ebpf {
+		return why, true
+	}
+	for _, list := range []failsafes{inbound(node, there), outbound(node, there)} {
+		for _, port := range list.ports {
+			// A name that is no protocol: Felix writes rules that are refused.
+			if !slices.Contains([]string{"tcp", "udp", "sctp"}, strings.ToLower(port.Protocol)) {
+				why = "a failsafe port of " + list.source + " has the protocol " + port.Protocol + ", for which Felix writes rules that are refused"
+			}
+		}
+	}
+	return why, false
+}
+
+// bySelector is Unmodelled by configurations for the nodes that they select.
+func bySelector(there []v3.FelixConfiguration) (why string, ebpf bool) {
 	for i := range there {
 		f := &there[i]
 		if !selectsNodes(f) {
@@ -65,14 +81,6 @@ func Unmodelled(node string, there []v3.FelixConfiguration) (why string, ebpf bo
 			return "Calico may use its eBPF dataplane (bpfEnabled of FelixConfiguration " + f.Name + ", whose nodeSelector is not looked up)", true
 		case s.BPFEnabled != nil, s.IPv6Support != nil, s.NFTablesMode != nil, s.FailsafeInboundHostPorts != nil, s.FailsafeOutboundHostPorts != nil:
 			why = "FelixConfiguration " + f.Name + " may be for the node: its nodeSelector is not looked up"
-		}
-	}
-	for _, list := range []failsafes{inbound(node, there), outbound(node, there)} {
-		for _, port := range list.ports {
-			// A name that is no protocol: Felix writes rules that are refused.
-			if !slices.Contains([]string{"tcp", "udp", "sctp"}, strings.ToLower(port.Protocol)) {
-				why = "a failsafe port of " + list.source + " has the protocol " + port.Protocol + ", for which Felix writes rules that are refused"
-			}
 		}
 	}
 	return why, false
