@@ -146,14 +146,8 @@ func (o outcomes) then(next func() outcomes) outcomes {
 	if after.allowed == nil && after.unknown == nil {
 		return outcomes{denied: o.denied}.or(after)
 	}
-	allowed := after.allowed
-	if o.allowed == nil {
-		allowed = nil
-	}
 	o.allowed = nil
-	combined := o.or(after)
-	combined.allowed = allowed
-	return combined
+	return o.or(after)
 }
 
 // verdict is sure if one decision only is possible. Otherwise it tells the
