@@ -79,7 +79,8 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 		network: plan.Networks(policy, policies, snapshot),
 		hosts:   plan.HostProtection(policy, policies, snapshot),
 	}
-	o.verdict = verify.Policy(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held), slices.Concat(o.network.Notes, o.hosts.Notes))
+	held, notes := slices.Concat(o.network.Held, o.hosts.Held), slices.Concat(o.network.Notes, o.hosts.Notes)
+	o.verdict = verify.Policy(policy, snapshot.Nodes, held, notes)
 	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 	judge(&o, snapshot)

@@ -51,6 +51,17 @@ func (b addressBook) serves(node *corev1.Node) bool {
 	})
 }
 
+// of returns the addresses of nodes, and those of all API servers.
+func (b addressBook) of(concerned func(*corev1.Node) bool) []netip.Addr {
+	addresses := slices.Clone(b.servers)
+	for i := range b.nodes {
+		if node := &b.nodes[i]; concerned(node) {
+			addresses = append(addresses, b.Of(node.Name)...)
+		}
+	}
+	return addresses
+}
+
 // hidden returns the addresses of API servers that identify no node, sorted.
 func (b addressBook) hidden() []netip.Addr {
 	shown := map[netip.Addr]bool{}

@@ -71,7 +71,8 @@ func (r *hostResolver) joiningNodes(hosts calico.Hosts) string {
 		r.letsInNetworks(hosts, profile.ComponentAPIServer, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane) {
 		return ""
 	}
-	return "machines that join the cluster have no Node yet and are shut out of the API server: if any is to join, add their network, such as " +
+	return "machines that join the cluster have no Node yet and are shut out of the API server: if any is to join, " +
+		"add their network, such as " +
 		r.peer("joining", v1alpha1.ExternalNodes, r.networksOf(r.shownBy(func(*corev1.Node) bool { return true })))
 }
 
@@ -176,8 +177,8 @@ func (r *hostResolver) tunnelUnlisted(hosts calico.Hosts) string {
 	if len(networks) == 0 || !hosts.DenyUnlisted || r.listsUDP(hosts) {
 		return ""
 	}
-	return "nodes have addresses in " + list(networks) + ", as a VPN (Tailscale, NetBird) gives them: what carries its tunnel comes from other " +
-		"addresses, is not listed, and is denied. If there is one, add to spec.profile.flows " +
+	return "nodes have addresses in " + list(networks) + ", as a VPN (Tailscale, NetBird) gives them: " +
+		"what carries its tunnel comes from other addresses, is not listed, and is denied. If there is one, add to spec.profile.flows " +
 		"{name: vpn-tunnel, from: [Any], to: Nodes, traffic: [udp/41641]} with its port (udp/51820 of NetBird and WireGuard)"
 }
 

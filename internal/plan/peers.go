@@ -53,15 +53,8 @@ func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 		return nil, held{v1alpha1.ReasonAddressesUnknown, r.book.unidentified(names)}
 	}
 	var all netipx.IPSetBuilder
-	for i := range r.snapshot.Nodes {
-		if node := &r.snapshot.Nodes[i]; concerned(node) {
-			for _, address := range r.book.Of(node.Name) {
-				all.Add(address)
-			}
-		}
-	}
-	for _, server := range r.book.servers {
-		all.Add(server)
+	for _, address := range r.book.of(concerned) {
+		all.Add(address)
 	}
 	for _, peer := range r.policy.Spec.Network.Peers {
 		if peer.Role == v1alpha1.ExternalControlPlane || peer.Role == v1alpha1.ExternalNodes && role == v1alpha1.RoleNodes {

@@ -20,19 +20,25 @@ func (p *Probes) addOutside() {
 			continue
 		}
 		for _, destination := range flow.Destinations {
-			to := destination.Addr()
-			family := func(a netip.Addr) bool { return a.Is4() == to.Is4() }
-			if !destination.IsSingleIP() || to.IsMulticast() || !slices.ContainsFunc(p.node.Addresses, family) {
-				continue
-			}
-			if p.outside[to] == nil {
-				p.outside[to] = map[v1alpha1.PortNumber]probed{}
-			}
-			for _, t := range flow.Traffic {
-				if t.Protocol == profile.TCP && t.First != 0 && t.Last <= t.First {
-					p.outside[to][v1alpha1.PortNumber(t.First)] = probed{int32(t.First), v1alpha1.ProbeTCP}
-				}
-			}
+			p.addDestination(destination, flow.Traffic)
+		}
+	}
+}
+
+// addDestination adds the single TCP ports at a single address, of an IP version that
+// the node has.
+func (p *Probes) addDestination(destination netip.Prefix, traffic []profile.Traffic) {
+	to := destination.Addr()
+	family := func(a netip.Addr) bool { return a.Is4() == to.Is4() }
+	if !destination.IsSingleIP() || to.IsMulticast() || !slices.ContainsFunc(p.node.Addresses, family) {
+		return
+	}
+	if p.outside[to] == nil {
+		p.outside[to] = map[v1alpha1.PortNumber]probed{}
+	}
+	for _, t := range traffic {
+		if t.Protocol == profile.TCP && t.First != 0 && t.Last <= t.First {
+			p.outside[to][v1alpha1.PortNumber(t.First)] = probed{int32(t.First), v1alpha1.ProbeTCP}
 		}
 	}
 }
@@ -46,7 +52,9 @@ func (p *Probes) leaves(flow profile.Flow) bool {
 
 // expectOutside is Expect at an address outside the cluster: what the node itself
 // reached there before it must reach with its rules. Of others that tells nothing.
-func (p Probes) expectOutside(observer v1alpha1.Observation, ports map[v1alpha1.PortNumber]probed, port v1alpha1.PortNumber) rollout.Expectation {
+func (p Probes) expectOutside(
+	observer v1alpha1.Observation, ports map[v1alpha1.PortNumber]probed, port v1alpha1.PortNumber,
+) rollout.Expectation {
 	if _, known := ports[port]; known && observer.Name == p.node.Name {
 		return rollout.MustConnect
 	}

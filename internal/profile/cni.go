@@ -83,7 +83,8 @@ func pluginSigns(facts Facts) []sign {
 	if len(own) == 0 {
 		own = others
 	}
-	if s, ok := flannelSign(controlPlane(facts)); ok && !slices.ContainsFunc(own, func(s sign) bool { return s.value == canal || s.value == flannel }) {
+	byDaemonSet := slices.ContainsFunc(own, func(s sign) bool { return s.value == canal || s.value == flannel })
+	if s, ok := flannelSign(controlPlane(facts)); ok && !byDaemonSet {
 		own = append(own, s)
 	}
 	return sortSigns(own)
@@ -145,7 +146,8 @@ func together(signs []sign) (Finding, bool) {
 	for _, cloud := range ofClouds {
 		for _, with := range []string{calico, cilium} {
 			if is(with, cloud) {
-				return Finding{with, by[with] + ", and " + by[cloud] + ": " + titleOf(cloud) + " connects pods, " + titleOf(with) + " enforces policies"}, true
+				return Finding{with, fmt.Sprintf("%s, and %s: %s connects pods, %s enforces policies",
+					by[with], by[cloud], titleOf(cloud), titleOf(with))}, true
 			}
 		}
 	}

@@ -139,12 +139,12 @@ func byHand(field, example string, accepted []string) string {
 	return "write it by hand: spec: {profile: {" + field + ": " + example + "}}, or one of " + and(others) + " in its place"
 }
 
-func byHandDistribution(example string) string {
+func byHandDistribution() string {
 	l, err := library()
 	if err != nil {
 		return "" // Resolve says so
 	}
-	return byHand("distribution", example, l.Distributions())
+	return byHand("distribution", kubeadm, l.Distributions())
 }
 
 func byHandCNI() string {

@@ -28,7 +28,7 @@ func detectDistribution(facts Facts) Finding {
 		signs = append(signs, clusterSigns(facts)...)
 	}
 	if contradiction := contradicting(signs); contradiction != "" {
-		return Finding{Unknown, contradiction + ": " + byHandDistribution(kubeadm)}
+		return Finding{Unknown, contradiction + ": " + byHandDistribution()}
 	}
 	if len(signs) == 0 {
 		return unknownDistribution(nodes)
@@ -47,12 +47,12 @@ func unknownDistribution(nodes []Node) Finding {
 			for label, value := range node.Labels {
 				if strings.HasPrefix(label, is.label) && (is.value == "" || is.value == value) {
 					return Finding{Unknown, fmt.Sprintf("node %s has the label %s, as in clusters of %s, which has no profile of its own: %s. %s",
-						node.Name, label, is.name, byHandDistribution(kubeadm), is.mind)}
+						node.Name, label, is.name, byHandDistribution(), is.mind)}
 				}
 			}
 		}
 	}
-	return Finding{Unknown, "no node of the control plane shows a sign of a distribution that is known: " + byHandDistribution(kubeadm)}
+	return Finding{Unknown, "no node of the control plane shows a sign of a distribution that is known: " + byHandDistribution()}
 }
 
 // detectHosted says whether the control plane is not on nodes of the cluster: no
@@ -65,20 +65,7 @@ func detectHosted(facts Facts) (Finding, bool) {
 	if slices.ContainsFunc(facts.Nodes, func(n Node) bool { return serves(n, facts.APIServer) }) || len(facts.Nodes) == 0 {
 		return Finding{}, false
 	}
-	var provider string
-	ofProvider, ofControlPlane := 0, 0
-	for _, node := range facts.Nodes {
-		label := providerLabel(node)
-		if label != "" && provider == "" {
-			provider = fmt.Sprintf("node %s has the label %s", node.Name, label)
-		}
-		if labelled(node) {
-			ofControlPlane++
-			if label != "" {
-				ofProvider++
-			}
-		}
-	}
+	provider, ofProvider, ofControlPlane := countProvided(facts.Nodes)
 	switch {
 	case ofControlPlane > 0 && (ofProvider < ofControlPlane || len(away) == 0):
 		return Finding{}, false
@@ -94,7 +81,25 @@ func detectHosted(facts Facts) (Finding, bool) {
 	if provider != "" {
 		reason += ", and " + provider
 	}
-	return Finding{managed, reason + withoutNodes(facts.Nodes) + ". If it is on nodes after all, " + byHandDistribution(kubeadm)}, true
+	return Finding{managed, reason + withoutNodes(facts.Nodes) + ". If it is on nodes after all, " + byHandDistribution()}, true
+}
+
+// countProvided returns the first label of a provider that a node has, how many nodes
+// are labelled as of the control plane, and how many of these have such a label.
+func countProvided(nodes []Node) (provider string, ofProvider, ofControlPlane int) {
+	for _, node := range nodes {
+		label := providerLabel(node)
+		if label != "" && provider == "" {
+			provider = fmt.Sprintf("node %s has the label %s", node.Name, label)
+		}
+		if labelled(node) {
+			ofControlPlane++
+			if label != "" {
+				ofProvider++
+			}
+		}
+	}
+	return provider, ofProvider, ofControlPlane
 }
 
 // withoutNodes names the distributions whose control plane may run on machines

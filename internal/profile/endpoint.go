@@ -76,7 +76,8 @@ func kubeadmEndpoint(text string) []Endpoint {
 	if yaml.Unmarshal([]byte(text), &configuration) != nil || configuration.ControlPlaneEndpoint == "" {
 		return nil
 	}
-	return endpointAt("https://"+configuration.ControlPlaneEndpoint, apiServerPort, "controlPlaneEndpoint of the ConfigMap kube-system/kubeadm-config")
+	return endpointAt("https://"+configuration.ControlPlaneEndpoint, apiServerPort,
+		"controlPlaneEndpoint of the ConfigMap kube-system/kubeadm-config")
 }
 
 // clusterInfoEndpoints returns the servers of the kubeconfig for machines that join.

@@ -25,51 +25,66 @@ type Enforcement struct {
 // empty if it is to be found out.
 func DetectEnforcement(facts Facts, cni string) Enforcement {
 	facts.Nodes = slices.SortedFunc(slices.Values(facts.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
-	signs := pluginSigns(facts)
 	l, err := library()
 	if err != nil {
 		return Enforcement{Enforced: NotKnown, Why: err.Error()}
 	}
-	if cni != "" {
-		signs = slices.DeleteFunc(signs, func(s sign) bool {
-			_, another := l.cnis[s.value]
-			return another && s.value != cni && s.value != calico
-		})
-		if !slices.ContainsFunc(signs, func(s sign) bool { return s.value == cni }) {
-			signs = append(signs, sign{value: cni, found: "spec.profile.cni is " + cni})
-		}
-	}
+	signs := l.withCNI(pluginSigns(facts), cni)
 	signs = append(signs, k3sSign(facts, signs)...)
 	found := Enforcement{Enforced: NotKnown, Why: "there is no DaemonSet of a CNI that is known"}
-	rank := map[Support]int{Always: 3, Depends: 2, NotKnown: 1, Never: 1}
 	best := 0
 	for _, s := range signs {
-		layer, known := l.plugin(s.value)
-		if !known {
-			continue
-		}
-		does := layer.NetworkPolicies
-		enforced, why := does.Enforced, s.found
-		if s.value == cilium {
-			enforced, why = enforcedByCilium(facts.ConfigMaps[ciliumConfig], s.found)
-			if enforced == Always && !ciliumSelectsNodes(facts.ConfigMaps[ciliumConfig]) {
-				found.NodesIgnored, found.Remedy = "Cilium takes no ipBlock for these unless "+matchMode+" has nodes", ciliumRemedy
-			}
-		}
-		if enforced == Always && does.EndPort != Always && does.EndPort != NotKnown {
-			found.Ranges = rangesOf(layer)
-		}
-		if rank[enforced] > best {
-			best, found.Enforced, found.Why = rank[enforced], enforced, why
-			if enforced == Depends {
-				found.Enforced, found.Why = NotKnown, why+" ("+layer.Title+"). "+does.Depends
-			}
-			if enforced == Never {
-				found.Why += ", and " + layer.Title + " enforces no NetworkPolicy"
-			}
+		if layer, known := l.plugin(s.value); known {
+			best = found.take(facts, s, layer, best)
 		}
 	}
 	return found
+}
+
+// withCNI returns the signs where the CNI is written by hand: without those of other
+// CNIs, but for Calico, which may enforce policies beside it.
+func (l Library) withCNI(signs []sign, cni string) []sign {
+	if cni == "" {
+		return signs
+	}
+	signs = slices.DeleteFunc(signs, func(s sign) bool {
+		_, another := l.cnis[s.value]
+		return another && s.value != cni && s.value != calico
+	})
+	if !slices.ContainsFunc(signs, func(s sign) bool { return s.value == cni }) {
+		signs = append(signs, sign{value: cni, found: "spec.profile.cni is " + cni})
+	}
+	return signs
+}
+
+// weight says which of several plugins tells more: one that enforces is enough.
+var weight = map[Support]int{Always: 3, Depends: 2, NotKnown: 1, Never: 1}
+
+// take adds what a plugin does with NetworkPolicies to what is found, of which the
+// best was of that weight, and returns the weight of the best now.
+func (e *Enforcement) take(facts Facts, s sign, layer Layer, best int) int {
+	does := layer.NetworkPolicies
+	enforced, why := does.Enforced, s.found
+	if s.value == cilium {
+		enforced, why = enforcedByCilium(facts.ConfigMaps[ciliumConfig], s.found)
+		if enforced == Always && !ciliumSelectsNodes(facts.ConfigMaps[ciliumConfig]) {
+			e.NodesIgnored, e.Remedy = "Cilium takes no ipBlock for these unless "+matchMode+" has nodes", ciliumRemedy
+		}
+	}
+	if enforced == Always && does.EndPort != Always && does.EndPort != NotKnown {
+		e.Ranges = rangesOf(layer)
+	}
+	if weight[enforced] <= best {
+		return best
+	}
+	e.Enforced, e.Why = enforced, why
+	switch enforced {
+	case Depends:
+		e.Enforced, e.Why = NotKnown, why+" ("+layer.Title+"). "+does.Depends
+	case Never:
+		e.Why += ", and " + layer.Title + " enforces no NetworkPolicy"
+	}
+	return weight[enforced]
 }
 
 // k3sSign returns the network policy controller of k3s, beside its flannel, unless

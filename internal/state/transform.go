@@ -43,6 +43,26 @@ func TransformNode(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
+	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, nodeAnnotations(node), taintsPath)}
+	slim.CreationTimestamp = node.CreationTimestamp
+	slim.Spec.Taints = node.Spec.Taints
+	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
+	slim.Spec.ProviderID = node.Spec.ProviderID
+	slim.Status.NodeInfo.KubeletVersion = node.Status.NodeInfo.KubeletVersion
+	slim.Status.NodeInfo.OSImage = node.Status.NodeInfo.OSImage
+	slim.Status.DaemonEndpoints = node.Status.DaemonEndpoints
+	slim.Status.Addresses = node.Status.Addresses
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			slim.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
+		}
+	}
+	return slim, nil
+}
+
+// nodeAnnotations returns those of a node that are looked at, some of them without
+// their values.
+func nodeAnnotations(node *corev1.Node) map[string]string {
 	keep := map[string]string{}
 	for _, key := range slices.Concat([]string{v1alpha1.AnnotationRecord, flannelBackend, ovnSubnets}, tunnelAnnotations, ownAnnotations) {
 		if value, ok := node.Annotations[key]; ok {
@@ -61,21 +81,7 @@ func TransformNode(object any) (any, error) {
 			}
 		}
 	}
-	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, taintsPath)}
-	slim.CreationTimestamp = node.CreationTimestamp
-	slim.Spec.Taints = node.Spec.Taints
-	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
-	slim.Spec.ProviderID = node.Spec.ProviderID
-	slim.Status.NodeInfo.KubeletVersion = node.Status.NodeInfo.KubeletVersion
-	slim.Status.NodeInfo.OSImage = node.Status.NodeInfo.OSImage
-	slim.Status.DaemonEndpoints = node.Status.DaemonEndpoints
-	slim.Status.Addresses = node.Status.Addresses
-	for _, c := range node.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			slim.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
-		}
-	}
-	return slim, nil
+	return keep
 }
 
 // TransformService keeps a Service's labels, type and traffic policies, and of one

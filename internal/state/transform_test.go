@@ -3,7 +3,6 @@
 package state_test
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -300,10 +299,4 @@ func TestTransformsLeaveAloneWhatTheyDoNotKnow(t *testing.T) {
 		other := &corev1.ConfigMap{ObjectMeta: full(everyAnnotation)}
 		g.Expect(through(t, transform, other)).To(BeIdenticalTo(other))
 	}
-}
-
-func size(g *WithT, object any) int {
-	text, err := json.Marshal(object)
-	g.Expect(err).NotTo(HaveOccurred())
-	return len(text)
 }

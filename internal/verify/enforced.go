@@ -26,8 +26,8 @@ func Enforced(policy *plan.Policy, enforcement profile.Enforcement, otherwise Ve
 			enforcement.Why + ". Install what enforces them, such as Calico, kube-router or kube-network-policies. If something does already, " +
 			"write spec: {profile: {networkPolicies: Enforced}}"}
 	default:
-		return Verdict{Unknown: true, Reason: v1alpha1.ReasonPoliciesUnknown, Message: "It is not known whether anything enforces NetworkPolicies: " +
-			enforcement.Why + ". If something does, write spec: {profile: {networkPolicies: Enforced}}, else NotEnforced"}
+		return Verdict{Unknown: true, Reason: v1alpha1.ReasonPoliciesUnknown, Message: "It is not known whether anything " +
+			"enforces NetworkPolicies: " + enforcement.Why + ". If something does, write spec: {profile: {networkPolicies: Enforced}}, else NotEnforced"}
 	}
 }
 

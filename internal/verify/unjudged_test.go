@@ -28,7 +28,7 @@ func ebpf(on bool) func(*v3.FelixConfigurationSpec) {
 
 // setBy notes who set which field of a configuration.
 func setBy(f v3.FelixConfiguration, fields string) v3.FelixConfiguration {
-	f.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}}
+	f.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(fields)}}
 	return f
 }
 

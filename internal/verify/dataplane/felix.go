@@ -3,7 +3,6 @@
 package dataplane
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"strings"
@@ -78,7 +77,8 @@ func bySelector(there []v3.FelixConfiguration) (why string, ebpf bool) {
 		}
 		switch s := &f.Spec; {
 		case s.BPFEnabled != nil && *s.BPFEnabled:
-			return "Calico may use its eBPF dataplane (bpfEnabled of FelixConfiguration " + f.Name + ", whose nodeSelector is not looked up)", true
+			return "Calico may use its eBPF dataplane (bpfEnabled of FelixConfiguration " + f.Name +
+				", whose nodeSelector is not looked up)", true
 		case s.BPFEnabled != nil, s.IPv6Support != nil, s.NFTablesMode != nil, s.FailsafeInboundHostPorts != nil, s.FailsafeOutboundHostPorts != nil:
 			why = "FelixConfiguration " + f.Name + " may be for the node: its nodeSelector is not looked up"
 		}
@@ -94,7 +94,7 @@ func selectsNodes(f *v3.FelixConfiguration) bool {
 		return false
 	}
 	return len(f.ManagedFields) == 0 || slices.ContainsFunc(f.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
-		return m.FieldsV1 != nil && bytes.Contains(m.FieldsV1.Raw, []byte(`"f:nodeSelector"`))
+		return m.FieldsV1 != nil && strings.Contains(m.FieldsV1.GetRawString(), `"f:nodeSelector"`)
 	})
 }
 
