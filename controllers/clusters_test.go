@@ -191,7 +191,7 @@ func cached(g *WithT, object client.Object) client.Object {
 
 // observer reads the objects as from a cache.
 func (c *cluster) observer() state.Observer {
-	builder := fake.NewClientBuilder().WithScheme(operator.Scheme()).WithObjects(c.objects...).
+	builder := fake.NewClientBuilder().WithScheme(operator.Scheme()).WithReturnManagedFields().WithObjects(c.objects...).
 		WithIndex(&corev1.Pod{}, "spec.nodeName", podNode)
 	for _, index := range state.Indexes() {
 		builder = builder.WithIndex(index.Object, index.Field, index.Value)

@@ -49,6 +49,7 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	} else if done, result, err := r.leaveBehind(ctx, policy, policies, snapshot); !done {
 		return result, err
 	}
+	r.Reporter.tellKept(policy)
 	// They would be collected with the policy, but not before another one of the
 	// same name can be there.
 	if err := r.forgetNodes(ctx, left(policy.Name, nil, snapshot.Enactments)); err != nil {

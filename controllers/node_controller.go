@@ -32,7 +32,7 @@ type NodeReconciler struct {
 func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	node, err := r.Observe.Node(ctx, request.Name)
 	if apierrors.IsNotFound(err) {
-		r.gone(drift.Object{Kind: "Node", Name: request.Name})
+		r.goneShared(drift.Object{Kind: "Node", Name: request.Name})
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -44,7 +44,7 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	}
 	compiled := plan.Compile(policies)
 	claims, _ := plan.Taints(node, compiled)
-	shared := drift.Node(node)
+	shared := remembering(r.History, drift.Node(node), node.UID)
 	outcome := drift.Fields(shared, claims, compiled)
 	if err := r.keepStranded(ctx, &outcome, shared.Record); err != nil {
 		return reconcile.Result{}, err
@@ -73,12 +73,12 @@ func (r *NodeReconciler) keepStranded(ctx context.Context, outcome *drift.Outcom
 }
 
 func (r *NodeReconciler) repair(node *corev1.Node, shared drift.Shared, outcome drift.Outcome) repair {
-	return repair{
+	return r.remembered(node.UID, outcome, repair{
 		object:   shared.Object,
 		version:  node.ResourceVersion,
 		findings: outcome.Findings,
 		policies: outcome.Policies(shared.Record),
 		needed:   outcome.Changed(shared.Record),
 		write:    func(ctx context.Context) error { return apply.Node(ctx, r.Client, node, outcome) },
-	}
+	})
 }

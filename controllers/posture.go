@@ -143,7 +143,7 @@ func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input
 		in.MatchedNodes++
 		claims, losses := plan.Taints(node, o.policies)
 		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
-		outcome := drift.Fields(drift.Node(node), claims, o.policies)
+		outcome := drift.Fields(remembering(r.History, drift.Node(node), node.UID), claims, o.policies)
 		add(&in.Taints, o.policy, claimsFor(o.policy, claims), outcome.Findings)
 		taints := plan.MissingNoExecute(node, claims, o.policy.Name)
 		if len(taints) == 0 {
@@ -173,7 +173,7 @@ func (r *Reporter) addServices(ctx context.Context, o Observation, in *report.In
 		}
 		claims, losses := plan.Service(service, o.policies)
 		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
-		outcome := drift.Fields(drift.Service(service.Service), claims, o.policies)
+		outcome := drift.Fields(remembering(r.History, drift.Service(service.Service), service.UID), claims, o.policies)
 		declared := min(1, claimsFor(o.policy, claims)) // Services are counted, not their fields
 		add(&in.Services, o.policy, declared, outcome.Findings)
 	}

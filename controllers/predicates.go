@@ -143,16 +143,19 @@ func telling(before, after *corev1.Node) bool {
 		})
 }
 
-// tainting says whether a node changed in what the operator writes.
+// tainting says whether a node changed in what the operator writes, or in who
+// declares it.
 func tainting(before, after *corev1.Node) bool {
-	return !equality.Semantic.DeepEqual(before.Spec.Taints, after.Spec.Taints) ||
-		before.Annotations[v1alpha1.AnnotationRecord] != after.Annotations[v1alpha1.AnnotationRecord]
+	return !equality.Semantic.DeepEqual(before.Spec.Taints, after.Spec.Taints) || !sameManagers(before, after) ||
+		slices.ContainsFunc([]string{v1alpha1.AnnotationRecord, corev1.LastAppliedConfigAnnotation}, func(key string) bool {
+			return before.Annotations[key] != after.Annotations[key]
+		})
 }
 
 // sameManagers says whether the same managers hold the same fields: one that
 // declares a field may let it go without changing its value.
-func sameManagers(before, after *corev1.Service) bool {
-	return slices.EqualFunc(before.ManagedFields, after.ManagedFields, func(a, b managedFields) bool {
+func sameManagers(before, after client.Object) bool {
+	return slices.EqualFunc(before.GetManagedFields(), after.GetManagedFields(), func(a, b managedFields) bool {
 		return a.Manager == b.Manager && a.Operation == b.Operation && equality.Semantic.DeepEqual(a.FieldsV1, b.FieldsV1)
 	})
 }

@@ -36,26 +36,26 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	compiled := plan.Compile(policies)
 	service, err := r.Observe.Service(ctx, request.NamespacedName, plan.AwaitsLocal(compiled))
 	if apierrors.IsNotFound(err) {
-		r.gone(drift.Object{Kind: "Service", Namespace: request.Namespace, Name: request.Name})
+		r.goneShared(drift.Object{Kind: "Service", Namespace: request.Namespace, Name: request.Name})
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	claims, _ := plan.Service(service, compiled)
-	shared := drift.Service(service.Service)
+	shared := remembering(r.History, drift.Service(service.Service), service.UID)
 	outcome := drift.Fields(shared, claims, compiled)
 	_, result, err := r.do(ctx, r.repair(service, shared, outcome))
 	return result, err
 }
 
 func (r *ServiceReconciler) repair(service state.Service, shared drift.Shared, outcome drift.Outcome) repair {
-	return repair{
+	return r.remembered(service.UID, outcome, repair{
 		object:   shared.Object,
 		version:  service.ResourceVersion,
 		findings: outcome.Findings,
 		policies: outcome.Policies(shared.Record),
 		needed:   outcome.Changed(shared.Record),
 		write:    func(ctx context.Context) error { return apply.Service(ctx, r.Client, service.Service, outcome) },
-	}
+	})
 }

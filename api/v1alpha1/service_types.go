@@ -60,10 +60,12 @@ type ServiceTrafficPolicy struct {
 	// +optional
 	TrafficDistribution string `json:"trafficDistribution,omitempty"`
 
-	// conflictPolicy says what happens to a field that someone else declares
-	// with server-side apply (Argo CD, Flux, Helm). Report, which is the
-	// meaning when left out: it is left alone and reported. Override: it is
-	// taken over. A field that was merely set is taken over in any case.
+	// conflictPolicy says what happens to a field that someone else declares:
+	// with server-side apply, with client-side apply, or as a tool that puts
+	// back what is declared elsewhere (Argo CD, Flux, Helm). Report, which is
+	// the meaning when left out: it is left alone and reported. Override: it is
+	// taken over, which starts a fight unless the other side is told to ignore
+	// the field. A field that was merely set is taken over in any case.
 	// +optional
 	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
 }

@@ -183,8 +183,8 @@ const (
 	StateForced DriftState = "Forced"
 	// StateConflicted means that somebody else declares the field.
 	StateConflicted DriftState = "Conflicted"
-	// StateContested means that the same manager rewrites the field again and
-	// again. It is repaired at most once a second.
+	// StateContested means that the field is rewritten again and again, also
+	// while it happens to be as declared. It is repaired at most once a second.
 	StateContested DriftState = "Contested"
 	// StateNotApplicable means that the object can not have the field, such as
 	// a ClusterIP Service an externalTrafficPolicy. It counts as no drift.

@@ -84,20 +84,13 @@ func heldFields(service *corev1.Service, outcome drift.Outcome) map[string]any {
 	return fields
 }
 
-// defaults are the values that the API server gives to a field that nobody
-// declares (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go, SetDefaults_Service).
-var defaults = map[string]string{
-	plan.ExternalTrafficPolicy: string(corev1.ServiceExternalTrafficPolicyCluster),
-	plan.InternalTrafficPolicy: string(corev1.ServiceInternalTrafficPolicyCluster),
-}
-
 // restore writes the originals that are no defaults, and returns the
 // resourceVersion that the Service has then.
 func restore(ctx context.Context, c client.Writer, service *corev1.Service, outcome drift.Outcome) (string, error) {
 	spec := map[string]any{}
 	for field, value := range outcome.Set {
 		_, held := outcome.Record[field]
-		if !held && value != nil && *value != defaults[field] {
+		if !held && value != nil && *value != drift.DefaultPolicy(field) {
 			spec[field] = *value
 		}
 	}

@@ -85,13 +85,18 @@ func followRenewed[T any, P interface {
 	return s
 }
 
-// whole keeps an object but for kubectl's copy of it. Who owns which field
-// stays: drift is attributed by it.
+// whole keeps an object but for kubectl's copy of it, of which it is enough to
+// know that there is one, and whether it declares failsafe ports: the one field of
+// somebody else's object that is written. Who owns which field stays: drift is
+// attributed by it.
 func whole[T any, P interface {
 	*T
 	client.Object
 }](object P) (T, bool) {
-	delete(object.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	if annotations := object.GetAnnotations(); annotations[corev1.LastAppliedConfigAnnotation] != "" {
+		reduced, _ := state.ReduceLastApplied(annotations, "failsafeInboundHostPorts")
+		annotations[corev1.LastAppliedConfigAnnotation] = reduced
+	}
 	return *object, true
 }
 

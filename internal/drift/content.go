@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // Owned compares an object of the operator's with what it should be; live is
@@ -54,13 +56,21 @@ func respectOwner(findings []Finding, live plan.Object, audit bool) []Finding {
 		case !there && !plan.Written(live) && !audit:
 			f.State = v1alpha1.StatePending // we have not been here before
 		case !there:
-		case f.By.Declares || !plan.Written(live):
+		case f.By.Declares || f.By.Tool != "" || declaresField(live, f.Field) || !plan.Written(live):
 			f.State, f.Message = v1alpha1.StateConflicted, "is set by somebody else: remove it there, or set spec.network.failsafe to Keep"
 		case f.By.Name == "" && !audit:
 			f.State, f.Message = v1alpha1.StatePending, "is to be updated"
 		}
 	}
 	return findings
+}
+
+// declaresField says whether a field of the spec is declared in what a client-side
+// apply left on the object.
+func declaresField(live plan.Object, field string) bool {
+	spec, _ := state.LastApplied(live.GetAnnotations())
+	_, declared := spec[strings.TrimPrefix(field, "spec.")]
+	return declared
 }
 
 // unexpected returns the finding that an object of ours is there that the policy
@@ -159,7 +169,7 @@ func sameSpec(desired, live plan.Object) bool {
 }
 
 func whoWrote(live plan.Object, path ...any) Manager {
-	who := Who(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, path...)
+	who := whoAndTool(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, path...)
 	// The object is ours: nobody else can declare it. In one that we share,
 	// others can.
 	who.Declares = who.Declares && plan.Shared(live)

@@ -8,3 +8,10 @@ func (h *History) Remembered() int {
 	defer h.mu.Unlock()
 	return len(h.objects)
 }
+
+// Rows returns how many rows are kept of an object.
+func (h *History) Rows(object Object) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.objects[object].rows)
+}

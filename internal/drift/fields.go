@@ -22,8 +22,26 @@ type Shared struct {
 	// Owned says whether the operator is among the field's managers; nil where
 	// fields have none of their own.
 	Owned func(field string) bool
+	// Declared returns what a client-side apply said of the field; nil where
+	// nothing is known of that.
+	Declared func(field string) Declaration
+	// Default returns the value that the field has if nobody declares it; nil
+	// where there is none.
+	Default func(field string) string
 	// Record is what the operator did to the object before.
 	Record state.Record
+	// Remembered returns what the operator remembers of that, which counts where
+	// the record has been lost: whoever replaces the object takes the record away
+	// with the field. Nil where nothing is remembered.
+	Remembered func(field string) (state.RecordEntry, bool)
+}
+
+// wrote returns what the operator did to a field before, as far as that is known.
+func (s Shared) wrote(field string) (entry state.RecordEntry, known bool) {
+	if entry, known = s.Record[field]; known || s.Remembered == nil {
+		return entry, known
+	}
+	return s.Remembered(field)
 }
 
 // Outcome is what there is to say and to do about a shared object.
@@ -38,6 +56,13 @@ type Outcome struct {
 	// changes, a field that already had the right value is being adopted, or
 	// one that someone else has changed is being let go.
 	Record state.Record
+	// Remember is what the operator is to remember of what it did, once that is
+	// written: the record, and of fields that lost theirs to whoever declares them
+	// what it said.
+	Remember state.Record
+	// Kept are fields that were released and stay as they are, since somebody else
+	// holds or declares them as well.
+	Kept []Finding
 	// Released are the policies that do not claim a field that they once wrote,
 	// though they are not being taken back: the spec, or the object's labels,
 	// changed. By the field.
@@ -48,6 +73,7 @@ type Outcome struct {
 func (o *Outcome) Keep(field string, before state.Record) {
 	delete(o.Set, field)
 	o.Record[field] = before[field]
+	o.Remember[field] = before[field]
 }
 
 // Changed says whether the object is to be written.
@@ -94,8 +120,27 @@ func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome 
 			out.release(object, field, policies)
 		}
 	}
+	out.remember(object, claims)
 	slices.SortFunc(out.Findings, Compare)
 	return out
+}
+
+// remember keeps, beside the record, what is remembered of fields that have lost
+// theirs.
+func (o *Outcome) remember(object Shared, claims []plan.Claim) {
+	o.Remember = o.Record
+	if object.Remembered == nil {
+		return
+	}
+	o.Remember = maps.Clone(o.Record)
+	for _, claim := range claims {
+		if _, recorded := o.Record[claim.Field]; recorded {
+			continue
+		}
+		if entry, known := object.Remembered(claim.Field); known {
+			o.Remember[claim.Field] = entry
+		}
+	}
 }
 
 func (o *Outcome) claim(object Shared, claim plan.Claim) {
@@ -103,7 +148,7 @@ func (o *Outcome) claim(object Shared, claim plan.Claim) {
 	entry, recorded := object.Record[claim.Field]
 	applied := recorded && entry.Applied == claim.Want && entry.Policy == claim.Policy.Name
 
-	finding, differs := compare(object, claim, live, applied)
+	finding, differs := compare(object, claim, live)
 	if differs {
 		o.Findings = append(o.Findings, finding)
 	} else if finding, dropped := dropping(object, claim); dropped {
@@ -119,12 +164,22 @@ func (o *Outcome) claim(object Shared, claim plan.Claim) {
 		o.Set[claim.Field] = &claim.Want
 	}
 	if !applied {
-		original := live
-		if recorded {
-			original = entry.Original
+		o.Record[claim.Field] = state.RecordEntry{
+			Policy: claim.Policy.Name, Applied: claim.Want, Original: object.original(claim.Field, live),
 		}
-		o.Record[claim.Field] = state.RecordEntry{Policy: claim.Policy.Name, Applied: claim.Want, Original: original}
 	}
+}
+
+// original returns what was there before the operator wrote the field. Where the
+// record was lost and the field has another value than it had been given, that one
+// is what others have put there since.
+func (s Shared) original(field string, live *string) *string {
+	_, recorded := s.Record[field]
+	entry, known := s.wrote(field)
+	if recorded || known && live != nil && *live == entry.Applied {
+		return entry.Original
+	}
+	return live
 }
 
 // letGo ends what was written for an earlier claim, which is not wanted any
@@ -143,7 +198,7 @@ func writes(is v1alpha1.DriftState) bool {
 }
 
 // compare returns the difference between a claim and what is there, if any.
-func compare(object Shared, claim plan.Claim, live *string, applied bool) (Finding, bool) {
+func compare(object Shared, claim plan.Claim, live *string) (Finding, bool) {
 	finding := Finding{
 		Policy: claim.Policy.Name, Object: object.Object, Field: claim.Field,
 		Cause: v1alpha1.CauseModified, Expected: claim.Want,
@@ -160,22 +215,29 @@ func compare(object Shared, claim plan.Claim, live *string, applied bool) (Findi
 	if live != nil && *live == claim.Want {
 		return Finding{}, false
 	}
-	finding.By = object.By(claim.Field)
-	finding.State, finding.Message = judge(claim, finding.By, applied)
+	entry, wrote := object.wrote(claim.Field)
+	finding.By = object.declarer(claim, live, wrote && (live == nil || *live != entry.Applied))
+	applied := wrote && entry.Applied == claim.Want && entry.Policy == claim.Policy.Name
+	finding.State = judge(claim, finding.By, applied)
+	switch finding.State {
+	case v1alpha1.StateHeldBack:
+		finding.Message = claim.HeldBack
+	case v1alpha1.StateConflicted:
+		finding.Message = object.conflict(claim, finding.By, live)
+	}
 	return finding, true
 }
 
-func judge(claim plan.Claim, by Manager, applied bool) (v1alpha1.DriftState, string) {
+func judge(claim plan.Claim, by Manager, applied bool) v1alpha1.DriftState {
 	switch {
 	case claim.HeldBack != "":
-		return v1alpha1.StateHeldBack, claim.HeldBack
+		return v1alpha1.StateHeldBack
 	case by.Declares && !claim.Override:
-		return v1alpha1.StateConflicted, by.Name + " declares it otherwise with server-side apply: " +
-			"remove it there, or set conflictPolicy: Override"
+		return v1alpha1.StateConflicted
 	case applied || claim.Policy.Spec.Mode == v1alpha1.ModeAudit:
-		return v1alpha1.StateDrifted, ""
+		return v1alpha1.StateDrifted
 	default:
-		return v1alpha1.StatePending, ""
+		return v1alpha1.StatePending
 	}
 }
 
@@ -191,9 +253,28 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 	delete(o.Record, field)
 	live := object.Live(field)
 	untouched := live != nil && *live == entry.Applied
-	if untouched && !equal(live, entry.Original) {
-		o.Set[field] = entry.Original
+	if !untouched || equal(live, entry.Original) {
+		return
 	}
+	if by := object.alsoHeldBy(field, *live); by.Name != "" {
+		o.Kept = append(o.Kept, Finding{Policy: entry.Policy, Object: object.Object, Field: field, Actual: *live, By: by})
+		return
+	}
+	o.Set[field] = entry.Original
+}
+
+// alsoHeldBy returns who holds or declares the value of a field beside the
+// operator: to release the field changes nothing then, and to write the original
+// would be to change what is theirs. Nobody has a list of taints beside others:
+// there only a declaration counts.
+func (s Shared) alsoHeldBy(field, live string) Manager {
+	if said := s.declaration(field); said.Declares && !said.otherThan(live) {
+		return said.By
+	}
+	if by := s.By(field); by.Declares || s.Owned != nil {
+		return by
+	}
+	return Manager{}
 }
 
 func equal(a, b *string) bool {

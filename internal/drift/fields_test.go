@@ -392,7 +392,7 @@ func TestMessagesSayWhyAFieldIsLeftAlone(t *testing.T) {
 		"held back":      {situation{live: "old", policies: only(policy("p")), claim: heldBack}, "it would do harm"},
 		"not applicable": {situation{live: "old", policies: only(policy("p")), claim: notApplicable}, "it has no such field"},
 		"conflicted": {situation{live: "theirs", by: argo, policies: only(policy("p")), claim: claims},
-			"argocd-controller declares it otherwise with server-side apply: remove it there, or set conflictPolicy: Override"},
+			"argocd-controller declares it as theirs: take it out there; or set conflictPolicy: Override here, and have the other side ignore the field"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

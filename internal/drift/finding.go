@@ -50,6 +50,8 @@ func (f Finding) String() string {
 	switch {
 	case f.Message != "":
 		return text + ": " + f.Message
+	case f.State == v1alpha1.StateContested:
+		return text + f.again()
 	case f.Cause == v1alpha1.CauseMissing:
 		text += " is missing"
 	case f.Cause == v1alpha1.CauseUnexpected:
@@ -61,6 +63,28 @@ func (f Finding) String() string {
 		text += ", set by " + f.By.Name
 	}
 	return text
+}
+
+// again tells what is done to a field again and again; it may be as declared now.
+func (f Finding) again() string {
+	by := f.By.Name
+	if by == "" {
+		by = "one or several whose names the object does not tell"
+	}
+	switch f.Cause {
+	case v1alpha1.CauseMissing:
+		return " is removed again and again by " + by
+	case v1alpha1.CauseUnexpected:
+		return fmt.Sprintf(" is set to %s, and should not be there, again and again by %s", quote(f.Actual), by)
+	default:
+		return fmt.Sprintf(" is set to %s instead of %s again and again by %s", quote(f.Actual), quote(f.Expected), by)
+	}
+}
+
+// Stays tells of a field that was released, and is not what it was before.
+func (f Finding) Stays() string {
+	return fmt.Sprintf("%s %s was released and stays %s, because %s holds it too: change it there",
+		f.Object, f.Field, quote(f.Actual), f.By.Name)
 }
 
 // Repaired tells the finding as something that is over.

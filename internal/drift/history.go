@@ -10,16 +10,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// When a field counts as contested, and what follows.
 const (
-	// contestedRounds is how often in a row the same manager must have
-	// rewritten the same field after it was repaired.
-	contestedRounds = 10
-	// contestQuiet ends a row: the field has stayed as repaired for so long.
-	contestQuiet = 30 * time.Second
 	// contestedInterval is the least time between two writes to an object with
 	// a contested field.
 	contestedInterval = time.Second
+	// objectsKept is how many objects are remembered for hours. Of more, those
+	// that nothing is going on with are forgotten after contestQuiet.
+	objectsKept = 2048
 )
 
 // History remembers what happened to objects lately: drift that was seen and
@@ -31,6 +28,9 @@ type History struct {
 	mu       sync.Mutex
 	objects  map[Object]*past
 	policies map[string]*tally
+	resumed  map[string]bool // the policies whose status has been looked at once
+	crowded  time.Time       // when objects were last forgotten because there were many
+	done     map[Object]deeds
 }
 
 // past is what is remembered of one object.
@@ -52,28 +52,11 @@ func (h *History) past(object Object) *past {
 	return p
 }
 
-// rowKey identifies a row: the same field rewritten by the same manager.
-type rowKey struct{ field, manager string }
-
-// row is drift of one field by one manager, again and again.
-type row struct {
-	finding Finding
-	rounds  int
-	last    time.Time
-	open    bool   // seen, and neither repaired nor gone since
-	version string // of the object when it was last seen
-}
-
-// noVersion is the version of no object: whatever is seen next is new.
-const noVersion = "-"
-
-func (r *row) contested(now time.Time) bool {
-	return r.rounds >= contestedRounds && now.Sub(r.last) < contestQuiet
-}
-
 // NewHistory returns an empty history.
 func NewHistory() *History {
-	return &History{objects: map[Object]*past{}, policies: map[string]*tally{}}
+	return &History{
+		objects: map[Object]*past{}, policies: map[string]*tally{}, resumed: map[string]bool{}, done: map[Object]deeds{},
+	}
 }
 
 // Observe takes note of what was found in one version of an object. It returns
@@ -101,32 +84,9 @@ func (h *History) Observe(object Object, version string, findings []Finding, now
 	if p != nil {
 		p.close(seen)
 		h.sweep(object, now)
+		h.thin(now)
 	}
 	return fresh, wait
-}
-
-// see takes note of one drift, and says whether it is a new one.
-func (p *past) see(key rowKey, finding Finding, version string, now time.Time) bool {
-	r := p.rows[key]
-	if r == nil || now.Sub(r.last) >= contestQuiet && !r.open {
-		r = &row{}
-		p.rows[key] = r
-	}
-	fresh := !r.open && (r.version != version || r.rounds == 0)
-	r.finding, r.open, r.version = finding, true, version
-	if fresh {
-		r.rounds, r.last = r.rounds+1, now
-	}
-	return fresh
-}
-
-// close ends the rows that are not seen any more.
-func (p *past) close(seen map[rowKey]bool) {
-	for key, r := range p.rows {
-		if !seen[key] {
-			r.open, r.version = false, noVersion
-		}
-	}
 }
 
 // Corrected takes note that findings of an object were repaired.
@@ -147,11 +107,7 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 		if finding.State != v1alpha1.StateDrifted {
 			continue
 		}
-		t := h.policies[finding.Policy]
-		if t == nil {
-			t = &tally{}
-			h.policies[finding.Policy] = t
-		}
+		t := h.tally(finding.Policy)
 		t.count++
 		t.last, t.lastTime = &finding, now
 	}
@@ -160,10 +116,19 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 // sweep forgets an object of which nothing is worth remembering.
 func (h *History) sweep(object Object, now time.Time) {
 	p := h.objects[object]
-	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return !r.open && now.Sub(r.last) >= contestQuiet })
+	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.over(now) })
 	if len(p.rows) == 0 && len(p.failures) == 0 && p.written == nil && p.conflicts == 0 {
 		delete(h.objects, object)
 	}
+}
+
+// thin forgets objects of which little is worth remembering, if there are many.
+func (h *History) thin(now time.Time) {
+	if len(h.objects) <= objectsKept || now.Sub(h.crowded) < contestQuiet {
+		return
+	}
+	h.crowded = now
+	maps.DeleteFunc(h.objects, func(_ Object, p *past) bool { return p.idle(now) })
 }
 
 // Forget drops what is remembered of a policy that is gone.
@@ -171,6 +136,8 @@ func (h *History) Forget(policy string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.policies, policy)
+	delete(h.resumed, policy)
+	h.forgetDeeds(policy)
 	for object, p := range h.objects {
 		delete(p.failures, policy)
 		maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.finding.Policy == policy })

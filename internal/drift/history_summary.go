@@ -14,6 +14,16 @@ type tally struct {
 	count    int
 	last     *Finding
 	lastTime time.Time
+	kept     []Finding
+}
+
+func (h *History) tally(policy string) *tally {
+	t := h.policies[policy]
+	if t == nil {
+		t = &tally{}
+		h.policies[policy] = t
+	}
+	return t
 }
 
 // Summary is what the history has to tell of one policy.
@@ -50,7 +60,7 @@ func (h *History) Summary(policy string, now time.Time) Summary {
 			finding := r.finding
 			finding.State = v1alpha1.StateContested
 			s.Contested = append(s.Contested, finding)
-			left := contestQuiet - now.Sub(r.last)
+			left := r.quiet() - now.Sub(r.last)
 			if s.Quiet == 0 || left < s.Quiet {
 				s.Quiet = left
 			}
@@ -72,4 +82,33 @@ func (h *History) Acknowledge(policy string, reported Summary) {
 	if t := h.policies[policy]; t != nil {
 		t.count -= reported.Count
 	}
+}
+
+// keptTold is how many fields that stayed though they were released are told of at
+// once.
+const keptTold = 16
+
+// Kept takes note of fields that were released and stay as they are.
+func (h *History) Kept(fields []Finding) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range fields {
+		if t := h.tally(f.Policy); len(t.kept) < keptTold {
+			t.kept = append(t.kept, f)
+		}
+	}
+}
+
+// TakeKept returns what there is to tell of such fields, once.
+func (h *History) TakeKept(policy string) []Finding {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.policies[policy]
+	if t == nil {
+		return nil
+	}
+	kept := t.kept
+	t.kept = nil
+	slices.SortFunc(kept, Compare)
+	return kept
 }

@@ -142,20 +142,20 @@ func TestMissingObjectIsFreshAfterSomebodyElseMadeItAnew(t *testing.T) {
 	}
 }
 
-func TestFieldIsContestedWhenOneManagerRewritesItTenTimesInARow(t *testing.T) {
+func TestFieldIsContestedWhenOneManagerRewritesItFiveTimes(t *testing.T) {
 	s := begin(t)
-	s.fight(9, "argo", time.Second)
-	s.Expect(s.contested()).To(BeEmpty(), "nine times")
+	s.fight(4, "argo", time.Second)
+	s.Expect(s.contested()).To(BeEmpty(), "four times")
 	s.fight(1, "argo", 0)
 	want := rewritten("f", "argo")
 	want.State = v1alpha1.StateContested
-	s.Expect(s.contested()).To(Equal(list(want)), "ten times, and also while it is as declared")
+	s.Expect(s.contested()).To(Equal(list(want)), "five times, and also while it is as declared")
 	s.Expect(s.Summary("other", s.now).Contested).To(BeEmpty(), "it is no matter of other policies")
 }
 
 func TestTwoManagersAreTwoRows(t *testing.T) {
 	s := begin(t)
-	for range 9 {
+	for range 4 {
 		s.fight(1, "argo", 0)
 		s.fight(1, "flux", 0)
 	}
@@ -168,18 +168,18 @@ func TestTwoManagersAreTwoRows(t *testing.T) {
 	}
 }
 
-func TestSlowRewritesNeverMakeARow(t *testing.T) {
+func TestRewritesLongAfterEachOtherMakeNoRow(t *testing.T) {
 	s := begin(t)
-	s.fight(30, "kubectl", 31*time.Second)
+	s.fight(30, "kubectl", 6*time.Hour)
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
 func TestContestedObjectIsWrittenAtMostOnceASecond(t *testing.T) {
 	s := begin(t)
 	finding := rewritten("f", "argo")
-	s.fight(9, "argo", 0)
+	s.fight(4, "argo", 0)
 	_, wait := s.sees(finding)
-	s.Expect(wait).To(Equal(time.Second), "the tenth time it waits, counted from the write before")
+	s.Expect(wait).To(Equal(time.Second), "the fifth time it waits, counted from the write before")
 
 	s.now = s.now.Add(400 * time.Millisecond)
 	_, wait = s.sees(finding)
@@ -195,7 +195,7 @@ func TestContestedObjectIsWrittenAtMostOnceASecond(t *testing.T) {
 
 func TestFieldThatIsNotContestedIsWrittenAtOnce(t *testing.T) {
 	s := begin(t)
-	s.fight(8, "argo", 0)
+	s.fight(3, "argo", 0)
 	_, wait := s.sees(rewritten("f", "argo"))
 	s.Expect(wait).To(BeZero())
 }
@@ -211,7 +211,7 @@ func TestContestEndsWhenTheFieldStaysForHalfAMinute(t *testing.T) {
 	s.Expect(s.contested()).To(BeEmpty())
 	s.Expect(s.Summary("p", s.now).Quiet).To(BeZero())
 
-	s.fight(9, "argo", 0)
+	s.fight(4, "argo", 0)
 	s.Expect(s.contested()).To(BeEmpty(), "the count begins anew")
 }
 
@@ -219,7 +219,7 @@ func TestCountBeginsAnewAfterHalfAMinuteAlsoWhenNobodyLooked(t *testing.T) {
 	s := begin(t)
 	s.fight(10, "argo", 0)
 	s.now = start.Add(30 * time.Second)
-	s.fight(9, "argo", 0)
+	s.fight(4, "argo", 0)
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
@@ -314,7 +314,7 @@ func TestWhatIsLongOverIsForgotten(t *testing.T) {
 		s.Corrected(object, list(finding), s.now)
 	}
 	s.Expect(s.Remembered()).To(Equal(1000))
-	s.now = s.now.Add(30*time.Second - 1)
+	s.now = s.now.Add(6*time.Hour - 1)
 	s.Summary("p", s.now)
 	s.Expect(s.Remembered()).To(Equal(1000))
 	s.now = s.now.Add(1)

@@ -105,7 +105,7 @@ func TestObjectThatDoesNotDifferAnyMoreIsSettled(t *testing.T) {
 				s := begin(t)
 				happen(s)
 				s.Differing(test.policy, test.kind, test.differing, s.now)
-				s.now = s.now.Add(time.Hour)
+				s.now = s.now.Add(7 * time.Hour)
 				s.Differing("unknown", "Service", nil, s.now)
 				s.Summary("p", s.now) // forgets what is over
 				s.Expect(s.Remembered() == 0).To(Equal(test.settles))

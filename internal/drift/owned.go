@@ -79,7 +79,7 @@ func compareAll(policy *plan.Policy, desired, live []plan.Object, wasInPlace, ob
 		is, found := there[object]
 		delete(there, object)
 		if found && !mayTakeOver(is, policy.Name) {
-			diff.Taken = append(diff.Taken, object.String())
+			diff.Taken = append(diff.Taken, taken(object, is))
 			continue
 		}
 		findings := Owned(policy, want, is, wasInPlace(want))
@@ -125,11 +125,23 @@ func madeFor(live plan.Object, policy string) (component string, made bool) {
 	return component, named && plan.Written(live)
 }
 
-// mayTakeOver says whether an object that has a name of ours may be written: it
-// carries our label, or it lost that label and we wrote it, or nobody is meant
-// to have it for himself.
+// mayTakeOver says whether an object that has a name of ours may be written: we
+// wrote it, or it carries our label and nobody declares it elsewhere, or nobody is
+// meant to have it for himself. One that is in git with our name and our label was
+// there before, is put back from there, and may not go with the policy.
 func mayTakeOver(live plan.Object, policy string) bool {
-	return live.GetLabels()[v1alpha1.LabelPolicy] == policy || plan.Written(live) || plan.Shared(live)
+	if plan.Written(live) || plan.Shared(live) {
+		return true
+	}
+	return live.GetLabels()[v1alpha1.LabelPolicy] == policy && declaredElsewhere(live) == ""
+}
+
+// taken tells of an object that is not the operator's, and who declares it.
+func taken(object Object, live plan.Object) string {
+	if by := declaredElsewhere(live); by != "" {
+		return object.String() + ", which " + by + " declares"
+	}
+	return object.String()
 }
 
 // report is what a policy's status last said of one part of its posture.

@@ -3,6 +3,8 @@
 package drift
 
 import (
+	"encoding/json"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -17,11 +19,37 @@ func Service(service *corev1.Service) Shared {
 		Object: Object{Kind: "Service", Namespace: service.Namespace, Name: service.Name},
 		Live:   func(field string) *string { return plan.TrafficPolicy(service, field) },
 		By: func(field string) Manager {
-			return Who(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
+			return whoAndTool(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
 		},
 		Owned: func(field string) bool {
 			return Holds(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
 		},
-		Record: state.ReadRecord(service.Annotations),
+		Declared: func(field string) Declaration { return declaredPolicy(service, field) },
+		Default:  DefaultPolicy,
+		Record:   state.ReadRecord(service.Annotations),
 	}
+}
+
+// DefaultPolicy returns the value that the API server gives to a traffic policy
+// that nobody declares; empty if it gives none
+// (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go, SetDefaults_Service).
+func DefaultPolicy(field string) string {
+	switch field {
+	case plan.ExternalTrafficPolicy:
+		return string(corev1.ServiceExternalTrafficPolicyCluster)
+	case plan.InternalTrafficPolicy:
+		return string(corev1.ServiceInternalTrafficPolicyCluster)
+	}
+	return ""
+}
+
+func declaredPolicy(service *corev1.Service, field string) Declaration {
+	spec, applied := state.LastApplied(service.Annotations)
+	said := Declaration{Applied: applied}
+	var value string
+	if json.Unmarshal(spec[field], &value) != nil || value == "" {
+		return said // not there, or null
+	}
+	said.Declares, said.Value, said.By = true, &value, applier(service.ManagedFields)
+	return said
 }

@@ -3,6 +3,8 @@
 package drift
 
 import (
+	"encoding/json"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -10,20 +12,32 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Node returns a Node as a shared object whose fields are its taints.
+// Node returns a Node as a shared object whose fields are its taints. The list of
+// taints is atomic: whoever wrote it last is its manager, and whoever declares it
+// declares that no other taint is there.
 func Node(node *corev1.Node) Shared {
-	// The list of taints is atomic: whoever wrote it last is its manager.
-	by := func(string) Manager {
-		who := Who(node.ManagedFields, v1alpha1.FieldManagerTaints, "spec", "taints")
-		// Nobody can declare a single taint: the list has one owner. So a
-		// taint is repaired whoever wrote the list.
-		who.Declares = false
-		return who
-	}
 	return Shared{
 		Object: Object{Kind: "Node", Name: node.Name},
 		Live:   func(field string) *string { return plan.TaintValue(node, field) },
-		By:     by,
-		Record: state.ReadRecord(node.Annotations),
+		By: func(string) Manager {
+			return whoAndTool(node.ManagedFields, v1alpha1.FieldManagerTaints, "spec", "taints")
+		},
+		Declared: func(field string) Declaration { return declaredTaint(node, field) },
+		Record:   state.ReadRecord(node.Annotations),
 	}
+}
+
+func declaredTaint(node *corev1.Node, field string) Declaration {
+	spec, applied := state.LastApplied(node.Annotations)
+	list, declares := spec["taints"]
+	said := Declaration{Applied: applied, Declares: declares}
+	if !declares {
+		return said
+	}
+	said.By = applier(node.ManagedFields)
+	var taints []corev1.Taint
+	if json.Unmarshal(list, &taints) == nil {
+		said.Value = plan.TaintValue(&corev1.Node{Spec: corev1.NodeSpec{Taints: taints}}, field)
+	}
+	return said
 }

@@ -16,6 +16,9 @@ type Manager struct {
 	// Declares says that it holds the field through server-side apply: it will
 	// want it back. Otherwise it set it once.
 	Declares bool
+	// Tool that the manager is, such as Argo CD, if it is known for one that puts
+	// back what is declared elsewhere; empty for others.
+	Tool string
 }
 
 // Who returns the manager of the field at the path: of several, one that is not

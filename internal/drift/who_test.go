@@ -88,7 +88,7 @@ func TestServiceAsASharedObject(t *testing.T) {
 	g.Expect(shared.Object).To(Equal(drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}))
 	g.Expect(shared.Live("externalTrafficPolicy")).To(HaveValue(Equal("Cluster")))
 	g.Expect(shared.Live("internalTrafficPolicy")).To(BeNil())
-	g.Expect(shared.By("externalTrafficPolicy")).To(Equal(drift.Manager{Name: "argocd-controller", Declares: true}))
+	g.Expect(shared.By("externalTrafficPolicy")).To(Equal(drift.Manager{Name: "argocd-controller", Declares: true, Tool: drift.ToolArgo}))
 	g.Expect(shared.By("internalTrafficPolicy")).To(Equal(drift.Manager{Name: "kubectl-edit"}))
 	g.Expect(shared.Record).To(HaveKeyWithValue("externalTrafficPolicy", *done("p", "Local", "Cluster")))
 }
@@ -108,7 +108,7 @@ func TestNodeAsASharedObject(t *testing.T) {
 	g.Expect(shared.Object).To(Equal(drift.Object{Kind: "Node", Name: "cp-1"}))
 	g.Expect(shared.Live("a:NoSchedule")).To(HaveValue(BeEmpty()))
 	g.Expect(shared.Live("b:NoSchedule")).To(BeNil())
-	g.Expect(shared.By("a:NoSchedule")).To(Equal(drift.Manager{Name: "gitops"}),
-		"whoever applies the list of taints declares no single taint, so that ours is repaired")
+	g.Expect(shared.By("a:NoSchedule")).To(Equal(drift.Manager{Name: "gitops", Declares: true}),
+		"whoever applies the list of taints declares that no other one is there")
 	g.Expect(shared.Record).To(HaveKeyWithValue("a:NoSchedule", *done("p", "", "")))
 }

@@ -105,11 +105,44 @@ func ofState(findings []drift.Finding, state v1alpha1.DriftState) []drift.Findin
 	return matching
 }
 
-// tell names the first findings and counts the rest.
+// tell names the first findings and counts the rest, and says what ends a fight:
+// that is what the reader needs, so it is never what is cut.
 func tell(findings []drift.Finding) string {
 	lines := make([]string, 0, len(findings))
 	for _, f := range findings {
 		lines = append(lines, f.String())
 	}
-	return wording.Points(lines)
+	advice := advise(findings)
+	return wording.Shorten(wording.Points(lines), maxMessage-maxPrefix-len(advice)) + advice
+}
+
+// maxPrefix is how much may come before what tell returns.
+const maxPrefix = 64
+
+// What ends a fight. Argo CD is told by the lines that it takes.
+const (
+	adviseServices = ". Override starts a fight unless the other side ignores the field. For Argo CD: in the Application, " +
+		"spec.ignoreDifferences: [{kind: Service, managedFieldsManagers: [" + v1alpha1.FieldManagerServices + "]}] and " +
+		"spec.syncPolicy.syncOptions: [RespectIgnoreDifferences=true]"
+	adviseTaints = ". To end a fight over taints, declare the same taint where spec.taints is declared, or take spec.taints out there"
+	adviseOwned  = ". To end a fight over an object of the operator, make who rewrites it stop; if it is declared elsewhere, take it out there"
+)
+
+// advise says what ends the fights that there are, or would begin.
+func advise(findings []drift.Finding) string {
+	var services, taints, owned string
+	for _, f := range findings {
+		if f.State != v1alpha1.StateContested && f.State != v1alpha1.StateConflicted {
+			continue
+		}
+		switch f.Object.Kind {
+		case "Service":
+			services = adviseServices
+		case "Node":
+			taints = adviseTaints
+		default:
+			owned = adviseOwned
+		}
+	}
+	return services + taints + owned
 }

@@ -52,6 +52,11 @@ func LeftUntried(policy, node string) Event {
 			"delete the node's HostEndpoints with the label %s=%s", node, v1alpha1.LabelPolicy, policy))}
 }
 
+// StillHeld returns the event that a field was released and stays as it is.
+func StillHeld(field drift.Finding) Event {
+	return Event{corev1.EventTypeWarning, "StillHeld", "Release", shortNote(field.Stays())}
+}
+
 func corrected(repairs drift.Summary) Event {
 	note := repairs.Last.Repaired() + "; repaired"
 	if repairs.Count > 1 {

@@ -124,7 +124,9 @@ func (in *Input) contest() {
 		section.Findings = slices.Clone(section.Findings)
 		same := func(f drift.Finding) bool { return f.Object == contested.Object && f.Field == contested.Field }
 		if i := slices.IndexFunc(section.Findings, same); i >= 0 {
-			section.Findings[i].State = v1alpha1.StateContested
+			if section.Findings[i].State != v1alpha1.StateConflicted { // that is left alone by now
+				section.Findings[i].State = v1alpha1.StateContested
+			}
 			continue
 		}
 		section.Findings = append(section.Findings, contested)

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,17 +25,22 @@ import (
 
 // The fields whose managers drift is attributed to.
 var (
-	taintsPath   = fieldpath.MakePathOrDie("spec", "taints")
-	trafficPaths = []fieldpath.Path{
-		fieldpath.MakePathOrDie("spec", "externalTrafficPolicy"),
-		fieldpath.MakePathOrDie("spec", "internalTrafficPolicy"),
-		fieldpath.MakePathOrDie("spec", "trafficDistribution"),
-	}
+	taintsPath    = fieldpath.MakePathOrDie("spec", "taints")
+	trafficFields = []string{"externalTrafficPolicy", "internalTrafficPolicy", "trafficDistribution"}
+	trafficPaths  = specPaths(trafficFields)
 )
 
 // maxEndpointAnnotation is the length of the longest annotation that is read for
 // how a node reaches the API servers, in bytes: some dozen arguments.
 const maxEndpointAnnotation = 8 << 10
+
+func specPaths(fields []string) []fieldpath.Path {
+	var paths []fieldpath.Path
+	for _, field := range fields {
+		paths = append(paths, fieldpath.MakePathOrDie("spec", field))
+	}
+	return paths
+}
 
 // TransformNode keeps a Node's labels, taints, addresses and readiness, and what
 // tells its distribution.
@@ -43,7 +49,8 @@ func TransformNode(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, nodeAnnotations(node), taintsPath)}
+	keep, paths := keepLastApplied(nodeAnnotations(node), node.Annotations, []fieldpath.Path{taintsPath}, "taints")
+	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, paths...)}
 	slim.CreationTimestamp = node.CreationTimestamp
 	slim.Spec.Taints = node.Spec.Taints
 	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
@@ -95,7 +102,8 @@ func TransformService(object any) (any, error) {
 	if value, ok := service.Annotations[v1alpha1.AnnotationRecord]; ok {
 		keep[v1alpha1.AnnotationRecord] = value
 	}
-	slim := &corev1.Service{ObjectMeta: slimMeta(service.ObjectMeta, keep, trafficPaths...)}
+	keep, paths := keepLastApplied(keep, service.Annotations, trafficPaths, trafficFields...)
+	slim := &corev1.Service{ObjectMeta: slimMeta(service.ObjectMeta, keep, paths...)}
 	slim.Spec.Type = service.Spec.Type
 	slim.Spec.ExternalTrafficPolicy = service.Spec.ExternalTrafficPolicy
 	slim.Spec.InternalTrafficPolicy = service.Spec.InternalTrafficPolicy
@@ -173,13 +181,23 @@ func TransformPod(object any) (any, error) {
 	return slim, nil
 }
 
-// TransformNetworkPolicy keeps the operator's own NetworkPolicies whole, and of
-// the others the name. They are told apart by name, not by label: a label can
+// TransformNetworkPolicy keeps the operator's own NetworkPolicies whole, but for
+// what a client-side apply left, of which it is enough to know that there was one;
+// and of the others the name. They are told apart by name, not by label: a label can
 // be taken away, and that must be seen.
 func TransformNetworkPolicy(object any) (any, error) {
 	policy, ok := object.(*networkingv1.NetworkPolicy)
-	if !ok || strings.HasPrefix(policy.Name, NetworkPolicyPrefix) {
+	if !ok {
 		return object, nil
+	}
+	if strings.HasPrefix(policy.Name, NetworkPolicyPrefix) {
+		if policy.Annotations[corev1.LastAppliedConfigAnnotation] == "" {
+			return policy, nil
+		}
+		kept := *policy
+		kept.Annotations = maps.Clone(policy.Annotations)
+		kept.Annotations[corev1.LastAppliedConfigAnnotation] = declaresNothing
+		return &kept, nil
 	}
 	return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
 		Namespace: policy.Namespace, Name: policy.Name, ResourceVersion: policy.ResourceVersion,
@@ -219,12 +237,7 @@ func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) [
 		if err := owned.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 			continue
 		}
-		var common fieldpath.Set
-		for _, path := range paths {
-			if owned.Has(path) {
-				common.Insert(path)
-			}
-		}
+		common := concerned(&owned, paths)
 		if common.Empty() {
 			continue
 		}

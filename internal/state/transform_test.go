@@ -287,7 +287,7 @@ func TestOnlyOurNetworkPoliciesAreKeptWhole(t *testing.T) {
 	g.Expect(through(t, state.TransformNetworkPolicy, policy)).To(Equal(&networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "name", Namespace: "namespace", ResourceVersion: "7"},
 	}))
-	policy.Name, policy.Labels = plan.NetworkPolicyName("p", "c"), nil
+	policy.Name, policy.Labels, policy.Annotations = plan.NetworkPolicyName("p", "c"), nil, nil
 	g.Expect(through(t, state.TransformNetworkPolicy, policy)).To(BeIdenticalTo(policy), "by name, also without our label")
 }
 

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// argoRhythm is how long Argo CD's self-heal waits before each round, as it was
+// seen: three times as long each time, up to five minutes, and anew with each
+// revision in git.
+var argoRhythm = []time.Duration{
+	2 * time.Second, 8 * time.Second, 27 * time.Second, 82 * time.Second, 246 * time.Second, 300 * time.Second, 300 * time.Second,
+	2 * time.Second, 8 * time.Second, 27 * time.Second, 82 * time.Second, 246 * time.Second, 300 * time.Second, 300 * time.Second, 300 * time.Second,
+}
+
+// rewrites lets somebody rewrite a field, which is repaired at once.
+func (s *story) rewrites(f drift.Finding) {
+	s.version++
+	s.sees(f)
+	s.repairs(f)
+	s.sees()
+}
+
+// A tool that comes back at ever longer intervals is seen for what it is, and the
+// contest does not end between its rounds.
+func TestFightAtARhythmOfMinutesIsContestedWhileItGoesOn(t *testing.T) {
+	tests := map[string]struct {
+		by    drift.Manager
+		after int // rounds
+	}{
+		"with Argo CD":                               {drift.Manager{Name: "argocd-controller", Tool: drift.ToolArgo}, 1},
+		"with somebody who declares it":              {drift.Manager{Name: "terraform", Declares: true}, 1},
+		"with somebody of whom nothing is known":     {drift.Manager{Name: "somebody"}, 5},
+		"with somebody whose name is not told":       {drift.Manager{}, 10},
+		"with a tool whose name tells, nothing else": {drift.Manager{Name: "x", Tool: drift.ToolHelm}, 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := begin(t)
+			finding := rewritten("f", "")
+			finding.By = test.by
+			for round, wait := range argoRhythm {
+				for range 10 {
+					s.now = s.now.Add(wait / 10)
+					s.sees()
+					s.Expect(s.contested()).To(HaveLen(btoi(round >= test.after)), "before round %d", round+1)
+				}
+				s.rewrites(finding)
+			}
+			s.now = s.now.Add(4 * 300 * time.Second)
+			s.Expect(s.contested()).To(BeEmpty(), "it is over")
+		})
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestHourlyFightIsContestedWhileItGoesOn(t *testing.T) {
+	s := begin(t)
+	flux := rewritten("f", "kustomize-controller")
+	flux.By.Tool = drift.ToolFlux
+	s.rewrites(flux)
+	s.now = s.now.Add(time.Hour)
+	s.Expect(s.contested()).To(BeEmpty(), "one round tells nothing of the next")
+	for range 5 {
+		s.rewrites(flux)
+		s.now = s.now.Add(time.Hour)
+		s.Expect(s.contested()).To(HaveLen(1))
+	}
+	s.now = s.now.Add(3 * time.Hour)
+	s.Expect(s.contested()).To(BeEmpty())
+}
+
+// Ten managers who each do something once are no fight of one manager.
+func TestManyManagersAreNoFightOfOne(t *testing.T) {
+	s := begin(t)
+	for i := range 100 {
+		s.rewrites(rewritten("f", fmt.Sprintf("visitor-%d", i)))
+	}
+	s.Expect(s.contested()).To(BeEmpty())
+	_, wait := s.sees(rewritten("f", "visitor-100"))
+	s.Expect(wait).To(BeZero())
+}
+
+// Names of managers are anybody's to invent: inventing them hides no fight, and
+// fills no memory.
+func TestInventedNamesHideNoFight(t *testing.T) {
+	s := begin(t)
+	for i := range 1000 {
+		if i%200 == 0 {
+			s.rewrites(rewritten("f", "fighter"))
+			s.rewrites(rewritten("f", "fighter"))
+		}
+		s.rewrites(rewritten("f", fmt.Sprintf("visitor-%d", i)))
+	}
+	s.Expect(s.contested()).To(ConsistOf(HaveField("By.Name", "fighter")))
+	s.Expect(s.Rows(service)).To(Equal(16))
+}
+
+func TestOfManyObjectsOnlyThoseAreKeptThatMatter(t *testing.T) {
+	s := begin(t)
+	s.fight(5, "fighter", 0)
+	for i := range 5000 {
+		object := drift.Object{Kind: "Service", Namespace: "shop", Name: fmt.Sprint(i)}
+		finding := rewritten("f", "kubectl")
+		finding.Object = object
+		s.Observe(object, "1", list(finding), s.now)
+		s.Corrected(object, list(finding), s.now)
+		s.now = s.now.Add(20 * time.Millisecond)
+		if i%100 == 0 {
+			s.fight(1, "fighter", 0)
+		}
+	}
+	s.Expect(s.Remembered()).To(BeNumerically("<", 4096))
+	s.Expect(s.contested()).To(HaveLen(1))
+}
+
+func TestLongValuesAreNotKept(t *testing.T) {
+	s := begin(t)
+	long := rewritten("f", "argo")
+	long.Actual = strings.Repeat("x", 100_000)
+	for range 5 {
+		s.rewrites(long)
+	}
+	s.Expect(s.contested()).To(ConsistOf(HaveField("Actual", HaveLen(256))))
+}
+
+// reported is policy p with a status of these differences, of its present
+// generation.
+func reported(generation int64, drift ...v1alpha1.Drift) *plan.Policy {
+	p := policy("p")
+	p.Generation, p.Status.ObservedGeneration, p.Status.Drift = 2, generation, drift
+	compiled := compile(p)
+	return &compiled[0]
+}
+
+func TestFightGoesOnAfterARestart(t *testing.T) {
+	entry := func(is v1alpha1.DriftState) v1alpha1.Drift {
+		return v1alpha1.Drift{Kind: "Service", Namespace: "shop", Name: "web", Field: "f", State: is, Actual: "Cluster", Manager: "argo"}
+	}
+	s := begin(t)
+	s.Resume(reported(2, entry(v1alpha1.StateContested)), s.now)
+	s.Expect(s.contested()).To(ConsistOf(And(HaveField("Field", "f"), HaveField("By.Name", "argo"), HaveField("Actual", "Cluster"))))
+	s.now = s.now.Add(15*time.Minute - 1)
+	s.Expect(s.contested()).To(HaveLen(1))
+	s.now = s.now.Add(1)
+	s.Expect(s.contested()).To(BeEmpty(), "nobody fights any more")
+	s.Resume(reported(2, entry(v1alpha1.StateContested)), s.now)
+	s.Expect(s.contested()).To(BeEmpty(), "it is the status of this operator now")
+
+	s = begin(t)
+	s.Resume(reported(2, entry(v1alpha1.StateDrifted), entry(v1alpha1.StateConflicted)), s.now)
+	s.Expect(s.contested()).To(BeEmpty(), "that was no fight")
+	s = begin(t)
+	s.Resume(reported(1, entry(v1alpha1.StateContested)), s.now)
+	s.Expect(s.contested()).To(BeEmpty(), "the policy has been changed since")
+}
+
+func TestNewGenerationOfThePolicyBeginsAnew(t *testing.T) {
+	s := begin(t)
+	s.fight(5, "argo", 0)
+	s.Resume(reported(2), s.now)
+	s.Expect(s.contested()).To(HaveLen(1))
+	s.Resume(reported(1), s.now)
+	s.Expect(s.contested()).To(BeEmpty())
+}
+
+func TestWhatWasDoneIsRememberedOfThatObjectOnly(t *testing.T) {
+	s := begin(t)
+	record := state.Record{"a": *done("p", "Local", "Cluster"), "b": *done("q", "", "")}
+	s.Remember(service, "uid", record)
+	recall := func(field string) any {
+		entry, known := s.Recall(service, "uid")(field)
+		if !known {
+			return nil
+		}
+		return entry
+	}
+	s.Expect(recall("a")).To(Equal(*done("p", "Local", "Cluster")))
+	s.Expect(recall("b")).To(Equal(*done("q", "", "")))
+	s.Expect(recall("c")).To(BeNil())
+	_, known := s.Recall(service, "another one of the name")("a")
+	s.Expect(known).To(BeFalse())
+	s.Forget("q")
+	s.Expect(recall("b")).To(BeNil())
+	s.Expect(recall("a")).NotTo(BeNil())
+	s.Remember(service, "uid", nil)
+	s.Expect(recall("a")).To(BeNil())
+}
+
+func TestObjectToWhichNothingIsDoneIsNotFoughtOver(t *testing.T) {
+	s := begin(t)
+	s.fight(5, "argo", 0)
+	s.sees()
+	s.Remember(service, "uid", state.Record{"f": {Applied: "x", Original: ptr.To("y")}})
+	s.Expect(s.contested()).To(HaveLen(1))
+	s.Remember(service, "uid", nil)
+	s.Expect(s.contested()).To(BeEmpty())
+}
+
+func TestFieldThatStaysIsToldOnce(t *testing.T) {
+	s := begin(t)
+	stays := rewritten("f", "argo")
+	s.Kept(list(stays))
+	s.Expect(s.TakeKept("q")).To(BeEmpty())
+	s.Expect(s.TakeKept("p")).To(Equal(list(stays)))
+	s.Expect(s.TakeKept("p")).To(BeEmpty())
+	for range 100 {
+		s.Kept(list(stays))
+	}
+	s.Expect(s.TakeKept("p")).To(HaveLen(16))
+}
