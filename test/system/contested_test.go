@@ -124,7 +124,7 @@ func TestHostileWriterIsNamedAndNotRacedWith(t *testing.T) {
 		HaveKeyWithValue("Service", objects["Service"]), HaveKeyWithValue("NetworkPolicy", objects["NetworkPolicy"])))
 	t.Logf("noticed after %s", time.Since(begun).Round(100*time.Millisecond))
 	s.Expect(s.condition(s.name, v1alpha1.ConditionDrifted)()).To(Equal("True/Contested"))
-	s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(ContainSubstring("set by hostile"))
+	s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(ContainSubstring("again and again by hostile"))
 
 	mark := s.mark()
 	for kind, resource := range resources {

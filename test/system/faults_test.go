@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"slices"
 	"sync"
@@ -27,12 +28,14 @@ var (
 	writesOfAll     = append([]string{"/controlplanenetworkpolicies/", "/events"}, writesOfObjects...)
 )
 
-// disturb makes one drift of every kind.
+// disturb makes one drift of every kind. Somebody else does each time: one who does
+// the same again and again is contested.
 func (s *story) disturb(node string) {
 	s.t.Helper()
-	s.patch(s.node(node), "mallory", `{"spec":{"taints":[{"key":"`+dedicated+`","effect":"NoSchedule","value":"no"}]}}`)
-	s.patch(s.serviceNow("web"), "mallory", `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
-	s.patch(s.networkPolicyOf("coredns"), "mallory", `{"spec":{"ingress":[{}]}}`)
+	somebody := "mallory-" + rand.Text()
+	s.patch(s.node(node), somebody, `{"spec":{"taints":[{"key":"`+dedicated+`","effect":"NoSchedule","value":"no"}]}}`)
+	s.patch(s.serviceNow("web"), somebody, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
+	s.patch(s.networkPolicyOf("coredns"), somebody, `{"spec":{"ingress":[{}]}}`)
 }
 
 // An API server that refuses, or does not answer, is told of and waited for.

@@ -35,10 +35,11 @@ func TestTwoOperatorsComeToRest(t *testing.T) {
 	posture, begun := s.posture(), s.mark()
 
 	for round := range rounds {
-		s.patch(s.networkPolicyOf("coredns"), "mallory", `{"spec":{"ingress":[{}]}}`)
+		somebody := fmt.Sprintf("mallory-%d", round)
+		s.patch(s.networkPolicyOf("coredns"), somebody, `{"spec":{"ingress":[{}]}}`)
 		for i, node := range nodes {
-			s.patch(s.node(node), "mallory", `{"spec":{"taints":null}}`)
-			s.patch(s.serviceNow(fmt.Sprintf("web-%d", i)), "mallory", `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
+			s.patch(s.node(node), somebody, `{"spec":{"taints":null}}`)
+			s.patch(s.serviceNow(fmt.Sprintf("web-%d", i)), somebody, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
 		}
 		if round == rounds-1 {
 			s.Expect(admin.Delete(s.ctx, s.networkPolicyOf("coredns"))).To(Succeed())
