@@ -34,8 +34,8 @@ type argo struct {
 type argoMode string
 
 const (
-	clientSide argoMode = "client-side apply" // the default: an Update that leaves a copy
-	serverSide argoMode = "server-side apply"
+	clientSide argoMode = "client" // the default: an Update that leaves a copy
+	serverSide argoMode = "server"
 	replace    argoMode = "replace" // an Update of the whole object
 )
 

@@ -20,7 +20,7 @@ import (
 // inEveryMode runs a story for each way in which Argo CD writes.
 func inEveryMode(t *testing.T, tell func(s *story, mode argoMode)) {
 	for _, mode := range argoModes {
-		t.Run(strings.ReplaceAll(string(mode), " ", "-"), func(t *testing.T) { tell(begin(t), mode) })
+		t.Run(strings.Fields(string(mode))[0], func(t *testing.T) { tell(begin(t), mode) })
 	}
 }
 
@@ -71,9 +71,9 @@ func TestServiceFieldInGitIsLeftAlone(t *testing.T) {
 }
 
 // What git does not declare is only defaulted, and ours: Argo CD leaves it alone.
-func TestServiceFieldThatGitDoesNotDeclareIsOurs(t *testing.T) {
+func TestFieldNotInGitIsOurs(t *testing.T) {
 	for _, mode := range []argoMode{clientSide, serverSide} {
-		t.Run(strings.ReplaceAll(string(mode), " ", "-"), func(t *testing.T) {
+		t.Run(strings.Fields(string(mode))[0], func(t *testing.T) {
 			s := begin(t)
 			node := s.nodes(1)[0]
 			git := s.inGitService(mode, nil)
@@ -93,7 +93,7 @@ func TestServiceFieldThatGitDoesNotDeclareIsOurs(t *testing.T) {
 // Where the policy overrides what git declares and Argo CD was not told to ignore
 // it, there is a fight: it is told from the first round on, also at moments when the
 // field is as the policy wants it, and by an operator that was started anew.
-func TestOverridingWhatArgoHealsIsContestedWhileItGoesOn(t *testing.T) {
+func TestOverrideFightIsContested(t *testing.T) {
 	inEveryMode(t, func(s *story, mode argoMode) {
 		wall := &wallClock{}
 		s.clock = wall
@@ -204,7 +204,7 @@ func (s *story) onlyNetwork() *v1alpha1.ControlPlaneNetworkPolicy {
 
 // One that was there before, and is kept there, is not taken over, and does not go
 // with the policy.
-func TestNetworkPolicyInGitIsNotTakenOver(t *testing.T) {
+func TestObjectInGitIsNotTakenOver(t *testing.T) {
 	inEveryMode(t, func(s *story, mode argoMode) {
 		s.nodes(1)
 		git := s.gitNetworkPolicy(mode)
@@ -225,7 +225,7 @@ func TestNetworkPolicyInGitIsNotTakenOver(t *testing.T) {
 
 // One of ours that somebody takes into git is still ours, and is put right: that is
 // a fight, and told.
-func TestNetworkPolicyOfOursThatIsTakenIntoGitIsContested(t *testing.T) {
+func TestObjectTakenIntoGitIsContested(t *testing.T) {
 	inEveryMode(t, func(s *story, mode argoMode) {
 		s.nodes(1)
 		s.create(s.onlyNetwork())
