@@ -153,13 +153,21 @@ func declaredElsewhere(live plan.Object) string {
 	if _, applied := live.GetAnnotations()[corev1.LastAppliedConfigAnnotation]; applied {
 		return applier(live.GetManagedFields()).Name
 	}
-	var found string
+	if found := latestDeclarer(live.GetManagedFields()); found != "" {
+		return found
+	}
+	return markOf(live)
+}
+
+// latestDeclarer returns the manager that declared something of an object's spec
+// last, of those that declare what they write; empty if none does.
+func latestDeclarer(managers []metav1.ManagedFieldsEntry) (found string) {
 	var latest time.Time
-	for _, entry := range live.GetManagedFields() {
+	for _, entry := range managers {
 		if strings.HasPrefix(entry.Manager, v1alpha1.SchemeGroupVersion.Group+"/") || entry.Subresource != "" || !writesSpec(entry) {
 			continue
 		}
-		declares := entry.Operation == metav1.ManagedFieldsOperationApply || toolOf(entry.Manager, live.GetManagedFields()) != ""
+		declares := entry.Operation == metav1.ManagedFieldsOperationApply || toolOf(entry.Manager, managers) != ""
 		if when := entry.Time; declares && (found == "" || when != nil && when.After(latest)) {
 			found = entry.Manager
 			if when != nil {
@@ -167,10 +175,7 @@ func declaredElsewhere(live plan.Object) string {
 			}
 		}
 	}
-	if found != "" {
-		return found
-	}
-	return markOf(live)
+	return found
 }
 
 // markOf returns the tool whose mark an object carries. Argo CD's names the object

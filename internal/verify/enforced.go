@@ -27,7 +27,8 @@ func Enforced(policy *plan.Policy, enforcement profile.Enforcement, otherwise Ve
 			"write spec: {profile: {networkPolicies: Enforced}}"}
 	default:
 		return Verdict{Unknown: true, Reason: v1alpha1.ReasonPoliciesUnknown, Message: "It is not known whether anything " +
-			"enforces NetworkPolicies: " + enforcement.Why + ". If something does, write spec: {profile: {networkPolicies: Enforced}}, else NotEnforced"}
+			"enforces NetworkPolicies: " + enforcement.Why + ". If something does, write " +
+			"spec: {profile: {networkPolicies: Enforced}}, else NotEnforced"}
 	}
 }
 

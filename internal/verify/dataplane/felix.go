@@ -79,7 +79,8 @@ func bySelector(there []v3.FelixConfiguration) (why string, ebpf bool) {
 		case s.BPFEnabled != nil && *s.BPFEnabled:
 			return "Calico may use its eBPF dataplane (bpfEnabled of FelixConfiguration " + f.Name +
 				", whose nodeSelector is not looked up)", true
-		case s.BPFEnabled != nil, s.IPv6Support != nil, s.NFTablesMode != nil, s.FailsafeInboundHostPorts != nil, s.FailsafeOutboundHostPorts != nil:
+		case s.BPFEnabled != nil, s.IPv6Support != nil, s.NFTablesMode != nil,
+			s.FailsafeInboundHostPorts != nil, s.FailsafeOutboundHostPorts != nil:
 			why = "FelixConfiguration " + f.Name + " may be for the node: its nodeSelector is not looked up"
 		}
 	}
