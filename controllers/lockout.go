@@ -22,8 +22,9 @@ func judge(o *Observation, snapshot state.Snapshot) {
 		return
 	}
 	override := strings.TrimSpace(o.policy.Annotations[v1alpha1.AnnotationAllowLockout])
+	notes := slices.Concat(o.network.Notes, o.hosts.Notes)
 	if reason, why := verify.Unjudged(o.hosts, snapshot.Calico); reason != "" {
-		o.doubt, o.verdict = why, verify.Writable(reason, why, override).Noting(o.hosts.Notes)
+		o.doubt, o.verdict = why, verify.Writable(reason, why, override).Noting(notes)
 		return
 	}
 	nodes := dataplaneNodes(snapshot)
@@ -44,7 +45,6 @@ func judge(o *Observation, snapshot state.Snapshot) {
 		o.verdict = verdict
 		return
 	}
-	notes := o.hosts.Notes
 	if o.doubt == "" { // else it would be told twice
 		notes = slices.Concat(verify.Warnings(o.hosts, nodes, snapshot.Calico, through), notes)
 	}

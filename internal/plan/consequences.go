@@ -131,7 +131,7 @@ func (r *hostResolver) networksOfControlPlane(workers []netip.Prefix) []netip.Pr
 	networks := r.networksOf(r.servers)
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
-		own := r.networksOf(internal(node))
+		own := r.networksOf(r.internal(node))
 		if !isWorker(node) && slices.ContainsFunc(own, func(n netip.Prefix) bool { return slices.Contains(workers, n) }) {
 			networks = append(networks, own...)
 		}
@@ -209,18 +209,21 @@ func (r *hostResolver) shownBy(is func(*corev1.Node) bool) []netip.Addr {
 	var addresses []netip.Addr
 	for i := range r.snapshot.Nodes {
 		if node := &r.snapshot.Nodes[i]; is(node) {
-			addresses = append(addresses, internal(node)...)
+			addresses = append(addresses, r.internal(node)...)
 		}
 	}
 	return addresses
 }
 
 // internal returns the internal addresses of a node: those of networks that it is in.
-func internal(node *corev1.Node) []netip.Addr {
+// What several nodes show is nobody's.
+func (r *hostResolver) internal(node *corev1.Node) []netip.Addr {
 	var addresses []netip.Addr
 	for _, a := range node.Status.Addresses {
 		if address, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
-			addresses = append(addresses, address.Unmap().WithZone(""))
+			if address = address.Unmap().WithZone(""); r.shown[address] {
+				addresses = append(addresses, address)
+			}
 		}
 	}
 	return addresses

@@ -76,6 +76,8 @@ func TestSilentConsequencesAreTold(t *testing.T) {
 		edits   []edit
 		want    []string
 	}{
+		"an address that all nodes show is in no network": {cluster: showing(showing(showing(showing(usual(), "cp-1", "10.0.2.15"), "cp-2", "10.0.2.15"),
+			"worker-1", "10.0.2.15"), "worker-2", "10.0.2.15"), want: []string{members}},
 		"members that join etcd":                     {cluster: usual(), want: []string{members}},
 		"etcd, whose failsafe ports let in all":      {cluster: usual(), edits: []edit{keepsFailsafes}},
 		"etcd, which has no failsafe ports":          {cluster: wide(usual()), edits: []edit{keepsFailsafes}, want: []string{members}},
