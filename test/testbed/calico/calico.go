@@ -121,12 +121,24 @@ func (c *Calico) Stop() error {
 	return errors.Join(errs...)
 }
 
-func (c *Calico) installCRDs(folder string) error {
-	_, err := envtest.InstallCRDs(c.cp.Config, envtest.CRDInstallOptions{
-		Paths:              []string{filepath.Join(c.assets, folder)},
+func (c *Calico) installCRDs(folder string) error { return installCRDs(c.cp, c.assets, folder) }
+
+func installCRDs(cp *testbed.ControlPlane, assets, folder string) error {
+	options := envtest.CRDInstallOptions{
+		Paths:              []string{filepath.Join(assets, folder)},
 		ErrorIfPathMissing: true,
 		MaxTime:            startTimeout,
-	})
+	}
+	if folder == nativeCRDs {
+		if err := envtest.ReadCRDFiles(&options); err != nil {
+			return err
+		}
+		for _, kind := range options.CRDs {
+			asLater(kind)
+		}
+		options.Paths = nil
+	}
+	_, err := envtest.InstallCRDs(cp.Config, options)
 	return err
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
@@ -33,10 +31,7 @@ func InstallCRDs(ctx context.Context, cp *testbed.ControlPlane, mode Mode) error
 	if mode == Native {
 		folder = nativeCRDs
 	}
-	_, err = envtest.InstallCRDs(cp.Config, envtest.CRDInstallOptions{
-		Paths: []string{filepath.Join(assets, folder)}, ErrorIfPathMissing: true, MaxTime: startTimeout,
-	})
-	return err
+	return installCRDs(cp, assets, folder)
 }
 
 // group is the end of the name of each of Calico's API groups.
