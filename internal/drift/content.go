@@ -30,11 +30,7 @@ func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Findi
 		}
 		return []Finding{base}
 	}
-	findings := slices.Concat(
-		mapFindings(base, "labels", desired.GetLabels(), live.GetLabels(), live),
-		mapFindings(base, "annotations", desired.GetAnnotations(), live.GetAnnotations(), live),
-		specFindings(base, desired, live),
-	)
+	findings := compareObjects(base, desired, live)
 	if plan.Shared(desired) {
 		return respectOwner(findings, live, audit)
 	}
@@ -43,6 +39,23 @@ func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Findi
 		return []Finding{base}
 	}
 	return findings
+}
+
+// Left returns what differs between an object as it was written and as the API
+// server says that it is then. A server-side apply does not take away what another
+// manager holds besides, such as an item of a set, and what is admitted may be
+// changed on its way.
+func Left(desired, answer plan.Object) []Finding {
+	return compareObjects(Finding{Object: ObjectOf(desired)}, desired, answer)
+}
+
+func compareObjects(base Finding, desired, live plan.Object) []Finding {
+	return slices.Concat(
+		mapFindings(base, "labels", desired.GetLabels(), live.GetLabels(), live),
+		foreignLabels(base, desired, live),
+		mapFindings(base, "annotations", desired.GetAnnotations(), live.GetAnnotations(), live),
+		specFindings(base, desired, live),
+	)
 }
 
 // respectOwner marks what somebody else has decided about an object that is not
@@ -117,7 +130,27 @@ func mapFindings(base Finding, field string, desired, actual map[string]string, 
 	return findings
 }
 
-// specFindings compares the fields of the spec, each of which is atomic.
+// foreignLabels finds labels that others added and that have a meaning for us: they
+// decide which rules an object is selected by. All other labels of others are theirs.
+func foreignLabels(base Finding, desired, live plan.Object) []Finding {
+	if plan.Shared(desired) {
+		return nil
+	}
+	var findings []Finding
+	labels := live.GetLabels()
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if _, wanted := desired.GetLabels()[key]; wanted || !plan.OwnLabel(key) {
+			continue
+		}
+		finding := base
+		finding.Field, finding.Actual, finding.Cause = "metadata.labels["+key+"]", labels[key], v1alpha1.CauseUnexpected
+		finding.By = whoWrote(live, "metadata", "labels", key)
+		findings = append(findings, finding)
+	}
+	return findings
+}
+
+// specFindings compares the fields of the spec, each of which is written as a whole.
 func specFindings(base Finding, desired, live plan.Object) []Finding {
 	if sameSpec(desired, live) {
 		return nil
@@ -133,12 +166,12 @@ func specFindings(base Finding, desired, live plan.Object) []Finding {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		expected, declared := want[name]
 		actual, there := is[name]
-		if equality.Semantic.DeepEqual(expected, actual) {
+		if same(expected, actual) {
 			continue
 		}
 		finding := base
 		finding.Field, finding.Cause = "spec."+name, v1alpha1.CauseModified
-		finding.By = whoWrote(live, "spec", name)
+		finding.By = whoAdded(live, added(expected, actual), "spec", name)
 		if declared {
 			finding.Expected = text(expected)
 		} else {
@@ -152,6 +185,40 @@ func specFindings(base Finding, desired, live plan.Object) []Finding {
 		findings = append(findings, finding)
 	}
 	return findings
+}
+
+// same compares two values of a field. A list of texts is a set, whether or not the
+// API says so: the order in which a server keeps its items is not ours to choose.
+func same(a, b any) bool {
+	x, isList := texts(a)
+	y, alsoList := texts(b)
+	if isList && alsoList {
+		return slices.Equal(x, y)
+	}
+	return equality.Semantic.DeepEqual(a, b)
+}
+
+// texts returns the items of a list of texts, sorted and each of them once.
+func texts(value any) (items []string, is bool) {
+	list, is := value.([]any)
+	for _, item := range list {
+		text, isText := item.(string)
+		if !isText {
+			return nil, false
+		}
+		items = append(items, text)
+	}
+	slices.Sort(items)
+	return slices.Compact(items), is
+}
+
+// added returns the items of a list that are not expected in it.
+func added(expected, actual any) []any {
+	wanted, _ := expected.([]any)
+	there, _ := actual.([]any)
+	return slices.DeleteFunc(slices.Clone(there), func(item any) bool {
+		return slices.ContainsFunc(wanted, func(other any) bool { return equality.Semantic.DeepEqual(item, other) })
+	})
 }
 
 // sameSpec compares the stored form of NetworkPolicies, of which there may be
@@ -169,9 +236,17 @@ func sameSpec(desired, live plan.Object) bool {
 }
 
 func whoWrote(live plan.Object, path ...any) Manager {
-	who := whoAndTool(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, path...)
-	// The object is ours: nobody else can declare it. In one that we share,
-	// others can.
+	return among(live, Who(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, path...))
+}
+
+func whoAdded(live plan.Object, items []any, path ...any) Manager {
+	return among(live, WhoAdded(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, items, path...))
+}
+
+// among returns a manager as one of an object that is ours: nobody else can declare
+// it. In one that we share, others can.
+func among(live plan.Object, who Manager) Manager {
+	who.Tool = toolOf(who.Name, live.GetManagedFields())
 	who.Declares = who.Declares && plan.Shared(live)
 	return who
 }

@@ -43,21 +43,26 @@ type Finding struct {
 
 // String tells the finding in one line, as events and conditions print it.
 func (f Finding) String() string {
-	text := f.Object.String()
-	if f.Field != "" {
-		text += " " + f.Field
-	}
+	named := strings.TrimSpace(f.Object.String() + " " + f.Field)
 	switch {
 	case f.Message != "":
-		return text + ": " + f.Message
+		return named + ": " + f.Message
 	case f.State == v1alpha1.StateContested:
-		return text + f.again()
-	case f.Cause == v1alpha1.CauseMissing:
-		text += " is missing"
-	case f.Cause == v1alpha1.CauseUnexpected:
-		text += fmt.Sprintf(" is %s and should not be there", quote(f.Actual))
+		return named + f.again()
+	}
+	return f.Object.String() + " " + f.Difference()
+}
+
+// Difference tells what differs, where it is clear in which object.
+func (f Finding) Difference() string {
+	text := strings.TrimSpace(f.Field + " is ")
+	switch f.Cause {
+	case v1alpha1.CauseMissing:
+		text += " missing"
+	case v1alpha1.CauseUnexpected:
+		text += fmt.Sprintf(" %s and should not be there", quote(f.Actual))
 	default:
-		text += fmt.Sprintf(" is %s instead of %s", quote(f.Actual), quote(f.Expected))
+		text += fmt.Sprintf(" %s instead of %s", quote(f.Actual), quote(f.Expected))
 	}
 	if f.By.Name != "" {
 		text += ", set by " + f.By.Name

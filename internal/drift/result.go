@@ -13,9 +13,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// Result returns the object as it is once it is written, which is what
-// server-side apply makes of it, and whether it is gone then: the object is the
-// one that was there in that case. Nothing that the write refers to is changed.
+// Result returns the object as it is once it is written, and whether it is gone then:
+// the object is the one that was there in that case. That is what server-side apply
+// makes of it, and what is taken out afterwards where that leaves something of others
+// (see apply.Owned). Nothing that the write refers to is changed.
 func (w Write) Result() (object plan.Object, gone bool) {
 	switch {
 	case w.Live == nil:
@@ -63,7 +64,9 @@ func failsafes(desired plan.Object, live *v3.FelixConfiguration) *[]v3.ProtoPort
 // and beside them those of others.
 func joinedMaps(field string, desired, actual map[string]string, live plan.Object) map[string]string {
 	out := maps.Clone(actual)
-	maps.DeleteFunc(out, func(key, _ string) bool { return leaves(live, "metadata", field, key) })
+	maps.DeleteFunc(out, func(key, _ string) bool {
+		return leaves(live, "metadata", field, key) || field == "labels" && plan.OwnLabel(key) && !plan.Shared(live)
+	})
 	if out == nil {
 		return maps.Clone(desired)
 	}

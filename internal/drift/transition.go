@@ -79,7 +79,10 @@ func joined[T any](desired, live []T) (all []T, adds, drops bool) {
 	}
 	for _, item := range live {
 		if !in(desired, item) {
-			all, drops = append(all, item), true
+			drops = true
+		}
+		if !in(all, item) { // an item that is there twice would be refused in a set
+			all = append(all, item)
 		}
 	}
 	for _, item := range desired {

@@ -29,10 +29,15 @@ func Who(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager 
 	if err != nil {
 		return Manager{}
 	}
+	return whoHas(entries, self, func(set *fieldpath.Set) bool { return set.Has(target) })
+}
+
+// whoHas returns the manager of what is looked for in the fields of each.
+func whoHas(entries []metav1.ManagedFieldsEntry, self string, has func(*fieldpath.Set) bool) Manager {
 	var found Manager
 	var latest time.Time
 	for _, entry := range entries {
-		if entry.Manager == self || entry.Subresource != "" || !owns(entry, target) {
+		if entry.Manager == self || entry.Subresource != "" || !owns(entry, has) {
 			continue
 		}
 		declares := entry.Operation == metav1.ManagedFieldsOperationApply
@@ -55,14 +60,14 @@ func Holds(entries []metav1.ManagedFieldsEntry, self string, path ...any) bool {
 		return false
 	}
 	for _, entry := range entries {
-		if entry.Manager == self && owns(entry, target) {
+		if entry.Manager == self && owns(entry, func(set *fieldpath.Set) bool { return set.Has(target) }) {
 			return true
 		}
 	}
 	return false
 }
 
-func owns(entry metav1.ManagedFieldsEntry, path fieldpath.Path) bool {
+func owns(entry metav1.ManagedFieldsEntry, has func(*fieldpath.Set) bool) bool {
 	if entry.FieldsV1 == nil {
 		return false
 	}
@@ -70,5 +75,5 @@ func owns(entry metav1.ManagedFieldsEntry, path fieldpath.Path) bool {
 	if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 		return false
 	}
-	return set.Has(path)
+	return has(&set)
 }

@@ -75,9 +75,13 @@ func stamp(object Object, spec any) {
 
 func hashOf(object Object, spec any) string {
 	labels := maps.Clone(object.GetLabels())
-	maps.DeleteFunc(labels, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.SchemeGroupVersion.Group+"/") })
+	maps.DeleteFunc(labels, func(key, _ string) bool { return !OwnLabel(key) })
 	return Hash(struct{ Labels, Spec any }{labels, spec})
 }
+
+// OwnLabel says whether a label is one of the operator's: those of others, such as
+// projectcalico.org/tier, which Calico sets itself, are none of its business.
+func OwnLabel(key string) bool { return strings.HasPrefix(key, v1alpha1.SchemeGroupVersion.Group+"/") }
 
 // Stamped says whether an object is what its stamp says: exactly what the operator
 // once wrote, whoever put it there again, such as from a backup.

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+	"sigs.k8s.io/structured-merge-diff/v6/value"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// WhoAdded is Who for items that are in a list and should not be. In a list that is
+// a set or a map, every item has managers of its own: who holds the list as such, or
+// other items of it, need not be who added these. A list that is atomic has the
+// managers of the whole.
+func WhoAdded(entries []metav1.ManagedFieldsEntry, self string, added []any, path ...any) Manager {
+	list, err := fieldpath.MakePath(path...)
+	if err != nil {
+		return Manager{}
+	}
+	byItem := func(set *fieldpath.Set) bool { return len(itemsAt(set, list)) > 0 }
+	if whoHas(entries, "", byItem).Name == "" {
+		return Who(entries, self, path...)
+	}
+	return whoHoldsItem(entries, self, added, list)
+}
+
+// whoHoldsItem returns who holds one of the items of a list that is a set or a map.
+func whoHoldsItem(entries []metav1.ManagedFieldsEntry, self string, items []any, list fieldpath.Path) Manager {
+	return whoHas(entries, self, func(set *fieldpath.Set) bool {
+		return slices.ContainsFunc(itemsAt(set, list), func(element fieldpath.PathElement) bool {
+			return slices.ContainsFunc(items, func(item any) bool { return isItem(element, item) })
+		})
+	})
+}
+
+// Outlives says whether a server-side apply of what is desired would leave something
+// in the object that others have put there: an item that they hold in a list of ours,
+// or a label.
+func Outlives(desired, live plan.Object) bool {
+	if len(foreignLabels(Finding{}, desired, live)) > 0 {
+		return true
+	}
+	want, errWant := plan.Fields(desired)
+	is, errIs := plan.Fields(live)
+	if errWant != nil || errIs != nil {
+		return false
+	}
+	for name, actual := range is {
+		list := fieldpath.MakePathOrDie("spec", name)
+		if whoHoldsItem(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, added(want[name], actual), list).Name != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// itemsAt returns the items of a list that are in a set of fields one by one.
+func itemsAt(set *fieldpath.Set, list fieldpath.Path) []fieldpath.PathElement {
+	for _, element := range list {
+		set = set.WithPrefix(element)
+	}
+	var items []fieldpath.PathElement
+	for path := range set.All() {
+		if first := path[0]; first.Value != nil || first.Key != nil {
+			items = append(items, first)
+		}
+	}
+	return items
+}
+
+// isItem says whether an element of a path stands for an item: by its value in a
+// set, by its keys in a map.
+func isItem(element fieldpath.PathElement, item any) bool {
+	if element.Value != nil {
+		return value.Equals(*element.Value, value.NewValueInterface(item))
+	}
+	fields, object := item.(map[string]any)
+	if !object || element.Key == nil {
+		return false
+	}
+	for _, key := range *element.Key {
+		is, there := fields[key.Name]
+		if !there || !value.Equals(key.Value, value.NewValueInterface(is)) {
+			return false
+		}
+	}
+	return true
+}
