@@ -184,7 +184,13 @@ func (r *PolicyReconciler) addFinalizer(ctx context.Context, policy *v1alpha1.Co
 	job := repair{
 		object: drift.Object{Kind: "ControlPlaneNetworkPolicy", Name: policy.Name}, version: policy.ResourceVersion,
 		policies: []string{policy.Name}, needed: controllerutil.AddFinalizer(changed, v1alpha1.Finalizer),
-		write: func(ctx context.Context) error { return r.patchMetadata(ctx, policy, changed) },
+		write: func(ctx context.Context) error {
+			err := r.patchMetadata(ctx, policy, changed)
+			if err == nil && !controllerutil.ContainsFinalizer(changed, v1alpha1.Finalizer) {
+				return &apply.Incomplete{Left: []string{"the finalizer " + v1alpha1.Finalizer + " is missing"}}
+			}
+			return err
+		},
 	}
 	wrote, result, err := r.do(ctx, job)
 	return wrote || !job.needed, result, err

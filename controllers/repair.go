@@ -14,6 +14,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
@@ -37,6 +38,9 @@ type Repairer struct {
 	History *drift.History
 	// Report asks for a new report on a policy.
 	Report func(policy string)
+
+	// Retries is when what could not be put right is tried again.
+	Retries *Retries
 }
 
 // repair is one write that would put one object right.
@@ -70,7 +74,7 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 		}
 		return false, reconcile.Result{}, nil
 	}
-	if wait > 0 {
+	if wait = max(wait, r.Retries.wait(job.object, r.Clock.Now())); wait > 0 {
 		return false, reconcile.Result{RequeueAfter: wait}, nil
 	}
 	switch err := job.write(ctx); {
@@ -80,16 +84,31 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 	case r.overtaken(job, err):
 		// Somebody was faster. What the cache will show then decides.
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
+	default:
+		r.failed(job, err)
+		if delay := r.delayAfter(ctx, job, err); delay > 0 {
+			return false, reconcile.Result{RequeueAfter: delay}, nil
+		}
+		return false, reconcile.Result{}, fmt.Errorf("writing %s: %w", job.object, err)
+	}
+}
+
+// delayAfter returns when to write again where to do so at once, as errors make the
+// queue do, would be of no use; 0 if it may be.
+func (r *Repairer) delayAfter(ctx context.Context, job repair, err error) time.Duration {
+	switch {
 	case apierrors.IsInvalid(err):
 		// The same request gets the same answer: a change of the policy or of the
 		// object is an event, and a newer API server is not.
-		r.failed(job, err)
 		logf.FromContext(ctx).Error(err, "The API server finds a write invalid", "object", job.object.String())
-		return false, reconcile.Result{RequeueAfter: refusedDelay}, nil
-	default:
-		r.failed(job, err)
-		return false, reconcile.Result{}, fmt.Errorf("writing %s: %w", job.object, err)
+		return refusedDelay
+	case errors.As(err, new(*apply.Incomplete)):
+		// It differs as before, so nothing was repaired. Its events must not have it
+		// written again at once, over and over.
+		logf.FromContext(ctx).Error(err, "A write was not stored as written", "object", job.object.String())
+		return r.Retries.postpone(job.object, r.Clock.Now())
 	}
+	return 0
 }
 
 // overtaken says whether a write was refused because the object had changed, or
@@ -101,6 +120,7 @@ func (r *Repairer) overtaken(job repair, err error) bool {
 }
 
 func (r *Repairer) succeeded(ctx context.Context, job repair) {
+	r.Retries.forget(job.object)
 	r.History.Wrote(job.object, job.version, job.policies, r.Clock.Now())
 	r.History.Corrected(job.object, job.findings, r.Clock.Now())
 	metrics.Corrected(job.findings)
@@ -113,6 +133,9 @@ func (r *Repairer) succeeded(ctx context.Context, job repair) {
 
 func (r *Repairer) failed(job repair, err error) {
 	reason := string(apierrors.ReasonForError(err))
+	if errors.As(err, new(*apply.Incomplete)) {
+		reason = "Incomplete"
+	}
 	if reason == "" {
 		reason = "Unknown"
 	}
@@ -143,6 +166,7 @@ func steady(err error) error {
 // settled notes that there is nothing to write to an object any more. Nothing
 // happens to it then, so that no event would make it known.
 func (r *Repairer) settled(object drift.Object) {
+	r.Retries.forget(object)
 	for _, policy := range r.History.Settled(object, r.Clock.Now()) {
 		r.Report(policy)
 	}

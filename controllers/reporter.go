@@ -11,8 +11,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -108,16 +107,7 @@ func (r *Reporter) admitIgnorance(ctx context.Context, policy *plan.Policy, caus
 func (r *Reporter) write(
 	ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy, status v1alpha1.ControlPlaneNetworkPolicyStatus,
 ) error {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
-	if err != nil {
-		return fmt.Errorf("rendering the status of policy %s: %w", policy.Name, err)
-	}
-	object := &unstructured.Unstructured{Object: map[string]any{"status": content}}
-	object.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNetworkPolicy"))
-	object.SetName(policy.Name)
-	object.SetUID(policy.UID)
-	if err := r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
-		client.FieldOwner(v1alpha1.FieldManagerStatus), client.ForceOwnership); err != nil {
+	if err := apply.Status(ctx, r.Client, policy, &status); err != nil {
 		return fmt.Errorf("writing the status of policy %s: %w", policy.Name, err)
 	}
 	logf.FromContext(ctx).V(1).Info("Wrote status")

@@ -87,7 +87,7 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read, ConfigMaps: configMaps.readers(),
 	}
 	requests := newReportRequests()
-	repairer := Repairer{Clock: o.Clock, History: drift.NewHistory(), Report: requests.ask}
+	repairer := Repairer{Clock: o.Clock, History: drift.NewHistory(), Report: requests.ask, Retries: &Retries{}}
 	w := watcher{observe: observer}
 
 	own := repairer

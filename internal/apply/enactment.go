@@ -33,8 +33,30 @@ func Enactment(ctx context.Context, c client.Client, desired, live *v1alpha1.Con
 	if err != nil {
 		return err
 	}
-	return c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
-		client.FieldOwner(v1alpha1.FieldManagerRollout), client.ForceOwnership)
+	want := &v1alpha1.ControlPlaneNodeEnactment{}
+	if err := read(object.DeepCopy().Object, want); err != nil { // times as they are stored
+		return err
+	}
+	if err := c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
+		client.FieldOwner(v1alpha1.FieldManagerRollout), client.ForceOwnership); err != nil {
+		return err
+	}
+	answer := &v1alpha1.ControlPlaneNodeEnactment{}
+	if err := read(object.Object, answer); err != nil {
+		return err
+	}
+	decided := want.Status
+	want = answer.DeepCopy()
+	want.Status = decided
+	want.Status.Observers = answer.Status.Observers
+	patch := func(object client.Object, patch client.Patch) error {
+		return c.Status().Patch(ctx, object, patch, client.FieldOwner(v1alpha1.FieldManagerRollout))
+	}
+	return enforce(patch, answer, want, func(object client.Object) any {
+		status := object.(*v1alpha1.ControlPlaneNodeEnactment).Status.DeepCopy()
+		status.Observers = nil
+		return *status
+	})
 }
 
 // enactmentSpec writes everything but the status, as far as it differs, and
@@ -68,11 +90,26 @@ func enactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1
 		return version, nil
 	}
 	object, err := enactment(desired, version, "spec", &desired.Spec)
-	if err == nil {
-		err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
-			client.FieldOwner(v1alpha1.FieldManagerRollout), client.ForceOwnership)
+	if err != nil {
+		return "", err
 	}
-	return versionOf(object), err
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
+		client.FieldOwner(v1alpha1.FieldManagerRollout), client.ForceOwnership); err != nil {
+		return "", err
+	}
+	answer := &v1alpha1.ControlPlaneNodeEnactment{}
+	if err := read(object.Object, answer); err != nil {
+		return "", err
+	}
+	want := answer.DeepCopy()
+	desired.Spec.DeepCopyInto(&want.Spec)
+	patch := func(object client.Object, patch client.Patch) error {
+		return c.Patch(ctx, object, patch, client.FieldOwner(v1alpha1.FieldManagerRollout))
+	}
+	err = enforce(patch, answer, want, func(object client.Object) any {
+		return *object.(*v1alpha1.ControlPlaneNodeEnactment).Spec.DeepCopy()
+	})
+	return want.ResourceVersion, err
 }
 
 // Observers leaves of an enactment only the observers that are kept: those of
@@ -82,13 +119,6 @@ func Observers(ctx context.Context, c client.Client, live *v1alpha1.ControlPlane
 	changed.Status.Observers = kept
 	return c.Status().Patch(ctx, changed, client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{}),
 		client.FieldOwner(v1alpha1.FieldManagerRollout))
-}
-
-func versionOf(object *unstructured.Unstructured) string {
-	if object == nil {
-		return ""
-	}
-	return object.GetResourceVersion()
 }
 
 // enactment returns an object with one part of it.

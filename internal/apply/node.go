@@ -50,7 +50,11 @@ func Node(ctx context.Context, c client.Writer, node *corev1.Node, outcome drift
 		return fmt.Errorf("writing the patch of node %s: %w", node.Name, err)
 	}
 	target := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node.Name}}
-	return c.Patch(ctx, target, client.RawPatch(types.MergePatchType, body), client.FieldOwner(v1alpha1.FieldManagerTaints))
+	patched := client.RawPatch(types.MergePatchType, body)
+	if err := c.Patch(ctx, target, patched, client.FieldOwner(v1alpha1.FieldManagerTaints)); err != nil {
+		return err
+	}
+	return fieldsLeft(target, outcome, func(field string) *string { return plan.TaintValue(target, field) })
 }
 
 // recordValue returns the annotation's value in a merge patch: null removes it.

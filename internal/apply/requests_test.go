@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -23,41 +24,148 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// recorder takes down what is asked of the API server. What the API server then
-// does is the matter of the system tests.
+// recorder takes down what is asked of the API server, and answers with what was sent
+// unless told otherwise. What an API server really makes of it is the matter of the
+// system tests.
 type recorder struct {
 	client.Client
 	requests []request
 	err      error
+	// errs are of the requests in their order, before err.
+	errs []error
+	// tamper is what becomes of an object on its way, each time it is written.
+	tamper func(stored map[string]any)
+	stored map[string]any
 }
 
 type request struct{ verb, owner, body string }
 
-func (r *recorder) Patch(_ context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+func (r *recorder) answers() error {
+	if len(r.errs) == 0 {
+		return r.err
+	}
+	err := r.errs[0]
+	r.errs = r.errs[1:]
+	return err
+}
+
+// answer stores what was sent, and has it in the object.
+func (r *recorder) answer(sent map[string]any, object any) error {
+	if err := r.answers(); err != nil {
+		return err
+	}
+	if r.tamper != nil {
+		r.tamper(sent)
+	}
+	metadata, _ := sent["metadata"].(map[string]any)
+	metadata["resourceVersion"] = fmt.Sprint(7 + len(r.requests))
+	r.stored = sent
+	body, err := json.Marshal(sent)
+	if err != nil {
+		return err
+	}
+	if applied, is := object.(interface{ UnmarshalJSON([]byte) error }); is {
+		return applied.UnmarshalJSON(body)
+	}
+	return json.Unmarshal(body, object)
+}
+
+// merged returns an object with a merge patch.
+func merged(object, patch map[string]any) map[string]any {
+	for key, value := range patch {
+		inner, isObject := value.(map[string]any)
+		switch before, _ := object[key].(map[string]any); {
+		case value == nil:
+			delete(object, key)
+		case isObject && before != nil:
+			object[key] = merged(before, inner)
+		case isObject:
+			object[key] = merged(map[string]any{}, inner)
+		default:
+			object[key] = value
+		}
+	}
+	return object
+}
+
+func content(of any) map[string]any {
+	body, err := json.Marshal(of)
+	if err != nil {
+		panic(err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(body, &out); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func (r *recorder) patched(kind string, object client.Object, patch client.Patch, owner string) error {
 	body, err := patch.Data(object)
 	if err != nil {
 		return err
 	}
-	var o client.PatchOptions
-	o.ApplyOptions(options)
-	r.requests = append(r.requests, request{"patch " + string(patch.Type()), o.FieldManager, string(body)})
-	object.SetResourceVersion("8")
-	return r.err
+	r.requests = append(r.requests, request{kind + " " + string(patch.Type()), owner, string(body)})
+	stored := r.stored
+	if stored == nil {
+		stored = content(object)
+	}
+	return r.answer(merged(stored, content(json.RawMessage(body))), object)
 }
 
-func (r *recorder) Apply(_ context.Context, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+func (r *recorder) applied(suffix string, object runtime.ApplyConfiguration, o client.ApplyOptions) error {
 	body, err := json.Marshal(object)
 	if err != nil {
 		return err
 	}
-	var o client.ApplyOptions
-	o.ApplyOptions(options)
 	verb := "apply"
 	if ptr.Deref(o.Force, false) {
 		verb = "force"
 	}
-	r.requests = append(r.requests, request{verb, o.FieldManager, string(body)})
-	return r.err
+	r.requests = append(r.requests, request{verb + suffix, o.FieldManager, string(body)})
+	return r.answer(content(json.RawMessage(body)), object)
+}
+
+func (r *recorder) Create(_ context.Context, object client.Object, options ...client.CreateOption) error {
+	var o client.CreateOptions
+	o.ApplyOptions(options)
+	body, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	r.requests = append(r.requests, request{"create", o.FieldManager, string(body)})
+	return r.answer(content(json.RawMessage(body)), object)
+}
+
+func (r *recorder) Patch(_ context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+	var o client.PatchOptions
+	o.ApplyOptions(options)
+	return r.patched("patch", object, patch, o.FieldManager)
+}
+
+func (r *recorder) Apply(_ context.Context, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+	var o client.ApplyOptions
+	o.ApplyOptions(options)
+	return r.applied("", object, o)
+}
+
+func (r *recorder) Status() client.SubResourceWriter { return statusRecorder{r: r} }
+
+type statusRecorder struct {
+	client.SubResourceWriter
+	r *recorder
+}
+
+func (s statusRecorder) Patch(_ context.Context, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+	var o client.SubResourcePatchOptions
+	o.ApplyOptions(options)
+	return s.r.patched("patch status", object, patch, o.FieldManager)
+}
+
+func (s statusRecorder) Apply(_ context.Context, object runtime.ApplyConfiguration, options ...client.SubResourceApplyOption) error {
+	var o client.SubResourceApplyOptions
+	o.ApplyOpts(options)
+	return s.r.applied(" status", object, o.ApplyOptions)
 }
 
 func (r *recorder) Delete(_ context.Context, object client.Object, options ...client.DeleteOption) error {

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,12 +45,48 @@ func Service(ctx context.Context, c client.Writer, service *corev1.Service, outc
 	if len(outcome.Record) > 0 {
 		object.SetAnnotations(map[string]string{v1alpha1.AnnotationRecord: outcome.Record.String()})
 	}
-	if fields := heldFields(service, outcome); len(fields) > 0 {
-		object.Object["spec"] = fields
+	held := heldFields(service, outcome)
+	if len(held) > 0 {
+		object.Object["spec"] = held
 	}
-	err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
-		client.FieldOwner(v1alpha1.FieldManagerServices), client.ForceOwnership)
-	return explain(err, outcome)
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
+		client.FieldOwner(v1alpha1.FieldManagerServices), client.ForceOwnership); err != nil {
+		return explain(err, outcome)
+	}
+	answer := &corev1.Service{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, answer); err != nil {
+		return fmt.Errorf("reading what the API server answered of service %s/%s: %w", service.Namespace, service.Name, err)
+	}
+	if len(outcome.Record) == 0 && answer.Annotations[v1alpha1.AnnotationRecord] != "" {
+		return dropRecord(ctx, c, answer)
+	}
+	// What is given back may stay as it is: others may hold the field too.
+	set := outcome
+	set.Set = map[string]*string{}
+	for field, value := range held {
+		text := fmt.Sprint(value)
+		set.Set[field] = &text
+	}
+	return fieldsLeft(answer, set, func(field string) *string { return plan.TrafficPolicy(answer, field) })
+}
+
+// dropRecord takes the record away where an apply without it has left it: somebody
+// has applied the Service with a copy of it, and holds it too. What it says is not so
+// any more.
+func dropRecord(ctx context.Context, c client.Writer, answer *corev1.Service) error {
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": answer.UID, "resourceVersion": answer.ResourceVersion,
+		"annotations": map[string]any{v1alpha1.AnnotationRecord: nil},
+	}})
+	if err != nil {
+		return fmt.Errorf("writing the patch of service %s/%s: %w", answer.Namespace, answer.Name, err)
+	}
+	target := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: answer.Namespace, Name: answer.Name}}
+	patch := client.RawPatch(types.MergePatchType, body)
+	if err := c.Patch(ctx, target, patch, client.FieldOwner(v1alpha1.FieldManagerServices)); err != nil {
+		return err
+	}
+	return fieldsLeft(target, drift.Outcome{}, nil)
 }
 
 // explain adds to a refusal which values of trafficDistribution an older API server

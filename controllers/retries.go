@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+)
+
+// How long an object is left as it is after a write that was not stored as written:
+// twice as long after each one.
+const (
+	firstRetry = time.Second
+	lastRetry  = 30 * time.Second
+)
+
+// Retries remembers when objects may be written again that a write did not put right.
+// The zero value is ready, a nil one remembers nothing; it is safe for concurrent use.
+type Retries struct {
+	mu sync.Mutex
+	of map[drift.Object]retry
+}
+
+type retry struct {
+	delay time.Duration
+	next  time.Time
+}
+
+// postpone notes that a write has not put the object right, and returns when to try
+// again.
+func (r *Retries) postpone(object drift.Object, now time.Time) time.Duration {
+	if r == nil {
+		return firstRetry
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of == nil {
+		r.of = map[drift.Object]retry{}
+	}
+	for other, before := range r.of { // it was not tried again: others have put it right
+		if now.Sub(before.next) > lastRetry {
+			delete(r.of, other)
+		}
+	}
+	delay := firstRetry
+	if before, again := r.of[object]; again {
+		delay = min(2*before.delay, lastRetry)
+	}
+	r.of[object] = retry{delay: delay, next: now.Add(delay)}
+	return delay
+}
+
+// wait returns for how long the object is not to be written.
+func (r *Retries) wait(object drift.Object, now time.Time) time.Duration {
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, postponed := r.of[object]
+	if !postponed {
+		return 0
+	}
+	return max(0, before.next.Sub(now))
+}
+
+// forget ends that: the object is right.
+func (r *Retries) forget(object drift.Object) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.of, object)
+}
