@@ -66,7 +66,7 @@ func SetName(policy, set string) string { return "cpnp-" + policy + "-" + set }
 // calls for.
 var (
 	setNamed    = regexp.MustCompile(`^(` + strings.Join([]string{SetControlPlane, SetNodes, SetPods, SetAPIServers}, "|") + `)-[0-9]+$`)
-	policyNamed = regexp.MustCompile(`^(self|(required|listed|deny-unlisted|(allow|loop|deny|detour)-[a-z0-9-]+)-[0-9a-f]{8})$`)
+	policyNamed = regexp.MustCompile(`^(self[0-9]*|((required|listed)[0-9]*|(allow|loop|deny|detour)[0-9]*-[a-z0-9-]+)-[0-9a-f]{8})$`)
 )
 
 // Named says whether the name of a policy or of a network set is one that a policy

@@ -18,8 +18,7 @@ import (
 
 // policies returns the policies: first all that allow, then those that deny.
 func policies(hosts Hosts) []*v3.GlobalNetworkPolicy {
-	self := globalPolicy(hosts, "self", selfOrder, ours(hosts.Policy), selfRules(hosts))
-	return append([]*v3.GlobalNetworkPolicy{self}, versioned(hosts, Version(hosts))...)
+	return append(selfPolicies(hosts), versioned(hosts, Version(hosts))...)
 }
 
 // Version returns the version of the rules: a hash of what does not follow the
@@ -45,12 +44,14 @@ func versioned(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
 	var out []*v3.GlobalNetworkPolicy
 	all := having(version, hosts.Policy)
 	add := func(name string, order float64, selector, iface string, rules []v3.Rule) {
-		policy := globalPolicy(hosts, name+"-"+version, order, onInterface(selector, iface), rules)
-		policy.Labels[LabelVersion] = version
-		if iface != "" {
-			policy.Labels[LabelInterface] = iface
+		for i, part := range withinLimits(rules) {
+			policy := globalPolicy(hosts, numberedPart(name, i)+"-"+version, order, onInterface(selector, iface), part)
+			policy.Labels[LabelVersion] = version
+			if iface != "" {
+				policy.Labels[LabelInterface] = iface
+			}
+			out = append(out, policy)
 		}
-		out = append(out, policy)
 	}
 	if rules := flowRules(hosts, hosts.Required); len(rules) > 0 {
 		add("required", requiredOrder, all, "", rules)
@@ -121,26 +122,34 @@ func globalPolicy(hosts Hosts, name string, order float64, selector string, rule
 }
 
 // selfRules allow loopback, and what a node sends to an address of its own: an
-// endpoint for every interface polices these too.
-func selfRules(hosts Hosts) []v3.Rule {
-	rules := []v3.Rule{
-		{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{"127.0.0.0/8"}}},
-		{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{"::1/128"}}},
+// endpoint for every interface polices these too. They are as many lists as there are
+// shards; the first one has what is no node's.
+func selfRules(hosts Hosts, shards int) [][]v3.Rule {
+	parts := make([][]v3.Rule, shards)
+	for _, loopback := range []string{"127.0.0.0/8", "::1/128"} {
+		parts[0] = append(parts[0], v3.Rule{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{loopback}}})
 	}
-	allow := func(addresses []netip.Addr) {
-		for _, family := range families(prefixesOf(addresses)) {
-			own := v3.EntityRule{Nets: texts(family)}
-			rules = append(rules, v3.Rule{Action: v3.Allow, Source: own, Destination: own})
+	allow := func(shard int, addresses []netip.Addr) {
+		own := groups(prefixesOf(addresses))
+		for _, from := range own {
+			for _, to := range own {
+				if from[0].Addr().Is4() == to[0].Addr().Is4() {
+					parts[shard] = append(parts[shard], v3.Rule{
+						Action: v3.Allow, Source: v3.EntityRule{Nets: texts(from)}, Destination: v3.EntityRule{Nets: texts(to)},
+					})
+				}
+			}
 		}
 	}
 	for _, node := range hosts.Nodes {
-		allow(node.Addresses)
-		allow(node.Shared)
+		shard := shardOf(node.Name, shards)
+		allow(shard, node.Addresses)
+		allow(shard, node.Shared)
 	}
 	for _, server := range hosts.Servers {
-		allow([]netip.Addr{server})
+		allow(0, []netip.Addr{server})
 	}
-	return rules
+	return parts
 }
 
 func allowRules(hosts Hosts, component Component) []v3.Rule {
@@ -204,8 +213,8 @@ func flowDestinations(flow Flow) []v3.Rule {
 			rules = append(rules, rule)
 			continue
 		}
-		for _, family := range families(flow.Destinations) {
-			rule.Destination.Nets = texts(family)
+		for _, nets := range groups(flow.Destinations) {
+			rule.Destination.Nets = texts(nets)
 			rules = append(rules, rule)
 		}
 	}
@@ -213,12 +222,15 @@ func flowDestinations(flow Flow) []v3.Rule {
 }
 
 // trafficRules returns rules that match the traffic: one for each protocol with
-// ports, which is short, and one for each of everything else.
+// ports, which is short, if these are not too many, and one for each of everything
+// else.
 func trafficRules(traffic []profile.Traffic) []v3.Rule {
 	var rules []v3.Rule
 	for _, protocol := range []profile.Protocol{profile.TCP, profile.UDP, profile.SCTP} {
 		if ports, found := portsOf(traffic, protocol); found {
-			rules = append(rules, v3.Rule{Protocol: protocolNamed(protocol), Destination: v3.EntityRule{Ports: ports}})
+			for _, list := range portLists(ports) {
+				rules = append(rules, v3.Rule{Protocol: protocolNamed(protocol), Destination: v3.EntityRule{Ports: list}})
+			}
 		}
 	}
 	for _, t := range traffic {
@@ -265,8 +277,8 @@ func protocolNamed(name profile.Protocol) *numorstring.Protocol {
 	return &protocol
 }
 
-// sourceRules returns the source as rules match it, one for each family of
-// addresses; one that is neither a set nor networks is anybody.
+// sourceRules returns the source as rules match it, one for each group of networks;
+// one that is neither a set nor networks is anybody.
 func sourceRules(policy string, source Source) []v3.EntityRule {
 	if source.Set != "" {
 		return []v3.EntityRule{{Selector: members(policy, source.Set)}}
@@ -275,29 +287,10 @@ func sourceRules(policy string, source Source) []v3.EntityRule {
 		return []v3.EntityRule{{}}
 	}
 	var rules []v3.EntityRule
-	for _, family := range families(source.Prefixes) {
-		rules = append(rules, v3.EntityRule{Nets: texts(family)})
+	for _, nets := range groups(source.Prefixes) {
+		rules = append(rules, v3.EntityRule{Nets: texts(nets)})
 	}
 	return rules
-}
-
-// families splits networks by address family: a rule is for one of them.
-func families(prefixes []netip.Prefix) [][]netip.Prefix {
-	var v4, v6 []netip.Prefix
-	for _, prefix := range prefixes {
-		if prefix.Addr().Is4() {
-			v4 = append(v4, prefix)
-		} else {
-			v6 = append(v6, prefix)
-		}
-	}
-	var out [][]netip.Prefix
-	for _, family := range [][]netip.Prefix{v4, v6} {
-		if len(family) > 0 {
-			out = append(out, family)
-		}
-	}
-	return out
 }
 
 func prefixesOf(addresses []netip.Addr) []netip.Prefix {
