@@ -111,7 +111,9 @@ func felixOf(node string, there []v3.FelixConfiguration) *felix {
 		f.noIPv6 = !*v
 	}
 	if v, _ := Setting(node, there, func(s *v3.FelixConfigurationSpec) *v3.NFTablesMode { return s.NFTablesMode }); v != nil {
-		f.nft = *v == v3.NFTablesMode(v3.NFTablesModeEnabled)
+		// With Auto, which is usual from v3.32 on, Felix does as the node's kube-proxy
+		// does, which is not known here.
+		f.nft = *v != v3.NFTablesMode(v3.NFTablesModeDisabled)
 	}
 	f.unmodelled, _ = Unmodelled(node, there)
 	return f

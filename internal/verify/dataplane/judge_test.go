@@ -184,6 +184,14 @@ func TestTraps(t *testing.T) {
 			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Enabled")) }),
 		}, []want{{tcp(c4, a4, 10250), unknown, "code of ICMP"}}},
+		{"and where it may use them, as kube-proxy does", []object{
+			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
+			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Auto")) }),
+		}, []want{{tcp(c4, a4, 10250), unknown, "code of ICMP"}}},
+		{"but not where it does not", []object{
+			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
+			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Disabled")) }),
+		}, []want{{tcp(c4, a4, 10250), allowed, ""}}},
 		{"a failsafe of a protocol that does not exist", []object{
 			every, felix("node.a", func(s *v3.FelixConfigurationSpec) {
 				s.FailsafeInboundHostPorts = &[]v3.ProtoPort{{Protocol: "tcpp", Port: 22}}
@@ -231,6 +239,14 @@ func TestTiers(t *testing.T) {
 			policy("passing.a", 7, rule(v3.Deny, protocol("TCP", 2))), policy("passing.0", 0, noOrder, rule(v3.Deny, protocol("TCP", 1, 2, 3))),
 		}, []want{
 			{tcp(c4, a4, 1), denied, "passing.z"}, {tcp(c4, a4, 2), denied, "passing.a"}, {tcp(c4, a4, 3), denied, "passing.0"},
+		}},
+		{"those of ClusterNetworkPolicies are tiers like others: before default, and after it", []object{
+			every, tier("kube-admin", 1_000, v3.Pass), tier("kube-baseline", 10_000_000, v3.Pass),
+			policy("kube-admin.deny", 1, rule(v3.Deny, protocol("TCP", 1))), policy("kube-admin.allow", 2, rule(v3.Allow, protocol("TCP", 2))),
+			policy("kube-baseline.deny", 1, rule(v3.Deny, protocol("TCP", 2, 3))),
+		}, []want{
+			{tcp(c4, a4, 1), denied, "kube-admin.deny"}, {tcp(c4, a4, 2), allowed, "kube-admin.allow"}, {tcp(c4, a4, 3), denied, "kube-baseline.deny"},
+			{tcp(c4, a4, 4), allowed, "profile"},
 		}},
 		{"a tier that is not there", []object{every, policy("gone.deny", 1, denyAll)}, []want{
 			{tcp(c4, a4, 1), unknown, "tier gone, which is not there"},
