@@ -25,6 +25,7 @@ func TestAggregated(t *testing.T) {
 	s := begin(t)
 	install(t, calico.Aggregated)
 	t.Run("at rest", atRest)
+	t.Run("added to sets", addedToSets)
 	t.Run("unavailable", unavailableForGood)
 	t.Run("back in time", backInTime)
 	t.Run("shared tier", sharedTier)

@@ -21,7 +21,11 @@ import (
 // TestNative is the stories of a Calico whose API is CRDs.
 func TestNative(t *testing.T) {
 	install(t, calico.Native)
+	t.Run("checked as later", later)
 	t.Run("everything", everything)
+	t.Run("added to sets", addedToSets)
+	t.Run("added again and again", addedAgainAndAgain)
+	t.Run("changed on its way", changedOnItsWay)
 	t.Run("joining", joining)
 	t.Run("interfaces", interfaces)
 	t.Run("foreign felix", foreignFelixConfiguration)
@@ -49,7 +53,7 @@ func (s *story) driftOfEachKind(policy, node string) []drifting {
 	}
 	return []drifting{
 		{of(&v3.Tier{}, render.TierName), `{"spec":{"order":2000000}}`, "spec.order"},
-		{of(&v3.GlobalNetworkSet{}, render.SetName(policy, "control-plane-0")), `{"spec":{"nets":["192.0.2.1/32"]}}`, "spec.nets"},
+		{of(&v3.GlobalNetworkSet{}, render.SetName(policy, "control-plane-0")), `{"spec":{"nets":["198.51.100.1/32"]}}`, "spec.nets"},
 		{of(&v3.GlobalNetworkPolicy{}, s.part(policy, "deny-kubelet")), `{"spec":{"selector":"has(nothing)"}}`, "spec.selector"},
 		{of(&v3.HostEndpoint{}, render.EndpointName(node, "")), `{"spec":{"expectedIPs":["192.0.2.1"]}}`, "spec.expectedIPs"},
 		{
@@ -95,7 +99,7 @@ func everything(t *testing.T) {
 			return content["spec"]
 		}).Should(Equal(is["spec"]), key.Name)
 		s.Eventually(func() *v1alpha1.Drift { return s.get(s.name).Status.LastDrift }).Should(And(Not(BeNil()),
-			HaveField("Name", key.Name), HaveField("Field", d.field), HaveField("Manager", manager)))
+			HaveField("Name", key.Name), HaveField("Field", d.field), HaveField("Manager", manager)), key.Name)
 	}
 	s.says(s.name, programmed, "Drifted=False/NoDrift")
 	s.remove(s.name)
