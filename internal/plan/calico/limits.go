@@ -76,6 +76,14 @@ func groups(prefixes []netip.Prefix) [][]netip.Prefix {
 	return out
 }
 
+func prefixesOf(addresses []netip.Addr) []netip.Prefix {
+	prefixes := make([]netip.Prefix, 0, len(addresses))
+	for _, address := range addresses {
+		prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
+	}
+	return prefixes
+}
+
 // portLists splits ports into as many as a rule may have; no port stands for every
 // one.
 func portLists(ports []numorstring.Port) [][]numorstring.Port {

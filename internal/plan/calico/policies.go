@@ -292,11 +292,3 @@ func sourceRules(policy string, source Source) []v3.EntityRule {
 	}
 	return rules
 }
-
-func prefixesOf(addresses []netip.Addr) []netip.Prefix {
-	prefixes := make([]netip.Prefix, 0, len(addresses))
-	for _, address := range addresses {
-		prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
-	}
-	return prefixes
-}
