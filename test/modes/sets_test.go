@@ -116,7 +116,10 @@ func addedAgainAndAgain(t *testing.T) {
 			object.SetKind(a.kind)
 			object.SetName(a.name)
 			_ = admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("gitops"), client.ForceOwnership)
-			time.Sleep(5 * tick)
+			select {
+			case <-ctx.Done():
+			case <-time.After(5 * tick):
+			}
 		}
 	}()
 	end := func() { stop(); <-done }

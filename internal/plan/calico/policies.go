@@ -39,7 +39,7 @@ func Version(hosts Hosts) string {
 }
 
 // versioned returns the policies that are for the nodes with one version of the
-// rules.
+// rules. There is none of what has no rules.
 func versioned(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
 	var out []*v3.GlobalNetworkPolicy
 	all := having(version, hosts.Policy)
@@ -53,21 +53,15 @@ func versioned(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
 			out = append(out, policy)
 		}
 	}
-	if rules := flowRules(hosts, hosts.Required); len(rules) > 0 {
-		add("required", requiredOrder, all, "", rules)
-	}
+	add("required", requiredOrder, all, "", flowRules(hosts, hosts.Required))
 	for _, c := range hosts.Components {
-		if rules := allowRules(hosts, c); len(rules) > 0 {
-			add("allow-"+c.Name, allowOrder, all, c.Interface, rules)
-		}
+		add("allow-"+c.Name, allowOrder, all, c.Interface, allowRules(hosts, c))
 		if c.Interface != "" && c.Address.IsValid() {
 			add("loop-"+c.Name, allowOrder, fmt.Sprintf("%s && !has(%s)", all, LabelInterface), "", loopRules(c))
 		}
 	}
 	if hosts.DenyUnlisted {
-		if rules := flowRules(hosts, hosts.Listed); len(rules) > 0 {
-			add("listed", listedOrder, all, "", rules)
-		}
+		add("listed", listedOrder, all, "", flowRules(hosts, hosts.Listed))
 		add("deny-unlisted", denyOrder, enforced(all), "", []v3.Rule{{Action: v3.Deny}})
 		return out
 	}
