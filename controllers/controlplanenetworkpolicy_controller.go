@@ -79,12 +79,12 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 		network: plan.Networks(policy, policies, snapshot),
 		hosts:   plan.HostProtection(policy, policies, snapshot),
 	}
-	held, notes := slices.Concat(o.network.Held, o.hosts.Held), slices.Concat(o.network.Notes, o.hosts.Notes)
-	o.verdict = verify.Policy(policy, snapshot.Nodes, held, notes)
+	o.notes = slices.Concat(o.network.Notes, o.hosts.Notes)
+	o.verdict = verify.Policy(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held), o.notes)
 	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 	judge(&o, snapshot)
-	o.verdict = verify.Decided(o.verdict, o.hosts.Undecided)
+	o.verdict = verify.Decided(o.verdict, o.hosts.Undecided, policy.Annotations[v1alpha1.AnnotationAllowLockout], o.notes)
 	if policy.Spec.Network != nil {
 		o.apiServers = plan.APIServers(policy, snapshot)
 	}

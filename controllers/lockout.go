@@ -22,9 +22,8 @@ func judge(o *Observation, snapshot state.Snapshot) {
 		return
 	}
 	override := strings.TrimSpace(o.policy.Annotations[v1alpha1.AnnotationAllowLockout])
-	notes := slices.Concat(o.network.Notes, o.hosts.Notes)
 	if reason, why := verify.Unjudged(o.hosts, snapshot.Calico); reason != "" {
-		o.doubt, o.verdict = why, verify.Writable(reason, why, override).Noting(notes)
+		o.doubt, o.verdict = why, verify.Writable(reason, why, override).Noting(o.notes)
 		return
 	}
 	nodes := dataplaneNodes(snapshot)
@@ -46,13 +45,13 @@ func judge(o *Observation, snapshot state.Snapshot) {
 		return
 	}
 	if o.doubt == "" { // else it would be told twice
-		notes = slices.Concat(verify.Warnings(o.hosts, nodes, snapshot.Calico, through), notes)
+		o.notes = slices.Concat(verify.Warnings(o.hosts, nodes, snapshot.Calico, through), o.notes)
 	}
 	if len(report.Cuts)+len(report.Already) == 0 {
 		verdict = verify.Safe(nil)
 	}
-	o.verdict = verdict.Noting(notes)
-	if override != "" && o.verdict.Reason == v1alpha1.ReasonVerified {
+	o.verdict = verdict.Noting(o.notes)
+	if override != "" && o.verdict.Reason == v1alpha1.ReasonVerified && len(o.hosts.Undecided) == 0 {
 		o.verdict.Message += "; the annotation " + v1alpha1.AnnotationAllowLockout + " is set and not needed: remove it"
 	}
 }

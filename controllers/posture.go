@@ -31,6 +31,8 @@ type Observation struct {
 	rollout  rollout.Decision
 	written  repaired
 	verdict  verify.Verdict
+	// notes are what there is to know of what is safe to write.
+	notes []string
 	// apiServers are the addresses that API servers have, or had not long ago.
 	apiServers []v1alpha1.APIServerAddress
 	// cut is a required flow that is cut, or would be; empty if none is.

@@ -66,10 +66,10 @@ func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 	if len(endpoints) > 0 && len(foreign) == 0 {
 		return ""
 	}
-	found := "the cluster does not show by which address its members reach the API servers"
+	found := "The cluster does not show by which address its members reach the API servers"
 	cidr := "10.0.0.100/32"
 	if len(foreign) > 0 {
-		found = fmt.Sprintf("members of the cluster reach the API servers at %s (%s), which is no address of a control-plane node",
+		found = fmt.Sprintf("Members of the cluster reach the API servers at %s (%s), which is no address of a control-plane node",
 			foreign[0], foreign[0].Shown)
 		if address, is := foreign[0].Address(); is {
 			cidr = netip.PrefixFrom(address, address.BitLen()).String()

@@ -63,8 +63,10 @@ func (v Verdict) Noting(notes []string) Verdict {
 }
 
 // Decided withdraws a verdict as long as there is something that only a person can
-// say. What is wrong already goes first.
-func Decided(verdict Verdict, undecided []plan.Held) Verdict {
+// say, and adds what there is to know besides. What is wrong already goes first.
+// Whether there is a load balancer may be overridden, with a reason that is not
+// blank: then it is written all the same. A way in for administrators may not.
+func Decided(verdict Verdict, undecided []plan.Held, override string, notes []string) Verdict {
 	if !verdict.Holds || len(undecided) == 0 {
 		return verdict
 	}
@@ -72,7 +74,25 @@ func Decided(verdict Verdict, undecided []plan.Held) Verdict {
 	for _, held := range undecided {
 		why = append(why, held.Why)
 	}
-	return Verdict{Reason: undecided[0].Reason, Message: strings.Join(why, "; ")}
+	open := Verdict{Holds: true, Reason: undecided[0].Reason, Message: strings.Join(why, "; ")}
+	if override = strings.TrimSpace(override); override == "" || !Overridable(undecided) {
+		open = open.Noting(notes)
+		open.Holds = false
+		return open
+	}
+	open.Reason = v1alpha1.ReasonOverridden
+	open.Message = fmt.Sprintf("%s. It is written all the same, because the annotation %s says so (%q)",
+		open.Message, v1alpha1.AnnotationAllowLockout, wording.Shorten(override, maxOverride))
+	if verdict.Reason == v1alpha1.ReasonOverridden { // this is one more reason
+		open.Message = verdict.Message + ". " + open.Message
+		return open
+	}
+	return open.Noting(notes)
+}
+
+// Overridable says whether all that is undecided may be overridden.
+func Overridable(undecided []plan.Held) bool {
+	return !slices.ContainsFunc(undecided, func(h plan.Held) bool { return h.Reason != v1alpha1.ReasonLoadBalancerUnknown })
 }
 
 // HostNetworked finds the pods of components that are in their node's network.

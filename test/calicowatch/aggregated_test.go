@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -62,7 +63,9 @@ func TestMigrated(t *testing.T) {
 	c = f.eventually(state.CalicoNative, "not been initialised yet")
 	g.Expect(c.Tiers).To(BeEmpty())
 	g.Expect(admin.Create(t.Context(), &v3.ClusterInformation{ObjectMeta: metav1.ObjectMeta{Name: "default"}})).To(Succeed())
-	g.Expect(admin.Create(t.Context(), &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "default"}})).To(Succeed())
+	g.Expect(admin.Create(t.Context(), &v3.Tier{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v3.TierSpec{DefaultAction: ptr.To(v3.Deny)},
+	})).To(Succeed())
 	f.eventually(state.CalicoNative)
 	g.Eventually(func() []string { return names(f.Read().Tiers) }, deadline, interval).Should(Equal([]string{"default"}))
 }
@@ -109,13 +112,14 @@ func reach(t *testing.T, host string) {
 	NewWithT(t).Expect(admin.Patch(t.Context(), service, patch)).To(Succeed())
 }
 
-// objects: what is written is heard of, whole but for kubectl's copy.
+// objects: what is written is heard of, whole but for kubectl's copy, of which it is
+// kept that there is one.
 func objects(t *testing.T, f *following) {
 	t.Helper()
 	g := NewWithT(t)
 	for _, name := range []string{"b", "a", "c"} {
 		endpoint := &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{
-			"kubectl.kubernetes.io/last-applied-configuration": "{}", "else": "stays",
+			corev1.LastAppliedConfigAnnotation: `{"spec":{"node":"node","interfaceName":"*"}}`, "else": "stays",
 		}}}
 		endpoint.Spec.Node, endpoint.Spec.InterfaceName = "node", "*"
 		g.Expect(admin.Create(t.Context(), endpoint)).To(Succeed())
@@ -123,7 +127,7 @@ func objects(t *testing.T, f *following) {
 	endpoints := func() []string { return names(f.Read().Endpoints) }
 	g.Eventually(endpoints, deadline, interval).Should(Equal([]string{"a", "b", "c"}))
 	first := f.Read().Endpoints[0]
-	g.Expect(first.Annotations).To(Equal(map[string]string{"else": "stays"}))
+	g.Expect(first.Annotations).To(Equal(map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "else": "stays"}))
 	g.Expect(first.ManagedFields).NotTo(BeEmpty(), "drift is attributed by them")
 	g.Expect(first.Spec.InterfaceName).To(Equal("*"))
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify_test
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/verify"
+)
+
+func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
+	safe := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "Safe"}
+	overridden := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: "Something else is overridden"}
+	cut := verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "Cut"}
+	balancer := plan.Held{Reason: v1alpha1.ReasonLoadBalancerUnknown, Why: "Is there a load balancer?"}
+	admins := plan.Held{Reason: v1alpha1.ReasonNoAdminPath, Why: "Who are the administrators?"}
+	const said = `. It is written all the same, because the annotation cpnp.dev/allow-lockout says so ("tried")`
+	for name, test := range map[string]struct {
+		verdict   verify.Verdict
+		undecided []plan.Held
+		override  string
+		want      verify.Verdict
+	}{
+		"nothing is undecided":   {verdict: safe, override: "tried", want: safe},
+		"what is cut goes first": {verdict: cut, undecided: []plan.Held{balancer}, override: "tried", want: cut},
+		"a load balancer": {
+			verdict: safe, undecided: []plan.Held{balancer},
+			want: verify.Verdict{Reason: balancer.Reason, Message: balancer.Why + ". Mind that X"},
+		},
+		"a load balancer, overridden": {
+			verdict: safe, undecided: []plan.Held{balancer}, override: " tried ",
+			want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: balancer.Why + said + ". Mind that X"},
+		},
+		"a load balancer, overridden with something else": {
+			verdict: overridden, undecided: []plan.Held{balancer}, override: "tried",
+			want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: overridden.Message + ". " + balancer.Why + said},
+		},
+		"a blank reason": {
+			verdict: safe, undecided: []plan.Held{balancer}, override: " ",
+			want: verify.Verdict{Reason: balancer.Reason, Message: balancer.Why + ". Mind that X"},
+		},
+		"administrators, whom nothing overrides": {
+			verdict: safe, undecided: []plan.Held{admins, balancer}, override: "tried",
+			want: verify.Verdict{Reason: admins.Reason, Message: admins.Why + "; " + balancer.Why + ". Mind that X"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			NewWithT(t).Expect(verify.Decided(test.verdict, test.undecided, test.override, []string{"X"})).To(Equal(test.want))
+		})
+	}
+}
