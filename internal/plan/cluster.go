@@ -51,15 +51,21 @@ func (b addressBook) serves(node *corev1.Node) bool {
 	})
 }
 
-// of returns the addresses of nodes, and those of all API servers.
+// of returns the addresses of nodes, and those of all API servers; none if there are
+// such nodes and none of them shows an address.
 func (b addressBook) of(concerned func(*corev1.Node) bool) []netip.Addr {
-	addresses := slices.Clone(b.servers)
+	var addresses []netip.Addr
+	some := false
 	for i := range b.nodes {
 		if node := &b.nodes[i]; concerned(node) {
+			some = true
 			addresses = append(addresses, b.Of(node.Name)...)
 		}
 	}
-	return addresses
+	if some && len(addresses) == 0 {
+		return nil
+	}
+	return append(addresses, b.servers...)
 }
 
 // hidden returns the addresses of API servers that identify no node, sorted.

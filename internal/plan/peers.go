@@ -39,7 +39,8 @@ func newResolver(policy *Policy, snapshot state.Snapshot) *resolver {
 }
 
 // role returns the addresses of the nodes of a role, those of API servers, and those
-// that peers add to the role. It is an error if a node of the role has none.
+// that peers add to the role; none while no node of the role shows an address. It is
+// an error if all that a node shows is shown by others as well.
 func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	if set, known := r.roles[role]; known {
 		return set, nil
