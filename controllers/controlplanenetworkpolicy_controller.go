@@ -85,7 +85,8 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 	judge(&o, snapshot)
 	o.verdict = verify.Decided(o.verdict, o.hosts.Undecided, policy.Annotations[v1alpha1.AnnotationAllowLockout], o.notes)
-	if policy.Spec.Network != nil {
+	// What an earlier version remembers in Calico must be read before it is forgotten.
+	if policy.Spec.Network != nil && (policy.Status.APIServers != nil || !snapshot.Calico.Hidden()) {
 		o.apiServers = plan.APIServers(policy, snapshot)
 	}
 	return o

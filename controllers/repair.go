@@ -29,7 +29,7 @@ const (
 	maxConflicts = 5
 	// refusedDelay is how long what the API server finds invalid is not written
 	// again. With many objects, to try each every 30 seconds would be a load.
-	refusedDelay = 5 * time.Minute
+	refusedDelay = time.Minute
 )
 
 // Repairer carries out repairs, and notes what came of them.

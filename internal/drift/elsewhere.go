@@ -3,6 +3,7 @@
 package drift
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -157,6 +158,14 @@ func declaredElsewhere(live plan.Object) string {
 		return found
 	}
 	return markOf(live)
+}
+
+// keptByTool says whether a GitOps tool keeps an object as it is declared elsewhere,
+// and would put it back.
+func keptByTool(live plan.Object) bool {
+	return markOf(live) != "" || slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return toolOf(entry.Manager, live.GetManagedFields()) != ""
+	})
 }
 
 // latestDeclarer returns the manager that declared something of an object's spec

@@ -343,6 +343,13 @@ func TestObjectOfCalicoThatIsDeclaredElsewhereStays(t *testing.T) {
 	set.Annotations[corev1.LastAppliedConfigAnnotation] = "{}"
 	g.Expect(names()).NotTo(ContainElement("delete " + set.Name))
 
+	endpoint := &there.Endpoints[0]
+	endpoint.ManagedFields = nil
+	endpoint.Annotations[corev1.LastAppliedConfigAnnotation] = "{}"
+	g.Expect(names()).To(ContainElement("delete "+endpoint.Name), "restored by kubectl: it is what denies")
+	endpoint.Labels[state.LabelFluxKustomization] = "x"
+	g.Expect(names()).NotTo(ContainElement("delete "+endpoint.Name), "Flux would put it back")
+
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: calico.TierName, Labels: map[string]string{v1alpha1.LabelPolicy: "dns"}}}
 	theirs := tier.DeepCopy()
 	theirs.Annotations = lastApplied(`{}`)

@@ -118,7 +118,7 @@ func madeForHosts(live plan.Object, policy string, policies []plan.Policy) bool 
 		return label == policy && plan.Written(live)
 	}
 	if labelled {
-		return label == policy && (plan.Written(live) || plan.Stamped(live) && declaredElsewhere(live) == "")
+		return label == policy && (plan.Written(live) || plan.Stamped(live) && declaredElsewhere(live) == "" || restoredEndpoint(live))
 	}
 	return plan.Written(live) && calico.Named(live, policy) && !slices.ContainsFunc(policies, func(p plan.Policy) bool {
 		return len(p.Name) > len(policy) && calico.Named(live, p.Name)

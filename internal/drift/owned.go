@@ -133,7 +133,18 @@ func mayTakeOver(live plan.Object, policy string) bool {
 	if plan.Written(live) || plan.Shared(live) {
 		return true
 	}
-	return live.GetLabels()[v1alpha1.LabelPolicy] == policy && declaredElsewhere(live) == ""
+	if live.GetLabels()[v1alpha1.LabelPolicy] != policy {
+		return false
+	}
+	return declaredElsewhere(live) == "" || restoredEndpoint(live)
+}
+
+// restoredEndpoint says whether a host endpoint is what the operator once wrote, put
+// back with kubectl, such as from a backup. Without it nothing is denied: it must be
+// possible to roll it back.
+func restoredEndpoint(live plan.Object) bool {
+	_, endpoint := live.(*v3.HostEndpoint)
+	return endpoint && plan.Stamped(live) && !keptByTool(live)
 }
 
 // taken tells of an object that is not the operator's, and who declares it.

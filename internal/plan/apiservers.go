@@ -62,6 +62,8 @@ func APIServers(policy *Policy, snapshot state.Snapshot) []v1alpha1.APIServerAdd
 	return servers
 }
 
+func missing(server v1alpha1.APIServerAddress) bool { return server.MissingSince != nil }
+
 // compareMissing puts what is there first, then what has been missing for the
 // shortest time.
 func compareMissing(a, b *metav1.Time) int {
@@ -79,16 +81,27 @@ func compareMissing(a, b *metav1.Time) int {
 // writtenAddresses returns the single addresses that a set of a policy's has now.
 func writtenAddresses(policy, name string, there state.Calico) []netip.Addr {
 	var addresses []netip.Addr
+	for _, prefix := range writtenNetworks(policy, name, there) {
+		if prefix.IsSingleIP() {
+			addresses = append(addresses, prefix.Addr())
+		}
+	}
+	return addresses
+}
+
+// writtenNetworks returns all that a set of a policy's has now.
+func writtenNetworks(policy, name string, there state.Calico) []netip.Prefix {
+	var networks []netip.Prefix
 	for i := range there.Sets {
 		set := &there.Sets[i]
 		if set.Labels[v1alpha1.LabelPolicy] != policy || set.Labels[calico.LabelPeer] != name {
 			continue
 		}
 		for _, net := range set.Spec.Nets {
-			if prefix, err := netip.ParsePrefix(net); err == nil && prefix.IsSingleIP() {
-				addresses = append(addresses, prefix.Addr())
+			if prefix, err := netip.ParsePrefix(net); err == nil {
+				networks = append(networks, prefix)
 			}
 		}
 	}
-	return addresses
+	return networks
 }

@@ -19,6 +19,8 @@ type addressBook struct {
 	policy *Policy
 	nodes  []corev1.Node
 	state.Addresses
+	// labelled says that some node is labelled as of the control plane.
+	labelled bool
 	// servers are those of API servers: of those that there are, and of those that
 	// there were not long ago. One that is down could not come back if it were shut
 	// out. Sorted.
@@ -27,6 +29,7 @@ type addressBook struct {
 
 func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
 	book := addressBook{policy: policy, nodes: snapshot.Nodes, Addresses: state.AddressesOf(snapshot.Nodes)}
+	book.labelled = slices.ContainsFunc(snapshot.Nodes, func(n corev1.Node) bool { return state.ControlPlane(&n) })
 	for _, server := range APIServers(policy, snapshot) {
 		if address, err := netip.ParseAddr(server.Address); err == nil {
 			book.servers = append(book.servers, address)
@@ -36,36 +39,37 @@ func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
 	return book
 }
 
-// ofControlPlane says whether a node is of the control plane: it is labelled so, an
-// API server has its address, or the policy is for it. A policy for some of these
-// nodes must not shut out others.
+// ofControlPlane says whether a node is of the control plane: it is labelled so, or
+// the policy is for it; and where no node is labelled, an API server has its address.
+// A policy for some of these nodes must not shut out others.
 func (b addressBook) ofControlPlane(node *corev1.Node) bool {
 	return b.policy.Selects(node) || state.ControlPlane(node) || b.serves(node)
 }
 
-// serves says whether an API server has an address of a node.
+// serves says whether an API server has an address of a node, in a cluster in which
+// no node is labelled as of the control plane. Elsewhere an address proves nothing: a
+// kubelet can show any, and would let in all the others of its node. What an API
+// server has is let in by itself.
 func (b addressBook) serves(node *corev1.Node) bool {
-	return slices.ContainsFunc(b.Of(node.Name), func(a netip.Addr) bool {
+	return !b.labelled && slices.ContainsFunc(b.Of(node.Name), func(a netip.Addr) bool {
 		_, is := slices.BinarySearchFunc(b.servers, a, netip.Addr.Compare)
 		return is
 	})
 }
 
-// of returns the addresses of nodes, and those of all API servers; none if there are
+// of returns the addresses of nodes, and those of all API servers; or that there are
 // such nodes and none of them shows an address.
-func (b addressBook) of(concerned func(*corev1.Node) bool) []netip.Addr {
-	var addresses []netip.Addr
-	some := false
+func (b addressBook) of(concerned func(*corev1.Node) bool) (addresses []netip.Addr, silent bool) {
 	for i := range b.nodes {
 		if node := &b.nodes[i]; concerned(node) {
-			some = true
+			silent = true
 			addresses = append(addresses, b.Of(node.Name)...)
 		}
 	}
-	if some && len(addresses) == 0 {
-		return nil
+	if silent && len(addresses) == 0 {
+		return nil, true
 	}
-	return append(addresses, b.servers...)
+	return append(addresses, b.servers...), false
 }
 
 // hidden returns the addresses of API servers that identify no node, sorted.
@@ -95,7 +99,7 @@ func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 // too.
 func (b addressBook) unidentified(names []string) string {
 	return fmt.Sprintf("every address of %s is shown by other nodes as well (%s), so that it identifies none of them: "+
-		"give each node an address of its own, such as with --node-ip of its kubelet", listed(names), listed(texts(b.Shared())))
+		"give each node an address of its own, such as with --node-ip of its kubelet, or delete a Node that is gone", listed(names), listed(texts(b.Shared())))
 }
 
 func texts(addresses []netip.Addr) []string {

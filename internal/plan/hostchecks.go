@@ -43,7 +43,7 @@ func (r *hostResolver) identityUnknown() string {
 	}
 	for _, address := range r.Shared() {
 		for _, set := range []string{calico.SetControlPlane, calico.SetNodes} {
-			if !slices.Contains(r.servers, address) && slices.Contains(r.written(set), address) {
+			if !slices.Contains(r.servers, address) && slices.Contains(r.written(set), address) && !r.spareable(address) {
 				return fmt.Sprintf("address %s, which is let in as one of the %s, is shown by several nodes now (%s), and would be shut out: "+
 					"see which of them has it, and correct the others", address, set, listed(r.Showing(address)))
 			}
@@ -69,6 +69,14 @@ func (r *hostResolver) addressesUnknown(component calico.Component) string {
 	}
 	return "it is not known which addresses the control-plane nodes have in " + network.String() + ", so that they would " +
 		"cut each other, and themselves, off: give a peer with this network, or with the address of every node in it, the role ControlPlane"
+}
+
+// spareable says whether all nodes that show an address have another one of its IP
+// version, so that each is let in without it.
+func (r *hostResolver) spareable(address netip.Addr) bool {
+	return !slices.ContainsFunc(r.Showing(address), func(node string) bool {
+		return !slices.ContainsFunc(r.Of(node), func(a netip.Addr) bool { return a.Is4() == address.Is4() })
+	})
 }
 
 // needed says whether nodes must reach the component.

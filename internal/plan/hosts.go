@@ -12,6 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
@@ -120,7 +121,14 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		r.keepSets(&hosts)
 	}
 	hosts.Notes, hosts.Addressless = slices.Concat(r.notes, r.consequences(hosts.Whole)), r.unprotected
-	hosts.Undecided = r.undecided(hosts.Whole)
+	if undecided := r.undecided(hosts.Whole); hosts.inForce(policy, snapshot) {
+		// Who is cut off now is cut off already. What follows must go on: nodes join.
+		for _, held := range undecided {
+			hosts.Notes = append(hosts.Notes, held.Why)
+		}
+	} else {
+		hosts.Undecided = undecided
+	}
 	switch held := r.unreachable(hosts.Calico); {
 	case held != nil:
 		hosts.Held = []Held{*held}
@@ -136,6 +144,14 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		}
 	}
 	return hosts
+}
+
+// inForce says whether every node has the rules that are called for, and keeps them.
+func (h *Hosts) inForce(policy *Policy, snapshot state.Snapshot) bool {
+	return len(h.Whole.Nodes) > 0 && !slices.ContainsFunc(h.Whole.Nodes, func(n calico.Node) bool {
+		enactment := EnactmentOf(policy.Name, n.Name, snapshot.Enactments)
+		return rollout.PhaseOf(enactment) != v1alpha1.PhaseEnforced || enactment.Status.Version != h.Version
+	})
 }
 
 // render turns the resolved intent into objects, or says what holds it back.

@@ -285,7 +285,26 @@ func (r *hostResolver) find(name string) members {
 			members[node.Name] = prefixes
 		}
 	}
+	if name == calico.SetControlPlane {
+		r.addShownServers(members)
+	}
 	return members
+}
+
+// addShownServers adds the addresses of API servers that nodes show which are not
+// known to be of the control plane: one that has lost its label still has its etcd.
+func (r *hostResolver) addShownServers(members members) {
+	for i := range r.snapshot.Nodes {
+		node := &r.snapshot.Nodes[i]
+		if _, in := members[node.Name]; in {
+			continue
+		}
+		for _, prefix := range r.addresses[i] {
+			if slices.Contains(r.servers, prefix.Addr()) {
+				members[node.Name] = append(members[node.Name], prefix)
+			}
+		}
+	}
 }
 
 // addLost adds, as long as a node shows no address, the addresses of a set that no

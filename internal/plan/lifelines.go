@@ -140,6 +140,12 @@ func (r *hostResolver) controlling() []netip.Prefix {
 			sure = append(sure, r.addresses[i]...)
 		case r.policy.Selects(node):
 			selected = append(selected, r.addresses[i]...)
+		default:
+			for _, prefix := range r.addresses[i] {
+				if slices.Contains(r.servers, prefix.Addr()) {
+					sure = append(sure, prefix)
+				}
+			}
 		}
 	}
 	if len(sure) == 0 {

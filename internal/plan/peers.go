@@ -54,7 +54,12 @@ func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 		return nil, held{v1alpha1.ReasonAddressesUnknown, r.book.unidentified(names)}
 	}
 	var all netipx.IPSetBuilder
-	for _, address := range r.book.of(concerned) {
+	addresses, silent := r.book.of(concerned)
+	if silent {
+		r.roles[role] = &netipx.IPSet{}
+		return r.roles[role], nil
+	}
+	for _, address := range addresses {
 		all.Add(address)
 	}
 	for _, peer := range r.policy.Spec.Network.Peers {

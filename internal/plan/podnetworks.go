@@ -32,6 +32,7 @@ func (r *hostResolver) podNetworks() members {
 	add(ofPools, prefixesOf(pods.CIDRs))
 	if pods.From == profile.FromIPPools {
 		add(ofPools, poolPrefixes(r.snapshot.Calico.Pools))
+		r.keepLetIn(members)
 	}
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
@@ -43,6 +44,25 @@ func (r *hostResolver) podNetworks() members {
 		}
 	}
 	return members
+}
+
+// keepLetIn keeps what nodes offer under spec.podCIDRs as far as it is let in now:
+// an earlier version of the operator let that in, and with host-local IPAM these are
+// the pods' addresses. To drop them would cut all pods off at once.
+func (r *hostResolver) keepLetIn(members members) {
+	if len(members) == 0 {
+		return // then the policy is held, and nothing is dropped
+	}
+	written := writtenNetworks(r.policy.Name, calico.SetPods, r.snapshot.Calico)
+	for i := range r.snapshot.Nodes {
+		node := &r.snapshot.Nodes[i]
+		for _, network := range podPrefixes(node) {
+			within := func(p netip.Prefix) bool { return p.Bits() <= network.Bits() && p.Overlaps(network) }
+			if slices.ContainsFunc(written, within) && !slices.ContainsFunc(members[ofPools], within) {
+				members[node.Name] = append(members[node.Name], network)
+			}
+		}
+	}
 }
 
 // podsUnknown says what to do where a rule lets pods in and their addresses are not

@@ -40,6 +40,12 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 	for _, port := range given.APIServerPorts {
 		overrides.APIServerPorts = append(overrides.APIServerPorts, uint16(port))
 	}
+	if policy.Status.Profile != nil && slices.ContainsFunc(APIServers(policy, snapshot), missing) {
+		// The port of one that is gone must not be denied when it comes back.
+		for _, port := range policy.Status.Profile.APIServerPorts {
+			overrides.APIServerPorts = append(overrides.APIServerPorts, uint16(port))
+		}
+	}
 	// Of other nodes nothing comes in here: a worker with a port of its own does not
 	// change the rules.
 	overrides.KubeletPorts = slices.DeleteFunc(kubeletPorts(snapshot.Nodes, policy.Selects), policy.claimsPort)

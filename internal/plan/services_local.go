@@ -25,7 +25,8 @@ var uncheckedClasses = map[string]bool{
 	// Cilium's documentation, network/l2-announcements, limitations: with
 	// externalTrafficPolicy Local, addresses may be announced by nodes without
 	// pods, which drop the traffic.
-	"io.cilium/l2-announcer": true,
+	"io.cilium/l2-announcer":     true,
+	"kube-vip.io/kube-vip-class": true,
 }
 
 // gate decides about a claim of the value Local. Where traffic would be dropped,

@@ -4,6 +4,7 @@ package profile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -44,7 +45,8 @@ func detectDistribution(facts Facts) Finding {
 func unknownDistribution(nodes []Node) Finding {
 	for _, node := range nodes {
 		for _, is := range relatives {
-			for label, value := range node.Labels {
+			for _, label := range slices.Sorted(maps.Keys(node.Labels)) {
+				value := node.Labels[label]
 				if strings.HasPrefix(label, is.label) && (is.value == "" || is.value == value) {
 					return Finding{Unknown, fmt.Sprintf("node %s has the label %s, as in clusters of %s, which has no profile of its own: %s. %s",
 						node.Name, label, is.name, byHandDistribution(), is.mind)}

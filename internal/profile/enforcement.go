@@ -104,9 +104,9 @@ func k3sSign(facts Facts, signs []sign) []sign {
 // (enable-policy and enable-k8s-networkpolicy,
 // https://docs.cilium.io/en/stable/security/network/policyenforcement/).
 func enforcedByCilium(settings map[string]string, found string) (Support, string) {
-	for key, off := range map[string]string{enablePolicy: "never", enableNetworkPolicy: "false"} {
-		if settings[key] == off {
-			return Never, fmt.Sprintf("%s, and the ConfigMap %s has %s: %s", found, ciliumConfig, key, off)
+	for _, off := range [][2]string{{enablePolicy, "never"}, {enableNetworkPolicy, "false"}} {
+		if settings[off[0]] == off[1] {
+			return Never, fmt.Sprintf("%s, and the ConfigMap %s has %s: %s", found, ciliumConfig, off[0], off[1])
 		}
 	}
 	return Always, found

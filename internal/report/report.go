@@ -75,7 +75,7 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 		MatchedNodes:       count(in.MatchedNodes),
 		PodsToEvict:        count(in.PodsToEvict),
 		Profile:            profileOf(in.Profile),
-		APIServers:         in.APIServers,
+		APIServers:         apiServers(in),
 		NetworkPolicies:    syncCount(in.Network),
 		HostPolicies:       syncCount(in.Hosts),
 		Nodes:              rollout.Counts(in.Rollout.Enactments),
@@ -95,6 +95,15 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	}
 	setConditions(&status.Conditions, in)
 	return status
+}
+
+// apiServers returns the addresses of API servers; while a policy is rolled back they
+// are not looked at, and stay as they were.
+func apiServers(in Input) []v1alpha1.APIServerAddress {
+	if in.APIServers == nil {
+		return in.Policy.Status.APIServers
+	}
+	return in.APIServers
 }
 
 // isNews says whether the latest repair is to be told. One that was told before

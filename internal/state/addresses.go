@@ -66,11 +66,18 @@ func OVNPodNetworks(node *corev1.Node) []netip.Prefix {
 	}
 	var networks []netip.Prefix
 	for _, text := range texts {
-		if prefix, err := netip.ParsePrefix(text); err == nil {
+		if prefix, err := netip.ParsePrefix(text); err == nil && oneNodesPods(prefix) {
 			networks = append(networks, prefix.Masked())
 		}
 	}
 	return networks
+}
+
+// oneNodesPods says whether a network may be that of one node's pods. A kubelet may
+// write the annotation, and must not open the cluster to everybody with it.
+func oneNodesPods(network netip.Prefix) bool {
+	const shortest4, shortest6 = 16, 48
+	return network.Bits() >= shortest6 || network.Addr().Is4() && network.Bits() >= shortest4
 }
 
 // controlPlaneRoles are the labels of nodes that have a part of the control plane,
@@ -125,7 +132,9 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 		}
 	}
 	for _, network := range OVNPodNetworks(node) {
-		addresses = append(addresses, network.Addr().Next().Next())
+		if third := network.Addr().Next().Next(); network.Contains(third) {
+			addresses = append(addresses, third)
+		}
 	}
 	slices.SortFunc(addresses, netip.Addr.Compare)
 	return slices.Compact(addresses)
