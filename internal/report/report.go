@@ -100,7 +100,7 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 // apiServers returns the addresses of API servers; while a policy is rolled back they
 // are not looked at, and stay as they were.
 func apiServers(in Input) []v1alpha1.APIServerAddress {
-	if in.APIServers == nil {
+	if in.APIServers == nil && in.Policy.Spec.Network != nil {
 		return in.Policy.Status.APIServers
 	}
 	return in.APIServers

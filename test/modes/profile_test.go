@@ -142,7 +142,9 @@ func noAdminPath(t *testing.T) {
 	})
 	s.says(s.name, "Verified=False/LoadBalancerUnknown")
 	s.leavesCalicoAlone(s.began, tick)
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Profile.LoadBalancer = v1alpha1.LoadBalancerNone })
+	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		spec.Profile.LoadBalancer = v1alpha1.LoadBalancerNone
+	})
 	s.says(s.name, verified, programmed)
 	s.remove(s.name)
 	s.delete(pool)

@@ -36,7 +36,7 @@ func TestAuditReportsAndEnforcePutsRight(t *testing.T) {
 	s.Expect(s.serviceNow("web").Spec.InternalTrafficPolicy).To(Equal(ptr.To(corev1.ServiceInternalTrafficPolicyLocal)))
 	s.Expect(s.networkPolicies()).To(HaveLen(1))
 	status := s.get(s.name).Status
-	s.Expect(status.Drift).To(BeEmpty())
+	s.Expect(status.Drift).To(HaveEach(HaveField("State", v1alpha1.StateForced)), "Local drops traffic here, as is meant")
 	s.Expect(status.LastDrift).To(BeNil(), "new intent is not drift")
 	s.Expect(status.Taints).To(Equal(v1alpha1.SyncCount{Declared: ptr.To[int32](2), InSync: ptr.To[int32](2)}))
 }

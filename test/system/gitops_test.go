@@ -104,6 +104,7 @@ func TestOverrideFightIsContested(t *testing.T) {
 		mark := s.mark()
 		policy := s.onlyServices(external(corev1.ServiceExternalTrafficPolicyLocal))
 		policy.Spec.Services[0].ConflictPolicy = v1alpha1.ConflictOverride
+		policy.Spec.Services[0].LocalPolicy = v1alpha1.LocalForce // a node without an endpoint joins later
 		s.create(policy)
 		stopOperator := s.operator()
 		s.ready(s.name)

@@ -163,6 +163,12 @@ func (c *corner) policies(ctx context.Context) ([]plan.Policy, error) {
 	return plan.Compile(policies), nil
 }
 
+// The networks of a corner's nodes and of its twin's begin with these.
+const (
+	cornerNetwork = "10."
+	twinNetwork   = "11."
+)
+
 // nodesOf returns the nodes of a corner or a twin.
 func nodesOf(ctx context.Context, name string) ([]corev1.Node, error) {
 	var nodes []corev1.Node
@@ -187,7 +193,10 @@ func (c *corner) copyNodes(ctx context.Context, policies []plan.Policy) error {
 		claims, _ := plan.Taints(node, policies)
 		twin := testbed.Node(c.twin+strings.TrimPrefix(node.Name, c.name), testbed.WithoutKwok(), testbed.NodeLabels(node.Labels))
 		twin.Labels["corner"], twin.Labels[corev1.LabelHostname] = c.twin, twin.Name
-		twin.Status.Addresses = node.Status.Addresses
+		for _, address := range node.Status.Addresses { // what two nodes show is neither's
+			address.Address = twinNetwork + strings.TrimPrefix(address.Address, cornerNetwork)
+			twin.Status.Addresses = append(twin.Status.Addresses, address)
+		}
 		testbed.NodeReady(corev1.ConditionTrue)(twin)
 		for _, taint := range node.Spec.Taints {
 			if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") && !claimed(claims, plan.TaintField(taint.Key, taint.Effect)) {
@@ -416,7 +425,8 @@ func posture(ctx context.Context, name string) ([]string, error) {
 	for _, object := range slices.Sorted(maps.Keys(shown)) {
 		text, err := json.MarshalIndent(shown[object], "", "  ")
 		errs = append(errs, err)
-		lines = append(lines, strings.Split(strings.ReplaceAll(object+" "+string(text), name, "corner"), "\n")...)
+		same := strings.NewReplacer(name, "corner", `"`+twinNetwork, `"`+cornerNetwork).Replace(object + " " + string(text))
+		lines = append(lines, strings.Split(same, "\n")...)
 	}
 	return lines, errors.Join(errs...)
 }
@@ -493,11 +503,8 @@ func showPolicies(ctx context.Context, name string, shown map[string]any) error 
 			c.LastTransitionTime, c.ObservedGeneration = metav1.Time{}, 0
 			c.Message, _, _ = strings.Cut(c.Message, "; forced: ")
 		}
-		for i := range status.Drift {
-			if status.Drift[i].State == v1alpha1.StateForced {
-				status.Drift[i].Message = "" // it names nodes of all sequences
-			}
-		}
+		// What is forced, and told, depends on the nodes of all sequences.
+		status.Drift = slices.DeleteFunc(status.Drift, func(d v1alpha1.Drift) bool { return d.State == v1alpha1.StateForced })
 		slices.SortFunc(status.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 		shown["Policy/"+name] = []any{current, policy.Finalizers, status}
 	}
