@@ -99,7 +99,8 @@ func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 // too.
 func (b addressBook) unidentified(names []string) string {
 	return fmt.Sprintf("every address of %s is shown by other nodes as well (%s), so that it identifies none of them: "+
-		"give each node an address of its own, such as with --node-ip of its kubelet, or delete a Node that is gone", listed(names), listed(texts(b.Shared())))
+		"give each node an address of its own, such as with --node-ip of its kubelet, or delete a Node that is gone",
+		listed(names), listed(texts(b.Shared())))
 }
 
 func texts(addresses []netip.Addr) []string {

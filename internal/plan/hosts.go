@@ -121,14 +121,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		r.keepSets(&hosts)
 	}
 	hosts.Notes, hosts.Addressless = slices.Concat(r.notes, r.consequences(hosts.Whole)), r.unprotected
-	if undecided := r.undecided(hosts.Whole); hosts.inForce(policy, snapshot) {
-		// Who is cut off now is cut off already. What follows must go on: nodes join.
-		for _, held := range undecided {
-			hosts.Notes = append(hosts.Notes, held.Why)
-		}
-	} else {
-		hosts.Undecided = undecided
-	}
+	hosts.ask(r.undecided(hosts.Whole), hosts.inForce(policy, snapshot))
 	switch held := r.unreachable(hosts.Calico); {
 	case held != nil:
 		hosts.Held = []Held{*held}
@@ -144,6 +137,18 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		}
 	}
 	return hosts
+}
+
+// ask takes what is undecided. Where the rules are in force it is only noted: who is
+// cut off now is cut off already, and what follows must go on, since nodes join.
+func (h *Hosts) ask(undecided []Held, inForce bool) {
+	if !inForce {
+		h.Undecided = undecided
+		return
+	}
+	for _, held := range undecided {
+		h.Notes = append(h.Notes, held.Why)
+	}
 }
 
 // inForce says whether every node has the rules that are called for, and keeps them.

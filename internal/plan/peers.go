@@ -62,12 +62,8 @@ func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	for _, address := range addresses {
 		all.Add(address)
 	}
-	for _, peer := range r.policy.Spec.Network.Peers {
-		if peer.Role == v1alpha1.ExternalControlPlane || peer.Role == v1alpha1.ExternalNodes && role == v1alpha1.RoleNodes {
-			if err := addPeer(&all, peer); err != nil {
-				return nil, err
-			}
-		}
+	if err := r.addRole(&all, role); err != nil {
+		return nil, err
 	}
 	set, err := all.IPSet()
 	if err != nil {
@@ -75,6 +71,18 @@ func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	}
 	r.roles[role] = set
 	return set, nil
+}
+
+// addRole adds what peers add to a role.
+func (r *resolver) addRole(set *netipx.IPSetBuilder, role v1alpha1.PeerRole) error {
+	for _, peer := range r.policy.Spec.Network.Peers {
+		if peer.Role == v1alpha1.ExternalControlPlane || peer.Role == v1alpha1.ExternalNodes && role == v1alpha1.RoleNodes {
+			if err := addPeer(set, peer); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func addPeer(set *netipx.IPSetBuilder, peer v1alpha1.Peer) error {

@@ -36,21 +36,10 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 		found.CNI = profile.Finding{Value: string(given.CNI), Reason: setByHand}
 	}
 	overrides, err := overridesOf(policy)
-	overrides.APIServerPorts = slices.Clone(found.APIServerPorts)
-	for _, port := range given.APIServerPorts {
-		overrides.APIServerPorts = append(overrides.APIServerPorts, uint16(port))
-	}
-	if policy.Status.Profile != nil && slices.ContainsFunc(APIServers(policy, snapshot), missing) {
-		// The port of one that is gone must not be denied when it comes back.
-		for _, port := range policy.Status.Profile.APIServerPorts {
-			overrides.APIServerPorts = append(overrides.APIServerPorts, uint16(port))
-		}
-	}
+	overrides.APIServerPorts = apiServerPorts(policy, snapshot, found.APIServerPorts)
 	// Of other nodes nothing comes in here: a worker with a port of its own does not
 	// change the rules.
 	overrides.KubeletPorts = slices.DeleteFunc(kubeletPorts(snapshot.Nodes, policy.Selects), policy.claimsPort)
-	slices.Sort(overrides.APIServerPorts)
-	overrides.APIServerPorts = slices.Compact(overrides.APIServerPorts)
 	resolved := &v1alpha1.ResolvedProfile{
 		Distribution: found.Distribution.Value, DistributionReason: found.Distribution.Reason,
 		CNI: found.CNI.Value, CNIReason: found.CNI.Reason,
@@ -72,6 +61,21 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 	}
 	p, err := profile.Resolve(found.Distribution.Value, found.CNI.Value, overrides)
 	return p, resolved, err
+}
+
+// apiServerPorts returns the ports of the API servers, and those that the policy
+// gives, sorted. That of an API server that is gone must not be denied when it comes
+// back.
+func apiServerPorts(policy *Policy, snapshot state.Snapshot, found []uint16) []uint16 {
+	ports, given := slices.Clone(found), policy.Spec.Profile.APIServerPorts
+	if policy.Status.Profile != nil && slices.ContainsFunc(APIServers(policy, snapshot), missing) {
+		given = slices.Concat(given, policy.Status.Profile.APIServerPorts)
+	}
+	for _, port := range given {
+		ports = append(ports, uint16(port))
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
 }
 
 // overridesOf returns what the policy says of the profile, but for the API server's
