@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // addressBook says which addresses the cluster's nodes and API servers have. What
@@ -100,7 +100,7 @@ func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 func (b addressBook) unidentified(names []string) string {
 	return fmt.Sprintf("every address of %s is shown by other nodes as well (%s), so that it identifies none of them: "+
 		"give each node an address of its own, such as with --node-ip of its kubelet, or delete a Node that is gone",
-		listed(names), listed(texts(b.Shared())))
+		wording.Names(names), wording.Names(texts(b.Shared())))
 }
 
 func texts(addresses []netip.Addr) []string {
@@ -109,13 +109,4 @@ func texts(addresses []netip.Addr) []string {
 		out = append(out, address.String())
 	}
 	return out
-}
-
-// listed joins names, of many only the first.
-func listed(names []string) string {
-	const most = 4
-	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
-	}
-	return strings.Join(names, ", ")
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // unreachable says that the policy would cut what must go on, as far as that can
@@ -45,7 +46,7 @@ func (r *hostResolver) identityUnknown() string {
 		for _, set := range []string{calico.SetControlPlane, calico.SetNodes} {
 			if !slices.Contains(r.servers, address) && slices.Contains(r.written(set), address) && !r.spareable(address) {
 				return fmt.Sprintf("address %s, which is let in as one of the %s, is shown by several nodes now (%s), and would be shut out: "+
-					"see which of them has it, and correct the others", address, set, listed(r.Showing(address)))
+					"see which of them has it, and correct the others", address, set, wording.Names(r.Showing(address)))
 			}
 		}
 	}
