@@ -49,7 +49,7 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	} else if done, result, err := r.leaveBehind(ctx, policy, policies, snapshot); !done {
 		return result, err
 	}
-	r.Reporter.tellKept(policy)
+	r.Reporter.tellReleases(policy)
 	// They would be collected with the policy, but not before another one of the
 	// same name can be there.
 	if err := r.forgetNodes(ctx, left(policy.Name, nil, snapshot.Enactments)); err != nil {
@@ -94,7 +94,7 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	result, err = r.writeAll(ctx, policy, deletes, may, done)
 	next, hostErr := r.writeHosts(ctx, policy, hosts, may, opens, done)
 	result, err = sooner(result, next), errors.Join(err, hostErr, r.recordTakenBack(ctx, &o, snapshot))
-	left, leftErr := r.remaining(ctx, policy, snapshot, slices.Concat(deletes, hosts.Removals))
+	left, leftErr := r.remaining(ctx, policy, policies, snapshot, slices.Concat(deletes, hosts.Removals))
 	if o.remaining = left; leftErr != nil {
 		return nil, reconcile.Result{}, errors.Join(err, leftErr)
 	}
@@ -183,7 +183,7 @@ func (r *PolicyReconciler) awaitsCalico(policy *plan.Policy, there state.Calico)
 
 // remaining returns what the policy wrote and what has not been restored yet.
 func (r *PolicyReconciler) remaining(
-	ctx context.Context, policy *plan.Policy, snapshot state.Snapshot, deletes []drift.Write,
+	ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot, deletes []drift.Write,
 ) ([]string, error) {
 	var left []string
 	for _, w := range deletes {
@@ -192,9 +192,15 @@ func (r *PolicyReconciler) remaining(
 	if r.awaitsCalico(policy, snapshot.Calico) {
 		left = append(left, "objects of Calico, which does not answer now")
 	}
+	records, err := r.Observe.NodeRecords(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i := range snapshot.Nodes {
-		if node := drift.Node(&snapshot.Nodes[i]); node.Record.Mentions(policy.Name) {
-			left = append(left, node.Object.String())
+		node := &snapshot.Nodes[i]
+		object := drift.Object{Kind: "Node", Name: node.Name}
+		if drift.Move(node, records.Of(node).Record, policies).Mentions(policy.Name) && !r.Retries.abandoned(object) {
+			left = append(left, object.String())
 		}
 	}
 	services, err := r.Observe.Services(ctx, nil)
@@ -202,7 +208,7 @@ func (r *PolicyReconciler) remaining(
 		return nil, err
 	}
 	for _, service := range services {
-		if shared := drift.Service(service.Service); shared.Record.Mentions(policy.Name) {
+		if shared := drift.Service(service.Service); shared.Record.Mentions(policy.Name) && !r.Retries.abandoned(shared.Object) {
 			left = append(left, shared.Object.String())
 		}
 	}

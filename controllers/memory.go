@@ -4,10 +4,14 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // remembering returns the shared object with what the operator remembers of it.
@@ -23,16 +27,42 @@ func (r *Repairer) remembered(uid types.UID, outcome drift.Outcome, job repair) 
 		r.History.Remember(job.object, uid, outcome.Remember)
 		return job
 	}
-	write := job.write
+	job.restored = outcome.Restored
+	write, letGo := job.write, job.letGo
 	job.write = func(ctx context.Context) error {
 		if err := write(ctx); err != nil {
 			return err
 		}
 		r.History.Remember(job.object, uid, outcome.Remember)
-		r.History.Kept(outcome.Kept)
+		r.History.Released(outcome)
+		r.logReleased(ctx, outcome)
+		return nil
+	}
+	job.letGo = func(ctx context.Context) error {
+		if err := letGo(ctx); err != nil {
+			return err
+		}
+		r.History.Remember(job.object, uid, outcome.Remember)
 		return nil
 	}
 	return job
+}
+
+// logReleased logs and counts what was given back.
+func (r *Repairer) logReleased(ctx context.Context, outcome drift.Outcome) {
+	log := logf.FromContext(ctx)
+	for _, f := range outcome.Restored {
+		log.Info("Gave back what is not declared any more", "object", f.Object.String(), "field", f.Field,
+			"restored", wording.Shorten(f.Expected, 200), "policy", f.Policy)
+	}
+	for _, f := range outcome.Kept {
+		log.Info("Released a field that stays, because others hold it too", "object", f.Object.String(), "field", f.Field,
+			"manager", f.By.Name, "policy", f.Policy)
+	}
+	for _, f := range outcome.Replaced {
+		log.Info("Replaced a record that the operator cannot have written", "object", f.Object.String(), "cause", f.Message, "policy", f.Policy)
+	}
+	metrics.Released(slices.Concat(outcome.Restored, outcome.Kept))
 }
 
 // goneShared notes that a shared object is not there any more.

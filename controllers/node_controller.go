@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
@@ -20,15 +19,16 @@ import (
 // NodeReconciler keeps the taints of one node as declared.
 type NodeReconciler struct {
 	Observe state.Observer
-	Client  client.Writer
+	Clients apply.NodeClients
 	Repairer
 }
 
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=list;watch;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
+// +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenoderecords,verbs=get;list;watch;create;update;delete
 
 // Reconcile observes a node, plans its taints, finds the difference and writes
-// it, in one request at most.
+// it: a repair in one request.
 func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	node, err := r.Observe.Node(ctx, request.Name)
 	if apierrors.IsNotFound(err) {
@@ -42,14 +42,20 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	record, err := r.Observe.NodeRecord(ctx, node)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	compiled := plan.Compile(policies)
 	claims, _ := plan.Taints(node, compiled)
-	shared := remembering(r.History, drift.Node(node), node.UID)
+	shared := remembering(r.History, drift.Node(node, drift.Move(node, record.Record, compiled)), node.UID)
 	outcome := drift.Fields(shared, claims, compiled)
 	if err := r.keepStranded(ctx, &outcome, shared.Record); err != nil {
 		return reconcile.Result{}, err
 	}
-	_, result, err := r.do(ctx, r.repair(node, shared, outcome))
+	job := r.repair(node, record, outcome)
+	job.policies = outcome.Policies(record.Record, compiled)
+	_, result, err := r.do(ctx, job)
 	return result, err
 }
 
@@ -72,13 +78,17 @@ func (r *NodeReconciler) keepStranded(ctx context.Context, outcome *drift.Outcom
 	return nil
 }
 
-func (r *NodeReconciler) repair(node *corev1.Node, shared drift.Shared, outcome drift.Outcome) repair {
+func (r *NodeReconciler) repair(node *corev1.Node, record state.NodeRecord, outcome drift.Outcome) repair {
+	write := func(outcome drift.Outcome) func(context.Context) error {
+		return func(ctx context.Context) error { return apply.Node(ctx, r.Clients, node, record, outcome) }
+	}
 	return r.remembered(node.UID, outcome, repair{
-		object:   shared.Object,
-		version:  node.ResourceVersion,
-		findings: outcome.Findings,
-		policies: outcome.Policies(shared.Record),
-		needed:   outcome.Changed(shared.Record),
-		write:    func(ctx context.Context) error { return apply.Node(ctx, r.Client, node, outcome) },
+		object:    drift.Object{Kind: "Node", Name: node.Name},
+		version:   node.ResourceVersion,
+		findings:  outcome.Findings,
+		needed:    outcome.Changed(record.Record),
+		elsewhere: len(outcome.Set) == 0,
+		write:     write(outcome),
+		letGo:     write(outcome.LetGo()),
 	})
 }

@@ -137,6 +137,10 @@ func namespacesOf(policy *plan.Policy) sets.Set[string] {
 
 // addNodes compares the taints of every node.
 func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input) error {
+	records, err := r.Observe.NodeRecords(ctx)
+	if err != nil {
+		return err
+	}
 	for i := range o.nodes {
 		node := &o.nodes[i]
 		if !o.policy.Selects(node) {
@@ -145,7 +149,10 @@ func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input
 		in.MatchedNodes++
 		claims, losses := plan.Taints(node, o.policies)
 		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
-		outcome := drift.Fields(remembering(r.History, drift.Node(node), node.UID), claims, o.policies)
+		record := records.Of(node).Record
+		moved := drift.Move(node, record, o.policies)
+		in.RecordsUnmoved = in.RecordsUnmoved || !drift.SameRecord(record, moved)
+		outcome := drift.Fields(remembering(r.History, drift.Node(node, moved), node.UID), claims, o.policies)
 		add(&in.Taints, o.policy, claimsFor(o.policy, claims), outcome.Findings)
 		taints := plan.MissingNoExecute(node, claims, o.policy.Name)
 		if len(taints) == 0 {

@@ -53,7 +53,13 @@ type repair struct {
 	policies []string
 	// needed says that there is something to write and that it may be written.
 	needed bool
-	write  func(context.Context) error
+	// elsewhere says that what is written is another object, which belongs to it.
+	elsewhere bool
+	write     func(context.Context) error
+	// restored are fields that get back what was there before, and letGo is the write
+	// that gives that up.
+	restored []drift.Finding
+	letGo    func(context.Context) error
 }
 
 // do writes, if there is something to write and the object is not contested.
@@ -84,6 +90,8 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 	case r.overtaken(job, err):
 		// Somebody was faster. What the cache will show then decides.
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
+	case r.refusesToRestore(job, err):
+		return r.letGo(ctx, job, err)
 	default:
 		r.failed(job, err)
 		if delay := r.delayAfter(ctx, job, err); delay > 0 {
@@ -121,7 +129,9 @@ func (r *Repairer) overtaken(job repair, err error) bool {
 
 func (r *Repairer) succeeded(ctx context.Context, job repair) {
 	r.Retries.forget(job.object)
-	r.History.Wrote(job.object, job.version, job.policies, r.Clock.Now())
+	if !job.elsewhere {
+		r.History.Wrote(job.object, job.version, job.policies, r.Clock.Now())
+	}
 	r.History.Corrected(job.object, job.findings, r.Clock.Now())
 	metrics.Corrected(job.findings)
 	log := logf.FromContext(ctx)

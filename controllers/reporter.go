@@ -56,7 +56,7 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	r.History.Resume(o.policy, now)
-	r.tellKept(o.policy)
+	r.tellReleases(o.policy)
 	input, err := r.input(ctx, o)
 	if err != nil {
 		return reconcile.Result{}, errors.Join(err, r.admitIgnorance(ctx, o.policy, err))
@@ -84,11 +84,11 @@ func (r *Reporter) event(policy *plan.Policy, e report.Event) {
 	r.Recorder.Eventf(policy.ControlPlaneNetworkPolicy, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 }
 
-// tellKept tells which fields were released and stay as they are. Nothing of the
-// status can tell: the policy has nothing to say of them any more.
-func (r *Reporter) tellKept(policy *plan.Policy) {
-	for _, field := range r.History.TakeKept(policy.Name) {
-		r.event(policy, report.StillHeld(field))
+// tellReleases tells which fields were released. Nothing of the status can tell: the
+// policy has nothing to say of them any more.
+func (r *Reporter) tellReleases(policy *plan.Policy) {
+	for _, event := range report.Releases(r.History.TakeReleases(policy.Name)) {
+		r.event(policy, event)
 	}
 }
 

@@ -26,6 +26,10 @@ type Retries struct {
 type retry struct {
 	delay time.Duration
 	next  time.Time
+	// refusals is how often in a row the API server has refused the write.
+	refusals int
+	// abandoned says that nobody waits for the object any more.
+	abandoned bool
 }
 
 // postpone notes that a write has not put the object right, and returns when to try
@@ -44,12 +48,52 @@ func (r *Retries) postpone(object drift.Object, now time.Time) time.Duration {
 			delete(r.of, other)
 		}
 	}
-	delay := firstRetry
-	if before, again := r.of[object]; again {
-		delay = min(2*before.delay, lastRetry)
+	before, again := r.of[object]
+	after := before
+	after.delay = firstRetry
+	if again {
+		after.delay = min(2*before.delay, lastRetry)
 	}
-	r.of[object] = retry{delay: delay, next: now.Add(delay)}
-	return delay
+	after.next = now.Add(after.delay)
+	r.of[object] = after
+	return after.delay
+}
+
+// refused notes that the API server has refused a write, and returns how often in a
+// row that is, and when to try again.
+func (r *Retries) refused(object drift.Object, now time.Time) (times int, delay time.Duration) {
+	delay = r.postpone(object, now)
+	if r == nil {
+		return 1, delay
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of := r.of[object]
+	of.refusals++
+	r.of[object] = of
+	return of.refusals, delay
+}
+
+// abandon notes that nobody is to wait for the object any more.
+func (r *Retries) abandon(object drift.Object) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of := r.of[object]
+	of.abandoned = true
+	r.of[object] = of
+}
+
+// abandoned says whether nobody is to wait for the object any more.
+func (r *Retries) abandoned(object drift.Object) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of[object].abandoned
 }
 
 // wait returns for how long the object is not to be written.

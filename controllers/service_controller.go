@@ -45,17 +45,22 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	claims, _ := plan.Service(service, compiled)
 	shared := remembering(r.History, drift.Service(service.Service), service.UID)
 	outcome := drift.Fields(shared, claims, compiled)
-	_, result, err := r.do(ctx, r.repair(service, shared, outcome))
+	job := r.repair(service, shared, outcome)
+	job.policies = outcome.Policies(shared.Record, compiled)
+	_, result, err := r.do(ctx, job)
 	return result, err
 }
 
 func (r *ServiceReconciler) repair(service state.Service, shared drift.Shared, outcome drift.Outcome) repair {
+	write := func(outcome drift.Outcome) func(context.Context) error {
+		return func(ctx context.Context) error { return apply.Service(ctx, r.Client, service.Service, outcome) }
+	}
 	return r.remembered(service.UID, outcome, repair{
 		object:   shared.Object,
 		version:  service.ResourceVersion,
 		findings: outcome.Findings,
-		policies: outcome.Policies(shared.Record),
 		needed:   outcome.Changed(shared.Record),
-		write:    func(ctx context.Context) error { return apply.Service(ctx, r.Client, service.Service, outcome) },
+		write:    write(outcome),
+		letGo:    write(outcome.LetGo()),
 	})
 }

@@ -21,10 +21,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/calicowatch"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -101,7 +103,9 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}); err != nil {
 		return fmt.Errorf("setting up the reconciler of policies: %w", err)
 	}
-	if err := setupNodes(mgr, w, &NodeReconciler{Observe: observer, Client: mgr.GetClient(), Repairer: repairer}); err != nil {
+	if err := setupNodes(mgr, w, &NodeReconciler{
+		Observe: observer, Clients: apply.NodeClients{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}, Repairer: repairer,
+	}); err != nil {
 		return fmt.Errorf("setting up the reconciler of nodes: %w", err)
 	}
 	if err := setupServices(mgr, w, &ServiceReconciler{Observe: observer, Client: mgr.GetClient(), Repairer: repairer}); err != nil {
@@ -144,6 +148,7 @@ func setupNodes(mgr ctrl.Manager, w watcher, r *NodeReconciler) error {
 	return builder.ControllerManagedBy(mgr).
 		For(&corev1.Node{}, builder.WithPredicates(nodeChanged)).
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.nodesOfPolicy(), builder.WithPredicates(gateChanged)).
+		Watches(&v1alpha1.ControlPlaneNodeRecord{}, &handler.EnqueueRequestForObject{}).
 		WithOptions(options(nodeWorkers)).
 		Complete(r)
 }

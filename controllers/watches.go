@@ -123,7 +123,7 @@ func (w watcher) policiesOfService() handler.EventHandler {
 				if !ok {
 					return false
 				}
-				return policy.SelectsServiceLabels(object.GetLabels()) || state.ReadRecord(object.GetAnnotations()).Mentions(policy.Name) ||
+				return policy.SelectsServiceLabels(object.GetLabels()) || wroteTo(service, policy.Name) ||
 					policy.Spec.Network != nil && state.IsExposed(service)
 			}
 			if concerned(before) || concerned(after) {
@@ -262,11 +262,16 @@ func (w watcher) nodesOfPolicy() handler.EventHandler {
 			logf.FromContext(ctx).Error(err, "Could not tell which nodes a policy concerns")
 			return nil
 		}
+		records, err := w.observe.NodeRecords(ctx)
+		if err != nil {
+			logf.FromContext(ctx).Error(err, "Could not tell which nodes a policy concerns")
+			return nil
+		}
 		policy := compileOne(object)
 		var requests []reconcile.Request
 		for i := range snapshot.Nodes {
 			node := &snapshot.Nodes[i]
-			if policy.Selects(node) || drift.Node(node).Record.Mentions(policy.Name) {
+			if policy.Selects(node) || records.Of(node).Mentions(policy.Name) {
 				requests = append(requests, request("", node.Name))
 			}
 		}
@@ -279,9 +284,14 @@ func (w watcher) servicesOfPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
 		policy := compileOne(object)
 		return w.services(ctx, func(s state.Service) bool {
-			return policy.SelectsService(s) || drift.Service(s.Service).Record.Mentions(policy.Name)
+			return policy.SelectsService(s) || wroteTo(s.Service, policy.Name)
 		})
 	})
+}
+
+// wroteTo says whether the Service's record tells of the policy.
+func wroteTo(service *corev1.Service, policy string) bool {
+	return drift.Service(service).Record.Mentions(policy)
 }
 
 // servicesOfNamespace: a namespace's labels decide whether its Services are

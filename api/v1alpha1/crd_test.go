@@ -22,6 +22,7 @@ import (
 var complete = map[string]string{
 	"ControlPlaneNetworkPolicy": "everything.yaml",
 	"ControlPlaneNodeEnactment": "enactment.yaml",
+	"ControlPlaneNodeRecord":    "node-record.yaml",
 }
 
 // kinds loads the definitions, and fails where an API server would refuse one.

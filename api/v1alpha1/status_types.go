@@ -77,6 +77,13 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	Drift []Drift `json:"drift,omitempty"`
 
+	// recordFormat is 2 once what was done to Nodes is in ControlPlaneNodeRecords.
+	// Of a policy without it, which an earlier version served, that is moved over
+	// from annotations of the Nodes. Afterwards the annotations mean nothing.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	RecordFormat int32 `json:"recordFormat,omitempty"`
+
 	// lastDrift is the drift that was repaired most recently.
 	// +optional
 	LastDrift *Drift `json:"lastDrift,omitempty"`

@@ -35,9 +35,11 @@ const (
 	// that this is said of.
 	AnnotationConfirm = "cpnp.dev/confirm"
 
-	// AnnotationRecord is on every Node and Service that the operator changed:
-	// what was applied for which policy, and what was there before. It is
-	// what makes drift tellable from new intent, and deletion reversible.
+	// AnnotationRecord is on every Service that the operator changed: what was
+	// applied for which policy, and what was there before. It makes drift
+	// tellable from new intent, and deletion reversible. What was done to a Node
+	// is in its ControlPlaneNodeRecord; earlier versions kept it in this
+	// annotation of the Node, which kubelets can write.
 	AnnotationRecord = "cpnp.dev/record"
 
 	// AnnotationAllowLockout is set on a policy by whoever wants it written

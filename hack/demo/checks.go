@@ -77,7 +77,7 @@ func (s *stage) becomes(ctx context.Context, kind, status, reason string) error 
 // posture is the part of the cluster that the policy is about.
 type posture struct {
 	tainted         int // control-plane nodes with the taint
-	records         int // objects that carry the operator's record
+	records         int // nodes and Services that have a record
 	networkPolicies []networkingv1.NetworkPolicy
 	service         corev1.Service
 }
@@ -86,9 +86,11 @@ func (s *stage) posture(ctx context.Context) (posture, error) {
 	var p posture
 	var nodes corev1.NodeList
 	var policies networkingv1.NetworkPolicyList
+	var records v1alpha1.ControlPlaneNodeRecordList
 	err := errors.Join(
 		s.client.List(ctx, &nodes, client.HasLabels{testbed.ControlPlaneRole}),
 		s.client.List(ctx, &policies),
+		s.client.List(ctx, &records),
 		s.client.Get(ctx, client.ObjectKey{Namespace: "default", Name: "ingress"}, &p.service),
 	)
 	p.networkPolicies = policies.Items
@@ -96,10 +98,8 @@ func (s *stage) posture(ctx context.Context) (posture, error) {
 		if slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == testbed.ControlPlaneRole }) {
 			p.tainted++
 		}
-		if _, ok := node.Annotations[v1alpha1.AnnotationRecord]; ok {
-			p.records++
-		}
 	}
+	p.records = len(records.Items)
 	if _, ok := p.service.Annotations[v1alpha1.AnnotationRecord]; ok {
 		p.records++
 	}

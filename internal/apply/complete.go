@@ -15,6 +15,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -90,26 +91,31 @@ func put(object map[string]any, key string, part map[string]any) {
 	}
 }
 
-// fieldsLeft says what of an outcome the API server did not store, by its answer.
-func fieldsLeft(answer client.Object, outcome drift.Outcome, is func(field string) *string) error {
-	var left []string
-	for _, field := range slices.Sorted(maps.Keys(outcome.Set)) {
-		want, got := outcome.Set[field], is(field)
+// fieldsLeft says which of the fields that were set the API server did not store, by
+// its answer.
+func fieldsLeft(set map[string]*string, is func(field string) *string, left ...string) error {
+	for _, field := range slices.Sorted(maps.Keys(set)) {
+		want, got := set[field], is(field)
 		if (want == nil) != (got == nil) || want != nil && *want != *got {
 			left = append(left, fmt.Sprintf("%s is %s instead of %s", field, shown(got), shown(want)))
 		}
-	}
-	record := ""
-	if len(outcome.Record) > 0 {
-		record = outcome.Record.String()
-	}
-	if answer.GetAnnotations()[v1alpha1.AnnotationRecord] != record {
-		left = append(left, "the annotation "+v1alpha1.AnnotationRecord+" is not as written")
 	}
 	if len(left) == 0 {
 		return nil
 	}
 	return &Incomplete{Left: left}
+}
+
+// recordLeft says that the record of a Service is not as written, if so.
+func recordLeft(answer client.Object, record state.Record) []string {
+	want := ""
+	if len(record) > 0 {
+		want = record.String()
+	}
+	if answer.GetAnnotations()[v1alpha1.AnnotationRecord] == want {
+		return nil
+	}
+	return []string{"the annotation " + v1alpha1.AnnotationRecord + " is not as written"}
 }
 
 func shown(value *string) string {

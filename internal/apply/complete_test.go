@@ -205,15 +205,6 @@ func TestAServiceIsAsTheAPIServerAnswersIt(t *testing.T) {
 	g.Expect(r.requests[1].body).To(MatchJSON(`{"metadata":{"uid":"uid","resourceVersion":"8","annotations":{"cpnp.dev/record":null}}}`))
 }
 
-func TestANodeIsAsTheAPIServerAnswersIt(t *testing.T) {
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp-1", UID: "uid", ResourceVersion: "7"}}
-	outcome := drift.Outcome{Set: map[string]*string{"a:NoSchedule": ptr.To("")}, Record: state.Record{"a:NoSchedule": record("p", "", nil)}}
-	g, r := NewWithT(t), &recorder{}
-	r.tamper = func(stored map[string]any) { delete(stored, "spec") }
-	g.Expect(apply.Node(t.Context(), r, node, outcome)).To(MatchError(ContainSubstring(`a:NoSchedule is (none) instead of ""`)))
-	g.Expect(r.requests).To(HaveLen(1))
-}
-
 func enactment() *v1alpha1.ControlPlaneNodeEnactment {
 	return &v1alpha1.ControlPlaneNodeEnactment{
 		ObjectMeta: metav1.ObjectMeta{Name: "p.cp-1", UID: "uid", ResourceVersion: "7"},

@@ -28,7 +28,7 @@ type nodePatch struct {
 	Metadata struct {
 		UID             types.UID      `json:"uid"`
 		ResourceVersion string         `json:"resourceVersion"`
-		Annotations     map[string]any `json:"annotations"`
+		Annotations     map[string]any `json:"annotations,omitempty"`
 	} `json:"metadata"`
 	Spec *nodePatchSpec `json:"spec,omitempty"`
 }
@@ -37,13 +37,54 @@ type nodePatchSpec struct {
 	Taints []corev1.Taint `json:"taints"`
 }
 
-// Node writes the outcome to a Node: its taints and the record, in one request.
-func Node(ctx context.Context, c client.Writer, node *corev1.Node, outcome drift.Outcome) error {
+// NodeClients are what a Node is written with.
+type NodeClients struct {
+	// Live asks the API server.
+	Live client.Reader
+	client.Writer
+}
+
+// Node writes the outcome to a Node: its taints, and what was done to them. That is
+// on record before a taint is set and until one is gone. What is given back is given
+// back by the record that the API server has now: an older one may tell of a taint
+// that somebody else has set since. A repair is one write, and nothing is read.
+func Node(ctx context.Context, c NodeClients, node *corev1.Node, record state.NodeRecord, outcome drift.Outcome) error {
+	during := maps.Clone(outcome.Record)
+	for field, entry := range record.Record {
+		if _, stays := during[field]; !stays {
+			during[field] = entry
+		}
+	}
+	stored, err := nodeRecord(ctx, c, node, record.Stored, during)
+	if err != nil {
+		return err
+	}
+	if len(during) > len(outcome.Record) && len(outcome.Set) > 0 {
+		if err := confirm(ctx, c.Live, stored); err != nil {
+			return err
+		}
+	}
+	if err := patchNode(ctx, c, node, outcome.Set); err != nil {
+		return err
+	}
+	_, err = nodeRecord(ctx, c, node, stored, outcome.Record)
+	return err
+}
+
+// patchNode sets and removes taints. The record that earlier versions kept in an
+// annotation goes on the way.
+func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[string]*string) error {
+	_, annotated := node.Annotations[v1alpha1.AnnotationRecord]
+	if len(set) == 0 && !annotated {
+		return nil
+	}
 	var patch nodePatch
 	patch.Metadata.UID, patch.Metadata.ResourceVersion = node.UID, node.ResourceVersion
-	patch.Metadata.Annotations = map[string]any{v1alpha1.AnnotationRecord: recordValue(outcome.Record)}
-	if len(outcome.Set) > 0 {
-		patch.Spec = &nodePatchSpec{Taints: Taints(node.Spec.Taints, outcome.Set)}
+	if annotated {
+		patch.Metadata.Annotations = map[string]any{v1alpha1.AnnotationRecord: nil}
+	}
+	if len(set) > 0 {
+		patch.Spec = &nodePatchSpec{Taints: Taints(node.Spec.Taints, set)}
 	}
 	body, err := json.Marshal(patch)
 	if err != nil {
@@ -54,15 +95,7 @@ func Node(ctx context.Context, c client.Writer, node *corev1.Node, outcome drift
 	if err := c.Patch(ctx, target, patched, client.FieldOwner(v1alpha1.FieldManagerTaints)); err != nil {
 		return err
 	}
-	return fieldsLeft(target, outcome, func(field string) *string { return plan.TaintValue(target, field) })
-}
-
-// recordValue returns the annotation's value in a merge patch: null removes it.
-func recordValue(record state.Record) any {
-	if len(record) == 0 {
-		return nil
-	}
-	return record.String()
+	return fieldsLeft(set, func(field string) *string { return plan.TaintValue(target, field) })
 }
 
 // Taints returns the list with the given taints set, or removed where the value
@@ -71,7 +104,7 @@ func Taints(live []corev1.Taint, set map[string]*string) []corev1.Taint {
 	taints := []corev1.Taint{}
 	done := map[string]bool{}
 	for _, taint := range live {
-		field := plan.TaintField(taint.Key, taint.Effect)
+		field := state.TaintField(taint.Key, taint.Effect)
 		value, ours := set[field]
 		done[field] = true
 		switch {
@@ -84,7 +117,7 @@ func Taints(live []corev1.Taint, set map[string]*string) []corev1.Taint {
 	}
 	for _, field := range slices.Sorted(maps.Keys(set)) {
 		if value := set[field]; value != nil && !done[field] {
-			key, effect := plan.ParseTaintField(field)
+			key, effect := state.ParseTaintField(field)
 			taints = append(taints, corev1.Taint{Key: key, Value: *value, Effect: effect})
 		}
 	}

@@ -183,42 +183,6 @@ func record(policy, applied string, original *string) state.RecordEntry {
 	return state.RecordEntry{Policy: policy, Applied: applied, Original: original}
 }
 
-func TestNodeIsPatchedOnceWithAllItsTaintsAndTheRecord(t *testing.T) {
-	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: "cp-1", UID: "uid", ResourceVersion: "7"},
-		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: "theirs", Effect: "NoExecute"}}},
-	}
-	const metadata = `"uid":"uid","resourceVersion":"7"`
-	tests := map[string]struct {
-		outcome drift.Outcome
-		want    string
-	}{
-		"with a taint that is set": {
-			drift.Outcome{Set: map[string]*string{"a:NoSchedule": ptr.To("")}, Record: state.Record{"a:NoSchedule": record("p", "", nil)}},
-			`{"metadata":{` + metadata + `,"annotations":{"cpnp.dev/record":"{\"a:NoSchedule\":{\"policy\":\"p\",\"applied\":\"\",\"original\":null}}"}},` +
-				`"spec":{"taints":[{"key":"theirs","effect":"NoExecute"},{"key":"a","effect":"NoSchedule"}]}}`,
-		},
-		"with the last taint that is given back: the record goes": {
-			drift.Outcome{Set: map[string]*string{"a:NoSchedule": nil}, Record: state.Record{}},
-			`{"metadata":{` + metadata + `,"annotations":{"cpnp.dev/record":null}},"spec":{"taints":[{"key":"theirs","effect":"NoExecute"}]}}`,
-		},
-		"with a taint that is adopted: the taints are not touched": {
-			drift.Outcome{Record: state.Record{"a:NoSchedule": record("p", "x", ptr.To("x"))}},
-			`{"metadata":{` + metadata + `,"annotations":{"cpnp.dev/record":"{\"a:NoSchedule\":{\"policy\":\"p\",\"applied\":\"x\",\"original\":\"x\"}}"}}}`,
-		},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			g, r := NewWithT(t), &recorder{}
-			g.Expect(apply.Node(t.Context(), r, node, test.outcome)).To(Succeed())
-			g.Expect(r.requests).To(HaveLen(1))
-			g.Expect(r.requests[0].verb).To(Equal("patch application/merge-patch+json"))
-			g.Expect(r.requests[0].owner).To(Equal("cpnp.dev/taints"))
-			g.Expect(r.requests[0].body).To(MatchJSON(test.want))
-		})
-	}
-}
-
 func TestServiceIsAppliedWithTheFieldsThatAreOurs(t *testing.T) {
 	type fields = map[string]*string
 	const external, internal = "externalTrafficPolicy", "internalTrafficPolicy"

@@ -18,6 +18,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // Service writes the outcome to a Service with server-side apply of the fields
@@ -61,13 +62,12 @@ func Service(ctx context.Context, c client.Writer, service *corev1.Service, outc
 		return dropRecord(ctx, c, answer)
 	}
 	// What is given back may stay as it is: others may hold the field too.
-	set := outcome
-	set.Set = map[string]*string{}
+	set := map[string]*string{}
 	for field, value := range held {
 		text := fmt.Sprint(value)
-		set.Set[field] = &text
+		set[field] = &text
 	}
-	return fieldsLeft(answer, set, func(field string) *string { return plan.TrafficPolicy(answer, field) })
+	return fieldsLeft(set, func(field string) *string { return plan.TrafficPolicy(answer, field) }, recordLeft(answer, outcome.Record)...)
 }
 
 // dropRecord takes the record away where an apply without it has left it: somebody
@@ -86,7 +86,7 @@ func dropRecord(ctx context.Context, c client.Writer, answer *corev1.Service) er
 	if err := c.Patch(ctx, target, patch, client.FieldOwner(v1alpha1.FieldManagerServices)); err != nil {
 		return err
 	}
-	return fieldsLeft(target, drift.Outcome{}, nil)
+	return fieldsLeft(nil, nil, recordLeft(target, nil)...)
 }
 
 // explain adds to a refusal which values of trafficDistribution an older API server
@@ -109,13 +109,15 @@ func explain(err error, outcome drift.Outcome) error {
 // set now, and those that were set before and still are as we left them.
 func heldFields(service *corev1.Service, outcome drift.Outcome) map[string]any {
 	fields := map[string]any{}
-	for field, entry := range outcome.Record {
-		value, set := outcome.Set[field]
-		if !set {
-			value = plan.TrafficPolicy(service, field)
-		}
-		if value != nil && *value == entry.Applied {
-			fields[field] = *value
+	for _, record := range []state.Record{outcome.Record, outcome.Unrecorded} {
+		for field, entry := range record {
+			value, set := outcome.Set[field]
+			if !set {
+				value = plan.TrafficPolicy(service, field)
+			}
+			if value != nil && *value == entry.Applied {
+				fields[field] = *value
+			}
 		}
 	}
 	return fields
@@ -127,7 +129,8 @@ func restore(ctx context.Context, c client.Writer, service *corev1.Service, outc
 	spec := map[string]any{}
 	for field, value := range outcome.Set {
 		_, held := outcome.Record[field]
-		if !held && value != nil && *value != drift.DefaultPolicy(field) {
+		_, unrecorded := outcome.Unrecorded[field]
+		if !held && !unrecorded && value != nil && *value != drift.DefaultPolicy(field) {
 			spec[field] = *value
 		}
 	}

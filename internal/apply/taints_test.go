@@ -17,7 +17,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 func TestTaintsAreSetAndRemovedInTheListThatIsThere(t *testing.T) {
@@ -62,7 +62,7 @@ func TestTaintsOfOthersSurvive(t *testing.T) {
 	var all []string
 	for key := range 5 {
 		for _, effect := range effects {
-			all = append(all, plan.TaintField(fmt.Sprint("key-", key), effect))
+			all = append(all, state.TaintField(fmt.Sprint("key-", key), effect))
 		}
 	}
 	for range 1500 {
@@ -70,7 +70,7 @@ func TestTaintsOfOthersSurvive(t *testing.T) {
 		var live []corev1.Taint
 		set := map[string]*string{}
 		for _, i := range random.Perm(len(all)) {
-			key, effect := plan.ParseTaintField(all[i])
+			key, effect := state.ParseTaintField(all[i])
 			if random.IntN(2) == 0 {
 				live = append(live, corev1.Taint{Key: key, Effect: effect, Value: fmt.Sprint(random.IntN(3))})
 			}
@@ -88,7 +88,7 @@ func TestTaintsOfOthersSurvive(t *testing.T) {
 
 		seen := map[string]int{}
 		for _, taint := range after {
-			field := plan.TaintField(taint.Key, taint.Effect)
+			field := state.TaintField(taint.Key, taint.Effect)
 			seen[field]++
 			if want, ours := set[field]; ours {
 				g.Expect(want).To(HaveValue(Equal(taint.Value)), field)
@@ -104,7 +104,7 @@ func TestTaintsOfOthersSurvive(t *testing.T) {
 // others returns the taints that a change is not about.
 func others(taints []corev1.Taint, set map[string]*string) []corev1.Taint {
 	return slices.DeleteFunc(slices.Clone(taints), func(t corev1.Taint) bool {
-		_, ours := set[plan.TaintField(t.Key, t.Effect)]
+		_, ours := set[state.TaintField(t.Key, t.Effect)]
 		return ours
 	})
 }

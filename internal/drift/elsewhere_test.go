@@ -192,7 +192,7 @@ func TestTaintsThatAreDeclaredElsewhere(t *testing.T) {
 					node = slim.(*corev1.Node)
 				}
 				policies := compile(policy("p"))
-				outcome := drift.Fields(drift.Node(node), []plan.Claim{{Field: field, Policy: &policies[0]}}, policies)
+				outcome := drift.Fields(drift.Node(node, nil), []plan.Claim{{Field: field, Policy: &policies[0]}}, policies)
 				g.Expect(outcome.Findings).To(ConsistOf(And(HaveField("State", test.state), HaveField("Message", test.says))), "cached: %v", cached)
 				g.Expect(outcome.Set).To(HaveLen(btoi(test.state != v1alpha1.StateConflicted)))
 			}
@@ -262,11 +262,10 @@ func TestReleaseOfWhatOthersHoldToo(t *testing.T) {
 		})
 	}
 	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: "cp-1", Annotations: map[string]string{v1alpha1.AnnotationRecord: `{"a:NoSchedule":{"policy":"p","applied":"","original":null}}`},
-			ManagedFields: entriesOf(owns("kubectl-taint", set, 2, path("spec", "taints")))},
-		Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "a", Effect: "NoSchedule"}, {Key: "b", Effect: "NoSchedule"}}},
+		ObjectMeta: metav1.ObjectMeta{Name: "cp-1", ManagedFields: entriesOf(owns("kubectl-taint", set, 2, path("spec", "taints")))},
+		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: "a", Effect: "NoSchedule"}, {Key: "b", Effect: "NoSchedule"}}},
 	}
-	NewWithT(t).Expect(drift.Fields(drift.Node(node), nil, compile(policy("p", deleted))).Set).To(HaveKeyWithValue("a:NoSchedule", BeNil()),
+	NewWithT(t).Expect(drift.Fields(drift.Node(node, state.Record{"a:NoSchedule": *done("p", "", "")}), nil, compile(policy("p", deleted))).Set).To(HaveKeyWithValue("a:NoSchedule", BeNil()),
 		"whoever wrote the list last holds no single taint")
 }
 

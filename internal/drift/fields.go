@@ -30,6 +30,12 @@ type Shared struct {
 	Default func(field string) string
 	// Record is what the operator did to the object before.
 	Record state.Record
+	// Unreadable says why the record that the object carries is not believed; nil
+	// if it is.
+	Unreadable error
+	// NoRoom says that the object has no room for a record: what is done to it is
+	// remembered only as long as the operator runs.
+	NoRoom bool
 	// Remembered returns what the operator remembers of that, which counts where
 	// the record has been lost: whoever replaces the object takes the record away
 	// with the field. Nil where nothing is remembered.
@@ -56,6 +62,8 @@ type Outcome struct {
 	// changes, a field that already had the right value is being adopted, or
 	// one that someone else has changed is being let go.
 	Record state.Record
+	// Unrecorded is what is done to an object that has no room for a record.
+	Unrecorded state.Record
 	// Remember is what the operator is to remember of what it did, once that is
 	// written: the record, and of fields that lost theirs to whoever declares them
 	// what it said.
@@ -63,6 +71,10 @@ type Outcome struct {
 	// Kept are fields that were released and stay as they are, since somebody else
 	// holds or declares them as well.
 	Kept []Finding
+	// Restored are fields that were released and get back what was there before.
+	Restored []Finding
+	// Replaced is what there is to tell of a record that is not believed.
+	Replaced []Finding
 	// Released are the policies that do not claim a field that they once wrote,
 	// though they are not being taken back: the spec, or the object's labels,
 	// changed. By the field.
@@ -72,27 +84,47 @@ type Outcome struct {
 // Keep leaves a field as it is that was released.
 func (o *Outcome) Keep(field string, before state.Record) {
 	delete(o.Set, field)
+	o.Restored = slices.DeleteFunc(o.Restored, func(f Finding) bool { return f.Field == field })
 	o.Record[field] = before[field]
 	o.Remember[field] = before[field]
 }
 
+// LetGo returns the outcome that gives up restoring: what was to get back its
+// original stays as it is, and nothing is recorded of it any more.
+func (o Outcome) LetGo() Outcome {
+	o.Set = maps.Clone(o.Set)
+	for _, field := range o.Restored {
+		delete(o.Set, field.Field)
+	}
+	o.Restored = nil
+	return o
+}
+
 // Changed says whether the object is to be written.
 func (o Outcome) Changed(before state.Record) bool {
-	return len(o.Set) > 0 || !maps.EqualFunc(before, o.Record, func(a, b state.RecordEntry) bool {
+	return len(o.Set) > 0 || !SameRecord(before, o.Record)
+}
+
+// SameRecord says whether two records say the same.
+func SameRecord(a, b state.Record) bool {
+	return maps.EqualFunc(a, b, func(a, b state.RecordEntry) bool {
 		return a.Policy == b.Policy && a.Applied == b.Applied && equal(a.Original, b.Original)
 	})
 }
 
-// Policies returns for whom the object is written: those whose findings there
-// are, and those whose record changes.
-func (o Outcome) Policies(before state.Record) []string {
+// Policies returns for whom the object is written: of those that exist, those
+// whose findings there are, and those whose record changes. What else a record
+// names was perhaps made up.
+func (o Outcome) Policies(before state.Record, policies []plan.Policy) []string {
 	names := map[string]bool{}
 	for _, finding := range o.Findings {
 		names[finding.Policy] = true
 	}
 	for _, record := range []state.Record{before, o.Record} {
 		for _, entry := range record {
-			names[entry.Policy] = true
+			if plan.Find(policies, entry.Policy) != nil {
+				names[entry.Policy] = true
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
@@ -106,7 +138,8 @@ func (o Outcome) Policies(before state.Record) []string {
 // given back: the recorded original returns, unless someone else has changed
 // the field since.
 func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome {
-	out := Outcome{Set: map[string]*string{}, Record: maps.Clone(object.Record), Released: map[string]*plan.Policy{}}
+	out := Outcome{Set: map[string]*string{}, Record: state.Record{}, Released: map[string]*plan.Policy{}}
+	maps.Copy(out.Record, object.Record)
 	claimed := map[string]bool{}
 	for _, claim := range claims {
 		claimed[claim.Field] = true
@@ -121,6 +154,7 @@ func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome 
 		}
 	}
 	out.remember(object, claims)
+	out.tellOfRecord(object, claims)
 	slices.SortFunc(out.Findings, Compare)
 	return out
 }
@@ -140,6 +174,25 @@ func (o *Outcome) remember(object Shared, claims []plan.Claim) {
 		if entry, known := object.Remembered(claim.Field); known {
 			o.Remember[claim.Field] = entry
 		}
+	}
+}
+
+// tellOfRecord tells each policy whose record is written that the one before was not
+// believed, and leaves the record out where there is no room for it.
+func (o *Outcome) tellOfRecord(object Shared, claims []plan.Claim) {
+	told := map[string]bool{}
+	for _, claim := range claims {
+		_, recorded := o.Record[claim.Field]
+		if object.Unreadable == nil || !recorded || told[claim.Policy.Name] {
+			continue
+		}
+		told[claim.Policy.Name] = true
+		o.Replaced = append(o.Replaced, Finding{
+			Policy: claim.Policy.Name, Object: object.Object, Field: claim.Field, Message: object.Unreadable.Error(),
+		})
+	}
+	if object.NoRoom {
+		o.Record, o.Unrecorded = state.Record{}, o.Record
 	}
 }
 
@@ -261,6 +314,15 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 		return
 	}
 	o.Set[field] = entry.Original
+	o.Restored = append(o.Restored, restored(object, field, entry))
+}
+
+func restored(object Shared, field string, entry state.RecordEntry) Finding {
+	f := Finding{Policy: entry.Policy, Object: object.Object, Field: field, Actual: entry.Applied}
+	if entry.Original != nil {
+		f.Expected = *entry.Original
+	}
+	return f
 }
 
 // alsoHeldBy returns who holds or declares the value of a field beside the

@@ -92,6 +92,14 @@ func (f Finding) Stays() string {
 		f.Object, f.Field, quote(f.Actual), f.By.Name)
 }
 
+// Restored tells of a field that was released, and is what it was before.
+func (f Finding) Restored() string {
+	if f.Expected == "" {
+		return fmt.Sprintf("%s %s was removed", f.Object, f.Field)
+	}
+	return fmt.Sprintf("%s %s was set back from %s to %s", f.Object, f.Field, quote(f.Actual), quote(f.Expected))
+}
+
 // Repaired tells the finding as something that is over.
 func (f Finding) Repaired() string {
 	by := "an unknown writer"

@@ -14,7 +14,7 @@ type tally struct {
 	count    int
 	last     *Finding
 	lastTime time.Time
-	kept     []Finding
+	releases Releases
 }
 
 func (h *History) tally(policy string) *tally {
@@ -84,31 +84,63 @@ func (h *History) Acknowledge(policy string, reported Summary) {
 	}
 }
 
-// keptTold is how many fields that stayed though they were released are told of at
-// once.
-const keptTold = 16
+// Releases are what there is to tell of fields that policies let go, and of records.
+type Releases struct {
+	// Restored is how many got back what was there before, and Last the last of them.
+	Restored int
+	Last     Finding
+	// Kept stay as they are because others hold them too; LetGo could not be restored;
+	// Replaced are records that were not believed. Each has at most 16.
+	Kept, LetGo, Replaced []Finding
+}
 
-// Kept takes note of fields that were released and stay as they are.
-func (h *History) Kept(fields []Finding) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, f := range fields {
-		if t := h.tally(f.Policy); len(t.kept) < keptTold {
-			t.kept = append(t.kept, f)
-		}
+// maxTold is how many single fields are told of at once.
+const maxTold = 16
+
+func addTold(told *[]Finding, f Finding) {
+	if len(*told) < maxTold {
+		*told = append(*told, f)
 	}
 }
 
-// TakeKept returns what there is to tell of such fields, once.
-func (h *History) TakeKept(policy string) []Finding {
+// Released takes note of what an outcome gave back, once that is written.
+func (h *History) Released(outcome Outcome) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range outcome.Restored {
+		t := h.tally(f.Policy)
+		t.releases.Restored++
+		t.releases.Last = f
+	}
+	for _, f := range outcome.Kept {
+		addTold(&h.tally(f.Policy).releases.Kept, f)
+	}
+	for _, f := range outcome.Replaced {
+		addTold(&h.tally(f.Policy).releases.Replaced, f)
+	}
+}
+
+// LetGo takes note of fields that could not be restored.
+func (h *History) LetGo(fields []Finding) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range fields {
+		addTold(&h.tally(f.Policy).releases.LetGo, f)
+	}
+}
+
+// TakeReleases returns what there is to tell of a policy's releases, once.
+func (h *History) TakeReleases(policy string) Releases {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.policies[policy]
 	if t == nil {
-		return nil
+		return Releases{}
 	}
-	kept := t.kept
-	t.kept = nil
-	slices.SortFunc(kept, Compare)
-	return kept
+	releases := t.releases
+	t.releases = Releases{}
+	for _, told := range [][]Finding{releases.Kept, releases.LetGo, releases.Replaced} {
+		slices.SortFunc(told, Compare)
+	}
+	return releases
 }

@@ -215,15 +215,19 @@ func TestObjectToWhichNothingIsDoneIsNotFoughtOver(t *testing.T) {
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
-func TestFieldThatStaysIsToldOnce(t *testing.T) {
+func TestWhatIsReleasedIsToldOnce(t *testing.T) {
 	s := begin(t)
-	stays := rewritten("f", "argo")
-	s.Kept(list(stays))
-	s.Expect(s.TakeKept("q")).To(BeEmpty())
-	s.Expect(s.TakeKept("p")).To(Equal(list(stays)))
-	s.Expect(s.TakeKept("p")).To(BeEmpty())
+	stays, restored := rewritten("f", "argo"), rewritten("g", "")
+	s.Released(drift.Outcome{Kept: list(stays), Restored: list(restored, restored)})
+	s.Expect(s.TakeReleases("q")).To(BeZero())
+	s.Expect(s.TakeReleases("p")).To(Equal(drift.Releases{Kept: list(stays), Restored: 2, Last: restored}))
+	s.Expect(s.TakeReleases("p")).To(BeZero())
 	for range 100 {
-		s.Kept(list(stays))
+		s.Released(drift.Outcome{Kept: list(stays), Replaced: list(stays)})
+		s.LetGo(list(stays))
 	}
-	s.Expect(s.TakeKept("p")).To(HaveLen(16))
+	told := s.TakeReleases("p")
+	s.Expect(told.Kept).To(HaveLen(16))
+	s.Expect(told.Replaced).To(HaveLen(16))
+	s.Expect(told.LetGo).To(HaveLen(16))
 }

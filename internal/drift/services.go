@@ -15,6 +15,7 @@ import (
 // Service returns a Service as a shared object whose fields are its traffic
 // policies.
 func Service(service *corev1.Service) Shared {
+	record, unreadable := state.ServiceRecord(service.Annotations)
 	return Shared{
 		Object: Object{Kind: "Service", Namespace: service.Namespace, Name: service.Name},
 		Live:   func(field string) *string { return plan.TrafficPolicy(service, field) },
@@ -26,7 +27,7 @@ func Service(service *corev1.Service) Shared {
 		},
 		Declared: func(field string) Declaration { return declaredPolicy(service, field) },
 		Default:  DefaultPolicy,
-		Record:   state.ReadRecord(service.Annotations),
+		Record:   record, Unreadable: unreadable, NoRoom: state.HasNoRoom(service.Annotations),
 	}
 }
 

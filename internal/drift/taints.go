@@ -15,7 +15,7 @@ import (
 // Node returns a Node as a shared object whose fields are its taints. The list of
 // taints is atomic: whoever wrote it last is its manager, and whoever declares it
 // declares that no other taint is there.
-func Node(node *corev1.Node) Shared {
+func Node(node *corev1.Node, record state.Record) Shared {
 	return Shared{
 		Object: Object{Kind: "Node", Name: node.Name},
 		Live:   func(field string) *string { return plan.TaintValue(node, field) },
@@ -23,7 +23,7 @@ func Node(node *corev1.Node) Shared {
 			return whoAndTool(node.ManagedFields, v1alpha1.FieldManagerTaints, "spec", "taints")
 		},
 		Declared: func(field string) Declaration { return declaredTaint(node, field) },
-		Record:   state.ReadRecord(node.Annotations),
+		Record:   record,
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 func TestWhoSetAField(t *testing.T) {
@@ -97,18 +98,19 @@ func TestNodeAsASharedObject(t *testing.T) {
 	g := NewWithT(t)
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        "cp-1",
-			Annotations: map[string]string{v1alpha1.AnnotationRecord: `{"a:NoSchedule":{"policy":"p","applied":"","original":null}}`},
+			Name: "cp-1",
+			// A kubelet can write it.
+			Annotations: map[string]string{v1alpha1.AnnotationRecord: `{"b:NoSchedule":{"policy":"p","applied":"","original":null}}`},
 			ManagedFields: entriesOf(
 				owns(v1alpha1.FieldManagerTaints, set, 1, path("spec", "taints")), owns("gitops", apply, 2, path("spec", "taints"))),
 		},
 		Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "a", Effect: corev1.TaintEffectNoSchedule}}},
 	}
-	shared := drift.Node(node)
+	shared := drift.Node(node, state.Record{"a:NoSchedule": *done("p", "", "")})
 	g.Expect(shared.Object).To(Equal(drift.Object{Kind: "Node", Name: "cp-1"}))
 	g.Expect(shared.Live("a:NoSchedule")).To(HaveValue(BeEmpty()))
 	g.Expect(shared.Live("b:NoSchedule")).To(BeNil())
 	g.Expect(shared.By("a:NoSchedule")).To(Equal(drift.Manager{Name: "gitops", Declares: true}),
 		"whoever applies the list of taints declares that no other one is there")
-	g.Expect(shared.Record).To(HaveKeyWithValue("a:NoSchedule", *done("p", "", "")))
+	g.Expect(shared.Record).To(Equal(state.Record{"a:NoSchedule": *done("p", "", "")}))
 }

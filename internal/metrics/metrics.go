@@ -29,6 +29,11 @@ var (
 		Help: "What a policy calls for: NetworkPolicies, taints over all nodes, and Services.",
 	}, []string{"policy", "kind"})
 
+	released = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cpnp_released_total",
+		Help: "Fields that were given back because no policy declares them any more.",
+	}, []string{"policy", "kind"})
+
 	applyErrors = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cpnp_apply_errors_total",
 		Help: "Writes that the API server refused or did not answer, by the reason it gave. Conflicts are not errors.",
@@ -36,7 +41,7 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(detected, corrected, managed, applyErrors)
+	metrics.Registry.MustRegister(detected, corrected, managed, released, applyErrors)
 }
 
 // Detected counts drift that was not seen before.
@@ -52,6 +57,13 @@ func Corrected(findings []drift.Finding) {
 		if f.State == v1alpha1.StateDrifted {
 			corrected.WithLabelValues(f.Policy, f.Object.Kind).Inc()
 		}
+	}
+}
+
+// Released counts fields that were given back.
+func Released(findings []drift.Finding) {
+	for _, f := range findings {
+		released.WithLabelValues(f.Policy, f.Object.Kind).Inc()
 	}
 }
 
@@ -72,7 +84,7 @@ func Forget(policy string) {
 	labels := prometheus.Labels{"policy": policy}
 	for _, vector := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{detected, corrected, managed, applyErrors} {
+	}{detected, corrected, managed, released, applyErrors} {
 		vector.DeletePartialMatch(labels)
 	}
 }

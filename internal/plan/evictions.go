@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	toleration "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/klog/v2"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // MissingNoExecute returns the NoExecute taints that are claimed for the policy
@@ -15,7 +17,7 @@ import (
 func MissingNoExecute(node *corev1.Node, claims []Claim, policy string) []corev1.Taint {
 	var taints []corev1.Taint
 	for _, claim := range claims {
-		key, effect := ParseTaintField(claim.Field)
+		key, effect := state.ParseTaintField(claim.Field)
 		if effect != corev1.TaintEffectNoExecute || claim.Policy.Name != policy {
 			continue
 		}
@@ -29,7 +31,7 @@ func MissingNoExecute(node *corev1.Node, claims []Claim, policy string) []corev1
 // TaintValue returns the value of the node's taint; nil if it has none such.
 func TaintValue(node *corev1.Node, field string) *string {
 	for _, taint := range node.Spec.Taints {
-		if TaintField(taint.Key, taint.Effect) == field {
+		if state.TaintField(taint.Key, taint.Effect) == field {
 			return &taint.Value
 		}
 	}

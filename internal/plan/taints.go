@@ -3,22 +3,13 @@
 package plan
 
 import (
-	"strings"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
-
-// TaintField returns the name of a taint in a state.Record: "key:effect", which
-// is what identifies a taint on its node.
-func TaintField(key string, effect corev1.TaintEffect) string {
-	return key + ":" + string(effect)
-}
-
-// ParseTaintField is the inverse of TaintField.
-func ParseTaintField(field string) (key string, effect corev1.TaintEffect) {
-	key, e, _ := strings.Cut(field, ":")
-	return key, corev1.TaintEffect(e)
-}
 
 // Taints returns which taints the node should have. Policies come oldest first.
 func Taints(node *corev1.Node, policies []Policy) (claims []Claim, losses []Loss) {
@@ -29,8 +20,16 @@ func Taints(node *corev1.Node, policies []Policy) (claims []Claim, losses []Loss
 			continue
 		}
 		for _, taint := range policy.Spec.Taints {
-			all = append(all, Claim{Field: TaintField(taint.Key, taint.Effect), Want: taint.Value, Policy: policy})
+			all = append(all, Claim{Field: state.TaintField(taint.Key, taint.Effect), Want: taint.Value, Policy: policy})
 		}
 	}
 	return settle("Node/"+node.Name, all)
+}
+
+// DeclaresTaint says whether the policy declares the taint for the node, whatever
+// else it does at present.
+func (p *Policy) DeclaresTaint(node *corev1.Node, field string) bool {
+	return p.Selects(node) && slices.ContainsFunc(p.Spec.Taints, func(t v1alpha1.Taint) bool {
+		return state.TaintField(t.Key, t.Effect) == field
+	})
 }

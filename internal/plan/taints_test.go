@@ -12,6 +12,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // node returns a control-plane node.
@@ -108,9 +109,9 @@ func TestTaintsOfTheOldestPolicyDecide(t *testing.T) {
 
 func TestTaintFieldNamesATaintByKeyAndEffect(t *testing.T) {
 	g := NewWithT(t)
-	field := plan.TaintField(controlPlane, corev1.TaintEffectPreferNoSchedule)
+	field := state.TaintField(controlPlane, corev1.TaintEffectPreferNoSchedule)
 	g.Expect(field).To(Equal("node-role.kubernetes.io/control-plane:PreferNoSchedule"), "records in clusters are written so")
-	key, effect := plan.ParseTaintField(field)
+	key, effect := state.ParseTaintField(field)
 	g.Expect(key).To(Equal(controlPlane))
 	g.Expect(effect).To(Equal(corev1.TaintEffectPreferNoSchedule))
 }

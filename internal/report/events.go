@@ -52,9 +52,31 @@ func LeftUntried(policy, node string) Event {
 			"delete the node's HostEndpoints with the label %s=%s", node, v1alpha1.LabelPolicy, policy))}
 }
 
-// StillHeld returns the event that a field was released and stays as it is.
-func StillHeld(field drift.Finding) Event {
-	return Event{corev1.EventTypeWarning, "StillHeld", "Release", shortNote(field.Stays())}
+// Releases returns what there is to tell of fields that a policy let go. However many
+// got back what was there before, they make one event.
+func Releases(r drift.Releases) []Event {
+	var events []Event
+	if r.Restored > 0 {
+		note := r.Last.Restored() + ", because the policy does not declare it any more"
+		if r.Restored > 1 {
+			note = fmt.Sprintf("%d fields were given back, the last of them: %s", r.Restored, note)
+		}
+		events = append(events, Event{corev1.EventTypeNormal, "Released", "Release", shortNote(note)})
+	}
+	for _, f := range r.Kept {
+		events = append(events, Event{corev1.EventTypeWarning, "StillHeld", "Release", shortNote(f.Stays())})
+	}
+	for _, f := range r.LetGo {
+		events = append(events, Event{corev1.EventTypeWarning, "NotRestored", "Release", shortNote(fmt.Sprintf(
+			"%s %s could not be restored and was let go: see what it should be, and set it there; the API server said: %s",
+			f.Object, f.Field, f.Message))})
+	}
+	for _, f := range r.Replaced {
+		events = append(events, Event{corev1.EventTypeWarning, "RecordReplaced", "Record", shortNote(fmt.Sprintf(
+			"The annotation %s of %s was not written by the operator (%s) and is replaced: what the Service had before is not known from it",
+			v1alpha1.AnnotationRecord, f.Object, f.Message))})
+	}
+	return events
 }
 
 func corrected(repairs drift.Summary) Event {

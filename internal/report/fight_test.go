@@ -81,8 +81,10 @@ func TestWhatIsLeftAloneIsNotFoughtOver(t *testing.T) {
 func TestEventOfAFieldThatStays(t *testing.T) {
 	f := finding("Service", "web", "externalTrafficPolicy", v1alpha1.StateDrifted)
 	f.By = drift.Manager{Name: "argocd-controller"}
-	e := report.StillHeld(f)
 	g := NewWithT(t)
+	events := report.Releases(drift.Releases{Kept: []drift.Finding{f}})
+	g.Expect(events).To(HaveLen(1))
+	e := events[0]
 	g.Expect(e.Type).To(Equal("Warning"))
 	g.Expect(e.Reason).To(Equal("StillHeld"))
 	g.Expect(e.Note).To(ContainSubstring("because argocd-controller holds it too"))

@@ -52,6 +52,8 @@ type Input struct {
 	History drift.Summary
 	// Remaining are the objects that deletion still has to restore.
 	Remaining []string
+	// RecordsUnmoved says that records of an earlier version are still on Nodes.
+	RecordsUnmoved bool
 	// Now is when the report is made.
 	Now metav1.Time
 }
@@ -85,6 +87,10 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 		Drift:              driftList(in.findings()),
 		LastDrift:          old.LastDrift,
 		LastDriftTime:      old.LastDriftTime,
+		RecordFormat:       old.RecordFormat,
+	}
+	if !in.RecordsUnmoved {
+		status.RecordFormat = drift.RecordFormat
 	}
 	if isNews(in.History, old.LastDriftTime) {
 		status.LastDrift = ptr.To(driftEntry(*in.History.Last))
@@ -116,6 +122,9 @@ func isNews(repairs drift.Summary, told *metav1.Time) bool {
 // Unknown returns the status of a policy of which nothing could be found out.
 func Unknown(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	status := *policy.Status.DeepCopy()
+	if status.ObservedGeneration == 0 { // no earlier version has served it
+		status.RecordFormat = drift.RecordFormat
+	}
 	status.ObservedGeneration = policy.Generation
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonObserving,

@@ -4,15 +4,24 @@ package state
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
 // Record is what the operator did to an object that it shares with others, by
 // field: "key:effect" for a taint of a Node, the field's name for a Service.
-// It is kept in an annotation of the object itself, written in the same request
-// as the field, so that it can not be lost, or be ahead of or behind the truth.
+//
+// That of a Service is an annotation of the Service, written in the same request as
+// the field. Whoever may write it may write the fields as well. That of a Node is an
+// object of its own (NodeRecord): a kubelet may write the annotations of its Node,
+// and not its taints.
 type Record map[string]RecordEntry
 
 // RecordEntry is what the operator did to one field.
@@ -25,17 +34,93 @@ type RecordEntry struct {
 	Original *string `json:"original"`
 }
 
-// ReadRecord returns the record that an object carries, which is empty where it
-// carries none, or one that somebody has made unreadable: what it said is lost
-// then, and no wrong original is restored from a guess.
-func ReadRecord(annotations map[string]string) Record {
-	record := Record{}
-	if text, ok := annotations[v1alpha1.AnnotationRecord]; ok {
-		if err := json.Unmarshal([]byte(text), &record); err != nil || record == nil {
-			return Record{}
+// maxRecord is how long a record in an annotation may be, in bytes. One of all the
+// fields of a Service takes less than 600.
+const maxRecord = 4 << 10
+
+// ServiceRecord returns the record that a Service carries, which is empty where it
+// carries none. One that the operator cannot have written is an error: nothing that
+// it says is believed, so that no field is set to what somebody made up.
+func ServiceRecord(annotations map[string]string) (Record, error) {
+	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord])
+	if err != nil {
+		return Record{}, err
+	}
+	for _, field := range slices.Sorted(maps.Keys(record)) {
+		entry := record[field]
+		switch {
+		case !slices.Contains(trafficFields, field):
+			return Record{}, errors.New("it has a field that is no traffic policy")
+		case entry.Policy == "" || len(entry.Policy) > 63:
+			return Record{}, fmt.Errorf("%s was not set for a policy", field)
+		case !admits(field, entry.Applied) || entry.Original != nil && !admits(field, *entry.Original):
+			return Record{}, fmt.Errorf("%s cannot have the value", field)
 		}
 	}
+	return record, nil
+}
+
+// annotationNoRoom stands in the cache for annotations that are not kept there.
+const annotationNoRoom = "cpnp.dev/no-room-for-record"
+
+// HasNoRoom says whether an object without a record has so many annotations that the
+// API server would not take one more.
+func HasNoRoom(annotations map[string]string) bool {
+	if _, recorded := annotations[v1alpha1.AnnotationRecord]; recorded {
+		return false
+	}
+	_, full := annotations[annotationNoRoom]
+	size := 0
+	for key, value := range annotations {
+		size += len(key) + len(value)
+	}
+	return full || size > validation.TotalAnnotationSizeLimitB-maxRecord
+}
+
+// NodeAnnotationRecord returns the record that earlier versions kept in an annotation
+// of a Node. A kubelet can write it: it counts only while it is being moved over
+// (drift.Move).
+func NodeAnnotationRecord(annotations map[string]string) Record {
+	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord])
+	if err != nil {
+		return Record{}
+	}
 	return record
+}
+
+// shortRecord returns a record as the cache keeps it: of one that is too long, enough
+// to tell that.
+func shortRecord(text string) string { return text[:min(len(text), maxRecord+1)] }
+
+func parseRecord(text string) (Record, error) {
+	if text == "" {
+		return Record{}, nil
+	}
+	if len(text) > maxRecord {
+		return nil, fmt.Errorf("a record has at most %d bytes", maxRecord)
+	}
+	record := Record{}
+	if err := json.Unmarshal([]byte(text), &record); err != nil {
+		return nil, errors.New("it is no JSON object of records")
+	}
+	if record == nil {
+		return Record{}, nil
+	}
+	return record, nil
+}
+
+// admits says whether a traffic policy of a Service can have the value
+// (k8s.io/api/core/v1, ServiceSpec).
+func admits(field, value string) bool {
+	if field != "trafficDistribution" {
+		return value == string(corev1.ServiceExternalTrafficPolicyCluster) || value == string(corev1.ServiceExternalTrafficPolicyLocal)
+	}
+	switch value {
+	case corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone,
+		corev1.ServiceTrafficDistributionPreferSameNode:
+		return true
+	}
+	return false
 }
 
 // String returns the record as the annotation's value. Equal records give

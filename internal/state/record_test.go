@@ -3,52 +3,76 @@
 package state_test
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-func TestRecordIsReadAsItWasWritten(t *testing.T) {
-	g := NewWithT(t)
-	record := state.Record{
-		"node-role.kubernetes.io/control-plane:NoSchedule": {Policy: "p", Applied: "", Original: nil},
-		"b": {Policy: "q", Applied: "x", Original: ptr.To("")},
-		"a": {Policy: "q", Applied: `"quoted"`, Original: ptr.To("y")},
-	}
-	const text = `{"a":{"policy":"q","applied":"\"quoted\"","original":"y"},"b":{"policy":"q","applied":"x","original":""},` +
-		`"node-role.kubernetes.io/control-plane:NoSchedule":{"policy":"p","applied":"","original":null}}`
-	g.Expect(record.String()).To(Equal(text), "records in clusters are written so, and equal ones alike")
-	g.Expect(state.ReadRecord(map[string]string{v1alpha1.AnnotationRecord: text})).To(Equal(record))
+func annotated(text string) map[string]string {
+	return map[string]string{v1alpha1.AnnotationRecord: text}
 }
 
-func TestRecordThatCanNotBeReadIsEmptyAndCanBeWrittenTo(t *testing.T) {
-	for name, annotations := range map[string]map[string]string{
-		"no annotations":       nil,
-		"no such annotation":   {"other": "x"},
-		"an empty one":         {v1alpha1.AnnotationRecord: ""},
-		"no JSON":              {v1alpha1.AnnotationRecord: "{broken"},
-		"null":                 {v1alpha1.AnnotationRecord: "null"},
-		"a list":               {v1alpha1.AnnotationRecord: "[]"},
-		"a value of no record": {v1alpha1.AnnotationRecord: `{"a":{"policy":"p","applied":"x"},"b":5}`},
-		"more than a record":   {v1alpha1.AnnotationRecord: `{"a":{"policy":"p","applied":"x"}} {}`},
+func TestRecordOfAServiceIsReadAsItWasWritten(t *testing.T) {
+	g := NewWithT(t)
+	record := state.Record{
+		"trafficDistribution":   {Policy: "p", Applied: "PreferClose", Original: nil},
+		"internalTrafficPolicy": {Policy: "q", Applied: "Local", Original: ptr.To("Cluster")},
+	}
+	const text = `{"internalTrafficPolicy":{"policy":"q","applied":"Local","original":"Cluster"},` +
+		`"trafficDistribution":{"policy":"p","applied":"PreferClose","original":null}}`
+	g.Expect(record.String()).To(Equal(text), "records in clusters are written so, and equal ones alike")
+	g.Expect(state.ServiceRecord(annotated(text))).To(Equal(record))
+}
+
+// Whoever may write a Service's annotations may write its fields as well, but only to
+// what these admit.
+func TestRecordThatTheOperatorCannotHaveWrittenIsNotBelieved(t *testing.T) {
+	const good = `"internalTrafficPolicy":{"policy":"q","applied":"Local","original":"Cluster"}`
+	for name, test := range map[string]struct{ text, want string }{
+		"no JSON":                {"{broken", "no JSON"},
+		"a list":                 {"[]", "no JSON"},
+		"a value of no record":   {`{` + good + `,"b":5}`, "no JSON"},
+		"more than a record":     {`{` + good + `} {}`, "no JSON"},
+		"another field":          {`{` + good + `,"type":{"policy":"q","applied":"NodePort"}}`, "no traffic policy"},
+		"a value":                {`{"internalTrafficPolicy":{"policy":"q","applied":"Everywhere"}}`, "cannot have the value"},
+		"an original":            {`{"externalTrafficPolicy":{"policy":"q","applied":"Local","original":"bogus"}}`, "cannot have the value"},
+		"an empty original":      {`{"externalTrafficPolicy":{"policy":"q","applied":"Local","original":""}}`, "cannot have the value"},
+		"the value of another":   {`{"trafficDistribution":{"policy":"q","applied":"Local"}}`, "cannot have the value"},
+		"nobody's":               {`{"externalTrafficPolicy":{"policy":"","applied":"Local"}}`, "not set for a policy"},
+		"a name of no policy":    {`{"externalTrafficPolicy":{"policy":"` + strings.Repeat("x", 64) + `","applied":"Local"}}`, "not set for a policy"},
+		"more than it can be":    {`{` + good + `}` + strings.Repeat(" ", 4096), "at most 4096"},
+		"many made up policies":  {`{"x` + strings.Repeat("y", 4000) + `":{"policy":"q"}}`, "no traffic policy"},
+		"a name that is no name": {`{"\u202e":{"policy":"q"}}`, "no traffic policy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			record := state.ReadRecord(annotations)
+			record, err := state.ServiceRecord(annotated(test.text))
+			g.Expect(err).To(MatchError(ContainSubstring(test.want)))
 			g.Expect(record).To(BeEmpty(), "nothing is restored from a guess")
 			record["a"] = state.RecordEntry{Policy: "p"}
-			g.Expect(record.Mentions("p")).To(BeTrue())
+			g.Expect(record.Mentions("p")).To(BeTrue(), "it can be written to")
 		})
+	}
+	for name, annotations := range map[string]map[string]string{
+		"no annotations": nil, "no such annotation": {"other": "x"}, "an empty one": annotated(""), "null": annotated("null"),
+	} {
+		t.Run(name, func(t *testing.T) { NewWithT(t).Expect(state.ServiceRecord(annotations)).To(BeEmpty()) })
 	}
 }
 
 func TestRecordOfAnOlderOrNewerVersionIsRead(t *testing.T) {
-	record := state.ReadRecord(map[string]string{v1alpha1.AnnotationRecord: `{"a":{"policy":"p","applied":"x","since":"2026"}}`})
-	NewWithT(t).Expect(record).To(Equal(state.Record{"a": {Policy: "p", Applied: "x"}}))
+	record, err := state.ServiceRecord(annotated(`{"externalTrafficPolicy":{"policy":"p","applied":"Local","since":"2026"}}`))
+	g := NewWithT(t)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(record).To(Equal(state.Record{"externalTrafficPolicy": {Policy: "p", Applied: "Local"}}))
 }
 
 func TestRecordMentionsThePoliciesInIt(t *testing.T) {
@@ -58,4 +82,38 @@ func TestRecordMentionsThePoliciesInIt(t *testing.T) {
 	g.Expect(record.Mentions("q")).To(BeTrue())
 	g.Expect(record.Mentions("a")).To(BeFalse())
 	g.Expect(state.Record(nil).Mentions("p")).To(BeFalse())
+}
+
+func TestAnnotationsThatLeaveNoRoomForARecord(t *testing.T) {
+	const limit = 256 << 10 // k8s.io/apimachinery/pkg/api/validation
+	full := map[string]string{"big": strings.Repeat("x", limit-4<<10)}
+	g := NewWithT(t)
+	g.Expect(state.HasNoRoom(full)).To(BeTrue())
+	service := through(t, state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: full}})
+	g.Expect(state.HasNoRoom(service.Annotations)).To(BeTrue(), "in the cache")
+	g.Expect(len(service.Annotations)).To(Equal(1))
+	g.Expect(service.Annotations).NotTo(HaveKey("big"))
+	full[v1alpha1.AnnotationRecord] = "{}"
+	g.Expect(state.HasNoRoom(full)).To(BeFalse(), "it has one")
+	g.Expect(state.HasNoRoom(map[string]string{"small": "x"})).To(BeFalse())
+}
+
+func TestRecordOfANodeIsReadAsItIsStored(t *testing.T) {
+	g := NewWithT(t)
+	record := state.Record{
+		"node-role.kubernetes.io/control-plane:NoSchedule": {Policy: "p"},
+		"a:NoExecute": {Policy: "q", Applied: "x", Original: ptr.To("")},
+	}
+	stored := &v1alpha1.ControlPlaneNodeRecord{Spec: v1alpha1.ControlPlaneNodeRecordSpec{NodeUID: "uid", Taints: record.RecordedTaints()}}
+	g.Expect(stored.Spec.Taints).To(HaveExactElements(HaveField("Key", "a"), HaveField("Effect", corev1.TaintEffectNoSchedule)))
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp-1", UID: "uid"}}
+	is := state.NodeRecords{"cp-1": stored}.Of(node)
+	g.Expect(cmp.Diff(record, is.Record)).To(BeEmpty())
+	g.Expect(is.Stored).To(BeIdenticalTo(stored))
+
+	node.UID = "another"
+	is = state.NodeRecords{"cp-1": stored}.Of(node)
+	g.Expect(is.Record).To(BeEmpty(), "nothing was done to this one")
+	g.Expect(is.Stored).To(BeIdenticalTo(stored), "its place is taken")
+	g.Expect(state.NodeRecords{}.Of(node).Stored).To(BeNil())
 }

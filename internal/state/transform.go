@@ -71,10 +71,13 @@ func TransformNode(object any) (any, error) {
 // their values.
 func nodeAnnotations(node *corev1.Node) map[string]string {
 	keep := map[string]string{}
-	for _, key := range slices.Concat([]string{v1alpha1.AnnotationRecord, flannelBackend, ovnSubnets}, tunnelAnnotations, ownAnnotations) {
+	for _, key := range slices.Concat([]string{flannelBackend, ovnSubnets}, tunnelAnnotations, ownAnnotations) {
 		if value, ok := node.Annotations[key]; ok {
 			keep[key] = value
 		}
+	}
+	if value, ok := node.Annotations[v1alpha1.AnnotationRecord]; ok {
+		keep[v1alpha1.AnnotationRecord] = shortRecord(value)
 	}
 	for _, key := range profile.NodeAnnotations() {
 		if _, ok := node.Annotations[key]; ok && keep[key] == "" {
@@ -100,7 +103,10 @@ func TransformService(object any) (any, error) {
 	}
 	keep := map[string]string{}
 	if value, ok := service.Annotations[v1alpha1.AnnotationRecord]; ok {
-		keep[v1alpha1.AnnotationRecord] = value
+		keep[v1alpha1.AnnotationRecord] = shortRecord(value)
+	}
+	if HasNoRoom(service.Annotations) {
+		keep[annotationNoRoom] = ""
 	}
 	keep, paths := keepLastApplied(keep, service.Annotations, trafficPaths, trafficFields...)
 	slim := &corev1.Service{ObjectMeta: slimMeta(service.ObjectMeta, keep, paths...)}

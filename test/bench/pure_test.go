@@ -109,9 +109,10 @@ func protection() ([]plan.Policy, state.Snapshot) {
 // BenchmarkTaints plans and compares one node.
 func BenchmarkTaints(b *testing.B) {
 	policies, node := compiled(), &makeNodes(1)[0]
+	record := state.Record{state.TaintField(declaredTaint.Key, declaredTaint.Effect): {Policy: "bench"}}
 	for b.Loop() {
 		claims, _ := plan.Taints(node, policies)
-		drift.Fields(drift.Node(node), claims, policies)
+		drift.Fields(drift.Node(node, record), claims, policies)
 	}
 }
 
@@ -223,7 +224,7 @@ func makeNodes(count int) []corev1.Node {
 func makeNode(i int) *corev1.Node {
 	node := benchNode(operatorUser, i)
 	node.Spec.Taints = []corev1.Taint{declaredTaint}
-	written(node, i, plan.TaintField(declaredTaint.Key, declaredTaint.Effect), "", v1alpha1.FieldManagerTaints, `{"f:spec":{"f:taints":{}}}`)
+	written(node, i, v1alpha1.FieldManagerTaints, `{"f:spec":{"f:taints":{}}}`)
 	return node
 }
 
@@ -231,15 +232,15 @@ func makeNode(i int) *corev1.Node {
 func makeService(i int) *corev1.Service {
 	service := testbed.Service(namespace(i), name(operatorUser, i), corev1.ServiceTypeClusterIP, testbed.ServiceLabels(labels(operatorUser)))
 	service.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyLocal)
-	written(service, i, plan.InternalTrafficPolicy, "Local", v1alpha1.FieldManagerServices, `{"f:spec":{"f:internalTrafficPolicy":{}}}`)
+	record := state.Record{plan.InternalTrafficPolicy: {Policy: "bench", Applied: "Local"}}
+	service.SetAnnotations(map[string]string{v1alpha1.AnnotationRecord: record.String()})
+	written(service, i, v1alpha1.FieldManagerServices, `{"f:spec":{"f:internalTrafficPolicy":{}}}`)
 	return service
 }
 
-func written(object client.Object, i int, field, value, manager, fields string) {
+func written(object client.Object, i int, manager, fields string) {
 	object.SetUID(uid(i))
 	object.SetResourceVersion(fmt.Sprint(100000 + i))
-	record := state.Record{field: {Policy: "bench", Applied: value}}
-	object.SetAnnotations(map[string]string{v1alpha1.AnnotationRecord: record.String()})
 	now := metav1.NewTime(time.Unix(int64(i), 0))
 	object.SetManagedFields([]metav1.ManagedFieldsEntry{{
 		Manager: manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", Time: &now,

@@ -119,7 +119,8 @@ func (s *story) rest() []string {
 				found = append(found, node.Name+" "+taint.ToString())
 			}
 		}
-		if node.Annotations[v1alpha1.AnnotationRecord] != "" {
+		record := &v1alpha1.ControlPlaneNodeRecord{}
+		if !apierrors.IsNotFound(admin.Get(s.ctx, client.ObjectKey{Name: node.Name}, record)) {
 			found = append(found, node.Name+" is recorded")
 		}
 	}

@@ -79,7 +79,7 @@ func TestDeletionRestoresWhatWasThere(t *testing.T) {
 	s.Expect(s.taints(node)()).To(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule"))
 	s.Expect(s.traffic("web")).To(Equal(traffic{"Local", "Cluster", "PreferClose"}))
 	s.Expect(s.networkPolicies()).To(ConsistOf(HaveField("Name", "theirs")))
-	s.Expect(s.node(node).Annotations).NotTo(HaveKey(v1alpha1.AnnotationRecord))
+	s.Expect(s.recorded(node)()).To(BeEmpty())
 	s.Expect(s.serviceNow("web").Annotations).NotTo(HaveKey(v1alpha1.AnnotationRecord))
 }
 

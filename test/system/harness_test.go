@@ -272,7 +272,7 @@ func (s *story) posture() map[string]any {
 	var nodes corev1.NodeList
 	s.Expect(admin.List(s.ctx, &nodes, client.MatchingLabels(s.label()))).To(Succeed())
 	for _, node := range nodes.Items {
-		posture["Node/"+node.Name] = []any{node.Labels, node.Spec.Taints, node.Annotations[v1alpha1.AnnotationRecord]}
+		posture["Node/"+node.Name] = []any{node.Labels, node.Spec.Taints, s.recorded(node.Name)()}
 	}
 	var services corev1.ServiceList
 	s.Expect(admin.List(s.ctx, &services, client.InNamespace(s.name))).To(Succeed())
@@ -280,6 +280,15 @@ func (s *story) posture() map[string]any {
 		posture["Service/"+service.Name] = []any{service.Labels, service.Spec, service.Annotations[v1alpha1.AnnotationRecord]}
 	}
 	return posture
+}
+
+// recorded returns what the operator has on record of a node's taints.
+func (s *story) recorded(node string) func() []v1alpha1.RecordedTaint {
+	return func() []v1alpha1.RecordedTaint {
+		record := &v1alpha1.ControlPlaneNodeRecord{}
+		s.Expect(client.IgnoreNotFound(admin.Get(s.ctx, client.ObjectKey{Name: node}, record))).To(Succeed())
+		return record.Spec.Taints
+	}
 }
 
 // join adds one more control-plane node.

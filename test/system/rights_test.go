@@ -30,6 +30,8 @@ func TestShippedRightsAreUsedAndSuffice(t *testing.T) {
 	s.ready(s.name)
 	s.patch(s.node(node), "mallory", `{"spec":{"taints":[]}}`)
 	s.Eventually(s.events(s.name)).Should(ContainElement(HaveField("Reason", "DriftCorrected")))
+	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Taints = spec.Taints[:1] })
+	s.Eventually(s.recorded(node)).Should(HaveLen(1))
 	s.delete(s.name)
 
 	logged, err := cluster.Audit().Since(mark)

@@ -199,7 +199,7 @@ func (c *corner) copyNodes(ctx context.Context, policies []plan.Policy) error {
 		}
 		testbed.NodeReady(corev1.ConditionTrue)(twin)
 		for _, taint := range node.Spec.Taints {
-			if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") && !claimed(claims, plan.TaintField(taint.Key, taint.Effect)) {
+			if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") && !claimed(claims, state.TaintField(taint.Key, taint.Effect)) {
 				twin.Spec.Taints = append(twin.Spec.Taints, taint)
 			}
 		}
@@ -354,14 +354,18 @@ func (c *corner) leftovers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	records, err := state.Observer{Cache: admin}.NodeRecords(ctx)
+	if err != nil {
+		return err
+	}
 	for i := range nodes {
 		node := &nodes[i]
 		claims, _ := plan.Taints(node, policies)
 		for _, taint := range taints {
-			field := plan.TaintField(taint.Key, taint.Effect)
+			field := state.TaintField(taint.Key, taint.Effect)
 			failures = append(failures, c.leftover("Node/"+node.Name, field, plan.TaintValue(node, field), claims, absent))
 		}
-		failures = append(failures, strays("Node/"+node.Name, node.Annotations, claims))
+		failures = append(failures, strays("Node/"+node.Name, records.Of(node).Record, claims))
 		found := map[string]bool{}
 		for _, taint := range node.Spec.Taints {
 			if strings.HasPrefix(taint.Key, "theirs/") {
@@ -386,7 +390,8 @@ func (c *corner) leftovers(ctx context.Context) error {
 		for _, field := range trafficFields {
 			failures = append(failures, c.leftover("Service/"+name, field, plan.TrafficPolicy(service, field), claims, absent, "Cluster"))
 		}
-		failures = append(failures, strays("Service/"+name, service.Annotations, claims))
+		record, err := state.ServiceRecord(service.Annotations)
+		failures = append(failures, err, strays("Service/"+name, record, claims))
 	}
 	return errors.Join(failures...)
 }
@@ -405,8 +410,8 @@ func (c *corner) leftover(object, field string, value *string, claims []plan.Cla
 }
 
 // strays finds entries of the record for what is not claimed.
-func strays(object string, annotations map[string]string, claims []plan.Claim) error {
-	for field, entry := range state.ReadRecord(annotations) {
+func strays(object string, record state.Record, claims []plan.Claim) error {
+	for field, entry := range record {
 		if !claimed(claims, field) {
 			return fmt.Errorf("%s has a record of %s for policy %s, which does not claim it", object, field, entry.Policy)
 		}

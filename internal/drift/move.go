@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// RecordFormat is the format of records in which those of Nodes are objects of their
+// own.
+const RecordFormat = 2
+
+// Move returns the record of a node with what an earlier version kept in an annotation
+// of the Node, for policies whose records have not been moved over yet.
+//
+// A kubelet can write that annotation, so that little of it is believed: only what it
+// says of taints that the policy declares for this very node. A taint that the policy
+// does not declare any more stays on the node.
+func Move(node *corev1.Node, record state.Record, policies []plan.Policy) state.Record {
+	var moved state.Record
+	for field, entry := range state.NodeAnnotationRecord(node.Annotations) {
+		policy := plan.Find(policies, entry.Policy)
+		_, known := record[field]
+		if known || policy == nil || !ofEarlierVersion(policy) || !policy.DeclaresTaint(node, field) || !isTaintOf(entry) {
+			continue
+		}
+		if moved == nil {
+			moved = state.Record{}
+			maps.Copy(moved, record)
+		}
+		moved[field] = entry
+	}
+	if moved == nil {
+		return record
+	}
+	return moved
+}
+
+// ofEarlierVersion says whether a policy was served by a version that kept records
+// on Nodes, and has not been by a later one.
+func ofEarlierVersion(policy *plan.Policy) bool {
+	return policy.Status.ObservedGeneration > 0 && policy.Status.RecordFormat == 0
+}
+
+func isTaintOf(entry state.RecordEntry) bool {
+	valid := func(value string) bool { return len(validation.IsValidLabelValue(value)) == 0 }
+	return valid(entry.Applied) && (entry.Original == nil || valid(*entry.Original))
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// NodeRecord is what the operator did to the taints of a node.
+type NodeRecord struct {
+	Record
+	// Stored is the object of the node's name, also where it is about another Node
+	// that had the name before; nil where there is none.
+	Stored *v1alpha1.ControlPlaneNodeRecord
+}
+
+// NodeRecords are the stored records of all nodes, by the node's name.
+type NodeRecords map[string]*v1alpha1.ControlPlaneNodeRecord
+
+// Of returns the record of a node, which is empty where nothing was done.
+func (r NodeRecords) Of(node *corev1.Node) NodeRecord {
+	stored := r[node.Name]
+	record := Record{}
+	if stored != nil && types.UID(stored.Spec.NodeUID) == node.UID {
+		for _, t := range stored.Spec.Taints {
+			record[TaintField(t.Key, t.Effect)] = RecordEntry{Policy: t.Policy, Applied: t.Applied, Original: t.Original}
+		}
+	}
+	return NodeRecord{Record: record, Stored: stored}
+}
+
+// RecordedTaints returns a record as the object has it, sorted. It is the inverse of
+// NodeRecords.Of.
+func (r Record) RecordedTaints() []v1alpha1.RecordedTaint {
+	taints := make([]v1alpha1.RecordedTaint, 0, len(r))
+	for _, field := range slices.Sorted(maps.Keys(r)) {
+		key, effect := ParseTaintField(field)
+		entry := r[field]
+		taints = append(taints, v1alpha1.RecordedTaint{
+			Key: key, Effect: effect, Policy: entry.Policy, Applied: entry.Applied, Original: entry.Original,
+		})
+	}
+	return taints
+}
+
+// NodeRecords returns all of them.
+func (o Observer) NodeRecords(ctx context.Context) (NodeRecords, error) {
+	var list v1alpha1.ControlPlaneNodeRecordList
+	if err := o.Cache.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("listing the records of nodes: %w", err)
+	}
+	records := NodeRecords{}
+	for i := range list.Items {
+		records[list.Items[i].Name] = &list.Items[i]
+	}
+	return records, nil
+}
+
+// NodeRecord returns that of one node.
+func (o Observer) NodeRecord(ctx context.Context, node *corev1.Node) (NodeRecord, error) {
+	stored := &v1alpha1.ControlPlaneNodeRecord{}
+	switch err := o.Cache.Get(ctx, types.NamespacedName{Name: node.Name}, stored); {
+	case apierrors.IsNotFound(err):
+		return NodeRecords{}.Of(node), nil
+	case err != nil:
+		return NodeRecord{}, fmt.Errorf("reading the record of node %s: %w", node.Name, err)
+	}
+	return NodeRecords{node.Name: stored}.Of(node), nil
+}
+
+// TaintField returns the name of a taint in a Record: "key:effect", which is what
+// identifies a taint on its node.
+func TaintField(key string, effect corev1.TaintEffect) string {
+	return key + ":" + string(effect)
+}
+
+// ParseTaintField is the inverse of TaintField.
+func ParseTaintField(field string) (key string, effect corev1.TaintEffect) {
+	key, e, _ := strings.Cut(field, ":")
+	return key, corev1.TaintEffect(e)
+}
