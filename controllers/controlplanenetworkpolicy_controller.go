@@ -100,8 +100,9 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled m
 	written repaired, result reconcile.Result, err error,
 ) {
 	writes := slices.Concat(o.diff.Writes, o.diff.Removals)
-	may := o.policy.Enforces() && o.verdict.Holds && o.policy.Invalid == nil
-	if may {
+	enforces := o.policy.Enforces() && o.policy.Invalid == nil
+	may, mayOffHosts := enforces && o.verdict.Holds, enforces && o.verdict.HoldsOffHosts()
+	if mayOffHosts {
 		part, done := share(ctx, 1+len(writes)+len(o.hostDiff.Writes)+len(o.hostDiff.Removals))
 		defer done()
 		if held, result, err := r.addFinalizer(part, o.policy.ControlPlaneNetworkPolicy); !held {
@@ -109,7 +110,7 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled m
 		}
 	}
 	written = repaired{}
-	result, err = r.writeAll(ctx, o.policy, writes, always(may), written)
+	result, err = r.writeAll(ctx, o.policy, writes, always(mayOffHosts), written)
 	r.differing(o.policy, writes, "NetworkPolicy")
 	back := func(w drift.Write) bool {
 		node := takesBack(w, o.hosts, o.calico.Endpoints)

@@ -120,7 +120,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		hosts.stage(policy, policies, snapshot)
 		r.keepSets(&hosts)
 	}
-	hosts.Notes, hosts.Addressless = slices.Concat(r.notes, r.consequences(hosts.Whole)), r.unprotected
+	hosts.Notes, hosts.Addressless = slices.Concat(keptNotes(resolved), r.notes, r.consequences(hosts.Whole)), r.unprotected
 	hosts.ask(r.undecided(hosts.Whole), hosts.inForce(policy, snapshot))
 	switch held := r.unreachable(hosts.Calico); {
 	case held != nil:

@@ -101,12 +101,14 @@ func (p *Policy) Enforces() bool {
 
 // Writable says whether nodes and Services may be written for the policy: it
 // enforces, its finalizer is set, so that what is written will be taken back,
-// and it was verified for this very generation.
+// and it was verified for this very generation. Of what kind the cluster is
+// matters to restrictions on hosts only.
 func (p *Policy) Writable() bool {
 	verified := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionVerified)
 	return p.Enforces() &&
 		slices.Contains(p.Finalizers, v1alpha1.Finalizer) &&
-		verified != nil && verified.Status == metav1.ConditionTrue && verified.ObservedGeneration == p.Generation
+		verified != nil && verified.ObservedGeneration == p.Generation &&
+		(verified.Status == metav1.ConditionTrue || verified.Reason == v1alpha1.ReasonProfileUnknown)
 }
 
 // Reverts says whether what was written for the policy is to be taken back,

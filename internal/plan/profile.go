@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
@@ -35,6 +36,7 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 	if given.CNI != v1alpha1.CNIAuto && given.CNI != "" {
 		found.CNI = profile.Finding{Value: string(given.CNI), Reason: setByHand}
 	}
+	found.Distribution, found.CNI = keptDetection(policy, found)
 	overrides, err := overridesOf(policy)
 	overrides.APIServerPorts = apiServerPorts(policy, snapshot, found.APIServerPorts)
 	// Of other nodes nothing comes in here: a worker with a port of its own does not
@@ -61,6 +63,42 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 	}
 	p, err := profile.Resolve(found.Distribution.Value, found.CNI.Value, overrides)
 	return p, resolved, err
+}
+
+// keptDetection returns what was detected, or what was detected before where the signs
+// are gone now or contradict each other: who can add a sign must not be able to stop
+// repairs. A person says otherwise in spec.profile.
+func keptDetection(policy *Policy, found profile.Detection) (distribution, cni profile.Finding) {
+	distribution, cni = found.Distribution, found.CNI
+	if before := policy.Status.Profile; before != nil {
+		distribution = kept(distribution, profile.Finding{Value: before.Distribution, Reason: before.DistributionReason})
+		cni = kept(cni, profile.Finding{Value: before.CNI, Reason: before.CNIReason})
+	}
+	return distribution, cni
+}
+
+// keptBefore begins the reason of what is kept.
+const keptBefore = "it was detected before and is kept, although "
+
+func kept(now, before profile.Finding) profile.Finding {
+	if now.Known() || !before.Known() || before.Reason == setByHand {
+		return now
+	}
+	return profile.Finding{Value: before.Value, Reason: keptBefore + now.Reason}
+}
+
+// keptNotes tells what was kept.
+func keptNotes(resolved *v1alpha1.ResolvedProfile) []string {
+	var notes []string
+	for name, reason := range map[string]string{
+		"distribution is taken for " + resolved.Distribution: resolved.DistributionReason, "CNI is taken for " + resolved.CNI: resolved.CNIReason,
+	} {
+		if strings.HasPrefix(reason, keptBefore) {
+			notes = append(notes, "the "+name+": "+reason)
+		}
+	}
+	slices.Sort(notes)
+	return notes
 }
 
 // apiServerPorts returns the ports of the API servers, and those that the policy

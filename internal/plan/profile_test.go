@@ -101,3 +101,39 @@ func TestAFlowThatLetsInMoreThanAComponentIsToldOf(t *testing.T) {
 		})
 	}
 }
+
+// Whoever can add a sign, or take one away, must not be able to stop repairs.
+func TestWhatWasDetectedBeforeIsKept(t *testing.T) {
+	before := func(distribution, cni, reason string) edit {
+		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+			p.Spec.Profile.Distribution, p.Spec.Profile.CNI = "", ""
+			p.Status.Profile = &v1alpha1.ResolvedProfile{Distribution: distribution, DistributionReason: reason, CNI: cni, CNIReason: reason}
+		}
+	}
+	for name, test := range map[string]struct {
+		before edit
+		held   bool
+	}{
+		"detected":          {before("kubeadm", "calico", "there is a sign"), false},
+		"kept once more":    {before("kubeadm", "calico", "it was detected before and is kept, although"), false},
+		"not detected":      {before("Unknown", "calico", "there is a sign"), true},
+		"set by hand":       {before("kubeadm", "calico", "set in spec.profile"), true},
+		"never reported on": {func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Profile = v1alpha1.Profile{} }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			snapshot := machines(machine("cp-1", "10.0.0.1"))
+			snapshot.Facts.DaemonSets, snapshot.Facts.ConfigMaps = nil, nil
+			policies := compile(policy("p", etcd, test.before))
+			hosts := plan.HostProtection(&policies[0], policies, snapshot)
+			if test.held {
+				g.Expect(hosts.Held).To(ConsistOf(HaveField("Reason", v1alpha1.ReasonProfileUnknown)))
+				return
+			}
+			g.Expect(hosts.Held).To(BeEmpty())
+			g.Expect(hosts.WholeObjects).NotTo(BeEmpty())
+			g.Expect(hosts.Profile.CNIReason).To(HavePrefix("it was detected before and is kept, although there is no DaemonSet"))
+			g.Expect(hosts.Notes).To(ContainElement(ContainSubstring("the CNI is taken for calico: it was detected before and is kept")))
+		})
+	}
+}

@@ -29,9 +29,15 @@ type Verdict struct {
 	Message string
 }
 
+// HoldsOffHosts says whether everything may be written that is not on hosts.
+func (v Verdict) HoldsOffHosts() bool { return v.Holds || v.Reason == v1alpha1.ReasonProfileUnknown }
+
 // Policy says whether what a policy calls for may be written. A policy that
 // selects no node, or a component whose peers stand for nobody, blocks every
-// write of the policy: what was written before stays.
+// write of the policy: what was written before stays. Where it is not known what
+// kind of cluster it is, and nothing else is wrong, only hosts wait
+// (HoldsOffHosts): somebody who can make the signs contradict each other must not
+// stop the repairs of the rest.
 func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, notes []string) Verdict {
 	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.Selects(&n) }) {
 		return Verdict{

@@ -35,7 +35,8 @@ func foundOut(t *testing.T) {
 	t.Log("without any sign")
 	s.unknown("no node of the control plane shows a sign of a distribution", "spec: {profile: {distribution: kubeadm}}")
 	s.Expect(s.profile()()).To(And(HaveField("Distribution", "Unknown"), HaveField("CNI", "Unknown"), HaveField("APIServerPorts", ConsistOf(apiServerPort(s)))))
-	s.Expect(s.rest()).To(BeEmpty(), "nothing is written unless it is verified")
+	s.Eventually(s.rest).ShouldNot(BeEmpty(), "only hosts wait for it")
+	s.leavesCalicoAlone(s.began, tick)
 
 	t.Log("the annotation of kubeadm")
 	s.patch(node, `{"metadata":{"annotations":{"kubeadm.alpha.kubernetes.io/cri-socket":"unix:///run"}}}`)
@@ -52,21 +53,25 @@ func foundOut(t *testing.T) {
 
 	t.Log("the ConfigMap of kubeadm, in the place of the annotation")
 	s.patch(node, `{"metadata":{"annotations":{"kubeadm.alpha.kubernetes.io/cri-socket":null}}}`)
-	s.unknown("the distribution is not known")
+	s.says(s.name, verified)
+	s.Eventually(s.message(s.name, v1alpha1.ConditionVerified)).Should(
+		ContainSubstring("the distribution is taken for kubeadm: it was detected before and is kept, although no node of the control plane shows a sign"))
 	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kubeadm-config"}}
 	s.create(config)
 	t.Cleanup(func() { _ = admin.Delete(context.Background(), config) })
-	s.says(s.name, verified)
-	s.Expect(s.profile()()).To(HaveField("DistributionReason", HavePrefix("there is the ConfigMap kube-system/kubeadm-config")))
+	s.Eventually(s.profile()).Should(HaveField("DistributionReason", HavePrefix("there is the ConfigMap kube-system/kubeadm-config")))
 
-	t.Log("the signs go again")
+	t.Log("signs that contradict each other, and none: neither stops anything")
+	other := s.daemonSet("kube-system", "weave-net")
+	s.Eventually(s.profile()).Should(And(HaveField("CNI", "calico"), HaveField("CNIReason", ContainSubstring("but there is the DaemonSet kube-system/weave-net"))))
 	s.delete(daemonSet)
-	s.unknown("the CNI is not known")
+	s.delete(other)
+	s.Eventually(s.profile()).Should(And(HaveField("CNI", "calico"), HaveField("CNIReason", ContainSubstring("there is no DaemonSet of a CNI"))))
+	s.says(s.name, verified)
 	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Profile.CNI = "canal" })
 	s.says(s.name, verified)
 	s.Expect(s.profile()()).To(And(HaveField("CNI", "canal"), HaveField("CNIReason", "set in spec.profile")))
 	s.delete(config)
-	s.unknown("the distribution is not known")
 	s.remove(s.name)
 }
 
