@@ -102,13 +102,17 @@ func Ready(node *corev1.Node) bool {
 	})
 }
 
+// maxAddresses is how many addresses of a node count: the first ones of its status,
+// then those that its CNI notes. A kubelet may show as many as a Node has room for.
+const maxAddresses = 64
+
 // NodeAddresses returns every address from which a node itself, or a pod in
 // its network, may connect: its internal and external addresses and those of
-// its overlay devices. Sorted, without duplicates.
+// its overlay devices, 64 at most. Sorted, without duplicates.
 func NodeAddresses(node *corev1.Node) []netip.Addr {
 	var addresses []netip.Addr
 	add := func(text string) {
-		if address, err := netip.ParseAddr(text); err == nil {
+		if address, err := netip.ParseAddr(text); err == nil && len(addresses) < maxAddresses {
 			addresses = append(addresses, address.Unmap().WithZone(""))
 		}
 	}
@@ -127,13 +131,13 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 	if node.Annotations[flannelBackend] == flannelVXLAN {
 		for _, cidr := range node.Spec.PodCIDRs {
 			if prefix, err := netip.ParsePrefix(cidr); err == nil {
-				addresses = append(addresses, prefix.Masked().Addr())
+				add(prefix.Masked().Addr().String())
 			}
 		}
 	}
 	for _, network := range OVNPodNetworks(node) {
 		if third := network.Addr().Next().Next(); network.Contains(third) {
-			addresses = append(addresses, third)
+			add(third.String())
 		}
 	}
 	slices.SortFunc(addresses, netip.Addr.Compare)

@@ -3,6 +3,7 @@
 package state_test
 
 import (
+	"fmt"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -111,4 +112,19 @@ func TestLoadBalancersUseANodeUnlessItIsLeavingOrExcluded(t *testing.T) {
 			NewWithT(t).Expect(state.UsedByLoadBalancers(node)).To(Equal(test.want))
 		})
 	}
+}
+
+// A kubelet may show as many addresses as it likes.
+func TestAddressesOfANodeAreBounded(t *testing.T) {
+	node := &corev1.Node{}
+	for i := range 20000 {
+		node.Status.Addresses = append(node.Status.Addresses, corev1.NodeAddress{
+			Type: corev1.NodeInternalIP, Address: fmt.Sprintf("10.%d.%d.1", i>>8, i&255),
+		})
+	}
+	node.Annotations = map[string]string{"projectcalico.org/IPv4VXLANTunnelAddr": "10.244.0.1"}
+	g := NewWithT(t)
+	addresses := state.NodeAddresses(node)
+	g.Expect(addresses).To(HaveLen(64))
+	g.Expect(addresses[0].String()).To(Equal("10.0.0.1"), "the first ones that it shows")
 }
