@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+)
+
+// Who selects by what kubelets can set lets every kubelet into the control plane.
+func TestSelectorThatKubeletsCanMeetIsToldOf(t *testing.T) {
+	labels := func(keys ...string) v1alpha1.LabelSelector {
+		selector := v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{}}
+		for _, key := range keys {
+			selector.MatchLabels[key] = ""
+		}
+		return selector
+	}
+	expression := func(operator v1alpha1.LabelSelectorOperator) v1alpha1.LabelSelector {
+		return v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelSelectorRequirement{{Key: "node-role.kubernetes.io/control-plane", Operator: operator}}}
+	}
+	for name, test := range map[string]struct {
+		selector v1alpha1.LabelSelector
+		want     string
+	}{
+		"the label of the control plane":    {labels("node-role.kubernetes.io/control-plane"), ""},
+		"one that NodeRestriction protects": {labels("acme.node-restriction.kubernetes.io/etcd"), ""},
+		"one beside it that it does not":    {labels("node-role.kubernetes.io/control-plane", "disk"), ""},
+		"an expression":                     {expression("Exists"), ""},
+		"one that says what is not there":   {expression("DoesNotExist"), "no label at all"},
+		"a word":                            {labels("etcd"), "(etcd)"},
+		"a domain of one's own":             {labels("acme.example/etcd", "disk"), "(acme.example/etcd, disk)"},
+		"one that kubelets keep":            {labels("node.kubernetes.io/instance-type"), "(node.kubernetes.io/instance-type)"},
+		"nothing":                           {labels(), "no label at all"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			policies := compile(policy("p", etcd, func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.NodeSelector = test.selector }))
+			hosts := plan.HostProtection(&policies[0], policies, machines(machine("cp-1", "10.0.0.1")))
+			told := ContainElement(And(ContainSubstring("spec.nodeSelector goes by"), ContainSubstring(test.want)))
+			if test.want == "" {
+				told = Not(told)
+			}
+			NewWithT(t).Expect(hosts.Notes).To(told)
+		})
+	}
+}
