@@ -32,7 +32,9 @@ var (
 // Main runs the tests of a package on a control plane of its own.
 func Main(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(testbed.Run(suite{m}, testbed.Options{Aggregation: true, CRDPaths: []string{"../../config/crd/bases"}}, &ControlPlane))
+	os.Exit(testbed.Run(suite{m}, testbed.Options{
+		Aggregation: true, CRDPaths: []string{"../../config/crd/bases"}, APIServerArgs: withoutEndpoints,
+	}, &ControlPlane))
 }
 
 // suite installs Calico between the start of the cluster and the tests.
@@ -49,6 +51,9 @@ func (s suite) Run() (code int) {
 			}
 		}()
 		Admin, err = client.New(options.Unthrottled(ControlPlane.Config), client.Options{Scheme: options.Scheme()})
+	}
+	if err == nil {
+		err = startServers(context.Background())
 	}
 	if err == nil {
 		OperatorConfig, err = ControlPlane.AddOperator(context.Background(), "cpnp-operator", "../../config/rbac/role.yaml")

@@ -11,7 +11,6 @@ import (
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -84,17 +83,6 @@ func Peer(name string, role v1alpha1.ExternalRole, a network.Addresses) v1alpha1
 	return v1alpha1.Peer{Name: name, Role: role, CIDRs: []v1alpha1.CIDR{
 		v1alpha1.CIDR(netip.PrefixFrom(a.IPv4, 32).String()), v1alpha1.CIDR(netip.PrefixFrom(a.IPv6, 128).String()),
 	}}
-}
-
-// APIServerPort is that of the test bed's API server, which every node of the
-// control plane is taken to have.
-func (f *Field) APIServerPort() uint16 {
-	f.T.Helper()
-	var list discoveryv1.EndpointSliceList
-	of := client.MatchingLabels{discoveryv1.LabelServiceName: "kubernetes"}
-	f.Expect(Admin.List(f.T.Context(), &list, client.InNamespace("default"), of)).To(Succeed())
-	f.Expect(list.Items).NotTo(BeEmpty())
-	return uint16(*list.Items[0].Ports[0].Port)
 }
 
 // Senders are whoever plays the role towards cp-1, by the address that packets

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type Machine struct {
 
 	mu        sync.Mutex
 	listeners []io.Closer
+	guests    []*Machine
 }
 
 func newMachine(name string, index int) (*Machine, error) {
@@ -52,10 +54,42 @@ func (m *Machine) configure(ctx context.Context) error {
 func (m *Machine) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, guest := range m.guests {
+		guest.close()
+	}
 	for _, listener := range m.listeners {
 		_ = listener.Close()
 	}
 	m.namespace.close()
+}
+
+// guestGateway and guestMAC are what a guest sends everything to, as pods do with
+// Calico.
+const (
+	guestGateway = "169.254.1.1"
+	guestMAC     = "ee:ee:ee:ee:ee:ee"
+)
+
+// Attach returns a machine that is to this one what a pod is to its node: it has one
+// address, and reaches all others through the device of this name here. It goes with
+// this machine. That packets are sent on, and have a way back, others see to.
+func (m *Machine) Attach(ctx context.Context, name, device string, address netip.Addr) (*Machine, error) {
+	n, err := newNamespace()
+	if err != nil {
+		return nil, err
+	}
+	guest := &Machine{Name: name, Cluster: Addresses{IPv4: address}, namespace: n}
+	m.mu.Lock()
+	m.guests = append(m.guests, guest)
+	m.mu.Unlock()
+	err = ipBatch(ctx, m.namespace, fmt.Sprintf("link add %[1]s address %[2]s type veth peer name eth0 netns %[3]s\nlink set %[1]s up\n",
+		device, guestMAC, n.path))
+	if err != nil {
+		return nil, err
+	}
+	return guest, ipBatch(ctx, n, fmt.Sprintf("link set lo up\naddress add %[1]s/32 dev eth0\nlink set eth0 up\n"+
+		"neighbour replace %[2]s lladdr %[3]s dev eth0 nud permanent\nroute add %[2]s dev eth0 scope link\nroute add default via %[2]s dev eth0\n",
+		address, guestGateway, guestMAC))
 }
 
 // Start starts a command on the machine, in place of the command's own method.

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package field
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"net/netip"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+// Pod is the machine of a pod on a node, which Felix finds by the pod's address and the
+// name of its device, and to which it applies NetworkPolicies. Whoever is named is told
+// the way to it.
+func (f *Field) Pod(pod *corev1.Pod, address netip.Addr, known ...string) *network.Machine {
+	f.T.Helper()
+	f.Expect(Admin.Create(f.T.Context(), pod)).To(Succeed())
+	f.T.Cleanup(func() {
+		f.Expect(client.IgnoreNotFound(Admin.Delete(context.Background(), pod, client.GracePeriodSeconds(0)))).To(Succeed())
+	})
+	bare := pod.DeepCopy()
+	pod.Status.Phase, pod.Status.PodIP = corev1.PodRunning, address.String()
+	pod.Status.PodIPs = []corev1.PodIP{{IP: address.String()}}
+	f.Expect(Admin.Status().Patch(f.T.Context(), pod, client.MergeFrom(bare))).To(Succeed())
+	node := f.Cluster.Machine(pod.Spec.NodeName)
+	machine, err := node.Attach(f.T.Context(), pod.Name, device(pod), address)
+	f.Expect(err).NotTo(HaveOccurred())
+	for _, name := range known {
+		_, err := f.Cluster.Machine(name).Output(f.T.Context(), "ip", "route", "replace", address.String(), "via", node.Dedicated.IPv4.String())
+		f.Expect(err).NotTo(HaveOccurred())
+	}
+	return machine
+}
+
+// device is the name of the pod's device on its node (libcalico-go:
+// VethNameForWorkload).
+func device(pod *corev1.Pod) string {
+	sum := sha1.Sum([]byte(pod.Namespace + "." + pod.Name))
+	return "cali" + hex.EncodeToString(sum[:])[:11]
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+// Where API servers and etcd have a network of their own, which no node shows, members
+// are known by where the API servers are: they are let in there, also while their own
+// API server is down, with an operator that never saw it, and without the node's label.
+func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
+	f := field.Enter(t, calico.IPTables)
+	first, second := f.Cluster.Machine("cp-1").Dedicated.IPv4, f.Cluster.Machine("cp-2").Dedicated.IPv4
+	f.APIServers(field.APIServerPort, first, second)
+	stop := f.Operator()
+	f.Expect(reachDedicated(f)).To(Equal(onlyThese("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
+
+	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	protected := func() {
+		t.Helper()
+		f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1", "cp-2")), field.Enactments)
+		f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	}
+	watchman := f.WatchPackets(func(cut func(string)) {
+		for _, from := range []string{"cp-1", "cp-2"} {
+			for _, port := range []uint16{field.EtcdPort, field.PeersPort} {
+				if got := dialDedicated(f, from, port); got != string(network.Open) {
+					cut(fmt.Sprintf("%s to port %d: %s", from, port, got))
+				}
+			}
+		}
+	})
+	protected()
+
+	t.Log("an API server goes down while the operator does")
+	stop()
+	f.APIServers(field.APIServerPort, first)
+	f.Operator()
+	t.Cleanup(f.Remove) // while there is an operator
+	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("missing"))
+	protected()
+
+	t.Log("its node loses the label")
+	label(f, "cp-2", "null")
+	f.Eventually(func() *v1alpha1.ControlPlaneNodeEnactment { return field.EnactmentOf("cp-2") }, field.Patience, field.Tick).Should(BeNil())
+	protected()
+
+	t.Log("the API server is back")
+	f.APIServers(field.APIServerPort, first, second)
+	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("there"))
+	protected()
+	f.Expect(watchman.Stop()).To(BeEmpty())
+
+	t.Log("it is gone for good: that is not remembered for ever")
+	f.APIServers(field.APIServerPort, first)
+	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("missing"))
+	longAgo := time.Now().Add(-8 * 24 * time.Hour).UTC().Format(time.RFC3339)
+	forget := fmt.Sprintf(`{"status":{"apiServers":[{"address":%q},{"address":%q,"missingSince":%q}]}}`, first, second, longAgo)
+	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: field.PolicyName}}
+	f.Expect(field.Admin.Status().Patch(t.Context(), policy, client.RawPatch(types.MergePatchType, []byte(forget)))).To(Succeed())
+	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1")))
+	f.Expect(missing(second)()).To(Equal("unknown"))
+}
+
+// A node of the control plane is let in by the address that Calico found it to have
+// beside those that its kubelet shows. One that is no member is not.
+func TestMembersAreLetInByTheirOtherAddresses(t *testing.T) {
+	f := field.Enter(t, calico.NFTables)
+	for _, name := range []string{"cp-1", "cp-2", "worker-1"} {
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{"projectcalico.org/IPv4Address":"%s/24"}}}`, f.Cluster.Machine(name).Dedicated.IPv4)
+		f.Expect(field.Admin.Patch(t.Context(), node, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+	}
+	f.Operator()
+	f.Expect(reachDedicated(f)).To(Equal(onlyThese("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
+	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1", "cp-2")), field.Enactments)
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+
+	t.Log("it loses the label: where no API server is, an address proves nothing")
+	label(f, "cp-2", "null")
+	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1")))
+}
+
+// dedicatedSenders are those who try to connect to etcd on cp-1 in the dedicated network.
+var dedicatedSenders = []string{"cp-1", "cp-2", "worker-1", calico.Outsider}
+
+// reachDedicated is what becomes of connections to etcd on cp-1, for its clients and for
+// its peers, in the dedicated network.
+func reachDedicated(f *field.Field) map[string]string {
+	f.T.Helper()
+	reached := map[string]string{}
+	for _, from := range dedicatedSenders {
+		reached[from] = dialDedicated(f, from, field.EtcdPort) + "/" + dialDedicated(f, from, field.PeersPort)
+	}
+	return reached
+}
+
+func dialDedicated(f *field.Field, from string, port uint16) string {
+	machine, to := f.Cluster.Machine(from), f.Cluster.Machine("cp-1").Dedicated.IPv4
+	verdict, err := machine.Dial(network.TCP, netip.AddrPortFrom(to, port), network.From(machine.Dedicated.IPv4), network.Within(field.AlmostARetry))
+	if err != nil {
+		return err.Error()
+	}
+	return string(verdict)
+}
+
+func onlyThese(names ...string) map[string]string {
+	want := map[string]string{}
+	for _, from := range dedicatedSenders {
+		want[from] = "Dropped/Dropped"
+	}
+	for _, name := range names {
+		want[name] = "Open/Open"
+	}
+	return want
+}
+
+// missing says what the status tells of an API server.
+func missing(address netip.Addr) func() string {
+	return func() string {
+		policy := field.PolicyNow()
+		for _, server := range policy.Status.APIServers {
+			switch {
+			case server.Address != address.String():
+			case server.MissingSince != nil:
+				return "missing"
+			default:
+				return "there"
+			}
+		}
+		return "unknown"
+	}
+}
+
+// label sets the value of the label of a node of the control plane, or takes it away.
+func label(f *field.Field, node, value string) {
+	f.T.Helper()
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, testbed.ControlPlaneRole, value)
+	f.Expect(field.Admin.Patch(context.Background(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}},
+		client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+}

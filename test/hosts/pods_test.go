@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hosts
+
+import (
+	"net/netip"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/test/field"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
+)
+
+// A pod that may reach the control plane reaches the API servers where they are, on a
+// network that no node shows, and nobody else there; also one that is down for a while.
+// The same holds for who of that network reaches the pod.
+func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
+	const dns = 53
+	f := field.Enter(t, calico.IPTables)
+	first, second, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
+	labels := map[string]string{"k8s-app": "kube-dns"}
+	coredns := f.Pod(testbed.Pod("kube-system", "coredns", testbed.OnNode("worker-1"), testbed.PodLabels(labels)),
+		netip.MustParseAddr("10.200.0.7"), first.Name, second.Name, outsider.Name)
+	for _, m := range []*network.Machine{second, outsider} { // the first one does already
+		_, err := m.Listen(network.TCP, field.APIServerPort)
+		f.Expect(err).NotTo(HaveOccurred())
+	}
+	_, err := coredns.Listen(network.TCP, dns)
+	f.Expect(err).NotTo(HaveOccurred())
+	f.APIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
+	f.Operator()
+
+	try := func(from *network.Machine, source, to netip.Addr, port uint16) string {
+		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, port), network.From(source), network.Within(field.AlmostARetry))
+		if err != nil {
+			return err.Error()
+		}
+		return string(verdict)
+	}
+	// Of each: what becomes of connections from the pod to its API server's port, and
+	// from it to the pod.
+	reached := func() map[string]string {
+		is := map[string]string{}
+		for _, m := range []*network.Machine{first, second, outsider} {
+			is[m.Name] = try(coredns, coredns.Cluster.IPv4, m.Dedicated.IPv4, field.APIServerPort) + "/" +
+				try(m, m.Dedicated.IPv4, coredns.Cluster.IPv4, dns)
+		}
+		return is
+	}
+	want := func(outsiders string) map[string]string {
+		return map[string]string{first.Name: "Open/Open", second.Name: "Open/Open", outsider.Name: outsiders}
+	}
+	f.Eventually(reached, field.Patience, field.Tick).Should(Equal(want("Open/Open")), "before the policy")
+
+	members := []v1alpha1.PeerReference{{Role: v1alpha1.RoleControlPlane}}
+	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		s.Network.Components = []v1alpha1.Component{{
+			Name:      "coredns",
+			Pods:      &v1alpha1.PodSelector{Namespace: metav1.NamespaceSystem, Selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"k8s-app": "kube-dns"}}},
+			Ports:     []v1alpha1.Port{{Protocol: "TCP", Port: dns}},
+			AllowFrom: members,
+			AllowTo:   []v1alpha1.Destination{{Role: v1alpha1.RoleControlPlane, Ports: []v1alpha1.Port{{Protocol: "TCP", Port: field.APIServerPort}}}},
+		}}
+	}))
+	f.Eventually(reached, field.Patience, field.Tick).Should(Equal(want("Dropped/Dropped")))
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	watchman := f.WatchPackets(func(cut func(string)) {
+		if got := try(coredns, coredns.Cluster.IPv4, second.Dedicated.IPv4, field.APIServerPort); got != string(network.Open) {
+			cut(got)
+		}
+	})
+
+	f.APIServers(field.APIServerPort, first.Dedicated.IPv4)
+	f.Eventually(missing(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("missing"))
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Expect(reached()).To(Equal(want("Dropped/Dropped")))
+	f.APIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
+	f.Eventually(missing(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("there"))
+	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Expect(reached()).To(Equal(want("Dropped/Dropped")))
+	f.Expect(watchman.Stop()).To(BeEmpty())
+}
