@@ -57,7 +57,7 @@ func judge(o *Observation, snapshot state.Snapshot) {
 }
 
 func dataplaneNodes(snapshot state.Snapshot) []dataplane.Node {
-	identity, nodes := state.AddressesOf(snapshot.Nodes), make([]dataplane.Node, 0, len(snapshot.Nodes))
+	identity, nodes := snapshot.Addresses(), make([]dataplane.Node, 0, len(snapshot.Nodes))
 	for i := range snapshot.Nodes {
 		name := snapshot.Nodes[i].Name
 		nodes = append(nodes, dataplane.Node{Name: name, Addresses: identity.Of(name)})

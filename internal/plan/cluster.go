@@ -28,7 +28,7 @@ type addressBook struct {
 }
 
 func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
-	book := addressBook{policy: policy, nodes: snapshot.Nodes, Addresses: state.AddressesOf(snapshot.Nodes)}
+	book := addressBook{policy: policy, nodes: snapshot.Nodes, Addresses: snapshot.Addresses()}
 	book.labelled = slices.ContainsFunc(snapshot.Nodes, func(n corev1.Node) bool { return state.ControlPlane(&n) })
 	for _, server := range APIServers(policy, snapshot) {
 		if address, err := netip.ParseAddr(server.Address); err == nil {

@@ -77,7 +77,7 @@ func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	p.addDedicated()
 	p.addVirtual()
 	p.addOutside()
-	identity := state.AddressesOf(snapshot.Nodes)
+	identity := snapshot.Addresses()
 	for i := range snapshot.Nodes {
 		name := snapshot.Nodes[i].Name
 		p.nodes[name] = identity.Of(name)

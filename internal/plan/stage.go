@@ -80,7 +80,7 @@ func (h *Hosts) Established(object Object) bool {
 // before, whose policies are still there, or to none.
 func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 	h.Calico, h.back = calico.Hosts{Policy: policy.Name}, map[string]backTo{}
-	identity := state.AddressesOf(snapshot.Nodes)
+	identity := snapshot.Addresses()
 	if !enforces {
 		return
 	}

@@ -81,11 +81,21 @@ func (f Finding) Known() bool { return f.Value != Unknown && f.Value != "" }
 // Detect tells from the facts what a cluster is. It never guesses: where signs
 // are missing or contradict each other the answer is Unknown.
 func Detect(facts Facts) Detection {
-	facts.Nodes = slices.SortedFunc(slices.Values(facts.Nodes), func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	facts.Nodes = inOrder(facts.Nodes)
 	return Detection{
 		Distribution: detectDistribution(facts), CNI: detectCNI(facts),
 		APIServerPorts: ports(facts.APIServer), Elsewhere: elsewhere(facts),
 	}
+}
+
+// inOrder returns the nodes sorted by name. The observer's are: to sort thousands once
+// more takes long.
+func inOrder(nodes []Node) []Node {
+	byName := func(a, b Node) int { return cmp.Compare(a.Name, b.Name) }
+	if slices.IsSortedFunc(nodes, byName) {
+		return nodes
+	}
+	return slices.SortedFunc(slices.Values(nodes), byName)
 }
 
 // ports returns the ports of the addresses, sorted.
@@ -112,7 +122,12 @@ func elsewhere(facts Facts) []netip.AddrPort {
 // the others show is their kubelets' word: they may be anything.
 func controlPlane(facts Facts) []Node {
 	for _, is := range []func(Node) bool{labelled, func(n Node) bool { return serves(n, facts.APIServer) }} {
-		some := slices.DeleteFunc(slices.Clone(facts.Nodes), func(n Node) bool { return !is(n) })
+		var some []Node
+		for i := range facts.Nodes {
+			if is(facts.Nodes[i]) {
+				some = append(some, facts.Nodes[i])
+			}
+		}
 		if len(some) > 0 {
 			return some
 		}

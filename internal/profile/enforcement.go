@@ -24,7 +24,7 @@ type Enforcement struct {
 // DetectEnforcement tells what NetworkPolicies do. The CNI is the one written by hand;
 // empty if it is to be found out.
 func DetectEnforcement(facts Facts, cni string) Enforcement {
-	facts.Nodes = slices.SortedFunc(slices.Values(facts.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	facts.Nodes = inOrder(facts.Nodes)
 	l, err := library()
 	if err != nil {
 		return Enforcement{Enforced: NotKnown, Why: err.Error()}
@@ -90,10 +90,12 @@ func (e *Enforcement) take(facts Facts, s sign, layer Layer, best int) int {
 // k3sSign returns the network policy controller of k3s, beside its flannel, unless
 // the servers were told to leave it out.
 func k3sSign(facts Facts, signs []sign) []sign {
+	if !slices.ContainsFunc(signs, func(s sign) bool { return s.value == flannel }) {
+		return nil
+	}
 	servers := controlPlane(facts)
 	i := slices.IndexFunc(servers, func(n Node) bool { return strings.Contains(n.KubeletVersion, "+k3s") })
-	if i < 0 || !slices.ContainsFunc(signs, func(s sign) bool { return s.value == flannel }) ||
-		slices.ContainsFunc(servers, func(n Node) bool { return n.WithoutNetworkPolicies }) {
+	if i < 0 || slices.ContainsFunc(servers, func(n Node) bool { return n.WithoutNetworkPolicies }) {
 		return nil
 	}
 	return []sign{{value: k3sOwn, found: fmt.Sprintf("node %s has the kubelet version %s, and k3s has a network policy controller",

@@ -64,8 +64,8 @@ func anyNetwork(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
 // +kubebuilder:rbac:groups=apps,resources=daemonsets,verbs=list;watch
 
 // facts gathers what tells which kind of cluster it is.
-func (o Observer) facts(ctx context.Context, nodes []corev1.Node) (profile.Facts, error) {
-	facts, addresses := profile.Facts{Nodes: make([]profile.Node, 0, len(nodes))}, AddressesOf(nodes)
+func (o Observer) facts(ctx context.Context, nodes []corev1.Node, addresses Addresses) (profile.Facts, error) {
+	facts := profile.Facts{Nodes: make([]profile.Node, 0, len(nodes))}
 	for i := range nodes {
 		facts.Nodes = append(facts.Nodes, nodeFacts(&nodes[i], addresses))
 	}

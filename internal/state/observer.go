@@ -126,7 +126,9 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 		NetworkPolicies: networkPolicies.Items, Calico: o.Calico(),
 	}
 	if anyNetwork(policies) {
-		snapshot.Facts, err = o.facts(ctx, nodes)
+		addresses := AddressesOf(nodes)
+		snapshot.addresses = &addresses
+		snapshot.Facts, err = o.facts(ctx, nodes, addresses)
 	}
 	return snapshot, err
 }

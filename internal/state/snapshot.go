@@ -35,6 +35,17 @@ type Snapshot struct {
 	Calico Calico
 	// Facts are what tells which kind of cluster it is.
 	Facts profile.Facts
+
+	addresses *Addresses // nil in one that was put together by hand
+}
+
+// Addresses returns the addresses that identify the nodes. With thousands of nodes it
+// takes long to tell them apart, and much depends on them: it is done once.
+func (s Snapshot) Addresses() Addresses {
+	if s.addresses == nil {
+		return AddressesOf(s.Nodes)
+	}
+	return *s.addresses
 }
 
 // Service is one Service with what decides about its traffic policies.
