@@ -27,7 +27,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	options.SetLogger(logging)
 	if err := run(); err != nil {
 		ctrl.Log.Error(err, "The program ends")
 		os.Exit(1)

@@ -84,7 +84,7 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 	judge(&o, snapshot)
-	o.verdict = verify.Decided(o.verdict, o.hosts.Undecided, policy.Annotations[v1alpha1.AnnotationAllowLockout], o.notes)
+	o.verdict = verify.Decided(o.verdict, o.hosts.Undecided, policy.Override(), o.notes)
 	// What an earlier version remembers in Calico must be read before it is forgotten.
 	if policy.Spec.Network != nil && (policy.Status.APIServers != nil || !snapshot.Calico.Hidden()) {
 		o.apiServers = plan.APIServers(policy, snapshot)

@@ -4,7 +4,6 @@ package controllers
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
@@ -21,7 +20,7 @@ func judge(o *Observation, snapshot state.Snapshot) {
 	if !o.verdict.Holds || !o.hosts.Rendered() {
 		return
 	}
-	override := strings.TrimSpace(o.policy.Annotations[v1alpha1.AnnotationAllowLockout])
+	override := o.policy.Override()
 	if reason, why := verify.Unjudged(o.hosts, snapshot.Calico); reason != "" {
 		o.doubt, o.verdict = why, verify.Writable(reason, why, override).Noting(o.notes)
 		return

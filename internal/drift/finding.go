@@ -65,16 +65,16 @@ func (f Finding) Difference() string {
 		text += fmt.Sprintf(" %s instead of %s", quote(f.Actual), quote(f.Expected))
 	}
 	if f.By.Name != "" {
-		text += ", set by " + f.By.Name
+		text += ", set by " + wording.Named(f.By.Name)
 	}
 	return text
 }
 
 // again tells what is done to a field again and again; it may be as declared now.
 func (f Finding) again() string {
-	by := f.By.Name
-	if by == "" {
-		by = "one or several whose names the object does not tell"
+	by := "one or several whose names the object does not tell"
+	if f.By.Name != "" {
+		by = wording.Named(f.By.Name)
 	}
 	switch f.Cause {
 	case v1alpha1.CauseMissing:
@@ -89,7 +89,7 @@ func (f Finding) again() string {
 // Stays tells of a field that was released, and is not what it was before.
 func (f Finding) Stays() string {
 	return fmt.Sprintf("%s %s was released and stays %s, because %s holds it too: change it there",
-		f.Object, f.Field, quote(f.Actual), f.By.Name)
+		f.Object, f.Field, quote(f.Actual), wording.Named(f.By.Name))
 }
 
 // Restored tells of a field that was released, and is what it was before.
@@ -104,7 +104,7 @@ func (f Finding) Restored() string {
 func (f Finding) Repaired() string {
 	by := "an unknown writer"
 	if f.By.Name != "" {
-		by = f.By.Name
+		by = wording.Named(f.By.Name)
 	}
 	what := strings.TrimSpace(f.Object.String() + " " + f.Field)
 	switch f.Cause {

@@ -6,7 +6,13 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
+
+// maxFailure is how much of an error is remembered, in bytes: servers, and webhooks,
+// answer what they like.
+const maxFailure = 512
 
 // unseenFor is how long the cache may go on showing an object as it was before
 // a write, until it is written again.
@@ -18,7 +24,7 @@ func (h *History) Failed(object Object, policies []string, err error) {
 	defer h.mu.Unlock()
 	p := h.past(object)
 	for _, policy := range policies {
-		p.failures[policy] = err.Error()
+		p.failures[policy] = wording.Line(err.Error(), maxFailure)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // Policy is a policy with its selectors compiled.
@@ -86,6 +87,16 @@ func (p *Policy) Selects(node *corev1.Node) bool {
 // It goes before everything that the spec says: it is for emergencies.
 func (p *Policy) TakenBack() string {
 	return strings.TrimSpace(p.Annotations[v1alpha1.AnnotationRevert])
+}
+
+// Override returns the reason for which it is to be written what may cut required
+// flows; empty if nobody gives one that a reader would see.
+func (p *Policy) Override() string {
+	reason := strings.TrimSpace(p.Annotations[v1alpha1.AnnotationAllowLockout])
+	if wording.Blank(reason) {
+		return ""
+	}
+	return reason
 }
 
 // Active says whether the policy claims anything.

@@ -260,7 +260,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 			"0 of 5 nodes are enforced; a, b, c and 1 more are pending: all alike; e is aborted: all alike"},
 		{[]edit{connected}, "Effective", "Connections were made that are declared closed: worker-1 to 10.0.0.1:2379"},
 		{[]edit{takenBack, suspended, remaining}, "Stalled",
-			"The annotation cpnp.dev/revert takes everything back that was written, and keeps it so until it is removed: paged; " +
+			"The annotation cpnp.dev/revert takes everything back that was written, and keeps it so until it is removed: \"paged\"; " +
 				"2 objects left to restore: Node/cp-1; Service/shop/web"},
 		{[]edit{deleted}, "Reconciling", "What was there before has been restored"},
 	}

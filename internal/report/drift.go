@@ -23,13 +23,13 @@ func driftEntry(f drift.Finding) v1alpha1.Drift {
 		Kind:      f.Object.Kind,
 		Namespace: f.Object.Namespace,
 		Name:      f.Object.Name,
-		Field:     wording.Shorten(f.Field, maxField),
+		Field:     wording.Line(f.Field, maxField),
 		Cause:     f.Cause,
 		State:     f.State,
-		Expected:  wording.Shorten(f.Expected, maxValue),
-		Actual:    wording.Shorten(f.Actual, maxValue),
-		Manager:   wording.Shorten(f.By.Name, maxManager),
-		Message:   wording.Shorten(f.Message, maxText),
+		Expected:  wording.Line(f.Expected, maxValue),
+		Actual:    wording.Line(f.Actual, maxValue),
+		Manager:   wording.Line(f.By.Name, maxManager),
+		Message:   wording.Line(f.Message, maxText),
 	}
 }
 

@@ -107,4 +107,4 @@ func transition(was, is *metav1.Condition) (Event, bool) {
 // maxNote is the longest note that the API server takes (events.k8s.io/v1).
 const maxNote = 1024
 
-func shortNote(note string) string { return wording.Shorten(note, maxNote) }
+func shortNote(note string) string { return wording.Line(note, maxNote) }

@@ -128,7 +128,7 @@ func Unknown(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.Control
 	status.ObservedGeneration = policy.Generation
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonObserving,
-		Message:            wording.Shorten("The cluster could not be looked at: "+cause.Error(), maxMessage),
+		Message:            wording.Line("The cluster could not be looked at: "+cause.Error(), maxMessage),
 		ObservedGeneration: policy.Generation, LastTransitionTime: now,
 	})
 	return status
@@ -182,7 +182,7 @@ func setConditions(conditions *[]metav1.Condition, in Input) {
 		}
 		condition.ObservedGeneration = in.Policy.Generation
 		condition.LastTransitionTime = in.Now
-		condition.Message = wording.Shorten(condition.Message, maxMessage)
+		condition.Message = wording.Line(condition.Message, maxMessage)
 		meta.SetStatusCondition(conditions, condition)
 	}
 }
@@ -199,8 +199,8 @@ func profileOf(found *v1alpha1.ResolvedProfile) *v1alpha1.ResolvedProfile {
 	}
 	const maxReason = 512
 	out := found.DeepCopy()
-	out.DistributionReason = wording.Shorten(out.DistributionReason, maxReason)
-	out.CNIReason = wording.Shorten(out.CNIReason, maxReason)
+	out.DistributionReason = wording.Line(out.DistributionReason, maxReason)
+	out.CNIReason = wording.Line(out.CNIReason, maxReason)
 	return out
 }
 

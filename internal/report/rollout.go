@@ -78,7 +78,7 @@ func messageOf(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
 // takenBack says why, and how far that is.
 func takenBack(in Input) string {
 	text := fmt.Sprintf("The annotation %s takes everything back that was written, and keeps it so until it is removed: %s",
-		v1alpha1.AnnotationRevert, wording.Shorten(in.Policy.TakenBack(), maxReason))
+		v1alpha1.AnnotationRevert, wording.Quoted(in.Policy.TakenBack(), maxReason))
 	if len(in.Remaining) > 0 {
 		text += "; " + leftToRestore(in)
 	}
@@ -94,5 +94,5 @@ func PhaseBegan(e *v1alpha1.ControlPlaneNodeEnactment, phase string) Event {
 	if slices.Contains([]string{v1alpha1.PhaseReverted, v1alpha1.PhaseAborted}, phase) {
 		kind = corev1.EventTypeWarning
 	}
-	return Event{Type: kind, Reason: "Node" + phase, Action: "RollOut", Note: fmt.Sprintf("Node %s: %s", e.Spec.Node, messageOf(e, phase))}
+	return Event{Type: kind, Reason: "Node" + phase, Action: "RollOut", Note: shortNote(fmt.Sprintf("Node %s: %s", e.Spec.Node, messageOf(e, phase)))}
 }

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // carry brings what is called for into the enactments: a new one, one of other
@@ -186,7 +187,7 @@ func (r *run) takeBack() {
 		}
 		status.PolicyGeneration, status.Version = r.Generation, cmp.Or(status.Version, r.Version)
 		r.set(m, v1alpha1.PhaseReverted, v1alpha1.ReasonTakenBack,
-			fmt.Sprintf("The policy is annotated with %s: %q", v1alpha1.AnnotationRevert, r.TakeBack))
+			fmt.Sprintf("The policy is annotated with %s: %s", v1alpha1.AnnotationRevert, wording.Quoted(r.TakeBack, maxReason)))
 	}
 }
 

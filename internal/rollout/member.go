@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // run is a decision in the making.
@@ -92,7 +93,7 @@ func (r *run) set(m *member, phase, reason, message string) {
 	for _, p := range phases {
 		c := metav1.Condition{Type: p, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonPhaseOver, LastTransitionTime: r.now}
 		if p == phase {
-			c.Status, c.Reason, c.Message = metav1.ConditionTrue, reason, message
+			c.Status, c.Reason, c.Message = metav1.ConditionTrue, reason, wording.Line(message, maxMessage)
 		}
 		meta.SetStatusCondition(&m.e.Status.Conditions, c)
 	}
@@ -101,6 +102,13 @@ func (r *run) set(m *member, phase, reason, message string) {
 	version, narrow := Wanted(m.e)
 	m.Programmed = m.Programmed && version == wasVersion && narrow == wasNarrow
 }
+
+// How much is told in a condition, and of a reason that somebody gave, in bytes. What
+// is longer than the API takes could not be recorded, and nothing be rolled back then.
+const (
+	maxMessage = 1536
+	maxReason  = 200
+)
 
 // maxTargets is how many targets an enactment holds.
 const maxTargets = 64

@@ -5,7 +5,6 @@ package verify
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
@@ -20,12 +19,11 @@ const maxOverride = 200
 // not to write would not heal it. Where it is not known what becomes of a flow, a
 // write may well be what cuts it.
 func Reachable(report LockoutReport, override string) Verdict {
-	override = strings.TrimSpace(override)
 	cut, doubtful, already := report.sorted()
 	switch {
 	case len(cut)+len(doubtful)+len(already) == 0:
 		return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"}
-	case override != "":
+	case !wording.Blank(override):
 		return overridden(report, override)
 	case len(cut) > 0:
 		return Verdict{
@@ -95,8 +93,8 @@ func overridden(report LockoutReport, override string) Verdict {
 	}
 	return Verdict{
 		Holds: true, Reason: v1alpha1.ReasonOverridden,
-		Message: fmt.Sprintf("%s the annotation %s says so (%q): %s",
-			what, v1alpha1.AnnotationAllowLockout, wording.Shorten(override, maxOverride), tellCuts(flows)),
+		Message: fmt.Sprintf("%s the annotation %s says so (%s): %s",
+			what, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxOverride), tellCuts(flows)),
 	}
 }
 

@@ -79,7 +79,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			report: verify.LockoutReport{Cuts: one}, override: " moving to \"b\" ",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
-				Message: `Required flows may be cut, because the annotation cpnp.dev/allow-lockout says so ("moving to \"b\""): ` +
+				Message: `Required flows may be cut, because the annotation cpnp.dev/allow-lockout says so ("moving to 'b'"): ` +
 					says("metrics", "first.theirs"),
 			},
 		},

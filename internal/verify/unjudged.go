@@ -4,7 +4,6 @@ package verify
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -43,11 +42,11 @@ func Unjudged(hosts plan.Hosts, there state.Calico) (reason, why string) {
 // Writable says whether something may be written to nodes on which nothing can be
 // judged: only if somebody says so, with a reason that is not blank.
 func Writable(reason, why, override string) Verdict {
-	if override = strings.TrimSpace(override); override != "" {
+	if !wording.Blank(override) {
 		return Verdict{
 			Holds: true, Reason: v1alpha1.ReasonOverridden,
-			Message: fmt.Sprintf("%s. Nothing is verified, and it is written all the same, because the annotation %s says so (%q)",
-				why, v1alpha1.AnnotationAllowLockout, wording.Shorten(override, maxOverride)),
+			Message: fmt.Sprintf("%s. Nothing is verified, and it is written all the same, because the annotation %s says so (%s)",
+				why, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxOverride)),
 		}
 	}
 	return Verdict{

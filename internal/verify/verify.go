@@ -81,14 +81,14 @@ func Decided(verdict Verdict, undecided []plan.Held, override string, notes []st
 		why = append(why, held.Why)
 	}
 	open := Verdict{Holds: true, Reason: undecided[0].Reason, Message: strings.Join(why, "; ")}
-	if override = strings.TrimSpace(override); override == "" || !Overridable(undecided) {
+	if wording.Blank(override) || !Overridable(undecided) {
 		open = open.Noting(notes)
 		open.Holds = false
 		return open
 	}
 	open.Reason = v1alpha1.ReasonOverridden
-	open.Message = fmt.Sprintf("%s. It is written all the same, because the annotation %s says so (%q)",
-		open.Message, v1alpha1.AnnotationAllowLockout, wording.Shorten(override, maxOverride))
+	open.Message = fmt.Sprintf("%s. It is written all the same, because the annotation %s says so (%s)",
+		open.Message, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxOverride))
 	if verdict.Reason == v1alpha1.ReasonOverridden { // this is one more reason
 		open.Message = verdict.Message + ". " + open.Message
 		return open

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package options
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/zapr"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
+)
+
+// Bounds of the log. What is logged has text of others in it (names, errors of servers),
+// and others decide how often something fails.
+const (
+	// maxLogged is how much of a value, or of a message, is logged, in bytes.
+	maxLogged = 1024
+	// repeatsAfter is how long an error that was logged is not logged again.
+	repeatsAfter = time.Minute
+	// errorsRemembered is of how many errors that is known.
+	errorsRemembered = 1024
+	// How many lines are logged in a second, at most.
+	errorsASecond = 20
+	linesASecond  = 200
+)
+
+// SetLogger has the program, and the libraries that it uses, log as the options say,
+// within bounds: see docs/design.md.
+func SetLogger(opts ctrlzap.Options) {
+	log := Logger(opts, time.Now)
+	ctrl.SetLogger(log)
+	klog.SetLogger(log.WithName("client-go"))
+}
+
+// Logger returns the log that SetLogger sets, by a clock.
+func Logger(opts ctrlzap.Options, now func() time.Time) logr.Logger {
+	budget := &logBudget{now: now, errors: map[uint64]*repeated{}, seed: maphash.MakeSeed()}
+	// Around the sampler of controller-runtime, which is passed by then: it drops what is
+	// said of others too, by the message alone.
+	return zapr.NewLogger(ctrlzap.NewRaw(ctrlzap.UseFlagOptions(&opts)).WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return boundedLog{Core: core, budget: budget}
+	})))
+}
+
+// boundedLog writes every text as a line of bounded length, an error that repeats once
+// a minute, and no more lines than there is a budget for.
+type boundedLog struct {
+	zapcore.Core
+	budget *logBudget
+	// context is what the fields added so far are told apart by.
+	context uint64
+}
+
+func (l boundedLog) With(fields []zapcore.Field) zapcore.Core {
+	fields = plainFields(fields)
+	return boundedLog{Core: l.Core.With(fields), budget: l.budget, context: l.budget.hash(l.context, "", fields)}
+}
+
+func (l boundedLog) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if l.Enabled(entry.Level) {
+		return checked.AddCore(entry, l)
+	}
+	return checked
+}
+
+func (l boundedLog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	entry.Message = wording.Line(entry.Message, maxLogged)
+	fields = plainFields(fields)
+	isError := entry.Level >= zapcore.WarnLevel
+	key := uint64(0)
+	if isError {
+		key = l.budget.hash(l.context, entry.Message, fields)
+	}
+	repeats, dropped, granted := l.budget.spend(isError, key)
+	if !granted {
+		return nil
+	}
+	if repeats > 0 {
+		fields = append(fields, zap.Int("repeats", repeats))
+	}
+	if dropped > 0 {
+		fields = append(fields, zap.Int("linesDropped", dropped))
+	}
+	return l.Core.Write(entry, fields)
+}
+
+// logBudget says what may be logged. It is safe for concurrent use.
+type logBudget struct {
+	now  func() time.Time
+	seed maphash.Seed
+
+	mu           sync.Mutex
+	errors       map[uint64]*repeated
+	second       time.Time
+	errs, lines  int // logged in this second
+	droppedSoFar int
+}
+
+// repeated is an error that was logged, and how often it came since.
+type repeated struct {
+	logged time.Time
+	times  int
+}
+
+// spend says whether a line may be logged; and if so, how often the same error came
+// since it was logged last, and how many lines were dropped since the last line.
+func (b *logBudget) spend(isError bool, key uint64) (repeats, dropped int, granted bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	if now.Sub(b.second) >= time.Second || now.Before(b.second) {
+		b.second, b.errs, b.lines = now, 0, 0
+	}
+	if isError {
+		if before := b.errors[key]; before != nil && now.Sub(before.logged) < repeatsAfter {
+			before.times++
+			return 0, 0, false
+		}
+		if b.errs >= errorsASecond {
+			b.droppedSoFar++
+			return 0, 0, false
+		}
+	}
+	if b.lines >= linesASecond {
+		b.droppedSoFar++
+		return 0, 0, false
+	}
+	b.lines++
+	if isError {
+		b.errs++
+		repeats = b.remember(key, now)
+	}
+	dropped, b.droppedSoFar = b.droppedSoFar, 0
+	return repeats, dropped, true
+}
+
+// remember notes that an error is logged now, and returns how often it came since it
+// was logged before.
+func (b *logBudget) remember(key uint64, now time.Time) (repeats int) {
+	if before := b.errors[key]; before != nil {
+		repeats = before.times
+	}
+	if len(b.errors) >= errorsRemembered {
+		for other, e := range b.errors {
+			if now.Sub(e.logged) >= repeatsAfter {
+				delete(b.errors, other)
+			}
+		}
+	}
+	if len(b.errors) >= errorsRemembered {
+		clear(b.errors) // there are so many that the limit of a second is what counts
+	}
+	b.errors[key] = &repeated{logged: now}
+	return repeats
+}
+
+// hash tells lines apart by what they say. The id of a reconciliation says nothing.
+func (b *logBudget) hash(context uint64, message string, fields []zapcore.Field) uint64 {
+	var h maphash.Hash
+	h.SetSeed(b.seed)
+	fmt.Fprintf(&h, "%d %s", context, message)
+	for _, field := range fields {
+		if field.Key != "reconcileID" {
+			fmt.Fprintf(&h, "\n%s %d %s %v", field.Key, field.Integer, field.String, field.Interface)
+		}
+	}
+	return h.Sum64()
+}
+
+// plainFields returns the fields with every text as a line of bounded length. What is
+// within bounds keeps its type.
+func plainFields(fields []zapcore.Field) []zapcore.Field {
+	plain := make([]zapcore.Field, 0, len(fields))
+	for _, field := range fields {
+		if object, is := field.Interface.(metav1.Object); is {
+			field = zap.String(field.Key, klog.KObj(object).String())
+		}
+		if text, is := textOf(field); is {
+			if line := wording.Line(text, maxLogged); line != text || field.Type == zapcore.ErrorType {
+				field = zap.String(field.Key, line)
+			}
+		}
+		plain = append(plain, field)
+	}
+	return plain
+}
+
+// textOf returns what a field is logged as, where that is a text of any length.
+func textOf(field zapcore.Field) (text string, is bool) {
+	switch field.Type {
+	case zapcore.StringType:
+		return field.String, true
+	case zapcore.ErrorType, zapcore.StringerType:
+		return fmt.Sprint(field.Interface), true
+	case zapcore.ByteStringType, zapcore.BinaryType:
+		if bytes, ok := field.Interface.([]byte); ok {
+			return string(bytes), true
+		}
+	case zapcore.ReflectType, zapcore.ArrayMarshalerType, zapcore.ObjectMarshalerType:
+		if out, err := json.Marshal(field.Interface); err == nil {
+			return string(out), true
+		}
+		return fmt.Sprint(field.Interface), true
+	}
+	return "", false
+}
