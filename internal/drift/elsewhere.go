@@ -90,7 +90,7 @@ func (d Declaration) otherThan(want string) bool {
 func applier(entries []metav1.ManagedFieldsEntry) Manager {
 	who := whoAndTool(entries, "", "metadata", "annotations", corev1.LastAppliedConfigAnnotation)
 	if who.Name == "" {
-		who.Name = "a client-side apply" // its name went with what else it owned
+		who.Name = clientSideApply // its name went with what else it owned
 	}
 	who.Declares = true
 	return who

@@ -65,7 +65,7 @@ func (f Finding) Difference() string {
 		text += fmt.Sprintf(" %s instead of %s", quote(f.Actual), quote(f.Expected))
 	}
 	if f.By.Name != "" {
-		text += ", set by " + wording.Named(f.By.Name)
+		text += ", set by " + named(f.By.Name)
 	}
 	return text
 }
@@ -74,7 +74,7 @@ func (f Finding) Difference() string {
 func (f Finding) again() string {
 	by := "one or several whose names the object does not tell"
 	if f.By.Name != "" {
-		by = wording.Named(f.By.Name)
+		by = named(f.By.Name)
 	}
 	switch f.Cause {
 	case v1alpha1.CauseMissing:
@@ -89,7 +89,7 @@ func (f Finding) again() string {
 // Stays tells of a field that was released, and is not what it was before.
 func (f Finding) Stays() string {
 	return fmt.Sprintf("%s %s was released and stays %s, because %s holds it too: change it there",
-		f.Object, f.Field, quote(f.Actual), wording.Named(f.By.Name))
+		f.Object, f.Field, quote(f.Actual), named(f.By.Name))
 }
 
 // Restored tells of a field that was released, and is what it was before.
@@ -104,7 +104,7 @@ func (f Finding) Restored() string {
 func (f Finding) Repaired() string {
 	by := "an unknown writer"
 	if f.By.Name != "" {
-		by = wording.Named(f.By.Name)
+		by = named(f.By.Name)
 	}
 	what := strings.TrimSpace(f.Object.String() + " " + f.Field)
 	switch f.Cause {
@@ -115,6 +115,18 @@ func (f Finding) Repaired() string {
 	default:
 		return fmt.Sprintf("%s was changed from %s to %s by %s", what, quote(f.Expected), quote(f.Actual), by)
 	}
+}
+
+// clientSideApply is the name of a manager whose own name the object does not tell.
+const clientSideApply = "a client-side apply"
+
+// named returns who did something as a part of a sentence: by the words that are used
+// here, or quoted unless the name is one word.
+func named(by string) string {
+	if by == ToolArgo || by == clientSideApply {
+		return by
+	}
+	return wording.Named(by)
 }
 
 const shown = 80 // characters of a value in a message

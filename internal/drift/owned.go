@@ -11,7 +11,6 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // Diff is what differs between the objects that a policy calls for, which are
@@ -154,15 +153,6 @@ func taken(object Object, live plan.Object) string {
 		return object.String() + ", which " + named(by) + " declares"
 	}
 	return object.String()
-}
-
-// named returns who declares something, as a part of a sentence: tools by the names
-// that are known here, others quoted unless their name is one word.
-func named(by string) string {
-	if by == ToolArgo {
-		return by
-	}
-	return wording.Named(by)
 }
 
 // report is what a policy's status last said of one part of its posture.

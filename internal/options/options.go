@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -90,6 +91,8 @@ func Cache() cache.Options {
 			&corev1.Service{}:             {Transform: state.TransformService},
 			&discoveryv1.EndpointSlice{}:  {Transform: state.TransformEndpointSlice},
 			&networkingv1.NetworkPolicy{}: {Transform: state.TransformNetworkPolicy},
+			&appsv1.DaemonSet{}:           {Transform: state.TransformName},
+			&corev1.Namespace{}:           {Transform: state.TransformNamespace},
 			&corev1.Pod{}: {
 				Transform: state.TransformPod,
 				Field:     fields.OneTermEqualSelector("spec.hostNetwork", "true"),

@@ -13,6 +13,7 @@ import (
 // Run makes a manager for the cluster that the flags or the environment name,
 // sets it up, and runs it until the process is told to end.
 func Run(opts ctrl.Options, setUp func(context.Context, ctrl.Manager) error) error {
+	LimitMemory()
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w; give --kubeconfig or set KUBECONFIG", err)

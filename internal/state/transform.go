@@ -30,10 +30,6 @@ var (
 	trafficPaths  = specPaths(trafficFields)
 )
 
-// maxEndpointAnnotation is the length of the longest annotation that is read for
-// how a node reaches the API servers, in bytes: some dozen arguments.
-const maxEndpointAnnotation = 8 << 10
-
 func specPaths(fields []string) []fieldpath.Path {
 	var paths []fieldpath.Path
 	for _, field := range fields {
@@ -52,13 +48,13 @@ func TransformNode(object any) (any, error) {
 	keep, paths := keepLastApplied(nodeAnnotations(node), node.Annotations, []fieldpath.Path{taintsPath}, "taints")
 	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, paths...)}
 	slim.CreationTimestamp = node.CreationTimestamp
-	slim.Spec.Taints = node.Spec.Taints
+	slim.Spec.Taints = node.Spec.Taints // whole, as a patch of one names all; kubelets may not add any
 	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
-	slim.Spec.ProviderID = node.Spec.ProviderID
-	slim.Status.NodeInfo.KubeletVersion = node.Status.NodeInfo.KubeletVersion
-	slim.Status.NodeInfo.OSImage = node.Status.NodeInfo.OSImage
+	slim.Spec.ProviderID = cut(node.Spec.ProviderID, maxText)
+	slim.Status.NodeInfo.KubeletVersion = cut(node.Status.NodeInfo.KubeletVersion, maxText)
+	slim.Status.NodeInfo.OSImage = cut(node.Status.NodeInfo.OSImage, maxText)
 	slim.Status.DaemonEndpoints = node.Status.DaemonEndpoints
-	slim.Status.Addresses = node.Status.Addresses
+	slim.Status.Addresses = nodeAddresses(node.Status.Addresses)
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady {
 			slim.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
@@ -67,13 +63,27 @@ func TransformNode(object any) (any, error) {
 	return slim, nil
 }
 
+// nodeAddresses returns as many addresses as there is room for. The name of a host is
+// no longer than the API allows for an address.
+func nodeAddresses(addresses []corev1.NodeAddress) []corev1.NodeAddress {
+	addresses = firstOf(addresses, maxNodeAddresses)
+	if !slices.ContainsFunc(addresses, func(a corev1.NodeAddress) bool { return len(a.Address) > maxText || len(a.Type) > maxText }) {
+		return addresses
+	}
+	bounded := slices.Clone(addresses)
+	for i, a := range bounded {
+		bounded[i] = corev1.NodeAddress{Type: corev1.NodeAddressType(cut(string(a.Type), maxText)), Address: cut(a.Address, maxText)}
+	}
+	return bounded
+}
+
 // nodeAnnotations returns those of a node that are looked at, some of them without
 // their values.
 func nodeAnnotations(node *corev1.Node) map[string]string {
 	keep := map[string]string{}
 	for _, key := range slices.Concat([]string{flannelBackend, ovnSubnets}, tunnelAnnotations, ownAnnotations) {
 		if value, ok := node.Annotations[key]; ok {
-			keep[key] = value
+			keep[key] = cut(value, maxAnnotation)
 		}
 	}
 	if value, ok := node.Annotations[v1alpha1.AnnotationRecord]; ok {
@@ -86,7 +96,7 @@ func nodeAnnotations(node *corev1.Node) map[string]string {
 	}
 	if ControlPlane(node) {
 		for _, key := range profile.EndpointAnnotations() {
-			if value, ok := node.Annotations[key]; ok && len(value) <= maxEndpointAnnotation {
+			if value, ok := node.Annotations[key]; ok && len(value) <= maxAnnotation {
 				keep[key] = value
 			}
 		}
@@ -114,16 +124,16 @@ func TransformService(object any) (any, error) {
 	slim.Spec.ExternalTrafficPolicy = service.Spec.ExternalTrafficPolicy
 	slim.Spec.InternalTrafficPolicy = service.Spec.InternalTrafficPolicy
 	slim.Spec.TrafficDistribution = service.Spec.TrafficDistribution
-	slim.Spec.ExternalIPs = service.Spec.ExternalIPs
+	slim.Spec.ExternalIPs = firstOf(service.Spec.ExternalIPs, maxExternalIPs)
 	slim.Spec.LoadBalancerClass = service.Spec.LoadBalancerClass
 	if IsHeadless(service) {
 		slim.Spec.ClusterIP = corev1.ClusterIPNone
 	}
 	if IsExposed(service) {
-		slim.Spec.Selector = service.Spec.Selector
+		slim.Spec.Selector = boundLabels(service.Spec.Selector)
 	}
 	if len(service.Spec.ExternalIPs) > 0 {
-		for _, port := range service.Spec.Ports {
+		for _, port := range firstOf(service.Spec.Ports, maxPorts) {
 			slim.Spec.Ports = append(slim.Spec.Ports, corev1.ServicePort{Protocol: port.Protocol, Port: port.Port})
 		}
 	}
@@ -146,16 +156,17 @@ func TransformEndpointSlice(object any) (any, error) {
 		},
 		AddressType: slice.AddressType,
 	}
-	for _, port := range slice.Ports {
+	for _, port := range firstOf(slice.Ports, maxPorts) {
 		slim.Ports = append(slim.Ports, discoveryv1.EndpointPort{Protocol: port.Protocol, Port: port.Port})
 	}
 	type place struct {
 		node  string
 		ready bool
 	}
-	there := make(map[place]int, len(slice.Endpoints))
-	slim.Endpoints = make([]discoveryv1.Endpoint, 0, len(slice.Endpoints))
-	for _, endpoint := range slice.Endpoints {
+	endpoints := firstOf(slice.Endpoints, maxEndpoints)
+	there := make(map[place]int, len(endpoints))
+	slim.Endpoints = make([]discoveryv1.Endpoint, 0, len(endpoints))
+	for _, endpoint := range endpoints {
 		at := place{node: ptr.Deref(endpoint.NodeName, ""), ready: isReady(endpoint)}
 		i, known := there[at]
 		if !known {
@@ -166,7 +177,7 @@ func TransformEndpointSlice(object any) (any, error) {
 				slim.Endpoints[i].Conditions.Ready = &unready
 			}
 		}
-		slim.Endpoints[i].Addresses = append(slim.Endpoints[i].Addresses, endpoint.Addresses...)
+		slim.Endpoints[i].Addresses = append(slim.Endpoints[i].Addresses, firstOf(endpoint.Addresses, maxEndpointAddresses)...)
 	}
 	return slim, nil
 }
@@ -188,8 +199,8 @@ func TransformPod(object any) (any, error) {
 }
 
 // TransformNetworkPolicy keeps the operator's own NetworkPolicies whole, but for
-// what a client-side apply left, of which it is enough to know that there was one;
-// and of the others the name. They are told apart by name, not by label: a label can
+// what a client-side apply left, of which it is enough to know that there was one,
+// and unless they are too large; and of the others the name. They are told apart by name, not by label: a label can
 // be taken away, and that must be seen.
 func TransformNetworkPolicy(object any) (any, error) {
 	policy, ok := object.(*networkingv1.NetworkPolicy)
@@ -197,13 +208,16 @@ func TransformNetworkPolicy(object any) (any, error) {
 		return object, nil
 	}
 	if strings.HasPrefix(policy.Name, NetworkPolicyPrefix) {
-		if policy.Annotations[corev1.LastAppliedConfigAnnotation] == "" {
-			return policy, nil
+		if policy.Annotations[corev1.LastAppliedConfigAnnotation] != "" {
+			kept := *policy
+			kept.Annotations = maps.Clone(policy.Annotations)
+			kept.Annotations[corev1.LastAppliedConfigAnnotation] = declaresNothing
+			policy = &kept
 		}
-		kept := *policy
-		kept.Annotations = maps.Clone(policy.Annotations)
-		kept.Annotations[corev1.LastAppliedConfigAnnotation] = declaresNothing
-		return &kept, nil
+		if policy.Size() > maxWhole {
+			return reduceNetworkPolicy(policy), nil
+		}
+		return policy, nil
 	}
 	return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
 		Namespace: policy.Namespace, Name: policy.Name, ResourceVersion: policy.ResourceVersion,
@@ -223,7 +237,7 @@ func slimMeta(meta metav1.ObjectMeta, annotations map[string]string, paths ...fi
 		UID:               meta.UID,
 		ResourceVersion:   meta.ResourceVersion,
 		DeletionTimestamp: meta.DeletionTimestamp,
-		Labels:            meta.Labels,
+		Labels:            boundLabels(meta.Labels),
 		Annotations:       annotations,
 		ManagedFields:     keepManagers(meta.ManagedFields, paths),
 	}
@@ -236,7 +250,7 @@ func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) [
 	}
 	var kept []metav1.ManagedFieldsEntry
 	for _, entry := range entries {
-		if entry.FieldsV1 == nil || entry.Subresource != "" {
+		if entry.FieldsV1 == nil || entry.Subresource != "" || entry.FieldsV1.Size() > maxManaged || len(kept) == maxManagers {
 			continue
 		}
 		var owned fieldpath.Set

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package options
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+)
+
+func TestMemoryLimitLeavesATenthOfTheContainers(t *testing.T) {
+	for name, test := range map[string]struct {
+		environment map[string]string
+		want        int64
+	}{
+		"of the container":       {map[string]string{"MEMORY_LIMIT": "268435456"}, 241591905},
+		"outside of a container": {nil, 0},
+		"somebody decided":       {map[string]string{"MEMORY_LIMIT": "268435456", "GOMEMLIMIT": "100MiB"}, 0},
+		"no number":              {map[string]string{"MEMORY_LIMIT": "256Mi"}, 0},
+		"none":                   {map[string]string{"MEMORY_LIMIT": "0"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limit := memoryLimit(func(name string) string { return test.environment[name] })
+			NewWithT(t).Expect(limit).To(BeNumerically("~", test.want, 10))
+		})
+	}
+}
