@@ -92,7 +92,12 @@ func FuzzTextOfOthers(f *testing.F) {
 			checkTexts(t, name+" unknown", report.Unknown(in.Policy, errors.New(text), metav1.Now()))
 		}
 		left := drift.Finding{Object: drift.Object{Kind: "Service", Name: "x"}, Field: text, Actual: text, By: drift.Manager{Name: text}}
-		checkText(t, "left as it is", report.StillHeld(left).Note)
+		left.Expected, left.Message = text, text
+		told := []drift.Finding{left}
+		for _, e := range report.Releases(drift.Releases{Restored: 1, Last: left, Kept: told, LetGo: told, Replaced: told}) {
+			checkText(t, "released", e.Note)
+			checkLength(t, "released", e.Note, 1024)
+		}
 	})
 }
 

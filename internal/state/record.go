@@ -90,7 +90,7 @@ func NodeAnnotationRecord(annotations map[string]string) Record {
 
 // shortRecord returns a record as the cache keeps it: of one that is too long, enough
 // to tell that.
-func shortRecord(text string) string { return text[:min(len(text), maxRecord+1)] }
+func shortRecord(text string) string { return cut(text, maxRecord+1) }
 
 func parseRecord(text string) (Record, error) {
 	if text == "" {
