@@ -28,7 +28,7 @@ func (r *Repairer) remembered(uid types.UID, outcome drift.Outcome, job repair) 
 		return job
 	}
 	job.restored = outcome.Restored
-	write, letGo := job.write, job.letGo
+	write, withoutRestoring := job.write, job.withoutRestoring
 	job.write = func(ctx context.Context) error {
 		if err := write(ctx); err != nil {
 			return err
@@ -38,8 +38,8 @@ func (r *Repairer) remembered(uid types.UID, outcome drift.Outcome, job repair) 
 		r.logReleased(ctx, outcome)
 		return nil
 	}
-	job.letGo = func(ctx context.Context) error {
-		if err := letGo(ctx); err != nil {
+	job.withoutRestoring = func(ctx context.Context) error {
+		if err := withoutRestoring(ctx); err != nil {
 			return err
 		}
 		r.History.Remember(job.object, uid, outcome.Remember)
@@ -48,11 +48,11 @@ func (r *Repairer) remembered(uid types.UID, outcome drift.Outcome, job repair) 
 	return job
 }
 
-// logReleased logs and counts what was given back.
+// logReleased logs and counts what was released.
 func (r *Repairer) logReleased(ctx context.Context, outcome drift.Outcome) {
 	log := logf.FromContext(ctx)
 	for _, f := range outcome.Restored {
-		log.Info("Gave back what is not declared any more", "object", f.Object.String(), "field", f.Field,
+		log.Info("Restored a field that no policy declares any more", "object", f.Object.String(), "field", f.Field,
 			"restored", wording.Shorten(f.Expected, 200), "policy", f.Policy)
 	}
 	for _, f := range outcome.Kept {

@@ -83,12 +83,12 @@ func (r *NodeReconciler) repair(node *corev1.Node, record state.NodeRecord, outc
 		return func(ctx context.Context) error { return apply.Node(ctx, r.Clients, node, record, outcome) }
 	}
 	return r.remembered(node.UID, outcome, repair{
-		object:    drift.Object{Kind: "Node", Name: node.Name},
-		version:   node.ResourceVersion,
-		findings:  outcome.Findings,
-		needed:    outcome.Changed(record.Record),
-		elsewhere: len(outcome.Set) == 0,
-		write:     write(outcome),
-		letGo:     write(outcome.LetGo()),
+		object:           drift.Object{Kind: "Node", Name: node.Name},
+		version:          node.ResourceVersion,
+		findings:         outcome.Findings,
+		needed:           outcome.Changed(record.Record),
+		elsewhere:        len(outcome.Set) == 0,
+		write:            write(outcome),
+		withoutRestoring: write(outcome.WithoutRestoring()),
 	})
 }

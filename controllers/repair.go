@@ -56,10 +56,10 @@ type repair struct {
 	// elsewhere says that what is written is another object, which belongs to it.
 	elsewhere bool
 	write     func(context.Context) error
-	// restored are fields that get back what was there before, and letGo is the write
-	// that gives that up.
-	restored []drift.Finding
-	letGo    func(context.Context) error
+	// restored are fields that get back what was there before, and withoutRestoring is
+	// the write that gives that up.
+	restored         []drift.Finding
+	withoutRestoring func(context.Context) error
 }
 
 // do writes, if there is something to write and the object is not contested.
@@ -91,7 +91,7 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 		// Somebody was faster. What the cache will show then decides.
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
 	case r.refusesToRestore(job, err):
-		return r.letGo(ctx, job, err)
+		return r.giveUp(ctx, job, err)
 	default:
 		r.failed(job, err)
 		if delay := r.delayAfter(ctx, job, err); delay > 0 {

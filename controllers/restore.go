@@ -16,7 +16,7 @@ import (
 )
 
 // maxRefusals is how often in a row the API server may refuse to restore an object.
-// After that the object is let go: nothing that others do to it may hold up the
+// After that the operator gives up: nothing that others do to it may hold up the
 // deletion of a policy for ever. With the delays of Retries it takes half a minute.
 const maxRefusals = 5
 
@@ -38,9 +38,9 @@ func (r *Repairer) refusesToRestore(job repair, err error) bool {
 	return false
 }
 
-// letGo gives up restoring an object that was refused too often, and tells so.
+// giveUp ends the tries to restore an object that was refused too often, and tells so.
 // Where even that is refused, the object does not count any more.
-func (r *Repairer) letGo(ctx context.Context, job repair, refusal error) (wrote bool, result reconcile.Result, err error) {
+func (r *Repairer) giveUp(ctx context.Context, job repair, refusal error) (wrote bool, result reconcile.Result, err error) {
 	r.failed(job, refusal)
 	if tries, delay := r.Retries.refused(job.object, r.Clock.Now()); tries < maxRefusals {
 		return false, reconcile.Result{RequeueAfter: delay}, nil
@@ -51,8 +51,8 @@ func (r *Repairer) letGo(ctx context.Context, job repair, refusal error) (wrote 
 		f.Message = refusal.Error()
 		fields = append(fields, f)
 	}
-	r.History.LetGo(fields)
-	if err := job.letGo(ctx); err != nil {
+	r.History.NotRestored(fields)
+	if err := job.withoutRestoring(ctx); err != nil {
 		delay := r.Retries.postpone(job.object, r.Clock.Now())
 		r.Retries.abandon(job.object)
 		for _, policy := range job.policies {

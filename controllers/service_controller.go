@@ -56,11 +56,11 @@ func (r *ServiceReconciler) repair(service state.Service, shared drift.Shared, o
 		return func(ctx context.Context) error { return apply.Service(ctx, r.Client, service.Service, outcome) }
 	}
 	return r.remembered(service.UID, outcome, repair{
-		object:   shared.Object,
-		version:  service.ResourceVersion,
-		findings: outcome.Findings,
-		needed:   outcome.Changed(shared.Record),
-		write:    write(outcome),
-		letGo:    write(outcome.LetGo()),
+		object:           shared.Object,
+		version:          service.ResourceVersion,
+		findings:         outcome.Findings,
+		needed:           outcome.Changed(shared.Record),
+		write:            write(outcome),
+		withoutRestoring: write(outcome.WithoutRestoring()),
 	})
 }

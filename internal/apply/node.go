@@ -45,16 +45,13 @@ type NodeClients struct {
 }
 
 // Node writes the outcome to a Node: its taints, and what was done to them. That is
-// on record before a taint is set and until one is gone. What is given back is given
-// back by the record that the API server has now: an older one may tell of a taint
-// that somebody else has set since. A repair is one write, and nothing is read.
+// on record before a taint is set and until one is gone. A taint is restored by
+// the record that the API server has now: an older one may tell of a taint that
+// somebody else has set since. A repair is one write, and nothing is read.
 func Node(ctx context.Context, c NodeClients, node *corev1.Node, record state.NodeRecord, outcome drift.Outcome) error {
-	during := maps.Clone(outcome.Record)
-	for field, entry := range record.Record {
-		if _, stays := during[field]; !stays {
-			during[field] = entry
-		}
-	}
+	during := state.Record{}
+	maps.Copy(during, record.Record)
+	maps.Copy(during, outcome.Record)
 	stored, err := nodeRecord(ctx, c, node, record.Stored, during)
 	if err != nil {
 		return err

@@ -89,9 +89,9 @@ func (o *Outcome) Keep(field string, before state.Record) {
 	o.Remember[field] = before[field]
 }
 
-// LetGo returns the outcome that gives up restoring: what was to get back its
+// WithoutRestoring returns the outcome that gives up restoring: what was to get back its
 // original stays as it is, and nothing is recorded of it any more.
-func (o Outcome) LetGo() Outcome {
+func (o Outcome) WithoutRestoring() Outcome {
 	o.Set = maps.Clone(o.Set)
 	for _, field := range o.Restored {
 		delete(o.Set, field.Field)

@@ -89,9 +89,9 @@ type Releases struct {
 	// Restored is how many got back what was there before, and Last the last of them.
 	Restored int
 	Last     Finding
-	// Kept stay as they are because others hold them too; LetGo could not be restored;
+	// Kept stay as they are because others hold them too; NotRestored could not be restored;
 	// Replaced are records that were not believed. Each has at most 16.
-	Kept, LetGo, Replaced []Finding
+	Kept, NotRestored, Replaced []Finding
 }
 
 // maxTold is how many single fields are told of at once.
@@ -103,7 +103,7 @@ func addTold(told *[]Finding, f Finding) {
 	}
 }
 
-// Released takes note of what an outcome gave back, once that is written.
+// Released takes note of what an outcome released, once that is written.
 func (h *History) Released(outcome Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,12 +120,12 @@ func (h *History) Released(outcome Outcome) {
 	}
 }
 
-// LetGo takes note of fields that could not be restored.
-func (h *History) LetGo(fields []Finding) {
+// NotRestored takes note of fields that could not be restored.
+func (h *History) NotRestored(fields []Finding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, f := range fields {
-		addTold(&h.tally(f.Policy).releases.LetGo, f)
+		addTold(&h.tally(f.Policy).releases.NotRestored, f)
 	}
 }
 
@@ -139,7 +139,7 @@ func (h *History) TakeReleases(policy string) Releases {
 	}
 	releases := t.releases
 	t.releases = Releases{}
-	for _, told := range [][]Finding{releases.Kept, releases.LetGo, releases.Replaced} {
+	for _, told := range [][]Finding{releases.Kept, releases.NotRestored, releases.Replaced} {
 		slices.SortFunc(told, Compare)
 	}
 	return releases

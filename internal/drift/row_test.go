@@ -224,10 +224,10 @@ func TestWhatIsReleasedIsToldOnce(t *testing.T) {
 	s.Expect(s.TakeReleases("p")).To(BeZero())
 	for range 100 {
 		s.Released(drift.Outcome{Kept: list(stays), Replaced: list(stays)})
-		s.LetGo(list(stays))
+		s.NotRestored(list(stays))
 	}
 	told := s.TakeReleases("p")
 	s.Expect(told.Kept).To(HaveLen(16))
 	s.Expect(told.Replaced).To(HaveLen(16))
-	s.Expect(told.LetGo).To(HaveLen(16))
+	s.Expect(told.NotRestored).To(HaveLen(16))
 }

@@ -31,7 +31,7 @@ var (
 
 	released = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cpnp_released_total",
-		Help: "Fields that were given back because no policy declares them any more.",
+		Help: "Fields that were released because no policy declares them any more.",
 	}, []string{"policy", "kind"})
 
 	applyErrors = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -60,7 +60,7 @@ func Corrected(findings []drift.Finding) {
 	}
 }
 
-// Released counts fields that were given back.
+// Released counts fields that were released.
 func Released(findings []drift.Finding) {
 	for _, f := range findings {
 		released.WithLabelValues(f.Policy, f.Object.Kind).Inc()

@@ -59,16 +59,16 @@ func Releases(r drift.Releases) []Event {
 	if r.Restored > 0 {
 		note := r.Last.Restored() + ", because the policy does not declare it any more"
 		if r.Restored > 1 {
-			note = fmt.Sprintf("%d fields were given back, the last of them: %s", r.Restored, note)
+			note = fmt.Sprintf("%d fields were restored, the last of them: %s", r.Restored, note)
 		}
 		events = append(events, Event{corev1.EventTypeNormal, "Released", "Release", shortNote(note)})
 	}
 	for _, f := range r.Kept {
 		events = append(events, Event{corev1.EventTypeWarning, "StillHeld", "Release", shortNote(f.Stays())})
 	}
-	for _, f := range r.LetGo {
+	for _, f := range r.NotRestored {
 		events = append(events, Event{corev1.EventTypeWarning, "NotRestored", "Release", shortNote(fmt.Sprintf(
-			"%s %s could not be restored and was let go: see what it should be, and set it there; the API server said: %s",
+			"%s %s could not be restored, and the operator has given up: see what it should be, and set it there; the API server said: %s",
 			f.Object, f.Field, f.Message))})
 	}
 	for _, f := range r.Replaced {

@@ -94,7 +94,7 @@ func FuzzTextOfOthers(f *testing.F) {
 		left := drift.Finding{Object: drift.Object{Kind: "Service", Name: "x"}, Field: text, Actual: text, By: drift.Manager{Name: text}}
 		left.Expected, left.Message = text, text
 		told := []drift.Finding{left}
-		for _, e := range report.Releases(drift.Releases{Restored: 1, Last: left, Kept: told, LetGo: told, Replaced: told}) {
+		for _, e := range report.Releases(drift.Releases{Restored: 1, Last: left, Kept: told, NotRestored: told, Replaced: told}) {
 			checkText(t, "released", e.Note)
 			checkLength(t, "released", e.Note, 1024)
 		}
