@@ -32,8 +32,10 @@ type PolicyReconciler struct {
 	Stages   *Stages
 	Repairer
 
-	patience patience
-	turns    turns
+	// apiServers tells which addresses are those of API servers; nil takes all.
+	apiServers *steadyServers
+	patience   patience
+	turns      turns
 }
 
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenetworkpolicies,verbs=list;watch;patch
@@ -50,10 +52,17 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		return reconcile.Result{}, err
 	}
 	snapshot.Now = r.Clock.Now()
+	servers, wait := r.apiServers.of(snapshot.Facts.APIServer, snapshot.Now)
+	snapshot.Facts.APIServer = servers
+	result, err := r.reconcile(ctx, request.Name, snapshot)
+	return soonerUnless(err, result, reconcile.Result{RequeueAfter: wait})
+}
+
+func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot state.Snapshot) (reconcile.Result, error) {
 	policies := plan.Compile(snapshot.Policies)
-	policy := plan.Find(policies, request.Name)
+	policy := plan.Find(policies, name)
 	if policy == nil {
-		r.forget(request.Name)
+		r.forget(name)
 		return reconcile.Result{}, nil
 	}
 	if policy.Deleting() {

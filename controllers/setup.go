@@ -56,6 +56,9 @@ type Options struct {
 	// StageTime is how long what a stage wrote has to reach every node. Zero is
 	// stageTime.
 	StageTime time.Duration
+	// APIServerTime is for how long an address must be that of an API server before
+	// it counts. Zero is apiServerTime.
+	APIServerTime time.Duration
 }
 
 // Setup adds the reconcilers to a manager.
@@ -96,6 +99,7 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	own.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
 	if err := setupPolicies(mgr, w, sources{requests, changes, configMaps}, &PolicyReconciler{
 		Observe: observer, Client: mgr.GetClient(), Repairer: own, Stages: &Stages{Time: cmp.Or(o.StageTime, stageTime)},
+		apiServers: &steadyServers{After: cmp.Or(o.APIServerTime, apiServerTime)},
 		Reporter: &Reporter{
 			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History,
 			Recorder: mgr.GetEventRecorder("cpnp-operator"),
