@@ -23,6 +23,7 @@ import (
 
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenodeenactments,verbs=list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenodeenactments/status,verbs=patch
+// +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenodeenactments/spec,verbs=update
 
 // rollOut decides how far every node is, and puts it on record. What is written
 // to Calico follows from the records as they were read: nothing is begun, or

@@ -173,6 +173,19 @@ type ControlPlaneNodeEnactmentStatus struct {
 	// +optional
 	AskTime *metav1.Time `json:"askTime,omitempty"`
 
+	// askedRound is the round that the operator asked last, and askedHash a hash of
+	// what it asked then. Observers answer nothing else: what somebody else writes
+	// into the spec is not tried, and is put right.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	AskedRound int64 `json:"askedRound,omitempty"`
+
+	// askedHash is the hash of what the operator asked last.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	AskedHash string `json:"askedHash,omitempty"`
+
 	// before is what the observers reached before the node was begun. Only what
 	// was open then counts afterwards.
 	// +kubebuilder:validation:MaxItems=16

@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -55,6 +54,8 @@ type Observer struct {
 	Addresses []string
 	// Dial opens connections; nil is from this process's own network.
 	Dial Dial
+	// Refused says which targets are never tried; nil is the function Refused.
+	Refused func(v1alpha1.ProbeTarget) bool
 	// Clock tells the time; nil is that of the machine.
 	Clock clock.PassiveClock
 
@@ -127,14 +128,14 @@ func (o *Observer) stillAsked(ctx context.Context, enactment *v1alpha1.ControlPl
 	if err := o.Client.Get(ctx, client.ObjectKeyFromObject(enactment), current); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	return current.UID == enactment.UID && ptr.Equal(current.Spec.Round, enactment.Spec.Round), nil
+	return current.UID == enactment.UID && current.Status.AskedHash == enactment.Status.AskedHash && current.AsksAsDecided(), nil
 }
 
-// asked says whether the enactment asks what this observer has not answered. An
-// answer to a later round is one to an earlier enactment of the name.
+// asked says whether the operator asks, by the enactment, what this observer has not
+// answered. An answer to a later round is one to an earlier enactment of the name.
 func (o *Observer) asked(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
 	round := enactment.Spec.Round
-	if round == nil || *round <= 0 {
+	if round == nil || *round <= 0 || !enactment.AsksAsDecided() {
 		return false
 	}
 	own := o.own(enactment)
@@ -157,7 +158,7 @@ func (o *Observer) own(enactment *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.
 }
 
 func (o *Observer) observe(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) v1alpha1.Observation {
-	results := TryAll(ctx, o.dial(), enactment.Spec.Targets)
+	results := TryAll(ctx, o.dial(), enactment.Spec.Targets, o.refused())
 	return v1alpha1.Observation{
 		Name:      o.Name,
 		Addresses: slices.Sorted(slices.Values(o.Addresses)),
@@ -214,6 +215,13 @@ func (o *Observer) dial() Dial {
 		return new(net.Dialer).DialContext
 	}
 	return o.Dial
+}
+
+func (o *Observer) refused() func(v1alpha1.ProbeTarget) bool {
+	if o.Refused == nil {
+		return Refused
+	}
+	return o.Refused
 }
 
 func (o *Observer) now() time.Time {

@@ -86,6 +86,7 @@ func enactment(round int64, observers ...v1alpha1.Observation) *v1alpha1.Control
 		},
 	}
 	e.Status.Observers = observers
+	e.Status.AskedRound, e.Status.AskedHash = round, e.Spec.QuestionHash()
 	return e
 }
 
@@ -105,6 +106,11 @@ func TestObserverWritesItsOwnItemAlone(t *testing.T) {
 func TestObserverAnswersWhatItIsAskedOnly(t *testing.T) {
 	never := enactment(0)
 	never.Spec.Round = nil
+	foreignRound, foreignTarget, foreignNode, undecided := enactment(1), enactment(1), enactment(1), enactment(1)
+	foreignRound.Spec.Round = ptr.To[int64](2)
+	foreignTarget.Spec.Targets[0].Address = "192.0.2.7"
+	foreignNode.Spec.Node = "cp-2"
+	undecided.Status.AskedHash = ""
 	var crowd []v1alpha1.Observation
 	for i := range probe.MaxObservers {
 		crowd = append(crowd, answered(fmt.Sprint("node-", i), 1))
@@ -115,6 +121,10 @@ func TestObserverAnswersWhatItIsAskedOnly(t *testing.T) {
 	}{
 		"nothing was asked yet":          {never, 0},
 		"in round 0":                     {enactment(0), 0},
+		"somebody else asks a round":     {foreignRound, 0},
+		"somebody else names a target":   {foreignTarget, 0},
+		"it is another node's question":  {foreignNode, 0},
+		"nobody decided to ask":          {undecided, 0},
 		"it has not answered at all":     {enactment(1), 1},
 		"others have":                    {enactment(1, answered("cp-3", 1), answered("operator", 1)), 1},
 		"it has answered an earlier one": {enactment(3, answered("cp-2", 1)), 1},
@@ -168,6 +178,11 @@ func TestAnAnswerThatIsRefused(t *testing.T) {
 }
 
 func TestAnObserverTooManySaysSoOnce(t *testing.T) {
+	foreignRound, foreignTarget, foreignNode, undecided := enactment(1), enactment(1), enactment(1), enactment(1)
+	foreignRound.Spec.Round = ptr.To[int64](2)
+	foreignTarget.Spec.Targets[0].Address = "192.0.2.7"
+	foreignNode.Spec.Node = "cp-2"
+	undecided.Status.AskedHash = ""
 	var crowd []v1alpha1.Observation
 	for i := range probe.MaxObservers {
 		crowd = append(crowd, answered(fmt.Sprint("node-", i), 1))
@@ -194,8 +209,13 @@ func TestWhatWasInterruptedIsNotWritten(t *testing.T) {
 
 func TestWhatIsNoLongerAskedIsNotWritten(t *testing.T) {
 	changes := map[string]func(w *world, e *v1alpha1.ControlPlaneNodeEnactment){
+		"somebody else has changed it": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
+			e.Spec.Targets[0].Port = 22
+			w.Expect(w.Client.Update(context.Background(), e)).To(Succeed())
+		},
 		"the round has moved on": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
 			e.Spec.Round = ptr.To[int64](2)
+			e.Status.AskedHash = e.Spec.QuestionHash()
 			w.Expect(w.Client.Update(context.Background(), e)).To(Succeed())
 		},
 		"the enactment is gone": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
@@ -233,4 +253,25 @@ func TestThereIsRoomForAsManyObserversAsTheDefinitionHas(t *testing.T) {
 	g.Expect(*observers.ValueValidation.MaxItems).To(BeEquivalentTo(probe.MaxObservers))
 	addresses := observers.Items.Properties["addresses"]
 	g.Expect(*addresses.ValueValidation.MaxItems).To(BeEquivalentTo(8), "as many as EnvironmentAddresses returns")
+}
+
+func TestObserversConnectToNothingThatTrustsTheirNode(t *testing.T) {
+	refused := map[string]bool{
+		"10.0.0.11": false, "192.0.2.1": false, "2001:db8::1": false, "fd00:ec2::254": false, "168.63.129.16": false,
+		"127.0.0.1": true, "127.8.8.8": true, "::1": true, "::ffff:127.0.0.1": true, "0.0.0.0": true, "::": true,
+		"169.254.170.2": true, "169.254.169.253": true, "fe80::1": true, "fe80::1%eth0": true, "::ffff:169.254.170.2": true,
+		"224.0.0.18": true, "ff02::12": true, "localhost": true, "": true, "169.254.169.254": true,
+	}
+	for address, want := range refused {
+		target := v1alpha1.ProbeTarget{Address: address, Port: 2379, Protocol: v1alpha1.ProbeTCP}
+		w := observing(t)
+		w.Expect(probe.Refused(target)).To(Equal(want), address)
+		results := probe.TryAll(t.Context(), w.Dial, []v1alpha1.ProbeTarget{target}, probe.Refused)
+		if want {
+			w.Expect(w.dials).To(BeZero(), address)
+			w.Expect(results).To(HaveExactElements(HaveField("Outcome", v1alpha1.ProbeUnreachable)))
+		}
+	}
+	metadata := v1alpha1.ProbeTarget{Address: "169.254.169.254", Port: 80, Protocol: v1alpha1.ProbeTCP}
+	NewWithT(t).Expect(probe.Refused(metadata)).To(BeFalse(), "the cloud's metadata service is what nodes turn to")
 }

@@ -48,13 +48,20 @@ func Try(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.P
 	return outcome
 }
 
-// TryAll tries all targets, 16 at a time, and returns their results in the
-// order of the targets. When ctx ends first, they mean nothing.
-func TryAll(ctx context.Context, dial Dial, targets []v1alpha1.ProbeTarget) []v1alpha1.ProbeResult {
+// TryAll tries all targets that are not refused, 16 at a time, and returns their results
+// in the order of the targets: what is refused is unreachable. When ctx ends first, they
+// mean nothing.
+func TryAll(
+	ctx context.Context, dial Dial, targets []v1alpha1.ProbeTarget, refused func(v1alpha1.ProbeTarget) bool,
+) []v1alpha1.ProbeResult {
 	results := make([]v1alpha1.ProbeResult, len(targets))
 	slots := make(chan struct{}, together)
 	var running sync.WaitGroup
 	for i, target := range targets {
+		if refused(target) {
+			results[i] = v1alpha1.ProbeResult{Address: target.Address, Port: target.Port, Outcome: v1alpha1.ProbeUnreachable}
+			continue
+		}
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()

@@ -177,7 +177,7 @@ func TestARoundIsTriedSixteenAtATimeAndEndsInTime(t *testing.T) {
 			want = append(want, v1alpha1.ProbeResult{Address: "192.0.2.1", Port: port + 1, Outcome: v1alpha1.ProbeDropped})
 		}
 		began := time.Now()
-		g.Expect(probe.TryAll(t.Context(), dial, targets)).To(Equal(want))
+		g.Expect(probe.TryAll(t.Context(), dial, targets, probe.Refused)).To(Equal(want))
 		g.Expect(time.Since(began)).To(BeNumerically("<", 18*time.Second))
 		g.Expect(most.Load()).To(BeEquivalentTo(16))
 	})
@@ -188,7 +188,7 @@ func TestARoundEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		probe.TryAll(ctx, drop, make([]v1alpha1.ProbeTarget, 64))
+		probe.TryAll(ctx, drop, make([]v1alpha1.ProbeTarget, 64), func(v1alpha1.ProbeTarget) bool { return false })
 		NewWithT(t).Expect(time.Since(began)).To(Equal(100 * time.Millisecond))
 	})
 }

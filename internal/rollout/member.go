@@ -48,6 +48,9 @@ func newRun(in Input) *run {
 		r.own(&m.e.ObjectMeta)
 		r.members = append(r.members, m)
 	}
+	for _, m := range r.members {
+		r.repairQuestion(m)
+	}
 	return r
 }
 
@@ -129,6 +132,17 @@ func (r *run) ask(m *member) {
 	if !m.in(v1alpha1.PhaseProgressing) {
 		m.e.Spec.Targets = slices.Clone(m.targets())
 	}
+	m.e.Status.AskedRound, m.e.Status.AskedHash = m.round(), m.e.Spec.QuestionHash()
+}
+
+// repairQuestion asks anew where the enactment does not ask what was decided: somebody
+// else has written to it, or the operator ended in between. Nobody answers it as it is.
+func (r *run) repairQuestion(m *member) {
+	if m.e.Status.AskedHash == "" || m.e.AsksAsDecided() || len(m.Targets) == 0 {
+		return
+	}
+	m.e.Spec.Round, m.e.Spec.Targets = ptr.To(m.e.Status.AskedRound), slices.Clone(m.targets())
+	r.ask(m)
 }
 
 func (m *member) round() int64 { return ptr.Deref(m.e.Spec.Round, 0) }

@@ -3,6 +3,7 @@
 package rollout_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -83,4 +84,33 @@ func TestANodeIsPatrolledAtOnceWhenItIsDone(t *testing.T) {
 	in = next(in, decide(t, in))
 	in.Now = in.Now.Add(2 * time.Second)
 	g.Expect(decide(t, in).Enactments[0].Spec.Round).To(HaveValue(BeEquivalentTo(9)))
+}
+
+func TestWhatSomebodyElseAsksIsPutRightAtOnce(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.ControlPlaneNodeEnactmentSpec){
+		"a target": func(s *v1alpha1.ControlPlaneNodeEnactmentSpec) {
+			s.Targets = []v1alpha1.ProbeTarget{{Address: "127.0.0.1", Port: 2379, Protocol: v1alpha1.ProbeTCP}}
+		},
+		"no target": func(s *v1alpha1.ControlPlaneNodeEnactmentSpec) { s.Targets = nil },
+		"the round": func(s *v1alpha1.ControlPlaneNodeEnactmentSpec) { *s.Round = math.MaxInt64 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			in := input(1)
+			asked := decide(t, in).Enactments[0]
+			g.Expect(asked.AsksAsDecided()).To(BeTrue())
+			again := copied(in)
+			again.Nodes[0].Enactment = asked.DeepCopy()
+			g.Expect(decide(t, again).Enactments[0].Spec).To(Equal(asked.Spec), "what is as decided is not asked again")
+
+			changed := asked.DeepCopy()
+			change(&changed.Spec)
+			g.Expect(changed.AsksAsDecided()).To(BeFalse())
+			in.Nodes[0].Enactment = changed
+			right := decide(t, in).Enactments[0]
+			g.Expect(right.Spec.Targets).To(Equal(asked.Spec.Targets))
+			g.Expect(right.Spec.Round).To(HaveValue(Equal(*asked.Spec.Round+1)), "nobody takes an answer to the other one for one to this")
+			g.Expect(right.AsksAsDecided()).To(BeTrue())
+		})
+	}
 }

@@ -98,6 +98,28 @@ func ask(t *testing.T, name string, round int64) {
 	e := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	patch := fmt.Appendf(nil, `{"spec":{"round":%d}}`, round)
 	NewWithT(t).Expect(admin.Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
+	decide(t, e)
+}
+
+// decide notes that what an enactment asks is what was decided, as the operator does.
+func decide(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
+	t.Helper()
+	patch := fmt.Appendf(nil, `{"status":{"askedHash":%q}}`, e.Spec.QuestionHash())
+	NewWithT(t).Expect(admin.Status().Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
+}
+
+// ownAddress returns an address of this machine that is not one of loopback; empty if
+// it has none.
+func ownAddress(t *testing.T) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	for _, address := range addresses {
+		if network, is := address.(*net.IPNet); is && network.IP.IsGlobalUnicast() {
+			return network.IP.String()
+		}
+	}
+	return ""
 }
 
 // applyStatus applies a status with a field manager.
@@ -263,6 +285,7 @@ func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 		"to read nodes":          func() error { return own.List(t.Context(), &corev1.NodeList{}) },
 		"to read secrets":        func() error { return own.List(t.Context(), &corev1.SecretList{}) },
 		"the version":            apply(own, map[string]any{"version": "v2"}),
+		"what is asked":          apply(own, map[string]any{"askedHash": "x"}),
 		"a field that is absent": apply(own, map[string]any{"previousVersion": "v0"}),
 		"to take a field out":    func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":{"version":null}}`)) },
 		"to take the status out": func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":null}`)) },
@@ -319,9 +342,13 @@ func TestShippedPodsAreAdmitted(t *testing.T) {
 	}
 	var sources []string
 	for _, variable := range operator.Spec.Template.Spec.Containers[0].Env {
-		sources = append(sources, variable.Name+"="+variable.ValueFrom.FieldRef.FieldPath)
+		if from := variable.ValueFrom.FieldRef; from != nil {
+			sources = append(sources, variable.Name+"="+from.FieldPath)
+		} else {
+			sources = append(sources, variable.Name+"="+variable.ValueFrom.ResourceFieldRef.Resource)
+		}
 	}
-	g.Expect(sources).To(HaveExactElements("POD_IPS=status.podIPs", "HOST_IPS=status.hostIPs"), "the operator observes too")
+	g.Expect(sources).To(HaveExactElements("POD_IPS=status.podIPs", "HOST_IPS=status.hostIPs", "MEMORY_LIMIT=limits.memory"), "the operator observes too")
 }
 
 // The program itself, as the DaemonSet starts it but for the addresses.
@@ -330,23 +357,31 @@ func TestProgramObserves(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "manager")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../..").CombinedOutput()
 	g.Expect(err).NotTo(HaveOccurred(), string(out))
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", ":0")
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = listener.Close() }()
 
 	e := create(t, "hosts.program")
 	port := listener.Addr().(*net.TCPAddr).Port
-	targets, err := json.Marshal([]v1alpha1.ProbeTarget{{Address: "127.0.0.1", Port: v1alpha1.PortNumber(port), Protocol: v1alpha1.ProbeTCP}})
+	asked := []v1alpha1.ProbeTarget{{Address: "127.0.0.1", Port: v1alpha1.PortNumber(port), Protocol: v1alpha1.ProbeTCP}}
+	want := fmt.Sprintf("cp-2 1 %d=Unreachable", port) // though something listens there
+	if address := ownAddress(t); address != "" {
+		asked = append(asked, v1alpha1.ProbeTarget{Address: address, Port: v1alpha1.PortNumber(port), Protocol: v1alpha1.ProbeTCP})
+		want += fmt.Sprintf(" %d=Open", port)
+	}
+	targets, err := json.Marshal(asked)
 	g.Expect(err).NotTo(HaveOccurred())
 	patch := fmt.Appendf(nil, `{"spec":{"round":1,"targets":%s}}`, targets)
 	g.Expect(admin.Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
+
+	decide(t, e)
 
 	var log strings.Builder
 	run := exec.CommandContext(t.Context(), program, "probe", "--health-probe-bind-address=0", "--kubeconfig="+kubeconfig(t, "cp-2"))
 	run.Env = append(os.Environ(), "NODE_NAME=cp-2")
 	run.Stdout, run.Stderr = &log, &log
 	g.Expect(run.Start()).To(Succeed())
-	g.Eventually(found(e.Name), deadline, interval).WithContext(t.Context()).Should(HaveExactElements(fmt.Sprintf("cp-2 1 %d=Open", port)))
+	g.Eventually(found(e.Name), deadline, interval).WithContext(t.Context()).Should(HaveExactElements(want))
 	g.Expect(run.Process.Signal(syscall.SIGTERM)).To(Succeed())
 	g.Expect(run.Wait()).To(Succeed(), "%s", &log)
 }

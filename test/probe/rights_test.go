@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+)
+
+// install installs what config/default ships.
+func install(t *testing.T) {
+	t.Helper()
+	out, err := cluster.Kubectl(t.Context(), "apply", "--server-side", "--force-conflicts", "--kustomize", "../../config/default").CombinedOutput()
+	NewWithT(t).Expect(err).NotTo(HaveOccurred(), string(out))
+}
+
+// user returns a client of somebody who has a ClusterRole in the whole cluster.
+func user(t *testing.T, name, role string) client.Client {
+	t.Helper()
+	g := NewWithT(t)
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
+	}
+	g.Expect(admin.Create(t.Context(), binding)).To(Succeed())
+	t.Cleanup(func() { _ = admin.Delete(context.Background(), binding) })
+	return impersonate(t, rest.ImpersonationConfig{UserName: name, Groups: []string{"system:authenticated"}})
+}
+
+func impersonate(t *testing.T, who rest.ImpersonationConfig) client.Client {
+	t.Helper()
+	config := options.Unthrottled(cluster.Config)
+	config.Impersonate = who
+	c, err := client.New(config, client.Options{Scheme: options.Scheme()})
+	NewWithT(t).Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+// Who may patch enactments may confirm a node, and have probes connect nowhere.
+func TestOthersMayConfirmANodeAndNothingElse(t *testing.T) {
+	g := NewWithT(t)
+	install(t)
+	e := create(t, "hosts.cp-1")
+	own := user(t, "editor", "cpnp-controlplanenetworkpolicy-editor-role")
+	merge := func(c client.Client, patch string) func() error {
+		return func() error {
+			named := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: e.Name}}
+			return c.Patch(t.Context(), named, client.RawPatch("application/merge-patch+json", []byte(patch)))
+		}
+	}
+	// The API server takes a moment until it goes by a new policy, and a new role.
+	g.Eventually(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"0"}}}`), deadline, interval).Should(Succeed())
+	g.Eventually(merge(own, `{"spec":{"round":9}}`), deadline, interval).Should(MatchError(ContainSubstring("only the annotation cpnp.dev/confirm")))
+
+	for name, try := range map[string]func() error{
+		"what is tried":  merge(own, `{"spec":{"targets":[{"address":"127.0.0.1","port":2379,"protocol":"TCP"}]}}`),
+		"the round":      merge(own, `{"spec":{"round":9223372036854775807}}`),
+		"a label":        merge(own, `{"metadata":{"labels":{"x":"y"}}}`),
+		"an annotation":  merge(own, `{"metadata":{"annotations":{"x":"y"}}}`),
+		"a finalizer":    merge(own, `{"metadata":{"finalizers":["example.com/x"]}}`),
+		"another owner":  merge(own, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"x","uid":"y"}]}}`),
+		"to confirm and": merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}},"spec":{"round":9}}`),
+		"to create one": func() error {
+			return own.Create(t.Context(), &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Spec: e.Spec})
+		},
+		"the status": func() error {
+			return applyStatus(t.Context(), own, "editor", e.Name, map[string]any{"askedHash": "x"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			NewWithT(t).Expect(try()).To(Satisfy(func(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) }))
+		})
+	}
+	g.Expect(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}}}`)()).To(Succeed())
+	g.Expect(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":null}}}`)()).To(Succeed())
+
+	operator := impersonate(t, rest.ImpersonationConfig{
+		UserName: serviceaccount.MakeUsername("cpnp-system", "cpnp-controller-manager"),
+		Groups:   append(serviceaccount.MakeGroupNames("cpnp-system"), "system:authenticated"),
+	})
+	g.Expect(merge(operator, `{"metadata":{"labels":{"x":"y"}},"spec":{"round":9}}`)()).To(Succeed(), "the operator is not held up")
+}
+
+// Neither edit nor admin of the cluster says who reaches the control plane: a role that
+// people are given for what they run.
+func TestRolesOfTheClusterReachNoPolicy(t *testing.T) {
+	install(t)
+	allowed := func(c client.Client, verb, resource string) func() (bool, error) {
+		return func() (bool, error) {
+			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Group: "cpnp.dev", Resource: resource, Verb: verb},
+			}}
+			err := c.Create(t.Context(), review)
+			return review.Status.Allowed, err
+		}
+	}
+	writes := []string{"create", "update", "patch", "delete", "deletecollection"}
+	resources := []string{"controlplanenetworkpolicies", "controlplanenodeenactments"}
+	own := user(t, "owner", "cpnp-controlplanenetworkpolicy-admin-role")
+	NewWithT(t).Eventually(allowed(own, "patch", resources[0]), deadline, interval).Should(BeTrue(), "the role that is meant for it")
+
+	var roles rbacv1.ClusterRoleList
+	NewWithT(t).Expect(admin.List(t.Context(), &roles)).To(Succeed())
+	for _, role := range []string{"edit", "admin"} {
+		t.Run(role, func(t *testing.T) {
+			g := NewWithT(t)
+			c := user(t, "with-"+role, role)
+			for _, resource := range resources {
+				for _, verb := range writes {
+					g.Expect(allowed(c, verb, resource)()).To(BeFalse(), "%s %s", verb, resource)
+				}
+			}
+			// What the controller that sums roles up would add: it may not run here.
+			for i := range roles.Items {
+				aggregated := &roles.Items[i]
+				if aggregated.Labels[fmt.Sprintf("rbac.authorization.k8s.io/aggregate-to-%s", role)] != "true" {
+					continue
+				}
+				for _, rule := range aggregated.Rules {
+					for _, group := range rule.APIGroups {
+						g.Expect(group).NotTo(Equal("cpnp.dev"), aggregated.Name)
+					}
+				}
+			}
+		})
+	}
+}
