@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -16,7 +17,6 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
-	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
@@ -45,7 +45,7 @@ type PolicyReconciler struct {
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile observes the cluster, plans, verifies, finds the difference, applies
-// it and reports.
+// it and reports. However urgent that was, what comes next is not.
 func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	snapshot, err := r.Observe.Snapshot(ctx)
 	if err != nil {
@@ -55,11 +55,17 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	servers, wait := r.apiServers.of(snapshot.Facts.APIServer, snapshot.Now)
 	snapshot.Facts.APIServer = servers
 	result, err := r.reconcile(ctx, request.Name, snapshot)
-	return soonerUnless(err, result, reconcile.Result{RequeueAfter: wait})
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	result = sooner(result, reconcile.Result{RequeueAfter: wait})
+	result.Priority = ptr.To(0)
+	return result, nil
 }
 
 func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot state.Snapshot) (reconcile.Result, error) {
 	policies := plan.Compile(snapshot.Policies)
+	countOnly(policies)
 	policy := plan.Find(policies, name)
 	if policy == nil {
 		r.forget(name)
@@ -222,5 +228,4 @@ func (r *PolicyReconciler) forget(policy string) {
 	r.Stages.forget(policy)
 	r.patience.forget(policy)
 	r.Reporter.forget(policy)
-	metrics.Forget(policy)
 }

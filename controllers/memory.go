@@ -11,6 +11,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -69,4 +70,13 @@ func (r *Repairer) logReleased(ctx context.Context, outcome drift.Outcome) {
 func (r *Repairer) goneShared(object drift.Object) {
 	r.gone(object)
 	r.History.Remember(object, "", nil)
+}
+
+// countOnly has metrics of no other policies than these.
+func countOnly(policies []plan.Policy) {
+	names := make([]string, 0, len(policies))
+	for i := range policies {
+		names = append(names, policies[i].Name)
+	}
+	metrics.Policies(names)
 }

@@ -47,6 +47,7 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 		return reconcile.Result{}, err
 	}
 	compiled := plan.Compile(policies)
+	countOnly(compiled)
 	claims, _ := plan.Taints(node, compiled)
 	shared := remembering(r.History, drift.Node(node, drift.Move(node, record.Record, compiled)), node.UID)
 	outcome := drift.Fields(shared, claims, compiled)

@@ -144,10 +144,10 @@ func (r *Repairer) succeeded(ctx context.Context, job repair) {
 func (r *Repairer) failed(job repair, err error) {
 	reason := string(apierrors.ReasonForError(err))
 	if errors.As(err, new(*apply.Incomplete)) {
-		reason = "Incomplete"
+		reason = metrics.ReasonIncomplete
 	}
 	if reason == "" {
-		reason = "Unknown"
+		reason = metrics.ReasonUnknown
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		reason = "Timeout"

@@ -34,6 +34,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Req
 		return reconcile.Result{}, err
 	}
 	compiled := plan.Compile(policies)
+	countOnly(compiled)
 	service, err := r.Observe.Service(ctx, request.NamespacedName, plan.AwaitsLocal(compiled))
 	if apierrors.IsNotFound(err) {
 		r.goneShared(drift.Object{Kind: "Service", Namespace: request.Namespace, Name: request.Name})

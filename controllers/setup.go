@@ -127,7 +127,7 @@ type sources struct {
 
 func setupPolicies(mgr ctrl.Manager, w watcher, from sources, r *PolicyReconciler) error {
 	b := builder.ControllerManagedBy(mgr).Named("policy").
-		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policiesOfPolicy(), builder.WithPredicates(intentChanged)).
+		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, urgent(w.policiesOfPolicy()), builder.WithPredicates(intentChanged)).
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policyToReport(), builder.WithPredicates(statusChanged)).
 		Watches(&v1alpha1.ControlPlaneNodeEnactment{}, w.policyOfEnactment(), builder.WithPredicates(enactmentChanged)).
 		Watches(&corev1.Node{}, w.policiesOfNode()).
@@ -151,7 +151,7 @@ func setupPolicies(mgr ctrl.Manager, w watcher, from sources, r *PolicyReconcile
 func setupNodes(mgr ctrl.Manager, w watcher, r *NodeReconciler) error {
 	return builder.ControllerManagedBy(mgr).
 		For(&corev1.Node{}, builder.WithPredicates(nodeChanged)).
-		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.nodesOfPolicy(), builder.WithPredicates(gateChanged)).
+		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, urgent(w.nodesOfPolicy()), builder.WithPredicates(gateChanged)).
 		Watches(&v1alpha1.ControlPlaneNodeRecord{}, &handler.EnqueueRequestForObject{}).
 		WithOptions(options(nodeWorkers)).
 		Complete(r)
@@ -160,7 +160,7 @@ func setupNodes(mgr ctrl.Manager, w watcher, r *NodeReconciler) error {
 func setupServices(mgr ctrl.Manager, w watcher, r *ServiceReconciler) error {
 	return builder.ControllerManagedBy(mgr).
 		For(&corev1.Service{}, builder.WithPredicates(serviceChanged)).
-		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.servicesOfPolicy(), builder.WithPredicates(gateChanged)).
+		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, urgent(w.servicesOfPolicy()), builder.WithPredicates(gateChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, w.serviceOfEndpointSlice(), builder.WithPredicates(endpointsChanged)).
 		Watches(&corev1.Node{}, w.servicesWaitingForNode(), builder.WithPredicates(servingChanged)).
 		WatchesMetadata(&corev1.Namespace{}, w.servicesOfNamespace(), builder.WithPredicates(labelsChanged)).

@@ -230,12 +230,12 @@ func (w watcher) allPolicies() handler.EventHandler {
 	})
 }
 
-// policyOfNetworkPolicy: the name tells which policy it belongs to.
+// policyOfNetworkPolicy: the name tells which policy it belongs to, if there is one.
 func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
 		rest, ours := strings.CutPrefix(object.GetName(), state.NetworkPolicyPrefix)
 		policy, _, found := strings.Cut(rest, ".")
-		if !ours || !found {
+		if !ours || !found || plan.Find(w.policies(ctx), policy) == nil {
 			return nil
 		}
 		return []reconcile.Request{request("", policy)}

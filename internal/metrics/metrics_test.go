@@ -48,6 +48,9 @@ func TestSeriesComeWithAPolicyAndGoWithIt(t *testing.T) {
 		of("p", "Node", "cp-1", v1alpha1.StateDrifted), of("p", "Node", "cp-2", v1alpha1.StateDrifted), of("q", "Service", "web", v1alpha1.StateDrifted),
 	}
 	metrics.Detected(findings)
+	g.Expect(series(t)).To(BeEmpty(), "nobody has said that these policies exist")
+	metrics.Policies([]string{"p", "q"})
+	metrics.Detected(findings)
 	metrics.Corrected(append(findings, of("p", "Node", "cp-3", v1alpha1.StatePending)))
 	metrics.Managed("p", "Taint", 5)
 	metrics.Managed("p", "Taint", 4)
@@ -62,9 +65,23 @@ func TestSeriesComeWithAPolicyAndGoWithIt(t *testing.T) {
 		"cpnp_managed_objects{kind=Taint,policy=p} 4",
 	}), "not one for each object, and new intent that was written is no repair")
 
-	metrics.Forget("p")
+	metrics.Policies([]string{"q"})
 	g.Expect(series(t)).To(HaveLen(3))
 	g.Expect(series(t)).NotTo(ContainElement(ContainSubstring("policy=p")))
-	metrics.Forget("q")
+	metrics.Policies(nil)
 	g.Expect(series(t)).To(BeEmpty())
+}
+
+func TestNamesThatOthersInventAreNoSeries(t *testing.T) {
+	g := NewWithT(t)
+	metrics.Policies([]string{"p"})
+	t.Cleanup(func() { metrics.Policies(nil) })
+	for i := range 2000 {
+		name := fmt.Sprint("invented-", i)
+		metrics.Detected([]drift.Finding{{Policy: name, Object: drift.Object{Kind: "Service"}, State: v1alpha1.StateDrifted}})
+		metrics.Corrected([]drift.Finding{{Policy: name, Object: drift.Object{Kind: "Service"}, State: v1alpha1.StateDrifted}})
+		metrics.ApplyError([]string{name, "p"}, "Service", fmt.Sprint("what a webhook says ", i))
+		metrics.Managed(name, "Service", 1)
+	}
+	g.Expect(series(t)).To(HaveExactElements("cpnp_apply_errors_total{kind=Service,policy=p,reason=Other} 2000"))
 }

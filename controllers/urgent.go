@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// urgentPriority is that of what somebody does to a policy. All other events have 0, or
+// less: they come from objects that others write, as many as they like.
+const urgentPriority = 100
+
+// urgent has what events of policies call for done before all else that waits: spec.suspend,
+// the annotation cpnp.dev/revert and the deletion are how a fault is ended.
+func urgent(h handler.EventHandler) handler.EventHandler {
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			if e.IsInInitialList {
+				h.Create(ctx, e, q) // it has been so before
+			} else {
+				h.Create(ctx, e, urgently(q))
+			}
+		},
+		UpdateFunc:  func(ctx context.Context, e event.UpdateEvent, q queue) { h.Update(ctx, e, urgently(q)) },
+		DeleteFunc:  func(ctx context.Context, e event.DeleteEvent, q queue) { h.Delete(ctx, e, urgently(q)) },
+		GenericFunc: func(ctx context.Context, e event.TypedGenericEvent[client.Object], q queue) { h.Generic(ctx, e, q) },
+	}
+}
+
+func urgently(q queue) queue {
+	if q, is := q.(priorityqueue.PriorityQueue[reconcile.Request]); is {
+		return urgentQueue{q}
+	}
+	return q
+}
+
+// urgentQueue puts what is added before all that is there.
+type urgentQueue struct {
+	priorityqueue.PriorityQueue[reconcile.Request]
+}
+
+// Add implements workqueue.TypedInterface.
+func (q urgentQueue) Add(item reconcile.Request) { q.AddWithOpts(priorityqueue.AddOpts{}, item) }
+
+// AddAfter implements workqueue.TypedDelayingInterface.
+func (q urgentQueue) AddAfter(item reconcile.Request, after time.Duration) {
+	q.AddWithOpts(priorityqueue.AddOpts{After: after}, item)
+}
+
+// AddRateLimited implements workqueue.TypedRateLimitingInterface.
+func (q urgentQueue) AddRateLimited(item reconcile.Request) {
+	q.AddWithOpts(priorityqueue.AddOpts{RateLimited: true}, item)
+}
+
+// AddWithOpts implements priorityqueue.PriorityQueue.
+func (q urgentQueue) AddWithOpts(o priorityqueue.AddOpts, items ...reconcile.Request) {
+	o.Priority = ptr.To(urgentPriority)
+	q.PriorityQueue.AddWithOpts(o, items...)
+}
