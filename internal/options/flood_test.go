@@ -30,7 +30,7 @@ const (
 	maxObject      = 1 << 20
 	maxAnnotations = 250 << 10
 	hostileObjects = 200
-	madeObjects    = 40 // of which the memory of all is told
+	madeObjects    = 20 // of which the memory of all is told
 )
 
 // TestHostileObjectsTakeLittleMemory tells what two hundred objects take of each kind, as

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
+	stdlog "log"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +43,18 @@ func SetLogger(opts ctrlzap.Options) {
 	log := Logger(opts, time.Now)
 	ctrl.SetLogger(log)
 	klog.SetLogger(log.WithName("client-go"))
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(standardLog{log.WithName("go")})
+}
+
+// standardLog is where packages of Go log to: one line for each connection to a port of
+// the operator that is not answered, which anybody can open.
+type standardLog struct{ logr.Logger }
+
+// Write implements io.Writer.
+func (l standardLog) Write(line []byte) (int, error) {
+	l.V(1).Info(strings.TrimSpace(string(line)))
+	return len(line), nil
 }
 
 // Logger returns the log that SetLogger sets, by a clock.

@@ -23,8 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -35,6 +33,9 @@ type Options struct {
 	// MetricsAddress serves metrics over HTTPS to those whom the API server
 	// lets read them; "0" serves none.
 	MetricsAddress string
+	// MetricsCertDir holds tls.crt and tls.key, by which scrapers know the operator.
+	// Empty is a certificate that it signs itself, and nobody can verify.
+	MetricsCertDir string
 	// ProbeAddress serves /healthz and /readyz; "0" serves none.
 	ProbeAddress string
 	// LeaderElect lets one of several replicas work at a time.
@@ -47,6 +48,9 @@ type Options struct {
 // Bind adds the flags to a flag set.
 func (o *Options) Bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "`address` to serve metrics at over HTTPS; 0 serves none")
+	flags.StringVar(&o.MetricsCertDir, "metrics-cert-dir", "",
+		"`folder` with tls.crt and tls.key to serve metrics with, which are read again when they change; "+
+			"by default a certificate that nobody can verify")
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "`address` to serve /healthz and /readyz at; 0 serves none")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several replicas work at a time")
 	flags.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "",
@@ -59,14 +63,10 @@ const reconciliationTimeout = 30 * time.Second
 // Manager returns the manager's options.
 func (o *Options) Manager() ctrl.Options {
 	return ctrl.Options{
-		Scheme: Scheme(),
-		Cache:  Cache(),
-		Client: client.Options{FieldValidation: metav1.FieldValidationStrict},
-		Metrics: metricsserver.Options{
-			BindAddress:    o.MetricsAddress,
-			SecureServing:  true,
-			FilterProvider: filters.WithAuthenticationAndAuthorization,
-		},
+		Scheme:                        Scheme(),
+		Cache:                         Cache(),
+		Client:                        client.Options{FieldValidation: metav1.FieldValidationStrict},
+		Metrics:                       o.metricsOptions(),
 		HealthProbeBindAddress:        o.ProbeAddress,
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              "cpnp-operator.cpnp.dev",

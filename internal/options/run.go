@@ -4,7 +4,10 @@ package options
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -29,8 +32,25 @@ func Run(opts ctrl.Options, setUp func(context.Context, ctrl.Manager) error) err
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())); err != nil {
 		return err
 	}
 	return Start(ctx, mgr, Grace)
+}
+
+// syncPatience is how long it may take to tell whether the caches are synced, which is
+// known at once.
+const syncPatience = 200 * time.Millisecond
+
+// cachesSynced returns the check that what is watched has been read once: before that,
+// the operator knows nothing and does nothing.
+func cachesSynced(caches interface{ WaitForCacheSync(context.Context) bool }) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), syncPatience)
+		defer cancel()
+		if !caches.WaitForCacheSync(ctx) {
+			return errors.New("the cluster has not been read yet")
+		}
+		return nil
+	}
 }
