@@ -19,6 +19,7 @@ SHELL := /usr/bin/env bash
 # The tools have a module of their own, so that their dependencies are not the
 # operator's. The go command builds them on first use and keeps them.
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
+HELM := go tool -modfile=hack/helm/go.mod helm
 KUSTOMIZE := go tool -modfile=hack/tools/go.mod kustomize
 GOLANGCI_LINT := bin/golangci-lint
 
@@ -51,6 +52,11 @@ generate: ## Generate code from the API types.
 manifests: ## Generate the CRDs and the operator's role.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths="./controllers/...;./internal/..." output:rbac:dir=config/rbac
+	@$(MAKE) --no-print-directory chart-files
+
+.PHONY: chart-files
+chart-files: ## Take over into the Helm chart what config/ defines.
+	go run ./hack/chart
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code.
@@ -72,9 +78,9 @@ lint-fix: $(GOLANGCI_LINT) ## Mend what lint can mend by itself.
 
 .PHONY: verify-generate
 verify-generate: ## Fail if what is generated is not up to date.
-	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -R api config "$$before"; \
+	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -R api config charts "$$before"; \
 	$(MAKE) --no-print-directory generate manifests; \
-	for dir in api config; do diff -ruN "$$before/$$dir" "$$dir" || stale=yes; done; \
+	for dir in api config charts; do diff -ruN "$$before/$$dir" "$$dir" || stale=yes; done; \
 	if [[ -v stale ]]; then echo "Generated files were stale. They are up to date now: commit them." >&2; exit 1; fi
 
 .PHONY: tidy-check
@@ -132,6 +138,11 @@ docker-buildx: ## Build the image IMG for PLATFORMS, and push it.
 .PHONY: docker-push
 docker-push: ## Push the image IMG.
 	$(CONTAINER_TOOL) push $(IMG)
+
+.PHONY: chart
+chart: chart-files ## Write the Helm chart to dist/.
+	mkdir -p dist
+	$(HELM) package charts/cpnp-operator --destination dist
 
 .PHONY: build-installer
 build-installer: set-image ## Write dist/install.yaml, everything that deploy applies.

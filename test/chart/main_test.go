@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package chart installs the Helm chart with the real helm into a real control plane,
+// and runs the operator with the token of the account that was installed.
+package chart
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+const (
+	chart     = "../../charts/cpnp-operator"
+	release   = "cpnp-operator"
+	namespace = "cpnp-system"
+)
+
+var (
+	cluster *testbed.ControlPlane
+	admin   client.WithWatch
+	// kubeconfig is that of whoever installs charts.
+	kubeconfig string
+	// helm is the program.
+	helm string
+)
+
+type suite struct{ m *testing.M }
+
+func (s suite) Run() int {
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
+		return 1
+	}
+	return s.m.Run()
+}
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(testbed.Run(suite{m}, testbed.Options{ControllerManager: true, Scheduler: true, Kwok: true, AuditLog: true}, &cluster))
+}
+
+func prepare() (err error) {
+	if admin, err = client.NewWithWatch(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+		return err
+	}
+	if kubeconfig, err = cluster.AddUserKubeconfig("installer", testbed.Masters); err != nil {
+		return err
+	}
+	// The go command builds it, and says where it is.
+	out, err := exec.Command("go", "tool", "-n", "-modfile="+absolute("../../hack/helm/go.mod"), "helm").Output()
+	helm = strings.TrimSpace(string(out))
+	return err
+}
+
+func absolute(path string) string {
+	full, err := filepath.Abs(path)
+	if err != nil {
+		panic(err) // there is no working folder
+	}
+	return full
+}
+
+// runHelm runs helm as whoever installs charts, and returns what it printed.
+func runHelm(ctx context.Context, arguments ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, helm, arguments...)
+	home := filepath.Join(cluster.Dir, "helm")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
