@@ -30,12 +30,18 @@ type PolicyReconciler struct {
 	Client   client.Client
 	Reporter *Reporter
 	Stages   *Stages
+	// Confirmed says whether the cache can be relied on, Writing what is being
+	// written to nodes and Services.
+	Confirmed *Confirmed
+	Writing   *Writing
 	Repairer
 
 	// apiServers tells which addresses are those of API servers; nil takes all.
 	apiServers *steadyServers
 	patience   patience
 	turns      turns
+	cleared    cleared
+	abandoned  abandoned
 }
 
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenetworkpolicies,verbs=list;watch;patch
@@ -51,14 +57,15 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	snapshot, again := r.confirm(ctx, snapshot)
 	snapshot.Now = r.Clock.Now()
 	servers, wait := r.apiServers.of(snapshot.Facts.APIServer, snapshot.Now)
 	snapshot.Facts.APIServer = servers
 	result, err := r.reconcile(ctx, request.Name, snapshot)
-	if err != nil {
+	if err = errors.Join(err, snapshot.Unasked); err != nil {
 		return reconcile.Result{}, err
 	}
-	result = sooner(result, reconcile.Result{RequeueAfter: wait})
+	result = sooner(sooner(result, again), reconcile.Result{RequeueAfter: wait})
 	result.Priority = ptr.To(0)
 	return result, nil
 }
@@ -69,8 +76,10 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 	policy := plan.Find(policies, name)
 	if policy == nil {
 		r.forget(name)
-		return reconcile.Result{}, nil
+		r.Writing.keep(policies)
+		return reconcile.Result{}, r.tellAbandoned(ctx, name, policies, snapshot)
 	}
+	r.abandoned.forget(name)
 	if policy.Deleting() {
 		return r.finalize(ctx, policy, policies, snapshot)
 	}
@@ -78,8 +87,13 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 	if policy.TakenBack() != "" {
 		return r.takeBack(ctx, policy, policies, snapshot)
 	}
+	r.cleared.forget(policy.Name)
+	r.Writing.forget(policy.UID)
 	o := assess(policy, policies, snapshot)
 	unsettled, soon, rolloutErr := r.rollOut(ctx, &o, snapshot)
+	if saysTakenBack(policy) {
+		rolloutErr = errors.Join(rolloutErr, r.Reporter.announce(ctx, o))
+	}
 	written, result, applyErr := r.apply(ctx, o, unsettled)
 	o.written = written
 	next, err := r.Reporter.report(ctx, o)
@@ -91,6 +105,7 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) Observation {
 	o := Observation{
 		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
+		unconfirmed: snapshot.Unconfirmed, unasked: snapshot.Unasked != nil,
 		network: plan.Networks(policy, policies, snapshot),
 		hosts:   plan.HostProtection(policy, policies, snapshot),
 	}
@@ -110,17 +125,18 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 // apply writes what may be written, once it is sure that it will be taken back:
 // NetworkPolicies first, since they do not wait for anything. Nothing of Calico is
 // written while the record of a node is not settled, but for what takes others
-// back.
+// back. Nothing else is either where it is not sure that the cache shows what is on
+// record.
 func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled map[string]bool) (
 	written repaired, result reconcile.Result, err error,
 ) {
 	writes := slices.Concat(o.diff.Writes, o.diff.Removals)
-	enforces := o.policy.Enforces() && o.policy.Invalid == nil
+	enforces := o.policy.Enforces() && o.policy.Invalid == nil && !o.unconfirmed
 	may, mayOffHosts := enforces && o.verdict.Holds, enforces && o.verdict.HoldsOffHosts()
 	if mayOffHosts {
 		part, done := share(ctx, 1+len(writes)+len(o.hostDiff.Writes)+len(o.hostDiff.Removals))
 		defer done()
-		if held, result, err := r.addFinalizer(part, o.policy.ControlPlaneNetworkPolicy); !held {
+		if held, result, err := r.addFinalizer(part, o.policy); !held {
 			return nil, result, err
 		}
 	}
@@ -129,7 +145,7 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled m
 	r.differing(o.policy, writes, "NetworkPolicy")
 	back := func(w drift.Write) bool {
 		node := takesBack(w, o.hosts, o.calico.Endpoints)
-		return o.policy.Enforces() && node != "" && !unsettled[node]
+		return o.policy.Enforces() && node != "" && !unsettled[node] && (!o.unconfirmed || o.unasked)
 	}
 	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, always(may && len(unsettled) == 0), back, written)
 	return written, sooner(result, next), errors.Join(err, hostErr)
@@ -195,18 +211,21 @@ func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.Write, may bool
 }
 
 // addFinalizer makes sure that what is going to be written will be taken back,
-// and says whether that is so.
-func (r *PolicyReconciler) addFinalizer(ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy) (bool, reconcile.Result, error) {
+// and says whether that is so. The policy is then as the API server answered it.
+func (r *PolicyReconciler) addFinalizer(ctx context.Context, policy *plan.Policy) (bool, reconcile.Result, error) {
 	changed := policy.DeepCopy()
 	job := repair{
-		object: drift.Object{Kind: "ControlPlaneNetworkPolicy", Name: policy.Name}, version: policy.ResourceVersion,
+		object: drift.Object{Kind: kindPolicy, Name: policy.Name}, version: policy.ResourceVersion,
 		policies: []string{policy.Name}, needed: controllerutil.AddFinalizer(changed, v1alpha1.Finalizer),
 		write: func(ctx context.Context) error {
-			err := r.patchMetadata(ctx, policy, changed)
-			if err == nil && !controllerutil.ContainsFinalizer(changed, v1alpha1.Finalizer) {
+			if err := r.patchMetadata(ctx, policy.ControlPlaneNetworkPolicy, changed); err != nil {
+				return err
+			}
+			policy.ControlPlaneNetworkPolicy = changed
+			if !controllerutil.ContainsFinalizer(changed, v1alpha1.Finalizer) {
 				return &apply.Incomplete{Left: []string{"the finalizer " + v1alpha1.Finalizer + " is missing"}}
 			}
-			return err
+			return nil
 		},
 	}
 	wrote, result, err := r.do(ctx, job)
@@ -227,5 +246,6 @@ func (r *PolicyReconciler) forget(policy string) {
 	r.History.Forget(policy)
 	r.Stages.forget(policy)
 	r.patience.forget(policy)
+	r.cleared.forget(policy)
 	r.Reporter.forget(policy)
 }

@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -23,15 +25,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// settleTime is how long after its deletion a policy is kept at least: a write
-// that was under way at that moment must have reached the cache, or it would
-// not be taken back.
-const settleTime = 2 * time.Second
-
 // finalize lets go of a policy that is being deleted. Under Revert its
 // NetworkPolicies are deleted here, while the reconcilers of nodes and Services
-// restore theirs; when nothing of it is left, the finalizer goes. Under Orphan what
-// was tried stays.
+// restore theirs; when the API server has nothing of it any more, the finalizer goes.
+// Under Orphan what was tried stays.
 func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	reconcile.Result, error,
 ) {
@@ -42,9 +39,6 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		remaining, result, err := r.revert(ctx, policy, policies, snapshot)
 		if len(remaining) > 0 || err != nil {
 			return result, err
-		}
-		if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
-			return reconcile.Result{RequeueAfter: left}, nil
 		}
 	} else if done, result, err := r.leaveBehind(ctx, policy, policies, snapshot); !done {
 		return result, err
@@ -86,43 +80,87 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
 		verdict: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"},
 	}
-	deletes := drift.Networks(policy, plan.Network{}, snapshot.NetworkPolicies).Removals
-	hosts := drift.Hosts(policy, policies, plan.Hosts{}, snapshot.Calico)
-	done := repaired{}
-	may := always(policy.Reverts())
-	opens := func(w drift.Write) bool { return policy.Reverts() && takesBack(w, plan.Hosts{}, nil) != "" }
-	result, err = r.writeAll(ctx, policy, deletes, may, done)
-	next, hostErr := r.writeHosts(ctx, policy, hosts, may, opens, done)
-	result, err = sooner(result, next), errors.Join(err, hostErr, r.recordTakenBack(ctx, &o, snapshot))
-	left, leftErr := r.remaining(ctx, policy, policies, snapshot, slices.Concat(deletes, hosts.Removals))
-	if o.remaining = left; leftErr != nil {
+	there := writtenFor(policy, policies, snapshot)
+	if o.remaining = there.names(); policy.TakenBack() != "" && !saysTakenBack(policy) {
+		err = r.Reporter.announce(ctx, o) // it is an emergency: somebody wants to know that it was heard
+	}
+	result, tearErr := r.tearDown(ctx, policy, there, snapshot)
+	next, recordErr := r.recordTakenBack(ctx, &o, snapshot)
+	result, err = sooner(result, next), errors.Join(err, tearErr, recordErr)
+	left, leftErr := r.remaining(ctx, policy, policies, snapshot, there)
+	if leftErr != nil {
 		return nil, reconcile.Result{}, errors.Join(err, leftErr)
 	}
-	if len(left) == 0 && policy.TakenBack() == "" {
+	if len(left) == 0 {
+		left, next, leftErr = r.lastLook(ctx, policy, snapshot)
+		result, err = sooner(result, next), errors.Join(err, leftErr)
+	}
+	if o.remaining = left; len(left) == 0 && policy.TakenBack() == "" {
 		return nil, result, err // it goes, and nobody reads its status any more
 	}
 	next, reportErr := r.Reporter.report(ctx, o)
 	if len(left) > 0 { // nothing may tell of the end of a wait
-		result = sooner(result, reconcile.Result{RequeueAfter: settleTime})
+		result = sooner(result, reconcile.Result{RequeueAfter: lookAgain})
 	}
 	result, err = soonerUnless(errors.Join(err, reportErr), result, next)
 	return left, result, err
 }
 
+// saysTakenBack says whether the status tells of the annotation that takes back.
+func saysTakenBack(policy *plan.Policy) bool {
+	ready := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Reason == v1alpha1.ReasonTakenBack
+}
+
+// written are objects of the operator's own that were written for a policy.
+type written struct {
+	networkPolicies []drift.Write // what deletes them
+	hosts           drift.Diff    // what takes them back
+}
+
+func writtenFor(policy *plan.Policy, policies []plan.Policy, there state.Snapshot) written {
+	return written{
+		networkPolicies: drift.Networks(policy, plan.Network{}, there.NetworkPolicies).Removals,
+		hosts:           drift.Hosts(policy, policies, plan.Hosts{}, there.Calico),
+	}
+}
+
+func (w written) names() []string { return namesOf(slices.Concat(w.networkPolicies, w.hosts.Removals)) }
+
+func namesOf(writes []drift.Write) []string {
+	var names []string
+	for _, w := range writes {
+		names = append(names, w.Object.String())
+	}
+	return names
+}
+
+// tearDown takes back the operator's own objects, in their order. Where it is not sure
+// that the cache shows all endpoints, the rules that these need stay; and where the API
+// server could not be asked, the endpoints go all the same.
+func (r *PolicyReconciler) tearDown(ctx context.Context, policy *plan.Policy, there written, snapshot state.Snapshot) (
+	reconcile.Result, error,
+) {
+	done := repaired{}
+	result, err := r.writeAll(ctx, policy, there.networkPolicies, always(policy.Reverts()), done)
+	opens := func(w drift.Write) bool { return policy.Reverts() && takesBack(w, plan.Hosts{}, nil) != "" }
+	may := always(policy.Reverts() && !snapshot.Unconfirmed)
+	next, hostErr := r.writeHosts(ctx, policy, there.hosts, may, opens, done)
+	return sooner(result, next), errors.Join(err, hostErr)
+}
+
 // recordTakenBack puts on record that no node has rules any more, so that they do
 // not come back by themselves.
-func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, snapshot state.Snapshot) error {
+func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, snapshot state.Snapshot) (reconcile.Result, error) {
 	if o.policy.TakenBack() == "" {
-		return nil
+		return reconcile.Result{}, nil
 	}
-	in := r.recorded(o.policy, snapshot.Enactments)
+	in := r.onRecord(o.policy, snapshot.Enactments)
 	in.TakeBack = o.policy.TakenBack()
 	o.rollout = rollout.Decide(in)
-	_, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
-	if apierrors.IsConflict(err) {
-		return nil // the cache is behind; what it will show comes as an event
-	}
-	return err
+	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
+	o.rollout.Enactments = on.enactments
+	return result, err
 }
 
 // calicoPatience is how long a policy that is being deleted waits for a Calico that
@@ -181,14 +219,12 @@ func (r *PolicyReconciler) awaitsCalico(policy *plan.Policy, there state.Calico)
 	return !policy.Deleting() || r.patience.waits(policy.Name, r.Clock.Now())
 }
 
-// remaining returns what the policy wrote and what has not been restored yet.
+// remaining returns what the policy wrote and what has not been restored yet, as far as
+// the cache shows it.
 func (r *PolicyReconciler) remaining(
-	ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot, deletes []drift.Write,
+	ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot, there written,
 ) ([]string, error) {
-	var left []string
-	for _, w := range deletes {
-		left = append(left, w.Object.String())
-	}
+	left := there.names()
 	if r.awaitsCalico(policy, snapshot.Calico) {
 		left = append(left, "objects of Calico, which does not answer now")
 	}
@@ -196,21 +232,30 @@ func (r *PolicyReconciler) remaining(
 	if err != nil {
 		return nil, err
 	}
-	for i := range snapshot.Nodes {
-		node := &snapshot.Nodes[i]
-		object := drift.Object{Kind: "Node", Name: node.Name}
-		if drift.Move(node, records.Of(node).Record, policies).Mentions(policy.Name) && !r.Retries.abandoned(object) {
-			left = append(left, object.String())
-		}
-	}
 	services, err := r.Observe.Services(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
+	return append(left, r.recordedFor(policy.Name, policies, snapshot.Nodes, records, services)...), nil
+}
+
+// recordedFor returns the nodes and Services that still carry something of the policy,
+// and are not given up.
+func (r *PolicyReconciler) recordedFor(
+	policy string, policies []plan.Policy, nodes []corev1.Node, records state.NodeRecords, services []state.Service,
+) []string {
+	var left []string
+	for i := range nodes {
+		node := &nodes[i]
+		object := drift.Object{Kind: "Node", Name: node.Name}
+		if drift.Move(node, records.Of(node).Record, policies).Mentions(policy) && !r.Retries.abandoned(object) {
+			left = append(left, object.String())
+		}
+	}
 	for _, service := range services {
-		if shared := drift.Service(service.Service); shared.Record.Mentions(policy.Name) && !r.Retries.abandoned(shared.Object) {
+		if shared := drift.Service(service.Service); shared.Record.Mentions(policy) && !r.Retries.abandoned(shared.Object) {
 			left = append(left, shared.Object.String())
 		}
 	}
-	return left, nil
+	return left
 }

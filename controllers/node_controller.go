@@ -20,6 +20,8 @@ import (
 type NodeReconciler struct {
 	Observe state.Observer
 	Clients apply.NodeClients
+	// Writing is told of every reconciliation.
+	Writing *Writing
 	Repairer
 }
 
@@ -30,6 +32,7 @@ type NodeReconciler struct {
 // Reconcile observes a node, plans its taints, finds the difference and writes
 // it: a repair in one request.
 func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	defer r.Writing.begin()()
 	node, err := r.Observe.Node(ctx, request.Name)
 	if apierrors.IsNotFound(err) {
 		r.goneShared(drift.Object{Kind: "Node", Name: request.Name})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -31,21 +30,18 @@ func (r *PolicyReconciler) leaveBehind(ctx context.Context, policy *plan.Policy,
 		r.leftUntried(policy, untried(policy, snapshot))
 		return true, reconcile.Result{}, nil
 	}
-	if left := policy.DeletionTimestamp.Add(settleTime).Sub(r.Clock.Now()); left > 0 {
-		result.RequeueAfter = left // what was begun a moment ago has not reached the cache
+	if snapshot.Unconfirmed { // what was begun a moment ago may not have reached the cache
+		return false, reconcile.Result{RequeueAfter: cacheLag}, nil
 	}
 	nodes, err := r.goBack(ctx, policy, policies, snapshot)
-	if apierrors.IsConflict(err) {
-		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
-	}
 	if len(nodes) == 0 {
-		return result.RequeueAfter == 0, result, nil
+		return true, reconcile.Result{}, nil
 	}
 	if !snapshot.Calico.Settling && !r.patience.waits(policy.Name, r.Clock.Now()) {
 		r.leftUntried(policy, nodes)
 		return true, reconcile.Result{}, nil
 	}
-	return false, sooner(result, reconcile.Result{RequeueAfter: settleTime}), err
+	return false, reconcile.Result{RequeueAfter: lookAgain}, err
 }
 
 func (r *PolicyReconciler) leftUntried(policy *plan.Policy, nodes []string) {
@@ -73,22 +69,22 @@ func untried(policy *plan.Policy, snapshot state.Snapshot) []string {
 func (r *PolicyReconciler) goBack(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	nodes []string, err error,
 ) {
-	in := r.recorded(policy, snapshot.Enactments)
+	in := r.onRecord(policy, snapshot.Enactments)
 	in.Unverified = goesUntried
 	decision := rollout.Decide(in)
-	unsettled, err := r.record(ctx, policy, decision.Enactments, snapshot.Enactments)
+	on, _, err := r.record(ctx, policy, decision.Enactments, snapshot.Enactments)
 	hosts := plan.GoingBack(policy, snapshot)
 	diff := drift.Hosts(policy, policies, hosts, snapshot.Calico)
 	back := func(w drift.Write) bool {
 		node := takesBack(w, hosts, snapshot.Calico.Endpoints)
-		return node != "" && !unsettled[node]
+		return node != "" && !on.unsettled[node]
 	}
 	_, writeErr := r.writeHosts(ctx, policy, diff, always(false), back, repaired{})
 	nodes = untried(policy, snapshot)
 	for _, node := range in.Nodes {
 		goes := func(w drift.Write) bool { return takesBack(w, hosts, snapshot.Calico.Endpoints) == node.Name }
 		has := slices.ContainsFunc(slices.Concat(diff.Writes, diff.Removals), goes)
-		if (has || unsettled[node.Name]) && !slices.Contains(nodes, node.Name) {
+		if (has || on.unsettled[node.Name]) && !slices.Contains(nodes, node.Name) {
 			nodes = append(nodes, node.Name)
 		}
 	}

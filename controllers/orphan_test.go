@@ -203,7 +203,7 @@ func TestWhatAPolicyLeavesBehind(t *testing.T) {
 
 // settledRecords has nodes that go back on record so, as the operator decides it.
 func settledRecords(r *PolicyReconciler, policy *plan.Policy, snapshot state.Snapshot) state.Snapshot {
-	in := r.recorded(policy, snapshot.Enactments)
+	in := r.onRecord(policy, snapshot.Enactments)
 	in.Unverified = goesUntried
 	for i, decided := range rollout.Decide(in).Enactments {
 		if rollout.PhaseOf(&snapshot.Enactments[i]) == v1alpha1.PhasePending {

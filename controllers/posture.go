@@ -24,13 +24,16 @@ type Observation struct {
 	policies []plan.Policy
 	nodes    []corev1.Node
 	calico   state.Calico
-	network  plan.Network
-	diff     drift.Diff
-	hosts    plan.Hosts
-	hostDiff drift.Diff
-	rollout  rollout.Decision
-	written  repaired
-	verdict  verify.Verdict
+	// unconfirmed says that the cache may be behind, so that nothing that restricts
+	// follows from it; and unasked, that it will not be known soon.
+	unconfirmed, unasked bool
+	network              plan.Network
+	diff                 drift.Diff
+	hosts                plan.Hosts
+	hostDiff             drift.Diff
+	rollout              rollout.Decision
+	written              repaired
+	verdict              verify.Verdict
 	// notes are what there is to know of what is safe to write.
 	notes []string
 	// apiServers are the addresses that API servers have, or had not long ago.
@@ -45,9 +48,10 @@ type Observation struct {
 }
 
 // settling says that the last report is as good as what could be said now: it
-// is only a moment until Calico has been looked at, and that will be an event.
+// is only a moment until Calico has been looked at, and that will be an event; or
+// until it is known whether the cache is behind.
 func (o Observation) settling() bool {
-	return o.hosts.Declared && o.calico.Settling && o.policy.Status.ObservedGeneration == o.policy.Generation
+	return o.unconfirmed || o.hosts.Declared && o.calico.Settling && o.policy.Status.ObservedGeneration == o.policy.Generation
 }
 
 // input collects what a report is made from.

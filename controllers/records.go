@@ -9,7 +9,9 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
@@ -22,28 +24,75 @@ import (
 )
 
 // record writes the enactments that are not as decided, and tells of those that
-// have come into another phase.
+// have come into another phase. It returns the nodes whose enactments were not as
+// decided before, and all enactments as they are on record now: what could not be
+// written was not decided.
 func (r *PolicyReconciler) record(
 	ctx context.Context, policy *plan.Policy, decided, there []v1alpha1.ControlPlaneNodeEnactment,
-) (unsettled map[string]bool, err error) {
-	unsettled = map[string]bool{}
+) (on recorded, result reconcile.Result, err error) {
+	on.unsettled = map[string]bool{}
 	var failures []error
+	var differing []drift.Object
 	for i := range decided {
 		want := &decided[i]
 		live := plan.EnactmentOf(policy.Name, want.Spec.Node, there)
-		if live != nil && sameRecord(want, live) {
-			continue
+		now, job := onRecord(want, live), r.recordOf(policy, want, live)
+		if job.needed {
+			on.unsettled[want.Spec.Node] = true
+			differing = append(differing, job.object)
+			write := job.write
+			job.write = func(ctx context.Context) error {
+				err := write(ctx)
+				if err == nil {
+					now = want
+				}
+				return err
+			}
 		}
-		unsettled[want.Spec.Node] = true
+		_, next, err := r.do(ctx, job)
+		result, failures = sooner(result, next), append(failures, err)
+		on.enactments = append(on.enactments, *now)
+	}
+	r.History.Differing(policy.Name, kindEnactment, differing, r.Clock.Now())
+	return on, result, errors.Join(failures...)
+}
+
+// onRecord returns an enactment as it is on record: without a phase, if it is not.
+func onRecord(want, live *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.ControlPlaneNodeEnactment {
+	if live != nil {
+		return live
+	}
+	return &v1alpha1.ControlPlaneNodeEnactment{
+		ObjectMeta: metav1.ObjectMeta{Name: want.Name},
+		Spec:       v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: want.Spec.Policy, Node: want.Spec.Node},
+	}
+}
+
+// recorded is how far the nodes of a policy are on record.
+type recorded struct {
+	unsettled  map[string]bool
+	enactments []v1alpha1.ControlPlaneNodeEnactment
+}
+
+// recordOf returns the repair that makes an enactment as it is wanted.
+func (r *PolicyReconciler) recordOf(policy *plan.Policy, want, live *v1alpha1.ControlPlaneNodeEnactment) repair {
+	job := repair{
+		object: drift.Object{Kind: kindEnactment, Name: want.Name}, policies: []string{policy.Name},
+		needed: live == nil || !sameRecord(want, live),
+	}
+	if live != nil {
+		job.version = live.ResourceVersion
+	}
+	job.write = func(ctx context.Context) error {
 		if err := apply.Enactment(ctx, r.Client, want, live); err != nil {
-			failures = append(failures, fmt.Errorf("recording how far node %s is: %w", want.Spec.Node, err))
-			continue
+			return fmt.Errorf("recording how far node %s is: %w", want.Spec.Node, err)
 		}
 		if was, is := rollout.PhaseOf(live), rollout.PhaseOf(want); was != is {
 			r.Reporter.event(policy, report.PhaseBegan(want, is))
 		}
+		return nil
 	}
-	return unsettled, errors.Join(failures...)
+	return job
 }
 
 // sameRecord compares what the operator writes.
@@ -76,7 +125,7 @@ func (r *PolicyReconciler) forgetObservers(ctx context.Context, snapshot state.S
 // any more, once nothing of that is left: should it do so again, the nodes would
 // all get the rules at once. And others would wait for one that was under way.
 func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, snapshot state.Snapshot) error {
-	if !o.policy.Enforces() || o.hosts.Stays || !snapshot.Calico.Readable() || drift.WroteHosts(o.policy.Name, snapshot.Calico) {
+	if snapshot.Unconfirmed || !o.policy.Enforces() || o.hosts.Stays || !snapshot.Calico.Readable() || drift.WroteHosts(o.policy.Name, snapshot.Calico) {
 		return nil
 	}
 	return r.forgetNodes(ctx, left(o.policy.Name, nil, snapshot.Enactments))

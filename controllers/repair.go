@@ -120,10 +120,11 @@ func (r *Repairer) delayAfter(ctx context.Context, job repair, err error) time.D
 }
 
 // overtaken says whether a write was refused because the object had changed, or
-// gone, since it was looked at. What is not found though it was to be created
+// gone, or come, since it was looked at. What is not found though it was to be created
 // is something else: its namespace.
 func (r *Repairer) overtaken(job repair, err error) bool {
-	changed := apierrors.IsConflict(err) || apierrors.IsNotFound(err) && job.version != ""
+	changed := apierrors.IsConflict(err) || apierrors.IsNotFound(err) && job.version != "" ||
+		apierrors.IsAlreadyExists(err) && job.version == ""
 	return changed && r.History.Conflicted(job.object) <= maxConflicts
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -68,7 +69,11 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 	metrics.Managed(o.policy.Name, "Taint", input.Taints.Declared)
 	metrics.Managed(o.policy.Name, "Service", input.Services.Declared)
 	if !equality.Semantic.DeepEqual(status, o.policy.Status) {
-		if err := r.write(ctx, o.policy.ControlPlaneNetworkPolicy, status); err != nil {
+		err := r.write(ctx, o.policy.ControlPlaneNetworkPolicy, status)
+		if apierrors.IsConflict(err) { // what the policy is now, decides
+			return reconcile.Result{RequeueAfter: conflictDelay}, nil
+		}
+		if err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(err)
 		}
 		r.postpone(o.policy.Name, r.Clock.Now().Add(writeInterval)) // however long writing took
@@ -78,6 +83,13 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 		r.History.Acknowledge(o.policy.Name, input.History)
 	}
 	return reconcile.Result{RequeueAfter: input.History.Quiet}, nil
+}
+
+// announce reports at once, however short ago the last report was.
+func (r *Reporter) announce(ctx context.Context, o Observation) error {
+	r.forget(o.policy.Name)
+	_, err := r.report(ctx, o)
+	return err
 }
 
 func (r *Reporter) event(policy *plan.Policy, e report.Event) {
@@ -100,7 +112,11 @@ func (r *Reporter) admitIgnorance(ctx context.Context, policy *plan.Policy, caus
 		return nil
 	}
 	status := report.Unknown(policy, cause, metav1.NewTime(r.Clock.Now()))
-	return client.IgnoreNotFound(r.write(ctx, policy.ControlPlaneNetworkPolicy, status))
+	err := r.write(ctx, policy.ControlPlaneNetworkPolicy, status)
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // write applies the status as a whole: conditions that are not in it go.

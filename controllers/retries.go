@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 )
 
@@ -118,4 +121,45 @@ func (r *Retries) forget(object drift.Object) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.of, object)
+}
+
+// How failures are retried: soon at first, then ever more slowly, but as long as few
+// fail, not so slowly that it takes long to notice that the API server is well again.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 30 * time.Second
+	// retryFew is how slowly what fails is tried at the most, if it is little; and
+	// retryEach how much more slowly for each that fails.
+	retryFew  = 3 * time.Second
+	retryEach = 20 * time.Millisecond
+)
+
+// limiter is the rate limiter of a queue. It is safe for concurrent use.
+type limiter struct {
+	workqueue.TypedRateLimiter[reconcile.Request]
+	mu      sync.Mutex
+	failing map[reconcile.Request]bool
+}
+
+func newLimiter() *limiter {
+	return &limiter{
+		TypedRateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
+		failing:          map[reconcile.Request]bool{},
+	}
+}
+
+// When is the queue's: it returns after what time to try again what failed.
+func (l *limiter) When(item reconcile.Request) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failing[item] = true
+	return min(l.TypedRateLimiter.When(item), max(retryFew, time.Duration(len(l.failing))*retryEach))
+}
+
+// Forget is the queue's: it did not fail.
+func (l *limiter) Forget(item reconcile.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.failing, item)
+	l.TypedRateLimiter.Forget(item)
 }

@@ -83,3 +83,32 @@ func TestWhatIsRefusedIsNotPostponed(t *testing.T) {
 		g.Expect(writes).To(Equal(2), refusal.Error())
 	}
 }
+
+// As long as little fails, it is tried again soon after the API server is well; where
+// much does, the API server is not flooded.
+func TestFailuresAreTriedAgainSoonIfTheyAreFew(t *testing.T) {
+	g := NewWithT(t)
+	l := newLimiter()
+	last := func(name string) (delay time.Duration) {
+		for range 20 {
+			delay = l.When(request("", name))
+		}
+		return delay
+	}
+	g.Expect(l.When(request("", "p"))).To(Equal(retryFirst))
+	g.Expect(last("p")).To(Equal(retryFew))
+	for i := range 500 {
+		l.When(request("n", fmt.Sprint(i)))
+	}
+	g.Expect(last("p")).To(Equal(501 * retryEach))
+	for i := range 5000 {
+		l.When(request("n", fmt.Sprint(i)))
+	}
+	g.Expect(last("p")).To(Equal(retryLast))
+	for i := range 5000 {
+		l.Forget(request("n", fmt.Sprint(i)))
+	}
+	g.Expect(last("p")).To(Equal(retryFew))
+	l.Forget(request("", "p"))
+	g.Expect(l.When(request("", "p"))).To(Equal(retryFirst))
+}

@@ -33,14 +33,19 @@ import (
 func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
-	if o.policy.Enforces() && o.hosts.Stays && snapshot.Calico.Readable() {
+	if o.policy.Enforces() && o.hosts.Stays && snapshot.Calico.Readable() && !snapshot.Unconfirmed {
 		return r.holdBack(ctx, o, snapshot)
 	}
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
 		if o.hosts.Declared { // nothing is decided, but it is told how far the nodes are
 			o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
 		}
+		r.History.Differing(o.policy.Name, kindEnactment, nil, r.Clock.Now())
 		return nil, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
+	}
+	if snapshot.Unconfirmed { // what is on record may be something else by now
+		o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
+		return nil, reconcile.Result{}, nil
 	}
 	if wait := r.Stages.settling(r.Clock.Now()); wait > 0 {
 		// What is on record is acted on; what comes next is decided when it is seen
@@ -55,18 +60,19 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	o.rollout = decision
 	err = r.forgetNodes(ctx, slices.Concat(gone, left(o.policy.Name, nil, snapshot.Outlived)))
 	err = errors.Join(err, r.forgetObservers(ctx, snapshot))
-	unsettled, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
+	on, result, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
+	o.rollout.Enactments = on.enactments
 	for _, delay := range []time.Duration{decision.Wake, wait, others} {
 		result = sooner(result, reconcile.Result{RequeueAfter: delay})
 	}
-	return tolerate(unsettled, result, errors.Join(err, recordErr))
+	return tolerate(on.unsettled, result, errors.Join(err, recordErr))
 }
 
 // holdBack has the nodes wait while nothing can be rendered for them.
 func (r *PolicyReconciler) holdBack(ctx context.Context, o *Observation, snapshot state.Snapshot) (
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
-	in := r.recorded(o.policy, snapshot.Enactments)
+	in := r.onRecord(o.policy, snapshot.Enactments)
 	switch in.Unverified = o.verdict.Message; {
 	case o.policy.Invalid != nil:
 		in.Unverified = o.policy.Invalid.Error()
@@ -74,13 +80,14 @@ func (r *PolicyReconciler) holdBack(ctx context.Context, o *Observation, snapsho
 		in.Unverified = o.hosts.Unprotected.Message
 	}
 	o.rollout = rollout.Decide(in)
-	unsettled, err = r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
-	return tolerate(unsettled, reconcile.Result{}, err)
+	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
+	o.rollout.Enactments = on.enactments
+	return on.unsettled, result, err
 }
 
-// recorded is the input of a decision that no rules are needed for: of the nodes
+// onRecord is the input of a decision that no rules are needed for: of the nodes
 // of which something is on record.
-func (r *PolicyReconciler) recorded(policy *plan.Policy, enactments []v1alpha1.ControlPlaneNodeEnactment) rollout.Input {
+func (r *PolicyReconciler) onRecord(policy *plan.Policy, enactments []v1alpha1.ControlPlaneNodeEnactment) rollout.Input {
 	in := rollout.Input{
 		Now: r.Clock.Now(), Policy: policy.Name, UID: policy.UID, Generation: policy.Generation, Rollout: policy.Spec.Rollout,
 	}
@@ -95,7 +102,7 @@ func (r *PolicyReconciler) recorded(policy *plan.Policy, enactments []v1alpha1.C
 // tolerate takes it for no error that the cache is behind: what it will show
 // decides.
 func tolerate(unsettled map[string]bool, result reconcile.Result, err error) (map[string]bool, reconcile.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+	if apierrors.IsConflict(err) {
 		return unsettled, sooner(result, reconcile.Result{RequeueAfter: conflictDelay}), nil
 	}
 	return unsettled, result, err

@@ -19,6 +19,8 @@ import (
 type ServiceReconciler struct {
 	Observe state.Observer
 	Client  client.Client
+	// Writing is told of every reconciliation.
+	Writing *Writing
 	Repairer
 }
 
@@ -29,6 +31,7 @@ type ServiceReconciler struct {
 // Reconcile observes a Service, plans its traffic policies, finds the
 // difference and writes it.
 func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	defer r.Writing.begin()()
 	policies, err := r.Observe.Policies(ctx)
 	if err != nil {
 		return reconcile.Result{}, err

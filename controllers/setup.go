@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -22,7 +21,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -37,12 +35,6 @@ import (
 const (
 	nodeWorkers    = 4
 	serviceWorkers = 16
-)
-
-// How failures are retried: soon at first, then ever more slowly.
-const (
-	retryFirst = 100 * time.Millisecond
-	retryLast  = 30 * time.Second
 )
 
 // Options are for tests of what takes long. The zero value is what the operator
@@ -89,16 +81,18 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	observer := state.Observer{
-		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read, ConfigMaps: configMaps.readers(),
+		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read, CalicoNow: follower.Look,
+		ConfigMaps: configMaps.readers(),
 	}
-	requests := newReportRequests()
+	requests, confirmed, writing := newReportRequests(), &Confirmed{}, &Writing{}
 	repairer := Repairer{Clock: o.Clock, History: drift.NewHistory(), Report: requests.ask, Retries: &Retries{}}
 	w := watcher{observe: observer}
 
 	own := repairer
 	own.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
 	if err := setupPolicies(mgr, w, sources{requests, changes, configMaps}, &PolicyReconciler{
-		Observe: observer, Client: mgr.GetClient(), Repairer: own, Stages: &Stages{Time: cmp.Or(o.StageTime, stageTime)},
+		Observe: observer, Client: &noting{mgr.GetClient(), confirmed, o.Clock}, Repairer: own,
+		Stages: &Stages{Time: cmp.Or(o.StageTime, stageTime)}, Confirmed: confirmed, Writing: writing,
 		apiServers: &steadyServers{After: cmp.Or(o.APIServerTime, apiServerTime)},
 		Reporter: &Reporter{
 			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History,
@@ -109,10 +103,11 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	if err := setupNodes(mgr, w, &NodeReconciler{
 		Observe: observer, Clients: apply.NodeClients{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}, Repairer: repairer,
+		Writing: writing,
 	}); err != nil {
 		return fmt.Errorf("setting up the reconciler of nodes: %w", err)
 	}
-	if err := setupServices(mgr, w, &ServiceReconciler{Observe: observer, Client: mgr.GetClient(), Repairer: repairer}); err != nil {
+	if err := setupServices(mgr, w, &ServiceReconciler{Observe: observer, Client: mgr.GetClient(), Repairer: repairer, Writing: writing}); err != nil {
 		return fmt.Errorf("setting up the reconciler of services: %w", err)
 	}
 	return nil
@@ -171,7 +166,7 @@ func setupServices(mgr ctrl.Manager, w watcher, r *ServiceReconciler) error {
 func options(workers int) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: workers,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
+		RateLimiter:             newLimiter(),
 	}
 }
 

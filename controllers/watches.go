@@ -209,14 +209,18 @@ func (w watcher) policiesOfNamespace() handler.EventHandler {
 	})
 }
 
-// policiesOnHosts: those that protect nodes, or did and have left something.
+// policiesOnHosts: those that protect nodes, or did and have left something; those that
+// are gone, too.
 func (w watcher) policiesOnHosts() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, _, _ client.Object) {
-		there := w.observe.Calico()
-		for _, policy := range w.policies(ctx) {
+		there, policies := w.observe.Calico(), w.policies(ctx)
+		for _, policy := range policies {
 			if policy.ProtectsHosts() || wroteHosts(&policy, there) {
 				q.Add(request("", policy.Name))
 			}
+		}
+		for _, name := range abandonedPolicies(policies, there) {
+			q.AddAfter(request("", name), endpointsDelay)
 		}
 	})
 }

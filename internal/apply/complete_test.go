@@ -255,6 +255,7 @@ func TestAStatusIsWrittenAsAWhole(t *testing.T) {
 	r := &recorder{}
 	g.Expect(apply.Status(t.Context(), r, policy, status)).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(1))
+	g.Expect(of(r.requests[0].body, "metadata", "resourceVersion")).To(Equal("7"), "it is not written over that of another generation")
 
 	r = keeping("status", "conditions", map[string]any{"type": "Mine", "status": "True"})
 	g.Expect(apply.Status(t.Context(), r, policy, status)).To(Succeed())

@@ -15,7 +15,9 @@ import (
 )
 
 // Status writes the status of a policy as a whole: conditions that are not in it go,
-// whoever has added them.
+// whoever has added them. It is refused with a conflict if the policy has changed since
+// the status was decided on: that of an older generation is never written over a newer
+// one.
 func Status(
 	ctx context.Context, c client.Client, policy *v1alpha1.ControlPlaneNetworkPolicy, status *v1alpha1.ControlPlaneNetworkPolicyStatus,
 ) error {
@@ -27,6 +29,7 @@ func Status(
 	object.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNetworkPolicy"))
 	object.SetName(policy.Name)
 	object.SetUID(policy.UID)
+	object.SetResourceVersion(policy.ResourceVersion)
 	if err := c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
 		client.FieldOwner(v1alpha1.FieldManagerStatus), client.ForceOwnership); err != nil {
 		return err

@@ -24,7 +24,7 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	lastOne := lastInTier(policy, policies, cluster)
 	last := lastReport(policy, policy.Status.HostPolicies, len(hosts.Objects)+len(hosts.Held))
 	wasInPlace := func(object plan.Object) bool { return hosts.Established(object) && last.wasInPlace(object) }
-	diff := compareAll(policy, hosts.Objects, objectsOf(cluster), wasInPlace, func(live plan.Object) bool {
+	diff := compareAll(policy, hosts.Objects, ObjectsOf(cluster), wasInPlace, func(live plan.Object) bool {
 		if _, tier := live.(*v3.Tier); tier {
 			return !hosts.Stays && lastOne && plan.Written(live)
 		}
@@ -71,7 +71,7 @@ func deniesFirst(a, b plan.Object) int {
 // WroteHosts says whether objects of Calico that the operator made for the
 // policy are there, or were there when they could last be seen.
 func WroteHosts(policy string, there state.Calico) bool {
-	return slices.ContainsFunc(objectsOf(there), func(o plan.Object) bool { return madeForHosts(o, policy, nil) })
+	return slices.ContainsFunc(ObjectsOf(there), func(o plan.Object) bool { return madeForHosts(o, policy, nil) })
 }
 
 // lastInTier says whether nobody else needs the tier, and nothing of anybody
@@ -83,8 +83,8 @@ func lastInTier(policy *plan.Policy, policies []plan.Policy, there state.Calico)
 		})
 }
 
-// objectsOf returns what the operator may have made.
-func objectsOf(cluster state.Calico) []plan.Object {
+// ObjectsOf returns the objects of Calico that the operator may have made.
+func ObjectsOf(cluster state.Calico) []plan.Object {
 	var objects []plan.Object
 	for i := range cluster.Tiers {
 		if cluster.Tiers[i].Name == calico.TierName {

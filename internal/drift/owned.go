@@ -8,6 +8,7 @@ import (
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -165,10 +166,13 @@ type report struct {
 
 // lastReport returns what the status says where so many objects are called for
 // now. A report that is about another generation, or about fewer objects, such
-// as those of fewer nodes, says nothing of a missing one: it may be new.
+// as those of fewer nodes, says nothing of a missing one: it may be new. Nor does one of
+// a policy that was taken back: the operator has taken it away itself.
 func lastReport(policy *plan.Policy, count v1alpha1.SyncCount, objects int) report {
 	status := policy.Status
-	if status.ObservedGeneration != policy.Generation {
+	programmed := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionProgrammed)
+	takenBack := programmed != nil && programmed.Reason == v1alpha1.ReasonTakenBack
+	if status.ObservedGeneration != policy.Generation || takenBack {
 		return report{}
 	}
 	r := report{drifted: map[Object]bool{}}

@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -170,26 +171,55 @@ func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *te
 			p.Status.Drift = append(p.Status.Drift, v1alpha1.Drift{Kind: "NetworkPolicy", Namespace: "kube-system", Name: name, State: state})
 		}
 	}
+	takenBack := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionProgrammed, Status: "False", Reason: v1alpha1.ReasonTakenBack}}
+	}
 	tests := map[string]struct {
 		edits []edit
 		want  v1alpha1.DriftState
 	}{
-		"All were in place":                         {[]edit{counts(1, 1)}, v1alpha1.StateDrifted},
-		"All were, and none was called for":         {[]edit{counts(0, 0)}, v1alpha1.StatePending},
-		"It had drifted":                            {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted)}, v1alpha1.StateDrifted},
-		"It was contested":                          {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateContested)}, v1alpha1.StateDrifted},
-		"Some were not in place, and it may be one": {[]edit{counts(2, 1)}, v1alpha1.StatePending},
-		"It was pending":                            {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StatePending)}, v1alpha1.StatePending},
-		"Another had drifted":                       {[]edit{counts(2, 1), lists("cpnp.dns.other", v1alpha1.StateDrifted)}, v1alpha1.StatePending},
-		"All were in place, for another generation": {[]edit{counts(1, 1), editedSince}, v1alpha1.StatePending},
-		"It had drifted, for another generation":    {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted), editedSince}, v1alpha1.StatePending},
-		"Nothing was ever reported":                 {nil, v1alpha1.StatePending},
+		"All were in place, and were taken back since": {[]edit{counts(1, 1), takenBack}, v1alpha1.StatePending},
+		"All were in place":                            {[]edit{counts(1, 1)}, v1alpha1.StateDrifted},
+		"All were, and none was called for":            {[]edit{counts(0, 0)}, v1alpha1.StatePending},
+		"It had drifted":                               {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted)}, v1alpha1.StateDrifted},
+		"It was contested":                             {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateContested)}, v1alpha1.StateDrifted},
+		"Some were not in place, and it may be one":    {[]edit{counts(2, 1)}, v1alpha1.StatePending},
+		"It was pending":                               {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StatePending)}, v1alpha1.StatePending},
+		"Another had drifted":                          {[]edit{counts(2, 1), lists("cpnp.dns.other", v1alpha1.StateDrifted)}, v1alpha1.StatePending},
+		"All were in place, for another generation":    {[]edit{counts(1, 1), editedSince}, v1alpha1.StatePending},
+		"It had drifted, for another generation":       {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted), editedSince}, v1alpha1.StatePending},
+		"Nothing was ever reported":                    {nil, v1alpha1.StatePending},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			owner, network := rendered(policy("dns", append(test.edits, protects("coredns"))...))
 			findings := drift.Networks(owner, network, nil).Writes[0].Findings
 			NewWithT(t).Expect(findings).To(HaveExactElements(HaveField("State", test.want)))
+		})
+	}
+}
+
+// What the operator takes away itself is no drift, in whatever mode.
+func TestWhatIsTakenBackIsNoDrift(t *testing.T) {
+	audits := func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Mode = v1alpha1.ModeAudit }
+	reverts := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Annotations = map[string]string{v1alpha1.AnnotationRevert: "paged at night"}
+	}
+	for name, test := range map[string]struct {
+		edits []edit
+		want  v1alpha1.DriftState
+	}{
+		"Enforce":             {nil, v1alpha1.StatePending},
+		"Audit":               {[]edit{audits}, v1alpha1.StateDrifted},
+		"Audit, and reverted": {[]edit{audits, reverts}, v1alpha1.StatePending},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, network := rendered(policy("dns", protects("coredns")))
+			owner := compile(policy("dns", test.edits...))
+			removals := drift.Networks(&owner[0], plan.Network{}, []networkingv1.NetworkPolicy{*written(network.Objects[0])}).Removals
+			g := NewWithT(t)
+			g.Expect(removals).To(HaveLen(1))
+			g.Expect(removals[0].Findings).To(HaveExactElements(HaveField("State", test.want)))
 		})
 	}
 }

@@ -52,6 +52,14 @@ func LeftUntried(policy, node string) Event {
 			"delete the node's HostEndpoints with the label %s=%s", node, v1alpha1.LabelPolicy, policy))}
 }
 
+// Abandoned returns the event that objects are there of a policy that is not.
+func Abandoned(policy string, objects []string) Event {
+	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
+		"There is no policy %[1]s, and these were written for it: %[2]s. Unless its deletionPolicy was Orphan, to leave them on purpose, "+
+			"create the policy again and delete it, or delete first its HostEndpoints, then everything else with the label %[3]s=%[1]s",
+		policy, wording.Names(objects), v1alpha1.LabelPolicy))}
+}
+
 // Releases returns what there is to tell of fields that a policy let go. However many
 // got back what was there before, they make one event.
 func Releases(r drift.Releases) []Event {

@@ -82,6 +82,9 @@ func takenBack(in Input) string {
 	if len(in.Remaining) > 0 {
 		text += "; " + leftToRestore(in)
 	}
+	if len(in.History.Failures) > 0 {
+		text += "; what failed: " + wording.Points(in.History.Failures)
+	}
 	return text
 }
 

@@ -25,10 +25,13 @@ type Observer struct {
 	// Cache answers from memory.
 	Cache client.Reader
 	// Live asks the API server. It is used for what is needed too rarely to be
-	// kept: the pods of a node that is about to get a NoExecute taint.
+	// kept, the pods of a node that is about to get a NoExecute taint; and where the
+	// cache must not be trusted alone.
 	Live client.Reader
-	// Calico answers what there is of Calico, from memory.
-	Calico func() Calico
+	// Calico answers what there is of Calico, from memory. CalicoNow asks the API
+	// server.
+	Calico    func() Calico
+	CalicoNow func(context.Context) (Calico, error)
 	// ConfigMaps answers what the ConfigMaps say that tell which cluster it is,
 	// from memory.
 	ConfigMaps ConfigMaps
@@ -69,10 +72,14 @@ func (o Observer) Policies(ctx context.Context) ([]v1alpha1.ControlPlaneNetworkP
 	if err := o.Cache.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing policies: %w", err)
 	}
-	slices.SortFunc(list.Items, func(a, b v1alpha1.ControlPlaneNetworkPolicy) int {
+	return inPrecedence(list.Items), nil
+}
+
+func inPrecedence(policies []v1alpha1.ControlPlaneNetworkPolicy) []v1alpha1.ControlPlaneNetworkPolicy {
+	slices.SortFunc(policies, func(a, b v1alpha1.ControlPlaneNetworkPolicy) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
-	return list.Items, nil
+	return policies
 }
 
 // Nodes returns all nodes, sorted by name.
@@ -141,8 +148,17 @@ func (o Observer) enactments(ctx context.Context, policies []v1alpha1.ControlPla
 	if err := o.Cache.List(ctx, &list); err != nil {
 		return nil, nil, fmt.Errorf("listing enactments: %w", err)
 	}
-	slices.SortFunc(list.Items, func(a, b v1alpha1.ControlPlaneNodeEnactment) int { return cmp.Compare(a.Name, b.Name) })
-	for _, e := range list.Items {
+	there, outlived = apart(list.Items, policies)
+	return there, outlived, nil
+}
+
+// apart sorts enactments, and tells those of the policies from those of others before
+// them.
+func apart(enactments []v1alpha1.ControlPlaneNodeEnactment, policies []v1alpha1.ControlPlaneNetworkPolicy) (
+	there, outlived []v1alpha1.ControlPlaneNodeEnactment,
+) {
+	slices.SortFunc(enactments, func(a, b v1alpha1.ControlPlaneNodeEnactment) int { return cmp.Compare(a.Name, b.Name) })
+	for _, e := range enactments {
 		owned := slices.ContainsFunc(policies, func(p v1alpha1.ControlPlaneNetworkPolicy) bool {
 			return p.Name == e.Spec.Policy &&
 				slices.ContainsFunc(e.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == p.UID })
@@ -153,7 +169,7 @@ func (o Observer) enactments(ctx context.Context, policies []v1alpha1.ControlPla
 			outlived = append(outlived, e)
 		}
 	}
-	return there, outlived, nil
+	return there, outlived
 }
 
 // HostNetworkedPods returns the pods of the namespaces that are in their node's

@@ -21,6 +21,11 @@ import (
 type Snapshot struct {
 	// Now is when it was taken.
 	Now time.Time
+	// Unconfirmed says that the cache may be behind the operator's own writes, or may
+	// never have caught up since it began, and that the API server was not asked.
+	// Nothing that restricts follows from it. Unasked is why that failed, if it did.
+	Unconfirmed bool
+	Unasked     error
 	// Policies are all policies, oldest first: the order of precedence.
 	Policies []v1alpha1.ControlPlaneNetworkPolicy
 	// Nodes are all nodes, sorted by name.

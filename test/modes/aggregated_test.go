@@ -156,7 +156,7 @@ func (s *story) waitsForCalico() {
 	s.Eventually(s.message(s.name, v1alpha1.ConditionReady)).Should(Equal(
 		"1 object left to restore: objects of Calico, which does not answer now"))
 	s.Eventually(s.rest).Should(BeEmpty())
-	s.Consistently(func() []string { return s.get(s.name).Finalizers }, settleTime+moment/2).ShouldNot(BeEmpty())
+	s.Consistently(func() []string { return s.get(s.name).Finalizers }, 3*moment).ShouldNot(BeEmpty())
 }
 
 // sharedTier: the tier is all policies'. It stays until the last one goes, also

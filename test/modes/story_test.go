@@ -241,13 +241,9 @@ func (s *story) delete(object client.Object) {
 	s.Expect(admin.Delete(s.ctx, object)).To(Succeed())
 }
 
-// settleTime is controllers.settleTime: a policy is kept so long at least.
-const settleTime = 2 * time.Second
-
 // remove deletes a policy, and waits until it is gone.
 func (s *story) remove(name string) {
 	s.t.Helper()
 	s.delete(s.get(name))
-	s.clock.passes(settleTime)
 	s.gone(name)
 }

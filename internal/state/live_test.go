@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// pages is an API server that answers with one object a page.
+type pages struct {
+	count   int
+	endless bool
+	fails   int // the page from which on it does
+	limits  []int64
+}
+
+func (p *pages) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return errors.New("nobody gets")
+}
+
+func (p *pages) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	o := client.ListOptions{}
+	o.ApplyOptions(options)
+	p.limits = append(p.limits, o.Limit)
+	page := 0
+	if o.Continue != "" {
+		if _, err := fmt.Sscan(o.Continue, &page); err != nil {
+			return err
+		}
+	}
+	if p.fails > 0 && page >= p.fails {
+		return errors.New("no answer")
+	}
+	if page+1 < p.count || p.endless {
+		list.SetContinue(fmt.Sprint(page + 1))
+	}
+	name := metav1.ObjectMeta{Namespace: "n", Name: fmt.Sprintf("cpnp.p.%02d", p.count-page)}
+	other := metav1.ObjectMeta{Namespace: "n", Name: fmt.Sprintf("theirs-%02d", page)}
+	recorded := *name.DeepCopy()
+	recorded.Annotations = map[string]string{v1alpha1.AnnotationRecord: "{}", "other": "x"}
+	switch l := list.(type) {
+	case *networkingv1.NetworkPolicyList:
+		l.Items = append(l.Items, networkingv1.NetworkPolicy{ObjectMeta: name}, networkingv1.NetworkPolicy{ObjectMeta: other})
+	case *corev1.NodeList:
+		l.Items = append(l.Items, corev1.Node{ObjectMeta: recorded}, corev1.Node{ObjectMeta: other})
+	case *corev1.ServiceList:
+		l.Items = append(l.Items, corev1.Service{ObjectMeta: recorded}, corev1.Service{ObjectMeta: other})
+	}
+	return nil
+}
+
+// Whatever the cache shows, the API server is asked, for all pages, and only what may be
+// the operator's is kept, as small as in the cache.
+func TestTheAPIServerIsAskedForAllPages(t *testing.T) {
+	g, ctx := NewWithT(t), t.Context()
+	p := &pages{count: 3}
+	o := state.Observer{Live: p}
+	policies, err := o.NetworkPoliciesNow(ctx)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(policies).To(HaveLen(3))
+	nodes, _, err := o.NodesNow(ctx)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(nodes).To(HaveExactElements(HaveField("Name", "cpnp.p.01"), HaveField("Name", "cpnp.p.02"), HaveField("Name", "cpnp.p.03")))
+	g.Expect(nodes[0].Annotations).To(Equal(map[string]string{v1alpha1.AnnotationRecord: "{}"}))
+	services, err := o.ServicesNow(ctx)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(services).To(HaveLen(3))
+	g.Expect(services[0].Name).To(Equal("cpnp.p.01"))
+	g.Expect(p.limits).To(HaveLen(12))
+	g.Expect(p.limits).To(HaveEach(BeNumerically("==", 500)), "no more is in memory at once")
+}
+
+func TestAListOfWhichAPageFailsIsNone(t *testing.T) {
+	g := NewWithT(t)
+	o := state.Observer{Live: &pages{count: 3, fails: 2}}
+	_, err := o.ServicesNow(t.Context())
+	g.Expect(err).To(MatchError(ContainSubstring("no answer")))
+	o.Live = &pages{endless: true}
+	_, _, err = o.NodesNow(t.Context())
+	g.Expect(err).To(MatchError(ContainSubstring("does not end")))
+}
+
+// A look returns the policies in their order, and tells enactments of theirs from those
+// of others before them.
+func TestALookIsOfThePresent(t *testing.T) {
+	g := NewWithT(t)
+	live := &present{}
+	o := state.Observer{Live: live, CalicoNow: func(context.Context) (state.Calico, error) {
+		return state.Calico{Mode: state.CalicoNative}, nil
+	}}
+	old := state.Snapshot{Policies: []v1alpha1.ControlPlaneNetworkPolicy{{ObjectMeta: metav1.ObjectMeta{Name: "old"}}}}
+	s, err := o.Look(t.Context(), old)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(s.Policies).To(HaveExactElements(HaveField("Name", "a"), HaveField("Name", "b")))
+	g.Expect(s.Enactments).To(HaveExactElements(HaveField("Name", "a.cp-1")))
+	g.Expect(s.Outlived).To(HaveExactElements(HaveField("Name", "a.cp-2")))
+	g.Expect(s.Calico.Mode).To(Equal(state.CalicoNative))
+
+	o.CalicoNow = func(context.Context) (state.Calico, error) { return state.Calico{}, errors.New("no answer") }
+	_, err = o.Look(t.Context(), old)
+	g.Expect(err).To(MatchError("no answer"))
+}
+
+// present has two policies, and an enactment of one of them and of one before it.
+type present struct{ pages }
+
+func (p *present) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	switch l := list.(type) {
+	case *v1alpha1.ControlPlaneNetworkPolicyList:
+		l.Items = []v1alpha1.ControlPlaneNetworkPolicy{
+			{ObjectMeta: metav1.ObjectMeta{Name: "b", UID: "b"}}, {ObjectMeta: metav1.ObjectMeta{Name: "a", UID: "a"}},
+		}
+	case *v1alpha1.ControlPlaneNodeEnactmentList:
+		for name, owner := range map[string]string{"a.cp-1": "a", "a.cp-2": "before"} {
+			e := v1alpha1.ControlPlaneNodeEnactment{Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "a"}}
+			e.Name, e.OwnerReferences = name, []metav1.OwnerReference{{UID: types.UID(owner)}}
+			l.Items = append(l.Items, e)
+		}
+	}
+	return nil
+}

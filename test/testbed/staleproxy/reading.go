@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package staleproxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Remember keeps what there is of the kinds now, as it is asked for, and shows that to
+// lists that may be old from when Old says so.
+func (p *Proxy) Remember(ctx context.Context, resources ...string) error {
+	for _, resource := range resources {
+		p.mu.Lock()
+		var asked []request
+		for a := range p.seen[resource] {
+			asked = append(asked, a)
+		}
+		p.mu.Unlock()
+		if len(asked) == 0 {
+			return fmt.Errorf("nobody has asked for %s yet", resource)
+		}
+		for _, a := range asked {
+			body, err := p.list(ctx, a)
+			if err != nil {
+				return err
+			}
+			p.mu.Lock()
+			p.past[a] = body
+			p.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// Old answers lists of the kinds that may be old with what was remembered.
+func (p *Proxy) Old(resources ...string) {
+	p.change(func() {
+		for _, r := range resources {
+			p.old[r] = true
+		}
+	})
+}
+
+func (p *Proxy) list(ctx context.Context, a request) ([]byte, error) {
+	to := *p.target
+	to.Path, to.RawQuery = a.path, a.query
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", a.accept)
+	answer, err := p.transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("list %s: %s", a.path, answer.Status)
+	}
+	// The body alone does not say what it is.
+	return append([]byte(answer.Header.Get("Content-Type")+"\n"), body...), err
+}
+
+// read answers a request to read.
+func (p *Proxy) read(w http.ResponseWriter, r *http.Request, resource, name string) {
+	query := r.URL.Query()
+	watches := query.Get("watch") == "true" || query.Get("watch") == "1"
+	if name == "" && resource != "" {
+		asked := request{path: r.URL.Path, query: selectors(query), accept: r.Header.Get("Accept")}
+		p.mu.Lock()
+		if p.seen[resource] == nil {
+			p.seen[resource] = map[request]bool{}
+		}
+		p.seen[resource][asked] = true
+		past, old := p.past[asked], p.old[resource]
+		p.mu.Unlock()
+		switch {
+		case !old || past == nil:
+		case watches && query.Get("sendInitialEvents") == "true":
+			refuse(w, http.StatusBadRequest, "BadRequest") // as API servers do that do not know it: a list comes next
+			return
+		case !watches && query.Get("resourceVersion") == "0":
+			answer(w, past)
+			return
+		}
+	}
+	if watches {
+		p.watch(w, r, resource)
+		return
+	}
+	p.forward.ServeHTTP(w, r)
+}
+
+// selectors returns what of a query says which objects are asked for.
+func selectors(query url.Values) string {
+	kept := url.Values{}
+	for _, key := range []string{"labelSelector", "fieldSelector"} {
+		if value := query.Get(key); value != "" {
+			kept.Set(key, value)
+		}
+	}
+	return kept.Encode()
+}
+
+func answer(w http.ResponseWriter, past []byte) {
+	for i, b := range past {
+		if b == '\n' {
+			w.Header().Set("Content-Type", string(past[:i]))
+			_, _ = w.Write(past[i+1:])
+			return
+		}
+	}
+}
+
+// chunk is some of what a watch tells.
+type chunk struct {
+	data []byte
+	at   time.Time
+}
+
+// watch passes on what a watch tells, when it may be told.
+func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, resource string) {
+	to := *p.target
+	to.Path, to.RawQuery = r.URL.Path, r.URL.RawQuery
+	ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, to.String(), http.NoBody)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	ask.Header.Set("Accept", r.Header.Get("Accept"))
+	answer, err := p.transport.RoundTrip(ask)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer answer.Body.Close()
+	w.Header().Set("Content-Type", answer.Header.Get("Content-Type"))
+	w.WriteHeader(answer.StatusCode)
+	flush := http.NewResponseController(w)
+	if err := flush.Flush(); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	chunks := make(chan chunk, 1<<16)
+	go func() {
+		defer close(chunks)
+		for {
+			buffer := make([]byte, 64<<10)
+			n, err := answer.Body.Read(buffer)
+			if n > 0 {
+				chunks <- chunk{buffer[:n], time.Now()}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for c := range chunks {
+		if !p.mayTell(r.Context(), resource, c.at) {
+			return
+		}
+		if _, err := w.Write(c.data); err != nil || flush.Flush() != nil {
+			return
+		}
+	}
+}
+
+// mayTell returns when what came at a time may be told; false, when nobody listens any
+// more.
+func (p *Proxy) mayTell(ctx context.Context, resource string, came time.Time) bool {
+	for {
+		p.mu.Lock()
+		frozen, wait, changed := p.frozen[resource], time.Until(came.Add(p.late[resource])), p.changed
+		p.mu.Unlock()
+		if !frozen && wait <= 0 {
+			return ctx.Err() == nil
+		}
+		due := make(<-chan time.Time)
+		if !frozen {
+			due = time.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		case <-due:
+		}
+	}
+}
