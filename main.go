@@ -39,7 +39,7 @@ func operator(flags *flag.FlagSet) func() error {
 	opts.Bind(flags)
 	return func() error {
 		return options.Run(opts.Manager(), func(ctx context.Context, mgr ctrl.Manager) error {
-			if err := controllers.Setup(ctx, mgr); err != nil {
+			if err := controllers.SetupWith(ctx, mgr, controllers.Options{Own: options.OwnPod()}); err != nil {
 				return err
 			}
 			return probe.SetupOperator(mgr)

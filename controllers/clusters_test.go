@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -43,6 +44,8 @@ import (
 // expected is the document of kind Expected.
 type expected struct {
 	Kind string `json:"kind"`
+	// Operator is the pod that the operator is in, by namespace/name.
+	Operator string `json:"operator"`
 	// Refused is a part of the words with which the API server refuses the policy.
 	Refused string `json:"refused"`
 	// Profile is a part of "distribution/CNI" in the status.
@@ -105,6 +108,7 @@ func TestClustersThatPeopleHave(t *testing.T) {
 type cluster struct {
 	expected expected
 	objects  []client.Object
+	pods     []client.Object // those of the operator's namespace, and others, as they are
 	calico   state.Calico
 	policy   string
 	refusals []error
@@ -165,6 +169,11 @@ func (c *cluster) add(t *testing.T, document []byte) {
 		object, err := operator.Scheme().New(schema.FromAPIVersionAndKind(head.APIVersion, head.Kind))
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(yaml.UnmarshalStrict(document, object)).To(Succeed(), "%s", document)
+		if pod, is := object.(*corev1.Pod); is {
+			slim, err := state.TransformOwnPod(pod)
+			g.Expect(err).NotTo(HaveOccurred())
+			c.pods = append(c.pods, slim.(client.Object))
+		}
 		c.objects = append(c.objects, cached(g, object.(client.Object)))
 	}
 }
@@ -202,6 +211,10 @@ func (c *cluster) observer() state.Observer {
 	}
 	for _, name := range profile.ConfigMaps() {
 		observer.ConfigMaps[name] = reader
+	}
+	if namespace, name, in := strings.Cut(c.expected.Operator, "/"); in {
+		pods := fake.NewClientBuilder().WithScheme(operator.Scheme()).WithObjects(c.pods...).Build()
+		observer.Own = state.Own{Pod: types.NamespacedName{Namespace: namespace, Name: name}, Pods: pods}
 	}
 	return observer
 }

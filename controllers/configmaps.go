@@ -17,14 +17,14 @@ import (
 )
 
 // configMapCaches are the caches of single ConfigMaps, by the ConfigMap's name.
-type configMapCaches map[types.NamespacedName]configMapCache
+type configMapCaches map[types.NamespacedName]startedFirst
 
-// configMapCache is a cache that the manager starts with its own, before the
+// startedFirst is a cache that the manager starts with its own, before the
 // reconcilers: the manager tells such a one by the method GetCache.
-type configMapCache struct{ cache.Cache }
+type startedFirst struct{ cache.Cache }
 
 // GetCache returns the cache itself.
-func (c configMapCache) GetCache() cache.Cache { return c.Cache }
+func (c startedFirst) GetCache() cache.Cache { return c.Cache }
 
 // addConfigMaps adds a cache for each ConfigMap that tells which cluster it is.
 func addConfigMaps(mgr ctrl.Manager) (configMapCaches, error) {
@@ -42,7 +42,7 @@ func addConfigMaps(mgr ctrl.Manager) (configMapCaches, error) {
 		if err != nil {
 			return nil, fmt.Errorf("making a cache for ConfigMap %s: %w", name, err)
 		}
-		caches[name] = configMapCache{c}
+		caches[name] = startedFirst{c}
 		if err := mgr.Add(caches[name]); err != nil {
 			return nil, fmt.Errorf("adding the cache for ConfigMap %s: %w", name, err)
 		}

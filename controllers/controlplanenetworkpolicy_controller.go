@@ -104,7 +104,7 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 // verifies that it is safe to write.
 func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) Observation {
 	o := Observation{
-		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
+		policy: policy, policies: policies, operator: snapshot.Operator, nodes: snapshot.Nodes, calico: snapshot.Calico,
 		unconfirmed: snapshot.Unconfirmed, unasked: snapshot.Unasked != nil,
 		network: plan.Networks(policy, policies, snapshot),
 		hosts:   plan.HostProtection(policy, policies, snapshot),

@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +24,9 @@ type NodeReconciler struct {
 	// Writing is told of every reconciliation.
 	Writing *Writing
 	Repairer
+	// Evictions are under way, and each node has EvictionPause.
+	Evictions     *Evictions
+	EvictionPause time.Duration
 }
 
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=list;watch;patch
@@ -52,6 +56,10 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	compiled := plan.Compile(policies)
 	countOnly(compiled)
 	claims, _ := plan.Taints(node, compiled)
+	wait, err := r.shelter(ctx, node, claims, compiled)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	shared := remembering(r.History, drift.Node(node, drift.Move(node, record.Record, compiled)), node.UID)
 	outcome := drift.Fields(shared, claims, compiled)
 	if err := r.keepStranded(ctx, &outcome, shared.Record); err != nil {
@@ -59,8 +67,40 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	}
 	job := r.repair(node, record, outcome)
 	job.policies = outcome.Policies(record.Record, compiled)
+	job.needed = job.needed && !wait.turn
 	_, result, err := r.do(ctx, job)
-	return result, err
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return sooner(result, reconcile.Result{RequeueAfter: wait.again}), nil
+}
+
+// waiting says whether a node waits for its turn, and when to look again.
+type waiting struct {
+	turn  bool
+	again time.Duration
+}
+
+// shelter holds back what would evict the operator, and has nodes be given NoExecute
+// taints a share at a time. That another node has its taint is no event of this one.
+func (r *NodeReconciler) shelter(ctx context.Context, node *corev1.Node, claims []plan.Claim, policies []plan.Policy) (waiting, error) {
+	if !plan.Evicts(node, claims) {
+		return waiting{}, nil
+	}
+	operator, err := r.Observe.Operator(ctx)
+	if err != nil {
+		return waiting{}, err
+	}
+	nodes, err := r.Observe.Nodes(ctx)
+	if err != nil {
+		return waiting{}, err
+	}
+	plan.NewShelter(operator, nodes, policies).Hold(node, claims)
+	if !plan.Evicts(node, claims) {
+		return waiting{again: heldAgain}, nil
+	}
+	wait := r.Evictions.wait(node.Name, len(nodes), r.EvictionPause, r.Clock.Now())
+	return waiting{turn: wait > 0, again: wait}, nil
 }
 
 // keepStranded leaves the taints of policies that select no node at all any more.

@@ -22,6 +22,7 @@ import (
 type Observation struct {
 	policy   *plan.Policy
 	policies []plan.Policy
+	operator state.Operator
 	nodes    []corev1.Node
 	calico   state.Calico
 	// unconfirmed says that the cache may be behind, so that nothing that restricts
@@ -145,6 +146,7 @@ func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input
 	if err != nil {
 		return err
 	}
+	shelter := plan.NewShelter(o.operator, o.nodes, o.policies)
 	for i := range o.nodes {
 		node := &o.nodes[i]
 		if !o.policy.Selects(node) {
@@ -152,6 +154,7 @@ func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input
 		}
 		in.MatchedNodes++
 		claims, losses := plan.Taints(node, o.policies)
+		shelter.Hold(node, claims)
 		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
 		record := records.Of(node).Record
 		moved := drift.Move(node, record, o.policies)

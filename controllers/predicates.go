@@ -88,6 +88,15 @@ var (
 	// existence lets an object through when it comes or goes.
 	existence = predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 
+	// webhooksChanged lets a configuration of webhooks through when it has the API servers
+	// ask others. All else of it is not kept.
+	webhooksChanged = updates(func(before, after client.Object) bool {
+		b, a := before.DeepCopyObject().(client.Object), after.DeepCopyObject().(client.Object)
+		b.SetResourceVersion("")
+		a.SetResourceVersion("")
+		return !equality.Semantic.DeepEqual(b, a)
+	})
+
 	configMapChanged = updates(func(before, after *corev1.ConfigMap) bool { return !maps.Equal(before.Data, after.Data) })
 
 	// servingChanged lets a node through when it matters in another way whether a

@@ -10,13 +10,16 @@ import (
 	"fmt"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -51,6 +54,11 @@ type Options struct {
 	// APIServerTime is for how long an address must be that of an API server before
 	// it counts. Zero is apiServerTime.
 	APIServerTime time.Duration
+	// EvictionPause is how long the pods of nodes that were given a NoExecute taint have
+	// to run elsewhere. Zero is evictionPause.
+	EvictionPause time.Duration
+	// Own is the pod that the operator is in; empty outside of a cluster.
+	Own types.NamespacedName
 }
 
 // Setup adds the reconcilers to a manager.
@@ -80,18 +88,22 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	own, ownPods, err := addOwn(mgr, o.Own)
+	if err != nil {
+		return err
+	}
 	observer := state.Observer{
 		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read, CalicoNow: follower.Look,
-		ConfigMaps: configMaps.readers(),
+		ConfigMaps: configMaps.readers(), Own: own,
 	}
 	requests, confirmed, writing := newReportRequests(), &Confirmed{}, &Writing{}
 	repairer := Repairer{Clock: o.Clock, History: drift.NewHistory(), Report: requests.ask, Retries: &Retries{}}
 	w := watcher{observe: observer}
 
-	own := repairer
-	own.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
-	if err := setupPolicies(mgr, w, sources{requests, changes, configMaps}, &PolicyReconciler{
-		Observe: observer, Client: &noting{mgr.GetClient(), confirmed, o.Clock}, Repairer: own,
+	quiet := repairer
+	quiet.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
+	if err := setupPolicies(mgr, w, sources{requests, changes, configMaps, ownPods}, &PolicyReconciler{
+		Observe: observer, Client: &noting{mgr.GetClient(), confirmed, o.Clock}, Repairer: quiet,
 		Stages: &Stages{Time: cmp.Or(o.StageTime, stageTime)}, Confirmed: confirmed, Writing: writing,
 		apiServers: &steadyServers{After: cmp.Or(o.APIServerTime, apiServerTime)},
 		Reporter: &Reporter{
@@ -103,7 +115,8 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	if err := setupNodes(mgr, w, &NodeReconciler{
 		Observe: observer, Clients: apply.NodeClients{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}, Repairer: repairer,
-		Writing: writing,
+		Writing:   writing,
+		Evictions: &Evictions{}, EvictionPause: cmp.Or(o.EvictionPause, evictionPause),
 	}); err != nil {
 		return fmt.Errorf("setting up the reconciler of nodes: %w", err)
 	}
@@ -118,6 +131,7 @@ type sources struct {
 	requests   *reportRequests
 	calico     <-chan event.GenericEvent
 	configMaps configMapCaches
+	ownPods    cache.Cache // nil outside of a cluster
 }
 
 func setupPolicies(mgr ctrl.Manager, w watcher, from sources, r *PolicyReconciler) error {
@@ -133,12 +147,17 @@ func setupPolicies(mgr ctrl.Manager, w watcher, from sources, r *PolicyReconcile
 		Watches(&corev1.Pod{}, w.policiesOfPod(), builder.WithPredicates(podChanged)).
 		Watches(&networkingv1.NetworkPolicy{}, w.policyOfNetworkPolicy()).
 		Watches(&discoveryv1.EndpointSlice{}, w.allPolicies(), builder.WithPredicates(apiServersChanged)).
+		Watches(&admissionv1.ValidatingWebhookConfiguration{}, w.allPolicies(), builder.WithPredicates(webhooksChanged)).
+		Watches(&admissionv1.MutatingWebhookConfiguration{}, w.allPolicies(), builder.WithPredicates(webhooksChanged)).
 		WatchesMetadata(&appsv1.DaemonSet{}, w.allPolicies(), builder.WithPredicates(existence)).
 		WatchesRawSource(source.Channel(from.calico, w.policiesOnHosts())).
 		WatchesRawSource(source.Channel(from.requests.events, w.policyToReport())).
 		WithOptions(options(1))
 	for _, c := range from.configMaps {
 		b = b.WatchesRawSource(source.Kind(c.Cache, client.Object(&corev1.ConfigMap{}), w.allPolicies(), configMapChanged))
+	}
+	if from.ownPods != nil {
+		b = b.WatchesRawSource(source.Kind(from.ownPods, client.Object(&corev1.Pod{}), w.allPolicies(), ownPodChanged))
 	}
 	return b.Complete(r)
 }

@@ -20,7 +20,7 @@ const (
 	// Reasons when True: Verified, Overridden.
 	// Reasons when False: NoMatchingNodes, EmptyPeerSet, ProfileUnknown,
 	// NoAdminPath, LoadBalancerUnknown, AddressesUnknown, RequiredFlowCut,
-	// DataplaneNotSupported, NotJudged, NodesNotSelected.
+	// DataplaneNotSupported, NotJudged, NodesNotSelected, OperatorCutOff.
 	ConditionVerified = "Verified"
 
 	// ConditionProgrammed says whether everything declared has been written.
@@ -188,6 +188,7 @@ const (
 	ReasonApplyFailed            = "ApplyFailed"
 	ReasonHostNetworkedPods      = "HostNetworkedPods"
 	ReasonNodesNotSelected       = "NodesNotSelected"
+	ReasonOperatorCutOff         = "OperatorCutOff"
 	ReasonPoliciesNotEnforced    = "NetworkPolicyNotEnforced"
 	ReasonPoliciesUnknown        = "NetworkPolicyUnknown"
 	ReasonNotProgrammed          = "NotProgrammed"

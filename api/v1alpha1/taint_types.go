@@ -30,6 +30,8 @@ type Taint struct {
 
 	// allowEviction says that the taint may evict pods. It is required for the
 	// effect NoExecute; status.podsToEvict counts the pods while mode is Audit.
+	// Such a taint reaches one node in ten at a time, the node of the operator
+	// last, and none where the operator could run nowhere then.
 	// +optional
 	AllowEviction bool `json:"allowEviction,omitempty"`
 }

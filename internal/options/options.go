@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -93,6 +94,10 @@ func Cache() cache.Options {
 			&networkingv1.NetworkPolicy{}: {Transform: state.TransformNetworkPolicy},
 			&appsv1.DaemonSet{}:           {Transform: state.TransformName},
 			&corev1.Namespace{}:           {Transform: state.TransformNamespace},
+
+			&admissionv1.ValidatingWebhookConfiguration{}: {Transform: state.TransformWebhooks},
+			&admissionv1.MutatingWebhookConfiguration{}:   {Transform: state.TransformWebhooks},
+
 			&corev1.Pod{}: {
 				Transform: state.TransformPod,
 				Field:     fields.OneTermEqualSelector("spec.hostNetwork", "true"),

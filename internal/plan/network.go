@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -87,13 +88,14 @@ func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Networ
 			network.Held = append(network.Held, Held{Component: component.Name, Reason: refusal.reason, Why: refusal.why})
 			continue
 		}
-		if held := meaning.lost(component, object); held != nil {
+		if held := cmp.Or(meaning.lost(component, object), cutsOperator(component, object, snapshot)); held != nil {
 			network.Held = append(network.Held, *held)
 			continue
 		}
 		network.Objects = append(network.Objects, object)
+		network.Notes = append(network.Notes, servedBy(component, object, peers, snapshot)...)
 	}
-	network.Notes = meaning.notes
+	network.Notes = append(network.Notes, meaning.notes...)
 	return network
 }
 

@@ -62,12 +62,12 @@ func (r serviceRule) gateInternal(claim *Claim, service state.Service) {
 	default:
 		what := "pods on the others could not reach it"
 		remedy := "run an endpoint on every node (a DaemonSet)"
-		if servesDNS(service.Service) {
+		if state.ServesDNS(service.Service) {
 			what = "pods on the others would have no DNS"
 		} else {
 			remedy += ", or set localPolicy: Force"
 		}
-		r.gate(claim, service, unserved(all, "nodes", what, remedy, service.Endpoints.Unplaced), !servesDNS(service.Service))
+		r.gate(claim, service, unserved(all, "nodes", what, remedy, service.Endpoints.Unplaced), !state.ServesDNS(service.Service))
 	}
 }
 
@@ -128,16 +128,6 @@ func ofAPIServers(service *corev1.Service) bool {
 	return service.Namespace == metav1.NamespaceDefault && service.Name == "kubernetes"
 }
 
-// servesDNS says whether it is the Service of the cluster's DNS. Nearly all
-// distributions label it as kubeadm does, whatever they name it.
-func servesDNS(service *corev1.Service) bool {
-	switch service.Namespace + "/" + service.Name {
-	case "kube-system/kube-dns", "openshift-dns/dns-default":
-		return true
-	}
-	return service.Labels["k8s-app"] == "kube-dns"
-}
-
 // maxForced is of how many forced Services a report looks up where their endpoints
 // are: it tells fewer, and nothing is decided by it.
 const maxForced = 64
@@ -172,7 +162,7 @@ func AwaitsLocal(policies []Policy) func(*corev1.Service) bool {
 
 // forces says whether the entry sets Local on the Service wherever its endpoints are.
 func (r serviceRule) forces(service *corev1.Service) bool {
-	return r.LocalPolicy == v1alpha1.LocalForce && !servesDNS(service)
+	return r.LocalPolicy == v1alpha1.LocalForce && !state.ServesDNS(service)
 }
 
 // localRules returns the entries that declare Local for Services with these labels

@@ -35,6 +35,8 @@ type Observer struct {
 	// ConfigMaps answers what the ConfigMaps say that tell which cluster it is,
 	// from memory.
 	ConfigMaps ConfigMaps
+	// Own is where the operator finds out about itself.
+	Own Own
 }
 
 // EndpointSlicesByService is the index of EndpointSlices by the namespaced
@@ -132,9 +134,15 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 		Policies: policies, Nodes: nodes, Enactments: enactments, Outlived: outlived,
 		NetworkPolicies: networkPolicies.Items, Calico: o.Calico(),
 	}
+	if snapshot.Operator, err = o.Operator(ctx); err != nil {
+		return snapshot, err
+	}
 	if anyNetwork(policies) {
 		addresses := AddressesOf(nodes)
 		snapshot.addresses = &addresses
+		if snapshot.Serving, err = o.serving(ctx); err != nil {
+			return snapshot, err
+		}
 		snapshot.Facts, err = o.facts(ctx, nodes, addresses)
 	}
 	return snapshot, err

@@ -40,6 +40,10 @@ type Snapshot struct {
 	Calico Calico
 	// Facts are what tells which kind of cluster it is.
 	Facts profile.Facts
+	// Operator is what is known of the operator's own pods.
+	Operator Operator
+	// Serving are the Services that the rest of the cluster relies on.
+	Serving []Serving
 
 	addresses *Addresses // nil in one that was put together by hand
 }

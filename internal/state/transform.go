@@ -105,7 +105,8 @@ func nodeAnnotations(node *corev1.Node) map[string]string {
 }
 
 // TransformService keeps a Service's labels, type and traffic policies, and of one
-// that is reached from outside the cluster what its traffic is.
+// that is reached from outside the cluster what its traffic is, and of the system's
+// whose it is.
 func TransformService(object any) (any, error) {
 	service, ok := object.(*corev1.Service)
 	if !ok {
@@ -129,7 +130,7 @@ func TransformService(object any) (any, error) {
 	if IsHeadless(service) {
 		slim.Spec.ClusterIP = corev1.ClusterIPNone
 	}
-	if IsExposed(service) {
+	if IsExposed(service) || slices.Contains(servingNamespaces, service.Namespace) {
 		slim.Spec.Selector = boundLabels(service.Spec.Selector)
 	}
 	if len(service.Spec.ExternalIPs) > 0 {
@@ -157,7 +158,11 @@ func TransformEndpointSlice(object any) (any, error) {
 		AddressType: slice.AddressType,
 	}
 	for _, port := range firstOf(slice.Ports, maxPorts) {
-		slim.Ports = append(slim.Ports, discoveryv1.EndpointPort{Protocol: port.Protocol, Port: port.Port})
+		kept := discoveryv1.EndpointPort{Protocol: port.Protocol, Port: port.Port}
+		if slices.Contains(servingNamespaces, slice.Namespace) {
+			kept.Name = port.Name
+		}
+		slim.Ports = append(slim.Ports, kept)
 	}
 	type place struct {
 		node  string

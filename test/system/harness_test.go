@@ -42,6 +42,10 @@ type story struct {
 	ctx   context.Context
 	name  string
 	clock clock.PassiveClock // of the story's operators
+	// own is the pod that the operator takes for its own, and pause how long evicted pods
+	// have to run elsewhere.
+	own   string
+	pause time.Duration
 	// running is closed once the operator that was started last has read the
 	// cluster.
 	running <-chan struct{}
@@ -96,7 +100,7 @@ func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (
 	s.Expect(err).NotTo(HaveOccurred())
 	s.running = mgr.Elected()
 	ctx, cancel := context.WithCancel(context.Background())
-	s.Expect(controllers.SetupWith(ctx, mgr, controllers.Options{Clock: s.clock})).To(Succeed())
+	s.Expect(controllers.SetupWith(ctx, mgr, s.options())).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	stopped := false
@@ -111,6 +115,14 @@ func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (
 	}
 	s.t.Cleanup(stop)
 	return stop
+}
+
+func (s *story) options() controllers.Options {
+	o := controllers.Options{Clock: s.clock, EvictionPause: s.pause}
+	if s.own != "" {
+		o.Own = types.NamespacedName{Namespace: s.name, Name: s.own}
+	}
+	return o
 }
 
 // nodes creates control-plane nodes that only this story's policies select.

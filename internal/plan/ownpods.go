@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
+)
+
+// sayOwnPod is what to do where the operator does not find its own pod.
+const sayOwnPod = "Set POD_NAMESPACE and POD_NAME in its Deployment, from metadata.namespace and metadata.name (fieldRef)"
+
+// cutsOperator returns why a component cannot be rendered that would take from the
+// operator's own pods what they cannot do without: nobody would repair, report or take
+// back anything any more, and the policy could not be deleted.
+func cutsOperator(component v1alpha1.Component, object *networkingv1.NetworkPolicy, snapshot state.Snapshot) *Held {
+	operator := snapshot.Operator
+	if operator.Pod.Namespace == "" || operator.Pod.Namespace != object.Namespace || !isolates(object, networkingv1.PolicyTypeEgress) {
+		return nil
+	}
+	held := func(why string) *Held {
+		return &Held{Component: component.Name, Reason: v1alpha1.ReasonOperatorCutOff, Why: why}
+	}
+	if !operator.Known() {
+		return held(fmt.Sprintf("it is not known whether it selects the operator's own pod: %s is not found. %s", operator.Pod, sayOwnPod))
+	}
+	selector, err := component.Pods.Selector.Compile()
+	if err != nil {
+		return nil // Invalid says so already
+	}
+	i := slices.IndexFunc(operator.Running, func(p corev1.Pod) bool { return !p.Spec.HostNetwork && selector.Matches(labels.Set(p.Labels)) })
+	if i < 0 {
+		return nil
+	}
+	lacks, add := lackingEgress(object, operator, snapshot.Facts.APIServer)
+	if lacks == "" {
+		return nil
+	}
+	return held(fmt.Sprintf("it selects the operator's own pod %s/%s, which could not reach %s any more, so that nothing would be repaired, "+
+		"reported or taken back: add %s to its allowTo, or leave the operator's pods out of its selector",
+		object.Namespace, operator.Running[i].Name, lacks, add))
+}
+
+// lackingEgress returns what the operator needs and the NetworkPolicy does not let out,
+// and what to add to allowTo.
+func lackingEgress(object *networkingv1.NetworkPolicy, operator state.Operator, servers []netip.AddrPort) (lacks, add string) {
+	var unreached []string
+	var ports []uint16
+	for _, server := range servers {
+		if !letsOut(object, server) {
+			unreached = append(unreached, server.String())
+			ports = append(ports, server.Port())
+		}
+	}
+	switch {
+	case len(servers) == 0:
+		return "the API servers, whose addresses are not known now,", "their addresses"
+	case len(unreached) > 0:
+		slices.Sort(unreached)
+		slices.Sort(ports)
+		var texts []string
+		for _, port := range slices.Compact(ports) {
+			texts = append(texts, fmt.Sprintf("{protocol: TCP, port: %d}", port))
+		}
+		return "the API server at " + wording.Names(unreached), "{role: ControlPlane, ports: [" + strings.Join(texts, ", ") + "]}"
+	case operator.Server != "" && !letsOutDNS(object):
+		return "the cluster's DNS, which it needs to find the API server " + operator.Server,
+			"{role: Pods, ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]}"
+	}
+	return "", ""
+}
+
+func isolates(object *networkingv1.NetworkPolicy, direction networkingv1.PolicyType) bool {
+	return slices.Contains(object.Spec.PolicyTypes, direction)
+}
+
+// letsOut says whether the NetworkPolicy lets out connections to the address.
+func letsOut(object *networkingv1.NetworkPolicy, to netip.AddrPort) bool {
+	return slices.ContainsFunc(object.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
+		return hasPort(rule.Ports, corev1.ProtocolTCP, to.Port()) && (len(rule.To) == 0 || slices.ContainsFunc(rule.To, func(p networkingv1.NetworkPolicyPeer) bool {
+			if p.IPBlock == nil {
+				return false // pods; no API server is known to be one
+			}
+			network, err := netip.ParsePrefix(p.IPBlock.CIDR)
+			return err == nil && network.Contains(to.Addr())
+		}))
+	})
+}
+
+// letsOutDNS says whether somebody may be asked for names. Who answers is not known.
+func letsOutDNS(object *networkingv1.NetworkPolicy) bool {
+	const dns = 53
+	return slices.ContainsFunc(object.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
+		return hasPort(rule.Ports, corev1.ProtocolUDP, dns)
+	})
+}
+
+// hasPort says whether a rule's ports, all where there are none, have one. What is
+// rendered has no names of ports.
+func hasPort(ports []networkingv1.NetworkPolicyPort, protocol corev1.Protocol, port uint16) bool {
+	return len(ports) == 0 || slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool {
+		if p.Protocol == nil || *p.Protocol != protocol {
+			return false
+		}
+		if p.Port == nil {
+			return true
+		}
+		first := p.Port.IntVal
+		last := first
+		if p.EndPort != nil {
+			last = *p.EndPort
+		}
+		return int32(port) >= first && int32(port) <= last
+	})
+}

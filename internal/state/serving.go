@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ServingKind is what a Service does for the rest of the cluster.
+type ServingKind string
+
+// The kinds.
+const (
+	ServingDNS      ServingKind = "DNS"
+	ServingMetrics  ServingKind = "Metrics"
+	ServingWebhooks ServingKind = "Webhooks"
+)
+
+// Serving is a Service that the rest of the cluster relies on.
+type Serving struct {
+	Kind ServingKind
+	// Namespace and Name are the Service's, Selector are the labels of its pods: nil if
+	// they are not known.
+	Namespace, Name string
+	Selector        map[string]string
+	// Ports are those of its pods.
+	Ports []discoveryv1.EndpointPort
+	// For is the configuration of webhooks that names it, if one does.
+	For string
+}
+
+// servingNamespaces are where these Services are. Only the owner of the cluster writes
+// there.
+var servingNamespaces = []string{metav1.NamespaceSystem, "openshift-dns"}
+
+// ServesDNS says whether it is the Service of the cluster's DNS. Nearly all
+// distributions label it as kubeadm does, whatever they name it.
+func ServesDNS(service *corev1.Service) bool {
+	switch service.Namespace + "/" + service.Name {
+	case "kube-system/kube-dns", "openshift-dns/dns-default":
+		return true
+	}
+	return service.Labels["k8s-app"] == "kube-dns"
+}
+
+// servesMetrics says whether it is that of metrics-server
+// (https://github.com/kubernetes-sigs/metrics-server, manifests/base/service.yaml).
+func servesMetrics(service *corev1.Service) bool {
+	return service.Namespace == metav1.NamespaceSystem && (service.Name == "metrics-server" || service.Labels["k8s-app"] == "metrics-server")
+}
+
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations;mutatingwebhookconfigurations,verbs=list;watch
+
+// serving returns them, sorted by namespace and name.
+func (o Observer) serving(ctx context.Context) ([]Serving, error) {
+	all, err := o.webhooks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, namespace := range servingNamespaces {
+		var services corev1.ServiceList
+		if err := o.Cache.List(ctx, &services, client.InNamespace(namespace)); err != nil {
+			return nil, fmt.Errorf("listing the services of %s: %w", namespace, err)
+		}
+		for i := range services.Items {
+			service := &services.Items[i]
+			for k := range all {
+				if all[k].Namespace == namespace && all[k].Name == service.Name {
+					all[k].Selector = service.Spec.Selector
+				}
+			}
+			kind := ServingMetrics
+			switch {
+			case len(service.Spec.Selector) == 0:
+				continue
+			case ServesDNS(service):
+				kind = ServingDNS
+			case !servesMetrics(service):
+				continue
+			}
+			all = append(all, Serving{Kind: kind, Namespace: namespace, Name: service.Name, Selector: service.Spec.Selector})
+		}
+	}
+	for i := range all {
+		endpoints, err := o.slicesOf(ctx, types.NamespacedName{Namespace: all[i].Namespace, Name: all[i].Name})
+		if err != nil {
+			return nil, err
+		}
+		for _, slice := range endpoints {
+			all[i].Ports = append(all[i].Ports, slice.Ports...)
+		}
+	}
+	slices.SortFunc(all, func(a, b Serving) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
+	})
+	return all, nil
+}
+
+// webhooks returns the Services in the cluster that the API servers ask about requests,
+// each once.
+func (o Observer) webhooks(ctx context.Context) ([]Serving, error) {
+	var validating admissionv1.ValidatingWebhookConfigurationList
+	var mutating admissionv1.MutatingWebhookConfigurationList
+	for _, list := range []client.ObjectList{&validating, &mutating} {
+		if err := o.Cache.List(ctx, list); err != nil {
+			return nil, fmt.Errorf("listing configurations of webhooks: %w", err)
+		}
+	}
+	services := map[types.NamespacedName]string{}
+	add := func(configuration string, asks admissionv1.WebhookClientConfig) {
+		if asks.Service != nil {
+			of := types.NamespacedName{Namespace: asks.Service.Namespace, Name: asks.Service.Name}
+			if known, is := services[of]; !is || configuration < known {
+				services[of] = configuration
+			}
+		}
+	}
+	for _, c := range validating.Items {
+		for _, w := range c.Webhooks {
+			add("ValidatingWebhookConfiguration "+c.Name, w.ClientConfig)
+		}
+	}
+	for _, c := range mutating.Items {
+		for _, w := range c.Webhooks {
+			add("MutatingWebhookConfiguration "+c.Name, w.ClientConfig)
+		}
+	}
+	var all []Serving
+	for of, configuration := range services {
+		all = append(all, Serving{Kind: ServingWebhooks, Namespace: of.Namespace, Name: of.Name, For: configuration})
+	}
+	return all, nil
+}
+
+// TransformWebhooks keeps which Services the API servers ask.
+func TransformWebhooks(object any) (any, error) {
+	of := func(asks admissionv1.WebhookClientConfig) admissionv1.WebhookClientConfig {
+		return admissionv1.WebhookClientConfig{Service: asks.Service}
+	}
+	switch c := object.(type) {
+	case *admissionv1.ValidatingWebhookConfiguration:
+		slim := &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: nameOnly(c.ObjectMeta)}
+		for _, w := range c.Webhooks {
+			slim.Webhooks = append(slim.Webhooks, admissionv1.ValidatingWebhook{ClientConfig: of(w.ClientConfig)})
+		}
+		return slim, nil
+	case *admissionv1.MutatingWebhookConfiguration:
+		slim := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: nameOnly(c.ObjectMeta)}
+		for _, w := range c.Webhooks {
+			slim.Webhooks = append(slim.Webhooks, admissionv1.MutatingWebhook{ClientConfig: of(w.ClientConfig)})
+		}
+		return slim, nil
+	}
+	return object, nil
+}
+
+func nameOnly(of metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: of.Name, UID: of.UID, ResourceVersion: of.ResourceVersion}
+}
