@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"time"
 
 	. "github.com/onsi/gomega"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/cpnp-dev/cpnp-operator/controllers"
 )
 
 // API servers keep the EndpointSlice with their addresses themselves. That of the
@@ -53,6 +56,10 @@ func showServers(ctx context.Context, port uint16, addresses ...netip.Addr) erro
 	}
 	return nil
 }
+
+// SteadySoon has an address count as an API server's after a second: those of a test are
+// its own.
+var SteadySoon = controllers.Options{APIServerTime: time.Second}
 
 // APIServers has API servers at these addresses, and nowhere else, until the test
 // ends.

@@ -29,7 +29,7 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 	f := field.Enter(t, calico.IPTables)
 	first, second := f.Cluster.Machine("cp-1").Dedicated.IPv4, f.Cluster.Machine("cp-2").Dedicated.IPv4
 	f.APIServers(field.APIServerPort, first, second)
-	stop := f.Operator()
+	stop := f.OperatorWith(field.OperatorConfig, field.SteadySoon)
 	f.Expect(reachDedicated(f)).To(Equal(onlyThese("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
 
 	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
@@ -52,7 +52,7 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 	t.Log("an API server goes down while the operator does")
 	stop()
 	f.APIServers(field.APIServerPort, first)
-	f.Operator()
+	f.OperatorWith(field.OperatorConfig, field.SteadySoon)
 	t.Cleanup(f.Remove) // while there is an operator
 	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("missing"))
 	protected()

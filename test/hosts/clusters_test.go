@@ -82,7 +82,7 @@ func (w *world) holds() bool {
 	policy.Spec.Mode = v1alpha1.ModeAudit
 	policy.Spec.Rollout = &v1alpha1.Rollout{SoakSeconds: ptr.To[int32](0), MaxUnavailable: 4}
 	w.serve(true)
-	w.Operator()
+	w.OperatorWith(field.OperatorConfig, field.SteadySoon)
 	w.Create(policy)
 	w.Eventually(field.Condition(v1alpha1.ConditionVerified), field.Patience, field.Tick).ShouldNot(BeElementOf("none", "Unknown/Pending"))
 	w.Eventually(func() int { return len(field.PolicyNow().Status.APIServers) }, field.Patience, field.Tick).Should(Equal(len(w.is.Servers(true))))

@@ -33,7 +33,7 @@ func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	_, err := coredns.Listen(network.TCP, dns)
 	f.Expect(err).NotTo(HaveOccurred())
 	f.APIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
-	f.Operator()
+	f.OperatorWith(field.OperatorConfig, field.SteadySoon)
 
 	try := func(from *network.Machine, source, to netip.Addr, port uint16) string {
 		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, port), network.From(source), network.Within(field.AlmostARetry))
