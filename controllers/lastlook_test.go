@@ -56,7 +56,7 @@ func looking(policy *v1alpha1.ControlPlaneNetworkPolicy, there state.Calico, obj
 // for.
 func TestWhatTheCacheDoesNotShowIsStillTakenBack(t *testing.T) {
 	label := map[string]string{v1alpha1.LabelPolicy: "p"}
-	recorded := map[string]string{v1alpha1.AnnotationRecord: `{"story:NoSchedule":{"policy":"p","applied":"","original":null}}`}
+	recorded := map[string]string{v1alpha1.AnnotationRecord: `{"externalTrafficPolicy":{"policy":"p","applied":"Local","original":"Cluster"}}`}
 	recordOfNode := &v1alpha1.ControlPlaneNodeRecord{
 		ObjectMeta: metav1.ObjectMeta{Name: "cp-1"},
 		Spec: v1alpha1.ControlPlaneNodeRecordSpec{NodeUID: "n", Taints: []v1alpha1.RecordedTaint{

@@ -263,7 +263,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 			"The annotation cpnp.dev/revert takes everything back that was written, and keeps it so until it is removed: \"paged\"; " +
 				"2 objects left to restore: Node/cp-1; Service/shop/web"},
 		{[]edit{takenBack, failing}, "Programmed",
-			"The annotation cpnp.dev/revert takes everything back that was written, and keeps it so until it is removed: paged; " +
+			"The annotation cpnp.dev/revert takes everything back that was written, and keeps it so until it is removed: \"paged\"; " +
 				"what failed: Service/shop/web: forbidden"},
 		{[]edit{deleted}, "Reconciling", "What was there before has been restored"},
 	}
