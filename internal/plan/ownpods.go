@@ -86,14 +86,15 @@ func isolates(object *networkingv1.NetworkPolicy, direction networkingv1.PolicyT
 
 // letsOut says whether the NetworkPolicy lets out connections to the address.
 func letsOut(object *networkingv1.NetworkPolicy, to netip.AddrPort) bool {
+	has := func(p networkingv1.NetworkPolicyPeer) bool {
+		if p.IPBlock == nil {
+			return false // pods; no API server is known to be one
+		}
+		network, err := netip.ParsePrefix(p.IPBlock.CIDR)
+		return err == nil && network.Contains(to.Addr())
+	}
 	return slices.ContainsFunc(object.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
-		return hasPort(rule.Ports, corev1.ProtocolTCP, to.Port()) && (len(rule.To) == 0 || slices.ContainsFunc(rule.To, func(p networkingv1.NetworkPolicyPeer) bool {
-			if p.IPBlock == nil {
-				return false // pods; no API server is known to be one
-			}
-			network, err := netip.ParsePrefix(p.IPBlock.CIDR)
-			return err == nil && network.Contains(to.Addr())
-		}))
+		return hasPort(rule.Ports, corev1.ProtocolTCP, to.Port()) && (len(rule.To) == 0 || slices.ContainsFunc(rule.To, has))
 	})
 }
 

@@ -38,7 +38,8 @@ func servedBy(component v1alpha1.Component, object *networkingv1.NetworkPolicy, 
 			continue
 		}
 		for _, missing := range append(missingIn(object, s, peers), missingOut(object, s, peers, snapshot)...) {
-			notes = append(notes, fmt.Sprintf("component %s %s the pods of Service %s/%s, and %s", component.Name, selects, s.Namespace, s.Name, missing))
+			notes = append(notes, fmt.Sprintf("component %s %s the pods of Service %s/%s, and %s",
+				component.Name, selects, s.Namespace, s.Name, missing))
 		}
 	}
 	return notes
@@ -81,12 +82,13 @@ func missingOut(object *networkingv1.NetworkPolicy, s state.Serving, peers *reso
 	}
 	for _, server := range snapshot.Facts.APIServer {
 		if !letsOut(object, server) {
-			return []string{fmt.Sprintf("does not let them reach the API server at %s: add {role: ControlPlane, ports: [{protocol: TCP, port: %d}]} to its allowTo",
-				server, server.Port())}
+			return []string{fmt.Sprintf("does not let them reach the API server at %s: "+
+				"add {role: ControlPlane, ports: [{protocol: TCP, port: %d}]} to its allowTo", server, server.Port())}
 		}
 	}
 	if s.Kind == state.ServingMetrics && !covers(egressTo(object, corev1.ProtocolTCP, kubeletPort), peers, v1alpha1.RoleNodes) {
-		return []string{fmt.Sprintf("does not let them reach the kubelets: add {role: Nodes, ports: [{protocol: TCP, port: %d}]} to its allowTo", kubeletPort)}
+		return []string{fmt.Sprintf("does not let them reach the kubelets: "+
+			"add {role: Nodes, ports: [{protocol: TCP, port: %d}]} to its allowTo", kubeletPort)}
 	}
 	return nil
 }

@@ -75,7 +75,8 @@ func (s *Shelter) why(node *corev1.Node, claim Claim) string {
 	if node.Name != leader.Spec.NodeName || tolerates(leader, []corev1.Taint{taint}) {
 		return ""
 	}
-	if others := slices.DeleteFunc(slices.Clone(s.lacking(claim.Field)), func(name string) bool { return name == node.Name }); len(others) > 0 {
+	others := slices.DeleteFunc(slices.Clone(s.lacking(claim.Field)), func(name string) bool { return name == node.Name })
+	if len(others) > 0 {
 		return "the operator itself runs on this node, which is why it comes last: it waits for " + wording.Names(others) + ", or " + tolerate
 	}
 	return ""

@@ -73,22 +73,7 @@ func (o Observer) serving(ctx context.Context) ([]Serving, error) {
 			return nil, fmt.Errorf("listing the services of %s: %w", namespace, err)
 		}
 		for i := range services.Items {
-			service := &services.Items[i]
-			for k := range all {
-				if all[k].Namespace == namespace && all[k].Name == service.Name {
-					all[k].Selector = service.Spec.Selector
-				}
-			}
-			kind := ServingMetrics
-			switch {
-			case len(service.Spec.Selector) == 0:
-				continue
-			case ServesDNS(service):
-				kind = ServingDNS
-			case !servesMetrics(service):
-				continue
-			}
-			all = append(all, Serving{Kind: kind, Namespace: namespace, Name: service.Name, Selector: service.Spec.Selector})
+			all = identify(all, &services.Items[i])
 		}
 	}
 	for i := range all {
@@ -104,6 +89,26 @@ func (o Observer) serving(ctx context.Context) ([]Serving, error) {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	})
 	return all, nil
+}
+
+// identify adds a Service of the system's to those that are relied on, if it is one, and
+// tells whose pods are behind it where webhooks name it.
+func identify(all []Serving, service *corev1.Service) []Serving {
+	for k := range all {
+		if all[k].Namespace == service.Namespace && all[k].Name == service.Name {
+			all[k].Selector = service.Spec.Selector
+		}
+	}
+	kind := ServingMetrics
+	switch {
+	case len(service.Spec.Selector) == 0:
+		return all
+	case ServesDNS(service):
+		kind = ServingDNS
+	case !servesMetrics(service):
+		return all
+	}
+	return append(all, Serving{Kind: kind, Namespace: service.Namespace, Name: service.Name, Selector: service.Spec.Selector})
 }
 
 // webhooks returns the Services in the cluster that the API servers ask about requests,

@@ -196,8 +196,10 @@ func (r *Reality) Policy() *v1alpha1.ControlPlaneNetworkPolicy {
 		NodeSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node-role.kubernetes.io/control-plane": ""}},
 		Network: &v1alpha1.NetworkSpec{
 			HostBackend: v1alpha1.HostBackendAuto, Failsafe: v1alpha1.FailsafeScope, Unlisted: v1alpha1.UnlistedPass,
-			Peers:      []v1alpha1.Peer{{Name: "admins", Role: v1alpha1.ExternalAdmin, CIDRs: []v1alpha1.CIDR{"10.9.0.0/16"}}},
-			Components: []v1alpha1.Component{{Name: "apiServer", AllowFrom: []v1alpha1.PeerReference{{Peer: "admins"}}}, {Name: "etcd", AllowFrom: controlPlane}, {Name: "kubelet"}},
+			Peers: []v1alpha1.Peer{{Name: "admins", Role: v1alpha1.ExternalAdmin, CIDRs: []v1alpha1.CIDR{"10.9.0.0/16"}}},
+			Components: []v1alpha1.Component{
+				{Name: "apiServer", AllowFrom: []v1alpha1.PeerReference{{Peer: "admins"}}}, {Name: "etcd", AllowFrom: controlPlane}, {Name: "kubelet"},
+			},
 		},
 	}
 	if r.Deny {

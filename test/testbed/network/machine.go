@@ -88,7 +88,8 @@ func (m *Machine) Attach(ctx context.Context, name, device string, address netip
 		return nil, err
 	}
 	return guest, ipBatch(ctx, n, fmt.Sprintf("link set lo up\naddress add %[1]s/32 dev eth0\nlink set eth0 up\n"+
-		"neighbour replace %[2]s lladdr %[3]s dev eth0 nud permanent\nroute add %[2]s dev eth0 scope link\nroute add default via %[2]s dev eth0\n",
+		"neighbour replace %[2]s lladdr %[3]s dev eth0 nud permanent\n"+
+		"route add %[2]s dev eth0 scope link\nroute add default via %[2]s dev eth0\n",
 		address, guestGateway, guestMAC))
 }
 
