@@ -176,7 +176,7 @@ type ControlPlaneNodeEnactmentStatus struct {
 	// askedRound is the round that the operator asked last, and askedHash a hash of
 	// what it asked then. Observers answer nothing else: what somebody else writes
 	// into the spec is not tried, and is put right.
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	// +optional
 	AskedRound int64 `json:"askedRound,omitempty"`
 

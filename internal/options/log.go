@@ -76,11 +76,13 @@ type boundedLog struct {
 	context uint64
 }
 
+// With implements zapcore.Core.
 func (l boundedLog) With(fields []zapcore.Field) zapcore.Core {
 	fields = plainFields(fields)
 	return boundedLog{Core: l.Core.With(fields), budget: l.budget, context: l.budget.hash(l.context, "", fields)}
 }
 
+// Check implements zapcore.Core.
 func (l boundedLog) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if l.Enabled(entry.Level) {
 		return checked.AddCore(entry, l)
@@ -88,6 +90,7 @@ func (l boundedLog) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *z
 	return checked
 }
 
+// Write implements zapcore.Core.
 func (l boundedLog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	entry.Message = wording.Line(entry.Message, maxLogged)
 	fields = plainFields(fields)

@@ -97,5 +97,6 @@ func PhaseBegan(e *v1alpha1.ControlPlaneNodeEnactment, phase string) Event {
 	if slices.Contains([]string{v1alpha1.PhaseReverted, v1alpha1.PhaseAborted}, phase) {
 		kind = corev1.EventTypeWarning
 	}
-	return Event{Type: kind, Reason: "Node" + phase, Action: "RollOut", Note: shortNote(fmt.Sprintf("Node %s: %s", e.Spec.Node, messageOf(e, phase)))}
+	note := fmt.Sprintf("Node %s: %s", e.Spec.Node, messageOf(e, phase))
+	return Event{Type: kind, Reason: "Node" + phase, Action: "RollOut", Note: shortNote(note)}
 }

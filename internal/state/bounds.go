@@ -73,7 +73,7 @@ func labelRank(key string) int {
 	switch {
 	case domain == "kubelet.kubernetes.io" || domain == "node.kubernetes.io":
 		return 2
-	case domain == "kubernetes.io" || domain == "k8s.io" || strings.HasSuffix(domain, ".kubernetes.io") || strings.HasSuffix(domain, ".k8s.io"):
+	case strings.HasSuffix("."+domain, ".kubernetes.io") || strings.HasSuffix("."+domain, ".k8s.io"):
 		return 0
 	case domain == v1alpha1.SchemeGroupVersion.Group:
 		return 0
