@@ -125,7 +125,8 @@ func (r *PolicyReconciler) forgetObservers(ctx context.Context, snapshot state.S
 // any more, once nothing of that is left: should it do so again, the nodes would
 // all get the rules at once. And others would wait for one that was under way.
 func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, snapshot state.Snapshot) error {
-	if snapshot.Unconfirmed || !o.policy.Enforces() || o.hosts.Stays || !snapshot.Calico.Readable() || drift.WroteHosts(o.policy.Name, snapshot.Calico) {
+	if snapshot.Unconfirmed || !o.policy.Enforces() || o.hosts.Stays || !snapshot.Calico.Readable() ||
+		drift.WroteHosts(o.policy.Name, snapshot.Calico) {
 		return nil
 	}
 	return r.forgetNodes(ctx, left(o.policy.Name, nil, snapshot.Enactments))

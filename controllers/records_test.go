@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -74,7 +75,7 @@ func TestNodesCountAsTheyAreOnRecord(t *testing.T) {
 			g.Expect(on.unsettled).To(HaveKey("cp-1"))
 			g.Expect(rollout.PhaseOf(&on.enactments[0])).To(Equal(test.phase))
 			g.Expect(r.History.Summary("p", now.Now()).Failures).To(HaveLen(map[bool]int{true: 1}[test.fails]))
-			g.Expect(again.RequeueAfter > 0).To(Equal(test.err == error(conflict)))
+			g.Expect(again.RequeueAfter > 0).To(Equal(errors.Is(test.err, conflict)))
 
 			now.SetTime(now.Now().Add(time.Hour))
 			_, _, err = r.record(t.Context(), policy, decided, decided)

@@ -120,7 +120,9 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}); err != nil {
 		return fmt.Errorf("setting up the reconciler of nodes: %w", err)
 	}
-	if err := setupServices(mgr, w, &ServiceReconciler{Observe: observer, Client: mgr.GetClient(), Repairer: repairer, Writing: writing}); err != nil {
+	if err := setupServices(mgr, w, &ServiceReconciler{
+		Observe: observer, Client: mgr.GetClient(), Repairer: repairer, Writing: writing,
+	}); err != nil {
 		return fmt.Errorf("setting up the reconciler of services: %w", err)
 	}
 	return nil

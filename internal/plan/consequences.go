@@ -21,7 +21,10 @@ import (
 // addresses that the cluster does not show. Each ends with what to add where they are
 // to get in, and is silent once that is there.
 func (r *hostResolver) consequences(hosts calico.Hosts) []string {
-	notes := []string{r.policy.selfSelected(), r.joiningMembers(hosts), r.joiningNodes(hosts), r.secondNetwork(hosts), r.moreIPv6(hosts), r.tunnelUnlisted(hosts)}
+	notes := []string{
+		r.policy.selfSelected(), r.joiningMembers(hosts), r.joiningNodes(hosts),
+		r.secondNetwork(hosts), r.moreIPv6(hosts), r.tunnelUnlisted(hosts),
+	}
 	return slices.DeleteFunc(notes, func(note string) bool { return note == "" })
 }
 

@@ -128,20 +128,30 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 		address, _, _ := strings.Cut(node.Annotations[key], "/")
 		add(address)
 	}
+	for _, address := range overlayAddresses(node) {
+		add(address.String())
+	}
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	return slices.Compact(addresses)
+}
+
+// overlayAddresses returns those of a node's devices that follow from the networks of
+// its pods.
+func overlayAddresses(node *corev1.Node) []netip.Addr {
+	var addresses []netip.Addr
 	if node.Annotations[flannelBackend] == flannelVXLAN {
 		for _, cidr := range node.Spec.PodCIDRs {
 			if prefix, err := netip.ParsePrefix(cidr); err == nil {
-				add(prefix.Masked().Addr().String())
+				addresses = append(addresses, prefix.Masked().Addr())
 			}
 		}
 	}
 	for _, network := range OVNPodNetworks(node) {
 		if third := network.Addr().Next().Next(); network.Contains(third) {
-			add(third.String())
+			addresses = append(addresses, third)
 		}
 	}
-	slices.SortFunc(addresses, netip.Addr.Compare)
-	return slices.Compact(addresses)
+	return addresses
 }
 
 // KubeletPort returns the port at which a node says that its kubelet listens; 0 if it

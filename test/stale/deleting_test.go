@@ -3,9 +3,10 @@
 package stale
 
 import (
-	. "github.com/onsi/gomega"
 	"testing"
 	"time"
+
+	. "github.com/onsi/gomega"
 )
 
 // A policy that is deleted while a watch lags leaves nothing behind: neither what was
