@@ -241,7 +241,7 @@ func (w *world) leavesNothing(c change) {
 			taints, _, _ := unstructured.NestedSlice(object.Object, "spec", "taints")
 			tainted := slices.ContainsFunc(taints, func(taint any) bool {
 				t, _ := taint.(map[string]any)
-				return t["policy"] == w.policy || t["key"] == taintKey
+				return t["policy"] == w.policy || t["key"] == taintKey && strings.HasPrefix(object.GetName(), w.policy+"-")
 			})
 			recorded := strings.Contains(object.GetAnnotations()[v1alpha1.AnnotationRecord], `"policy":"`+w.policy+`"`)
 			named := resource == "networkpolicies" && strings.HasPrefix(object.GetName(), state.NetworkPolicyPrefix+w.policy+".")

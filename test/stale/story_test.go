@@ -107,6 +107,7 @@ func (s *story) end() {
 	}
 	s.Expect(admin.DeleteAllOf(ctx, &networkingv1.NetworkPolicy{}, client.InNamespace(s.name))).To(Succeed())
 	s.Expect(admin.DeleteAllOf(ctx, &corev1.Node{})).To(Succeed())
+	s.Expect(admin.DeleteAllOf(ctx, &v1alpha1.ControlPlaneNodeRecord{})).To(Succeed())
 }
 
 // operator starts an operator behind the proxy.
