@@ -88,6 +88,7 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 		return r.takeBack(ctx, policy, policies, snapshot)
 	}
 	r.cleared.forget(policy.Name)
+	r.releases.forget(policy.Name)
 	r.Writing.forget(policy.UID)
 	o := assess(policy, policies, snapshot)
 	unsettled, soon, rolloutErr := r.rollOut(ctx, &o, snapshot)
@@ -244,6 +245,7 @@ func (r *PolicyReconciler) patchMetadata(ctx context.Context, policy, changed *v
 // forget drops what is remembered of a policy that is gone.
 func (r *PolicyReconciler) forget(policy string) {
 	r.History.Forget(policy)
+	r.releases.forget(policy)
 	r.Stages.forget(policy)
 	r.patience.forget(policy)
 	r.cleared.forget(policy)

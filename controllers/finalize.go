@@ -253,7 +253,8 @@ func (r *PolicyReconciler) recordedFor(
 		}
 	}
 	for _, service := range services {
-		if shared := drift.Service(service.Service); shared.Record.Mentions(policy) && !r.Retries.abandoned(shared.Object) {
+		if shared := drift.Service(service.Service); shared.Record.Mentions(policy) &&
+			!r.Retries.abandoned(shared.Object) && !r.releases.has(policy, shared.Object) {
 			left = append(left, shared.Object.String())
 		}
 	}

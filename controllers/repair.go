@@ -39,6 +39,7 @@ type Repairer struct {
 	// Report asks for a new report on a policy.
 	Report func(policy string)
 
+	releases *releases
 	// Retries is when what could not be put right is tried again.
 	Retries *Retries
 }

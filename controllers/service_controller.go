@@ -51,7 +51,10 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	outcome := drift.Fields(shared, claims, compiled)
 	job := r.repair(service, shared, outcome)
 	job.policies = outcome.Policies(shared.Record, compiled)
-	_, result, err := r.do(ctx, job)
+	wrote, result, err := r.do(ctx, job)
+	if wrote {
+		r.releases.note(shared.Object, shared.Record, outcome.Record, compiled)
+	}
 	return result, err
 }
 

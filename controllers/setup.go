@@ -97,7 +97,7 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		ConfigMaps: configMaps.readers(), Own: own,
 	}
 	requests, confirmed, writing := newReportRequests(), &Confirmed{}, &Writing{}
-	repairer := Repairer{Clock: o.Clock, History: drift.NewHistory(), Report: requests.ask, Retries: &Retries{}}
+	repairer := Repairer{Clock: o.Clock, History: drift.NewHistory(), Report: requests.ask, Retries: &Retries{}, releases: &releases{}}
 	w := watcher{observe: observer}
 
 	quiet := repairer

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"sync"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// releases remember which Services were restored for policies that are rolled back. A
+// Service is waited for once: whoever may write it could put its record back as often
+// as he likes, and no policy would ever be gone. The zero value is ready, a nil one
+// remembers nothing; it is safe for concurrent use.
+type releases struct {
+	mu sync.Mutex
+	of map[string]map[drift.Object]bool // by policy
+}
+
+// note takes down that a Service was written, for policies whose entries its record
+// loses.
+func (r *releases) note(object drift.Object, before, after state.Record, policies []plan.Policy) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, entry := range before {
+		policy := plan.Find(policies, entry.Policy)
+		if policy == nil || !policy.Reverts() || after.Mentions(entry.Policy) {
+			continue
+		}
+		if r.of == nil {
+			r.of = map[string]map[drift.Object]bool{}
+		}
+		if r.of[policy.Name] == nil {
+			r.of[policy.Name] = map[drift.Object]bool{}
+		}
+		r.of[policy.Name][object] = true
+	}
+}
+
+// has says whether the object was restored for the policy.
+func (r *releases) has(policy string, object drift.Object) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of[policy][object]
+}
+
+// forget drops what is remembered of a policy that writes again, or is gone.
+func (r *releases) forget(policy string) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.of, policy)
+}
