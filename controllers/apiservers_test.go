@@ -43,5 +43,14 @@ func TestAddressOfAnAPIServerCountsOnceItHasStayed(t *testing.T) {
 	g.Expect(steady).To(ConsistOf(first, second))
 	g.Expect(wait).To(BeZero())
 
+	steady, _ = look(time.Minute)
+	g.Expect(steady).To(BeEmpty(), "the only API server starts anew")
+	steady, wait = look(time.Minute, first, second)
+	g.Expect(steady).To(ConsistOf(first, second), "what has counted does so at once")
+	g.Expect(wait).To(BeZero())
+	_, _ = look(time.Minute, first)
+	steady, _ = look(time.Hour, first, second)
+	g.Expect(steady).To(ConsistOf(first), "but for ten minutes")
+
 	g.Expect((*steadyServers)(nil).of([]netip.AddrPort{second}, now)).To(ConsistOf(second))
 }

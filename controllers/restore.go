@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
+	"regexp"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -20,6 +20,10 @@ import (
 // deletion of a policy for ever. With the delays of Retries it takes half a minute.
 const maxRefusals = 5
 
+// withoutRight matches the words of an API server where RBAC has no rule for a request
+// (k8s.io/apiserver, ForbiddenStatusError). Other refusals are those of admission.
+var withoutRight = regexp.MustCompile(`cannot \w+ resource "`)
+
 // refusesToRestore says whether the API server has refused a write that restores
 // something. What the operator has no right to write, it may be given the right to.
 func (r *Repairer) refusesToRestore(job repair, err error) bool {
@@ -31,9 +35,7 @@ func (r *Repairer) refusesToRestore(job repair, err error) bool {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return true
 	case http.StatusForbidden:
-		// The words are the API server's where RBAC has no rule for it
-		// (k8s.io/apiserver, ForbiddenStatusError); others are of admission.
-		return !strings.Contains(err.Error(), "cannot patch resource")
+		return !withoutRight.MatchString(err.Error())
 	}
 	return false
 }
@@ -54,7 +56,9 @@ func (r *Repairer) giveUp(ctx context.Context, job repair, refusal error) (wrote
 	r.History.NotRestored(fields)
 	if err := job.withoutRestoring(ctx); err != nil {
 		delay := r.Retries.postpone(job.object, r.Clock.Now())
-		r.Retries.abandon(job.object)
+		if r.refusesToRestore(job, err) { // and not that others were faster, or that there was no answer
+			r.Retries.abandon(job.object)
+		}
 		for _, policy := range job.policies {
 			r.Report(policy)
 		}

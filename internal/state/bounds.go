@@ -34,8 +34,9 @@ const (
 	maxNodeAddresses = 128
 	maxExternalIPs   = 128
 	maxEndpoints     = 1000
-	// Kubernetes writes one address for each endpoint, and kube-proxy reads one.
-	maxEndpointAddresses = 2
+	// maxEndpointAddresses is for all addresses of a slice: Kubernetes writes one for
+	// each endpoint.
+	maxEndpointAddresses = 1000
 	maxPorts             = 256
 	maxManagers          = 16
 	// maxManaged is for the fields of one manager that are read, in bytes.

@@ -171,6 +171,7 @@ func TransformEndpointSlice(object any) (any, error) {
 	endpoints := firstOf(slice.Endpoints, maxEndpoints)
 	there := make(map[place]int, len(endpoints))
 	slim.Endpoints = make([]discoveryv1.Endpoint, 0, len(endpoints))
+	room := maxEndpointAddresses
 	for _, endpoint := range endpoints {
 		at := place{node: ptr.Deref(endpoint.NodeName, ""), ready: isReady(endpoint)}
 		i, known := there[at]
@@ -182,7 +183,9 @@ func TransformEndpointSlice(object any) (any, error) {
 				slim.Endpoints[i].Conditions.Ready = &unready
 			}
 		}
-		slim.Endpoints[i].Addresses = append(slim.Endpoints[i].Addresses, firstOf(endpoint.Addresses, maxEndpointAddresses)...)
+		addresses := firstOf(endpoint.Addresses, room)
+		room -= len(addresses)
+		slim.Endpoints[i].Addresses = append(slim.Endpoints[i].Addresses, addresses...)
 	}
 	return slim, nil
 }

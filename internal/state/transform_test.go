@@ -3,6 +3,7 @@
 package state_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -299,4 +300,43 @@ func TestTransformsLeaveAloneWhatTheyDoNotKnow(t *testing.T) {
 		other := &corev1.ConfigMap{ObjectMeta: full(everyAnnotation)}
 		g.Expect(through(t, transform, other)).To(BeIdenticalTo(other))
 	}
+}
+
+// A transform may be applied to what it has returned (client-go, TransformFunc): then it
+// must leave that as it is.
+func TestTransformsLeaveAsItIsWhatTheyHaveReturned(t *testing.T) {
+	servers := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
+		Ports:      []discoveryv1.EndpointPort{{Name: ptr.To("https"), Port: ptr.To[int32](6443)}},
+	}
+	for i := range 5 {
+		servers.Endpoints = append(servers.Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.0.0.%d", i+1)}})
+	}
+	full := map[string]string{"full": strings.Repeat("x", 256<<10)}
+	large := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.p.x", Labels: map[string]string{v1alpha1.LabelPolicy: "p"}}}
+	for i := range 4000 {
+		large.Spec.Ingress = append(large.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{
+			From: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: fmt.Sprintf("10.%d.%d.0/24", i>>8, i&255)}}},
+		})
+	}
+	for name, test := range map[string]struct {
+		transform func(any) (any, error)
+		object    any
+	}{
+		"API servers":             {state.TransformEndpointSlice, servers},
+		"a Service with a record": {state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: everyAnnotation}}},
+		"a Service without room":  {state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: full}}},
+		"a Node":                  {state.TransformNode, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: everyAnnotation}}},
+		"a NetworkPolicy":         {state.TransformNetworkPolicy, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.p.x", Annotations: everyAnnotation}}},
+		"a very large one":        {state.TransformNetworkPolicy, large},
+		"a pod":                   {state.TransformPod, &corev1.Pod{Spec: corev1.PodSpec{HostNetwork: true, NodeName: "n"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			once := through(t, test.transform, test.object)
+			NewWithT(t).Expect(cmp.Diff(once, through(t, test.transform, once))).To(BeEmpty())
+		})
+	}
+	slim := through(t, state.TransformEndpointSlice, servers)
+	NewWithT(t).Expect(state.APIServers(slim)).To(HaveLen(5))
+	NewWithT(t).Expect(state.APIServers(through(t, state.TransformEndpointSlice, slim))).To(HaveLen(5), "each of them is let in to etcd")
 }

@@ -348,7 +348,8 @@ func TestShippedPodsAreAdmitted(t *testing.T) {
 			sources = append(sources, variable.Name+"="+variable.ValueFrom.ResourceFieldRef.Resource)
 		}
 	}
-	g.Expect(sources).To(HaveExactElements("POD_IPS=status.podIPs", "HOST_IPS=status.hostIPs", "MEMORY_LIMIT=limits.memory"), "the operator observes too")
+	g.Expect(sources).To(HaveExactElements("POD_NAMESPACE=metadata.namespace", "POD_NAME=metadata.name",
+		"POD_IPS=status.podIPs", "HOST_IPS=status.hostIPs", "MEMORY_LIMIT=limits.memory"), "it knows itself, and observes too")
 }
 
 // The program itself, as the DaemonSet starts it but for the addresses.
