@@ -66,6 +66,9 @@ func (r *PolicyReconciler) confirm(ctx context.Context, cached state.Snapshot) (
 		cached.Unconfirmed, cached.Unasked = true, err
 		return cached, reconcile.Result{}
 	}
+	if cached.Calico.Readable() && shown.Calico.Problem != "" { // what there is of Calico is not known now
+		return shown, reconcile.Result{RequeueAfter: lookAgain}
+	}
 	if r.Confirmed.compare(versionsIn(cached), versionsIn(shown), r.Clock.Now()) {
 		return shown, reconcile.Result{}
 	}

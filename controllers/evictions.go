@@ -17,6 +17,8 @@ const (
 	// heldAgain is when a node is looked at again whose taint is held back: what ends
 	// that is no event of this node.
 	heldAgain = 5 * time.Second
+	// heldPerNode makes that longer where there are many nodes: each looks at all.
+	heldPerNode = 20 * time.Millisecond
 )
 
 // Evictions has nodes be given NoExecute taints a share at a time: all at once would

@@ -120,9 +120,15 @@ type written struct {
 
 func writtenFor(policy *plan.Policy, policies []plan.Policy, there state.Snapshot) written {
 	return written{
-		networkPolicies: drift.Networks(policy, plan.Network{}, there.NetworkPolicies).Removals,
+		networkPolicies: slices.DeleteFunc(drift.Networks(policy, plan.Network{}, there.NetworkPolicies).Removals, isBeingDeleted),
 		hosts:           drift.Hosts(policy, policies, plan.Hosts{}, there.Calico),
 	}
+}
+
+// isBeingDeleted says whether an object is only kept by a finalizer, which is none of the
+// operator's: somebody may set one, and no policy would ever be gone.
+func isBeingDeleted(w drift.Write) bool {
+	return w.Live != nil && w.Live.GetDeletionTimestamp() != nil
 }
 
 func (w written) names() []string { return namesOf(slices.Concat(w.networkPolicies, w.hosts.Removals)) }
@@ -253,7 +259,7 @@ func (r *PolicyReconciler) recordedFor(
 		}
 	}
 	for _, service := range services {
-		if shared := drift.Service(service.Service); shared.Record.Mentions(policy) &&
+		if shared := remembering(r.History, drift.Service(service.Service), service.UID); shared.Mentions(policy) &&
 			!r.Retries.abandoned(shared.Object) && !r.releases.has(policy, shared.Object) {
 			left = append(left, shared.Object.String())
 		}

@@ -108,5 +108,9 @@ func (r *PolicyReconciler) leftNow(ctx context.Context, policy *plan.Policy, sna
 	}
 	policies := plan.Compile(live.Policies)
 	there = writtenFor(policy, policies, live)
-	return there, slices.Concat(there.names(), r.recordedFor(policy.Name, policies, nodes, records, services)), nil
+	left = slices.Concat(there.names(), r.recordedFor(policy.Name, policies, nodes, records, services))
+	if r.awaitsCalico(policy, live.Calico) {
+		left = append(left, "objects of Calico, which does not answer now")
+	}
+	return there, left, nil
 }

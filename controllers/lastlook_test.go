@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
@@ -125,9 +126,29 @@ func TestWhatCannotBeAskedForIsLeft(t *testing.T) {
 	policy := deleted()
 	r, _, _ := looking(policy, state.Calico{})
 	r.Observe.CalicoNow = func(context.Context) (state.Calico, error) { return state.Calico{}, errors.New("no answer") }
+	policy.Status.HostPolicies.Declared = ptr.To[int32](3)
 	compiled := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*policy})
-	left, _, err := r.lastLook(t.Context(), &compiled[0], state.Snapshot{})
-	g.Expect(err).To(MatchError("no answer"))
+	readable := state.Snapshot{Calico: state.Calico{Mode: state.CalicoNative}}
+	left, _, err := r.lastLook(t.Context(), &compiled[0], readable)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(left).To(ConsistOf(ContainSubstring("Calico, which does not answer")))
+
+	// One that wrote nothing there does not wait for it.
+	policy.Status.HostPolicies.Declared = nil
+	r, _, _ = looking(policy, state.Calico{})
+	r.Observe.CalicoNow = func(context.Context) (state.Calico, error) { return state.Calico{}, errors.New("no answer") }
+	compiled = plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*policy})
+	left, _, err = r.lastLook(t.Context(), &compiled[0], readable)
+	g.Expect(left, err).To(BeEmpty())
+
+	r.Observe.Live = interceptor.NewClient(r.Observe.Live.(client.WithWatch), interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+			return errors.New("no answer")
+		},
+	})
+	r.cleared.forget(policy.Name)
+	left, _, err = r.lastLook(t.Context(), &compiled[0], readable)
+	g.Expect(err).To(MatchError(ContainSubstring("no answer")))
 	g.Expect(left).To(ConsistOf(ContainSubstring("no answer")))
 }
 

@@ -97,7 +97,7 @@ func (r *NodeReconciler) shelter(ctx context.Context, node *corev1.Node, claims 
 	}
 	plan.NewShelter(operator, nodes, policies).Hold(node, claims)
 	if !plan.Evicts(node, claims) {
-		return waiting{again: heldAgain}, nil
+		return waiting{again: max(heldAgain, time.Duration(len(nodes))*heldPerNode)}, nil
 	}
 	wait := r.Evictions.wait(node.Name, len(nodes), r.EvictionPause, r.Clock.Now())
 	return waiting{turn: wait > 0, again: wait}, nil

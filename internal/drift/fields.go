@@ -50,6 +50,26 @@ func (s Shared) wrote(field string) (entry state.RecordEntry, known bool) {
 	return s.Remembered(field)
 }
 
+// remembered returns what is remembered of an object that has no room for a record.
+func (s Shared) remembered() state.Record {
+	record := state.Record{}
+	for _, field := range plan.TrafficPolicies() {
+		if s.Remembered == nil {
+			break
+		}
+		if entry, known := s.Remembered(field); known {
+			record[field] = entry
+		}
+	}
+	return record
+}
+
+// Mentions says whether something was done to the object for the policy, as far as that
+// is known.
+func (s Shared) Mentions(policy string) bool {
+	return s.Record.Mentions(policy) || s.NoRoom && s.remembered().Mentions(policy)
+}
+
 // Outcome is what there is to say and to do about a shared object.
 type Outcome struct {
 	// Findings are the differences, sorted by field.
@@ -138,6 +158,9 @@ func (o Outcome) Policies(before state.Record, policies []plan.Policy) []string 
 // given back: the recorded original returns, unless someone else has changed
 // the field since.
 func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome {
+	if object.NoRoom {
+		object.Record = object.remembered()
+	}
 	out := Outcome{Set: map[string]*string{}, Record: state.Record{}, Released: map[string]*plan.Policy{}}
 	maps.Copy(out.Record, object.Record)
 	claimed := map[string]bool{}

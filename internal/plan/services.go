@@ -19,6 +19,11 @@ const (
 	TrafficDistribution   = "trafficDistribution"
 )
 
+// TrafficPolicies returns the names of those fields.
+func TrafficPolicies() []string {
+	return []string{ExternalTrafficPolicy, InternalTrafficPolicy, TrafficDistribution}
+}
+
 // TrafficPolicy returns the value of one of those fields; nil if it is not set.
 func TrafficPolicy(service *corev1.Service, field string) *string {
 	value := ""

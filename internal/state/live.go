@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -24,8 +25,9 @@ import (
 // follows from them alone.
 
 const (
-	// pageSize is how many objects are asked for at once.
-	pageSize = 500
+	// pageSize is how many objects are asked for at once. Of each, there may be more
+	// than 256 KiB of metadata.
+	pageSize = 100
 	// maxPages ends a list that a server never ends.
 	maxPages = 2000
 )
@@ -42,11 +44,9 @@ func (o Observer) Look(ctx context.Context, snapshot Snapshot) (Snapshot, error)
 	if err := o.Live.List(ctx, &policies); err != nil {
 		return snapshot, fmt.Errorf("asking the API server for policies: %w", err)
 	}
-	calico, err := o.CalicoNow(ctx)
-	if err != nil {
-		return snapshot, err
-	}
-	snapshot.Policies, snapshot.Calico = inPrecedence(policies.Items), calico
+	snapshot.Policies = inPrecedence(policies.Items)
+	snapshot.Calico = o.calicoNow(ctx, snapshot.Calico)
+	var err error
 	snapshot.Enactments, snapshot.Outlived = apart(enactments.Items, policies.Items)
 	if anyNetwork(snapshot.Policies) {
 		addresses := AddressesOf(snapshot.Nodes)
@@ -56,35 +56,50 @@ func (o Observer) Look(ctx context.Context, snapshot Snapshot) (Snapshot, error)
 	return snapshot, err
 }
 
+// calicoLook is how long the objects of Calico are waited for: its API may be one that
+// somebody else serves, and everything else must go on without it.
+const calicoLook = 5 * time.Second
+
+// calicoNow returns what the API server answers of Calico. Where it does not answer, what
+// was read before cannot be relied on any more.
+func (o Observer) calicoNow(ctx context.Context, before Calico) Calico {
+	part, done := context.WithTimeout(ctx, calicoLook)
+	defer done()
+	now, err := o.CalicoNow(part)
+	if err == nil {
+		return now
+	}
+	before.Problem, before.Settling = "the API server was asked for the objects of Calico, and did not answer: "+err.Error(), false
+	return before
+}
+
 // NetworkPoliciesNow returns the NetworkPolicies that the operator may have made, as the
-// API server has them now.
+// API server has them now, without their specs.
 func (o Observer) NetworkPoliciesNow(ctx context.Context) ([]networkingv1.NetworkPolicy, error) {
 	var found []networkingv1.NetworkPolicy
-	err := eachNow[networkingv1.NetworkPolicyList](ctx, o.Live, func(object runtime.Object) {
-		if policy, is := object.(*networkingv1.NetworkPolicy); is && strings.HasPrefix(policy.Name, NetworkPolicyPrefix) {
-			found = append(found, *policy)
+	err := o.eachNow(ctx, networkingv1.SchemeGroupVersion.WithKind("NetworkPolicyList"), func(meta metav1.ObjectMeta) {
+		if strings.HasPrefix(meta.Name, NetworkPolicyPrefix) {
+			found = append(found, networkingv1.NetworkPolicy{ObjectMeta: meta})
 		}
 	})
 	return found, err
 }
 
 // NodesNow returns the nodes of which something is recorded, and the records, as the API
-// server has them now.
+// server has them now. Of the nodes it returns what their metadata says.
 func (o Observer) NodesNow(ctx context.Context) ([]corev1.Node, NodeRecords, error) {
+	list := v1alpha1.ControlPlaneNodeRecordList{} // nobody else makes any
+	if err := o.Live.List(ctx, &list); err != nil {
+		return nil, nil, fmt.Errorf("asking the API server for the records of nodes: %w", err)
+	}
 	records := NodeRecords{}
-	err := eachNow[v1alpha1.ControlPlaneNodeRecordList](ctx, o.Live, func(object runtime.Object) {
-		if record, is := object.(*v1alpha1.ControlPlaneNodeRecord); is {
-			records[record.Name] = record
-		}
-	})
-	if err != nil {
-		return nil, nil, err
+	for i := range list.Items {
+		records[list.Items[i].Name] = &list.Items[i]
 	}
 	var found []corev1.Node
-	err = eachNow[corev1.NodeList](ctx, o.Live, func(object runtime.Object) {
-		node, is := object.(*corev1.Node)
-		if is && (records[node.Name] != nil || node.Annotations[v1alpha1.AnnotationRecord] != "") {
-			slim, _ := TransformNode(node) // of a Node, it never fails
+	err := o.eachNow(ctx, corev1.SchemeGroupVersion.WithKind("NodeList"), func(meta metav1.ObjectMeta) {
+		if records[meta.Name] != nil || meta.Annotations[v1alpha1.AnnotationRecord] != "" {
+			slim, _ := TransformNode(&corev1.Node{ObjectMeta: meta}) // of a Node, it never fails
 			found = append(found, *slim.(*corev1.Node))
 		}
 	})
@@ -93,11 +108,12 @@ func (o Observer) NodesNow(ctx context.Context) ([]corev1.Node, NodeRecords, err
 }
 
 // ServicesNow returns the Services that carry a record, as the API server has them now.
+// It returns what their metadata says.
 func (o Observer) ServicesNow(ctx context.Context) ([]Service, error) {
 	var found []Service
-	err := eachNow[corev1.ServiceList](ctx, o.Live, func(object runtime.Object) {
-		if service, is := object.(*corev1.Service); is && service.Annotations[v1alpha1.AnnotationRecord] != "" {
-			slim, _ := TransformService(service) // of a Service, it never fails
+	err := o.eachNow(ctx, corev1.SchemeGroupVersion.WithKind("ServiceList"), func(meta metav1.ObjectMeta) {
+		if meta.Annotations[v1alpha1.AnnotationRecord] != "" {
+			slim, _ := TransformService(&corev1.Service{ObjectMeta: meta}) // of a Service, it never fails
 			found = append(found, Service{Service: slim.(*corev1.Service)})
 		}
 	})
@@ -107,21 +123,19 @@ func (o Observer) ServicesNow(ctx context.Context) ([]Service, error) {
 	return found, err
 }
 
-// eachNow asks the API server for a kind page by page: of a large cluster, no more than
-// one page is in memory.
-func eachNow[L any, P interface {
-	*L
-	client.ObjectList
-}](ctx context.Context, live client.Reader, do func(runtime.Object)) error {
+// eachNow asks the API server for the metadata of a kind page by page. Others may fill
+// the objects that they may write: no more than one page is in memory, and nothing of
+// their specs.
+func (o Observer) eachNow(ctx context.Context, kind schema.GroupVersionKind, do func(metav1.ObjectMeta)) error {
 	next := &client.ListOptions{Limit: pageSize}
 	for range maxPages {
-		list := P(new(L)) // what is kept of a page must not become part of the next one
-		if err := live.List(ctx, list, next); err != nil {
-			return fmt.Errorf("asking the API server for a %T: %w", *list, err)
+		list := &metav1.PartialObjectMetadataList{} // what is kept of a page must not become part of the next one
+		list.SetGroupVersionKind(kind)
+		if err := o.Live.List(ctx, list, next); err != nil {
+			return fmt.Errorf("asking the API server for a %s: %w", kind.Kind, err)
 		}
-		each := func(object runtime.Object) error { do(object); return nil }
-		if err := apimeta.EachListItemWithAlloc(list, each); err != nil {
-			return err
+		for i := range list.Items {
+			do(list.Items[i].ObjectMeta)
 		}
 		if next.Continue = list.GetContinue(); next.Continue == "" {
 			return nil

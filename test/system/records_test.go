@@ -200,6 +200,7 @@ func TestServiceWithFullAnnotationsIsWritten(t *testing.T) {
 	s.Eventually(s.externalTrafficPolicy("web")).Should(Equal(corev1.ServiceExternalTrafficPolicyCluster))
 	s.Eventually(s.lastDrift(s.name)).Should(HaveField("Name", "web"))
 	s.delete(s.name)
+	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyLocal), "what it was before is remembered")
 }
 
 // What the API server refuses to restore is let go after some tries, and told.
