@@ -67,40 +67,39 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	}
 	job := r.repair(node, record, outcome)
 	job.policies = outcome.Policies(record.Record, compiled)
-	job.needed = job.needed && !wait.turn
 	_, result, err := r.do(ctx, job)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	return sooner(result, reconcile.Result{RequeueAfter: wait.again}), nil
-}
-
-// waiting says whether a node waits for its turn, and when to look again.
-type waiting struct {
-	turn  bool
-	again time.Duration
+	return sooner(result, reconcile.Result{RequeueAfter: wait}), nil
 }
 
 // shelter holds back what would evict the operator, and has nodes be given NoExecute
-// taints a share at a time. That another node has its taint is no event of this one.
-func (r *NodeReconciler) shelter(ctx context.Context, node *corev1.Node, claims []plan.Claim, policies []plan.Policy) (waiting, error) {
+// taints a share at a time. That another node has its taint is no event of this one: it
+// returns when to look again; 0 if nothing waits.
+func (r *NodeReconciler) shelter(
+	ctx context.Context, node *corev1.Node, claims []plan.Claim, policies []plan.Policy,
+) (time.Duration, error) {
 	if !plan.Evicts(node, claims) {
-		return waiting{}, nil
+		return 0, nil
 	}
 	operator, err := r.Observe.Operator(ctx)
 	if err != nil {
-		return waiting{}, err
+		return 0, err
 	}
 	nodes, err := r.Observe.Nodes(ctx)
 	if err != nil {
-		return waiting{}, err
+		return 0, err
 	}
 	plan.NewShelter(operator, nodes, policies).Hold(node, claims)
 	if !plan.Evicts(node, claims) {
-		return waiting{again: max(heldAgain, time.Duration(len(nodes))*heldPerNode)}, nil
+		return max(heldAgain, time.Duration(len(nodes))*heldPerNode), nil
 	}
 	wait := r.Evictions.wait(node.Name, len(nodes), r.EvictionPause, r.Clock.Now())
-	return waiting{turn: wait > 0, again: wait}, nil
+	if wait > 0 {
+		plan.Postpone(node, claims)
+	}
+	return wait, nil
 }
 
 // keepStranded leaves the taints of policies that select no node at all any more.

@@ -51,6 +51,16 @@ func Evicts(node *corev1.Node, claims []Claim) bool {
 	return slices.ContainsFunc(claims, func(c Claim) bool { return c.HeldBack == "" && c.Policy.Writable() && evicts(node, c) })
 }
 
+// Postpone holds back the claims of taints that would evict pods: other nodes are given
+// such taints first. Everything else of the node is written.
+func Postpone(node *corev1.Node, claims []Claim) {
+	for i := range claims {
+		if claims[i].HeldBack == "" && evicts(node, claims[i]) {
+			claims[i].HeldBack = "nodes are given taints that evict a share at a time, and others come first"
+		}
+	}
+}
+
 func evicts(node *corev1.Node, claim Claim) bool {
 	_, effect := state.ParseTaintField(claim.Field)
 	value := TaintValue(node, claim.Field)

@@ -113,3 +113,18 @@ func TestOperatorThatIsNotFoundIsNotEvicted(t *testing.T) {
 	shelter.operator.Pod = types.NamespacedName{}
 	g.Expect(hold()).To(BeEmpty(), "it runs outside of the cluster")
 }
+
+// A node that waits for its turn gets everything that evicts nobody.
+func TestTaintThatEvictsIsPostponedAlone(t *testing.T) {
+	g := NewWithT(t)
+	policies := Compile([]v1alpha1.ControlPlaneNetworkPolicy{{}})
+	claims := []Claim{
+		{Field: "a:NoSchedule", Want: "x", Policy: &policies[0]}, {Field: "b:NoExecute", Want: "x", Policy: &policies[0]},
+		{Field: "c:NoExecute", Want: "x", Policy: &policies[0]},
+	}
+	node := &corev1.Node{Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "c", Value: "x", Effect: corev1.TaintEffectNoExecute}}}}
+	Postpone(node, claims)
+	g.Expect(claims[0].HeldBack).To(BeEmpty())
+	g.Expect(claims[1].HeldBack).To(ContainSubstring("others come first"))
+	g.Expect(claims[2].HeldBack).To(BeEmpty(), "it is there")
+}

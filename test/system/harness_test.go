@@ -54,7 +54,7 @@ type story struct {
 func begin(t *testing.T) *story {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
-	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: clock.RealClock{}}
+	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: clock.RealClock{}, pause: time.Millisecond}
 	s.poll()
 	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
 	t.Cleanup(func() { s.clean() })
@@ -63,7 +63,7 @@ func begin(t *testing.T) *story {
 
 // in returns the story within one of its subtests.
 func (s *story) in(t *testing.T) *story {
-	s = &story{WithT: NewWithT(t), t: t, ctx: s.ctx, name: s.name, clock: s.clock}
+	s = &story{WithT: NewWithT(t), t: t, ctx: s.ctx, name: s.name, clock: s.clock, pause: s.pause}
 	s.poll()
 	return s
 }
