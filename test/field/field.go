@@ -29,7 +29,7 @@ const (
 	APIServerPort = 6443  // one as well, and no component's: the test bed's API server has another one
 	KubeletPort   = 10250 // none
 	OtherPort     = 9999  // no component's
-	Patience      = time.Minute
+	Patience      = 2 * time.Minute
 	Tick          = 100 * time.Millisecond
 )
 
