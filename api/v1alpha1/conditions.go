@@ -48,7 +48,7 @@ const (
 	// taints.
 	//
 	// Reasons when True: InSync, NotDeclared.
-	// Reasons when False: Drifted, Pending, Conflicted, Contested.
+	// Reasons when False: Drifted, Pending, HeldBack, Conflicted, Contested.
 	ConditionTaintsInSync = "TaintsInSync"
 
 	// ConditionTrafficPoliciesInSync says whether every selected Service has
