@@ -105,22 +105,22 @@ func (c *Confirmed) wait(cached map[drift.Object]string, now time.Time) time.Dur
 }
 
 // compare takes note of what the API server has, and says whether the cache had all of
-// that. What it lacked it has to show before it can be relied on, and no more than that:
-// where something changes all the time, it would never be as new as the next look.
+// that.
 func (c *Confirmed) compare(cached, there map[drift.Object]string, now time.Time) bool {
-	c.looked, c.caughtUp = now, true
-	clear(c.writes)
+	c.looked = now
 	for object, version := range there {
 		if !atLeast(cached[object], version) {
-			c.wrote(object, version, false, now)
+			return false
 		}
 	}
-	for object, version := range cached {
+	for object := range cached {
 		if there[object] == "" {
-			c.wrote(object, version, true, now)
+			return false
 		}
 	}
-	return len(c.writes) == 0
+	c.caughtUp = true
+	clear(c.writes)
+	return true
 }
 
 // shownBy says whether a cache that has an object in this version, empty if not at all,
