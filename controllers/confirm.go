@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,7 +50,7 @@ type ownWrite struct {
 // confirm returns the snapshot if it can be relied on, else what the API server answers
 // itself. Where neither can be had now, it says so, and when to try again.
 func (r *PolicyReconciler) confirm(ctx context.Context, cached state.Snapshot) (state.Snapshot, reconcile.Result) {
-	if r.Confirmed == nil {
+	if r.Confirmed == nil || !r.Confirmed.begun() && !concernsHosts(cached) {
 		return cached, reconcile.Result{}
 	}
 	r.Confirmed.reads(cached.Calico.Readable())
@@ -73,6 +74,16 @@ func (r *PolicyReconciler) confirm(ctx context.Context, cached state.Snapshot) (
 		return shown, reconcile.Result{}
 	}
 	return shown, reconcile.Result{RequeueAfter: lookAgain}
+}
+
+// begun says whether the API server was asked before, or something is to be seen.
+func (c *Confirmed) begun() bool { return !c.looked.IsZero() || len(c.writes) > 0 }
+
+// concernsHosts says whether hosts are protected, or were: where nothing restricts one,
+// nobody has to wait.
+func concernsHosts(snapshot state.Snapshot) bool {
+	return len(snapshot.Enactments)+len(snapshot.Outlived) > 0 || len(drift.ObjectsOf(snapshot.Calico)) > 0 ||
+		slices.ContainsFunc(plan.Compile(snapshot.Policies), func(p plan.Policy) bool { return p.ProtectsHosts() || p.TakenBack() != "" })
 }
 
 // reads notes whether Calico can be read now.

@@ -54,7 +54,7 @@ func recordAt(version string) v1alpha1.ControlPlaneNodeEnactment {
 func confirming(s *server) (*PolicyReconciler, *clocktesting.FakePassiveClock) {
 	now := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	return &PolicyReconciler{
-		Confirmed: &Confirmed{}, Repairer: Repairer{Clock: now},
+		Confirmed: &Confirmed{looked: now.Now().Add(-time.Hour)}, Repairer: Repairer{Clock: now}, // hosts are concerned
 		Observe: state.Observer{Live: s, CalicoNow: func(context.Context) (state.Calico, error) { return s.calico, nil }},
 	}, now
 }
