@@ -106,7 +106,8 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	return left, result, err
 }
 
-// saysTakenBack says whether the status tells of the annotation that takes back.
+// saysTakenBack says whether the status tells that the policy is rolled back by the
+// annotation cpnp.dev/revert.
 func saysTakenBack(policy *plan.Policy) bool {
 	ready := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Reason == v1alpha1.ReasonTakenBack
@@ -141,7 +142,7 @@ func namesOf(writes []drift.Write) []string {
 	return names
 }
 
-// tearDown takes back the operator's own objects, in their order. Where it is not sure
+// tearDown deletes the operator's own objects, in their order. Where it is not sure
 // that the cache shows all endpoints, the rules that these need stay; and where the API
 // server could not be asked, the endpoints go all the same.
 func (r *PolicyReconciler) tearDown(ctx context.Context, policy *plan.Policy, there written, snapshot state.Snapshot) (

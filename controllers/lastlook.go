@@ -28,7 +28,7 @@ type clearing struct {
 	left []string
 }
 
-// ending is why something is taken back: a policy is deleted, or somebody says so.
+// ending is why a policy is rolled back: it is deleted, or somebody says so.
 type ending struct {
 	policy   types.UID
 	deletion bool
@@ -46,7 +46,7 @@ func (c *cleared) note(policy *plan.Policy, at time.Time, left []string) {
 }
 
 // lastLook asks the API server itself what is left of a policy of which the cache shows
-// nothing any more, takes back what there is, and returns it: a watch may be behind what
+// nothing any more, rolls back what there is, and returns it: a watch may be behind what
 // was written just before, and what is overlooked now stays for good. It is asked until
 // there is nothing, and not again then.
 func (r *PolicyReconciler) lastLook(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (

@@ -53,7 +53,7 @@ func looking(policy *v1alpha1.ControlPlaneNetworkPolicy, there state.Calico, obj
 	}, api, now
 }
 
-// What the cache does not show is found at the API server, and is taken back, or waited
+// What the cache does not show is found at the API server, and is rolled back, or waited
 // for.
 func TestWhatTheCacheDoesNotShowIsStillTakenBack(t *testing.T) {
 	label := map[string]string{v1alpha1.LabelPolicy: "p"}
