@@ -146,6 +146,8 @@ func (r *run) turn(m *member, had bool) {
 	switch {
 	case !r.passed(r.known(m), announceTime):
 		r.wakeAt(r.known(m), announceTime)
+	case !r.passed(status.AskTime, granularity): // asked just now, so that its place may not be free on record yet
+		r.wakeAt(status.AskTime, granularity)
 	case silent && !r.passed(status.AskTime, r.timeout):
 		r.wakeAt(status.AskTime, r.timeout)
 	default:

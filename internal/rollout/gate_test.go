@@ -217,6 +217,11 @@ func TestProbesBeforeTheStart(t *testing.T) {
 				progressing(3, "Soaking", soakedFor(61), begun(70))),
 			want: []string{"Pending/Probing", "Pending/Queued", "Enforced/Unproven"}, wake: 2500 * time.Millisecond, check: round(8, 0),
 		},
+		"The same, where the record is old and nobody observes": {
+			in: all(pending(1, "Probing", asked(4), recorded(100)),
+				progressing(3, "Soaking", soakedFor(61), begun(70))),
+			want: []string{"Pending/Probing", "Pending/Queued", "Enforced/Unproven"}, wake: 500 * time.Millisecond, check: round(8, 0),
+		},
 		"It has the rules already, and is tried because of its failsafe ports": {
 			in:   all(pending(1, "Probing", asked(4), version("new", "new"), found("cp-2", 7, open, open)), live(1, "new"), narrows(1)),
 			want: []string{"Progressing/Probing", "Pending/Queued", "Pending/Queued"}, wake: 120500 * time.Millisecond,

@@ -136,6 +136,9 @@ func foundFor(seconds int) change {
 func asked(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.AskTime = ago(seconds) }
 }
+func recorded(seconds int) change {
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.CreationTimestamp = *ago(seconds) }
+}
 func begun(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.StartTime = ago(seconds) }
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -65,6 +66,7 @@ type world struct {
 	live    []liveNode
 	limit   int
 	narrows bool            // a change of it would be another version
+	blind   bool            // nobody observes anything
 	tainted map[string]bool // node and generation in which it was reverted
 	tried   map[string]bool // node and version with which it was done
 	lost    map[string]bool // nodes whose record somebody deleted, until they are begun
@@ -90,6 +92,7 @@ func newWorld(t *testing.T, seed uint64, seen map[string]int) *world {
 	w.limit = max(1, min(int(w.in.Rollout.MaxUnavailable), (n-1)/2))
 	w.live = make([]liveNode, n)
 	w.narrows = !w.chance(4)
+	w.blind = w.chance(4)
 	return w
 }
 
@@ -140,7 +143,9 @@ func (w *world) happen() {
 		}
 	}
 	for i := range w.in.Nodes {
-		w.observe(&w.in.Nodes[i], &w.live[i])
+		if !w.blind {
+			w.observe(&w.in.Nodes[i], &w.live[i])
+		}
 	}
 	if e := w.node().Enactment; e != nil && w.chance(10) {
 		e.Annotations = map[string]string{v1alpha1.AnnotationConfirm: fmt.Sprint(w.in.Generation)}
@@ -175,7 +180,7 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 	}
 	e := n.Enactment.DeepCopy()
 	for _, who := range []string{"cp-0", "worker"} {
-		if w.chance(3) || ptr.Deref(e.Spec.Round, 0) == 0 {
+		if w.chance(3) || ptr.Deref(e.Spec.Round, 0) == 0 || !e.AsksAsDecided() {
 			continue
 		}
 		outcome := open
@@ -246,7 +251,9 @@ func (w *world) persist(n *rollout.Node, to *v1alpha1.ControlPlaneNodeEnactment)
 	was := n.Enactment
 	is := to.DeepCopy()
 	is.Status = v1alpha1.ControlPlaneNodeEnactmentStatus{}
-	if was != nil {
+	if was == nil {
+		is.CreationTimestamp = metav1.Time{Time: w.in.Now.Truncate(time.Second)}
+	} else {
 		is.Status = *was.Status.DeepCopy()
 	}
 	n.Enactment = is
