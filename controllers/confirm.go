@@ -116,22 +116,22 @@ func (c *Confirmed) wait(cached map[drift.Object]string, now time.Time) time.Dur
 }
 
 // compare takes note of what the API server has, and says whether the cache had all of
-// that.
+// that. What it lacked it has to show before it can be relied on, and no more than that:
+// where something changes all the time, it would never be as new as the next look.
 func (c *Confirmed) compare(cached, there map[drift.Object]string, now time.Time) bool {
-	c.looked = now
+	c.looked, c.caughtUp = now, true
+	clear(c.writes)
 	for object, version := range there {
 		if !atLeast(cached[object], version) {
-			return false
+			c.wrote(object, version, false, now)
 		}
 	}
-	for object := range cached {
+	for object, version := range cached {
 		if there[object] == "" {
-			return false
+			c.wrote(object, version, true, now)
 		}
 	}
-	c.caughtUp = true
-	clear(c.writes)
-	return true
+	return len(c.writes) == 0
 }
 
 // shownBy says whether a cache that has an object in this version, empty if not at all,
