@@ -37,6 +37,7 @@ type Confirmed struct {
 	caughtUp, readable bool
 	writes             map[drift.Object]ownWrite
 	looked             time.Time
+	nodes              firstNodes
 }
 
 // ownWrite is a write that the cache does not show yet: an object that has to be there
@@ -53,6 +54,17 @@ func (r *PolicyReconciler) confirm(ctx context.Context, cached state.Snapshot) (
 	if r.Confirmed == nil || !r.Confirmed.begun() && !concernsHosts(cached) {
 		return cached, reconcile.Result{}
 	}
+	shown, again := r.confirmRecords(ctx, cached)
+	behind, err := r.Confirmed.nodes.behind(ctx, cached.Nodes, r.Observe.NodeVersionsNow, r.Clock.Now())
+	if behind || err != nil {
+		shown.Unconfirmed, shown.Unasked = true, errors.Join(shown.Unasked, err)
+		again = sooner(again, reconcile.Result{RequeueAfter: lookAgain})
+	}
+	return shown, again
+}
+
+// confirmRecords confirms what rollouts are decided by.
+func (r *PolicyReconciler) confirmRecords(ctx context.Context, cached state.Snapshot) (state.Snapshot, reconcile.Result) {
 	r.Confirmed.reads(cached.Calico.Readable())
 	wait := r.Confirmed.wait(versionsIn(cached), r.Clock.Now())
 	if wait == 0 {

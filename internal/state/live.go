@@ -107,6 +107,16 @@ func (o Observer) NodesNow(ctx context.Context) ([]corev1.Node, NodeRecords, err
 	return found, records, err
 }
 
+// NodeVersionsNow returns the resource versions of all nodes by name, as the API server
+// has them now.
+func (o Observer) NodeVersionsNow(ctx context.Context) (map[string]string, error) {
+	versions := map[string]string{}
+	err := o.eachNow(ctx, corev1.SchemeGroupVersion.WithKind("NodeList"), func(meta metav1.ObjectMeta) {
+		versions[meta.Name] = meta.ResourceVersion
+	})
+	return versions, err
+}
+
 // ServicesNow returns the Services that carry a record, as the API server has them now.
 // It returns what their metadata says.
 func (o Observer) ServicesNow(ctx context.Context) ([]Service, error) {
