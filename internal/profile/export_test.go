@@ -2,6 +2,13 @@
 
 package profile
 
+import (
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
 // Parse is parse: tests hand it files that are wrong.
 var Parse = parse
 
@@ -20,4 +27,41 @@ func Merge(fields string) error {
 		return err
 	}
 	return m.add(layer)
+}
+
+// DaemonSets returns the names of the DaemonSets that Detect looks for, sorted.
+func DaemonSets() []types.NamespacedName { return names(daemonSets) }
+
+// Layers returns all data files with flows: the one that is common to all, then
+// distributions, CNIs and add-ons, each sorted by name.
+func (l Library) Layers() []Layer {
+	layers := []Layer{l.base}
+	for _, more := range []map[string]Layer{l.distributions, l.cnis, l.addOns} {
+		for _, name := range slices.Sorted(maps.Keys(more)) {
+			layers = append(layers, more[name])
+		}
+	}
+	return layers
+}
+
+// Plugins returns what is known of pods with each CNI, and with what enforces
+// NetworkPolicies beside one, sorted by name; those with flows first.
+func (l Library) Plugins() []Layer {
+	var layers []Layer
+	for _, more := range []map[string]Layer{l.cnis, l.plugins} {
+		for _, name := range slices.Sorted(maps.Keys(more)) {
+			layers = append(layers, more[name])
+		}
+	}
+	return layers
+}
+
+// RequiredAt returns the flows that a restriction of the component must let
+// through: all that are required, come in at a protected node, and can have
+// one of the component's ports, whether they name the component or not.
+func (p Profile) RequiredAt(component string) []Flow {
+	c, _ := p.Component(component)
+	return slices.DeleteFunc(p.Required(), func(f Flow) bool {
+		return !f.Arrives() || !anyOverlaps(f.Traffic, c.Traffic)
+	})
 }

@@ -155,30 +155,6 @@ func (l Library) CNIs() []string { return slices.Sorted(maps.Keys(l.cnis)) }
 // AddOns returns the names of all add-ons, sorted.
 func (l Library) AddOns() []string { return slices.Sorted(maps.Keys(l.addOns)) }
 
-// Layers returns all data files with flows: the one that is common to all, then
-// distributions, CNIs and add-ons, each sorted by name.
-func (l Library) Layers() []Layer {
-	layers := []Layer{l.base}
-	for _, more := range []map[string]Layer{l.distributions, l.cnis, l.addOns} {
-		for _, name := range slices.Sorted(maps.Keys(more)) {
-			layers = append(layers, more[name])
-		}
-	}
-	return layers
-}
-
-// Plugins returns what is known of pods with each CNI, and with what enforces
-// NetworkPolicies beside one, sorted by name; those with flows first.
-func (l Library) Plugins() []Layer {
-	var layers []Layer
-	for _, more := range []map[string]Layer{l.cnis, l.plugins} {
-		for _, name := range slices.Sorted(maps.Keys(more)) {
-			layers = append(layers, more[name])
-		}
-	}
-	return layers
-}
-
 // either returns the words as "a, b or c".
 func either(words []string) string {
 	if len(words) < 2 {

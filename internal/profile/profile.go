@@ -186,13 +186,3 @@ func (p Profile) Component(name string) (Component, bool) {
 func (p Profile) Required() []Flow {
 	return slices.DeleteFunc(slices.Clone(p.Flows), func(f Flow) bool { return !f.Required })
 }
-
-// RequiredAt returns the flows that a restriction of the component must let
-// through: all that are required, come in at a protected node, and can have
-// one of the component's ports, whether they name the component or not.
-func (p Profile) RequiredAt(component string) []Flow {
-	c, _ := p.Component(component)
-	return slices.DeleteFunc(p.Required(), func(f Flow) bool {
-		return !f.Arrives() || !anyOverlaps(f.Traffic, c.Traffic)
-	})
-}

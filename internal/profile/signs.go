@@ -114,9 +114,6 @@ var relatives = []struct{ label, value, name, mind string }{
 // CHANGELOG-1.34), which leaves kubeadm's ConfigMap.
 const kubeadmAnnotation = "kubeadm.alpha.kubernetes.io/cri-socket"
 
-// DaemonSets returns the names of the DaemonSets that Detect looks for, sorted.
-func DaemonSets() []types.NamespacedName { return names(daemonSets) }
-
 // NodeAnnotations returns the annotations of nodes that Detect looks for.
 func NodeAnnotations() []string { return []string{kubeadmAnnotation, flannelAnnotation} }
 
