@@ -19,6 +19,7 @@ SHELL := /usr/bin/env bash
 # The tools have a module of their own, so that their dependencies are not the
 # operator's. The go command builds them on first use and keeps them.
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
+CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
 HELM := go tool -modfile=hack/helm/go.mod helm
 KUSTOMIZE := go tool -modfile=hack/tools/go.mod kustomize
 GOLANGCI_LINT := bin/golangci-lint
@@ -49,10 +50,15 @@ generate: ## Generate code from the API types.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate the CRDs and the operator's role.
+manifests: ## Generate the CRDs, the operator's role, and what is made of them.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths="./controllers/...;./internal/..." output:rbac:dir=config/rbac
-	@$(MAKE) --no-print-directory chart-files
+	@$(MAKE) --no-print-directory chart-files api-reference
+
+.PHONY: api-reference
+api-reference: ## Generate docs/api.md from the API types.
+	@$(CRD_REF_DOCS) --source-path=api/v1alpha1 --config=hack/api-reference.yaml \
+		--renderer=markdown --output-path=docs/api.md --log-level=ERROR
 
 .PHONY: chart-files
 chart-files: ## Take over into the Helm chart what config/ defines.
@@ -78,9 +84,9 @@ lint-fix: $(GOLANGCI_LINT) ## Mend what lint can mend by itself.
 
 .PHONY: verify-generate
 verify-generate: ## Fail if what is generated is not up to date.
-	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -R api config charts "$$before"; \
+	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -R api config charts docs "$$before"; \
 	$(MAKE) --no-print-directory generate manifests; \
-	for dir in api config charts; do diff -ruN "$$before/$$dir" "$$dir" || stale=yes; done; \
+	for dir in api config charts docs; do diff -ruN "$$before/$$dir" "$$dir" || stale=yes; done; \
 	if [[ -v stale ]]; then echo "Generated files were stale. They are up to date now: commit them." >&2; exit 1; fi
 
 .PHONY: tidy-check
