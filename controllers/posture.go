@@ -28,13 +28,16 @@ type Observation struct {
 	// unconfirmed says that the cache may be behind, so that nothing that restricts
 	// follows from it; and unasked, that it will not be known soon.
 	unconfirmed, unasked bool
-	network              plan.Network
-	diff                 drift.Diff
-	hosts                plan.Hosts
-	hostDiff             drift.Diff
-	rollout              rollout.Decision
-	written              repaired
-	verdict              verify.Verdict
+	// undecided says that it is not decided yet how far the nodes are: the operator has
+	// only just begun.
+	undecided bool
+	network   plan.Network
+	diff      drift.Diff
+	hosts     plan.Hosts
+	hostDiff  drift.Diff
+	rollout   rollout.Decision
+	written   repaired
+	verdict   verify.Verdict
 	// notes are what there is to know of what is safe to write.
 	notes []string
 	// apiServers are the addresses that API servers have, or had not long ago.
@@ -50,9 +53,10 @@ type Observation struct {
 
 // settling says that the last report is as good as what could be said now: it
 // is only a moment until Calico has been looked at, and that will be an event; or
-// until it is known whether the cache is behind.
+// until it is known whether the cache is behind; or until how far the nodes are is
+// decided.
 func (o Observation) settling() bool {
-	return o.unconfirmed || o.hosts.Declared && o.calico.Settling && o.policy.Status.ObservedGeneration == o.policy.Generation
+	return o.unconfirmed || o.undecided || o.hosts.Declared && o.calico.Settling && o.policy.Status.ObservedGeneration == o.policy.Generation
 }
 
 // input collects what a report is made from.

@@ -49,8 +49,9 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	}
 	if wait := r.Stages.settling(r.Clock.Now()); wait > 0 {
 		// What is on record is acted on; what comes next is decided when it is seen
-		// what became of it.
-		o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
+		// what became of it. Nothing is told before: of what is declared now, and of a
+		// node that nothing is on record of, nobody knows yet how far it is.
+		o.undecided = true
 		return nil, reconcile.Result{RequeueAfter: wait}, nil
 	}
 	gone, failed := goneNodes(o.policy, o.hosts.Whole.Nodes, snapshot.Enactments)

@@ -10,6 +10,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -62,6 +63,24 @@ func TestNothingThatRestrictsFollowsFromWhatMayBeOld(t *testing.T) {
 			g.Expect(len(api.deleted) > 0).To(Equal(test.widens))
 		})
 	}
+}
+
+// An operator that has only just begun tells nothing of nodes before it is decided how far
+// they are: all that is rendered may be there, and nothing on record.
+func TestNothingIsToldBeforeItIsDecided(t *testing.T) {
+	g := NewWithT(t)
+	now := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	r := &PolicyReconciler{
+		Client: &counting{}, Stages: &Stages{Time: stageTime}, Reporter: &Reporter{Recorder: events.NewFakeRecorder(16)},
+		Repairer: Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
+	}
+	snapshot := controlled(func(*v1alpha1.ControlPlaneNetworkPolicy) {})
+	snapshot.Enactments = nil
+	o := observed(g, snapshot)
+	_, result, err := r.rollOut(t.Context(), &o, snapshot)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(o.settling()).To(BeTrue())
+	g.Expect(result.RequeueAfter).To(Equal(stageTime))
 }
 
 func observed(g Gomega, snapshot state.Snapshot) Observation {
