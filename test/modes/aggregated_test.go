@@ -107,7 +107,7 @@ func unavailableForGood(t *testing.T) {
 	s.programmedThenUnavailable()
 	s.delete(s.get(s.name))
 	s.waitsForCalico()
-	s.clock.passes(time.Minute)
+	s.clock.Passes(time.Minute)
 	s.gone(s.name)
 	s.Eventually(s.events(s.name)).Should(ContainElement("LeftBehind"))
 

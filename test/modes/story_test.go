@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -34,9 +32,6 @@ const (
 	moment = time.Second
 	// stageTime leaves no node behind: there is none that enforces anything.
 	stageTime = 100 * time.Millisecond
-	// announceTime is rollout.announceTime, and what is rounded off: the operator's
-	// clock is as much ahead of the API server's, since no observer is to come here.
-	announceTime = 4 * time.Second
 	// members is how many nodes can lose one, so that they are rolled out to.
 	members = 3
 )
@@ -48,23 +43,16 @@ type story struct {
 	t     *testing.T
 	ctx   context.Context
 	name  string
-	clock *laterClock
+	clock *operator.LaterClock
 	began testbed.Mark
-	ended <-chan error // of the operator that was started last
+	ended <-chan struct{} // of the operator that was started last
 }
-
-// laterClock is the machine's, and some time later when it is told so.
-type laterClock struct{ by atomic.Int64 }
-
-func (c *laterClock) Now() time.Time                  { return time.Now().Add(time.Duration(c.by.Load())) }
-func (c *laterClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
-func (c *laterClock) passes(d time.Duration)          { c.by.Add(int64(d)) }
 
 func begin(t *testing.T) *story {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "API", "api").Replace(strings.TrimPrefix(t.Name(), "Test")))
-	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: &laterClock{}}
-	s.clock.passes(announceTime)
+	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: &operator.LaterClock{}}
+	s.clock.Passes(operator.AnnounceTime)
 	s.poll()
 	s.began = s.mark()
 	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
@@ -110,25 +98,10 @@ func (s *story) operator() (stop func()) { return s.operatorAs(operatorConfig) }
 
 func (s *story) operatorAs(config *rest.Config) (stop func()) {
 	s.t.Helper()
-	mgr, err := operator.NewManager(config)
+	running, err := operator.Start(config, controllers.Options{Clock: s.clock, ReadPatience: soon, StageTime: stageTime})
 	s.Expect(err).NotTo(HaveOccurred())
-	ctx, cancel := context.WithCancel(context.Background())
-	s.Expect(controllers.SetupWith(ctx, mgr, controllers.Options{Clock: s.clock, ReadPatience: soon, StageTime: stageTime})).To(Succeed())
-	done, ended := make(chan struct{}), make(chan error, 1)
-	s.ended = ended
-	go func() {
-		defer close(done)
-		ended <- mgr.Start(ctx)
-	}()
-	stop = func() {
-		cancel()
-		s.Eventually(done).Should(BeClosed())
-		select {
-		case err := <-ended:
-			s.Expect(err).NotTo(HaveOccurred())
-		default:
-		}
-	}
+	s.ended = running.Ended()
+	stop = func() { s.Expect(running.Stop()).To(Succeed()) }
 	s.t.Cleanup(stop)
 	return stop
 }
@@ -136,10 +109,10 @@ func (s *story) operatorAs(config *rest.Config) (stop func()) {
 // runs says that the operator that was started last has not ended.
 func (s *story) runs() {
 	s.t.Helper()
-	s.Expect(s.ended).NotTo(Receive(), "the operator has ended")
+	s.Expect(s.ended).NotTo(BeClosed(), "the operator has ended")
 }
 
-func (s *story) label() map[string]string { return map[string]string{"story": s.name} }
+func (s *story) label() map[string]string { return map[string]string{operator.StoryLabel: s.name} }
 
 // nodes creates as many control-plane nodes as it takes, which only this story's
 // policies select.
@@ -163,53 +136,17 @@ func (s *story) join(number int, options ...testbed.NodeOption) string {
 	return name
 }
 
-const dedicated = "node-role.kubernetes.io/control-plane"
-
 // marked is what the story's policy makes of nodes.
 func marked(nodes ...string) (found []string) {
 	for _, node := range nodes {
-		found = append(found, node+" "+dedicated+":NoSchedule", node+" is recorded")
+		found = append(found, node+" "+testbed.ControlPlaneRole+":NoSchedule", node+" is recorded")
 	}
 	return found
 }
 
 // policy returns a policy of the story that enforces one of everything.
 func (s *story) policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
-	labels := func(key, value string) v1alpha1.LabelSelector {
-		return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: v1alpha1.LabelValue(value)}}
-	}
-	controlPlane := []v1alpha1.PeerReference{{Role: v1alpha1.RoleControlPlane}}
-	policy := &v1alpha1.ControlPlaneNetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: s.name},
-		Spec: v1alpha1.ControlPlaneNetworkPolicySpec{
-			Mode:         v1alpha1.ModeEnforce,
-			NodeSelector: labels("story", s.name),
-			Profile:      v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico"},
-			Rollout:      &v1alpha1.Rollout{SoakSeconds: ptr.To(int32(0))},
-			Taints:       []v1alpha1.Taint{{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}},
-			Services: []v1alpha1.ServiceTrafficPolicy{{
-				Name: "all", Selector: labels("story", s.name), NamespaceSelector: &v1alpha1.LabelSelector{},
-				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal, LocalPolicy: v1alpha1.LocalForce,
-			}},
-			Network: &v1alpha1.NetworkSpec{
-				Failsafe: v1alpha1.FailsafeScope,
-				Components: []v1alpha1.Component{
-					{Name: "etcd", AllowFrom: controlPlane},
-					{Name: "kubelet", AllowFrom: controlPlane},
-					{
-						Name:      "coredns",
-						Pods:      &v1alpha1.PodSelector{Namespace: s.name, Selector: labels("k8s-app", "kube-dns")},
-						Ports:     []v1alpha1.Port{{Protocol: "UDP", Port: 53}},
-						AllowFrom: controlPlane,
-					},
-				},
-			},
-		},
-	}
-	for _, c := range change {
-		c(&policy.Spec)
-	}
-	return policy
+	return operator.Policy(s.name, change...)
 }
 
 func (s *story) create(objects ...client.Object) {
