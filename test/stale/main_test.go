@@ -8,8 +8,10 @@ package stale
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -26,50 +28,87 @@ import (
 )
 
 var (
-	cluster        *testbed.ControlPlane
-	admin          client.Client
-	anything       dynamic.Interface
-	operatorConfig *rest.Config
-	verbose        = flag.Bool("operator-log", false, "show the operator's log")
+	seed     = flag.Uint64("stale-seed", 1, "of what is random; 0 takes a new one")
+	verbose  = flag.Bool("operator-log", false, "show the operator's log")
+	clusters = flag.Int("clusters", 4, "how many control planes there are: so many stories are told at the same time")
 )
 
-// suite installs Calico between the start of the cluster and the tests.
-type suite struct{ m *testing.M }
+// place is a cluster of which one story at a time has the use.
+type place struct {
+	config   *rest.Config // of everybody's rights
+	admin    client.Client
+	anything dynamic.Interface
+	operator *rest.Config // with the rights that it is shipped with
+}
 
-func (s suite) Run() (code int) {
-	installed, err := prepare(context.Background())
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		return 1
-	}
+// places are those that are free.
+var places chan *place
+
+var start = testbed.Options{CRDPaths: []string{"../../config/crd/bases"}}
+
+// suite makes a place of the cluster that was started, and more of others.
+type suite struct {
+	m     *testing.M
+	first **testbed.ControlPlane
+	stops []func() error
+}
+
+func (s *suite) Run() (code int) {
 	defer func() {
-		if err := installed.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping Calico:", err)
-			code = max(code, 1)
+		for _, stop := range s.stops {
+			if err := stop(); err != nil {
+				fmt.Fprintln(os.Stderr, "stopping a cluster:", err)
+				code = max(code, 1)
+			}
 		}
 	}()
+	if err := s.furnish(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "preparing the clusters:", err)
+		return 1
+	}
 	return s.m.Run()
 }
 
-func prepare(ctx context.Context) (installed *calico.Calico, err error) {
-	if installed, err = calico.Start(ctx, cluster, calico.Options{Mode: calico.Native}); err != nil {
-		return nil, err
+func (s *suite) furnish(ctx context.Context) error {
+	started := []*testbed.ControlPlane{*s.first}
+	for range *clusters - 1 {
+		cp, err := testbed.Start(ctx, start)
+		if err != nil {
+			return err
+		}
+		s.stops = append(s.stops, cp.Stop)
+		started = append(started, cp)
 	}
-	if admin, err = client.New(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
-		return installed, err
+	places = make(chan *place, len(started))
+	for _, cp := range started {
+		installed, err := calico.Start(ctx, cp, calico.Options{Mode: calico.Native})
+		if err != nil {
+			return err
+		}
+		s.stops = append([]func() error{installed.Stop}, s.stops...)
+		config := options.Unthrottled(cp.Config)
+		p := &place{config: config}
+		var errs [3]error
+		p.admin, errs[0] = client.New(config, client.Options{Scheme: options.Scheme()})
+		p.anything, errs[1] = dynamic.NewForConfig(config)
+		p.operator, errs[2] = cp.AddOperator(ctx, "cpnp-operator", "../../config/rbac/role.yaml")
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
+		}
+		places <- p
 	}
-	if anything, err = dynamic.NewForConfig(options.Unthrottled(cluster.Config)); err != nil {
-		return installed, err
-	}
-	operatorConfig, err = cluster.AddOperator(ctx, "cpnp-operator", "../../config/rbac/role.yaml")
-	return installed, err
+	return nil
 }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
 	ctrl.SetLogger(logr.Discard())
 	if *verbose {
 		ctrl.SetLogger(zap.New(zap.UseDevMode(true)))
 	}
-	os.Exit(testbed.Run(suite{m}, testbed.Options{CRDPaths: []string{"../../config/crd/bases"}}, &cluster))
+	var cluster *testbed.ControlPlane
+	os.Exit(testbed.Run(&suite{m: m, first: &cluster}, start, &cluster))
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
 // world is one state of the cluster, and what was wrong in those before it.
@@ -25,15 +25,18 @@ type world struct {
 	wrong   []string
 }
 
-// judge returns what was wrong in any state that the cluster had.
-func (s *states) judge(policy string) []string {
-	s.t.Helper()
-	before, after := s.all()
+func newWorld(policy string, there []change) *world {
 	w := &world{policy: policy, objects: map[string]map[string]*unstructured.Unstructured{}, rules: map[string][]string{}}
-	for _, c := range before {
+	for _, c := range there {
 		w.put(c)
 	}
-	for _, c := range after {
+	return w
+}
+
+// judge returns what was wrong in any of the states that these changes led to.
+func (w *world) judge(changes []change) []string {
+	w.wrong = nil
+	for _, c := range changes {
 		w.next(c)
 	}
 	return w.wrong
@@ -69,8 +72,11 @@ func (w *world) next(c change) {
 		w.failsafes(c, was)
 	case "globalnetworkpolicies":
 		w.rulesStay(c)
+	case "globalnetworksets":
+		w.peersStay(c, was)
 	case "controlplanenetworkpolicies":
-		w.promise(c)
+		w.promise(c, was)
+		w.upToDate(c, was)
 		w.leavesNothing(c)
 	}
 }
@@ -205,35 +211,58 @@ func (w *world) rulesStay(c change) {
 	}
 }
 
-// promise: Ready is True only when every node has the rules, and that is on record.
-func (w *world) promise(c change) {
-	if c.gone || c.object.GetName() != w.policy {
+// peersStay: as long as a node has rules that name a set, the set goes on to hold every
+// node that is there and was in it. A set that nobody is in lets nobody in.
+func (w *world) peersStay(c change, was *unstructured.Unstructured) {
+	peer := c.object.GetLabels()[calico.LabelPeer]
+	if was == nil || !w.ours(c.object) || !w.named(fmt.Sprintf("%s == '%s'", calico.LabelPeer, peer)) {
 		return
 	}
-	var policy v1alpha1.ControlPlaneNetworkPolicy
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(c.object.Object, &policy); err != nil {
-		panic(err)
+	now := map[string]bool{}
+	for _, object := range w.objects["globalnetworksets"] {
+		if w.ours(object) && object.GetLabels()[calico.LabelPeer] == peer {
+			nets, _, _ := unstructured.NestedStringSlice(object.Object, "spec", "nets")
+			for _, net := range nets {
+				now[net] = true
+			}
+		}
 	}
-	ready := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady)
-	if ready == nil || ready.Status != "True" || ready.ObservedGeneration != policy.Generation ||
-		policy.DeletionTimestamp != nil || policy.Annotations[v1alpha1.AnnotationRevert] != "" {
-		return
-	}
-	records := w.records()
-	if len(records) == 0 {
-		w.fail(c, "it is Ready, and nothing is on record")
-	}
-	for _, e := range records {
-		endpoint := w.objects["hostendpoints"]["/"+calico.EndpointName(e.Spec.Node, "")]
-		if phase := rollout.PhaseOf(&e); phase != v1alpha1.PhaseEnforced || versionOf(endpoint) != e.Status.Version {
-			w.fail(c, "it is Ready, and on record %s is %s with %s; it has %q", e.Spec.Node, phase, e.Status.Version, versionOf(endpoint))
+	before, _, _ := unstructured.NestedStringSlice(was.Object, "spec", "nets")
+	for _, node := range w.objects["nodes"] {
+		addresses, _, _ := unstructured.NestedSlice(node.Object, "status", "addresses")
+		for _, each := range addresses {
+			address, _ := each.(map[string]any)
+			net := fmt.Sprint(address["address"], "/32")
+			if slices.Contains(before, net) && !now[net] {
+				w.fail(c, "%s is not in the set %s any more, which nodes with rules let in", node.GetName(), peer)
+			}
 		}
 	}
 }
 
-// leavesNothing: with the policy, everything is gone that was written for it.
+// named says whether rules that a node has name something.
+func (w *world) named(what string) bool {
+	for _, rules := range w.objects["globalnetworkpolicies"] {
+		version := rules.GetLabels()[calico.LabelVersion]
+		if !w.ours(rules) || version == "" || !strings.Contains(fmt.Sprint(rules.Object["spec"]), what) {
+			continue
+		}
+		for _, endpoint := range w.objects["hostendpoints"] {
+			if w.ours(endpoint) && versionOf(endpoint) == version {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leavesNothing: with the policy, everything is gone that was written for it, unless it
+// is to stay.
 func (w *world) leavesNothing(c change) {
 	if !c.gone || c.object.GetName() != w.policy {
+		return
+	}
+	if policyOf(c.object).Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
 		return
 	}
 	for resource, objects := range w.objects {
@@ -241,7 +270,7 @@ func (w *world) leavesNothing(c change) {
 			taints, _, _ := unstructured.NestedSlice(object.Object, "spec", "taints")
 			tainted := slices.ContainsFunc(taints, func(taint any) bool {
 				t, _ := taint.(map[string]any)
-				return t["policy"] == w.policy || t["key"] == taintKey && strings.HasPrefix(object.GetName(), w.policy+"-")
+				return t["policy"] == w.policy || t["key"] == testbed.ControlPlaneRole && strings.HasPrefix(object.GetName(), w.policy+"-")
 			})
 			recorded := strings.Contains(object.GetAnnotations()[v1alpha1.AnnotationRecord], `"policy":"`+w.policy+`"`)
 			named := resource == "networkpolicies" && strings.HasPrefix(object.GetName(), state.NetworkPolicyPrefix+w.policy+".")

@@ -14,7 +14,7 @@ import (
 )
 
 // blindFor is how long an operator that has started anew is shown the past.
-const blindFor = 4 * time.Second
+const blindFor = 3 * time.Second
 
 // restart starts the operator anew, and shows it the kinds as they were when they were
 // remembered, for some time.
@@ -22,16 +22,17 @@ func (s *story) restart(resources ...string) {
 	s.t.Helper()
 	s.proxy.Old(resources...)
 	s.proxy.Freeze(resources...)
-	s.operator()
-	time.Sleep(blindFor) //nolint:forbidigo // nothing is to happen meanwhile, and every state is judged
+	s.start()
+	s.lasts(blindFor)
 	s.proxy.Thaw()
 }
 
 // Rules from which a node was saved are not put back on it by an operator that is shown
 // the records from before that.
 func TestRestartWithRecordsFromBeforeTheNodeWasSaved(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
-	s.operator()
+	s.start()
 	s.proxy.Spoil(func(r staleproxy.Request) staleproxy.Fate {
 		if r.Resource == "hostendpoints" {
 			return staleproxy.Refuse
@@ -57,12 +58,13 @@ func TestRestartWithRecordsFromBeforeTheNodeWasSaved(t *testing.T) {
 // Failsafe ports that were widened to begin a node are not narrowed again, and the node
 // does not get its old rules, because of a record from before.
 func TestRestartWithRecordsFromBeforeTheNodeWasBegun(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
-	s.operator()
+	s.start()
 	s.create(s.policy())
 	s.ready()
 	s.Expect(s.proxy.Remember(t.Context(), "controlplanenodeenactments")).To(Succeed())
-	s.edit(withKubelet, soak(60))
+	s.edit(s.newRules(), soak(60))
 	s.Eventually(s.phase(0)).Should(Equal("Progressing/Soaking"), s.tell)
 	s.stop()
 	before := s.endpoints()
@@ -75,8 +77,9 @@ func TestRestartWithRecordsFromBeforeTheNodeWasBegun(t *testing.T) {
 
 // What somebody took back in an emergency stays so, whatever policy the operator is shown.
 func TestRestartWithThePolicyFromBeforeItWasTakenBack(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
-	s.operator()
+	s.start()
 	s.create(s.policy())
 	s.ready()
 	s.Expect(s.proxy.Remember(t.Context(), "controlplanenetworkpolicies")).To(Succeed())
@@ -93,15 +96,16 @@ func TestRestartWithThePolicyFromBeforeItWasTakenBack(t *testing.T) {
 // A node is not begun with its failsafe ports narrow because the operator is shown that
 // they are wide.
 func TestRestartWithFailsafePortsFromBeforeTheyWereNarrow(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
-	s.operator()
+	s.start()
 	s.create(s.policy(soak(60)))
 	s.Eventually(s.phase(0)).Should(Equal("Progressing/Soaking"), s.tell)
 	s.Expect(s.proxy.Remember(t.Context(), "felixconfigurations")).To(Succeed())
 	s.edit(soak(0))
 	s.ready()
 	s.stop()
-	s.edit(withKubelet, soak(60))
+	s.edit(s.newRules(), soak(60))
 	s.restart("felixconfigurations")
 	s.Eventually(s.phase(0)).Should(Equal("Progressing/Soaking"), s.tell)
 	s.sound()

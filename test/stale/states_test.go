@@ -47,37 +47,47 @@ type change struct {
 	gone     bool
 }
 
+func (c change) key() string {
+	return c.resource + " " + c.object.GetNamespace() + "/" + c.object.GetName()
+}
+
 // states are all changes of a cluster since a moment, straight from the API server.
 type states struct {
+	*place
 	t      *testing.T
-	stop   context.CancelFunc
-	ended  sync.WaitGroup
-	mu     sync.Mutex
 	before []change
-	after  []change
+	mu     sync.Mutex
+	told   map[string]change // the last change of every object
+	after  []change          // those that nobody has taken
 }
 
 // watchStates follows all kinds from now on.
-func watchStates(t *testing.T) *states {
+func (p *place) watchStates(t *testing.T) *states {
 	t.Helper()
 	g := NewWithT(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &states{t: t, stop: cancel}
-	t.Cleanup(cancel)
+	s := &states{place: p, t: t, told: map[string]change{}}
+	var ended sync.WaitGroup
+	t.Cleanup(func() { cancel(); ended.Wait() })
 	for _, kind := range kinds {
-		list, err := anything.Resource(kind).List(ctx, metav1.ListOptions{})
+		list, err := p.anything.Resource(kind).List(ctx, metav1.ListOptions{})
 		g.Expect(err).NotTo(HaveOccurred())
 		for i := range list.Items {
-			s.before = append(s.before, s.changeOf(kind.Resource, &list.Items[i], false))
+			c := s.changeOf(kind.Resource, &list.Items[i], false)
+			s.before = append(s.before, c)
+			s.mu.Lock()
+			s.told[c.key()] = c
+			s.mu.Unlock()
 		}
-		w, err := anything.Resource(kind).Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+		w, err := p.anything.Resource(kind).Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
 		g.Expect(err).NotTo(HaveOccurred())
-		s.ended.Go(func() { s.follow(ctx, kind.Resource, w) })
+		ended.Go(func() { s.follow(ctx, kind.Resource, w) })
 	}
 	return s
 }
 
 func (s *states) follow(ctx context.Context, resource string, w watch.Interface) {
+	defer w.Stop()
 	for event := range w.ResultChan() {
 		if ctx.Err() != nil {
 			return
@@ -87,8 +97,9 @@ func (s *states) follow(ctx context.Context, resource string, w watch.Interface)
 			s.t.Errorf("the watch of %s: %v", resource, event.Object)
 			return
 		}
+		c := s.changeOf(resource, object, event.Type == watch.Deleted)
 		s.mu.Lock()
-		s.after = append(s.after, s.changeOf(resource, object, event.Type == watch.Deleted))
+		s.told[c.key()], s.after = c, append(s.after, c)
 		s.mu.Unlock()
 	}
 }
@@ -101,45 +112,47 @@ func (s *states) changeOf(resource string, object *unstructured.Unstructured, go
 	return change{version: version, resource: resource, object: object, gone: gone}
 }
 
-// all returns every change, oldest first, once what is there has been told.
-func (s *states) all() (before, after []change) {
+// take returns every change until now that was not taken before, oldest first.
+func (s *states) take() []change {
 	s.t.Helper()
 	g := NewWithT(s.t)
 	last := &corev1.Node{ObjectMeta: metav1.ObjectMeta{GenerateName: "last-"}}
-	g.Expect(admin.Create(context.Background(), last)).To(Succeed())
-	g.Expect(admin.Delete(context.Background(), last)).To(Succeed())
+	g.Expect(s.admin.Create(context.Background(), last)).To(Succeed())
+	g.Expect(s.admin.Delete(context.Background(), last)).To(Succeed())
+	until, err := strconv.ParseInt(last.ResourceVersion, 10, 64)
+	g.Expect(err).NotTo(HaveOccurred())
 	for _, kind := range kinds {
-		list, err := anything.Resource(kind).List(context.Background(), metav1.ListOptions{})
+		list, err := s.anything.Resource(kind).List(context.Background(), metav1.ListOptions{})
 		g.Expect(err).NotTo(HaveOccurred())
-		g.Eventually(func() bool { return s.has(kind.Resource, list.Items) }, 10*time.Second, 10*time.Millisecond).Should(BeTrue(), kind.Resource)
+		at, err := strconv.ParseInt(list.GetResourceVersion(), 10, 64)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Eventually(func() bool { return s.has(kind.Resource, list.Items, at) }, 10*time.Second, 10*time.Millisecond).Should(BeTrue(), kind.Resource)
 	}
-	s.stop()
-	s.ended.Wait()
-	slices.SortStableFunc(s.after, func(a, b change) int { return cmp.Compare(a.version, b.version) })
-	return s.before, s.after
-}
-
-// has says whether these objects of a kind, and no others, are what came of the changes.
-func (s *states) has(resource string, objects []unstructured.Unstructured) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	is := map[string]string{}
-	for _, c := range slices.Concat(s.before, s.after) {
-		key := c.object.GetNamespace() + "/" + c.object.GetName()
-		switch {
-		case c.resource != resource:
-		case c.gone:
-			delete(is, key)
-		default:
-			is[key] = c.object.GetResourceVersion()
-		}
-	}
+	slices.SortStableFunc(s.after, func(a, b change) int { return cmp.Compare(a.version, b.version) })
+	end, _ := slices.BinarySearchFunc(s.after, until+1, func(c change, v int64) int { return cmp.Compare(c.version, v) })
+	taken := slices.Clone(s.after[:end])
+	s.after = slices.Clone(s.after[end:])
+	return taken
+}
+
+// has says whether all was told that happened to a kind until it was listed.
+func (s *states) has(resource string, objects []unstructured.Unstructured, at int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	there := map[string]bool{}
 	for i := range objects {
-		key := objects[i].GetNamespace() + "/" + objects[i].GetName()
-		if is[key] != objects[i].GetResourceVersion() {
+		c := s.changeOf(resource, &objects[i], false)
+		there[c.key()] = true
+		if s.told[c.key()].version < c.version {
 			return false
 		}
-		delete(is, key)
 	}
-	return len(is) == 0
+	for key, c := range s.told {
+		if c.resource == resource && !c.gone && !there[key] && c.version <= at {
+			return false
+		}
+	}
+	return true
 }

@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,13 +33,22 @@ func refusing(resources ...string) func(staleproxy.Request) staleproxy.Fate {
 
 // What cannot be put on record is told, and is tried again soon after it can be.
 func TestRecordsThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
-	s.proxy.Spoil(refusing("controlplanenodeenactments"))
-	s.operator()
+	var last atomic.Int64
+	refuse := refusing("controlplanenodeenactments")
+	s.proxy.Spoil(func(r staleproxy.Request) staleproxy.Fate {
+		fate := refuse(r)
+		if fate == staleproxy.Refuse {
+			last.Store(time.Now().UnixNano())
+		}
+		return fate
+	})
+	s.start()
 	s.create(s.policy())
 	s.Eventually(s.condition(v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"), s.tell)
 	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/ApplyFailed"), s.tell)
-	time.Sleep(10 * time.Second) //nolint:forbidigo // until it is tried seldom
+	s.Eventually(func() time.Duration { return time.Since(time.Unix(0, last.Load())) }).Should(BeNumerically(">", 2*time.Second), "it is tried seldom")
 	s.proxy.Spoil(nil)
 	well := time.Now()
 	s.Eventually(s.phase(0)).ShouldNot(Equal("none"), s.tell)
@@ -50,9 +61,10 @@ func TestRecordsThatCannotBeWritten(t *testing.T) {
 // goes, whatever cannot be written just then; and what the operator takes away is no
 // drift.
 func TestTakingBackIsToldAtOnce(t *testing.T) {
+	t.Parallel()
 	const atOnce = 3 * time.Second
 	s := begin(t)
-	s.operator()
+	s.start()
 	s.create(s.policy())
 	s.ready()
 	s.proxy.Spoil(refusing("hostendpoints", "globalnetworkpolicies"))
@@ -66,49 +78,38 @@ func TestTakingBackIsToldAtOnce(t *testing.T) {
 	s.proxy.Spoil(nil)
 	s.ready()
 	policy := s.named()
-	s.Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(policy), policy)).To(Succeed())
+	s.Expect(s.admin.Get(context.Background(), client.ObjectKeyFromObject(policy), policy)).To(Succeed())
 	s.Expect(policy.Status.LastDrift).To(BeNil())
 	s.sound()
 }
 
-var staleSeed = flag.Uint64("stale-seed", 1, "of the first weather; 0 takes random ones")
-
-// seeds is how many weathers there are.
-const seeds = 2
-
-// watched are the kinds of which watches are held back.
-var watched = []string{
-	"controlplanenetworkpolicies", "controlplanenodeenactments", "tiers", "globalnetworksets", "globalnetworkpolicies",
-	"hostendpoints", "felixconfigurations", "networkpolicies", "nodes", "services", "endpointslices", "apiservices", "clusterinformations",
-}
+var weathers = flag.Int("weathers", 1, "how many random weathers there are")
 
 // Whatever watches hold back, answers get lost and writes are refused, at random, while a
 // policy comes, changes, is taken back, and goes, and the operator starts anew: no state
 // is wrong that the cluster is in, and nothing is left.
 func TestWhateverTheWeather(t *testing.T) {
-	for i := range uint64(seeds) {
-		seed := *staleSeed + i
-		if *staleSeed == 0 {
-			seed = rand.Uint64()
-		}
+	t.Parallel()
+	for i := range uint64(*weathers) {
+		seed := *seed + i
 		t.Run(fmt.Sprintf("stale-seed=%d", seed), func(t *testing.T) {
 			s := begin(t)
 			random := rand.New(rand.NewPCG(seed, 0))
-			s.operator()
+			s.start()
 			s.create(s.policy())
 			s.weather(random, 3*time.Second)
-			s.edit(withKubelet)
+			s.edit(s.newRules())
 			s.weather(random, 3*time.Second)
 			if random.IntN(2) == 0 {
 				s.stop()
-				s.operator()
+				s.start()
 			}
 			s.annotate(v1alpha1.AnnotationRevert, "paged at night")
 			s.weather(random, time.Second)
 			s.annotate(v1alpha1.AnnotationRevert, "")
 			s.weather(random, 3*time.Second)
 			s.ready()
-			s.Expect(admin.Delete(context.Background(), s.named())).To(Succeed())
+			s.Expect(s.admin.Delete(context.Background(), s.named())).To(Succeed())
 			s.weather(random, 3*time.Second)
 			s.gone()
 			s.sound()
@@ -118,6 +119,7 @@ func TestWhateverTheWeather(t *testing.T) {
 
 // weather is bad for some time.
 func (s *story) weather(random *rand.Rand, lasts time.Duration) {
+	watched := slices.Concat(moving, still)
 	for end := time.Now().Add(lasts); time.Now().Before(end); {
 		kind := watched[random.IntN(len(watched))]
 		switch random.IntN(6) {
@@ -137,7 +139,7 @@ func (s *story) weather(random *rand.Rand, lasts time.Duration) {
 		default:
 			s.proxy.Freeze(kind)
 		}
-		time.Sleep(time.Duration(100+random.IntN(900)) * time.Millisecond) //nolint:forbidigo // the weather lasts
+		s.lasts(time.Duration(100+random.IntN(900)) * time.Millisecond)
 		if random.IntN(3) == 0 {
 			s.proxy.Thaw()
 			s.proxy.Spoil(nil)

@@ -33,6 +33,8 @@ type Proxy struct {
 	old     map[string]bool             // kinds of which lists may be old
 	past    map[request][]byte          // what lists were answered with then
 	seen    map[string]map[request]bool // the lists that are asked for, by kind
+	streams map[string]chan struct{}    // closed, and made anew, to end the watches of a kind
+	held    map[string]int              // how often something of a kind was kept back, or shown old
 	spoil   func(Request) Fate
 }
 
@@ -69,6 +71,7 @@ func New(config *rest.Config) (*Proxy, error) {
 		target: target, transport: transport, changed: make(chan struct{}),
 		frozen: map[string]bool{}, late: map[string]time.Duration{}, old: map[string]bool{},
 		past: map[request][]byte{}, seen: map[string]map[request]bool{},
+		streams: map[string]chan struct{}{}, held: map[string]int{},
 		forward: &httputil.ReverseProxy{
 			Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(target) },
 			Transport:    transport,
@@ -90,6 +93,44 @@ func (p *Proxy) Close() {
 
 // Cut ends all connections: watches begin anew, from where they were.
 func (p *Proxy) Cut() { p.server.CloseClientConnections() }
+
+// CutWatches ends the watches of the kinds, in the middle of what they tell: they begin
+// anew from where they were.
+func (p *Proxy) CutWatches(resources ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range resources {
+		if stream := p.streams[r]; stream != nil {
+			close(stream)
+			delete(p.streams, r)
+			p.held[r]++
+		}
+	}
+}
+
+// stream returns what is closed when the watches of a kind are to end.
+func (p *Proxy) stream(resource string) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.streams[resource] == nil {
+		p.streams[resource] = make(chan struct{})
+	}
+	return p.streams[resource]
+}
+
+// Held returns how often something of a kind was kept back so far, shown as it was, or
+// cut: a fault of which nothing came shows nothing.
+func (p *Proxy) Held(resource string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held[resource]
+}
+
+func (p *Proxy) hold(resource string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held[resource]++
+}
 
 // Freeze holds back what watches of the kinds tell, until they thaw. Kinds are named as
 // in paths: "hostendpoints".

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -72,7 +73,7 @@ func (p *Proxy) read(w http.ResponseWriter, r *http.Request, resource, name stri
 	query := r.URL.Query()
 	watches := query.Get("watch") == "true" || query.Get("watch") == "1"
 	if name == "" && resource != "" {
-		asked := request{path: r.URL.Path, query: selectors(query), accept: r.Header.Get("Accept")}
+		asked := request{path: r.URL.Path, query: selectors(query), accept: listed(r.Header.Get("Accept"))}
 		p.mu.Lock()
 		if p.seen[resource] == nil {
 			p.seen[resource] = map[request]bool{}
@@ -86,6 +87,7 @@ func (p *Proxy) read(w http.ResponseWriter, r *http.Request, resource, name stri
 			refuse(w, http.StatusBadRequest, "BadRequest") // as API servers do that do not know it: a list comes next
 			return
 		case !watches && query.Get("resourceVersion") == "0":
+			p.hold(resource)
 			answer(w, past)
 			return
 		}
@@ -95,6 +97,12 @@ func (p *Proxy) read(w http.ResponseWriter, r *http.Request, resource, name stri
 		return
 	}
 	p.forward.ServeHTTP(w, r)
+}
+
+// listed returns how a list is asked for where what is asked for may be a watch that begins
+// with it: of metadata alone, it is of another kind then.
+func listed(accept string) string {
+	return strings.ReplaceAll(accept, "as=PartialObjectMetadata;", "as=PartialObjectMetadataList;")
 }
 
 // selectors returns what of a query says which objects are asked for.
@@ -128,7 +136,17 @@ type chunk struct {
 func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, resource string) {
 	to := *p.target
 	to.Path, to.RawQuery = r.URL.Path, r.URL.RawQuery
-	ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, to.String(), http.NoBody)
+	ctx, end := context.WithCancel(r.Context())
+	defer end()
+	cut := p.stream(resource)
+	go func() {
+		select {
+		case <-cut:
+			end()
+		case <-ctx.Done():
+		}
+	}()
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), http.NoBody)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -159,7 +177,7 @@ func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, resource string) {
 		}
 	}()
 	for c := range chunks {
-		if !p.mayTell(r.Context(), resource, c.at) {
+		if !p.mayTell(ctx, resource, c.at) {
 			return
 		}
 		if _, err := w.Write(c.data); err != nil || flush.Flush() != nil {
@@ -171,12 +189,15 @@ func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, resource string) {
 // mayTell returns when what came at a time may be told; false, when nobody listens any
 // more.
 func (p *Proxy) mayTell(ctx context.Context, resource string, came time.Time) bool {
-	for {
+	for first := true; ; first = false {
 		p.mu.Lock()
 		frozen, wait, changed := p.frozen[resource], time.Until(came.Add(p.late[resource])), p.changed
 		p.mu.Unlock()
 		if !frozen && wait <= 0 {
 			return ctx.Err() == nil
+		}
+		if first {
+			p.hold(resource)
 		}
 		due := make(<-chan time.Time)
 		if !frozen {

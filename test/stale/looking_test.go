@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stale
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+)
+
+// condition is "Status/Reason" of the present generation.
+func (s *story) condition(kind string) func() string {
+	return func() string {
+		policy := s.named()
+		if err := s.admin.Get(context.Background(), client.ObjectKeyFromObject(policy), policy); err != nil {
+			return err.Error()
+		}
+		c := meta.FindStatusCondition(policy.Status.Conditions, kind)
+		if c == nil || c.ObservedGeneration != policy.Generation {
+			return "none"
+		}
+		return string(c.Status) + "/" + c.Reason
+	}
+}
+
+func (s *story) tell() string {
+	policy := s.named()
+	if err := s.admin.Get(context.Background(), client.ObjectKeyFromObject(policy), policy); err != nil {
+		return err.Error()
+	}
+	text := ""
+	for _, c := range policy.Status.Conditions {
+		text += fmt.Sprintf("%s=%s/%s: %s\n", c.Type, c.Status, c.Reason, c.Message)
+	}
+	for i := range s.nodes {
+		text += fmt.Sprintf("%s: %s\n", s.node(i), s.phase(i)())
+	}
+	return text
+}
+
+func (s *story) ready() {
+	s.t.Helper()
+	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("True/AsDeclared"), s.tell)
+}
+
+// phase is "Phase/Reason" of a node.
+func (s *story) phase(i int) func() string {
+	return func() string {
+		e := &v1alpha1.ControlPlaneNodeEnactment{}
+		if err := s.admin.Get(context.Background(), client.ObjectKey{Name: rollout.Name(s.name, s.node(i))}, e); err != nil {
+			return "none"
+		}
+		phase := rollout.PhaseOf(e)
+		if c := meta.FindStatusCondition(e.Status.Conditions, phase); c != nil {
+			return phase + "/" + c.Reason
+		}
+		return phase
+	}
+}
+
+// endpoints are the nodes that have rules, with their version.
+func (s *story) endpoints() []string {
+	s.t.Helper()
+	var list v3.HostEndpointList
+	s.Expect(s.admin.List(context.Background(), &list)).To(Succeed())
+	var found []string
+	for i := range list.Items {
+		if list.Items[i].Labels[v1alpha1.LabelPolicy] == s.name {
+			found = append(found, list.Items[i].Spec.Node+" "+list.Items[i].Labels[calico.LabelVersion])
+		}
+	}
+	return found
+}
+
+// versions are those of the rules that nodes have.
+func (s *story) versions() []string {
+	s.t.Helper()
+	var found []string
+	for _, endpoint := range s.endpoints() {
+		_, version, _ := strings.Cut(endpoint, " ")
+		found = append(found, version)
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// narrow is how many nodes have narrow failsafe ports.
+func (s *story) narrow() int {
+	s.t.Helper()
+	var list v3.FelixConfigurationList
+	s.Expect(s.admin.List(context.Background(), &list, client.MatchingLabels{v1alpha1.LabelPolicy: s.name})).To(Succeed())
+	count := 0
+	for i := range list.Items {
+		if list.Items[i].Spec.FailsafeInboundHostPorts != nil {
+			count++
+		}
+	}
+	return count
+}
+
+func (s *story) gone() {
+	s.t.Helper()
+	s.Eventually(s.there).Should(BeFalse(), s.tell)
+}
+
+// there says whether the policy is.
+func (s *story) there() bool {
+	return !apierrors.IsNotFound(s.admin.Get(context.Background(), client.ObjectKeyFromObject(s.named()), s.named()))
+}

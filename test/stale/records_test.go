@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stale
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// That the last node is done is not told before it is on record: it would be forgotten by
+// an operator that begins anew.
+func TestReadyIsNotToldOfWhatIsNotOnRecord(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	s.start()
+	s.create(s.policy(soak(1)))
+	s.Eventually(func() bool { return s.narrow() == members && s.phase(members-1)() == "Progressing/Soaking" }).Should(BeTrue(), s.tell)
+	s.proxy.Spoil(refusing("controlplanenodeenactments"))
+	s.Eventually(s.condition(v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"), s.tell)
+	s.lasts(2 * time.Second)
+	s.Expect(s.condition(v1alpha1.ConditionReady)()).To(HavePrefix("False/"))
+	s.Expect(s.phase(members-1)()).To(Equal("Progressing/Soaking"), "what follows could not be recorded")
+	s.proxy.Spoil(nil)
+	s.ready()
+	s.sound()
+}
+
+// An operator that starts where all that is rendered is there already does not tell that
+// the nodes are as declared before it is on record how far each of them is.
+func TestReadyIsNotToldOfNodesThatNothingIsOnRecordOf(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	s.start()
+	s.create(s.policy(func(p *spec) { p.DeletionPolicy = v1alpha1.DeletionOrphan }))
+	s.ready()
+	s.remove()
+	s.stop()
+	s.create(s.policy())
+	s.start()
+	s.ready()
+	s.stop()
+	s.edit(s.newRules())
+	s.start()
+	s.ready()
+	s.sound()
+}
