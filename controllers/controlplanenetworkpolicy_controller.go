@@ -77,6 +77,7 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 	if policy == nil {
 		r.forget(name)
 		r.Writing.keep(policies)
+		r.Retries.keep(policies)
 		return reconcile.Result{}, r.tellAbandoned(ctx, name, policies, snapshot)
 	}
 	r.abandoned.forget(name)
@@ -143,7 +144,7 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled m
 	}
 	written = repaired{}
 	result, err = r.writeAll(ctx, o.policy, writes, always(mayOffHosts), written)
-	r.differing(o.policy, writes, "NetworkPolicy")
+	r.differing(o.policy, writes, kindNetworkPolicy)
 	back := func(w drift.Write) bool {
 		node := takesBack(w, o.hosts, o.calico.Endpoints)
 		return o.policy.Enforces() && node != "" && !unsettled[node] && (!o.unconfirmed || o.unasked)
@@ -199,7 +200,7 @@ func share(ctx context.Context, requests int) (context.Context, context.CancelFu
 }
 
 func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.Write, may bool) repair {
-	return repair{
+	job := repair{
 		object: w.Object, version: w.Version(), findings: w.Findings,
 		policies: []string{policy.Name}, needed: may && !w.Conflicted(),
 		write: func(ctx context.Context) error {
@@ -209,6 +210,10 @@ func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.Write, may bool
 			return apply.Owned(ctx, r.Client, w.Desired, w.Live)
 		},
 	}
+	if w.Desired == nil && policy.Deleting() && w.Object.Kind == kindNetworkPolicy {
+		job.releasing = []owner{ownerOf(policy)}
+	}
+	return job
 }
 
 // addFinalizer makes sure that what is going to be written will be taken back,

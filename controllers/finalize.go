@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -41,25 +40,52 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 			return result, err
 		}
 	} else if done, result, err := r.leaveBehind(ctx, policy, policies, snapshot); !done {
-		return result, err
+		next, reportErr := r.reportLeft(ctx, policy, policies, snapshot, untried(policy, snapshot))
+		return soonerUnless(errors.Join(err, reportErr), result, next)
 	}
-	r.Reporter.tellReleases(policy)
 	// They would be collected with the policy, but not before another one of the
 	// same name can be there.
-	if err := r.forgetNodes(ctx, left(policy.Name, nil, snapshot.Enactments)); err != nil {
-		return reconcile.Result{}, err
+	stay, result, err := r.forgetNodes(ctx, policy, left(policy.Name, nil, snapshot.Enactments))
+	gone := false
+	if len(stay) == 0 {
+		gone, result, err = r.removeFinalizer(ctx, policy)
 	}
-	changed := policy.DeepCopy()
-	controllerutil.RemoveFinalizer(changed, v1alpha1.Finalizer)
-	err := client.IgnoreNotFound(r.patchMetadata(ctx, policy.ControlPlaneNetworkPolicy, changed))
-	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: conflictDelay}, nil
+	if len(stay) > 0 || err != nil {
+		next, reportErr := r.reportLeft(ctx, policy, policies, snapshot, stay)
+		return soonerUnless(errors.Join(err, reportErr), result, next)
 	}
-	if err == nil && policy.Reverts() && unread(policy, snapshot.Calico) {
+	r.Reporter.tellReleases(policy)
+	if gone && policy.Reverts() && unread(policy, snapshot.Calico) {
 		r.Reporter.event(policy, report.LeftBehind(policy.Name))
 	}
-	return reconcile.Result{}, err
+	return result, nil
 }
+
+// removeFinalizer lets the policy go, and says whether it does.
+func (r *PolicyReconciler) removeFinalizer(ctx context.Context, policy *plan.Policy) (gone bool, result reconcile.Result, err error) {
+	changed := policy.DeepCopy()
+	controllerutil.RemoveFinalizer(changed, v1alpha1.Finalizer)
+	wrote, result, err := r.do(ctx, repair{
+		object: drift.Object{Kind: kindPolicy, Name: policy.Name}, version: policy.ResourceVersion,
+		policies: []string{policy.Name}, needed: true,
+		write: func(ctx context.Context) error {
+			return client.IgnoreNotFound(r.patchMetadata(ctx, policy.ControlPlaneNetworkPolicy, changed))
+		},
+	})
+	return wrote && result.IsZero(), result, err // and not a moment ago
+}
+
+// reportLeft reports of a policy that is being deleted what keeps it.
+func (r *PolicyReconciler) reportLeft(
+	ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot, left []string,
+) (reconcile.Result, error) {
+	return r.Reporter.report(ctx, Observation{
+		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico, remaining: left, verdict: beingReverted,
+	})
+}
+
+// beingReverted is the verdict on a policy for which nothing is written any more.
+var beingReverted = verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"}
 
 // takeBack lets go of a policy that somebody wants out of the way at once: as for
 // one that is deleted under Revert, whatever its mode, but it stays.
@@ -77,11 +103,10 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	remaining []string, result reconcile.Result, err error,
 ) {
 	o := Observation{
-		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico,
-		verdict: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"},
+		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico, verdict: beingReverted,
 	}
 	there := writtenFor(policy, policies, snapshot)
-	if o.remaining = there.names(); policy.TakenBack() != "" && !saysTakenBack(policy) {
+	if o.remaining = r.waitedFor(policy, there); policy.TakenBack() != "" && !saysTakenBack(policy) {
 		err = r.Reporter.announce(ctx, o) // it is an emergency: somebody wants to know that it was heard
 	}
 	result, tearErr := r.tearDown(ctx, policy, there, snapshot)
@@ -132,7 +157,14 @@ func isBeingDeleted(w drift.Write) bool {
 	return w.Live != nil && w.Live.GetDeletionTimestamp() != nil
 }
 
-func (w written) names() []string { return namesOf(slices.Concat(w.networkPolicies, w.hosts.Removals)) }
+// waitedFor returns the names of what has to go before the policy may. NetworkPolicies
+// that the API server does not let go are given up; hosts have to be rolled back.
+func (r *PolicyReconciler) waitedFor(policy *plan.Policy, there written) []string {
+	ours := slices.DeleteFunc(slices.Clone(there.networkPolicies), func(w drift.Write) bool {
+		return r.Retries.abandoned(w.Object, policy.UID)
+	})
+	return namesOf(slices.Concat(ours, there.hosts.Removals))
+}
 
 func namesOf(writes []drift.Write) []string {
 	var names []string
@@ -165,7 +197,7 @@ func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, 
 	in := r.onRecord(o.policy, snapshot.Enactments)
 	in.TakeBack = o.policy.TakenBack()
 	o.rollout = rollout.Decide(in)
-	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
+	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot)
 	o.rollout.Enactments = on.enactments
 	return result, err
 }
@@ -231,7 +263,7 @@ func (r *PolicyReconciler) awaitsCalico(policy *plan.Policy, there state.Calico)
 func (r *PolicyReconciler) remaining(
 	ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot, there written,
 ) ([]string, error) {
-	left := there.names()
+	left := r.waitedFor(policy, there)
 	if r.awaitsCalico(policy, snapshot.Calico) {
 		left = append(left, "objects of Calico, which does not answer now")
 	}
@@ -243,25 +275,25 @@ func (r *PolicyReconciler) remaining(
 	if err != nil {
 		return nil, err
 	}
-	return append(left, r.recordedFor(policy.Name, policies, snapshot.Nodes, records, services)...), nil
+	return append(left, r.recordedFor(policy, policies, snapshot.Nodes, records, services)...), nil
 }
 
 // recordedFor returns the nodes and Services that still carry something of the policy,
 // and are not given up.
 func (r *PolicyReconciler) recordedFor(
-	policy string, policies []plan.Policy, nodes []corev1.Node, records state.NodeRecords, services []state.Service,
+	policy *plan.Policy, policies []plan.Policy, nodes []corev1.Node, records state.NodeRecords, services []state.Service,
 ) []string {
 	var left []string
 	for i := range nodes {
 		node := &nodes[i]
 		object := drift.Object{Kind: "Node", Name: node.Name}
-		if drift.Move(node, records.Of(node).Record, policies).Mentions(policy) && !r.Retries.abandoned(object) {
+		if drift.Move(node, records.Of(node).Record, policies).Mentions(policy.Name) && !r.Retries.abandoned(object, policy.UID) {
 			left = append(left, object.String())
 		}
 	}
 	for _, service := range services {
-		if shared := remembering(r.History, drift.Service(service.Service), service.UID); shared.Mentions(policy) &&
-			!r.Retries.abandoned(shared.Object) && !r.releases.has(policy, shared.Object) {
+		if shared := remembering(r.History, drift.Service(service.Service), service.UID); shared.Mentions(policy.Name) &&
+			!r.Retries.abandoned(shared.Object, policy.UID) && !r.releases.has(policy.Name, shared.Object) {
 			left = append(left, shared.Object.String())
 		}
 	}

@@ -108,7 +108,7 @@ func (r *PolicyReconciler) leftNow(ctx context.Context, policy *plan.Policy, sna
 	}
 	policies := plan.Compile(live.Policies)
 	there = writtenFor(policy, policies, live)
-	left = slices.Concat(there.names(), r.recordedFor(policy.Name, policies, nodes, records, services))
+	left = slices.Concat(r.waitedFor(policy, there), r.recordedFor(policy, policies, nodes, records, services))
 	if r.awaitsCalico(policy, live.Calico) {
 		left = append(left, "objects of Calico, which does not answer now")
 	}

@@ -39,14 +39,21 @@ func (r *Repairer) remembered(uid types.UID, outcome drift.Outcome, job repair) 
 		r.logReleased(ctx, outcome)
 		return nil
 	}
-	job.withoutRestoring = func(ctx context.Context) error {
-		if err := withoutRestoring(ctx); err != nil {
+	job.withoutRestoring = func(ctx context.Context, given []owner) error {
+		if err := withoutRestoring(ctx, given); err != nil {
 			return err
 		}
-		r.History.Remember(job.object, uid, outcome.Remember)
+		r.History.Remember(job.object, uid, outcome.WithoutRestoring(of(given)).Remember)
 		return nil
 	}
 	return job
+}
+
+// of returns what tells the names of policies from others.
+func of(policies []owner) func(policy string) bool {
+	return func(policy string) bool {
+		return slices.ContainsFunc(policies, func(o owner) bool { return o.name == policy })
+	}
 }
 
 // logReleased logs and counts what was released.

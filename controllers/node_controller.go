@@ -66,7 +66,7 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 		return reconcile.Result{}, err
 	}
 	job := r.repair(node, record, outcome)
-	job.policies = outcome.Policies(record.Record, compiled)
+	job.policies, job.releasing = outcome.Policies(record.Record, compiled), releasing(shared, outcome, compiled)
 	_, result, err := r.do(ctx, job)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -132,6 +132,6 @@ func (r *NodeReconciler) repair(node *corev1.Node, record state.NodeRecord, outc
 		needed:           outcome.Changed(record.Record),
 		elsewhere:        len(outcome.Set) == 0,
 		write:            write(outcome),
-		withoutRestoring: write(outcome.WithoutRestoring()),
+		withoutRestoring: func(ctx context.Context, given []owner) error { return write(outcome.WithoutRestoring(of(given)))(ctx) },
 	})
 }

@@ -15,10 +15,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// The kinds of this API, as drift.Object has them.
+// The kinds of this API, and that of NetworkPolicies, as drift.Object has them.
 const (
-	kindPolicy    = "ControlPlaneNetworkPolicy"
-	kindEnactment = "ControlPlaneNodeEnactment"
+	kindPolicy        = "ControlPlaneNetworkPolicy"
+	kindEnactment     = "ControlPlaneNodeEnactment"
+	kindNetworkPolicy = "NetworkPolicy"
 )
 
 // notingKinds are the kinds of which the cache must show every write of the operator.

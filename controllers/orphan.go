@@ -72,7 +72,7 @@ func (r *PolicyReconciler) goBack(ctx context.Context, policy *plan.Policy, poli
 	in := r.onRecord(policy, snapshot.Enactments)
 	in.Unverified = goesUntried
 	decision := rollout.Decide(in)
-	on, _, err := r.record(ctx, policy, decision.Enactments, snapshot.Enactments)
+	on, _, err := r.record(ctx, policy, decision.Enactments, snapshot)
 	hosts := plan.GoingBack(policy, snapshot)
 	diff := drift.Hosts(policy, policies, hosts, snapshot.Calico)
 	back := func(w drift.Write) bool {

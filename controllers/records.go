@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,18 +29,24 @@ import (
 // decided before, and all enactments as they are on record now: what could not be
 // written was not decided.
 func (r *PolicyReconciler) record(
-	ctx context.Context, policy *plan.Policy, decided, there []v1alpha1.ControlPlaneNodeEnactment,
+	ctx context.Context, policy *plan.Policy, decided []v1alpha1.ControlPlaneNodeEnactment, snapshot state.Snapshot,
 ) (on recorded, result reconcile.Result, err error) {
 	on.unsettled = map[string]bool{}
 	var failures []error
 	var differing []drift.Object
 	for i := range decided {
 		want := &decided[i]
-		live := plan.EnactmentOf(policy.Name, want.Spec.Node, there)
+		live := plan.EnactmentOf(policy.Name, want.Spec.Node, snapshot.Enactments)
 		now, job := onRecord(want, live), r.recordOf(policy, want, live)
+		settled := !job.needed
+		if settled {
+			r.forgetObservers(&job, live, snapshot)
+		}
 		if job.needed {
-			on.unsettled[want.Spec.Node] = true
 			differing = append(differing, job.object)
+		}
+		if !settled {
+			on.unsettled[want.Spec.Node] = true
 			write := job.write
 			job.write = func(ctx context.Context) error {
 				err := write(ctx)
@@ -103,33 +110,33 @@ func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
 		a.Annotations[v1alpha1.AnnotationConfirm] == b.Annotations[v1alpha1.AnnotationConfirm]
 }
 
-// forgetObservers drops what was observed from nodes that are gone.
-func (r *PolicyReconciler) forgetObservers(ctx context.Context, snapshot state.Snapshot) error {
-	there := map[string]bool{v1alpha1.ObserverOperator: true}
-	for i := range snapshot.Nodes {
-		there[snapshot.Nodes[i].Name] = true
+// forgetObservers has a repair that has nothing else to write drop from an enactment what
+// was observed from nodes that are gone.
+func (r *PolicyReconciler) forgetObservers(job *repair, live *v1alpha1.ControlPlaneNodeEnactment, snapshot state.Snapshot) {
+	gone := func(o v1alpha1.Observation) bool {
+		return o.Name != v1alpha1.ObserverOperator &&
+			!slices.ContainsFunc(snapshot.Nodes, func(n corev1.Node) bool { return n.Name == o.Name })
 	}
-	gone := func(o v1alpha1.Observation) bool { return !there[o.Name] }
-	var failures []error
-	for i := range snapshot.Enactments {
-		e := &snapshot.Enactments[i]
-		if slices.ContainsFunc(e.Status.Observers, gone) {
-			kept := slices.DeleteFunc(slices.Clone(e.Status.Observers), gone)
-			failures = append(failures, apply.Observers(ctx, r.Client, e, kept))
-		}
+	if !slices.ContainsFunc(live.Status.Observers, gone) {
+		return
 	}
-	return errors.Join(failures...)
+	job.needed = true
+	job.write = func(ctx context.Context) error {
+		kept := slices.DeleteFunc(slices.Clone(live.Status.Observers), gone)
+		return apply.Observers(ctx, r.Client, live, kept)
+	}
 }
 
 // forgetIfGivenUp deletes the enactments of a policy that does not protect nodes
 // any more, once nothing of that is left: should it do so again, the nodes would
 // all get the rules at once. And others would wait for one that was under way.
-func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, snapshot state.Snapshot) error {
+func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, snapshot state.Snapshot) (reconcile.Result, error) {
 	if snapshot.Unconfirmed || !o.policy.Enforces() || o.hosts.Stays || !snapshot.Calico.Readable() ||
 		drift.WroteHosts(o.policy.Name, snapshot.Calico) {
-		return nil
+		return reconcile.Result{}, nil
 	}
-	return r.forgetNodes(ctx, left(o.policy.Name, nil, snapshot.Enactments))
+	_, result, err := r.forgetNodes(ctx, o.policy, left(o.policy.Name, nil, snapshot.Enactments))
+	return result, err
 }
 
 // goneNodes returns the enactments of nodes that the policy does not protect any
@@ -153,13 +160,30 @@ func recordsOf(policy string, there []v1alpha1.ControlPlaneNodeEnactment) []v1al
 	return slices.DeleteFunc(slices.Clone(there), func(e v1alpha1.ControlPlaneNodeEnactment) bool { return e.Spec.Policy != policy })
 }
 
-// forgetNodes deletes enactments.
-func (r *PolicyReconciler) forgetNodes(ctx context.Context, gone []*v1alpha1.ControlPlaneNodeEnactment) error {
+// forgetNodes deletes enactments, and returns those that stay. Those that the API server
+// does not let go hold up no deletion of their policy: they tell of its UID, and mean
+// nothing to another one of the name.
+func (r *PolicyReconciler) forgetNodes(ctx context.Context, policy *plan.Policy, gone []*v1alpha1.ControlPlaneNodeEnactment) (
+	stay []string, result reconcile.Result, err error,
+) {
 	var failures []error
 	for _, e := range gone {
-		failures = append(failures, client.IgnoreNotFound(r.Client.Delete(ctx, e, client.Preconditions{UID: &e.UID})))
+		job := repair{
+			object: drift.Object{Kind: kindEnactment, Name: e.Name}, version: e.ResourceVersion, policies: []string{policy.Name}, needed: true,
+			write: func(ctx context.Context) error {
+				return client.IgnoreNotFound(r.Client.Delete(ctx, e, client.Preconditions{UID: &e.UID}))
+			},
+		}
+		if policy.Deleting() {
+			job.releasing = []owner{ownerOf(policy)}
+		}
+		wrote, next, err := r.do(ctx, job)
+		result, failures = sooner(result, next), append(failures, err)
+		if !wrote && !r.Retries.abandoned(job.object, policy.UID) {
+			stay = append(stay, job.object.String())
+		}
 	}
-	return errors.Join(failures...)
+	return stay, result, errors.Join(failures...)
 }
 
 // left returns the policy's enactments of other nodes than those that it

@@ -20,6 +20,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // recording is an API server that answers every write of a record with an error, or
@@ -70,7 +71,7 @@ func TestNodesCountAsTheyAreOnRecord(t *testing.T) {
 			there := []v1alpha1.ControlPlaneNodeEnactment{enactmentIn("cp-1", v1alpha1.PhaseProgressing, "")}
 			there[0].ResourceVersion = "7"
 			decided := []v1alpha1.ControlPlaneNodeEnactment{enactmentIn("cp-1", v1alpha1.PhaseEnforced, "")}
-			on, again, err := r.record(t.Context(), policy, decided, there)
+			on, again, err := r.record(t.Context(), policy, decided, state.Snapshot{Enactments: there})
 			g.Expect(err != nil).To(Equal(test.fails))
 			g.Expect(on.unsettled).To(HaveKey("cp-1"))
 			g.Expect(rollout.PhaseOf(&on.enactments[0])).To(Equal(test.phase))
@@ -78,7 +79,7 @@ func TestNodesCountAsTheyAreOnRecord(t *testing.T) {
 			g.Expect(again.RequeueAfter > 0).To(Equal(errors.Is(test.err, conflict)))
 
 			now.SetTime(now.Now().Add(time.Hour))
-			_, _, err = r.record(t.Context(), policy, decided, decided)
+			_, _, err = r.record(t.Context(), policy, decided, state.Snapshot{Enactments: decided})
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(r.History.Summary("p", now.Now()).Failures).To(BeEmpty(), "it is as decided")
 		})
@@ -91,7 +92,7 @@ func TestNodesCountAsTheyAreOnRecord(t *testing.T) {
 		}
 		policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{}}
 		policy.Name = "p"
-		on, _, _ := r.record(t.Context(), policy, []v1alpha1.ControlPlaneNodeEnactment{enactmentIn("cp-1", v1alpha1.PhaseEnforced, "")}, nil)
+		on, _, _ := r.record(t.Context(), policy, []v1alpha1.ControlPlaneNodeEnactment{enactmentIn("cp-1", v1alpha1.PhaseEnforced, "")}, state.Snapshot{})
 		g.Expect(on.enactments).To(ConsistOf(HaveField("Spec.Node", "cp-1")))
 		g.Expect(rollout.PhaseOf(&on.enactments[0])).To(BeEmpty())
 	})

@@ -24,7 +24,7 @@ func TestDeletionWaitsForAServiceOnce(t *testing.T) {
 		v1alpha1.AnnotationRecord: `{"externalTrafficPolicy":{"policy":"p","applied":"Local","original":"Cluster"}}`,
 	}}}}
 	r := &PolicyReconciler{Repairer: Repairer{releases: &releases{}}}
-	left := func() []string { return r.recordedFor("p", policies, nil, nil, []state.Service{service}) }
+	left := func() []string { return r.recordedFor(&policies[0], policies, nil, nil, []state.Service{service}) }
 	g.Expect(left()).To(ConsistOf(object.String()))
 
 	record := drift.Service(service.Service).Record

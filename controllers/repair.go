@@ -57,10 +57,12 @@ type repair struct {
 	// elsewhere says that what is written is another object, which belongs to it.
 	elsewhere bool
 	write     func(context.Context) error
+	// releasing are the policies that let go of the object with this write.
+	releasing []owner
 	// restored are fields that get back what was there before, and withoutRestoring is
-	// the write that gives that up.
+	// the write that gives that up for some of the policies; nil where nothing can be.
 	restored         []drift.Finding
-	withoutRestoring func(context.Context) error
+	withoutRestoring func(context.Context, []owner) error
 }
 
 // do writes, if there is something to write and the object is not contested.
@@ -91,7 +93,7 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 	case r.overtaken(job, err):
 		// Somebody was faster. What the cache will show then decides.
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
-	case r.refusesToRestore(job, err):
+	case mayGiveUp(job, err):
 		return r.giveUp(ctx, job, err)
 	default:
 		r.failed(job, err)

@@ -3,13 +3,17 @@
 package controllers
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
 // How long an object is left as it is after a write that was not stored as written:
@@ -24,14 +28,33 @@ const (
 type Retries struct {
 	mu sync.Mutex
 	of map[drift.Object]retry
+	// refusals are those of writes with which policies let go of objects.
+	refusals map[letGo]refusal
 }
 
 type retry struct {
 	delay time.Duration
 	next  time.Time
-	// refusals is how often in a row the API server has refused the write.
-	refusals int
-	// abandoned says that nobody waits for the object any more.
+}
+
+// owner is a policy for which an object was written: another one of its name begins anew.
+type owner struct {
+	name string
+	uid  types.UID
+}
+
+func ownerOf(policy *plan.Policy) owner { return owner{policy.Name, policy.UID} }
+
+// letGo is what one policy wants: to let go of one object.
+type letGo struct {
+	object drift.Object
+	policy types.UID
+}
+
+type refusal struct {
+	// times is how often in a row the API server has refused it.
+	times int
+	// abandoned says that the policy does not wait for it any more.
 	abandoned bool
 }
 
@@ -51,52 +74,84 @@ func (r *Retries) postpone(object drift.Object, now time.Time) time.Duration {
 			delete(r.of, other)
 		}
 	}
-	before, again := r.of[object]
-	after := before
-	after.delay = firstRetry
-	if again {
-		after.delay = min(2*before.delay, lastRetry)
+	delay := firstRetry
+	if before, again := r.of[object]; again {
+		delay = min(2*before.delay, lastRetry)
 	}
-	after.next = now.Add(after.delay)
-	r.of[object] = after
-	return after.delay
+	r.of[object] = retry{delay: delay, next: now.Add(delay)}
+	return delay
 }
 
-// refused notes that the API server has refused a write, and returns how often in a
-// row that is, and when to try again.
-func (r *Retries) refused(object drift.Object, now time.Time) (times int, delay time.Duration) {
-	delay = r.postpone(object, now)
+// refused notes that the API server has refused to let policies go of an object, and
+// returns those to which that has happened often enough, in a row.
+func (r *Retries) refused(object drift.Object, policies []owner, often int) (given []owner) {
 	if r == nil {
-		return 1, delay
+		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	of := r.of[object]
-	of.refusals++
-	r.of[object] = of
-	return of.refusals, delay
+	if r.refusals == nil {
+		r.refusals = map[letGo]refusal{}
+	}
+	for _, policy := range policies {
+		key := letGo{object, policy.uid}
+		of := r.refusals[key]
+		of.times++
+		r.refusals[key] = of
+		if of.times >= often {
+			given = append(given, policy)
+		}
+	}
+	return given
 }
 
-// abandon notes that nobody is to wait for the object any more.
-func (r *Retries) abandon(object drift.Object) {
+// abandon notes that the policies do not wait for the object any more.
+func (r *Retries) abandon(object drift.Object, policies []owner) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	of := r.of[object]
-	of.abandoned = true
-	r.of[object] = of
+	for _, policy := range policies {
+		key := letGo{object, policy.uid}
+		of := r.refusals[key]
+		of.abandoned = true
+		r.refusals[key] = of
+	}
 }
 
-// abandoned says whether nobody is to wait for the object any more.
-func (r *Retries) abandoned(object drift.Object) bool {
+// abandoned says whether a policy does not wait for the object any more.
+func (r *Retries) abandoned(object drift.Object, policy types.UID) bool {
 	if r == nil {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.of[object].abandoned
+	return r.refusals[letGo{object, policy}].abandoned
+}
+
+// forgetOf ends the tries of policies to let go of an object.
+func (r *Retries) forgetOf(object drift.Object, policies []owner) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, policy := range policies {
+		delete(r.refusals, letGo{object, policy.uid})
+	}
+}
+
+// keep forgets the tries of all policies but those that there are.
+func (r *Retries) keep(policies []plan.Policy) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.refusals, func(key letGo, _ refusal) bool {
+		return !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.UID == key.policy })
+	})
 }
 
 // wait returns for how long the object is not to be written.
@@ -121,6 +176,7 @@ func (r *Retries) forget(object drift.Object) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.of, object)
+	maps.DeleteFunc(r.refusals, func(key letGo, _ refusal) bool { return key.object == object })
 }
 
 // How failures are retried: soon at first, then ever more slowly, but as long as few

@@ -41,7 +41,8 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 			o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
 		}
 		r.History.Differing(o.policy.Name, kindEnactment, nil, r.Clock.Now())
-		return nil, reconcile.Result{}, r.forgetIfGivenUp(ctx, o, snapshot)
+		result, err = r.forgetIfGivenUp(ctx, o, snapshot)
+		return nil, result, err
 	}
 	if snapshot.Unconfirmed { // what is on record may be something else by now
 		o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
@@ -59,14 +60,13 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	input.Failed = failed
 	decision, others := r.turns.decide(input, snapshot)
 	o.rollout = decision
-	err = r.forgetNodes(ctx, slices.Concat(gone, left(o.policy.Name, nil, snapshot.Outlived)))
-	err = errors.Join(err, r.forgetObservers(ctx, snapshot))
-	on, result, recordErr := r.record(ctx, o.policy, decision.Enactments, snapshot.Enactments)
+	on, result, err := r.record(ctx, o.policy, decision.Enactments, snapshot)
 	o.rollout.Enactments = on.enactments
-	for _, delay := range []time.Duration{decision.Wake, wait, others} {
+	_, next, forgetErr := r.forgetNodes(ctx, o.policy, slices.Concat(gone, left(o.policy.Name, nil, snapshot.Outlived)))
+	for _, delay := range []time.Duration{next.RequeueAfter, decision.Wake, wait, others} {
 		result = sooner(result, reconcile.Result{RequeueAfter: delay})
 	}
-	return tolerate(on.unsettled, result, errors.Join(err, recordErr))
+	return tolerate(on.unsettled, result, errors.Join(err, forgetErr))
 }
 
 // holdBack has the nodes wait while nothing can be rendered for them.
@@ -81,7 +81,7 @@ func (r *PolicyReconciler) holdBack(ctx context.Context, o *Observation, snapsho
 		in.Unverified = o.hosts.Unprotected.Message
 	}
 	o.rollout = rollout.Decide(in)
-	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot.Enactments)
+	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot)
 	o.rollout.Enactments = on.enactments
 	return on.unsettled, result, err
 }

@@ -50,7 +50,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Req
 	shared := remembering(r.History, drift.Service(service.Service), service.UID)
 	outcome := drift.Fields(shared, claims, compiled)
 	job := r.repair(service, shared, outcome)
-	job.policies = outcome.Policies(shared.Record, compiled)
+	job.policies, job.releasing = outcome.Policies(shared.Record, compiled), releasing(shared, outcome, compiled)
 	wrote, result, err := r.do(ctx, job)
 	if wrote {
 		r.releases.note(shared.Object, shared.Record, outcome.Record, compiled)
@@ -68,6 +68,6 @@ func (r *ServiceReconciler) repair(service state.Service, shared drift.Shared, o
 		findings:         outcome.Findings,
 		needed:           outcome.Changed(shared.Record),
 		write:            write(outcome),
-		withoutRestoring: write(outcome.WithoutRestoring()),
+		withoutRestoring: func(ctx context.Context, given []owner) error { return write(outcome.WithoutRestoring(of(given)))(ctx) },
 	})
 }

@@ -93,6 +93,8 @@ type Outcome struct {
 	Kept []Finding
 	// Restored are fields that were released and get back what was there before.
 	Restored []Finding
+	// restoring is what their records say.
+	restoring state.Record
 	// Replaced is what there is to tell of a record that is not believed.
 	Replaced []Finding
 	// Released are the policies that do not claim a field that they once wrote,
@@ -109,14 +111,23 @@ func (o *Outcome) Keep(field string, before state.Record) {
 	o.Remember[field] = before[field]
 }
 
-// WithoutRestoring returns the outcome that gives up restoring: what was to get back its
-// original stays as it is, and nothing is recorded of it any more.
-func (o Outcome) WithoutRestoring() Outcome {
-	o.Set = maps.Clone(o.Set)
-	for _, field := range o.Restored {
-		delete(o.Set, field.Field)
+// WithoutRestoring returns the outcome that gives up restoring fields for some policies:
+// they stay as they are, and nothing is recorded of them any more. What was to be
+// restored for other policies waits, on record.
+func (o Outcome) WithoutRestoring(given func(policy string) bool) Outcome {
+	o.Set, o.Remember = maps.Clone(o.Set), maps.Clone(o.Remember)
+	on := &o.Record
+	if o.Unrecorded != nil {
+		on = &o.Unrecorded
 	}
-	o.Restored = nil
+	*on = maps.Clone(*on)
+	for _, f := range o.Restored {
+		delete(o.Set, f.Field)
+		if !given(f.Policy) {
+			(*on)[f.Field], o.Remember[f.Field] = o.restoring[f.Field], o.restoring[f.Field]
+		}
+	}
+	o.Restored, o.restoring = nil, nil
 	return o
 }
 
@@ -338,6 +349,10 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 	}
 	o.Set[field] = entry.Original
 	o.Restored = append(o.Restored, restored(object, field, entry))
+	if o.restoring == nil {
+		o.restoring = state.Record{}
+	}
+	o.restoring[field] = entry
 }
 
 func restored(object Shared, field string, entry state.RecordEntry) Finding {

@@ -428,9 +428,14 @@ func TestSeveralFieldsOfAnObject(t *testing.T) {
 	g.Expect(outcome.Policies(shared.Record, policies)).To(Equal([]string{"p", "q", "r"}),
 		"for whom it is written, sorted; whoever else the record names was perhaps made up")
 	g.Expect(outcome.Restored).To(ConsistOf(And(HaveField("Field", "c"), HaveField("Policy", "r"))))
-	let := outcome.WithoutRestoring()
+	let := outcome.WithoutRestoring(func(policy string) bool { return policy == "r" })
 	g.Expect(let.Set).NotTo(HaveKey("c"), "given up")
 	g.Expect(let.Record).To(Equal(outcome.Record))
+	waits := outcome.WithoutRestoring(func(string) bool { return false })
+	g.Expect(waits.Set).NotTo(HaveKey("c"), "another policy has given up something else")
+	g.Expect(waits.Record).To(HaveKeyWithValue("c", record["c"]))
+	g.Expect(waits.Remember).To(HaveKeyWithValue("c", record["c"]))
+	g.Expect(outcome.Record).NotTo(HaveKey("c"), "what was decided stays as it was")
 	g.Expect(cmp.Diff(before, record)).To(BeEmpty(), "the record that was read stays as it was")
 }
 

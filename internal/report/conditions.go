@@ -95,7 +95,7 @@ func programmed(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionProgrammed
 	reason, findings := worst(unwritten(in.findings()))
 	switch {
-	case len(in.History.Failures) > 0 && in.Policy.Enforces():
+	case len(in.History.Failures) > 0 && (in.Policy.Enforces() || in.Policy.Deleting()):
 		return no(kind, v1alpha1.ReasonApplyFailed, wording.Points(in.History.Failures))
 	case in.Policy.TakenBack() != "":
 		return no(kind, v1alpha1.ReasonTakenBack, takenBack(in))
@@ -239,12 +239,13 @@ func leftToRestore(in Input) string {
 }
 
 func deleting(in Input) string {
-	if len(in.Remaining) == 0 {
-		return "What was there before has been restored"
+	text := "What was there before has been restored"
+	if len(in.Remaining) > 0 {
+		text = leftToRestore(in)
 	}
-	text := leftToRestore(in)
 	if len(in.History.Failures) > 0 {
-		text += "; what failed: " + wording.Points(in.History.Failures)
+		text += "; what failed: " + wording.Points(in.History.Failures) + ". What the API server goes on refusing is left behind soon, " +
+			"but for what restricts hosts: see to it that it is let through, or delete it by hand"
 	}
 	return text
 }

@@ -138,7 +138,7 @@ func TestConditionsInEachScenario(t *testing.T) {
 		"being deleted":                 {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"deleted but for the finalizer": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"being deleted while suspended": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
-		"being deleted, write failed":   {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"being deleted, write failed":   {"Ready": "False/Deleting", "Reconciling": "True/Deleting", "Programmed": "False/ApplyFailed"},
 		"rolling out": {
 			"Ready": "False/RollingOut", "Reconciling": "True/RollingOut", "Programmed": "False/RollingOut", "Effective": "False/NotProgrammed",
 		},

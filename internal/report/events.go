@@ -5,6 +5,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -75,9 +76,7 @@ func Releases(r drift.Releases) []Event {
 		events = append(events, Event{corev1.EventTypeWarning, "StillHeld", "Release", shortNote(f.Stays())})
 	}
 	for _, f := range r.NotRestored {
-		events = append(events, Event{corev1.EventTypeWarning, "NotRestored", "Release", shortNote(fmt.Sprintf(
-			"%s %s could not be restored, and the operator has given up: see what it should be, and set it there; the API server said: %s",
-			f.Object, f.Field, f.Message))})
+		events = append(events, notRestored(f))
 	}
 	for _, f := range r.Replaced {
 		events = append(events, Event{corev1.EventTypeWarning, "RecordReplaced", "Record", shortNote(fmt.Sprintf(
@@ -85,6 +84,31 @@ func Releases(r drift.Releases) []Event {
 			v1alpha1.AnnotationRecord, f.Object, f.Message))})
 	}
 	return events
+}
+
+// notRestored returns the event that the API server did not let the operator restore a
+// field, or delete or release an object.
+func notRestored(f drift.Finding) Event {
+	reason, note := "NotRestored", fmt.Sprintf(
+		"%s %s could not be restored, and the operator has given up: see what it should be, and set it there", f.Object, f.Field)
+	switch {
+	case f.Field != "":
+	case slices.Contains([]string{"Node", "Service"}, f.Object.Kind):
+		note = fmt.Sprintf("%s could not be written, and the operator has given up: what is recorded there of policy %s stays, "+
+			"and a later policy of that name would go by it", f.Object, f.Policy)
+	default:
+		reason, note = "LeftBehind", fmt.Sprintf("%s could not be deleted, and the operator has given up: it stays and works as before. "+
+			"See to it that the API server lets it go, and delete it: %s", f.Object, deletionOf(f.Object))
+	}
+	return Event{corev1.EventTypeWarning, reason, "Release", shortNote(note + "; the API server said: " + f.Message)}
+}
+
+// deletionOf returns the command that deletes an object.
+func deletionOf(object drift.Object) string {
+	if object.Kind == "NetworkPolicy" { // Calico has a kind of that name too
+		return fmt.Sprintf("kubectl delete networkpolicies.networking.k8s.io -n %s %s", object.Namespace, object.Name)
+	}
+	return fmt.Sprintf("kubectl delete %s %s", strings.ToLower(object.Kind), object.Name)
 }
 
 func corrected(repairs drift.Summary) Event {

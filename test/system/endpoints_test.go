@@ -12,7 +12,6 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -222,32 +221,8 @@ func TestValueThatIsRefusedIsToldAndNotTriedWithoutEnd(t *testing.T) {
 // with the code of a value that it does not know.
 func (s *story) refuse(value string) {
 	s.t.Helper()
-	meta := metav1.ObjectMeta{Name: s.name}
-	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicySpec{
-		FailurePolicy: ptr.To(admissionv1.Fail),
-		MatchConstraints: &admissionv1.MatchResources{
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: s.name}},
-			ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
-				Operations: []admissionv1.OperationType{admissionv1.Update},
-				Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"services"}},
-			}}},
-		},
-		Validations: []admissionv1.Validation{{
-			Expression: fmt.Sprintf("!has(object.spec.trafficDistribution) || object.spec.trafficDistribution != '%s'", value),
-			Message:    "an older API server does not know it",
-		}},
-	}}
-	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName: s.name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-	}}
-	s.create(policy, binding)
-	s.t.Cleanup(func() {
-		for _, object := range []client.Object{binding, policy} {
-			if err := admin.Delete(context.Background(), object); err != nil {
-				s.t.Error(err)
-			}
-		}
-	})
+	s.forbid(admissionv1.Update, admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"services"}},
+		fmt.Sprintf("!has(object.spec.trafficDistribution) || object.spec.trafficDistribution != '%s'", value), "an older API server does not know it")
 	// It is in force some time after it was created.
 	probe := testbed.Service(s.name, "probe", corev1.ServiceTypeClusterIP)
 	s.create(probe)

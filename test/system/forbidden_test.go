@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package system
+
+import (
+	"context"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// forbid has admission refuse what does not meet the expression, until the test ends: in
+// the story's namespace, or of what is in none.
+func (s *story) forbid(operation admissionv1.OperationType, what admissionv1.Rule, expression, message string) {
+	s.t.Helper()
+	meta := metav1.ObjectMeta{GenerateName: s.name + "-"}
+	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicySpec{
+		FailurePolicy: ptr.To(admissionv1.Fail),
+		MatchConstraints: &admissionv1.MatchResources{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: s.name}},
+			ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+				Operations: []admissionv1.OperationType{operation}, Rule: what,
+			}}},
+		},
+		Validations: []admissionv1.Validation{{Expression: expression, Message: message}},
+	}}
+	s.create(policy)
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+		PolicyName: policy.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+	}}
+	s.create(binding)
+	s.t.Cleanup(func() {
+		for _, object := range []client.Object{binding, policy} {
+			if err := admin.Delete(context.Background(), object); err != nil {
+				s.t.Error(err)
+			}
+		}
+	})
+}
+
+// What admission does not let the operator delete is told while it is tried, and then
+// left behind: the policy goes.
+func TestWhatMayNotBeDeletedHoldsUpNoDeletion(t *testing.T) {
+	s := begin(t)
+	node := s.nodes(1)[0]
+	policy := s.policy()
+	policy.Spec.Services = nil
+	s.create(policy)
+	s.operator()
+	s.ready(s.name)
+	ours := s.networkPolicyOf("coredns")
+	rule := func(group, version, resource string) admissionv1.Rule {
+		return admissionv1.Rule{APIGroups: []string{group}, APIVersions: []string{version}, Resources: []string{resource}}
+	}
+	s.forbid(admissionv1.Delete, rule(networkingv1.GroupName, "v1", "networkpolicies"), "false", "network policies stay here")
+	s.forbid(admissionv1.Delete, rule(v1alpha1.SchemeGroupVersion.Group, "*", "controlplanenoderecords"),
+		"oldObject.metadata.name != '"+node+"'", "records stay here")
+	record := &v1alpha1.ControlPlaneNodeRecord{ObjectMeta: metav1.ObjectMeta{Name: node}}
+	for _, object := range []client.Object{ours, record} { // it takes a moment until it is in force
+		s.Eventually(func() error { return admin.Delete(s.ctx, object, client.DryRunAll) }).ShouldNot(Succeed())
+	}
+
+	s.Expect(admin.Delete(s.ctx, s.get(s.name))).To(Succeed())
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"))
+	s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(And(
+		ContainSubstring("NetworkPolicy/"+s.name+"/"+ours.Name), ContainSubstring("network policies stay here"), ContainSubstring("see to it that it is let through")))
+	s.gone(s.name)
+	s.Expect(s.taints(node)()).To(BeEmpty(), "what can be restored is")
+	s.Eventually(s.events(s.name)).Should(ContainElements(
+		And(HaveField("Reason", "LeftBehind"), HaveField("Note", ContainSubstring("kubectl delete networkpolicies.networking.k8s.io -n "+s.name+" "+ours.Name))),
+		And(HaveField("Reason", "NotRestored"), HaveField("Note", And(ContainSubstring("Node/"+node), ContainSubstring("records stay here")))),
+	))
+	s.Expect(s.networkPolicyOf("coredns").UID).To(Equal(ours.UID))
+}
