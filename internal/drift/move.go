@@ -4,6 +4,7 @@ package drift
 
 import (
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -20,9 +21,13 @@ const RecordFormat = 2
 // of the Node, for policies whose records have not been moved over yet.
 //
 // A kubelet can write that annotation, so that little of it is believed: only what it
-// says of taints that the policy declares for this very node. A taint that the policy
-// does not declare any more stays on the node.
+// says of taints that the policy declares for this very node, however long it is. A taint
+// that the policy does not declare any more stays on the node.
 func Move(node *corev1.Node, record state.Record, policies []plan.Policy) state.Record {
+	earlier := func(p plan.Policy) bool { return ofEarlierVersion(&p) }
+	if !slices.ContainsFunc(policies, earlier) {
+		return record
+	}
 	var moved state.Record
 	for field, entry := range state.NodeAnnotationRecord(node.Annotations) {
 		policy := plan.Find(policies, entry.Policy)

@@ -34,15 +34,19 @@ type RecordEntry struct {
 	Original *string `json:"original"`
 }
 
-// maxRecord is how long a record in an annotation may be, in bytes. One of all the
-// fields of a Service takes less than 600.
-const maxRecord = 4 << 10
+// How long a record in an annotation may be, in bytes. One of all the fields of a Service
+// takes less than 600. One that an earlier version kept on a Node takes 110 to 600 for each
+// taint, of which a ControlPlaneNodeRecord has at most 256.
+const (
+	maxRecord     = 4 << 10
+	maxNodeRecord = 48 << 10
+)
 
 // ServiceRecord returns the record that a Service carries, which is empty where it
 // carries none. One that the operator cannot have written is an error: nothing that
 // it says is believed, so that no field is set to what somebody made up.
 func ServiceRecord(annotations map[string]string) (Record, error) {
-	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord])
+	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord], maxRecord)
 	if err != nil {
 		return Record{}, err
 	}
@@ -81,7 +85,7 @@ func HasNoRoom(annotations map[string]string) bool {
 // of a Node. A kubelet can write it: it counts only while it is being moved over
 // (drift.Move).
 func NodeAnnotationRecord(annotations map[string]string) Record {
-	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord])
+	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord], maxNodeRecord)
 	if err != nil {
 		return Record{}
 	}
@@ -90,14 +94,14 @@ func NodeAnnotationRecord(annotations map[string]string) Record {
 
 // shortRecord returns a record as the cache keeps it: of one that is too long, enough
 // to tell that.
-func shortRecord(text string) string { return cut(text, maxRecord+1) }
+func shortRecord(text string, most int) string { return cut(text, most+1) }
 
-func parseRecord(text string) (Record, error) {
+func parseRecord(text string, most int) (Record, error) {
 	if text == "" {
 		return Record{}, nil
 	}
-	if len(text) > maxRecord {
-		return nil, fmt.Errorf("a record has at most %d bytes", maxRecord)
+	if len(text) > most {
+		return nil, fmt.Errorf("a record has at most %d bytes", most)
 	}
 	record := Record{}
 	if err := json.Unmarshal([]byte(text), &record); err != nil {

@@ -87,7 +87,7 @@ func nodeAnnotations(node *corev1.Node) map[string]string {
 		}
 	}
 	if value, ok := node.Annotations[v1alpha1.AnnotationRecord]; ok {
-		keep[v1alpha1.AnnotationRecord] = shortRecord(value)
+		keep[v1alpha1.AnnotationRecord] = shortRecord(value, maxNodeRecord)
 	}
 	for _, key := range profile.NodeAnnotations() {
 		if _, ok := node.Annotations[key]; ok && keep[key] == "" {
@@ -114,7 +114,7 @@ func TransformService(object any) (any, error) {
 	}
 	keep := map[string]string{}
 	if value, ok := service.Annotations[v1alpha1.AnnotationRecord]; ok {
-		keep[v1alpha1.AnnotationRecord] = shortRecord(value)
+		keep[v1alpha1.AnnotationRecord] = shortRecord(value, maxRecord)
 	}
 	if HasNoRoom(service.Annotations) {
 		keep[annotationNoRoom] = ""

@@ -163,6 +163,50 @@ func TestRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
 	s.Expect(s.taints(nodes[1])()).To(ConsistOf(dedicated + "=before:NoSchedule"))
 }
 
+// Some policies together may have declared many taints for a node. Its kubelet has
+// written into the same annotation, which makes nothing its own.
+func TestLongRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
+	const each = 16
+	s := begin(t)
+	var had, entries []string
+	var taints []corev1.Taint
+	for i := range 4 * each {
+		key := fmt.Sprintf("taint-%02d.%s.example.org/dedicated", i, s.name)
+		taints = append(taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectNoSchedule})
+		had = append(had, key+"=before:NoSchedule")
+	}
+	forged := corev1.Taint{Key: "quarantine", Value: "yes", Effect: corev1.TaintEffectNoExecute}
+	node := s.nodes(1, testbed.Taints(append([]corev1.Taint{forged}, taints...)...))[0]
+	var names []string
+	for i := range 4 {
+		policy := s.onlyTaints()
+		policy.Name = fmt.Sprintf("%s-%d", s.name, i)
+		policy.Finalizers = []string{v1alpha1.Finalizer}
+		for _, taint := range taints[i*each : (i+1)*each] {
+			policy.Spec.Taints = append(policy.Spec.Taints, v1alpha1.Taint{Key: taint.Key, Effect: taint.Effect})
+			entries = append(entries, fmt.Sprintf(`"%s:NoSchedule":{"policy":%q,"applied":"","original":"before"}`, taint.Key, policy.Name))
+		}
+		s.create(policy)
+		policy.Status.ObservedGeneration = 1
+		s.Expect(admin.Status().Update(s.ctx, policy)).To(Succeed())
+		names = append(names, policy.Name)
+	}
+	text := "{" + strings.Join(append(entries, `"quarantine:NoExecute":{"policy":"`+names[0]+`","applied":"yes","original":null}`), ",") + "}"
+	s.Expect(len(text)).To(BeNumerically(">", 8<<10))
+	own := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}
+	s.Eventually(func() error { return s.kubelet(node).Patch(s.ctx, own, annotate(v1alpha1.AnnotationRecord, text)) }).Should(Succeed())
+	s.operator()
+	for _, name := range names {
+		s.ready(name)
+	}
+	s.Eventually(s.recorded(node)).Should(And(HaveLen(len(taints)), HaveEach(HaveField("Original", HaveValue(Equal("before"))))))
+	s.Eventually(func() map[string]string { return s.node(node).Annotations }).ShouldNot(HaveKey(v1alpha1.AnnotationRecord))
+	for _, name := range names {
+		s.delete(name)
+	}
+	s.Expect(s.taints(node)()).To(ConsistOf(append(had, "quarantine=yes:NoExecute")))
+}
+
 // What a tenant writes into the record of his Service is his own affair: it holds up
 // no policy, and is told once.
 func TestRecordOfAServiceThatIsMadeUpHoldsUpNothing(t *testing.T) {
