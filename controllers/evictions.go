@@ -14,11 +14,6 @@ const (
 	// evictionShare is the part of all nodes, one in so many, that may be given one at
 	// the same time.
 	evictionShare = 10
-	// heldAgain is when a node is looked at again whose taint is held back: what ends
-	// that is no event of this node.
-	heldAgain = 5 * time.Second
-	// heldPerNode makes that longer where there are many nodes: each looks at all.
-	heldPerNode = 20 * time.Millisecond
 )
 
 // Evictions has nodes be given NoExecute taints a share at a time: all at once would

@@ -27,6 +27,8 @@ type NodeReconciler struct {
 	// Evictions are under way, and each node has EvictionPause.
 	Evictions     *Evictions
 	EvictionPause time.Duration
+	// Shelters hold back what would evict the operator.
+	Shelters *Shelters
 }
 
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=list;watch;patch
@@ -39,6 +41,7 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	defer r.Writing.begin()()
 	node, err := r.Observe.Node(ctx, request.Name)
 	if apierrors.IsNotFound(err) {
+		r.Shelters.free(request.Name)
 		r.goneShared(drift.Object{Kind: "Node", Name: request.Name})
 		return reconcile.Result{}, nil
 	}
@@ -81,21 +84,15 @@ func (r *NodeReconciler) shelter(
 	ctx context.Context, node *corev1.Node, claims []plan.Claim, policies []plan.Policy,
 ) (time.Duration, error) {
 	if !plan.Evicts(node, claims) {
+		r.Shelters.free(node.Name)
 		return 0, nil
 	}
-	operator, err := r.Observe.Operator(ctx)
-	if err != nil {
-		return 0, err
+	now := r.Clock.Now()
+	again, err := r.Shelters.hold(node, claims, policies, now, func() (*plan.Shelter, error) { return r.look(ctx, policies) })
+	if err != nil || again > 0 {
+		return again, err
 	}
-	nodes, err := r.Observe.Nodes(ctx)
-	if err != nil {
-		return 0, err
-	}
-	plan.NewShelter(operator, nodes, policies).Hold(node, claims)
-	if !plan.Evicts(node, claims) {
-		return max(heldAgain, time.Duration(len(nodes))*heldPerNode), nil
-	}
-	wait := r.Evictions.wait(node.Name, len(nodes), r.EvictionPause, r.Clock.Now())
+	wait := r.Evictions.wait(node.Name, r.Shelters.nodes(), r.EvictionPause, now)
 	if wait > 0 {
 		plan.Postpone(node, claims)
 	}

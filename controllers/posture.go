@@ -150,7 +150,7 @@ func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input
 	if err != nil {
 		return err
 	}
-	shelter := plan.NewShelter(o.operator, o.nodes, o.policies)
+	shelter := plan.NewShelter(o.operator, o.nodes, o.policies, stuck(r.History, records, o.policies, r.Clock.Now()))
 	for i := range o.nodes {
 		node := &o.nodes[i]
 		if !o.policy.Selects(node) {

@@ -157,7 +157,7 @@ func (r *Repairer) failed(job repair, err error) {
 		reason = "Timeout"
 	}
 	metrics.ApplyError(job.policies, job.object.Kind, reason)
-	r.History.Failed(job.object, job.policies, steady(err))
+	r.History.Failed(job.object, job.policies, steady(err), r.Clock.Now())
 	for _, policy := range job.policies {
 		r.Report(policy)
 	}

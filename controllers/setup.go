@@ -115,8 +115,8 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	if err := setupNodes(mgr, w, &NodeReconciler{
 		Observe: observer, Clients: apply.NodeClients{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}, Repairer: repairer,
-		Writing:   writing,
-		Evictions: &Evictions{}, EvictionPause: cmp.Or(o.EvictionPause, evictionPause),
+		Writing:  writing,
+		Shelters: &Shelters{}, Evictions: &Evictions{}, EvictionPause: cmp.Or(o.EvictionPause, evictionPause),
 	}); err != nil {
 		return fmt.Errorf("setting up the reconciler of nodes: %w", err)
 	}

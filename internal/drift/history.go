@@ -37,6 +37,7 @@ type History struct {
 type past struct {
 	rows      map[rowKey]*row
 	failures  map[string]string // by policy
+	failing   time.Time         // since when there are any
 	conflicts int               // in a row
 	lastWrite time.Time
 	written   *string  // the version that it was decided on, until it is seen

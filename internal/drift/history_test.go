@@ -274,9 +274,9 @@ func TestFailureIsToldUntilTheObjectIsWrittenOrNeedsNoWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t)
 			node := drift.Object{Kind: "Node", Name: "cp-1"}
-			s.Failed(service, []string{"p", "q"}, errors.New("forbidden"))
-			s.Failed(node, []string{"p"}, errors.New("timeout"))
-			s.Failed(node, []string{"p"}, errors.New("still a timeout"))
+			s.Failed(service, []string{"p", "q"}, errors.New("forbidden"), s.now)
+			s.Failed(node, []string{"p"}, errors.New("timeout"), s.now)
+			s.Failed(node, []string{"p"}, errors.New("still a timeout"), s.now)
 			s.Expect(s.Summary("p", s.now).Failures).To(Equal([]string{"Node/cp-1: still a timeout", "Service/shop/web: forbidden"}))
 			s.Expect(s.Summary("q", s.now).Failures).To(Equal([]string{"Service/shop/web: forbidden"}))
 			s.now = s.now.Add(time.Hour)
@@ -293,7 +293,7 @@ func TestForgetDropsOnePolicyAndNoOther(t *testing.T) {
 	theirs := rewritten("g", "helm")
 	theirs.Policy = "q"
 	s.repairs(theirs)
-	s.Failed(service, []string{"p", "q"}, errors.New("forbidden"))
+	s.Failed(service, []string{"p", "q"}, errors.New("forbidden"), s.now)
 	s.Forget("p")
 	s.Expect(s.Summary("p", s.now)).To(Equal(drift.Summary{}))
 	s.Expect(s.Summary("q", s.now).Failures).To(HaveLen(1))
@@ -333,7 +333,7 @@ func TestHistoryMayBeUsedByManyAtOnce(t *testing.T) {
 			finding.Object = object
 			for round := range rounds {
 				s.Observe(object, fmt.Sprint(round), list(finding), start)
-				s.Failed(object, []string{"p"}, errors.New("timeout"))
+				s.Failed(object, []string{"p"}, errors.New("timeout"), start)
 				s.Corrected(object, list(finding), start)
 				s.Settled(object, start)
 				s.Acknowledge("other", s.Summary("p", start))

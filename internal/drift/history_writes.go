@@ -19,13 +19,28 @@ const maxFailure = 512
 const unseenFor = time.Second
 
 // Failed takes note that writing an object for some policies failed.
-func (h *History) Failed(object Object, policies []string, err error) {
+func (h *History) Failed(object Object, policies []string, err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.past(object)
+	if len(p.failures) == 0 {
+		p.failing = now
+	}
 	for _, policy := range policies {
 		p.failures[policy] = wording.Line(err.Error(), maxFailure)
 	}
+}
+
+// FailingFor returns for how long writing the object has failed without one success; 0 if
+// it does not fail.
+func (h *History) FailingFor(object Object, now time.Time) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.objects[object]
+	if p == nil || len(p.failures) == 0 {
+		return 0
+	}
+	return now.Sub(p.failing)
 }
 
 // Wrote takes note that an object was written for some policies, by a decision

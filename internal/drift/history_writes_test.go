@@ -73,10 +73,24 @@ func TestConflictsAreCountedUntilAWriteSucceedsOrNoneIsNeeded(t *testing.T) {
 func TestSettledTellsWhoseFailuresAreOver(t *testing.T) {
 	s := begin(t)
 	s.Expect(s.Settled(service, s.now)).To(BeEmpty(), "nothing is known of it")
-	s.Failed(service, []string{"q", "p"}, errors.New("forbidden"))
+	s.Failed(service, []string{"q", "p"}, errors.New("forbidden"), s.now)
 	s.Expect(s.Settled(service, s.now)).To(Equal([]string{"p", "q"}))
 	s.Expect(s.Settled(service, s.now)).To(BeEmpty(), "once")
 	s.Expect(s.Remembered()).To(BeZero())
+}
+
+func TestHistoryTellsForHowLongWritesHaveFailed(t *testing.T) {
+	s := begin(t)
+	s.Expect(s.FailingFor(service, s.now)).To(BeZero())
+	for range 3 {
+		s.Failed(service, []string{"p"}, errors.New("forbidden"), s.now)
+		s.now = s.now.Add(time.Minute)
+	}
+	s.Expect(s.FailingFor(service, s.now)).To(Equal(3 * time.Minute))
+	s.Corrected(service, nil, s.now)
+	s.Expect(s.FailingFor(service, s.now)).To(BeZero())
+	s.Failed(service, []string{"p"}, errors.New("forbidden"), s.now)
+	s.Expect(s.FailingFor(service, s.now.Add(time.Second))).To(Equal(time.Second), "it begins anew")
 }
 
 // TestObjectThatDoesNotDifferAnyMoreIsSettled: a policy's reconciler hands in
@@ -84,7 +98,7 @@ func TestSettledTellsWhoseFailuresAreOver(t *testing.T) {
 func TestObjectThatDoesNotDifferAnyMoreIsSettled(t *testing.T) {
 	drifted := rewritten("f", "kubectl")
 	made := map[string]func(*story){
-		"a failure":  func(s *story) { s.Failed(service, []string{"p"}, errors.New("forbidden")) },
+		"a failure":  func(s *story) { s.Failed(service, []string{"p"}, errors.New("forbidden"), s.now) },
 		"a write":    func(s *story) { s.Wrote(service, "7", []string{"p"}, s.now) },
 		"open drift": func(s *story) { s.sees(drifted) },
 	}

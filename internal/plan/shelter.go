@@ -20,6 +20,7 @@ type Shelter struct {
 	operator state.Operator
 	nodes    []corev1.Node
 	policies []Policy
+	stuck    Stuck
 	// without are the nodes that lack a taint which is claimed for them, by the
 	// taint, as far as that was asked for.
 	without map[string][]string
@@ -28,9 +29,21 @@ type Shelter struct {
 	refuge *bool
 }
 
+// Stuck says whether a node does not get a taint however long one waits: somebody else
+// declares its taints, or it cannot be written.
+type Stuck func(node *corev1.Node, claim Claim) bool
+
 // NewShelter prepares to answer. What takes long is looked for when it is asked for.
-func NewShelter(operator state.Operator, nodes []corev1.Node, policies []Policy) *Shelter {
-	return &Shelter{operator: operator, nodes: nodes, policies: policies, without: map[string][]string{}}
+func NewShelter(operator state.Operator, nodes []corev1.Node, policies []Policy, stuck Stuck) *Shelter {
+	return &Shelter{operator: operator, nodes: nodes, policies: policies, stuck: stuck, without: map[string][]string{}}
+}
+
+// Nodes returns how many nodes there are.
+func (s *Shelter) Nodes() int { return len(s.nodes) }
+
+// OnLeadersNode says whether the operator itself runs on the node.
+func (s *Shelter) OnLeadersNode(node string) bool {
+	return len(s.operator.Running) > 0 && s.operator.Running[0].Spec.NodeName == node
 }
 
 // Hold holds back the claims of taints that the node does not have and that would
@@ -82,7 +95,7 @@ func (s *Shelter) why(node *corev1.Node, claim Claim) string {
 	}
 	leader := s.operator.Running[0]
 	taint := corev1.Taint{Key: key, Value: claim.Want, Effect: corev1.TaintEffectNoExecute}
-	if node.Name != leader.Spec.NodeName || tolerates(leader, []corev1.Taint{taint}) {
+	if !s.OnLeadersNode(node.Name) || tolerates(leader, []corev1.Taint{taint}) {
 		return ""
 	}
 	others := slices.DeleteFunc(slices.Clone(s.lacking(claim.Field)), func(name string) bool { return name == node.Name })
@@ -92,7 +105,8 @@ func (s *Shelter) why(node *corev1.Node, claim Claim) string {
 	return ""
 }
 
-// lacking returns the nodes that lack the taint, sorted.
+// lacking returns the nodes that lack the taint and are to be given it, sorted. Those
+// that do not get it are not waited for: nobody would get on.
 func (s *Shelter) lacking(field string) []string {
 	names, known := s.without[field]
 	if known {
@@ -100,10 +114,14 @@ func (s *Shelter) lacking(field string) []string {
 	}
 	for i := range s.nodes {
 		claims, _ := Taints(&s.nodes[i], s.policies)
-		if slices.ContainsFunc(claims, func(c Claim) bool { return c.Field == field && c.Policy.Enforces() && evicts(&s.nodes[i], c) }) {
+		comes := func(c Claim) bool {
+			return c.Field == field && c.Policy.Writable() && evicts(&s.nodes[i], c) && !s.stuck(&s.nodes[i], c)
+		}
+		if slices.ContainsFunc(claims, comes) {
 			names = append(names, s.nodes[i].Name)
 		}
 	}
+	slices.Sort(names)
 	s.without[field] = names
 	return names
 }

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"slices"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -33,7 +34,7 @@ func shelterOf(pod corev1.Pod, nodes ...corev1.Node) (*Shelter, []Policy) {
 		}},
 	}})
 	operator := state.Operator{Own: state.Own{Pod: types.NamespacedName{Namespace: "cpnp-system", Name: "operator"}}, Running: []corev1.Pod{pod}}
-	return NewShelter(operator, nodes, policies), policies
+	return NewShelter(operator, nodes, policies, func(*corev1.Node, Claim) bool { return false }), policies
 }
 
 func ready(name string, change ...func(*corev1.Node)) corev1.Node {
@@ -97,6 +98,31 @@ func TestTaintsThatEvictTheOperator(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The leader's node waits for those that are to be given the taint, and says for which;
+// not for those that never get it.
+func TestLeadersNodeWaitsForWhatCanCome(t *testing.T) {
+	nodes := []corev1.Node{ready("a"), ready("c"), ready("b"), ready("d", spared)}
+	held := func(stuck ...string) string {
+		shelter, policies := shelterOf(corev1.Pod{Spec: corev1.PodSpec{NodeName: "a"}}, nodes...)
+		shelter.stuck = func(n *corev1.Node, c Claim) bool {
+			return c.Field == evicting+":NoExecute" && slices.Contains(stuck, n.Name)
+		}
+		claims, _ := Taints(&nodes[0], policies)
+		shelter.Hold(&nodes[0], claims)
+		return claims[0].HeldBack
+	}
+	g := NewWithT(t)
+	g.Expect(held()).To(ContainSubstring("it waits for b, c"))
+	g.Expect(held("b")).To(ContainSubstring("it waits for c"))
+	g.Expect(held("b", "c")).To(BeEmpty())
+
+	shelter, policies := shelterOf(corev1.Pod{Spec: corev1.PodSpec{NodeName: "a"}}, nodes...)
+	shelter.policies[0].Status.Conditions = nil
+	claims, _ := Taints(&nodes[0], policies)
+	shelter.Hold(&nodes[0], claims)
+	g.Expect(claims[0].HeldBack).To(BeEmpty(), "nothing is written for a policy that is not verified, on any node")
 }
 
 func TestOperatorThatIsNotFoundIsNotEvicted(t *testing.T) {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+const (
+	// heldAgain is when a node is looked at again whose taint is held back: what ends
+	// that is no event of this node.
+	heldAgain = 5 * time.Second
+	// heldPerNode makes that longer where many are held back: 50 a second at the most.
+	heldPerNode = 20 * time.Millisecond
+	// unwritableAfter is how long writing a node must have failed for the operator not to
+	// wait for its taint any more.
+	unwritableAfter = time.Minute
+)
+
+// Shelters has all nodes whose taints are held back share one look at the cluster. The
+// zero value is ready; it is safe for concurrent use.
+type Shelters struct {
+	mu      sync.Mutex
+	held    map[string]bool // by node
+	taken   time.Time
+	of      string // the policies
+	shelter *plan.Shelter
+}
+
+// hold holds back what would evict the operator, by a look that is no older than
+// heldAgain. Whether the operator itself may be evicted, only a new one tells. It says
+// when to look at the node again, if everything that evicts is held back.
+func (s *Shelters) hold(node *corev1.Node, claims []plan.Claim, policies []plan.Policy, now time.Time, look func() (*plan.Shelter, error)) (
+	again time.Duration, err error,
+) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := versionsOf(policies)
+	if s.shelter == nil || s.of != of || now.Sub(s.taken) >= heldAgain || s.shelter.OnLeadersNode(node.Name) {
+		if s.shelter, err = look(); err != nil {
+			return 0, err
+		}
+		s.of, s.taken = of, now
+	}
+	s.shelter.Hold(node, claims)
+	if plan.Evicts(node, claims) {
+		delete(s.held, node.Name)
+		return 0, nil
+	}
+	if s.held == nil {
+		s.held = map[string]bool{}
+	}
+	s.held[node.Name] = true
+	return max(heldAgain, time.Duration(len(s.held))*heldPerNode), nil
+}
+
+// nodes returns how many nodes there were at the last look.
+func (s *Shelters) nodes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shelter.Nodes()
+}
+
+// free notes that nothing of a node evicts any more.
+func (s *Shelters) free(node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, node)
+}
+
+// versionsOf tells policies from what they were before.
+func versionsOf(policies []plan.Policy) string {
+	var text strings.Builder
+	for i := range policies {
+		text.WriteString(string(policies[i].UID) + "/" + policies[i].ResourceVersion + "\n")
+	}
+	return text.String()
+}
+
+// look returns where the operator goes on while taints evict pods.
+func (r *NodeReconciler) look(ctx context.Context, policies []plan.Policy) (*plan.Shelter, error) {
+	operator, err := r.Observe.Operator(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := r.Observe.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records, err := r.Observe.NodeRecords(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return plan.NewShelter(operator, nodes, policies, stuck(r.History, records, policies, r.Clock.Now())), nil
+}
+
+// stuck tells which nodes do not get a taint however long one waits.
+func stuck(history *drift.History, records state.NodeRecords, policies []plan.Policy, now time.Time) plan.Stuck {
+	return func(node *corev1.Node, claim plan.Claim) bool {
+		shared := remembering(history, drift.Node(node, drift.Move(node, records.Of(node).Record, policies)), node.UID)
+		if history.FailingFor(shared.Object, now) >= unwritableAfter {
+			return true
+		}
+		outcome := drift.Fields(shared, []plan.Claim{claim}, policies)
+		return slices.ContainsFunc(outcome.Findings, func(f drift.Finding) bool { return f.State == v1alpha1.StateConflicted })
+	}
+}
