@@ -250,20 +250,26 @@ func (o *Outcome) claim(object Shared, claim plan.Claim) {
 	case differs || !object.owns(claim.Field):
 		o.Set[claim.Field] = &claim.Want
 	}
-	if !applied {
-		o.Record[claim.Field] = state.RecordEntry{
-			Policy: claim.Policy.Name, Applied: claim.Want, Original: object.original(claim.Field, live),
-		}
+	if original := object.original(claim.Field, live); !applied || !equal(entry.Original, original) {
+		o.Record[claim.Field] = state.RecordEntry{Policy: claim.Policy.Name, Applied: claim.Want, Original: original}
 	}
 }
 
-// original returns what was there before the operator wrote the field. Where the
-// record was lost and the field has another value than it had been given, that one
-// is what others have put there since.
+// original returns what was there before the operator wrote the field. What it remembers
+// goes before a record that says something else: others may be able to write that, and
+// not the field. Where the record was lost and the field has another value than it had
+// been given, that one is what others have put there since.
 func (s Shared) original(field string, live *string) *string {
-	_, recorded := s.Record[field]
-	entry, known := s.wrote(field)
-	if recorded || known && live != nil && *live == entry.Applied {
+	entry, recorded := s.Record[field]
+	var memory state.RecordEntry
+	remembers := false
+	if s.Remembered != nil {
+		memory, remembers = s.Remembered(field)
+	}
+	switch {
+	case remembers && (recorded || live != nil && *live == memory.Applied):
+		return memory.Original
+	case recorded:
 		return entry.Original
 	}
 	return live
@@ -339,6 +345,7 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 	}
 	delete(o.Record, field)
 	live := object.Live(field)
+	entry.Original = object.original(field, live)
 	untouched := live != nil && *live == entry.Applied
 	if !untouched || equal(live, entry.Original) {
 		return

@@ -439,6 +439,43 @@ func TestSeveralFieldsOfAnObject(t *testing.T) {
 	g.Expect(cmp.Diff(before, record)).To(BeEmpty(), "the record that was read stays as it was")
 }
 
+// Others may be able to write the record and not the field: what the operator remembers of
+// the original goes before it, and is put on record again.
+func TestWhatIsRememberedGoesBeforeTheRecord(t *testing.T) {
+	for name, test := range map[string]struct {
+		claimed  bool
+		record   *state.RecordEntry
+		set      string
+		original string
+	}{
+		"a claim":                         {true, done("p", "want", "forged"), "", "old"},
+		"a claim, with another value too": {true, done("p", "else", "forged"), "", "old"},
+		"a release":                       {false, done("p", "want", "forged"), "old", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			s := situation{live: "want", record: test.record, policies: only(policy("p", deleted))}
+			if test.claimed {
+				s.policies, s.claim = only(policy("p")), claims
+			}
+			shared := s.shared()
+			shared.Remembered = func(string) (state.RecordEntry, bool) { return *done("p", "want", "old"), true }
+			policies := plan.Compile(s.policies)
+			var claimed []plan.Claim
+			if test.claimed {
+				claimed = []plan.Claim{{Field: "f", Want: "want", Policy: &policies[0]}}
+			}
+			outcome := drift.Fields(shared, claimed, policies)
+			is := resultOf(outcome)
+			g.Expect(is.set).To(Equal(test.set))
+			g.Expect(outcome.Changed(shared.Record)).To(BeTrue())
+			if test.claimed {
+				g.Expect(is.record).To(HaveValue(Equal(*done("p", "want", test.original))))
+			}
+		})
+	}
+}
+
 // What a policy lets go because it is taken back is given back in any case; what
 // it lets go because it does not claim it any more may be kept.
 func TestWhatIsReleasedMayBeKeptUnlessItIsTakenBack(t *testing.T) {
