@@ -76,7 +76,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 			hosts.Sets = append(hosts.Sets, set)
 		}
 	}
-	r.notes = append(append(r.notes, r.wider(hosts)...), r.outsidePools()...)
+	r.notes = slices.Concat(r.notes, r.wider(hosts), r.outsidePools(), r.outsideTunnels())
 	foreign := map[string]string{}
 	for _, node := range nodes {
 		addresses := r.addressesOf(node)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
@@ -47,4 +48,30 @@ func TestSelectorThatKubeletsCanMeetIsToldOf(t *testing.T) {
 			NewWithT(t).Expect(hosts.Notes).To(told)
 		})
 	}
+}
+
+// The address of a tunnel that is none lets nobody in, and is told.
+func TestTunnelOutsideOfItsNetworkLetsNobodyIn(t *testing.T) {
+	g := NewWithT(t)
+	cp, worker := machine("cp-1", "10.0.0.1"), machine("worker-1", "10.0.0.9")
+	cp.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""}
+	worker.Annotations = map[string]string{"projectcalico.org/IPv4VXLANTunnelAddr": "203.0.113.7"}
+	policies := compile(policy("p", etcd, func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Spec.Network.Components[0].AllowFrom = []v1alpha1.PeerReference{{Role: v1alpha1.RoleNodes}}
+	}))
+	snapshot := machines(cp, worker)
+	told := ContainElement(And(ContainSubstring("worker-1: 203.0.113.7"), ContainSubstring("are let in nowhere")))
+	nets := func() (nets []string) {
+		for _, object := range plan.HostProtection(&policies[0], policies, snapshot).Objects {
+			if set, is := object.(*v3.GlobalNetworkSet); is {
+				nets = append(nets, set.Spec.Nets...)
+			}
+		}
+		return nets
+	}
+	g.Expect(nets()).To(ContainElement(ContainSubstring("203.0.113.7")), "no pool is known")
+	g.Expect(plan.HostProtection(&policies[0], policies, snapshot).Notes).NotTo(told)
+	snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}}
+	g.Expect(nets()).NotTo(ContainElement(ContainSubstring("203.0.113.7")))
+	g.Expect(plan.HostProtection(&policies[0], policies, snapshot).Notes).To(told)
 }

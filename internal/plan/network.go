@@ -96,6 +96,9 @@ func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Networ
 		network.Notes = append(network.Notes, servedBy(component, object, peers, snapshot)...)
 	}
 	network.Notes = append(network.Notes, meaning.notes...)
+	if peers.book != nil && len(onHosts(policy)) == 0 { // else it is told of hosts
+		network.Notes = append(network.Notes, peers.book.outsideTunnels()...)
+	}
 	return network
 }
 

@@ -125,14 +125,27 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 		add(node.Annotations[key])
 	}
 	for _, key := range ownAnnotations {
-		address, _, _ := strings.Cut(node.Annotations[key], "/")
-		add(address)
+		add(ownAddress(node, key))
 	}
 	for _, address := range overlayAddresses(node) {
 		add(address.String())
 	}
 	slices.SortFunc(addresses, netip.Addr.Compare)
 	return slices.Compact(addresses)
+}
+
+func ownAddress(node *corev1.Node, annotation string) string {
+	address, _, _ := strings.Cut(node.Annotations[annotation], "/")
+	return address
+}
+
+// shownAddresses returns those that a node shows as its own, and not of an overlay device.
+func shownAddresses(node *corev1.Node) []netip.Addr {
+	without := node.DeepCopy()
+	for _, key := range tunnelAnnotations {
+		delete(without.Annotations, key)
+	}
+	return NodeAddresses(without)
 }
 
 // overlayAddresses returns those of a node's devices that follow from the networks of

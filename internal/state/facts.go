@@ -63,7 +63,7 @@ func anyNetwork(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
 
 // +kubebuilder:rbac:groups=apps,resources=daemonsets,verbs=list;watch
 
-// facts gathers what tells which kind of cluster it is.
+// facts gathers what tells which kind of cluster it is, but for ConfigMaps.
 func (o Observer) facts(ctx context.Context, nodes []corev1.Node, addresses Addresses) (profile.Facts, error) {
 	facts := profile.Facts{Nodes: make([]profile.Node, 0, len(nodes))}
 	for i := range nodes {
@@ -78,10 +78,7 @@ func (o Observer) facts(ctx context.Context, nodes []corev1.Node, addresses Addr
 		facts.APIServer = append(facts.APIServer, APIServers(&list.Items[i])...)
 	}
 	var err error
-	if facts.DaemonSets, err = o.names(ctx, appsv1.SchemeGroupVersion.WithKind("DaemonSetList")); err != nil {
-		return facts, err
-	}
-	facts.ConfigMaps, err = o.ConfigMaps.read(ctx)
+	facts.DaemonSets, err = o.names(ctx, appsv1.SchemeGroupVersion.WithKind("DaemonSetList"))
 	return facts, err
 }
 

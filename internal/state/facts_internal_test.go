@@ -30,10 +30,10 @@ func TestWhetherK3sLeavesOutItsNetworkPolicyController(t *testing.T) {
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
 			Labels: controlPlane, Annotations: map[string]string{profile.K3sArguments: arguments},
 		}}
-		g.Expect(nodeFacts(node, AddressesOf(nil)).WithoutNetworkPolicies).To(Equal(want), arguments)
+		g.Expect(nodeFacts(node, AddressesOf(nil, Tunnels{})).WithoutNetworkPolicies).To(Equal(want), arguments)
 		slim, err := TransformNode(node)
 		g.Expect(err).NotTo(HaveOccurred())
-		g.Expect(nodeFacts(slim.(*corev1.Node), AddressesOf(nil)).WithoutNetworkPolicies).To(Equal(want), "as the cache keeps it: %s", arguments)
+		g.Expect(nodeFacts(slim.(*corev1.Node), AddressesOf(nil, Tunnels{})).WithoutNetworkPolicies).To(Equal(want), "as the cache keeps it: %s", arguments)
 		g.Expect(TellsOtherwise(&corev1.Node{}, slim.(*corev1.Node))).To(Equal(want))
 	}
 }

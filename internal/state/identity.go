@@ -12,19 +12,27 @@ import (
 
 // Addresses are the addresses that identify nodes. One that several nodes show
 // identifies none of them, such as the private address that a hypervisor's NAT
-// gives to every machine, or one external address of all: it is left out.
+// gives to every machine, or one external address of all: it is left out. So is one that
+// a node notes of an overlay device, and that is none of the overlay network.
 type Addresses struct {
-	byNode map[string][]netip.Addr
-	shared map[netip.Addr][]string
+	byNode  map[string][]netip.Addr
+	shared  map[netip.Addr][]string
+	outside map[string][]netip.Addr
 }
 
 // AddressesOf returns the addresses that identify the nodes.
-func AddressesOf(nodes []corev1.Node) Addresses {
-	a := Addresses{byNode: make(map[string][]netip.Addr, len(nodes)), shared: map[netip.Addr][]string{}}
+func AddressesOf(nodes []corev1.Node, tunnels Tunnels) Addresses {
+	a := Addresses{
+		byNode: make(map[string][]netip.Addr, len(nodes)), shared: map[netip.Addr][]string{}, outside: map[string][]netip.Addr{},
+	}
 	owners := make(map[netip.Addr]string, 2*len(nodes))
 	for i := range nodes {
 		name := nodes[i].Name
 		a.byNode[name] = NodeAddresses(&nodes[i])
+		if outside := tunnels.outside(&nodes[i]); len(outside) > 0 {
+			a.outside[name] = outside
+			a.byNode[name] = slices.DeleteFunc(a.byNode[name], func(other netip.Addr) bool { return slices.Contains(outside, other) })
+		}
 		for _, address := range a.byNode[name] {
 			owner, taken := owners[address]
 			switch {
@@ -55,6 +63,10 @@ func (a Addresses) Shared() []netip.Addr {
 
 // Showing returns the names of the nodes that show a shared address.
 func (a Addresses) Showing(address netip.Addr) []string { return a.shared[address] }
+
+// Outside returns the addresses that nodes note of their overlay devices and that are
+// none of the overlay network, by the node.
+func (a Addresses) Outside() map[string][]netip.Addr { return a.outside }
 
 // Prefixes is Of as networks of one address each.
 func (a Addresses) Prefixes(node string) []netip.Prefix {

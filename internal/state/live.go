@@ -49,9 +49,7 @@ func (o Observer) Look(ctx context.Context, snapshot Snapshot) (Snapshot, error)
 	var err error
 	snapshot.Enactments, snapshot.Outlived = apart(enactments.Items, policies.Items)
 	if anyNetwork(snapshot.Policies) {
-		addresses := AddressesOf(snapshot.Nodes)
-		snapshot.addresses = &addresses
-		snapshot.Facts, err = o.facts(ctx, snapshot.Nodes, addresses)
+		err = o.addFacts(ctx, &snapshot)
 	}
 	return snapshot, err
 }

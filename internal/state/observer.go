@@ -138,14 +138,26 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 		return snapshot, err
 	}
 	if anyNetwork(policies) {
-		addresses := AddressesOf(nodes)
-		snapshot.addresses = &addresses
 		if snapshot.Serving, err = o.serving(ctx); err != nil {
 			return snapshot, err
 		}
-		snapshot.Facts, err = o.facts(ctx, nodes, addresses)
+		err = o.addFacts(ctx, &snapshot)
 	}
 	return snapshot, err
+}
+
+// addFacts adds which addresses identify the nodes, and what tells which kind of cluster
+// it is.
+func (o Observer) addFacts(ctx context.Context, snapshot *Snapshot) error {
+	configMaps, err := o.ConfigMaps.read(ctx)
+	if err != nil {
+		return err
+	}
+	addresses := AddressesOf(snapshot.Nodes, tunnelsOf(snapshot.Calico, configMaps))
+	snapshot.addresses = &addresses
+	snapshot.Facts, err = o.facts(ctx, snapshot.Nodes, addresses)
+	snapshot.Facts.ConfigMaps = configMaps
+	return err
 }
 
 // enactments returns those of the policies, and those of others before them.

@@ -52,7 +52,7 @@ type Snapshot struct {
 // takes long to tell them apart, and much depends on them: it is done once.
 func (s Snapshot) Addresses() Addresses {
 	if s.addresses == nil {
-		return AddressesOf(s.Nodes)
+		return AddressesOf(s.Nodes, tunnelsOf(s.Calico, s.Facts.ConfigMaps))
 	}
 	return *s.addresses
 }
