@@ -8,12 +8,14 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-func TestMemoryLimitLeavesATenthOfTheContainers(t *testing.T) {
+func TestMemoryLimitLeavesRoomForTheProgram(t *testing.T) {
 	for name, test := range map[string]struct {
 		environment map[string]string
 		want        int64
 	}{
-		"of the container":       {map[string]string{"MEMORY_LIMIT": "268435456"}, 241591905},
+		"of the container":       {map[string]string{"MEMORY_LIMIT": "268435456"}, 192 << 20},
+		"of a large one":         {map[string]string{"MEMORY_LIMIT": "1073741824"}, 966367641},
+		"of a small one":         {map[string]string{"MEMORY_LIMIT": "67108864"}, 32 << 20},
 		"outside of a container": {nil, 0},
 		"somebody decided":       {map[string]string{"MEMORY_LIMIT": "268435456", "GOMEMLIMIT": "100MiB"}, 0},
 		"no number":              {map[string]string{"MEMORY_LIMIT": "256Mi"}, 0},

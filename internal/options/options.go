@@ -118,9 +118,10 @@ func Scheme() *runtime.Scheme {
 }
 
 // Unthrottled returns the configuration without a rate limit of the client's
-// own: the API server has a fairer one, and repairs must not wait.
+// own: the API server has a fairer one, and repairs must not wait. What is listed in
+// pages is bounded.
 func Unthrottled(c *rest.Config) *rest.Config {
-	c = rest.CopyConfig(c)
+	c = state.LimitAnswers(c)
 	c.QPS = -1
 	return c
 }

@@ -34,6 +34,9 @@ const (
 	maxNodeAddresses = 128
 	maxExternalIPs   = 128
 	maxEndpoints     = 1000
+	// maxEndpointNodes is for the names of nodes of a slice, in bytes: a cloud's are of some
+	// 50.
+	maxEndpointNodes = 64 << 10
 	// maxEndpointAddresses is for all addresses of a slice: Kubernetes writes one for
 	// each endpoint.
 	maxEndpointAddresses = 1000
@@ -45,8 +48,9 @@ const (
 	maxWhole = 64 << 10
 )
 
-// boundLabels returns as many labels as there is room for. Those that kubelets may not
-// set on their nodes come first, or they could be crowded out.
+// boundLabels returns as many labels as there is room for. Those that tell whose an object
+// is come first, and those that kubelets may not set on their nodes, or they could be
+// crowded out.
 func boundLabels(labels map[string]string) map[string]string {
 	size := 0
 	for key, value := range labels {
@@ -72,6 +76,8 @@ func boundLabels(labels map[string]string) map[string]string {
 func labelRank(key string) int {
 	domain, _, _ := strings.Cut(key, "/")
 	switch {
+	case key == v1alpha1.LabelPolicy || key == v1alpha1.LabelComponent:
+		return -1
 	case domain == "kubelet.kubernetes.io" || domain == "node.kubernetes.io":
 		return 2
 	case strings.HasSuffix("."+domain, ".kubernetes.io") || strings.HasSuffix("."+domain, ".k8s.io"):
@@ -130,6 +136,13 @@ const annotationSpecHash = "hash of the spec (in the cache alone)"
 // Somebody else's is not one of the operator's for its name alone, and one of the
 // operator's may be large where a cluster is.
 func reduceNetworkPolicy(policy *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
+	reduced := boundNetworkPolicy(policy)
+	setAnnotation(reduced, annotationSpecHash, SpecHash(&policy.Spec))
+	return reduced
+}
+
+// boundNetworkPolicy keeps of a NetworkPolicy its metadata, within bounds.
+func boundNetworkPolicy(policy *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
 	reduced := &networkingv1.NetworkPolicy{ObjectMeta: slimMeta(policy.ObjectMeta, map[string]string{})}
 	reduced.CreationTimestamp = policy.CreationTimestamp
 	for key, value := range policy.Annotations {
@@ -144,7 +157,6 @@ func reduceNetworkPolicy(policy *networkingv1.NetworkPolicy) *networkingv1.Netwo
 	if policy.Annotations[corev1.LastAppliedConfigAnnotation] != "" {
 		setAnnotation(reduced, corev1.LastAppliedConfigAnnotation, declaresNothing)
 	}
-	setAnnotation(reduced, annotationSpecHash, SpecHash(&policy.Spec))
 	reduced.ManagedFields = boundManagers(policy.ManagedFields)
 	return reduced
 }

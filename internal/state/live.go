@@ -5,7 +5,6 @@ package state
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,14 +22,6 @@ import (
 // What follows asks the API server itself, and not the cache. A watch may be behind,
 // and a list that begins one may be old: nothing that is not to be made good again
 // follows from them alone.
-
-const (
-	// pageSize is how many objects are asked for at once. Of each, there may be more
-	// than 256 KiB of metadata.
-	pageSize = 100
-	// maxPages ends a list that a server never ends.
-	maxPages = 2000
-)
 
 // Look returns the snapshot with policies, enactments and the objects of Calico as the
 // API server has them now.
@@ -77,7 +68,7 @@ func (o Observer) NetworkPoliciesNow(ctx context.Context) ([]networkingv1.Networ
 	var found []networkingv1.NetworkPolicy
 	err := o.eachNow(ctx, networkingv1.SchemeGroupVersion.WithKind("NetworkPolicyList"), func(meta metav1.ObjectMeta) {
 		if strings.HasPrefix(meta.Name, NetworkPolicyPrefix) {
-			found = append(found, networkingv1.NetworkPolicy{ObjectMeta: meta})
+			found = append(found, *boundNetworkPolicy(&networkingv1.NetworkPolicy{ObjectMeta: meta}))
 		}
 	})
 	return found, err
@@ -131,23 +122,41 @@ func (o Observer) ServicesNow(ctx context.Context) ([]Service, error) {
 	return found, err
 }
 
-// eachNow asks the API server for the metadata of a kind page by page. Others may fill
-// the objects that they may write: no more than one page is in memory, and nothing of
-// their specs.
+// eachNow asks the API server for the metadata of a kind page by page, and nothing of the
+// specs.
 func (o Observer) eachNow(ctx context.Context, kind schema.GroupVersionKind, do func(metav1.ObjectMeta)) error {
-	next := &client.ListOptions{Limit: pageSize}
-	for range maxPages {
-		list := &metav1.PartialObjectMetadataList{} // what is kept of a page must not become part of the next one
+	empty := func() client.ObjectList {
+		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(kind)
-		if err := o.Live.List(ctx, list, next); err != nil {
-			return fmt.Errorf("asking the API server for a %s: %w", kind.Kind, err)
-		}
-		for i := range list.Items {
-			do(list.Items[i].ObjectMeta)
-		}
-		if next.Continue = list.GetContinue(); next.Continue == "" {
-			return nil
-		}
+		return list
 	}
-	return errors.New("asking the API server: a list does not end")
+	err := o.inPages(ctx, empty, func(page client.ObjectList) {
+		for _, item := range page.(*metav1.PartialObjectMetadataList).Items {
+			do(item.ObjectMeta)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("asking the API server for a %s: %w", kind.Kind, err)
+	}
+	return nil
+}
+
+// PodsOn asks the API server for the pods that run on a node, and returns of each what
+// tells whether a taint evicts it.
+func (o Observer) PodsOn(ctx context.Context, node string) ([]corev1.Pod, error) {
+	var found []corev1.Pod
+	err := o.inPages(ctx, func() client.ObjectList { return &corev1.PodList{} }, func(page client.ObjectList) {
+		for _, pod := range page.(*corev1.PodList).Items {
+			slim := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, DeletionTimestamp: pod.DeletionTimestamp}}
+			if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+				slim.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: ""}
+			}
+			slim.Spec.Tolerations, slim.Status.Phase = pod.Spec.Tolerations, pod.Status.Phase
+			found = append(found, slim)
+		}
+	}, client.MatchingFields{"spec.nodeName": node})
+	if err != nil {
+		return nil, fmt.Errorf("listing the pods of node %s: %w", node, err)
+	}
+	return found, nil
 }

@@ -206,15 +206,6 @@ func (o Observer) HostNetworkedPods(ctx context.Context, namespaces sets.Set[str
 	return pods, nil
 }
 
-// PodsOn asks the API server for the pods that run on a node.
-func (o Observer) PodsOn(ctx context.Context, node string) ([]corev1.Pod, error) {
-	var pods corev1.PodList
-	if err := o.Live.List(ctx, &pods, client.MatchingFields{"spec.nodeName": node}); err != nil {
-		return nil, fmt.Errorf("listing the pods of node %s: %w", node, err)
-	}
-	return pods.Items, nil
-}
-
 // Services returns all Services, sorted by namespace and name. Where each has
 // endpoints is found out if asks says so; it is asked in this order.
 func (o Observer) Services(ctx context.Context, asks func(*corev1.Service) bool) ([]Service, error) {

@@ -171,11 +171,14 @@ func TransformEndpointSlice(object any) (any, error) {
 	endpoints := firstOf(slice.Endpoints, maxEndpoints)
 	there := make(map[place]int, len(endpoints))
 	slim.Endpoints = make([]discoveryv1.Endpoint, 0, len(endpoints))
-	room := maxEndpointAddresses
+	room, nodes := maxEndpointAddresses, maxEndpointNodes
 	for _, endpoint := range endpoints {
 		at := place{node: ptr.Deref(endpoint.NodeName, ""), ready: isReady(endpoint)}
 		i, known := there[at]
 		if !known {
+			if nodes -= len(at.node); nodes < 0 {
+				break
+			}
 			i = len(slim.Endpoints)
 			there[at] = i
 			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{NodeName: endpoint.NodeName})
@@ -186,6 +189,9 @@ func TransformEndpointSlice(object any) (any, error) {
 		addresses := firstOf(endpoint.Addresses, room)
 		room -= len(addresses)
 		slim.Endpoints[i].Addresses = append(slim.Endpoints[i].Addresses, addresses...)
+	}
+	if len(slim.Endpoints) < len(endpoints)/2 {
+		slim.Endpoints = slices.Clone(slim.Endpoints) // not to keep the room for the others
 	}
 	return slim, nil
 }

@@ -5,6 +5,7 @@ package testbed
 import (
 	"io"
 	"slices"
+	"time"
 )
 
 // Options says what to start, besides etcd and the API server.
@@ -36,6 +37,10 @@ type Options struct {
 	// APIServerArgs are flags of the API server, without the dashes. They
 	// replace what this package or envtest would have set.
 	APIServerArgs map[string][]string
+
+	// StopTimeout is how long etcd and the API server may take to end; zero is enough
+	// where they hold little.
+	StopTimeout time.Duration
 
 	// Output gets what the programs print, each line with the program's name
 	// before it. Files in [ControlPlane.Dir] get it in any case, and their

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flood
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
+)
+
+const (
+	deadline = 60 * time.Second
+	tick     = 20 * time.Millisecond
+	writers  = 4
+)
+
+// Bounds of what a flood may make of the operator.
+const (
+	// maxSeries is for all that is at the port of the metrics; it has some 530 at rest.
+	maxSeries = 800
+	// maxLogged is for what is logged during one flood, in bytes, and maxLoggedEach for each
+	// object on top of it.
+	maxLogged, maxLoggedEach = 64 << 10, 1 << 9
+)
+
+// flood is what somebody does.
+type flood struct {
+	name string
+	// make are the objects that are made, and write what is then written to them over
+	// and over.
+	make  func(i int) client.Object
+	count int
+	write func(round, i int) string
+	// instead is done over and over instead of both.
+	instead func(p *process, i int)
+}
+
+// touch is the least that makes others read the whole object.
+func touch(round, _ int) string {
+	return fmt.Sprintf(`{"metadata":{"annotations":{"touched":"%d"}}}`, round)
+}
+
+// record writes a record that the operator cannot have written.
+func record(size int) func(round, i int) string {
+	return func(round, i int) string {
+		return fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationRecord, forged(1000*i+round, size))
+	}
+}
+
+// floods come one after the other, and what they have made stays.
+var floods = []flood{
+	{name: "NetworkPolicies of the operator's name, 1 MiB each", make: networkPolicy, count: hostile, write: touch},
+	{name: "DaemonSets with large templates", make: daemonSet, count: hostile, write: touch},
+	{name: "Services with forged records", make: service, count: hostile, write: touch},
+	{name: "EndpointSlices full of addresses", make: endpointSlice, count: hostile, write: touch},
+	{name: "Nodes full of labels and forged records", make: node, count: hostile, write: touch},
+	{name: "namespaces full of metadata", make: namespace, count: hostile, write: touch},
+	{name: "pods in their node's network, full of metadata", make: pod, count: hostile, write: touch},
+	{name: "a Service whose record names 2,000 policies", make: small, count: 1, write: record(150 << 10)},
+	{name: "20 Services with bad records", make: small, count: 20, write: record(1 << 10)},
+	{name: "bad tokens at the port of the metrics", instead: func(p *process, i int) {
+		if response, done, err := p.ask(fmt.Sprint("bad-", i), fmt.Sprintf("127.0.1.%d", 1+i%200)); err == nil {
+			defer done()
+			if response.StatusCode == http.StatusOK {
+				panic("a bad token reads the metrics")
+			}
+		}
+	}},
+}
+
+// measured is what came of a flood.
+type measured struct {
+	mu     sync.Mutex
+	peak   float64        // of the memory, in MiB
+	depth  map[string]int // the most, by queue
+	series int
+	// logged is in bytes, took how long it lasted, and written how many times something
+	// was written.
+	logged  int64
+	took    time.Duration
+	written atomic.Int64
+	// seen is how long the way out took to be seen.
+	seen time.Duration
+}
+
+// TestFloods has one operator work on under each of the floods, and start again when all
+// that they have made is there.
+func TestFloods(t *testing.T) {
+	g := in(t)
+	prepareVictim(t, g)
+	p := start(t, g)
+	t.Cleanup(func() { p.Stop() })
+	ready(t, g, victim)
+	ready(t, g, "other")
+
+	table := []string{fmt.Sprintf("%-52s %5s  %-19s %6s %8s %9s  %s", "flood", "MiB", "queues (n s p)", "series", "log B/s", "log bytes", "way out seen after")}
+	row := func(name string, m *measured) {
+		depth := fmt.Sprintf("%d %d %d", m.depth["node"], m.depth["service"], m.depth["policy"])
+		table = append(table, fmt.Sprintf("%-52s %5.0f  %-19s %6d %8.0f %9d  %.2f s (%d writes in %.0f s)", name, m.peak, depth, m.series,
+			float64(m.logged)/m.took.Seconds(), m.logged, m.seen.Seconds(), m.written.Load(), m.took.Seconds()))
+	}
+	t.Cleanup(func() { t.Log("\n" + strings.Join(table, "\n")) })
+	for i, f := range floods {
+		t.Run(f.name, func(t *testing.T) {
+			g := in(t)
+			m := during(t, g, p, func(m *measured, over <-chan struct{}) { f.run(t, p, m, over) }, func() { wayOut(t, g, i%2 == 0) }, f.count)
+			row(f.name, m)
+			m.within(g, f.count)
+			ready(t, g, victim)
+		})
+	}
+	none := func(*measured, <-chan struct{}) {}
+	t.Run("deletion of a policy, with all of it there", func(t *testing.T) {
+		g := in(t)
+		m := during(t, g, p, none, func() { remove(t, g, "other") }, 0)
+		row("deletion of a policy, with all of it there", m)
+		m.within(g, 0)
+	})
+	t.Run("another start, with all of it there", func(t *testing.T) {
+		g := in(t)
+		p.Stop()
+		p = start(t, g)
+		m := during(t, g, p, none, func() { wayOut(t, g, true) }, 0)
+		row("another start, with all of it there", m)
+		m.within(g, 0)
+		ready(t, g, victim)
+	})
+}
+
+// in returns what expects in a test.
+func in(t *testing.T) *WithT {
+	t.Helper()
+	g := NewWithT(t)
+	g.SetDefaultEventuallyTimeout(deadline)
+	g.SetDefaultEventuallyPollingInterval(tick)
+	return g
+}
+
+// within expects what came of a flood to be bounded.
+func (m *measured) within(g *WithT, count int) {
+	g.Expect(m.peak).To(BeNumerically("<", float64(limit())/(1<<20)), "memory")
+	g.Expect(m.series).To(BeNumerically("<", maxSeries), "series")
+	g.Expect(m.logged).To(BeNumerically("<", maxLogged+int64(count)*maxLoggedEach), "bytes logged")
+	g.Expect(m.depth["policy"]).To(BeNumerically("<=", 2), "only policies that exist wait")
+	// Each object waits once: those of all floods, and the few others.
+	g.Expect(m.depth["node"]).To(BeNumerically("<=", hostile+2), "nodes")
+	g.Expect(m.depth["service"]).To(BeNumerically("<=", hostile+25), "Services")
+}
+
+// run makes the objects and then writes to them until it is over.
+func (f flood) run(t *testing.T, p *process, m *measured, over <-chan struct{}) {
+	ended := func() bool {
+		select {
+		case <-over:
+			return true
+		default:
+			return false
+		}
+	}
+	if f.instead != nil {
+		for !ended() {
+			workqueue.ParallelizeUntil(context.Background(), writers, writers, func(int) { f.instead(p, int(m.written.Add(1))) })
+		}
+		return
+	}
+	objects := make([]client.Object, f.count)
+	workqueue.ParallelizeUntil(context.Background(), writers, f.count, func(i int) {
+		objects[i] = f.make(i)
+		if err := client.IgnoreAlreadyExists(admin.Create(context.Background(), objects[i])); err != nil {
+			t.Error(err)
+		}
+		m.written.Add(1)
+	})
+	for round := 0; !ended(); round++ {
+		workqueue.ParallelizeUntil(context.Background(), min(writers, f.count), f.count, func(i int) {
+			if ended() {
+				return
+			}
+			// Of the answer nothing is kept: it is large.
+			target := &metav1.PartialObjectMetadata{}
+			gvk, err := admin.GroupVersionKindFor(objects[i])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			target.SetGroupVersionKind(gvk)
+			target.SetNamespace(objects[i].GetNamespace())
+			target.SetName(objects[i].GetName())
+			if err := admin.Patch(context.Background(), target, client.RawPatch(types.MergePatchType, []byte(f.write(round, i)))); err != nil {
+				t.Error(err)
+			}
+			m.written.Add(1)
+		})
+	}
+}
+
+// during measures while a flood lasts, until what is done meanwhile is done and all
+// queues are empty.
+func during(t *testing.T, g *WithT, p *process, flood func(*measured, <-chan struct{}), meanwhile func(), count int) *measured {
+	t.Helper()
+	m := &measured{depth: map[string]int{}}
+	g.Expect(p.forgetPeak()).To(Succeed())
+	before, begun := p.logged(), time.Now()
+	over, measuredAll := make(chan struct{}), make(chan struct{})
+	var floods, measures sync.WaitGroup
+	end := sync.OnceFunc(func() { close(over); floods.Wait() })
+	defer end() // also where the test ends here
+	floods.Go(func() { flood(m, over) })
+	measures.Go(func() { m.watch(p, measuredAll) })
+	g.Eventually(m.written.Load).Should(BeNumerically(">=", count), "the flood has begun")
+	started := time.Now()
+	meanwhile()
+	m.seen = time.Since(started)
+	end()
+	m.took = time.Since(begun)
+	g.Expect(p.Died()).To(Succeed())
+	g.Eventually(func() (int, error) {
+		now, err := p.metrics()
+		return now.waiting(), err
+	}).Should(BeZero(), "all that waits is done")
+	close(measuredAll)
+	measures.Wait()
+	m.logged = p.logged() - before
+	var err error
+	m.peak, err = p.memory("VmHWM")
+	g.Expect(err).NotTo(HaveOccurred())
+	return m
+}
+
+// watch reads the metrics over and over.
+func (m *measured) watch(p *process, over <-chan struct{}) {
+	beat := time.NewTicker(50 * time.Millisecond)
+	defer beat.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-beat.C:
+		}
+		now, err := p.metrics()
+		if err != nil {
+			continue // where tokens are not looked at, because there are too many
+		}
+		m.mu.Lock()
+		m.series = max(m.series, now.series)
+		for name, depth := range now.depth {
+			m.depth[name] = max(m.depth[name], depth)
+		}
+		m.mu.Unlock()
+	}
+}
+
+// prepareVictim makes what the operator looks after.
+func prepareVictim(t *testing.T, g *WithT) {
+	t.Helper()
+	for i, policy := range []string{victim, "other"} {
+		g.Expect(testbed.CreateNode(t.Context(), admin, testbed.Node(fmt.Sprint("cp-", i+1), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
+			testbed.NodeLabels(map[string]string{"flood": policy, testbed.ControlPlaneRole: ""}), testbed.InternalIP(fmt.Sprint("10.98.0.", i+1))))).To(Succeed())
+	}
+	cni := daemonSet(0).(*appsv1.DaemonSet)
+	cni.ObjectMeta = metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "calico-node"} // it enforces NetworkPolicies
+	for _, object := range []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: tenant}}, cni, declared(victim, victim), declared("other", "other"),
+	} {
+		g.Expect(admin.Create(t.Context(), object)).To(Succeed())
+	}
+}
+
+func condition(t *testing.T, policy string) func() string {
+	return func() string {
+		now := &v1alpha1.ControlPlaneNetworkPolicy{}
+		if err := admin.Get(t.Context(), client.ObjectKey{Name: policy}, now); err != nil {
+			return err.Error()
+		}
+		c := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionReady)
+		if c == nil || c.ObservedGeneration != now.Generation {
+			return ""
+		}
+		return string(c.Status) + "/" + c.Reason + ": " + c.Message
+	}
+}
+
+func ready(t *testing.T, g *WithT, policy string) {
+	t.Helper()
+	g.Eventually(condition(t, policy)).Should(HavePrefix("True/"))
+}
+
+// wayOut has the operator take everything back, or write nothing more, returns when that
+// is on record, and takes it back.
+func wayOut(t *testing.T, g *WithT, revert bool) {
+	t.Helper()
+	set, unset, shown := `{"spec":{"suspend":true}}`, `{"spec":{"suspend":false}}`, "False/Suspended"
+	if revert {
+		set, unset = `{"metadata":{"annotations":{"cpnp.dev/revert":"a flood"}}}`, `{"metadata":{"annotations":{"cpnp.dev/revert":null}}}`
+		shown = "False/TakenBack"
+	}
+	edit := func(body string) {
+		target := declared(victim, victim)
+		g.Expect(admin.Patch(t.Context(), target, client.RawPatch(types.MergePatchType, []byte(body)))).To(Succeed())
+	}
+	edit(set)
+	g.Eventually(condition(t, victim)).Should(HavePrefix(shown))
+	if revert {
+		g.Eventually(func() []corev1.Taint {
+			node := &corev1.Node{}
+			g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "cp-1"}, node)).To(Succeed())
+			return node.Spec.Taints
+		}).ShouldNot(ContainElement(HaveField("Key", testbed.ControlPlaneRole)))
+	}
+	edit(unset)
+}
+
+// remove deletes a policy and returns when it is gone.
+func remove(t *testing.T, g *WithT, policy string) {
+	t.Helper()
+	target := declared(policy, policy)
+	g.Expect(admin.Delete(t.Context(), target)).To(Succeed())
+	g.Eventually(func() bool {
+		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(target), target))
+	}).Should(BeTrue())
+}
