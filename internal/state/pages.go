@@ -30,7 +30,9 @@ var errTooLarge = errors.New("the answer is too large")
 
 // inPages asks the API server for a list page by page, and calls do with each. No more
 // than one page is in memory, and that one is bounded.
-func (o Observer) inPages(ctx context.Context, empty func() client.ObjectList, do func(client.ObjectList), options ...client.ListOption) error {
+func (o Observer) inPages(
+	ctx context.Context, empty func() client.ObjectList, do func(client.ObjectList), options ...client.ListOption,
+) error {
 	next := (&client.ListOptions{}).ApplyOptions(options)
 	next.Limit = pageSize
 	for range maxPages {

@@ -76,7 +76,7 @@ var floods = []flood{
 	{name: "pods in their node's network, full of metadata", make: pod, count: hostile, write: touch},
 	{name: "a Service whose record names 2,000 policies", make: small, count: 1, write: record(150 << 10)},
 	{name: "20 Services with bad records", make: small, count: 20, write: record(1 << 10)},
-	{name: "bad tokens at the port of the metrics", instead: func(p *process, i int) {
+	{name: "bad tokens at the port of the metrics", count: 200, instead: func(p *process, i int) {
 		if response, done, err := p.ask(fmt.Sprint("bad-", i), fmt.Sprintf("127.0.1.%d", 1+i%200)); err == nil {
 			defer done()
 			if response.StatusCode == http.StatusOK {
