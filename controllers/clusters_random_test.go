@@ -96,10 +96,10 @@ func tryRandomCluster(t *testing.T, seed uint64) bool {
 	}
 	whole := o.hosts
 	whole.Calico, whole.Objects = whole.Whole, whole.WholeObjects
-	writes := verify.Sequence(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico))
-	world := dataplane.New(verify.After(snapshot.Calico, writes), dataplaneNodes(snapshot))
+	writes := verify.WritesOf(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico))
+	world := dataplane.NewWorld(verify.StateAfter(snapshot.Calico, writes), dataplaneNodes(snapshot))
 	for _, try := range r.Connections() {
-		is := world.Judge(dataplane.Flow{From: try.From, To: try.To, Node: try.Node, Protocol: dataplane.TCP, Port: try.Port})
+		is := world.VerdictOn(dataplane.Flow{From: try.From, To: try.To, Node: try.Node, Protocol: dataplane.TCP, Port: try.Port})
 		if (is.Decision == dataplane.Allowed) != try.Allowed {
 			t.Errorf("-cluster-seed=%d: %s, from %s to %s port %d of %s: %s (%s)\nverified: %s\n%+v",
 				seed, try.Why, try.From, try.To, try.Port, try.Node, is.Decision, is.Reason, o.verdict.Message, *r)

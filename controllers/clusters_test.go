@@ -245,7 +245,7 @@ func (c *cluster) compare(t *testing.T) {
 	if o.verdict.Holds && o.policy.Enforces() {
 		whole := o.hosts
 		whole.Calico, whole.Objects = whole.Whole, whole.WholeObjects
-		writes = verify.Sequence(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico))
+		writes = verify.WritesOf(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico))
 	}
 	if c.expected.Hosts != nil {
 		g.Expect(len(writes) > 0).To(Equal(*c.expected.Hosts), "whether objects of Calico are written: %v", writes)
@@ -311,7 +311,7 @@ func (c *cluster) compareFlows(t *testing.T, snapshot state.Snapshot, writes []v
 	if len(c.expected.Flows) == 0 {
 		return
 	}
-	world := dataplane.New(verify.After(snapshot.Calico, writes), dataplaneNodes(snapshot))
+	world := dataplane.NewWorld(verify.StateAfter(snapshot.Calico, writes), dataplaneNodes(snapshot))
 	for _, want := range c.expected.Flows {
 		flow := dataplane.Flow{
 			From: netip.MustParseAddr(want.From), To: netip.MustParseAddr(want.To), Node: want.Node,
@@ -320,7 +320,7 @@ func (c *cluster) compareFlows(t *testing.T, snapshot state.Snapshot, writes []v
 		if want.Protocol == "udp" {
 			flow.Protocol = dataplane.UDP
 		}
-		if is := world.Judge(flow); is.Decision != want.Becomes {
+		if is := world.VerdictOn(flow); is.Decision != want.Becomes {
 			t.Errorf("%s: %s is %s, not %s: %s", want.Why, flow, is.Decision, want.Becomes, is.Reason)
 		}
 	}

@@ -112,11 +112,11 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 		hosts:   plan.HostProtection(policy, policies, snapshot),
 	}
 	o.notes = slices.Concat(o.network.Notes, o.hosts.Notes)
-	o.verdict = verify.Policy(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held), o.notes)
+	o.verdict = verify.PolicyWritable(policy, snapshot.Nodes, slices.Concat(o.network.Held, o.hosts.Held), o.notes)
 	o.diff = drift.Networks(policy, o.network, snapshot.NetworkPolicies)
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 	judge(&o, snapshot)
-	o.verdict = verify.Decided(o.verdict, o.hosts.Undecided, policy.Override(), o.notes)
+	o.verdict = verify.WithUndecided(o.verdict, o.hosts.Undecided, policy.Override(), o.notes)
 	// What an earlier version remembers in Calico must be read before it is forgotten.
 	if policy.Spec.Network != nil && (policy.Status.APIServers != nil || !snapshot.Calico.Hidden()) {
 		o.apiServers = plan.APIServers(policy, snapshot)

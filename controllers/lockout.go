@@ -21,35 +21,35 @@ func judge(o *Observation, snapshot state.Snapshot) {
 		return
 	}
 	override := o.policy.Override()
-	if reason, why := verify.Unjudged(o.hosts, snapshot.Calico); reason != "" {
-		o.doubt, o.verdict = why, verify.Writable(reason, why, override).Noting(o.notes)
+	if reason, why := verify.WhyUnjudged(o.hosts, snapshot.Calico); reason != "" {
+		o.doubt, o.verdict = why, verify.UnjudgedWritable(reason, why, override).WithNotes(o.notes)
 		return
 	}
 	nodes := dataplaneNodes(snapshot)
 	whole := o.hosts
 	whole.Calico, whole.Objects = whole.Whole, whole.WholeObjects
-	through := verify.Sequence(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico))
-	report := verify.Lockout(o.hosts.Lifelines, nodes, snapshot.Calico, through)
+	through := verify.WritesOf(drift.Hosts(o.policy, o.policies, whole, snapshot.Calico))
+	report := verify.CheckLockout(o.hosts.Lifelines, nodes, snapshot.Calico, through)
 	if len(report.Cuts) == 0 {
-		next := verify.Lockout(o.hosts.Lifelines, nodes, snapshot.Calico, verify.Sequence(o.hostDiff))
+		next := verify.CheckLockout(o.hosts.Lifelines, nodes, snapshot.Calico, verify.WritesOf(o.hostDiff))
 		report.Cuts = next.Cuts
 	}
-	o.doubt = report.Doubt()
+	o.doubt = report.UncertainFlows()
 	if override == "" {
-		o.cut = report.Broken()
+		o.cut = report.FirstCut()
 	}
-	verdict := verify.Reachable(report, override)
+	verdict := verify.RequiredFlowsKept(report, override)
 	if !verdict.Holds {
 		o.verdict = verdict
 		return
 	}
 	if o.doubt == "" { // else it would be told twice
-		o.notes = slices.Concat(verify.Warnings(o.hosts, nodes, snapshot.Calico, through), o.notes)
+		o.notes = slices.Concat(verify.ForeignPolicyWarnings(o.hosts, nodes, snapshot.Calico, through), o.notes)
 	}
-	if len(report.Cuts)+len(report.Already) == 0 {
-		verdict = verify.Safe(nil)
+	if len(report.Cuts)+len(report.AlreadyCut) == 0 {
+		verdict = verify.SafeToWrite(nil)
 	}
-	o.verdict = verdict.Noting(o.notes)
+	o.verdict = verdict.WithNotes(o.notes)
 	if override != "" && o.verdict.Reason == v1alpha1.ReasonVerified && len(o.hosts.Undecided) == 0 {
 		o.verdict.Message += "; the annotation " + v1alpha1.AnnotationAllowLockout + " is set and not needed: remove it"
 	}

@@ -75,12 +75,12 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 	if err != nil {
 		return in, err
 	}
-	in.Effective = verify.HostNetworked(o.policy, pods)
+	in.Effective = verify.PodsEffective(o.policy, pods)
 	if in.Effective.Holds {
-		in.Effective = verify.Enforced(o.policy, o.network.Enforcement, in.Effective)
+		in.Effective = verify.NetworkPoliciesEnforced(o.policy, o.network.Enforcement, in.Effective)
 	}
 	if (in.Effective.Holds || in.Effective.Unknown) && o.hosts.Declared && o.hosts.Unprotected == nil && len(o.hosts.Held) == 0 {
-		in.Effective = verify.Both(in.Effective, effectiveOnHosts(o))
+		in.Effective = verify.WorseOf(in.Effective, effectiveOnHosts(o))
 	}
 	if err := r.addExposed(ctx, o, &in); err != nil {
 		return in, err
@@ -100,14 +100,14 @@ func (r *Reporter) addExposed(ctx context.Context, o Observation, in *report.Inp
 	if err != nil {
 		return err
 	}
-	in.Effective = verify.Exposed(in.Effective, o.hosts, o.network, o.nodes, exposed)
+	in.Effective = verify.AddServiceBypasses(in.Effective, o.hosts, o.network, o.nodes, exposed)
 	return nil
 }
 
 // effectiveOnHosts says whether the restrictions on nodes really hold. They are not
 // said to where it cannot be judged what becomes of what is required.
 func effectiveOnHosts(o Observation) verify.Verdict {
-	verdict := verify.Hosts(o.hosts, o.calico)
+	verdict := verify.HostsEffective(o.hosts, o.calico)
 	if verdict.Holds && o.doubt != "" {
 		return verify.Verdict{
 			Unknown: true, Reason: v1alpha1.ReasonNotJudged, Message: "It cannot be judged what the restrictions do: " + o.doubt,

@@ -49,7 +49,7 @@ func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(verify.Decided(test.verdict, test.undecided, test.override, []string{"X"})).To(Equal(test.want))
+			NewWithT(t).Expect(verify.WithUndecided(test.verdict, test.undecided, test.override, []string{"X"})).To(Equal(test.want))
 		})
 	}
 }

@@ -19,7 +19,7 @@ import (
 // of the interface are reached through the others as well: a host answers to each
 // of its addresses on every interface. Where all that is not listed is denied, the
 // detour is denied with it.
-func detours(hosts plan.Hosts, _ state.Calico) *Verdict {
+func findInterfaceBypasses(hosts plan.Hosts, _ state.Calico) *Verdict {
 	if hosts.Calico.DenyUnlisted {
 		return nil
 	}
@@ -30,7 +30,7 @@ func detours(hosts plan.Hosts, _ state.Calico) *Verdict {
 			continue
 		}
 		without := slices.DeleteFunc(slices.Clone(versions), func(version string) bool {
-			return closesDetour(hosts.Calico.Components, component, version)
+			return closesBypass(hosts.Calico.Components, component, version)
 		})
 		switch {
 		case len(without) == 0:
@@ -75,7 +75,7 @@ func versionOf(address netip.Addr) string {
 
 // closesDetour says whether components have addresses of an IP version for the
 // interface, and all ports, of one of them.
-func closesDetour(components []calico.Component, of calico.Component, version string) bool {
+func closesBypass(components []calico.Component, of calico.Component, version string) bool {
 	return !slices.ContainsFunc(of.Ports, func(port profile.Traffic) bool {
 		return !slices.ContainsFunc(components, func(c calico.Component) bool {
 			return c.Interface == of.Interface && c.Address.IsValid() && versionOf(c.Address.Addr()) == version &&

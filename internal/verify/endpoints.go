@@ -26,14 +26,14 @@ const (
 )
 
 // rival is an endpoint of somebody else where one of ours is, or should be.
-type rival struct {
+type endpointConflict struct {
 	endpoint *v3.HostEndpoint
 	rank     int // how much of ours is void: the lower, the more
-	what     string
+	text     string
 }
 
 const (
-	rankInPlace = iota // nothing of ours is on the node, or on the interface
+	rankReplaces = iota // nothing of ours is on the node, or on the interface
 	rankOverrides
 	rankVoid
 )
@@ -49,30 +49,30 @@ const (
 // addresses only governs the interface that has one of them. Kubernetes does
 // not know all addresses of a node, so that beside an endpoint of ours for
 // every interface it is reported whatever its addresses are.
-func foreignEndpoints(hosts plan.Hosts, there state.Calico) *Verdict {
+func findForeignEndpoints(hosts plan.Hosts, live state.Calico) *Verdict {
 	wanted := calico.Interfaces(hosts.Calico)
-	var rivals []rival
+	var conflicts []endpointConflict
 	for _, node := range hosts.Calico.Nodes {
-		for i := range there.Endpoints {
-			e := &there.Endpoints[i]
+		for i := range live.Endpoints {
+			e := &live.Endpoints[i]
 			if e.Spec.Node != node.Name || calico.Ours(e) {
 				continue
 			}
-			if r, is := rivalOf(e, wanted, hosts.Foreign[node.Name]); is {
-				rivals = append(rivals, r)
+			if r, is := endpointConflictOf(e, wanted, hosts.Foreign[node.Name]); is {
+				conflicts = append(conflicts, r)
 			}
 		}
 	}
-	if len(rivals) == 0 {
+	if len(conflicts) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(rivals, func(a, b rival) int { return cmp.Compare(a.rank, b.rank) })
-	whats, automatic := make([]string, 0, len(rivals)), false
-	for _, r := range rivals {
-		whats = append(whats, r.what)
+	slices.SortStableFunc(conflicts, func(a, b endpointConflict) int { return cmp.Compare(a.rank, b.rank) })
+	texts, automatic := make([]string, 0, len(conflicts)), false
+	for _, r := range conflicts {
+		texts = append(texts, r.text)
 		automatic = automatic || r.endpoint.Labels[labelCreatedBy] == createdByAuto
 	}
-	message := "Host endpoints that are not the operator's are on protected nodes: " + wording.Names(whats)
+	message := "Host endpoints that are not the operator's are on protected nodes: " + wording.Names(texts)
 	if automatic {
 		message += ": Calico makes such endpoints, and makes them anew: set spec.controllers.node.hostEndpoint.autoCreate of " +
 			"KubeControllersConfiguration default to Disabled, and delete those that others made"
@@ -84,51 +84,51 @@ func foreignEndpoints(hosts plan.Hosts, there state.Calico) *Verdict {
 
 // rivalOf says how an endpoint of somebody else meets ours for the interfaces.
 // There is none of ours on the node if an endpoint has its place.
-func rivalOf(e *v3.HostEndpoint, wanted []string, hasPlace string) (rival, bool) {
+func endpointConflictOf(e *v3.HostEndpoint, wanted []string, occupant string) (endpointConflict, bool) {
 	iface := e.Spec.InterfaceName
 	switch {
-	case e.Name == hasPlace:
-		what := fmt.Sprintf("%s in the place of %s, so that the operator leaves the node alone", e.Name, ourName(e, iface))
-		return rival{e, rankInPlace, what}, true
-	case slices.Contains(wanted, iface) && (hasPlace != "" || e.Name < ourName(e, iface)):
-		return rival{e, rankInPlace, fmt.Sprintf("%s in the place of %s", e.Name, ourName(e, iface))}, true
+	case e.Name == occupant:
+		what := fmt.Sprintf("%s in the place of %s, so that the operator leaves the node alone", e.Name, managedEndpointName(e, iface))
+		return endpointConflict{e, rankReplaces, what}, true
+	case slices.Contains(wanted, iface) && (occupant != "" || e.Name < managedEndpointName(e, iface)):
+		return endpointConflict{e, rankReplaces, fmt.Sprintf("%s in the place of %s", e.Name, managedEndpointName(e, iface))}, true
 	case slices.Contains(wanted, iface):
-		return rival{e, rankVoid, fmt.Sprintf("%s (void, because %s is there)", e.Name, ourName(e, iface))}, true
+		return endpointConflict{e, rankVoid, fmt.Sprintf("%s (void, because %s is there)", e.Name, managedEndpointName(e, iface))}, true
 	case iface == "":
-		return rivalByAddress(e, wanted)
+		return endpointConflictByAddress(e, wanted)
 	case iface != calico.EveryInterface && slices.Contains(wanted, calico.EveryInterface):
-		return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on %s)", e.Name, ourName(e, ""), iface)}, true
+		return endpointConflict{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on %s)", e.Name, managedEndpointName(e, ""), iface)}, true
 	}
-	return rival{}, false
+	return endpointConflict{}, false
 }
 
 // rivalByAddress is rivalOf an endpoint that names no interface.
-func rivalByAddress(e *v3.HostEndpoint, wanted []string) (rival, bool) {
+func endpointConflictByAddress(e *v3.HostEndpoint, wanted []string) (endpointConflict, bool) {
 	addresses := wording.Names(e.Spec.ExpectedIPs)
 	if addresses == "" {
-		return rival{}, false // it governs nothing
+		return endpointConflict{}, false // it governs nothing
 	}
 	if slices.Contains(wanted, calico.EveryInterface) {
-		return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on the interface with %s)", e.Name, ourName(e, ""), addresses)}, true
+		return endpointConflict{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on the interface with %s)", e.Name, managedEndpointName(e, ""), addresses)}, true
 	}
 	for _, iface := range wanted {
-		if e.Name < ourName(e, iface) {
-			return rival{e, rankOverrides, fmt.Sprintf("%s (in the place of %s if %s has %s)", e.Name, ourName(e, iface), iface, addresses)}, true
+		if e.Name < managedEndpointName(e, iface) {
+			return endpointConflict{e, rankOverrides, fmt.Sprintf("%s (in the place of %s if %s has %s)", e.Name, managedEndpointName(e, iface), iface, addresses)}, true
 		}
 	}
-	return rival{}, false
+	return endpointConflict{}, false
 }
 
 // ourName returns the name of our endpoint for the interface of the node that the
 // endpoint is for.
-func ourName(e *v3.HostEndpoint, iface string) string {
+func managedEndpointName(e *v3.HostEndpoint, iface string) string {
 	return calico.EndpointName(e.Spec.Node, strings.TrimPrefix(iface, calico.EveryInterface))
 }
 
 // addressesMissing finds endpoints of ours that do not have all addresses of
 // their node. Our own rules do not need them; policies of others that select
 // hosts do.
-func addressesMissing(hosts plan.Hosts, there state.Calico) *Verdict {
+func findMissingAddresses(hosts plan.Hosts, live state.Calico) *Verdict {
 	if len(hosts.Addressless) > 0 {
 		return &Verdict{
 			Reason: v1alpha1.ReasonAddressesMissing,
@@ -138,14 +138,14 @@ func addressesMissing(hosts plan.Hosts, there state.Calico) *Verdict {
 	}
 	var missing []string
 	for _, node := range hosts.Calico.Nodes {
-		i := slices.IndexFunc(there.Endpoints, func(e v3.HostEndpoint) bool {
+		i := slices.IndexFunc(live.Endpoints, func(e v3.HostEndpoint) bool {
 			return e.Name == calico.EndpointName(node.Name, "") && e.Spec.InterfaceName == calico.EveryInterface
 		})
 		if i < 0 {
 			continue // Programmed tells, if it should be there
 		}
-		if lacks := lacking(node.Addresses, there.Endpoints[i].Spec.ExpectedIPs); len(lacks) > 0 {
-			missing = append(missing, fmt.Sprintf("%s of HostEndpoint %s", strings.Join(lacks, " and "), there.Endpoints[i].Name))
+		if lacks := missingAddresses(node.Addresses, live.Endpoints[i].Spec.ExpectedIPs); len(lacks) > 0 {
+			missing = append(missing, fmt.Sprintf("%s of HostEndpoint %s", strings.Join(lacks, " and "), live.Endpoints[i].Name))
 		}
 	}
 	if len(missing) == 0 {
@@ -159,12 +159,12 @@ func addressesMissing(hosts plan.Hosts, there state.Calico) *Verdict {
 	}
 }
 
-func lacking(addresses []netip.Addr, expected []string) []string {
+func missingAddresses(addresses []netip.Addr, expected []string) []string {
 	var lacks []string
 	for _, address := range addresses {
 		if !slices.ContainsFunc(expected, func(text string) bool {
-			there, err := netip.ParseAddr(text)
-			return err == nil && there.Unmap() == address
+			parsed, err := netip.ParseAddr(text)
+			return err == nil && parsed.Unmap() == address
 		}) {
 			lacks = append(lacks, address.String())
 		}

@@ -12,7 +12,7 @@ import (
 
 // Enforced says whether something makes the policy's NetworkPolicies hold. Where
 // that is so, or none is called for, it is as it was.
-func Enforced(policy *plan.Policy, enforcement profile.Enforcement, otherwise Verdict) Verdict {
+func NetworkPoliciesEnforced(policy *plan.Policy, enforcement profile.Enforcement, otherwise Verdict) Verdict {
 	network := policy.Spec.Network
 	if network == nil || policy.Invalid != nil ||
 		!slices.ContainsFunc(network.Components, func(c v1alpha1.Component) bool { return !c.OnHosts() }) {
@@ -34,7 +34,7 @@ func Enforced(policy *plan.Policy, enforcement profile.Enforcement, otherwise Ve
 
 // Both is one verdict of two: what does not hold comes before what cannot be
 // judged, and this before what holds.
-func Both(a, b Verdict) Verdict {
+func WorseOf(a, b Verdict) Verdict {
 	weight := func(v Verdict) int {
 		switch {
 		case v.Holds:

@@ -18,21 +18,21 @@ func TestWhetherNetworkPoliciesHold(t *testing.T) {
 		return profile.Enforcement{Enforced: s, Why: "that was found"}
 	}
 	g := NewWithT(t)
-	g.Expect(verify.Enforced(policy("dns"), enforcement(profile.Always), otherwise)).To(Equal(otherwise))
-	g.Expect(verify.Enforced(policy(), enforcement(profile.Never), otherwise)).To(Equal(otherwise), "where none is called for")
-	g.Expect(verify.Enforced(invalid(policy("dns")), enforcement(profile.Never), otherwise)).To(Equal(otherwise))
+	g.Expect(verify.NetworkPoliciesEnforced(policy("dns"), enforcement(profile.Always), otherwise)).To(Equal(otherwise))
+	g.Expect(verify.NetworkPoliciesEnforced(policy(), enforcement(profile.Never), otherwise)).To(Equal(otherwise), "where none is called for")
+	g.Expect(verify.NetworkPoliciesEnforced(invalid(policy("dns")), enforcement(profile.Never), otherwise)).To(Equal(otherwise))
 
-	never := verify.Enforced(policy("dns"), enforcement(profile.Never), otherwise)
+	never := verify.NetworkPoliciesEnforced(policy("dns"), enforcement(profile.Never), otherwise)
 	g.Expect(never).To(And(HaveField("Holds", false), HaveField("Unknown", false), HaveField("Reason", "NetworkPolicyNotEnforced"),
 		HaveField("Message", And(ContainSubstring("that was found"), ContainSubstring("spec: {profile: {networkPolicies: Enforced}}")))))
-	notKnown := verify.Enforced(policy("dns"), enforcement(profile.NotKnown), otherwise)
+	notKnown := verify.NetworkPoliciesEnforced(policy("dns"), enforcement(profile.NotKnown), otherwise)
 	g.Expect(notKnown).To(And(HaveField("Holds", false), HaveField("Unknown", true), HaveField("Reason", "NetworkPolicyUnknown"),
 		HaveField("Message", And(ContainSubstring("that was found"), ContainSubstring("spec: {profile: {networkPolicies: Enforced}}")))))
 
 	broken := verify.Verdict{Reason: v1alpha1.ReasonFailsafePorts}
-	g.Expect(verify.Both(otherwise, broken)).To(Equal(broken))
-	g.Expect(verify.Both(notKnown, broken)).To(Equal(broken))
-	g.Expect(verify.Both(never, broken)).To(Equal(broken))
-	g.Expect(verify.Both(notKnown, otherwise)).To(Equal(notKnown))
-	g.Expect(verify.Both(otherwise, notKnown)).To(Equal(notKnown))
+	g.Expect(verify.WorseOf(otherwise, broken)).To(Equal(broken))
+	g.Expect(verify.WorseOf(notKnown, broken)).To(Equal(broken))
+	g.Expect(verify.WorseOf(never, broken)).To(Equal(broken))
+	g.Expect(verify.WorseOf(notKnown, otherwise)).To(Equal(notKnown))
+	g.Expect(verify.WorseOf(otherwise, notKnown)).To(Equal(notKnown))
 }

@@ -28,15 +28,15 @@ import (
 // connect to a component, so may then everybody who reaches the Service. The node
 // that has the component sends nothing on: it sees the client's address. Nor does
 // a Service that keeps the client's address.
-func Exposed(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []corev1.Node, services []state.Exposed) Verdict {
+func AddServiceBypasses(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []corev1.Node, services []state.Exposed) Verdict {
 	e := newExposure(hosts, network, nodes)
 	var open, taken, external []string
 	for _, service := range services {
 		name := service.String()
-		for _, what := range slices.Concat(e.onHosts(service), e.asPods(service)) {
+		for _, what := range slices.Concat(e.exposedHostComponents(service), e.exposedPodComponents(service)) {
 			open = append(open, name+" to "+what)
 		}
-		for _, what := range e.takenOver(service) {
+		for _, what := range e.takenOverAddresses(service) {
 			taken = append(taken, name+" "+what)
 		}
 		if len(service.ExternalIPs) > 0 {
@@ -44,11 +44,11 @@ func Exposed(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []co
 		}
 	}
 	if len(taken) > 0 {
-		verdict = also(verdict, v1alpha1.ReasonAddressTakenOver, "nodes send to Services with these externalIPs what is meant for "+
+		verdict = addBypass(verdict, v1alpha1.ReasonAddressTakenOver, "nodes send to Services with these externalIPs what is meant for "+
 			"the control plane: "+wording.Names(taken)+": remove spec.externalIPs of these Services")
 	}
 	if len(open) > 0 {
-		verdict = also(verdict, v1alpha1.ReasonExposedByService, "what arrives from outside for a Service is sent on with a node's address, "+
+		verdict = addBypass(verdict, v1alpha1.ReasonExposedByService, "what arrives from outside for a Service is sent on with a node's address, "+
 			"so that everybody who reaches it is let in where nodes are: "+wording.Names(open)+
 			": make these Services type ClusterIP without externalIPs, or delete them")
 	}
@@ -62,7 +62,7 @@ func Exposed(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []co
 
 // also adds a finding to a verdict. That of a verdict that does not hold anyway is
 // told after the reason for that, and before what cannot be judged.
-func also(verdict Verdict, reason, text string) Verdict {
+func addBypass(verdict Verdict, reason, text string) Verdict {
 	found := Verdict{Reason: reason, Message: "There is a way around the restrictions: " + text}
 	switch {
 	case verdict.Holds:
@@ -77,39 +77,39 @@ func also(verdict Verdict, reason, text string) Verdict {
 
 // exposure is what is restricted, and whom that lets in.
 type exposure struct {
-	hosts   calico.Hosts
-	network plan.Network
-	nodes   [][]netip.Addr
-	own     map[netip.Addr]bool // addresses of what is restricted on nodes
-	sources map[profile.Traffic]*netipx.IPSet
+	hosts               calico.Hosts
+	network             plan.Network
+	nodes               [][]netip.Addr
+	restrictedAddresses map[netip.Addr]bool // addresses of what is restricted on nodes
+	sources             map[profile.Traffic]*netipx.IPSet
 }
 
 func newExposure(hosts plan.Hosts, network plan.Network, nodes []corev1.Node) *exposure {
-	e := &exposure{hosts: hosts.Whole, network: network, own: map[netip.Addr]bool{}, sources: map[profile.Traffic]*netipx.IPSet{}}
+	e := &exposure{hosts: hosts.Whole, network: network, restrictedAddresses: map[netip.Addr]bool{}, sources: map[profile.Traffic]*netipx.IPSet{}}
 	for i := range nodes {
 		e.nodes = append(e.nodes, state.NodeAddresses(&nodes[i]))
 	}
 	for _, node := range e.hosts.Nodes {
 		for _, address := range node.Addresses {
-			e.own[address] = true
+			e.restrictedAddresses[address] = true
 		}
 	}
 	for _, address := range e.hosts.Servers {
-		e.own[address] = true
+		e.restrictedAddresses[address] = true
 	}
 	return e
 }
 
 // onHosts returns what on nodes the Service lets everybody connect to.
-func (e *exposure) onHosts(service state.Exposed) (open []string) {
+func (e *exposure) exposedHostComponents(service state.Exposed) (open []string) {
 	if service.KeepsClients {
 		return nil
 	}
 	for _, backends := range service.Backends {
 		for _, port := range backends.Ports {
 			for _, address := range backends.Addresses {
-				if what := e.restricted(address, port); what != "" && e.nodesMayConnect(address, port) {
-					open = appendNew(open, what)
+				if what := e.restrictionOn(address, port); what != "" && e.nodesMayConnect(address, port) {
+					open = appendUnique(open, what)
 				}
 			}
 		}
@@ -118,9 +118,9 @@ func (e *exposure) onHosts(service state.Exposed) (open []string) {
 }
 
 // restricted returns what restricts traffic to an address; empty if nothing does.
-func (e *exposure) restricted(address netip.Addr, port profile.Traffic) string {
+func (e *exposure) restrictionOn(address netip.Addr, port profile.Traffic) string {
 	for _, component := range e.hosts.Components {
-		here := e.own[address] && component.Interface == ""
+		here := e.restrictedAddresses[address] && component.Interface == ""
 		if component.Address.IsValid() {
 			here = component.Address.Contains(address)
 		}
@@ -128,7 +128,7 @@ func (e *exposure) restricted(address netip.Addr, port profile.Traffic) string {
 			return fmt.Sprintf("component %s (%s)", component.Name, port)
 		}
 	}
-	if !e.hosts.DenyUnlisted || !e.own[address] {
+	if !e.hosts.DenyUnlisted || !e.restrictedAddresses[address] {
 		return ""
 	}
 	for _, flow := range slices.Concat(e.hosts.Required, e.hosts.Listed) {
@@ -157,7 +157,7 @@ func (e *exposure) nodesMayConnect(address netip.Addr, port profile.Traffic) boo
 
 // asPods returns the components that run as pods, and that the Service lets
 // everybody connect to: those of which all its pods are, by its selector.
-func (e *exposure) asPods(service state.Exposed) (open []string) {
+func (e *exposure) exposedPodComponents(service state.Exposed) (open []string) {
 	if service.KeepsClients || len(service.Selector) == 0 || len(e.nodes) < 2 {
 		return nil
 	}
@@ -169,9 +169,9 @@ func (e *exposure) asPods(service state.Exposed) (open []string) {
 		for _, backends := range service.Backends {
 			for _, port := range backends.Ports {
 				if slices.ContainsFunc(policy.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
-					return hasPort(rule.Ports, port) && slices.ContainsFunc(rule.From, e.isNode)
+					return coverPort(rule.Ports, port) && slices.ContainsFunc(rule.From, e.includesNode)
 				}) {
-					open = appendNew(open, fmt.Sprintf("component %s (%s)", policy.Labels[v1alpha1.LabelComponent], port))
+					open = appendUnique(open, fmt.Sprintf("component %s (%s)", policy.Labels[v1alpha1.LabelComponent], port))
 				}
 			}
 		}
@@ -179,7 +179,7 @@ func (e *exposure) asPods(service state.Exposed) (open []string) {
 	return open
 }
 
-func hasPort(ports []networkingv1.NetworkPolicyPort, wanted profile.Traffic) bool {
+func coverPort(ports []networkingv1.NetworkPolicyPort, wanted profile.Traffic) bool {
 	return len(ports) == 0 || slices.ContainsFunc(ports, func(port networkingv1.NetworkPolicyPort) bool {
 		if port.Port == nil || port.Protocol == nil {
 			return false
@@ -193,7 +193,7 @@ func hasPort(ports []networkingv1.NetworkPolicyPort, wanted profile.Traffic) boo
 }
 
 // isNode says whether a node is among a peer's addresses.
-func (e *exposure) isNode(peer networkingv1.NetworkPolicyPeer) bool {
+func (e *exposure) includesNode(peer networkingv1.NetworkPolicyPeer) bool {
 	if peer.IPBlock == nil {
 		return false
 	}
@@ -204,11 +204,11 @@ func (e *exposure) isNode(peer networkingv1.NetworkPolicyPeer) bool {
 // takenOver returns the restricted addresses and ports that the Service takes
 // over with its externalIPs: every node sends to the Service then what it, and its
 // pods, send there.
-func (e *exposure) takenOver(service state.Exposed) (taken []string) {
+func (e *exposure) takenOverAddresses(service state.Exposed) (taken []string) {
 	for _, address := range service.ExternalIPs {
 		for _, port := range service.Ports {
-			if what := e.restricted(address, port); what != "" {
-				taken = appendNew(taken, fmt.Sprintf("(%s, that of %s)", address, what))
+			if what := e.restrictionOn(address, port); what != "" {
+				taken = appendUnique(taken, fmt.Sprintf("(%s, that of %s)", address, what))
 			}
 		}
 	}

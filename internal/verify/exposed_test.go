@@ -135,7 +135,7 @@ func TestServicesInFrontOfComponentsOnNodesAreNamed(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			is := verify.Exposed(effective, test.hosts, plan.Network{}, test.nodes, []state.Exposed{test.service})
+			is := verify.AddServiceBypasses(effective, test.hosts, plan.Network{}, test.nodes, []state.Exposed{test.service})
 			if test.tells == "" {
 				g.Expect(is).To(Equal(effective))
 				return
@@ -193,7 +193,7 @@ func TestServicesInFrontOfComponentsThatArePodsAreNamed(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			is := verify.Exposed(effective, plan.Hosts{}, test.network, test.nodes, []state.Exposed{test.service})
+			is := verify.AddServiceBypasses(effective, plan.Hosts{}, test.network, test.nodes, []state.Exposed{test.service})
 			if !test.named {
 				g.Expect(is).To(Equal(effective))
 				return
@@ -212,16 +212,16 @@ func TestExternalIPsAreToldAndAddressesTakenOverAreWorse(t *testing.T) {
 		return s
 	}
 	g := NewWithT(t)
-	is := verify.Exposed(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "203.0.113.5")})
+	is := verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "203.0.113.5")})
 	g.Expect(is.Holds).To(BeTrue(), "it is a finding, and not a hole by itself")
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonEffective))
 	g.Expect(is.Message).To(And(HavePrefix("Nothing evades. Mind that "), ContainSubstring("ops/door"), ContainSubstring("DenyServiceExternalIPs")))
 
-	is = verify.Exposed(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(6443, "10.0.0.11")})
+	is = verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(6443, "10.0.0.11")})
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonAddressTakenOver))
 	g.Expect(is.Message).To(And(ContainSubstring("ops/door (10.0.0.11, that of component apiServer (tcp/6443))"), ContainSubstring("Mind that")))
 
-	is = verify.Exposed(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "10.0.0.11")})
+	is = verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "10.0.0.11")})
 	g.Expect(is.Holds).To(BeTrue(), "another port of the node")
 }
 
@@ -234,15 +234,15 @@ func TestWayAroundIsToldBesideWhatIsGraver(t *testing.T) {
 		s.Name = fmt.Sprintf("door-%03d-%s", i, strings.Repeat("x", 40))
 		services = append(services, s)
 	}
-	is := verify.Exposed(graver, exposedHosts(), plan.Network{}, threeNodes(), services)
+	is := verify.AddServiceBypasses(graver, exposedHosts(), plan.Network{}, threeNodes(), services)
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonFailsafePorts))
 	g.Expect(is.Message).To(And(HavePrefix(graver.Message), ContainSubstring("ExposedByService: "), ContainSubstring("ops/door-000"), ContainSubstring("and 197 more")))
 	g.Expect(len(is.Message)).To(BeNumerically("<", 1024))
 
 	unknown := verify.Verdict{Unknown: true, Reason: v1alpha1.ReasonNotJudged, Message: "It cannot be read"}
-	is = verify.Exposed(unknown, exposedHosts(), plan.Network{}, threeNodes(), services[:1])
+	is = verify.AddServiceBypasses(unknown, exposedHosts(), plan.Network{}, threeNodes(), services[:1])
 	g.Expect(is.Unknown).To(BeFalse(), "that there is a way around is known")
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonExposedByService))
 	g.Expect(is.Message).To(HaveSuffix("NotJudged: It cannot be read"))
-	g.Expect(verify.Exposed(unknown, exposedHosts(), plan.Network{}, threeNodes(), nil)).To(Equal(unknown))
+	g.Expect(verify.AddServiceBypasses(unknown, exposedHosts(), plan.Network{}, threeNodes(), nil)).To(Equal(unknown))
 }

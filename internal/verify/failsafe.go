@@ -21,14 +21,14 @@ import (
 
 // open is what failsafe ports leave open of what components restrict. Every
 // list is in the order in which it was found, without duplicates.
-type open struct {
-	ports  []string // "tcp/2379 (component etcd)"
-	nodes  []string
-	from   []string
-	causes []string // names of FelixConfigurations; empty where Felix's defaults are the cause
-	byNode bool     // a node's own configuration is among the causes
+type openFailsafes struct {
+	ports        []string // "tcp/2379 (component etcd)"
+	nodes        []string
+	from         []string
+	causes       []string // names of FelixConfigurations; empty where Felix's defaults are the cause
+	causedByNode bool     // a node's own configuration is among the causes
 
-	known map[v3.ProtoPort]string // from where a port is open
+	sourcesOf map[v3.ProtoPort]string // from where a port is open
 }
 
 // failsafePorts finds failsafe ports of Felix that are ports of a restricted
@@ -38,16 +38,16 @@ type open struct {
 // A failsafe port of no component does not make the restrictions void, even
 // where everything that is not listed is denied: it is the way back into a node
 // that a policy has cut off, such as SSH, and documented as such.
-func failsafePorts(hosts plan.Hosts, there state.Calico) *Verdict {
-	o := open{known: map[v3.ProtoPort]string{}}
+func findOpenFailsafes(hosts plan.Hosts, live state.Calico) *Verdict {
+	o := openFailsafes{sourcesOf: map[v3.ProtoPort]string{}}
 	for _, node := range hosts.Calico.Nodes {
-		list, cause := dataplane.Setting(node.Name, there.Felix,
+		list, cause := dataplane.FelixSetting(node.Name, live.Felix,
 			func(s *v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeInboundHostPorts })
 		if list == nil {
 			list = &calico.DefaultFailsafes
 		}
 		for _, port := range *list {
-			o.add(hosts.Calico, node.Name, port, cause)
+			o.addPort(hosts.Calico, node.Name, port, cause)
 		}
 	}
 	if len(o.ports) == 0 {
@@ -56,13 +56,13 @@ func failsafePorts(hosts plan.Hosts, there state.Calico) *Verdict {
 	return &Verdict{
 		Reason: v1alpha1.ReasonFailsafePorts,
 		Message: fmt.Sprintf("Failsafe ports of Felix (%s) leave %s open from %s on %s, whatever a policy says: %s",
-			o.source(), wording.Names(o.ports), wording.Names(o.from), wording.Names(o.nodes), o.remedy(hosts.Calico)),
+			o.describeCauses(), wording.Names(o.ports), wording.Names(o.from), wording.Names(o.nodes), o.remedyFor(hosts.Calico)),
 	}
 }
 
 // add notes the failsafe port if it is a component's, and if more may connect
 // to it than the policy allows.
-func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause string) {
+func (o *openFailsafes) addPort(hosts calico.Hosts, node string, port v3.ProtoPort, cause string) {
 	traffic := calico.FailsafeTraffic(port)
 	covered := func(t profile.Traffic) bool { return t.Covers(traffic) }
 	var components []string
@@ -74,34 +74,34 @@ func (o *open) add(hosts calico.Hosts, node string, port v3.ProtoPort, cause str
 	if len(components) == 0 {
 		return
 	}
-	from, known := o.known[port]
+	from, known := o.sourcesOf[port]
 	if !known {
-		from = openFrom(hosts, port, covered)
-		o.known[port] = from
+		from = openSourcesOf(hosts, port, covered)
+		o.sourcesOf[port] = from
 	}
 	if from == "" {
 		return
 	}
 	for _, component := range components {
-		o.ports = appendNew(o.ports, fmt.Sprintf("%s (component %s)", traffic, component))
+		o.ports = appendUnique(o.ports, fmt.Sprintf("%s (component %s)", traffic, component))
 	}
-	o.nodes = appendNew(o.nodes, node)
-	o.from = appendNew(o.from, from)
+	o.nodes = appendUnique(o.nodes, node)
+	o.from = appendUnique(o.from, from)
 	if cause != "" {
-		o.causes = appendNew(o.causes, cause)
+		o.causes = appendUnique(o.causes, cause)
 	}
-	o.byNode = o.byNode || cause == calico.FelixConfigurationName(node)
+	o.causedByNode = o.causedByNode || cause == calico.FelixConfigurationName(node)
 }
 
 // openFrom says from where a failsafe port that matches is open; from nowhere if
 // no more may connect to it than the policy allows.
-func openFrom(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffic) bool) string {
+func openSourcesOf(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffic) bool) string {
 	permitted, bounded := hosts.Permitted(slices.Concat(hosts.Required, hosts.Listed), matches)
 	// Without a network, or with one that can not be read, it is open from
 	// everywhere.
 	net, ok := dataplane.ParseNet(port.Net)
 	switch {
-	case !bounded, ok && permitted.ContainsPrefix(net), !ok && everybody(permitted):
+	case !bounded, ok && permitted.ContainsPrefix(net), !ok && isEverybody(permitted):
 		return ""
 	case ok:
 		return net.String()
@@ -109,7 +109,7 @@ func openFrom(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffi
 	return "everywhere"
 }
 
-func (o *open) source() string {
+func (o *openFailsafes) describeCauses() string {
 	if len(o.causes) == 0 {
 		return "its defaults"
 	}
@@ -118,12 +118,12 @@ func (o *open) source() string {
 
 // remedy says what closes the ports. With spec.network.failsafe Scope, each
 // node gets a configuration of its own, but only where that narrows a default.
-func (o *open) remedy(hosts calico.Hosts) string {
+func (o *openFailsafes) remedyFor(hosts calico.Hosts) string {
 	_, narrows := calico.Scoped(hosts)
 	switch {
 	case narrows && !hosts.ScopeFailsafes:
 		return "set spec.network.failsafe to Scope"
-	case narrows && o.byNode:
+	case narrows && o.causedByNode:
 		return "spec.network.failsafe is Scope, but somebody else set spec.failsafeInboundHostPorts of these objects: remove it there"
 	case narrows:
 		return "spec.network.failsafe is Scope, but the FelixConfigurations of these nodes are not written: see the condition Programmed"
@@ -131,7 +131,7 @@ func (o *open) remedy(hosts calico.Hosts) string {
 	return "take these ports out of spec.failsafeInboundHostPorts there"
 }
 
-func everybody(set *netipx.IPSet) bool {
+func isEverybody(set *netipx.IPSet) bool {
 	return set.ContainsPrefix(netip.PrefixFrom(netip.IPv4Unspecified(), 0)) &&
 		set.ContainsPrefix(netip.PrefixFrom(netip.IPv6Unspecified(), 0))
 }

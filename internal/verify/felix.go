@@ -17,15 +17,15 @@ import (
 
 // ipv6Unfiltered finds nodes that have IPv6 addresses while their Felix does
 // not handle IPv6: what is sent to these addresses meets no policy.
-func ipv6Unfiltered(hosts plan.Hosts, there state.Calico) *Verdict {
+func findUnfilteredIPv6(hosts plan.Hosts, live state.Calico) *Verdict {
 	var nodes, causes []string
 	for _, node := range hosts.Calico.Nodes {
-		supported, cause := dataplane.Setting(node.Name, there.Felix, func(s *v3.FelixConfigurationSpec) *bool { return s.IPv6Support })
+		supported, cause := dataplane.FelixSetting(node.Name, live.Felix, func(s *v3.FelixConfigurationSpec) *bool { return s.IPv6Support })
 		if supported == nil || *supported || !slices.ContainsFunc(node.Addresses, netip.Addr.Is6) {
 			continue
 		}
 		nodes = append(nodes, node.Name)
-		causes = appendNew(causes, cause)
+		causes = appendUnique(causes, cause)
 	}
 	if len(nodes) == 0 {
 		return nil
@@ -37,7 +37,7 @@ func ipv6Unfiltered(hosts plan.Hosts, there state.Calico) *Verdict {
 	}
 }
 
-func appendNew(list []string, item string) []string {
+func appendUnique(list []string, item string) []string {
 	if slices.Contains(list, item) {
 		return list
 	}

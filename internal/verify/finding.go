@@ -13,26 +13,26 @@ import (
 
 // act is what a policy of somebody else does before ours: what is said if that
 // is sure, and if not.
-type act struct{ sure, unsure string }
+type effect struct{ certain, uncertain string }
 
 var (
-	actAllow  = act{"allows", "may allow"}
-	actDeny   = act{"denies", "may deny"}
-	actPass   = act{"passes on", "may pass on"}
-	actDrop   = act{"drops", "may drop"}
-	actUnread = act{unsure: "has a selector that can not be read, so that it may select these hosts"}
+	effectAllows     = effect{"allows", "may allow"}
+	effectDenies     = effect{"denies", "may deny"}
+	effectPasses     = effect{"passes on", "may pass on"}
+	effectDrops      = effect{"drops", "may drop"}
+	effectUnreadable = effect{uncertain: "has a selector that can not be read, so that it may select these hosts"}
 )
 
 // finding is one thing that policies of others do to what is restricted.
 type finding struct {
-	who   string
-	act   act
-	sure  bool
-	whats []string
+	subject string
+	effect  effect
+	certain bool
+	objects []string
 }
 
 // subject names a policy, and why it comes before ours.
-func subject(p foreign, tier tierOf) string {
+func describePolicy(p foreignPolicy, tier orderedTier) string {
 	switch p.phase {
 	case dataplane.Untracked:
 		return fmt.Sprintf("GlobalNetworkPolicy %s (doNotTrack)", p.Name)
@@ -43,23 +43,23 @@ func subject(p foreign, tier tierOf) string {
 }
 
 // note notes what somebody does, once.
-func (w *walk) note(who string, act act, what string, sure bool) {
-	i := slices.IndexFunc(w.found, func(f *finding) bool { return f.who == who && f.act == act })
+func (w *policyWalk) addFinding(subject string, effect effect, object string, certain bool) {
+	i := slices.IndexFunc(w.found, func(f *finding) bool { return f.subject == subject && f.effect == effect })
 	if i < 0 {
 		i = len(w.found)
-		w.found = append(w.found, &finding{who: who, act: act})
+		w.found = append(w.found, &finding{subject: subject, effect: effect})
 	}
 	f := w.found[i]
-	f.sure = f.sure || sure
-	if what != "" {
-		f.whats = appendNew(f.whats, what)
+	f.certain = f.certain || certain
+	if object != "" {
+		f.objects = appendUnique(f.objects, object)
 	}
 }
 
 // tell tells findings, those first that are sure.
-func tell(found []*finding) string {
+func describeFindings(found []*finding) string {
 	certainty := func(f *finding) int {
-		if f.sure {
+		if f.certain {
 			return 0
 		}
 		return 1
@@ -67,13 +67,13 @@ func tell(found []*finding) string {
 	slices.SortStableFunc(found, func(a, b *finding) int { return cmp.Compare(certainty(a), certainty(b)) })
 	var out []string
 	for _, f := range found {
-		verb := f.act.unsure
-		if f.sure {
-			verb = f.act.sure
+		verb := f.effect.uncertain
+		if f.certain {
+			verb = f.effect.certain
 		}
-		text := f.who + " " + verb
-		if len(f.whats) > 0 {
-			text += " " + wording.Names(f.whats)
+		text := f.subject + " " + verb
+		if len(f.objects) > 0 {
+			text += " " + wording.Names(f.objects)
 		}
 		out = append(out, text)
 	}

@@ -33,66 +33,66 @@ import (
 // and neither is what comes after our policies: they have decided by then.
 // Where a rule has conditions that are not judged here (selectors, Services,
 // named ports), it is said that it may do so.
-func foreignPolicies(hosts plan.Hosts, there state.Calico) *Verdict {
-	w := &walk{hosts: hosts.Calico, tiers: tiers(hosts, there), own: addressesOf(hosts.Calico), answers: map[question]answer{}}
-	if !slices.ContainsFunc(w.tiers, func(t tierOf) bool { return t.ours }) {
+func findForeignPolicies(hosts plan.Hosts, live state.Calico) *Verdict {
+	w := &policyWalk{hosts: hosts.Calico, tiers: tiersInOrder(hosts, live), nodeAddresses: nodeAddressesOf(hosts.Calico), permitted: map[permittedQuery]permittedSet{}}
+	if !slices.ContainsFunc(w.tiers, func(t orderedTier) bool { return t.managed }) {
 		return nil // nothing is in place: Programmed tells
 	}
-	all := targets(hosts.Calico)
-	for _, e := range endpointsOf(hosts, there) {
+	all := restrictedTargets(hosts.Calico)
+	for _, e := range endpointKindsOf(hosts, live) {
 		for _, t := range all {
 			switch {
-			case t.iface != "" && t.iface == e.iface:
+			case t.iface != "" && t.iface == e.interfaceName:
 				t.address = netip.Prefix{} // there, every address is restricted
-				w.endpoint(e, t)
+				w.followTraffic(e, t)
 			case t.iface == "" || t.address.IsValid():
-				w.endpoint(e, t)
+				w.followTraffic(e, t)
 			}
 		}
 	}
-	return w.verdict()
+	return w.toVerdict()
 }
 
 // targets returns what is restricted.
-func targets(hosts calico.Hosts) []target {
-	var out []target
+func restrictedTargets(hosts calico.Hosts) []restrictedTarget {
+	var out []restrictedTarget
 	for _, component := range hosts.Components {
 		what := "traffic to component " + component.Name
 		for _, traffic := range component.Ports {
-			out = append(out, target{
+			out = append(out, restrictedTarget{
 				allowed: what, denied: what, traffic: traffic, iface: component.Interface, address: component.Address,
 			})
 		}
 	}
 	if hosts.DenyUnlisted {
-		out = append(out, target{allowed: "traffic that is not listed", denied: "traffic that is listed"})
+		out = append(out, restrictedTarget{allowed: "traffic that is not listed", denied: "traffic that is listed"})
 	}
 	return out
 }
 
 // seat is what tells endpoints of ours from each other: their labels, and the
 // interface, if they are not for every one.
-type seat struct {
-	labels map[string]string
-	iface  string
+type endpointKind struct {
+	labels        map[string]string
+	interfaceName string
 }
 
 // endpointsOf returns one of each kind of our endpoints, with the labels that
 // they are given and those that others gave them.
-func endpointsOf(hosts plan.Hosts, there state.Calico) []seat {
-	live := map[string]map[string]string{}
-	for i := range there.Endpoints {
-		live[there.Endpoints[i].Name] = there.Endpoints[i].Labels
+func endpointKindsOf(hosts plan.Hosts, live state.Calico) []endpointKind {
+	liveLabels := map[string]map[string]string{}
+	for i := range live.Endpoints {
+		liveLabels[live.Endpoints[i].Name] = live.Endpoints[i].Labels
 	}
-	var out []seat
+	var out []endpointKind
 	known := map[string]bool{}
 	for _, object := range hosts.Objects {
 		endpoint, is := object.(*v3.HostEndpoint)
 		if !is {
 			continue
 		}
-		s := seat{labels: map[string]string{}, iface: endpoint.Labels[calico.LabelInterface]}
-		maps.Copy(s.labels, live[endpoint.Name])
+		s := endpointKind{labels: map[string]string{}, interfaceName: endpoint.Labels[calico.LabelInterface]}
+		maps.Copy(s.labels, liveLabels[endpoint.Name])
 		maps.Copy(s.labels, endpoint.Labels)
 		if key := fmt.Sprint(s); !known[key] {
 			known[key] = true
@@ -102,7 +102,7 @@ func endpointsOf(hosts plan.Hosts, there state.Calico) []seat {
 	return out
 }
 
-func addressesOf(hosts calico.Hosts) *netipx.IPSet {
+func nodeAddressesOf(hosts calico.Hosts) *netipx.IPSet {
 	var b netipx.IPSetBuilder
 	for _, node := range hosts.Nodes {
 		for _, address := range node.Addresses {
@@ -122,26 +122,26 @@ func setOf(b *netipx.IPSetBuilder) *netipx.IPSet {
 }
 
 // walk goes through the policies, and gathers what it finds.
-type walk struct {
-	hosts   calico.Hosts
-	tiers   []tierOf
-	own     *netipx.IPSet // the nodes' addresses, as far as they are known
-	answers map[question]answer
-	found   []*finding
+type policyWalk struct {
+	hosts         calico.Hosts
+	tiers         []orderedTier
+	nodeAddresses *netipx.IPSet // the nodes' addresses, as far as they are known
+	permitted     map[permittedQuery]permittedSet
+	found         []*finding
 }
 
 // endpoint follows traffic that comes in at an endpoint, until something has
 // decided about all of it.
-func (w *walk) endpoint(e seat, t target) {
+func (w *policyWalk) followTraffic(e endpointKind, t restrictedTarget) {
 	for _, phase := range []dataplane.Phase{dataplane.Untracked, dataplane.PreDNAT, dataplane.Normal} {
-		if phase == dataplane.Untracked && e.iface == "" {
+		if phase == dataplane.Untracked && e.interfaceName == "" {
 			continue // has no effect on an endpoint for every interface
 		}
 		for _, tier := range w.tiers {
-			if w.tier(tier, phase, e, t) {
+			if w.followTier(tier, phase, e, t) {
 				return
 			}
-			if tier.ours && phase == dataplane.Normal {
+			if tier.managed && phase == dataplane.Normal {
 				return
 			}
 		}
@@ -149,37 +149,37 @@ func (w *walk) endpoint(e seat, t target) {
 }
 
 // tier says whether the tier decides about all of the traffic.
-func (w *walk) tier(tier tierOf, phase dataplane.Phase, e seat, t target) bool {
+func (w *policyWalk) followTier(followTier orderedTier, phase dataplane.Phase, e endpointKind, t restrictedTarget) bool {
 	selecting := ""
-	for _, p := range tier.policies {
+	for _, p := range followTier.policies {
 		switch {
 		case p.phase != phase:
 			continue
-		case p.unread:
-			w.note(subject(p, tier), actUnread, "", false)
+		case p.unreadable:
+			w.addFinding(describePolicy(p, followTier), effectUnreadable, "", false)
 			continue
 		case !p.selects(e.labels):
 			continue
 		}
 		selecting = p.Name
-		if decided, passed := w.policy(p, tier, t); decided || passed {
+		if decided, passed := w.followPolicy(p, followTier, t); decided || passed {
 			return decided
 		}
 	}
-	if selecting == "" || phase != dataplane.Normal || !tier.denies {
+	if selecting == "" || phase != dataplane.Normal || !followTier.deniesByDefault {
 		return false
 	}
-	who := fmt.Sprintf("tier %s (%s selects these hosts, and the tier's default action is Deny)", tier.name, selecting)
-	w.note(who, actDrop, t.denied, true)
+	who := fmt.Sprintf("tier %s (%s selects these hosts, and the tier's default action is Deny)", followTier.name, selecting)
+	w.addFinding(who, effectDrops, t.denied, true)
 	return true
 }
 
 // policy says whether a policy decides about all of the traffic, or passes all
 // of it on to the next tier.
-func (w *walk) policy(p foreign, tier tierOf, t target) (decided, passed bool) {
+func (w *policyWalk) followPolicy(p foreignPolicy, tier orderedTier, t restrictedTarget) (decided, passed bool) {
 	for _, rule := range p.Spec.Ingress {
-		for _, m := range matching(rule, t, w.own) {
-			w.rule(rule.Action, m, p, tier, t)
+		for _, m := range matchRule(rule, t, w.nodeAddresses) {
+			w.noteRuleEffect(rule.Action, m, p, tier, t)
 			if m.whole && rule.Action != v3.Log {
 				return rule.Action != v3.Pass, rule.Action == v3.Pass
 			}
@@ -190,29 +190,29 @@ func (w *walk) policy(p foreign, tier tierOf, t target) (decided, passed bool) {
 
 // rule notes what a rule does to what it matches, if that is not what ours do.
 // What is done to a component's ports is told of the component alone.
-func (w *walk) rule(action v3.Action, m match, p foreign, tier tierOf, t target) {
-	if (t.traffic == profile.Traffic{}) && w.ofComponent(m.traffic) {
+func (w *policyWalk) noteRuleEffect(action v3.Action, m ruleMatch, p foreignPolicy, tier orderedTier, t restrictedTarget) {
+	if (t.traffic == profile.Traffic{}) && w.isComponentTraffic(m.traffic) {
 		return
 	}
 	switch {
-	case action == v3.Allow && w.exceeds(m):
-		w.note(subject(p, tier), actAllow, t.allowed, !m.unsure)
-	case action == v3.Pass && p.among && w.exceeds(m):
-		w.note(subject(p, tier), actPass, t.allowed, !m.unsure)
-	case action == v3.Deny && !p.late && w.cuts(m):
-		w.note(subject(p, tier), actDeny, t.denied, !m.unsure)
+	case action == v3.Allow && w.exceedsPermitted(m):
+		w.addFinding(describePolicy(p, tier), effectAllows, t.allowed, !m.uncertain)
+	case action == v3.Pass && p.betweenManaged && w.exceedsPermitted(m):
+		w.addFinding(describePolicy(p, tier), effectPasses, t.allowed, !m.uncertain)
+	case action == v3.Deny && !p.afterAllows && w.cutsPermitted(m):
+		w.addFinding(describePolicy(p, tier), effectDenies, t.denied, !m.uncertain)
 	}
 }
 
-func (w *walk) ofComponent(traffic profile.Traffic) bool {
+func (w *policyWalk) isComponentTraffic(traffic profile.Traffic) bool {
 	return slices.ContainsFunc(w.hosts.Components, func(c calico.Component) bool {
 		return slices.ContainsFunc(c.Ports, func(port profile.Traffic) bool { return port.Covers(traffic) })
 	})
 }
 
 // exceeds says whether more is matched than may connect to all of it.
-func (w *walk) exceeds(m match) bool {
-	permitted, bounded := w.permitted(m.traffic, true)
+func (w *policyWalk) exceedsPermitted(m ruleMatch) bool {
+	permitted, bounded := w.permittedSources(m.traffic, true)
 	if !bounded {
 		return false
 	}
@@ -223,25 +223,25 @@ func (w *walk) exceeds(m match) bool {
 }
 
 // cuts says whether some is matched that may connect to some of it.
-func (w *walk) cuts(m match) bool {
-	permitted, bounded := w.permitted(m.traffic, false)
+func (w *policyWalk) cutsPermitted(m ruleMatch) bool {
+	permitted, bounded := w.permittedSources(m.traffic, false)
 	return !bounded || permitted.Overlaps(m.sources)
 }
 
 // question is who may send all of the traffic, or some of it.
-type question struct {
+type permittedQuery struct {
 	traffic profile.Traffic
 	all     bool
 }
 
-type answer struct {
+type permittedSet struct {
 	set     *netipx.IPSet
 	bounded bool
 }
 
-func (w *walk) permitted(traffic profile.Traffic, all bool) (*netipx.IPSet, bool) {
-	q := question{traffic, all}
-	a, known := w.answers[q]
+func (w *policyWalk) permittedSources(traffic profile.Traffic, all bool) (*netipx.IPSet, bool) {
+	q := permittedQuery{traffic, all}
+	a, known := w.permitted[q]
 	if !known {
 		a.set, a.bounded = w.hosts.Permitted(slices.Concat(w.hosts.Required, w.hosts.Listed), func(t profile.Traffic) bool {
 			return all && t.Covers(traffic) || !all && t.Normal().Overlaps(traffic)
@@ -249,7 +249,7 @@ func (w *walk) permitted(traffic profile.Traffic, all bool) (*netipx.IPSet, bool
 		if a.bounded {
 			a.set = withLoopback(a.set)
 		}
-		w.answers[q] = a
+		w.permitted[q] = a
 	}
 	return a.set, a.bounded
 }
@@ -264,14 +264,14 @@ func withLoopback(set *netipx.IPSet) *netipx.IPSet {
 }
 
 // verdict tells what was found.
-func (w *walk) verdict() *Verdict {
+func (w *policyWalk) toVerdict() *Verdict {
 	if len(w.found) == 0 {
 		return nil
 	}
 	return &Verdict{
-		Unknown: !slices.ContainsFunc(w.found, func(f *finding) bool { return f.sure }),
+		Unknown: !slices.ContainsFunc(w.found, func(f *finding) bool { return f.certain }),
 		Reason:  v1alpha1.ReasonForeignPolicy,
-		Message: "Policies of others decide before those of the operator: " + tell(w.found) + ": take these hosts out of their " +
+		Message: "Policies of others decide before those of the operator: " + describeFindings(w.found) + ": take these hosts out of their " +
 			"selectors with !has(" + v1alpha1.LabelPolicy + "), or move them to a tier after " + calico.TierName,
 	}
 }

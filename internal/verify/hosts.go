@@ -22,7 +22,7 @@ type check func(plan.Hosts, state.Calico) *Verdict
 // traffic to some port; a way around one interface; and what only the policies
 // of others would notice.
 var checks = []check{
-	foreignEndpoints, failsafePorts, ipv6Unfiltered, foreignPolicies, detours, addressesMissing,
+	findForeignEndpoints, findOpenFailsafes, findUnfilteredIPv6, findForeignPolicies, findInterfaceBypasses, findMissingAddresses,
 }
 
 // Hosts says whether the restrictions on nodes really hold, or what of others,
@@ -34,21 +34,21 @@ var checks = []check{
 //
 // Where nothing can be judged of a node, the other findings are worth nothing, and
 // it is Unknown. So it is where all that was found may be, or may not be.
-func Hosts(hosts plan.Hosts, there state.Calico) Verdict {
-	if verdict := unmodelled(hosts, there); verdict != nil {
+func HostsEffective(hosts plan.Hosts, live state.Calico) Verdict {
+	if verdict := unjudgedVerdict(hosts, live); verdict != nil {
 		return *verdict
 	}
 	var found []*Verdict
 	for _, check := range checks {
-		if verdict := check(hosts, there); verdict != nil {
+		if verdict := check(hosts, live); verdict != nil {
 			found = append(found, verdict)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b *Verdict) int { return cmp.Compare(doubt(a), doubt(b)) })
+	slices.SortStableFunc(found, func(a, b *Verdict) int { return cmp.Compare(uncertaintyRank(a), uncertaintyRank(b)) })
 	if len(found) == 0 {
 		return Verdict{
 			Holds: true, Reason: v1alpha1.ReasonEffective,
-			Message: "Nothing evades the restrictions on " + count(len(hosts.Calico.Nodes), "node"),
+			Message: "Nothing evades the restrictions on " + countOf(len(hosts.Calico.Nodes), "node"),
 		}
 	}
 	worst := *found[0]
@@ -63,14 +63,14 @@ func Hosts(hosts plan.Hosts, there state.Calico) Verdict {
 }
 
 // doubt puts what is sure before what is not.
-func doubt(v *Verdict) int {
+func uncertaintyRank(v *Verdict) int {
 	if v.Unknown {
 		return 1
 	}
 	return 0
 }
 
-func count(n int, thing string) string {
+func countOf(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

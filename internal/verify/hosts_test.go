@@ -122,7 +122,7 @@ func (s situation) judge(t *testing.T) verify.Verdict {
 	live.Policies = append(live.Policies, s.there.Policies...)
 	live.Endpoints = append(live.Endpoints, s.there.Endpoints...)
 	live.Felix = append(live.Felix, s.there.Felix...)
-	return verify.Hosts(hosts, live)
+	return verify.HostsEffective(hosts, live)
 }
 
 func named(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }

@@ -92,10 +92,10 @@ func TestRequiredFlowsAreJudgedWhetherOrNotTheyAreRestricted(t *testing.T) {
 				writes = append(writes, verify.Write{Object: object})
 			}
 			there := with(state.Calico{Felix: []v3.FelixConfiguration{noFailsafes()}}, tier("early", 1))
-			g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, writes)).To(BeZero(), "without their policy")
-			report := verify.Lockout(hosts.Lifelines, nodes, with(there, tier("early", 1), test.theirs), writes)
+			g.Expect(verify.CheckLockout(hosts.Lifelines, nodes, there, writes)).To(BeZero(), "without their policy")
+			report := verify.CheckLockout(hosts.Lifelines, nodes, with(there, tier("early", 1), test.theirs), writes)
 			g.Expect(report.Cuts).To(ContainElement(HaveField("String()", ContainSubstring(test.want))))
-			g.Expect(report.Cuts[0].After).To(HavePrefix("write of HostEndpoint cpnp-cp-"))
+			g.Expect(report.Cuts[0].AfterWrite).To(HavePrefix("write of HostEndpoint cpnp-cp-"))
 		})
 	}
 }
@@ -120,14 +120,14 @@ func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
 	}
 	there := state.Calico{Felix: []v3.FelixConfiguration{noFailsafes()}}
 	g.Expect(hosts.Whole.Nodes).To(HaveLen(1))
-	g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, writes)).To(BeZero())
+	g.Expect(verify.CheckLockout(hosts.Lifelines, nodes, there, writes)).To(BeZero())
 
 	// Were they shut out, it would be noticed.
 	set := slices.IndexFunc(writes, func(w verify.Write) bool { return w.Object.GetName() == "cpnp-p-control-plane-0" })
 	narrow := writes[set].Object.(*v3.GlobalNetworkSet).DeepCopy()
 	narrow.Spec.Nets = []string{"10.77.0.11/32"}
 	writes[set].Object = narrow
-	g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, writes).Cuts).To(ContainElement(HaveField("String()",
+	g.Expect(verify.CheckLockout(hosts.Lifelines, nodes, there, writes).Cuts).To(ContainElement(HaveField("String()",
 		ContainSubstring("etcd: tcp/2379 from 10.77.0.12 to 10.77.0.11 would be Denied"))))
 }
 
@@ -144,13 +144,13 @@ func TestWhatIsCutAmongOthersHoldsNothingUp(t *testing.T) {
 	there := with(state.Calico{Felix: []v3.FelixConfiguration{noFailsafes()}}, tier("early", 1),
 		policyIn("early", v3.Deny, selecting("theirs == 'cp-2'"), ports("2379"), sources("10.77.0.13/32")))
 	there.Endpoints = []v3.HostEndpoint{theirs("cp-2"), theirs("worker-1")}
-	g.Expect(verify.Lockout(hosts.Lifelines, nodes, there, nil)).To(BeZero(), "cp-3 to cp-2")
+	g.Expect(verify.CheckLockout(hosts.Lifelines, nodes, there, nil)).To(BeZero(), "cp-3 to cp-2")
 
 	named := policyIn("early", v3.Deny, selecting("theirs == 'worker-1'"), ports("kubelet"))
 	named.Name = "early.named"
-	g.Expect(verify.Lockout(hosts.Lifelines, nodes, with(there, tier("early", 1), named), nil).Already).To(BeEmpty(), "a port by its name")
+	g.Expect(verify.CheckLockout(hosts.Lifelines, nodes, with(there, tier("early", 1), named), nil).AlreadyCut).To(BeEmpty(), "a port by its name")
 
 	both, nodes := etcdOnly(everyControlPlaneNode)
-	g.Expect(verify.Lockout(both.Lifelines, nodes, there, nil).Already).To(ContainElement(HaveField("String()",
+	g.Expect(verify.CheckLockout(both.Lifelines, nodes, there, nil).AlreadyCut).To(ContainElement(HaveField("String()",
 		ContainSubstring("etcd: tcp/2379 from 10.77.0.13 to 10.77.0.12 is Denied already"))))
 }

@@ -33,7 +33,7 @@ func (w Write) String() string {
 
 // Sequence returns what is written for the difference, in that order. What
 // somebody else has decided about is not written.
-func Sequence(diff drift.Diff) []Write {
+func WritesOf(diff drift.Diff) []Write {
 	var out []Write
 	for _, w := range slices.Concat(diff.Writes, diff.Removals) {
 		if w.Conflicted() {
@@ -54,23 +54,23 @@ type Cut struct {
 	Verdict dataplane.Verdict
 	// After names the write after which it is so, such as "write of HostEndpoint
 	// cpnp-cp-1"; empty if it is so already.
-	After string
+	AfterWrite string
 }
 
 // unsure says whether it cannot be told what becomes of the flow.
-func (c Cut) unsure() bool { return c.Verdict.Decision == dataplane.Unknown }
+func (c Cut) isUncertain() bool { return c.Verdict.Decision == dataplane.Unknown }
 
 func (c Cut) String() string {
-	if c.unsure() {
+	if c.isUncertain() {
 		when := "now"
-		if c.After != "" {
-			when = "after the " + c.After
+		if c.AfterWrite != "" {
+			when = "after the " + c.AfterWrite
 		}
 		return fmt.Sprintf("%s: it is not known what becomes of %s %s: %s", c.Name, c.Flow, when, c.Verdict.Reason)
 	}
 	when := fmt.Sprintf("is %s already", c.Verdict.Decision)
-	if c.After != "" {
-		when = fmt.Sprintf("would be %s after the %s", c.Verdict.Decision, c.After)
+	if c.AfterWrite != "" {
+		when = fmt.Sprintf("would be %s after the %s", c.Verdict.Decision, c.AfterWrite)
 	}
 	return fmt.Sprintf("%s: %s %s: %s", c.Name, c.Flow, when, c.Verdict.Reason)
 }
@@ -86,7 +86,7 @@ type LockoutReport struct {
 	Cuts []Cut
 	// Already are flows that are cut by what is there, and still are after the
 	// last write. They are not looked for where there are Cuts.
-	Already []Cut
+	AlreadyCut []Cut
 }
 
 // Lockout finds the required flows that would be cut after any of the writes, in
@@ -96,63 +96,63 @@ type LockoutReport struct {
 // IP versions, where it leaves and where it comes in, if one of them is a protected
 // node; and every protected node against itself. Those whom no policy can tell apart
 // are judged once.
-func Lockout(lines plan.Lifelines, nodes []dataplane.Node, there state.Calico, writes []Write) LockoutReport {
-	l := &lockout{lines: lines, there: there, world: dataplane.New(there, nodes)}
-	l.copy()
-	report := LockoutReport{Already: l.check()}
-	if len(report.Already) > 0 {
-		l.before, l.told = l.world, l.world.Classes()
-		l.world = dataplane.New(l.there, nodes)
+func CheckLockout(lines plan.Lifelines, nodes []dataplane.Node, live state.Calico, writes []Write) LockoutReport {
+	l := &lockoutCheck{lines: lines, live: live, world: dataplane.NewWorld(live, nodes)}
+	l.copyLists()
+	report := LockoutReport{AlreadyCut: l.findCuts()}
+	if len(report.AlreadyCut) > 0 {
+		l.initialWorld, l.initialClasses = l.world, l.world.BuildClasses()
+		l.world = dataplane.NewWorld(l.live, nodes)
 	}
 	for _, write := range writes {
-		noticed := l.notices(write)
-		l.write(write)
-		if !noticed {
+		matters := l.canChangeFlows(write)
+		l.applyWrite(write)
+		if !matters {
 			continue
 		}
-		l.world.Update(l.there)
-		cuts, already := l.split(l.check(), write)
+		l.world.ReplaceObjects(l.live)
+		cuts, already := l.separateNewCuts(l.findCuts(), write)
 		if len(cuts) > 0 {
 			return LockoutReport{Cuts: cuts}
 		}
-		report.Already = already
+		report.AlreadyCut = already
 	}
-	report.Already = slices.DeleteFunc(report.Already, l.elsewhere)
+	report.AlreadyCut = slices.DeleteFunc(report.AlreadyCut, l.isUnknownElsewhere)
 	return report
 }
 
 // elsewhere says whether it is only not known what becomes of a flow at a node that
 // is not protected: nobody here has changed that, nor will.
-func (l *lockout) elsewhere(cut Cut) bool {
+func (l *lockoutCheck) isUnknownElsewhere(cut Cut) bool {
 	return cut.Verdict.Decision == dataplane.Unknown && !l.lines.Protected[cut.Verdict.Reason.Node]
 }
 
 // lockout is the set of policies as it is at one point of the sequence.
-type lockout struct {
+type lockoutCheck struct {
 	lines plan.Lifelines
-	there state.Calico
+	live  state.Calico
 	world *dataplane.World // as of the last write that could change something
 	// before is the world before any write, and told what it tells apart. Both
 	// are nil if nothing is cut there: then the writes cut whatever is cut later.
-	before *dataplane.World
-	told   *dataplane.Classes
+	initialWorld   *dataplane.World
+	initialClasses *dataplane.Classes
 }
 
-func (l *lockout) copy() {
-	l.there.Tiers, l.there.Policies = slices.Clone(l.there.Tiers), slices.Clone(l.there.Policies)
-	l.there.Sets, l.there.Endpoints = slices.Clone(l.there.Sets), slices.Clone(l.there.Endpoints)
-	l.there.Felix = slices.Clone(l.there.Felix)
+func (l *lockoutCheck) copyLists() {
+	l.live.Tiers, l.live.Policies = slices.Clone(l.live.Tiers), slices.Clone(l.live.Policies)
+	l.live.Sets, l.live.Endpoints = slices.Clone(l.live.Sets), slices.Clone(l.live.Endpoints)
+	l.live.Felix = slices.Clone(l.live.Felix)
 }
 
 // split tells what is cut after a write, and was not before any, from what was
 // cut already.
-func (l *lockout) split(all []Cut, write Write) (cuts, already []Cut) {
+func (l *lockoutCheck) separateNewCuts(all []Cut, write Write) (cuts, already []Cut) {
 	for _, cut := range all {
-		if l.before != nil && !worse(cut.Verdict.Decision, l.before.Decide(cut.Flow)) {
+		if l.initialWorld != nil && !isWorse(cut.Verdict.Decision, l.initialWorld.DecisionOn(cut.Flow)) {
 			already = append(already, cut)
 			continue
 		}
-		cut.After = write.String()
+		cut.AfterWrite = write.String()
 		cuts = append(cuts, cut)
 	}
 	return cuts, already
@@ -160,37 +160,37 @@ func (l *lockout) split(all []Cut, write Write) (cuts, already []Cut) {
 
 // worse says whether a decision is worse for a flow than the one before. What
 // was Unknown may have been let through.
-func worse(now, before dataplane.Decision) bool {
+func isWorse(now, before dataplane.Decision) bool {
 	return now != before && (before == dataplane.Allowed || now == dataplane.Denied)
 }
 
 // notices says whether a write can change what becomes of a flow: a set of
 // addresses does so only if a rule that is in force stands for it, or stood for
 // what is there.
-func (l *lockout) notices(write Write) bool {
+func (l *lockoutCheck) canChangeFlows(write Write) bool {
 	set, is := write.Object.(*v3.GlobalNetworkSet)
-	return !is || l.world.Selects(set.Labels) || slices.ContainsFunc(l.there.Sets, func(s v3.GlobalNetworkSet) bool {
-		return s.Name == set.Name && l.world.Selects(s.Labels)
+	return !is || l.world.AnyRuleSelects(set.Labels) || slices.ContainsFunc(l.live.Sets, func(s v3.GlobalNetworkSet) bool {
+		return s.Name == set.Name && l.world.AnyRuleSelects(s.Labels)
 	})
 }
 
-func (l *lockout) write(w Write) {
+func (l *lockoutCheck) applyWrite(w Write) {
 	switch o := w.Object.(type) {
 	case *v3.Tier:
-		l.there.Tiers = put(l.there.Tiers, *o, w.Delete, func(t *v3.Tier) string { return t.Name })
+		l.live.Tiers = putOrRemove(l.live.Tiers, *o, w.Delete, func(t *v3.Tier) string { return t.Name })
 	case *v3.GlobalNetworkPolicy:
-		l.there.Policies = put(l.there.Policies, *o, w.Delete, func(p *v3.GlobalNetworkPolicy) string { return p.Name })
+		l.live.Policies = putOrRemove(l.live.Policies, *o, w.Delete, func(p *v3.GlobalNetworkPolicy) string { return p.Name })
 	case *v3.GlobalNetworkSet:
-		l.there.Sets = put(l.there.Sets, *o, w.Delete, func(s *v3.GlobalNetworkSet) string { return s.Name })
+		l.live.Sets = putOrRemove(l.live.Sets, *o, w.Delete, func(s *v3.GlobalNetworkSet) string { return s.Name })
 	case *v3.HostEndpoint:
-		l.there.Endpoints = put(l.there.Endpoints, *o, w.Delete, func(e *v3.HostEndpoint) string { return e.Name })
+		l.live.Endpoints = putOrRemove(l.live.Endpoints, *o, w.Delete, func(e *v3.HostEndpoint) string { return e.Name })
 	case *v3.FelixConfiguration:
-		l.there.Felix = put(l.there.Felix, *o, w.Delete, func(f *v3.FelixConfiguration) string { return f.Name })
+		l.live.Felix = putOrRemove(l.live.Felix, *o, w.Delete, func(f *v3.FelixConfiguration) string { return f.Name })
 	}
 }
 
 // put puts an item in the place of the one of its name, or takes that out.
-func put[T any](list []T, item T, remove bool, name func(*T) string) []T {
+func putOrRemove[T any](list []T, item T, remove bool, name func(*T) string) []T {
 	i := slices.IndexFunc(list, func(other T) bool { return name(&other) == name(&item) })
 	switch {
 	case i < 0 && remove:
@@ -205,27 +205,27 @@ func put[T any](list []T, item T, remove bool, name func(*T) string) []T {
 }
 
 // After returns what there is of Calico once all of the writes have been made.
-func After(there state.Calico, writes []Write) state.Calico {
-	l := &lockout{there: there}
-	l.copy()
+func StateAfter(live state.Calico, writes []Write) state.Calico {
+	l := &lockoutCheck{live: live}
+	l.copyLists()
 	for _, write := range writes {
-		l.write(write)
+		l.applyWrite(write)
 	}
-	return l.there
+	return l.live
 }
 
 // check judges all required flows in one state, and returns what is cut.
 //
 // Where something was cut before, classes are of both worlds: one who was cut off
 // must not stand for others who were not.
-func (l *lockout) check() []Cut {
-	c := l.world.Classes()
-	if l.told != nil {
-		c = c.And(l.told)
+func (l *lockoutCheck) findCuts() []Cut {
+	c := l.world.BuildClasses()
+	if l.initialClasses != nil {
+		c = c.CombineWith(l.initialClasses)
 	}
-	j := &judge{world: l.world, classes: c, lines: l.lines, parties: map[party][]*dataplane.Group{}}
+	j := &flowJudge{world: l.world, classes: c, lines: l.lines, parties: map[party][]*dataplane.Group{}}
 	for _, flow := range l.lines.Flows {
-		j.flow(flow)
+		j.judgeFlow(flow)
 	}
 	return j.cuts
 }

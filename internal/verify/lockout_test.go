@@ -126,8 +126,8 @@ func TestNothingIsCutInTheOrderInWhichObjectsMayBeWritten(t *testing.T) {
 			g, hosts := NewWithT(t), guarded()
 			change(&hosts)
 			writes := creation(t, hosts)
-			g.Expect(verify.Lockout(lines(hosts), nodesOf(hosts), state.Calico{}, writes)).To(BeZero())
-			g.Expect(verify.Lockout(lines(hosts), nodesOf(hosts), state.Calico{}, append(writes, removal(writes)...))).To(BeZero())
+			g.Expect(verify.CheckLockout(lines(hosts), nodesOf(hosts), state.Calico{}, writes)).To(BeZero())
+			g.Expect(verify.CheckLockout(lines(hosts), nodesOf(hosts), state.Calico{}, append(writes, removal(writes)...))).To(BeZero())
 		})
 	}
 }
@@ -192,8 +192,8 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 			if test.writes != nil {
 				writes = test.writes(writes)
 			}
-			report := verify.Lockout(lines(hosts), nodesOf(hosts), test.there, writes)
-			cuts := slices.Concat(report.Cuts, report.Already)
+			report := verify.CheckLockout(lines(hosts), nodesOf(hosts), test.there, writes)
+			cuts := slices.Concat(report.Cuts, report.AlreadyCut)
 			g.Expect(cuts).NotTo(BeEmpty())
 			g.Expect(cuts[0].String()).To(ContainSubstring(test.want))
 		})
@@ -431,11 +431,11 @@ func TestLockoutTraps(t *testing.T) {
 				test.change(&hosts)
 			}
 			writes := creation(t, hosts)
-			report := verify.Lockout(lines(hosts), nodesOf(guarded()), test.there(writes), test.writes(creation(t, hosts)))
+			report := verify.CheckLockout(lines(hosts), nodesOf(guarded()), test.there(writes), test.writes(creation(t, hosts)))
 			for _, list := range []struct {
 				cuts []verify.Cut
 				want string
-			}{{report.Cuts, test.cut}, {report.Already, test.already}} {
+			}{{report.Cuts, test.cut}, {report.AlreadyCut, test.already}} {
 				if list.want == "" {
 					g.Expect(list.cuts).To(BeEmpty())
 					continue
@@ -484,8 +484,8 @@ func TestWhatIsSentToAddressesThatNoNodeShows(t *testing.T) {
 				required.Dedicated = []plan.Dedicated{{Addresses: prefixes("10.78.0.0/24"), Traffic: replication.Ports, Interface: "eth1"}}
 			}
 			theirs := policyIn(early, v3.Deny, selecting(cmp.Or(test.iface, "has(cpnp.dev/policy)")), test.rule)
-			report := verify.Lockout(required, nodesOf(guarded()), with(state.Calico{}, tier(early, 1), theirs), creation(t, hosts))
-			g.Expect(report.Already).To(BeEmpty())
+			report := verify.CheckLockout(required, nodesOf(guarded()), with(state.Calico{}, tier(early, 1), theirs), creation(t, hosts))
+			g.Expect(report.AlreadyCut).To(BeEmpty())
 			if test.cut == "" {
 				g.Expect(report.Cuts).To(BeEmpty())
 				return
@@ -510,7 +510,7 @@ func TestANodeIsNotTakenForAnother(t *testing.T) {
 	hosts.Required = []calico.Flow{{Name: "pods", From: []calico.Source{{Prefixes: prefixes("10.200.0.0/16")}}, Traffic: traffic("tcp/10250")}}
 	own := policyIn("first", v3.Deny, sources("10.77.0.11/32"), selecting("has(cpnp.dev/policy)"))
 	there := state.Calico{Tiers: []v3.Tier{tier("first", 1)}, Policies: []v3.GlobalNetworkPolicy{own}}
-	cuts := verify.Lockout(lines(hosts), nodesOf(hosts), there, creation(t, hosts)).Cuts
+	cuts := verify.CheckLockout(lines(hosts), nodesOf(hosts), there, creation(t, hosts)).Cuts
 	g.Expect(cuts).NotTo(BeEmpty())
 	for _, cut := range cuts {
 		g.Expect([]string{cut.Name, cut.Flow.From.String(), cut.Flow.To.String()}).To(Equal([]string{"self", "10.77.0.11", "10.77.0.11"}))
@@ -523,7 +523,7 @@ func TestANodeIsNotTakenForAnother(t *testing.T) {
 	}
 	hosts.Required = hosts.Required[1:]
 	hosts.Required[0].From = []calico.Source{{Set: "control-plane"}}
-	cuts = verify.Lockout(lines(hosts), nodesOf(hosts), theirs, nil).Already
+	cuts = verify.CheckLockout(lines(hosts), nodesOf(hosts), theirs, nil).AlreadyCut
 	g.Expect(cuts).NotTo(BeEmpty())
 	g.Expect(cuts[0].Verdict.Decision).To(Equal(dataplane.Unknown), "it may come in elsewhere")
 	g.Expect(cuts[0].Flow.From).NotTo(Equal(cuts[0].Flow.To))
@@ -541,7 +541,7 @@ func TestGroupsHideNoCut(t *testing.T) {
 			t.Run(from+" "+to, func(t *testing.T) {
 				deny := policyIn("first", v3.Deny, ports("10250:10251"), sources(from), destinations(to), selecting("has(cpnp.dev/policy)"))
 				there := state.Calico{Tiers: []v3.Tier{tier("first", 1)}, Policies: []v3.GlobalNetworkPolicy{deny}}
-				cuts := verify.Lockout(lines(hosts), nodesOf(hosts), there, creation(t, hosts)).Cuts
+				cuts := verify.CheckLockout(lines(hosts), nodesOf(hosts), there, creation(t, hosts)).Cuts
 				if from == to || i > 4 {
 					NewWithT(t).Expect(len(cuts) > 0).To(Equal(from == to), "%d: %v", j, cuts)
 					return
@@ -561,7 +561,7 @@ func TestSequenceIsWhatIsWrittenInItsOrder(t *testing.T) {
 	set := func(name string) plan.Object { return &v3.GlobalNetworkSet{ObjectMeta: named(name)} }
 	felix := &v3.FelixConfiguration{ObjectMeta: named("node.cp-1")}
 	conflicted := []drift.Finding{{State: v1alpha1.StateConflicted}}
-	sequence := verify.Sequence(drift.Diff{
+	sequence := verify.WritesOf(drift.Diff{
 		Writes: []drift.Write{
 			{Desired: &v3.Tier{ObjectMeta: named("cpnp")}}, {Desired: set("a"), Live: set("a")},
 			{Desired: felix, Live: felix, Findings: conflicted},

@@ -15,72 +15,72 @@ import (
 )
 
 // foreign is a policy of somebody else that may apply to what comes in at hosts.
-type foreign struct {
+type foreignPolicy struct {
 	*v3.GlobalNetworkPolicy
 	place   dataplane.Place
 	phase   dataplane.Phase
 	selects func(labels map[string]string) bool
 	// unread says that its selector can not be read.
-	unread bool
+	unreadable bool
 	// among says that it is in our tier, between the policies of ours; late that
 	// those that allow have decided by then.
-	among, late bool
+	betweenManaged, afterAllows bool
 }
 
 // tierOf is a tier with the policies of others in it, in their order.
-type tierOf struct {
-	name     string
-	place    dataplane.Place
-	ours     bool
-	denies   bool // that what no policy decides is dropped; not of ours
-	policies []foreign
+type orderedTier struct {
+	name            string
+	place           dataplane.Place
+	managed         bool
+	deniesByDefault bool // that what no policy decides is dropped; not of ours
+	policies        []foreignPolicy
 }
 
 // tiers returns the tiers in their order. One that is not there is not
 // evaluated.
-func tiers(hosts plan.Hosts, there state.Calico) []tierOf {
-	var out []tierOf
-	allowed, denied := boundaries(hosts)
-	for i := range there.Tiers {
-		t := &there.Tiers[i]
-		tier := tierOf{
-			name: t.Name, place: dataplane.PlaceOf(t.Spec.Order, t.Name), ours: t.Name == calico.TierName,
-			denies: !dataplane.Passes(t), policies: policiesIn(t.Name, hosts, there),
+func tiersInOrder(hosts plan.Hosts, live state.Calico) []orderedTier {
+	var out []orderedTier
+	allowed, denied := managedBoundaries(hosts)
+	for i := range live.Tiers {
+		t := &live.Tiers[i]
+		tier := orderedTier{
+			name: t.Name, place: dataplane.PlaceOf(t.Spec.Order, t.Name), managed: t.Name == calico.TierName,
+			deniesByDefault: !dataplane.TierPasses(t), policies: foreignPoliciesIn(t.Name, hosts, live),
 		}
-		if tier.ours {
-			tier.denies, tier.policies = false, amongOurs(tier.policies, allowed, denied)
+		if tier.managed {
+			tier.deniesByDefault, tier.policies = false, foreignAmongManaged(tier.policies, allowed, denied)
 		}
 		out = append(out, tier)
 	}
-	slices.SortFunc(out, func(a, b tierOf) int { return a.place.Compare(b.place) })
+	slices.SortFunc(out, func(a, b orderedTier) int { return a.place.Compare(b.place) })
 	return out
 }
 
-func policiesIn(tier string, hosts plan.Hosts, there state.Calico) []foreign {
-	var out []foreign
-	for i := range there.Policies {
-		p := &there.Policies[i]
-		if dataplane.TierName(p) != tier || !dataplane.Ingress(p) || own(p, hosts) {
+func foreignPoliciesIn(tier string, hosts plan.Hosts, live state.Calico) []foreignPolicy {
+	var out []foreignPolicy
+	for i := range live.Policies {
+		p := &live.Policies[i]
+		if dataplane.TierName(p) != tier || !dataplane.AppliesToIngress(p) || isManagedBy(p, hosts) {
 			continue
 		}
-		f := foreign{GlobalNetworkPolicy: p, place: dataplane.PlaceOf(p.Spec.Order, p.Name), phase: dataplane.PhaseOf(p)}
-		f.selects, f.unread = dataplane.Selection(p.Spec)
+		f := foreignPolicy{GlobalNetworkPolicy: p, place: dataplane.PlaceOf(p.Spec.Order, p.Name), phase: dataplane.PhaseOf(p)}
+		f.selects, f.unreadable = dataplane.HostSelectorOf(p.Spec)
 		out = append(out, f)
 	}
-	slices.SortFunc(out, func(a, b foreign) int { return a.place.Compare(b.place) })
+	slices.SortFunc(out, func(a, b foreignPolicy) int { return a.place.Compare(b.place) })
 	return out
 }
 
 // amongOurs returns the policies of others in our tier that are evaluated before
 // the first of ours that denies: it denies all that gets there.
-func amongOurs(policies []foreign, allowed, denied dataplane.Place) []foreign {
-	var out []foreign
+func foreignAmongManaged(policies []foreignPolicy, allowed, denied dataplane.Place) []foreignPolicy {
+	var out []foreignPolicy
 	for _, p := range policies {
 		if p.phase == dataplane.Normal {
 			if p.place.Compare(denied) > 0 {
 				continue
 			}
-			p.among, p.late = true, p.place.Compare(allowed) > 0
+			p.betweenManaged, p.afterAllows = true, p.place.Compare(allowed) > 0
 		}
 		out = append(out, p)
 	}
@@ -89,9 +89,9 @@ func amongOurs(policies []foreign, allowed, denied dataplane.Place) []foreign {
 
 // boundaries returns the last place in our tier at which ours allow, and the
 // first at which they deny.
-func boundaries(hosts plan.Hosts) (allowed, denied dataplane.Place) {
+func managedBoundaries(hosts plan.Hosts) (allowed, denied dataplane.Place) {
 	denied = dataplane.PlaceOf(nil, "")
-	for _, p := range rendered(hosts) {
+	for _, p := range renderedPolicies(hosts) {
 		at := dataplane.PlaceOf(p.Spec.Order, p.Name)
 		switch denies := calico.Denies(p); {
 		case denies && at.Compare(denied) < 0:
@@ -105,14 +105,14 @@ func boundaries(hosts plan.Hosts) (allowed, denied dataplane.Place) {
 
 // own says whether the policy is one of this policy's, be it called for, or to
 // be deleted.
-func own(p *v3.GlobalNetworkPolicy, hosts plan.Hosts) bool {
+func isManagedBy(p *v3.GlobalNetworkPolicy, hosts plan.Hosts) bool {
 	if p.Labels[v1alpha1.LabelPolicy] == hosts.Calico.Policy && p.Annotations[v1alpha1.AnnotationDesiredHash] != "" {
 		return true
 	}
-	return slices.ContainsFunc(rendered(hosts), func(r *v3.GlobalNetworkPolicy) bool { return r.Name == p.Name })
+	return slices.ContainsFunc(renderedPolicies(hosts), func(r *v3.GlobalNetworkPolicy) bool { return r.Name == p.Name })
 }
 
-func rendered(hosts plan.Hosts) []*v3.GlobalNetworkPolicy {
+func renderedPolicies(hosts plan.Hosts) []*v3.GlobalNetworkPolicy {
 	var out []*v3.GlobalNetworkPolicy
 	for _, object := range hosts.Objects {
 		if p, is := object.(*v3.GlobalNetworkPolicy); is {

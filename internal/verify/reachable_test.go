@@ -19,7 +19,7 @@ import (
 // cut returns a flow to a node that a policy cuts.
 func cut(flow, policy, to, after string) verify.Cut {
 	return verify.Cut{
-		Name: flow, After: after,
+		Name: flow, AfterWrite: after,
 		Flow: dataplane.Flow{From: netip.MustParseAddr("10.77.0.14"), To: netip.MustParseAddr(to), Protocol: dataplane.TCP, Port: 10250},
 		Verdict: dataplane.Verdict{Decision: dataplane.Denied, Reason: dataplane.Reason{
 			Tier: "first", Policy: policy, Text: "Deny by rule 1 of GlobalNetworkPolicy " + policy,
@@ -84,7 +84,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			},
 		},
 		"A flow is cut already": {
-			report: verify.LockoutReport{Already: already},
+			report: verify.LockoutReport{AlreadyCut: already},
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonVerified,
 				Message: "Required flows are already cut by what is there, and not by what this policy would write: " +
@@ -93,7 +93,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			},
 		},
 		"A flow is cut already, and nodes are begun all the same": {
-			report: verify.LockoutReport{Already: already}, override: "maintenance",
+			report: verify.LockoutReport{AlreadyCut: already}, override: "maintenance",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
 				Message: "Required flows are already cut by what is there, and nodes are begun all the same, because the annotation " +
@@ -105,10 +105,10 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			report: verify.LockoutReport{Cuts: []verify.Cut{unsure(after)}}, want: unjudged(unknown + "after the " + after + why),
 		},
 		"It is not known what becomes of a flow": {
-			report: verify.LockoutReport{Already: []verify.Cut{unsure("")}}, want: unjudged(unknown + "now" + why),
+			report: verify.LockoutReport{AlreadyCut: []verify.Cut{unsure("")}}, want: unjudged(unknown + "now" + why),
 		},
 		"It is not known, and somebody wants it all the same": {
-			report: verify.LockoutReport{Already: []verify.Cut{unsure("")}}, override: "tried by hand",
+			report: verify.LockoutReport{AlreadyCut: []verify.Cut{unsure("")}}, override: "tried by hand",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
 				Message: "It cannot be told whether required flows are cut, and it is written all the same, because the annotation " +
@@ -120,15 +120,15 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			want:   refused(says("metrics", "first.theirs") + "; " + unknown + "after the " + after + why),
 		},
 		"One is cut already, and of another it is not known": {
-			report: verify.LockoutReport{Already: append(already, unsure(""))}, want: unjudged(unknown + "now" + why),
+			report: verify.LockoutReport{AlreadyCut: append(already, unsure(""))}, want: unjudged(unknown + "now" + why),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, verify.Reachable(test.report, test.override)); diff != "" {
+			if diff := cmp.Diff(test.want, verify.RequiredFlowsKept(test.report, test.override)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
-	long := verify.Reachable(verify.LockoutReport{Cuts: one}, strings.Repeat("x", 100_000))
+	long := verify.RequiredFlowsKept(verify.LockoutReport{Cuts: one}, strings.Repeat("x", 100_000))
 	NewWithT(t).Expect(len(long.Message)).To(BeNumerically("<", 1000))
 }

@@ -16,7 +16,7 @@ import (
 
 // target is traffic that is restricted: to one of a component's ports, or, where
 // all that is not listed is denied, everything.
-type target struct {
+type restrictedTarget struct {
 	allowed string // what it is for a rule that allows it
 	denied  string // and for one that denies it
 	traffic profile.Traffic
@@ -25,28 +25,28 @@ type target struct {
 }
 
 // match is what a rule matches of a target.
-type match struct {
+type ruleMatch struct {
 	traffic profile.Traffic
 	sources *netipx.IPSet
 	// whole says that it is all of the target.
 	whole bool
 	// unsure says that the rule has conditions that are not judged here, so
 	// that it may match less.
-	unsure bool
+	uncertain bool
 }
 
 // matching returns what a rule of an ingress policy matches of the target. The
 // own addresses are those that the nodes are known to have.
-func matching(rule v3.Rule, t target, own *netipx.IPSet) []match {
-	sources, everybody := networks(rule.Source, rule.IPVersion)
-	destinations, everywhere := networks(rule.Destination, nil)
-	to := addressed(destinations, everywhere, t, own)
-	if sources == nil || to.none || except(rule, t.traffic) {
+func matchRule(rule v3.Rule, t restrictedTarget, own *netipx.IPSet) []ruleMatch {
+	sources, everybody := addressesOfEntity(rule.Source, rule.IPVersion)
+	destinations, everywhere := addressesOfEntity(rule.Destination, nil)
+	to := compareDestinations(destinations, everywhere, t, own)
+	if sources == nil || to.none || excludesTraffic(rule, t.traffic) {
 		return nil
 	}
-	base := match{sources: sources, unsure: to.unsure || unjudged(rule)}
-	whole := everybody && to.whole && !base.unsure && !partial(rule)
-	var out []match
+	base := ruleMatch{sources: sources, uncertain: to.uncertain || hasUnjudgedConditions(rule)}
+	whole := everybody && to.whole && !base.uncertain && !matchesPartially(rule)
+	var out []ruleMatch
 	for _, traffic := range trafficOf(rule) {
 		if both, overlap := traffic.Intersect(t.traffic); overlap {
 			m := base
@@ -59,14 +59,14 @@ func matching(rule v3.Rule, t target, own *netipx.IPSet) []match {
 
 // partial says whether the rule has conditions that make it match a part only
 // of the traffic that it is about.
-func partial(rule v3.Rule) bool {
+func matchesPartially(rule v3.Rule) bool {
 	return len(rule.Source.Ports)+len(rule.Source.NotPorts)+len(rule.Destination.NotPorts) > 0 ||
 		rule.NotProtocol != nil || rule.NotICMP != nil
 }
 
 // unjudged says whether the rule has conditions that depend on what is not
 // looked up here: endpoints, network sets, service accounts, Services, HTTP.
-func unjudged(rule v3.Rule) bool {
+func hasUnjudgedConditions(rule v3.Rule) bool {
 	of := func(e v3.EntityRule) bool {
 		named := func(p numorstring.Port) bool { return p.PortName != "" }
 		return e.Selector != "" || e.NotSelector != "" || e.NamespaceSelector != "" || e.ServiceAccounts != nil || e.Services != nil ||
@@ -77,7 +77,7 @@ func unjudged(rule v3.Rule) bool {
 
 // networks returns the addresses that an entity of a rule stands for, as far as
 // its networks say; nil if none, and whole if every address.
-func networks(e v3.EntityRule, version *int) (set *netipx.IPSet, whole bool) {
+func addressesOfEntity(e v3.EntityRule, version *int) (set *netipx.IPSet, whole bool) {
 	var b netipx.IPSetBuilder
 	families := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 	if len(e.Nets) == 0 {
@@ -105,29 +105,29 @@ func networks(e v3.EntityRule, version *int) (set *netipx.IPSet, whole bool) {
 	if err != nil || len(set.Ranges()) == 0 {
 		return nil, false
 	}
-	return set, everybody(set)
+	return set, isEverybody(set)
 }
 
 // reach is how the destinations of a rule meet those of a target.
-type reach struct{ none, whole, unsure bool }
+type destinationMatch struct{ none, whole, uncertain bool }
 
 // addressed compares destinations to the component's address, or to the
 // addresses of the nodes. Nodes have addresses that Kubernetes does not know:
 // whether a rule for others is about a node can not be told.
-func addressed(destinations *netipx.IPSet, everywhere bool, t target, own *netipx.IPSet) reach {
+func compareDestinations(destinations *netipx.IPSet, everywhere bool, t restrictedTarget, own *netipx.IPSet) destinationMatch {
 	switch {
 	case destinations == nil:
-		return reach{none: true}
+		return destinationMatch{none: true}
 	case everywhere:
-		return reach{whole: true}
+		return destinationMatch{whole: true}
 	case t.address.IsValid():
-		return reach{none: !destinations.OverlapsPrefix(t.address), whole: destinations.ContainsPrefix(t.address)}
+		return destinationMatch{none: !destinations.OverlapsPrefix(t.address), whole: destinations.ContainsPrefix(t.address)}
 	}
-	return reach{unsure: !destinations.Overlaps(own)}
+	return destinationMatch{uncertain: !destinations.Overlaps(own)}
 }
 
 // except says whether the rule takes the traffic out by its protocol or ports.
-func except(rule v3.Rule, traffic profile.Traffic) bool {
+func excludesTraffic(rule v3.Rule, traffic profile.Traffic) bool {
 	if rule.NotProtocol != nil && protocolOf(*rule.NotProtocol).Covers(traffic) {
 		return true
 	}

@@ -15,18 +15,18 @@ import (
 // Unjudged says why it cannot be judged what the restrictions do on protected nodes,
 // whatever the policies there say; empty if it can. The reason is that of the
 // conditions Verified and Effective.
-func Unjudged(hosts plan.Hosts, there state.Calico) (reason, why string) {
+func WhyUnjudged(hosts plan.Hosts, live state.Calico) (reason, why string) {
 	var causes []string
 	on := map[string][]string{}
 	for _, node := range hosts.Whole.Nodes {
-		cause, ebpf := dataplane.Unmodelled(node.Name, there.Felix)
+		cause, ebpf := dataplane.WhyUnmodelled(node.Name, live.Felix)
 		if cause == "" {
 			continue
 		}
 		if reason == "" || ebpf {
 			reason = map[bool]string{true: v1alpha1.ReasonDataplaneNotSupported, false: v1alpha1.ReasonNotJudged}[ebpf]
 		}
-		causes = appendNew(causes, cause)
+		causes = appendUnique(causes, cause)
 		on[cause] = append(on[cause], node.Name)
 	}
 	if reason == "" {
@@ -41,12 +41,12 @@ func Unjudged(hosts plan.Hosts, there state.Calico) (reason, why string) {
 
 // Writable says whether something may be written to nodes on which nothing can be
 // judged: only if somebody says so, with a reason that is not blank.
-func Writable(reason, why, override string) Verdict {
+func UnjudgedWritable(reason, why, override string) Verdict {
 	if !wording.Blank(override) {
 		return Verdict{
 			Holds: true, Reason: v1alpha1.ReasonOverridden,
 			Message: fmt.Sprintf("%s. Nothing is verified, and it is written all the same, because the annotation %s says so (%s)",
-				why, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxOverride)),
+				why, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxQuotedReason)),
 		}
 	}
 	return Verdict{
@@ -57,8 +57,8 @@ func Writable(reason, why, override string) Verdict {
 }
 
 // unmodelled is Unjudged as a finding about what was written.
-func unmodelled(hosts plan.Hosts, there state.Calico) *Verdict {
-	reason, why := Unjudged(hosts, there)
+func unjudgedVerdict(hosts plan.Hosts, live state.Calico) *Verdict {
+	reason, why := WhyUnjudged(hosts, live)
 	if reason == "" {
 		return nil
 	}

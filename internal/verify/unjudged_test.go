@@ -59,7 +59,7 @@ func TestWhatCannotBeJudgedIsSaidOnceAndHeld(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g, hosts := NewWithT(t), plan.Hosts{Declared: true, Whole: kubelet()}
 			there := state.Calico{Felix: test.felix}
-			reason, why := verify.Unjudged(hosts, there)
+			reason, why := verify.WhyUnjudged(hosts, there)
 			g.Expect(reason).To(Equal(test.reason))
 			g.Expect(why).To(ContainSubstring(test.says))
 			got := situation{hosts: kubelet(), there: there}.judge(t)
@@ -73,11 +73,11 @@ func TestWhatCannotBeJudgedIsSaidOnceAndHeld(t *testing.T) {
 			g.Expect(got.Reason).To(Equal(test.reason))
 			g.Expect(got.Message).To(And(ContainSubstring(test.says), Not(ContainSubstring("also found"))))
 
-			held := verify.Writable(reason, why, " ")
+			held := verify.UnjudgedWritable(reason, why, " ")
 			g.Expect(held.Holds).To(BeFalse())
 			g.Expect(held.Reason).To(Equal(test.reason))
 			g.Expect(held.Message).To(And(ContainSubstring("Nothing is written"), ContainSubstring(v1alpha1.AnnotationAllowLockout), Not(ContainSubstring("cut"))))
-			written := verify.Writable(reason, why, "tried by hand")
+			written := verify.UnjudgedWritable(reason, why, "tried by hand")
 			g.Expect(written.Holds).To(BeTrue())
 			g.Expect(written.Reason).To(Equal(v1alpha1.ReasonOverridden))
 			g.Expect(written.Message).To(And(ContainSubstring(why), ContainSubstring("Nothing is verified"), ContainSubstring(`"tried by hand"`), Not(ContainSubstring("not needed"))))

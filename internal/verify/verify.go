@@ -38,7 +38,7 @@ func (v Verdict) HoldsOffHosts() bool { return v.Holds || v.Reason == v1alpha1.R
 // kind of cluster it is, and nothing else is wrong, only hosts wait
 // (HoldsOffHosts): somebody who can make the signs contradict each other must not
 // stop the repairs of the rest.
-func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, notes []string) Verdict {
+func PolicyWritable(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, notes []string) Verdict {
 	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.Selects(&n) }) {
 		return Verdict{
 			Reason:  v1alpha1.ReasonNoMatchingNodes,
@@ -52,16 +52,16 @@ func Policy(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, no
 		}
 		return Verdict{Reason: components[0].Reason, Message: strings.Join(held, "; ")}
 	}
-	return Safe(notes)
+	return SafeToWrite(notes)
 }
 
 // Safe says that what is declared may be written, and what there is to know.
-func Safe(notes []string) Verdict {
-	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"}.Noting(notes)
+func SafeToWrite(notes []string) Verdict {
+	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"}.WithNotes(notes)
 }
 
 // Noting adds to something that holds what there is to know.
-func (v Verdict) Noting(notes []string) Verdict {
+func (v Verdict) WithNotes(notes []string) Verdict {
 	if v.Holds && len(notes) > 0 {
 		v.Message += ". Mind that " + strings.Join(notes, "; ")
 	}
@@ -72,7 +72,7 @@ func (v Verdict) Noting(notes []string) Verdict {
 // say, and adds what there is to know besides. What is wrong already goes first.
 // Whether there is a load balancer may be overridden, with a reason that is not
 // blank: then it is written all the same. A way in for administrators may not.
-func Decided(verdict Verdict, undecided []plan.Held, override string, notes []string) Verdict {
+func WithUndecided(verdict Verdict, undecided []plan.Held, override string, notes []string) Verdict {
 	if !verdict.Holds || len(undecided) == 0 {
 		return verdict
 	}
@@ -81,37 +81,37 @@ func Decided(verdict Verdict, undecided []plan.Held, override string, notes []st
 		why = append(why, held.Why)
 	}
 	open := Verdict{Holds: true, Reason: undecided[0].Reason, Message: strings.Join(why, "; ")}
-	if wording.Blank(override) || !Overridable(undecided) {
-		open = open.Noting(notes)
+	if wording.Blank(override) || !AllOverridable(undecided) {
+		open = open.WithNotes(notes)
 		open.Holds = false
 		return open
 	}
 	open.Reason = v1alpha1.ReasonOverridden
 	open.Message = fmt.Sprintf("%s. It is written all the same, because the annotation %s says so (%s)",
-		open.Message, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxOverride))
+		open.Message, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxQuotedReason))
 	if verdict.Reason == v1alpha1.ReasonOverridden { // this is one more reason
 		open.Message = verdict.Message + ". " + open.Message
 		return open
 	}
-	return open.Noting(notes)
+	return open.WithNotes(notes)
 }
 
 // Overridable says whether all that is undecided may be overridden.
-func Overridable(undecided []plan.Held) bool {
+func AllOverridable(undecided []plan.Held) bool {
 	return !slices.ContainsFunc(undecided, func(h plan.Held) bool { return h.Reason != v1alpha1.ReasonLoadBalancerUnknown })
 }
 
 // HostNetworked finds the pods of components that are in their node's network.
 // A NetworkPolicy does not select them, so that the component's restrictions do
 // not hold for them.
-func HostNetworked(policy *plan.Policy, pods []corev1.Pod) Verdict {
+func PodsEffective(policy *plan.Policy, pods []corev1.Pod) Verdict {
 	if policy.Spec.Network == nil || policy.Invalid != nil {
 		return Verdict{Holds: true, Reason: v1alpha1.ReasonNotDeclared, Message: "The policy declares no component"}
 	}
 	var found []string
 	for _, component := range policy.Spec.Network.Components {
 		if !component.OnHosts() {
-			found = append(found, evading(component, pods)...)
+			found = append(found, hostNetworkedPods(component, pods)...)
 		}
 	}
 	if len(found) == 0 {
@@ -126,7 +126,7 @@ func HostNetworked(policy *plan.Policy, pods []corev1.Pod) Verdict {
 }
 
 // evading returns the pods of a component that are in their node's network.
-func evading(component v1alpha1.Component, pods []corev1.Pod) []string {
+func hostNetworkedPods(component v1alpha1.Component, pods []corev1.Pod) []string {
 	selector, err := component.Pods.Selector.Compile()
 	if err != nil {
 		return nil // Invalid says so already

@@ -78,7 +78,7 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, verify.Policy(test.policy, test.nodes, test.network.Held, nil)); diff != "" {
+			if diff := cmp.Diff(test.want, verify.PolicyWritable(test.policy, test.nodes, test.network.Held, nil)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -136,7 +136,7 @@ func TestHostNetworkedPodsEvadeTheirNetworkPolicy(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, verify.HostNetworked(test.policy, test.pods)); diff != "" {
+			if diff := cmp.Diff(test.want, verify.PodsEffective(test.policy, test.pods)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

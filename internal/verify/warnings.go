@@ -25,59 +25,59 @@ import (
 // something that the cluster can be without for a while, or may not have. What the
 // policy itself restricts is not told, nor what is denied without the operator too, nor
 // that pods may be among those whom a rule is for.
-func Warnings(hosts plan.Hosts, nodes []dataplane.Node, there state.Calico, writes []Write) []string {
-	if len(hosts.Lifelines.Optional) == 0 || !selectedByOthers(hosts, there) {
+func ForeignPolicyWarnings(hosts plan.Hosts, nodes []dataplane.Node, live state.Calico, writes []Write) []string {
+	if len(hosts.Lifelines.Optional) == 0 || !selectedByForeign(hosts, live) {
 		return nil
 	}
-	l := &lockout{lines: hosts.Lifelines, there: there}
-	l.copy()
+	l := &lockoutCheck{lines: hosts.Lifelines, live: live}
+	l.copyLists()
 	for _, write := range writes {
-		l.write(write)
+		l.applyWrite(write)
 	}
-	after, without := dataplane.New(l.there, nodes), dataplane.New(withoutPolicy(hosts.Whole.Policy, there), nodes)
-	classes := after.Classes().And(without.Classes())
+	after, without := dataplane.NewWorld(l.live, nodes), dataplane.NewWorld(withoutPolicy(hosts.Whole.Policy, live), nodes)
+	classes := after.BuildClasses().CombineWith(without.BuildClasses())
 	lines := hosts.Lifelines
 	lines.Parties = maps.Clone(lines.Parties)
-	lines.Parties[profile.RoleAny] = slices.Concat(lines.Parties[profile.RoleNodes], anybody(classes))
-	j := &judge{world: after, unless: without, classes: classes, lines: lines, parties: map[party][]*dataplane.Group{}}
+	lines.Parties[profile.RoleAny] = slices.Concat(lines.Parties[profile.RoleNodes], representativesOfAnybody(classes))
+	j := &flowJudge{world: after, ignoredWorld: without, classes: classes, lines: lines, parties: map[party][]*dataplane.Group{}}
 	for _, flow := range lines.Optional {
 		if flow.To == profile.RoleAny {
-			j.leaving(flow)
+			j.judgeLeaving(flow)
 			continue
 		}
-		j.flow(flow)
+		j.judgeFlow(flow)
 	}
 	losses := slices.DeleteFunc(j.cuts, func(c Cut) bool {
 		reason := c.Verdict.Reason
-		return reason.Tier == calico.TierName || c.unsure() && reason.OfWorkloads()
+		return reason.Tier == calico.TierName || c.isUncertain() && reason.DependsOnWorkloads()
 	})
-	return tellWarnings(losses)
+	return describeWarnings(losses)
 }
 
 // selectedByOthers says whether a policy of others may select one of the operator's
 // endpoints: most clusters have none, and nothing is to be judged there.
-func selectedByOthers(hosts plan.Hosts, there state.Calico) bool {
-	seats := endpointsOf(plan.Hosts{Objects: hosts.WholeObjects}, there)
-	return slices.ContainsFunc(there.Policies, func(p v3.GlobalNetworkPolicy) bool {
+func selectedByForeign(hosts plan.Hosts, live state.Calico) bool {
+	seats := endpointKindsOf(plan.Hosts{Objects: hosts.WholeObjects}, live)
+	return slices.ContainsFunc(live.Policies, func(p v3.GlobalNetworkPolicy) bool {
 		if p.Labels[v1alpha1.LabelPolicy] != "" {
 			return false
 		}
-		selects, unread := dataplane.Selection(p.Spec)
-		return unread || slices.ContainsFunc(seats, func(s seat) bool { return selects(s.labels) })
+		selects, unread := dataplane.HostSelectorOf(p.Spec)
+		return unread || slices.ContainsFunc(seats, func(s endpointKind) bool { return selects(s.labels) })
 	})
 }
 
 // withoutPolicy returns what there would be of Calico without what was written for a
 // policy.
-func withoutPolicy(policy string, there state.Calico) state.Calico {
-	there.Policies = others(there.Policies, policy, func(o *v3.GlobalNetworkPolicy) map[string]string { return o.Labels })
-	there.Sets = others(there.Sets, policy, func(o *v3.GlobalNetworkSet) map[string]string { return o.Labels })
-	there.Endpoints = others(there.Endpoints, policy, func(o *v3.HostEndpoint) map[string]string { return o.Labels })
-	there.Felix = others(there.Felix, policy, func(o *v3.FelixConfiguration) map[string]string { return o.Labels })
-	return there
+func withoutPolicy(policy string, live state.Calico) state.Calico {
+	live.Policies = withoutManagedBy(live.Policies, policy, func(o *v3.GlobalNetworkPolicy) map[string]string { return o.Labels })
+	live.Sets = withoutManagedBy(live.Sets, policy, func(o *v3.GlobalNetworkSet) map[string]string { return o.Labels })
+	live.Endpoints = withoutManagedBy(live.Endpoints, policy, func(o *v3.HostEndpoint) map[string]string { return o.Labels })
+	live.Felix = withoutManagedBy(live.Felix, policy, func(o *v3.FelixConfiguration) map[string]string { return o.Labels })
+	return live
 }
 
-func others[T any](list []T, policy string, labels func(*T) map[string]string) []T {
+func withoutManagedBy[T any](list []T, policy string, labels func(*T) map[string]string) []T {
 	var out []T
 	for i := range list {
 		if labels(&list[i])[v1alpha1.LabelPolicy] != policy {
@@ -90,15 +90,15 @@ func others[T any](list []T, policy string, labels func(*T) map[string]string) [
 // wide are networks that stand for everybody: public addresses, and private ones. Who
 // is meant by the profile is not known: of each, it is those that most rules treat
 // alike.
-var wide = []netip.Prefix{
+var wideNetworks = []netip.Prefix{
 	netip.MustParsePrefix("128.0.0.0/2"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
 	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("2000::/3"), netip.MustParsePrefix("fc00::/7"),
 }
 
-func anybody(classes *dataplane.Classes) []netip.Prefix {
+func representativesOfAnybody(classes *dataplane.Classes) []netip.Prefix {
 	var out []netip.Prefix
-	for _, net := range wide {
-		address := classes.Common(net)
+	for _, net := range wideNetworks {
+		address := classes.MostCommonAddress(net)
 		out = append(out, netip.PrefixFrom(address, address.BitLen()))
 	}
 	return out
@@ -106,21 +106,21 @@ func anybody(classes *dataplane.Classes) []netip.Prefix {
 
 // leaving judges what protected nodes send to everybody, or to the addresses that the
 // flow is for.
-func (j *judge) leaving(flow profile.Flow) {
-	receivers := j.of(party{profile.RoleAny, false})
+func (j *flowJudge) judgeLeaving(flow profile.Flow) {
+	receivers := j.groupsOf(party{profile.RoleAny, false})
 	if len(flow.Destinations) > 0 {
 		receivers = nil
 		for _, net := range flow.Destinations {
-			receivers = append(receivers, &dataplane.Group{Addresses: []netip.Addr{j.classes.Common(net)}})
+			receivers = append(receivers, &dataplane.Group{Addresses: []netip.Addr{j.classes.MostCommonAddress(net)}})
 		}
 	}
 	for _, receiver := range receivers {
 		for _, traffic := range flow.Traffic {
-			for _, f := range packets(traffic, receiver.Addresses[0], j.classes.Ports) {
+			for _, f := range representativeFlows(traffic, receiver.Addresses[0], j.classes.RepresentativePorts) {
 				f.To = receiver.Addresses[0]
 				for _, role := range flow.From {
-					for _, sender := range j.of(party{role, true}) {
-						j.between(flow, f, sender, receiver)
+					for _, sender := range j.groupsOf(party{role, true}) {
+						j.judgeBetween(flow, f, sender, receiver)
 					}
 				}
 			}
@@ -129,42 +129,42 @@ func (j *judge) leaving(flow profile.Flow) {
 }
 
 // loss is what one rule, or the end of a tier, does to flows.
-type loss struct {
-	by     string
-	unsure bool
-	flows  []string
-	such   dataplane.Flow
+type denial struct {
+	by        string
+	uncertain bool
+	flows     []string
+	example   dataplane.Flow
 }
 
 // tellWarnings tells each rule once, with the flows that it denies.
-func tellWarnings(cuts []Cut) []string {
-	var losses []*loss
+func describeWarnings(cuts []Cut) []string {
+	var denials []*denial
 	for _, c := range cuts {
-		by := denier(c.Verdict.Reason)
-		i := slices.IndexFunc(losses, func(l *loss) bool { return l.by == by && l.unsure == c.unsure() })
+		by := describeDenier(c.Verdict.Reason)
+		i := slices.IndexFunc(denials, func(l *denial) bool { return l.by == by && l.uncertain == c.isUncertain() })
 		if i < 0 {
-			i = len(losses)
-			losses = append(losses, &loss{by: by, unsure: c.unsure(), such: c.Flow})
+			i = len(denials)
+			denials = append(denials, &denial{by: by, uncertain: c.isUncertain(), example: c.Flow})
 		}
-		losses[i].flows = appendNew(losses[i].flows, c.Name)
+		denials[i].flows = appendUnique(denials[i].flows, c.Name)
 	}
-	if len(losses) == 0 {
+	if len(denials) == 0 {
 		return nil
 	}
-	lines := make([]string, 0, len(losses))
-	for _, l := range losses {
+	lines := make([]string, 0, len(denials))
+	for _, l := range denials {
 		verb := "would be denied by"
-		if l.unsure {
+		if l.uncertain {
 			verb = "may be denied by"
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s (such as %s)", wording.Names(l.flows), verb, l.by, l.such))
+		lines = append(lines, fmt.Sprintf("%s %s %s (such as %s)", wording.Names(l.flows), verb, l.by, l.example))
 	}
 	return []string{"the operator's host endpoints bring these nodes under policies of others: " + wording.Points(lines) +
 		". Where these hosts are not meant, take them out of the selector with !has(" + v1alpha1.LabelPolicy + ")"}
 }
 
 // denier names what decides.
-func denier(r dataplane.Reason) string {
+func describeDenier(r dataplane.Reason) string {
 	switch {
 	case r.Policy == "":
 		return r.Text

@@ -135,7 +135,7 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 				Tiers: []v3.Tier{late, strict}, Policies: test.policies, Endpoints: test.endpoints,
 				Pools: []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.200.0.0/16"}}},
 			}
-			got := verify.Warnings(planned, nodesOf(hosts), there, writes)
+			got := verify.ForeignPolicyWarnings(planned, nodesOf(hosts), there, writes)
 			if len(test.want) == 0 {
 				g.Expect(got).To(BeEmpty())
 				return
@@ -153,7 +153,7 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 			for _, object := range planned.WholeObjects {
 				after = containing(after, object)
 			}
-			g.Expect(verify.Warnings(planned, nodesOf(hosts), after, nil)).To(Equal(got))
+			g.Expect(verify.ForeignPolicyWarnings(planned, nodesOf(hosts), after, nil)).To(Equal(got))
 		})
 	}
 }
@@ -184,7 +184,7 @@ func TestWhatThePolicyItselfRestrictsIsNoWarning(t *testing.T) {
 		planned.WholeObjects = append(planned.WholeObjects, write.Object)
 	}
 	there := state.Calico{Tiers: []v3.Tier{tier("default", 1e6)}, Policies: []v3.GlobalNetworkPolicy{others("default.all", "all()", []v3.PolicyType{v3.PolicyTypeIngress}, v3.Rule{Action: v3.Allow})}}
-	g.Expect(verify.Warnings(planned, nodesOf(hosts), there, writes)).To(BeEmpty())
+	g.Expect(verify.ForeignPolicyWarnings(planned, nodesOf(hosts), there, writes)).To(BeEmpty())
 }
 
 func tcpProtocol() *numorstring.Protocol {

@@ -52,16 +52,16 @@ func BenchmarkLockout(b *testing.B) {
 				there.Felix = []v3.FelixConfiguration{noneOut()}
 				there.Endpoints = append(there.Endpoints, cutOff(node))
 			}
-			if report := verify.Lockout(hosts.Lifelines, nodes, there, writes); len(report.Cuts) > 0 || len(report.Already) > 0 != (bench.already > 0) {
-				b.Fatalf("%d are cut, %d already", len(report.Cuts), len(report.Already))
+			if report := verify.CheckLockout(hosts.Lifelines, nodes, there, writes); len(report.Cuts) > 0 || len(report.AlreadyCut) > 0 != (bench.already > 0) {
+				b.Fatalf("%d are cut, %d already", len(report.Cuts), len(report.AlreadyCut))
 			}
 			runtime.GC()
 			b.ReportAllocs()
 			peak := watchHeap()
 			for b.Loop() {
-				verify.Lockout(hosts.Lifelines, nodes, there, writes)
-				verify.Lockout(hosts.Lifelines, nodes, there, next)
-				verify.Warnings(hosts, nodes, there, writes)
+				verify.CheckLockout(hosts.Lifelines, nodes, there, writes)
+				verify.CheckLockout(hosts.Lifelines, nodes, there, next)
+				verify.ForeignPolicyWarnings(hosts, nodes, there, writes)
 			}
 			b.ReportMetric(peak(), "peak-MiB")
 			b.ReportMetric(float64(len(writes)+len(next)), "writes")

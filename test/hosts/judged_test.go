@@ -125,7 +125,7 @@ func (c *comparison) policySet(seed uint64) {
 	written := c.write(r)
 	defer c.remove(written)
 	there := c.there()
-	world := dataplane.New(there, c.nodes())
+	world := dataplane.NewWorld(there, c.nodes())
 	c.awaitSentinel(world, seed)
 	var trials []trial
 	for range flowsEach {
@@ -140,7 +140,7 @@ func (c *comparison) policySet(seed uint64) {
 		}
 	}
 	for _, t := range trials {
-		c.counts[world.Judge(t.flow).Decision]++
+		c.counts[world.VerdictOn(t.flow).Decision]++
 	}
 	c.T.Logf("seed %d: %s", seed, time.Since(begin).Round(time.Millisecond))
 	if len(wrong) > 0 {
@@ -161,7 +161,7 @@ func (c *comparison) differences(world *dataplane.World, trials []trial) (wrong 
 	}
 	trying.Wait()
 	for i, t := range trials {
-		verdict := world.Judge(t.flow)
+		verdict := world.VerdictOn(t.flow)
 		want := map[dataplane.Decision]network.Verdict{dataplane.Allowed: network.Open, dataplane.Denied: network.Dropped}[verdict.Decision]
 		if want != "" && (errs[i] != nil || got[i] != want) {
 			wrong = append(wrong, t)
@@ -248,7 +248,7 @@ func (c *comparison) awaitSentinel(world *dataplane.World, seed uint64) {
 		} {
 			for _, addresses := range [][2]netip.Addr{{pair[0].IPv4, pair[1].IPv4}, {pair[0].IPv6, pair[1].IPv6}} {
 				flow := dataplane.Flow{From: addresses[0], To: addresses[1], Interface: iface, LeavesBy: iface, Protocol: dataplane.TCP, Port: c.sentinel}
-				if world.Judge(flow).Reason.Policy == "sentinel.drop" {
+				if world.VerdictOn(flow).Reason.Policy == "sentinel.drop" {
 					trials = append(trials, trial{outsider, flow})
 				}
 			}

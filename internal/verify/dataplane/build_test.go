@@ -51,7 +51,7 @@ func world(objects ...object) *dataplane.World {
 			there.Pools = append(there.Pools, o)
 		}
 	}
-	return dataplane.New(there, nodes)
+	return dataplane.NewWorld(there, nodes)
 }
 
 func addr(text string) netip.Addr { return netip.MustParseAddr(text) }

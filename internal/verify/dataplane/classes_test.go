@@ -19,8 +19,8 @@ func TestClassesTellApartWhatRulesDo(t *testing.T) {
 		r.Destination.Ports = append(r.Destination.Ports, numorstring.Port{MinPort: 100, MaxPort: 200})
 	})
 	c := world(passing, every, set("x", "10.7.0.7/32"), policy("passing.deny", 1, inForce, rule(v3.Deny, source("set == 'x'"))),
-		policy("passing.else", 1, rule(v3.Deny, from("10.6.0.6/32")), selecting("has(nothing)"))).Classes()
-	same := func(a, b string) bool { return c.Of(addr(a)) == c.Of(addr(b)) }
+		policy("passing.else", 1, rule(v3.Deny, from("10.6.0.6/32")), selecting("has(nothing)"))).BuildClasses()
+	same := func(a, b string) bool { return c.ClassOf(addr(a)) == c.ClassOf(addr(b)) }
 	g.Expect(same("10.1.1.1", "10.1.1.2")).To(BeTrue())
 	g.Expect(same("10.9.0.1", "10.9.0.255")).To(BeTrue())
 	g.Expect(same("10.9.0.1", "10.9.1.0")).To(BeFalse(), "a source")
@@ -31,15 +31,15 @@ func TestClassesTellApartWhatRulesDo(t *testing.T) {
 	g.Expect(same(a4, b4)).To(BeFalse(), "only one of the nodes has an endpoint")
 	g.Expect(same("10.1.1.1", "fd01::1")).To(BeFalse())
 
-	var senders dataplane.Senders
-	senders.Add(c, netip.MustParsePrefix("10.0.0.0/8"))
+	var senders dataplane.AddressGroups
+	senders.AddNetwork(c, netip.MustParsePrefix("10.0.0.0/8"))
 	var first []string
 	for _, group := range senders.Groups {
 		first = append(first, group.Addresses[0].String())
 	}
 	g.Expect(first).To(Equal([]string{"10.0.0.0", a4, "10.7.0.7", "10.8.0.0", "10.9.0.0"}))
-	g.Expect(c.Ports(1, 65535)).To(ContainElements(uint16(1), uint16(80), uint16(81), uint16(100), uint16(201)))
-	g.Expect(c.Ports(150, 150)).To(Equal([]uint16{150}))
+	g.Expect(c.RepresentativePorts(1, 65535)).To(ContainElements(uint16(1), uint16(80), uint16(81), uint16(100), uint16(201)))
+	g.Expect(c.RepresentativePorts(150, 150)).To(Equal([]uint16{150}))
 }
 
 // Nodes that change places with each other are told apart, though each world has
@@ -51,16 +51,16 @@ func TestClassesOfTwoWorldsTellApartWhatEitherDoes(t *testing.T) {
 		for _, net := range nets {
 			rules = append(rules, rule(v3.Deny, from(net), protocol("TCP", port)))
 		}
-		return world(passing, every, policy("passing.deny", 1, rules...)).Classes()
+		return world(passing, every, policy("passing.deny", 1, rules...)).BuildClasses()
 	}
-	both := classes(80, "10.1.0.0/16", "10.2.0.0/16").And(classes(90, "10.2.0.0/16", "10.1.5.0/24"))
-	same := func(a, b string) bool { return both.Of(addr(a)) == both.Of(addr(b)) }
+	both := classes(80, "10.1.0.0/16", "10.2.0.0/16").CombineWith(classes(90, "10.2.0.0/16", "10.1.5.0/24"))
+	same := func(a, b string) bool { return both.ClassOf(addr(a)) == both.ClassOf(addr(b)) }
 	g.Expect(same("10.1.1.1", "10.1.2.1")).To(BeTrue())
 	g.Expect(same("10.1.1.1", "10.1.5.1")).To(BeFalse())
 	g.Expect(same("10.1.1.1", "10.2.1.1")).To(BeFalse())
 	g.Expect(same("10.3.1.1", "10.4.1.1")).To(BeTrue())
-	g.Expect(both.Ports(1, 65535)).To(ContainElements(uint16(80), uint16(81), uint16(90), uint16(91)))
+	g.Expect(both.RepresentativePorts(1, 65535)).To(ContainElements(uint16(80), uint16(81), uint16(90), uint16(91)))
 
-	swapped := world(endpoint("a", "eth0"), endpoint("b", "*")).Classes().And(world(endpoint("a", "*"), endpoint("b", "eth0")).Classes())
-	g.Expect(swapped.Of(addr(a4))).NotTo(Equal(swapped.Of(addr(b4))))
+	swapped := world(endpoint("a", "eth0"), endpoint("b", "*")).BuildClasses().CombineWith(world(endpoint("a", "*"), endpoint("b", "eth0")).BuildClasses())
+	g.Expect(swapped.ClassOf(addr(a4))).NotTo(Equal(swapped.ClassOf(addr(b4))))
 }

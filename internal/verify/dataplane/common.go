@@ -12,35 +12,35 @@ import (
 )
 
 // Common returns an address of the class that most addresses of a network are in.
-func (c *Classes) Common(net netip.Prefix) netip.Addr {
+func (c *Classes) MostCommonAddress(net netip.Prefix) netip.Addr {
 	if net.IsSingleIP() {
 		return net.Addr()
 	}
 	last := netipx.PrefixLastIP(net)
 	sizes, first := map[Class]float64{}, map[Class]netip.Addr{}
-	best := c.Of(net.Addr())
+	best := c.ClassOf(net.Addr())
 	take := func(from, to netip.Addr) {
-		class := c.Of(from)
+		class := c.ClassOf(from)
 		if sizes[class] == 0 {
 			first[class] = from
 		}
-		sizes[class] += distance(from, to)
+		sizes[class] += countBetween(from, to)
 		if sizes[class] > sizes[best] {
 			best = class
 		}
 	}
 	from := net.Addr()
-	i := sort.Search(len(c.marks), func(i int) bool { return c.marks[i].at.Compare(from) > 0 })
-	for ; i < len(c.marks) && c.marks[i].at.Compare(last) <= 0; i++ {
-		take(from, c.marks[i].at)
-		from = c.marks[i].at
+	i := sort.Search(len(c.boundaries), func(i int) bool { return c.boundaries[i].address.Compare(from) > 0 })
+	for ; i < len(c.boundaries) && c.boundaries[i].address.Compare(last) <= 0; i++ {
+		take(from, c.boundaries[i].address)
+		from = c.boundaries[i].address
 	}
 	take(from, last)
 	return first[best]
 }
 
 // distance is how many addresses there are from one up to another.
-func distance(from, to netip.Addr) float64 {
+func countBetween(from, to netip.Addr) float64 {
 	number := func(a netip.Addr) (high, low float64) {
 		b := a.As16()
 		return float64(binary.BigEndian.Uint64(b[:8])), float64(binary.BigEndian.Uint64(b[8:]))

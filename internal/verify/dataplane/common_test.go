@@ -36,11 +36,11 @@ func TestCommonIsOfTheClassOfMostAddresses(t *testing.T) {
 			policy.Spec.Ingress[0].Source.Nets = test.nets
 			endpoint := v3.HostEndpoint{Spec: v3.HostEndpointSpec{Node: "a", InterfaceName: "*"}}
 			endpoint.Name = "a"
-			world := dataplane.New(state.Calico{
+			world := dataplane.NewWorld(state.Calico{
 				Tiers:    []v3.Tier{{}},
 				Policies: []v3.GlobalNetworkPolicy{policy}, Endpoints: []v3.HostEndpoint{endpoint},
 			}, []dataplane.Node{{Name: "a"}})
-			got := world.Classes().Common(netip.MustParsePrefix(test.in))
+			got := world.BuildClasses().MostCommonAddress(netip.MustParsePrefix(test.in))
 			NewWithT(t).Expect(got.String()).To(Equal(test.want))
 		})
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	loopback            = "lo"
-	workloads           = "cali" // what names of interfaces of workloads begin with
+	loopbackInterface   = "lo"
+	workloadPrefix      = "cali" // what names of interfaces of workloads begin with
 	profileDefaultAllow = "projectcalico-default-allow"
 )
 
@@ -24,11 +24,11 @@ type endpoint struct {
 	// policies are those that select it, or may, once they are needed, and
 	// sections the same by direction, phase and tier.
 	policies []*policy
-	sections *[2][3][]section
+	byTier   *[2][3][]tierPolicies
 }
 
 // section is a tier as far as it selects an endpoint.
-type section struct {
+type tierPolicies struct {
 	tier     *tier
 	policies []*policy
 }
@@ -45,20 +45,22 @@ func endpointOf(e *v3.HostEndpoint) *endpoint {
 
 // every says whether the endpoint is for every interface that has none of its
 // own.
-func (e *endpoint) every() bool { return e.spec.Spec.InterfaceName == calico.EveryInterface }
+func (e *endpoint) isForEveryInterface() bool {
+	return e.spec.Spec.InterfaceName == calico.EveryInterface
+}
 
 // governing returns the endpoints of which one governs an interface; nil is for
 // none. There are several if it is not known which one does
 // (felix/dataplane/linux/endpoint_mgr.go, resolveHostEndpoints): one that names
 // the interface, or one of its addresses, goes before one for every interface,
 // and of several the alphabetically first.
-func (h *host) governing(iface string) []*endpoint {
-	var all, some []*endpoint // for every interface, and for one
+func (h *host) endpointsGoverning(iface string) []*endpoint {
+	var forEvery, forOne []*endpoint // for every interface, and for one
 	for _, e := range h.endpoints {
-		if e.every() {
-			all = append(all, e)
+		if e.isForEveryInterface() {
+			forEvery = append(forEvery, e)
 		} else {
-			some = append(some, e)
+			forOne = append(forOne, e)
 		}
 	}
 	byName := func(a, b *endpoint) int {
@@ -67,15 +69,15 @@ func (h *host) governing(iface string) []*endpoint {
 		}
 		return 1
 	}
-	slices.SortFunc(all, byName)
-	slices.SortFunc(some, byName)
+	slices.SortFunc(forEvery, byName)
+	slices.SortFunc(forOne, byName)
 	var last *endpoint
-	if len(all) > 0 {
-		last = all[0]
+	if len(forEvery) > 0 {
+		last = forEvery[0]
 	}
 	var out []*endpoint
-	for _, e := range some {
-		switch h.governs(e, iface) {
+	for _, e := range forOne {
+		switch h.mayGovern(e, iface) {
 		case yes:
 			return append(out, e)
 		case maybe:
@@ -87,11 +89,11 @@ func (h *host) governing(iface string) []*endpoint {
 
 // governs says whether an endpoint that is not for every interface may govern
 // one. An empty interface is any but loopback.
-func (h *host) governs(e *endpoint, iface string) answer {
+func (h *host) mayGovern(e *endpoint, iface string) answer {
 	named := e.spec.Spec.InterfaceName
 	switch {
 	case named != "" && iface == "":
-		return min(maybe, answerOf(named != loopback))
+		return min(maybe, answerOf(named != loopbackInterface))
 	case named != "":
 		return answerOf(named == iface)
 	case len(e.addresses) == 0:
@@ -100,7 +102,7 @@ func (h *host) governs(e *endpoint, iface string) answer {
 	has := func(addresses []netip.Addr) bool {
 		return slices.ContainsFunc(e.addresses, func(a netip.Addr) bool { return slices.Contains(addresses, a) })
 	}
-	if iface == loopback {
+	if iface == loopbackInterface {
 		return answerOf(slices.ContainsFunc(e.addresses, netip.Addr.IsLoopback))
 	}
 	if addresses, known := h.Interfaces[iface]; known {
@@ -111,14 +113,14 @@ func (h *host) governs(e *endpoint, iface string) answer {
 
 // selecting returns the policies that select the endpoint, or may, in their
 // order.
-func (w *World) selecting(e *endpoint) []*policy {
-	if e.sections == nil {
-		e.sections = &[2][3][]section{}
+func (w *World) policiesSelecting(e *endpoint) []*policy {
+	if e.byTier == nil {
+		e.byTier = &[2][3][]tierPolicies{}
 		for _, t := range w.tiers {
 			for _, p := range t.policies {
-				if p.unread || p.selects(e.spec.Labels) {
+				if p.unreadable || p.selects(e.spec.Labels) {
 					e.policies = append(e.policies, p)
-					e.add(t, p)
+					e.addPolicy(t, p)
 				}
 			}
 		}
@@ -127,20 +129,20 @@ func (w *World) selecting(e *endpoint) []*policy {
 }
 
 // sectionsOf returns the tiers of which a policy selects the endpoint.
-func (w *World) sectionsOf(e *endpoint, direction int, phase Phase) []section {
-	w.selecting(e)
-	return e.sections[direction][phase]
+func (w *World) tiersSelecting(e *endpoint, direction int, phase Phase) []tierPolicies {
+	w.policiesSelecting(e)
+	return e.byTier[direction][phase]
 }
 
-func (e *endpoint) add(t *tier, p *policy) {
+func (e *endpoint) addPolicy(t *tier, p *policy) {
 	for direction, applies := range p.applies {
 		// Before DNAT, there is nothing that goes out.
 		if !applies || p.phase == PreDNAT && direction == egress {
 			continue
 		}
-		list := &e.sections[direction][p.phase]
+		list := &e.byTier[direction][p.phase]
 		if n := len(*list); n == 0 || (*list)[n-1].tier != t {
-			*list = append(*list, section{tier: t})
+			*list = append(*list, tierPolicies{tier: t})
 		}
 		last := &(*list)[len(*list)-1]
 		last.policies = append(last.policies, p)

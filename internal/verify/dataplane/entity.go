@@ -35,37 +35,37 @@ func (a answer) not() answer { return yes - a }
 // entity is one side of a rule: the addresses and ports of a source or a
 // destination.
 type entity struct {
-	nets, notNets families
+	nets, notNets networks
 	members       *members // nil without selectors
 	ports         []numorstring.Port
 	notPorts      []numorstring.Port
 	// beyond names a condition that is not modelled; empty if there is none.
-	beyond string
+	unmodelled string
 }
 
 // families are networks, of each IP version.
-type families struct {
-	any bool // there are some, of whichever version
-	set *netipx.IPSet
-	has [2]bool // there are some of IPv4, of IPv6
+type networks struct {
+	given      bool // there are some, of whichever version
+	set        *netipx.IPSet
+	hasVersion [2]bool // there are some of IPv4, of IPv6
 }
 
-func familiesOf(texts []string) families {
-	var f families
+func networksOf(texts []string) networks {
+	var f networks
 	var b netipx.IPSetBuilder
 	for _, text := range texts {
 		net, ok := ParseNet(text)
 		if !ok {
 			continue
 		}
-		f.any, f.has[family(net.Addr())] = true, true
+		f.given, f.hasVersion[versionIndex(net.Addr())] = true, true
 		b.AddPrefix(net)
 	}
 	f.set = setOf(&b)
 	return f
 }
 
-func family(a netip.Addr) int {
+func versionIndex(a netip.Addr) int {
 	if a.Is4() {
 		return 0
 	}
@@ -84,44 +84,46 @@ func setOf(b *netipx.IPSetBuilder) *netipx.IPSet {
 // rendered says whether Felix writes the rule for the IP version at all: not if
 // all networks that are excepted are of the other version (felix/rules/policy.go,
 // filterNets). So a rule that excepts IPv4 networks alone matches no IPv6.
-func (e *entity) rendered(version int) bool { return !e.notNets.any || e.notNets.has[version] }
+func (e *entity) isRenderedFor(version int) bool {
+	return !e.notNets.given || e.notNets.hasVersion[version]
+}
 
-func (w *World) entity(e v3.EntityRule) entity {
+func (w *World) newEntity(e v3.EntityRule) entity {
 	out := entity{
-		nets: familiesOf(e.Nets), notNets: familiesOf(e.NotNets),
+		nets: networksOf(e.Nets), notNets: networksOf(e.NotNets),
 		members: w.membersOf(e), ports: e.Ports, notPorts: e.NotPorts,
 	}
 	switch {
 	case e.Services != nil:
-		out.beyond = "the addresses of Service " + e.Services.Namespace + "/" + e.Services.Name
+		out.unmodelled = "the addresses of Service " + e.Services.Namespace + "/" + e.Services.Name
 	case e.ServiceAccounts != nil:
-		out.beyond = "service accounts"
+		out.unmodelled = "service accounts"
 	}
 	return out
 }
 
 // matches says whether an address and a port match; without a port, there is
 // none, or it is not known.
-func (e *entity) matches(w *World, address netip.Addr, port uint16, protocol Protocol) answer {
-	result := e.holds(w, address)
+func (e *entity) matchesAddressAndPort(w *World, address netip.Addr, port uint16, protocol Protocol) answer {
+	result := e.containsAddress(w, address)
 	if result == no {
 		return no
 	}
 	result = min(result, portsMatch(e.ports, port, protocol, true))
 	result = min(result, portsMatch(e.notPorts, port, protocol, false).not())
-	if e.beyond != "" {
+	if e.unmodelled != "" {
 		result = min(result, maybe)
 	}
 	return result
 }
 
 // holds says whether an address is one of the entity's.
-func (e *entity) holds(w *World, address netip.Addr) answer {
+func (e *entity) containsAddress(w *World, address netip.Addr) answer {
 	switch {
-	case e.nets.any && !e.nets.set.Contains(address), e.notNets.any && e.notNets.set.Contains(address):
+	case e.nets.given && !e.nets.set.Contains(address), e.notNets.given && e.notNets.set.Contains(address):
 		return no
 	case e.members != nil:
-		return e.members.contain(w, address)
+		return e.members.containAddress(w, address)
 	}
 	return yes
 }
@@ -132,7 +134,7 @@ func portsMatch(list []numorstring.Port, port uint16, protocol Protocol, positiv
 	if len(list) == 0 {
 		return answerOf(positive)
 	}
-	if !protocol.ported() {
+	if !protocol.hasPorts() {
 		return maybe // Calico's API refuses ports of other protocols
 	}
 	result := no
@@ -148,7 +150,7 @@ func portsMatch(list []numorstring.Port, port uint16, protocol Protocol, positiv
 }
 
 // bounds returns the ports at which a list begins or ends to match.
-func bounds(list []numorstring.Port) []uint16 {
+func portBoundaries(list []numorstring.Port) []uint16 {
 	var out []uint16
 	for _, p := range list {
 		if p.PortName != "" {
@@ -165,33 +167,33 @@ func bounds(list []numorstring.Port) []uint16 {
 // members are whom the selectors of an entity stand for: endpoints and sets of
 // addresses.
 type members struct {
-	set *netipx.IPSet
-	is  func(labels map[string]string) bool
+	set     *netipx.IPSet
+	matches func(labels map[string]string) bool
 	// except says that the entity is everybody else.
-	except bool
+	inverted bool
 	// unread says that a selector can not be read.
-	unread bool
+	unreadable bool
 	// hosts says that no workload can be a member.
-	hosts bool
+	hostsOnly bool
 }
 
 // selects says whether what has the labels is a member.
-func (m *members) selects(labels map[string]string) bool {
-	return m != nil && (m.unread || m.is(labels))
+func (m *members) matchLabels(labels map[string]string) bool {
+	return m != nil && (m.unreadable || m.matches(labels))
 }
 
 // contain says whether an address is a member's. What workloads there are, and
 // what their labels are, is not known.
-func (m *members) contain(w *World, address netip.Addr) answer {
+func (m *members) containAddress(w *World, address netip.Addr) answer {
 	switch {
-	case m.unread:
+	case m.unreadable:
 		return maybe
 	case m.set.Contains(address):
-		return answerOf(!m.except)
-	case !m.hosts && w.hidden.Contains(address) && w.owners[address] == nil:
+		return answerOf(!m.inverted)
+	case !m.hostsOnly && w.workloadAddresses.Contains(address) && w.owners[address] == nil:
 		return maybe
 	}
-	return answerOf(m.except)
+	return answerOf(m.inverted)
 }
 
 // membersOf evaluates the selectors of an entity, as Felix does: with a positive
@@ -203,38 +205,38 @@ func (w *World) membersOf(e v3.EntityRule) *members {
 		return nil
 	}
 	key := strings.Join([]string{e.Selector, e.NotSelector, e.NamespaceSelector}, "\x00")
-	if known, there := w.members[key]; there {
+	if known, found := w.members[key]; found {
 		return known
 	}
-	m := w.selected(e)
+	m := w.evaluateSelectors(e)
 	w.members[key] = m
 	return m
 }
 
-func (w *World) selected(e v3.EntityRule) *members {
+func (w *World) evaluateSelectors(e v3.EntityRule) *members {
 	m := &members{}
 	read := func(text string) selector.Selector {
 		s, err := selector.Parse(text)
-		m.unread = m.unread || err != nil
+		m.unreadable = m.unreadable || err != nil
 		return s
 	}
 	namespaces := strings.ReplaceAll(e.NamespaceSelector, "all()", "has(projectcalico.org/namespace)")
 	namespaces = strings.ReplaceAll(namespaces, "global()", "!has(projectcalico.org/namespace)")
 	wanted, unwanted, within := read(e.Selector), read(e.NotSelector), read(namespaces)
-	if m.unread {
+	if m.unreadable {
 		return m
 	}
-	m.except = e.Selector == "" && e.NamespaceSelector == ""
-	m.hosts = strings.TrimSpace(e.NamespaceSelector) == "global()"
-	m.is = func(labels map[string]string) bool {
-		if m.except {
+	m.inverted = e.Selector == "" && e.NamespaceSelector == ""
+	m.hostsOnly = strings.TrimSpace(e.NamespaceSelector) == "global()"
+	m.matches = func(labels map[string]string) bool {
+		if m.inverted {
 			return unwanted(labels)
 		}
 		return within(nil) && wanted(labels) && (e.NotSelector == "" || !unwanted(labels))
 	}
 	var b netipx.IPSetBuilder
-	for i := range w.things {
-		if t := &w.things[i]; m.is(t.labels) {
+	for i := range w.selectables {
+		if t := &w.selectables[i]; m.matches(t.labels) {
 			for _, net := range t.nets {
 				b.AddPrefix(net)
 			}
@@ -245,13 +247,13 @@ func (w *World) selected(e v3.EntityRule) *members {
 }
 
 // thing is an endpoint or a set: what selectors of rules select.
-type thing struct {
+type selectable struct {
 	labels map[string]string
 	nets   []netip.Prefix
 }
 
-func thingOf(labels map[string]string, addresses []string) thing {
-	t := thing{labels: labels}
+func selectableOf(labels map[string]string, addresses []string) selectable {
+	t := selectable{labels: labels}
 	for _, text := range addresses {
 		if net, ok := ParseNet(text); ok {
 			t.nets = append(t.nets, net)

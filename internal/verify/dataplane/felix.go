@@ -16,13 +16,13 @@ import (
 // Setting returns the value that Felix takes on a node, and the name of the
 // FelixConfiguration it is from: that of the node goes before the one for all,
 // field by field. It is nil, and the name empty, where Felix takes its default.
-func Setting[T any](node string, there []v3.FelixConfiguration, field func(*v3.FelixConfigurationSpec) *T) (*T, string) {
+func FelixSetting[T any](node string, configurations []v3.FelixConfiguration, field func(*v3.FelixConfigurationSpec) *T) (*T, string) {
 	for _, wanted := range []string{calico.FelixConfigurationName(node), calico.FelixConfigurationDefault} {
-		for i := range there {
-			if there[i].Name != wanted {
+		for i := range configurations {
+			if configurations[i].Name != wanted {
 				continue
 			}
-			if value := field(&there[i].Spec); value != nil {
+			if value := field(&configurations[i].Spec); value != nil {
 				return value, wanted
 			}
 		}
@@ -32,17 +32,17 @@ func Setting[T any](node string, there []v3.FelixConfiguration, field func(*v3.F
 
 // outboundFailsafes are Felix's own (felix/config/config_params.go,
 // FailsafeOutboundHostPorts).
-var outboundFailsafes = []v3.ProtoPort{
+var defaultOutboundFailsafes = []v3.ProtoPort{
 	{Protocol: "udp", Port: 53}, {Protocol: "udp", Port: 67}, {Protocol: "tcp", Port: 179},
 	{Protocol: "tcp", Port: 2379}, {Protocol: "tcp", Port: 2380}, {Protocol: "tcp", Port: 5473},
 	{Protocol: "tcp", Port: 6443}, {Protocol: "tcp", Port: 6666}, {Protocol: "tcp", Port: 6667},
 }
 
 // felix is what the configuration of a node's Felix says.
-type felix struct {
-	in, out failsafes
-	noIPv6  bool
-	nft     bool
+type felixSettings struct {
+	inbound, outbound failsafePorts
+	ignoresIPv6       bool
+	maybeNFTables     bool
 	// unmodelled says why nothing can be told of the node.
 	unmodelled string
 }
@@ -50,14 +50,14 @@ type felix struct {
 // Unmodelled says why nothing can be told of what host endpoints do on a node, by
 // the configuration of its Felix; empty if something can. With ebpf, that is because
 // the node uses the eBPF dataplane, or may use it.
-func Unmodelled(node string, there []v3.FelixConfiguration) (why string, ebpf bool) {
-	if v, name := Setting(node, there, func(s *v3.FelixConfigurationSpec) *bool { return s.BPFEnabled }); v != nil && *v {
+func WhyUnmodelled(node string, configurations []v3.FelixConfiguration) (why string, ebpf bool) {
+	if v, name := FelixSetting(node, configurations, func(s *v3.FelixConfigurationSpec) *bool { return s.BPFEnabled }); v != nil && *v {
 		return "Calico uses its eBPF dataplane (bpfEnabled of FelixConfiguration " + name + ")", true
 	}
-	if why, ebpf = bySelector(there); ebpf {
+	if why, ebpf = unmodelledBySelector(configurations); ebpf {
 		return why, true
 	}
-	for _, list := range []failsafes{inbound(node, there), outbound(node, there)} {
+	for _, list := range []failsafePorts{inboundFailsafesOf(node, configurations), outboundFailsafesOf(node, configurations)} {
 		for _, port := range list.ports {
 			// A name that is no protocol: Felix writes rules that are refused.
 			if !slices.Contains([]string{"tcp", "udp", "sctp"}, strings.ToLower(port.Protocol)) {
@@ -69,9 +69,9 @@ func Unmodelled(node string, there []v3.FelixConfiguration) (why string, ebpf bo
 }
 
 // bySelector is Unmodelled by configurations for the nodes that they select.
-func bySelector(there []v3.FelixConfiguration) (why string, ebpf bool) {
-	for i := range there {
-		f := &there[i]
+func unmodelledBySelector(configurations []v3.FelixConfiguration) (why string, ebpf bool) {
+	for i := range configurations {
+		f := &configurations[i]
 		if !selectsNodes(f) {
 			continue
 		}
@@ -100,47 +100,47 @@ func selectsNodes(f *v3.FelixConfiguration) bool {
 }
 
 // failsafes are open whatever a policy says.
-type failsafes struct {
+type failsafePorts struct {
 	ports  []v3.ProtoPort
 	source string
 }
 
-func felixOf(node string, there []v3.FelixConfiguration) *felix {
-	f := &felix{in: inbound(node, there), out: outbound(node, there)}
-	if v, _ := Setting(node, there, func(s *v3.FelixConfigurationSpec) *bool { return s.IPv6Support }); v != nil {
-		f.noIPv6 = !*v
+func felixSettingsOf(node string, configurations []v3.FelixConfiguration) *felixSettings {
+	f := &felixSettings{inbound: inboundFailsafesOf(node, configurations), outbound: outboundFailsafesOf(node, configurations)}
+	if v, _ := FelixSetting(node, configurations, func(s *v3.FelixConfigurationSpec) *bool { return s.IPv6Support }); v != nil {
+		f.ignoresIPv6 = !*v
 	}
-	if v, _ := Setting(node, there, func(s *v3.FelixConfigurationSpec) *v3.NFTablesMode { return s.NFTablesMode }); v != nil {
+	if v, _ := FelixSetting(node, configurations, func(s *v3.FelixConfigurationSpec) *v3.NFTablesMode { return s.NFTablesMode }); v != nil {
 		// With Auto, which is usual from v3.32 on, Felix does as the node's kube-proxy
 		// does, which is not known here.
-		f.nft = *v != v3.NFTablesMode(v3.NFTablesModeDisabled)
+		f.maybeNFTables = *v != v3.NFTablesMode(v3.NFTablesModeDisabled)
 	}
-	f.unmodelled, _ = Unmodelled(node, there)
+	f.unmodelled, _ = WhyUnmodelled(node, configurations)
 	return f
 }
 
-func inbound(node string, there []v3.FelixConfiguration) failsafes {
-	return failsafesOf(node, there, calico.DefaultFailsafes,
+func inboundFailsafesOf(node string, configurations []v3.FelixConfiguration) failsafePorts {
+	return failsafesOf(node, configurations, calico.DefaultFailsafes,
 		func(s *v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeInboundHostPorts })
 }
 
-func outbound(node string, there []v3.FelixConfiguration) failsafes {
-	return failsafesOf(node, there, outboundFailsafes,
+func outboundFailsafesOf(node string, configurations []v3.FelixConfiguration) failsafePorts {
+	return failsafesOf(node, configurations, defaultOutboundFailsafes,
 		func(s *v3.FelixConfigurationSpec) *[]v3.ProtoPort { return s.FailsafeOutboundHostPorts })
 }
 
 func failsafesOf(
-	node string, there []v3.FelixConfiguration, otherwise []v3.ProtoPort, field func(*v3.FelixConfigurationSpec) *[]v3.ProtoPort,
-) failsafes {
-	if list, name := Setting(node, there, field); list != nil {
-		return failsafes{ports: *list, source: "FelixConfiguration " + name}
+	node string, configurations []v3.FelixConfiguration, defaults []v3.ProtoPort, field func(*v3.FelixConfigurationSpec) *[]v3.ProtoPort,
+) failsafePorts {
+	if list, name := FelixSetting(node, configurations, field); list != nil {
+		return failsafePorts{ports: *list, source: "FelixConfiguration " + name}
 	}
-	return failsafes{ports: otherwise, source: "Felix's defaults"}
+	return failsafePorts{ports: defaults, source: "Felix's defaults"}
 }
 
 // open says whether a port is open towards the other end: the sender of what
 // comes in, the receiver of what goes out.
-func (f failsafes) open(flow *Flow, other netip.Addr) bool {
+func (f failsafePorts) isOpenTo(flow *Flow, other netip.Addr) bool {
 	for _, port := range f.ports {
 		if port.Port != flow.Port || !strings.EqualFold(port.Protocol, flow.Protocol.String()) {
 			continue

@@ -43,7 +43,7 @@ type Flow struct {
 }
 
 // ported says whether the protocol has ports.
-func (p Protocol) ported() bool { return p == TCP || p == UDP || p == SCTP || p == UDPLite }
+func (p Protocol) hasPorts() bool { return p == TCP || p == UDP || p == SCTP || p == UDPLite }
 
 func (p Protocol) String() string {
 	switch p {
@@ -66,7 +66,7 @@ func (p Protocol) String() string {
 func (f Flow) String() string {
 	what := f.Protocol.String()
 	switch {
-	case f.Protocol.ported():
+	case f.Protocol.hasPorts():
 		what = fmt.Sprintf("%s/%d", f.Protocol, f.Port)
 	case f.Protocol == ICMP || f.Protocol == ICMPv6:
 		what = fmt.Sprintf("%s type %d code %d", f.Protocol, f.Type, f.Code)
@@ -117,9 +117,9 @@ func (r Reason) String() string { return r.Text }
 // outcomes are the decisions that are possible, each with what would decide.
 type outcomes struct{ allowed, denied, unknown *Reason }
 
-func allow(r Reason) outcomes { return outcomes{allowed: &r} }
-func deny(r Reason) outcomes  { return outcomes{denied: &r} }
-func doubt(r Reason) outcomes { return outcomes{unknown: &r} }
+func allowedBecause(r Reason) outcomes { return outcomes{allowed: &r} }
+func deniedBecause(r Reason) outcomes  { return outcomes{denied: &r} }
+func unknownBecause(r Reason) outcomes { return outcomes{unknown: &r} }
 
 // or returns what is possible of either. What was there first is what is told.
 func (o outcomes) or(other outcomes) outcomes {
@@ -138,7 +138,7 @@ func (o outcomes) or(other outcomes) outcomes {
 // then is what is possible where both must allow. It is told why the second
 // one does. What is not known of the first does not matter where the second one
 // denies.
-func (o outcomes) then(next func() outcomes) outcomes {
+func (o outcomes) andThen(next func() outcomes) outcomes {
 	if o.allowed == nil && o.unknown == nil {
 		return o
 	}
@@ -152,7 +152,7 @@ func (o outcomes) then(next func() outcomes) outcomes {
 
 // verdict is sure if one decision only is possible. Otherwise it tells the
 // first of the doubts.
-func (o outcomes) verdict(doubts []Reason) Verdict {
+func (o outcomes) toVerdict(doubts []Reason) Verdict {
 	switch {
 	case o.unknown != nil:
 		return Verdict{Unknown, *o.unknown}

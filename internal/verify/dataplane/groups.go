@@ -17,41 +17,41 @@ type Group struct {
 }
 
 // Senders are groups in the order in which they were found.
-type Senders struct {
-	Groups []*Group
-	known  map[Class]*Group
+type AddressGroups struct {
+	Groups  []*Group
+	byClass map[Class]*Group
 }
 
 // Add adds the classes of a network.
-func (s *Senders) Add(c *Classes, net netip.Prefix) {
-	s.offer(c, net.Addr())
+func (s *AddressGroups) AddNetwork(c *Classes, net netip.Prefix) {
+	s.offerAddress(c, net.Addr())
 	if net.IsSingleIP() {
 		return
 	}
 	last := netipx.PrefixLastIP(net)
-	i := sort.Search(len(c.marks), func(i int) bool { return c.marks[i].at.Compare(net.Addr()) > 0 })
-	for ; i < len(c.marks) && c.marks[i].at.Compare(last) <= 0; i++ {
-		s.offer(c, c.marks[i].at)
+	i := sort.Search(len(c.boundaries), func(i int) bool { return c.boundaries[i].address.Compare(net.Addr()) > 0 })
+	for ; i < len(c.boundaries) && c.boundaries[i].address.Compare(last) <= 0; i++ {
+		s.offerAddress(c, c.boundaries[i].address)
 	}
 }
 
-func (s *Senders) offer(c *Classes, a netip.Addr) {
-	class := c.Of(a)
-	g := s.known[class]
+func (s *AddressGroups) offerAddress(c *Classes, a netip.Addr) {
+	class := c.ClassOf(a)
+	g := s.byClass[class]
 	if g == nil {
-		if s.known == nil {
-			s.known = map[Class]*Group{}
+		if s.byClass == nil {
+			s.byClass = map[Class]*Group{}
 		}
 		g = &Group{Class: class}
-		s.known[class] = g
+		s.byClass[class] = g
 		s.Groups = append(s.Groups, g)
 	}
-	if len(g.Addresses) == 0 || len(g.Addresses) == 1 && c.apart(a, g.Addresses[0]) {
+	if len(g.Addresses) == 0 || len(g.Addresses) == 1 && c.onDifferentNodes(a, g.Addresses[0]) {
 		g.Addresses = append(g.Addresses, a)
 	}
 }
 
 // apart says whether two addresses are not of one node, as far as is known.
-func (c *Classes) apart(a, b netip.Addr) bool {
-	return a != b && (c.w.owners[a] == nil || c.w.owners[a] != c.w.owners[b])
+func (c *Classes) onDifferentNodes(a, b netip.Addr) bool {
+	return a != b && (c.world.owners[a] == nil || c.world.owners[a] != c.world.owners[b])
 }

@@ -15,12 +15,12 @@ import (
 //
 // Not looked at are what else is on the way: addresses that are translated
 // (NodePorts, Services), other firewalls, and the policies of workloads.
-func (w *World) Judge(f Flow) Verdict { return w.judge(f, false) }
+func (w *World) VerdictOn(f Flow) Verdict { return w.judgeFlow(f, false) }
 
 // Decide is Judge without the reason, whose text takes longer than the rest.
-func (w *World) Decide(f Flow) Decision { return w.judge(f, true).Decision }
+func (w *World) DecisionOn(f Flow) Decision { return w.judgeFlow(f, true).Decision }
 
-func (w *World) judge(f Flow, quiet bool) Verdict {
+func (w *World) judgeFlow(f Flow, quiet bool) Verdict {
 	sender, receiver := w.owners[f.From], w.owners[f.To]
 	if f.Node != "" {
 		receiver = w.nodes[f.Node]
@@ -32,38 +32,38 @@ func (w *World) judge(f Flow, quiet bool) Verdict {
 	case own && receiver == nil:
 		return Verdict{Unknown, Reason{Rule: -1, Text: "it is not known which node sends this to itself"}}
 	case own:
-		sender, f.Interface, f.LeavesBy = receiver, loopback, loopback
+		sender, f.Interface, f.LeavesBy = receiver, loopbackInterface, loopbackInterface
 	}
-	j := &judgement{w: w, flow: &f, quiet: quiet}
-	result := allow(Reason{Rule: -1, Text: "no node of the cluster is the sender, or the receiver"})
+	j := &judgement{world: w, flow: &f, withoutReasons: quiet}
+	result := allowedBecause(Reason{Rule: -1, Text: "no node of the cluster is the sender, or the receiver"})
 	if sender != nil {
-		result = j.pass(sender, egress, f.LeavesBy)
+		result = j.judgeAtNode(sender, egress, f.LeavesBy)
 	}
 	if receiver != nil {
-		result = result.then(func() outcomes { return j.pass(receiver, ingress, f.Interface) })
+		result = result.andThen(func() outcomes { return j.judgeAtNode(receiver, ingress, f.Interface) })
 	}
-	return result.verdict(j.doubts)
+	return result.toVerdict(j.doubts)
 }
 
 // judgement is about one flow.
 type judgement struct {
-	w      *World
-	flow   *Flow
-	quiet  bool // nobody asks why
-	doubts []Reason
+	world          *World
+	flow           *Flow
+	withoutReasons bool // nobody asks why
+	doubts         []Reason
 }
 
 // at is where a flow is: at an endpoint of a node, going out or coming in.
-type at struct {
-	host      *host
-	endpoint  *endpoint
-	direction int
-	quiet     bool
+type checkpoint struct {
+	host           *host
+	endpoint       *endpoint
+	direction      int
+	withoutReasons bool
 }
 
 // because is a reason that is no policy's.
-func (a at) because(format string, args ...any) Reason {
-	if a.quiet {
+func (a checkpoint) newReason(format string, args ...any) Reason {
+	if a.withoutReasons {
 		return Reason{}
 	}
 	r := Reason{Node: a.host.Name, Egress: a.direction == egress, Rule: -1, Text: fmt.Sprintf(format, args...)}
@@ -78,8 +78,8 @@ func (a at) because(format string, args ...any) Reason {
 }
 
 // by is the reason that a policy is, with a rule, or the end of its tier.
-func (a at) by(t *tier, p *policy, index int, action v3.Action) Reason {
-	if a.quiet {
+func (a checkpoint) policyReason(t *tier, p *policy, index int, action v3.Action) Reason {
+	if a.withoutReasons {
 		return Reason{}
 	}
 	text := fmt.Sprintf("%s by rule %d of GlobalNetworkPolicy %s (tier %s)", action, index+1, p.spec.Name, t.name)
@@ -87,93 +87,93 @@ func (a at) by(t *tier, p *policy, index int, action v3.Action) Reason {
 		text = fmt.Sprintf("the end of tier %s, whose default action is Deny, and of which GlobalNetworkPolicy %s selects HostEndpoint %s",
 			t.name, p.spec.Name, a.endpoint.spec.Name)
 	}
-	r := a.because("%s", text)
+	r := a.newReason("%s", text)
 	r.Tier, r.Policy, r.Rule = t.name, p.spec.Name, index
 	return r
 }
 
 // pass is what is possible at a node.
-func (j *judgement) pass(h *host, direction int, iface string) outcomes {
-	where := at{host: h, direction: direction, quiet: j.quiet}
+func (j *judgement) judgeAtNode(h *host, direction int, iface string) outcomes {
+	where := checkpoint{host: h, direction: direction, withoutReasons: j.withoutReasons}
 	f := j.flow
 	switch {
-	case len(h.endpoints) == 0 && j.w.config(h).unmodelled != "":
-		return allow(where.because("no HostEndpoint is on the node"))
-	case j.w.config(h).unmodelled != "":
-		return doubt(where.because("%s", j.w.config(h).unmodelled))
-	case f.To.Is6() && j.w.config(h).noIPv6:
-		return allow(where.because("Felix leaves IPv6 alone (ipv6Support is false)"))
+	case len(h.endpoints) == 0 && j.world.felixSettingsOn(h).unmodelled != "":
+		return allowedBecause(where.newReason("no HostEndpoint is on the node"))
+	case j.world.felixSettingsOn(h).unmodelled != "":
+		return unknownBecause(where.newReason("%s", j.world.felixSettingsOn(h).unmodelled))
+	case f.To.Is6() && j.world.felixSettingsOn(h).ignoresIPv6:
+		return allowedBecause(where.newReason("Felix leaves IPv6 alone (ipv6Support is false)"))
 	}
-	if strings.HasPrefix(iface, workloads) {
-		return doubt(where.because("policies of workloads are not modelled"))
+	if strings.HasPrefix(iface, workloadPrefix) {
+		return unknownBecause(where.newReason("policies of workloads are not modelled"))
 	}
-	if o, decided := j.encapsulated(where); decided {
+	if o, decided := j.judgeEncapsulation(where); decided {
 		return o
 	}
 	var result outcomes
-	for _, e := range h.governing(iface) {
+	for _, e := range h.endpointsGoverning(iface) {
 		where.endpoint = e
-		result = result.or(j.endpoint(where))
+		result = result.or(j.judgeAtEndpoint(where))
 	}
 	return result
 }
 
 // endpoint is what is possible at an endpoint that governs the interface.
-func (j *judgement) endpoint(where at) outcomes {
+func (j *judgement) judgeAtEndpoint(where checkpoint) outcomes {
 	if where.endpoint == nil {
-		return allow(where.because("no HostEndpoint governs the interface"))
+		return allowedBecause(where.newReason("no HostEndpoint governs the interface"))
 	}
-	safe, other := j.w.config(where.host).in, j.flow.From
+	safe, other := j.world.felixSettingsOn(where.host).inbound, j.flow.From
 	if where.direction == egress {
-		safe, other = j.w.config(where.host).out, j.flow.To
+		safe, other = j.world.felixSettingsOn(where.host).outbound, j.flow.To
 	}
-	if safe.open(j.flow, other) {
-		return allow(where.because("failsafe port %d of %s", j.flow.Port, safe.source))
+	if safe.isOpenTo(j.flow, other) {
+		return allowedBecause(where.newReason("failsafe port %d of %s", j.flow.Port, safe.source))
 	}
-	if r := j.beyond(where); r != nil {
-		return doubt(*r)
+	if r := j.whyUnmodelled(where); r != nil {
+		return unknownBecause(*r)
 	}
 	normal := func() outcomes {
-		return j.tiers(where, Normal, func() outcomes { return j.profiles(where) })
+		return j.judgeTiers(where, Normal, func() outcomes { return j.judgeProfiles(where) })
 	}
-	early := func() outcomes { return j.tiers(where, PreDNAT, normal) }
-	if where.endpoint.every() {
+	early := func() outcomes { return j.judgeTiers(where, PreDNAT, normal) }
+	if where.endpoint.isForEveryInterface() {
 		return early() // policies that are not tracked have no effect on it
 	}
-	return j.untracked(where, early)
+	return j.judgeUntracked(where, early)
 }
 
 // beyond returns what about an endpoint is not modelled.
-func (j *judgement) beyond(where at) *Reason {
+func (j *judgement) whyUnmodelled(where checkpoint) *Reason {
 	for _, profile := range where.endpoint.spec.Spec.Profiles {
 		if profile != profileDefaultAllow {
-			r := where.because("HostEndpoint %s has the profile %s, which is not known: it brings labels and rules of its own",
+			r := where.newReason("HostEndpoint %s has the profile %s, which is not known: it brings labels and rules of its own",
 				where.endpoint.spec.Name, profile)
 			return &r
 		}
 	}
-	if !j.w.config(where.host).nft {
+	if !j.world.felixSettingsOn(where.host).maybeNFTables {
 		return nil
 	}
-	i := slices.IndexFunc(j.w.selecting(where.endpoint), func(p *policy) bool { return coded(p.spec) })
+	i := slices.IndexFunc(j.world.policiesSelecting(where.endpoint), func(p *policy) bool { return hasICMPCode(p.spec) })
 	if i < 0 {
 		return nil
 	}
-	r := where.because("GlobalNetworkPolicy %s has a rule with a code of ICMP, with which Felix ends where it uses nftables",
+	r := where.newReason("GlobalNetworkPolicy %s has a rule with a code of ICMP, with which Felix ends where it uses nftables",
 		where.endpoint.policies[i].spec.Name)
 	return &r
 }
 
 // untracked evaluates the policies that are not tracked. With them, answers are
 // judged one by one as well, which is not modelled: only what they deny is sure.
-func (j *judgement) untracked(where at, next func() outcomes) outcomes {
-	w, e := j.w, where.endpoint
-	if len(w.sectionsOf(e, ingress, Untracked))+len(w.sectionsOf(e, egress, Untracked)) == 0 {
+func (j *judgement) judgeUntracked(where checkpoint, next func() outcomes) outcomes {
+	w, e := j.world, where.endpoint
+	if len(w.tiersSelecting(e, ingress, Untracked))+len(w.tiersSelecting(e, egress, Untracked)) == 0 {
 		return next()
 	}
-	result := j.tiers(where, Untracked, next)
+	result := j.judgeTiers(where, Untracked, next)
 	if result.allowed != nil {
-		r := where.because("doNotTrack policies select HostEndpoint %s, so that answers are judged as well, which is not modelled", e.spec.Name)
+		r := where.newReason("doNotTrack policies select HostEndpoint %s, so that answers are judged as well, which is not modelled", e.spec.Name)
 		result.allowed, result.unknown = nil, &r
 	}
 	return result
@@ -181,20 +181,20 @@ func (j *judgement) untracked(where at, next func() outcomes) outcomes {
 
 // tiers evaluates the tiers of a phase. What none of them decides is decided by
 // what is next.
-func (j *judgement) tiers(where at, phase Phase, next func() outcomes) outcomes {
-	sections := j.w.sectionsOf(where.endpoint, where.direction, phase)
+func (j *judgement) judgeTiers(where checkpoint, phase Phase, next func() outcomes) outcomes {
+	sections := j.world.tiersSelecting(where.endpoint, where.direction, phase)
 	var from func(i int) outcomes
 	from = func(i int) outcomes {
 		if i == len(sections) {
 			return next()
 		}
-		return j.section(where, phase, sections[i], once(func() outcomes { return from(i + 1) }))
+		return j.judgeTier(where, phase, sections[i], callOnce(func() outcomes { return from(i + 1) }))
 	}
 	return from(0)
 }
 
 // once has f called at most once.
-func once(f func() outcomes) func() outcomes {
+func callOnce(f func() outcomes) func() outcomes {
 	var result *outcomes
 	return func() outcomes {
 		if result == nil {
@@ -206,19 +206,19 @@ func once(f func() outcomes) func() outcomes {
 }
 
 // section evaluates one tier.
-func (j *judgement) section(where at, phase Phase, s section, next func() outcomes) outcomes {
+func (j *judgement) judgeTier(where checkpoint, phase Phase, s tierPolicies, next func() outcomes) outcomes {
 	var result outcomes
 	if s.tier.missing {
-		return doubt(where.because("GlobalNetworkPolicy %s is of tier %s, which is not there", s.policies[0].spec.Name, s.tier.name))
+		return unknownBecause(where.newReason("GlobalNetworkPolicy %s is of tier %s, which is not there", s.policies[0].spec.Name, s.tier.name))
 	}
 	var last *policy // that selects the endpoint
 	for _, p := range s.policies {
-		o, decided := j.policy(where, s.tier, p, next)
+		o, decided := j.judgePolicy(where, s.tier, p, next)
 		result = result.or(o)
 		if decided {
 			return result
 		}
-		if !p.unread {
+		if !p.unreadable {
 			last = p
 		}
 	}
@@ -230,30 +230,30 @@ func (j *judgement) section(where at, phase Phase, s section, next func() outcom
 		result = result.or(next())
 		last = s.policies[0]
 	}
-	return result.or(deny(where.by(s.tier, last, -1, v3.Deny)))
+	return result.or(deniedBecause(where.policyReason(s.tier, last, -1, v3.Deny)))
 }
 
 // policy evaluates the rules of a policy, until one decides.
-func (j *judgement) policy(where at, t *tier, p *policy, next func() outcomes) (result outcomes, decided bool) {
-	rules := p.rulesFor(j.w, where.direction)
+func (j *judgement) judgePolicy(where checkpoint, t *tier, p *policy, next func() outcomes) (result outcomes, decided bool) {
+	rules := p.rulesFor(j.world, where.direction)
 	for i := range rules {
 		r := &rules[i]
 		if r.action == v3.Log {
 			continue
 		}
-		match, why := r.matches(j.w, j.flow)
-		if match == yes && p.unread {
+		match, why := r.matchesFlow(j.world, j.flow)
+		if match == yes && p.unreadable {
 			match, why = maybe, "the policy's selector can not be read"
 		}
 		if match == no {
 			continue
 		}
-		reason := where.by(t, p, i, r.action)
+		reason := where.policyReason(t, p, i, r.action)
 		if match == maybe {
 			reason.Text += ": " + why
 			j.doubts = append(j.doubts, reason)
 		}
-		result = result.or(j.act(r.action, reason, next))
+		result = result.or(j.outcomeOfAction(r.action, reason, next))
 		if match == yes {
 			return result, true
 		}
@@ -261,22 +261,22 @@ func (j *judgement) policy(where at, t *tier, p *policy, next func() outcomes) (
 	return result, false
 }
 
-func (j *judgement) act(action v3.Action, reason Reason, next func() outcomes) outcomes {
+func (j *judgement) outcomeOfAction(action v3.Action, reason Reason, next func() outcomes) outcomes {
 	switch action {
 	case v3.Allow:
-		return allow(reason)
+		return allowedBecause(reason)
 	case v3.Deny:
-		return deny(reason)
+		return deniedBecause(reason)
 	case v3.Pass:
 		return next()
 	}
-	return doubt(reason)
+	return unknownBecause(reason)
 }
 
 // profiles is what becomes of what no tier decides.
-func (j *judgement) profiles(where at) outcomes {
+func (j *judgement) judgeProfiles(where checkpoint) outcomes {
 	if len(where.endpoint.spec.Spec.Profiles) > 0 {
-		return allow(where.because("profile %s of HostEndpoint %s", profileDefaultAllow, where.endpoint.spec.Name))
+		return allowedBecause(where.newReason("profile %s of HostEndpoint %s", profileDefaultAllow, where.endpoint.spec.Name))
 	}
-	return deny(where.because("no policy decides, and HostEndpoint %s has no profile", where.endpoint.spec.Name))
+	return deniedBecause(where.newReason("no policy decides, and HostEndpoint %s has no profile", where.endpoint.spec.Name))
 }

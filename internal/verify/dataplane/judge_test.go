@@ -38,7 +38,7 @@ func check(t *testing.T, all []situation) {
 			w := world(append(s.objects, defaultTier, passing, denying)...)
 			for _, want := range s.wants {
 				g := NewWithT(t)
-				got := w.Judge(want.flow)
+				got := w.VerdictOn(want.flow)
 				g.Expect(got.Decision).To(Equal(want.decision), "%s: %s", want.flow, got)
 				g.Expect(got.Reason.Text).To(ContainSubstring(want.because), want.flow.String())
 			}

@@ -60,11 +60,13 @@ func PhaseOf(p *v3.GlobalNetworkPolicy) Phase {
 func TierName(p *v3.GlobalNetworkPolicy) string { return cmp.Or(p.Spec.Tier, "default") }
 
 // Passes says whether the tier passes on what none of its policies decides.
-func Passes(t *v3.Tier) bool { return t.Spec.DefaultAction != nil && *t.Spec.DefaultAction == v3.Pass }
+func TierPasses(t *v3.Tier) bool {
+	return t.Spec.DefaultAction != nil && *t.Spec.DefaultAction == v3.Pass
+}
 
 // Ingress says whether the policy is about what comes in, and Egress whether it
 // is about what goes out, by the defaults that Calico's API has.
-func Ingress(p *v3.GlobalNetworkPolicy) bool {
+func AppliesToIngress(p *v3.GlobalNetworkPolicy) bool {
 	if len(p.Spec.Types) > 0 {
 		return slices.Contains(p.Spec.Types, v3.PolicyTypeIngress)
 	}
@@ -72,7 +74,7 @@ func Ingress(p *v3.GlobalNetworkPolicy) bool {
 }
 
 // Egress says whether the policy is about what goes out.
-func Egress(p *v3.GlobalNetworkPolicy) bool {
+func AppliesToEgress(p *v3.GlobalNetworkPolicy) bool {
 	if len(p.Spec.Types) > 0 {
 		return slices.Contains(p.Spec.Types, v3.PolicyTypeEgress)
 	}
@@ -85,15 +87,15 @@ func Egress(p *v3.GlobalNetworkPolicy) bool {
 // (libcalico-go/lib/backend/syncersv1/updateprocessors/
 // globalnetworkpolicyprocessor.go). So they select no host, unless they are
 // negative, such as "!has(team)".
-func Selection(spec v3.GlobalNetworkPolicySpec) (selects func(map[string]string) bool, unread bool) {
+func HostSelectorOf(spec v3.GlobalNetworkPolicySpec) (selects func(map[string]string) bool, unreadable bool) {
 	read := func(text string) selector.Selector {
 		if spec.NamespaceSelector != "" || spec.ServiceAccountSelector != "" {
 			text = strings.ReplaceAll(text, "all()", "has(projectcalico.org/namespace)")
 		}
 		s, err := selector.Parse(text)
-		unread = unread || err != nil
+		unreadable = unreadable || err != nil
 		return s
 	}
 	hosts, namespaces, accounts := read(spec.Selector), read(spec.NamespaceSelector), read(spec.ServiceAccountSelector)
-	return func(labels map[string]string) bool { return hosts(labels) && namespaces(nil) && accounts(nil) }, unread
+	return func(labels map[string]string) bool { return hosts(labels) && namespaces(nil) && accounts(nil) }, unreadable
 }

@@ -12,77 +12,77 @@ import (
 
 // rule is a rule of a policy, made ready to be matched.
 type rule struct {
-	action              v3.Action
-	version             int // 4 or 6; 0 for both
-	protocol, otherThan *protocols
-	icmp, notICMP       *v3.ICMPFields
-	from, to            entity
-	http                bool
+	action                v3.Action
+	ipVersion             int // 4 or 6; 0 for both
+	protocol, notProtocol *ruleProtocol
+	icmp, notICMP         *v3.ICMPFields
+	source, destination   entity
+	hasHTTP               bool
 }
 
 // protocols is a protocol of a rule, as far as it is known.
-type protocols struct {
+type ruleProtocol struct {
 	number Protocol
 	known  bool
 }
 
-var byName = map[string]Protocol{
+var protocolsByName = map[string]Protocol{
 	"icmp": ICMP, "tcp": TCP, "udp": UDP, "icmpv6": ICMPv6, "sctp": SCTP, "udplite": UDPLite,
 }
 
-func protocolsOf(p *numorstring.Protocol) *protocols {
+func ruleProtocolOf(p *numorstring.Protocol) *ruleProtocol {
 	if p == nil {
 		return nil
 	}
 	if number, err := p.NumValue(); err == nil {
-		return &protocols{Protocol(number), true}
+		return &ruleProtocol{Protocol(number), true}
 	}
-	number, known := byName[strings.ToLower(p.String())]
-	return &protocols{number, known}
+	number, known := protocolsByName[strings.ToLower(p.String())]
+	return &ruleProtocol{number, known}
 }
 
-func (p *protocols) matches(protocol Protocol) answer {
+func (p *ruleProtocol) matchesProtocol(protocol Protocol) answer {
 	if !p.known {
 		return maybe
 	}
 	return answerOf(p.number == protocol)
 }
 
-func (w *World) rule(r v3.Rule) rule {
+func (w *World) newRule(r v3.Rule) rule {
 	out := rule{
-		action: r.Action, protocol: protocolsOf(r.Protocol), otherThan: protocolsOf(r.NotProtocol),
-		icmp: r.ICMP, notICMP: r.NotICMP, from: w.entity(r.Source), to: w.entity(r.Destination), http: r.HTTP != nil,
+		action: r.Action, protocol: ruleProtocolOf(r.Protocol), notProtocol: ruleProtocolOf(r.NotProtocol),
+		icmp: r.ICMP, notICMP: r.NotICMP, source: w.newEntity(r.Source), destination: w.newEntity(r.Destination), hasHTTP: r.HTTP != nil,
 	}
 	switch {
 	case r.IPVersion != nil:
-		out.version = *r.IPVersion
+		out.ipVersion = *r.IPVersion
 	case r.Protocol == nil: // A protocol that is given by its name has its IP version with it.
 	case strings.EqualFold(r.Protocol.String(), "icmp"):
-		out.version = 4
+		out.ipVersion = 4
 	case strings.EqualFold(r.Protocol.String(), "icmpv6"):
-		out.version = 6
+		out.ipVersion = 6
 	}
 	return out
 }
 
 // matches says whether the rule matches the flow, and if that is not sure, why.
-func (r *rule) matches(w *World, f *Flow) (result answer, why string) {
-	version := family(f.To)
-	if r.version != 0 && r.version != []int{4, 6}[version] || !r.from.rendered(version) || !r.to.rendered(version) {
+func (r *rule) matchesFlow(w *World, f *Flow) (result answer, why string) {
+	version := versionIndex(f.To)
+	if r.ipVersion != 0 && r.ipVersion != []int{4, 6}[version] || !r.source.isRenderedFor(version) || !r.destination.isRenderedFor(version) {
 		return no, ""
 	}
 	result = r.matchesProtocol(f)
 	if result == no {
 		return no, ""
 	}
-	from := r.from.matches(w, f.From, f.SourcePort, f.Protocol)
-	to := r.to.matches(w, f.To, f.Port, f.Protocol)
+	from := r.source.matchesAddressAndPort(w, f.From, f.SourcePort, f.Protocol)
+	to := r.destination.matchesAddressAndPort(w, f.To, f.Port, f.Protocol)
 	result = min(result, from, to)
-	if result == yes && r.http {
+	if result == yes && r.hasHTTP {
 		result = maybe
 	}
 	if result == maybe {
-		why = r.why(f, from, to)
+		why = r.whyUncertain(f, from, to)
 	}
 	return result, why
 }
@@ -90,10 +90,10 @@ func (r *rule) matches(w *World, f *Flow) (result answer, why string) {
 func (r *rule) matchesProtocol(f *Flow) answer {
 	result := yes
 	if r.protocol != nil {
-		result = min(result, r.protocol.matches(f.Protocol))
+		result = min(result, r.protocol.matchesProtocol(f.Protocol))
 	}
-	if r.otherThan != nil {
-		result = min(result, r.otherThan.matches(f.Protocol).not())
+	if r.notProtocol != nil {
+		result = min(result, r.notProtocol.matchesProtocol(f.Protocol).not())
 	}
 	if r.icmp != nil {
 		result = min(result, icmpMatches(r.icmp, f))
@@ -108,11 +108,11 @@ func (r *rule) matchesProtocol(f *Flow) answer {
 	return result
 }
 
-func (f *Flow) icmp() bool { return f.Protocol == []Protocol{ICMP, ICMPv6}[family(f.To)] }
+func (f *Flow) isICMP() bool { return f.Protocol == []Protocol{ICMP, ICMPv6}[versionIndex(f.To)] }
 
 func icmpMatches(fields *v3.ICMPFields, f *Flow) answer {
 	switch {
-	case !f.icmp():
+	case !f.isICMP():
 		return no
 	case fields.Type == nil:
 		return yes
@@ -124,21 +124,21 @@ func icmpMatches(fields *v3.ICMPFields, f *Flow) answer {
 
 // coded says whether the policy has a rule with a code of ICMP. With nftables,
 // Felix v3.31 writes that in a way that is refused, and ends.
-func coded(p *v3.GlobalNetworkPolicy) bool {
+func hasICMPCode(p *v3.GlobalNetworkPolicy) bool {
 	return slices.ContainsFunc(slices.Concat(p.Spec.Ingress, p.Spec.Egress), func(r v3.Rule) bool {
 		return r.ICMP != nil && r.ICMP.Code != nil || r.NotICMP != nil && r.NotICMP.Code != nil
 	})
 }
 
 // why tells why it can not be told whether the rule matches.
-func (r *rule) why(f *Flow, from, to answer) string {
+func (r *rule) whyUncertain(f *Flow, from, to answer) string {
 	switch {
-	case r.http:
+	case r.hasHTTP:
 		return "HTTP is not looked into"
 	case from == maybe:
-		return "of its source, " + r.from.why(f.SourcePort)
+		return "of its source, " + r.source.whyUncertain(f.SourcePort)
 	case to == maybe:
-		return "of its destination, " + r.to.why(f.Port)
+		return "of its destination, " + r.destination.whyUncertain(f.Port)
 	}
 	if r.notICMP != nil {
 		return "it has notICMP without a protocol"
@@ -146,7 +146,7 @@ func (r *rule) why(f *Flow, from, to answer) string {
 	return "its protocol has a name that is not known"
 }
 
-func (e *entity) why(port uint16) string {
+func (e *entity) whyUncertain(port uint16) string {
 	named := func(list []numorstring.Port) bool {
 		for _, p := range list {
 			if p.PortName != "" {
@@ -156,9 +156,9 @@ func (e *entity) why(port uint16) string {
 		return false
 	}
 	switch {
-	case e.beyond != "":
-		return e.beyond + " are not known"
-	case e.members != nil && e.members.unread:
+	case e.unmodelled != "":
+		return e.unmodelled + " are not known"
+	case e.members != nil && e.members.unreadable:
 		return "a selector can not be read"
 	case named(e.ports) || named(e.notPorts):
 		return "ports are given by name"
@@ -172,4 +172,4 @@ const workloadsUnknown = "the selector may select workloads, which are not known
 
 // OfWorkloads says whether a decision is Unknown only because it is not known which
 // workloads a selector selects.
-func (r Reason) OfWorkloads() bool { return strings.HasSuffix(r.Text, workloadsUnknown) }
+func (r Reason) DependsOnWorkloads() bool { return strings.HasSuffix(r.Text, workloadsUnknown) }

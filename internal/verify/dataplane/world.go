@@ -29,24 +29,24 @@ type Node struct {
 // World is a set of policies, and the hosts that they are for. It is for one
 // goroutine at a time.
 type World struct {
-	tiers   []*tier
-	things  []thing
-	members map[string]*members
-	nodes   map[string]*host
-	owners  map[netip.Addr]*host
-	hidden  *netipx.IPSet
-	pools   []v3.IPPool
+	tiers             []*tier
+	selectables       []selectable
+	members           map[string]*members
+	nodes             map[string]*host
+	owners            map[netip.Addr]*host
+	workloadAddresses *netipx.IPSet
+	pools             []v3.IPPool
 	// configurations are those of Felix.
-	configurations []v3.FelixConfiguration
+	felixConfigurations []v3.FelixConfiguration
 	// concealed are the hidden addresses beside those of pools.
-	concealed []netip.Prefix
+	extraWorkloadNets []netip.Prefix
 }
 
 // host is a node with its endpoints.
 type host struct {
 	Node
 	endpoints []*endpoint
-	felix     *felix
+	felix     *felixSettings
 }
 
 // tier is a tier with its policies in their order.
@@ -60,15 +60,15 @@ type tier struct {
 
 // policy is a policy whose rules are made ready when they are first needed.
 type policy struct {
-	spec    *v3.GlobalNetworkPolicy
-	place   Place
-	phase   Phase
-	applies [2]bool // to ingress, to egress
-	selects func(map[string]string) bool
-	unread  bool
+	spec       *v3.GlobalNetworkPolicy
+	place      Place
+	phase      Phase
+	applies    [2]bool // to ingress, to egress
+	selects    func(map[string]string) bool
+	unreadable bool
 
-	ready [2]bool
-	rules [2][]rule
+	rulesReady [2]bool
+	rules      [2][]rule
 }
 
 const (
@@ -78,8 +78,8 @@ const (
 
 // New returns a world. The addresses of Calico's pools may be those of workloads,
 // which are not known; so may the hidden ones be, such as of NetworkSets.
-func New(there state.Calico, nodes []Node, hidden ...netip.Prefix) *World {
-	w := &World{nodes: map[string]*host{}, owners: make(map[netip.Addr]*host, 2*len(nodes)), concealed: hidden}
+func NewWorld(live state.Calico, nodes []Node, workloadNets ...netip.Prefix) *World {
+	w := &World{nodes: map[string]*host{}, owners: make(map[netip.Addr]*host, 2*len(nodes)), extraWorkloadNets: workloadNets}
 	for _, node := range nodes {
 		h := &host{Node: node}
 		w.nodes[node.Name] = h
@@ -92,23 +92,23 @@ func New(there state.Calico, nodes []Node, hidden ...netip.Prefix) *World {
 			}
 		}
 	}
-	w.Update(there)
+	w.ReplaceObjects(live)
 	return w
 }
 
 // Update has other policies in the place of all that there were.
-func (w *World) Update(there state.Calico) {
-	w.tiers, w.things, w.members = nil, nil, map[string]*members{}
-	w.pools, w.configurations = there.Pools, there.Felix
+func (w *World) ReplaceObjects(live state.Calico) {
+	w.tiers, w.selectables, w.members = nil, nil, map[string]*members{}
+	w.pools, w.felixConfigurations = live.Pools, live.Felix
 	for _, h := range w.nodes {
 		h.endpoints, h.felix = nil, nil
 	}
-	w.hide()
-	w.fill(there)
+	w.collectWorkloadAddresses()
+	w.addObjects(live)
 }
 
 // Owner returns the name of the node that has an address; empty if none has it.
-func (w *World) Owner(address netip.Addr) string {
+func (w *World) OwnerOf(address netip.Addr) string {
 	if h := w.owners[address]; h != nil {
 		return h.Name
 	}
@@ -116,16 +116,16 @@ func (w *World) Owner(address netip.Addr) string {
 }
 
 // config returns the configuration of the node's Felix.
-func (w *World) config(h *host) *felix {
+func (w *World) felixSettingsOn(h *host) *felixSettings {
 	if h.felix == nil {
-		h.felix = felixOf(h.Name, w.configurations)
+		h.felix = felixSettingsOf(h.Name, w.felixConfigurations)
 	}
 	return h.felix
 }
 
-func (w *World) hide() {
+func (w *World) collectWorkloadAddresses() {
 	var b netipx.IPSetBuilder
-	for _, prefix := range w.concealed {
+	for _, prefix := range w.extraWorkloadNets {
 		b.AddPrefix(prefix)
 	}
 	for i := range w.pools {
@@ -133,28 +133,28 @@ func (w *World) hide() {
 			b.AddPrefix(net)
 		}
 	}
-	w.hidden = setOf(&b)
+	w.workloadAddresses = setOf(&b)
 }
 
 // fill takes over the objects.
-func (w *World) fill(there state.Calico) {
-	for i := range there.Endpoints {
-		e := &there.Endpoints[i]
-		w.things = append(w.things, thingOf(e.Labels, e.Spec.ExpectedIPs))
+func (w *World) addObjects(live state.Calico) {
+	for i := range live.Endpoints {
+		e := &live.Endpoints[i]
+		w.selectables = append(w.selectables, selectableOf(e.Labels, e.Spec.ExpectedIPs))
 		if h := w.nodes[e.Spec.Node]; h != nil {
 			h.endpoints = append(h.endpoints, endpointOf(e))
 		}
 	}
-	for i := range there.Sets {
-		w.things = append(w.things, thingOf(there.Sets[i].Labels, there.Sets[i].Spec.Nets))
+	for i := range live.Sets {
+		w.selectables = append(w.selectables, selectableOf(live.Sets[i].Labels, live.Sets[i].Spec.Nets))
 	}
 	tiers := map[string]*tier{}
-	for i := range there.Tiers {
-		t := &there.Tiers[i]
-		tiers[t.Name] = &tier{name: t.Name, place: PlaceOf(t.Spec.Order, t.Name), passes: Passes(t)}
+	for i := range live.Tiers {
+		t := &live.Tiers[i]
+		tiers[t.Name] = &tier{name: t.Name, place: PlaceOf(t.Spec.Order, t.Name), passes: TierPasses(t)}
 	}
-	for i := range there.Policies {
-		p := &there.Policies[i]
+	for i := range live.Policies {
+		p := &live.Policies[i]
 		name := TierName(p)
 		if tiers[name] == nil {
 			tiers[name] = &tier{name: name, place: PlaceOf(nil, name), missing: true}
@@ -170,17 +170,17 @@ func (w *World) fill(there state.Calico) {
 
 func policyOf(p *v3.GlobalNetworkPolicy) *policy {
 	out := &policy{
-		spec: p, place: PlaceOf(p.Spec.Order, p.Name), phase: PhaseOf(p), applies: [2]bool{Ingress(p), Egress(p)},
+		spec: p, place: PlaceOf(p.Spec.Order, p.Name), phase: PhaseOf(p), applies: [2]bool{AppliesToIngress(p), AppliesToEgress(p)},
 	}
-	out.selects, out.unread = Selection(p.Spec)
+	out.selects, out.unreadable = HostSelectorOf(p.Spec)
 	return out
 }
 
 func (p *policy) rulesFor(w *World, direction int) []rule {
-	if !p.ready[direction] {
-		p.ready[direction] = true
+	if !p.rulesReady[direction] {
+		p.rulesReady[direction] = true
 		for _, r := range [][]v3.Rule{p.spec.Spec.Ingress, p.spec.Spec.Egress}[direction] {
-			p.rules[direction] = append(p.rules[direction], w.rule(r))
+			p.rules[direction] = append(p.rules[direction], w.newRule(r))
 		}
 	}
 	return p.rules[direction]
