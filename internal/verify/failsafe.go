@@ -19,25 +19,25 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// open is what failsafe ports leave open of what components restrict. Every
-// list is in the order in which it was found, without duplicates.
+// openFailsafes is the restricted traffic that failsafe ports leave open. Every list is
+// in the order of discovery, without duplicates.
 type openFailsafes struct {
 	ports        []string // "tcp/2379 (component etcd)"
 	nodes        []string
 	from         []string
-	causes       []string // names of FelixConfigurations; empty where Felix's defaults are the cause
-	causedByNode bool     // a node's own configuration is among the causes
+	causes       []string // names of FelixConfigurations; empty if Felix's defaults are the cause
+	causedByNode bool     // a cause is the configuration of a single node
 
 	sourcesOf map[v3.ProtoPort]string // from where a port is open
 }
 
-// failsafePorts finds failsafe ports of Felix that are ports of a restricted
-// component, and that more may connect to than the policy allows: no policy
-// holds for them.
+// findOpenFailsafes finds failsafe ports of Felix with traffic to a restricted
+// component, open to more sources than the policy allows: no policy applies to failsafe
+// ports.
 //
-// A failsafe port of no component does not make the restrictions void, even
-// where everything that is not listed is denied: it is the way back into a node
-// that a policy has cut off, such as SSH, and documented as such.
+// A failsafe port of no component does not void the restrictions, even with
+// DenyUnlisted: such a port, for example SSH, is the documented way back into a cut-off
+// node.
 func findOpenFailsafes(hosts plan.Hosts, live state.Calico) *Verdict {
 	o := openFailsafes{sourcesOf: map[v3.ProtoPort]string{}}
 	for _, node := range hosts.Calico.Nodes {
@@ -60,8 +60,8 @@ func findOpenFailsafes(hosts plan.Hosts, live state.Calico) *Verdict {
 	}
 }
 
-// add notes the failsafe port if it is a component's, and if more may connect
-// to it than the policy allows.
+// addPort adds a failsafe port if the port belongs to a component and is open to more
+// sources than the policy allows.
 func (o *openFailsafes) addPort(hosts calico.Hosts, node string, port v3.ProtoPort, cause string) {
 	traffic := calico.FailsafeTraffic(port)
 	covered := func(t profile.Traffic) bool { return t.Covers(traffic) }
@@ -93,11 +93,11 @@ func (o *openFailsafes) addPort(hosts calico.Hosts, node string, port v3.ProtoPo
 	o.causedByNode = o.causedByNode || cause == calico.FelixConfigurationName(node)
 }
 
-// openFrom says from where a failsafe port that matches is open; from nowhere if
-// no more may connect to it than the policy allows.
+// openSourcesOf returns the sources to which a failsafe port is open; empty if the
+// policy allows all these sources.
 func openSourcesOf(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffic) bool) string {
 	permitted, bounded := hosts.Permitted(slices.Concat(hosts.Required, hosts.Listed), matches)
-	// Without a network, or with one that can not be read, it is open from
+	// A failsafe port without a network, or with an unreadable network, is open from
 	// everywhere.
 	net, ok := dataplane.ParseNet(port.Net)
 	switch {
@@ -116,19 +116,19 @@ func (o *openFailsafes) describeCauses() string {
 	return "FelixConfiguration " + wording.Names(o.causes)
 }
 
-// remedy says what closes the ports. With spec.network.failsafe Scope, each
-// node gets a configuration of its own, but only where that narrows a default.
+// remedyFor says how to close the ports. With spec.network.failsafe Scope, the operator
+// writes a configuration for a single node, but only to narrow a default.
 func (o *openFailsafes) remedyFor(hosts calico.Hosts) string {
 	_, narrows := calico.Scoped(hosts)
 	switch {
 	case narrows && !hosts.ScopeFailsafes:
 		return "set spec.network.failsafe to Scope"
 	case narrows && o.causedByNode:
-		return "spec.network.failsafe is Scope, but somebody else set spec.failsafeInboundHostPorts of these objects: remove it there"
+		return "spec.network.failsafe is Scope, but another manager set spec.failsafeInboundHostPorts of these objects: remove the field there"
 	case narrows:
 		return "spec.network.failsafe is Scope, but the FelixConfigurations of these nodes are not written: see the condition Programmed"
 	}
-	return "take these ports out of spec.failsafeInboundHostPorts there"
+	return "remove these ports from spec.failsafeInboundHostPorts there"
 }
 
 func isEverybody(set *netipx.IPSet) bool {

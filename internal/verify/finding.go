@@ -11,8 +11,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// act is what a policy of somebody else does before ours: what is said if that
-// is sure, and if not.
+// effect is what a foreign policy does before the managed policies, in words for a
+// certain and for an uncertain match.
 type effect struct{ certain, uncertain string }
 
 var (
@@ -20,10 +20,10 @@ var (
 	effectDenies     = effect{"denies", "may deny"}
 	effectPasses     = effect{"passes on", "may pass on"}
 	effectDrops      = effect{"drops", "may drop"}
-	effectUnreadable = effect{uncertain: "has a selector that can not be read, so that it may select these hosts"}
+	effectUnreadable = effect{uncertain: "has a selector that cannot be read, so that the policy may select these hosts"}
 )
 
-// finding is one thing that policies of others do to what is restricted.
+// finding is an effect of a foreign policy, or of a tier, on restricted traffic.
 type finding struct {
 	subject string
 	effect  effect
@@ -31,7 +31,7 @@ type finding struct {
 	objects []string
 }
 
-// subject names a policy, and why it comes before ours.
+// describePolicy names a policy, and says why the policy precedes the managed policies.
 func describePolicy(p foreignPolicy, tier orderedTier) string {
 	switch p.phase {
 	case dataplane.Untracked:
@@ -42,7 +42,7 @@ func describePolicy(p foreignPolicy, tier orderedTier) string {
 	return fmt.Sprintf("GlobalNetworkPolicy %s (tier %s)", p.Name, tier.name)
 }
 
-// note notes what somebody does, once.
+// addFinding adds an effect of a policy or tier on an object, without duplicates.
 func (w *policyWalk) addFinding(subject string, effect effect, object string, certain bool) {
 	i := slices.IndexFunc(w.found, func(f *finding) bool { return f.subject == subject && f.effect == effect })
 	if i < 0 {
@@ -56,7 +56,7 @@ func (w *policyWalk) addFinding(subject string, effect effect, object string, ce
 	}
 }
 
-// tell tells findings, those first that are sure.
+// describeFindings describes findings, the certain findings first.
 func describeFindings(found []*finding) string {
 	certainty := func(f *finding) int {
 		if f.certain {

@@ -13,27 +13,27 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// check looks for one thing that makes the restrictions on nodes void. It
-// returns nil if there is none.
+// check looks for a cause of void restrictions on nodes. The result is nil if the cause
+// is absent.
 type check func(plan.Hosts, state.Calico) *Verdict
 
-// checks are in the order of how much is void: everything on a node, or on one
-// of its interfaces; a port, for everybody; all that is sent over IPv6; some
-// traffic to some port; a way around one interface; and what only the policies
-// of others would notice.
+// checks are in the order of damage: a whole node, or one of its interfaces, without
+// restriction; a port open to every source; all IPv6 traffic; some traffic to some
+// port; a bypass of one interface; and missing addresses, relevant to foreign policies
+// only.
 var checks = []check{
 	findForeignEndpoints, findOpenFailsafes, findUnfilteredIPv6, findForeignPolicies, findInterfaceBypasses, findMissingAddresses,
 }
 
-// Hosts says whether the restrictions on nodes really hold, or what of others,
-// or of the policy itself, makes them void. The reason is that of the gravest
-// finding; the message ends with the reasons of the others.
+// HostsEffective says whether the restrictions on nodes really act on packets, or names
+// the cause: a foreign object, or the policy. The reason comes from the gravest
+// finding; the message ends with the reasons of the other findings.
 //
-// It judges by what Calico's API serves. What it can not see is told in
-// docs/calico.md.
+// The judgement rests on the objects in Calico's API. docs/calico.md lists causes
+// without a trace in the API.
 //
-// Where nothing can be judged of a node, the other findings are worth nothing, and
-// it is Unknown. So it is where all that was found may be, or may not be.
+// If a node cannot be judged, the other findings are worthless, and the verdict is
+// Unknown. The verdict is Unknown too if all findings are uncertain.
 func HostsEffective(hosts plan.Hosts, live state.Calico) Verdict {
 	if verdict := unjudgedVerdict(hosts, live); verdict != nil {
 		return *verdict
@@ -48,7 +48,7 @@ func HostsEffective(hosts plan.Hosts, live state.Calico) Verdict {
 	if len(found) == 0 {
 		return Verdict{
 			Holds: true, Reason: v1alpha1.ReasonEffective,
-			Message: "Nothing evades the restrictions on " + countOf(len(hosts.Calico.Nodes), "node"),
+			Message: "Nothing bypasses the restrictions on " + countOf(len(hosts.Calico.Nodes), "node"),
 		}
 	}
 	worst := *found[0]
@@ -62,12 +62,20 @@ func HostsEffective(hosts plan.Hosts, live state.Calico) Verdict {
 	return worst
 }
 
-// doubt puts what is sure before what is not.
+// uncertaintyRank puts certain findings before uncertain findings.
 func uncertaintyRank(v *Verdict) int {
 	if v.Unknown {
 		return 1
 	}
 	return 0
+}
+
+// appendUnique appends an item, unless the list has the item already.
+func appendUnique(list []string, item string) []string {
+	if slices.Contains(list, item) {
+		return list
+	}
+	return append(list, item)
 }
 
 func countOf(n int, thing string) string {

@@ -129,7 +129,7 @@ func named(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name}
 
 // effective is that nothing is found on the two nodes.
 var effective = verify.Verdict{
-	Holds: true, Reason: v1alpha1.ReasonEffective, Message: "Nothing evades the restrictions on 2 nodes",
+	Holds: true, Reason: v1alpha1.ReasonEffective, Message: "Nothing bypasses the restrictions on 2 nodes",
 }
 
 func check(t *testing.T, tests map[string]struct {
@@ -151,7 +151,7 @@ func TestTheGravestFindingIsTheReasonAndTheOthersAreNamed(t *testing.T) {
 
 	one := kubelet()
 	one.Nodes = one.Nodes[:1]
-	NewWithT(t).Expect(situation{hosts: one}.judge(t).Message).To(Equal("Nothing evades the restrictions on 1 node"))
+	NewWithT(t).Expect(situation{hosts: one}.judge(t).Message).To(Equal("Nothing bypasses the restrictions on 1 node"))
 
 	off := false
 	got := situation{

@@ -15,8 +15,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// Write is one write of a sequence: of an object as it will then be, labels of
-// others included, or of its deletion.
+// Write is one write of a sequence: an object as stored afterwards, including labels
+// from other writers, or a deletion.
 type Write struct {
 	Object calico.Object
 	Delete bool
@@ -27,12 +27,12 @@ func (w Write) String() string {
 	if w.Delete {
 		what = "deletion"
 	}
-	object := drift.ObjectOf(w.Object) // an object from a cache does not say its kind
+	object := drift.ObjectOf(w.Object) // an object from a cache has no kind
 	return fmt.Sprintf("%s of %s %s", what, object.Kind, object.Name)
 }
 
-// Sequence returns what is written for the difference, in that order. What
-// somebody else has decided about is not written.
+// WritesOf returns the writes for a diff, in order, without conflicted writes: the
+// operator never makes conflicted writes.
 func WritesOf(diff drift.Diff) []Write {
 	var out []Write
 	for _, w := range slices.Concat(diff.Writes, diff.Removals) {
@@ -45,19 +45,19 @@ func WritesOf(diff drift.Diff) []Write {
 	return out
 }
 
-// Cut is a required flow that is cut, or may be.
+// Cut is a required flow that is cut, or may be cut.
 type Cut struct {
-	// Name is that of the required flow.
+	// Name is the name of the required flow.
 	Name string
-	// Flow is an example of what is cut, to Flow.Node.
+	// Flow is an example of the cut traffic, to Flow.Node.
 	Flow    dataplane.Flow
 	Verdict dataplane.Verdict
-	// After names the write after which it is so, such as "write of HostEndpoint
-	// cpnp-cp-1"; empty if it is so already.
+	// AfterWrite names the cutting write, such as "write of HostEndpoint cpnp-cp-1";
+	// empty if the flow is cut already.
 	AfterWrite string
 }
 
-// unsure says whether it cannot be told what becomes of the flow.
+// isUncertain says whether the decision about the flow is unknown.
 func (c Cut) isUncertain() bool { return c.Verdict.Decision == dataplane.Unknown }
 
 func (c Cut) String() string {
@@ -66,7 +66,7 @@ func (c Cut) String() string {
 		if c.AfterWrite != "" {
 			when = "after the " + c.AfterWrite
 		}
-		return fmt.Sprintf("%s: it is not known what becomes of %s %s: %s", c.Name, c.Flow, when, c.Verdict.Reason)
+		return fmt.Sprintf("%s: it is unknown whether %s is let through %s: %s", c.Name, c.Flow, when, c.Verdict.Reason)
 	}
 	when := fmt.Sprintf("is %s already", c.Verdict.Decision)
 	if c.AfterWrite != "" {
@@ -75,27 +75,25 @@ func (c Cut) String() string {
 	return fmt.Sprintf("%s: %s %s: %s", c.Name, c.Flow, when, c.Verdict.Reason)
 }
 
-// LockoutReport tells the required flows that the writes would cut from those
-// that are cut anyway. What is cut already and healed by the writes is in
-// neither list.
+// LockoutReport separates required flows cut by the writes from required flows that are
+// cut already. A cut repaired by the writes is in neither list.
 type LockoutReport struct {
-	// Cuts are flows that the writes would cut: of the first state after a write
-	// in which there are some. Something worse becomes of such a flow than
-	// before any write: it is not Allowed any more, or Denied though that was
-	// not known for sure.
+	// Cuts are flows that the writes would cut, in the first state with such a flow.
+	// The decision about such a flow becomes worse than before any write: Allowed
+	// becomes Denied or Unknown, or Unknown becomes Denied.
 	Cuts []Cut
-	// Already are flows that are cut by what is there, and still are after the
-	// last write. They are not looked for where there are Cuts.
+	// AlreadyCut are flows that the live objects cut, and that are still cut after the
+	// last write. Empty if there are Cuts.
 	AlreadyCut []Cut
 }
 
-// Lockout finds the required flows that would be cut after any of the writes, in
-// their order, and those that are cut already.
+// CheckLockout finds the required flows that would be cut after any of the writes, in
+// order, and the required flows that are cut already.
 //
-// Every sender of a required flow is held against everybody whom it is for, in both
-// IP versions, where it leaves and where it comes in, if one of them is a protected
-// node; and every protected node against itself. Those whom no policy can tell apart
-// are judged once.
+// Every sender of a required flow is judged with every receiver, in both IP versions,
+// on leaving and on arriving, if the sender or the receiver is a protected node; and
+// every protected node with itself. Of senders and receivers that no policy
+// distinguishes, a single pair is judged.
 func CheckLockout(lines plan.Lifelines, nodes []dataplane.Node, live state.Calico, writes []Write) LockoutReport {
 	l := &lockoutCheck{lines: lines, live: live, world: dataplane.NewWorld(live, nodes)}
 	l.copyLists()
@@ -121,19 +119,20 @@ func CheckLockout(lines plan.Lifelines, nodes []dataplane.Node, live state.Calic
 	return report
 }
 
-// elsewhere says whether it is only not known what becomes of a flow at a node that
-// is not protected: nobody here has changed that, nor will.
+// isUnknownElsewhere says whether the only problem is an unknown decision at an
+// unprotected node: no write of the policy changes such a node.
 func (l *lockoutCheck) isUnknownElsewhere(cut Cut) bool {
 	return cut.Verdict.Decision == dataplane.Unknown && !l.lines.Protected[cut.Verdict.Reason.Node]
 }
 
-// lockout is the set of policies as it is at one point of the sequence.
+// lockoutCheck is the state of the check at one point of the sequence.
 type lockoutCheck struct {
 	lines plan.Lifelines
 	live  state.Calico
-	world *dataplane.World // as of the last write that could change something
-	// before is the world before any write, and told what it tells apart. Both
-	// are nil if nothing is cut there: then the writes cut whatever is cut later.
+	world *dataplane.World // as of the last write with a possible effect
+	// initialWorld is the world before any write, and initialClasses has the classes of
+	// initialWorld. Both are nil if no flow is cut initially: then every later cut
+	// comes from the writes.
 	initialWorld   *dataplane.World
 	initialClasses *dataplane.Classes
 }
@@ -144,8 +143,8 @@ func (l *lockoutCheck) copyLists() {
 	l.live.Felix = slices.Clone(l.live.Felix)
 }
 
-// split tells what is cut after a write, and was not before any, from what was
-// cut already.
+// separateNewCuts separates new cuts from initial cuts: a new cut exists after a write,
+// and not before the first write.
 func (l *lockoutCheck) separateNewCuts(all []Cut, write Write) (cuts, already []Cut) {
 	for _, cut := range all {
 		if l.initialWorld != nil && !isWorse(cut.Verdict.Decision, l.initialWorld.DecisionOn(cut.Flow)) {
@@ -158,15 +157,15 @@ func (l *lockoutCheck) separateNewCuts(all []Cut, write Write) (cuts, already []
 	return cuts, already
 }
 
-// worse says whether a decision is worse for a flow than the one before. What
-// was Unknown may have been let through.
+// isWorse says whether a decision is worse for a flow than the earlier decision. An
+// Unknown flow may have been let through.
 func isWorse(now, before dataplane.Decision) bool {
 	return now != before && (before == dataplane.Allowed || now == dataplane.Denied)
 }
 
-// notices says whether a write can change what becomes of a flow: a set of
-// addresses does so only if a rule that is in force stands for it, or stood for
-// what is there.
+// canChangeFlows says whether a write can change the decision about a flow. A write of
+// a set of addresses can only if a rule in force selects the set as written, or as
+// stored now.
 func (l *lockoutCheck) canChangeFlows(write Write) bool {
 	set, is := write.Object.(*v3.GlobalNetworkSet)
 	return !is || l.world.AnyRuleSelects(set.Labels) || slices.ContainsFunc(l.live.Sets, func(s v3.GlobalNetworkSet) bool {
@@ -189,7 +188,8 @@ func (l *lockoutCheck) applyWrite(w Write) {
 	}
 }
 
-// put puts an item in the place of the one of its name, or takes that out.
+// putOrRemove puts an item in place of the item with the same name, or removes the
+// item.
 func putOrRemove[T any](list []T, item T, remove bool, name func(*T) string) []T {
 	i := slices.IndexFunc(list, func(other T) bool { return name(&other) == name(&item) })
 	switch {
@@ -204,7 +204,7 @@ func putOrRemove[T any](list []T, item T, remove bool, name func(*T) string) []T
 	return list
 }
 
-// After returns what there is of Calico once all of the writes have been made.
+// StateAfter returns the Calico objects after all of the writes.
 func StateAfter(live state.Calico, writes []Write) state.Calico {
 	l := &lockoutCheck{live: live}
 	l.copyLists()
@@ -214,10 +214,10 @@ func StateAfter(live state.Calico, writes []Write) state.Calico {
 	return l.live
 }
 
-// check judges all required flows in one state, and returns what is cut.
+// findCuts judges all required flows in one state, and returns the cuts.
 //
-// Where something was cut before, classes are of both worlds: one who was cut off
-// must not stand for others who were not.
+// If a flow was cut initially, the classes distinguish both worlds: a sender with an
+// initial cut must not represent a sender without.
 func (l *lockoutCheck) findCuts() []Cut {
 	c := l.world.BuildClasses()
 	if l.initialClasses != nil {

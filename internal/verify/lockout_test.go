@@ -160,7 +160,7 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 		},
 		"where it leaves a node": {
 			there: state.Calico{Tiers: []v3.Tier{theirs}, Policies: []v3.GlobalNetworkPolicy{leaving}, Endpoints: []v3.HostEndpoint{worker}},
-			want:  "is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs (tier first), on node worker-1, where it leaves",
+			want:  "is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs (tier first), on node worker-1 (outgoing)",
 		},
 		"by ours, without those that allow": {
 			writes: func(all []verify.Write) []verify.Write {
@@ -311,7 +311,7 @@ func TestLockoutTraps(t *testing.T) {
 				bare.Spec.Profiles = nil
 				return []verify.Write{{Object: bare}}
 			},
-			cut: "no policy decides, and HostEndpoint cpnp-cp-1 has no profile, on node cp-1, where it leaves",
+			cut: "no policy decides, and HostEndpoint cpnp-cp-1 has no profile, on node cp-1 (outgoing)",
 		},
 		"failsafe ports let in whom somebody else denies, until they are narrowed": {
 			change: func(h *calico.Hosts) { h.Required[0].From = []calico.Source{{Set: "nodes"}} },

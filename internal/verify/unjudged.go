@@ -12,9 +12,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Unjudged says why it cannot be judged what the restrictions do on protected nodes,
-// whatever the policies there say; empty if it can. The reason is that of the
-// conditions Verified and Effective.
+// WhyUnjudged says why the effect of the restrictions on protected nodes cannot be
+// judged, whatever the policies say; empty if the effect can be judged. The reason is
+// for the conditions Verified and Effective.
 func WhyUnjudged(hosts plan.Hosts, live state.Calico) (reason, why string) {
 	var causes []string
 	on := map[string][]string{}
@@ -39,28 +39,28 @@ func WhyUnjudged(hosts plan.Hosts, live state.Calico) (reason, why string) {
 	return reason, "The operator cannot judge what host endpoints do on protected nodes: " + wording.Points(lines)
 }
 
-// Writable says whether something may be written to nodes on which nothing can be
-// judged: only if somebody says so, with a reason that is not blank.
+// UnjudgedWritable says whether writes may be made to nodes that cannot be judged: only
+// with a non-blank reason as the override.
 func UnjudgedWritable(reason, why, override string) Verdict {
 	if !wording.Blank(override) {
 		return Verdict{
 			Holds: true, Reason: v1alpha1.ReasonOverridden,
-			Message: fmt.Sprintf("%s. Nothing is verified, and it is written all the same, because the annotation %s says so (%s)",
+			Message: fmt.Sprintf("%s. Nothing is verified, and objects are written anyway, because the annotation %s says so (%s)",
 				why, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxQuotedReason)),
 		}
 	}
 	return Verdict{
 		Reason: reason,
-		Message: fmt.Sprintf("%s. Nothing is written: change the configuration of Felix, leave these nodes out of spec.nodeSelector, "+
-			"or, to write all the same, set the annotation %s to the reason why", why, v1alpha1.AnnotationAllowLockout),
+		Message: fmt.Sprintf("%s. Nothing is written: change the configuration of Felix, exclude these nodes from spec.nodeSelector, "+
+			"or, to write anyway, set the annotation %s to the reason why", why, v1alpha1.AnnotationAllowLockout),
 	}
 }
 
-// unmodelled is Unjudged as a finding about what was written.
+// unjudgedVerdict is WhyUnjudged as a verdict on the restrictions.
 func unjudgedVerdict(hosts plan.Hosts, live state.Calico) *Verdict {
 	reason, why := WhyUnjudged(hosts, live)
 	if reason == "" {
 		return nil
 	}
-	return &Verdict{Unknown: true, Reason: reason, Message: why + ". Whether the restrictions hold is not known"}
+	return &Verdict{Unknown: true, Reason: reason, Message: why + ". Whether the restrictions are effective is unknown"}
 }

@@ -51,7 +51,7 @@ func TestWhatCannotBeJudgedIsSaidOnceAndHeld(t *testing.T) {
 		"eBPF by a selector of nodes":   {felix: []v3.FelixConfiguration{felixWith("masters", ebpf(true))}, reason: notSupported, says: "may use its eBPF dataplane (bpfEnabled of FelixConfiguration masters"},
 		"such a selector is set":        {felix: []v3.FelixConfiguration{setBy(felixWith("masters", ebpf(true)), `{"f:spec":{"f:bpfEnabled":{},"f:nodeSelector":{}}}`)}, reason: notSupported, says: "masters"},
 		"such a selector is not set":    {felix: []v3.FelixConfiguration{setBy(felixWith("masters", ebpf(true)), `{"f:spec":{"f:bpfEnabled":{}}}`)}},
-		"other fields by such a one":    {felix: []v3.FelixConfiguration{felixWith("masters", func(s *v3.FelixConfigurationSpec) { s.IPv6Support = ptr.To(false) })}, reason: notJudged, says: "FelixConfiguration masters may be for the node"},
+		"other fields by such a one":    {felix: []v3.FelixConfiguration{felixWith("masters", func(s *v3.FelixConfigurationSpec) { s.IPv6Support = ptr.To(false) })}, reason: notJudged, says: "FelixConfiguration masters may apply to the node"},
 		"fields that do not matter":     {felix: []v3.FelixConfiguration{felixWith("masters", func(s *v3.FelixConfigurationSpec) { s.LogSeverityScreen = "Debug" })}},
 		"rules that Felix cannot write": {felix: []v3.FelixConfiguration{tcpp}, reason: notJudged, says: "a failsafe port of FelixConfiguration default has the protocol tcpp"},
 		"the worst of several":          {felix: []v3.FelixConfiguration{tcpp, felixWith("node.cp-2", ebpf(true))}, reason: notSupported, says: "node.cp-2"},

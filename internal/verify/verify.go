@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package verify decides, before anything is written, whether what was planned
-// is safe to write, and whether what was written can have any effect. It is
-// pure.
+// Package verify decides before a write whether the planned objects are safe to write,
+// and after a write whether the restrictions are effective. The package is pure.
 package verify
 
 import (
@@ -18,31 +17,30 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Verdict says whether something holds. If it does not, or if that cannot be
+// Verdict says whether a statement holds. If the statement does not hold, or cannot be
 // judged, the reason and the message say why.
 type Verdict struct {
 	Holds bool
-	// Unknown says that it cannot be judged whether it holds. Holds is false then,
-	// so that nothing relies on it.
+	// Unknown says that the statement cannot be judged. Holds is then false: no caller
+	// may rely on the statement.
 	Unknown bool
 	Reason  string
 	Message string
 }
 
-// HoldsOffHosts says whether everything may be written that is not on hosts.
+// HoldsOffHosts says whether all objects except objects for hosts may be written.
 func (v Verdict) HoldsOffHosts() bool { return v.Holds || v.Reason == v1alpha1.ReasonProfileUnknown }
 
-// Policy says whether what a policy calls for may be written. A policy that
-// selects no node, or a component whose peers stand for nobody, blocks every
-// write of the policy: what was written before stays. Where it is not known what
-// kind of cluster it is, and nothing else is wrong, only hosts wait
-// (HoldsOffHosts): somebody who can make the signs contradict each other must not
-// stop the repairs of the rest.
+// PolicyWritable says whether the objects of a policy may be written. A policy without
+// a selected node, or a component with peers without an address, blocks every write of
+// the policy: existing objects stay. If the kind of cluster is unknown and all else is
+// right, only writes for hosts are blocked (HoldsOffHosts): otherwise, a writer of
+// contradicting signs of a distribution could stop all other repairs.
 func PolicyWritable(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, notes []string) Verdict {
 	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.Selects(&n) }) {
 		return Verdict{
 			Reason:  v1alpha1.ReasonNoMatchingNodes,
-			Message: "spec.nodeSelector selects no node: nothing is written, and what was written before stays",
+			Message: "spec.nodeSelector selects no node: nothing is written, and existing objects stay; correct spec.nodeSelector",
 		}
 	}
 	if len(components) > 0 {
@@ -55,23 +53,24 @@ func PolicyWritable(policy *plan.Policy, nodes []corev1.Node, components []plan.
 	return SafeToWrite(notes)
 }
 
-// Safe says that what is declared may be written, and what there is to know.
+// SafeToWrite is a verdict that the declared objects may be written, with notes for the
+// reader.
 func SafeToWrite(notes []string) Verdict {
-	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"}.WithNotes(notes)
+	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "The declared objects are safe to write"}.WithNotes(notes)
 }
 
-// Noting adds to something that holds what there is to know.
+// WithNotes adds notes for the reader to a holding verdict.
 func (v Verdict) WithNotes(notes []string) Verdict {
 	if v.Holds && len(notes) > 0 {
-		v.Message += ". Mind that " + strings.Join(notes, "; ")
+		v.Message += ". Note that " + strings.Join(notes, "; ")
 	}
 	return v
 }
 
-// Decided withdraws a verdict as long as there is something that only a person can
-// say, and adds what there is to know besides. What is wrong already goes first.
-// Whether there is a load balancer may be overridden, with a reason that is not
-// blank: then it is written all the same. A way in for administrators may not.
+// WithUndecided withdraws a verdict while a question for a person is open, and adds
+// notes. A failed verdict is returned unchanged. The question whether there is a load
+// balancer may be overridden with a non-blank reason: then the writes are made. The
+// question how administrators get in may not be overridden.
 func WithUndecided(verdict Verdict, undecided []plan.Held, override string, notes []string) Verdict {
 	if !verdict.Holds || len(undecided) == 0 {
 		return verdict
@@ -87,23 +86,23 @@ func WithUndecided(verdict Verdict, undecided []plan.Held, override string, note
 		return open
 	}
 	open.Reason = v1alpha1.ReasonOverridden
-	open.Message = fmt.Sprintf("%s. It is written all the same, because the annotation %s says so (%s)",
+	open.Message = fmt.Sprintf("%s. Objects are written anyway, because the annotation %s says so (%s)",
 		open.Message, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxQuotedReason))
-	if verdict.Reason == v1alpha1.ReasonOverridden { // this is one more reason
+	if verdict.Reason == v1alpha1.ReasonOverridden { // one more overridden reason
 		open.Message = verdict.Message + ". " + open.Message
 		return open
 	}
 	return open.WithNotes(notes)
 }
 
-// Overridable says whether all that is undecided may be overridden.
+// AllOverridable says whether all open questions may be overridden.
 func AllOverridable(undecided []plan.Held) bool {
 	return !slices.ContainsFunc(undecided, func(h plan.Held) bool { return h.Reason != v1alpha1.ReasonLoadBalancerUnknown })
 }
 
-// HostNetworked finds the pods of components that are in their node's network.
-// A NetworkPolicy does not select them, so that the component's restrictions do
-// not hold for them.
+// PodsEffective fails if pods of components use the network of the node: a
+// NetworkPolicy does not select such pods, so that the component's restrictions have no
+// effect on the pods.
 func PodsEffective(policy *plan.Policy, pods []corev1.Pod) Verdict {
 	if policy.Spec.Network == nil || policy.Invalid != nil {
 		return Verdict{Holds: true, Reason: v1alpha1.ReasonNotDeclared, Message: "The policy declares no component"}
@@ -115,21 +114,21 @@ func PodsEffective(policy *plan.Policy, pods []corev1.Pod) Verdict {
 		}
 	}
 	if len(found) == 0 {
-		return Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod of a component evades its NetworkPolicy"}
+		return Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod of a component bypasses its NetworkPolicy"}
 	}
 	slices.Sort(found)
 	return Verdict{
 		Reason: v1alpha1.ReasonHostNetworkedPods,
 		Message: "Kubernetes NetworkPolicies do not select pods in their node's network, so that nothing restricts " +
-			wording.Names(found) + ": run them without hostNetwork, or take them out of the component's selector",
+			wording.Names(found) + ": run these pods without hostNetwork, or exclude these pods from the component's selector",
 	}
 }
 
-// evading returns the pods of a component that are in their node's network.
+// hostNetworkedPods returns the pods of a component in the network of the node.
 func hostNetworkedPods(component v1alpha1.Component, pods []corev1.Pod) []string {
 	selector, err := component.Pods.Selector.Compile()
 	if err != nil {
-		return nil // Invalid says so already
+		return nil // the condition of an invalid policy says so already
 	}
 	var found []string
 	for i := range pods {

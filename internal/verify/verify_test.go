@@ -52,7 +52,7 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 	held := []plan.Held{{Component: "a", Reason: v1alpha1.ReasonEmptyPeerSet, Why: "allows nobody"}, {Component: "b", Reason: v1alpha1.ReasonEmptyPeerSet, Why: "allows nobody either"}}
 	noNode := verify.Verdict{
 		Reason:  v1alpha1.ReasonNoMatchingNodes,
-		Message: "spec.nodeSelector selects no node: nothing is written, and what was written before stays",
+		Message: "spec.nodeSelector selects no node: nothing is written, and existing objects stay; correct spec.nodeSelector",
 	}
 	tests := map[string]struct {
 		policy  *plan.Policy
@@ -61,11 +61,11 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 		want    verify.Verdict
 	}{
 		"A policy that selects a node, and of which nothing is held, is safe": {
-			policy(), nodes, plan.Network{}, verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"},
+			policy(), nodes, plan.Network{}, verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "The declared objects are safe to write"},
 		},
 		"What is lost to another policy is no danger": {
 			policy(), nodes, plan.Network{Losses: []plan.Loss{{Policy: "p", Winner: "q", What: "component a"}}},
-			verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"},
+			verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "The declared objects are safe to write"},
 		},
 		"A policy that selects none of the nodes is not": {policy(), nodes[:1], plan.Network{}, noNode},
 		"A policy is not where there is no node at all":  {policy(), nil, plan.Network{}, noNode},
@@ -100,12 +100,12 @@ func TestHostNetworkedPodsEvadeTheirNetworkPolicy(t *testing.T) {
 	elsewhere := func(p *corev1.Pod) { p.Namespace = "shop" }
 	unlike := func(p *corev1.Pod) { p.Labels["app"] = "other" }
 
-	none := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod of a component evades its NetworkPolicy"}
+	none := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod of a component bypasses its NetworkPolicy"}
 	undeclared := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonNotDeclared, Message: "The policy declares no component"}
 	evade := func(who string) verify.Verdict {
 		return verify.Verdict{Reason: v1alpha1.ReasonHostNetworkedPods, Message: "Kubernetes NetworkPolicies do not select pods " +
-			"in their node's network, so that nothing restricts " + who + ": run them without hostNetwork, " +
-			"or take them out of the component's selector"}
+			"in their node's network, so that nothing restricts " + who + ": run these pods without hostNetwork, " +
+			"or exclude these pods from the component's selector"}
 	}
 	tests := map[string]struct {
 		policy *plan.Policy

@@ -19,12 +19,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Warnings tells which flows of the profile that are not required the policies of
-// others deny once the operator's host endpoints are on the nodes, and which rules
-// do: nil if there are none. That is no reason not to write: such a flow is needed by
-// something that the cluster can be without for a while, or may not have. What the
-// policy itself restricts is not told, nor what is denied without the operator too, nor
-// that pods may be among those whom a rule is for.
+// ForeignPolicyWarnings describes optional flows of the profile that foreign policies
+// would deny once the operator's host endpoints are on the nodes, with the denying
+// rules; nil if there are none. A warning is no reason not to write: an optional flow
+// serves a feature that the cluster can miss for a while, or may not have. Not reported
+// are restrictions of the policy, flows denied without the operator too, and doubts
+// only about unknown pods in a selector.
 func ForeignPolicyWarnings(hosts plan.Hosts, nodes []dataplane.Node, live state.Calico, writes []Write) []string {
 	if len(hosts.Lifelines.Optional) == 0 || !selectedByForeign(hosts, live) {
 		return nil
@@ -38,7 +38,7 @@ func ForeignPolicyWarnings(hosts plan.Hosts, nodes []dataplane.Node, live state.
 	classes := after.BuildClasses().CombineWith(without.BuildClasses())
 	lines := hosts.Lifelines
 	lines.Parties = maps.Clone(lines.Parties)
-	lines.Parties[profile.RoleAny] = slices.Concat(lines.Parties[profile.RoleNodes], representativesOfAnybody(classes))
+	lines.Parties[profile.RoleAny] = slices.Concat(lines.Parties[profile.RoleNodes], representativesOfAll(classes))
 	j := &flowJudge{world: after, ignoredWorld: without, classes: classes, lines: lines, parties: map[party][]*dataplane.Group{}}
 	for _, flow := range lines.Optional {
 		if flow.To == profile.RoleAny {
@@ -47,28 +47,27 @@ func ForeignPolicyWarnings(hosts plan.Hosts, nodes []dataplane.Node, live state.
 		}
 		j.judgeFlow(flow)
 	}
-	losses := slices.DeleteFunc(j.cuts, func(c Cut) bool {
+	denied := slices.DeleteFunc(j.cuts, func(c Cut) bool {
 		reason := c.Verdict.Reason
 		return reason.Tier == calico.TierName || c.isUncertain() && reason.DependsOnWorkloads()
 	})
-	return describeWarnings(losses)
+	return describeWarnings(denied)
 }
 
-// selectedByOthers says whether a policy of others may select one of the operator's
-// endpoints: most clusters have none, and nothing is to be judged there.
+// selectedByForeign says whether a foreign policy may select a managed endpoint. In
+// most clusters there is no such policy, and no need to judge flows.
 func selectedByForeign(hosts plan.Hosts, live state.Calico) bool {
-	seats := endpointKindsOf(plan.Hosts{Objects: hosts.WholeObjects}, live)
+	kinds := endpointKindsOf(plan.Hosts{Objects: hosts.WholeObjects}, live)
 	return slices.ContainsFunc(live.Policies, func(p v3.GlobalNetworkPolicy) bool {
 		if p.Labels[v1alpha1.LabelPolicy] != "" {
 			return false
 		}
-		selects, unread := dataplane.HostSelectorOf(p.Spec)
-		return unread || slices.ContainsFunc(seats, func(s endpointKind) bool { return selects(s.labels) })
+		selects, unreadable := dataplane.HostSelectorOf(p.Spec)
+		return unreadable || slices.ContainsFunc(kinds, func(s endpointKind) bool { return selects(s.labels) })
 	})
 }
 
-// withoutPolicy returns what there would be of Calico without what was written for a
-// policy.
+// withoutPolicy returns the Calico objects without the objects written for a policy.
 func withoutPolicy(policy string, live state.Calico) state.Calico {
 	live.Policies = withoutManagedBy(live.Policies, policy, func(o *v3.GlobalNetworkPolicy) map[string]string { return o.Labels })
 	live.Sets = withoutManagedBy(live.Sets, policy, func(o *v3.GlobalNetworkSet) map[string]string { return o.Labels })
@@ -87,15 +86,15 @@ func withoutManagedBy[T any](list []T, policy string, labels func(*T) map[string
 	return out
 }
 
-// wide are networks that stand for everybody: public addresses, and private ones. Who
-// is meant by the profile is not known: of each, it is those that most rules treat
-// alike.
+// wideNetworks are public and private networks that stand for all machines. The profile
+// leaves the addresses open: each network is represented by an address of the largest
+// class.
 var wideNetworks = []netip.Prefix{
 	netip.MustParsePrefix("128.0.0.0/2"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
 	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("2000::/3"), netip.MustParsePrefix("fc00::/7"),
 }
 
-func representativesOfAnybody(classes *dataplane.Classes) []netip.Prefix {
+func representativesOfAll(classes *dataplane.Classes) []netip.Prefix {
 	var out []netip.Prefix
 	for _, net := range wideNetworks {
 		address := classes.MostCommonAddress(net)
@@ -104,8 +103,8 @@ func representativesOfAnybody(classes *dataplane.Classes) []netip.Prefix {
 	return out
 }
 
-// leaving judges what protected nodes send to everybody, or to the addresses that the
-// flow is for.
+// judgeLeaving judges flows from protected nodes to any machine, or to the destinations
+// of the flow.
 func (j *flowJudge) judgeLeaving(flow profile.Flow) {
 	receivers := j.groupsOf(party{profile.RoleAny, false})
 	if len(flow.Destinations) > 0 {
@@ -128,7 +127,7 @@ func (j *flowJudge) judgeLeaving(flow profile.Flow) {
 	}
 }
 
-// loss is what one rule, or the end of a tier, does to flows.
+// denial is the effect of a rule, or of the end of a tier, on flows.
 type denial struct {
 	by        string
 	uncertain bool
@@ -136,7 +135,7 @@ type denial struct {
 	example   dataplane.Flow
 }
 
-// tellWarnings tells each rule once, with the flows that it denies.
+// describeWarnings describes each denying rule once, with the denied flows.
 func describeWarnings(cuts []Cut) []string {
 	var denials []*denial
 	for _, c := range cuts {
@@ -159,17 +158,17 @@ func describeWarnings(cuts []Cut) []string {
 		}
 		lines = append(lines, fmt.Sprintf("%s %s %s (such as %s)", wording.Names(l.flows), verb, l.by, l.example))
 	}
-	return []string{"the operator's host endpoints bring these nodes under policies of others: " + wording.Points(lines) +
-		". Where these hosts are not meant, take them out of the selector with !has(" + v1alpha1.LabelPolicy + ")"}
+	return []string{"the operator's host endpoints bring these nodes under foreign policies: " + wording.Points(lines) +
+		". Where a policy is not meant for these hosts, exclude the hosts from the selector of the policy with !has(" + v1alpha1.LabelPolicy + ")"}
 }
 
-// denier names what decides.
+// describeDenier names the deciding rule, tier or setting.
 func describeDenier(r dataplane.Reason) string {
 	switch {
 	case r.Policy == "":
 		return r.Text
 	case r.Rule < 0:
-		return fmt.Sprintf("the end of tier %s, of which GlobalNetworkPolicy %s selects them", r.Tier, r.Policy)
+		return fmt.Sprintf("the end of tier %s, because GlobalNetworkPolicy %s of the tier selects the hosts", r.Tier, r.Policy)
 	}
 	return fmt.Sprintf("rule %d of GlobalNetworkPolicy %s (tier %s)", r.Rule+1, r.Policy, r.Tier)
 }

@@ -89,7 +89,7 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 		},
 		"the end of a tier of others": {
 			policies: []v3.GlobalNetworkPolicy{others("strict.dns-only", "all()", out, to(v3.Allow, "10.77.0.0/24", "fd77::/64"))},
-			want:     []string{"would be denied by the end of tier strict, of which GlobalNetworkPolicy strict.dns-only selects them"},
+			want:     []string{"would be denied by the end of tier strict, because GlobalNetworkPolicy strict.dns-only of the tier selects the hosts"},
 		},
 		"what comes from anybody is denied": {
 			policies: []v3.GlobalNetworkPolicy{others("default.internal", "all()", in, from(v3.Allow, "10.0.0.0/8", "fc00::/7"), v3.Rule{Action: v3.Deny})},

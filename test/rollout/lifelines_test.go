@@ -52,7 +52,7 @@ func TestWhatOthersWouldCutElsewhereIsForeseen(t *testing.T) {
 	f.Create(f.Policy(field.EtcdOnly))
 	f.Reports(v1alpha1.ConditionVerified, "False/"+v1alpha1.ReasonRequiredFlowCut)
 	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(
-		ContainSubstring("kubelet-from-control-plane"), ContainSubstring("platform.leaving"), ContainSubstring("where it leaves")))
+		ContainSubstring("kubelet-from-control-plane"), ContainSubstring("platform.leaving"), ContainSubstring("(outgoing)")))
 	f.Expect(field.Inventory(t)).NotTo(ContainElement(HavePrefix("HostEndpoint/cpnp-")))
 	f.Expect(toWorker()).To(Equal(field.Open))
 

@@ -13,34 +13,36 @@ import (
 	"go4.org/netipx"
 )
 
-// Classes tells apart what the policies of a world can tell apart, so that one
-// of each class stands for all: of the addresses, and of the ports.
+// Classes are equivalence classes of the addresses and of the ports of a world: no
+// policy of the world distinguishes two members of a class, so that one member is
+// judged in place of all.
 //
-// Every set of addresses that a rule, or a failsafe port, mentions has a random
-// number. An address is in the class that the numbers of its sets add up to.
+// Every set of addresses in a rule, or in a failsafe port, has a random number. The sum
+// of the numbers of all sets with an address is the class of the address.
 type Classes struct {
 	world         *World
 	boundaries    []boundary // sorted by address
-	ports         []uint16   // all that are in ranges too
-	failsafePorts []uint16   // those of failsafe ports
+	ports         []uint16   // of rules and of failsafe ports
+	failsafePorts []uint16   // of failsafe ports only
 	rulePorts     []rulePorts
-	hostHashes    map[string]uint64 // of nodes that have endpoints
+	hostHashes    map[string]uint64 // by name, of nodes with endpoints
 }
 
-// ranges are the ports at which a rule begins or ends to match.
+// rulePorts are the ports at which the match of a rule begins or ends.
 type rulePorts struct {
 	world *World
 	rule  *rule
 	ports []uint16
 }
 
-// mark is where the class of addresses changes. From there on it is sum.
+// boundary is an address at which the class of addresses changes: sum is the class from
+// there on.
 type boundary struct {
 	address    netip.Addr
 	delta, sum uint64
 }
 
-// Classes returns those of the policies that select an endpoint of a known node.
+// BuildClasses returns the classes for the policies in force.
 func (w *World) BuildClasses() *Classes {
 	c := &Classes{world: w, hostHashes: map[string]uint64{}}
 	for _, p := range w.policiesInForce() {
@@ -58,7 +60,7 @@ func (w *World) BuildClasses() *Classes {
 	return c
 }
 
-// inForce returns the policies that select an endpoint of a node.
+// policiesInForce returns the policies that select an endpoint of a node.
 func (w *World) policiesInForce() []*policy {
 	known := map[*policy]bool{}
 	for _, h := range w.nodes {
@@ -102,18 +104,18 @@ func (c *Classes) addEntity(e *entity) {
 	}
 }
 
-// host gives the addresses of a node that has endpoints, or that are among those
-// of workloads, a class of their own.
+// addHost gives each address of a node with endpoints the class of the node. An address
+// of another node gets a class apart if workloads may have the address too.
 func (c *Classes) addHost(h *host) {
-	key := uint64(0)
+	hash := uint64(0)
 	if len(h.endpoints) > 0 {
-		key = hashOf(c.describeHost(h))
-		c.hostHashes[h.Name] = key
+		hash = hashOf(c.describeHost(h))
+		c.hostHashes[h.Name] = hash
 	}
 	for _, address := range h.allAddresses() {
 		switch {
-		case key != 0:
-			c.addAddress(address, key)
+		case hash != 0:
+			c.addAddress(address, hash)
 		case c.world.workloadAddresses.Contains(address):
 			c.addAddress(address, hashOf("owned"))
 		}
@@ -132,7 +134,8 @@ func (h *host) allAddresses() []netip.Addr {
 	return out
 }
 
-// describe returns what is the same for hosts that no flow can tell apart.
+// describeHost returns the facts by which a flow can tell a host from other hosts, and
+// adds the ports and networks of the failsafe ports of the host.
 func (c *Classes) describeHost(h *host) []any {
 	felix := c.world.felixSettingsOn(h)
 	out := []any{felix.ignoresIPv6, felix.maybeNFTables, felix.unmodelled, felix.inbound.ports, felix.outbound.ports}
@@ -160,11 +163,11 @@ func (c *Classes) describeHost(h *host) []any {
 	return out
 }
 
-// number is as good as random, and the same for the same.
+// hashOf returns a number as good as random, and the same for equal values.
 func hashOf(value any) uint64 {
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, value) // never fails
-	// What FNV does with the last bytes is too regular to be added up.
+	// The last bits of FNV are too regular for sums: mix the bits.
 	x := h.Sum64()
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -183,7 +186,7 @@ func (c *Classes) addRange(r netipx.IPRange, hash uint64) {
 	c.boundaries = append(c.boundaries, boundary{address: r.From(), delta: hash})
 	end := r.To().Next()
 	if !end.IsValid() && r.To().Is4() {
-		end = netip.IPv6Unspecified() // the first address after those of IPv4
+		end = netip.IPv6Unspecified() // the first address after IPv4
 	}
 	if end.IsValid() {
 		c.boundaries = append(c.boundaries, boundary{address: end, delta: -hash})
@@ -211,18 +214,18 @@ func (c *Classes) sortAndMerge() {
 	c.ports = slices.Compact(c.ports)
 }
 
-// And returns classes that tell apart what either of two worlds of the same nodes
-// can tell apart.
+// CombineWith returns classes for two worlds of the same nodes: neither world
+// distinguishes two members of a class.
 func (c *Classes) CombineWith(other *Classes) *Classes {
-	// The same number means something else in the other world: what changes
-	// places with another from one to the other is not the same as it.
-	const otherWorldFactor = 0x9e3779b97f4a7c15 // odd, so that different numbers stay so
+	// Multiply the numbers of the other world: otherwise two sets that swap places
+	// between the worlds would have equal sums in both.
+	const otherWorldFactor = 0x9e3779b97f4a7c15 // odd, so that different numbers stay different
 	out := &Classes{
 		world: c.world, hostHashes: maps.Clone(c.hostHashes), ports: slices.Concat(c.ports, other.ports),
 		failsafePorts: slices.Concat(c.failsafePorts, other.failsafePorts), rulePorts: slices.Concat(c.rulePorts, other.rulePorts),
 	}
-	for name, key := range other.hostHashes {
-		out.hostHashes[name] += key * otherWorldFactor
+	for name, hash := range other.hostHashes {
+		out.hostHashes[name] += hash * otherWorldFactor
 	}
 	out.boundaries = make([]boundary, 0, len(c.boundaries)+len(other.boundaries))
 	out.addSorted(c.boundaries, 1)
@@ -231,23 +234,23 @@ func (c *Classes) CombineWith(other *Classes) *Classes {
 	return out
 }
 
-// take adds marks that were sorted before.
-func (c *Classes) addSorted(marks []boundary, factor uint64) {
+// addSorted adds boundaries of classes that are already sorted.
+func (c *Classes) addSorted(sorted []boundary, factor uint64) {
 	before := uint64(0)
-	for _, m := range marks {
+	for _, m := range sorted {
 		c.boundaries = append(c.boundaries, boundary{address: m.address, delta: (m.sum - before) * factor})
 		before = m.sum
 	}
 }
 
-// Class is what addresses, and nodes that have them, have in common.
+// Class is the class of an address, and of the node with the address.
 type Class struct {
 	sum      uint64
 	ipv4     bool
 	hostHash uint64
 }
 
-// Of returns the class of an address.
+// ClassOf returns the class of an address.
 func (c *Classes) ClassOf(a netip.Addr) Class {
 	i := sort.Search(len(c.boundaries), func(i int) bool { return c.boundaries[i].address.Compare(a) > 0 })
 	class := Class{ipv4: a.Is4()}
@@ -260,27 +263,27 @@ func (c *Classes) ClassOf(a netip.Addr) Class {
 	return class
 }
 
-// Ports returns ports of a range, such that between them no rule tells two
-// apart.
+// RepresentativePorts returns the first port of a range, and every later port at which
+// the match of a rule changes.
 func (c *Classes) RepresentativePorts(first, last uint16) []uint16 {
 	return portsWithin(c.ports, first, last)
 }
 
-// PortsBetween is Ports for what one address sends to another: rules that are not
-// for these tell nothing apart.
+// RepresentativePortsBetween is RepresentativePorts for one sender and one receiver:
+// rules for other addresses do not count.
 func (c *Classes) RepresentativePortsBetween(from, to netip.Addr, first, last uint16) []uint16 {
 	ports := slices.Clone(c.failsafePorts)
-	for _, rule := range c.rulePorts {
-		if rule.rule.source.containsAddress(rule.world, from) != no && rule.rule.destination.containsAddress(rule.world, to) != no {
-			ports = append(ports, rule.ports...)
+	for _, entry := range c.rulePorts {
+		if entry.rule.source.containsAddress(entry.world, from) != no && entry.rule.destination.containsAddress(entry.world, to) != no {
+			ports = append(ports, entry.ports...)
 		}
 	}
 	slices.Sort(ports)
 	return portsWithin(slices.Compact(ports), first, last)
 }
 
-// within returns the first port of a range, and those of a sorted list that follow
-// in it.
+// portsWithin returns the first port of a range, and the later ports of a sorted list
+// that are in the range.
 func portsWithin(ports []uint16, first, last uint16) []uint16 {
 	out := []uint16{first}
 	i, _ := slices.BinarySearch(ports, first)
@@ -292,17 +295,17 @@ func portsWithin(ports []uint16, first, last uint16) []uint16 {
 	return out
 }
 
-// IPv4 says whether the addresses are of IPv4.
-func (c Class) IPv4() bool { return c.ipv4 }
+// IsIPv4 says whether the addresses are IPv4 addresses.
+func (c Class) IsIPv4() bool { return c.ipv4 }
 
-// Selects says whether a rule that is in force has a selector for what has these
+// AnyRuleSelects says whether a rule in force has a selector for an object with the
 // labels.
 func (w *World) AnyRuleSelects(labels map[string]string) bool {
 	for _, p := range w.policiesInForce() {
 		for direction := range p.applies {
 			for i := range p.rulesFor(w, direction) {
 				r := &p.rules[direction][i]
-				if r.source.members.matchLabels(labels) || r.destination.members.matchLabels(labels) {
+				if r.source.members.matchesLabels(labels) || r.destination.members.matchesLabels(labels) {
 					return true
 				}
 			}

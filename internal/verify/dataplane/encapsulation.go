@@ -4,8 +4,8 @@ package dataplane
 
 import v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
-// What Felix lets through between nodes by itself, before any policy, if the
-// cluster uses it (felix/rules/static.go, filterInputChain).
+// Felix itself lets encapsulated traffic between nodes through before any policy, if
+// the cluster uses the encapsulation (felix/rules/static.go, filterInputChain).
 const ipip Protocol = 4
 
 const (
@@ -16,7 +16,7 @@ const (
 
 type felixSpec = v3.FelixConfigurationSpec
 
-// encapsulated decides about what carries the traffic of workloads.
+// judgeEncapsulation decides about the packets that carry the traffic of workloads.
 func (j *judgement) judgeEncapsulation(where checkpoint) (result outcomes, decided bool) {
 	v4 := j.flow.To.Is4()
 	switch {
@@ -35,32 +35,33 @@ func (j *judgement) judgeEncapsulation(where checkpoint) (result outcomes, decid
 	return outcomes{}, false
 }
 
-// port says whether the flow is to a port that may be configured.
-func (j *judgement) isToConfiguredPort(where checkpoint, field func(*felixSpec) *int, otherwise int) bool {
+// isToConfiguredPort says whether the flow is to the port of a setting, or to the
+// default port.
+func (j *judgement) isToConfiguredPort(where checkpoint, field func(*felixSpec) *int, port int) bool {
 	if value, _ := FelixSetting(where.host.Name, j.world.felixConfigurations, field); value != nil {
-		otherwise = *value
+		port = *value
 	}
-	return int(j.flow.Port) == otherwise
+	return int(j.flow.Port) == port
 }
 
-func (j *judgement) isEnabled(where checkpoint, field func(*felixSpec) *bool, otherwise bool) bool {
+func (j *judgement) isEnabled(where checkpoint, field func(*felixSpec) *bool, byDefault bool) bool {
 	if value, _ := FelixSetting(where.host.Name, j.world.felixConfigurations, field); value != nil {
 		return *value
 	}
-	return otherwise
+	return byDefault
 }
 
-// known is sure if the other end is a node: which of its addresses Felix knows
-// it by, and who else is let in, is not told.
-func (j *judgement) encapsulationOutcome(where checkpoint, what string) outcomes {
+// encapsulationOutcome is certain only if the other end is a node. The model does not
+// know by which address Felix knows a node, nor which other senders Felix lets in.
+func (j *judgement) encapsulationOutcome(where checkpoint, name string) outcomes {
 	other := j.flow.From
 	if where.direction == egress {
 		other = j.flow.To
 	}
 	if j.world.owners[other] == nil {
-		return unknownBecause(where.newReason("Felix itself decides about encapsulated traffic (%s), and %s is no known node's", what, other))
+		return unknownBecause(where.newReason("Felix itself decides about encapsulated traffic (%s), and no known node has the address %s", name, other))
 	}
-	return allowedBecause(where.newReason("Felix lets encapsulated traffic (%s) through between nodes", what))
+	return allowedBecause(where.newReason("Felix lets encapsulated traffic (%s) through between nodes", name))
 }
 
 func usesVXLAN(s *v3.IPPoolSpec) bool {

@@ -13,21 +13,21 @@ import (
 
 const (
 	loopbackInterface   = "lo"
-	workloadPrefix      = "cali" // what names of interfaces of workloads begin with
+	workloadPrefix      = "cali" // prefix of the names of workload interfaces
 	profileDefaultAllow = "projectcalico-default-allow"
 )
 
-// endpoint is a HostEndpoint with the policies that select it.
+// endpoint is a HostEndpoint with the policies that select the endpoint.
 type endpoint struct {
 	spec      *v3.HostEndpoint
 	addresses []netip.Addr
-	// policies are those that select it, or may, once they are needed, and
-	// sections the same by direction, phase and tier.
+	// policies are all policies that select, or may select, the endpoint, and byTier
+	// the same policies by direction, phase and tier. Both are filled on first use.
 	policies []*policy
 	byTier   *[2][3][]tierPolicies
 }
 
-// section is a tier as far as it selects an endpoint.
+// tierPolicies are the policies of a tier that select an endpoint.
 type tierPolicies struct {
 	tier     *tier
 	policies []*policy
@@ -43,19 +43,20 @@ func endpointOf(e *v3.HostEndpoint) *endpoint {
 	return out
 }
 
-// every says whether the endpoint is for every interface that has none of its
-// own.
+// isForEveryInterface says whether the endpoint is for every interface without an
+// endpoint of its own.
 func (e *endpoint) isForEveryInterface() bool {
 	return e.spec.Spec.InterfaceName == calico.EveryInterface
 }
 
-// governing returns the endpoints of which one governs an interface; nil is for
-// none. There are several if it is not known which one does
-// (felix/dataplane/linux/endpoint_mgr.go, resolveHostEndpoints): one that names
-// the interface, or one of its addresses, goes before one for every interface,
-// and of several the alphabetically first.
+// endpointsGoverning returns the endpoints that may govern an interface; exactly one of
+// the list does, and nil in the list means none. The list has several if the model
+// cannot tell the governing endpoint. Felix chooses
+// (felix/dataplane/linux/endpoint_mgr.go, resolveHostEndpoints): an endpoint with the
+// name or an address of the interface precedes an endpoint for every interface; of
+// several, the alphabetically first name decides.
 func (h *host) endpointsGoverning(iface string) []*endpoint {
-	var forEvery, forOne []*endpoint // for every interface, and for one
+	var forEvery, forOne []*endpoint // for every interface; for a single interface
 	for _, e := range h.endpoints {
 		if e.isForEveryInterface() {
 			forEvery = append(forEvery, e)
@@ -87,8 +88,8 @@ func (h *host) endpointsGoverning(iface string) []*endpoint {
 	return append(out, last)
 }
 
-// governs says whether an endpoint that is not for every interface may govern
-// one. An empty interface is any but loopback.
+// mayGovern says whether an endpoint for a single interface governs a given interface.
+// An empty interface stands for any interface but loopback.
 func (h *host) mayGovern(e *endpoint, iface string) answer {
 	named := e.spec.Spec.InterfaceName
 	switch {
@@ -111,8 +112,8 @@ func (h *host) mayGovern(e *endpoint, iface string) answer {
 	return maybe
 }
 
-// selecting returns the policies that select the endpoint, or may, in their
-// order.
+// policiesSelecting returns the policies that select, or may select, the endpoint, in
+// order of evaluation.
 func (w *World) policiesSelecting(e *endpoint) []*policy {
 	if e.byTier == nil {
 		e.byTier = &[2][3][]tierPolicies{}
@@ -128,7 +129,7 @@ func (w *World) policiesSelecting(e *endpoint) []*policy {
 	return e.policies
 }
 
-// sectionsOf returns the tiers of which a policy selects the endpoint.
+// tiersSelecting returns the tiers with a policy that selects the endpoint.
 func (w *World) tiersSelecting(e *endpoint, direction int, phase Phase) []tierPolicies {
 	w.policiesSelecting(e)
 	return e.byTier[direction][phase]
@@ -136,7 +137,7 @@ func (w *World) tiersSelecting(e *endpoint, direction int, phase Phase) []tierPo
 
 func (e *endpoint) addPolicy(t *tier, p *policy) {
 	for direction, applies := range p.applies {
-		// Before DNAT, there is nothing that goes out.
+		// Outgoing packets do not pass the phase before DNAT.
 		if !applies || p.phase == PreDNAT && direction == egress {
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico/selector"
 )
 
-// answer says whether something matches, as far as that can be told.
+// answer says whether a match is certain, possible or excluded.
 type answer int
 
 const (
@@ -32,22 +32,22 @@ func answerOf(is bool) answer {
 
 func (a answer) not() answer { return yes - a }
 
-// entity is one side of a rule: the addresses and ports of a source or a
-// destination.
+// entity is one side of a rule: the addresses and ports of a source or a destination.
 type entity struct {
 	nets, notNets networks
 	members       *members // nil without selectors
 	ports         []numorstring.Port
 	notPorts      []numorstring.Port
-	// beyond names a condition that is not modelled; empty if there is none.
+	// unmodelled names a condition that the model does not know; empty if there is
+	// none.
 	unmodelled string
 }
 
-// families are networks, of each IP version.
+// networks are the networks of a list, of both IP versions.
 type networks struct {
-	given      bool // there are some, of whichever version
+	given      bool // the list has at least one network
 	set        *netipx.IPSet
-	hasVersion [2]bool // there are some of IPv4, of IPv6
+	hasVersion [2]bool // the list has networks of IPv4, of IPv6
 }
 
 func networksOf(texts []string) networks {
@@ -72,7 +72,8 @@ func versionIndex(a netip.Addr) int {
 	return 1
 }
 
-// setOf returns the set: nothing that is added to one here is invalid.
+// setOf returns the set of a builder. Only valid addresses are added here, so that the
+// builder cannot fail.
 func setOf(b *netipx.IPSetBuilder) *netipx.IPSet {
 	set, err := b.IPSet()
 	if err != nil {
@@ -81,9 +82,9 @@ func setOf(b *netipx.IPSetBuilder) *netipx.IPSet {
 	return set
 }
 
-// rendered says whether Felix writes the rule for the IP version at all: not if
-// all networks that are excepted are of the other version (felix/rules/policy.go,
-// filterNets). So a rule that excepts IPv4 networks alone matches no IPv6.
+// isRenderedFor says whether Felix writes the rule for the IP version at all. Felix
+// does not if all excepted networks are of the other version (felix/rules/policy.go,
+// filterNets): a rule that excepts only IPv4 networks matches no IPv6 packet.
 func (e *entity) isRenderedFor(version int) bool {
 	return !e.notNets.given || e.notNets.hasVersion[version]
 }
@@ -102,8 +103,8 @@ func (w *World) newEntity(e v3.EntityRule) entity {
 	return out
 }
 
-// matches says whether an address and a port match; without a port, there is
-// none, or it is not known.
+// matchesAddressAndPort says whether an address and a port match. Port 0 means that the
+// packet has no port, or that the port is unknown.
 func (e *entity) matchesAddressAndPort(w *World, address netip.Addr, port uint16, protocol Protocol) answer {
 	result := e.containsAddress(w, address)
 	if result == no {
@@ -117,19 +118,20 @@ func (e *entity) matchesAddressAndPort(w *World, address netip.Addr, port uint16
 	return result
 }
 
-// holds says whether an address is one of the entity's.
+// containsAddress says whether an address belongs to the entity.
 func (e *entity) containsAddress(w *World, address netip.Addr) answer {
 	switch {
 	case e.nets.given && !e.nets.set.Contains(address), e.notNets.given && e.notNets.set.Contains(address):
 		return no
 	case e.members != nil:
-		return e.members.containAddress(w, address)
+		return e.members.containsAddress(w, address)
 	}
 	return yes
 }
 
-// portsMatch says whether a port is one of a list. An empty list has every port
-// where it is what to match, and none where it is what to except.
+// portsMatch says whether a port is in a list. An empty list contains every port if the
+// list says which ports match (positive), and no port if the list says which are
+// excepted.
 func portsMatch(list []numorstring.Port, port uint16, protocol Protocol, positive bool) answer {
 	if len(list) == 0 {
 		return answerOf(positive)
@@ -149,7 +151,7 @@ func portsMatch(list []numorstring.Port, port uint16, protocol Protocol, positiv
 	return result
 }
 
-// bounds returns the ports at which a list begins or ends to match.
+// portBoundaries returns the ports at which the match of a list begins or ends.
 func portBoundaries(list []numorstring.Port) []uint16 {
 	var out []uint16
 	for _, p := range list {
@@ -164,27 +166,27 @@ func portBoundaries(list []numorstring.Port) []uint16 {
 	return out
 }
 
-// members are whom the selectors of an entity stand for: endpoints and sets of
-// addresses.
+// members are the endpoints and the sets of addresses that the selectors of an entity
+// select.
 type members struct {
 	set     *netipx.IPSet
 	matches func(labels map[string]string) bool
-	// except says that the entity is everybody else.
+	// inverted says that the entity is every address except those of the members.
 	inverted bool
-	// unread says that a selector can not be read.
+	// unreadable says that a selector cannot be read.
 	unreadable bool
-	// hosts says that no workload can be a member.
+	// hostsOnly says that no workload can be a member.
 	hostsOnly bool
 }
 
-// selects says whether what has the labels is a member.
-func (m *members) matchLabels(labels map[string]string) bool {
+// matchesLabels says whether an object with the labels is a member.
+func (m *members) matchesLabels(labels map[string]string) bool {
 	return m != nil && (m.unreadable || m.matches(labels))
 }
 
-// contain says whether an address is a member's. What workloads there are, and
-// what their labels are, is not known.
-func (m *members) containAddress(w *World, address netip.Addr) answer {
+// containsAddress says whether an address belongs to a member. Workloads and their
+// labels are unknown.
+func (m *members) containsAddress(w *World, address netip.Addr) answer {
 	switch {
 	case m.unreadable:
 		return maybe
@@ -196,17 +198,17 @@ func (m *members) containAddress(w *World, address netip.Addr) answer {
 	return answerOf(m.inverted)
 }
 
-// membersOf evaluates the selectors of an entity, as Felix does: with a positive
-// one, what is excepted is taken out endpoint by endpoint; without, it is the
-// addresses of what is excepted that do not match (felix/calc/rule_scanner.go,
-// combineMatchesIfPossible).
+// membersOf evaluates the selectors of an entity as Felix does. With a positive
+// selector, Felix removes the excepted endpoints one by one; without a positive
+// selector, Felix matches every address except the addresses of the excepted endpoints
+// (felix/calc/rule_scanner.go, combineMatchesIfPossible).
 func (w *World) membersOf(e v3.EntityRule) *members {
 	if e.Selector == "" && e.NotSelector == "" && e.NamespaceSelector == "" {
 		return nil
 	}
 	key := strings.Join([]string{e.Selector, e.NotSelector, e.NamespaceSelector}, "\x00")
-	if known, found := w.members[key]; found {
-		return known
+	if cached, found := w.members[key]; found {
+		return cached
 	}
 	m := w.evaluateSelectors(e)
 	w.members[key] = m
@@ -246,7 +248,8 @@ func (w *World) evaluateSelectors(e v3.EntityRule) *members {
 	return m
 }
 
-// thing is an endpoint or a set: what selectors of rules select.
+// selectable is an object that selectors of rules can select: an endpoint or a set of
+// addresses.
 type selectable struct {
 	labels map[string]string
 	nets   []netip.Prefix

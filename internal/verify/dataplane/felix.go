@@ -13,9 +13,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
 
-// Setting returns the value that Felix takes on a node, and the name of the
-// FelixConfiguration it is from: that of the node goes before the one for all,
-// field by field. It is nil, and the name empty, where Felix takes its default.
+// FelixSetting returns the value of a setting on a node, and the name of the
+// FelixConfiguration with the value. The configuration of the node precedes the default
+// configuration, field by field. The value is nil and the name empty where Felix uses
+// its default.
 func FelixSetting[T any](node string, configurations []v3.FelixConfiguration, field func(*v3.FelixConfigurationSpec) *T) (*T, string) {
 	for _, wanted := range []string{calico.FelixConfigurationName(node), calico.FelixConfigurationDefault} {
 		for i := range configurations {
@@ -30,7 +31,7 @@ func FelixSetting[T any](node string, configurations []v3.FelixConfiguration, fi
 	return nil, ""
 }
 
-// outboundFailsafes are Felix's own (felix/config/config_params.go,
+// defaultOutboundFailsafes are the defaults of Felix (felix/config/config_params.go,
 // FailsafeOutboundHostPorts).
 var defaultOutboundFailsafes = []v3.ProtoPort{
 	{Protocol: "udp", Port: 53}, {Protocol: "udp", Port: 67}, {Protocol: "tcp", Port: 179},
@@ -38,18 +39,18 @@ var defaultOutboundFailsafes = []v3.ProtoPort{
 	{Protocol: "tcp", Port: 6443}, {Protocol: "tcp", Port: 6666}, {Protocol: "tcp", Port: 6667},
 }
 
-// felix is what the configuration of a node's Felix says.
+// felixSettings are the settings of Felix on a node.
 type felixSettings struct {
 	inbound, outbound failsafePorts
 	ignoresIPv6       bool
 	maybeNFTables     bool
-	// unmodelled says why nothing can be told of the node.
+	// unmodelled says why the model cannot judge the node; empty if the model can.
 	unmodelled string
 }
 
-// Unmodelled says why nothing can be told of what host endpoints do on a node, by
-// the configuration of its Felix; empty if something can. With ebpf, that is because
-// the node uses the eBPF dataplane, or may use it.
+// WhyUnmodelled says why the settings of Felix on a node prevent any judgement of host
+// endpoints on the node; empty if the model can judge. ebpf says that the reason is the
+// eBPF dataplane, which the node uses or may use.
 func WhyUnmodelled(node string, configurations []v3.FelixConfiguration) (why string, ebpf bool) {
 	if v, name := FelixSetting(node, configurations, func(s *v3.FelixConfigurationSpec) *bool { return s.BPFEnabled }); v != nil && *v {
 		return "Calico uses its eBPF dataplane (bpfEnabled of FelixConfiguration " + name + ")", true
@@ -59,16 +60,17 @@ func WhyUnmodelled(node string, configurations []v3.FelixConfiguration) (why str
 	}
 	for _, list := range []failsafePorts{inboundFailsafesOf(node, configurations), outboundFailsafesOf(node, configurations)} {
 		for _, port := range list.ports {
-			// A name that is no protocol: Felix writes rules that are refused.
+			// For a name that is not a protocol, Felix writes rules that the kernel
+			// refuses.
 			if !slices.Contains([]string{"tcp", "udp", "sctp"}, strings.ToLower(port.Protocol)) {
-				why = "a failsafe port of " + list.source + " has the protocol " + port.Protocol + ", for which Felix writes rules that are refused"
+				why = "a failsafe port of " + list.source + " has the protocol " + port.Protocol + "; the kernel refuses the rules of Felix for such a port"
 			}
 		}
 	}
 	return why, false
 }
 
-// bySelector is Unmodelled by configurations for the nodes that they select.
+// unmodelledBySelector is WhyUnmodelled for configurations with a nodeSelector.
 func unmodelledBySelector(configurations []v3.FelixConfiguration) (why string, ebpf bool) {
 	for i := range configurations {
 		f := &configurations[i]
@@ -78,18 +80,18 @@ func unmodelledBySelector(configurations []v3.FelixConfiguration) (why string, e
 		switch s := &f.Spec; {
 		case s.BPFEnabled != nil && *s.BPFEnabled:
 			return "Calico may use its eBPF dataplane (bpfEnabled of FelixConfiguration " + f.Name +
-				", whose nodeSelector is not looked up)", true
+				", whose nodeSelector the operator does not evaluate)", true
 		case s.BPFEnabled != nil, s.IPv6Support != nil, s.NFTablesMode != nil,
 			s.FailsafeInboundHostPorts != nil, s.FailsafeOutboundHostPorts != nil:
-			why = "FelixConfiguration " + f.Name + " may be for the node: its nodeSelector is not looked up"
+			why = "FelixConfiguration " + f.Name + " may apply to the node: the operator does not evaluate its nodeSelector"
 		}
 	}
 	return why, false
 }
 
-// selectsNodes says whether a configuration may be for the nodes that its
-// nodeSelector selects (Calico v3.32). The types in use do not have that field: it
-// shows in the list of who set which. Where there is no such list, it may be set.
+// selectsNodes says whether a configuration may have a nodeSelector (Calico v3.32). The
+// Go types in use do not have the field; managedFields of the object shows the field.
+// An object without managedFields may have the field.
 func selectsNodes(f *v3.FelixConfiguration) bool {
 	if f.Name == calico.FelixConfigurationDefault || calico.NodeOfFelixConfiguration(f.Name) != "" {
 		return false
@@ -99,7 +101,7 @@ func selectsNodes(f *v3.FelixConfiguration) bool {
 	})
 }
 
-// failsafes are open whatever a policy says.
+// failsafePorts are open whatever a policy says.
 type failsafePorts struct {
 	ports  []v3.ProtoPort
 	source string
@@ -111,8 +113,8 @@ func felixSettingsOf(node string, configurations []v3.FelixConfiguration) *felix
 		f.ignoresIPv6 = !*v
 	}
 	if v, _ := FelixSetting(node, configurations, func(s *v3.FelixConfigurationSpec) *v3.NFTablesMode { return s.NFTablesMode }); v != nil {
-		// With Auto, which is usual from v3.32 on, Felix does as the node's kube-proxy
-		// does, which is not known here.
+		// Auto is the default from v3.32 on: Felix then uses nftables if kube-proxy on
+		// the node does. The mode of kube-proxy is unknown here.
 		f.maybeNFTables = *v != v3.NFTablesMode(v3.NFTablesModeDisabled)
 	}
 	f.unmodelled, _ = WhyUnmodelled(node, configurations)
@@ -138,8 +140,8 @@ func failsafesOf(
 	return failsafePorts{ports: defaults, source: "Felix's defaults"}
 }
 
-// open says whether a port is open towards the other end: the sender of what
-// comes in, the receiver of what goes out.
+// isOpenTo says whether a failsafe port lets the flow through. The other end is the
+// sender of an incoming flow, and the receiver of an outgoing flow.
 func (f failsafePorts) isOpenTo(flow *Flow, other netip.Addr) bool {
 	for _, port := range f.ports {
 		if port.Port != flow.Port || !strings.EqualFold(port.Protocol, flow.Protocol.String()) {

@@ -7,10 +7,10 @@ import (
 	"net/netip"
 )
 
-// Protocol is the number of a protocol of IP.
+// Protocol is the number of an IP protocol.
 type Protocol uint8
 
-// The protocols that Calico has names for.
+// The protocols with a name in Calico.
 const (
 	ICMP    Protocol = 1
 	TCP     Protocol = 6
@@ -20,29 +20,28 @@ const (
 	UDPLite Protocol = 136
 )
 
-// Flow is the first packet of something new that is sent to a host. What
-// belongs to an established connection passes, whatever a policy says.
+// Flow is the first packet of a new connection, or of a new exchange, to a host.
+// Packets of established connections pass whatever a policy says.
 type Flow struct {
 	From, To netip.Addr
-	// Node is the host that it is sent to. Without it, it is the node that has
-	// the address To; if none has it, only what leaves the sender is judged.
+	// Node is the receiving host. Without Node, the node with the address To receives
+	// the flow; if no node has the address, only the sending side is judged.
 	Node string
-	// Interface is by which it arrives. Empty, it may be any but loopback; what
-	// a node sends to itself always goes through loopback.
+	// Interface is the interface of arrival. Empty means any interface but loopback;
+	// flows of a node to itself always use loopback.
 	Interface string
-	// LeavesBy is the interface by which it leaves the sender; empty, it may be
-	// any.
+	// LeavesBy is the interface by which the flow leaves the sender; empty means any.
 	LeavesBy string
 
 	Protocol Protocol
-	// Port is where it is sent to, SourcePort where it is from, 0 if that is
-	// not known. For protocols that have ports.
+	// Port is the destination port and SourcePort the source port, for protocols with
+	// ports; 0 means unknown.
 	Port, SourcePort uint16
-	// Type and Code are those of ICMP and ICMPv6.
+	// Type and Code are for ICMP and ICMPv6.
 	Type, Code uint8
 }
 
-// ported says whether the protocol has ports.
+// hasPorts says whether the protocol has ports.
 func (p Protocol) hasPorts() bool { return p == TCP || p == UDP || p == SCTP || p == UDPLite }
 
 func (p Protocol) String() string {
@@ -78,18 +77,18 @@ func (f Flow) String() string {
 	return text
 }
 
-// Decision is what becomes of a flow.
+// Decision says whether the dataplane lets a flow through.
 type Decision string
 
-// The decisions. Unknown means that it depends on what is not modelled, or not
-// known.
+// The decisions. Unknown means that the decision depends on facts that are not
+// modelled, or not known.
 const (
 	Allowed Decision = "Allowed"
 	Denied  Decision = "Denied"
 	Unknown Decision = "Unknown"
 )
 
-// Verdict is a decision with what decides.
+// Verdict is a decision with its reason.
 type Verdict struct {
 	Decision Decision
 	Reason   Reason
@@ -97,31 +96,34 @@ type Verdict struct {
 
 func (v Verdict) String() string { return fmt.Sprintf("%s: %s", v.Decision, v.Reason) }
 
-// Reason is what decides about a flow, or what makes it Unknown.
+// Reason tells the rule or setting that decides about a flow, or that makes the
+// decision Unknown.
 type Reason struct {
-	// Node is where that is, and Endpoint the HostEndpoint that governs the
-	// interface there; empty if none does.
+	// Node is the deciding node, and Endpoint the HostEndpoint that governs the
+	// interface there; empty if there is none.
 	Node, Endpoint string
-	// Egress says that it is about what leaves the node.
+	// Egress says that the decision is about leaving the node, not about arriving.
 	Egress bool
-	// Tier and Policy are set if a GlobalNetworkPolicy decides. Rule is the
-	// index of its rule, or -1: the end of the tier.
+	// Tier and Policy are set if a GlobalNetworkPolicy decides. Rule is the index of
+	// the deciding rule, or -1 for the end of the tier.
 	Tier, Policy string
 	Rule         int
-	// Text tells all of that.
+	// Text says all of the above in words.
 	Text string
 }
 
 func (r Reason) String() string { return r.Text }
 
-// outcomes are the decisions that are possible, each with what would decide.
+// outcomes are the possible decisions, each with its reason; nil for a decision that is
+// impossible.
 type outcomes struct{ allowed, denied, unknown *Reason }
 
 func allowedBecause(r Reason) outcomes { return outcomes{allowed: &r} }
 func deniedBecause(r Reason) outcomes  { return outcomes{denied: &r} }
 func unknownBecause(r Reason) outcomes { return outcomes{unknown: &r} }
 
-// or returns what is possible of either. What was there first is what is told.
+// or returns the outcomes that are possible in either case. The reasons of the first
+// case are kept.
 func (o outcomes) or(other outcomes) outcomes {
 	if o.allowed == nil {
 		o.allowed = other.allowed
@@ -135,9 +137,9 @@ func (o outcomes) or(other outcomes) outcomes {
 	return o
 }
 
-// then is what is possible where both must allow. It is told why the second
-// one does. What is not known of the first does not matter where the second one
-// denies.
+// andThen returns the outcomes if both the first and the next step must allow. The
+// reason for Allowed is that of the next step. A doubt of the first step does not
+// matter where the next step denies.
 func (o outcomes) andThen(next func() outcomes) outcomes {
 	if o.allowed == nil && o.unknown == nil {
 		return o
@@ -150,8 +152,8 @@ func (o outcomes) andThen(next func() outcomes) outcomes {
 	return o.or(after)
 }
 
-// verdict is sure if one decision only is possible. Otherwise it tells the
-// first of the doubts.
+// toVerdict is certain if a single decision is possible. Otherwise the verdict gives
+// the first doubt.
 func (o outcomes) toVerdict(doubts []Reason) Verdict {
 	switch {
 	case o.unknown != nil:
@@ -164,5 +166,5 @@ func (o outcomes) toVerdict(doubts []Reason) Verdict {
 		return Verdict{Unknown, doubts[0]}
 	}
 	return Verdict{Unknown, Reason{Node: o.denied.Node, Egress: o.denied.Egress, Rule: -1, Text: fmt.Sprintf(
-		"either %s, or %s: it is not known by which interface it goes", *o.allowed, *o.denied)}}
+		"either %s, or %s: the interface of the flow is unknown", *o.allowed, *o.denied)}}
 }

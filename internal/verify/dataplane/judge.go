@@ -10,32 +10,33 @@ import (
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 )
 
-// Judge says what becomes of a flow, where it leaves its sender, if that is a
-// node, and where it arrives.
+// VerdictOn judges a flow where the flow leaves its sender, if the sender is a node,
+// and where the flow arrives.
 //
-// Not looked at are what else is on the way: addresses that are translated
-// (NodePorts, Services), other firewalls, and the policies of workloads.
+// Other things on the way are not judged: translation of addresses (NodePorts,
+// Services), other firewalls, and the policies of workloads.
 func (w *World) VerdictOn(f Flow) Verdict { return w.judgeFlow(f, false) }
 
-// Decide is Judge without the reason, whose text takes longer than the rest.
+// DecisionOn is VerdictOn without the reason; the text of a reason takes longer than
+// all the rest.
 func (w *World) DecisionOn(f Flow) Decision { return w.judgeFlow(f, true).Decision }
 
-func (w *World) judgeFlow(f Flow, quiet bool) Verdict {
+func (w *World) judgeFlow(f Flow, withoutReasons bool) Verdict {
 	sender, receiver := w.owners[f.From], w.owners[f.To]
 	if f.Node != "" {
 		receiver = w.nodes[f.Node]
 	}
-	own := f.To.IsLoopback() || f.From.IsLoopback() || sender != nil && sender == receiver
+	toItself := f.To.IsLoopback() || f.From.IsLoopback() || sender != nil && sender == receiver
 	switch {
 	case f.From.Is4() != f.To.Is4():
 		return Verdict{Unknown, Reason{Rule: -1, Text: "the addresses are of different IP versions"}}
-	case own && receiver == nil:
-		return Verdict{Unknown, Reason{Rule: -1, Text: "it is not known which node sends this to itself"}}
-	case own:
+	case toItself && receiver == nil:
+		return Verdict{Unknown, Reason{Rule: -1, Text: "the node that sends the flow to itself is unknown"}}
+	case toItself:
 		sender, f.Interface, f.LeavesBy = receiver, loopbackInterface, loopbackInterface
 	}
-	j := &judgement{world: w, flow: &f, withoutReasons: quiet}
-	result := allowedBecause(Reason{Rule: -1, Text: "no node of the cluster is the sender, or the receiver"})
+	j := &judgement{world: w, flow: &f, withoutReasons: withoutReasons}
+	result := allowedBecause(Reason{Rule: -1, Text: "neither the sender nor the receiver is a node of the cluster"})
 	if sender != nil {
 		result = j.judgeAtNode(sender, egress, f.LeavesBy)
 	}
@@ -45,15 +46,15 @@ func (w *World) judgeFlow(f Flow, quiet bool) Verdict {
 	return result.toVerdict(j.doubts)
 }
 
-// judgement is about one flow.
+// judgement is the state of judging one flow.
 type judgement struct {
 	world          *World
 	flow           *Flow
-	withoutReasons bool // nobody asks why
+	withoutReasons bool // the caller needs no reasons
 	doubts         []Reason
 }
 
-// at is where a flow is: at an endpoint of a node, going out or coming in.
+// checkpoint is where a flow is judged: on leaving or entering a node, at an endpoint.
 type checkpoint struct {
 	host           *host
 	endpoint       *endpoint
@@ -61,7 +62,7 @@ type checkpoint struct {
 	withoutReasons bool
 }
 
-// because is a reason that is no policy's.
+// newReason returns a reason other than a policy.
 func (a checkpoint) newReason(format string, args ...any) Reason {
 	if a.withoutReasons {
 		return Reason{}
@@ -72,19 +73,20 @@ func (a checkpoint) newReason(format string, args ...any) Reason {
 	}
 	r.Text += ", on node " + a.host.Name
 	if r.Egress {
-		r.Text += ", where it leaves"
+		r.Text += " (outgoing)"
 	}
 	return r
 }
 
-// by is the reason that a policy is, with a rule, or the end of its tier.
+// policyReason returns a policy as the reason, with a rule, or with the end of the tier
+// if index is negative.
 func (a checkpoint) policyReason(t *tier, p *policy, index int, action v3.Action) Reason {
 	if a.withoutReasons {
 		return Reason{}
 	}
 	text := fmt.Sprintf("%s by rule %d of GlobalNetworkPolicy %s (tier %s)", action, index+1, p.spec.Name, t.name)
 	if index < 0 {
-		text = fmt.Sprintf("the end of tier %s, whose default action is Deny, and of which GlobalNetworkPolicy %s selects HostEndpoint %s",
+		text = fmt.Sprintf("the end of tier %s (default action Deny; GlobalNetworkPolicy %s of the tier selects HostEndpoint %s)",
 			t.name, p.spec.Name, a.endpoint.spec.Name)
 	}
 	r := a.newReason("%s", text)
@@ -92,7 +94,7 @@ func (a checkpoint) policyReason(t *tier, p *policy, index int, action v3.Action
 	return r
 }
 
-// pass is what is possible at a node.
+// judgeAtNode returns the possible outcomes at a node.
 func (j *judgement) judgeAtNode(h *host, direction int, iface string) outcomes {
 	where := checkpoint{host: h, direction: direction, withoutReasons: j.withoutReasons}
 	f := j.flow
@@ -102,7 +104,7 @@ func (j *judgement) judgeAtNode(h *host, direction int, iface string) outcomes {
 	case j.world.felixSettingsOn(h).unmodelled != "":
 		return unknownBecause(where.newReason("%s", j.world.felixSettingsOn(h).unmodelled))
 	case f.To.Is6() && j.world.felixSettingsOn(h).ignoresIPv6:
-		return allowedBecause(where.newReason("Felix leaves IPv6 alone (ipv6Support is false)"))
+		return allowedBecause(where.newReason("Felix does not filter IPv6 (ipv6Support is false)"))
 	}
 	if strings.HasPrefix(iface, workloadPrefix) {
 		return unknownBecause(where.newReason("policies of workloads are not modelled"))
@@ -118,17 +120,18 @@ func (j *judgement) judgeAtNode(h *host, direction int, iface string) outcomes {
 	return result
 }
 
-// endpoint is what is possible at an endpoint that governs the interface.
+// judgeAtEndpoint returns the possible outcomes at an endpoint that governs the
+// interface.
 func (j *judgement) judgeAtEndpoint(where checkpoint) outcomes {
 	if where.endpoint == nil {
 		return allowedBecause(where.newReason("no HostEndpoint governs the interface"))
 	}
-	safe, other := j.world.felixSettingsOn(where.host).inbound, j.flow.From
+	failsafes, other := j.world.felixSettingsOn(where.host).inbound, j.flow.From
 	if where.direction == egress {
-		safe, other = j.world.felixSettingsOn(where.host).outbound, j.flow.To
+		failsafes, other = j.world.felixSettingsOn(where.host).outbound, j.flow.To
 	}
-	if safe.isOpenTo(j.flow, other) {
-		return allowedBecause(where.newReason("failsafe port %d of %s", j.flow.Port, safe.source))
+	if failsafes.isOpenTo(j.flow, other) {
+		return allowedBecause(where.newReason("failsafe port %d of %s", j.flow.Port, failsafes.source))
 	}
 	if r := j.whyUnmodelled(where); r != nil {
 		return unknownBecause(*r)
@@ -138,16 +141,17 @@ func (j *judgement) judgeAtEndpoint(where checkpoint) outcomes {
 	}
 	early := func() outcomes { return j.judgeTiers(where, PreDNAT, normal) }
 	if where.endpoint.isForEveryInterface() {
-		return early() // policies that are not tracked have no effect on it
+		return early() // untracked policies have no effect on such an endpoint
 	}
 	return j.judgeUntracked(where, early)
 }
 
-// beyond returns what about an endpoint is not modelled.
+// whyUnmodelled returns the property of an endpoint that is not modelled; nil if there
+// is none.
 func (j *judgement) whyUnmodelled(where checkpoint) *Reason {
 	for _, profile := range where.endpoint.spec.Spec.Profiles {
 		if profile != profileDefaultAllow {
-			r := where.newReason("HostEndpoint %s has the profile %s, which is not known: it brings labels and rules of its own",
+			r := where.newReason("HostEndpoint %s has the profile %s, whose labels and rules are not modelled",
 				where.endpoint.spec.Name, profile)
 			return &r
 		}
@@ -159,13 +163,14 @@ func (j *judgement) whyUnmodelled(where checkpoint) *Reason {
 	if i < 0 {
 		return nil
 	}
-	r := where.newReason("GlobalNetworkPolicy %s has a rule with a code of ICMP, with which Felix ends where it uses nftables",
+	r := where.newReason("GlobalNetworkPolicy %s has a rule with an ICMP code, and Felix exits on such a rule with nftables",
 		where.endpoint.policies[i].spec.Name)
 	return &r
 }
 
-// untracked evaluates the policies that are not tracked. With them, answers are
-// judged one by one as well, which is not modelled: only what they deny is sure.
+// judgeUntracked evaluates the untracked policies. An endpoint with untracked policies
+// judges every answer packet too, without connection tracking. Answers are not
+// modelled, so that only a denial is certain.
 func (j *judgement) judgeUntracked(where checkpoint, next func() outcomes) outcomes {
 	w, e := j.world, where.endpoint
 	if len(w.tiersSelecting(e, ingress, Untracked))+len(w.tiersSelecting(e, egress, Untracked)) == 0 {
@@ -173,27 +178,27 @@ func (j *judgement) judgeUntracked(where checkpoint, next func() outcomes) outco
 	}
 	result := j.judgeTiers(where, Untracked, next)
 	if result.allowed != nil {
-		r := where.newReason("doNotTrack policies select HostEndpoint %s, so that answers are judged as well, which is not modelled", e.spec.Name)
+		r := where.newReason("doNotTrack policies select HostEndpoint %s, and the answers to untracked flows are not modelled", e.spec.Name)
 		result.allowed, result.unknown = nil, &r
 	}
 	return result
 }
 
-// tiers evaluates the tiers of a phase. What none of them decides is decided by
-// what is next.
+// judgeTiers evaluates the tiers of a phase. A flow that no tier decides about goes to
+// the next phase.
 func (j *judgement) judgeTiers(where checkpoint, phase Phase, next func() outcomes) outcomes {
-	sections := j.world.tiersSelecting(where.endpoint, where.direction, phase)
+	tiers := j.world.tiersSelecting(where.endpoint, where.direction, phase)
 	var from func(i int) outcomes
 	from = func(i int) outcomes {
-		if i == len(sections) {
+		if i == len(tiers) {
 			return next()
 		}
-		return j.judgeTier(where, phase, sections[i], callOnce(func() outcomes { return from(i + 1) }))
+		return j.judgeTier(where, phase, tiers[i], callOnce(func() outcomes { return from(i + 1) }))
 	}
 	return from(0)
 }
 
-// once has f called at most once.
+// callOnce makes a function be called at most once, and keeps its result.
 func callOnce(f func() outcomes) func() outcomes {
 	var result *outcomes
 	return func() outcomes {
@@ -205,13 +210,13 @@ func callOnce(f func() outcomes) func() outcomes {
 	}
 }
 
-// section evaluates one tier.
+// judgeTier evaluates one tier.
 func (j *judgement) judgeTier(where checkpoint, phase Phase, s tierPolicies, next func() outcomes) outcomes {
 	var result outcomes
 	if s.tier.missing {
-		return unknownBecause(where.newReason("GlobalNetworkPolicy %s is of tier %s, which is not there", s.policies[0].spec.Name, s.tier.name))
+		return unknownBecause(where.newReason("GlobalNetworkPolicy %s names tier %s, which does not exist", s.policies[0].spec.Name, s.tier.name))
 	}
-	var last *policy // that selects the endpoint
+	var last *policy // last policy that selects the endpoint
 	for _, p := range s.policies {
 		o, decided := j.judgePolicy(where, s.tier, p, next)
 		result = result.or(o)
@@ -222,18 +227,18 @@ func (j *judgement) judgeTier(where checkpoint, phase Phase, s tierPolicies, nex
 			last = p
 		}
 	}
-	// Before the normal ones, no tier denies by default.
+	// A tier denies by default only in the normal phase.
 	if phase != Normal || s.tier.passes {
 		return result.or(next())
 	}
-	if last == nil { // of none is it known that it selects the endpoint
+	if last == nil { // no policy selects the endpoint for certain
 		result = result.or(next())
 		last = s.policies[0]
 	}
 	return result.or(deniedBecause(where.policyReason(s.tier, last, -1, v3.Deny)))
 }
 
-// policy evaluates the rules of a policy, until one decides.
+// judgePolicy evaluates the rules of a policy until a rule decides.
 func (j *judgement) judgePolicy(where checkpoint, t *tier, p *policy, next func() outcomes) (result outcomes, decided bool) {
 	rules := p.rulesFor(j.world, where.direction)
 	for i := range rules {
@@ -243,7 +248,7 @@ func (j *judgement) judgePolicy(where checkpoint, t *tier, p *policy, next func(
 		}
 		match, why := r.matchesFlow(j.world, j.flow)
 		if match == yes && p.unreadable {
-			match, why = maybe, "the policy's selector can not be read"
+			match, why = maybe, "the policy's selector cannot be read"
 		}
 		if match == no {
 			continue
@@ -273,7 +278,7 @@ func (j *judgement) outcomeOfAction(action v3.Action, reason Reason, next func()
 	return unknownBecause(reason)
 }
 
-// profiles is what becomes of what no tier decides.
+// judgeProfiles decides about a flow after all tiers have passed the flow on.
 func (j *judgement) judgeProfiles(where checkpoint) outcomes {
 	if len(where.endpoint.spec.Spec.Profiles) > 0 {
 		return allowedBecause(where.newReason("profile %s of HostEndpoint %s", profileDefaultAllow, where.endpoint.spec.Name))

@@ -79,7 +79,7 @@ func TestTraps(t *testing.T) {
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.FailsafeInboundHostPorts = &[]v3.ProtoPort{} }),
 		}, []want{{tcp(c4, a4, 22), denied, "passing.deny"}}},
 		{"the failsafe ports that go out are others", []object{every, policy("passing.deny", 1, denyAll, outward)}, []want{
-			{tcp(a4, c4, 22), denied, "passing.deny (tier passing), on node a, where it leaves"},
+			{tcp(a4, c4, 22), denied, "passing.deny (tier passing), on node a (outgoing)"},
 			{tcp(a4, c4, 6443), allowed, ""},
 			{dataplane.Flow{From: addr(a4), To: addr(c4), Protocol: dataplane.UDP, Port: 53}, allowed, ""},
 		}},
@@ -87,8 +87,8 @@ func TestTraps(t *testing.T) {
 			{tcp(c4, a4, 10250), denied, "HostEndpoint a has no profile"},
 			{ping(c4, a4), denied, "no profile"},
 			{tcp(c4, a4, 6443), allowed, "failsafe"},
-			{tcp(a4, c4, 443), denied, "where it leaves"},
-			{tcp(a4, a4, 10250), denied, "where it leaves"},
+			{tcp(a4, c4, 443), denied, "(outgoing)"},
+			{tcp(a4, a4, 10250), denied, "(outgoing)"},
 		}},
 		{"the profile restores it", []object{every}, []want{
 			{tcp(c4, a4, 10250), allowed, "profile projectcalico-default-allow of HostEndpoint a"},
@@ -104,7 +104,7 @@ func TestTraps(t *testing.T) {
 			{dataplane.Flow{From: addr("::1"), To: addr("::1"), Node: "a", Protocol: dataplane.TCP, Port: 10257}, denied, "passing.deny"},
 			{by("", tcp(a4, a4, 10257)), denied, "passing.deny"},
 			{by("", tcp(a4, aDedicated, 10257)), denied, "passing.deny"},
-			{dataplane.Flow{From: addr("127.0.0.1"), To: addr("127.0.0.1"), Protocol: dataplane.TCP, Port: 10257}, unknown, "which node"},
+			{dataplane.Flow{From: addr("127.0.0.1"), To: addr("127.0.0.1"), Protocol: dataplane.TCP, Port: 10257}, unknown, "the node that sends"},
 		}},
 		{"an endpoint for one interface leaves the others alone, and is gone around through them", []object{
 			endpoint("a", "eth1"), policy("passing.deny", 1, denyAll),
@@ -112,7 +112,7 @@ func TestTraps(t *testing.T) {
 			{by("eth1", tcp(c4, aDedicated, 10250)), denied, "passing.deny"},
 			{by("eth0", tcp(c4, aDedicated, 10250)), allowed, "no HostEndpoint governs the interface"},
 			{by("", tcp(a4, a4, 10250)), allowed, "no HostEndpoint"},
-			{by("", tcp(c4, aDedicated, 10250)), unknown, "by which interface"},
+			{by("", tcp(c4, aDedicated, 10250)), unknown, "the interface of the flow"},
 		}},
 		{"one that names the interface goes before the one for every", []object{
 			every, endpoint("a-eth1", "eth1"), policy("passing.deny", 1, denyAll, selecting("endpoint == 'a-eth1'")),
@@ -131,7 +131,7 @@ func TestTraps(t *testing.T) {
 		}},
 		{"which address an interface has may not be known", []object{
 			endpoint("b-address", "", expecting(b4)), policy("passing.deny", 1, denyAll),
-		}, []want{{tcp(c4, b4, 10250), unknown, "by which interface"}}},
+		}, []want{{tcp(c4, b4, 10250), unknown, "the interface of the flow"}}},
 		{"a selector of a source knows hosts by their expected addresses alone", []object{
 			every, endpoint("b", "*", expecting(b4)),
 			policy("passing.allow", 1, rule(v3.Allow, source("host == 'b'"))), policy("passing.deny", 2, denyAll),
@@ -151,7 +151,7 @@ func TestTraps(t *testing.T) {
 			every, policy("passing.deny", 1, denyAll),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.IPv6Support = ptr.To(false) }),
 		}, []want{
-			{tcp(c6, a6, 10250), allowed, "leaves IPv6 alone"},
+			{tcp(c6, a6, 10250), allowed, "does not filter IPv6"},
 			{tcp(c4, a4, 10250), denied, "passing.deny"},
 		}},
 		{"what is not tracked has no effect on an endpoint for every interface", []object{every, policy("passing.deny", 1, denyAll, doNotTrack)}, []want{
@@ -183,11 +183,11 @@ func TestTraps(t *testing.T) {
 		{"a code of ICMP ends Felix where it uses nftables", []object{
 			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Enabled")) }),
-		}, []want{{tcp(c4, a4, 10250), unknown, "code of ICMP"}}},
+		}, []want{{tcp(c4, a4, 10250), unknown, "ICMP code"}}},
 		{"and where it may use them, as kube-proxy does", []object{
 			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Auto")) }),
-		}, []want{{tcp(c4, a4, 10250), unknown, "code of ICMP"}}},
+		}, []want{{tcp(c4, a4, 10250), unknown, "ICMP code"}}},
 		{"but not where it does not", []object{
 			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Disabled")) }),
@@ -206,7 +206,7 @@ func TestTiers(t *testing.T) {
 			every, endpoint("b", "*"), policy("denying.some", 1, rule(v3.Allow, protocol("TCP", 1)), selecting("host == 'a'")),
 		}, []want{
 			{tcp(c4, a4, 1), allowed, "denying.some"},
-			{tcp(c4, a4, 2), denied, "the end of tier denying, whose default action is Deny, and of which GlobalNetworkPolicy denying.some"},
+			{tcp(c4, a4, 2), denied, "the end of tier denying (default action Deny; GlobalNetworkPolicy denying.some"},
 			{tcp(c4, b4, 2), allowed, "profile"},
 		}},
 		{"but not if that policy is about the other direction", []object{every, policy("denying.some", 1, allowAll, outward)}, []want{
@@ -249,7 +249,7 @@ func TestTiers(t *testing.T) {
 			{tcp(c4, a4, 4), allowed, "profile"},
 		}},
 		{"a tier that is not there", []object{every, policy("gone.deny", 1, denyAll)}, []want{
-			{tcp(c4, a4, 1), unknown, "tier gone, which is not there"},
+			{tcp(c4, a4, 1), unknown, "tier gone, which does not exist"},
 		}},
 		{"egress and ingress must both allow", []object{
 			every, endpoint("b", "*"), policy("passing.out", 1, rule(v3.Deny, to(a4+"/32")), outward, selecting("host == 'b'")),
@@ -261,10 +261,10 @@ func TestTiers(t *testing.T) {
 			endpoint("b", "*"), policy("passing.out", 1, rule(v3.Deny, protocol("TCP"), func(r *v3.Rule) {
 				r.Source.Ports = []numorstring.Port{numorstring.SinglePort(80)}
 			}), outward),
-		}, []want{{tcp(b4, a4, 1), unknown, "passing.out (tier passing), on node b, where it leaves: of its source, the port is not known"}}},
+		}, []want{{tcp(b4, a4, 1), unknown, "passing.out (tier passing), on node b (outgoing): in the source, the port is unknown"}}},
 		{"policies without types are about what their rules are about", []object{
 			every, policy("passing.deny", 1, func(s *v3.GlobalNetworkPolicySpec) { s.Types = nil; s.Egress = []v3.Rule{denyAll} }),
-		}, []want{{tcp(c4, a4, 1), allowed, ""}, {tcp(a4, c4, 1), denied, "where it leaves"}}},
+		}, []want{{tcp(c4, a4, 1), allowed, ""}, {tcp(a4, c4, 1), denied, "(outgoing)"}}},
 	})
 }
 
@@ -288,10 +288,10 @@ func TestRules(t *testing.T) {
 			{ping(c4, a4), allowed, ""},
 		}},
 		{"source ports are not known, unless they are told", match(from80), []want{
-			{tcp(c4, a4, 1), unknown, "Deny by rule 1 of GlobalNetworkPolicy passing.deny (tier passing), on node a: of its source, the port is not known"},
+			{tcp(c4, a4, 1), unknown, "Deny by rule 1 of GlobalNetworkPolicy passing.deny (tier passing), on node a: in the source, the port is unknown"},
 			{known, allowed, "profile"},
 		}},
-		{"ports by name", match(named), []want{{tcp(c4, a4, 1), denied, ""}, {tcp(c4, a4, 2), unknown, "ports are given by name"}}},
+		{"ports by name", match(named), []want{{tcp(c4, a4, 1), denied, ""}, {tcp(c4, a4, 2), unknown, "the ports are given by name"}}},
 		{"ICMP is IPv4, ICMPv6 is IPv6", match(rule(v3.Deny, protocol("ICMP"))), []want{
 			{ping(c4, a4), denied, ""}, {ping(c6, a6), allowed, ""}, {tcp(c4, a4, 1), allowed, ""},
 		}},
@@ -321,7 +321,7 @@ func TestRules(t *testing.T) {
 		}},
 		{"a selector that nothing has", match(rule(v3.Deny, source("nothing == 'so'"))), []want{{tcp(c4, a4, 1), allowed, ""}}},
 		{"and its negation", match(rule(v3.Deny, notSource("nothing == 'so'"))), []want{{tcp(c4, a4, 1), denied, ""}}},
-		{"a selector that can not be read", match(rule(v3.Deny, source("=="))), []want{{tcp(c4, a4, 1), unknown, "can not be read"}}},
+		{"a selector that cannot be read", match(rule(v3.Deny, source("=="))), []want{{tcp(c4, a4, 1), unknown, "cannot be read"}}},
 		{"a Service", match(rule(v3.Deny, func(r *v3.Rule) { r.Destination.Services = &v3.ServiceMatch{Name: "s", Namespace: "n"} })), []want{
 			{tcp(c4, a4, 1), unknown, "Service n/s"},
 		}},

@@ -13,15 +13,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico/selector"
 )
 
-// Place is where a tier, or a policy within its tier, is in the order of
-// evaluation: by order, none being last, and then by name
+// Place is the place of a tier, or of a policy within its tier, in the order of
+// evaluation: by order, a missing order last, then by name
 // (felix/calc/policy_sorter.go).
 type Place struct {
 	Order float64
 	Name  string
 }
 
-// PlaceOf returns the place for an order that may be missing.
+// PlaceOf returns the place for an order, which may be missing.
 func PlaceOf(order *float64, name string) Place {
 	if order == nil {
 		return Place{math.Inf(1), name}
@@ -29,23 +29,23 @@ func PlaceOf(order *float64, name string) Place {
 	return Place{*order, name}
 }
 
-// Compare is negative for what is evaluated first.
+// Compare is negative if p is evaluated before other.
 func (p Place) Compare(other Place) int {
 	return cmp.Or(cmp.Compare(p.Order, other.Order), strings.Compare(p.Name, other.Name))
 }
 
-// Phase is when Felix evaluates a policy: the untracked ones of all tiers come
-// first, then those before DNAT, whatever the order of their tiers.
+// Phase is when Felix evaluates a policy: first the untracked policies of all tiers,
+// then the policies before DNAT of all tiers, then the normal policies.
 type Phase int
 
-// The phases, in their order.
+// The phases, in order of evaluation.
 const (
 	Untracked Phase = iota
 	PreDNAT
 	Normal
 )
 
-// PhaseOf returns when a policy is evaluated.
+// PhaseOf returns the phase of a policy.
 func PhaseOf(p *v3.GlobalNetworkPolicy) Phase {
 	switch {
 	case p.Spec.DoNotTrack:
@@ -59,13 +59,14 @@ func PhaseOf(p *v3.GlobalNetworkPolicy) Phase {
 // TierName returns the tier of a policy.
 func TierName(p *v3.GlobalNetworkPolicy) string { return cmp.Or(p.Spec.Tier, "default") }
 
-// Passes says whether the tier passes on what none of its policies decides.
+// TierPasses says whether the tier passes on a flow that none of its policies decides
+// about.
 func TierPasses(t *v3.Tier) bool {
 	return t.Spec.DefaultAction != nil && *t.Spec.DefaultAction == v3.Pass
 }
 
-// Ingress says whether the policy is about what comes in, and Egress whether it
-// is about what goes out, by the defaults that Calico's API has.
+// AppliesToIngress says whether the policy applies to incoming flows. Without
+// spec.types, the defaults of Calico's API hold.
 func AppliesToIngress(p *v3.GlobalNetworkPolicy) bool {
 	if len(p.Spec.Types) > 0 {
 		return slices.Contains(p.Spec.Types, v3.PolicyTypeIngress)
@@ -73,7 +74,7 @@ func AppliesToIngress(p *v3.GlobalNetworkPolicy) bool {
 	return len(p.Spec.Egress) == 0 || len(p.Spec.Ingress) > 0
 }
 
-// Egress says whether the policy is about what goes out.
+// AppliesToEgress says whether the policy applies to outgoing flows.
 func AppliesToEgress(p *v3.GlobalNetworkPolicy) bool {
 	if len(p.Spec.Types) > 0 {
 		return slices.Contains(p.Spec.Types, v3.PolicyTypeEgress)
@@ -81,12 +82,15 @@ func AppliesToEgress(p *v3.GlobalNetworkPolicy) bool {
 	return len(p.Spec.Egress) > 0
 }
 
-// Selection returns what a policy selects of hosts. The selectors of namespaces
-// and of service accounts are about labels that no host has, and with them
-// "all()" means everything that is in a namespace, or has a service account
-// (libcalico-go/lib/backend/syncersv1/updateprocessors/
-// globalnetworkpolicyprocessor.go). So they select no host, unless they are
-// negative, such as "!has(team)".
+// HostSelectorOf returns a function that says whether a policy selects a host with the
+// given labels; unreadable says that a selector cannot be read.
+//
+// The selectors of namespaces and of service accounts are about labels that no host
+// has. With such a selector, Felix reads "all()" as "in a namespace" or "with a service
+// account"
+// (libcalico-go/lib/backend/syncersv1/updateprocessors/globalnetworkpolicyprocessor.go).
+// So a policy with such a selector selects no host, unless the selector is negative,
+// such as "!has(team)".
 func HostSelectorOf(spec v3.GlobalNetworkPolicySpec) (selects func(map[string]string) bool, unreadable bool) {
 	read := func(text string) selector.Selector {
 		if spec.NamespaceSelector != "" || spec.ServiceAccountSelector != "" {

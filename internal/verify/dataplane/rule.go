@@ -10,7 +10,7 @@ import (
 	"github.com/projectcalico/api/pkg/lib/numorstring"
 )
 
-// rule is a rule of a policy, made ready to be matched.
+// rule is a rule of a policy, parsed for matching.
 type rule struct {
 	action                v3.Action
 	ipVersion             int // 4 or 6; 0 for both
@@ -20,7 +20,7 @@ type rule struct {
 	hasHTTP               bool
 }
 
-// protocols is a protocol of a rule, as far as it is known.
+// ruleProtocol is the protocol of a rule; known is false for an unknown name.
 type ruleProtocol struct {
 	number Protocol
 	known  bool
@@ -56,7 +56,7 @@ func (w *World) newRule(r v3.Rule) rule {
 	switch {
 	case r.IPVersion != nil:
 		out.ipVersion = *r.IPVersion
-	case r.Protocol == nil: // A protocol that is given by its name has its IP version with it.
+	case r.Protocol == nil: // the names icmp and icmpv6 imply an IP version
 	case strings.EqualFold(r.Protocol.String(), "icmp"):
 		out.ipVersion = 4
 	case strings.EqualFold(r.Protocol.String(), "icmpv6"):
@@ -65,7 +65,8 @@ func (w *World) newRule(r v3.Rule) rule {
 	return out
 }
 
-// matches says whether the rule matches the flow, and if that is not sure, why.
+// matchesFlow says whether the rule matches the flow; why is the reason for an
+// uncertain match.
 func (r *rule) matchesFlow(w *World, f *Flow) (result answer, why string) {
 	version := versionIndex(f.To)
 	if r.ipVersion != 0 && r.ipVersion != []int{4, 6}[version] || !r.source.isRenderedFor(version) || !r.destination.isRenderedFor(version) {
@@ -99,7 +100,7 @@ func (r *rule) matchesProtocol(f *Flow) answer {
 		result = min(result, icmpMatches(r.icmp, f))
 	}
 	if r.notICMP != nil {
-		// Without the protocol, it depends on how Felix writes its rules.
+		// Without a protocol, the match depends on how Felix writes the rule.
 		result = min(result, icmpMatches(r.notICMP, f).not())
 		if r.protocol == nil {
 			result = min(result, maybe)
@@ -122,28 +123,28 @@ func icmpMatches(fields *v3.ICMPFields, f *Flow) answer {
 	return answerOf(fields.Code == nil || *fields.Code == int(f.Code))
 }
 
-// coded says whether the policy has a rule with a code of ICMP. With nftables,
-// Felix v3.31 writes that in a way that is refused, and ends.
+// hasICMPCode says whether the policy has a rule with an ICMP code. With nftables,
+// Felix v3.31 writes such a rule in a form that nftables refuses, and Felix exits.
 func hasICMPCode(p *v3.GlobalNetworkPolicy) bool {
 	return slices.ContainsFunc(slices.Concat(p.Spec.Ingress, p.Spec.Egress), func(r v3.Rule) bool {
 		return r.ICMP != nil && r.ICMP.Code != nil || r.NotICMP != nil && r.NotICMP.Code != nil
 	})
 }
 
-// why tells why it can not be told whether the rule matches.
+// whyUncertain says why the match of the rule is uncertain.
 func (r *rule) whyUncertain(f *Flow, from, to answer) string {
 	switch {
 	case r.hasHTTP:
-		return "HTTP is not looked into"
+		return "HTTP conditions are not modelled"
 	case from == maybe:
-		return "of its source, " + r.source.whyUncertain(f.SourcePort)
+		return "in the source, " + r.source.whyUncertain(f.SourcePort)
 	case to == maybe:
-		return "of its destination, " + r.destination.whyUncertain(f.Port)
+		return "in the destination, " + r.destination.whyUncertain(f.Port)
 	}
 	if r.notICMP != nil {
-		return "it has notICMP without a protocol"
+		return "the rule has notICMP without a protocol"
 	}
-	return "its protocol has a name that is not known"
+	return "the name of the protocol is unknown"
 }
 
 func (e *entity) whyUncertain(port uint16) string {
@@ -157,19 +158,19 @@ func (e *entity) whyUncertain(port uint16) string {
 	}
 	switch {
 	case e.unmodelled != "":
-		return e.unmodelled + " are not known"
+		return e.unmodelled + " are unknown"
 	case e.members != nil && e.members.unreadable:
-		return "a selector can not be read"
+		return "a selector cannot be read"
 	case named(e.ports) || named(e.notPorts):
-		return "ports are given by name"
+		return "the ports are given by name"
 	case port == 0 && len(e.ports)+len(e.notPorts) > 0:
-		return "the port is not known"
+		return "the port is unknown"
 	}
 	return workloadsUnknown
 }
 
-const workloadsUnknown = "the selector may select workloads, which are not known"
+const workloadsUnknown = "the selector may select workloads, which are unknown"
 
-// OfWorkloads says whether a decision is Unknown only because it is not known which
-// workloads a selector selects.
+// DependsOnWorkloads says whether a decision is Unknown only because the workloads that
+// a selector selects are unknown.
 func (r Reason) DependsOnWorkloads() bool { return strings.HasSuffix(r.Text, workloadsUnknown) }

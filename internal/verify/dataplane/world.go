@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dataplane says what a set of Calico policies does to a flow, and why.
-// It evaluates them in the order in which Felix does (felix/rules of
-// projectcalico/calico): failsafe ports, policies that are not tracked, policies
-// before DNAT, the tiers, and the profiles of the host endpoint. What it does
-// not model, or what the snapshot does not show, it calls Unknown if it could
-// change the decision. It is pure.
+// Package dataplane is a model of Calico's dataplane for hosts: the model says what a
+// set of Calico policies does to a flow, and why. Policies are evaluated in the order
+// of Felix (felix/rules of projectcalico/calico): failsafe ports, untracked policies,
+// policies before DNAT, the tiers, and the profiles of the host endpoint. If a fact
+// that is not modelled, or not in the snapshot, could change the decision, the decision
+// is Unknown. The package is pure.
 package dataplane
 
 import (
@@ -22,43 +22,42 @@ import (
 type Node struct {
 	Name      string
 	Addresses []netip.Addr
-	// Interfaces are the addresses of its interfaces, of those that are known.
+	// Interfaces has the addresses of the known interfaces by name.
 	Interfaces map[string][]netip.Addr
 }
 
-// World is a set of policies, and the hosts that they are for. It is for one
-// goroutine at a time.
+// World is a set of Calico objects and the hosts of the cluster: all facts on which a
+// decision depends. A World is not safe for concurrent use.
 type World struct {
-	tiers             []*tier
-	selectables       []selectable
-	members           map[string]*members
-	nodes             map[string]*host
-	owners            map[netip.Addr]*host
-	workloadAddresses *netipx.IPSet
-	pools             []v3.IPPool
-	// configurations are those of Felix.
+	tiers               []*tier
+	selectables         []selectable
+	members             map[string]*members
+	nodes               map[string]*host
+	owners              map[netip.Addr]*host
+	workloadAddresses   *netipx.IPSet
+	pools               []v3.IPPool
 	felixConfigurations []v3.FelixConfiguration
-	// concealed are the hidden addresses beside those of pools.
+	// extraWorkloadNets are networks of workloads beside Calico's pools.
 	extraWorkloadNets []netip.Prefix
 }
 
-// host is a node with its endpoints.
+// host is a node with its endpoints and the settings of its Felix.
 type host struct {
 	Node
 	endpoints []*endpoint
 	felix     *felixSettings
 }
 
-// tier is a tier with its policies in their order.
+// tier is a tier with its policies in order of evaluation.
 type tier struct {
 	name     string
 	place    Place
 	passes   bool
-	missing  bool // there are policies of it, but it is not there
+	missing  bool // policies name the tier, but the tier does not exist
 	policies []*policy
 }
 
-// policy is a policy whose rules are made ready when they are first needed.
+// policy is a policy. Its rules are parsed on first use.
 type policy struct {
 	spec       *v3.GlobalNetworkPolicy
 	place      Place
@@ -76,8 +75,8 @@ const (
 	egress
 )
 
-// New returns a world. The addresses of Calico's pools may be those of workloads,
-// which are not known; so may the hidden ones be, such as of NetworkSets.
+// NewWorld returns a world. Workloads are unknown: any address of Calico's pools, and
+// of workloadNets (such as the networks of NetworkSets), may belong to a workload.
 func NewWorld(live state.Calico, nodes []Node, workloadNets ...netip.Prefix) *World {
 	w := &World{nodes: map[string]*host{}, owners: make(map[netip.Addr]*host, 2*len(nodes)), extraWorkloadNets: workloadNets}
 	for _, node := range nodes {
@@ -96,7 +95,7 @@ func NewWorld(live state.Calico, nodes []Node, workloadNets ...netip.Prefix) *Wo
 	return w
 }
 
-// Update has other policies in the place of all that there were.
+// ReplaceObjects replaces all Calico objects of the world.
 func (w *World) ReplaceObjects(live state.Calico) {
 	w.tiers, w.selectables, w.members = nil, nil, map[string]*members{}
 	w.pools, w.felixConfigurations = live.Pools, live.Felix
@@ -107,7 +106,8 @@ func (w *World) ReplaceObjects(live state.Calico) {
 	w.addObjects(live)
 }
 
-// Owner returns the name of the node that has an address; empty if none has it.
+// OwnerOf returns the name of the node with an address; empty if no node has the
+// address.
 func (w *World) OwnerOf(address netip.Addr) string {
 	if h := w.owners[address]; h != nil {
 		return h.Name
@@ -115,7 +115,7 @@ func (w *World) OwnerOf(address netip.Addr) string {
 	return ""
 }
 
-// config returns the configuration of the node's Felix.
+// felixSettingsOn returns the settings of Felix on a node.
 func (w *World) felixSettingsOn(h *host) *felixSettings {
 	if h.felix == nil {
 		h.felix = felixSettingsOf(h.Name, w.felixConfigurations)
@@ -136,7 +136,7 @@ func (w *World) collectWorkloadAddresses() {
 	w.workloadAddresses = setOf(&b)
 }
 
-// fill takes over the objects.
+// addObjects adds the tiers, policies, endpoints and sets to the world.
 func (w *World) addObjects(live state.Calico) {
 	for i := range live.Endpoints {
 		e := &live.Endpoints[i]

@@ -15,10 +15,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// detours finds components that are restricted on one interface, while addresses
-// of the interface are reached through the others as well: a host answers to each
-// of its addresses on every interface. Where all that is not listed is denied, the
-// detour is denied with it.
+// findInterfaceBypasses finds components with a restriction on a single interface,
+// while the addresses of the interface are reached through other interfaces too: every
+// interface of a host answers to every address of the host. With DenyUnlisted, such
+// traffic is denied on every interface, so that there is no bypass.
 func findInterfaceBypasses(hosts plan.Hosts, _ state.Calico) *Verdict {
 	if hosts.Calico.DenyUnlisted {
 		return nil
@@ -45,15 +45,15 @@ func findInterfaceBypasses(hosts plan.Hosts, _ state.Calico) *Verdict {
 	}
 	return &Verdict{
 		Reason: v1alpha1.ReasonDetourOpen,
-		Message: "Components are restricted on one interface, whose addresses are reached through other interfaces too: " +
+		Message: "Components are restricted on one interface only, and the addresses of the interface are reachable through other interfaces too: " +
 			wording.Names(open) + ": set addressCIDR of the component to the network of the interface; for the other IP version " +
 			"add a component with the same interface and ports",
 	}
 }
 
-// versionsOf returns the IP versions that nodes have addresses of. What they have on
-// an interface of its own may not be among what they show: that it is of the same
-// versions is what can be known.
+// versionsOf returns the IP versions of the nodes' addresses. A node may not show the
+// addresses of a dedicated interface; the best assumption is the same versions as
+// elsewhere.
 func versionsOf(nodes []calico.Node) []string {
 	var versions []string
 	for _, node := range nodes {
@@ -73,8 +73,9 @@ func versionOf(address netip.Addr) string {
 	return "IPv4"
 }
 
-// closesDetour says whether components have addresses of an IP version for the
-// interface, and all ports, of one of them.
+// closesBypass says whether every port of a component is restricted on the addresses of
+// an IP version too: by the component, or by another component on the same interface,
+// with an address of the version.
 func closesBypass(components []calico.Component, of calico.Component, version string) bool {
 	return !slices.ContainsFunc(of.Ports, func(port profile.Traffic) bool {
 		return !slices.ContainsFunc(components, func(c calico.Component) bool {

@@ -11,7 +11,8 @@ import (
 	"go4.org/netipx"
 )
 
-// Common returns an address of the class that most addresses of a network are in.
+// MostCommonAddress returns an address of the class with the most addresses in a
+// network.
 func (c *Classes) MostCommonAddress(net netip.Prefix) netip.Addr {
 	if net.IsSingleIP() {
 		return net.Addr()
@@ -19,7 +20,7 @@ func (c *Classes) MostCommonAddress(net netip.Prefix) netip.Addr {
 	last := netipx.PrefixLastIP(net)
 	sizes, first := map[Class]float64{}, map[Class]netip.Addr{}
 	best := c.ClassOf(net.Addr())
-	take := func(from, to netip.Addr) {
+	countAddresses := func(from, to netip.Addr) {
 		class := c.ClassOf(from)
 		if sizes[class] == 0 {
 			first[class] = from
@@ -32,14 +33,14 @@ func (c *Classes) MostCommonAddress(net netip.Prefix) netip.Addr {
 	from := net.Addr()
 	i := sort.Search(len(c.boundaries), func(i int) bool { return c.boundaries[i].address.Compare(from) > 0 })
 	for ; i < len(c.boundaries) && c.boundaries[i].address.Compare(last) <= 0; i++ {
-		take(from, c.boundaries[i].address)
+		countAddresses(from, c.boundaries[i].address)
 		from = c.boundaries[i].address
 	}
-	take(from, last)
+	countAddresses(from, last)
 	return first[best]
 }
 
-// distance is how many addresses there are from one up to another.
+// countBetween returns how many addresses there are from one address up to another.
 func countBetween(from, to netip.Addr) float64 {
 	number := func(a netip.Addr) (high, low float64) {
 		b := a.As16()

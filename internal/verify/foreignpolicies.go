@@ -19,31 +19,32 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// foreignPolicies finds policies of others that decide before ours about what
-// is restricted. For every endpoint of ours, and all traffic that is restricted
-// there, it goes through the policies in the order in which Felix does:
+// findForeignPolicies finds foreign policies that decide about restricted traffic
+// before the managed policies do. For every managed endpoint, and all restricted
+// traffic there, the policies are followed in the order of Felix:
 //
-//   - What allows more than may connect makes the restriction void. So does
-//     what passes it on in our own tier, past the policies that deny.
-//   - What denies some that may connect cuts them off.
-//   - A tier before ours drops what none of its policies decides, if one of them
-//     selects the endpoint, unless its default action is Pass.
+//   - A rule that allows more sources than the policy voids the restriction. So does a
+//     rule in the managed tier with action Pass: traffic skips the managed policies
+//     that deny.
+//   - A rule that denies permitted sources cuts off these sources.
+//   - A tier before the managed tier drops all undecided traffic if a policy of the
+//     tier selects the endpoint, unless the default action of the tier is Pass.
 //
-// What is behind a rule that decides about all of the traffic is not looked at,
-// and neither is what comes after our policies: they have decided by then.
-// Where a rule has conditions that are not judged here (selectors, Services,
-// named ports), it is said that it may do so.
+// The walk ends at a rule that decides about all of the traffic, and after the managed
+// policies, because no undecided traffic is left. If a rule has conditions beyond this
+// walk (selectors, Services, named ports), the finding says that the rule may have the
+// effect.
 func findForeignPolicies(hosts plan.Hosts, live state.Calico) *Verdict {
 	w := &policyWalk{hosts: hosts.Calico, tiers: tiersInOrder(hosts, live), nodeAddresses: nodeAddressesOf(hosts.Calico), permitted: map[permittedQuery]permittedSet{}}
 	if !slices.ContainsFunc(w.tiers, func(t orderedTier) bool { return t.managed }) {
-		return nil // nothing is in place: Programmed tells
+		return nil // no managed tier: see the condition Programmed
 	}
 	all := restrictedTargets(hosts.Calico)
 	for _, e := range endpointKindsOf(hosts, live) {
 		for _, t := range all {
 			switch {
 			case t.iface != "" && t.iface == e.interfaceName:
-				t.address = netip.Prefix{} // there, every address is restricted
+				t.address = netip.Prefix{} // on this interface, every address is restricted
 				w.followTraffic(e, t)
 			case t.iface == "" || t.address.IsValid():
 				w.followTraffic(e, t)
@@ -53,7 +54,7 @@ func findForeignPolicies(hosts plan.Hosts, live state.Calico) *Verdict {
 	return w.toVerdict()
 }
 
-// targets returns what is restricted.
+// restrictedTargets returns the restricted traffic.
 func restrictedTargets(hosts calico.Hosts) []restrictedTarget {
 	var out []restrictedTarget
 	for _, component := range hosts.Components {
@@ -70,15 +71,15 @@ func restrictedTargets(hosts calico.Hosts) []restrictedTarget {
 	return out
 }
 
-// seat is what tells endpoints of ours from each other: their labels, and the
-// interface, if they are not for every one.
+// endpointKind has the properties by which rules distinguish managed endpoints: the
+// labels, and the interface if the endpoint is for a single interface.
 type endpointKind struct {
 	labels        map[string]string
 	interfaceName string
 }
 
-// endpointsOf returns one of each kind of our endpoints, with the labels that
-// they are given and those that others gave them.
+// endpointKindsOf returns a member of each kind of managed endpoint, with the labels of
+// the plan and the labels from other writers.
 func endpointKindsOf(hosts plan.Hosts, live state.Calico) []endpointKind {
 	liveLabels := map[string]map[string]string{}
 	for i := range live.Endpoints {
@@ -112,7 +113,8 @@ func nodeAddressesOf(hosts calico.Hosts) *netipx.IPSet {
 	return setOf(&b)
 }
 
-// setOf returns the set: nothing that is added to one here is invalid.
+// setOf returns the set of a builder. Only valid addresses are added here, so that the
+// builder cannot fail.
 func setOf(b *netipx.IPSetBuilder) *netipx.IPSet {
 	set, err := b.IPSet()
 	if err != nil {
@@ -121,21 +123,21 @@ func setOf(b *netipx.IPSetBuilder) *netipx.IPSet {
 	return set
 }
 
-// walk goes through the policies, and gathers what it finds.
+// policyWalk follows traffic through the policies, and collects findings.
 type policyWalk struct {
 	hosts         calico.Hosts
 	tiers         []orderedTier
-	nodeAddresses *netipx.IPSet // the nodes' addresses, as far as they are known
+	nodeAddresses *netipx.IPSet // the known addresses of nodes
 	permitted     map[permittedQuery]permittedSet
 	found         []*finding
 }
 
-// endpoint follows traffic that comes in at an endpoint, until something has
-// decided about all of it.
+// followTraffic follows incoming traffic at an endpoint until a policy or tier has
+// decided about all traffic.
 func (w *policyWalk) followTraffic(e endpointKind, t restrictedTarget) {
 	for _, phase := range []dataplane.Phase{dataplane.Untracked, dataplane.PreDNAT, dataplane.Normal} {
 		if phase == dataplane.Untracked && e.interfaceName == "" {
-			continue // has no effect on an endpoint for every interface
+			continue // untracked policies have no effect on an endpoint for every interface
 		}
 		for _, tier := range w.tiers {
 			if w.followTier(tier, phase, e, t) {
@@ -148,34 +150,34 @@ func (w *policyWalk) followTraffic(e endpointKind, t restrictedTarget) {
 	}
 }
 
-// tier says whether the tier decides about all of the traffic.
-func (w *policyWalk) followTier(followTier orderedTier, phase dataplane.Phase, e endpointKind, t restrictedTarget) bool {
+// followTier says whether the tier decides about all of the traffic.
+func (w *policyWalk) followTier(tier orderedTier, phase dataplane.Phase, e endpointKind, t restrictedTarget) bool {
 	selecting := ""
-	for _, p := range followTier.policies {
+	for _, p := range tier.policies {
 		switch {
 		case p.phase != phase:
 			continue
 		case p.unreadable:
-			w.addFinding(describePolicy(p, followTier), effectUnreadable, "", false)
+			w.addFinding(describePolicy(p, tier), effectUnreadable, "", false)
 			continue
 		case !p.selects(e.labels):
 			continue
 		}
 		selecting = p.Name
-		if decided, passed := w.followPolicy(p, followTier, t); decided || passed {
+		if decided, passed := w.followPolicy(p, tier, t); decided || passed {
 			return decided
 		}
 	}
-	if selecting == "" || phase != dataplane.Normal || !followTier.deniesByDefault {
+	if selecting == "" || phase != dataplane.Normal || !tier.deniesByDefault {
 		return false
 	}
-	who := fmt.Sprintf("tier %s (%s selects these hosts, and the tier's default action is Deny)", followTier.name, selecting)
+	who := fmt.Sprintf("tier %s (%s selects these hosts, and the tier's default action is Deny)", tier.name, selecting)
 	w.addFinding(who, effectDrops, t.denied, true)
 	return true
 }
 
-// policy says whether a policy decides about all of the traffic, or passes all
-// of it on to the next tier.
+// followPolicy says whether a policy decides about all of the traffic, or passes all
+// traffic on to the next tier.
 func (w *policyWalk) followPolicy(p foreignPolicy, tier orderedTier, t restrictedTarget) (decided, passed bool) {
 	for _, rule := range p.Spec.Ingress {
 		for _, m := range matchRule(rule, t, w.nodeAddresses) {
@@ -188,8 +190,9 @@ func (w *policyWalk) followPolicy(p foreignPolicy, tier orderedTier, t restricte
 	return false, false
 }
 
-// rule notes what a rule does to what it matches, if that is not what ours do.
-// What is done to a component's ports is told of the component alone.
+// noteRuleEffect adds a finding if a rule treats matching traffic differently than the
+// managed policies do. An effect on the ports of a component is reported for the
+// component alone.
 func (w *policyWalk) noteRuleEffect(action v3.Action, m ruleMatch, p foreignPolicy, tier orderedTier, t restrictedTarget) {
 	if (t.traffic == profile.Traffic{}) && w.isComponentTraffic(m.traffic) {
 		return
@@ -210,7 +213,8 @@ func (w *policyWalk) isComponentTraffic(traffic profile.Traffic) bool {
 	})
 }
 
-// exceeds says whether more is matched than may connect to all of it.
+// exceedsPermitted says whether the match has a source without permission for all of
+// the matched traffic.
 func (w *policyWalk) exceedsPermitted(m ruleMatch) bool {
 	permitted, bounded := w.permittedSources(m.traffic, true)
 	if !bounded {
@@ -222,13 +226,14 @@ func (w *policyWalk) exceedsPermitted(m ruleMatch) bool {
 	return len(setOf(&b).Ranges()) > 0
 }
 
-// cuts says whether some is matched that may connect to some of it.
+// cutsPermitted says whether the match has a source with permission for some of the
+// matched traffic.
 func (w *policyWalk) cutsPermitted(m ruleMatch) bool {
 	permitted, bounded := w.permittedSources(m.traffic, false)
 	return !bounded || permitted.Overlaps(m.sources)
 }
 
-// question is who may send all of the traffic, or some of it.
+// permittedQuery asks for the sources that may send all of the traffic, or some of it.
 type permittedQuery struct {
 	traffic profile.Traffic
 	all     bool
@@ -254,7 +259,8 @@ func (w *policyWalk) permittedSources(traffic profile.Traffic, all bool) (*netip
 	return a.set, a.bounded
 }
 
-// withLoopback adds what a host sends to itself, which is always allowed.
+// withLoopback adds the loopback addresses: loopback traffic of a host is always
+// allowed.
 func withLoopback(set *netipx.IPSet) *netipx.IPSet {
 	var b netipx.IPSetBuilder
 	b.AddSet(set)
@@ -263,7 +269,7 @@ func withLoopback(set *netipx.IPSet) *netipx.IPSet {
 	return setOf(&b)
 }
 
-// verdict tells what was found.
+// toVerdict returns the verdict on the findings; nil without findings.
 func (w *policyWalk) toVerdict() *Verdict {
 	if len(w.found) == 0 {
 		return nil
@@ -271,7 +277,7 @@ func (w *policyWalk) toVerdict() *Verdict {
 	return &Verdict{
 		Unknown: !slices.ContainsFunc(w.found, func(f *finding) bool { return f.certain }),
 		Reason:  v1alpha1.ReasonForeignPolicy,
-		Message: "Policies of others decide before those of the operator: " + describeFindings(w.found) + ": take these hosts out of their " +
-			"selectors with !has(" + v1alpha1.LabelPolicy + "), or move them to a tier after " + calico.TierName,
+		Message: "Foreign policies decide before the operator's policies: " + describeFindings(w.found) + ": exclude these hosts from " +
+			"the selectors of these policies with !has(" + v1alpha1.LabelPolicy + "), or move these policies to a tier after " + calico.TierName,
 	}
 }

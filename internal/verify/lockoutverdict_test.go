@@ -32,7 +32,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 	says := func(flow, policy string) string {
 		return flow + ": tcp/10250 from 10.77.0.14 to 10.77.0.11 would be Denied after the " + after + ": Deny by rule 1 of GlobalNetworkPolicy " + policy
 	}
-	const remedy = ": correct the policy that is named, or, to write all the same, set the annotation cpnp.dev/allow-lockout to the reason why"
+	const remedy = ": correct the named policy, or, to write anyway, set the annotation cpnp.dev/allow-lockout to the reason why"
 	one := []verify.Cut{cut("metrics", "first.theirs", "10.77.0.11", after)}
 	var many []verify.Cut
 	for i := range 5 {
@@ -45,11 +45,11 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 		c.Verdict.Decision = dataplane.Unknown
 		return c
 	}
-	const unknown = "etcd: it is not known what becomes of tcp/10250 from 10.77.0.14 to 10.77.0.11 "
+	const unknown = "etcd: it is unknown whether tcp/10250 from 10.77.0.14 to 10.77.0.11 is let through "
 	const why = ": Deny by rule 1 of GlobalNetworkPolicy first.unread"
 	unjudged := func(message string) verify.Verdict {
-		return verify.Verdict{Reason: v1alpha1.ReasonNotJudged, Message: "It cannot be told whether required flows would be cut: " + message +
-			". Nothing is written: correct what is named, or, to write all the same, set the annotation cpnp.dev/allow-lockout to the reason why"}
+		return verify.Verdict{Reason: v1alpha1.ReasonNotJudged, Message: "The operator cannot tell whether required flows would be cut: " + message +
+			". Nothing is written: correct the named object, or, to write anyway, set the annotation cpnp.dev/allow-lockout to the reason why"}
 	}
 	refused := func(message string) verify.Verdict {
 		return verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "Required flows would be cut: " + message + remedy}
@@ -79,7 +79,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			report: verify.LockoutReport{Cuts: one}, override: " moving to \"b\" ",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
-				Message: `Required flows may be cut, because the annotation cpnp.dev/allow-lockout says so ("moving to 'b'"): ` +
+				Message: `Required flows may be cut, and objects are written anyway, because the annotation cpnp.dev/allow-lockout says so ("moving to 'b'"): ` +
 					says("metrics", "first.theirs"),
 			},
 		},
@@ -87,16 +87,17 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			report: verify.LockoutReport{AlreadyCut: already},
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonVerified,
-				Message: "Required flows are already cut by what is there, and not by what this policy would write: " +
+				Message: "Required flows are already cut by objects in the cluster, and not by the writes of this policy: " +
 					"metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs. " +
-					"No further node is begun until that is mended, or the annotation cpnp.dev/allow-lockout has the reason why",
+					"The rollout starts no further node until these flows are open; to start nodes anyway, set the annotation " +
+					"cpnp.dev/allow-lockout to the reason why",
 			},
 		},
 		"A flow is cut already, and nodes are begun all the same": {
 			report: verify.LockoutReport{AlreadyCut: already}, override: "maintenance",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
-				Message: "Required flows are already cut by what is there, and nodes are begun all the same, because the annotation " +
+				Message: "Required flows are already cut by objects in the cluster, and nodes are started anyway, because the annotation " +
 					`cpnp.dev/allow-lockout says so ("maintenance"): ` +
 					"metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs",
 			},
@@ -111,7 +112,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			report: verify.LockoutReport{AlreadyCut: []verify.Cut{unsure("")}}, override: "tried by hand",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
-				Message: "It cannot be told whether required flows are cut, and it is written all the same, because the annotation " +
+				Message: "The operator cannot tell whether required flows are cut, and objects are written anyway, because the annotation " +
 					`cpnp.dev/allow-lockout says so ("tried by hand"): ` + unknown + "now" + why,
 			},
 		},

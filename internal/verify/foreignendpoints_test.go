@@ -31,16 +31,16 @@ func TestEndpointsOfOthersOnProtectedNodes(t *testing.T) {
 	found := func(what string) verify.Verdict {
 		return verify.Verdict{
 			Reason: v1alpha1.ReasonForeignHostEndpoint,
-			Message: "Host endpoints that are not the operator's are on protected nodes: " + what +
-				": delete them, or take the nodes out of spec.nodeSelector",
+			Message: "Foreign host endpoints are on protected nodes: " + what +
+				": delete these endpoints, or exclude the nodes from spec.nodeSelector",
 		}
 	}
 	made := func(what string) verify.Verdict {
 		return verify.Verdict{
 			Reason: v1alpha1.ReasonForeignHostEndpoint,
-			Message: "Host endpoints that are not the operator's are on protected nodes: " + what +
-				": Calico makes such endpoints, and makes them anew: set spec.controllers.node.hostEndpoint.autoCreate of " +
-				"KubeControllersConfiguration default to Disabled, and delete those that others made",
+			Message: "Foreign host endpoints are on protected nodes: " + what +
+				": Calico creates such endpoints, and recreates deleted endpoints: set spec.controllers.node.hostEndpoint.autoCreate of " +
+				"KubeControllersConfiguration default to Disabled, and delete the endpoints of other authors",
 		}
 	}
 	there := func(endpoints ...v3.HostEndpoint) state.Calico { return state.Calico{Endpoints: endpoints} }
@@ -54,29 +54,29 @@ func TestEndpointsOfOthersOnProtectedNodes(t *testing.T) {
 		},
 		"One that has the place of ours keeps the operator off the node": {
 			situation{hosts: kubelet(), foreign: map[string]string{"cp-1": "theirs"}, there: there(endpoint("theirs", "cp-1", "*"))},
-			found("theirs in the place of cpnp-cp-1, so that the operator leaves the node alone"),
+			found("theirs in the place of cpnp-cp-1, so that the operator writes nothing for the node"),
 		},
 		"Calico's own is told with how to switch them off": {
 			situation{
 				hosts: kubelet(), foreign: map[string]string{"cp-1": "cp-1-auto-hep", "cp-2": "cp-2-auto-hep"},
 				there: there(automatic("cp-1"), automatic("cp-2")),
 			},
-			made("cp-1-auto-hep in the place of cpnp-cp-1, so that the operator leaves the node alone, " +
-				"cp-2-auto-hep in the place of cpnp-cp-2, so that the operator leaves the node alone"),
+			made("cp-1-auto-hep in the place of cpnp-cp-1, so that the operator writes nothing for the node, " +
+				"cp-2-auto-hep in the place of cpnp-cp-2, so that the operator writes nothing for the node"),
 		},
 		"Beside one that has the place, another is not void": {
 			situation{hosts: kubelet(), foreign: map[string]string{"cp-1": "x"}, there: there(endpoint("x", "cp-1", "*"), endpoint("z", "cp-1", "*"))},
-			found("x in the place of cpnp-cp-1, so that the operator leaves the node alone, z in the place of cpnp-cp-1"),
+			found("x in the place of cpnp-cp-1, so that the operator writes nothing for the node, z in the place of cpnp-cp-1"),
 		},
 		"Of two for every interface the alphabetically first wins": {
 			situation{hosts: kubelet(), there: there(endpoint("a", "cp-1", "*"))}, found("a in the place of cpnp-cp-1"),
 		},
 		"One that loses is told too, after those that win": {
 			situation{hosts: kubelet(), there: there(endpoint("z", "cp-1", "*"), endpoint("a", "cp-2", "*"))},
-			found("a in the place of cpnp-cp-2, z (void, because cpnp-cp-1 is there)"),
+			found("a in the place of cpnp-cp-2, z (without effect, because cpnp-cp-1 exists)"),
 		},
 		"One that begins like ours loses": {
-			situation{hosts: kubelet(), there: there(endpoint("cpnq", "cp-1", "*"))}, found("cpnq (void, because cpnp-cp-1 is there)"),
+			situation{hosts: kubelet(), there: there(endpoint("cpnq", "cp-1", "*"))}, found("cpnq (without effect, because cpnp-cp-1 exists)"),
 		},
 		"One on a named interface overrides ours for every interface, whatever its name": {
 			situation{hosts: kubelet(), there: there(endpoint("z", "cp-1", "eth0"))}, found("z (in the place of cpnp-cp-1 on eth0)"),
@@ -97,7 +97,7 @@ func TestEndpointsOfOthersOnProtectedNodes(t *testing.T) {
 		},
 		"On our named interface a later one is void": {
 			situation{hosts: both(), there: there(endpoint("z", "cp-1", "eth1"))},
-			found("z (void, because cpnp-cp-1-eth1 is there)"),
+			found("z (without effect, because cpnp-cp-1-eth1 exists)"),
 		},
 		"Beside our named interface, others are free": {
 			situation{hosts: alone(), there: there(endpoint("a", "cp-1", "eth0"), endpoint("b", "cp-1", "*"), endpoint("z", "cp-1", "", "10.77.0.11"))},
@@ -122,7 +122,7 @@ func alone() calico.Hosts { return kubelet(onInterface("eth1", "")) }
 
 var detour = verify.Verdict{
 	Reason: v1alpha1.ReasonDetourOpen,
-	Message: "Components are restricted on one interface, whose addresses are reached through other interfaces too: " +
+	Message: "Components are restricted on one interface only, and the addresses of the interface are reachable through other interfaces too: " +
 		"kubelet (eth1): set addressCIDR of the component to the network of the interface; for the other IP version " +
 		"add a component with the same interface and ports",
 }
@@ -186,8 +186,8 @@ func TestOurEndpointsHaveAllAddressesOfTheirNodes(t *testing.T) {
 		return verify.Verdict{
 			Reason: v1alpha1.ReasonAddressesMissing,
 			Message: "Addresses of nodes are not in spec.expectedIPs: " + what +
-				", so that policies that select these hosts as sources do not know them by these addresses: " +
-				"let the operator write this field (mode Enforce, and nobody else setting it)",
+				", so that policies that select these hosts as sources do not match these addresses: " +
+				"let the operator write this field (mode Enforce, and no other writer of the field)",
 		}
 	}
 	set := func(addresses ...string) func(*state.Calico) {

@@ -14,33 +14,33 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// target is traffic that is restricted: to one of a component's ports, or, where
-// all that is not listed is denied, everything.
+// restrictedTarget is restricted traffic: to a port of a component, or, with
+// DenyUnlisted, all traffic.
 type restrictedTarget struct {
-	allowed string // what it is for a rule that allows it
-	denied  string // and for one that denies it
+	allowed string // name of the traffic in a finding about an allowing rule
+	denied  string // name of the traffic in a finding about a denying rule
 	traffic profile.Traffic
-	iface   string       // of the component, if it is restricted to one
-	address netip.Prefix // to which alone it is restricted, if it is so
+	iface   string       // of the component, if restricted to an interface
+	address netip.Prefix // the only restricted destination; zero for any
 }
 
-// match is what a rule matches of a target.
+// ruleMatch is the part of a target matched by a rule.
 type ruleMatch struct {
 	traffic profile.Traffic
 	sources *netipx.IPSet
-	// whole says that it is all of the target.
+	// whole says that the rule matches all of the target.
 	whole bool
-	// unsure says that the rule has conditions that are not judged here, so
-	// that it may match less.
+	// uncertain says that the rule has conditions beyond this judgement, and may match
+	// less.
 	uncertain bool
 }
 
-// matching returns what a rule of an ingress policy matches of the target. The
-// own addresses are those that the nodes are known to have.
-func matchRule(rule v3.Rule, t restrictedTarget, own *netipx.IPSet) []ruleMatch {
+// matchRule returns the parts of the target matched by a rule of an ingress policy.
+// nodeAddresses are the known addresses of nodes.
+func matchRule(rule v3.Rule, t restrictedTarget, nodeAddresses *netipx.IPSet) []ruleMatch {
 	sources, everybody := addressesOfEntity(rule.Source, rule.IPVersion)
 	destinations, everywhere := addressesOfEntity(rule.Destination, nil)
-	to := compareDestinations(destinations, everywhere, t, own)
+	to := compareDestinations(destinations, everywhere, t, nodeAddresses)
 	if sources == nil || to.none || excludesTraffic(rule, t.traffic) {
 		return nil
 	}
@@ -57,15 +57,15 @@ func matchRule(rule v3.Rule, t restrictedTarget, own *netipx.IPSet) []ruleMatch 
 	return out
 }
 
-// partial says whether the rule has conditions that make it match a part only
-// of the traffic that it is about.
+// matchesPartially says whether conditions of the rule limit the match to a part of the
+// traffic.
 func matchesPartially(rule v3.Rule) bool {
 	return len(rule.Source.Ports)+len(rule.Source.NotPorts)+len(rule.Destination.NotPorts) > 0 ||
 		rule.NotProtocol != nil || rule.NotICMP != nil
 }
 
-// unjudged says whether the rule has conditions that depend on what is not
-// looked up here: endpoints, network sets, service accounts, Services, HTTP.
+// hasUnjudgedConditions says whether the rule has conditions on objects without a
+// lookup here: endpoints, network sets, service accounts, Services, HTTP.
 func hasUnjudgedConditions(rule v3.Rule) bool {
 	of := func(e v3.EntityRule) bool {
 		named := func(p numorstring.Port) bool { return p.PortName != "" }
@@ -75,8 +75,8 @@ func hasUnjudgedConditions(rule v3.Rule) bool {
 	return of(rule.Source) || of(rule.Destination) || rule.HTTP != nil
 }
 
-// networks returns the addresses that an entity of a rule stands for, as far as
-// its networks say; nil if none, and whole if every address.
+// addressesOfEntity returns the addresses of an entity according to its networks; nil
+// if there are none. whole says that the set has every address.
 func addressesOfEntity(e v3.EntityRule, version *int) (set *netipx.IPSet, whole bool) {
 	var b netipx.IPSetBuilder
 	families := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
@@ -108,13 +108,14 @@ func addressesOfEntity(e v3.EntityRule, version *int) (set *netipx.IPSet, whole 
 	return set, isEverybody(set)
 }
 
-// reach is how the destinations of a rule meet those of a target.
+// destinationMatch says how the destinations of a rule match the destinations of a
+// target.
 type destinationMatch struct{ none, whole, uncertain bool }
 
-// addressed compares destinations to the component's address, or to the
-// addresses of the nodes. Nodes have addresses that Kubernetes does not know:
-// whether a rule for others is about a node can not be told.
-func compareDestinations(destinations *netipx.IPSet, everywhere bool, t restrictedTarget, own *netipx.IPSet) destinationMatch {
+// compareDestinations compares destinations with the component's address, or with the
+// addresses of the nodes. Nodes have addresses unknown to Kubernetes: for a rule with
+// other destinations, a match is uncertain.
+func compareDestinations(destinations *netipx.IPSet, everywhere bool, t restrictedTarget, nodeAddresses *netipx.IPSet) destinationMatch {
 	switch {
 	case destinations == nil:
 		return destinationMatch{none: true}
@@ -123,10 +124,10 @@ func compareDestinations(destinations *netipx.IPSet, everywhere bool, t restrict
 	case t.address.IsValid():
 		return destinationMatch{none: !destinations.OverlapsPrefix(t.address), whole: destinations.ContainsPrefix(t.address)}
 	}
-	return destinationMatch{uncertain: !destinations.Overlaps(own)}
+	return destinationMatch{uncertain: !destinations.Overlaps(nodeAddresses)}
 }
 
-// except says whether the rule takes the traffic out by its protocol or ports.
+// excludesTraffic says whether the rule excludes the traffic by protocol or ports.
 func excludesTraffic(rule v3.Rule, traffic profile.Traffic) bool {
 	if rule.NotProtocol != nil && protocolOf(*rule.NotProtocol).Covers(traffic) {
 		return true
@@ -136,8 +137,8 @@ func excludesTraffic(rule v3.Rule, traffic profile.Traffic) bool {
 	})
 }
 
-// trafficOf returns the traffic that a rule is about: its protocol, and the
-// ports if it has some. Named ports may be any.
+// trafficOf returns the traffic of a rule: the protocol, and the ports if there are
+// any. A named port may be any port.
 func trafficOf(rule v3.Rule) []profile.Traffic {
 	if rule.Protocol == nil {
 		return []profile.Traffic{{}}
@@ -160,8 +161,8 @@ func portOf(protocol numorstring.Protocol, port numorstring.Port) profile.Traffi
 	return traffic
 }
 
-// protocolOf returns all traffic of a protocol. Those that have no ports are
-// told by their number: no component's port is of them.
+// protocolOf returns all traffic of a protocol. A protocol without ports is given by
+// number; no port of a component has such a protocol.
 func protocolOf(protocol numorstring.Protocol) profile.Traffic {
 	switch protocol.ToV1().String() {
 	case "tcp", "6":
@@ -171,6 +172,6 @@ func protocolOf(protocol numorstring.Protocol) profile.Traffic {
 	case "sctp", "132":
 		return profile.Traffic{Protocol: profile.SCTP}
 	}
-	number, _ := protocol.NumValue() // 0, which nothing is of, where it has another name
+	number, _ := protocol.NumValue() // 0 for an unknown name: no packet has protocol 0
 	return profile.Traffic{Protocol: profile.IP, Number: number}
 }

@@ -85,8 +85,8 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 		sure := slices.ContainsFunc([]string{" allows ", " denies ", " passes on ", " drops "}, func(does string) bool { return strings.Contains(what, does) })
 		return verify.Verdict{
 			Unknown: !sure, Reason: v1alpha1.ReasonForeignPolicy,
-			Message: "Policies of others decide before those of the operator: " + what + ": take these hosts out of their " +
-				"selectors with !has(cpnp.dev/policy), or move them to a tier after cpnp",
+			Message: "Foreign policies decide before the operator's policies: " + what + ": exclude these hosts from " +
+				"the selectors of these policies with !has(cpnp.dev/policy), or move these policies to a tier after cpnp",
 		}
 	}
 	does := func(what string) verify.Verdict {
@@ -209,7 +209,7 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 			"Egress by default": {early(policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Egress, p.Spec.Ingress = p.Spec.Ingress, nil })), effective},
 			"A selector that can not be read": {
 				early(policyIn("early", v3.Allow, selecting("a ~ 'b'"))),
-				does("has a selector that can not be read, so that it may select these hosts"),
+				does("has a selector that cannot be read, so that the policy may select these hosts"),
 			},
 			"A selector of a tier after ours may be anything": {with(kubelet(), tiers(tier("late", 501)), policyIn("late", v3.Allow, selecting("?"))), effective},
 		},

@@ -9,20 +9,21 @@ import (
 	"go4.org/netipx"
 )
 
-// Group is one address of a class, and another that is not the same node's, if
-// there is one.
+// Group has one address of a class, and a second address of a different node if there
+// is one.
 type Group struct {
 	Class     Class
 	Addresses []netip.Addr
 }
 
-// Senders are groups in the order in which they were found.
+// AddressGroups groups addresses by class, in the order in which the classes were
+// found.
 type AddressGroups struct {
 	Groups  []*Group
 	byClass map[Class]*Group
 }
 
-// Add adds the classes of a network.
+// AddNetwork adds the classes of all addresses of a network.
 func (s *AddressGroups) AddNetwork(c *Classes, net netip.Prefix) {
 	s.offerAddress(c, net.Addr())
 	if net.IsSingleIP() {
@@ -51,7 +52,8 @@ func (s *AddressGroups) offerAddress(c *Classes, a netip.Addr) {
 	}
 }
 
-// apart says whether two addresses are not of one node, as far as is known.
+// onDifferentNodes says whether two addresses belong to different nodes, or to machines
+// that are unknown.
 func (c *Classes) onDifferentNodes(a, b netip.Addr) bool {
 	return a != b && (c.world.owners[a] == nil || c.world.owners[a] != c.world.owners[b])
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// judge gathers what is cut in one state.
+// flowJudge collects the cuts in one state of the cluster.
 type flowJudge struct {
 	world *dataplane.World
-	// unless is a world in which what is cut as well is left out; nil for none.
+	// Flows that are cut in ignoredWorld too are not collected; nil to collect all.
 	ignoredWorld *dataplane.World
 	classes      *dataplane.Classes
 	lines        plan.Lifelines
@@ -22,13 +22,13 @@ type flowJudge struct {
 	cuts         []Cut
 }
 
-// party is who has a role: all, or the protected nodes among them.
+// party is the members of a role, or only the protected nodes among the members.
 type party struct {
 	role      profile.Role
 	protected bool
 }
 
-// of returns the classes of a party's addresses.
+// groupsOf returns the addresses of a party, grouped by class.
 func (j *flowJudge) groupsOf(p party) []*dataplane.Group {
 	groups, known := j.parties[p]
 	if !known {
@@ -40,35 +40,36 @@ func (j *flowJudge) groupsOf(p party) []*dataplane.Group {
 	return groups
 }
 
-func (j *flowJudge) groupAddresses(prefixes []netip.Prefix, is func(netip.Prefix) bool) []*dataplane.Group {
-	senders := &dataplane.AddressGroups{}
+func (j *flowJudge) groupAddresses(prefixes []netip.Prefix, wanted func(netip.Prefix) bool) []*dataplane.Group {
+	groups := &dataplane.AddressGroups{}
 	for _, prefix := range prefixes {
-		if is(prefix) {
-			senders.AddNetwork(j.classes, prefix)
+		if wanted(prefix) {
+			groups.AddNetwork(j.classes, prefix)
 		}
 	}
-	return senders.Groups
+	return groups.Groups
 }
 
-// flow judges what protected nodes get, and what they send.
-func (j *flowJudge) judgeFlow(judgeFlow profile.Flow) {
-	if judgeFlow.To == profile.RoleSelf {
-		for _, node := range j.groupsOf(party{judgeFlow.To, true}) {
-			j.judgeToItself(judgeFlow, node.Addresses[0])
+// judgeFlow judges a required flow at every protected node that receives or sends the
+// flow.
+func (j *flowJudge) judgeFlow(flow profile.Flow) {
+	if flow.To == profile.RoleSelf {
+		for _, node := range j.groupsOf(party{flow.To, true}) {
+			j.judgeToItself(flow, node.Addresses[0])
 		}
 		return
 	}
 	for _, at := range j.lines.Dedicated {
-		if sent, is := at.Sent(judgeFlow); is {
+		if sent, is := at.Sent(flow); is {
 			j.judgeToDedicated(sent, at)
 		}
 	}
 	for _, protected := range []bool{true, false} {
-		for _, receiver := range j.groupsOf(party{judgeFlow.To, protected}) {
-			for _, f := range j.arrivingFlows(judgeFlow, receiver) {
-				for _, role := range judgeFlow.From {
+		for _, receiver := range j.groupsOf(party{flow.To, protected}) {
+			for _, f := range j.arrivingFlows(flow, receiver) {
+				for _, role := range flow.From {
 					for _, sender := range j.groupsOf(party{role, !protected}) {
-						j.judgeBetween(judgeFlow, f, sender, receiver)
+						j.judgeBetween(flow, f, sender, receiver)
 					}
 				}
 			}
@@ -76,8 +77,9 @@ func (j *flowJudge) judgeFlow(judgeFlow profile.Flow) {
 	}
 }
 
-// toDedicated judges what is sent to addresses that no node shows, as if each
-// protected node had them. There, nodes of the control plane talk to each other.
+// judgeToDedicated judges flows to dedicated addresses. No node shows a dedicated
+// address: each protected node is judged as if the node had all of the addresses.
+// Control-plane nodes talk to each other there.
 func (j *flowJudge) judgeToDedicated(flow profile.Flow, at plan.Dedicated) {
 	dedicated := j.groupAddresses(at.Addresses, func(netip.Prefix) bool { return true })
 	for _, receiver := range j.groupsOf(party{flow.To, true}) {
@@ -95,8 +97,8 @@ func (j *flowJudge) judgeToDedicated(flow profile.Flow, at plan.Dedicated) {
 	}
 }
 
-// sendersTo returns who sends a flow to dedicated addresses, of which these are the
-// classes.
+// sendersToDedicated returns the senders of a flow to dedicated addresses; the groups
+// of the dedicated addresses are given.
 func (j *flowJudge) sendersToDedicated(flow profile.Flow, dedicated []*dataplane.Group) []*dataplane.Group {
 	var senders []*dataplane.Group
 	for _, role := range flow.From {
@@ -109,8 +111,9 @@ func (j *flowJudge) sendersToDedicated(flow profile.Flow, dedicated []*dataplane
 	return senders
 }
 
-// fromAnother judges what comes to a node from one of a class that is not the node
-// itself. Of a class, the receiver's own address stands for others.
+// judgeFromOthers judges a flow from another machine of a class to a node. If the class
+// has no second address, the address of the receiver represents the other members of
+// the class.
 func (j *flowJudge) judgeFromOthers(flow profile.Flow, f dataplane.Flow, sender *dataplane.Group) {
 	for _, from := range sender.Addresses {
 		if from.Is4() == f.To.Is4() && j.world.OwnerOf(from) != f.Node && (!f.From.IsValid() || f.From == f.To) {
@@ -122,11 +125,12 @@ func (j *flowJudge) judgeFromOthers(flow profile.Flow, f dataplane.Flow, sender 
 	}
 }
 
-// toItself judges what a node sends to an address of its own, and to loopback.
+// judgeToItself judges flows from a node to the same node: to an address of the node,
+// and to loopback.
 func (j *flowJudge) judgeToItself(flow profile.Flow, own netip.Addr) {
 	node := j.world.OwnerOf(own)
 	if node == "" {
-		return // a machine that has not joined yet
+		return // a machine before joining the cluster
 	}
 	loopback := netip.IPv6Loopback()
 	if own.Is4() {
@@ -145,13 +149,13 @@ func (j *flowJudge) judgeToItself(flow profile.Flow, own netip.Addr) {
 	}
 }
 
-// arriving returns the packets of a flow as they come to a receiver, without their
-// sender: to its own address, or to those that the flow is sent to instead.
+// arrivingFlows returns the flows to a receiver, without senders: to the address of the
+// receiver, or to the destinations of the flow.
 func (j *flowJudge) arrivingFlows(flow profile.Flow, receiver *dataplane.Group) []dataplane.Flow {
 	to, node := receiver.Addresses[:1], ""
 	if len(flow.Destinations) > 0 {
 		if to, node = nil, j.world.OwnerOf(receiver.Addresses[0]); node == "" {
-			return nil // it is not known who is addressed
+			return nil // the addressed node is unknown
 		}
 		for _, net := range flow.Destinations {
 			to = append(to, net.Addr())
@@ -169,7 +173,7 @@ func (j *flowJudge) arrivingFlows(flow profile.Flow, receiver *dataplane.Group) 
 	return out
 }
 
-// between judges what one of a class sends to one of another, of two nodes where
+// judgeBetween judges a flow between members of two classes, on two different nodes if
 // there are two.
 func (j *flowJudge) judgeBetween(flow profile.Flow, f dataplane.Flow, sender, receiver *dataplane.Group) {
 	f.From = sender.Addresses[0]
@@ -197,7 +201,8 @@ func (j *flowJudge) recordIfCut(flow profile.Flow, f dataplane.Flow) {
 	}
 }
 
-// packets returns one flow for each port that a rule may tell from the others.
+// representativeFlows returns the flows to judge in place of all traffic: a flow for
+// each port at which the match of a rule may change.
 func representativeFlows(t profile.Traffic, to netip.Addr, ports func(first, last uint16) []uint16) []dataplane.Flow {
 	ported := func(protocol dataplane.Protocol) (out []dataplane.Flow) {
 		first, last := t.First, max(t.First, t.Last)

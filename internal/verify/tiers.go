@@ -14,30 +14,30 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// foreign is a policy of somebody else that may apply to what comes in at hosts.
+// foreignPolicy is a foreign policy for traffic arriving at hosts.
 type foreignPolicy struct {
 	*v3.GlobalNetworkPolicy
 	place   dataplane.Place
 	phase   dataplane.Phase
 	selects func(labels map[string]string) bool
-	// unread says that its selector can not be read.
+	// unreadable says that the selector cannot be read.
 	unreadable bool
-	// among says that it is in our tier, between the policies of ours; late that
-	// those that allow have decided by then.
+	// betweenManaged says that the policy is in the managed tier, between the managed
+	// policies; afterAllows says that all allowing managed policies precede the policy.
 	betweenManaged, afterAllows bool
 }
 
-// tierOf is a tier with the policies of others in it, in their order.
+// orderedTier is a tier with the foreign policies of the tier in order of evaluation.
 type orderedTier struct {
 	name            string
 	place           dataplane.Place
 	managed         bool
-	deniesByDefault bool // that what no policy decides is dropped; not of ours
+	deniesByDefault bool // drops undecided traffic; false for the managed tier
 	policies        []foreignPolicy
 }
 
-// tiers returns the tiers in their order. One that is not there is not
-// evaluated.
+// tiersInOrder returns the tiers in order of evaluation. Felix evaluates existing tiers
+// only.
 func tiersInOrder(hosts plan.Hosts, live state.Calico) []orderedTier {
 	var out []orderedTier
 	allowed, denied := managedBoundaries(hosts)
@@ -71,8 +71,8 @@ func foreignPoliciesIn(tier string, hosts plan.Hosts, live state.Calico) []forei
 	return out
 }
 
-// amongOurs returns the policies of others in our tier that are evaluated before
-// the first of ours that denies: it denies all that gets there.
+// foreignAmongManaged returns the foreign policies of the managed tier before the first
+// denying managed policy: no traffic gets past the denying policy.
 func foreignAmongManaged(policies []foreignPolicy, allowed, denied dataplane.Place) []foreignPolicy {
 	var out []foreignPolicy
 	for _, p := range policies {
@@ -87,8 +87,8 @@ func foreignAmongManaged(policies []foreignPolicy, allowed, denied dataplane.Pla
 	return out
 }
 
-// boundaries returns the last place in our tier at which ours allow, and the
-// first at which they deny.
+// managedBoundaries returns the place of the last managed policy that allows, and of
+// the first managed policy that denies.
 func managedBoundaries(hosts plan.Hosts) (allowed, denied dataplane.Place) {
 	denied = dataplane.PlaceOf(nil, "")
 	for _, p := range renderedPolicies(hosts) {
@@ -103,8 +103,8 @@ func managedBoundaries(hosts plan.Hosts) (allowed, denied dataplane.Place) {
 	return allowed, denied
 }
 
-// own says whether the policy is one of this policy's, be it called for, or to
-// be deleted.
+// isManagedBy says whether a Calico policy belongs to the policy of hosts, planned or
+// due for deletion.
 func isManagedBy(p *v3.GlobalNetworkPolicy, hosts plan.Hosts) bool {
 	if p.Labels[v1alpha1.LabelPolicy] == hosts.Calico.Policy && p.Annotations[v1alpha1.AnnotationDesiredHash] != "" {
 		return true

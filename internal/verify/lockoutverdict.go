@@ -10,14 +10,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// maxOverride is how much of a reason a message quotes.
+// maxQuotedReason is the length to which a message cuts the reason of an annotation.
 const maxQuotedReason = 200
 
-// Reachable says whether the writes that a report is about leave open what the
-// control plane requires. Otherwise they are not made, unless somebody overrides
-// that with a reason, which is not blank. What is cut already holds up nothing:
-// not to write would not heal it. Where it is not known what becomes of a flow, a
-// write may well be what cuts it.
+// RequiredFlowsKept says whether the reported writes keep all required flows open. If
+// not, no write is made, unless the override is a non-blank reason. A flow that is cut already
+// blocks no write: not writing would not repair the flow. An unknown decision blocks
+// the writes: a write may be the cause of the cut.
 func RequiredFlowsKept(report LockoutReport, override string) Verdict {
 	cut, doubtful, already := report.byCertainty()
 	switch {
@@ -28,25 +27,26 @@ func RequiredFlowsKept(report LockoutReport, override string) Verdict {
 	case len(cut) > 0:
 		return Verdict{
 			Reason: v1alpha1.ReasonRequiredFlowCut,
-			Message: fmt.Sprintf("Required flows would be cut: %s: correct the policy that is named, or, to write all the same, "+
+			Message: fmt.Sprintf("Required flows would be cut: %s: correct the named policy, or, to write anyway, "+
 				"set the annotation %s to the reason why", describeCuts(slices.Concat(cut, doubtful)), v1alpha1.AnnotationAllowLockout),
 		}
 	case len(doubtful) > 0:
 		return Verdict{
 			Reason: v1alpha1.ReasonNotJudged,
-			Message: fmt.Sprintf("It cannot be told whether required flows would be cut: %s. Nothing is written: correct what is named, "+
-				"or, to write all the same, set the annotation %s to the reason why", describeCuts(doubtful), v1alpha1.AnnotationAllowLockout),
+			Message: fmt.Sprintf("The operator cannot tell whether required flows would be cut: %s. Nothing is written: correct the named object, "+
+				"or, to write anyway, set the annotation %s to the reason why", describeCuts(doubtful), v1alpha1.AnnotationAllowLockout),
 		}
 	}
 	return Verdict{
 		Holds: true, Reason: v1alpha1.ReasonVerified,
-		Message: "Required flows are already cut by what is there, and not by what this policy would write: " + describeCuts(already) +
-			". No further node is begun until that is mended, or the annotation " + v1alpha1.AnnotationAllowLockout + " has the reason why",
+		Message: "Required flows are already cut by objects in the cluster, and not by the writes of this policy: " + describeCuts(already) +
+			". The rollout starts no further node until these flows are open; to start nodes anyway, set the annotation " +
+			v1alpha1.AnnotationAllowLockout + " to the reason why",
 	}
 }
 
-// sorted returns the flows that the writes would cut, those of which it is not known
-// what becomes of them, and those that are cut already.
+// byCertainty returns the flows that the writes would cut, the flows with an unknown
+// decision, and the flows that are cut already.
 func (r LockoutReport) byCertainty() (cut, doubtful, already []Cut) {
 	for _, c := range r.Cuts {
 		if c.isUncertain() {
@@ -65,14 +65,14 @@ func (r LockoutReport) byCertainty() (cut, doubtful, already []Cut) {
 	return cut, doubtful, already
 }
 
-// Doubt tells the flows of which it is not known what becomes of them, and Broken one
-// that is cut, or would be. Both are empty if there is none.
+// UncertainFlows describes the flows with an unknown decision; empty if there are none.
 func (r LockoutReport) UncertainFlows() string {
 	_, doubtful, _ := r.byCertainty()
 	return describeCuts(doubtful)
 }
 
-// Broken is told with Doubt.
+// FirstCut describes the first flow with a certain cut, present or future; empty if
+// there is none.
 func (r LockoutReport) FirstCut() string {
 	cut, _, already := r.byCertainty()
 	if all := slices.Concat(cut, already); len(all) > 0 {
@@ -81,15 +81,15 @@ func (r LockoutReport) FirstCut() string {
 	return ""
 }
 
-// overridden says what is written in spite of what, and because of whom.
+// overriddenVerdict allows the writes in spite of the report, and says why.
 func overriddenVerdict(report LockoutReport, override string) Verdict {
 	cut, doubtful, already := report.byCertainty()
-	what, flows := "Required flows may be cut, because", slices.Concat(cut, doubtful)
+	what, flows := "Required flows may be cut, and objects are written anyway, because", slices.Concat(cut, doubtful)
 	switch {
 	case len(flows) == 0:
-		what, flows = "Required flows are already cut by what is there, and nodes are begun all the same, because", already
+		what, flows = "Required flows are already cut by objects in the cluster, and nodes are started anyway, because", already
 	case len(cut) == 0:
-		what = "It cannot be told whether required flows are cut, and it is written all the same, because"
+		what = "The operator cannot tell whether required flows are cut, and objects are written anyway, because"
 	}
 	return Verdict{
 		Holds: true, Reason: v1alpha1.ReasonOverridden,
@@ -98,7 +98,7 @@ func overriddenVerdict(report LockoutReport, override string) Verdict {
 	}
 }
 
-// tellCuts tells one example of each flow that is cut for a reason of its own.
+// describeCuts describes one example of each flow and cause.
 func describeCuts(cuts []Cut) string {
 	type cause struct {
 		flow, tier, policy string

@@ -15,8 +15,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// ipv6Unfiltered finds nodes that have IPv6 addresses while their Felix does
-// not handle IPv6: what is sent to these addresses meets no policy.
+// findUnfilteredIPv6 finds nodes with IPv6 addresses and a Felix that does not handle
+// IPv6: no policy filters traffic to the IPv6 addresses.
 func findUnfilteredIPv6(hosts plan.Hosts, live state.Calico) *Verdict {
 	var nodes, causes []string
 	for _, node := range hosts.Calico.Nodes {
@@ -32,14 +32,7 @@ func findUnfilteredIPv6(hosts plan.Hosts, live state.Calico) *Verdict {
 	}
 	return &Verdict{
 		Reason: v1alpha1.ReasonIPv6Unfiltered,
-		Message: "No policy holds for what is sent to the IPv6 addresses of " + wording.Names(nodes) +
+		Message: "No policy filters traffic to the IPv6 addresses of " + wording.Names(nodes) +
 			": set spec.ipv6Support to true in FelixConfiguration " + wording.Names(causes),
 	}
-}
-
-func appendUnique(list []string, item string) []string {
-	if slices.Contains(list, item) {
-		return list
-	}
-	return append(list, item)
 }

@@ -20,14 +20,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Exposed adds to a verdict which Services are a way around the restrictions.
+// AddServiceBypasses adds to a verdict the Services that bypass the restrictions.
 //
-// What arrives from outside for a Service is sent on by the node at which it
-// arrives, with that node's own address as its source (kube-proxy: pkg/proxy of
-// Kubernetes, masquerade unless externalTrafficPolicy is Local). Where nodes may
-// connect to a component, so may then everybody who reaches the Service. The node
-// that has the component sends nothing on: it sees the client's address. Nor does
-// a Service that keeps the client's address.
+// A node forwards traffic from outside for a Service with the address of the node as
+// the source (kube-proxy: pkg/proxy of Kubernetes, masquerade unless
+// externalTrafficPolicy is Local). If nodes may connect to a component, so may then
+// every client of the Service. The node with the component does not forward, and sees
+// the client's address. A Service with the client's address kept is no bypass.
 func AddServiceBypasses(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []corev1.Node, services []state.Exposed) Verdict {
 	e := newExposure(hosts, network, nodes)
 	var open, taken, external []string
@@ -44,26 +43,26 @@ func AddServiceBypasses(verdict Verdict, hosts plan.Hosts, network plan.Network,
 		}
 	}
 	if len(taken) > 0 {
-		verdict = addBypass(verdict, v1alpha1.ReasonAddressTakenOver, "nodes send to Services with these externalIPs what is meant for "+
+		verdict = addBypass(verdict, v1alpha1.ReasonAddressTakenOver, "Services with externalIPs take over traffic from nodes to "+
 			"the control plane: "+wording.Names(taken)+": remove spec.externalIPs of these Services")
 	}
 	if len(open) > 0 {
-		verdict = addBypass(verdict, v1alpha1.ReasonExposedByService, "what arrives from outside for a Service is sent on with a node's address, "+
-			"so that everybody who reaches it is let in where nodes are: "+wording.Names(open)+
-			": make these Services type ClusterIP without externalIPs, or delete them")
+		verdict = addBypass(verdict, v1alpha1.ReasonExposedByService, "nodes forward traffic from outside for a Service with a node's address "+
+			"as the source, so that every client of the Service may connect where nodes may: "+wording.Names(open)+
+			": set type ClusterIP without externalIPs for these Services, or delete the Services")
 	}
 	if len(external) > 0 {
-		verdict.Message += ". Mind that Services have externalIPs, with which whoever may write a Service takes over any address " +
+		verdict.Message += ". Note that Services have externalIPs, by which the author of a Service can take over any address " +
 			"(deprecated in Kubernetes 1.36; CIS benchmark 1.2.3): " + wording.Names(external) +
-			": remove them, and refuse them with the admission plugin DenyServiceExternalIPs"
+			": remove spec.externalIPs, and refuse externalIPs with the admission plugin DenyServiceExternalIPs"
 	}
 	return verdict
 }
 
-// also adds a finding to a verdict. That of a verdict that does not hold anyway is
-// told after the reason for that, and before what cannot be judged.
+// addBypass adds a finding to a verdict: after the reason of a failed verdict, and
+// before the reason of an unknown verdict.
 func addBypass(verdict Verdict, reason, text string) Verdict {
-	found := Verdict{Reason: reason, Message: "There is a way around the restrictions: " + text}
+	found := Verdict{Reason: reason, Message: "The restrictions can be bypassed: " + text}
 	switch {
 	case verdict.Holds:
 		return found
@@ -75,12 +74,13 @@ func addBypass(verdict Verdict, reason, text string) Verdict {
 	return verdict
 }
 
-// exposure is what is restricted, and whom that lets in.
+// exposure has the restrictions, and the nodes that may connect in spite of the
+// restrictions.
 type exposure struct {
 	hosts               calico.Hosts
 	network             plan.Network
 	nodes               [][]netip.Addr
-	restrictedAddresses map[netip.Addr]bool // addresses of what is restricted on nodes
+	restrictedAddresses map[netip.Addr]bool // addresses with restrictions on nodes
 	sources             map[profile.Traffic]*netipx.IPSet
 }
 
@@ -100,7 +100,8 @@ func newExposure(hosts plan.Hosts, network plan.Network, nodes []corev1.Node) *e
 	return e
 }
 
-// onHosts returns what on nodes the Service lets everybody connect to.
+// exposedHostComponents returns the restricted ports of nodes that the Service opens to
+// every client.
 func (e *exposure) exposedHostComponents(service state.Exposed) (open []string) {
 	if service.KeepsClients {
 		return nil
@@ -117,7 +118,8 @@ func (e *exposure) exposedHostComponents(service state.Exposed) (open []string) 
 	return open
 }
 
-// restricted returns what restricts traffic to an address; empty if nothing does.
+// restrictionOn returns the name of the restriction on traffic to an address; empty if
+// there is none.
 func (e *exposure) restrictionOn(address netip.Addr, port profile.Traffic) string {
 	for _, component := range e.hosts.Components {
 		here := e.restrictedAddresses[address] && component.Interface == ""
@@ -139,8 +141,8 @@ func (e *exposure) restrictionOn(address netip.Addr, port profile.Traffic) strin
 	return ""
 }
 
-// nodesMayConnect says whether another node than the one with the address may,
-// and not everybody.
+// nodesMayConnect says whether a node without the address may connect, although not
+// every client may.
 func (e *exposure) nodesMayConnect(address netip.Addr, port profile.Traffic) bool {
 	from, known := e.sources[port]
 	if !known {
@@ -155,8 +157,8 @@ func (e *exposure) nodesMayConnect(address netip.Addr, port profile.Traffic) boo
 	})
 }
 
-// asPods returns the components that run as pods, and that the Service lets
-// everybody connect to: those of which all its pods are, by its selector.
+// exposedPodComponents returns the components in pods that the Service opens to every
+// client: all pods of the Service, by its selector, belong to the component.
 func (e *exposure) exposedPodComponents(service state.Exposed) (open []string) {
 	if service.KeepsClients || len(service.Selector) == 0 || len(e.nodes) < 2 {
 		return nil
@@ -169,7 +171,7 @@ func (e *exposure) exposedPodComponents(service state.Exposed) (open []string) {
 		for _, backends := range service.Backends {
 			for _, port := range backends.Ports {
 				if slices.ContainsFunc(policy.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
-					return coverPort(rule.Ports, port) && slices.ContainsFunc(rule.From, e.includesNode)
+					return anyPortOverlaps(rule.Ports, port) && slices.ContainsFunc(rule.From, e.includesNode)
 				}) {
 					open = appendUnique(open, fmt.Sprintf("component %s (%s)", policy.Labels[v1alpha1.LabelComponent], port))
 				}
@@ -179,7 +181,7 @@ func (e *exposure) exposedPodComponents(service state.Exposed) (open []string) {
 	return open
 }
 
-func coverPort(ports []networkingv1.NetworkPolicyPort, wanted profile.Traffic) bool {
+func anyPortOverlaps(ports []networkingv1.NetworkPolicyPort, wanted profile.Traffic) bool {
 	return len(ports) == 0 || slices.ContainsFunc(ports, func(port networkingv1.NetworkPolicyPort) bool {
 		if port.Port == nil || port.Protocol == nil {
 			return false
@@ -192,7 +194,7 @@ func coverPort(ports []networkingv1.NetworkPolicyPort, wanted profile.Traffic) b
 	})
 }
 
-// isNode says whether a node is among a peer's addresses.
+// includesNode says whether the addresses of a peer include a node.
 func (e *exposure) includesNode(peer networkingv1.NetworkPolicyPeer) bool {
 	if peer.IPBlock == nil {
 		return false
@@ -201,14 +203,14 @@ func (e *exposure) includesNode(peer networkingv1.NetworkPolicyPeer) bool {
 	return err == nil && slices.ContainsFunc(e.nodes, func(node []netip.Addr) bool { return slices.ContainsFunc(node, prefix.Contains) })
 }
 
-// takenOver returns the restricted addresses and ports that the Service takes
-// over with its externalIPs: every node sends to the Service then what it, and its
-// pods, send there.
+// takenOverAddresses returns the restricted addresses and ports that the Service takes
+// over by externalIPs: every node, and every pod on the node, then reaches the Service
+// at such an address.
 func (e *exposure) takenOverAddresses(service state.Exposed) (taken []string) {
 	for _, address := range service.ExternalIPs {
 		for _, port := range service.Ports {
 			if what := e.restrictionOn(address, port); what != "" {
-				taken = appendUnique(taken, fmt.Sprintf("(%s, that of %s)", address, what))
+				taken = appendUnique(taken, fmt.Sprintf("(%s, the address of %s)", address, what))
 			}
 		}
 	}

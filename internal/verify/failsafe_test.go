@@ -26,7 +26,7 @@ func TestFailsafePortsOfComponents(t *testing.T) {
 		return verify.Verdict{Reason: v1alpha1.ReasonFailsafePorts, Message: message}
 	}
 	const bothEtcd = "tcp/2379 (component etcd), tcp/2380 (component etcd)"
-	takeOut := "take these ports out of spec.failsafeInboundHostPorts there"
+	takeOut := "remove these ports from spec.failsafeInboundHostPorts there"
 	from := func(networks ...string) func(*calico.Hosts) {
 		return func(h *calico.Hosts) {
 			h.Components[len(h.Components)-1].From = []calico.Source{{Prefixes: prefixes(networks...)}}
@@ -104,7 +104,7 @@ func TestFailsafePortsOfComponents(t *testing.T) {
 			}},
 			found("Failsafe ports of Felix (FelixConfiguration node.cp-1) leave tcp/2379 (component etcd)" +
 				" open from everywhere on cp-1, whatever a policy says: " +
-				"spec.network.failsafe is Scope, but somebody else set spec.failsafeInboundHostPorts of these objects: remove it there"),
+				"spec.network.failsafe is Scope, but another manager set spec.failsafeInboundHostPorts of these objects: remove the field there"),
 		},
 		"With Scope, what is not written yet is told": {
 			situation{hosts: kubelet(etcd, scope), live: func(c *state.Calico) { c.Felix = c.Felix[1:] }},
@@ -169,7 +169,7 @@ func TestIPv6IsNotFilteredWhereFelixDoesNotHandleIt(t *testing.T) {
 	unfiltered := func(where string) verify.Verdict {
 		return verify.Verdict{
 			Reason: v1alpha1.ReasonIPv6Unfiltered,
-			Message: "No policy holds for what is sent to the IPv6 addresses of cp-1: " +
+			Message: "No policy filters traffic to the IPv6 addresses of cp-1: " +
 				"set spec.ipv6Support to true in FelixConfiguration " + where,
 		}
 	}

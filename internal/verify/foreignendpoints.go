@@ -18,37 +18,38 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// The label of endpoints that Calico itself makes
+// The label of host endpoints made by Calico
 // (kube-controllers/pkg/controllers/node/auto_hep.go).
 const (
 	labelCreatedBy = "projectcalico.org/created-by"
 	createdByAuto  = "calico-kube-controllers"
 )
 
-// rival is an endpoint of somebody else where one of ours is, or should be.
+// endpointConflict is a foreign host endpoint where a managed endpoint is, or should
+// be.
 type endpointConflict struct {
 	endpoint *v3.HostEndpoint
-	rank     int // how much of ours is void: the lower, the more
+	rank     int // a lower rank voids more of the restrictions
 	text     string
 }
 
 const (
-	rankReplaces = iota // nothing of ours is on the node, or on the interface
+	rankReplaces = iota // no managed endpoint is on the node, or on the interface
 	rankOverrides
 	rankVoid
 )
 
-// foreignEndpoints finds endpoints of others on protected nodes that govern an
-// interface in the place of ours. Felix lets one endpoint govern an interface
-// (felix/dataplane/linux/endpoint_mgr.go, resolveHostEndpoints): one that names
-// the interface, or one of its addresses, goes before one for every interface;
-// of several, the alphabetically first name decides, silently.
+// findForeignEndpoints finds foreign endpoints on protected nodes that govern an
+// interface in place of a managed endpoint. Felix lets a single endpoint govern an
+// interface (felix/dataplane/linux/endpoint_mgr.go, resolveHostEndpoints): an endpoint
+// with the name or an address of the interface precedes an endpoint for every
+// interface; of several, the alphabetically first name decides, silently.
 //
-// An endpoint that loses against ours is reported too: whoever made it believes
-// that it protects the node, and with the next name it would. One that gives
-// addresses only governs the interface that has one of them. Kubernetes does
-// not know all addresses of a node, so that beside an endpoint of ours for
-// every interface it is reported whatever its addresses are.
+// A foreign endpoint without effect is reported too: the author expects the endpoint to
+// protect the node, and under an earlier name the endpoint would govern. An endpoint
+// with addresses only governs the interface with one of the addresses. Kubernetes does
+// not know all addresses of a node, so that beside a managed endpoint for every
+// interface such an endpoint is always reported.
 func findForeignEndpoints(hosts plan.Hosts, live state.Calico) *Verdict {
 	wanted := calico.Interfaces(hosts.Calico)
 	var conflicts []endpointConflict
@@ -72,28 +73,29 @@ func findForeignEndpoints(hosts plan.Hosts, live state.Calico) *Verdict {
 		texts = append(texts, r.text)
 		automatic = automatic || r.endpoint.Labels[labelCreatedBy] == createdByAuto
 	}
-	message := "Host endpoints that are not the operator's are on protected nodes: " + wording.Names(texts)
+	message := "Foreign host endpoints are on protected nodes: " + wording.Names(texts)
 	if automatic {
-		message += ": Calico makes such endpoints, and makes them anew: set spec.controllers.node.hostEndpoint.autoCreate of " +
-			"KubeControllersConfiguration default to Disabled, and delete those that others made"
+		message += ": Calico creates such endpoints, and recreates deleted endpoints: set spec.controllers.node.hostEndpoint.autoCreate of " +
+			"KubeControllersConfiguration default to Disabled, and delete the endpoints of other authors"
 	} else {
-		message += ": delete them, or take the nodes out of spec.nodeSelector"
+		message += ": delete these endpoints, or exclude the nodes from spec.nodeSelector"
 	}
 	return &Verdict{Reason: v1alpha1.ReasonForeignHostEndpoint, Message: message}
 }
 
-// rivalOf says how an endpoint of somebody else meets ours for the interfaces.
-// There is none of ours on the node if an endpoint has its place.
+// endpointConflictOf says how a foreign endpoint affects the managed endpoints of the
+// interfaces. The occupant is a foreign endpoint with the name of a managed endpoint,
+// and prevents all managed endpoints on the node; empty if there is none.
 func endpointConflictOf(e *v3.HostEndpoint, wanted []string, occupant string) (endpointConflict, bool) {
 	iface := e.Spec.InterfaceName
 	switch {
 	case e.Name == occupant:
-		what := fmt.Sprintf("%s in the place of %s, so that the operator leaves the node alone", e.Name, managedEndpointName(e, iface))
+		what := fmt.Sprintf("%s in the place of %s, so that the operator writes nothing for the node", e.Name, managedEndpointName(e, iface))
 		return endpointConflict{e, rankReplaces, what}, true
 	case slices.Contains(wanted, iface) && (occupant != "" || e.Name < managedEndpointName(e, iface)):
 		return endpointConflict{e, rankReplaces, fmt.Sprintf("%s in the place of %s", e.Name, managedEndpointName(e, iface))}, true
 	case slices.Contains(wanted, iface):
-		return endpointConflict{e, rankVoid, fmt.Sprintf("%s (void, because %s is there)", e.Name, managedEndpointName(e, iface))}, true
+		return endpointConflict{e, rankVoid, fmt.Sprintf("%s (without effect, because %s exists)", e.Name, managedEndpointName(e, iface))}, true
 	case iface == "":
 		return endpointConflictByAddress(e, wanted)
 	case iface != calico.EveryInterface && slices.Contains(wanted, calico.EveryInterface):
@@ -102,11 +104,12 @@ func endpointConflictOf(e *v3.HostEndpoint, wanted []string, occupant string) (e
 	return endpointConflict{}, false
 }
 
-// rivalByAddress is rivalOf an endpoint that names no interface.
+// endpointConflictByAddress is endpointConflictOf for an endpoint without
+// interfaceName.
 func endpointConflictByAddress(e *v3.HostEndpoint, wanted []string) (endpointConflict, bool) {
 	addresses := wording.Names(e.Spec.ExpectedIPs)
 	if addresses == "" {
-		return endpointConflict{}, false // it governs nothing
+		return endpointConflict{}, false // governs no interface
 	}
 	if slices.Contains(wanted, calico.EveryInterface) {
 		return endpointConflict{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on the interface with %s)", e.Name, managedEndpointName(e, ""), addresses)}, true
@@ -119,21 +122,21 @@ func endpointConflictByAddress(e *v3.HostEndpoint, wanted []string) (endpointCon
 	return endpointConflict{}, false
 }
 
-// ourName returns the name of our endpoint for the interface of the node that the
-// endpoint is for.
+// managedEndpointName returns the name of the managed endpoint for the interface, on
+// the node of the given endpoint.
 func managedEndpointName(e *v3.HostEndpoint, iface string) string {
 	return calico.EndpointName(e.Spec.Node, strings.TrimPrefix(iface, calico.EveryInterface))
 }
 
-// addressesMissing finds endpoints of ours that do not have all addresses of
-// their node. Our own rules do not need them; policies of others that select
-// hosts do.
+// findMissingAddresses finds managed endpoints without some addresses of their node.
+// The operator's rules do not need the addresses; foreign policies that select hosts
+// do.
 func findMissingAddresses(hosts plan.Hosts, live state.Calico) *Verdict {
 	if len(hosts.Addressless) > 0 {
 		return &Verdict{
 			Reason: v1alpha1.ReasonAddressesMissing,
-			Message: "Nodes show no address, and are not protected: " + wording.Names(hosts.Addressless) +
-				": see why their kubelet, or the cloud's controller, does not set status.addresses",
+			Message: "Nodes without status.addresses are not protected: " + wording.Names(hosts.Addressless) +
+				": find out why the kubelet, or the cloud controller, does not set status.addresses",
 		}
 	}
 	var missing []string
@@ -142,7 +145,7 @@ func findMissingAddresses(hosts plan.Hosts, live state.Calico) *Verdict {
 			return e.Name == calico.EndpointName(node.Name, "") && e.Spec.InterfaceName == calico.EveryInterface
 		})
 		if i < 0 {
-			continue // Programmed tells, if it should be there
+			continue // the condition Programmed reports the missing endpoint
 		}
 		if lacks := missingAddresses(node.Addresses, live.Endpoints[i].Spec.ExpectedIPs); len(lacks) > 0 {
 			missing = append(missing, fmt.Sprintf("%s of HostEndpoint %s", strings.Join(lacks, " and "), live.Endpoints[i].Name))
@@ -154,8 +157,8 @@ func findMissingAddresses(hosts plan.Hosts, live state.Calico) *Verdict {
 	return &Verdict{
 		Reason: v1alpha1.ReasonAddressesMissing,
 		Message: "Addresses of nodes are not in spec.expectedIPs: " + wording.Names(missing) +
-			", so that policies that select these hosts as sources do not know them by these addresses: " +
-			"let the operator write this field (mode Enforce, and nobody else setting it)",
+			", so that policies that select these hosts as sources do not match these addresses: " +
+			"let the operator write this field (mode Enforce, and no other writer of the field)",
 	}
 }
 

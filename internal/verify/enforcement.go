@@ -10,8 +10,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// Enforced says whether something makes the policy's NetworkPolicies hold. Where
-// that is so, or none is called for, it is as it was.
+// NetworkPoliciesEnforced says whether any component of the cluster enforces the
+// policy's NetworkPolicies. If so, or if the policy has none, the verdict is otherwise.
 func NetworkPoliciesEnforced(policy *plan.Policy, enforcement profile.Enforcement, otherwise Verdict) Verdict {
 	network := policy.Spec.Network
 	if network == nil || policy.Invalid != nil ||
@@ -22,18 +22,18 @@ func NetworkPoliciesEnforced(policy *plan.Policy, enforcement profile.Enforcemen
 	case profile.Always:
 		return otherwise
 	case profile.Never:
-		return Verdict{Reason: v1alpha1.ReasonPoliciesNotEnforced, Message: "Nothing enforces NetworkPolicies, so that they restrict no pod: " +
-			enforcement.Why + ". Install what enforces them, such as Calico, kube-router or kube-network-policies. If something does already, " +
+		return Verdict{Reason: v1alpha1.ReasonPoliciesNotEnforced, Message: "Nothing enforces NetworkPolicies, so that no pod is restricted: " +
+			enforcement.Why + ". Install an enforcer, such as Calico, kube-router or kube-network-policies. If an enforcer is installed already, " +
 			"write spec: {profile: {networkPolicies: Enforced}}"}
 	default:
-		return Verdict{Unknown: true, Reason: v1alpha1.ReasonPoliciesUnknown, Message: "It is not known whether anything " +
-			"enforces NetworkPolicies: " + enforcement.Why + ". If something does, write " +
+		return Verdict{Unknown: true, Reason: v1alpha1.ReasonPoliciesUnknown, Message: "The operator cannot tell whether anything " +
+			"enforces NetworkPolicies: " + enforcement.Why + ". If an enforcer is installed, write " +
 			"spec: {profile: {networkPolicies: Enforced}}, else NotEnforced"}
 	}
 }
 
-// Both is one verdict of two: what does not hold comes before what cannot be
-// judged, and this before what holds.
+// WorseOf returns the worse verdict: a failure is worse than an unknown, and an unknown
+// is worse than a success.
 func WorseOf(a, b Verdict) Verdict {
 	weight := func(v Verdict) int {
 		switch {

@@ -18,7 +18,7 @@ func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
 	cut := verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "Cut"}
 	balancer := plan.Held{Reason: v1alpha1.ReasonLoadBalancerUnknown, Why: "Is there a load balancer?"}
 	admins := plan.Held{Reason: v1alpha1.ReasonNoAdminPath, Why: "Who are the administrators?"}
-	const said = `. It is written all the same, because the annotation cpnp.dev/allow-lockout says so ("tried")`
+	const said = `. Objects are written anyway, because the annotation cpnp.dev/allow-lockout says so ("tried")`
 	for name, test := range map[string]struct {
 		verdict   verify.Verdict
 		undecided []plan.Held
@@ -29,11 +29,11 @@ func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
 		"what is cut goes first": {verdict: cut, undecided: []plan.Held{balancer}, override: "tried", want: cut},
 		"a load balancer": {
 			verdict: safe, undecided: []plan.Held{balancer},
-			want: verify.Verdict{Reason: balancer.Reason, Message: balancer.Why + ". Mind that X"},
+			want: verify.Verdict{Reason: balancer.Reason, Message: balancer.Why + ". Note that X"},
 		},
 		"a load balancer, overridden": {
 			verdict: safe, undecided: []plan.Held{balancer}, override: " tried ",
-			want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: balancer.Why + said + ". Mind that X"},
+			want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: balancer.Why + said + ". Note that X"},
 		},
 		"a load balancer, overridden with something else": {
 			verdict: overridden, undecided: []plan.Held{balancer}, override: "tried",
@@ -41,11 +41,11 @@ func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
 		},
 		"a blank reason": {
 			verdict: safe, undecided: []plan.Held{balancer}, override: " ",
-			want: verify.Verdict{Reason: balancer.Reason, Message: balancer.Why + ". Mind that X"},
+			want: verify.Verdict{Reason: balancer.Reason, Message: balancer.Why + ". Note that X"},
 		},
 		"administrators, whom nothing overrides": {
 			verdict: safe, undecided: []plan.Held{admins, balancer}, override: "tried",
-			want: verify.Verdict{Reason: admins.Reason, Message: admins.Why + "; " + balancer.Why + ". Mind that X"},
+			want: verify.Verdict{Reason: admins.Reason, Message: admins.Why + "; " + balancer.Why + ". Note that X"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

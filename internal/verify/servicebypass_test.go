@@ -215,11 +215,11 @@ func TestExternalIPsAreToldAndAddressesTakenOverAreWorse(t *testing.T) {
 	is := verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "203.0.113.5")})
 	g.Expect(is.Holds).To(BeTrue(), "it is a finding, and not a hole by itself")
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonEffective))
-	g.Expect(is.Message).To(And(HavePrefix("Nothing evades. Mind that "), ContainSubstring("ops/door"), ContainSubstring("DenyServiceExternalIPs")))
+	g.Expect(is.Message).To(And(HavePrefix("Nothing evades. Note that "), ContainSubstring("ops/door"), ContainSubstring("DenyServiceExternalIPs")))
 
 	is = verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(6443, "10.0.0.11")})
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonAddressTakenOver))
-	g.Expect(is.Message).To(And(ContainSubstring("ops/door (10.0.0.11, that of component apiServer (tcp/6443))"), ContainSubstring("Mind that")))
+	g.Expect(is.Message).To(And(ContainSubstring("ops/door (10.0.0.11, the address of component apiServer (tcp/6443))"), ContainSubstring("Note that")))
 
 	is = verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "10.0.0.11")})
 	g.Expect(is.Holds).To(BeTrue(), "another port of the node")
