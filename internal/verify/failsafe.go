@@ -31,13 +31,13 @@ type openFailsafes struct {
 	sourcesOf map[v3.ProtoPort]string // from where a port is open
 }
 
-// findOpenFailsafes finds failsafe ports of Felix with traffic to a restricted
-// component, open to more sources than the policy allows: no policy applies to failsafe
-// ports.
+// findOpenFailsafes finds failsafe ports of Felix that are ports of a restricted
+// component and open to more sources than the policy allows: no policy applies to
+// failsafe ports.
 //
 // A failsafe port of no component does not void the restrictions, even with
-// DenyUnlisted: such a port, for example SSH, is the documented way back into a cut-off
-// node.
+// DenyUnlisted: such a port, for example SSH, is the documented way back into a node
+// that a policy has cut off.
 func findOpenFailsafes(hosts plan.Hosts, live state.Calico) *Verdict {
 	o := openFailsafes{sourcesOf: map[v3.ProtoPort]string{}}
 	for _, node := range hosts.Calico.Nodes {
@@ -117,7 +117,8 @@ func (o *openFailsafes) describeCauses() string {
 }
 
 // remedyFor says how to close the ports. With spec.network.failsafe Scope, the operator
-// writes a configuration for a single node, but only to narrow a default.
+// writes a FelixConfiguration for each node, but only if the configuration narrows a
+// default.
 func (o *openFailsafes) remedyFor(hosts calico.Hosts) string {
 	_, narrows := calico.Scoped(hosts)
 	switch {

@@ -34,9 +34,9 @@ type endpointConflict struct {
 }
 
 const (
-	rankReplaces = iota // no managed endpoint is on the node, or on the interface
-	rankOverrides
-	rankVoid
+	rankReplaces  = iota // no managed endpoint is on the node, or on the interface
+	rankOverrides        // a managed endpoint has no effect on one interface
+	rankVoid             // the foreign endpoint has no effect
 )
 
 // findForeignEndpoints finds foreign endpoints on protected nodes that govern an
@@ -84,8 +84,8 @@ func findForeignEndpoints(hosts plan.Hosts, live state.Calico) *Verdict {
 }
 
 // endpointConflictOf says how a foreign endpoint affects the managed endpoints of the
-// interfaces. The occupant is a foreign endpoint with the name of a managed endpoint,
-// and prevents all managed endpoints on the node; empty if there is none.
+// interfaces. The occupant is the foreign endpoint with the name of a managed endpoint,
+// which prevents all managed endpoints on the node; empty if there is none.
 func endpointConflictOf(e *v3.HostEndpoint, wanted []string, occupant string) (endpointConflict, bool) {
 	iface := e.Spec.InterfaceName
 	switch {

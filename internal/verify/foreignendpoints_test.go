@@ -117,7 +117,7 @@ func TestEndpointsOfOthersOnProtectedNodes(t *testing.T) {
 	})
 }
 
-// alone is protection of one interface only.
+// alone returns hosts that are protected on a single interface.
 func alone() calico.Hosts { return kubelet(onInterface("eth1", "")) }
 
 var detour = verify.Verdict{

@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// tier returns one that passes on what it does not decide.
+// tier returns a tier with the default action Pass.
 func tier(name string, order float64, edits ...func(*v3.Tier)) v3.Tier {
 	pass := v3.Pass
 	t := v3.Tier{ObjectMeta: named(name), Spec: v3.TierSpec{Order: &order, DefaultAction: &pass}}
@@ -31,8 +31,7 @@ func byDefault(t *v3.Tier) { t.Spec.DefaultAction = nil }
 
 type edit func(*v3.GlobalNetworkPolicy)
 
-// policyIn returns a policy with one rule, which is about everything that comes
-// in anywhere.
+// policyIn returns a policy with one rule for all incoming traffic.
 func policyIn(tier string, action v3.Action, edits ...edit) v3.GlobalNetworkPolicy {
 	p := v3.GlobalNetworkPolicy{ObjectMeta: named(tier + ".theirs"), Spec: v3.GlobalNetworkPolicySpec{Tier: tier, Ingress: []v3.Rule{{Action: action}}}}
 	for _, edit := range edits {
@@ -355,7 +354,7 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 	}
 }
 
-// listed lets 10.99.0.0/24 reach ports that no component has.
+// listed lets 10.99.0.0/24 connect to ports of no component.
 func listed(h *calico.Hosts) {
 	h.Listed = append(h.Listed, calico.Flow{Name: "exporter", From: []calico.Source{{Prefixes: prefixes("10.99.0.0/24")}}, Traffic: traffic("tcp/9100-9101")})
 }

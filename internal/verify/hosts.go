@@ -13,14 +13,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// check looks for a cause of void restrictions on nodes. The result is nil if the cause
-// is absent.
+// check looks for one cause that makes the restrictions on nodes ineffective. The
+// result is nil if the cause is absent.
 type check func(plan.Hosts, state.Calico) *Verdict
 
 // checks are in the order of damage: a whole node, or one of its interfaces, without
 // restriction; a port open to every source; all IPv6 traffic; some traffic to some
-// port; a bypass of one interface; and missing addresses, relevant to foreign policies
-// only.
+// port; a bypass of one interface; and missing addresses, which matter to foreign
+// policies only.
 var checks = []check{
 	findForeignEndpoints, findOpenFailsafes, findUnfilteredIPv6, findForeignPolicies, findInterfaceBypasses, findMissingAddresses,
 }

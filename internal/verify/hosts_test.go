@@ -19,14 +19,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// situation is protected hosts, and what there is of Calico beside what is
-// rendered for them.
+// situation has protected hosts, and foreign Calico objects beside the rendered
+// objects.
 type situation struct {
 	hosts calico.Hosts
-	// foreign are the endpoints that have the place of ours.
+	// foreign are the foreign endpoints under the names of managed endpoints.
 	foreign map[string]string
 	there   state.Calico
-	// live changes what is rendered, before it is found live.
+	// live changes the rendered objects before the checks find them in the cluster.
 	live func(*state.Calico)
 }
 
@@ -58,8 +58,8 @@ func node(name string, addresses ...string) calico.Node {
 	return n
 }
 
-// kubelet returns protection of cp-1 and cp-2, on which the kubelet, whose port
-// is no failsafe port, is open to 10.77.0.0/24.
+// kubelet returns hosts with protection of cp-1 and cp-2. The port of the kubelet is no
+// failsafe port, and open to 10.77.0.0/24.
 func kubelet(edits ...func(*calico.Hosts)) calico.Hosts {
 	hosts := calico.Hosts{
 		Policy: "p", Nodes: []calico.Node{node("cp-1", "10.77.0.11"), node("cp-2", "10.77.0.12")},
@@ -71,7 +71,7 @@ func kubelet(edits ...func(*calico.Hosts)) calico.Hosts {
 	return hosts
 }
 
-// etcd adds a component whose ports are failsafe ports.
+// etcd adds a component with failsafe ports.
 func etcd(h *calico.Hosts) {
 	h.Components = append(h.Components, calico.Component{
 		Name: "etcd", Ports: traffic("tcp/2379-2380"), From: []calico.Source{{Prefixes: prefixes("10.77.0.0/24")}},
@@ -91,8 +91,7 @@ func onInterface(iface, address string) func(*calico.Hosts) {
 	}
 }
 
-// judge renders the hosts, puts what is rendered beside what is there, and
-// returns the verdict.
+// judge renders the hosts, adds the foreign objects, and returns the verdict.
 func (s situation) judge(t *testing.T) verify.Verdict {
 	t.Helper()
 	for i := range s.hosts.Nodes {
@@ -127,7 +126,7 @@ func (s situation) judge(t *testing.T) verify.Verdict {
 
 func named(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }
 
-// effective is that nothing is found on the two nodes.
+// effective is the verdict without findings on the two nodes.
 var effective = verify.Verdict{
 	Holds: true, Reason: v1alpha1.ReasonEffective, Message: "Nothing bypasses the restrictions on 2 nodes",
 }

@@ -52,8 +52,8 @@ func findInterfaceBypasses(hosts plan.Hosts, _ state.Calico) *Verdict {
 }
 
 // versionsOf returns the IP versions of the nodes' addresses. A node may not show the
-// addresses of a dedicated interface; the best assumption is the same versions as
-// elsewhere.
+// addresses of a dedicated interface: such addresses are assumed to be of the same
+// versions.
 func versionsOf(nodes []calico.Node) []string {
 	var versions []string
 	for _, node := range nodes {

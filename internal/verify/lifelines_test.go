@@ -19,8 +19,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// etcdOnly is a cluster of four nodes, and a policy for nodes that have a label,
-// which restricts etcd on them and nothing else.
+// etcdOnly is a cluster of four nodes, and a policy that restricts only etcd, on the
+// nodes with a label.
 func etcdOnly(selected v1alpha1.LabelSelector) (plan.Hosts, []dataplane.Node) {
 	snapshot := state.Snapshot{Calico: state.Calico{Mode: state.CalicoNative}}
 	snapshot.Facts.APIServer = []netip.AddrPort{netip.MustParseAddrPort("10.77.0.11:6443")}
@@ -51,8 +51,9 @@ func etcdOnly(selected v1alpha1.LabelSelector) (plan.Hosts, []dataplane.Node) {
 
 var everyControlPlaneNode = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node-role.kubernetes.io/control-plane": ""}}
 
-// An endpoint of ours puts the whole host under the policies of others, in both
-// directions: what they then cut is our doing, also where we restrict nothing.
+// A managed endpoint puts the whole host under all foreign policies, in both
+// directions: the operator's write is the cause of a cut by a foreign policy, even
+// where the operator's policy restricts no traffic.
 func TestRequiredFlowsAreJudgedWhetherOrNotTheyAreRestricted(t *testing.T) {
 	out := func(p *v3.GlobalNetworkPolicy) {
 		p.Spec.Types, p.Spec.Egress, p.Spec.Ingress = []v3.PolicyType{v3.PolicyTypeEgress}, p.Spec.Ingress, nil
@@ -100,7 +101,7 @@ func TestRequiredFlowsAreJudgedWhetherOrNotTheyAreRestricted(t *testing.T) {
 	}
 }
 
-// noFailsafes is a configuration with none, in either direction.
+// noFailsafes is a configuration without failsafe ports in either direction.
 func noFailsafes() v3.FelixConfiguration {
 	return v3.FelixConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "default"},
@@ -122,7 +123,7 @@ func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
 	g.Expect(hosts.Whole.Nodes).To(HaveLen(1))
 	g.Expect(verify.CheckLockout(hosts.Lifelines, nodes, there, writes)).To(BeZero())
 
-	// Were they shut out, it would be noticed.
+	// The test notices if the other nodes are shut out.
 	set := slices.IndexFunc(writes, func(w verify.Write) bool { return w.Object.GetName() == "cpnp-p-control-plane-0" })
 	narrow := writes[set].Object.(*v3.GlobalNetworkSet).DeepCopy()
 	narrow.Spec.Nets = []string{"10.77.0.11/32"}
@@ -131,8 +132,8 @@ func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
 		ContainSubstring("etcd: tcp/2379 from 10.77.0.12 to 10.77.0.11 would be Denied"))))
 }
 
-// What others send to each other, and what can not be told at a node of theirs, holds
-// nothing up: it is neither our doing, nor could we mend it.
+// Flows between unprotected nodes, and unknown decisions at an unprotected node, block
+// no write: the operator neither causes nor could repair a cut there.
 func TestWhatIsCutAmongOthersHoldsNothingUp(t *testing.T) {
 	g := NewWithT(t)
 	hosts, nodes := etcdOnly(v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node": "cp-1"}})

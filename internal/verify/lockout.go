@@ -31,8 +31,8 @@ func (w Write) String() string {
 	return fmt.Sprintf("%s of %s %s", what, object.Kind, object.Name)
 }
 
-// WritesOf returns the writes for a diff, in order, without conflicted writes: the
-// operator never makes conflicted writes.
+// WritesOf returns the writes for a diff, in order. The operator never makes conflicted
+// writes, so that these are left out.
 func WritesOf(diff drift.Diff) []Write {
 	var out []Write
 	for _, w := range slices.Concat(diff.Writes, diff.Removals) {

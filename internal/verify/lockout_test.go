@@ -25,8 +25,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// guarded returns the protection of three nodes, of whose cluster there is one
-// more, with flows that are required from all of them.
+// guarded returns the protection of three nodes in a cluster of four, with required
+// flows from all four.
 func guarded() calico.Hosts {
 	members := map[string][]netip.Prefix{}
 	hosts := calico.Hosts{Policy: "p"}
@@ -53,8 +53,8 @@ func guarded() calico.Hosts {
 	return hosts
 }
 
-// lines returns the required flows of hosts as those of a cluster, with what a node
-// sends to itself.
+// lines returns the required flows of hosts as the flows of a cluster, with flows of a
+// node to itself.
 func lines(hosts calico.Hosts) plan.Lifelines {
 	role := func(set string) profile.Role {
 		return map[string]profile.Role{"control-plane": profile.RoleControlPlane, "nodes": profile.RoleNodes}[set]
@@ -108,7 +108,7 @@ func creation(t *testing.T, hosts calico.Hosts) []verify.Write {
 	return out
 }
 
-// removal is the removal of the objects, in the reverse order.
+// removal returns the deletions of the objects, in reverse order.
 func removal(writes []verify.Write) []verify.Write {
 	out := slices.Clone(writes)
 	slices.Reverse(out)
@@ -220,19 +220,19 @@ func found(writes []verify.Write) state.Calico {
 	return out
 }
 
-// with adds what others have to a state.
+// with adds foreign objects to a state.
 func with(there state.Calico, theirs v3.Tier, policies ...v3.GlobalNetworkPolicy) state.Calico {
 	there.Tiers = append(there.Tiers, theirs)
 	there.Policies = append(there.Policies, policies...)
 	return there
 }
 
-// called says whether an object has a name, which a version may follow.
+// called says whether an object has a name, with or without a version after the name.
 func called(w verify.Write, name string) bool {
 	return w.Object.GetName() == name || strings.HasPrefix(w.Object.GetName(), name+"-")
 }
 
-// only returns the writes of the objects of some names, in the order of these.
+// only returns the writes of objects with the given names, in the order of the names.
 func only(writes []verify.Write, names ...string) []verify.Write {
 	var out []verify.Write
 	for _, name := range names {
@@ -254,7 +254,7 @@ func waiting(h *calico.Hosts) {
 	}
 }
 
-// The traps that there are on the way to protected hosts (docs/calico.md).
+// The traps on the way to protected hosts (docs/calico.md).
 func TestLockoutTraps(t *testing.T) {
 	denies := func(tier string, edits ...edit) v3.GlobalNetworkPolicy {
 		return policyIn(tier, v3.Deny, append([]edit{selecting("has(cpnp.dev/policy)")}, edits...)...)
@@ -446,7 +446,8 @@ func TestLockoutTraps(t *testing.T) {
 	}
 }
 
-// Which node has an address in a network of a component's own is not known: each may.
+// Nodes do not show their addresses in a dedicated network: each node may have each
+// address.
 func TestWhatIsSentToAddressesThatNoNodeShows(t *testing.T) {
 	const early = "early"
 	dedicated := prefixes("10.78.0.11/32", "10.78.0.12/32", "10.78.0.13/32")
@@ -503,8 +504,8 @@ func all(edits ...edit) edit {
 	}
 }
 
-// A node is judged as the sender to itself, whoever else a flow is for, and as
-// the sender to others, though it stands for them.
+// A node is judged as the sender to itself, whoever else a flow is for, and as the
+// sender to other nodes, although the node represents the other nodes too.
 func TestANodeIsNotTakenForAnother(t *testing.T) {
 	g, hosts := NewWithT(t), guarded()
 	hosts.Required = []calico.Flow{{Name: "pods", From: []calico.Source{{Prefixes: prefixes("10.200.0.0/16")}}, Traffic: traffic("tcp/10250")}}
@@ -529,8 +530,8 @@ func TestANodeIsNotTakenForAnother(t *testing.T) {
 	g.Expect(cuts[0].Flow.From).NotTo(Equal(cuts[0].Flow.To))
 }
 
-// A class stands for all: what is cut of any pair of nodes is found, and nothing
-// else.
+// A class represents all members: every cut between a pair of nodes is found, and no
+// other.
 func TestGroupsHideNoCut(t *testing.T) {
 	hosts := guarded()
 	for i, from := range []string{"10.77.0.11", "10.77.0.12", "10.77.0.16", "fd77::16", "10.200.3.4", "10.201.0.1", "fd99::1"} {
@@ -555,7 +556,7 @@ func TestGroupsHideNoCut(t *testing.T) {
 	}
 }
 
-// Objects from a cache do not say their kind.
+// Objects from a cache have no kind.
 func TestSequenceIsWhatIsWrittenInItsOrder(t *testing.T) {
 	g := NewWithT(t)
 	set := func(name string) plan.Object { return &v3.GlobalNetworkSet{ObjectMeta: named(name)} }

@@ -71,8 +71,8 @@ func (r LockoutReport) UncertainFlows() string {
 	return describeCuts(doubtful)
 }
 
-// FirstCut describes the first flow with a certain cut, present or future; empty if
-// there is none.
+// FirstCut describes the first flow that is certainly cut, now or after the writes;
+// empty if there is none.
 func (r LockoutReport) FirstCut() string {
 	cut, _, already := r.byCertainty()
 	if all := slices.Concat(cut, already); len(all) > 0 {

@@ -60,14 +60,14 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 		want     verify.Verdict
 	}{
 		"Nothing is cut": {want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"}},
-		"Nothing is cut, and it might be": {
+		"Nothing is cut, and the annotation would override": {
 			override: "maintenance", want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"},
 		},
 		"A flow would be cut": {report: verify.LockoutReport{Cuts: one}, want: refused(says("metrics", "first.theirs"))},
-		"A blank reason is none": {
+		"A blank reason does not override": {
 			report: verify.LockoutReport{Cuts: one}, override: " \t\n", want: refused(says("metrics", "first.theirs")),
 		},
-		"Another flow that is cut by the same is told too": {
+		"Another flow that the same policy cuts is named too": {
 			report: verify.LockoutReport{Cuts: append(one, cut("etcd", "first.theirs", "10.77.0.11", after))},
 			want:   refused(says("metrics", "first.theirs") + "; " + says("etcd", "first.theirs")),
 		},
@@ -75,7 +75,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			report: verify.LockoutReport{Cuts: many},
 			want:   refused(says("metrics", "first.p-0") + "; " + says("metrics", "first.p-1") + "; " + says("metrics", "first.p-2") + "; and 2 more"),
 		},
-		"Somebody wants it all the same": {
+		"A flow would be cut, and the annotation overrides": {
 			report: verify.LockoutReport{Cuts: one}, override: " moving to \"b\" ",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
@@ -93,7 +93,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 					"cpnp.dev/allow-lockout to the reason why",
 			},
 		},
-		"A flow is cut already, and nodes are begun all the same": {
+		"A flow is cut already, and the annotation overrides": {
 			report: verify.LockoutReport{AlreadyCut: already}, override: "maintenance",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
@@ -102,13 +102,13 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 					"metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs",
 			},
 		},
-		"It would not be known what becomes of a flow": {
+		"A decision would be unknown": {
 			report: verify.LockoutReport{Cuts: []verify.Cut{unsure(after)}}, want: unjudged(unknown + "after the " + after + why),
 		},
-		"It is not known what becomes of a flow": {
+		"A decision is unknown": {
 			report: verify.LockoutReport{AlreadyCut: []verify.Cut{unsure("")}}, want: unjudged(unknown + "now" + why),
 		},
-		"It is not known, and somebody wants it all the same": {
+		"A decision is unknown, and the annotation overrides": {
 			report: verify.LockoutReport{AlreadyCut: []verify.Cut{unsure("")}}, override: "tried by hand",
 			want: verify.Verdict{
 				Holds: true, Reason: v1alpha1.ReasonOverridden,
@@ -116,11 +116,11 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 					`cpnp.dev/allow-lockout says so ("tried by hand"): ` + unknown + "now" + why,
 			},
 		},
-		"One would be cut, and of another it is not known": {
+		"A flow would be cut, and another decision is unknown": {
 			report: verify.LockoutReport{Cuts: []verify.Cut{unsure(after), one[0]}},
 			want:   refused(says("metrics", "first.theirs") + "; " + unknown + "after the " + after + why),
 		},
-		"One is cut already, and of another it is not known": {
+		"A flow is cut already, and another decision is unknown": {
 			report: verify.LockoutReport{AlreadyCut: append(already, unsure(""))}, want: unjudged(unknown + "now" + why),
 		},
 	} {

@@ -30,8 +30,8 @@ type ruleMatch struct {
 	sources *netipx.IPSet
 	// whole says that the rule matches all of the target.
 	whole bool
-	// uncertain says that the rule has conditions beyond this judgement, and may match
-	// less.
+	// uncertain says that the rule has conditions that are not judged here, so that the
+	// rule may match less.
 	uncertain bool
 }
 
@@ -64,8 +64,8 @@ func matchesPartially(rule v3.Rule) bool {
 		rule.NotProtocol != nil || rule.NotICMP != nil
 }
 
-// hasUnjudgedConditions says whether the rule has conditions on objects without a
-// lookup here: endpoints, network sets, service accounts, Services, HTTP.
+// hasUnjudgedConditions says whether the rule has conditions on objects that are not
+// looked up here: endpoints, network sets, service accounts, Services, HTTP.
 func hasUnjudgedConditions(rule v3.Rule) bool {
 	of := func(e v3.EntityRule) bool {
 		named := func(p numorstring.Port) bool { return p.PortName != "" }

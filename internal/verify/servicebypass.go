@@ -26,7 +26,7 @@ import (
 // the source (kube-proxy: pkg/proxy of Kubernetes, masquerade unless
 // externalTrafficPolicy is Local). If nodes may connect to a component, so may then
 // every client of the Service. The node with the component does not forward, and sees
-// the client's address. A Service with the client's address kept is no bypass.
+// the client's address. A Service that keeps the client's address is no bypass.
 func AddServiceBypasses(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []corev1.Node, services []state.Exposed) Verdict {
 	e := newExposure(hosts, network, nodes)
 	var open, taken, external []string
@@ -74,8 +74,8 @@ func addBypass(verdict Verdict, reason, text string) Verdict {
 	return verdict
 }
 
-// exposure has the restrictions, and the nodes that may connect in spite of the
-// restrictions.
+// exposure has the data for finding bypasses: the restrictions, and the addresses of
+// the nodes.
 type exposure struct {
 	hosts               calico.Hosts
 	network             plan.Network

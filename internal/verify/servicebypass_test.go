@@ -29,7 +29,7 @@ func tcp(port uint16) profile.Traffic {
 	return profile.Traffic{Protocol: profile.TCP, First: port, Last: port}
 }
 
-// threeNodes are two of the control plane, cp-1 and cp-2, and a worker.
+// threeNodes are the control-plane nodes cp-1 and cp-2, and a worker.
 func threeNodes() []corev1.Node {
 	var nodes []corev1.Node
 	for _, address := range []string{"10.0.0.11", "10.0.0.12", "10.0.0.21"} {
@@ -42,8 +42,8 @@ func threeNodes() []corev1.Node {
 
 func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
 
-// exposedHosts protects cp-1 and cp-2: the API server lets in nodes, etcd the
-// control plane, and the scheduler an address of its own.
+// exposedHosts protects cp-1 and cp-2: the API server lets in nodes, etcd the control
+// plane, and the scheduler a single other address.
 func exposedHosts(edits ...func(*calico.Hosts)) plan.Hosts {
 	hosts := calico.Hosts{
 		Nodes: []calico.Node{
@@ -110,7 +110,7 @@ func TestServicesInFrontOfComponentsOnNodesAreNamed(t *testing.T) {
 		hosts   plan.Hosts
 		nodes   []corev1.Node
 		service state.Exposed
-		tells   string // empty if it is no way around
+		tells   string // empty if there is no bypass
 	}{
 		"the API server, which lets in every node":         {exposedHosts(), threeNodes(), nodePort(6443, "10.0.0.11", "10.0.0.12"), "ops/door to component apiServer (tcp/6443)"},
 		"one API server on an address that no node shows":  {exposedHosts(), threeNodes(), nodePort(6443, "172.16.0.9"), "component apiServer"},
@@ -147,8 +147,7 @@ func TestServicesInFrontOfComponentsOnNodesAreNamed(t *testing.T) {
 	}
 }
 
-// etcdPods is the NetworkPolicy of a component that runs as pods, which lets in
-// addresses.
+// etcdPods is the NetworkPolicy of a component in pods, which lets in addresses.
 func etcdPods(cidrs ...string) plan.Network {
 	policy := &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ops", Name: "cpnp.p.etcd", Labels: map[string]string{v1alpha1.LabelComponent: "etcd"}},

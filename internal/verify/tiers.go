@@ -36,8 +36,8 @@ type orderedTier struct {
 	policies        []foreignPolicy
 }
 
-// tiersInOrder returns the tiers in order of evaluation. Felix evaluates existing tiers
-// only.
+// tiersInOrder returns the tiers in order of evaluation. Felix does not evaluate
+// policies of a tier that does not exist.
 func tiersInOrder(hosts plan.Hosts, live state.Calico) []orderedTier {
 	var out []orderedTier
 	allowed, denied := managedBoundaries(hosts)

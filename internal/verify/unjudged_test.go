@@ -26,7 +26,7 @@ func ebpf(on bool) func(*v3.FelixConfigurationSpec) {
 	return func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = &on }
 }
 
-// setBy notes who set which field of a configuration.
+// setBy records the managers of the fields of a configuration.
 func setBy(f v3.FelixConfiguration, fields string) v3.FelixConfiguration {
 	f.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(fields)}}
 	return f
@@ -85,7 +85,7 @@ func TestWhatCannotBeJudgedIsSaidOnceAndHeld(t *testing.T) {
 	}
 }
 
-// What only may be so is not said to be so.
+// An uncertain finding is not reported as certain.
 func TestFindingsThatAreNotSureAreUnknown(t *testing.T) {
 	g := NewWithT(t)
 	first := tier("first", 1)

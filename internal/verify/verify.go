@@ -59,7 +59,7 @@ func SafeToWrite(notes []string) Verdict {
 	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "The declared objects are safe to write"}.WithNotes(notes)
 }
 
-// WithNotes adds notes for the reader to a holding verdict.
+// WithNotes adds notes for the reader to a verdict that holds.
 func (v Verdict) WithNotes(notes []string) Verdict {
 	if v.Holds && len(notes) > 0 {
 		v.Message += ". Note that " + strings.Join(notes, "; ")

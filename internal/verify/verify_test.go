@@ -20,8 +20,8 @@ func labelled(key string, value v1alpha1.LabelValue) v1alpha1.LabelSelector {
 	return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: value}}
 }
 
-// policy returns one that selects control-plane nodes, and has components of
-// pods in kube-system that are labelled app=<component>.
+// policy returns a policy that selects control-plane nodes, with components of pods in
+// kube-system with the label app=<component>.
 func policy(components ...string) *plan.Policy {
 	p := v1alpha1.ControlPlaneNetworkPolicy{Spec: v1alpha1.ControlPlaneNetworkPolicySpec{NodeSelector: labelled(controlPlane, "")}}
 	for _, name := range components {

@@ -22,9 +22,10 @@ import (
 // ForeignPolicyWarnings describes optional flows of the profile that foreign policies
 // would deny once the operator's host endpoints are on the nodes, with the denying
 // rules; nil if there are none. A warning is no reason not to write: an optional flow
-// serves a feature that the cluster can miss for a while, or may not have. Not reported
-// are restrictions of the policy, flows denied without the operator too, and doubts
-// only about unknown pods in a selector.
+// serves a feature that the cluster can miss for a while, or may not have.
+//
+// Not reported are restrictions of the policy, flows that are denied without the
+// operator too, and doubts that come only from unknown pods in a selector.
 func ForeignPolicyWarnings(hosts plan.Hosts, nodes []dataplane.Node, live state.Calico, writes []Write) []string {
 	if len(hosts.Lifelines.Optional) == 0 || !selectedByForeign(hosts, live) {
 		return nil

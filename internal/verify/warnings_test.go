@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// optional are flows that are not required, in both directions.
+// optional are optional flows, in both directions.
 func optional() []profile.Flow {
 	cp, anybody := []profile.Role{profile.RoleControlPlane}, []profile.Role{profile.RoleAny}
 	return []profile.Flow{
@@ -31,7 +31,8 @@ func optional() []profile.Flow {
 	}
 }
 
-// others returns a policy of others, after ours unless its tier says otherwise.
+// others returns a foreign policy, after the managed policies unless its tier says
+// otherwise.
 func others(name, selector string, types []v3.PolicyType, rules ...v3.Rule) v3.GlobalNetworkPolicy {
 	p := v3.GlobalNetworkPolicy{ObjectMeta: named(name), Spec: v3.GlobalNetworkPolicySpec{
 		Tier: strings.Split(name, ".")[0], Selector: selector, Types: types,
@@ -158,7 +159,8 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 	}
 }
 
-// containing returns what there is with one more object, as the operator writes it.
+// containing returns the live objects and one more object, as the operator writes the
+// object.
 func containing(there state.Calico, object plan.Object) state.Calico {
 	switch o := object.(type) {
 	case *v3.Tier:

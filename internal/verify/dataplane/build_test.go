@@ -23,10 +23,10 @@ const (
 	pod4               = "10.200.1.5"
 )
 
-// object is anything of a world.
+// object is any object of a world.
 type object any
 
-// world is a world of nodes a and b, and the objects.
+// world returns a world of the nodes a and b, with the objects.
 func world(objects ...object) *dataplane.World {
 	var there state.Calico
 	nodes := []dataplane.Node{
@@ -66,7 +66,8 @@ var (
 	denying     = tier("denying", 20, v3.Deny)
 )
 
-// endpoint is of node a, if its name does not begin with b.
+// endpoint returns an endpoint of node b if the name begins with b, and of node a
+// otherwise.
 func endpoint(name, iface string, options ...func(*v3.HostEndpoint)) v3.HostEndpoint {
 	node := "a"
 	if strings.HasPrefix(name, "b") {
@@ -90,8 +91,8 @@ func profiles(names ...string) func(*v3.HostEndpoint) {
 	return func(e *v3.HostEndpoint) { e.Spec.Profiles = names }
 }
 
-// policy is of the tier that its name begins with, and about ingress. Its
-// options are rules too.
+// policy returns an ingress policy in the tier with which the name begins. The options
+// include the rules.
 func policy(name string, order float64, options ...any) v3.GlobalNetworkPolicy {
 	in, _, found := strings.Cut(name, ".")
 	if !found {

@@ -42,8 +42,8 @@ func TestClassesTellApartWhatRulesDo(t *testing.T) {
 	g.Expect(c.RepresentativePorts(150, 150)).To(Equal([]uint16{150}))
 }
 
-// Nodes that change places with each other are told apart, though each world has
-// one of either kind.
+// Combined classes distinguish two nodes that swap places between the worlds, although
+// each world has one node of either kind.
 func TestClassesOfTwoWorldsTellApartWhatEitherDoes(t *testing.T) {
 	g := NewWithT(t)
 	classes := func(port uint16, nets ...string) *dataplane.Classes {

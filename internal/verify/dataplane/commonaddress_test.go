@@ -13,8 +13,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// What most addresses of a network have in common is not what a few have that a rule
-// names, wherever in the network these are.
+// The most common address is not in the few addresses that a rule names, wherever in
+// the network the few addresses are.
 func TestCommonIsOfTheClassOfMostAddresses(t *testing.T) {
 	for name, test := range map[string]struct {
 		nets     []string

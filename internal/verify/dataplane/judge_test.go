@@ -53,7 +53,7 @@ var (
 	every    = endpoint("a", "*")
 )
 
-// The traps that Calico has for whoever protects hosts with it (docs/calico.md).
+// Calico's traps for the protection of hosts (docs/calico.md).
 func TestTraps(t *testing.T) {
 	check(t, []situation{
 		{"a policy on a failsafe port does nothing", []object{every, policy("passing.deny", 1, denyAll)}, []want{
