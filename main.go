@@ -55,7 +55,7 @@ func observer(flags *flag.FlagSet) func() error {
 			return err
 		}
 		return options.Run(opts.Manager(), func(_ context.Context, mgr ctrl.Manager) error {
-			return probe.Setup(mgr, &probe.Observer{Name: opts.NodeName})
+			return probe.SetupObserver(mgr, &probe.Observer{Name: opts.NodeName})
 		})
 	}
 }

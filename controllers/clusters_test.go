@@ -231,7 +231,7 @@ func (c *cluster) compare(t *testing.T) {
 	reporter := &Reporter{Observe: observer, Clock: clock, History: drift.NewHistory()}
 	input, err := reporter.input(ctx, o)
 	g.Expect(err).NotTo(HaveOccurred())
-	status := report.Status(input)
+	status := report.StatusOf(input)
 
 	for _, want := range c.expected.Conditions {
 		compareCondition(t, want, status)

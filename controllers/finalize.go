@@ -56,7 +56,7 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	}
 	r.Reporter.tellReleases(policy)
 	if gone && policy.Reverts() && unread(policy, snapshot.Calico) {
-		r.Reporter.event(policy, report.LeftBehind(policy.Name))
+		r.Reporter.event(policy, report.CalicoObjectsLeft(policy.Name))
 	}
 	return result, nil
 }
@@ -195,7 +195,7 @@ func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, 
 		return reconcile.Result{}, nil
 	}
 	in := r.onRecord(o.policy, snapshot.Enactments)
-	in.TakeBack = o.policy.TakenBack()
+	in.RollBackReason = o.policy.TakenBack()
 	o.rollout = rollout.Decide(in)
 	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot)
 	o.rollout.Enactments = on.enactments

@@ -61,7 +61,7 @@ func (r *PolicyReconciler) tellAbandoned(ctx context.Context, name string, polic
 	if len(left) == 0 || plan.Find(plan.Compile(live.Policies), name) != nil {
 		return nil
 	}
-	e := report.Abandoned(name, namesOf(left))
+	e := report.ObjectsWithoutPolicy(name, namesOf(left))
 	logf.FromContext(ctx).Info(e.Note)
 	r.Reporter.Recorder.Eventf(left[0].Live, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 	return nil

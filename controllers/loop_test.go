@@ -238,7 +238,7 @@ func (w *loop) write(write drift.Write) bool {
 	}
 	object, gone := write.Live, true
 	if e, is := object.(*v3.HostEndpoint); is && write.Desired == nil {
-		version, _ := rollout.Wanted(plan.EnactmentOf("p", e.Spec.Node, w.there.Enactments))
+		version, _ := rollout.RulesetFor(plan.EnactmentOf("p", e.Spec.Node, w.there.Enactments))
 		others := slices.ContainsFunc(w.there.Calico.Endpoints, func(o v3.HostEndpoint) bool {
 			return o.Spec.Node == e.Spec.Node && calico.Ours(&o) && o.Name != e.Name
 		})

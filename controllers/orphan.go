@@ -46,7 +46,7 @@ func (r *PolicyReconciler) leaveBehind(ctx context.Context, policy *plan.Policy,
 
 func (r *PolicyReconciler) leftUntried(policy *plan.Policy, nodes []string) {
 	for _, node := range nodes {
-		r.Reporter.event(policy, report.LeftUntried(policy.Name, node))
+		r.Reporter.event(policy, report.UntriedRulesLeft(policy.Name, node))
 	}
 }
 
@@ -70,7 +70,7 @@ func (r *PolicyReconciler) goBack(ctx context.Context, policy *plan.Policy, poli
 	nodes []string, err error,
 ) {
 	in := r.onRecord(policy, snapshot.Enactments)
-	in.Unverified = goesUntried
+	in.NotVerified = goesUntried
 	decision := rollout.Decide(in)
 	on, _, err := r.record(ctx, policy, decision.Enactments, snapshot)
 	hosts := plan.GoingBack(policy, snapshot)

@@ -204,7 +204,7 @@ func TestWhatAPolicyLeavesBehind(t *testing.T) {
 // settledRecords has nodes that go back on record so, as the operator decides it.
 func settledRecords(r *PolicyReconciler, policy *plan.Policy, snapshot state.Snapshot) state.Snapshot {
 	in := r.onRecord(policy, snapshot.Enactments)
-	in.Unverified = goesUntried
+	in.NotVerified = goesUntried
 	for i, decided := range rollout.Decide(in).Enactments {
 		if rollout.PhaseOf(&snapshot.Enactments[i]) == v1alpha1.PhasePending {
 			snapshot.Enactments[i] = decided

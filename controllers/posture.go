@@ -63,12 +63,12 @@ func (o Observation) settling() bool {
 func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, error) {
 	in := report.Input{
 		Policy: o.policy, Verified: o.verdict,
-		Losses: slices.Concat(o.network.Losses, o.hosts.Losses), Taken: slices.Concat(o.diff.Taken, o.hostDiff.Taken),
-		Remaining: o.remaining, Profile: o.hosts.Profile, Unprotected: o.hosts.Unprotected,
-		Network:     section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
-		Hosts:       section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
-		HostsUnseen: !o.policy.Active() || o.calico.Hidden(),
-		Rollout:     o.rollout, APIServers: o.apiServers,
+		Losses: slices.Concat(o.network.Losses, o.hosts.Losses), ForeignNames: slices.Concat(o.diff.Taken, o.hostDiff.Taken),
+		Remaining: o.remaining, Profile: o.hosts.Profile, HostObstacle: o.hosts.Unprotected,
+		Network:       section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
+		Hosts:         section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
+		KeepHostCount: !o.policy.Active() || o.calico.Hidden(),
+		Rollout:       o.rollout, APIServers: o.apiServers,
 		History: r.History.Summary(o.policy.Name, r.Clock.Now()),
 	}
 	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))
@@ -162,7 +162,7 @@ func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input
 		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
 		record := records.Of(node).Record
 		moved := drift.Move(node, record, o.policies)
-		in.RecordsUnmoved = in.RecordsUnmoved || !drift.SameRecord(record, moved)
+		in.OldRecordsLeft = in.OldRecordsLeft || !drift.SameRecord(record, moved)
 		outcome := drift.Fields(remembering(r.History, drift.Node(node, moved), node.UID), claims, o.policies)
 		add(&in.Taints, o.policy, claimsFor(o.policy, claims), outcome.Findings)
 		taints := plan.MissingNoExecute(node, claims, o.policy.Name)

@@ -95,7 +95,7 @@ func (r *PolicyReconciler) recordOf(policy *plan.Policy, want, live *v1alpha1.Co
 			return fmt.Errorf("recording how far node %s is: %w", want.Spec.Node, err)
 		}
 		if was, is := rollout.PhaseOf(live), rollout.PhaseOf(want); was != is {
-			r.Reporter.event(policy, report.PhaseBegan(want, is))
+			r.Reporter.event(policy, report.PhaseEvent(want, is))
 		}
 		return nil
 	}
@@ -146,7 +146,7 @@ func goneNodes(policy *plan.Policy, protected []calico.Node, there []v1alpha1.Co
 	gone []*v1alpha1.ControlPlaneNodeEnactment, failed string,
 ) {
 	for _, e := range left(policy.Name, protected, there) {
-		if rollout.FailedFor(e, policy.Generation) {
+		if rollout.FailedInGeneration(e, policy.Generation) {
 			failed = e.Spec.Node
 		} else {
 			gone = append(gone, e)

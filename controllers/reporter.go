@@ -63,7 +63,7 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 		return reconcile.Result{}, errors.Join(err, r.admitIgnorance(ctx, o.policy, err))
 	}
 	input.Now = metav1.NewTime(now)
-	status := report.Status(input)
+	status := report.StatusOf(input)
 	metrics.Managed(o.policy.Name, "NetworkPolicy", input.Network.Declared)
 	metrics.Managed(o.policy.Name, "HostPolicy", input.Hosts.Declared)
 	metrics.Managed(o.policy.Name, "Taint", input.Taints.Declared)
@@ -77,7 +77,7 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 			return reconcile.Result{}, client.IgnoreNotFound(err)
 		}
 		r.postpone(o.policy.Name, r.Clock.Now().Add(writeInterval)) // however long writing took
-		for _, e := range report.Events(o.policy.Status.Conditions, status.Conditions, input.History) {
+		for _, e := range report.ConditionEvents(o.policy.Status.Conditions, status.Conditions, input.History) {
 			r.event(o.policy, e)
 		}
 		r.History.Acknowledge(o.policy.Name, input.History)
@@ -99,7 +99,7 @@ func (r *Reporter) event(policy *plan.Policy, e report.Event) {
 // tellReleases tells which fields were released. Nothing of the status can tell: the
 // policy has nothing to say of them any more.
 func (r *Reporter) tellReleases(policy *plan.Policy) {
-	for _, event := range report.Releases(r.History.TakeReleases(policy.Name)) {
+	for _, event := range report.ReleaseEvents(r.History.TakeReleases(policy.Name)) {
 		r.event(policy, event)
 	}
 }
@@ -111,7 +111,7 @@ func (r *Reporter) admitIgnorance(ctx context.Context, policy *plan.Policy, caus
 	if policy.Status.ObservedGeneration == policy.Generation {
 		return nil
 	}
-	status := report.Unknown(policy, cause, metav1.NewTime(r.Clock.Now()))
+	status := report.UnknownStatus(policy, cause, metav1.NewTime(r.Clock.Now()))
 	err := r.write(ctx, policy.ControlPlaneNetworkPolicy, status)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return nil

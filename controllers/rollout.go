@@ -57,13 +57,13 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	}
 	gone, failed := goneNodes(o.policy, o.hosts.Whole.Nodes, snapshot.Enactments)
 	input, wait := r.rolloutInput(o, snapshot)
-	input.Failed = failed
+	input.FailedNode = failed
 	decision, others := r.turns.decide(input, snapshot)
 	o.rollout = decision
 	on, result, err := r.record(ctx, o.policy, decision.Enactments, snapshot)
 	o.rollout.Enactments = on.enactments
 	_, next, forgetErr := r.forgetNodes(ctx, o.policy, slices.Concat(gone, left(o.policy.Name, nil, snapshot.Outlived)))
-	for _, delay := range []time.Duration{next.RequeueAfter, decision.Wake, wait, others} {
+	for _, delay := range []time.Duration{next.RequeueAfter, decision.WakeAfter, wait, others} {
 		result = sooner(result, reconcile.Result{RequeueAfter: delay})
 	}
 	return tolerate(on.unsettled, result, errors.Join(err, forgetErr))
@@ -74,11 +74,11 @@ func (r *PolicyReconciler) holdBack(ctx context.Context, o *Observation, snapsho
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
 	in := r.onRecord(o.policy, snapshot.Enactments)
-	switch in.Unverified = o.verdict.Message; {
+	switch in.NotVerified = o.verdict.Message; {
 	case o.policy.Invalid != nil:
-		in.Unverified = o.policy.Invalid.Error()
+		in.NotVerified = o.policy.Invalid.Error()
 	case o.hosts.Unprotected != nil:
-		in.Unverified = o.hosts.Unprotected.Message
+		in.NotVerified = o.hosts.Unprotected.Message
 	}
 	o.rollout = rollout.Decide(in)
 	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot)
@@ -115,12 +115,12 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 	now := r.Clock.Now()
 	in = rollout.Input{
 		Now: now, Policy: o.policy.Name, UID: o.policy.UID, Generation: o.policy.Generation,
-		Version: o.hosts.Version, Rollout: o.policy.Spec.Rollout, Cut: o.cut,
+		Version: o.hosts.Version, Rollout: o.policy.Spec.Rollout, CutFlow: o.cut,
 	}
 	if !o.verdict.Holds {
-		in.Unverified, in.Unjudged = o.verdict.Message, o.doubt
+		in.NotVerified, in.NotJudged = o.verdict.Message, o.doubt
 	}
-	in.Others, in.Members = controlPlane(o.hosts.Whole.Nodes, snapshot.Nodes)
+	in.OtherNodes, in.ControlPlaneSize = controlPlane(o.hosts.Whole.Nodes, snapshot.Nodes)
 	toEnforce := r.Stages.wait(o.policy.Name, step{number: calico.StageNarrow}, now)
 	toNarrow := r.Stages.wait(o.policy.Name, step{number: lastStage + 1}, now)
 	for _, node := range o.hosts.Whole.Nodes {
@@ -129,12 +129,12 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 		switch rollout.PhaseOf(n.Enactment) {
 		case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
 			pending, seen = unwritten(o.hostDiff, node.Name, calico.StageEndpoints), toEnforce
-			if _, narrow := rollout.Wanted(n.Enactment); narrow {
+			if _, narrow := rollout.RulesetFor(n.Enactment); narrow {
 				pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
 			}
 		}
 		tries := rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing
-		n.Programmed = !pending && seen == 0 && (!tries || n.Live == n.Enactment.Status.Version)
+		n.Programmed = !pending && seen == 0 && (!tries || n.LiveVersion == n.Enactment.Status.Version)
 		if !pending {
 			wait = max(wait, seen)
 		}
@@ -145,12 +145,12 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 
 func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) rollout.Node {
 	n := rollout.Node{
-		Name: node.Name, Foreign: o.hosts.Foreign[node.Name],
-		Enactment: plan.EnactmentOf(o.policy.Name, node.Name, snapshot.Enactments),
-		Live:      liveVersion(o.policy.Name, node.Name, o.hosts.Version, snapshot.Calico.Endpoints),
+		Name: node.Name, ForeignEndpoint: o.hosts.Foreign[node.Name],
+		Enactment:   plan.EnactmentOf(o.policy.Name, node.Name, snapshot.Enactments),
+		LiveVersion: liveVersion(o.policy.Name, node.Name, o.hosts.Version, snapshot.Calico.Endpoints),
 	}
-	n.Narrows, n.Contested = o.hosts.Narrows(node.Name), contested(o.hostDiff, node.Name)
-	n.Narrow = liveNarrow(o.policy.Name, node.Name, n.Live, snapshot.Calico.Felix)
+	n.WantsScopedFailsafes, n.FailsafesContested = o.hosts.Narrows(node.Name), contested(o.hostDiff, node.Name)
+	n.FailsafesScoped = liveNarrow(o.policy.Name, node.Name, n.LiveVersion, snapshot.Calico.Felix)
 	probes := plan.ProbesOf(o.hosts, node, snapshot)
 	n.Targets, n.Expect = probes.Targets(), probes.Expect
 	i := slices.IndexFunc(snapshot.Nodes, func(other corev1.Node) bool { return other.Name == node.Name })

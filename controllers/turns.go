@@ -39,10 +39,10 @@ func (t *turns) decide(in rollout.Input, snapshot state.Snapshot) (d rollout.Dec
 		}
 	}
 	wait = t.unseen(in, under)
-	in.InFlight = 0
+	in.OthersInFlight = 0
 	for of := range under {
 		if of.policy != in.Policy {
-			in.InFlight++
+			in.OthersInFlight++
 		}
 	}
 	d = rollout.Decide(in)
@@ -88,7 +88,7 @@ func underWay(e *v1alpha1.ControlPlaneNodeEnactment, endpoints []v3.HostEndpoint
 	case "", v1alpha1.PhaseEnforced:
 		return false // not begun; or done, and put right if something takes its rules away
 	}
-	wanted, _ := rollout.Wanted(e)
+	wanted, _ := rollout.RulesetFor(e)
 	live := liveVersion(e.Spec.Policy, e.Spec.Node, wanted, endpoints)
 	return live != "" && live != wanted
 }

@@ -186,7 +186,7 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 		}
 	}
 	if !known || len(from) == 0 {
-		return rollout.Any
+		return rollout.AnyOutcome
 	}
 	if observer.Name == p.node.Name {
 		return rollout.MustConnect
@@ -200,7 +200,7 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 	case !bounded || !slices.ContainsFunc(from, func(a netip.Addr) bool { return !permitted.Contains(a) }):
 		return rollout.MustConnect
 	case slices.ContainsFunc(from, permitted.Contains) || p.open(address, matches):
-		return rollout.Any
+		return rollout.AnyOutcome
 	}
 	return rollout.MustNotConnect
 }
@@ -212,7 +212,7 @@ func (p Probes) expectDedicated(from []netip.Addr, ports map[v1alpha1.PortNumber
 	if known && len(from) > 0 && p.required(from, func(t profile.Traffic) bool { return connects(t, how.as) }) {
 		return rollout.MustConnect
 	}
-	return rollout.Any
+	return rollout.AnyOutcome
 }
 
 // connects says whether a connection to a port is some of the traffic.

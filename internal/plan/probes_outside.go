@@ -58,5 +58,5 @@ func (p Probes) expectOutside(
 	if _, known := ports[port]; known && observer.Name == p.node.Name {
 		return rollout.MustConnect
 	}
-	return rollout.Any
+	return rollout.AnyOutcome
 }

@@ -76,7 +76,7 @@ func from(name string, addresses ...string) v1alpha1.Observation {
 
 func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
 	const operator = v1alpha1.ObserverOperator
-	const must, mustNot, either = rollout.MustConnect, rollout.MustNotConnect, rollout.Any
+	const must, mustNot, either = rollout.MustConnect, rollout.MustNotConnect, rollout.AnyOutcome
 	foreign := func(s *state.Snapshot) {
 		e := endpointWith("q", "cp-1", "")
 		e.Name, e.Spec.InterfaceName = "theirs", "eth9"
@@ -278,9 +278,9 @@ func TestWhatIsRequiredAtAddressesThatNoNodeShowsIsTried(t *testing.T) {
 		return probes.Expect(from(who), address, port)
 	}
 	g.Expect(expect("cp-2", "10.78.0.1", 2379)).To(Equal(rollout.MustConnect))
-	g.Expect(expect("worker-1", "10.78.0.1", 2379)).To(Equal(rollout.Any), "it may be another node's, that has no rules yet")
-	g.Expect(expect("worker-2", "10.78.0.1", 2379)).To(Equal(rollout.Any), "nobody knows where that comes from")
-	g.Expect(expect("cp-2", "10.78.0.1", 10250)).To(Equal(rollout.Any))
+	g.Expect(expect("worker-1", "10.78.0.1", 2379)).To(Equal(rollout.AnyOutcome), "it may be another node's, that has no rules yet")
+	g.Expect(expect("worker-2", "10.78.0.1", 2379)).To(Equal(rollout.AnyOutcome), "nobody knows where that comes from")
+	g.Expect(expect("cp-2", "10.78.0.1", 10250)).To(Equal(rollout.AnyOutcome))
 
 	whole := probesAt(t, nil, replicating("10.78.0.0/24"))
 	g.Expect(whole.Targets()).To(HaveEach(HaveField("Address", BeElementOf(append([]string{"10.0.0.1", "fd00::1"}, outside...)))), "which addresses those are is not known")

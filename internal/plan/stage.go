@@ -28,7 +28,7 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 			h.unrecorded[node.Name], node.Enforced = true, false
 			continue
 		}
-		version, narrow := rollout.Wanted(enactment)
+		version, narrow := rollout.RulesetFor(enactment)
 		if phase == v1alpha1.PhaseProgressing && !narrow {
 			version = h.openFirst(enactment, policies, snapshot.Calico)
 		}
@@ -93,7 +93,7 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 		case "", v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
 			continue // left alone, or as they are
 		}
-		version, narrow := rollout.Wanted(enactment)
+		version, narrow := rollout.RulesetFor(enactment)
 		var addresses []netip.Addr
 		at := slices.IndexFunc(snapshot.Nodes, func(n corev1.Node) bool { return n.Name == name })
 		if at < 0 { // it has left, and goes back to nothing

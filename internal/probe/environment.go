@@ -29,11 +29,11 @@ func EnvironmentAddresses() []string {
 			}
 		}
 	}
-	return texts(addresses)
+	return sortedAddresses(addresses)
 }
 
 // texts returns as many addresses as an observer may have, sorted.
-func texts(addresses []netip.Addr) []string {
+func sortedAddresses(addresses []netip.Addr) []string {
 	slices.SortFunc(addresses, netip.Addr.Compare)
 	addresses = slices.Compact(addresses)
 	var texts []string

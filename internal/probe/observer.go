@@ -59,17 +59,17 @@ type Observer struct {
 	// Clock tells the time; nil is that of the machine.
 	Clock clock.PassiveClock
 
-	crowded sync.Once // it was logged that there is no room for this observer
+	noRoomLogged sync.Once // it was logged that there is no room for this observer
 }
 
 // Setup adds an observer to a manager, whose client it uses if it has none.
-func Setup(mgr ctrl.Manager, o *Observer) error {
+func SetupObserver(mgr ctrl.Manager, o *Observer) error {
 	if o.Client == nil {
 		o.Client = mgr.GetClient()
 	}
 	asked := predicate.NewPredicateFuncs(func(object client.Object) bool {
 		enactment, ok := object.(*v1alpha1.ControlPlaneNodeEnactment)
-		return ok && o.asked(enactment)
+		return ok && o.needsAnswer(enactment)
 	})
 	if err := builder.ControllerManagedBy(mgr).Named("probe").
 		For(&v1alpha1.ControlPlaneNodeEnactment{}, builder.WithPredicates(asked)).
@@ -91,7 +91,7 @@ func SetupOperator(mgr ctrl.Manager) error {
 	if len(addresses) == 0 {
 		return nil
 	}
-	return Setup(mgr, &Observer{Name: v1alpha1.ObserverOperator, Addresses: addresses})
+	return SetupObserver(mgr, &Observer{Name: v1alpha1.ObserverOperator, Addresses: addresses})
 }
 
 // Reconcile answers an enactment that asks. Where it asks something else by the
@@ -102,28 +102,28 @@ func (o *Observer) Reconcile(ctx context.Context, request reconcile.Request) (re
 	if err := o.Client.Get(ctx, request.NamespacedName, enactment); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if !o.asked(enactment) {
+	if !o.needsAnswer(enactment) {
 		return reconcile.Result{}, nil
 	}
-	if o.excluded(enactment) {
-		o.logCrowded(ctx)
+	if o.hasNoRoom(enactment) {
+		o.logNoRoom(ctx)
 		return reconcile.Result{}, nil
 	}
-	observation := o.observe(ctx, enactment)
+	observation := o.probeTargets(ctx, enactment)
 	if err := ctx.Err(); err != nil {
 		return reconcile.Result{}, err // what was found means nothing
 	}
-	if still, err := o.stillAsked(ctx, enactment); err != nil || !still {
+	if still, err := o.stillNeedsAnswer(ctx, enactment); err != nil || !still {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{}, o.settle(ctx, o.write(ctx, enactment, observation))
+	return reconcile.Result{}, o.classifyWriteError(ctx, o.writeObservation(ctx, enactment, observation))
 }
 
 // stillAsked says whether the enactment is the same, and asks the same. It is
 // looked up because the API server would not notice: it does not compare the UID
 // of an object whose status is written. The moment that is left until then is
 // one in which another enactment of the name can only begin.
-func (o *Observer) stillAsked(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) (bool, error) {
+func (o *Observer) stillNeedsAnswer(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) (bool, error) {
 	current := &v1alpha1.ControlPlaneNodeEnactment{}
 	if err := o.Client.Get(ctx, client.ObjectKeyFromObject(enactment), current); err != nil {
 		return false, client.IgnoreNotFound(err)
@@ -133,22 +133,22 @@ func (o *Observer) stillAsked(ctx context.Context, enactment *v1alpha1.ControlPl
 
 // asked says whether the operator asks, by the enactment, what this observer has not
 // answered. An answer to a later round is one to an earlier enactment of the name.
-func (o *Observer) asked(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
+func (o *Observer) needsAnswer(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
 	round := enactment.Spec.Round
 	if round == nil || *round <= 0 || !enactment.AsksAsDecided() {
 		return false
 	}
-	own := o.own(enactment)
+	own := o.ownObservation(enactment)
 	return own == nil || own.Round != *round
 }
 
 // excluded says whether there is no room for this observer.
-func (o *Observer) excluded(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
-	return o.own(enactment) == nil && len(enactment.Status.Observers) >= MaxObservers
+func (o *Observer) hasNoRoom(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
+	return o.ownObservation(enactment) == nil && len(enactment.Status.Observers) >= MaxObservers
 }
 
 // own returns the observer's own item, or nil.
-func (o *Observer) own(enactment *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.Observation {
+func (o *Observer) ownObservation(enactment *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.Observation {
 	observers := enactment.Status.Observers
 	i := slices.IndexFunc(observers, func(item v1alpha1.Observation) bool { return item.Name == o.Name })
 	if i < 0 {
@@ -157,20 +157,20 @@ func (o *Observer) own(enactment *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.
 	return &observers[i]
 }
 
-func (o *Observer) observe(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) v1alpha1.Observation {
-	results := TryAll(ctx, o.dial(), enactment.Spec.Targets, o.refused())
+func (o *Observer) probeTargets(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) v1alpha1.Observation {
+	results := TryTargets(ctx, o.dialFunc(), enactment.Spec.Targets, o.refusedFunc())
 	return v1alpha1.Observation{
 		Name:      o.Name,
 		Addresses: slices.Sorted(slices.Values(o.Addresses)),
 		Round:     *enactment.Spec.Round,
-		Time:      &metav1.Time{Time: o.now()},
+		Time:      &metav1.Time{Time: o.currentTime()},
 		Results:   results,
 	}
 }
 
 // write applies the item alone, so that the items of others, and the rest of the
 // status, stay as they are.
-func (o *Observer) write(
+func (o *Observer) writeObservation(
 	ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment, observation v1alpha1.Observation,
 ) error {
 	item, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&observation)
@@ -190,12 +190,12 @@ func (o *Observer) write(
 
 // settle says what remains of an error of write. An enactment that is gone asks
 // no longer; one that has no room for another observer would refuse it for ever.
-func (o *Observer) settle(ctx context.Context, err error) error {
+func (o *Observer) classifyWriteError(ctx context.Context, err error) error {
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
 	case apierrors.HasStatusCause(err, metav1.CauseType(field.ErrorTypeTooMany)):
-		o.logCrowded(ctx)
+		o.logNoRoom(ctx)
 		return nil
 	case apierrors.IsInvalid(err):
 		return reconcile.TerminalError(err)
@@ -203,28 +203,28 @@ func (o *Observer) settle(ctx context.Context, err error) error {
 	return err
 }
 
-func (o *Observer) logCrowded(ctx context.Context) {
-	o.crowded.Do(func() {
+func (o *Observer) logNoRoom(ctx context.Context) {
+	o.noRoomLogged.Do(func() {
 		logf.FromContext(ctx).Info("There are too many observers: this one is left out, and does not say so again",
 			"observer", o.Name, "most", MaxObservers)
 	})
 }
 
-func (o *Observer) dial() Dial {
+func (o *Observer) dialFunc() Dial {
 	if o.Dial == nil {
 		return new(net.Dialer).DialContext
 	}
 	return o.Dial
 }
 
-func (o *Observer) refused() func(v1alpha1.ProbeTarget) bool {
+func (o *Observer) refusedFunc() func(v1alpha1.ProbeTarget) bool {
 	if o.Refused == nil {
-		return Refused
+		return IsRefused
 	}
 	return o.Refused
 }
 
-func (o *Observer) now() time.Time {
+func (o *Observer) currentTime() time.Time {
 	if o.Clock == nil {
 		return time.Now()
 	}

@@ -265,13 +265,13 @@ func TestObserversConnectToNothingThatTrustsTheirNode(t *testing.T) {
 	for address, want := range refused {
 		target := v1alpha1.ProbeTarget{Address: address, Port: 2379, Protocol: v1alpha1.ProbeTCP}
 		w := observing(t)
-		w.Expect(probe.Refused(target)).To(Equal(want), address)
-		results := probe.TryAll(t.Context(), w.Dial, []v1alpha1.ProbeTarget{target}, probe.Refused)
+		w.Expect(probe.IsRefused(target)).To(Equal(want), address)
+		results := probe.TryTargets(t.Context(), w.Dial, []v1alpha1.ProbeTarget{target}, probe.IsRefused)
 		if want {
 			w.Expect(w.dials).To(BeZero(), address)
 			w.Expect(results).To(HaveExactElements(HaveField("Outcome", v1alpha1.ProbeUnreachable)))
 		}
 	}
 	metadata := v1alpha1.ProbeTarget{Address: "169.254.169.254", Port: 80, Protocol: v1alpha1.ProbeTCP}
-	NewWithT(t).Expect(probe.Refused(metadata)).To(BeFalse(), "the cloud's metadata service is what nodes turn to")
+	NewWithT(t).Expect(probe.IsRefused(metadata)).To(BeFalse(), "the cloud's metadata service is what nodes turn to")
 }

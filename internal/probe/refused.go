@@ -16,7 +16,7 @@ var metadataAddress = netip.MustParseAddr("169.254.169.254")
 // the network of their node, where loopback and link-local addresses are services that
 // trust whoever reaches them. No target of the operator's is one but the cloud's
 // metadata service.
-func Refused(target v1alpha1.ProbeTarget) bool {
+func IsRefused(target v1alpha1.ProbeTarget) bool {
 	address, err := netip.ParseAddr(target.Address)
 	if err != nil || address.Zone() != "" {
 		return true

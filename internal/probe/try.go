@@ -22,12 +22,12 @@ import (
 const (
 	connectTimeout   = time.Second
 	handshakeTimeout = time.Second
-	attempts         = 3
-	pause            = 200 * time.Millisecond
+	maxAttempts      = 3
+	retryPause       = 200 * time.Millisecond
 )
 
 // together is how many targets of a round are tried at once.
-const together = 16
+const parallelTargets = 16
 
 // Dial opens a connection, as the method DialContext of a net.Dialer does. It
 // must end when ctx does.
@@ -37,13 +37,13 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 // conntrack, and would hide that no new one is let in. A target that does not
 // connect is tried three times in all, because one lost packet must not take a
 // node back. When ctx ends first, the outcome means nothing.
-func Try(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.ProbeOutcome {
-	outcome := attempt(ctx, dial, target)
-	for range attempts - 1 {
-		if outcome.Connects() || !wait(ctx, pause) {
+func TryTarget(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.ProbeOutcome {
+	outcome := tryOnce(ctx, dial, target)
+	for range maxAttempts - 1 {
+		if outcome.Connects() || !sleepUntilDone(ctx, retryPause) {
 			break
 		}
-		outcome = attempt(ctx, dial, target)
+		outcome = tryOnce(ctx, dial, target)
 	}
 	return outcome
 }
@@ -51,11 +51,11 @@ func Try(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.P
 // TryAll tries all targets that are not refused, 16 at a time, and returns their results
 // in the order of the targets: what is refused is unreachable. When ctx ends first, they
 // mean nothing.
-func TryAll(
+func TryTargets(
 	ctx context.Context, dial Dial, targets []v1alpha1.ProbeTarget, refused func(v1alpha1.ProbeTarget) bool,
 ) []v1alpha1.ProbeResult {
 	results := make([]v1alpha1.ProbeResult, len(targets))
-	slots := make(chan struct{}, together)
+	slots := make(chan struct{}, parallelTargets)
 	var running sync.WaitGroup
 	for i, target := range targets {
 		if refused(target) {
@@ -65,15 +65,15 @@ func TryAll(
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			results[i] = v1alpha1.ProbeResult{Address: target.Address, Port: target.Port, Outcome: Try(ctx, dial, target)}
+			results[i] = v1alpha1.ProbeResult{Address: target.Address, Port: target.Port, Outcome: TryTarget(ctx, dial, target)}
 		})
 	}
 	running.Wait()
 	return results
 }
 
-func attempt(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.ProbeOutcome {
-	connection, err := connect(ctx, dial, net.JoinHostPort(target.Address, strconv.Itoa(int(target.Port))))
+func tryOnce(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.ProbeOutcome {
+	connection, err := dialWithTimeout(ctx, dial, net.JoinHostPort(target.Address, strconv.Itoa(int(target.Port))))
 	if err != nil {
 		return outcomeOf(err)
 	}
@@ -84,7 +84,7 @@ func attempt(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alph
 	return v1alpha1.ProbeOpen
 }
 
-func connect(ctx context.Context, dial Dial, address string) (net.Conn, error) {
+func dialWithTimeout(ctx context.Context, dial Dial, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	return dial(ctx, "tcp", address)
@@ -114,13 +114,13 @@ func speaksTLS(ctx context.Context, connection net.Conn) bool {
 	// handshake, nothing that comes is believed, and an observer could not know
 	// the authorities of every etcd and kubelet.
 	config := &tls.Config{InsecureSkipVerify: true}
-	return spoken(tls.Client(connection, config).HandshakeContext(ctx))
+	return isTLSAnswer(tls.Client(connection, config).HandshakeContext(ctx))
 }
 
 // spoken says whether a handshake that ended so was one at all. It was not if
 // nothing came, or something that is no TLS; every other error is about what
 // was said.
-func spoken(err error) bool {
+func isTLSAnswer(err error) bool {
 	var network net.Error
 	var gibberish tls.RecordHeaderError
 	var system syscall.Errno
@@ -130,7 +130,7 @@ func spoken(err error) bool {
 }
 
 // wait lets time pass, and says whether all of it did before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
+func sleepUntilDone(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -104,7 +104,7 @@ func TestOutcomeSaysWhatIsThere(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			NewWithT(t).Expect(probe.Try(t.Context(), direct, target(test.address, test.protocol))).To(Equal(test.want))
+			NewWithT(t).Expect(probe.TryTarget(t.Context(), direct, target(test.address, test.protocol))).To(Equal(test.want))
 		})
 	}
 }
@@ -125,7 +125,7 @@ func TestOutcomeOfAFailureToConnect(t *testing.T) {
 			t.Run(fmt.Sprint(want, " ", cause), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					fails := func(context.Context, string, string) (net.Conn, error) { return nil, cause }
-					NewWithT(t).Expect(probe.Try(t.Context(), fails, target("192.0.2.1:6443", v1alpha1.ProbeTLS))).To(Equal(want))
+					NewWithT(t).Expect(probe.TryTarget(t.Context(), fails, target("192.0.2.1:6443", v1alpha1.ProbeTLS))).To(Equal(want))
 				})
 			})
 		}
@@ -152,7 +152,7 @@ func TestOneLostPacketIsNoOutcome(t *testing.T) {
 				return here, nil
 			}
 			began := time.Now()
-			g.Expect(probe.Try(t.Context(), dial, target("[2001:db8::1]:6443", v1alpha1.ProbeTCP))).To(Equal(want), "%d are lost", lost)
+			g.Expect(probe.TryTarget(t.Context(), dial, target("[2001:db8::1]:6443", v1alpha1.ProbeTCP))).To(Equal(want), "%d are lost", lost)
 			g.Expect(dials).To(Equal(min(lost+1, 3)))
 			g.Expect(time.Since(began)).To(BeNumerically("<", 4*time.Second))
 		}
@@ -177,7 +177,7 @@ func TestARoundIsTriedSixteenAtATimeAndEndsInTime(t *testing.T) {
 			want = append(want, v1alpha1.ProbeResult{Address: "192.0.2.1", Port: port + 1, Outcome: v1alpha1.ProbeDropped})
 		}
 		began := time.Now()
-		g.Expect(probe.TryAll(t.Context(), dial, targets, probe.Refused)).To(Equal(want))
+		g.Expect(probe.TryTargets(t.Context(), dial, targets, probe.IsRefused)).To(Equal(want))
 		g.Expect(time.Since(began)).To(BeNumerically("<", 18*time.Second))
 		g.Expect(most.Load()).To(BeEquivalentTo(16))
 	})
@@ -188,7 +188,7 @@ func TestARoundEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		probe.TryAll(ctx, drop, make([]v1alpha1.ProbeTarget, 64), func(v1alpha1.ProbeTarget) bool { return false })
+		probe.TryTargets(ctx, drop, make([]v1alpha1.ProbeTarget, 64), func(v1alpha1.ProbeTarget) bool { return false })
 		NewWithT(t).Expect(time.Since(began)).To(Equal(100 * time.Millisecond))
 	})
 }

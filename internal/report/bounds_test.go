@@ -34,7 +34,7 @@ var tooMuch = []edit{
 	},
 	many(2000, func(i int, in *report.Input) {
 		in.Losses = append(in.Losses, plan.Loss{Policy: "p", Winner: "older", What: nth(i) + long})
-		in.Taken = append(in.Taken, nth(i)+long)
+		in.ForeignNames = append(in.ForeignNames, nth(i)+long)
 		in.History.Failures = append(in.History.Failures, nth(i)+long)
 		f := *in.History.Last
 		f.Object.Name = nth(i)
@@ -58,7 +58,7 @@ func TestMessagesNameThreeThingsAndCountTheRest(t *testing.T) {
 	const three = "Node/0000 a:NoSchedule is is instead of want; Node/0001 a:NoSchedule is is instead of want; " +
 		"Node/0002 a:NoSchedule is is instead of want"
 	for count, want := range map[int]string{3: three, 4: three + "; and 1 more", 2000: three + "; and 1997 more"} {
-		status := report.Status(input(many(count, func(i int, in *report.Input) {
+		status := report.StatusOf(input(many(count, func(i int, in *report.Input) {
 			in.Taints.Findings = append(in.Taints.Findings, finding("Node", nth(i), "a:NoSchedule", v1alpha1.StateDrifted))
 		})))
 		NewWithT(t).Expect(meta.FindStatusCondition(status.Conditions, "Drifted").Message).To(Equal(want))
@@ -67,7 +67,7 @@ func TestMessagesNameThreeThingsAndCountTheRest(t *testing.T) {
 
 func TestDriftIsListedByObjectWithWhatIsNotApplicableLast(t *testing.T) {
 	g := NewWithT(t)
-	status := report.Status(input(func(in *report.Input) {
+	status := report.StatusOf(input(func(in *report.Input) {
 		in.Network.Findings = []drift.Finding{
 			finding("NetworkPolicy", "z", "spec.ingress", v1alpha1.StateDrifted), finding("NetworkPolicy", "a", "spec.ingress", v1alpha1.StatePending),
 		}
@@ -86,7 +86,7 @@ func TestDriftIsListedByObjectWithWhatIsNotApplicableLast(t *testing.T) {
 }
 
 func TestWhatIsNotApplicableDoesNotCrowdOutDrift(t *testing.T) {
-	status := report.Status(input(many(40, func(i int, in *report.Input) {
+	status := report.StatusOf(input(many(40, func(i int, in *report.Input) {
 		in.Services.Findings = append(in.Services.Findings, finding("Service", nth(i), "f", v1alpha1.StateNotApplicable))
 	}), service(v1alpha1.StateDrifted)))
 	NewWithT(t).Expect(status.Drift[0]).To(And(HaveField("Name", "web"), HaveField("State", v1alpha1.StateDrifted)))
@@ -94,7 +94,7 @@ func TestWhatIsNotApplicableDoesNotCrowdOutDrift(t *testing.T) {
 
 func TestCounts(t *testing.T) {
 	g := NewWithT(t)
-	status := report.Status(input(taint(v1alpha1.StateDrifted), network(v1alpha1.StatePending), func(in *report.Input) { in.PodsToEvict = 7 }))
+	status := report.StatusOf(input(taint(v1alpha1.StateDrifted), network(v1alpha1.StatePending), func(in *report.Input) { in.PodsToEvict = 7 }))
 	g.Expect(status.MatchedNodes).To(HaveValue(BeEquivalentTo(2)))
 	g.Expect(status.PodsToEvict).To(HaveValue(BeEquivalentTo(7)))
 	for _, c := range []struct {
@@ -104,7 +104,7 @@ func TestCounts(t *testing.T) {
 		g.Expect(c.count.Declared).To(HaveValue(BeEquivalentTo(c.declared)))
 		g.Expect(c.count.InSync).To(HaveValue(BeEquivalentTo(c.inSync)))
 	}
-	none := report.Status(input(undeclared, noNodes))
+	none := report.StatusOf(input(undeclared, noNodes))
 	g.Expect(none.MatchedNodes).To(HaveValue(BeZero()), "zero is told, not left out")
 	g.Expect(none.Taints.Declared).To(HaveValue(BeZero()))
 }
@@ -113,10 +113,10 @@ func TestContestedFieldIsToldInPlaceOfItsDrift(t *testing.T) {
 	g := NewWithT(t)
 	drifted := finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateDrifted)
 	drifted.Actual = "now"
-	status := report.Status(input(contested, func(in *report.Input) { in.Services.Findings = []drift.Finding{drifted} }))
+	status := report.StatusOf(input(contested, func(in *report.Input) { in.Services.Findings = []drift.Finding{drifted} }))
 	g.Expect(status.Drift).To(HaveExactElements(And(HaveField("State", v1alpha1.StateContested), HaveField("Actual", "now"))))
 	for _, kind := range []string{"Node", "NetworkPolicy", "Service"} {
-		status := report.Status(input(func(in *report.Input) {
+		status := report.StatusOf(input(func(in *report.Input) {
 			in.History.Contested = []drift.Finding{finding(kind, "x", "f", v1alpha1.StateContested)}
 		}))
 		g.Expect(status.Drift).To(HaveExactElements(And(HaveField("Kind", kind), HaveField("State", v1alpha1.StateContested))))
@@ -126,18 +126,18 @@ func TestContestedFieldIsToldInPlaceOfItsDrift(t *testing.T) {
 func TestLastDriftIsKeptUntilThereIsAnother(t *testing.T) {
 	g := NewWithT(t)
 	in := input()
-	g.Expect(report.Status(in).LastDrift).To(BeNil())
+	g.Expect(report.StatusOf(in).LastDrift).To(BeNil())
 	in.History.Last, in.History.LastTime = ptrTo(finding("Node", "cp-1", "a:NoSchedule", v1alpha1.StateDrifted)), now.Time
 	in.Policy.Status = statusOf(in)
 	g.Expect(in.Policy.Status.LastDrift).To(HaveValue(And(HaveField("Name", "cp-1"), HaveField("Expected", "want"), HaveField("Actual", "is"))))
 	g.Expect(in.Policy.Status.LastDriftTime.Unix()).To(Equal(now.Unix()))
 
 	in.History = drift.Summary{} // the operator was restarted
-	g.Expect(report.Status(in).LastDrift).To(Equal(in.Policy.Status.LastDrift))
-	g.Expect(report.Status(in).LastDriftTime).To(Equal(in.Policy.Status.LastDriftTime))
+	g.Expect(report.StatusOf(in).LastDrift).To(Equal(in.Policy.Status.LastDrift))
+	g.Expect(report.StatusOf(in).LastDriftTime).To(Equal(in.Policy.Status.LastDriftTime))
 
 	in.History.Last, in.History.LastTime = ptrTo(finding("Node", "cp-2", "a:NoSchedule", v1alpha1.StateDrifted)), now.Add(time.Hour)
-	g.Expect(report.Status(in).LastDrift).To(HaveValue(HaveField("Name", "cp-2")))
+	g.Expect(report.StatusOf(in).LastDrift).To(HaveValue(HaveField("Name", "cp-2")))
 }
 
 func TestLastDriftIsToldOnceAndNeverAnOlderOne(t *testing.T) {
@@ -159,7 +159,7 @@ func TestLastDriftIsToldOnceAndNeverAnOlderOne(t *testing.T) {
 			in.History.Last, in.History.LastTime = &told, now.Time
 			in.Policy.Status = statusOf(in)
 			in.History = drift.Summary{Last: &repaired, LastTime: now.Add(test.after), Count: test.count}
-			NewWithT(t).Expect(report.Status(in).LastDrift).To(HaveValue(HaveField("Name", test.want)))
+			NewWithT(t).Expect(report.StatusOf(in).LastDrift).To(HaveValue(HaveField("Name", test.want)))
 		})
 	}
 }
@@ -169,7 +169,7 @@ func TestUnknownSaysWhyAndLeavesWhatIsKnown(t *testing.T) {
 	in := input(taint(v1alpha1.StateDrifted))
 	in.Policy.Status = statusOf(in)
 	later := metav1.NewTime(now.Add(time.Hour))
-	status := report.Unknown(in.Policy, errors.New("no answer"), later)
+	status := report.UnknownStatus(in.Policy, errors.New("no answer"), later)
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	g.Expect(ready.Status).To(Equal(metav1.ConditionUnknown))
 	g.Expect(ready.Reason).To(Equal(v1alpha1.ReasonObserving))

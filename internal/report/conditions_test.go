@@ -202,7 +202,7 @@ func TestReadyNamesFirstWhatMostNeedsSomebody(t *testing.T) {
 		{"InvalidSelector", func(in *report.Input) { in.Policy.Invalid = nil }},
 		{"NoMatchingNodes", func(in *report.Input) { emptyPeers(in) }},
 		{"ClaimedByOlderPolicy", func(in *report.Input) { in.Losses = nil }},
-		{"NameTaken", func(in *report.Input) { in.Taken = nil }},
+		{"NameTaken", func(in *report.Input) { in.ForeignNames = nil }},
 		{"EmptyPeerSet", func(in *report.Input) { in.Verified = input().Verified }},
 		{"Contested", func(in *report.Input) { in.History.Contested = nil }},
 		{"Conflicted", func(in *report.Input) {
@@ -220,7 +220,7 @@ func TestReadyNamesFirstWhatMostNeedsSomebody(t *testing.T) {
 	}
 	in := input(deleted, suspended, failing, invalid, lost, taken, contested, service(v1alpha1.StateConflicted), taint(v1alpha1.StateDrifted), evaded)
 	for _, step := range steps {
-		ready := meta.FindStatusCondition(report.Status(in).Conditions, v1alpha1.ConditionReady)
+		ready := meta.FindStatusCondition(report.StatusOf(in).Conditions, v1alpha1.ConditionReady)
 		NewWithT(t).Expect(ready.Reason).To(Equal(step.ready))
 		if step.fix != nil {
 			step.fix(&in)
@@ -269,7 +269,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.want, func(t *testing.T) {
-			condition := meta.FindStatusCondition(report.Status(input(test.edits...)).Conditions, test.condition)
+			condition := meta.FindStatusCondition(report.StatusOf(input(test.edits...)).Conditions, test.condition)
 			NewWithT(t).Expect(condition).To(HaveField("Message", test.want))
 		})
 	}

@@ -99,7 +99,7 @@ func TestReconcilingAndStalledGoWhenTheyAreOver(t *testing.T) {
 	for _, edits := range [][]edit{{taint(v1alpha1.StatePending)}, {noNodes}} {
 		in := input()
 		in.Policy.Status = statusOf(input(edits...))
-		g.Expect(found(report.Status(in).Conditions)).To(Equal(good))
+		g.Expect(found(report.StatusOf(in).Conditions)).To(Equal(good))
 	}
 }
 
@@ -110,7 +110,7 @@ func TestReportOfTheSameChangesNothing(t *testing.T) {
 			in.History.Last, in.History.LastTime = ptrTo(finding("Service", "web", "f", v1alpha1.StateDrifted)), now.Time
 			in.Policy.Status = statusOf(in)
 			in.Now = metav1.NewTime(now.Add(time.Hour))
-			if diff := cmp.Diff(in.Policy.Status, stored(report.Status(in))); diff != "" {
+			if diff := cmp.Diff(in.Policy.Status, stored(report.StatusOf(in))); diff != "" {
 				t.Errorf("a second report would be written (-first +second):\n%s", diff)
 			}
 		})
@@ -123,7 +123,7 @@ func TestTimeOfTransitionIsThatOfTheStatusAndNotOfTheReason(t *testing.T) {
 	in.Policy.Status = statusOf(in)
 	later := input(taint(v1alpha1.StateDrifted))
 	later.Policy.Status, later.Now = in.Policy.Status, metav1.NewTime(now.Add(time.Hour))
-	status := report.Status(later)
+	status := report.StatusOf(later)
 	g.Expect(meta.FindStatusCondition(status.Conditions, "Ready").LastTransitionTime.Unix()).To(Equal(now.Unix()))
 	g.Expect(meta.FindStatusCondition(status.Conditions, "Drifted").LastTransitionTime.Unix()).To(Equal(later.Now.Unix()))
 }
@@ -135,7 +135,7 @@ func TestReportLeavesItsInputAsItWas(t *testing.T) {
 			in.Services.Findings = append(in.Services.Findings, finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateDrifted))
 			before.Services.Findings = append(before.Services.Findings, finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateDrifted))
 			in.Policy.Status, before.Policy.Status = statusOf(input()), statusOf(input())
-			report.Status(in)
+			report.StatusOf(in)
 			if diff := cmp.Diff(before.Services, in.Services); diff != "" {
 				t.Errorf("findings (-before +after):\n%s", diff)
 			}
@@ -160,11 +160,11 @@ func TestAPIServerAcceptsEveryStatus(t *testing.T) {
 		NewWithT(t).Expect(kinds.Check(object)).To(BeEmpty())
 	}
 	for name, edits := range scenarios {
-		t.Run(name, func(t *testing.T) { accepts(t, report.Status(input(edits...))) })
+		t.Run(name, func(t *testing.T) { accepts(t, report.StatusOf(input(edits...))) })
 	}
-	t.Run("too much of everything", func(t *testing.T) { accepts(t, report.Status(input(tooMuch...))) })
+	t.Run("too much of everything", func(t *testing.T) { accepts(t, report.StatusOf(input(tooMuch...))) })
 	t.Run("unknown", func(t *testing.T) {
-		accepts(t, report.Unknown(input().Policy, errors.New(strings.Repeat("é", 2000)), now))
+		accepts(t, report.UnknownStatus(input().Policy, errors.New(strings.Repeat("é", 2000)), now))
 	})
 }
 

@@ -18,7 +18,7 @@ const (
 	maxText    = 512
 )
 
-func driftEntry(f drift.Finding) v1alpha1.Drift {
+func newDriftEntry(f drift.Finding) v1alpha1.Drift {
 	return v1alpha1.Drift{
 		Kind:      f.Object.Kind,
 		Namespace: f.Object.Namespace,
@@ -35,13 +35,13 @@ func driftEntry(f drift.Finding) v1alpha1.Drift {
 
 // driftList returns the first differences: what is wrong before what is only
 // not applicable, or forced.
-func driftList(findings []drift.Finding) []v1alpha1.Drift {
+func newDriftList(findings []drift.Finding) []v1alpha1.Drift {
 	var list []v1alpha1.Drift
 	for _, harmless := range []bool{false, true} {
 		for _, f := range findings {
 			is := f.State == v1alpha1.StateNotApplicable || f.State == v1alpha1.StateForced
 			if len(list) < v1alpha1.MaxReportedDrift && is == harmless {
-				list = append(list, driftEntry(f))
+				list = append(list, newDriftEntry(f))
 			}
 		}
 	}
@@ -70,7 +70,7 @@ func driftedObjects(findings []drift.Finding) int {
 
 // worst returns the findings of the state that matters most, and the reason
 // that stands for it.
-func worst(findings []drift.Finding) (string, []drift.Finding) {
+func mostUrgent(findings []drift.Finding) (string, []drift.Finding) {
 	order := []struct {
 		state  v1alpha1.DriftState
 		reason string
@@ -83,7 +83,7 @@ func worst(findings []drift.Finding) (string, []drift.Finding) {
 		{v1alpha1.StatePending, v1alpha1.ReasonPending},
 	}
 	for _, o := range order {
-		if matching := ofState(findings, o.state); len(matching) > 0 {
+		if matching := findingsInState(findings, o.state); len(matching) > 0 {
 			return o.reason, matching
 		}
 	}
@@ -91,11 +91,11 @@ func worst(findings []drift.Finding) (string, []drift.Finding) {
 }
 
 // unwritten returns the findings without those whose field is as declared.
-func unwritten(findings []drift.Finding) []drift.Finding {
+func findingsToWrite(findings []drift.Finding) []drift.Finding {
 	return slices.DeleteFunc(slices.Clone(findings), func(f drift.Finding) bool { return f.State == v1alpha1.StateEndpointsMissing })
 }
 
-func ofState(findings []drift.Finding, state v1alpha1.DriftState) []drift.Finding {
+func findingsInState(findings []drift.Finding, state v1alpha1.DriftState) []drift.Finding {
 	var matching []drift.Finding
 	for _, f := range findings {
 		if f.State == state {
@@ -107,12 +107,12 @@ func ofState(findings []drift.Finding, state v1alpha1.DriftState) []drift.Findin
 
 // tell names the first findings and counts the rest, and says what ends a fight:
 // that is what the reader needs, so it is never what is cut.
-func tell(findings []drift.Finding) string {
+func describeFindings(findings []drift.Finding) string {
 	lines := make([]string, 0, len(findings))
 	for _, f := range findings {
 		lines = append(lines, f.String())
 	}
-	advice := advise(findings)
+	advice := adviceFor(findings)
 	return wording.Shorten(wording.Points(lines), maxMessage-maxPrefix-len(advice)) + advice
 }
 
@@ -129,7 +129,7 @@ const (
 )
 
 // advise says what ends the fights that there are, or would begin.
-func advise(findings []drift.Finding) string {
+func adviceFor(findings []drift.Finding) string {
 	var services, taints, owned string
 	for _, f := range findings {
 		if f.State != v1alpha1.StateContested && f.State != v1alpha1.StateConflicted {

@@ -22,15 +22,15 @@ type Event struct{ Type, Reason, Action, Note string }
 // Events returns what has happened between two statuses: transitions of Ready
 // and Drifted, and the repairs. However many repairs there were, they make one
 // event, so that a storm of drift is no storm of events.
-func Events(before, after []metav1.Condition, repairs drift.Summary) []Event {
+func ConditionEvents(before, after []metav1.Condition, repairs drift.Summary) []Event {
 	var events []Event
 	if repairs.Count > 0 {
-		events = append(events, corrected(repairs))
+		events = append(events, repairEvent(repairs))
 	}
 	for _, kind := range []string{v1alpha1.ConditionDrifted, v1alpha1.ConditionReady} {
 		was, is := meta.FindStatusCondition(before, kind), meta.FindStatusCondition(after, kind)
 		// What makes a policy drifted makes it unready: that is one event.
-		if event, happened := transition(was, is); happened && !slices.Contains(events, event) {
+		if event, happened := transitionEvent(was, is); happened && !slices.Contains(events, event) {
 			events = append(events, event)
 		}
 	}
@@ -39,7 +39,7 @@ func Events(before, after []metav1.Condition, repairs drift.Summary) []Event {
 
 // LeftBehind returns the event that a policy went without what it wrote to
 // Calico.
-func LeftBehind(policy string) Event {
+func CalicoObjectsLeft(policy string) Event {
 	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
 		"Calico does not answer, and the deletion did not wait any longer: its objects with the label %s=%s stay, and restrict hosts as before; "+
 			"when it answers again, delete them, or create the policy again and delete it then", v1alpha1.LabelPolicy, policy))}
@@ -47,14 +47,14 @@ func LeftBehind(policy string) Event {
 
 // LeftUntried returns the event that a policy went, and left rules on a node that
 // were still being tried.
-func LeftUntried(policy, node string) Event {
+func UntriedRulesLeft(policy, node string) Event {
 	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
 		"Node %s keeps rules that were still being tried, because the policy is suspended, or Calico did not answer: "+
 			"delete the node's HostEndpoints with the label %s=%s", node, v1alpha1.LabelPolicy, policy))}
 }
 
 // Abandoned returns the event that objects are there of a policy that is not.
-func Abandoned(policy string, objects []string) Event {
+func ObjectsWithoutPolicy(policy string, objects []string) Event {
 	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
 		"There is no policy %[1]s, and these were written for it: %[2]s. Unless its deletionPolicy was Orphan, to leave them on purpose, "+
 			"create the policy again and delete it, or delete first its HostEndpoints, then everything else with the label %[3]s=%[1]s",
@@ -63,7 +63,7 @@ func Abandoned(policy string, objects []string) Event {
 
 // Releases returns what there is to tell of fields that a policy let go. However many
 // got back what was there before, they make one event.
-func Releases(r drift.Releases) []Event {
+func ReleaseEvents(r drift.Releases) []Event {
 	var events []Event
 	if r.Restored > 0 {
 		note := r.Last.Restored() + ", because the policy does not declare it any more"
@@ -111,7 +111,7 @@ func deletionOf(object drift.Object) string {
 	return fmt.Sprintf("kubectl delete %s %s", strings.ToLower(object.Kind), object.Name)
 }
 
-func corrected(repairs drift.Summary) Event {
+func repairEvent(repairs drift.Summary) Event {
 	note := repairs.Last.Repaired() + "; repaired"
 	if repairs.Count > 1 {
 		note = fmt.Sprintf("%d drifts repaired, the last of them: %s", repairs.Count, note)
@@ -121,7 +121,7 @@ func corrected(repairs drift.Summary) Event {
 
 // transition returns the event of a condition that has changed its status or
 // its reason.
-func transition(was, is *metav1.Condition) (Event, bool) {
+func transitionEvent(was, is *metav1.Condition) (Event, bool) {
 	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return Event{}, false
 	}

@@ -64,7 +64,7 @@ func TestEventsAreOfTransitionsAndRepairs(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, report.Events(test.before, test.after, test.repairs)); diff != "" {
+			if diff := cmp.Diff(test.want, report.ConditionEvents(test.before, test.after, test.repairs)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -74,21 +74,21 @@ func TestEventsAreOfTransitionsAndRepairs(t *testing.T) {
 func TestAnotherMessageIsNoEvent(t *testing.T) {
 	before := []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Drifted", Message: "one"}}
 	after := []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Drifted", Message: "another"}}
-	NewWithT(t).Expect(report.Events(before, after, drift.Summary{})).To(BeEmpty())
+	NewWithT(t).Expect(report.ConditionEvents(before, after, drift.Summary{})).To(BeEmpty())
 }
 
 func TestNotesAreNotLongerThanTheAPIServerTakes(t *testing.T) {
 	last := drift.Finding{Object: drift.Object{Kind: "Service", Name: strings.Repeat("x", 3000)}, Field: "f", Cause: v1alpha1.CauseModified}
 	after := []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Drifted", Message: strings.Repeat("é", 3000)}}
-	for _, event := range report.Events(nil, after, drift.Summary{Count: 1, Last: &last}) {
+	for _, event := range report.ConditionEvents(nil, after, drift.Summary{Count: 1, Last: &last}) {
 		NewWithT(t).Expect(len(event.Note)).To(BeNumerically("<=", 1024))
 	}
 }
 
 func TestFirstReportOfAPolicyInAuditTellsWhatItFound(t *testing.T) {
-	after := report.Status(input(audits, taint(v1alpha1.StateDrifted))).Conditions
+	after := report.StatusOf(input(audits, taint(v1alpha1.StateDrifted))).Conditions
 	var reasons []string
-	for _, event := range report.Events(nil, after, drift.Summary{}) {
+	for _, event := range report.ConditionEvents(nil, after, drift.Summary{}) {
 		reasons = append(reasons, event.Type+" "+event.Reason)
 	}
 	NewWithT(t).Expect(reasons).To(Equal([]string{"Warning Drifted"}), "once, and not for Drifted and for Ready")
@@ -99,7 +99,7 @@ func TestNodeThatComesIntoAPhaseIsAnEvent(t *testing.T) {
 		"Pending": "Normal", "Progressing": "Normal", "Enforced": "Normal", "Reverted": "Warning", "Aborted": "Warning",
 	} {
 		in := input(at("cp-1", phase))
-		NewWithT(t).Expect(report.PhaseBegan(&in.Rollout.Enactments[0], phase)).To(Equal(report.Event{
+		NewWithT(t).Expect(report.PhaseEvent(&in.Rollout.Enactments[0], phase)).To(Equal(report.Event{
 			Type: kind, Reason: "Node" + phase, Action: "RollOut", Note: "Node cp-1: because of cp-1",
 		}))
 	}
@@ -107,8 +107,8 @@ func TestNodeThatComesIntoAPhaseIsAnEvent(t *testing.T) {
 
 func TestNodesAreCountedByPhase(t *testing.T) {
 	g := NewWithT(t)
-	g.Expect(report.Status(input()).Nodes).To(BeNil(), "where nothing is rolled out")
-	counts := report.Status(input(at("a", "Enforced"), at("b", "Enforced"), at("c", "Reverted"), at("d", "Aborted"))).Nodes
+	g.Expect(report.StatusOf(input()).Nodes).To(BeNil(), "where nothing is rolled out")
+	counts := report.StatusOf(input(at("a", "Enforced"), at("b", "Enforced"), at("c", "Reverted"), at("d", "Aborted"))).Nodes
 	g.Expect(*counts.Enforced).To(BeEquivalentTo(2))
 	g.Expect(*counts.Reverted).To(BeEquivalentTo(1))
 	g.Expect(*counts.Aborted).To(BeEquivalentTo(1))

@@ -39,7 +39,7 @@ func TestMessagesSayWhatEndsAFight(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			status := report.Status(input(many(100, func(i int, in *report.Input) {
+			status := report.StatusOf(input(many(100, func(i int, in *report.Input) {
 				f := finding(test.kind, nth(i)+strings.Repeat("x", 240), "f", test.state)
 				f.By.Name = "argocd-controller"
 				f.Message = strings.Repeat("y", 600)
@@ -71,7 +71,7 @@ func TestMessagesSayWhatEndsAFight(t *testing.T) {
 // A field that was fought over, and is left alone now that it is declared there.
 func TestWhatIsLeftAloneIsNotFoughtOver(t *testing.T) {
 	g := NewWithT(t)
-	status := report.Status(input(func(in *report.Input) {
+	status := report.StatusOf(input(func(in *report.Input) {
 		in.Services.Findings = append(in.Services.Findings, finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateConflicted))
 	}, contested))
 	g.Expect(meta.FindStatusCondition(status.Conditions, "Ready").Reason).To(Equal("Conflicted"))
@@ -82,7 +82,7 @@ func TestEventOfAFieldThatStays(t *testing.T) {
 	f := finding("Service", "web", "externalTrafficPolicy", v1alpha1.StateDrifted)
 	f.By = drift.Manager{Name: "argocd-controller"}
 	g := NewWithT(t)
-	events := report.Releases(drift.Releases{Kept: []drift.Finding{f}})
+	events := report.ReleaseEvents(drift.Releases{Kept: []drift.Finding{f}})
 	g.Expect(events).To(HaveLen(1))
 	e := events[0]
 	g.Expect(e.Type).To(Equal("Warning"))

@@ -73,7 +73,7 @@ func evaded(in *report.Input) {
 func lost(in *report.Input) {
 	in.Losses = []plan.Loss{{Policy: "p", Winner: "older", What: "component a"}}
 }
-func taken(in *report.Input) { in.Taken = []string{"NetworkPolicy/kube-system/cpnp.p.a"} }
+func taken(in *report.Input) { in.ForeignNames = []string{"NetworkPolicy/kube-system/cpnp.p.a"} }
 func failing(in *report.Input) {
 	in.History.Failures = []string{"Service/shop/web: forbidden"}
 }
@@ -144,7 +144,9 @@ func alike(nodes ...edit) edit {
 	}
 }
 
-func connected(in *report.Input) { in.Rollout.Connected = []string{"worker-1 to 10.0.0.1:2379"} }
+func connected(in *report.Input) {
+	in.Rollout.ForbiddenConnections = []string{"worker-1 to 10.0.0.1:2379"}
+}
 
 func takenBack(in *report.Input) {
 	in.Policy.Annotations = map[string]string{v1alpha1.AnnotationRevert: "paged"}
@@ -223,7 +225,7 @@ var scenarios = map[string][]edit{
 
 // statusOf returns what is reported, as it comes back from the API server.
 func statusOf(in report.Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
-	return stored(report.Status(in))
+	return stored(report.StatusOf(in))
 }
 
 func many(count int, edit func(i int, in *report.Input)) edit {

@@ -32,7 +32,7 @@ func spoil(in *report.Input, text string) {
 	for i := range in.Losses {
 		in.Losses[i].What, in.Losses[i].Winner = text, text
 	}
-	for _, list := range [][]string{in.Taken, in.Remaining, in.History.Failures, in.Rollout.Connected} {
+	for _, list := range [][]string{in.ForeignNames, in.Remaining, in.History.Failures, in.Rollout.ForbiddenConnections} {
 		for i := range list {
 			list[i] += text
 		}
@@ -51,8 +51,8 @@ func spoil(in *report.Input, text string) {
 			conditions[j].Message += text
 		}
 	}
-	if in.Unprotected != nil {
-		in.Unprotected = &plan.Obstacle{Reason: in.Unprotected.Reason, Message: text}
+	if in.HostObstacle != nil {
+		in.HostObstacle = &plan.Obstacle{Reason: in.HostObstacle.Reason, Message: text}
 	}
 	in.Profile = &v1alpha1.ResolvedProfile{DistributionReason: text, CNIReason: text}
 	last := drift.Finding{Object: drift.Object{Kind: "Service", Name: "x"}, Field: text, Expected: text, Actual: text, Message: text}
@@ -73,28 +73,28 @@ func FuzzTextOfOthers(f *testing.F) {
 			in := input(edits...)
 			before := in.Policy.Status.Conditions
 			spoil(&in, text)
-			status := report.Status(in)
+			status := report.StatusOf(in)
 			checkTexts(t, name, status)
 			for _, c := range status.Conditions {
 				checkLength(t, name+" "+c.Type, c.Message, 2048)
 			}
-			for _, e := range report.Events(before, status.Conditions, in.History) {
+			for _, e := range report.ConditionEvents(before, status.Conditions, in.History) {
 				checkText(t, name+" event", e.Note)
 				checkLength(t, name+" event", e.Note, 1024)
 			}
 			for i := range in.Rollout.Enactments {
 				for _, c := range in.Rollout.Enactments[i].Status.Conditions {
-					note := report.PhaseBegan(&in.Rollout.Enactments[i], c.Type).Note
+					note := report.PhaseEvent(&in.Rollout.Enactments[i], c.Type).Note
 					checkText(t, name+" phase", note)
 					checkLength(t, name+" phase", note, 1024)
 				}
 			}
-			checkTexts(t, name+" unknown", report.Unknown(in.Policy, errors.New(text), metav1.Now()))
+			checkTexts(t, name+" unknown", report.UnknownStatus(in.Policy, errors.New(text), metav1.Now()))
 		}
 		left := drift.Finding{Object: drift.Object{Kind: "Service", Name: "x"}, Field: text, Actual: text, By: drift.Manager{Name: text}}
 		left.Expected, left.Message = text, text
 		told := []drift.Finding{left}
-		for _, e := range report.Releases(drift.Releases{Restored: 1, Last: left, Kept: told, NotRestored: told, Replaced: told}) {
+		for _, e := range report.ReleaseEvents(drift.Releases{Restored: 1, Last: left, Kept: told, NotRestored: told, Replaced: told}) {
 			checkText(t, "released", e.Note)
 			checkLength(t, "released", e.Note, 1024)
 		}

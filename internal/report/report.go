@@ -32,18 +32,18 @@ type Input struct {
 	// Losses are what older policies claim.
 	Losses []plan.Loss
 	// Taken are names that the policy needs and that belong to others.
-	Taken []string
+	ForeignNames []string
 	// Profile is what kind of cluster it is taken for; nil where that does not
 	// matter.
 	Profile *v1alpha1.ResolvedProfile
 	// APIServers are the addresses that API servers have, or had not long ago.
 	APIServers []v1alpha1.APIServerAddress
 	// Unprotected says why nothing protects the hosts; nil otherwise.
-	Unprotected *plan.Obstacle
+	HostObstacle *plan.Obstacle
 	// HostsUnseen says that Calico's objects can not be looked at, or are being
 	// taken back: their count stays as it was, which tells what there is to be
 	// taken back.
-	HostsUnseen bool
+	KeepHostCount bool
 	// Network, Hosts, Taints and Services are the parts of the posture.
 	Network, Hosts, Taints, Services Section
 	// Rollout is how far the nodes are; empty where nothing is rolled out.
@@ -53,7 +53,7 @@ type Input struct {
 	// Remaining are the objects that deletion still has to restore.
 	Remaining []string
 	// RecordsUnmoved says that records of an earlier version are still on Nodes.
-	RecordsUnmoved bool
+	OldRecordsLeft bool
 	// Now is when the report is made.
 	Now metav1.Time
 }
@@ -68,35 +68,35 @@ type Section struct {
 
 // Status returns the policy's status. Where nothing has changed since the last
 // one, the result equals it.
-func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
-	in.contest()
+func StatusOf(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
+	in.markContested()
 	old := in.Policy.Status
 	status := v1alpha1.ControlPlaneNetworkPolicyStatus{
 		Conditions:         slices.Clone(old.Conditions),
 		ObservedGeneration: in.Policy.Generation,
-		MatchedNodes:       count(in.MatchedNodes),
-		PodsToEvict:        count(in.PodsToEvict),
+		MatchedNodes:       toInt32(in.MatchedNodes),
+		PodsToEvict:        toInt32(in.PodsToEvict),
 		Profile:            profileOf(in.Profile),
-		APIServers:         apiServers(in),
+		APIServers:         reportedAPIServers(in),
 		NetworkPolicies:    syncCount(in.Network),
 		HostPolicies:       syncCount(in.Hosts),
-		Nodes:              rollout.Counts(in.Rollout.Enactments),
+		Nodes:              rollout.CountPhases(in.Rollout.Enactments),
 		Taints:             syncCount(in.Taints),
 		Services:           syncCount(in.Services),
-		DriftedObjects:     count(driftedObjects(in.findings())),
-		Drift:              driftList(in.findings()),
+		DriftedObjects:     toInt32(driftedObjects(in.allFindings())),
+		Drift:              newDriftList(in.allFindings()),
 		LastDrift:          old.LastDrift,
 		LastDriftTime:      old.LastDriftTime,
 		RecordFormat:       old.RecordFormat,
 	}
-	if !in.RecordsUnmoved {
+	if !in.OldRecordsLeft {
 		status.RecordFormat = drift.RecordFormat
 	}
-	if isNews(in.History, old.LastDriftTime) {
-		status.LastDrift = ptr.To(driftEntry(*in.History.Last))
+	if isNewRepair(in.History, old.LastDriftTime) {
+		status.LastDrift = ptr.To(newDriftEntry(*in.History.Last))
 		status.LastDriftTime = ptr.To(metav1.NewTime(in.History.LastTime).Rfc3339Copy())
 	}
-	if in.HostsUnseen && old.HostPolicies.Declared != nil {
+	if in.KeepHostCount && old.HostPolicies.Declared != nil {
 		status.HostPolicies = old.HostPolicies
 	}
 	setConditions(&status.Conditions, in)
@@ -105,7 +105,7 @@ func Status(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 
 // apiServers returns the addresses of API servers; while a policy is rolled back they
 // are not looked at, and stay as they were.
-func apiServers(in Input) []v1alpha1.APIServerAddress {
+func reportedAPIServers(in Input) []v1alpha1.APIServerAddress {
 	if in.APIServers == nil && in.Policy.Spec.Network != nil {
 		return in.Policy.Status.APIServers
 	}
@@ -115,12 +115,12 @@ func apiServers(in Input) []v1alpha1.APIServerAddress {
 // isNews says whether the latest repair is to be told. One that was told before
 // is not, unless the status is older: another operator may have told of a later
 // one since.
-func isNews(repairs drift.Summary, told *metav1.Time) bool {
+func isNewRepair(repairs drift.Summary, told *metav1.Time) bool {
 	return repairs.Last != nil && (repairs.Count > 0 || told == nil || repairs.LastTime.Truncate(time.Second).After(told.Time))
 }
 
 // Unknown returns the status of a policy of which nothing could be found out.
-func Unknown(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.ControlPlaneNetworkPolicyStatus {
+func UnknownStatus(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	status := *policy.Status.DeepCopy()
 	if status.ObservedGeneration == 0 { // no earlier version has served it
 		status.RecordFormat = drift.RecordFormat
@@ -136,9 +136,9 @@ func Unknown(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.Control
 
 // contest marks the findings that are fought over, and adds those that are
 // fought over but happen to be as declared now.
-func (in *Input) contest() {
+func (in *Input) markContested() {
 	for _, contested := range in.History.Contested {
-		section := in.section(contested.Object.Kind)
+		section := in.sectionOf(contested.Object.Kind)
 		section.Findings = slices.Clone(section.Findings)
 		same := func(f drift.Finding) bool { return f.Object == contested.Object && f.Field == contested.Field }
 		if i := slices.IndexFunc(section.Findings, same); i >= 0 {
@@ -153,7 +153,7 @@ func (in *Input) contest() {
 }
 
 // section returns the part of the posture that a kind of object belongs to.
-func (in *Input) section(kind string) *Section {
+func (in *Input) sectionOf(kind string) *Section {
 	switch kind {
 	case "Node":
 		return &in.Taints
@@ -168,14 +168,14 @@ func (in *Input) section(kind string) *Section {
 
 // findings are those of all sections, sorted: NetworkPolicies come in the order
 // of the components.
-func (in *Input) findings() []drift.Finding {
+func (in *Input) allFindings() []drift.Finding {
 	return slices.SortedStableFunc(slices.Values(
 		slices.Concat(in.Network.Findings, in.Hosts.Findings, in.Taints.Findings, in.Services.Findings)), drift.Compare)
 }
 
 func setConditions(conditions *[]metav1.Condition, in Input) {
 	c := conditionsOf(in)
-	for _, condition := range c.all() {
+	for _, condition := range c.inOrder() {
 		if condition.Status == "" {
 			meta.RemoveStatusCondition(conditions, condition.Type)
 			continue
@@ -204,8 +204,8 @@ func profileOf(found *v1alpha1.ResolvedProfile) *v1alpha1.ResolvedProfile {
 	return out
 }
 
-func count(n int) *int32 { return ptr.To(int32(n)) }
+func toInt32(n int) *int32 { return ptr.To(int32(n)) }
 
 func syncCount(s Section) v1alpha1.SyncCount {
-	return v1alpha1.SyncCount{Declared: count(s.Declared), InSync: count(s.InSync)}
+	return v1alpha1.SyncCount{Declared: toInt32(s.Declared), InSync: toInt32(s.InSync)}
 }

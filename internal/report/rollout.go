@@ -17,7 +17,7 @@ import (
 
 // unfinished returns the reason for which not every node has the rules; empty if
 // every node has, or there is none.
-func unfinished(in Input) string {
+func rolloutReason(in Input) string {
 	reason := ""
 	for i := range in.Rollout.Enactments {
 		switch rollout.PhaseOf(&in.Rollout.Enactments[i]) {
@@ -34,7 +34,7 @@ func unfinished(in Input) string {
 // tellNodes tells of the nodes that do not have the rules, those first on which
 // something is, or was, being done. What is so of several for the same reason is
 // told once.
-func tellNodes(in Input) string {
+func describeNodes(in Input) string {
 	var causes []string
 	nodes := map[string][]string{}
 	enforced := 0
@@ -50,7 +50,7 @@ func tellNodes(in Input) string {
 				enforced++
 				continue
 			}
-			cause := strings.ToLower(phase) + ": " + messageOf(e, phase)
+			cause := strings.ToLower(phase) + ": " + phaseMessage(e, phase)
 			if nodes[cause] == nil {
 				causes = append(causes, cause)
 			}
@@ -68,7 +68,7 @@ func tellNodes(in Input) string {
 	return fmt.Sprintf("%d of %d nodes are enforced; %s", enforced, len(in.Rollout.Enactments), wording.Points(told))
 }
 
-func messageOf(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
+func phaseMessage(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
 	if condition := meta.FindStatusCondition(e.Status.Conditions, phase); condition != nil {
 		return condition.Message
 	}
@@ -76,11 +76,11 @@ func messageOf(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
 }
 
 // takenBack says why, and how far that is.
-func takenBack(in Input) string {
+func describeRollBack(in Input) string {
 	text := fmt.Sprintf("The annotation %s takes everything back that was written, and keeps it so until it is removed: %s",
 		v1alpha1.AnnotationRevert, wording.Quoted(in.Policy.TakenBack(), maxReason))
 	if len(in.Remaining) > 0 {
-		text += "; " + leftToRestore(in)
+		text += "; " + describeRemaining(in)
 	}
 	if len(in.History.Failures) > 0 {
 		text += "; what failed: " + wording.Points(in.History.Failures)
@@ -92,11 +92,11 @@ func takenBack(in Input) string {
 const maxReason = 200
 
 // PhaseBegan returns the event of a node that has come into a phase.
-func PhaseBegan(e *v1alpha1.ControlPlaneNodeEnactment, phase string) Event {
+func PhaseEvent(e *v1alpha1.ControlPlaneNodeEnactment, phase string) Event {
 	kind := corev1.EventTypeNormal
 	if slices.Contains([]string{v1alpha1.PhaseReverted, v1alpha1.PhaseAborted}, phase) {
 		kind = corev1.EventTypeWarning
 	}
-	note := fmt.Sprintf("Node %s: %s", e.Spec.Node, messageOf(e, phase))
+	note := fmt.Sprintf("Node %s: %s", e.Spec.Node, phaseMessage(e, phase))
 	return Event{Type: kind, Reason: "Node" + phase, Action: "RollOut", Note: shortNote(note)}
 }

@@ -17,33 +17,33 @@ import (
 const maxObservers = 16
 
 // baring is what a node waits for that has still to be taken back.
-const baring = "Waits until the node itself is as it was before"
+const waitsForRollBack = "Waits until the node itself is as it was before"
 
 // begin begins the nodes whose turn it is, and says of the others what they wait
 // for.
-func (r *run) begin() {
-	reason, message := r.gate()
-	under, held, turns := r.underWay(), r.heldBefore(), 0
-	for _, m := range r.queue() {
+func (r *run) startNodes() {
+	reason, message := r.startObstacle()
+	under, held, turns := r.nodesInFlight(), r.countPersistedInFlight(), 0
+	for _, n := range r.startOrder() {
 		switch {
-		case !m.in(v1alpha1.PhasePending):
-		case m.Foreign != "":
-			r.wait(m, v1alpha1.ReasonForeignHostEndpoint,
-				"HostEndpoint "+m.Foreign+" of somebody else is in the place of the operator's: delete it, or take the node out of spec.nodeSelector")
+		case !n.inPhase(v1alpha1.PhasePending):
+		case n.ForeignEndpoint != "":
+			r.setPending(n, v1alpha1.ReasonForeignHostEndpoint,
+				"HostEndpoint "+n.ForeignEndpoint+" of somebody else is in the place of the operator's: delete it, or take the node out of spec.nodeSelector")
 		case reason != "":
-			r.wait(m, reason, message)
-		case m.unsettled():
-			r.wait(m, v1alpha1.ReasonQueued, baring)
-		case len(under)+r.InFlight >= r.limit:
-			r.wait(m, v1alpha1.ReasonQueued, "Waits for "+r.others(under))
-		case m.e.Status.FoundTime != nil && !m.bare():
-			m.goesBackTo("", nil)
-			r.wait(m, v1alpha1.ReasonQueued, baring)
-			under = append(under, m.Name)
+			r.setPending(n, reason, message)
+		case n.isBeingRolledBack():
+			r.setPending(n, v1alpha1.ReasonQueued, waitsForRollBack)
+		case len(under)+r.OthersInFlight >= r.maxInFlight:
+			r.setPending(n, v1alpha1.ReasonQueued, "Waits for "+r.describeInFlight(under))
+		case n.desired.Status.FoundTime != nil && !n.adoptedRulesRemoved():
+			n.setPreviousRuleset("", nil)
+			r.setPending(n, v1alpha1.ReasonQueued, waitsForRollBack)
+			under = append(under, n.Name)
 		default:
-			r.turn(m, held+turns < r.limit)
+			r.startAfterBaseline(n, held+turns < r.maxInFlight)
 			turns++
-			under = append(under, m.Name)
+			under = append(under, n.Name)
 		}
 	}
 }
@@ -52,35 +52,35 @@ func (r *run) begin() {
 // without what they were found with, then those that were found with the rules that
 // are called for. Nobody knows whether these were tried: others are not begun with
 // them before.
-func (r *run) queue() []*member {
-	rank := func(m *member) int {
+func (r *run) startOrder() []*nodeRun {
+	rank := func(n *nodeRun) int {
 		switch {
-		case m.bare():
+		case n.adoptedRulesRemoved():
 			return 0
-		case m.in(v1alpha1.PhasePending) && m.e.Status.FoundTime != nil && m.Live == r.Version:
+		case n.inPhase(v1alpha1.PhasePending) && n.desired.Status.FoundTime != nil && n.LiveVersion == r.Version:
 			return 1
 		}
 		return 2
 	}
-	return slices.SortedStableFunc(slices.Values(r.members), func(a, b *member) int { return cmp.Compare(rank(a), rank(b)) })
+	return slices.SortedStableFunc(slices.Values(r.nodeRuns), func(a, b *nodeRun) int { return cmp.Compare(rank(a), rank(b)) })
 }
 
 // bare says whether a node that was found with rules has gone without them.
-func (m *member) bare() bool {
-	return m.in(v1alpha1.PhasePending) && m.e.Status.FoundTime != nil && m.e.Status.PreviousVersion == ""
+func (n *nodeRun) adoptedRulesRemoved() bool {
+	return n.inPhase(v1alpha1.PhasePending) && n.desired.Status.FoundTime != nil && n.desired.Status.PreviousVersion == ""
 }
 
 // gate says why no node may be begun, empty if one may.
-func (r *run) gate() (reason, message string) {
-	switch down := r.down(nil); {
-	case r.Unverified != "":
-		return v1alpha1.ReasonNotVerified, r.Unverified
-	case r.Cut != "":
-		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut already: " + r.Cut
-	case r.limit == 0:
+func (r *run) startObstacle() (reason, message string) {
+	switch down := r.notReadyNodes(nil); {
+	case r.NotVerified != "":
+		return v1alpha1.ReasonNotVerified, r.NotVerified
+	case r.CutFlow != "":
+		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut already: " + r.CutFlow
+	case r.maxInFlight == 0:
 		return v1alpha1.ReasonNoQuorumToSpare, fmt.Sprintf(
 			"With %d control-plane nodes etcd can not lose any: set spec.rollout.confirm to Manual, and confirm each node",
-			cmp.Or(r.Members, len(r.members)))
+			cmp.Or(r.ControlPlaneSize, len(r.nodeRuns)))
 	case len(down) > 0:
 		return v1alpha1.ReasonNodeNotReady, "Waits until these nodes are ready: " + wording.Names(down)
 	}
@@ -89,15 +89,15 @@ func (r *run) gate() (reason, message string) {
 
 // unsettled says whether a node that waits still has to be taken back to what it
 // had before.
-func (m *member) unsettled() bool { return m.in(v1alpha1.PhasePending) && !m.Programmed }
+func (n *nodeRun) isBeingRolledBack() bool { return n.inPhase(v1alpha1.PhasePending) && !n.Programmed }
 
 // underWay returns the nodes that have the new rules and are not done, or may
 // still have them.
-func (r *run) underWay() []string {
+func (r *run) nodesInFlight() []string {
 	var names []string
-	for _, m := range r.members {
-		if m.in(v1alpha1.PhaseProgressing) || m.unsettled() {
-			names = append(names, m.Name)
+	for _, n := range r.nodeRuns {
+		if n.inPhase(v1alpha1.PhaseProgressing) || n.isBeingRolledBack() {
+			names = append(names, n.Name)
 		}
 	}
 	return names
@@ -106,10 +106,10 @@ func (r *run) underWay() []string {
 // heldBefore counts what was under way before this decision. It is persisted
 // node by node: should a node that is done now stay under way because that
 // fails, no other may have been begun in its place.
-func (r *run) heldBefore() int {
-	held := r.InFlight
-	for _, m := range r.members {
-		if m.was == v1alpha1.PhaseProgressing || m.unsettled() {
+func (r *run) countPersistedInFlight() int {
+	held := r.OthersInFlight
+	for _, n := range r.nodeRuns {
+		if n.persistedPhase == v1alpha1.PhaseProgressing || n.isBeingRolledBack() {
 			held++
 		}
 	}
@@ -117,72 +117,72 @@ func (r *run) heldBefore() int {
 }
 
 // others names what a node waits for.
-func (r *run) others(names []string) string {
+func (r *run) describeInFlight(names []string) string {
 	names = slices.Sorted(slices.Values(names))
 	switch {
-	case r.InFlight == 0:
+	case r.OthersInFlight == 0:
 		return wording.Names(names)
 	case len(names) == 0:
-		return wording.Count(r.InFlight, "node") + " of other policies"
+		return wording.Count(r.OthersInFlight, "node") + " of other policies"
 	}
-	return wording.Names(names) + ", and " + wording.Count(r.InFlight, "node") + " of other policies"
+	return wording.Names(names) + ", and " + wording.Count(r.OthersInFlight, "node") + " of other policies"
 }
 
-func (r *run) wait(m *member, reason, message string) {
-	r.set(m, v1alpha1.PhasePending, reason, message)
+func (r *run) setPending(n *nodeRun, reason, message string) {
+	r.setPhase(n, v1alpha1.PhasePending, reason, message)
 }
 
 // turn asks the observers what they reach before a node is begun, and begins it
 // once they have answered. A round from before its turn is old news.
-func (r *run) turn(m *member, had bool) {
-	status := &m.e.Status
-	going := had && m.was == v1alpha1.PhasePending && reasonOf(m.Enactment) == v1alpha1.ReasonProbing &&
-		slices.Equal(m.e.Spec.Targets, m.targets())
+func (r *run) startAfterBaseline(n *nodeRun, had bool) {
+	status := &n.desired.Status
+	going := had && n.persistedPhase == v1alpha1.PhasePending && reasonOf(n.Enactment) == v1alpha1.ReasonProbing &&
+		slices.Equal(n.desired.Spec.Targets, n.probeTargets())
 	if !going {
-		r.ask(m)
+		r.requestRound(n)
 	}
-	r.wait(m, v1alpha1.ReasonProbing, "The observers try what they reach before the rules")
-	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !m.inRound(&o) && m.alive(&o) })
+	r.setPending(n, v1alpha1.ReasonProbing, "The observers try what they reach before the rules")
+	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !n.answersRound(&o) && n.isResponsive(&o) })
 	switch {
-	case !r.passed(r.known(m), announceTime):
-		r.wakeAt(r.known(m), announceTime)
-	case !r.passed(status.AskTime, granularity): // asked just now, so that its place may not be free on record yet
-		r.wakeAt(status.AskTime, granularity)
-	case silent && !r.passed(status.AskTime, r.timeout):
-		r.wakeAt(status.AskTime, r.timeout)
+	case !r.hasPassed(r.observersKnownSince(n), announceTime):
+		r.wakeAfter(r.observersKnownSince(n), announceTime)
+	case !r.hasPassed(status.AskTime, granularity): // asked just now, so that its place may not be free on record yet
+		r.wakeAfter(status.AskTime, granularity)
+	case silent && !r.hasPassed(status.AskTime, r.timeout):
+		r.wakeAfter(status.AskTime, r.timeout)
 	default:
-		r.start(m)
+		r.startNode(n)
 	}
 }
 
 // alive says whether an observer has answered one of the last rounds. One that
 // has not is not waited for: nobody may be left to run it.
-func (m *member) alive(o *v1alpha1.Observation) bool {
+func (n *nodeRun) isResponsive(o *v1alpha1.Observation) bool {
 	const missed = 3
-	return o.Round >= m.round()-missed
+	return o.Round >= n.currentRound()-missed
 }
 
 // known returns since when observers have been able to announce themselves.
-func (r *run) known(m *member) *metav1.Time {
-	if m.e.CreationTimestamp.IsZero() {
-		return m.e.Status.AskTime
+func (r *run) observersKnownSince(n *nodeRun) *metav1.Time {
+	if n.desired.CreationTimestamp.IsZero() {
+		return n.desired.Status.AskTime
 	}
-	return &m.e.CreationTimestamp
+	return &n.desired.CreationTimestamp
 }
 
 // start begins a node. Observers that did not answer are left out.
-func (r *run) start(m *member) {
-	status := &m.e.Status
+func (r *run) startNode(n *nodeRun) {
+	status := &n.desired.Status
 	for _, o := range status.Observers {
-		if m.inRound(&o) && len(status.Before) < maxObservers {
+		if n.answersRound(&o) && len(status.Before) < maxObservers {
 			status.Before = append(status.Before, *o.DeepCopy())
 		}
 	}
 	slices.SortFunc(status.Before, func(a, b v1alpha1.Observation) int { return cmp.Compare(a.Name, b.Name) })
 	status.StartTime, status.PreviousNarrowTime, status.FoundTime = r.now.DeepCopy(), nil, nil
-	r.progress(m, v1alpha1.ReasonWriting, "The rules are being written")
-	r.wakeAt(status.StartTime, r.timeout)
-	if m.Programmed { // it has them: it is tried because of its failsafe ports
-		r.advance(m)
+	r.setProgressing(n, v1alpha1.ReasonWriting, "The rules are being written")
+	r.wakeAfter(status.StartTime, r.timeout)
+	if n.Programmed { // it has them: it is tried because of its failsafe ports
+		r.advanceNode(n)
 	}
 }

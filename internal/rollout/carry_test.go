@@ -135,7 +135,7 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			want: in3("Pending/NotVerified"), check: is(3, "new", ""),
 		},
 		"Aborted, and the node that was reverted left the cluster": {
-			in:   waits(aborted(1, version("other", "old")), func(in *rollout.Input) { in.Failed = "cp-9" }),
+			in:   waits(aborted(1, version("other", "old")), func(in *rollout.Input) { in.FailedNode = "cp-9" }),
 			want: []string{"Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}, check: is(3, "other", "old"),
 		},
 		"Enforced, and it can not be told what is called for": {in: waits(enforced(1, version("old", "older"), generation(2)), unknown),
@@ -212,7 +212,7 @@ func TestAFailureIsRememberedWhereEverythingWasTakenBack(t *testing.T) {
 	g := NewWithT(t)
 	in := input(3, takeBack, reverted(1, "ProbeFailed"), aborted(2), enforced(3))
 	in = next(in, decide(t, in))
-	in.TakeBack = ""
+	in.RollBackReason = ""
 	g.Expect(told(decide(t, in).Enactments)).To(Equal(
 		[]string{"Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}))
 }

@@ -32,7 +32,7 @@ func check(t *testing.T, cases map[string]situation) {
 			d := decide(t, c.in)
 			g.Expect(told(d.Enactments)).To(Equal(c.want))
 			g.Expect(phase(&d.Enactments[0]).Message).To(ContainSubstring(c.message))
-			g.Expect(d.Wake).To(Equal(c.wake))
+			g.Expect(d.WakeAfter).To(Equal(c.wake))
 			if c.check != nil {
 				c.check(g, d)
 			}
@@ -52,7 +52,7 @@ func TestNewNodesAskTheirObserversAtOnce(t *testing.T) {
 	g := NewWithT(t)
 	d := decide(t, input(3))
 	g.Expect(told(d.Enactments)).To(Equal([]string{"Pending/Probing", "Pending/Queued", "Pending/Queued"}))
-	g.Expect(d.Wake).To(Equal(2500*time.Millisecond), "the observers have three seconds to announce themselves")
+	g.Expect(d.WakeAfter).To(Equal(2500*time.Millisecond), "the observers have three seconds to announce themselves")
 	for i, e := range d.Enactments {
 		g.Expect(e.Name).To(Equal("p." + e.Spec.Node))
 		g.Expect(e.Spec.Round).To(HaveValue(BeEquivalentTo(1)))
@@ -77,7 +77,7 @@ func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 		"It has the rules that are called for": {in: input(3, unverified, live(1, "new")), want: in3("Pending/NotVerified"), check: previous("new")},
 		"It has the rules that are called for, and is narrow": {in: input(3, unverified, live(1, "new"), narrows(1), narrow(1)), want: in3("Pending/NotVerified"),
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				version, narrow := rollout.Wanted(e)
+				version, narrow := rollout.RulesetFor(e)
 				g.Expect(version).To(Equal("new"))
 				g.Expect(narrow).To(BeFalse(), "to widen can cut nothing")
 				g.Expect(e.Status.FoundTime).To(Equal(ago(0)))
@@ -136,19 +136,19 @@ func TestNodesThatAreFoundWithRulesGoWithoutThemWhenTheirTurnComes(t *testing.T)
 	found := func(node int) edit { return pending(node, "Queued", version("new", "new"), foundFor(9)) }
 	in := input(3, found(1), found(2), found(3))
 	for i := range in.Nodes {
-		in.Nodes[i].Live, in.Nodes[i].Narrows = "new", true
+		in.Nodes[i].LiveVersion, in.Nodes[i].WantsScopedFailsafes = "new", true
 	}
 	d := decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal(in3("Pending/Queued")))
 	g.Expect(phase(&d.Enactments[0]).Message).To(Equal("Waits until the node itself is as it was before"))
 	g.Expect(phase(&d.Enactments[2]).Message).To(Equal("Waits for cp-1"))
 	for i, want := range []string{"", "new", "new"} {
-		version, _ := rollout.Wanted(&d.Enactments[i])
+		version, _ := rollout.RulesetFor(&d.Enactments[i])
 		g.Expect(version).To(Equal(want))
 	}
 
 	in = next(in, d)
-	in.Nodes[0].Live, in.Nodes[0].Programmed = "", true
+	in.Nodes[0].LiveVersion, in.Nodes[0].Programmed = "", true
 	d = decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal([]string{"Pending/Probing", "Pending/Queued", "Pending/Queued"}), "what it reaches without them")
 	g.Expect(d.Enactments[0].Status.PreviousVersion).To(BeEmpty(), "if it fails, it goes without")
@@ -276,7 +276,7 @@ func TestHowManyNodesAreUnderWayAtOnce(t *testing.T) {
 				ready = append(ready, pending(i+1, "Probing", asked(4)))
 			}
 			d := decide(t, input(c.nodes, append(ready, c.edits...)...))
-			g.Expect(*rollout.Counts(d.Enactments).Progressing).To(BeEquivalentTo(c.begun))
+			g.Expect(*rollout.CountPhases(d.Enactments).Progressing).To(BeEquivalentTo(c.begun))
 			g.Expect(phase(&d.Enactments[c.nodes-1]).Reason).To(Equal(c.reason))
 		})
 	}
@@ -292,23 +292,23 @@ func TestWhoeverHasTooFewNodesIsToldWhatToDo(t *testing.T) {
 func TestNamesOfEnactments(t *testing.T) {
 	g := NewWithT(t)
 	long := strings.Repeat("n", 253)
-	g.Expect(rollout.Name("p", "cp-1")).To(Equal("p.cp-1"))
-	g.Expect(rollout.Name("p", long[:251])).To(Equal("p." + long[:251]))
-	g.Expect(len(rollout.Name("p", long))).To(BeNumerically("<=", 253))
-	g.Expect(rollout.Name("p", long)).NotTo(Equal(rollout.Name("p", long[:252])))
-	g.Expect(rollout.Name(strings.Repeat("p", 63), strings.Repeat("n.", 126)+"n")).To(HaveLen(252), "no dot before the hash")
+	g.Expect(rollout.EnactmentName("p", "cp-1")).To(Equal("p.cp-1"))
+	g.Expect(rollout.EnactmentName("p", long[:251])).To(Equal("p." + long[:251]))
+	g.Expect(len(rollout.EnactmentName("p", long))).To(BeNumerically("<=", 253))
+	g.Expect(rollout.EnactmentName("p", long)).NotTo(Equal(rollout.EnactmentName("p", long[:252])))
+	g.Expect(rollout.EnactmentName(strings.Repeat("p", 63), strings.Repeat("n.", 126)+"n")).To(HaveLen(252), "no dot before the hash")
 }
 
 func TestCountsByPhase(t *testing.T) {
 	g := NewWithT(t)
-	g.Expect(rollout.Counts(nil)).To(BeNil())
+	g.Expect(rollout.CountPhases(nil)).To(BeNil())
 	given := input(6, pending(1, "x"), progressing(2, "x"), enforced(3), reverted(4, "x"), aborted(5))
 	var enactments []v1alpha1.ControlPlaneNodeEnactment
 	for _, n := range given.Nodes[:5] {
 		enactments = append(enactments, *n.Enactment)
 	}
 	enactments = append(enactments, v1alpha1.ControlPlaneNodeEnactment{})
-	g.Expect(rollout.Counts(enactments)).To(Equal(&v1alpha1.NodeCounts{
+	g.Expect(rollout.CountPhases(enactments)).To(Equal(&v1alpha1.NodeCounts{
 		Pending: ptr.To(int32(2)), Progressing: ptr.To(int32(1)), Enforced: ptr.To(int32(1)), Reverted: ptr.To(int32(1)), Aborted: ptr.To(int32(1)),
 	}))
 }
@@ -335,7 +335,7 @@ func TestWhatANodeIsToHave(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			version, narrow := rollout.Wanted(input(1, c.edit).Nodes[0].Enactment)
+			version, narrow := rollout.RulesetFor(input(1, c.edit).Nodes[0].Enactment)
 			g.Expect(version).To(Equal(c.version))
 			g.Expect(narrow).To(Equal(c.narrow))
 		})

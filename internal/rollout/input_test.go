@@ -64,7 +64,7 @@ func expect(o v1alpha1.Observation, _ string, port v1alpha1.PortNumber) rollout.
 	case port == 2379:
 		return rollout.MustNotConnect
 	}
-	return rollout.Any
+	return rollout.AnyOutcome
 }
 
 type change func(*v1alpha1.ControlPlaneNodeEnactment)
@@ -182,29 +182,35 @@ func unprogrammed(node int) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].Programmed = false }
 }
 func notReady(node int) edit { return func(in *rollout.Input) { in.Nodes[node-1].Ready = false } }
-func foreign(node int) edit  { return func(in *rollout.Input) { in.Nodes[node-1].Foreign = "theirs" } }
-func narrows(node int) edit  { return func(in *rollout.Input) { in.Nodes[node-1].Narrows = true } }
-func narrow(node int) edit   { return func(in *rollout.Input) { in.Nodes[node-1].Narrow = true } }
+func foreign(node int) edit {
+	return func(in *rollout.Input) { in.Nodes[node-1].ForeignEndpoint = "theirs" }
+}
+func narrows(node int) edit {
+	return func(in *rollout.Input) { in.Nodes[node-1].WantsScopedFailsafes = true }
+}
+func narrow(node int) edit {
+	return func(in *rollout.Input) { in.Nodes[node-1].FailsafesScoped = true }
+}
 func contested(node int) edit {
-	return func(in *rollout.Input) { in.Nodes[node-1].Contested = true }
+	return func(in *rollout.Input) { in.Nodes[node-1].FailsafesContested = true }
 }
 func live(node int, version string) edit {
-	return func(in *rollout.Input) { in.Nodes[node-1].Live = version }
+	return func(in *rollout.Input) { in.Nodes[node-1].LiveVersion = version }
 }
 func created(node, seconds int) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].Created = ago(seconds).Time }
 }
 func manual(in *rollout.Input)     { in.Rollout.Confirm = v1alpha1.ConfirmManual }
 func defaults(in *rollout.Input)   { in.Rollout = nil }
-func cut(in *rollout.Input)        { in.Cut = "etcd to etcd" }
-func unjudged(in *rollout.Input)   { in.Unverified, in.Unjudged = "held", "eBPF" }
-func unverified(in *rollout.Input) { in.Unverified = "not yet" }
+func cut(in *rollout.Input)        { in.CutFlow = "etcd to etcd" }
+func unjudged(in *rollout.Input)   { in.NotVerified, in.NotJudged = "held", "eBPF" }
+func unverified(in *rollout.Input) { in.NotVerified = "not yet" }
 func unknown(in *rollout.Input)    { in.Version = "" }
-func takeBack(in *rollout.Input)   { in.TakeBack = "help" }
+func takeBack(in *rollout.Input)   { in.RollBackReason = "help" }
 func noTargets(in *rollout.Input)  { in.Nodes[0].Targets = nil }
 func atOnce(n int32) edit          { return func(in *rollout.Input) { in.Rollout.MaxUnavailable = n } }
 func soak(seconds int32) edit      { return func(in *rollout.Input) { in.Rollout.SoakSeconds = &seconds } }
-func inFlight(n int) edit          { return func(in *rollout.Input) { in.InFlight = n } }
+func inFlight(n int) edit          { return func(in *rollout.Input) { in.OthersInFlight = n } }
 
 // told tells of every node its phase and why.
 func told(enactments []v1alpha1.ControlPlaneNodeEnactment) []string {
@@ -228,9 +234,9 @@ func next(in rollout.Input, d rollout.Decision) rollout.Input {
 	in.Nodes = slices.Clone(in.Nodes)
 	for i := range in.Nodes {
 		n := &in.Nodes[i]
-		wasVersion, wasNarrow := rollout.Wanted(n.Enactment)
+		wasVersion, wasNarrow := rollout.RulesetFor(n.Enactment)
 		n.Enactment = d.Enactments[i].DeepCopy()
-		version, narrow := rollout.Wanted(n.Enactment)
+		version, narrow := rollout.RulesetFor(n.Enactment)
 		n.Programmed = n.Programmed && version == wasVersion && narrow == wasNarrow
 	}
 	return in

@@ -15,74 +15,74 @@ import (
 )
 
 // butNow parts what was proven of a node from what became of it since.
-const butNow = ". But now: "
+const regressionPrefix = ". But now: "
 
 // patrol looks after nodes that are done, and returns what connected though it
 // is declared closed.
-func (r *run) patrol() []string {
+func (r *run) patrolEnforced() []string {
 	var connected []string
-	for _, m := range r.members {
-		if !m.in(v1alpha1.PhaseEnforced) || !m.Programmed {
+	for _, n := range r.nodeRuns {
+		if !n.inPhase(v1alpha1.PhaseEnforced) || !n.Programmed {
 			continue
 		}
-		since := &meta.FindStatusCondition(m.e.Status.Conditions, v1alpha1.PhaseEnforced).LastTransitionTime
-		r.askPatrol(m, since)
-		if !m.patrolled(since) {
+		since := &meta.FindStatusCondition(n.desired.Status.Conditions, v1alpha1.PhaseEnforced).LastTransitionTime
+		r.requestPatrol(n, since)
+		if !n.patrolRequested(since) {
 			continue
 		}
-		connected = append(connected, m.connected()...)
-		message, _, _ := strings.Cut(m.message(), butNow)
-		if failed := m.regressions(m.onPatrol); len(failed) > 0 {
-			message += butNow + wording.Names(failed)
+		connected = append(connected, n.forbiddenConnections()...)
+		message, _, _ := strings.Cut(n.phaseMessage(), regressionPrefix)
+		if failed := n.findRegressions(n.answersPatrol); len(failed) > 0 {
+			message += regressionPrefix + wording.Names(failed)
 		}
-		r.set(m, v1alpha1.PhaseEnforced, m.reason(), message)
+		r.setPhase(n, v1alpha1.PhaseEnforced, n.phaseReason(), message)
 	}
 	return connected
 }
 
 // patrolled says whether the last round was asked when the node was Enforced
 // already: in a later second, because that is how exactly it is known.
-func (m *member) patrolled(since *metav1.Time) bool {
-	return m.e.Status.AskTime != nil && m.e.Status.AskTime.After(since.Time)
+func (n *nodeRun) patrolRequested(since *metav1.Time) bool {
+	return n.desired.Status.AskTime != nil && n.desired.Status.AskTime.After(since.Time)
 }
 
 // askPatrol asks the rounds of a node that is done. The first one leaves out a
 // number: so the answer to the round before the last is always one of a patrol
 // too, and what it found stands until the observer answers again.
-func (r *run) askPatrol(m *member, since *metav1.Time) {
-	if len(m.e.Status.Observers) == 0 || len(m.Targets) == 0 {
+func (r *run) requestPatrol(n *nodeRun, since *metav1.Time) {
+	if len(n.desired.Status.Observers) == 0 || len(n.Targets) == 0 {
 		return
 	}
-	pace, last := patrolInterval, m.e.Status.AskTime
-	if !m.patrolled(since) {
+	pace, last := patrolInterval, n.desired.Status.AskTime
+	if !n.patrolRequested(since) {
 		pace, last = granularity, since
 	}
-	if r.passed(last, pace) {
+	if r.hasPassed(last, pace) {
 		if last == since {
-			m.e.Spec.Round = ptr.To(m.round() + 1)
+			n.desired.Spec.Round = ptr.To(n.currentRound() + 1)
 		}
-		r.ask(m)
-		last, pace = m.e.Status.AskTime, patrolInterval
+		r.requestRound(n)
+		last, pace = n.desired.Status.AskTime, patrolInterval
 	}
-	r.wakeAt(last, pace)
+	r.wakeAfter(last, pace)
 }
 
 // onPatrol says whether what an observer found is an answer to a patrol that is
 // not outdated.
-func (m *member) onPatrol(o *v1alpha1.Observation) bool {
-	return o != nil && (o.Round == m.round() || o.Round == m.round()-1)
+func (n *nodeRun) answersPatrol(o *v1alpha1.Observation) bool {
+	return o != nil && (o.Round == n.currentRound() || o.Round == n.currentRound()-1)
 }
 
 // connected returns what connected though it is declared closed.
-func (m *member) connected() []string {
+func (n *nodeRun) forbiddenConnections() []string {
 	var found []string
-	for _, o := range m.e.Status.Observers {
-		if !m.onPatrol(&o) {
+	for _, o := range n.desired.Status.Observers {
+		if !n.answersPatrol(&o) {
 			continue
 		}
 		for _, result := range o.Results {
-			if result.Outcome.Connects() && m.expect(o, result) == MustNotConnect {
-				found = append(found, fmt.Sprintf("%s from %s: %s", target(result), o.Name, result.Outcome))
+			if result.Outcome.Connects() && n.expectationOf(o, result) == MustNotConnect {
+				found = append(found, fmt.Sprintf("%s from %s: %s", formatTarget(result), o.Name, result.Outcome))
 			}
 		}
 	}

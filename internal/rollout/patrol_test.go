@@ -30,7 +30,7 @@ func TestNodesThatAreDoneArePatrolled(t *testing.T) {
 		return func(g Gomega, d rollout.Decision) {
 			g.Expect(d.Enactments[0].Spec.Round).To(HaveValue(Equal(round)))
 			g.Expect(d.Enactments[0].Status.AskTime).To(Equal(ago(seconds)))
-			g.Expect(d.Connected).To(Equal(connected))
+			g.Expect(d.ForbiddenConnections).To(Equal(connected))
 		}
 	}
 	const open2379, ms = "10.0.0.1:2379 from worker: Open", time.Millisecond
@@ -74,7 +74,7 @@ func TestAddressesAreToldWithTheirPorts(t *testing.T) {
 		g := NewWithT(t)
 		in := done(found("worker", 7, open, open))()
 		in.Nodes[0].Enactment.Status.Observers[0].Results[1].Address = address
-		g.Expect(decide(t, in).Connected).To(Equal([]string{want}))
+		g.Expect(decide(t, in).ForbiddenConnections).To(Equal([]string{want}))
 	}
 }
 

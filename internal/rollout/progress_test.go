@@ -243,7 +243,7 @@ func TestWhoFailsToConfirmHasUntilTheLastSecond(t *testing.T) {
 	g := NewWithT(t)
 	d := decide(t, one("AwaitingConfirmation", with(well, soakedFor(181))...)(manual))
 	g.Expect(told(d.Enactments)[0]).To(Equal("Progressing/AwaitingConfirmation"))
-	g.Expect(d.Wake).To(Equal(500 * time.Millisecond))
+	g.Expect(d.WakeAfter).To(Equal(500 * time.Millisecond))
 }
 
 func TestAnObserverThatMovedToWhereNothingIsAllowedDoesNotFail(t *testing.T) {
@@ -251,7 +251,7 @@ func TestAnObserverThatMovedToWhereNothingIsAllowedDoesNotFail(t *testing.T) {
 	in := one("Probing", with(seen, found("cp-2", 7, dropped, dropped), found("worker", 7, open, open))...)()
 	in.Nodes[0].Expect = func(o v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
 		if o.Name == "cp-2" && o.Round == 7 {
-			return rollout.Any
+			return rollout.AnyOutcome
 		}
 		return expect(o, address, port)
 	}

@@ -31,7 +31,7 @@ type Expectation int
 // The expectations.
 const (
 	// Any outcome is right: nothing is declared of it, or not for this observer.
-	Any Expectation = iota
+	AnyOutcome Expectation = iota
 	// MustConnect is a flow that is allowed.
 	MustConnect
 	// MustNotConnect is a flow that is declared closed. It is not expected to be
@@ -50,17 +50,17 @@ type Node struct {
 	Created time.Time
 	// Foreign is the name of an endpoint of others in the place of ours, empty if
 	// there is none. The node is not begun then.
-	Foreign string
+	ForeignEndpoint string
 	// Live is the version that its live endpoint carries and enforces, empty if
 	// none.
-	Live string
+	LiveVersion string
 	// Narrows says that its failsafe ports are to be narrow, once it has soaked with
 	// them wide.
-	Narrows bool
+	WantsScopedFailsafes bool
 	// Narrow says that they are, as the version has it that is Live.
-	Narrow bool
+	FailsafesScoped bool
 	// Contested says that they are not, because somebody else has decided about them.
-	Contested bool
+	FailsafesContested bool
 	// Programmed says that what Wanted says of Enactment has been written, and had
 	// the time to reach the node; in every phase, so that a node that is taken
 	// back is Programmed once it has been. Nothing is to be written for a node
@@ -91,26 +91,26 @@ type Input struct {
 	// Nodes are all selected control-plane nodes, sorted by name.
 	Nodes []Node
 	// InFlight is how many nodes other policies have under way, or have to take back.
-	InFlight int
+	OthersInFlight int
 	// Unverified is why nothing may be begun now, empty if what is declared was
 	// verified for this generation.
-	Unverified string
+	NotVerified string
 	// Cut is a required flow that is cut now, empty if none is.
-	Cut string
+	CutFlow string
 	// Unjudged is why it cannot be judged what the rules do, empty if it can.
-	Unjudged string
+	NotJudged string
 	// Failed is a node that is gone, and was reverted for this generation; empty if
 	// there is none.
-	Failed string
+	FailedNode string
 	// Others are control-plane nodes that the policy does not protect. Of them
 	// matter their name, whether they are ready, and since when they are there.
-	Others []Node
+	OtherNodes []Node
 	// Members is how many nodes the cluster's control plane has; 0 if that is not
 	// known, and it is taken for Nodes.
-	Members int
+	ControlPlaneSize int
 	// TakeBack is the reason to take everything back, and keep it so; empty if
 	// there is none.
-	TakeBack string
+	RollBackReason string
 }
 
 // Decision is what is to be.
@@ -121,10 +121,10 @@ type Decision struct {
 	Enactments []v1alpha1.ControlPlaneNodeEnactment
 	// Wake is after what time to decide again at the latest; 0 if only an event
 	// can change anything.
-	Wake time.Duration
+	WakeAfter time.Duration
 	// Connected are connections to Enforced nodes that were made though they are
 	// declared closed.
-	Connected []string
+	ForbiddenConnections []string
 }
 
 // Decide says how every node goes on. Deciding again on what was decided changes
@@ -133,21 +133,21 @@ func Decide(in Input) Decision {
 	r := newRun(in)
 	var d Decision
 	switch {
-	case in.TakeBack != "":
-		r.takeBack()
+	case in.RollBackReason != "":
+		r.rollBackAll()
 	case in.Version == "":
-		r.hold()
+		r.holdNodes()
 	default:
-		r.carry()
-		r.judge()
-		r.proceed()
-		d.Connected = r.patrol()
+		r.updateEnactments()
+		r.revertFailedNodes()
+		r.continueRollout()
+		d.ForbiddenConnections = r.patrolEnforced()
 	}
-	if !r.wake.IsZero() {
-		d.Wake = r.wake.Sub(in.Now)
+	if !r.nextWake.IsZero() {
+		d.WakeAfter = r.nextWake.Sub(in.Now)
 	}
-	for _, m := range r.members {
-		d.Enactments = append(d.Enactments, *m.e)
+	for _, n := range r.nodeRuns {
+		d.Enactments = append(d.Enactments, *n.desired)
 	}
 	return d
 }
@@ -159,7 +159,7 @@ func Decide(in Input) Decision {
 //
 // Without a phase, the creation of the enactment was interrupted: the node is to
 // be left alone until there is one.
-func Wanted(e *v1alpha1.ControlPlaneNodeEnactment) (version string, narrow bool) {
+func RulesetFor(e *v1alpha1.ControlPlaneNodeEnactment) (version string, narrow bool) {
 	if e == nil {
 		return "", false
 	}
@@ -172,7 +172,7 @@ func Wanted(e *v1alpha1.ControlPlaneNodeEnactment) (version string, narrow bool)
 
 // phases are all of them. If somebody made several True, the first one counts:
 // it is the one that restricts least.
-var phases = []string{
+var phasePrecedence = []string{
 	v1alpha1.PhaseReverted, v1alpha1.PhaseAborted, v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced,
 }
 
@@ -181,7 +181,7 @@ func PhaseOf(e *v1alpha1.ControlPlaneNodeEnactment) string {
 	if e == nil {
 		return ""
 	}
-	for _, phase := range phases {
+	for _, phase := range phasePrecedence {
 		if meta.IsStatusConditionTrue(e.Status.Conditions, phase) {
 			return phase
 		}
@@ -190,23 +190,23 @@ func PhaseOf(e *v1alpha1.ControlPlaneNodeEnactment) string {
 }
 
 // maxName is how long the name of an object may be.
-const maxName = 253
+const maxNameLength = 253
 
 // Name returns the name of an enactment: <policy>.<node>, shortened with a hash
 // if that is too long.
-func Name(policy, node string) string {
+func EnactmentName(policy, node string) string {
 	full := policy + "." + node
-	if len(full) <= maxName {
+	if len(full) <= maxNameLength {
 		return full
 	}
 	sum := sha256.Sum256([]byte(full))
 	hash := hex.EncodeToString(sum[:8])
-	return strings.TrimRight(full[:maxName-1-len(hash)], ".-") + "-" + hash
+	return strings.TrimRight(full[:maxNameLength-1-len(hash)], ".-") + "-" + hash
 }
 
 // Counts counts enactments by phase, nil if there are none. One without a phase
 // has not been begun.
-func Counts(enactments []v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.NodeCounts {
+func CountPhases(enactments []v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.NodeCounts {
 	if len(enactments) == 0 {
 		return nil
 	}

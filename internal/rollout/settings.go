@@ -29,17 +29,17 @@ const (
 
 // settings are how to roll out.
 type settings struct {
-	limit   int // how many nodes may be under way
-	manual  bool
-	soak    time.Duration
-	timeout time.Duration
+	maxInFlight        int // how many nodes may be under way
+	manualConfirmation bool
+	soak               time.Duration
+	timeout            time.Duration
 }
 
 func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
 	s := settings{soak: defaultSoak, timeout: defaultTimeout}
 	most := 1
 	if declared != nil {
-		s.manual = declared.Confirm == v1alpha1.ConfirmManual
+		s.manualConfirmation = declared.Confirm == v1alpha1.ConfirmManual
 		most = max(most, int(declared.MaxUnavailable))
 		if declared.SoakSeconds != nil {
 			s.soak = time.Duration(*declared.SoakSeconds) * time.Second
@@ -48,7 +48,7 @@ func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
 			s.timeout = time.Duration(declared.TimeoutSeconds) * time.Second
 		}
 	}
-	s.limit = limit(nodes, most, s.manual)
+	s.maxInFlight = maxNodesInFlight(nodes, most, s.manualConfirmation)
 	s.timeout += granularity
 	if s.soak > 0 {
 		s.soak += granularity
@@ -59,7 +59,7 @@ func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
 // limit returns how many nodes may be under way: never more than etcd can lose
 // members and go on. Where it can lose none, only somebody who watches may
 // risk one.
-func limit(nodes, most int, manual bool) int {
+func maxNodesInFlight(nodes, most int, manual bool) int {
 	spare := (nodes - 1) / 2
 	if spare >= 1 {
 		return min(most, spare)

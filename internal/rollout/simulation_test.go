@@ -121,22 +121,22 @@ func (w *world) happen() {
 	case 6, 7, 8:
 		w.in.Generation++
 	case 9:
-		w.in.Cut = "etcd"
+		w.in.CutFlow = "etcd"
 	case 10:
-		w.in.TakeBack = "help"
+		w.in.RollBackReason = "help"
 	case 11:
-		w.in.Unverified = "not yet"
+		w.in.NotVerified = "not yet"
 	case 16:
-		w.in.Version, w.in.Unverified = "", "unknown"
+		w.in.Version, w.in.NotVerified = "", "unknown"
 	case 12, 13:
 		w.in.Now = w.in.Now.Add(time.Minute)
 	case 14, 15:
-		w.in.InFlight = w.random.IntN(2)
+		w.in.OthersInFlight = w.random.IntN(2)
 	case 17, 18:
 		w.tamper()
 	}
 	if w.chance(10) {
-		w.in.Cut, w.in.TakeBack, w.in.Unverified = "", "", ""
+		w.in.CutFlow, w.in.RollBackReason, w.in.NotVerified = "", "", ""
 		w.in.Version = cmp.Or(w.in.Version, "good-1")
 		for i := range w.in.Nodes {
 			w.in.Nodes[i].Ready = true
@@ -199,13 +199,13 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 func (w *world) reconcile() {
 	for i := range w.in.Nodes {
 		n, live := &w.in.Nodes[i], w.live[i]
-		version, narrow := rollout.Wanted(n.Enactment)
-		n.Live, n.Narrow, n.Narrows = live.version, live.narrow, w.narrows
+		version, narrow := rollout.RulesetFor(n.Enactment)
+		n.LiveVersion, n.FailsafesScoped, n.WantsScopedFailsafes = live.version, live.narrow, w.narrows
 		n.Programmed = live.version == version && live.narrow == narrow && !w.in.Now.Before(live.written.Add(time.Second))
 	}
 	d := decide(w.t, w.in)
-	if d.Wake < 0 || d.Wake > 10*time.Minute {
-		w.errorf("wakes after %s", d.Wake)
+	if d.WakeAfter < 0 || d.WakeAfter > 10*time.Minute {
+		w.errorf("wakes after %s", d.WakeAfter)
 	}
 	recorded := make([]bool, len(d.Enactments)) // as decided
 	for i := range d.Enactments {
@@ -232,7 +232,7 @@ func (w *world) write(recorded []bool) {
 		if phase == "" || !recorded[i] || !all && !back || w.chance(4) {
 			continue
 		}
-		version, narrow := rollout.Wanted(e)
+		version, narrow := rollout.RulesetFor(e)
 		if w.live[i].version == version && w.live[i].narrow == narrow {
 			continue
 		}
@@ -289,13 +289,13 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 				w.errorf("%s was begun while %s was not ready", n.Name, other.Name)
 			}
 		}
-		if w.in.Cut != "" || w.in.TakeBack != "" || w.in.Unverified != "" || n.Live != is.Status.PreviousVersion {
+		if w.in.CutFlow != "" || w.in.RollBackReason != "" || w.in.NotVerified != "" || n.LiveVersion != is.Status.PreviousVersion {
 			w.errorf("%s was begun: %+v", n.Name, w.in)
 		}
 	case v1alpha1.PhaseEnforced:
 		w.tried[n.Name+" with "+is.Status.Version] = true
 		// Somebody went back to what was declared before: that it has still.
-		still := n.Live == is.Status.Version && was != nil && was.Status.Version != is.Status.Version && was.Status.FoundTime == nil
+		still := n.LiveVersion == is.Status.Version && was != nil && was.Status.Version != is.Status.Version && was.Status.FoundTime == nil
 		if from != to && from != v1alpha1.PhaseProgressing && !still {
 			w.errorf("%s is Enforced after %q", n.Name, from)
 		}
@@ -325,7 +325,7 @@ func (w *world) takenBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEna
 	if phase(is).Reason == v1alpha1.ReasonTakenBack {
 		want = ""
 	}
-	if version, narrow := rollout.Wanted(is); version != want || narrow {
+	if version, narrow := rollout.RulesetFor(is); version != want || narrow {
 		w.errorf("%s goes back to %q instead of %q", n.Name, version, want)
 	}
 }

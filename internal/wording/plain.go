@@ -38,10 +38,10 @@ func Plain(text string) string {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&out, `\x%02x`, text[0])
-		case shows(r):
+		case isVisible(r):
 			out.WriteRune(r)
 		default:
-			out.WriteString(escaped(r))
+			out.WriteString(escapeRune(r))
 		}
 		text = text[size:]
 	}
@@ -70,13 +70,13 @@ func Named(name string) string {
 
 // Blank says whether a text has nothing that a reader would see.
 func Blank(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return shows(r) && !unicode.IsSpace(r) })
+	return !strings.ContainsFunc(text, func(r rune) bool { return isVisible(r) && !unicode.IsSpace(r) })
 }
 
 func isPlain(text string) bool {
 	for i := 0; i < len(text); i++ {
 		if text[i] < ' ' || text[i] > '~' {
-			return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !shows(r) })
+			return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !isVisible(r) })
 		}
 	}
 	return true
@@ -84,13 +84,13 @@ func isPlain(text string) bool {
 
 // shows says whether a character is shown as itself. Letters, marks, digits,
 // punctuation, symbols and the space are, unless Unicode calls them invisible.
-func shows(r rune) bool {
+func isVisible(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // escaped returns a character as Go writes it. Those that Go takes for printable
 // are written by their number.
-func escaped(r rune) string {
+func escapeRune(r rune) string {
 	if !unicode.IsPrint(r) {
 		return strings.Trim(strconv.QuoteRuneToASCII(r), "'")
 	}

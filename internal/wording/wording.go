@@ -14,11 +14,11 @@ import (
 const maxNamed = 3
 
 // Names names the first three things and counts the rest: "a, b, c and 2 more".
-func Names(things []string) string { return first(things, ", ", " ") }
+func Names(things []string) string { return joinFirst(things, ", ", " ") }
 
 // Points tells the first three of what is a sentence of its own each, and counts
 // the rest: "a; b; c; and 2 more".
-func Points(lines []string) string { return first(lines, "; ", "; ") }
+func Points(lines []string) string { return joinFirst(lines, "; ", "; ") }
 
 // Some is Names of as many things, of which these are the first.
 func Some(firsts []string, all int) string {
@@ -29,7 +29,7 @@ func Some(firsts []string, all int) string {
 	return strings.Join(named, ", ")
 }
 
-func first(things []string, separator, last string) string {
+func joinFirst(things []string, separator, last string) string {
 	if more := len(things) - maxNamed; more > 0 {
 		return fmt.Sprintf("%s%sand %d more", strings.Join(things[:maxNamed], separator), last, more)
 	}

@@ -34,7 +34,7 @@ func Phase(node string) func() string {
 // EnactmentOf is the enactment of a node; nil if there is none.
 func EnactmentOf(node string) *v1alpha1.ControlPlaneNodeEnactment {
 	e := &v1alpha1.ControlPlaneNodeEnactment{}
-	if err := Admin.Get(context.Background(), client.ObjectKey{Name: rollout.Name(PolicyName, node)}, e); err != nil {
+	if err := Admin.Get(context.Background(), client.ObjectKey{Name: rollout.EnactmentName(PolicyName, node)}, e); err != nil {
 		return nil
 	}
 	return e

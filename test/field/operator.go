@@ -97,6 +97,6 @@ func (f *Field) Observer(node string) (stop func()) {
 	f.T.Helper()
 	mgr, err := operator.NewManager(ControlPlane.Config)
 	f.Expect(err).NotTo(HaveOccurred())
-	f.Expect(probe.Setup(mgr, &probe.Observer{Name: node, Dial: f.Cluster.Machine(node).DialContext})).To(Succeed())
+	f.Expect(probe.SetupObserver(mgr, &probe.Observer{Name: node, Dial: f.Cluster.Machine(node).DialContext})).To(Succeed())
 	return f.start(mgr)
 }

@@ -64,7 +64,7 @@ func observe(t *testing.T, node string, dial probe.Dial) {
 	opts.Controller.SkipNameValidation = ptr.To(true)
 	mgr, err := ctrl.NewManager(credentials(node), opts)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(probe.Setup(mgr, &probe.Observer{Name: node, Dial: dial})).To(Succeed())
+	g.Expect(probe.SetupObserver(mgr, &probe.Observer{Name: node, Dial: dial})).To(Succeed())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()

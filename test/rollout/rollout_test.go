@@ -311,7 +311,7 @@ func TestNoNodeIsBegunWhileAnotherIsNotReady(t *testing.T) {
 	f.Eventually(func() string {
 		list := &v1alpha1.ControlPlaneNodeEnactmentList{}
 		f.Expect(field.Admin.List(t.Context(), list)).To(Succeed())
-		counts := rollout.Counts(list.Items)
+		counts := rollout.CountPhases(list.Items)
 		most = max(most, int(*counts.Progressing))
 		return fmt.Sprint(*counts.Enforced)
 	}, "120s", field.Tick).Should(Equal("5"), field.Enactments)

@@ -58,7 +58,7 @@ func (s *story) ready() {
 func (s *story) phase(i int) func() string {
 	return func() string {
 		e := &v1alpha1.ControlPlaneNodeEnactment{}
-		if err := s.admin.Get(context.Background(), client.ObjectKey{Name: rollout.Name(s.name, s.node(i))}, e); err != nil {
+		if err := s.admin.Get(context.Background(), client.ObjectKey{Name: rollout.EnactmentName(s.name, s.node(i))}, e); err != nil {
 			return "none"
 		}
 		phase := rollout.PhaseOf(e)

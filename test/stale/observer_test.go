@@ -23,7 +23,7 @@ func (s *story) observe() {
 	s.t.Helper()
 	mgr, err := operator.NewManager(s.config)
 	s.Expect(err).NotTo(HaveOccurred())
-	s.Expect(probe.Setup(mgr, &probe.Observer{Name: s.node(1), Dial: s.dial})).To(Succeed())
+	s.Expect(probe.SetupObserver(mgr, &probe.Observer{Name: s.node(1), Dial: s.dial})).To(Succeed())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()

@@ -152,7 +152,7 @@ func (w *world) endpoint(c change, was *unstructured.Unstructured) {
 		w.fail(c, "%s gets rules %s, and nothing is on record", node, version)
 		return
 	}
-	wanted, _ := rollout.Wanted(e)
+	wanted, _ := rollout.RulesetFor(e)
 	if version != wanted && version != e.Status.PreviousVersion {
 		w.fail(c, "%s gets rules %s, and on record it is %s with %q", node, version, rollout.PhaseOf(e), wanted)
 	}
@@ -193,7 +193,7 @@ func (w *world) failsafes(c change, was *unstructured.Unstructured) {
 		return
 	}
 	e := w.recordOf(node)
-	if _, wanted := rollout.Wanted(e); !wanted {
+	if _, wanted := rollout.RulesetFor(e); !wanted {
 		w.fail(c, "the failsafe ports of %s are narrowed, and on record it is %s", node, rollout.PhaseOf(e))
 	}
 }
