@@ -14,11 +14,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// butNow parts what was proven of a node from what became of it since.
+// regressionPrefix separates the proof of a node from regressions found by patrols.
 const regressionPrefix = ". But now: "
 
-// patrol looks after nodes that are done, and returns what connected though it
-// is declared closed.
+// patrolEnforced requests probe rounds of enforced nodes, reports regressions in their
+// enactments, and returns connections although the flow is declared closed.
 func (r *run) patrolEnforced() []string {
 	var connected []string
 	for _, n := range r.nodeRuns {
@@ -40,15 +40,15 @@ func (r *run) patrolEnforced() []string {
 	return connected
 }
 
-// patrolled says whether the last round was asked when the node was Enforced
-// already: in a later second, because that is how exactly it is known.
+// patrolRequested tells whether the last round was requested after the node became
+// Enforced: in a later second, because the API keeps whole seconds.
 func (n *nodeRun) patrolRequested(since *metav1.Time) bool {
 	return n.desired.Status.AskTime != nil && n.desired.Status.AskTime.After(since.Time)
 }
 
-// askPatrol asks the rounds of a node that is done. The first one leaves out a
-// number: so the answer to the round before the last is always one of a patrol
-// too, and what it found stands until the observer answers again.
+// requestPatrol requests the probe rounds of an enforced node. The first patrol leaves
+// out a number, so the answer to the last round but one is always a patrol too:
+// the findings of an observer stay until the observer answers again.
 func (r *run) requestPatrol(n *nodeRun, since *metav1.Time) {
 	if len(n.desired.Status.Observers) == 0 || len(n.Targets) == 0 {
 		return
@@ -67,13 +67,13 @@ func (r *run) requestPatrol(n *nodeRun, since *metav1.Time) {
 	r.wakeAfter(last, pace)
 }
 
-// onPatrol says whether what an observer found is an answer to a patrol that is
-// not outdated.
+// answersPatrol tells whether an observation answers one of the last two patrols.
 func (n *nodeRun) answersPatrol(o *v1alpha1.Observation) bool {
 	return o != nil && (o.Round == n.currentRound() || o.Round == n.currentRound()-1)
 }
 
-// connected returns what connected though it is declared closed.
+// forbiddenConnections returns the connections to a node although the flow is declared
+// closed.
 func (n *nodeRun) forbiddenConnections() []string {
 	var found []string
 	for _, o := range n.desired.Status.Observers {

@@ -10,7 +10,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// expect says what is to become of an attempt.
+// expectationOf returns the expected outcome of an attempt.
 func (n *nodeRun) expectationOf(o v1alpha1.Observation, result v1alpha1.ProbeResult) Expectation {
 	if n.Expect == nil {
 		return AnyOutcome
@@ -18,13 +18,13 @@ func (n *nodeRun) expectationOf(o v1alpha1.Observation, result v1alpha1.ProbeRes
 	return n.Expect(o, result.Address, result.Port)
 }
 
-// counts says whether a result of before the start counts after it: what was
-// closed before, proves nothing.
+// provesReachable tells whether a result of the baseline has to be reached again with
+// the rules. A target closed in the baseline proves no effect of the rules.
 func (n *nodeRun) provesReachable(before v1alpha1.Observation, result v1alpha1.ProbeResult) bool {
 	return result.Outcome.Connects() && n.expectationOf(before, result) == MustConnect
 }
 
-// counted returns the names of the observers whose results count.
+// baselineObservers returns the names of the observers with such results.
 func (n *nodeRun) baselineObservers() []string {
 	var names []string
 	for _, o := range n.desired.Status.Before {
@@ -35,7 +35,7 @@ func (n *nodeRun) baselineObservers() []string {
 	return names
 }
 
-// observer returns what an observer found last, nil if it is not known.
+// latestObservation returns the last observation of an observer, nil if there is none.
 func (n *nodeRun) latestObservation(name string) *v1alpha1.Observation {
 	i := slices.IndexFunc(n.desired.Status.Observers, func(o v1alpha1.Observation) bool { return o.Name == name })
 	if i < 0 {
@@ -44,19 +44,18 @@ func (n *nodeRun) latestObservation(name string) *v1alpha1.Observation {
 	return &n.desired.Status.Observers[i]
 }
 
-// inRound says whether an observer answered the last round.
+// answersRound tells whether an observation answers the last round.
 func (n *nodeRun) answersRound(o *v1alpha1.Observation) bool {
 	return o != nil && o.Round == n.currentRound()
 }
 
-// unanswered returns the observers that count, and did not answer the last
-// round.
+// silentObservers returns the baseline observers without an answer to the last round.
 func (n *nodeRun) silentObservers() []string {
 	return slices.DeleteFunc(n.baselineObservers(), func(name string) bool { return n.answersRound(n.latestObservation(name)) })
 }
 
-// regressions returns what was reached before the start and is not now, by the
-// answers that are valid.
+// findRegressions returns the targets reached in the baseline and not reached now, by
+// the valid observations.
 func (n *nodeRun) findRegressions(valid func(*v1alpha1.Observation) bool) []string {
 	var found []string
 	for _, before := range n.desired.Status.Before {
@@ -65,7 +64,7 @@ func (n *nodeRun) findRegressions(valid func(*v1alpha1.Observation) bool) []stri
 			continue
 		}
 		for _, was := range before.Results {
-			// An observer may have moved to where the flow is not allowed.
+			// The observer may have moved to a node from which the flow is not allowed.
 			if !n.provesReachable(before, was) || n.expectationOf(*now, was) != MustConnect {
 				continue
 			}
@@ -77,7 +76,7 @@ func (n *nodeRun) findRegressions(valid func(*v1alpha1.Observation) bool) []stri
 	return found
 }
 
-// outcome returns what became of the same target, empty if it was not tried.
+// outcomeFor returns the outcome for the same target, empty if the target was not tried.
 func outcomeFor(o *v1alpha1.Observation, of v1alpha1.ProbeResult) v1alpha1.ProbeOutcome {
 	for _, result := range o.Results {
 		if result.Address == of.Address && result.Port == of.Port {
@@ -94,12 +93,12 @@ func describeOutcome(outcome v1alpha1.ProbeOutcome) string {
 	return string(outcome)
 }
 
-// worse says whether a connection is no longer what it was.
+// isWorse tells whether a connection is worse than in the baseline.
 func isWorse(before, now v1alpha1.ProbeOutcome) bool {
 	return !now.Connects() || before == v1alpha1.ProbeOpen && now == v1alpha1.ProbeSilent
 }
 
-// target names what was tried.
+// formatTarget returns address and port of the target of a result.
 func formatTarget(result v1alpha1.ProbeResult) string {
 	address, err := netip.ParseAddr(result.Address)
 	if err != nil {
@@ -108,7 +107,7 @@ func formatTarget(result v1alpha1.ProbeResult) string {
 	return netip.AddrPortFrom(address, uint16(result.Port)).String()
 }
 
-// proof says what was tried on a node.
+// describeProof counts the observers and connections behind the phase Enforced.
 func (n *nodeRun) describeProof() string {
 	connections := 0
 	for _, before := range n.desired.Status.Before {
@@ -118,5 +117,5 @@ func (n *nodeRun) describeProof() string {
 			}
 		}
 	}
-	return fmt.Sprintf("Observers: %d; connections that they made before the rules, and make with them: %d", len(n.baselineObservers()), connections)
+	return fmt.Sprintf("Observers: %d; connections that were made before the rules, and are made with the rules: %d", len(n.baselineObservers()), connections)
 }

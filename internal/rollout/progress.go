@@ -4,106 +4,18 @@ package rollout
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// judge takes back the nodes under way on which something failed.
-func (r *run) revertFailedNodes() {
-	for _, n := range r.nodeRuns {
-		if !n.inPhase(v1alpha1.PhaseProgressing) {
-			continue
-		}
-		if reason, message := r.failureOf(n); reason != "" {
-			r.setPhase(n, v1alpha1.PhaseReverted, reason, message)
-		}
-	}
-}
-
-// failure says why a node under way is to be taken back, empty if it is not.
-func (r *run) failureOf(n *nodeRun) (reason, message string) {
-	status := &n.desired.Status
-	if r.CutFlow != "" {
-		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut: " + r.CutFlow
-	}
-	if r.NotJudged != "" {
-		return v1alpha1.ReasonNotJudged, "It cannot be judged what the rules do: " + r.NotJudged
-	}
-	if down := r.notReadyNodes(status.StartTime); len(down) > 0 {
-		return v1alpha1.ReasonNodeNotReady, "Not ready while this node was under way: " + wording.Names(down)
-	}
-	if !n.Programmed {
-		// Of rules that were there, the time begins when that is noticed: after a
-		// start, and when a set changes, they count as not written for a moment.
-		if n.phaseReason() == v1alpha1.ReasonWriting && r.hasPassed(r.writingSince(n), r.timeout) {
-			return v1alpha1.ReasonNotWritten, "The rules were not written within " + r.formatDuration(r.timeout)
-		}
-	} else if n.phaseReason() != v1alpha1.ReasonWriting { // else what was answered so far, was before the rules
-		if reason, message = r.probeFailure(n); reason != "" {
-			return reason, message
-		}
-	}
-	if r.needsConfirmation(n) && status.SoakTime != nil && r.hasPassed(status.SoakTime, r.soak+r.timeout) {
-		return v1alpha1.ReasonNotConfirmed, "Nobody confirmed within " + r.formatDuration(r.timeout)
-	}
-	return "", ""
-}
-
-// unproven says why the probes of a node whose rules are written do not let it
-// stay.
-func (r *run) probeFailure(n *nodeRun) (reason, message string) {
-	status := &n.desired.Status
-	if failed := n.findRegressions(n.answersRound); len(failed) > 0 {
-		return v1alpha1.ReasonProbeFailed, "Not as before the rules: " + wording.Names(failed)
-	}
-	if lost := n.silentObservers(); len(lost) > 0 && r.hasPassed(status.AskTime, r.timeout) {
-		return v1alpha1.ReasonObserverLost, "No answer within " + r.formatDuration(r.timeout) + " from " + wording.Names(lost)
-	}
-	return "", ""
-}
-
-// down returns the nodes that are not ready, and were there when a node was
-// begun.
-func (r *run) notReadyNodes(start *metav1.Time) []string {
-	var down []string
-	for _, node := range slices.Concat(r.Nodes, r.OtherNodes) {
-		if !node.Ready && (start == nil || !node.Created.After(start.Time)) {
-			down = append(down, node.Name)
-		}
-	}
-	return down
-}
-
-// writingSince returns since when the rules are being written: since the start,
-// since the failsafe ports are being narrowed, or since something took them away
-// after that, when a round is asked.
-func (r *run) writingSince(n *nodeRun) *metav1.Time {
-	since := n.desired.Status.StartTime
-	for _, later := range []*metav1.Time{n.desired.Status.NarrowTime, n.desired.Status.AskTime} {
-		if since != nil && later != nil && later.After(since.Time) {
-			since = later
-		}
-	}
-	return since
-}
-
-// tell tells a time that was declared.
-func (r *run) formatDuration(d time.Duration) string {
-	return fmt.Sprintf("%d s", int64((d-granularity)/time.Second))
-}
-
-// proceed brings the nodes on their way further, or stops all of them if one
-// failed.
+// continueRollout advances the nodes in flight and starts others. If a node failed, all
+// other nodes except Enforced nodes are stopped instead.
 func (r *run) continueRollout() {
 	if failed := r.firstFailedNode(asDecided); failed != "" {
 		for _, n := range r.nodeRuns {
 			if n.inPhase(v1alpha1.PhasePending) || n.inPhase(v1alpha1.PhaseProgressing) {
-				r.setPhase(n, v1alpha1.PhaseAborted, v1alpha1.ReasonOtherNodeReverted, "Stopped, because "+failed+" was reverted")
+				r.setPhase(n, v1alpha1.PhaseAborted, v1alpha1.ReasonOtherNodeReverted, "Stopped, because node "+failed+" was reverted")
 			}
 		}
 		return
@@ -116,12 +28,12 @@ func (r *run) continueRollout() {
 	r.startNodes()
 }
 
-// progress says how far a node under way is.
+// setProgressing reports how far a node in flight is.
 func (r *run) setProgressing(n *nodeRun, reason, message string) {
 	r.setPhase(n, v1alpha1.PhaseProgressing, reason, message)
 }
 
-// advance brings a node further on which nothing failed.
+// advanceNode takes a node in flight without a failure to the next step.
 func (r *run) advanceNode(n *nodeRun) {
 	status := &n.desired.Status
 	watched := len(n.baselineObservers()) > 0
@@ -130,17 +42,17 @@ func (r *run) advanceNode(n *nodeRun) {
 		if n.phaseReason() != v1alpha1.ReasonWriting {
 			r.requestRound(n)
 		}
-		if !n.hasTrialRuleset() { // it soaks, and is confirmed, with what it is tried with
+		if !n.hasTrialRuleset() { // The soak and a confirmation hold for this ruleset only.
 			status.SoakTime = nil
 			removeConfirmation(n.desired)
 		}
-		r.setProgressing(n, v1alpha1.ReasonWriting, n.describeTrial("are being written", "are being narrowed"))
+		r.setProgressing(n, v1alpha1.ReasonWriting, n.describeTrial("are being written", areBeingScoped))
 		r.wakeAfter(r.writingSince(n), r.timeout)
 		r.wakeForConfirmation(n)
 		return
 	case watched && n.phaseReason() == v1alpha1.ReasonWriting:
 		r.requestRound(n)
-		r.setProgressing(n, v1alpha1.ReasonProbing, n.describeTrial("are written", "are narrow")+": the observers try again what they reached before")
+		r.setProgressing(n, v1alpha1.ReasonProbing, n.describeTrial("are written", areScoped)+": the observers try again what they reached before")
 	}
 	if len(n.silentObservers()) > 0 {
 		r.wakeForAnswers(n)
@@ -159,13 +71,20 @@ func (r *run) advanceNode(n *nodeRun) {
 	r.finishSoak(n, watched)
 }
 
-// hasTrial says whether a node has what it is tried with, of its own.
+// hasTrialRuleset tells whether the live endpoint of a node has the ruleset on trial.
 func (n *nodeRun) hasTrialRuleset() bool {
-	wide := n.desired.Status.NarrowTime != nil && n.WantsScopedFailsafes && !n.FailsafesScoped && !n.FailsafesContested
-	return n.LiveVersion == n.desired.Status.Version && !wide
+	open := n.desired.Status.NarrowTime != nil && n.WantsScopedFailsafes && !n.FailsafesScoped && !n.FailsafesContested
+	return n.LiveVersion == n.desired.Status.Version && !open
 }
 
-// written says what became of what is tried: of the rules, or of the failsafe ports.
+// Parts of messages about the failsafe ports.
+const (
+	areBeingScoped = "are being scoped to the declared peers"
+	areScoped      = "are scoped to the declared peers"
+)
+
+// describeTrial describes the trial of the rules, or once the failsafe ports are scoped,
+// the trial of the failsafe ports.
 func (n *nodeRun) describeTrial(rules, failsafes string) string {
 	if n.desired.Status.NarrowTime == nil {
 		return "The rules " + rules
@@ -174,19 +93,19 @@ func (n *nodeRun) describeTrial(rules, failsafes string) string {
 }
 
 func (r *run) setSoaking(n *nodeRun) {
-	who := "The observers reach what they reached before, and must for "
+	condition := "The observers reach what they reached before, and must do so for "
 	if len(n.baselineObservers()) == 0 {
-		who = "Nobody watches but the nodes themselves, which must be ready for "
+		condition = "No observer watches; all nodes must stay ready for "
 	}
-	r.setProgressing(n, v1alpha1.ReasonSoaking, n.describeTrial("are written", "are narrow")+". "+who+r.formatDuration(r.soak))
+	r.setProgressing(n, v1alpha1.ReasonSoaking, n.describeTrial("are written", areScoped)+". "+condition+r.formatDuration(r.soak))
 }
 
-// unconfirmed says whether somebody still has to say that the node is to stay as
-// it is: with its failsafe ports wide, and once more when they are narrow.
+// needsConfirmation tells whether a user still has to confirm the node: once with open
+// failsafe ports, and once more with scoped failsafe ports.
 func (r *run) needsConfirmation(n *nodeRun) bool { return r.manualConfirmation && !r.isConfirmed(n) }
 
-// askAgain keeps the pace of rounds where somebody answers them, and says
-// whether there is an answer to wait for.
+// requestNextRound requests a probe round when probeInterval has passed, if observers
+// watch the node, and tells whether answers are awaited now.
 func (r *run) requestNextRound(n *nodeRun, watched bool) bool {
 	switch {
 	case !watched:
@@ -200,7 +119,8 @@ func (r *run) requestNextRound(n *nodeRun, watched bool) bool {
 	return false
 }
 
-// awaitAnswers notes when it is too late for an answer, and for a confirmation.
+// wakeForAnswers makes the next decision happen when answers or a confirmation are
+// overdue.
 func (r *run) wakeForAnswers(n *nodeRun) {
 	r.wakeAfter(n.desired.Status.AskTime, r.timeout)
 	r.wakeForConfirmation(n)
@@ -212,8 +132,9 @@ func (r *run) wakeForConfirmation(n *nodeRun) {
 	}
 }
 
-// finish ends the soak of a node that passed the last round. Where nobody asked
-// for long, because no operator was there, that is no news of the soak's end.
+// finishSoak ends the soak of a node after the last round has passed. A round from long
+// before the end of the soak, because no operator ran, does not tell how the soak ended:
+// another round is requested.
 func (r *run) finishSoak(n *nodeRun, watched bool) {
 	status := &n.desired.Status
 	end := status.SoakTime.Add(r.soak)
@@ -224,8 +145,8 @@ func (r *run) finishSoak(n *nodeRun, watched bool) {
 		r.wakeForAnswers(n)
 	case r.needsConfirmation(n):
 		r.setProgressing(n, v1alpha1.ReasonAwaitingConfirmation, fmt.Sprintf(
-			"%s. Passed its probes, and is taken back at %s unless somebody confirms: kubectl annotate cpne %s %s=%d",
-			n.describeTrial("are written", "are narrow"), end.Add(r.timeout).UTC().Format(time.RFC3339),
+			"%s. The node passed its probes, and is rolled back at %s unless somebody confirms it: kubectl annotate cpne %s %s=%d",
+			n.describeTrial("are written", areScoped), end.Add(r.timeout).UTC().Format(time.RFC3339),
 			n.desired.Name, v1alpha1.AnnotationConfirm, r.Generation))
 		r.wakeForConfirmation(n)
 		r.requestNextRound(n, watched)
@@ -234,24 +155,24 @@ func (r *run) finishSoak(n *nodeRun, watched bool) {
 	case watched:
 		r.setEnforced(n, v1alpha1.ReasonProven, n.describeProof())
 	default:
-		r.setEnforced(n, v1alpha1.ReasonUnproven, "No observer reached anything before that it must reach: what the rules do was not tried")
+		r.setEnforced(n, v1alpha1.ReasonUnproven, "Before the rules, no observer reached a target that must be reachable: what the rules do was not tried")
 	}
 }
 
-// enforce ends the trial of a node.
+// setEnforced ends the trial of a node.
 func (r *run) setEnforced(n *nodeRun, reason, message string) {
 	if n.FailsafesContested {
-		n.desired.Status.SoakTime = nil // it was not with narrow failsafe ports
+		n.desired.Status.SoakTime = nil // The node did not soak with scoped failsafe ports.
 	}
 	r.setPhase(n, v1alpha1.PhaseEnforced, reason, message)
 }
 
-// narrow has the failsafe ports of a node narrowed that passed its soak with them
-// wide. What they let in is restricted only now: so all is tried once more, soaks
-// once more, and is to be confirmed once more.
+// scopeFailsafes scopes the failsafe ports of a node after a soak with open failsafe
+// ports. Traffic to failsafe ports is restricted only from now on, so the node is probed,
+// soaks and is confirmed once more.
 func (r *run) scopeFailsafes(n *nodeRun) {
 	removeConfirmation(n.desired)
 	n.desired.Status.NarrowTime, n.desired.Status.SoakTime = r.now.DeepCopy(), nil
-	r.setProgressing(n, v1alpha1.ReasonWriting, n.describeTrial("are being written", "are being narrowed"))
+	r.setProgressing(n, v1alpha1.ReasonWriting, n.describeTrial("are being written", areBeingScoped))
 	r.wakeAfter(r.writingSince(n), r.timeout)
 }

@@ -84,7 +84,7 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"A round is not answered yet": {in: one("Soaking", with(seen, soakedFor(10), asked(5), found("cp-2", 7, open, open))...)(), want: stays("Soaking"), wake: 115500 * ms, check: round(7, 5)},
 		"The soak is not over, by what fractions of a second may be missing": {in: one("Soaking", with(well, soakedFor(60))...)(),
 			want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
-		"The soak is over": {in: one("Soaking", with(well, soakedFor(61))...)(), want: done("Proven"), wake: 500 * ms, message: "Observers: 2; connections that they made before the rules, and make with them: 3"},
+		"The soak is over": {in: one("Soaking", with(well, soakedFor(61))...)(), want: done("Proven"), wake: 500 * ms, message: "Observers: 2; connections that were made before the rules, and are made with the rules: 3"},
 		"The soak is over, and the last round is not answered": {in: one("Soaking", with(seen, soakedFor(61))...)(), want: stays("Soaking"), wake: 118500 * ms},
 		"The soak is over, and nobody asked for long": {in: one("Soaking", with(well, soakedFor(100), asked(50))...)(),
 			want: stays("Soaking"), wake: 120500 * ms, check: round(8, 0)},
@@ -95,7 +95,7 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"No soak, and nothing counts":            {in: one("Writing")(soak(0)), want: done("Unproven"), wake: 2500 * ms},
 		"A confirmation that nobody has to give": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(), want: done("Proven"), wake: 500 * ms},
 		"Nobody has confirmed": {in: one("Soaking", with(well, soakedFor(61))...)(manual), want: stays("AwaitingConfirmation"),
-			message: "taken back at 2023-11-14T22:15:21Z unless somebody confirms: kubectl annotate cpne p.cp-1 cpnp.dev/confirm=3", wake: 2500 * ms},
+			message: "rolled back at 2023-11-14T22:15:21Z unless somebody confirms it: kubectl annotate cpne p.cp-1 cpnp.dev/confirm=3", wake: 2500 * ms},
 		"Another generation was confirmed": {in: one("AwaitingConfirmation", with(well, soakedFor(70), confirming("2"))...)(manual),
 			want: stays("AwaitingConfirmation"), wake: 2500 * ms},
 		"Rounds go on while nobody confirms": {in: one("AwaitingConfirmation", with(well, soakedFor(80), asked(5))...)(manual),
@@ -109,7 +109,7 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 			want: done("Proven"), wake: 500 * ms},
 		"Nobody confirmed, and nothing counts": {in: one("Soaking", soakedFor(61))(manual), want: stays("AwaitingConfirmation"), wake: 120500 * ms},
 		"The soak is over: the failsafe ports are narrowed": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(narrows(1)),
-			want: stays("Writing"), message: "failsafe ports are being narrowed", wake: 120500 * ms,
+			want: stays("Writing"), message: "failsafe ports are being scoped", wake: 120500 * ms,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Status.NarrowTime).To(Equal(ago(0)))
 				g.Expect(e.Status.SoakTime).To(BeNil())
@@ -126,15 +126,15 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"The failsafe ports are being narrowed": {in: one("Writing", with(well, narrowFor(20), asked(30))...)(unprogrammed(1), narrows(1)),
 			want: stays("Writing"), message: "failsafe ports", wake: 100500 * ms, check: round(7, 30)},
 		"The failsafe ports are narrow: what was answered so far is of before": {in: one("Writing", with(well, narrowFor(9))...)(narrows(1)),
-			want: stays("Probing"), message: "failsafe ports are narrow", wake: 120500 * ms, check: round(8, 0)},
-		"The probes pass with narrow failsafe ports": {in: one("Probing", with(well, narrowFor(9))...)(narrows(1)), want: stays("Soaking"), message: "narrow", wake: 2500 * ms, check: soaked(0)},
+			want: stays("Probing"), message: "failsafe ports are scoped", wake: 120500 * ms, check: round(8, 0)},
+		"The probes pass with narrow failsafe ports": {in: one("Probing", with(well, narrowFor(9))...)(narrows(1)), want: stays("Soaking"), message: "scoped", wake: 2500 * ms, check: soaked(0)},
 		"It soaks with narrow failsafe ports":        {in: one("Soaking", with(well, narrowFor(70), soakedFor(60))...)(narrows(1)), want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
 		"It has soaked, and nobody knows when it was asked": {in: one("Soaking", with(well, soakedFor(61), func(e *v1alpha1.ControlPlaneNodeEnactment) {
 			e.Status.AskTime = nil
 		})...)(), want: stays("Soaking"), wake: 120500 * ms, check: round(8, 0)},
 		"It has soaked with narrow failsafe ports": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1)), want: done("Proven"), wake: 500 * ms},
 		"Somebody has to confirm narrow failsafe ports once more": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(manual, narrows(1)),
-			want: stays("AwaitingConfirmation"), message: "The failsafe ports are narrow. Passed", wake: 2500 * ms, check: soaked(61)},
+			want: stays("AwaitingConfirmation"), message: "The failsafe ports are scoped to the declared peers. The node passed", wake: 2500 * ms, check: soaked(61)},
 		"It has soaked, and its failsafe ports are as somebody else has decided": {
 			in:   one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1), contested(1)),
 			want: done("Proven"), wake: 500 * ms, check: soaked(-1),
@@ -234,7 +234,7 @@ func TestANodeUnderWayIsTakenBack(t *testing.T) {
 		},
 		"What was stopped half-way is stopped": {
 			in:   input(4, progressing(1, "Soaking", with(well, soakedFor(61))...), reverted(2, "ProbeFailed"), enforced(3), aborted(4)),
-			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Enforced/Proven", "Aborted/OtherNodeReverted"}, message: "because cp-2 was",
+			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Enforced/Proven", "Aborted/OtherNodeReverted"}, message: "because node cp-2 was",
 		},
 	})
 }

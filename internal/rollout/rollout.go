@@ -1,41 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rollout decides how the protection of hosts is brought to the
-// control-plane nodes: which node is begun, which one stays as it is, and which
-// one is taken back. It is pure. All that it remembers is in the
-// ControlPlaneNodeEnactments, so that an operator that restarts, or another one
-// that takes over, goes on or takes back, and skips nothing.
+// Package rollout decides how the protection of hosts reaches the control-plane
+// nodes: which node is started, which node keeps its rules, and which node is
+// rolled back. The package is pure. The only memory are the
+// ControlPlaneNodeEnactments, so a restarted operator, or another operator that
+// takes over, continues or rolls back, and skips no step.
 //
-// The order of the caller's writes is part of that: first the enactments, of each
-// its metadata and spec before its status; then the cluster, by what Wanted says
-// of the enactments as they were persisted.
+// The caller has to write in this order: first the enactments, and of each
+// enactment the metadata and spec before the status; then the cluster, by what
+// RulesetFor returns for the persisted enactments.
 package rollout
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Expectation says what is to become of an attempt to connect to a protected
-// node, by what is declared and required.
+// Expectation is the expected outcome of an attempt to connect to a protected node,
+// by the declared rules and the required flows.
 type Expectation int
 
 // The expectations.
 const (
-	// Any outcome is right: nothing is declared of it, or not for this observer.
+	// AnyOutcome is right where no rule is declared for the attempt, or for the
+	// observer.
 	AnyOutcome Expectation = iota
-	// MustConnect is a flow that is allowed.
+	// MustConnect is for an allowed flow.
 	MustConnect
-	// MustNotConnect is a flow that is declared closed. It is not expected to be
-	// before the failsafe ports of the node are narrowed.
+	// MustNotConnect is for a flow declared closed. The flow may still connect
+	// until the failsafe ports of the node are scoped.
 	MustNotConnect
 )
 
@@ -43,92 +39,99 @@ const (
 type Node struct {
 	// Name of the Node.
 	Name string
-	// Ready as its condition says.
+	// Ready is the status of the Node's condition Ready.
 	Ready bool
-	// Created is when the Node object was. A node that joined after another one
-	// was begun says nothing about that one.
+	// Created is the time when the Node object was created. A node is no evidence
+	// about the rules of nodes started before it joined.
 	Created time.Time
-	// Foreign is the name of an endpoint of others in the place of ours, empty if
-	// there is none. The node is not begun then.
+	// ForeignEndpoint is the name of a foreign endpoint in the place of the managed
+	// endpoint, empty if there is none. A node with a foreign endpoint is not started.
 	ForeignEndpoint string
-	// Live is the version that its live endpoint carries and enforces, empty if
-	// none.
+	// LiveVersion is the version of the rules carried and enforced by the live
+	// endpoint, empty if there is none.
 	LiveVersion string
-	// Narrows says that its failsafe ports are to be narrow, once it has soaked with
-	// them wide.
+	// WantsScopedFailsafes tells whether the failsafe ports are to be scoped after
+	// the node has soaked with open failsafe ports.
 	WantsScopedFailsafes bool
-	// Narrow says that they are, as the version has it that is Live.
+	// FailsafesScoped tells whether the failsafe ports are scoped, as LiveVersion
+	// calls for.
 	FailsafesScoped bool
-	// Contested says that they are not, because somebody else has decided about them.
+	// FailsafesContested tells whether the failsafe ports are open because another
+	// manager sets them.
 	FailsafesContested bool
-	// Programmed says that what Wanted says of Enactment has been written, and had
-	// the time to reach the node; in every phase, so that a node that is taken
-	// back is Programmed once it has been. Nothing is to be written for a node
-	// that was never begun.
+	// Programmed tells whether the ruleset of Enactment (see RulesetFor) is written
+	// and had the time to reach the node. The same holds in every phase: after a
+	// roll back has reached the node, the node is Programmed. For a node never
+	// started, no ruleset has to be written.
 	Programmed bool
-	// Enactment as persisted, nil if there is none. It is never modified.
+	// Enactment as persisted, nil if there is none. Decide never modifies it.
 	Enactment *v1alpha1.ControlPlaneNodeEnactment
-	// Targets are what the observers are to try, the first 64 of them.
+	// Targets are the addresses and ports for the observers to try. The first 64
+	// are used.
 	Targets []v1alpha1.ProbeTarget
-	// Expect says what is to become of an attempt of an observer. Where it is nil,
-	// nothing is expected.
+	// Expect returns the expected outcome of an attempt of an observer. Nil stands
+	// for AnyOutcome.
 	Expect func(observer v1alpha1.Observation, address string, port v1alpha1.PortNumber) Expectation
 }
 
-// Input is what a decision is made by.
+// Input is the complete input of a decision.
 type Input struct {
-	// Now is the time. What is kept of it are whole seconds.
+	// Now is the current time. Enactments keep whole seconds.
 	Now time.Time
-	// Policy, UID and Generation are of the policy.
+	// Policy, UID and Generation are the name, UID and generation of the policy.
 	Policy     string
 	UID        types.UID
 	Generation int64
-	// Version is the hash of the rules that are called for; empty while that can
-	// not be told. Then no node is begun, and none is left under way.
+	// Version is the hash of the declared rules, empty while the rules cannot be
+	// told. Without a version no node is started, and no node stays in flight.
 	Version string
-	// Rollout as declared; nil, and zero fields, stand for the API's defaults.
+	// Rollout as declared. Nil, and fields of value zero, stand for the defaults
+	// of the API.
 	Rollout *v1alpha1.Rollout
 	// Nodes are all selected control-plane nodes, sorted by name.
 	Nodes []Node
-	// InFlight is how many nodes other policies have under way, or have to take back.
+	// OthersInFlight is the number of nodes that other policies have in flight or
+	// have to roll back.
 	OthersInFlight int
-	// Unverified is why nothing may be begun now, empty if what is declared was
-	// verified for this generation.
+	// NotVerified is the reason for starting no node now, empty if the declared
+	// rules are verified for this generation.
 	NotVerified string
-	// Cut is a required flow that is cut now, empty if none is.
+	// CutFlow is a required flow cut now, empty if there is none.
 	CutFlow string
-	// Unjudged is why it cannot be judged what the rules do, empty if it can.
+	// NotJudged is the reason why the effect of the rules cannot be judged, empty
+	// if the effect can be judged.
 	NotJudged string
-	// Failed is a node that is gone, and was reverted for this generation; empty if
-	// there is none.
+	// FailedNode is a node that left the cluster and was reverted for this
+	// generation, empty if there is none.
 	FailedNode string
-	// Others are control-plane nodes that the policy does not protect. Of them
-	// matter their name, whether they are ready, and since when they are there.
+	// OtherNodes are control-plane nodes that the policy does not protect. Only
+	// Name, Ready and Created are used.
 	OtherNodes []Node
-	// Members is how many nodes the cluster's control plane has; 0 if that is not
-	// known, and it is taken for Nodes.
+	// ControlPlaneSize is the number of nodes of the cluster's control plane. If
+	// the number is unknown, the value is 0, and the number of Nodes is used.
 	ControlPlaneSize int
-	// TakeBack is the reason to take everything back, and keep it so; empty if
-	// there is none.
+	// RollBackReason is the reason to roll back all nodes and to keep all nodes
+	// without rules, empty if there is none.
 	RollBackReason string
 }
 
-// Decision is what is to be.
+// Decision is the result of Decide.
 type Decision struct {
-	// Enactments are as they should be, one for every node, in the order of the
-	// nodes. Their observers are as they were: these belong to the probes. An
-	// annotation that is gone has to be removed: it confirms something else.
+	// Enactments are the enactments to persist, one for each node, in the order of
+	// the nodes. The observers are unchanged, because observers belong to the
+	// probes. An annotation missing here has to be removed from the object, because
+	// the annotation confirms an earlier state.
 	Enactments []v1alpha1.ControlPlaneNodeEnactment
-	// Wake is after what time to decide again at the latest; 0 if only an event
-	// can change anything.
+	// WakeAfter is the time after which to decide again at the latest; 0 if only
+	// an event can change the decision.
 	WakeAfter time.Duration
-	// Connected are connections to Enforced nodes that were made though they are
-	// declared closed.
+	// ForbiddenConnections describe connections to Enforced nodes although the flow
+	// is declared closed.
 	ForbiddenConnections []string
 }
 
-// Decide says how every node goes on. Deciding again on what was decided changes
-// nothing before something happens.
+// Decide returns the next state of every node. To decide again on the result
+// changes no enactment until the cluster changes.
 func Decide(in Input) Decision {
 	r := newRun(in)
 	var d Decision
@@ -150,75 +153,4 @@ func Decide(in Input) Decision {
 		d.Enactments = append(d.Enactments, *n.desired)
 	}
 	return d
-}
-
-// Wanted says what a node is to have by its enactment as persisted: the version
-// of the rules, empty if it is not to be restricted at all; and whether its
-// failsafe ports are to be narrow, which they only are once it has soaked with
-// them wide, and while it waits with rules for which they were narrow.
-//
-// Without a phase, the creation of the enactment was interrupted: the node is to
-// be left alone until there is one.
-func RulesetFor(e *v1alpha1.ControlPlaneNodeEnactment) (version string, narrow bool) {
-	if e == nil {
-		return "", false
-	}
-	switch PhaseOf(e) {
-	case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
-		return e.Status.Version, e.Status.NarrowTime != nil
-	}
-	return e.Status.PreviousVersion, e.Status.PreviousVersion != "" && e.Status.PreviousNarrowTime != nil
-}
-
-// phases are all of them. If somebody made several True, the first one counts:
-// it is the one that restricts least.
-var phasePrecedence = []string{
-	v1alpha1.PhaseReverted, v1alpha1.PhaseAborted, v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced,
-}
-
-// PhaseOf returns the phase of a node, empty if it has none yet.
-func PhaseOf(e *v1alpha1.ControlPlaneNodeEnactment) string {
-	if e == nil {
-		return ""
-	}
-	for _, phase := range phasePrecedence {
-		if meta.IsStatusConditionTrue(e.Status.Conditions, phase) {
-			return phase
-		}
-	}
-	return ""
-}
-
-// maxName is how long the name of an object may be.
-const maxNameLength = 253
-
-// Name returns the name of an enactment: <policy>.<node>, shortened with a hash
-// if that is too long.
-func EnactmentName(policy, node string) string {
-	full := policy + "." + node
-	if len(full) <= maxNameLength {
-		return full
-	}
-	sum := sha256.Sum256([]byte(full))
-	hash := hex.EncodeToString(sum[:8])
-	return strings.TrimRight(full[:maxNameLength-1-len(hash)], ".-") + "-" + hash
-}
-
-// Counts counts enactments by phase, nil if there are none. One without a phase
-// has not been begun.
-func CountPhases(enactments []v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.NodeCounts {
-	if len(enactments) == 0 {
-		return nil
-	}
-	counts := map[string]int32{}
-	for i := range enactments {
-		counts[PhaseOf(&enactments[i])]++
-	}
-	return &v1alpha1.NodeCounts{
-		Pending:     ptr.To(counts[v1alpha1.PhasePending] + counts[""]),
-		Progressing: ptr.To(counts[v1alpha1.PhaseProgressing]),
-		Enforced:    ptr.To(counts[v1alpha1.PhaseEnforced]),
-		Reverted:    ptr.To(counts[v1alpha1.PhaseReverted]),
-		Aborted:     ptr.To(counts[v1alpha1.PhaseAborted]),
-	}
 }

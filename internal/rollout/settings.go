@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// announceTime is how long observers have to announce themselves, by an answer
-	// to the first round of all, before a node is begun without any.
+	// announceTime is the time for observers to announce their presence, by an
+	// answer to the first probe round, before a node is started without observers.
 	announceTime = 3 * time.Second
-	// probeInterval is the pace of rounds while a node is under way.
+	// probeInterval is the time between probe rounds while a node is in flight.
 	probeInterval = 5 * time.Second
-	// patrolInterval is the pace of rounds on nodes that are done.
+	// patrolInterval is the time between probe rounds of enforced nodes.
 	patrolInterval = 5 * time.Minute
-	// granularity of times in the API: a second more must seem to have passed
-	// than is to.
+	// granularity of times in the API. A second is added to every declared time, so
+	// at least the declared time passes.
 	granularity = time.Second
 )
 
-// The defaults of the API, for a policy that declares no rollout.
+// The defaults of the API, for a policy without a declared rollout.
 const (
 	defaultSoak    = 60 * time.Second
 	defaultTimeout = 120 * time.Second
 )
 
-// settings are how to roll out.
+// settings are the declared settings of the rollout, or the defaults.
 type settings struct {
-	maxInFlight        int // how many nodes may be under way
+	maxInFlight        int // how many nodes may be in flight
 	manualConfirmation bool
 	soak               time.Duration
 	timeout            time.Duration
@@ -56,9 +56,9 @@ func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
 	return s
 }
 
-// limit returns how many nodes may be under way: never more than etcd can lose
-// members and go on. Where it can lose none, only somebody who watches may
-// risk one.
+// maxNodesInFlight returns how many nodes may be in flight: never more than the
+// number of members etcd can lose without losing quorum. If etcd cannot lose a
+// member, a single node may be in flight, and only if each node is confirmed by hand.
 func maxNodesInFlight(nodes, most int, manual bool) int {
 	spare := (nodes - 1) / 2
 	if spare >= 1 {

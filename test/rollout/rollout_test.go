@@ -46,7 +46,7 @@ func TestNodesAreEnforcedOneAfterTheOther(t *testing.T) {
 	f.Phases("Enforced/Proven", "Enforced/Unproven", "Enforced/Unproven")
 	f.Reports(v1alpha1.ConditionProgrammed, "True/Programmed")
 	f.Expect(overlaps.Stop()).To(BeEmpty())
-	f.Expect(field.Told("cp-1")).To(ContainSubstring("connections that they made before the rules, and make with them"))
+	f.Expect(field.Told("cp-1")).To(ContainSubstring("connections that were made before the rules, and are made with the rules"))
 	first := field.EnactmentOf("cp-1")
 	f.Expect(first.Status.Before).To(HaveLen(3))
 	f.Expect(first.Status.SoakTime.Sub(first.Status.StartTime.Time)).To(BeNumerically(">=", 0))
@@ -273,7 +273,7 @@ func TestSingleControlPlaneNodeNeedsSomebodyWhoWatches(t *testing.T) {
 	confirmed := field.Told("cp-1")
 	confirm(f, confirmed)
 	f.Eventually(func() string { return field.Told("cp-1") }, field.Patience, field.Tick).Should(
-		And(Not(Equal(confirmed)), HavePrefix("The failsafe ports are narrow. Passed its probes")), field.Enactments)
+		And(Not(Equal(confirmed)), HavePrefix("The failsafe ports are scoped to the declared peers. The node passed its probes")), field.Enactments)
 	f.Becomes(field.EtcdPort, field.Only("itself", "loopback"))
 	confirm(f, field.Told("cp-1"))
 	f.Phases("Enforced/Unproven")

@@ -140,7 +140,7 @@ func TestNodesThatAreFoundWithRulesGoWithoutThemWhenTheirTurnComes(t *testing.T)
 	}
 	d := decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal(in3("Pending/Queued")))
-	g.Expect(phase(&d.Enactments[0]).Message).To(Equal("Waits until the node itself is as it was before"))
+	g.Expect(phase(&d.Enactments[0]).Message).To(Equal("Waits until the node itself is rolled back"))
 	g.Expect(phase(&d.Enactments[2]).Message).To(Equal("Waits for cp-1"))
 	for i, want := range []string{"", "new", "new"} {
 		version, _ := rollout.RulesetFor(&d.Enactments[i])
@@ -169,7 +169,7 @@ func TestNodesThatAreFoundWithTheNewRulesComeFirst(t *testing.T) {
 	d := decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal(in3("Pending/Queued")))
 	g.Expect([]string{phase(&d.Enactments[0]).Message, phase(&d.Enactments[1]).Message, phase(&d.Enactments[2]).Message}).To(Equal(
-		[]string{"Waits for cp-2", "Waits until the node itself is as it was before", "Waits for cp-2"}))
+		[]string{"Waits for cp-2", "Waits until the node itself is rolled back", "Waits for cp-2"}))
 	in = input(4, pending(1, "Queued"), pending(2, "Queued", version("new", "new"), foundFor(9)), live(2, "new"),
 		pending(3, "Queued", version("new", "new"), foundFor(9)), live(3, "new"), progressing(4, "Soaking", with(well, soakedFor(9))...))
 	g.Expect(phase(&decide(t, in).Enactments[0]).Message).To(Equal("Waits for cp-4"))
@@ -286,7 +286,7 @@ func TestWhoeverHasTooFewNodesIsToldWhatToDo(t *testing.T) {
 	g := NewWithT(t)
 	d := decide(t, input(2))
 	g.Expect(phase(&d.Enactments[0]).Message).To(Equal(
-		"With 2 control-plane nodes etcd can not lose any: set spec.rollout.confirm to Manual, and confirm each node"))
+		"With 2 control-plane nodes etcd cannot lose a member: set spec.rollout.confirm to Manual, and confirm each node"))
 }
 
 func TestNamesOfEnactments(t *testing.T) {

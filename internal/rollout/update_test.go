@@ -152,10 +152,10 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			want: others("Aborted/OtherNodeReverted"), check: is(2, "new", "old")},
 		"Pending, other rules": {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Pending, back to the rules that it has": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new")),
-			want: others("Enforced/Unproven"), message: "Has the rules", check: is(3, "new", "")},
+			want: others("Enforced/Unproven"), message: "Has the declared rules", check: is(3, "new", "")},
 		"Pending, back to the rules that it has, and narrow still": {
 			in:   waits(pending(1, "Queued", version("other", "new"), wasNarrowFor(9)), live(1, "new"), narrows(1), narrow(1)),
-			want: others("Enforced/Unproven"), message: "Has the rules", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+			want: others("Enforced/Unproven"), message: "Has the declared rules", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Status.NarrowTime).To(Equal(ago(9)))
 				g.Expect(e.Status.PreviousNarrowTime).To(BeNil())
 			})},

@@ -17,21 +17,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// run is a decision in the making.
+// run is a single call of Decide: the input, and the nodes on the way to the decision.
 type run struct {
 	Input
 	settings
-	now      metav1.Time // in whole seconds, as it is read back
+	now      metav1.Time // in whole seconds, as enactments keep times
 	nodeRuns []*nodeRun
-	nextWake time.Time // the earliest time at which something falls due
+	nextWake time.Time // the earliest time at which to decide again
 }
 
-// member is a node on its way through a decision.
+// nodeRun is a node during a run.
 type nodeRun struct {
 	Node
-	desired        *v1alpha1.ControlPlaneNodeEnactment // as it is to be
-	persistedPhase string                              // its phase as persisted
-	roundRequested bool                                // a round was asked just now
+	desired        *v1alpha1.ControlPlaneNodeEnactment // the enactment to persist
+	persistedPhase string                              // the phase in the persisted enactment
+	roundRequested bool                                // a probe round was requested during the run
 }
 
 func newRun(in Input) *run {
@@ -54,7 +54,8 @@ func newRun(in Input) *run {
 	return r
 }
 
-// own says whose an enactment is, so that it goes when its policy does.
+// setOwner sets the label and the owner of an enactment, so that Kubernetes deletes the
+// enactment together with the policy.
 func (r *run) setOwner(object *metav1.ObjectMeta) {
 	if object.Labels == nil {
 		object.Labels = map[string]string{}
@@ -67,22 +68,16 @@ func (r *run) setOwner(object *metav1.ObjectMeta) {
 	if slices.ContainsFunc(object.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == r.UID }) {
 		return
 	}
-	// A policy that was deleted and made anew must not take its enactments along.
+	// If a policy is deleted and created again, its enactments get the new owner. With
+	// the old owner, Kubernetes would delete the enactments.
 	object.OwnerReferences = []metav1.OwnerReference{owner}
 }
 
-// in says whether a node is in a phase, as it is to be.
+// inPhase tells whether the enactment to persist is in a phase.
 func (n *nodeRun) inPhase(phase string) bool { return PhaseOf(n.desired) == phase }
 
-// reason returns why a node is in its phase.
+// phaseReason returns why a node is in its phase.
 func (n *nodeRun) phaseReason() string { return reasonOf(n.desired) }
-
-func reasonOf(e *v1alpha1.ControlPlaneNodeEnactment) string {
-	if c := meta.FindStatusCondition(e.Status.Conditions, PhaseOf(e)); c != nil {
-		return c.Reason
-	}
-	return ""
-}
 
 func (n *nodeRun) phaseMessage() string {
 	if c := meta.FindStatusCondition(n.desired.Status.Conditions, PhaseOf(n.desired)); c != nil {
@@ -91,7 +86,7 @@ func (n *nodeRun) phaseMessage() string {
 	return ""
 }
 
-// set moves a node to a phase, or says why it is still in it.
+// setPhase moves a node to a phase, or reports why the node is still in the phase.
 func (r *run) setPhase(n *nodeRun, phase, reason, message string) {
 	for _, p := range phasePrecedence {
 		c := metav1.Condition{Type: p, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonPhaseOver, LastTransitionTime: r.now}
@@ -100,28 +95,28 @@ func (r *run) setPhase(n *nodeRun, phase, reason, message string) {
 		}
 		meta.SetStatusCondition(&n.desired.Status.Conditions, c)
 	}
-	// What was written is what the phase before called for.
+	// The caller has written the ruleset of the phase before.
 	wasVersion, wasNarrow := RulesetFor(n.Enactment)
 	version, narrow := RulesetFor(n.desired)
 	n.Programmed = n.Programmed && version == wasVersion && narrow == wasNarrow
 }
 
-// How much is told in a condition, and of a reason that somebody gave, in bytes. What
-// is longer than the API takes could not be recorded, and nothing be rolled back then.
+// Limits in bytes of the message of a condition, and of a reason given by a user.
+// The API would refuse a longer message, and a roll back could not be persisted then.
 const (
 	maxMessage = 1536
 	maxReason  = 200
 )
 
-// maxTargets is how many targets an enactment holds.
+// maxTargets is the maximum number of targets in an enactment.
 const maxTargets = 64
 
 func (n *nodeRun) probeTargets() []v1alpha1.ProbeTarget {
 	return n.Targets[:min(len(n.Targets), maxTargets)]
 }
 
-// ask asks the observers to try all targets again. While a node is under way
-// they stay the same: what was tried before is compared with what is now.
+// requestRound requests a probe round, in which the observers try all targets. While a
+// node is in flight the targets stay the same, to be compared with the baseline.
 func (r *run) requestRound(n *nodeRun) {
 	if n.roundRequested {
 		return
@@ -135,8 +130,9 @@ func (r *run) requestRound(n *nodeRun) {
 	n.desired.Status.AskedRound, n.desired.Status.AskedHash = n.currentRound(), n.desired.Spec.QuestionHash()
 }
 
-// repairQuestion asks anew where the enactment does not ask what was decided: somebody
-// else has written to it, or the operator ended in between. Nobody answers it as it is.
+// repairProbeRequest requests a new round where the request in the enactment is not as
+// decided: another writer has changed the enactment, or the operator ended between two
+// writes. No observer answers such a request.
 func (r *run) repairProbeRequest(n *nodeRun) {
 	if n.desired.Status.AskedHash == "" || n.desired.AsksAsDecided() || len(n.Targets) == 0 {
 		return
@@ -147,12 +143,14 @@ func (r *run) repairProbeRequest(n *nodeRun) {
 
 func (n *nodeRun) currentRound() int64 { return ptr.Deref(n.desired.Spec.Round, 0) }
 
-// passed says whether a time is so long ago. One that nobody wrote down is.
+// hasPassed tells whether a duration has passed since a time. A time without a record
+// has passed.
 func (r *run) hasPassed(since *metav1.Time, d time.Duration) bool {
 	return since == nil || !r.now.Time.Before(since.Add(d))
 }
 
-// wakeAt notes when something falls due.
+// wakeAfter makes the next decision happen at the latest when a duration has passed
+// since a time.
 func (r *run) wakeAfter(since *metav1.Time, d time.Duration) {
 	if since == nil || r.hasPassed(since, d) {
 		return
@@ -162,12 +160,12 @@ func (r *run) wakeAfter(since *metav1.Time, d time.Duration) {
 	}
 }
 
-// confirmed says whether somebody said that the node is to stay as it is.
+// isConfirmed tells whether a user has confirmed the node for the present generation.
 func (r *run) isConfirmed(n *nodeRun) bool {
 	return strings.TrimSpace(n.desired.Annotations[v1alpha1.AnnotationConfirm]) == strconv.FormatInt(r.Generation, 10)
 }
 
-// withdraw removes a confirmation: it was given of something else.
+// removeConfirmation removes the confirmation of an earlier state.
 func removeConfirmation(e *v1alpha1.ControlPlaneNodeEnactment) {
 	delete(e.Annotations, v1alpha1.AnnotationConfirm)
 	if len(e.Annotations) == 0 {

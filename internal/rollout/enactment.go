@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+)
+
+// RulesetFor returns the ruleset of a node by its persisted enactment: the version
+// of the rules, empty if the node is not to be restricted; and whether the failsafe
+// ports are to be scoped. Failsafe ports are scoped only after the node has soaked
+// with open failsafe ports, and while the node waits with a previous ruleset with
+// scoped failsafe ports.
+//
+// An enactment without a phase was interrupted while being created: the caller
+// must not write to the node until there is a phase.
+func RulesetFor(e *v1alpha1.ControlPlaneNodeEnactment) (version string, scoped bool) {
+	if e == nil {
+		return "", false
+	}
+	switch PhaseOf(e) {
+	case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
+		return e.Status.Version, e.Status.NarrowTime != nil
+	}
+	return e.Status.PreviousVersion, e.Status.PreviousVersion != "" && e.Status.PreviousNarrowTime != nil
+}
+
+// phasePrecedence lists all phases. If several are True by mistake, the first counts,
+// because the first restricts least.
+var phasePrecedence = []string{
+	v1alpha1.PhaseReverted, v1alpha1.PhaseAborted, v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced,
+}
+
+// PhaseOf returns the phase of a node, empty if the node has none yet.
+func PhaseOf(e *v1alpha1.ControlPlaneNodeEnactment) string {
+	if e == nil {
+		return ""
+	}
+	for _, phase := range phasePrecedence {
+		if meta.IsStatusConditionTrue(e.Status.Conditions, phase) {
+			return phase
+		}
+	}
+	return ""
+}
+
+// reasonOf returns the reason of the phase of a node.
+func reasonOf(e *v1alpha1.ControlPlaneNodeEnactment) string {
+	if c := meta.FindStatusCondition(e.Status.Conditions, PhaseOf(e)); c != nil {
+		return c.Reason
+	}
+	return ""
+}
+
+// FailedInGeneration tells whether a node was reverted for a generation of the policy
+// because of a failure.
+func FailedInGeneration(e *v1alpha1.ControlPlaneNodeEnactment, generation int64) bool {
+	return PhaseOf(e) == v1alpha1.PhaseReverted && reasonOf(e) != v1alpha1.ReasonTakenBack &&
+		e.Status.PolicyGeneration == generation
+}
+
+// maxNameLength is the maximum length of the name of an object.
+const maxNameLength = 253
+
+// EnactmentName returns the name of an enactment: <policy>.<node>. Too long a name is
+// shortened and ends in a hash.
+func EnactmentName(policy, node string) string {
+	full := policy + "." + node
+	if len(full) <= maxNameLength {
+		return full
+	}
+	sum := sha256.Sum256([]byte(full))
+	hash := hex.EncodeToString(sum[:8])
+	return strings.TrimRight(full[:maxNameLength-1-len(hash)], ".-") + "-" + hash
+}
+
+// CountPhases counts enactments by phase. The result is nil without enactments.
+// An enactment without a phase counts as Pending: the node was not started.
+func CountPhases(enactments []v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.NodeCounts {
+	if len(enactments) == 0 {
+		return nil
+	}
+	counts := map[string]int32{}
+	for i := range enactments {
+		counts[PhaseOf(&enactments[i])]++
+	}
+	return &v1alpha1.NodeCounts{
+		Pending:     ptr.To(counts[v1alpha1.PhasePending] + counts[""]),
+		Progressing: ptr.To(counts[v1alpha1.PhaseProgressing]),
+		Enforced:    ptr.To(counts[v1alpha1.PhaseEnforced]),
+		Reverted:    ptr.To(counts[v1alpha1.PhaseReverted]),
+		Aborted:     ptr.To(counts[v1alpha1.PhaseAborted]),
+	}
+}
