@@ -173,7 +173,7 @@ func TestUnknownSaysWhyAndLeavesWhatIsKnown(t *testing.T) {
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	g.Expect(ready.Status).To(Equal(metav1.ConditionUnknown))
 	g.Expect(ready.Reason).To(Equal(v1alpha1.ReasonObserving))
-	g.Expect(ready.Message).To(Equal("The cluster could not be looked at: no answer"))
+	g.Expect(ready.Message).To(Equal("The operator cannot read the cluster, and tries again: no answer"))
 	g.Expect(ready.ObservedGeneration).To(BeEquivalentTo(3))
 	g.Expect(ready.LastTransitionTime).To(Equal(later))
 	g.Expect(status.Drift).To(Equal(in.Policy.Status.Drift))

@@ -13,7 +13,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// conditions are the conditions of a policy. One without a status is left out.
+// conditions are the conditions of a policy. A condition without a status is left out
+// of the report.
 type conditions struct {
 	accepted, verified, programmed, effective, taints, traffic, drifted metav1.Condition
 	ready, reconciling, stalled                                         metav1.Condition
@@ -65,12 +66,12 @@ func acceptedCondition(in Input) metav1.Condition {
 		return conditionFalse(kind, in.Verified.Reason, in.Verified.Message)
 	case len(in.Losses) > 0:
 		return conditionFalse(kind, v1alpha1.ReasonClaimedByOlderPolicy,
-			"Older policies decide, and nothing is written there for this one: "+describeLosses(in.Losses))
+			"Older policies claim the same, so nothing is written there for this policy: "+describeLosses(in.Losses))
 	case len(in.ForeignNames) > 0:
 		return conditionFalse(kind, v1alpha1.ReasonNameTaken,
-			"These objects exist and are not the operator's: rename or delete them: "+wording.Points(in.ForeignNames))
+			"Foreign objects have names that the policy needs; rename or delete them: "+wording.Points(in.ForeignNames))
 	}
-	return conditionTrue(kind, v1alpha1.ReasonAccepted, "The policy can be acted on")
+	return conditionTrue(kind, v1alpha1.ReasonAccepted, "The operator can act on the policy")
 }
 
 func describeLosses(losses []plan.Loss) string {
@@ -89,8 +90,8 @@ func verifiedCondition(in Input) metav1.Condition {
 	return conditionTrue(v1alpha1.ConditionVerified, in.Verified.Reason, in.Verified.Message)
 }
 
-// programmed says whether everything is written. What is held back or declared
-// by others is not.
+// programmedCondition tells whether the whole declaration is written. Held fields, and
+// fields declared by another manager, are not written.
 func programmedCondition(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionProgrammed
 	reason, findings := mostUrgent(findingsToWrite(in.allFindings()))
@@ -111,7 +112,7 @@ func programmedCondition(in Input) metav1.Condition {
 	return conditionFalse(kind, reason, describeFindings(findings))
 }
 
-// asWritten is programmed where nothing differs from what may be written now.
+// programmedWhenWritten is programmedCondition without findings about objects to write.
 func programmedWhenWritten(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionProgrammed
 	switch {
@@ -125,20 +126,20 @@ func programmedWhenWritten(in Input) metav1.Condition {
 	if why, message := reasonNotWriting(in); why != "" {
 		return conditionFalse(kind, why, message)
 	}
-	return conditionFalse(kind, v1alpha1.ReasonConflicted, "What others claim or own is not written")
+	return conditionFalse(kind, v1alpha1.ReasonConflicted, "Objects that older policies claim, or that are foreign, are not written: see condition Accepted")
 }
 
-// notWriting returns why nothing at all is written; empty if something may be.
+// reasonNotWriting returns why no object is written, empty if objects may be written.
 func reasonNotWriting(in Input) (reason, message string) {
 	switch {
 	case in.Policy.Spec.Suspend:
-		return v1alpha1.ReasonSuspended, "spec.suspend is set; " + wording.Count(len(in.allFindings()), "difference") + " left alone"
+		return v1alpha1.ReasonSuspended, "spec.suspend is set, so nothing is written; " + wording.Count(len(in.allFindings()), "difference") + " left alone"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce && !in.Verified.Holds:
-		return v1alpha1.ReasonAudit, "mode is Audit; Enforce would write nothing either, until the policy is verified"
+		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write nothing either until the policy is verified"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
-		return v1alpha1.ReasonAudit, "mode is Audit; Enforce would write " + wording.Count(objectsToWrite(in), "object")
+		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write " + wording.Count(objectsToWrite(in), "object")
 	case !in.Verified.Holds:
-		return v1alpha1.ReasonNotVerified, "Nothing is written until the policy is verified"
+		return v1alpha1.ReasonNotVerified, "Nothing is written until the policy is verified: see condition Verified"
 	}
 	return "", ""
 }
@@ -167,10 +168,10 @@ func effectiveCondition(in Input) metav1.Condition {
 	case rolloutReason(in) != "":
 		return conditionFalse(kind, v1alpha1.ReasonNotProgrammed, describeNodes(in))
 	case len(in.Rollout.ForbiddenConnections) > 0:
-		return conditionFalse(kind, v1alpha1.ReasonProbeConnected, "Connections were made that are declared closed: "+wording.Points(in.Rollout.ForbiddenConnections))
+		return conditionFalse(kind, v1alpha1.ReasonProbeConnected, "Connections were made although they are declared closed: "+wording.Points(in.Rollout.ForbiddenConnections))
 	case in.Hosts.InSync < in.Hosts.Declared:
 		return conditionFalse(kind, v1alpha1.ReasonNotProgrammed,
-			fmt.Sprintf("%d of %d objects of Calico are not in place", in.Hosts.Declared-in.Hosts.InSync, in.Hosts.Declared))
+			fmt.Sprintf("%d of %d Calico objects are not in place", in.Hosts.Declared-in.Hosts.InSync, in.Hosts.Declared))
 	case in.Network.InSync < in.Network.Declared:
 		return conditionFalse(kind, v1alpha1.ReasonNotProgrammed,
 			fmt.Sprintf("%d of %d NetworkPolicies are not in place", in.Network.Declared-in.Network.InSync, in.Network.Declared))
@@ -184,7 +185,7 @@ func inSyncCondition(kind string, section Section, what string) metav1.Condition
 	case reason != "":
 		return conditionFalse(kind, reason, fmt.Sprintf("%d of %d in sync: %s", section.InSync, section.Declared, describeFindings(findings)))
 	case section.Declared == 0:
-		return conditionTrue(kind, v1alpha1.ReasonNotDeclared, "The policy calls for no "+what)
+		return conditionTrue(kind, v1alpha1.ReasonNotDeclared, "The policy declares no "+what)
 	}
 	message := fmt.Sprintf("%d of %d in sync", section.InSync, section.Declared)
 	if notApplicable := findingsInState(section.Findings, v1alpha1.StateNotApplicable); len(notApplicable) > 0 {
@@ -203,11 +204,11 @@ func driftedCondition(in Input) metav1.Condition {
 	case v1alpha1.ReasonContested, v1alpha1.ReasonConflicted, v1alpha1.ReasonDrifted:
 		return conditionTrue(kind, reason, describeFindings(findings))
 	}
-	return conditionFalse(kind, v1alpha1.ReasonNoDrift, "Nothing was changed by others")
+	return conditionFalse(kind, v1alpha1.ReasonNoDrift, "No drift was found")
 }
 
-// ready is the summary: the first thing that stands in the way, the one that
-// most needs somebody to do something before the others.
+// readyCondition sums up the other conditions: its reason is the most urgent obstacle
+// for a user to deal with.
 func readyCondition(in Input, c conditions) metav1.Condition {
 	const kind = v1alpha1.ConditionReady
 	switch {
@@ -216,7 +217,7 @@ func readyCondition(in Input, c conditions) metav1.Condition {
 	case in.Policy.TakenBack() != "":
 		return conditionFalse(kind, v1alpha1.ReasonTakenBack, describeRollBack(in))
 	case in.Policy.Spec.Suspend:
-		return conditionFalse(kind, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is written, and what is there stays")
+		return conditionFalse(kind, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is written, and existing objects stay")
 	case c.programmed.Reason == v1alpha1.ReasonApplyFailed:
 		return conditionFalse(kind, c.programmed.Reason, c.programmed.Message)
 	case c.drifted.Status == metav1.ConditionTrue && c.accepted.Status == metav1.ConditionTrue && c.verified.Status == metav1.ConditionTrue:
@@ -235,22 +236,22 @@ func readyCondition(in Input, c conditions) metav1.Condition {
 }
 
 func describeRemaining(in Input) string {
-	return wording.Count(len(in.Remaining), "object") + " left to restore: " + wording.Points(in.Remaining)
+	return "left to restore: " + wording.Points(in.Remaining)
 }
 
 func describeDeletion(in Input) string {
-	text := "What was there before has been restored"
+	text := "The policy is being deleted; nothing is left to restore"
 	if len(in.Remaining) > 0 {
-		text = describeRemaining(in)
+		text = "The policy is being deleted; " + describeRemaining(in)
 	}
 	if len(in.History.Failures) > 0 {
-		text += "; what failed: " + wording.Points(in.History.Failures) + ". What the API server goes on refusing is left behind soon, " +
-			"but for what restricts hosts: see to it that it is let through, or delete it by hand"
+		text += "; failed: " + wording.Points(in.History.Failures) + ". An object that the API server keeps refusing is soon left behind, " +
+			"unless it restricts hosts: make the API server accept the change, or delete the object by hand"
 	}
 	return text
 }
 
-// stalled is there when only a change from outside helps.
+// stalledCondition is present when only a change from outside helps.
 func stalledCondition(in Input, c conditions) metav1.Condition {
 	const kind = v1alpha1.ConditionStalled
 	if in.Policy.Deleting() || in.Policy.Active() && in.Policy.Spec.Suspend {
@@ -267,7 +268,7 @@ func stalledCondition(in Input, c conditions) metav1.Condition {
 	return conditionAbsent(kind)
 }
 
-// reconciling is there while the operator has something to write and can.
+// reconcilingCondition is present while the operator may write and has objects to write.
 func reconcilingCondition(in Input, c conditions) metav1.Condition {
 	const kind = v1alpha1.ConditionReconciling
 	switch {

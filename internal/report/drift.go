@@ -33,8 +33,8 @@ func newDriftEntry(f drift.Finding) v1alpha1.Drift {
 	}
 }
 
-// driftList returns the first differences: what is wrong before what is only
-// not applicable, or forced.
+// newDriftList returns the first findings: drift and pending writes before fields that
+// are only not applicable or forced.
 func newDriftList(findings []drift.Finding) []v1alpha1.Drift {
 	var list []v1alpha1.Drift
 	for _, harmless := range []bool{false, true} {
@@ -48,7 +48,7 @@ func newDriftList(findings []drift.Finding) []v1alpha1.Drift {
 	return list
 }
 
-// isDrift says whether the finding is drift, rather than work still to be done.
+// isDrift tells whether a finding is drift. A pending write is not.
 func isDrift(f drift.Finding) bool {
 	switch f.State {
 	case v1alpha1.StateDrifted, v1alpha1.StateConflicted, v1alpha1.StateContested:
@@ -68,8 +68,7 @@ func driftedObjects(findings []drift.Finding) int {
 	return len(objects)
 }
 
-// worst returns the findings of the state that matters most, and the reason
-// that stands for it.
+// mostUrgent returns the findings of the most urgent state, and the reason of the state.
 func mostUrgent(findings []drift.Finding) (string, []drift.Finding) {
 	order := []struct {
 		state  v1alpha1.DriftState
@@ -90,7 +89,7 @@ func mostUrgent(findings []drift.Finding) (string, []drift.Finding) {
 	return "", nil
 }
 
-// unwritten returns the findings without those whose field is as declared.
+// findingsToWrite returns the findings without fields that are as declared already.
 func findingsToWrite(findings []drift.Finding) []drift.Finding {
 	return slices.DeleteFunc(slices.Clone(findings), func(f drift.Finding) bool { return f.State == v1alpha1.StateEndpointsMissing })
 }
@@ -105,8 +104,8 @@ func findingsInState(findings []drift.Finding, state v1alpha1.DriftState) []drif
 	return matching
 }
 
-// tell names the first findings and counts the rest, and says what ends a fight:
-// that is what the reader needs, so it is never what is cut.
+// describeFindings names the first findings, counts the rest, and tells how to end a
+// contest. The advice is never cut, because the reader needs the advice most.
 func describeFindings(findings []drift.Finding) string {
 	lines := make([]string, 0, len(findings))
 	for _, f := range findings {
@@ -116,19 +115,19 @@ func describeFindings(findings []drift.Finding) string {
 	return wording.Shorten(wording.Points(lines), maxMessage-maxPrefix-len(advice)) + advice
 }
 
-// maxPrefix is how much may come before what tell returns.
+// maxPrefix is the maximum length of text before the result of describeFindings.
 const maxPrefix = 64
 
-// What ends a fight. Argo CD is told by the lines that it takes.
+// How to end a contest. For Argo CD the advice holds lines that can be pasted.
 const (
-	adviseServices = ". Override starts a fight unless the other side ignores the field. For Argo CD: in the Application, " +
+	adviseServices = ". Override leads to a contest unless the other manager ignores the field. For Argo CD: in the Application, " +
 		"spec.ignoreDifferences: [{kind: Service, managedFieldsManagers: [" + v1alpha1.FieldManagerServices + "]}] and " +
 		"spec.syncPolicy.syncOptions: [RespectIgnoreDifferences=true]"
-	adviseTaints = ". To end a fight over taints, declare the same taint where spec.taints is declared, or take spec.taints out there"
-	adviseOwned  = ". To end a fight over an object of the operator, make who rewrites it stop; if it is declared elsewhere, take it out there"
+	adviseTaints = ". To end a contest over taints, declare the same taint where spec.taints of the Node is declared, or remove spec.taints there"
+	adviseOwned  = ". To end a contest over an object of the operator, stop the other manager; if the object is declared elsewhere, remove it there"
 )
 
-// advise says what ends the fights that there are, or would begin.
+// adviceFor tells how to end or avoid the contests in the findings.
 func adviceFor(findings []drift.Finding) string {
 	var services, taints, owned string
 	for _, f := range findings {

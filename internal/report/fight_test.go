@@ -20,8 +20,8 @@ func TestMessagesSayWhatEndsAFight(t *testing.T) {
 	const (
 		services = "managedFieldsManagers: [cpnp.dev/services]"
 		sync     = "RespectIgnoreDifferences=true"
-		taints   = "declare the same taint where spec.taints is declared"
-		owned    = "if it is declared elsewhere, take it out there"
+		taints   = "declare the same taint where spec.taints of the Node is declared"
+		owned    = "if the object is declared elsewhere, remove it there"
 	)
 	tests := map[string]struct {
 		kind       string

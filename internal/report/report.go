@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report turns what was found out about a policy into its status: one
-// function for each condition. It is pure.
+// Package report turns the findings about a policy into the status of the policy, with
+// one function for each condition. The package is pure.
 package report
 
 import (
@@ -20,54 +20,53 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Input is all that a status is made from.
+// Input is the complete input of a status.
 type Input struct {
 	Policy *plan.Policy
-	// MatchedNodes is how many nodes the policy selects.
+	// MatchedNodes is the number of nodes selected by the policy.
 	MatchedNodes int
-	// PodsToEvict is how many pods its missing NoExecute taints would evict.
+	// PodsToEvict is the number of pods that missing NoExecute taints would evict.
 	PodsToEvict int
-	// Verified and Effective are the verifier's verdicts.
+	// Verified and Effective are the verdicts of package verify.
 	Verified, Effective verify.Verdict
-	// Losses are what older policies claim.
+	// Losses are the claims of this policy that older policies claim too.
 	Losses []plan.Loss
-	// Taken are names that the policy needs and that belong to others.
+	// ForeignNames are foreign objects with names that the policy needs.
 	ForeignNames []string
-	// Profile is what kind of cluster it is taken for; nil where that does not
-	// matter.
+	// Profile is the profile of the cluster, nil where the profile does not matter.
 	Profile *v1alpha1.ResolvedProfile
-	// APIServers are the addresses that API servers have, or had not long ago.
+	// APIServers are the addresses that API servers have, or had until recently.
 	APIServers []v1alpha1.APIServerAddress
-	// Unprotected says why nothing protects the hosts; nil otherwise.
+	// HostObstacle is the reason why the hosts are not protected, nil if there is none.
 	HostObstacle *plan.Obstacle
-	// HostsUnseen says that Calico's objects can not be looked at, or are being
-	// taken back: their count stays as it was, which tells what there is to be
-	// taken back.
+	// KeepHostCount tells whether the count of Calico objects stays as in the last
+	// status, because Calico cannot be read or the objects are being rolled back. The
+	// count then tells how many objects have to be rolled back.
 	KeepHostCount bool
 	// Network, Hosts, Taints and Services are the parts of the posture.
 	Network, Hosts, Taints, Services Section
-	// Rollout is how far the nodes are; empty where nothing is rolled out.
+	// Rollout is the decision of package rollout, empty without a rollout.
 	Rollout rollout.Decision
-	// History is what happened lately.
+	// History sums up recent repairs, failures and contests.
 	History drift.Summary
-	// Remaining are the objects that deletion still has to restore.
+	// Remaining are the objects that deletion or a roll back still has to restore.
 	Remaining []string
-	// RecordsUnmoved says that records of an earlier version are still on Nodes.
+	// OldRecordsLeft tells whether records of an earlier version are still on Nodes.
 	OldRecordsLeft bool
-	// Now is when the report is made.
+	// Now is the time of the report.
 	Now metav1.Time
 }
 
 // Section is one part of the posture.
 type Section struct {
-	// Declared counts what is called for, InSync what of it is as declared.
+	// Declared counts the declared objects, InSync the objects found as declared.
 	Declared, InSync int
 	// Findings are the differences.
 	Findings []drift.Finding
 }
 
-// Status returns the policy's status. Where nothing has changed since the last
-// one, the result equals it.
+// StatusOf returns the status of the policy. Without a change, the result equals the
+// last status.
 func StatusOf(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	in.markContested()
 	old := in.Policy.Status
@@ -103,8 +102,8 @@ func StatusOf(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	return status
 }
 
-// apiServers returns the addresses of API servers; while a policy is rolled back they
-// are not looked at, and stay as they were.
+// reportedAPIServers returns the addresses of API servers. While a policy is rolled back
+// the addresses are not read, and stay as in the last status.
 func reportedAPIServers(in Input) []v1alpha1.APIServerAddress {
 	if in.APIServers == nil && in.Policy.Spec.Network != nil {
 		return in.Policy.Status.APIServers
@@ -112,37 +111,37 @@ func reportedAPIServers(in Input) []v1alpha1.APIServerAddress {
 	return in.APIServers
 }
 
-// isNews says whether the latest repair is to be told. One that was told before
-// is not, unless the status is older: another operator may have told of a later
-// one since.
+// isNewRepair tells whether the latest repair has to be reported. A repair that was
+// reported before is new only if the status is older: another operator may have
+// reported a later repair since.
 func isNewRepair(repairs drift.Summary, told *metav1.Time) bool {
 	return repairs.Last != nil && (repairs.Count > 0 || told == nil || repairs.LastTime.Truncate(time.Second).After(told.Time))
 }
 
-// Unknown returns the status of a policy of which nothing could be found out.
+// UnknownStatus returns the status of a policy while the cluster cannot be read.
 func UnknownStatus(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	status := *policy.Status.DeepCopy()
-	if status.ObservedGeneration == 0 { // no earlier version has served it
+	if status.ObservedGeneration == 0 { // No earlier version of the operator has served the policy.
 		status.RecordFormat = drift.RecordFormat
 	}
 	status.ObservedGeneration = policy.Generation
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonObserving,
-		Message:            wording.Line("The cluster could not be looked at: "+cause.Error(), maxMessage),
+		Message:            wording.Line("The operator cannot read the cluster, and tries again: "+cause.Error(), maxMessage),
 		ObservedGeneration: policy.Generation, LastTransitionTime: now,
 	})
 	return status
 }
 
-// contest marks the findings that are fought over, and adds those that are
-// fought over but happen to be as declared now.
+// markContested marks the contested findings, and adds contested fields that are as
+// declared at the moment.
 func (in *Input) markContested() {
 	for _, contested := range in.History.Contested {
 		section := in.sectionOf(contested.Object.Kind)
 		section.Findings = slices.Clone(section.Findings)
 		same := func(f drift.Finding) bool { return f.Object == contested.Object && f.Field == contested.Field }
 		if i := slices.IndexFunc(section.Findings, same); i >= 0 {
-			if section.Findings[i].State != v1alpha1.StateConflicted { // that is left alone by now
+			if section.Findings[i].State != v1alpha1.StateConflicted { // A conflicted field is no longer written.
 				section.Findings[i].State = v1alpha1.StateContested
 			}
 			continue
@@ -152,7 +151,7 @@ func (in *Input) markContested() {
 	}
 }
 
-// section returns the part of the posture that a kind of object belongs to.
+// sectionOf returns the part of the posture for a kind of object.
 func (in *Input) sectionOf(kind string) *Section {
 	switch kind {
 	case "Node":
@@ -166,8 +165,8 @@ func (in *Input) sectionOf(kind string) *Section {
 	}
 }
 
-// findings are those of all sections, sorted: NetworkPolicies come in the order
-// of the components.
+// allFindings returns the findings of all sections, sorted. NetworkPolicies come in the
+// order of the components.
 func (in *Input) allFindings() []drift.Finding {
 	return slices.SortedStableFunc(slices.Values(
 		slices.Concat(in.Network.Findings, in.Hosts.Findings, in.Taints.Findings, in.Services.Findings)), drift.Compare)
@@ -187,12 +186,12 @@ func setConditions(conditions *[]metav1.Condition, in Input) {
 	}
 }
 
-// maxMessage is how long a condition's message may be, in bytes; the API allows
-// 32 KiB, and nobody reads that. What there is to know of a policy has room, with lines
-// to paste.
+// maxMessage is the maximum length in bytes of the message of a condition. The API allows
+// 32 KiB, more than people read. The facts about a policy, with lines to paste,
+// fit into the limit.
 const maxMessage = 2048
 
-// profileOf returns the profile with its reasons as long as the API allows.
+// profileOf returns the profile with reasons cut to the length allowed by the API.
 func profileOf(found *v1alpha1.ResolvedProfile) *v1alpha1.ResolvedProfile {
 	if found == nil {
 		return nil

@@ -15,8 +15,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// unfinished returns the reason for which not every node has the rules; empty if
-// every node has, or there is none.
+// rolloutReason returns why not every node has the rules, empty if every node has the
+// rules or there are no nodes.
 func rolloutReason(in Input) string {
 	reason := ""
 	for i := range in.Rollout.Enactments {
@@ -31,9 +31,8 @@ func rolloutReason(in Input) string {
 	return reason
 }
 
-// tellNodes tells of the nodes that do not have the rules, those first on which
-// something is, or was, being done. What is so of several for the same reason is
-// told once.
+// describeNodes describes the nodes that are not Enforced: first reverted nodes, then
+// nodes in flight, then the rest. Nodes with the same cause are described together.
 func describeNodes(in Input) string {
 	var causes []string
 	nodes := map[string][]string{}
@@ -75,23 +74,23 @@ func phaseMessage(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
 	return ""
 }
 
-// takenBack says why, and how far that is.
+// describeRollBack tells why the policy is rolled back, and how far the roll back is.
 func describeRollBack(in Input) string {
-	text := fmt.Sprintf("The annotation %s takes everything back that was written, and keeps it so until it is removed: %s",
+	text := fmt.Sprintf("The annotation %s rolls everything back that was written, until the annotation is removed: %s",
 		v1alpha1.AnnotationRevert, wording.Quoted(in.Policy.TakenBack(), maxReason))
 	if len(in.Remaining) > 0 {
 		text += "; " + describeRemaining(in)
 	}
 	if len(in.History.Failures) > 0 {
-		text += "; what failed: " + wording.Points(in.History.Failures)
+		text += "; failed: " + wording.Points(in.History.Failures)
 	}
 	return text
 }
 
-// maxReason is how much of a reason that somebody gave is told, in bytes.
+// maxReason is the maximum length in bytes of a reason given by a user.
 const maxReason = 200
 
-// PhaseBegan returns the event of a node that has come into a phase.
+// PhaseEvent returns the event of a node entering a phase.
 func PhaseEvent(e *v1alpha1.ControlPlaneNodeEnactment, phase string) Event {
 	kind := corev1.EventTypeNormal
 	if slices.Contains([]string{v1alpha1.PhaseReverted, v1alpha1.PhaseAborted}, phase) {

@@ -154,7 +154,7 @@ func (s *story) programmedThenUnavailable() (stop func()) {
 func (s *story) waitsForCalico() {
 	s.t.Helper()
 	s.Eventually(s.message(s.name, v1alpha1.ConditionReady)).Should(Equal(
-		"1 object left to restore: objects of Calico, which does not answer now"))
+		"The policy is being deleted; left to restore: objects of Calico, which does not answer now"))
 	s.Eventually(s.rest).Should(BeEmpty())
 	s.Consistently(func() []string { return s.get(s.name).Finalizers }, 3*moment).ShouldNot(BeEmpty())
 }
