@@ -28,41 +28,42 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// workers is how many enactments are answered at once. There is one for each
-// control-plane node, and few nodes are under way at a time.
+// workers is the number of enactments that are answered at once. Each control-plane node
+// has an enactment, and few nodes are in flight at a time.
 const workers = 4
 
-// How a failure to write is retried: soon at first, then ever more slowly.
+// A failed write is retried soon at first, then ever more slowly.
 const (
 	retryFirst = 100 * time.Millisecond
 	retryLast  = 5 * time.Second
 )
 
-// MaxObservers is how many observers an enactment has room for.
+// MaxObservers is the number of observers that an enactment has room for.
 const MaxObservers = 16
 
-// Observer answers what enactments ask: it tries their targets, and writes what
-// it found into its own item of status.observers, and nothing else.
+// Observer answers the probe rounds of enactments: an observer tries their targets, and
+// writes the results into its own item of status.observers, and to no other field.
 type Observer struct {
 	// Client reads enactments, from a cache if possible, and writes their status.
 	Client client.Client
-	// Name of the observer: that of its node, or v1alpha1.ObserverOperator. No
-	// two that run may have the same.
+	// Name of the observer: the name of its node, or v1alpha1.ObserverOperator. Names
+	// of running observers must be unique.
 	Name string
-	// Addresses that packets of the observer may come from, where its name does
-	// not say; at most 8.
+	// Addresses that packets of the observer may come from, where the name does not
+	// tell; at most 8.
 	Addresses []string
-	// Dial opens connections; nil is from this process's own network.
+	// Dial opens connections; nil stands for the network of this process.
 	Dial Dial
-	// Refused says which targets are never tried; nil is the function Refused.
+	// Refused tells which targets are never tried; nil stands for IsRefused.
 	Refused func(v1alpha1.ProbeTarget) bool
-	// Clock tells the time; nil is that of the machine.
+	// Clock tells the time; nil stands for the clock of the machine.
 	Clock clock.PassiveClock
 
-	noRoomLogged sync.Once // it was logged that there is no room for this observer
+	noRoomLogged sync.Once // logs once that there is no room for this observer
 }
 
-// Setup adds an observer to a manager, whose client it uses if it has none.
+// SetupObserver adds an observer to a manager. An observer without a client uses the
+// client of the manager.
 func SetupObserver(mgr ctrl.Manager, o *Observer) error {
 	if o.Client == nil {
 		o.Client = mgr.GetClient()
@@ -83,9 +84,9 @@ func SetupObserver(mgr ctrl.Manager, o *Observer) error {
 	return nil
 }
 
-// SetupOperator adds the operator's own observer to its manager, unless it can
-// not be told where the operator's packets come from: what it reached would say
-// nothing then. Only a replica that leads observes.
+// SetupOperator adds the operator's own observer to the manager. Without known addresses
+// of the operator's packets no observer is added, because its results would prove
+// nothing. Only the leading replica observes.
 func SetupOperator(mgr ctrl.Manager) error {
 	addresses := EnvironmentAddresses()
 	if len(addresses) == 0 {
@@ -94,9 +95,8 @@ func SetupOperator(mgr ctrl.Manager) error {
 	return SetupObserver(mgr, &Observer{Name: v1alpha1.ObserverOperator, Addresses: addresses})
 }
 
-// Reconcile answers an enactment that asks. Where it asks something else by the
-// time that all targets are tried, what was found is thrown away: the event of
-// that is on its way.
+// Reconcile answers the probe round of an enactment. If another round is requested before
+// all targets are tried, the results are dropped: the event of the new request follows.
 func (o *Observer) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	enactment := &v1alpha1.ControlPlaneNodeEnactment{}
 	if err := o.Client.Get(ctx, request.NamespacedName, enactment); err != nil {
@@ -111,7 +111,7 @@ func (o *Observer) Reconcile(ctx context.Context, request reconcile.Request) (re
 	}
 	observation := o.probeTargets(ctx, enactment)
 	if err := ctx.Err(); err != nil {
-		return reconcile.Result{}, err // what was found means nothing
+		return reconcile.Result{}, err // Results of an interrupted round mean nothing.
 	}
 	if still, err := o.stillNeedsAnswer(ctx, enactment); err != nil || !still {
 		return reconcile.Result{}, err
@@ -119,10 +119,10 @@ func (o *Observer) Reconcile(ctx context.Context, request reconcile.Request) (re
 	return reconcile.Result{}, o.classifyWriteError(ctx, o.writeObservation(ctx, enactment, observation))
 }
 
-// stillAsked says whether the enactment is the same, and asks the same. It is
-// looked up because the API server would not notice: it does not compare the UID
-// of an object whose status is written. The moment that is left until then is
-// one in which another enactment of the name can only begin.
+// stillNeedsAnswer reads the enactment again, and tells whether the enactment is the same
+// and requests the same round. The API server would not notice a difference, because the
+// API server does not compare the UID of an object whose status is written. In the moment
+// between this read and the write, a new enactment of the same name can only begin.
 func (o *Observer) stillNeedsAnswer(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) (bool, error) {
 	current := &v1alpha1.ControlPlaneNodeEnactment{}
 	if err := o.Client.Get(ctx, client.ObjectKeyFromObject(enactment), current); err != nil {
@@ -131,8 +131,9 @@ func (o *Observer) stillNeedsAnswer(ctx context.Context, enactment *v1alpha1.Con
 	return current.UID == enactment.UID && current.Status.AskedHash == enactment.Status.AskedHash && current.AsksAsDecided(), nil
 }
 
-// asked says whether the operator asks, by the enactment, what this observer has not
-// answered. An answer to a later round is one to an earlier enactment of the name.
+// needsAnswer tells whether the operator requests, by the enactment, a round that this
+// observer has not answered. An answer to a later round belongs to an earlier enactment
+// of the same name.
 func (o *Observer) needsAnswer(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
 	round := enactment.Spec.Round
 	if round == nil || *round <= 0 || !enactment.AsksAsDecided() {
@@ -142,12 +143,12 @@ func (o *Observer) needsAnswer(enactment *v1alpha1.ControlPlaneNodeEnactment) bo
 	return own == nil || own.Round != *round
 }
 
-// excluded says whether there is no room for this observer.
+// hasNoRoom tells whether the enactment has no room for this observer.
 func (o *Observer) hasNoRoom(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
 	return o.ownObservation(enactment) == nil && len(enactment.Status.Observers) >= MaxObservers
 }
 
-// own returns the observer's own item, or nil.
+// ownObservation returns the observer's own item, or nil.
 func (o *Observer) ownObservation(enactment *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.Observation {
 	observers := enactment.Status.Observers
 	i := slices.IndexFunc(observers, func(item v1alpha1.Observation) bool { return item.Name == o.Name })
@@ -168,8 +169,8 @@ func (o *Observer) probeTargets(ctx context.Context, enactment *v1alpha1.Control
 	}
 }
 
-// write applies the item alone, so that the items of others, and the rest of the
-// status, stay as they are.
+// writeObservation applies only the observer's own item. Items of other observers and the
+// rest of the status stay unchanged.
 func (o *Observer) writeObservation(
 	ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment, observation v1alpha1.Observation,
 ) error {
@@ -188,8 +189,9 @@ func (o *Observer) writeObservation(
 	return nil
 }
 
-// settle says what remains of an error of write. An enactment that is gone asks
-// no longer; one that has no room for another observer would refuse it for ever.
+// classifyWriteError returns the error to retry after a failed write. An enactment that
+// is gone needs no answer; an enactment without room for another observer would refuse
+// the write for ever.
 func (o *Observer) classifyWriteError(ctx context.Context, err error) error {
 	switch {
 	case apierrors.IsNotFound(err):
@@ -205,7 +207,7 @@ func (o *Observer) classifyWriteError(ctx context.Context, err error) error {
 
 func (o *Observer) logNoRoom(ctx context.Context) {
 	o.noRoomLogged.Do(func() {
-		logf.FromContext(ctx).Info("There are too many observers: this one is left out, and does not say so again",
+		logf.FromContext(ctx).Info("The enactment has no room for this observer: run fewer observers; this is logged once",
 			"observer", o.Name, "most", MaxObservers)
 	})
 }

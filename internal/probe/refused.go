@@ -8,14 +8,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// metadataAddress is where clouds tell a machine about itself: the one link-local
-// address that profiles name, because what leaves a node may be cut by policies.
+// metadataAddress is the address of the metadata service of clouds: the only link-local
+// address in profiles, because policies may cut the traffic of a node to the service.
 var metadataAddress = netip.MustParseAddr("169.254.169.254")
 
-// Refused says whether a target is never tried, whoever asks: observers connect from
-// the network of their node, where loopback and link-local addresses are services that
-// trust whoever reaches them. No target of the operator's is one but the cloud's
-// metadata service.
+// IsRefused tells whether a target is never tried, whoever requests the probe. Observers
+// connect from the network of their node, where services on loopback and link-local
+// addresses trust every client. The operator requests no such target except the metadata
+// service of the cloud.
 func IsRefused(target v1alpha1.ProbeTarget) bool {
 	address, err := netip.ParseAddr(target.Address)
 	if err != nil || address.Zone() != "" {

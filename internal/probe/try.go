@@ -16,9 +16,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// How long a target is tried. One that never connects takes 3.4 seconds, the
-// slowest that does 4.4, and so a round of 64 targets less than 18: well within
-// the 30 seconds that a reconciliation may take.
+// Limits of the attempts on a target. A target that never connects takes 3.4 seconds,
+// the slowest target that connects 4.4 seconds. So a round of 64 targets takes less than
+// 18 seconds, well within the 30 seconds that a reconciliation may take.
 const (
 	connectTimeout   = time.Second
 	handshakeTimeout = time.Second
@@ -26,21 +26,21 @@ const (
 	retryPause       = 200 * time.Millisecond
 )
 
-// together is how many targets of a round are tried at once.
+// parallelTargets is the number of targets of a round that are tried at once.
 const parallelTargets = 16
 
-// Dial opens a connection, as the method DialContext of a net.Dialer does. It
-// must end when ctx does.
+// Dial opens a connection, as the method DialContext of a net.Dialer does. A Dial
+// function must return when ctx ends.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Try tries a target with new TCP connections: established ones live on in
-// conntrack, and would hide that no new one is let in. A target that does not
-// connect is tried three times in all, because one lost packet must not take a
-// node back. When ctx ends first, the outcome means nothing.
+// TryTarget tries a target with new TCP connections. Established connections live on in
+// conntrack, and would hide that new connections are not let in. A target that does not
+// connect is tried three times in all, because a single lost packet must not roll back
+// a node. When ctx ends first, the outcome means nothing.
 func TryTarget(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.ProbeOutcome {
 	outcome := tryOnce(ctx, dial, target)
 	for range maxAttempts - 1 {
-		if outcome.Connects() || !sleepUntilDone(ctx, retryPause) {
+		if outcome.Connects() || !sleepContext(ctx, retryPause) {
 			break
 		}
 		outcome = tryOnce(ctx, dial, target)
@@ -48,9 +48,9 @@ func TryTarget(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1al
 	return outcome
 }
 
-// TryAll tries all targets that are not refused, 16 at a time, and returns their results
-// in the order of the targets: what is refused is unreachable. When ctx ends first, they
-// mean nothing.
+// TryTargets tries all targets, 16 at a time, and returns the results in the order of the
+// targets. A refused target is not tried and counts as unreachable. When ctx ends first,
+// the results mean nothing.
 func TryTargets(
 	ctx context.Context, dial Dial, targets []v1alpha1.ProbeTarget, refused func(v1alpha1.ProbeTarget) bool,
 ) []v1alpha1.ProbeResult {
@@ -90,9 +90,9 @@ func dialWithTimeout(ctx context.Context, dial Dial, address string) (net.Conn, 
 	return dial(ctx, "tcp", address)
 }
 
-// outcomeOf says why there is no connection. What is neither an answer nor the
-// lack of one is a fault on this side, such as no address of the family that
-// could be connected from: from here there is no way there.
+// outcomeOf returns the outcome of a failed connection. An error that is neither an
+// answer nor a missing answer is a fault on this side, such as no local address of the
+// address family: the target is unreachable from here.
 func outcomeOf(err error) v1alpha1.ProbeOutcome {
 	var network net.Error
 	switch {
@@ -105,21 +105,21 @@ func outcomeOf(err error) v1alpha1.ProbeOutcome {
 	}
 }
 
-// speaksTLS says whether the other side speaks TLS. One that refuses the
-// handshake with an alert, because it wants a certificate for example, does.
+// speaksTLS tells whether the other side speaks TLS. A server that refuses the handshake
+// with an alert, for example because a client certificate is missing, speaks TLS.
 func speaksTLS(ctx context.Context, connection net.Conn) bool {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	// It is about packets and not about trust: nothing is sent but the
-	// handshake, nothing that comes is believed, and an observer could not know
-	// the authorities of every etcd and kubelet.
+	// The probe is about packets and not about trust: only the handshake is sent, no
+	// received data is trusted, and an observer could not know the certificate
+	// authorities of every etcd and kubelet.
 	config := &tls.Config{InsecureSkipVerify: true}
 	return isTLSAnswer(tls.Client(connection, config).HandshakeContext(ctx))
 }
 
-// spoken says whether a handshake that ended so was one at all. It was not if
-// nothing came, or something that is no TLS; every other error is about what
-// was said.
+// isTLSAnswer tells whether the error of a handshake shows that the other side answered
+// with TLS. The other side did not if no data came, or data other than TLS; every other
+// error is about the content of the handshake.
 func isTLSAnswer(err error) bool {
 	var network net.Error
 	var gibberish tls.RecordHeaderError
@@ -129,8 +129,9 @@ func isTLSAnswer(err error) bool {
 	return !silent
 }
 
-// wait lets time pass, and says whether all of it did before ctx ended.
-func sleepUntilDone(ctx context.Context, d time.Duration) bool {
+// sleepContext waits for a duration, and tells whether the duration passed before ctx
+// ended.
+func sleepContext(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

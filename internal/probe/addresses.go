@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// addressVariables are set by the downward API, to one address or several with
-// commas in between: packets of a pod have its own address, or that of its node
-// where they are masqueraded.
+// addressVariables are environment variables that the downward API sets to one address,
+// or to several with commas in between. Packets of a pod have the address of the pod,
+// or where packets are masqueraded the address of the node.
 var addressVariables = []string{"POD_IP", "POD_IPS", "HOST_IP", "HOST_IPS"}
 
-// maxAddresses is how many addresses an observer may have.
+// maxAddresses is the maximum number of addresses of an observer.
 const maxAddresses = 8
 
-// EnvironmentAddresses returns the addresses that packets of this process may
-// come from, sorted, as the environment variables POD_IP, POD_IPS, HOST_IP and
-// HOST_IPS say. It returns none outside of a cluster: there nobody says.
+// EnvironmentAddresses returns the addresses that packets of this process may come
+// from, sorted, by the environment variables POD_IP, POD_IPS, HOST_IP and HOST_IPS.
+// Outside of a cluster the variables are not set, and the result is empty.
 func EnvironmentAddresses() []string {
 	var addresses []netip.Addr
 	for _, variable := range addressVariables {
@@ -32,7 +32,8 @@ func EnvironmentAddresses() []string {
 	return sortedAddresses(addresses)
 }
 
-// texts returns as many addresses as an observer may have, sorted.
+// sortedAddresses returns the addresses sorted, without duplicates, and at most
+// maxAddresses of them.
 func sortedAddresses(addresses []netip.Addr) []string {
 	slices.SortFunc(addresses, netip.Addr.Compare)
 	addresses = slices.Compact(addresses)

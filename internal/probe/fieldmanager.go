@@ -10,15 +10,16 @@ import (
 )
 
 const (
-	// maxFieldManager is how many characters a field manager may have. The name
-	// of a node may have twice as many.
+	// maxFieldManager is the maximum length of the name of a field manager. The name
+	// of a node may be twice as long.
 	maxFieldManager = 128
-	// hashLength is enough of a hash that no two nodes share it.
+	// hashLength is long enough for every node to have a different hash.
 	hashLength = 16
 )
 
-// FieldManager returns the field manager of an observer: v1alpha1's, a dot and
-// the name. Where that is too long, the name ends in a hash of the whole.
+// FieldManager returns the field manager of an observer: v1alpha1.FieldManagerProbe, a
+// dot and the name of the observer. A result that is too long ends in a hash of the name
+// instead.
 func FieldManager(observer string) string {
 	manager := v1alpha1.FieldManagerProbe + "." + observer
 	if len(manager) <= maxFieldManager {
