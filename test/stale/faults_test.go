@@ -40,8 +40,8 @@ var (
 // How long what is old is shown: longer than the operator relies on the cache without
 // having seen its own writes, or asks again.
 const (
-	holdFor  = 1200 * time.Millisecond
-	lateBy   = 500 * time.Millisecond
+	holdFor  = 1000 * time.Millisecond
+	lateBy   = 400 * time.Millisecond
 	cutEvery = 150 * time.Millisecond
 )
 

@@ -30,7 +30,7 @@ import (
 var (
 	seed     = flag.Uint64("stale-seed", 1, "of what is random; 0 takes a new one")
 	verbose  = flag.Bool("operator-log", false, "show the operator's log")
-	clusters = flag.Int("clusters", 4, "how many control planes there are: so many stories are told at the same time")
+	clusters = flag.Int("clusters", 5, "how many control planes there are: so many stories are told at the same time")
 )
 
 // place is a cluster of which one story at a time has the use.
@@ -38,7 +38,7 @@ type place struct {
 	config   *rest.Config // of everybody's rights
 	admin    client.Client
 	anything dynamic.Interface
-	operator *rest.Config // with the rights that it is shipped with
+	rights   *rest.Config // of the operator, as it is shipped
 }
 
 // places are those that are free.
@@ -91,7 +91,7 @@ func (s *suite) furnish(ctx context.Context) error {
 		var errs [3]error
 		p.admin, errs[0] = client.New(config, client.Options{Scheme: options.Scheme()})
 		p.anything, errs[1] = dynamic.NewForConfig(config)
-		p.operator, errs[2] = cp.AddOperator(ctx, "cpnp-operator", "../../config/rbac/role.yaml")
+		p.rights, errs[2] = cp.AddOperator(ctx, "cpnp-operator", "../../config/rbac/role.yaml")
 		if err := errors.Join(errs[:]...); err != nil {
 			return err
 		}

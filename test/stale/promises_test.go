@@ -39,7 +39,7 @@ func (w *world) promise(c change, was *unstructured.Unstructured) {
 	}
 	records := w.records()
 	if protects := policy.Spec.Network.HostBackend != v1alpha1.HostBackendNone; protects == (len(records) == 0) {
-		w.fail(c, "it is Ready, and so many nodes are on record: %d; %v", len(records), policy.Status)
+		w.fail(c, "it is Ready, and so many nodes are on record: %d", len(records))
 	}
 	for _, e := range records {
 		endpoint := w.objects["hostendpoints"]["/"+calico.EndpointName(e.Spec.Node, "")]

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/test/testbed/staleproxy"
 )
 
 // blindFor is how long an operator that has started anew is shown the past.
@@ -33,12 +32,7 @@ func TestRestartWithRecordsFromBeforeTheNodeWasSaved(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	s.start()
-	s.proxy.Spoil(func(r staleproxy.Request) staleproxy.Fate {
-		if r.Resource == "hostendpoints" {
-			return staleproxy.Refuse
-		}
-		return staleproxy.Pass
-	})
+	s.proxy.Spoil(refusing("hostendpoints"))
 	s.create(s.policy(soak(60)))
 	s.Eventually(s.phase(0)).Should(Equal("Progressing/Writing"), s.tell)
 	s.Expect(s.proxy.Remember(t.Context(), "controlplanenodeenactments")).To(Succeed())

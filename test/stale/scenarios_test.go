@@ -29,6 +29,9 @@ type scenario struct {
 	ends func(*story)
 	// after undoes what happened, nil if there is nothing to undo.
 	after func(*story)
+	// frozen are the kinds that are frozen in it by themselves whatever the seed: what went
+	// wrong once.
+	frozen []string
 }
 
 // scenarios are those of test/rollout and test/leaving, without packets.
@@ -48,6 +51,9 @@ var scenarios = []scenario{
 			s.delete()
 		},
 		ends: (*story).gone,
+		frozen: []string{
+			"networkpolicies", "services", "hostendpoints", "felixconfigurations", "globalnetworkpolicies", "controlplanenodeenactments",
+		},
 	},
 	{
 		name:    "changes",
@@ -63,6 +69,7 @@ var scenarios = []scenario{
 		},
 		happens: func(s *story) { s.edit(s.newRules()) },
 		ends:    (*story).ready,
+		frozen:  []string{"controlplanenetworkpolicies"},
 	},
 	{
 		name:    "changes while a node soaks",

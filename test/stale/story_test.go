@@ -67,7 +67,7 @@ func begin(t *testing.T) *story {
 	t.Cleanup(func() { places <- s.place })
 	s.clock.Passes(operator.AnnounceTime)
 	s.use(t)
-	proxy, err := staleproxy.New(s.place.operator)
+	proxy, err := staleproxy.New(s.rights)
 	s.Expect(err).NotTo(HaveOccurred())
 	s.proxy = proxy
 	t.Cleanup(s.end)
@@ -196,8 +196,8 @@ func (s *story) newRules() func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
 		Ports: []v1alpha1.Port{{Protocol: "TCP", Port: int32(20000 + s.version)}},
 	}
 	return func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
-		others := slices.DeleteFunc(spec.Network.Components, func(c v1alpha1.Component) bool { return c.Name == component.Name })
-		spec.Network.Components = append(others, component)
+		spec.Network.Components = slices.DeleteFunc(spec.Network.Components, func(c v1alpha1.Component) bool { return c.Name == component.Name })
+		spec.Network.Components = append(spec.Network.Components, component)
 	}
 }
 

@@ -21,11 +21,14 @@ import (
 
 // refusing refuses writes of the kinds.
 func refusing(resources ...string) func(staleproxy.Request) staleproxy.Fate {
+	return meeting(staleproxy.Refuse, resources...)
+}
+
+// meeting has writes of the kinds meet a fate.
+func meeting(fate staleproxy.Fate, resources ...string) func(staleproxy.Request) staleproxy.Fate {
 	return func(r staleproxy.Request) staleproxy.Fate {
-		for _, resource := range resources {
-			if r.Resource == resource {
-				return staleproxy.Refuse
-			}
+		if slices.Contains(resources, r.Resource) {
+			return fate
 		}
 		return staleproxy.Pass
 	}
@@ -128,12 +131,7 @@ func (s *story) weather(random *rand.Rand, lasts time.Duration) {
 		case 1:
 			s.proxy.Spoil(refusing(kind))
 		case 2:
-			s.proxy.Spoil(func(r staleproxy.Request) staleproxy.Fate {
-				if r.Resource == kind {
-					return staleproxy.LoseAnswer
-				}
-				return staleproxy.Pass
-			})
+			s.proxy.Spoil(meeting(staleproxy.LoseAnswer, kind))
 		case 3:
 			s.proxy.Delay(kind, time.Duration(random.IntN(1500))*time.Millisecond)
 		default:

@@ -53,6 +53,8 @@ const (
 	Pass Fate = iota
 	// Refuse answers with an error, and does nothing.
 	Refuse
+	// Contradict answers that the object has changed meanwhile, and does nothing.
+	Contradict
 	// LoseAnswer does what is asked for, and ends the connection without an answer.
 	LoseAnswer
 )
@@ -178,6 +180,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch spoil(Request{r.Method, resource, name, subresource}) {
 	case Refuse:
 		refuse(w, http.StatusInternalServerError, "InternalError")
+	case Contradict:
+		refuse(w, http.StatusConflict, "Conflict")
 	case LoseAnswer:
 		p.forward.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
