@@ -111,15 +111,29 @@ func (p *Policy) Enforces() bool {
 }
 
 // Writable says whether nodes and Services may be written for the policy: it
-// enforces, its finalizer is set, so that what is written will be taken back,
+// enforces, its finalizer is set, so that what is written will be rolled back,
 // and it was verified for this very generation. Of what kind the cluster is
 // matters to restrictions on hosts only.
 func (p *Policy) Writable() bool {
-	verified := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionVerified)
+	verified := p.verified()
 	return p.Enforces() &&
-		slices.Contains(p.Finalizers, v1alpha1.Finalizer) &&
-		verified != nil && verified.ObservedGeneration == p.Generation &&
+		slices.Contains(p.Finalizers, v1alpha1.Finalizer) && verified != nil &&
 		(verified.Status == metav1.ConditionTrue || verified.Reason == v1alpha1.ReasonProfileUnknown)
+}
+
+// MayBecomeWritable says whether the policy is Writable, or enforces and was not
+// verified yet for this generation.
+func (p *Policy) MayBecomeWritable() bool {
+	return p.Writable() || p.Enforces() && p.verified() == nil
+}
+
+// verified returns the verdict on this generation of the policy; nil if there is none.
+func (p *Policy) verified() *metav1.Condition {
+	verified := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionVerified)
+	if verified == nil || verified.ObservedGeneration != p.Generation {
+		return nil
+	}
+	return verified
 }
 
 // Reverts says whether what was written for the policy is to be taken back,

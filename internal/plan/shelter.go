@@ -115,7 +115,7 @@ func (s *Shelter) lacking(field string) []string {
 	for i := range s.nodes {
 		claims, _ := Taints(&s.nodes[i], s.policies)
 		comes := func(c Claim) bool {
-			return c.Field == field && c.Policy.Writable() && evicts(&s.nodes[i], c) && !s.stuck(&s.nodes[i], c)
+			return c.Field == field && c.Policy.MayBecomeWritable() && evicts(&s.nodes[i], c) && !s.stuck(&s.nodes[i], c)
 		}
 		if slices.ContainsFunc(claims, comes) {
 			names = append(names, s.nodes[i].Name)

@@ -119,10 +119,19 @@ func TestLeadersNodeWaitsForWhatCanCome(t *testing.T) {
 	g.Expect(held("b", "c")).To(BeEmpty())
 
 	shelter, policies := shelterOf(corev1.Pod{Spec: corev1.PodSpec{NodeName: "a"}}, nodes...)
+	verified := shelter.policies[0].Status.Conditions
 	shelter.policies[0].Status.Conditions = nil
 	claims, _ := Taints(&nodes[0], policies)
 	shelter.Hold(&nodes[0], claims)
-	g.Expect(claims[0].HeldBack).To(BeEmpty(), "nothing is written for a policy that is not verified, on any node")
+	g.Expect(claims[0].HeldBack).NotTo(BeEmpty(), "the policy is verified soon")
+
+	shelter, policies = shelterOf(corev1.Pod{Spec: corev1.PodSpec{NodeName: "a"}}, nodes...)
+	refused := slices.Clone(verified)
+	refused[0].Status = metav1.ConditionFalse
+	shelter.policies[0].Status.Conditions = refused
+	claims, _ = Taints(&nodes[0], policies)
+	shelter.Hold(&nodes[0], claims)
+	g.Expect(claims[0].HeldBack).To(BeEmpty(), "nothing is written for the policy, on any node")
 }
 
 func TestOperatorThatIsNotFoundIsNotEvicted(t *testing.T) {
