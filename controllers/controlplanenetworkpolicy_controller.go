@@ -146,8 +146,7 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled m
 	result, err = r.writeAll(ctx, o.policy, writes, always(mayOffHosts), written)
 	r.differing(o.policy, writes, kindNetworkPolicy)
 	back := func(w drift.Write) bool {
-		node := takesBack(w, o.hosts, o.calico.Endpoints)
-		return o.policy.Enforces() && node != "" && !unsettled[node] && (!o.unconfirmed || o.unasked)
+		return o.policy.Enforces() && !unsettled[w.Node] && (!o.unconfirmed || o.unasked)
 	}
 	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, always(may && len(unsettled) == 0), back, written)
 	return written, sooner(result, next), errors.Join(err, hostErr)

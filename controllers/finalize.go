@@ -182,9 +182,8 @@ func (r *PolicyReconciler) tearDown(ctx context.Context, policy *plan.Policy, th
 ) {
 	done := repaired{}
 	result, err := r.writeAll(ctx, policy, there.networkPolicies, always(policy.Reverts()), done)
-	opens := func(w drift.Write) bool { return policy.Reverts() && takesBack(w, plan.Hosts{}, nil) != "" }
 	may := always(policy.Reverts() && !snapshot.Unconfirmed)
-	next, hostErr := r.writeHosts(ctx, policy, there.hosts, may, opens, done)
+	next, hostErr := r.writeHosts(ctx, policy, there.hosts, may, always(policy.Reverts()), done)
 	return sooner(result, next), errors.Join(err, hostErr)
 }
 

@@ -3,7 +3,6 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -28,56 +27,32 @@ var hostKinds = []string{
 // object of a stage could not be written, nothing of a later one is: every
 // prefix of the sequence leaves the cluster reachable, and this is one.
 //
-// What takes back does not wait for anything: neither for its stage, nor for what
-// can not be written. The rest waits for it.
+// A write that rolls back waits for nothing: neither for its stage, nor for what
+// cannot be written. The rest waits for the roll back.
 func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may, back permission, written repaired) (
 	result reconcile.Result, err error,
 ) {
-	rest, taking := apart(diff, back)
+	rollBacks, rest := diff.SplitRollBacks(back)
 	var failures []error
-	for _, stage := range taking {
-		next, err := r.writeStage(ctx, policy, stage, always(true), written)
-		result, failures = sooner(result, next), append(failures, err)
-		for _, w := range stage.writes {
-			if node := cmp.Or(nodeOf(w.Live), nodeOf(w.Desired)); written[w.Object] && node != "" {
-				r.Stages.tookBack(policy.Name, node, r.Clock.Now())
+	failed := false
+	for _, part := range rollBacks {
+		for _, stage := range stagesOf(part) {
+			next, err := r.writeStage(ctx, policy, stage, always(true), written)
+			result, failures = sooner(result, next), append(failures, err)
+			for _, w := range stage.writes {
+				if written[w.Object] {
+					r.Stages.tookBack(policy.Name, w.Node, r.Clock.Now())
+				}
 			}
+			failed = failed || stage.left(written, always(true))
 		}
 	}
-	if slices.ContainsFunc(taking, func(s stage) bool { return s.left(written, always(true)) }) {
-		// What was not taken back still needs the rules that it has.
-		rest.Removals = slices.DeleteFunc(rest.Removals, func(w drift.Write) bool { return calico.Stage(w.Live) <= calico.StagePolicies })
+	if failed { // a node that was not rolled back still needs the rules that it has
+		rest.Removals = slices.DeleteFunc(rest.Removals, func(w drift.Write) bool { return w.Stage <= calico.StagePolicies })
 	}
 	next, stagesErr := r.writeStages(ctx, policy, rest, may, written)
 	r.differing(policy, slices.Concat(diff.Writes, diff.Removals), hostKinds...)
 	return sooner(result, next), errors.Join(append(failures, stagesErr)...)
-}
-
-// apart takes out of a difference what takes back: failsafe ports first; and an
-// endpoint that goes last, since the one of every interface governs its interface
-// then, which must have gone back before.
-func apart(diff drift.Diff, back permission) (rest drift.Diff, taking []stage) {
-	var removals, writes []drift.Write
-	rest.Taken = diff.Taken
-	rest.Removals, removals = split(diff.Removals, back)
-	rest.Writes, writes = split(diff.Writes, back)
-	endpoints, failsafes := split(removals, func(w drift.Write) bool { return calico.Stage(w.Live) == calico.StageNarrow })
-	for _, part := range []drift.Diff{{Removals: failsafes}, {Writes: writes}, {Removals: endpoints}} {
-		taking = append(taking, stagesOf(part)...)
-	}
-	return rest, taking
-}
-
-// split keeps the order of both parts.
-func split(writes []drift.Write, is permission) (others, those []drift.Write) {
-	for _, w := range writes {
-		if is(w) {
-			those = append(those, w)
-		} else {
-			others = append(others, w)
-		}
-	}
-	return others, those
 }
 
 // writeStage writes one stage, and notes when it did.
@@ -133,10 +108,10 @@ func stagesOf(diff drift.Diff) []stage {
 		stages[last].writes = append(stages[last].writes, w)
 	}
 	for _, w := range diff.Writes {
-		add(w, step{number: calico.Stage(w.Desired)})
+		add(w, step{number: w.Stage})
 	}
 	for _, w := range diff.Removals {
-		add(w, step{number: calico.Stage(w.Live), removing: true})
+		add(w, step{number: w.Stage, removing: true})
 	}
 	return stages
 }

@@ -48,7 +48,7 @@ func TestStageThatFailsHoldsUpTheOthersAndIsTriedAgain(t *testing.T) {
 	policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}}
 	write := func(object client.Object) drift.Write {
 		object.SetName("x")
-		return drift.Write{Object: drift.Object{Kind: object.GetObjectKind().GroupVersionKind().Kind, Name: "x"}, Desired: object}
+		return drift.Write{Object: drift.Object{Kind: object.GetObjectKind().GroupVersionKind().Kind, Name: "x"}, Desired: object, Stage: calico.Stage(object)}
 	}
 	diff := drift.Diff{Writes: []drift.Write{
 		write(&v3.GlobalNetworkSet{TypeMeta: metav1.TypeMeta{Kind: v3.KindGlobalNetworkSet}}),
@@ -59,9 +59,9 @@ func TestStageThatFailsHoldsUpTheOthersAndIsTriedAgain(t *testing.T) {
 	g.Expect(api.asked).To(Equal(1))
 }
 
-// What takes a node back waits for nothing: neither for its stage, nor for what
-// can not be written, nor for names that others have.
-func TestWhatTakesBackDoesNotWait(t *testing.T) {
+// A write that rolls a node back waits for nothing: neither for its stage, nor for what
+// cannot be written, nor for names that others have.
+func TestRollBacksDoNotWait(t *testing.T) {
 	g := NewWithT(t)
 	now := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	api := &refusing{}
@@ -70,70 +70,18 @@ func TestWhatTakesBackDoesNotWait(t *testing.T) {
 		Repairer: Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
 	}
 	policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}}
-	endpoint := func(node string) drift.Write {
-		with := func(version string) *v3.HostEndpoint {
-			labels := map[string]string{calico.LabelVersion: version, calico.LabelEnforced: "true"}
-			return &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cpnp-" + node, Labels: labels}, Spec: v3.HostEndpointSpec{Node: node}}
-		}
-		return drift.Write{Object: drift.Object{Kind: v3.KindHostEndpoint, Name: "cpnp-" + node}, Desired: with("old"), Live: with("new")}
+	endpoint := func(node string, rollsBack bool) drift.Write {
+		object := &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cpnp-" + node}, Spec: v3.HostEndpointSpec{Node: node}}
+		return drift.Write{Object: drift.ObjectOf(object), Desired: object, Live: object, Node: node, Stage: calico.StageEndpoints, RollsBack: rollsBack}
 	}
-	hosts := plan.Hosts{Calico: calico.Hosts{Nodes: []calico.Node{{Name: "cp-1", Enforced: true, Older: "old"}, {Name: "cp-2", Enforced: true}}}}
-	back := func(w drift.Write) bool { return takesBack(w, hosts, nil) != "" }
 	diff := drift.Diff{
 		Taken:    []string{"HostEndpoint cpnp-cp-3"},
-		Writes:   []drift.Write{endpoint("cp-1"), endpoint("cp-2")},
-		Removals: []drift.Write{{Object: drift.Object{Kind: v3.KindGlobalNetworkSet}, Live: &v3.GlobalNetworkSet{}}},
+		Writes:   []drift.Write{endpoint("cp-1", true), endpoint("cp-2", false)},
+		Removals: []drift.Write{{Object: drift.Object{Kind: v3.KindGlobalNetworkSet}, Live: &v3.GlobalNetworkSet{}, Stage: calico.StageAddresses}},
 	}
-	_, err := r.writeHosts(t.Context(), policy, diff, always(true), back, repaired{})
+	_, err := r.writeHosts(t.Context(), policy, diff, always(true), always(true), repaired{})
 	g.Expect(err).To(MatchError(errRefused))
 	g.Expect(api.asked).To(Equal(1), "the endpoint of cp-1, and nothing else")
-
-	open := endpoint("cp-1")
-	open.Live.SetLabels(map[string]string{calico.LabelVersion: "new"})
-	g.Expect(takesBack(open, hosts, nil)).To(BeEmpty(), "somebody has opened it")
-	open.Live = nil
-	g.Expect(takesBack(open, hosts, nil)).To(BeEmpty(), "somebody has deleted it")
-	another := *endpoint("cp-1").Live.(*v3.HostEndpoint)
-	another.Name = "cpnp-cp-1-eth1"
-	g.Expect(takesBack(open, hosts, []v3.HostEndpoint{another})).To(Equal("cp-1"), "somebody has deleted it, and another interface has the new rules")
-	another.Spec.Node, another.Name = "cp-2", "cpnp-cp-2-eth1"
-	g.Expect(takesBack(open, hosts, []v3.HostEndpoint{another})).To(BeEmpty(), "another node has")
-	repaired := endpoint("cp-1")
-	repaired.Live = repaired.Desired.DeepCopyObject().(plan.Object)
-	g.Expect(takesBack(repaired, hosts, nil)).To(BeEmpty(), "it has gone back")
-	felix, gone := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-2"}}, endpoint("cp-2")
-	gone.Desired = nil
-	g.Expect(takesBack(drift.Write{Live: felix}, hosts, nil)).To(Equal("cp-2"))
-	g.Expect(takesBack(gone, hosts, nil)).To(Equal("cp-2"))
-	g.Expect(takesBack(endpoint("cp-2"), hosts, nil)).To(BeEmpty(), "that is what is called for")
-	g.Expect(takesBack(diff.Removals[0], hosts, nil)).To(BeEmpty(), "that is not one node's")
-	gone.Live = &v3.HostEndpoint{Spec: v3.HostEndpointSpec{Node: "cp-9"}}
-	g.Expect(takesBack(gone, hosts, nil)).To(Equal("cp-9"), "a node that is not protected any more")
-}
-
-// Failsafe ports are open before a node gets older rules, and these are on every
-// interface before an endpoint goes: what comes in there is then governed by another.
-func TestWhatGoesBackDoesSoInThisOrder(t *testing.T) {
-	g := NewWithT(t)
-	endpoint := func(name string) *v3.HostEndpoint {
-		return &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.HostEndpointSpec{Node: "cp-1"}}
-	}
-	felix := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}}
-	_, taking := apart(drift.Diff{
-		Removals: []drift.Write{{Live: felix}, {Live: endpoint("eth1")}},
-		Writes:   []drift.Write{{Desired: endpoint("every")}},
-	}, always(true))
-	var order []string
-	for _, stage := range taking {
-		for _, w := range stage.writes {
-			object := w.Desired
-			if object == nil {
-				object = w.Live
-			}
-			order = append(order, object.GetName())
-		}
-	}
-	g.Expect(order).To(Equal([]string{"node.cp-1", "every", "eth1"}))
 }
 
 func TestLiveVersionOfSeveralInterfaces(t *testing.T) {
@@ -166,7 +114,7 @@ func TestFailsafePortsThatSomebodyElseDecidesAbout(t *testing.T) {
 	g := NewWithT(t)
 	felix := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}}
 	diff := func(state v1alpha1.DriftState) drift.Diff {
-		return drift.Diff{Writes: []drift.Write{{Desired: felix, Findings: []drift.Finding{{State: state}}}}}
+		return drift.Diff{Writes: []drift.Write{{Desired: felix, Node: "cp-1", Findings: []drift.Finding{{State: state}}}}}
 	}
 	g.Expect(contested(diff(v1alpha1.StateConflicted), "cp-1")).To(BeTrue())
 	g.Expect(contested(diff(v1alpha1.StateConflicted), "cp-2")).To(BeFalse())
@@ -200,7 +148,10 @@ func TestWhatCanNotBeTakenBackHoldsUpNoOtherNode(t *testing.T) {
 	}
 	policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}}
 	gone := func(object client.Object) drift.Write {
-		return drift.Write{Object: drift.ObjectOf(object), Live: object}
+		return drift.Write{
+			Object: drift.ObjectOf(object), Live: object,
+			Node: calico.NodeOf(object), Stage: calico.Stage(object), RollsBack: calico.NodeOf(object) != "",
+		}
 	}
 	endpoint := func(node string) client.Object {
 		return &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cpnp-" + node}, Spec: v3.HostEndpointSpec{Node: node}}
@@ -209,18 +160,17 @@ func TestWhatCanNotBeTakenBackHoldsUpNoOtherNode(t *testing.T) {
 	diff := drift.Diff{Removals: []drift.Write{
 		gone(&v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}}), gone(endpoint("cp-1")), gone(endpoint("cp-2")), rules,
 	}}
-	back := func(w drift.Write) bool { return takesBack(w, plan.Hosts{}, nil) != "" }
-	_, err := r.writeHosts(t.Context(), policy, diff, always(true), back, repaired{})
+	_, err := r.writeHosts(t.Context(), policy, diff, always(true), always(true), repaired{})
 	g.Expect(err).To(MatchError(errRefused))
 	g.Expect(api.deleted).To(Equal([]string{"cpnp-cp-1", "cpnp-cp-2"}))
 
 	api.deleted = nil
-	result, err := r.writeHosts(t.Context(), policy, drift.Diff{Removals: []drift.Write{rules}}, always(true), back, repaired{})
+	result, err := r.writeHosts(t.Context(), policy, drift.Diff{Removals: []drift.Write{rules}}, always(true), always(true), repaired{})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(api.deleted).To(BeEmpty())
 	g.Expect(result.RequeueAfter).To(Equal(stageTime))
 	now.SetTime(now.Now().Add(stageTime))
-	_, err = r.writeHosts(t.Context(), policy, drift.Diff{Removals: []drift.Write{rules}}, always(true), back, repaired{})
+	_, err = r.writeHosts(t.Context(), policy, drift.Diff{Removals: []drift.Write{rules}}, always(true), always(true), repaired{})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(api.deleted).To(Equal([]string{"cpnp.p-self"}))
 }

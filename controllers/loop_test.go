@@ -175,11 +175,11 @@ func (w *loop) step() (changed bool) {
 	in, _ := w.r.rolloutInput(&o, w.there)
 	decision, _ := w.r.turns.decide(in, w.there)
 	unsettled := w.record(decision)
-	back := func(write drift.Write) bool {
-		node := takesBack(write, o.hosts, o.calico.Endpoints)
-		return node != "" && !unsettled[node]
+	rollBacks, rest := o.hostDiff.SplitRollBacks(func(write drift.Write) bool { return !unsettled[write.Node] })
+	var stages []stage
+	for _, part := range rollBacks {
+		stages = append(stages, stagesOf(part)...)
 	}
-	rest, stages := apart(o.hostDiff, back)
 	if len(stages) == 0 && len(unsettled) == 0 && o.verdict.Holds {
 		stages = stagesOf(rest)
 		stages = stages[:min(len(stages), 1)] // the others wait for it

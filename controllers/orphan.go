@@ -75,14 +75,11 @@ func (r *PolicyReconciler) goBack(ctx context.Context, policy *plan.Policy, poli
 	on, _, err := r.record(ctx, policy, decision.Enactments, snapshot)
 	hosts := plan.GoingBack(policy, snapshot)
 	diff := drift.Hosts(policy, policies, hosts, snapshot.Calico)
-	back := func(w drift.Write) bool {
-		node := takesBack(w, hosts, snapshot.Calico.Endpoints)
-		return node != "" && !on.unsettled[node]
-	}
+	back := func(w drift.Write) bool { return !on.unsettled[w.Node] }
 	_, writeErr := r.writeHosts(ctx, policy, diff, always(false), back, repaired{})
 	nodes = untried(policy, snapshot)
 	for _, node := range in.Nodes {
-		goes := func(w drift.Write) bool { return takesBack(w, hosts, snapshot.Calico.Endpoints) == node.Name }
+		goes := func(w drift.Write) bool { return w.RollsBack && w.Node == node.Name }
 		has := slices.ContainsFunc(slices.Concat(diff.Writes, diff.Removals), goes)
 		if (has || on.unsettled[node.Name]) && !slices.Contains(nodes, node.Name) {
 			nodes = append(nodes, node.Name)

@@ -165,7 +165,7 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) string {
 	version := ""
 	for _, e := range plan.EndpointsOn(policy, node, endpoints) {
-		if !enforces(e) {
+		if !calico.Enforces(e) {
 			continue
 		}
 		if version = e.Labels[calico.LabelVersion]; version != calledFor {
@@ -175,23 +175,12 @@ func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) st
 	return version
 }
 
-// enforces says whether an endpoint denies what its rules deny.
-func enforces(e *v3.HostEndpoint) bool { return e.Labels[calico.LabelEnforced] == "true" }
-
-// enforcesOther says whether one of our endpoints on a node enforces another version
-// of the rules.
-func enforcesOther(version, node string, endpoints []v3.HostEndpoint) bool {
-	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
-		return e.Spec.Node == node && calico.Ours(&e) && enforces(&e) && e.Labels[calico.LabelVersion] != version
-	})
-}
-
 // contested says whether somebody else has decided about the failsafe ports of a
 // node.
 func contested(diff drift.Diff, node string) bool {
 	return slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
 		_, felix := w.Desired.(*v3.FelixConfiguration)
-		return felix && w.Conflicted() && ofNode(w.Desired, node)
+		return felix && w.Conflicted() && w.Node == node
 	})
 }
 
@@ -208,20 +197,17 @@ func liveNarrow(policy, node, version string, configurations []v3.FelixConfigura
 // what is for all nodes, and what is its own.
 func unwritten(diff drift.Diff, node string, last int) bool {
 	return ownUnwritten(diff, node, last) || slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
-		return calico.Stage(w.Desired) <= last && !w.Conflicted() && nodeOf(w.Desired) == ""
+		return w.Stage <= last && !w.Conflicted() && w.Node == ""
 	})
 }
 
 // ownUnwritten is unwritten of what is the node's own.
 func ownUnwritten(diff drift.Diff, node string, last int) bool {
 	missing := slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
-		return calico.Stage(w.Desired) <= last && !w.Conflicted() && ofNode(w.Desired, node)
+		return w.Stage <= last && !w.Conflicted() && w.Node == node
 	})
-	return missing || slices.ContainsFunc(diff.Removals, func(w drift.Write) bool { return ofNode(w.Live, node) })
+	return missing || slices.ContainsFunc(diff.Removals, func(w drift.Write) bool { return w.Node == node })
 }
-
-// ofNode says whether the object is one node's alone.
-func ofNode(object plan.Object, node string) bool { return nodeOf(object) == node }
 
 // controlPlane returns the nodes of the cluster's control plane that are not
 // among those that the policy protects, and how many the control plane has; 0 if
@@ -238,35 +224,4 @@ func controlPlane(protected []calico.Node, nodes []corev1.Node) (others []rollou
 		}
 	}
 	return others, members
-}
-
-// takesBack returns the node of which a write only takes back what it has; empty
-// if it does something else, such as to restrict what is open. It goes on whatever
-// is found to be wrong. A node that is not protected any more is among them.
-func takesBack(w drift.Write, hosts plan.Hosts, there []v3.HostEndpoint) string {
-	if w.Desired == nil {
-		return nodeOf(w.Live)
-	}
-	// Of several interfaces, somebody may have deleted the endpoint of one.
-	replaced := there
-	if had, is := w.Live.(*v3.HostEndpoint); is {
-		replaced = []v3.HostEndpoint{*had}
-	}
-	for _, node := range hosts.Calico.Nodes {
-		if node.Older != "" && ofNode(w.Desired, node.Name) && !w.Conflicted() && enforcesOther(node.Older, node.Name, replaced) {
-			return node.Name
-		}
-	}
-	return ""
-}
-
-// nodeOf returns the node that the object is alone for; empty if there is none.
-func nodeOf(object plan.Object) string {
-	switch o := object.(type) {
-	case *v3.HostEndpoint:
-		return o.Spec.Node
-	case *v3.FelixConfiguration:
-		return calico.NodeOfFelixConfiguration(o.Name)
-	}
-	return ""
 }

@@ -35,12 +35,13 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 		return obsolete && !hosts.Keeps(live)
 	})
 	diff = inTransition(diff)
+	diff.describeHostWrites(hosts, cluster.Endpoints)
 	// A set that is split gains a new one for those that it loses: it comes first.
 	slices.SortStableFunc(diff.Writes, func(a, b Write) int {
-		return cmp.Or(cmp.Compare(calico.Stage(a.Desired), calico.Stage(b.Desired)), createdFirst(a, b))
+		return cmp.Or(cmp.Compare(a.Stage, b.Stage), createdFirst(a, b))
 	})
 	slices.SortStableFunc(diff.Removals, func(a, b Write) int {
-		return cmp.Or(cmp.Compare(calico.Stage(b.Live), calico.Stage(a.Live)), deniesFirst(a.Live, b.Live))
+		return cmp.Or(cmp.Compare(b.Stage, a.Stage), deniesFirst(a.Live, b.Live))
 	})
 	return diff
 }

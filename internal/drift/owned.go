@@ -31,6 +31,14 @@ type Write struct {
 	Desired  plan.Object // nil: to be deleted
 	Live     plan.Object // nil: to be created
 	Findings []Finding
+
+	// Node is the node that an object of Calico concerns alone; empty if there is none.
+	Node string
+	// Stage is the write stage of an object of Calico.
+	Stage int
+	// RollsBack says that the write only ends a restriction of its node, or gives the
+	// node an older ruleset in place of a newer one. Such a write waits for nothing.
+	RollsBack bool
 }
 
 // Version returns the version of the object that the decision was made on;

@@ -109,3 +109,6 @@ func sortedAddresses(addresses []netip.Addr) []string {
 	}
 	return out
 }
+
+// Enforces says whether an endpoint denies what its ruleset denies.
+func Enforces(endpoint *v3.HostEndpoint) bool { return endpoint.Labels[LabelEnforced] == "true" }

@@ -143,6 +143,17 @@ func NodeOfFelixConfiguration(name string) string {
 	return node
 }
 
+// NodeOf returns the node that the object concerns alone; empty if there is none.
+func NodeOf(object Object) string {
+	switch o := object.(type) {
+	case *v3.HostEndpoint:
+		return o.Spec.Node
+	case *v3.FelixConfiguration:
+		return NodeOfFelixConfiguration(o.Name)
+	}
+	return ""
+}
+
 func labels(policy string) map[string]string { return map[string]string{v1alpha1.LabelPolicy: policy} }
 
 // outside keeps away what is in a namespace: whoever may label a pod, or make a

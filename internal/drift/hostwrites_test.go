@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+)
+
+func endpointOn(node, version, enforced string) *v3.HostEndpoint {
+	return &v3.HostEndpoint{
+		ObjectMeta: metav1.ObjectMeta{Name: "cpnp-" + node, Labels: map[string]string{calico.LabelVersion: version, calico.LabelEnforced: enforced}},
+		Spec:       v3.HostEndpointSpec{Node: node},
+	}
+}
+
+// A write rolls back only where a node has a newer ruleset than the plan has for it, or
+// where what restricts a node is deleted.
+func TestWritesThatRollBack(t *testing.T) {
+	hosts := plan.Hosts{Calico: calico.Hosts{Nodes: []calico.Node{{Name: "cp-1", Enforced: true, Older: "old"}, {Name: "cp-2", Enforced: true}}}}
+	elsewhere := endpointOn("cp-2", "new", "true")
+	elsewhere.Name = "cpnp-cp-2-eth1"
+	another := endpointOn("cp-1", "new", "true")
+	another.Name = "cpnp-cp-1-eth1"
+	felix := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-2"}}
+	moved := endpointOn("cp-1", "new", "true")
+	moved.Spec.Node = "cp-2"
+	for name, test := range map[string]struct {
+		desired, live plan.Object
+		there         []v3.HostEndpoint
+		state         v1alpha1.DriftState
+		node          string
+		stage         int
+		rollsBack     bool
+	}{
+		"the node has the newer ruleset":     {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, "", "cp-1", calico.StageEndpoints, true},
+		"somebody else decides about it":     {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, v1alpha1.StateConflicted, "cp-1", calico.StageEndpoints, false},
+		"somebody has opened it":             {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", ""), nil, "", "cp-1", calico.StageEndpoints, false},
+		"somebody has deleted it":            {endpointOn("cp-1", "old", "true"), nil, nil, "", "cp-1", calico.StageEndpoints, false},
+		"another interface has the newer":    {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*another}, "", "cp-1", calico.StageEndpoints, true},
+		"another node has the newer":         {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*elsewhere}, "", "cp-1", calico.StageEndpoints, false},
+		"it is rolled back already":          {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "old", "true"), nil, "", "cp-1", calico.StageEndpoints, false},
+		"the ruleset that is called for":     {endpointOn("cp-2", "new", "true"), endpointOn("cp-2", "old", "true"), nil, "", "cp-2", calico.StageEndpoints, false},
+		"an endpoint is deleted":             {nil, endpointOn("cp-9", "new", "true"), nil, "", "cp-9", calico.StageEndpoints, true},
+		"failsafe ports are opened":          {nil, felix, nil, "", "cp-2", calico.StageNarrow, true},
+		"somebody moved it to another node":  {endpointOn("cp-1", "old", "true"), moved, nil, "", "cp-1", calico.StageEndpoints, false},
+		"a set is deleted":                   {nil, &v3.GlobalNetworkSet{}, nil, "", "", calico.StageAddresses, false},
+		"a set is written":                   {&v3.GlobalNetworkSet{}, nil, nil, "", "", calico.StageAddresses, false},
+		"a policy that allows less, removed": {&v3.GlobalNetworkPolicy{}, &v3.GlobalNetworkPolicy{}, nil, "", "", calico.StagePolicies, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			w := Write{Desired: test.desired, Live: test.live, Findings: []Finding{{State: test.state}}}
+			diff := Diff{Writes: []Write{w}}
+			diff.describeHostWrites(hosts, test.there)
+			w = diff.Writes[0]
+			g.Expect(w.Node).To(Equal(test.node))
+			g.Expect(w.Stage).To(Equal(test.stage))
+			g.Expect(w.RollsBack).To(Equal(test.rollsBack))
+		})
+	}
+}
+
+// Failsafe ports are open before a node gets an older ruleset, and the node has that on
+// every interface before an endpoint goes: the endpoint of every interface governs then.
+func TestOrderOfRollBacks(t *testing.T) {
+	g := NewWithT(t)
+	felix := Write{Object: Object{Name: "felix"}, Node: "cp-1", Stage: calico.StageNarrow, RollsBack: true}
+	gone := Write{Object: Object{Name: "gone"}, Node: "cp-1", Stage: calico.StageEndpoints, RollsBack: true}
+	older := Write{Object: Object{Name: "older"}, Node: "cp-1", Stage: calico.StageEndpoints, RollsBack: true}
+	other := Write{Object: Object{Name: "other"}, Node: "cp-2", Stage: calico.StageEndpoints, RollsBack: true}
+	set := Write{Object: Object{Name: "set"}, Stage: calico.StageAddresses}
+	diff := Diff{Taken: []string{"x"}, Writes: []Write{set, older}, Removals: []Write{gone, felix, other, set}}
+	rollBacks, rest := diff.SplitRollBacks(func(w Write) bool { return w.Node != "cp-2" })
+	g.Expect(rollBacks).To(Equal([]Diff{{Removals: []Write{felix}}, {Writes: []Write{older}}, {Removals: []Write{gone}}}))
+	g.Expect(rest).To(Equal(Diff{Taken: []string{"x"}, Writes: []Write{set}, Removals: []Write{other, set}}))
+}
