@@ -13,17 +13,12 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
 const (
@@ -266,74 +261,4 @@ func (m *measured) watch(p *process, over <-chan struct{}) {
 		}
 		m.mu.Unlock()
 	}
-}
-
-// prepareVictim makes what the operator looks after.
-func prepareVictim(t *testing.T, g *WithT) {
-	t.Helper()
-	for i, policy := range []string{victim, "other"} {
-		g.Expect(testbed.CreateNode(t.Context(), admin, testbed.Node(fmt.Sprint("cp-", i+1), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
-			testbed.NodeLabels(map[string]string{"flood": policy, testbed.ControlPlaneRole: ""}), testbed.InternalIP(fmt.Sprint("10.98.0.", i+1))))).To(Succeed())
-	}
-	cni := daemonSet(0).(*appsv1.DaemonSet)
-	cni.ObjectMeta = metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "calico-node"} // it enforces NetworkPolicies
-	for _, object := range []client.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: tenant}}, cni, declared(victim, victim), declared("other", "other"),
-	} {
-		g.Expect(admin.Create(t.Context(), object)).To(Succeed())
-	}
-}
-
-func condition(t *testing.T, policy string) func() string {
-	return func() string {
-		now := &v1alpha1.ControlPlaneNetworkPolicy{}
-		if err := admin.Get(t.Context(), client.ObjectKey{Name: policy}, now); err != nil {
-			return err.Error()
-		}
-		c := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionReady)
-		if c == nil || c.ObservedGeneration != now.Generation {
-			return ""
-		}
-		return string(c.Status) + "/" + c.Reason + ": " + c.Message
-	}
-}
-
-func ready(t *testing.T, g *WithT, policy string) {
-	t.Helper()
-	g.Eventually(condition(t, policy)).Should(HavePrefix("True/"))
-}
-
-// wayOut has the operator take everything back, or write nothing more, returns when that
-// is on record, and takes it back.
-func wayOut(t *testing.T, g *WithT, revert bool) {
-	t.Helper()
-	set, unset, shown := `{"spec":{"suspend":true}}`, `{"spec":{"suspend":false}}`, "False/Suspended"
-	if revert {
-		set, unset = `{"metadata":{"annotations":{"cpnp.dev/revert":"a flood"}}}`, `{"metadata":{"annotations":{"cpnp.dev/revert":null}}}`
-		shown = "False/TakenBack"
-	}
-	edit := func(body string) {
-		target := declared(victim, victim)
-		g.Expect(admin.Patch(t.Context(), target, client.RawPatch(types.MergePatchType, []byte(body)))).To(Succeed())
-	}
-	edit(set)
-	g.Eventually(condition(t, victim)).Should(HavePrefix(shown))
-	if revert {
-		g.Eventually(func() []corev1.Taint {
-			node := &corev1.Node{}
-			g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "cp-1"}, node)).To(Succeed())
-			return node.Spec.Taints
-		}).ShouldNot(ContainElement(HaveField("Key", testbed.ControlPlaneRole)))
-	}
-	edit(unset)
-}
-
-// remove deletes a policy and returns when it is gone.
-func remove(t *testing.T, g *WithT, policy string) {
-	t.Helper()
-	target := declared(policy, policy)
-	g.Expect(admin.Delete(t.Context(), target)).To(Succeed())
-	g.Eventually(func() bool {
-		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(target), target))
-	}).Should(BeTrue())
 }
