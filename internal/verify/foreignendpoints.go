@@ -112,11 +112,13 @@ func endpointConflictByAddress(e *v3.HostEndpoint, wanted []string) (endpointCon
 		return endpointConflict{}, false // governs no interface
 	}
 	if slices.Contains(wanted, calico.EveryInterface) {
-		return endpointConflict{e, rankOverrides, fmt.Sprintf("%s (in the place of %s on the interface with %s)", e.Name, managedEndpointName(e, ""), addresses)}, true
+		text := fmt.Sprintf("%s (in the place of %s on the interface with %s)", e.Name, managedEndpointName(e, ""), addresses)
+		return endpointConflict{e, rankOverrides, text}, true
 	}
 	for _, iface := range wanted {
 		if e.Name < managedEndpointName(e, iface) {
-			return endpointConflict{e, rankOverrides, fmt.Sprintf("%s (in the place of %s if %s has %s)", e.Name, managedEndpointName(e, iface), iface, addresses)}, true
+			text := fmt.Sprintf("%s (in the place of %s if %s has %s)", e.Name, managedEndpointName(e, iface), iface, addresses)
+			return endpointConflict{e, rankOverrides, text}, true
 		}
 	}
 	return endpointConflict{}, false

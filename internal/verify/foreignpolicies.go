@@ -35,7 +35,10 @@ import (
 // walk (selectors, Services, named ports), the finding says that the rule may have the
 // effect.
 func findForeignPolicies(hosts plan.Hosts, live state.Calico) *Verdict {
-	w := &policyWalk{hosts: hosts.Calico, tiers: tiersInOrder(hosts, live), nodeAddresses: nodeAddressesOf(hosts.Calico), permitted: map[permittedQuery]permittedSet{}}
+	w := &policyWalk{
+		hosts: hosts.Calico, tiers: tiersInOrder(hosts, live),
+		nodeAddresses: nodeAddressesOf(hosts.Calico), permitted: map[permittedQuery]permittedSet{},
+	}
 	if !slices.ContainsFunc(w.tiers, func(t orderedTier) bool { return t.managed }) {
 		return nil // no managed tier: see the condition Programmed
 	}

@@ -85,7 +85,10 @@ type exposure struct {
 }
 
 func newExposure(hosts plan.Hosts, network plan.Network, nodes []corev1.Node) *exposure {
-	e := &exposure{hosts: hosts.Whole, network: network, restrictedAddresses: map[netip.Addr]bool{}, sources: map[profile.Traffic]*netipx.IPSet{}}
+	e := &exposure{
+		hosts: hosts.Whole, network: network,
+		restrictedAddresses: map[netip.Addr]bool{}, sources: map[profile.Traffic]*netipx.IPSet{},
+	}
 	for i := range nodes {
 		e.nodes = append(e.nodes, state.NodeAddresses(&nodes[i]))
 	}

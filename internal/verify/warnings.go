@@ -160,7 +160,8 @@ func describeWarnings(cuts []Cut) []string {
 		lines = append(lines, fmt.Sprintf("%s %s %s (such as %s)", wording.Names(l.flows), verb, l.by, l.example))
 	}
 	return []string{"the operator's host endpoints bring these nodes under foreign policies: " + wording.Points(lines) +
-		". Where a policy is not meant for these hosts, exclude the hosts from the selector of the policy with !has(" + v1alpha1.LabelPolicy + ")"}
+		". Where a policy is not meant for these hosts, exclude the hosts from the selector of the policy " +
+		"with !has(" + v1alpha1.LabelPolicy + ")"}
 }
 
 // describeDenier names the deciding rule, tier or setting.

@@ -59,7 +59,8 @@ func (j *judgement) encapsulationOutcome(where checkpoint, name string) outcomes
 		other = j.flow.To
 	}
 	if j.world.owners[other] == nil {
-		return unknownBecause(where.newReason("Felix itself decides about encapsulated traffic (%s), and no known node has the address %s", name, other))
+		return unknownBecause(where.newReason(
+			"Felix itself decides about encapsulated traffic (%s), and no known node has the address %s", name, other))
 	}
 	return allowedBecause(where.newReason("Felix lets encapsulated traffic (%s) through between nodes", name))
 }

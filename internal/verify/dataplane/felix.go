@@ -63,7 +63,8 @@ func WhyUnmodelled(node string, configurations []v3.FelixConfiguration) (why str
 			// For a name that is not a protocol, Felix writes rules that the kernel
 			// refuses.
 			if !slices.Contains([]string{"tcp", "udp", "sctp"}, strings.ToLower(port.Protocol)) {
-				why = "a failsafe port of " + list.source + " has the protocol " + port.Protocol + "; the kernel refuses the rules of Felix for such a port"
+				why = "a failsafe port of " + list.source + " has the protocol " + port.Protocol +
+					"; the kernel refuses the rules of Felix for such a port"
 			}
 		}
 	}
