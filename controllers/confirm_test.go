@@ -188,7 +188,7 @@ func TestOwnWritesAreNoted(t *testing.T) {
 	g.Expect(c.Patch(t.Context(), changed, client.MergeFrom(e))).To(Succeed())
 	g.Expect(last().version).To(And(Equal(changed.ResourceVersion), Not(Equal(e.ResourceVersion))))
 	status := changed.DeepCopy()
-	status.Status.Version = "x"
+	status.Status.Ruleset = "x"
 	g.Expect(c.Status().Patch(t.Context(), status, client.MergeFrom(changed))).To(Succeed())
 	g.Expect(last().version).To(And(Equal(status.ResourceVersion), Not(Equal(changed.ResourceVersion))))
 	g.Expect(c.Delete(t.Context(), status)).To(Succeed())

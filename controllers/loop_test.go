@@ -202,11 +202,11 @@ func (w *loop) record(decision rollout.Decision) (unsettled map[string]bool) {
 		if phase == v1alpha1.PhaseProgressing {
 			trials++
 		}
-		if has := liveVersion("p", e.Spec.Node, e.Status.Version, w.there.Calico.Endpoints); phase == v1alpha1.PhaseEnforced && has != "" {
+		if has := liveVersion("p", e.Spec.Node, e.Status.Ruleset, w.there.Calico.Endpoints); phase == v1alpha1.PhaseEnforced && has != "" {
 			w.tried[e.Spec.Node+" "+has] = true
 		}
-		if e.Status.FoundTime != nil {
-			w.tried[e.Spec.Node+" "+e.Status.PreviousVersion] = true
+		if e.Status.AdoptedTime != nil {
+			w.tried[e.Spec.Node+" "+e.Status.PreviousRuleset] = true
 		}
 		for _, c := range e.Status.Conditions {
 			if c.Status == metav1.ConditionTrue && c.Reason == v1alpha1.ReasonAwaitingConfirmation {
@@ -217,7 +217,7 @@ func (w *loop) record(decision rollout.Decision) (unsettled map[string]bool) {
 			continue
 		}
 		unsettled[e.Spec.Node] = true
-		w.tell("record %s: %s of %s, back to %q", e.Spec.Node, phase, e.Status.Version, e.Status.PreviousVersion)
+		w.tell("record %s: %s of %s, back to %q", e.Spec.Node, phase, e.Status.Ruleset, e.Status.PreviousRuleset)
 		if e.CreationTimestamp.IsZero() {
 			e.CreationTimestamp = metav1.Time{Time: w.clock.Now()}
 		}
@@ -300,9 +300,9 @@ func (w *loop) comesToRest() {
 	}
 	for i := range w.there.Enactments {
 		e := &w.there.Enactments[i]
-		live := liveVersion("p", e.Spec.Node, e.Status.Version, w.there.Calico.Endpoints)
-		if phase := rollout.PhaseOf(e); phase != v1alpha1.PhaseEnforced || live != e.Status.Version {
-			w.fail("at rest, %s is %s, of %s, and has %q", e.Spec.Node, phase, e.Status.Version, live)
+		live := liveVersion("p", e.Spec.Node, e.Status.Ruleset, w.there.Calico.Endpoints)
+		if phase := rollout.PhaseOf(e); phase != v1alpha1.PhaseEnforced || live != e.Status.Ruleset {
+			w.fail("at rest, %s is %s, of %s, and has %q", e.Spec.Node, phase, e.Status.Ruleset, live)
 		}
 	}
 }

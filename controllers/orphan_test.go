@@ -99,7 +99,7 @@ func enactmentIn(node, phase, previous string) v1alpha1.ControlPlaneNodeEnactmen
 	e := v1alpha1.ControlPlaneNodeEnactment{
 		ObjectMeta: metav1.ObjectMeta{Name: "p." + node, Labels: map[string]string{v1alpha1.LabelPolicy: "p"}, OwnerReferences: []metav1.OwnerReference{{UID: "u"}}},
 		Spec:       v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "p", Node: node},
-		Status:     v1alpha1.ControlPlaneNodeEnactmentStatus{Version: "live", PreviousVersion: previous},
+		Status:     v1alpha1.ControlPlaneNodeEnactmentStatus{Ruleset: "live", PreviousRuleset: previous},
 	}
 	if phase != "" {
 		e.Status.Conditions = []metav1.Condition{{Type: phase, Status: metav1.ConditionTrue, Reason: "x"}}

@@ -134,7 +134,7 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 			}
 		}
 		tries := rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing
-		n.Programmed = !pending && seen == 0 && (!tries || n.LiveVersion == n.Enactment.Status.Version)
+		n.Programmed = !pending && seen == 0 && (!tries || n.LiveVersion == n.Enactment.Status.Ruleset)
 		if !pending {
 			wait = max(wait, seen)
 		}

@@ -44,11 +44,11 @@ func (c trial) input() (in rollout.Input, wait time.Duration) {
 	enactment := v1alpha1.ControlPlaneNodeEnactment{
 		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "p", Node: "cp-1"},
 		Status: v1alpha1.ControlPlaneNodeEnactmentStatus{
-			Version: "new", Conditions: []metav1.Condition{{Type: c.phase, Status: metav1.ConditionTrue}},
+			Ruleset: "new", Conditions: []metav1.Condition{{Type: c.phase, Status: metav1.ConditionTrue}},
 		},
 	}
 	if c.narrow {
-		enactment.Status.NarrowTime = &metav1.Time{Time: time.Unix(1, 0)}
+		enactment.Status.FailsafesScopedTime = &metav1.Time{Time: time.Unix(1, 0)}
 	}
 	o := &Observation{
 		policy: &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}},

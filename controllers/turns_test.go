@@ -30,7 +30,7 @@ func begun(d rollout.Decision) []string {
 func inPhase(policy, node, phase string, edits ...func(*v1alpha1.ControlPlaneNodeEnactment)) v1alpha1.ControlPlaneNodeEnactment {
 	e := v1alpha1.ControlPlaneNodeEnactment{
 		Spec:   v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: policy, Node: node},
-		Status: v1alpha1.ControlPlaneNodeEnactmentStatus{Version: "new", Conditions: []metav1.Condition{{Type: phase, Status: metav1.ConditionTrue}}},
+		Status: v1alpha1.ControlPlaneNodeEnactmentStatus{Ruleset: "new", Conditions: []metav1.Condition{{Type: phase, Status: metav1.ConditionTrue}}},
 	}
 	for _, edit := range edits {
 		edit(&e)
@@ -47,7 +47,7 @@ func TestPoliciesBeginNodesOneAfterTheOther(t *testing.T) {
 	waiting := func(policy, node string) rollout.Input {
 		asked := metav1.NewTime(now.Add(-time.Hour))
 		e := inPhase(policy, node, v1alpha1.PhasePending, func(e *v1alpha1.ControlPlaneNodeEnactment) {
-			e.Status.Conditions[0].Reason, e.Status.AskTime, e.CreationTimestamp, e.Status.PolicyGeneration = v1alpha1.ReasonProbing, &asked, asked, 1
+			e.Status.Conditions[0].Reason, e.Status.ProbeRequestTime, e.CreationTimestamp, e.Status.PolicyGeneration = v1alpha1.ReasonProbing, &asked, asked, 1
 		})
 		return rollout.Input{
 			Now: now, Policy: policy, Generation: 1, Version: "new", ControlPlaneSize: 3,
@@ -85,7 +85,7 @@ func TestANodeIsUnderWayUntilItIsTakenBack(t *testing.T) {
 			Spec:       v3.HostEndpointSpec{Node: "cp-1"},
 		}}
 	}
-	before := func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.PreviousVersion = "old" }
+	before := func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.PreviousRuleset = "old" }
 	for name, test := range map[string]struct {
 		e         v1alpha1.ControlPlaneNodeEnactment
 		endpoints []v3.HostEndpoint

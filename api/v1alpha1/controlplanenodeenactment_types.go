@@ -4,12 +4,12 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// ControlPlaneNodeEnactment says how far the protection of one control-plane
-// node is, as one ControlPlaneNetworkPolicy declares it: what was done, which
-// connections were tried before and after, and why it was taken back if it was.
-// The operator writes it, and probes write what they found; its name is
-// <policy>.<node>. Annotate it with cpnp.dev/confirm where the policy waits for
-// that.
+// ControlPlaneNodeEnactment tells how far the rollout of one
+// ControlPlaneNetworkPolicy to one control-plane node is: which ruleset the node
+// has, which connections were probed before and after, and why the node was rolled
+// back if it was. The operator writes the object, probes write their observations.
+// The name is <policy>.<node>. Where the policy has confirm: Manual, annotate the
+// enactment with cpnp.dev/confirm.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -18,7 +18,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.spec.node`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.conditions[?(@.status=="True")].type`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.status=="True")].reason`
-// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="Ruleset",type=string,JSONPath=`.status.ruleset`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ControlPlaneNodeEnactment struct {
 	metav1.TypeMeta `json:",inline"`
@@ -27,11 +27,11 @@ type ControlPlaneNodeEnactment struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is what the node's probes are asked to try.
+	// spec is what the observers are asked to probe.
 	// +required
 	Spec ControlPlaneNodeEnactmentSpec `json:"spec,omitzero"`
 
-	// status is how far the node is.
+	// status is how far the rollout to the node is.
 	// +optional
 	Status ControlPlaneNodeEnactmentStatus `json:"status,omitzero"`
 }
@@ -50,31 +50,31 @@ type ControlPlaneNodeEnactmentList struct {
 	Items []ControlPlaneNodeEnactment `json:"items"`
 }
 
-// ControlPlaneNodeEnactmentSpec says whose protection of which node it is, and
-// what is to be tried.
+// ControlPlaneNodeEnactmentSpec names the policy and the node, and what the
+// observers probe.
 type ControlPlaneNodeEnactmentSpec struct {
 	// policy is the name of the ControlPlaneNetworkPolicy.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="policy can not be changed"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="policy cannot be changed"
 	// +required
 	Policy string `json:"policy,omitempty"`
 
 	// node is the name of the Node.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="node can not be changed"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="node cannot be changed"
 	// +required
 	Node string `json:"node,omitempty"`
 
-	// round counts how often the probes were asked. An observer that has answered
-	// an earlier one tries all targets again. In round 0 nothing is asked.
+	// probeRound counts the probe rounds. An observer that has answered an earlier
+	// round probes all targets again. In round 0 nothing is probed.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
-	Round *int64 `json:"round,omitempty"`
+	ProbeRound *int64 `json:"probeRound,omitempty"`
 
-	// targets are what every observer tries to connect to, on the node, and at
-	// addresses that one of the control-plane nodes has and none shows.
+	// targets are what every observer connects to: ports of the node, and ports at
+	// addresses that belong to a control-plane node and that no Node object shows.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=map
 	// +listMapKey=address
@@ -83,7 +83,7 @@ type ControlPlaneNodeEnactmentSpec struct {
 	Targets []ProbeTarget `json:"targets,omitempty"`
 }
 
-// ProbeTarget is a port that is tried with a new TCP connection.
+// ProbeTarget is a port that is probed with a new TCP connection.
 type ProbeTarget struct {
 	// address to connect to.
 	// +kubebuilder:validation:MinLength=2
@@ -96,13 +96,13 @@ type ProbeTarget struct {
 	// +required
 	Port PortNumber `json:"port,omitempty"`
 
-	// protocol that is spoken. With TLS a handshake is tried as well;
-	// certificates are not verified: it is about packets, not about trust.
+	// protocol of the probe. With TLS a handshake follows the connection.
+	// Certificates are not verified: a probe tests packets, not trust.
 	// +required
 	Protocol ProbeProtocol `json:"protocol,omitempty"`
 }
 
-// ProbeProtocol is what is spoken to a target.
+// ProbeProtocol is the protocol of a probe.
 //
 // +kubebuilder:validation:Enum=TCP;TLS
 type ProbeProtocol string
@@ -113,7 +113,7 @@ const (
 	ProbeTLS ProbeProtocol = "TLS"
 )
 
-// ControlPlaneNodeEnactmentStatus is how far the protection of a node is.
+// ControlPlaneNodeEnactmentStatus is how far the rollout to a node is.
 type ControlPlaneNodeEnactmentStatus struct {
 	// conditions are Pending, Progressing, Enforced, Reverted and Aborted, of
 	// which exactly one is True.
@@ -123,78 +123,79 @@ type ControlPlaneNodeEnactmentStatus struct {
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// policyGeneration is the generation of the policy that this is about.
+	// policyGeneration is the generation of the policy that the status tells of.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	PolicyGeneration int64 `json:"policyGeneration,omitempty"`
 
-	// version is the hash of the rules that the node is to have, or has.
+	// ruleset is the hash of the ruleset that is rolled out to the node.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
-	Version string `json:"version,omitempty"`
+	Ruleset string `json:"ruleset,omitempty"`
 
-	// previousVersion is the hash of the rules that the node is taken back to;
-	// absent if that is none.
+	// previousRuleset is the hash of the ruleset that the node is rolled back to;
+	// absent if the node is rolled back to none.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
-	PreviousVersion string `json:"previousVersion,omitempty"`
+	PreviousRuleset string `json:"previousRuleset,omitempty"`
 
-	// previousNarrowTime is when the failsafe ports had become narrow for the rules
-	// of previousVersion, as which they stay while the node waits with these; absent
-	// if they are wide then. A node that is begun has them widened, and is taken back
-	// with them wide.
+	// previousFailsafesScopedTime is when the failsafe ports were scoped to
+	// previousRuleset. They stay scoped while the node waits for its turn; absent if
+	// the failsafe ports are open then. They are opened before the node is started,
+	// and stay open when the node is rolled back.
 	// +optional
-	PreviousNarrowTime *metav1.Time `json:"previousNarrowTime,omitempty"`
+	PreviousFailsafesScopedTime *metav1.Time `json:"previousFailsafesScopedTime,omitempty"`
 
-	// foundTime is when the node was found with rules that nothing was on record of:
-	// nobody knows whether they were tried. They stay until the node's turn comes.
-	// Then it goes without them for a moment, and they are tried like new ones.
+	// adoptedTime is when the operator adopted the node: the node had rules, and no
+	// enactment told whether these were probed. The rules stay until the node's turn
+	// comes. Then they are removed for a moment and probed like new ones.
 	// +optional
-	FoundTime *metav1.Time `json:"foundTime,omitempty"`
+	AdoptedTime *metav1.Time `json:"adoptedTime,omitempty"`
 
-	// startTime is when the node was begun.
+	// startTime is when the node was started: from then on the ruleset is written.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// soakTime is when the node passed its probes for the first time; and, once its
-	// failsafe ports are narrow, for the first time since.
+	// soakTime is when the node passed its probes for the first time with the ruleset;
+	// and, once the failsafe ports are scoped, for the first time with these.
 	// +optional
 	SoakTime *metav1.Time `json:"soakTime,omitempty"`
 
-	// narrowTime is when the node had soaked with its failsafe ports wide, and it
-	// was decided to narrow them; absent while they are to be wide. All is tried
-	// again after that, and soaks again.
+	// failsafesScopedTime is when it was decided to scope the failsafe ports, after
+	// the node had soaked with open ones; absent while they are open. The node is
+	// probed again, and soaks again, after that.
 	// +optional
-	NarrowTime *metav1.Time `json:"narrowTime,omitempty"`
+	FailsafesScopedTime *metav1.Time `json:"failsafesScopedTime,omitempty"`
 
-	// askTime is when the observers were last asked.
+	// probeRequestTime is when the last probe round was requested.
 	// +optional
-	AskTime *metav1.Time `json:"askTime,omitempty"`
+	ProbeRequestTime *metav1.Time `json:"probeRequestTime,omitempty"`
 
-	// askedRound is the round that the operator asked last, and askedHash a hash of
-	// what it asked then. Observers answer nothing else: what somebody else writes
-	// into the spec is not tried, and is put right.
+	// requestedProbeRound is the probe round that the operator requested last.
+	// Observers answer no other round: the operator overwrites a spec that somebody
+	// else has changed.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
-	AskedRound int64 `json:"askedRound,omitempty"`
+	RequestedProbeRound int64 `json:"requestedProbeRound,omitempty"`
 
-	// askedHash is the hash of what the operator asked last.
+	// probeRequestHash is the hash of the spec with which the operator requested the
+	// last probe round. Observers answer no other spec.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
-	AskedHash string `json:"askedHash,omitempty"`
+	ProbeRequestHash string `json:"probeRequestHash,omitempty"`
 
-	// before is what the observers reached before the node was begun. Only what
-	// was open then counts afterwards.
+	// baseline is what the observers reached before the node was started. Only a
+	// connection that was open then is expected to be open afterwards.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
 	// +optional
-	Before []Observation `json:"before,omitempty"`
+	Baseline []Observation `json:"baseline,omitempty"`
 
-	// observers are what the observers found last. Each writes its own item.
+	// observers are the latest observations. Each observer writes its own item.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
@@ -202,11 +203,11 @@ type ControlPlaneNodeEnactmentStatus struct {
 	Observers []Observation `json:"observers,omitempty"`
 }
 
-// ObserverOperator is the name of the observer that is the operator itself.
-// Every other is a probe, and has the name of its node.
+// ObserverOperator is the name of the operator as an observer. Every other observer
+// is a probe pod and has the name of its node.
 const ObserverOperator = "operator"
 
-// Observation is what was reached from one place.
+// Observation is what one observer reached in a probe round.
 type Observation struct {
 	// name of the observer: that of the node on which it runs, or operator.
 	// +kubebuilder:validation:MinLength=1
@@ -225,7 +226,7 @@ type Observation struct {
 	// round that this answers.
 	// +kubebuilder:validation:Minimum=1
 	// +required
-	Round int64 `json:"round,omitempty"`
+	ProbeRound int64 `json:"probeRound,omitempty"`
 
 	// time of the answer.
 	// +required

@@ -237,11 +237,11 @@ func TestARecordIsWhatWasDecided(t *testing.T) {
 	g.Expect(r.requests[1].verb).To(Equal("patch status application/merge-patch+json"))
 	g.Expect(of(r.requests[1].body, "status", "conditions")).To(HaveLen(1))
 
-	r = keeping("status", "observers", []any{map[string]any{"name": "cp-2", "round": 1}})
+	r = keeping("status", "observers", []any{map[string]any{"name": "cp-2", "probeRound": 1}})
 	g.Expect(apply.Enactment(t.Context(), r, enactment(), enactment())).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(1), "what observers found is theirs")
 
-	r = &recorder{tamper: func(stored map[string]any) { stored["status"] = map[string]any{"version": "x"} }}
+	r = &recorder{tamper: func(stored map[string]any) { stored["status"] = map[string]any{"ruleset": "x"} }}
 	g.Expect(apply.Enactment(t.Context(), r, enactment(), enactment())).To(BeAssignableToTypeOf(&apply.Incomplete{}))
 }
 

@@ -155,7 +155,7 @@ func (h *Hosts) ask(undecided []Held, inForce bool) {
 func (h *Hosts) inForce(policy *Policy, snapshot state.Snapshot) bool {
 	return len(h.Whole.Nodes) > 0 && !slices.ContainsFunc(h.Whole.Nodes, func(n calico.Node) bool {
 		enactment := EnactmentOf(policy.Name, n.Name, snapshot.Enactments)
-		return rollout.PhaseOf(enactment) != v1alpha1.PhaseEnforced || enactment.Status.Version != h.Version
+		return rollout.PhaseOf(enactment) != v1alpha1.PhaseEnforced || enactment.Status.Ruleset != h.Version
 	})
 }
 

@@ -43,7 +43,7 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 			node.Leaving = leaving(h.Whole, EndpointsOn(policy.Name, node.Name, snapshot.Calico.Endpoints))
 		}
 		if phase == v1alpha1.PhaseProgressing {
-			h.uses(enactment.Status.PreviousVersion)
+			h.uses(enactment.Status.PreviousRuleset)
 		}
 	}
 	for i := range snapshot.Calico.Endpoints {
@@ -58,7 +58,7 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 // possible to take back what is new: first come ports that are open whatever the rules
 // say.
 func (h *Hosts) openFirst(e *v1alpha1.ControlPlaneNodeEnactment, policies []Policy, there state.Calico) string {
-	version, previous := e.Status.Version, e.Status.PreviousVersion
+	version, previous := e.Status.Ruleset, e.Status.PreviousRuleset
 	if !narrowed(e.Spec.Node, e.Spec.Policy, policies, there.Felix) {
 		return version
 	}

@@ -53,21 +53,21 @@ func enacted(policy, node, phase, previous string) v1alpha1.ControlPlaneNodeEnac
 	return v1alpha1.ControlPlaneNodeEnactment{
 		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: policy, Node: node},
 		Status: v1alpha1.ControlPlaneNodeEnactmentStatus{
-			Conditions: []metav1.Condition{{Type: phase, Status: metav1.ConditionTrue}}, Version: "new", PreviousVersion: previous,
+			Conditions: []metav1.Condition{{Type: phase, Status: metav1.ConditionTrue}}, Ruleset: "new", PreviousRuleset: previous,
 		},
 	}
 }
 
 // narrowed has the failsafe ports of a node narrow, or being narrowed.
 func narrowed(e v1alpha1.ControlPlaneNodeEnactment) v1alpha1.ControlPlaneNodeEnactment {
-	e.Status.NarrowTime = &metav1.Time{Time: time.Unix(1, 0)}
+	e.Status.FailsafesScopedTime = &metav1.Time{Time: time.Unix(1, 0)}
 	return e
 }
 
 // wasNarrow has the failsafe ports of nodes narrow for the rules that they had before.
 func wasNarrow(enactments []v1alpha1.ControlPlaneNodeEnactment) []v1alpha1.ControlPlaneNodeEnactment {
 	for i := range enactments {
-		enactments[i].Status.PreviousNarrowTime = &metav1.Time{Time: time.Unix(1, 0)}
+		enactments[i].Status.PreviousFailsafesScopedTime = &metav1.Time{Time: time.Unix(1, 0)}
 	}
 	return enactments
 }
@@ -105,7 +105,7 @@ func protect(t *testing.T, snapshot state.Snapshot, edits ...edit) plan.Hosts {
 	snapshot.Enactments = slices.Clone(snapshot.Enactments)
 	for i := range snapshot.Enactments {
 		status := &snapshot.Enactments[i].Status
-		for _, v := range []*string{&status.Version, &status.PreviousVersion} {
+		for _, v := range []*string{&status.Ruleset, &status.PreviousRuleset} {
 			if *v == "new" {
 				*v = version
 			}
@@ -401,7 +401,7 @@ func TestNarrowFailsafePortsThatWereBeingTriedGoWhereTheRulesStay(t *testing.T) 
 			snapshot := machines(machine("cp-1", "10.0.0.1"))
 			snapshot.Calico.Endpoints = []v3.HostEndpoint{endpointWith("p", "cp-1", "same")}
 			snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", v1alpha1.PhasePending, "same")}
-			snapshot.Enactments[0].Status.Version = "same"
+			snapshot.Enactments[0].Status.Ruleset = "same"
 			if narrow {
 				wasNarrow(snapshot.Enactments)
 			}
@@ -539,7 +539,7 @@ func TestANodeKeepsItsRulesThoughNewOnesHaveNoPlace(t *testing.T) {
 	}
 	theirs := v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "cp-1-auto-hep"}, Spec: v3.HostEndpointSpec{Node: "cp-1", InterfaceName: "*"}}
 	done := enacted("p", "cp-1", v1alpha1.PhaseEnforced, "")
-	done.Status.Version = "old"
+	done.Status.Ruleset = "old"
 	for name, test := range map[string]struct {
 		enactment v1alpha1.ControlPlaneNodeEnactment
 		there     []v3.HostEndpoint

@@ -128,19 +128,19 @@ func (o *Observer) stillNeedsAnswer(ctx context.Context, enactment *v1alpha1.Con
 	if err := o.Client.Get(ctx, client.ObjectKeyFromObject(enactment), current); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	return current.UID == enactment.UID && current.Status.AskedHash == enactment.Status.AskedHash && current.AsksAsDecided(), nil
+	return current.UID == enactment.UID && current.Status.ProbeRequestHash == enactment.Status.ProbeRequestHash && current.HasOperatorsProbeRequest(), nil
 }
 
 // needsAnswer tells whether the operator requests, by the enactment, a round that this
 // observer has not answered. An answer to a later round belongs to an earlier enactment
 // of the same name.
 func (o *Observer) needsAnswer(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
-	round := enactment.Spec.Round
-	if round == nil || *round <= 0 || !enactment.AsksAsDecided() {
+	round := enactment.Spec.ProbeRound
+	if round == nil || *round <= 0 || !enactment.HasOperatorsProbeRequest() {
 		return false
 	}
 	own := o.ownObservation(enactment)
-	return own == nil || own.Round != *round
+	return own == nil || own.ProbeRound != *round
 }
 
 // hasNoRoom tells whether the enactment has no room for this observer.
@@ -163,7 +163,7 @@ func (o *Observer) probeTargets(ctx context.Context, enactment *v1alpha1.Control
 	return v1alpha1.Observation{
 		Name:      o.Name,
 		Addresses: slices.Sorted(slices.Values(o.Addresses)),
-		Round:     *enactment.Spec.Round,
+		ProbeRound:     *enactment.Spec.ProbeRound,
 		Time:      &metav1.Time{Time: o.currentTime()},
 		Results:   results,
 	}
@@ -185,7 +185,7 @@ func (o *Observer) writeObservation(
 		client.FieldOwner(FieldManager(o.Name)), client.ForceOwnership); err != nil {
 		return fmt.Errorf("writing the observation of %s: %w", enactment.Name, err)
 	}
-	logf.FromContext(ctx).V(1).Info("Wrote observation", "round", observation.Round)
+	logf.FromContext(ctx).V(1).Info("Wrote observation", "probeRound", observation.ProbeRound)
 	return nil
 }
 

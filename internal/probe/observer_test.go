@@ -81,17 +81,17 @@ func enactment(round int64, observers ...v1alpha1.Observation) *v1alpha1.Control
 	e := &v1alpha1.ControlPlaneNodeEnactment{
 		ObjectMeta: metav1.ObjectMeta{Name: "hosts.cp-1", UID: "uid-1"},
 		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{
-			Policy: "hosts", Node: "cp-1", Round: ptr.To(round),
+			Policy: "hosts", Node: "cp-1", ProbeRound: ptr.To(round),
 			Targets: []v1alpha1.ProbeTarget{{Address: "192.0.2.1", Port: 6443, Protocol: v1alpha1.ProbeTCP}},
 		},
 	}
 	e.Status.Observers = observers
-	e.Status.AskedRound, e.Status.AskedHash = round, e.Spec.QuestionHash()
+	e.Status.RequestedProbeRound, e.Status.ProbeRequestHash = round, e.Spec.ProbeRequestHash()
 	return e
 }
 
 func answered(name string, round int64) v1alpha1.Observation {
-	return v1alpha1.Observation{Name: name, Round: round, Time: &metav1.Time{Time: now}}
+	return v1alpha1.Observation{Name: name, ProbeRound: round, Time: &metav1.Time{Time: now}}
 }
 
 func TestObserverWritesItsOwnItemAlone(t *testing.T) {
@@ -100,17 +100,17 @@ func TestObserverWritesItsOwnItemAlone(t *testing.T) {
 	w.Expect(w.applies).To(HaveExactElements(`status cpnp.dev/probe.cp-2 force=true {` +
 		`"apiVersion":"cpnp.dev/v1alpha1","kind":"ControlPlaneNodeEnactment","metadata":{"name":"hosts.cp-1"},` +
 		`"status":{"observers":[{"addresses":["10.0.0.1","10.0.0.2"],"name":"cp-2",` +
-		`"results":[{"address":"192.0.2.1","outcome":"Open","port":6443}],"round":2,"time":"2026-01-02T03:04:05Z"}]}}`))
+		`"probeRound":2,"results":[{"address":"192.0.2.1","outcome":"Open","port":6443}],"time":"2026-01-02T03:04:05Z"}]}}`))
 }
 
 func TestObserverAnswersWhatItIsAskedOnly(t *testing.T) {
 	never := enactment(0)
-	never.Spec.Round = nil
+	never.Spec.ProbeRound = nil
 	foreignRound, foreignTarget, foreignNode, undecided := enactment(1), enactment(1), enactment(1), enactment(1)
-	foreignRound.Spec.Round = ptr.To[int64](2)
+	foreignRound.Spec.ProbeRound = ptr.To[int64](2)
 	foreignTarget.Spec.Targets[0].Address = "192.0.2.7"
 	foreignNode.Spec.Node = "cp-2"
-	undecided.Status.AskedHash = ""
+	undecided.Status.ProbeRequestHash = ""
 	var crowd []v1alpha1.Observation
 	for i := range probe.MaxObservers {
 		crowd = append(crowd, answered(fmt.Sprint("node-", i), 1))
@@ -179,10 +179,10 @@ func TestAnAnswerThatIsRefused(t *testing.T) {
 
 func TestAnObserverTooManySaysSoOnce(t *testing.T) {
 	foreignRound, foreignTarget, foreignNode, undecided := enactment(1), enactment(1), enactment(1), enactment(1)
-	foreignRound.Spec.Round = ptr.To[int64](2)
+	foreignRound.Spec.ProbeRound = ptr.To[int64](2)
 	foreignTarget.Spec.Targets[0].Address = "192.0.2.7"
 	foreignNode.Spec.Node = "cp-2"
-	undecided.Status.AskedHash = ""
+	undecided.Status.ProbeRequestHash = ""
 	var crowd []v1alpha1.Observation
 	for i := range probe.MaxObservers {
 		crowd = append(crowd, answered(fmt.Sprint("node-", i), 1))
@@ -214,8 +214,8 @@ func TestWhatIsNoLongerAskedIsNotWritten(t *testing.T) {
 			w.Expect(w.Client.Update(context.Background(), e)).To(Succeed())
 		},
 		"the round has moved on": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
-			e.Spec.Round = ptr.To[int64](2)
-			e.Status.AskedHash = e.Spec.QuestionHash()
+			e.Spec.ProbeRound = ptr.To[int64](2)
+			e.Status.ProbeRequestHash = e.Spec.ProbeRequestHash()
 			w.Expect(w.Client.Update(context.Background(), e)).To(Succeed())
 		},
 		"the enactment is gone": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {

@@ -30,12 +30,12 @@ func (r *run) startAfterBaseline(n *nodeRun, placeFree bool) {
 	switch {
 	case !r.hasPassed(r.observersKnownSince(n), announceTime):
 		r.wakeAfter(r.observersKnownSince(n), announceTime)
-	case !r.hasPassed(status.AskTime, granularity):
+	case !r.hasPassed(status.ProbeRequestTime, granularity):
 		// The round was requested just now. On record, the node before may be in
 		// flight still.
-		r.wakeAfter(status.AskTime, granularity)
-	case silent && !r.hasPassed(status.AskTime, r.timeout):
-		r.wakeAfter(status.AskTime, r.timeout)
+		r.wakeAfter(status.ProbeRequestTime, granularity)
+	case silent && !r.hasPassed(status.ProbeRequestTime, r.timeout):
+		r.wakeAfter(status.ProbeRequestTime, r.timeout)
 	default:
 		r.startNode(n)
 	}
@@ -46,13 +46,13 @@ func (r *run) startAfterBaseline(n *nodeRun, placeFree bool) {
 // for good.
 func (n *nodeRun) answeredLately(o *v1alpha1.Observation) bool {
 	const missed = 3
-	return o.Round >= n.currentRound()-missed
+	return o.ProbeRound >= n.currentRound()-missed
 }
 
 // observersKnownSince returns the time from which observers can announce themselves.
 func (r *run) observersKnownSince(n *nodeRun) *metav1.Time {
 	if n.desired.CreationTimestamp.IsZero() {
-		return n.desired.Status.AskTime
+		return n.desired.Status.ProbeRequestTime
 	}
 	return &n.desired.CreationTimestamp
 }
@@ -62,12 +62,12 @@ func (r *run) observersKnownSince(n *nodeRun) *metav1.Time {
 func (r *run) startNode(n *nodeRun) {
 	status := &n.desired.Status
 	for _, o := range status.Observers {
-		if n.answersRound(&o) && len(status.Before) < maxObservers {
-			status.Before = append(status.Before, *o.DeepCopy())
+		if n.answersRound(&o) && len(status.Baseline) < maxObservers {
+			status.Baseline = append(status.Baseline, *o.DeepCopy())
 		}
 	}
-	slices.SortFunc(status.Before, func(a, b v1alpha1.Observation) int { return cmp.Compare(a.Name, b.Name) })
-	status.StartTime, status.PreviousNarrowTime, status.FoundTime = r.now.DeepCopy(), nil, nil
+	slices.SortFunc(status.Baseline, func(a, b v1alpha1.Observation) int { return cmp.Compare(a.Name, b.Name) })
+	status.StartTime, status.PreviousFailsafesScopedTime, status.AdoptedTime = r.now.DeepCopy(), nil, nil
 	r.setProgressing(n, v1alpha1.ReasonWriting, "The rules are being written")
 	r.wakeAfter(status.StartTime, r.timeout)
 	if n.Programmed { // The node has the rules already; only the failsafe ports are new.

@@ -27,9 +27,9 @@ func RulesetFor(e *v1alpha1.ControlPlaneNodeEnactment) (version string, scoped b
 	}
 	switch PhaseOf(e) {
 	case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
-		return e.Status.Version, e.Status.NarrowTime != nil
+		return e.Status.Ruleset, e.Status.FailsafesScopedTime != nil
 	}
-	return e.Status.PreviousVersion, e.Status.PreviousVersion != "" && e.Status.PreviousNarrowTime != nil
+	return e.Status.PreviousRuleset, e.Status.PreviousRuleset != "" && e.Status.PreviousFailsafesScopedTime != nil
 }
 
 // phasePrecedence lists all phases. If several are True by mistake, the first counts,

@@ -81,8 +81,8 @@ func in(node int, phase, reason string, changes ...change) edit {
 					APIVersion: "cpnp.dev/v1alpha1", Kind: "ControlPlaneNetworkPolicy", Name: "p", UID: "uid", Controller: ptr.To(true),
 				}},
 			},
-			Spec:   v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "p", Node: n.Name, Round: ptr.To(int64(7)), Targets: n.Targets},
-			Status: v1alpha1.ControlPlaneNodeEnactmentStatus{PolicyGeneration: 3, Version: "new", AskTime: ago(2)},
+			Spec:   v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "p", Node: n.Name, ProbeRound: ptr.To(int64(7)), Targets: n.Targets},
+			Status: v1alpha1.ControlPlaneNodeEnactmentStatus{PolicyGeneration: 3, Ruleset: "new", ProbeRequestTime: ago(2)},
 		}
 		for _, p := range phases {
 			c := metav1.Condition{Type: p, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonPhaseOver, LastTransitionTime: *ago(100)}
@@ -125,16 +125,16 @@ func soakedFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.SoakTime = ago(seconds) }
 }
 func narrowFor(seconds int) change {
-	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.NarrowTime = ago(seconds) }
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.FailsafesScopedTime = ago(seconds) }
 }
 func wasNarrowFor(seconds int) change {
-	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.PreviousNarrowTime = ago(seconds) }
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.PreviousFailsafesScopedTime = ago(seconds) }
 }
 func foundFor(seconds int) change {
-	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.FoundTime = ago(seconds) }
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.AdoptedTime = ago(seconds) }
 }
 func asked(seconds int) change {
-	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.AskTime = ago(seconds) }
+	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.ProbeRequestTime = ago(seconds) }
 }
 func recorded(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.CreationTimestamp = *ago(seconds) }
@@ -144,7 +144,7 @@ func begun(seconds int) change {
 }
 func version(version, previous string) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) {
-		e.Status.Version, e.Status.PreviousVersion = version, previous
+		e.Status.Ruleset, e.Status.PreviousRuleset = version, previous
 	}
 }
 func generation(n int64) change {
@@ -159,13 +159,13 @@ func confirming(generation string) change {
 // answer is what an observer found on the ports of the API server and of etcd.
 func answer(e *v1alpha1.ControlPlaneNodeEnactment, who string, round int64, api, etcd v1alpha1.ProbeOutcome) v1alpha1.Observation {
 	address := e.Spec.Targets[0].Address
-	return v1alpha1.Observation{Name: who, Round: round, Time: ago(1), Results: []v1alpha1.ProbeResult{
+	return v1alpha1.Observation{Name: who, ProbeRound: round, Time: ago(1), Results: []v1alpha1.ProbeResult{
 		{Address: address, Port: 6443, Outcome: api}, {Address: address, Port: 2379, Outcome: etcd},
 	}}
 }
 func before(who string, api, etcd v1alpha1.ProbeOutcome) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) {
-		e.Status.Before = append(e.Status.Before, answer(e, who, 3, api, etcd))
+		e.Status.Baseline = append(e.Status.Baseline, answer(e, who, 3, api, etcd))
 	}
 }
 func found(who string, round int64, api, etcd v1alpha1.ProbeOutcome) change {
@@ -298,7 +298,7 @@ func complete(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
 		t.Fatalf("a node is in one phase: %v", e.Status.Conditions)
 	}
 	takenBack := reflect.DeepEqual(told([]v1alpha1.ControlPlaneNodeEnactment{*e}), []string{"Reverted/TakenBack"}) // whatever is called for
-	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Version == "" && !takenBack {
+	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Ruleset == "" && !takenBack {
 		t.Fatalf("whose it is, and what is called for: %+v", e)
 	}
 }

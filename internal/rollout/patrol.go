@@ -43,7 +43,7 @@ func (r *run) patrolEnforced() []string {
 // patrolRequested tells whether the last round was requested after the node became
 // Enforced: in a later second, because the API keeps whole seconds.
 func (n *nodeRun) patrolRequested(since *metav1.Time) bool {
-	return n.desired.Status.AskTime != nil && n.desired.Status.AskTime.After(since.Time)
+	return n.desired.Status.ProbeRequestTime != nil && n.desired.Status.ProbeRequestTime.After(since.Time)
 }
 
 // requestPatrol requests the probe rounds of an enforced node. The first patrol leaves
@@ -53,23 +53,23 @@ func (r *run) requestPatrol(n *nodeRun, since *metav1.Time) {
 	if len(n.desired.Status.Observers) == 0 || len(n.Targets) == 0 {
 		return
 	}
-	pace, last := patrolInterval, n.desired.Status.AskTime
+	pace, last := patrolInterval, n.desired.Status.ProbeRequestTime
 	if !n.patrolRequested(since) {
 		pace, last = granularity, since
 	}
 	if r.hasPassed(last, pace) {
 		if last == since {
-			n.desired.Spec.Round = ptr.To(n.currentRound() + 1)
+			n.desired.Spec.ProbeRound = ptr.To(n.currentRound() + 1)
 		}
 		r.requestRound(n)
-		last, pace = n.desired.Status.AskTime, patrolInterval
+		last, pace = n.desired.Status.ProbeRequestTime, patrolInterval
 	}
 	r.wakeAfter(last, pace)
 }
 
 // answersPatrol tells whether an observation answers one of the last two patrols.
 func (n *nodeRun) answersPatrol(o *v1alpha1.Observation) bool {
-	return o != nil && (o.Round == n.currentRound() || o.Round == n.currentRound()-1)
+	return o != nil && (o.ProbeRound == n.currentRound() || o.ProbeRound == n.currentRound()-1)
 }
 
 // forbiddenConnections returns the connections to a node although the flow is declared

@@ -28,8 +28,8 @@ func since(seconds int) change {
 func TestNodesThatAreDoneArePatrolled(t *testing.T) {
 	finds := func(round int64, seconds int, connected ...string) func(Gomega, rollout.Decision) {
 		return func(g Gomega, d rollout.Decision) {
-			g.Expect(d.Enactments[0].Spec.Round).To(HaveValue(Equal(round)))
-			g.Expect(d.Enactments[0].Status.AskTime).To(Equal(ago(seconds)))
+			g.Expect(d.Enactments[0].Spec.ProbeRound).To(HaveValue(Equal(round)))
+			g.Expect(d.Enactments[0].Status.ProbeRequestTime).To(Equal(ago(seconds)))
 			g.Expect(d.ForbiddenConnections).To(Equal(connected))
 		}
 	}
@@ -83,7 +83,7 @@ func TestANodeIsPatrolledAtOnceWhenItIsDone(t *testing.T) {
 	in := input(3, progressing(1, "Soaking", with(well, soakedFor(61), narrowFor(90))...), narrows(1), enforced(2), enforced(3))
 	in = next(in, decide(t, in))
 	in.Now = in.Now.Add(2 * time.Second)
-	g.Expect(decide(t, in).Enactments[0].Spec.Round).To(HaveValue(BeEquivalentTo(9)))
+	g.Expect(decide(t, in).Enactments[0].Spec.ProbeRound).To(HaveValue(BeEquivalentTo(9)))
 }
 
 func TestWhatSomebodyElseAsksIsPutRightAtOnce(t *testing.T) {
@@ -92,25 +92,25 @@ func TestWhatSomebodyElseAsksIsPutRightAtOnce(t *testing.T) {
 			s.Targets = []v1alpha1.ProbeTarget{{Address: "127.0.0.1", Port: 2379, Protocol: v1alpha1.ProbeTCP}}
 		},
 		"no target": func(s *v1alpha1.ControlPlaneNodeEnactmentSpec) { s.Targets = nil },
-		"the round": func(s *v1alpha1.ControlPlaneNodeEnactmentSpec) { *s.Round = math.MaxInt64 },
+		"the round": func(s *v1alpha1.ControlPlaneNodeEnactmentSpec) { *s.ProbeRound = math.MaxInt64 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			in := input(1)
 			asked := decide(t, in).Enactments[0]
-			g.Expect(asked.AsksAsDecided()).To(BeTrue())
+			g.Expect(asked.HasOperatorsProbeRequest()).To(BeTrue())
 			again := copied(in)
 			again.Nodes[0].Enactment = asked.DeepCopy()
 			g.Expect(decide(t, again).Enactments[0].Spec).To(Equal(asked.Spec), "what is as decided is not asked again")
 
 			changed := asked.DeepCopy()
 			change(&changed.Spec)
-			g.Expect(changed.AsksAsDecided()).To(BeFalse())
+			g.Expect(changed.HasOperatorsProbeRequest()).To(BeFalse())
 			in.Nodes[0].Enactment = changed
 			right := decide(t, in).Enactments[0]
 			g.Expect(right.Spec.Targets).To(Equal(asked.Spec.Targets))
-			g.Expect(right.Spec.Round).To(HaveValue(Equal(*asked.Spec.Round+1)), "nobody takes an answer to the other one for one to this")
-			g.Expect(right.AsksAsDecided()).To(BeTrue())
+			g.Expect(right.Spec.ProbeRound).To(HaveValue(Equal(*asked.Spec.ProbeRound+1)), "nobody takes an answer to the other one for one to this")
+			g.Expect(right.HasOperatorsProbeRequest()).To(BeTrue())
 		})
 	}
 }

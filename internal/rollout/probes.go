@@ -27,7 +27,7 @@ func (n *nodeRun) provesReachable(before v1alpha1.Observation, result v1alpha1.P
 // baselineObservers returns the names of the observers with such results.
 func (n *nodeRun) baselineObservers() []string {
 	var names []string
-	for _, o := range n.desired.Status.Before {
+	for _, o := range n.desired.Status.Baseline {
 		if slices.ContainsFunc(o.Results, func(result v1alpha1.ProbeResult) bool { return n.provesReachable(o, result) }) {
 			names = append(names, o.Name)
 		}
@@ -46,7 +46,7 @@ func (n *nodeRun) latestObservation(name string) *v1alpha1.Observation {
 
 // answersRound tells whether an observation answers the last round.
 func (n *nodeRun) answersRound(o *v1alpha1.Observation) bool {
-	return o != nil && o.Round == n.currentRound()
+	return o != nil && o.ProbeRound == n.currentRound()
 }
 
 // silentObservers returns the baseline observers without an answer to the last round.
@@ -58,7 +58,7 @@ func (n *nodeRun) silentObservers() []string {
 // the valid observations.
 func (n *nodeRun) findRegressions(valid func(*v1alpha1.Observation) bool) []string {
 	var found []string
-	for _, before := range n.desired.Status.Before {
+	for _, before := range n.desired.Status.Baseline {
 		now := n.latestObservation(before.Name)
 		if !valid(now) {
 			continue
@@ -110,7 +110,7 @@ func formatTarget(result v1alpha1.ProbeResult) string {
 // describeProof counts the observers and connections behind the phase Enforced.
 func (n *nodeRun) describeProof() string {
 	connections := 0
-	for _, before := range n.desired.Status.Before {
+	for _, before := range n.desired.Status.Baseline {
 		for _, result := range before.Results {
 			if n.provesReachable(before, result) {
 				connections++

@@ -73,8 +73,8 @@ func (r *run) advanceNode(n *nodeRun) {
 
 // hasTrialRuleset tells whether the live endpoint of a node has the ruleset on trial.
 func (n *nodeRun) hasTrialRuleset() bool {
-	open := n.desired.Status.NarrowTime != nil && n.WantsScopedFailsafes && !n.FailsafesScoped && !n.FailsafesContested
-	return n.LiveVersion == n.desired.Status.Version && !open
+	open := n.desired.Status.FailsafesScopedTime != nil && n.WantsScopedFailsafes && !n.FailsafesScoped && !n.FailsafesContested
+	return n.LiveVersion == n.desired.Status.Ruleset && !open
 }
 
 // Parts of messages about the failsafe ports.
@@ -86,7 +86,7 @@ const (
 // describeTrial describes the trial of the rules, or once the failsafe ports are scoped,
 // the trial of the failsafe ports.
 func (n *nodeRun) describeTrial(rules, failsafes string) string {
-	if n.desired.Status.NarrowTime == nil {
+	if n.desired.Status.FailsafesScopedTime == nil {
 		return "The rules " + rules
 	}
 	return "The failsafe ports " + failsafes
@@ -110,19 +110,19 @@ func (r *run) requestNextRound(n *nodeRun, watched bool) bool {
 	switch {
 	case !watched:
 		return false
-	case r.hasPassed(n.desired.Status.AskTime, probeInterval):
+	case r.hasPassed(n.desired.Status.ProbeRequestTime, probeInterval):
 		r.requestRound(n)
 		r.wakeForAnswers(n)
 		return true
 	}
-	r.wakeAfter(n.desired.Status.AskTime, probeInterval)
+	r.wakeAfter(n.desired.Status.ProbeRequestTime, probeInterval)
 	return false
 }
 
 // wakeForAnswers makes the next decision happen when answers or a confirmation are
 // overdue.
 func (r *run) wakeForAnswers(n *nodeRun) {
-	r.wakeAfter(n.desired.Status.AskTime, r.timeout)
+	r.wakeAfter(n.desired.Status.ProbeRequestTime, r.timeout)
 	r.wakeForConfirmation(n)
 }
 
@@ -139,7 +139,7 @@ func (r *run) finishSoak(n *nodeRun, watched bool) {
 	status := &n.desired.Status
 	end := status.SoakTime.Add(r.soak)
 	switch {
-	case watched && r.soak > 0 && (status.AskTime == nil || status.AskTime.Time.Before(end.Add(-probeInterval))):
+	case watched && r.soak > 0 && (status.ProbeRequestTime == nil || status.ProbeRequestTime.Time.Before(end.Add(-probeInterval))):
 		r.setSoaking(n)
 		r.requestRound(n)
 		r.wakeForAnswers(n)
@@ -172,7 +172,7 @@ func (r *run) setEnforced(n *nodeRun, reason, message string) {
 // soaks and is confirmed once more.
 func (r *run) scopeFailsafes(n *nodeRun) {
 	removeConfirmation(n.desired)
-	n.desired.Status.NarrowTime, n.desired.Status.SoakTime = r.now.DeepCopy(), nil
+	n.desired.Status.FailsafesScopedTime, n.desired.Status.SoakTime = r.now.DeepCopy(), nil
 	r.setProgressing(n, v1alpha1.ReasonWriting, n.describeTrial("are being written", areBeingScoped))
 	r.wakeAfter(r.writingSince(n), r.timeout)
 }

@@ -40,8 +40,8 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 	}
 	round := func(want int64, seconds int) func(Gomega, rollout.Decision) {
 		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-			g.Expect(e.Spec.Round).To(HaveValue(Equal(want)))
-			g.Expect(e.Status.AskTime).To(Equal(ago(seconds)))
+			g.Expect(e.Spec.ProbeRound).To(HaveValue(Equal(want)))
+			g.Expect(e.Status.ProbeRequestTime).To(Equal(ago(seconds)))
 		})
 	}
 	soaked := func(seconds int) func(Gomega, rollout.Decision) { // -1 for not at all
@@ -111,7 +111,7 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"The soak is over: the failsafe ports are narrowed": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(narrows(1)),
 			want: stays("Writing"), message: "failsafe ports are being scoped", wake: 120500 * ms,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				g.Expect(e.Status.NarrowTime).To(Equal(ago(0)))
+				g.Expect(e.Status.FailsafesScopedTime).To(Equal(ago(0)))
 				g.Expect(e.Status.SoakTime).To(BeNil())
 			})},
 		"No soak: the failsafe ports are narrowed all the same": {in: one("Probing", well...)(soak(0), narrows(1)), want: stays("Writing"),
@@ -130,7 +130,7 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"The probes pass with narrow failsafe ports": {in: one("Probing", with(well, narrowFor(9))...)(narrows(1)), want: stays("Soaking"), message: "scoped", wake: 2500 * ms, check: soaked(0)},
 		"It soaks with narrow failsafe ports":        {in: one("Soaking", with(well, narrowFor(70), soakedFor(60))...)(narrows(1)), want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
 		"It has soaked, and nobody knows when it was asked": {in: one("Soaking", with(well, soakedFor(61), func(e *v1alpha1.ControlPlaneNodeEnactment) {
-			e.Status.AskTime = nil
+			e.Status.ProbeRequestTime = nil
 		})...)(), want: stays("Soaking"), wake: 120500 * ms, check: round(8, 0)},
 		"It has soaked with narrow failsafe ports": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1)), want: done("Proven"), wake: 500 * ms},
 		"Somebody has to confirm narrow failsafe ports once more": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(manual, narrows(1)),
@@ -250,7 +250,7 @@ func TestAnObserverThatMovedToWhereNothingIsAllowedDoesNotFail(t *testing.T) {
 	g := NewWithT(t)
 	in := one("Probing", with(seen, found("cp-2", 7, dropped, dropped), found("worker", 7, open, open))...)()
 	in.Nodes[0].Expect = func(o v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
-		if o.Name == "cp-2" && o.Round == 7 {
+		if o.Name == "cp-2" && o.ProbeRound == 7 {
 			return rollout.AnyOutcome
 		}
 		return expect(o, address, port)
@@ -271,7 +271,7 @@ func TestTargetsStayTheSameWhileANodeIsUnderWay(t *testing.T) {
 	tried := in.Nodes[0].Enactment.Spec.Targets
 	in.Nodes[0].Targets = nil
 	d := decide(t, in)
-	g.Expect(d.Enactments[0].Spec.Round).To(HaveValue(BeEquivalentTo(8)))
+	g.Expect(d.Enactments[0].Spec.ProbeRound).To(HaveValue(BeEquivalentTo(8)))
 	g.Expect(d.Enactments[0].Spec.Targets).To(Equal(tried))
 }
 
@@ -281,11 +281,11 @@ func TestAnEnactmentHasLimits(t *testing.T) {
 	for i := range 100 {
 		in.Nodes[0].Targets = append(in.Nodes[0].Targets, v1alpha1.ProbeTarget{Address: "fd00::1", Port: v1alpha1.PortNumber(i + 1)})
 		in.Nodes[0].Enactment.Status.Observers = append(in.Nodes[0].Enactment.Status.Observers,
-			v1alpha1.Observation{Name: fmt.Sprint(i), Round: 7})
+			v1alpha1.Observation{Name: fmt.Sprint(i), ProbeRound: 7})
 	}
 	in.Nodes[0].Enactment.Spec.Targets = in.Nodes[0].Targets[:64]
 	d := decide(t, in)
 	g.Expect(told(d.Enactments)[0]).To(Equal("Progressing/Writing"))
 	g.Expect(d.Enactments[0].Spec.Targets).To(HaveLen(64))
-	g.Expect(d.Enactments[0].Status.Before).To(HaveLen(16))
+	g.Expect(d.Enactments[0].Status.Baseline).To(HaveLen(16))
 }

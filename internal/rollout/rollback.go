@@ -33,11 +33,11 @@ func (r *run) rollBackAll() {
 	for _, n := range r.nodeRuns {
 		status := &n.desired.Status
 		n.setPreviousRuleset("", nil)
-		status.FoundTime = nil
+		status.AdoptedTime = nil
 		if r.hasFailed(n) {
 			continue
 		}
-		status.PolicyGeneration, status.Version = r.Generation, cmp.Or(status.Version, r.Version)
+		status.PolicyGeneration, status.Ruleset = r.Generation, cmp.Or(status.Ruleset, r.Version)
 		r.setPhase(n, v1alpha1.PhaseReverted, v1alpha1.ReasonTakenBack,
 			fmt.Sprintf("The policy is annotated with %s: %s", v1alpha1.AnnotationRevert, wording.Quoted(r.RollBackReason, maxReason)))
 	}
@@ -91,7 +91,7 @@ func (r *run) probeFailure(n *nodeRun) (reason, message string) {
 	if failed := n.findRegressions(n.answersRound); len(failed) > 0 {
 		return v1alpha1.ReasonProbeFailed, "Worse than before the rules: " + wording.Names(failed)
 	}
-	if lost := n.silentObservers(); len(lost) > 0 && r.hasPassed(status.AskTime, r.timeout) {
+	if lost := n.silentObservers(); len(lost) > 0 && r.hasPassed(status.ProbeRequestTime, r.timeout) {
 		return v1alpha1.ReasonObserverLost, "No answer within " + r.formatDuration(r.timeout) + " from " + wording.Names(lost)
 	}
 	return "", ""
@@ -114,7 +114,7 @@ func (r *run) notReadyNodes(start *metav1.Time) []string {
 // At such a loss a probe round is requested.
 func (r *run) writingSince(n *nodeRun) *metav1.Time {
 	since := n.desired.Status.StartTime
-	for _, later := range []*metav1.Time{n.desired.Status.NarrowTime, n.desired.Status.AskTime} {
+	for _, later := range []*metav1.Time{n.desired.Status.FailsafesScopedTime, n.desired.Status.ProbeRequestTime} {
 		if since != nil && later != nil && later.After(since.Time) {
 			since = later
 		}

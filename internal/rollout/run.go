@@ -122,26 +122,26 @@ func (r *run) requestRound(n *nodeRun) {
 		return
 	}
 	n.roundRequested = true
-	n.desired.Spec.Round = ptr.To(n.currentRound() + 1)
-	n.desired.Status.AskTime = r.now.DeepCopy()
+	n.desired.Spec.ProbeRound = ptr.To(n.currentRound() + 1)
+	n.desired.Status.ProbeRequestTime = r.now.DeepCopy()
 	if !n.inPhase(v1alpha1.PhaseProgressing) {
 		n.desired.Spec.Targets = slices.Clone(n.probeTargets())
 	}
-	n.desired.Status.AskedRound, n.desired.Status.AskedHash = n.currentRound(), n.desired.Spec.QuestionHash()
+	n.desired.Status.RequestedProbeRound, n.desired.Status.ProbeRequestHash = n.currentRound(), n.desired.Spec.ProbeRequestHash()
 }
 
 // repairProbeRequest requests a new round where the request in the enactment is not as
 // decided: another writer has changed the enactment, or the operator ended between two
 // writes. No observer answers such a request.
 func (r *run) repairProbeRequest(n *nodeRun) {
-	if n.desired.Status.AskedHash == "" || n.desired.AsksAsDecided() || len(n.Targets) == 0 {
+	if n.desired.Status.ProbeRequestHash == "" || n.desired.HasOperatorsProbeRequest() || len(n.Targets) == 0 {
 		return
 	}
-	n.desired.Spec.Round, n.desired.Spec.Targets = ptr.To(n.desired.Status.AskedRound), slices.Clone(n.probeTargets())
+	n.desired.Spec.ProbeRound, n.desired.Spec.Targets = ptr.To(n.desired.Status.RequestedProbeRound), slices.Clone(n.probeTargets())
 	r.requestRound(n)
 }
 
-func (n *nodeRun) currentRound() int64 { return ptr.Deref(n.desired.Spec.Round, 0) }
+func (n *nodeRun) currentRound() int64 { return ptr.Deref(n.desired.Spec.ProbeRound, 0) }
 
 // hasPassed tells whether a duration has passed since a time. A time without a record
 // has passed.

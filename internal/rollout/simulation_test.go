@@ -180,7 +180,7 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 	}
 	e := n.Enactment.DeepCopy()
 	for _, who := range []string{"cp-0", "worker"} {
-		if w.chance(3) || ptr.Deref(e.Spec.Round, 0) == 0 || !e.AsksAsDecided() {
+		if w.chance(3) || ptr.Deref(e.Spec.ProbeRound, 0) == 0 || !e.HasOperatorsProbeRequest() {
 			continue
 		}
 		outcome := open
@@ -189,7 +189,7 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 		}
 		e.Status.Observers = append(
 			slices.DeleteFunc(e.Status.Observers, func(o v1alpha1.Observation) bool { return o.Name == who }),
-			answer(e, who, *e.Spec.Round, outcome, outcome))
+			answer(e, who, *e.Spec.ProbeRound, outcome, outcome))
 	}
 	n.Enactment = e
 }
@@ -289,21 +289,21 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 				w.errorf("%s was begun while %s was not ready", n.Name, other.Name)
 			}
 		}
-		if w.in.CutFlow != "" || w.in.RollBackReason != "" || w.in.NotVerified != "" || n.LiveVersion != is.Status.PreviousVersion {
+		if w.in.CutFlow != "" || w.in.RollBackReason != "" || w.in.NotVerified != "" || n.LiveVersion != is.Status.PreviousRuleset {
 			w.errorf("%s was begun: %+v", n.Name, w.in)
 		}
 	case v1alpha1.PhaseEnforced:
-		w.tried[n.Name+" with "+is.Status.Version] = true
+		w.tried[n.Name+" with "+is.Status.Ruleset] = true
 		// Somebody went back to what was declared before: that it has still.
-		still := n.LiveVersion == is.Status.Version && was != nil && was.Status.Version != is.Status.Version && was.Status.FoundTime == nil
+		still := n.LiveVersion == is.Status.Ruleset && was != nil && was.Status.Ruleset != is.Status.Ruleset && was.Status.AdoptedTime == nil
 		if from != to && from != v1alpha1.PhaseProgressing && !still {
 			w.errorf("%s is Enforced after %q", n.Name, from)
 		}
-		cuts := is.Status.Version == "bad" || is.Status.Version == "tight" && w.narrows
+		cuts := is.Status.Ruleset == "bad" || is.Status.Ruleset == "tight" && w.narrows
 		if from == v1alpha1.PhaseProgressing && cuts && phase(is).Reason == v1alpha1.ReasonProven {
 			w.errorf("%s is proven with rules that cut everything", n.Name)
 		}
-		if from != to && w.narrows && is.Status.NarrowTime == nil {
+		if from != to && w.narrows && is.Status.FailsafesScopedTime == nil {
 			w.errorf("%s is done, and its failsafe ports are wide", n.Name)
 		}
 	case v1alpha1.PhaseReverted:
@@ -321,7 +321,7 @@ func (w *world) takenBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEna
 	case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
 		return
 	}
-	want := was.Status.PreviousVersion
+	want := was.Status.PreviousRuleset
 	if phase(is).Reason == v1alpha1.ReasonTakenBack {
 		want = ""
 	}
@@ -339,13 +339,13 @@ func (w *world) invariants() {
 			progressing++
 			untried++
 		case v1alpha1.PhasePending:
-			if live := w.live[i].version; live != "" && live != n.Enactment.Status.PreviousVersion && !w.tried[n.Name+" with "+live] && !w.lost[n.Name] {
+			if live := w.live[i].version; live != "" && live != n.Enactment.Status.PreviousRuleset && !w.tried[n.Name+" with "+live] && !w.lost[n.Name] {
 				untried++
 			}
 		}
 		// Those of a node that had the rules already are still to be widened.
-		if w.live[i].narrow && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && n.Enactment.Status.NarrowTime == nil &&
-			w.live[i].version == n.Enactment.Status.Version && !w.live[i].written.Before(n.Enactment.Status.StartTime.Time) {
+		if w.live[i].narrow && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && n.Enactment.Status.FailsafesScopedTime == nil &&
+			w.live[i].version == n.Enactment.Status.Ruleset && !w.live[i].written.Before(n.Enactment.Status.StartTime.Time) {
 			w.errorf("the failsafe ports of %s are narrow before it soaked", n.Name)
 		}
 	}

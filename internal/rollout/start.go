@@ -30,7 +30,7 @@ func (r *run) startNodes() {
 			r.setPending(n, v1alpha1.ReasonQueued, waitsForRollBack)
 		case len(inFlight)+r.OthersInFlight >= r.maxInFlight:
 			r.setPending(n, v1alpha1.ReasonQueued, "Waits for "+r.describeInFlight(inFlight))
-		case n.desired.Status.FoundTime != nil && !n.adoptedRulesRemoved():
+		case n.desired.Status.AdoptedTime != nil && !n.adoptedRulesRemoved():
 			n.setPreviousRuleset("", nil)
 			r.setPending(n, v1alpha1.ReasonQueued, waitsForRollBack)
 			inFlight = append(inFlight, n.Name)
@@ -51,7 +51,7 @@ func (r *run) startOrder() []*nodeRun {
 		switch {
 		case n.adoptedRulesRemoved():
 			return 0
-		case n.inPhase(v1alpha1.PhasePending) && n.desired.Status.FoundTime != nil && n.LiveVersion == r.Version:
+		case n.inPhase(v1alpha1.PhasePending) && n.desired.Status.AdoptedTime != nil && n.LiveVersion == r.Version:
 			return 1
 		}
 		return 2
@@ -62,7 +62,7 @@ func (r *run) startOrder() []*nodeRun {
 // adoptedRulesRemoved tells whether the node was adopted with rules and waits
 // without rules now.
 func (n *nodeRun) adoptedRulesRemoved() bool {
-	return n.inPhase(v1alpha1.PhasePending) && n.desired.Status.FoundTime != nil && n.desired.Status.PreviousVersion == ""
+	return n.inPhase(v1alpha1.PhasePending) && n.desired.Status.AdoptedTime != nil && n.desired.Status.PreviousRuleset == ""
 }
 
 // startObstacle returns why no node may be started, empty if a node may be started.

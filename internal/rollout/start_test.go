@@ -55,11 +55,11 @@ func TestNewNodesAskTheirObserversAtOnce(t *testing.T) {
 	g.Expect(d.WakeAfter).To(Equal(2500*time.Millisecond), "the observers have three seconds to announce themselves")
 	for i, e := range d.Enactments {
 		g.Expect(e.Name).To(Equal("p." + e.Spec.Node))
-		g.Expect(e.Spec.Round).To(HaveValue(BeEquivalentTo(1)))
+		g.Expect(e.Spec.ProbeRound).To(HaveValue(BeEquivalentTo(1)))
 		g.Expect(e.Spec.Targets).To(Equal(input(3).Nodes[i].Targets))
-		g.Expect(e.Status.AskTime).To(Equal(ago(0)))
+		g.Expect(e.Status.ProbeRequestTime).To(Equal(ago(0)))
 		g.Expect(e.Status.PolicyGeneration).To(BeEquivalentTo(3))
-		g.Expect(e.Status.Version).To(Equal("new"))
+		g.Expect(e.Status.Ruleset).To(Equal("new"))
 		g.Expect(e.OwnerReferences).To(Equal([]metav1.OwnerReference{{
 			APIVersion: "cpnp.dev/v1alpha1", Kind: "ControlPlaneNetworkPolicy", Name: "p", UID: "uid", Controller: ptr.To(true),
 		}}))
@@ -70,7 +70,7 @@ func TestNewNodesAskTheirObserversAtOnce(t *testing.T) {
 func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 	previous := func(want string) func(Gomega, rollout.Decision) {
 		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-			g.Expect(e.Status.PreviousVersion).To(Equal(want))
+			g.Expect(e.Status.PreviousRuleset).To(Equal(want))
 		})
 	}
 	check(t, map[string]situation{
@@ -80,7 +80,7 @@ func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 				version, narrow := rollout.RulesetFor(e)
 				g.Expect(version).To(Equal("new"))
 				g.Expect(narrow).To(BeFalse(), "to widen can cut nothing")
-				g.Expect(e.Status.FoundTime).To(Equal(ago(0)))
+				g.Expect(e.Status.AdoptedTime).To(Equal(ago(0)))
 			})},
 		"It has the rules that are called for, and is not ready": {in: input(3, unverified, live(1, "new"), notReady(1)),
 			want: in3("Pending/NotVerified"), check: previous("")},
@@ -151,13 +151,13 @@ func TestNodesThatAreFoundWithRulesGoWithoutThemWhenTheirTurnComes(t *testing.T)
 	in.Nodes[0].LiveVersion, in.Nodes[0].Programmed = "", true
 	d = decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal([]string{"Pending/Probing", "Pending/Queued", "Pending/Queued"}), "what it reaches without them")
-	g.Expect(d.Enactments[0].Status.PreviousVersion).To(BeEmpty(), "if it fails, it goes without")
+	g.Expect(d.Enactments[0].Status.PreviousRuleset).To(BeEmpty(), "if it fails, it goes without")
 
 	in = next(in, d)
 	in.Now = in.Now.Add(4 * time.Second)
 	d = decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal([]string{"Progressing/Writing", "Pending/Queued", "Pending/Queued"}))
-	g.Expect(d.Enactments[0].Status.FoundTime).To(BeNil())
+	g.Expect(d.Enactments[0].Status.AdoptedTime).To(BeNil())
 }
 
 // Rules that may never have been tried are on a node already: another one does not
@@ -182,9 +182,9 @@ func TestNodesThatAreFoundWithTheNewRulesComeFirst(t *testing.T) {
 func TestProbesBeforeTheStart(t *testing.T) {
 	round := func(want int64, seconds int) func(Gomega, rollout.Decision) {
 		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-			g.Expect(e.Spec.Round).To(HaveValue(Equal(want)))
-			g.Expect(e.Status.AskTime).To(Equal(ago(seconds)))
-			g.Expect(e.Status.Before).To(BeEmpty())
+			g.Expect(e.Spec.ProbeRound).To(HaveValue(Equal(want)))
+			g.Expect(e.Status.ProbeRequestTime).To(Equal(ago(seconds)))
+			g.Expect(e.Status.Baseline).To(BeEmpty())
 		})
 	}
 	started := func(names ...string) func(Gomega, rollout.Decision) {
@@ -192,9 +192,9 @@ func TestProbesBeforeTheStart(t *testing.T) {
 			g.Expect(e.Status.StartTime).To(Equal(ago(0)))
 			g.Expect(e.Status.SoakTime).To(BeNil())
 			var found []string
-			for _, o := range e.Status.Before {
+			for _, o := range e.Status.Baseline {
 				found = append(found, o.Name)
-				g.Expect(o.Round).To(BeEquivalentTo(7))
+				g.Expect(o.ProbeRound).To(BeEquivalentTo(7))
 			}
 			g.Expect(found).To(Equal(names))
 		})
@@ -226,7 +226,7 @@ func TestProbesBeforeTheStart(t *testing.T) {
 			in:   all(pending(1, "Probing", asked(4), version("new", "new"), found("cp-2", 7, open, open)), live(1, "new"), narrows(1)),
 			want: []string{"Progressing/Probing", "Pending/Queued", "Pending/Queued"}, wake: 120500 * time.Millisecond,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				g.Expect(e.Spec.Round).To(HaveValue(BeEquivalentTo(8)))
+				g.Expect(e.Spec.ProbeRound).To(HaveValue(BeEquivalentTo(8)))
 			}),
 		},
 		"Its addresses changed": {in: all(func(in *rollout.Input) { in.Nodes[0].Targets = in.Nodes[0].Targets[:1] }),

@@ -21,7 +21,7 @@ func (r *run) updateEnactments() {
 func (r *run) updateEnactment(n *nodeRun, blocked bool) {
 	status := &n.desired.Status
 	// Whether the rules of an adopted node were ever tried is unknown.
-	withoutRules := n.hasLostRules() && (status.FoundTime != nil || r.restoreNodeByNode((*nodeRun).hasLostRules))
+	withoutRules := n.hasLostRules() && (status.AdoptedTime != nil || r.restoreNodeByNode((*nodeRun).hasLostRules))
 	if withoutRules {
 		n.setPreviousRuleset("", nil)
 	}
@@ -33,7 +33,7 @@ func (r *run) updateEnactment(n *nodeRun, blocked bool) {
 	case n.persistedPhase == v1alpha1.PhaseProgressing:
 		// With a foreign endpoint in the place of the managed endpoint, there are no
 		// rules to try.
-		if status.Version != r.Version || n.ForeignEndpoint != "" {
+		if status.Ruleset != r.Version || n.ForeignEndpoint != "" {
 			r.queueNode(n)
 		}
 		status.PolicyGeneration = r.Generation
@@ -49,15 +49,15 @@ func (r *run) updateEnforced(n *nodeRun, blocked bool) {
 	status := &n.desired.Status
 	switch {
 	case n.hasReopenedFailsafes() && (status.SoakTime == nil || r.restoreNodeByNode((*nodeRun).hasReopenedFailsafes)):
-		n.setPreviousRuleset(status.Version, nil)
+		n.setPreviousRuleset(status.Ruleset, nil)
 		r.queueNode(n)
-	case status.Version == r.Version && n.triedAsDeclared():
+	case status.Ruleset == r.Version && n.triedAsDeclared():
 		status.PolicyGeneration = r.Generation
 		if !n.WantsScopedFailsafes {
-			status.NarrowTime = nil // To scope the failsafe ports later is tried anew.
+			status.FailsafesScopedTime = nil // To scope the failsafe ports later is tried anew.
 		}
 	case !blocked:
-		n.setPreviousRuleset(status.Version, status.NarrowTime)
+		n.setPreviousRuleset(status.Ruleset, status.FailsafesScopedTime)
 		r.queueNode(n)
 	}
 }
@@ -80,7 +80,7 @@ func (r *run) isTriedAgain(n *nodeRun, blocked bool) bool {
 // unready node is not adopted, because the rules may be the cause.
 func (r *run) createEnactment(n *nodeRun) {
 	if n.LiveVersion != "" && n.Ready {
-		n.desired.Status.FoundTime = r.now.DeepCopy()
+		n.desired.Status.AdoptedTime = r.now.DeepCopy()
 		n.setPreviousRuleset(n.LiveVersion, nil)
 	}
 	r.queueNode(n)
@@ -89,13 +89,13 @@ func (r *run) createEnactment(n *nodeRun) {
 
 // setPreviousRuleset records the ruleset of a node while waiting and after a roll back.
 func (n *nodeRun) setPreviousRuleset(version string, scoped *metav1.Time) {
-	n.desired.Status.PreviousVersion, n.desired.Status.PreviousNarrowTime = version, scoped.DeepCopy()
+	n.desired.Status.PreviousRuleset, n.desired.Status.PreviousFailsafesScopedTime = version, scoped.DeepCopy()
 }
 
 // triedAsDeclared tells whether the node was tried with scoped failsafe ports, if the
 // node is to have scoped failsafe ports.
 func (n *nodeRun) triedAsDeclared() bool {
-	return n.desired.Status.NarrowTime != nil || !n.WantsScopedFailsafes
+	return n.desired.Status.FailsafesScopedTime != nil || !n.WantsScopedFailsafes
 }
 
 // hasLostRules tells whether a node not in flight has no rules any more, although
@@ -111,7 +111,7 @@ func (n *nodeRun) hasLostRules() bool {
 // node never soaked with scoped failsafe ports, and the manager no longer sets them.
 func (n *nodeRun) hasReopenedFailsafes() bool {
 	return n.persistedPhase == v1alpha1.PhaseEnforced && n.WantsScopedFailsafes && !n.FailsafesScoped && !n.FailsafesContested &&
-		n.Enactment.Status.Version == n.LiveVersion && n.Enactment.Status.NarrowTime != nil
+		n.Enactment.Status.Ruleset == n.LiveVersion && n.Enactment.Status.FailsafesScopedTime != nil
 }
 
 // restoreNodeByNode tells whether lost rules or scoped failsafe ports must be restored
@@ -133,15 +133,15 @@ func (r *run) restoreNodeByNode(hasLost func(*nodeRun) bool) bool {
 // declaration, the node becomes Enforced.
 func (r *run) queueNode(n *nodeRun) {
 	status := &n.desired.Status
-	hasRules := status.Version != r.Version && n.stillHasRuleset(r.Version)
-	status.PolicyGeneration, status.Version = r.Generation, r.Version
+	hasRules := status.Ruleset != r.Version && n.stillHasRuleset(r.Version)
+	status.PolicyGeneration, status.Ruleset = r.Generation, r.Version
 	n.resetProgress()
 	if !n.FailsafesScoped {
-		status.PreviousNarrowTime = nil // However the failsafe ports were opened, scoping is tried again.
+		status.PreviousFailsafesScopedTime = nil // However the failsafe ports were opened, scoping is tried again.
 	}
 	switch {
 	case hasRules:
-		status.NarrowTime = status.PreviousNarrowTime
+		status.FailsafesScopedTime = status.PreviousFailsafesScopedTime
 		n.setPreviousRuleset("", nil)
 		r.setPhase(n, v1alpha1.PhaseEnforced, v1alpha1.ReasonUnproven,
 			"Has the declared rules already: no connections were compared before and after")
@@ -155,13 +155,13 @@ func (r *run) queueNode(n *nodeRun) {
 // version.
 func (n *nodeRun) stillHasRuleset(version string) bool {
 	status := &n.desired.Status
-	return n.persistedPhase != v1alpha1.PhaseProgressing && n.ForeignEndpoint == "" && status.FoundTime == nil &&
-		status.PreviousVersion == version && n.LiveVersion == version &&
-		n.FailsafesScoped == n.WantsScopedFailsafes && n.FailsafesScoped == (status.PreviousNarrowTime != nil)
+	return n.persistedPhase != v1alpha1.PhaseProgressing && n.ForeignEndpoint == "" && status.AdoptedTime == nil &&
+		status.PreviousRuleset == version && n.LiveVersion == version &&
+		n.FailsafesScoped == n.WantsScopedFailsafes && n.FailsafesScoped == (status.PreviousFailsafesScopedTime != nil)
 }
 
 // resetProgress removes from the enactment how far the node was.
 func (n *nodeRun) resetProgress() {
-	n.desired.Status.StartTime, n.desired.Status.SoakTime, n.desired.Status.NarrowTime, n.desired.Status.Before = nil, nil, nil, nil
+	n.desired.Status.StartTime, n.desired.Status.SoakTime, n.desired.Status.FailsafesScopedTime, n.desired.Status.Baseline = nil, nil, nil, nil
 	removeConfirmation(n.desired)
 }

@@ -22,13 +22,13 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 	is := func(generation int64, version, previous string) func(Gomega, rollout.Decision) {
 		return first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 			g.Expect(e.Status.PolicyGeneration).To(Equal(generation))
-			g.Expect(e.Status.Version).To(Equal(version))
-			g.Expect(e.Status.PreviousVersion).To(Equal(previous))
+			g.Expect(e.Status.Ruleset).To(Equal(version))
+			g.Expect(e.Status.PreviousRuleset).To(Equal(previous))
 			if rollout.PhaseOf(e) == v1alpha1.PhasePending {
 				g.Expect(e.Status.StartTime).To(BeNil())
 				g.Expect(e.Status.SoakTime).To(BeNil())
-				g.Expect(e.Status.NarrowTime).To(BeNil())
-				g.Expect(e.Status.Before).To(BeEmpty())
+				g.Expect(e.Status.FailsafesScopedTime).To(BeNil())
+				g.Expect(e.Status.Baseline).To(BeEmpty())
 				g.Expect(e.Annotations).To(BeEmpty())
 			}
 		})
@@ -41,7 +41,7 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		"Enforced, other rules":         {in: waits(enforced(1, version("old", "older"), confirming("3"))), want: pend, check: is(3, "new", "old")},
 		"Enforced, and narrow":          {in: waits(enforced(1, version("new", "old"), narrowFor(9)), narrows(1)), want: others("Enforced/Proven"), check: is(3, "new", "old")},
 		"Enforced, and not to be narrow any more": {in: waits(enforced(1, version("new", "old"), narrowFor(9))), want: others("Enforced/Proven"),
-			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) { g.Expect(e.Status.NarrowTime).To(BeNil()) })},
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) { g.Expect(e.Status.FailsafesScopedTime).To(BeNil()) })},
 		"Enforced, and nobody tried it with narrow failsafe ports": {
 			in:   waits(enforced(1, version("new", "old"), generation(2)), live(1, "new"), narrows(1)),
 			want: pend, check: is(3, "new", "new"),
@@ -81,7 +81,7 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			in:   input(3, aborted(1, version("new", "old"), wasNarrowFor(9)), reverted(2, "ProbeFailed", version("new", "old")), aborted(3), live(3, "old")),
 			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"}, check: func(g Gomega, d rollout.Decision) {
 				is(3, "new", "")(g, d)
-				g.Expect(d.Enactments[1].Status.PreviousVersion).To(BeEmpty())
+				g.Expect(d.Enactments[1].Status.PreviousRuleset).To(BeEmpty())
 			},
 		},
 		"Aborted with older rules, and somebody took them away": {
@@ -121,13 +121,13 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		"Enforced and narrow, other rules": {
 			in: waits(enforced(1, version("old", ""), narrowFor(9)), live(1, "old"), narrows(1), narrow(1)), want: pend,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				g.Expect(e.Status.PreviousNarrowTime).To(Equal(ago(9)))
+				g.Expect(e.Status.PreviousFailsafesScopedTime).To(Equal(ago(9)))
 			}),
 		},
 		"Pending with older rules, and somebody widened its failsafe ports": {
 			in: waits(pending(1, "Queued", version("new", "old"), wasNarrowFor(9)), live(1, "old")), want: pend,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				g.Expect(e.Status.PreviousNarrowTime).To(BeNil())
+				g.Expect(e.Status.PreviousFailsafesScopedTime).To(BeNil())
 			}),
 		},
 		"Enforced, without rules, and another one is not ready": {
@@ -156,8 +156,8 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		"Pending, back to the rules that it has, and narrow still": {
 			in:   waits(pending(1, "Queued", version("other", "new"), wasNarrowFor(9)), live(1, "new"), narrows(1), narrow(1)),
 			want: others("Enforced/Unproven"), message: "Has the declared rules", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				g.Expect(e.Status.NarrowTime).To(Equal(ago(9)))
-				g.Expect(e.Status.PreviousNarrowTime).To(BeNil())
+				g.Expect(e.Status.FailsafesScopedTime).To(Equal(ago(9)))
+				g.Expect(e.Status.PreviousFailsafesScopedTime).To(BeNil())
 			})},
 		"Pending, back to the rules that it has, and narrow because that was just being tried": {
 			in:   waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1), narrow(1)),

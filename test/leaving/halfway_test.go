@@ -185,7 +185,7 @@ func asOlderOperator(f *field.Field) {
 	f.Expect(field.Admin.List(f.T.Context(), &records)).To(Succeed())
 	for i := range records.Items {
 		before := records.Items[i].DeepCopy()
-		records.Items[i].Status.Version = older
+		records.Items[i].Status.Ruleset = older
 		f.Expect(field.Admin.Status().Patch(f.T.Context(), &records.Items[i], client.MergeFrom(before),
 			client.FieldOwner(v1alpha1.FieldManagerRollout))).To(Succeed())
 	}

@@ -30,10 +30,10 @@ func TestNodesWithoutARecordAreTriedOneByOne(t *testing.T) {
 	tried := version(f, "cp-1")
 	f.Kubectl("delete controlplanenodeenactments.cpnp.dev --all")
 	f.Eventually(field.Phase("cp-1"), field.Patience, field.Tick).Should(HavePrefix("Progressing/"), field.Enactments)
-	f.Expect(field.EnactmentOf("cp-1").Status.Before).NotTo(BeEmpty(), "it was asked what it reaches")
+	f.Expect(field.EnactmentOf("cp-1").Status.Baseline).NotTo(BeEmpty(), "it was asked what it reaches")
 	for _, node := range []string{"cp-2", "cp-3"} {
 		f.Expect(field.Phase(node)()).To(Equal("Pending/Queued"))
-		f.Expect(field.EnactmentOf(node).Status.FoundTime).NotTo(BeNil())
+		f.Expect(field.EnactmentOf(node).Status.AdoptedTime).NotTo(BeNil())
 		f.Expect(version(f, node)).To(Equal(tried), "what is found stays until its turn")
 		f.Expect(narrow(f, node)).To(BeFalse(), "but not narrow failsafe ports: to widen them cuts nothing")
 	}

@@ -25,13 +25,13 @@ func TestAnEnactmentIsAsDecided(t *testing.T) {
 	g, ctx := NewWithT(t), t.Context()
 	e := &v1alpha1.ControlPlaneNodeEnactment{
 		ObjectMeta: metav1.ObjectMeta{Name: "decided.cp-1", Labels: map[string]string{v1alpha1.LabelPolicy: "decided"}},
-		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "decided", Node: "cp-1", Round: ptr.To(int64(1)), Targets: []v1alpha1.ProbeTarget{
+		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: "decided", Node: "cp-1", ProbeRound: ptr.To(int64(1)), Targets: []v1alpha1.ProbeTarget{
 			{Address: "192.0.2.1", Port: 1, Protocol: v1alpha1.ProbeTCP}, {Address: "192.0.2.1", Port: 2, Protocol: v1alpha1.ProbeTLS},
 		}},
 	}
 	now := metav1.Now().Rfc3339Copy()
-	e.Status.Version, e.Status.PolicyGeneration = "v1", 1
-	e.Status.Before = []v1alpha1.Observation{{Name: "cp-2", Round: 1, Time: &now}, {Name: "cp-3", Round: 1, Time: &now}}
+	e.Status.Ruleset, e.Status.PolicyGeneration = "v1", 1
+	e.Status.Baseline = []v1alpha1.Observation{{Name: "cp-2", ProbeRound: 1, Time: &now}, {Name: "cp-3", ProbeRound: 1, Time: &now}}
 	read := func() *v1alpha1.ControlPlaneNodeEnactment {
 		live := &v1alpha1.ControlPlaneNodeEnactment{}
 		g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(e), live)).To(Succeed())
@@ -42,7 +42,7 @@ func TestAnEnactmentIsAsDecided(t *testing.T) {
 	first := read()
 	g.Expect(first.Spec).To(Equal(e.Spec))
 	g.Expect(first.Labels).To(Equal(e.Labels))
-	g.Expect(first.Status.Before).To(HaveLen(2))
+	g.Expect(first.Status.Baseline).To(HaveLen(2))
 	for _, name := range []string{"cp-2", "gone"} {
 		status := map[string]any{"observers": []any{item(name)}}
 		g.Expect(applyStatus(ctx, admin, probe.FieldManager(name), e.Name, status)).To(Succeed())
@@ -53,8 +53,8 @@ func TestAnEnactmentIsAsDecided(t *testing.T) {
 
 	decided := read()
 	decided.Annotations = map[string]string{"else": "stays"}
-	decided.Spec.Targets, decided.Spec.Round = decided.Spec.Targets[:1], ptr.To(int64(2))
-	decided.Status.Before, decided.Status.PreviousVersion, decided.Status.Version = decided.Status.Before[1:], "v1", "v2"
+	decided.Spec.Targets, decided.Spec.ProbeRound = decided.Spec.Targets[:1], ptr.To(int64(2))
+	decided.Status.Baseline, decided.Status.PreviousRuleset, decided.Status.Ruleset = decided.Status.Baseline[1:], "v1", "v2"
 	g.Expect(apierrors.IsConflict(apply.Enactment(ctx, admin, decided, first))).To(BeTrue(), "it was decided on what is not there any more")
 	g.Expect(apply.Enactment(ctx, admin, decided, read())).To(Succeed())
 	second := read()

@@ -96,7 +96,7 @@ func create(t *testing.T, name string) *v1alpha1.ControlPlaneNodeEnactment {
 func ask(t *testing.T, name string, round int64) {
 	t.Helper()
 	e := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	patch := fmt.Appendf(nil, `{"spec":{"round":%d}}`, round)
+	patch := fmt.Appendf(nil, `{"spec":{"probeRound":%d}}`, round)
 	NewWithT(t).Expect(admin.Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
 	decide(t, e)
 }
@@ -104,7 +104,7 @@ func ask(t *testing.T, name string, round int64) {
 // decide notes that what an enactment asks is what was decided, as the operator does.
 func decide(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
 	t.Helper()
-	patch := fmt.Appendf(nil, `{"status":{"askedHash":%q}}`, e.Spec.QuestionHash())
+	patch := fmt.Appendf(nil, `{"status":{"probeRequestHash":%q}}`, e.Spec.ProbeRequestHash())
 	NewWithT(t).Expect(admin.Status().Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
 }
 
@@ -132,7 +132,7 @@ func applyStatus(ctx context.Context, c client.Client, manager, name string, sta
 
 // item is an observation as it is applied.
 func item(name string) map[string]any {
-	return map[string]any{"name": name, "round": int64(1), "time": "2026-01-02T03:04:05Z"}
+	return map[string]any{"name": name, "probeRound": int64(1), "time": "2026-01-02T03:04:05Z"}
 }
 
 // found returns, sorted, what the observers of an enactment have found: observer,
@@ -145,7 +145,7 @@ func found(name string) func(context.Context) []string {
 		}
 		var lines []string
 		for _, o := range e.Status.Observers {
-			line := fmt.Sprintf("%s %d", o.Name, o.Round)
+			line := fmt.Sprintf("%s %d", o.Name, o.ProbeRound)
 			for _, r := range o.Results {
 				line += fmt.Sprintf(" %d=%s", r.Port, r.Outcome)
 			}
@@ -174,18 +174,18 @@ func TestObserversWriteSideBySide(t *testing.T) {
 	condition := map[string]any{
 		"type": "Progressing", "status": "True", "reason": "Probing", "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z",
 	}
-	status := map[string]any{"version": "v1", "conditions": []any{condition}}
+	status := map[string]any{"ruleset": "v1", "conditions": []any{condition}}
 	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, "hosts.cp-1", status)).To(Succeed())
 	here.set("192.0.2.1:6443", syscall.EHOSTUNREACH)
 	ask(t, "hosts.cp-1", 2)
 	g.Eventually(found("hosts.cp-1")).WithContext(t.Context()).
 		Should(HaveExactElements("cp-2 2 6443=Unreachable 2379=Open", "cp-3 2 6443=Open 2379=Refused"))
 	// One field less: it goes, and the observers stay.
-	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, "hosts.cp-1", map[string]any{"version": "v2"})).To(Succeed())
+	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, "hosts.cp-1", map[string]any{"ruleset": "v2"})).To(Succeed())
 
 	e := &v1alpha1.ControlPlaneNodeEnactment{}
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "hosts.cp-1"}, e)).To(Succeed())
-	g.Expect(e.Status.Version).To(Equal("v2"))
+	g.Expect(e.Status.Ruleset).To(Equal("v2"))
 	g.Expect(e.Status.Conditions).To(BeEmpty())
 	g.Expect(e.Status.Observers).To(HaveLen(2))
 	g.Expect(found(other.Name)(t.Context())).To(BeEmpty(), "it was not asked")
@@ -261,7 +261,7 @@ func as(t *testing.T, node string) client.Client {
 func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 	g := NewWithT(t)
 	e := create(t, "hosts.cp-1")
-	status := map[string]any{"version": "v1", "observers": []any{item("operator"), item("cp-2")}}
+	status := map[string]any{"ruleset": "v1", "observers": []any{item("operator"), item("cp-2")}}
 	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, e.Name, status)).To(Succeed())
 	own := as(t, "cp-2")
 	merge := func(patch string) client.Patch { return client.RawPatch("application/merge-patch+json", []byte(patch)) }
@@ -270,10 +270,10 @@ func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 		return func() error { return applyStatus(t.Context(), c, "anybody", e.Name, status) }
 	}
 	// The API server takes a moment until it goes by a new policy.
-	g.Eventually(apply(own, map[string]any{"version": "v2"}), deadline, interval).Should(MatchError(apierrors.IsForbidden, "forbidden"))
+	g.Eventually(apply(own, map[string]any{"ruleset": "v2"}), deadline, interval).Should(MatchError(apierrors.IsForbidden, "forbidden"))
 
 	refused := map[string]func() error{
-		"the spec": func() error { return own.Patch(t.Context(), named, merge(`{"spec":{"round":9}}`)) },
+		"the spec": func() error { return own.Patch(t.Context(), named, merge(`{"spec":{"probeRound":9}}`)) },
 		"an annotation": func() error {
 			return own.Patch(t.Context(), named, merge(`{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}}}`))
 		},
@@ -284,12 +284,12 @@ func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 		"to read policies":       func() error { return own.List(t.Context(), &v1alpha1.ControlPlaneNetworkPolicyList{}) },
 		"to read nodes":          func() error { return own.List(t.Context(), &corev1.NodeList{}) },
 		"to read secrets":        func() error { return own.List(t.Context(), &corev1.SecretList{}) },
-		"the version":            apply(own, map[string]any{"version": "v2"}),
-		"what is asked":          apply(own, map[string]any{"askedHash": "x"}),
-		"a field that is absent": apply(own, map[string]any{"previousVersion": "v0"}),
-		"to take a field out":    func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":{"version":null}}`)) },
+		"the ruleset":            apply(own, map[string]any{"ruleset": "v2"}),
+		"what is asked":          apply(own, map[string]any{"probeRequestHash": "x"}),
+		"a field that is absent": apply(own, map[string]any{"previousRuleset": "v0"}),
+		"to take a field out":    func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":{"ruleset":null}}`)) },
 		"to take the status out": func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":null}`)) },
-		"the operator's item":    apply(own, map[string]any{"observers": []any{map[string]any{"name": "operator", "round": int64(7), "time": "2026-01-02T03:04:05Z"}}}),
+		"the operator's item":    apply(own, map[string]any{"observers": []any{map[string]any{"name": "operator", "probeRound": int64(7), "time": "2026-01-02T03:04:05Z"}}}),
 		"another node's item":    apply(own, map[string]any{"observers": []any{item("cp-3")}}),
 		"to take others' out":    func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":{"observers":[]}}`)) },
 		"without a node":         apply(as(t, ""), map[string]any{"observers": []any{item("cp-3")}}),
@@ -300,10 +300,10 @@ func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 		})
 	}
 	before := item("cp-2")
-	before["round"] = int64(2)
+	before["probeRound"] = int64(2)
 	g.Expect(apply(own, map[string]any{"observers": []any{before}})()).To(Succeed(), "its own item")
 	g.Expect(found(e.Name)(t.Context())).To(HaveExactElements("cp-2 2", "operator 1"))
-	g.Expect(own.Status().Patch(t.Context(), named, merge(`{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}},"spec":{"round":9}}`))).To(Succeed())
+	g.Expect(own.Status().Patch(t.Context(), named, merge(`{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}},"spec":{"probeRound":9}}`))).To(Succeed())
 	latest := &v1alpha1.ControlPlaneNodeEnactment{}
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: e.Name}, latest)).To(Succeed())
 	g.Expect(latest.Annotations).To(BeEmpty(), "what else comes with a status is not looked at")
@@ -372,7 +372,7 @@ func TestProgramObserves(t *testing.T) {
 	}
 	targets, err := json.Marshal(asked)
 	g.Expect(err).NotTo(HaveOccurred())
-	patch := fmt.Appendf(nil, `{"spec":{"round":1,"targets":%s}}`, targets)
+	patch := fmt.Appendf(nil, `{"spec":{"probeRound":1,"targets":%s}}`, targets)
 	g.Expect(admin.Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
 
 	decide(t, e)

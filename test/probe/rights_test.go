@@ -64,21 +64,21 @@ func TestOthersMayConfirmANodeAndNothingElse(t *testing.T) {
 	}
 	// The API server takes a moment until it goes by a new policy, and a new role.
 	g.Eventually(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"0"}}}`), deadline, interval).Should(Succeed())
-	g.Eventually(merge(own, `{"spec":{"round":9}}`), deadline, interval).Should(MatchError(ContainSubstring("only the annotation cpnp.dev/confirm")))
+	g.Eventually(merge(own, `{"spec":{"probeRound":9}}`), deadline, interval).Should(MatchError(ContainSubstring("only the annotation cpnp.dev/confirm")))
 
 	for name, try := range map[string]func() error{
 		"what is tried":  merge(own, `{"spec":{"targets":[{"address":"127.0.0.1","port":2379,"protocol":"TCP"}]}}`),
-		"the round":      merge(own, `{"spec":{"round":9223372036854775807}}`),
+		"the round":      merge(own, `{"spec":{"probeRound":9223372036854775807}}`),
 		"a label":        merge(own, `{"metadata":{"labels":{"x":"y"}}}`),
 		"an annotation":  merge(own, `{"metadata":{"annotations":{"x":"y"}}}`),
 		"a finalizer":    merge(own, `{"metadata":{"finalizers":["example.com/x"]}}`),
 		"another owner":  merge(own, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"x","uid":"y"}]}}`),
-		"to confirm and": merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}},"spec":{"round":9}}`),
+		"to confirm and": merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}},"spec":{"probeRound":9}}`),
 		"to create one": func() error {
 			return own.Create(t.Context(), &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Spec: e.Spec})
 		},
 		"the status": func() error {
-			return applyStatus(t.Context(), own, "editor", e.Name, map[string]any{"askedHash": "x"})
+			return applyStatus(t.Context(), own, "editor", e.Name, map[string]any{"probeRequestHash": "x"})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestOthersMayConfirmANodeAndNothingElse(t *testing.T) {
 		UserName: serviceaccount.MakeUsername("cpnp-system", "cpnp-controller-manager"),
 		Groups:   append(serviceaccount.MakeGroupNames("cpnp-system"), "system:authenticated"),
 	})
-	g.Expect(merge(operator, `{"metadata":{"labels":{"x":"y"}},"spec":{"round":9}}`)()).To(Succeed(), "the operator is not held up")
+	g.Expect(merge(operator, `{"metadata":{"labels":{"x":"y"}},"spec":{"probeRound":9}}`)()).To(Succeed(), "the operator is not held up")
 }
 
 // Neither edit nor admin of the cluster says who reaches the control plane: a role that

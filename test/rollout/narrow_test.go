@@ -28,8 +28,8 @@ func TestWhatOnlyFailsafePortsLetInTakesTheNodeBack(t *testing.T) {
 	f.Phases("Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
 	f.Expect(field.Told("cp-1")).To(MatchRegexp("2379 from cp-2: Open before, Dropped now"))
 	narrowed := field.EnactmentOf("cp-1").Status
-	f.Expect(narrowed.NarrowTime).NotTo(BeNil())
-	f.Expect(narrowed.NarrowTime.Sub(narrowed.StartTime.Time).Seconds()).To(BeNumerically(">=", 2), "only after it has soaked without")
+	f.Expect(narrowed.FailsafesScopedTime).NotTo(BeNil())
+	f.Expect(narrowed.FailsafesScopedTime.Sub(narrowed.StartTime.Time).Seconds()).To(BeNumerically(">=", 2), "only after it has soaked without")
 	f.Becomes(field.EtcdPort, field.Only(field.Everybody...))
 	f.Eventually(func() []string { return field.Inventory(t) }, field.Patience, field.Tick).ShouldNot(ContainElement(Or(
 		HavePrefix("HostEndpoint/cpnp-"), HavePrefix("FelixConfiguration/node."))))

@@ -48,7 +48,7 @@ func TestNodesAreEnforcedOneAfterTheOther(t *testing.T) {
 	f.Expect(overlaps.Stop()).To(BeEmpty())
 	f.Expect(field.Told("cp-1")).To(ContainSubstring("connections that were made before the rules, and are made with the rules"))
 	first := field.EnactmentOf("cp-1")
-	f.Expect(first.Status.Before).To(HaveLen(3))
+	f.Expect(first.Status.Baseline).To(HaveLen(3))
 	f.Expect(first.Status.SoakTime.Sub(first.Status.StartTime.Time)).To(BeNumerically(">=", 0))
 	done := meta.FindStatusCondition(first.Status.Conditions, v1alpha1.PhaseEnforced).LastTransitionTime
 	f.Expect(done.Sub(first.Status.SoakTime.Time)).To(BeNumerically(">=", 3*time.Second), "it soaked for as long as it is to")

@@ -46,8 +46,8 @@ func (w *world) promise(c change, was *unstructured.Unstructured) {
 		if e.Status.PolicyGeneration != policy.Generation {
 			w.fail(c, "it is Ready in generation %d, and of %s is on record how far it was in generation %d", policy.Generation, e.Spec.Node, e.Status.PolicyGeneration)
 		}
-		if phase := rollout.PhaseOf(&e); phase != v1alpha1.PhaseEnforced || versionOf(endpoint) != e.Status.Version {
-			w.fail(c, "it is Ready, and on record %s is %s with %s; it has %q", e.Spec.Node, phase, e.Status.Version, versionOf(endpoint))
+		if phase := rollout.PhaseOf(&e); phase != v1alpha1.PhaseEnforced || versionOf(endpoint) != e.Status.Ruleset {
+			w.fail(c, "it is Ready, and on record %s is %s with %s; it has %q", e.Spec.Node, phase, e.Status.Ruleset, versionOf(endpoint))
 		}
 	}
 }

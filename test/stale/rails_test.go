@@ -153,7 +153,7 @@ func (w *world) endpoint(c change, was *unstructured.Unstructured) {
 		return
 	}
 	wanted, _ := rollout.RulesetFor(e)
-	if version != wanted && version != e.Status.PreviousVersion {
+	if version != wanted && version != e.Status.PreviousRuleset {
 		w.fail(c, "%s gets rules %s, and on record it is %s with %q", node, version, rollout.PhaseOf(e), wanted)
 	}
 	if w.narrow(node) {

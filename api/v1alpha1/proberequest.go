@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+)
+
+// ProbeRequestHash returns the hash of a probe request: policy, node, round and targets. The
+// operator writes the hash into the status, so that an observer can tell a request of the
+// operator from one that somebody else has written into the spec.
+func (s *ControlPlaneNodeEnactmentSpec) ProbeRequestHash() string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "" // texts and numbers can always be written as JSON
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
+}
+
+// HasOperatorsProbeRequest says whether the spec is the probe request of the operator.
+func (e *ControlPlaneNodeEnactment) HasOperatorsProbeRequest() bool {
+	return e.Status.ProbeRequestHash != "" && e.Status.ProbeRequestHash == e.Spec.ProbeRequestHash()
+}
