@@ -28,7 +28,7 @@ type Incomplete struct {
 
 // Error says what to look for: nothing that the operator may do helps.
 func (e *Incomplete) Error() string {
-	return "the API server accepted the write and did not store what was written: " + wording.Points(e.Left) +
+	return "the API server accepted the write and did not store what was written: " + wording.ListPoints(e.Left) +
 		"; look for an admission webhook or policy that changes the object (kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
 }
 

@@ -126,7 +126,7 @@ func named(by string) string {
 	if by == ToolArgo || by == clientSideApply {
 		return by
 	}
-	return wording.Named(by)
+	return wording.QuoteName(by)
 }
 
 const shown = 80 // characters of a value in a message

@@ -27,7 +27,7 @@ func (h *History) Failed(object Object, policies []string, err error, now time.T
 		p.failing = now
 	}
 	for _, policy := range policies {
-		p.failures[policy] = wording.Line(err.Error(), maxFailure)
+		p.failures[policy] = wording.OneLine(err.Error(), maxFailure)
 	}
 }
 

@@ -92,7 +92,7 @@ func (l boundedLog) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *z
 
 // Write implements zapcore.Core.
 func (l boundedLog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	entry.Message = wording.Line(entry.Message, maxLogged)
+	entry.Message = wording.OneLine(entry.Message, maxLogged)
 	fields = plainFields(fields)
 	isError := entry.Level >= zapcore.WarnLevel
 	key := uint64(0)
@@ -204,7 +204,7 @@ func plainFields(fields []zapcore.Field) []zapcore.Field {
 			field = zap.String(field.Key, klog.KObj(object).String())
 		}
 		if text, is := textOf(field); is {
-			if line := wording.Line(text, maxLogged); line != text || field.Type == zapcore.ErrorType {
+			if line := wording.OneLine(text, maxLogged); line != text || field.Type == zapcore.ErrorType {
 				field = zap.String(field.Key, line)
 			}
 		}

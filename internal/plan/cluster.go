@@ -101,7 +101,7 @@ func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 func (b addressBook) unidentified(names []string) string {
 	return fmt.Sprintf("every address of %s is shown by other nodes as well (%s), so that it identifies none of them: "+
 		"give each node an address of its own, such as with --node-ip of its kubelet, or delete a Node that is gone",
-		wording.Names(names), wording.Names(texts(b.Shared())))
+		wording.ListNames(names), wording.ListNames(texts(b.Shared())))
 }
 
 // outsideTunnels tells of addresses that nodes note of their overlay devices, and that
@@ -109,13 +109,13 @@ func (b addressBook) unidentified(names []string) string {
 func (b addressBook) outsideTunnels() []string {
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(b.Outside())) {
-		lines = append(lines, name+": "+wording.Names(texts(b.Outside()[name])))
+		lines = append(lines, name+": "+wording.ListNames(texts(b.Outside()[name])))
 	}
 	if len(lines) == 0 {
 		return nil
 	}
 	return []string{"these addresses, which nodes note of their tunnels, lie in no network of the pods (Calico's IPPools, or Cilium's settings), " +
-		"and are let in nowhere: " + wording.Points(lines) + ". See who wrote the annotations of these nodes; if they are right, add the network to a peer"}
+		"and are let in nowhere: " + wording.ListPoints(lines) + ". See who wrote the annotations of these nodes; if they are right, add the network to a peer"}
 }
 
 func texts(addresses []netip.Addr) []string {

@@ -76,7 +76,7 @@ func (m *meaning) lost(component v1alpha1.Component, object *networkingv1.Networ
 		return nil
 	}
 	why := fmt.Sprintf("nodes or API servers (such as %s) are allowed %s, and %s: they would be denied",
-		address, wording.Names(m.fieldsWithNodes(object)), m.NodesIgnored)
+		address, wording.ListNames(m.fieldsWithNodes(object)), m.NodesIgnored)
 	if !m.told {
 		m.told = true
 		why += ". " + m.Remedy

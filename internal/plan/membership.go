@@ -45,7 +45,7 @@ func (p *Policy) selfSelected() string {
 	}
 	which := "no label at all"
 	if len(keys) > 0 {
-		which = "labels that every kubelet can give its own node (" + wording.Names(keys) + ")"
+		which = "labels that every kubelet can give its own node (" + wording.ListNames(keys) + ")"
 	}
 	return "spec.nodeSelector goes by " + which + ", and what it selects counts as the control plane and is let in to etcd: " +
 		"select by node-role.kubernetes.io/control-plane as well, or by a label under node-restriction.kubernetes.io, which kubelets cannot set"

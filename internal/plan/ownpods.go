@@ -72,7 +72,7 @@ func lackingEgress(object *networkingv1.NetworkPolicy, operator state.Operator, 
 		for _, port := range slices.Compact(ports) {
 			texts = append(texts, fmt.Sprintf("{protocol: TCP, port: %d}", port))
 		}
-		return "the API server at " + wording.Names(unreached), "{role: ControlPlane, ports: [" + strings.Join(texts, ", ") + "]}"
+		return "the API server at " + wording.ListNames(unreached), "{role: ControlPlane, ports: [" + strings.Join(texts, ", ") + "]}"
 	case operator.Server != "" && !letsOutDNS(object):
 		return "the cluster's DNS, which it needs to find the API server " + operator.Server,
 			"{role: Pods, ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]}"

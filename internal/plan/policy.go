@@ -93,7 +93,7 @@ func (p *Policy) TakenBack() string {
 // flows; empty if nobody gives one that a reader would see.
 func (p *Policy) Override() string {
 	reason := strings.TrimSpace(p.Annotations[v1alpha1.AnnotationAllowLockout])
-	if wording.Blank(reason) {
+	if wording.IsBlank(reason) {
 		return ""
 	}
 	return reason

@@ -118,7 +118,7 @@ func unserved(spread state.Spread, nodes, what, remedy string, unplaced bool) st
 		text += "; endpoints that name no node are local to none"
 	}
 	if len(spread.Without) > 0 {
-		text += "; without one: " + wording.Some(spread.Without, spread.Nodes-spread.Served)
+		text += "; without one: " + wording.ListSome(spread.Without, spread.Nodes-spread.Served)
 	}
 	return text
 }

@@ -100,7 +100,7 @@ func (s *Shelter) why(node *corev1.Node, claim Claim) string {
 	}
 	others := slices.DeleteFunc(slices.Clone(s.lacking(claim.Field)), func(name string) bool { return name == node.Name })
 	if len(others) > 0 {
-		return "the operator itself runs on this node, which is why it comes last: it waits for " + wording.Names(others) + ", or " + tolerate
+		return "the operator itself runs on this node, which is why it comes last: it waits for " + wording.ListNames(others) + ", or " + tolerate
 	}
 	return ""
 }

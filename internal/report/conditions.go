@@ -69,7 +69,7 @@ func acceptedCondition(in Input) metav1.Condition {
 			"Older policies claim the same, so nothing is written there for this policy: "+describeLosses(in.Losses))
 	case len(in.ForeignNames) > 0:
 		return conditionFalse(kind, v1alpha1.ReasonNameTaken,
-			"Foreign objects have names that the policy needs; rename or delete them: "+wording.Points(in.ForeignNames))
+			"Foreign objects have names that the policy needs; rename or delete them: "+wording.ListPoints(in.ForeignNames))
 	}
 	return conditionTrue(kind, v1alpha1.ReasonAccepted, "The operator can act on the policy")
 }
@@ -80,7 +80,7 @@ func describeLosses(losses []plan.Loss) string {
 		lines = append(lines, fmt.Sprintf("%s is claimed by %s", loss.What, loss.Winner))
 	}
 	slices.Sort(lines)
-	return wording.Points(lines)
+	return wording.ListPoints(lines)
 }
 
 func verifiedCondition(in Input) metav1.Condition {
@@ -97,7 +97,7 @@ func programmedCondition(in Input) metav1.Condition {
 	reason, findings := mostUrgent(findingsToWrite(in.allFindings()))
 	switch {
 	case len(in.History.Failures) > 0 && (in.Policy.Enforces() || in.Policy.Deleting()):
-		return conditionFalse(kind, v1alpha1.ReasonApplyFailed, wording.Points(in.History.Failures))
+		return conditionFalse(kind, v1alpha1.ReasonApplyFailed, wording.ListPoints(in.History.Failures))
 	case in.Policy.TakenBack() != "":
 		return conditionFalse(kind, v1alpha1.ReasonTakenBack, describeRollBack(in))
 	case reason == "":
@@ -133,11 +133,11 @@ func programmedWhenWritten(in Input) metav1.Condition {
 func reasonNotWriting(in Input) (reason, message string) {
 	switch {
 	case in.Policy.Spec.Suspend:
-		return v1alpha1.ReasonSuspended, "spec.suspend is set, so nothing is written; " + wording.Count(len(in.allFindings()), "difference") + " left alone"
+		return v1alpha1.ReasonSuspended, "spec.suspend is set, so nothing is written; " + wording.CountOf(len(in.allFindings()), "difference") + " left alone"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce && !in.Verified.Holds:
 		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write nothing either until the policy is verified"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
-		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write " + wording.Count(objectsToWrite(in), "object")
+		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write " + wording.CountOf(objectsToWrite(in), "object")
 	case !in.Verified.Holds:
 		return v1alpha1.ReasonNotVerified, "Nothing is written until the policy is verified: see condition Verified"
 	}
@@ -168,7 +168,7 @@ func effectiveCondition(in Input) metav1.Condition {
 	case rolloutReason(in) != "":
 		return conditionFalse(kind, v1alpha1.ReasonNotProgrammed, describeNodes(in))
 	case len(in.Rollout.ForbiddenConnections) > 0:
-		return conditionFalse(kind, v1alpha1.ReasonProbeConnected, "Connections were made although they are declared closed: "+wording.Points(in.Rollout.ForbiddenConnections))
+		return conditionFalse(kind, v1alpha1.ReasonProbeConnected, "Connections were made although they are declared closed: "+wording.ListPoints(in.Rollout.ForbiddenConnections))
 	case in.Hosts.InSync < in.Hosts.Declared:
 		return conditionFalse(kind, v1alpha1.ReasonNotProgrammed,
 			fmt.Sprintf("%d of %d Calico objects are not in place", in.Hosts.Declared-in.Hosts.InSync, in.Hosts.Declared))
@@ -236,7 +236,7 @@ func readyCondition(in Input, c conditions) metav1.Condition {
 }
 
 func describeRemaining(in Input) string {
-	return "left to restore: " + wording.Points(in.Remaining)
+	return "left to restore: " + wording.ListPoints(in.Remaining)
 }
 
 func describeDeletion(in Input) string {
@@ -245,7 +245,7 @@ func describeDeletion(in Input) string {
 		text = "The policy is being deleted; " + describeRemaining(in)
 	}
 	if len(in.History.Failures) > 0 {
-		text += "; failed: " + wording.Points(in.History.Failures) + ". An object that the API server keeps refusing is soon left behind, " +
+		text += "; failed: " + wording.ListPoints(in.History.Failures) + ". An object that the API server keeps refusing is soon left behind, " +
 			"unless it restricts hosts: make the API server accept the change, or delete the object by hand"
 	}
 	return text
@@ -277,7 +277,7 @@ func reconcilingCondition(in Input, c conditions) metav1.Condition {
 	case c.stalled.Status == "" && c.programmed.Reason == v1alpha1.ReasonRollingOut:
 		return conditionTrue(kind, v1alpha1.ReasonRollingOut, c.programmed.Message)
 	case in.Policy.Enforces() && c.stalled.Status == "" && objectsToWrite(in) > 0:
-		return conditionTrue(kind, v1alpha1.ReasonPending, wording.Count(objectsToWrite(in), "object")+" left to write")
+		return conditionTrue(kind, v1alpha1.ReasonPending, wording.CountOf(objectsToWrite(in), "object")+" left to write")
 	}
 	return conditionAbsent(kind)
 }

@@ -23,13 +23,13 @@ func newDriftEntry(f drift.Finding) v1alpha1.Drift {
 		Kind:      f.Object.Kind,
 		Namespace: f.Object.Namespace,
 		Name:      f.Object.Name,
-		Field:     wording.Line(f.Field, maxField),
+		Field:     wording.OneLine(f.Field, maxField),
 		Cause:     f.Cause,
 		State:     f.State,
-		Expected:  wording.Line(f.Expected, maxValue),
-		Actual:    wording.Line(f.Actual, maxValue),
-		Manager:   wording.Line(f.By.Name, maxManager),
-		Message:   wording.Line(f.Message, maxText),
+		Expected:  wording.OneLine(f.Expected, maxValue),
+		Actual:    wording.OneLine(f.Actual, maxValue),
+		Manager:   wording.OneLine(f.By.Name, maxManager),
+		Message:   wording.OneLine(f.Message, maxText),
 	}
 }
 
@@ -112,7 +112,7 @@ func describeFindings(findings []drift.Finding) string {
 		lines = append(lines, f.String())
 	}
 	advice := adviceFor(findings)
-	return wording.Shorten(wording.Points(lines), maxMessage-maxPrefix-len(advice)) + advice
+	return wording.Shorten(wording.ListPoints(lines), maxMessage-maxPrefix-len(advice)) + advice
 }
 
 // maxPrefix is the maximum length of text before the result of describeFindings.

@@ -58,7 +58,7 @@ func ObjectsWithoutPolicy(policy string, objects []string) Event {
 	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
 		"There is no policy %[1]s, but objects that were written for it exist: %[2]s. Unless its deletionPolicy was Orphan, "+
 			"create the policy again and delete it; or delete the HostEndpoints with the label %[3]s=%[1]s first, then all other objects with the label",
-		policy, wording.Names(objects), v1alpha1.LabelPolicy))}
+		policy, wording.ListNames(objects), v1alpha1.LabelPolicy))}
 }
 
 // ReleaseEvents returns the events about released fields. All restored
@@ -140,4 +140,4 @@ func transitionEvent(was, is *metav1.Condition) (Event, bool) {
 // maxNote is the maximum length of a note (events.k8s.io/v1).
 const maxNote = 1024
 
-func shortNote(note string) string { return wording.Line(note, maxNote) }
+func shortNote(note string) string { return wording.OneLine(note, maxNote) }

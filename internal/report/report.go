@@ -127,7 +127,7 @@ func UnknownStatus(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.C
 	status.ObservedGeneration = policy.Generation
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonObserving,
-		Message:            wording.Line("The operator cannot read the cluster, and tries again: "+cause.Error(), maxMessage),
+		Message:            wording.OneLine("The operator cannot read the cluster, and tries again: "+cause.Error(), maxMessage),
 		ObservedGeneration: policy.Generation, LastTransitionTime: now,
 	})
 	return status
@@ -181,7 +181,7 @@ func setConditions(conditions *[]metav1.Condition, in Input) {
 		}
 		condition.ObservedGeneration = in.Policy.Generation
 		condition.LastTransitionTime = in.Now
-		condition.Message = wording.Line(condition.Message, maxMessage)
+		condition.Message = wording.OneLine(condition.Message, maxMessage)
 		meta.SetStatusCondition(conditions, condition)
 	}
 }
@@ -198,8 +198,8 @@ func profileOf(found *v1alpha1.ResolvedProfile) *v1alpha1.ResolvedProfile {
 	}
 	const maxReason = 512
 	out := found.DeepCopy()
-	out.DistributionReason = wording.Line(out.DistributionReason, maxReason)
-	out.CNIReason = wording.Line(out.CNIReason, maxReason)
+	out.DistributionReason = wording.OneLine(out.DistributionReason, maxReason)
+	out.CNIReason = wording.OneLine(out.CNIReason, maxReason)
 	return out
 }
 

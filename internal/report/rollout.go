@@ -62,9 +62,9 @@ func describeNodes(in Input) string {
 		if len(nodes[cause]) > 1 {
 			verb = " are "
 		}
-		told = append(told, wording.Names(nodes[cause])+verb+cause)
+		told = append(told, wording.ListNames(nodes[cause])+verb+cause)
 	}
-	return fmt.Sprintf("%d of %d nodes are enforced; %s", enforced, len(in.Rollout.Enactments), wording.Points(told))
+	return fmt.Sprintf("%d of %d nodes are enforced; %s", enforced, len(in.Rollout.Enactments), wording.ListPoints(told))
 }
 
 func phaseMessage(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
@@ -77,12 +77,12 @@ func phaseMessage(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
 // describeRollBack tells why the policy is rolled back, and how far the roll back is.
 func describeRollBack(in Input) string {
 	text := fmt.Sprintf("The annotation %s rolls everything back that was written, until the annotation is removed: %s",
-		v1alpha1.AnnotationRevert, wording.Quoted(in.Policy.TakenBack(), maxReason))
+		v1alpha1.AnnotationRevert, wording.QuoteText(in.Policy.TakenBack(), maxReason))
 	if len(in.Remaining) > 0 {
 		text += "; " + describeRemaining(in)
 	}
 	if len(in.History.Failures) > 0 {
-		text += "; failed: " + wording.Points(in.History.Failures)
+		text += "; failed: " + wording.ListPoints(in.History.Failures)
 	}
 	return text
 }

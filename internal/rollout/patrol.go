@@ -33,7 +33,7 @@ func (r *run) patrolEnforced() []string {
 		connected = append(connected, n.forbiddenConnections()...)
 		message, _, _ := strings.Cut(n.phaseMessage(), regressionPrefix)
 		if failed := n.findRegressions(n.answersPatrol); len(failed) > 0 {
-			message += regressionPrefix + wording.Names(failed)
+			message += regressionPrefix + wording.ListNames(failed)
 		}
 		r.setPhase(n, v1alpha1.PhaseEnforced, n.phaseReason(), message)
 	}

@@ -39,7 +39,7 @@ func (r *run) rollBackAll() {
 		}
 		status.PolicyGeneration, status.Ruleset = r.Generation, cmp.Or(status.Ruleset, r.Version)
 		r.setPhase(n, v1alpha1.PhaseReverted, v1alpha1.ReasonTakenBack,
-			fmt.Sprintf("The policy is annotated with %s: %s", v1alpha1.AnnotationRevert, wording.Quoted(r.RollBackReason, maxReason)))
+			fmt.Sprintf("The policy is annotated with %s: %s", v1alpha1.AnnotationRevert, wording.QuoteText(r.RollBackReason, maxReason)))
 	}
 }
 
@@ -65,7 +65,7 @@ func (r *run) failureOf(n *nodeRun) (reason, message string) {
 		return v1alpha1.ReasonNotJudged, "The operator cannot judge what the rules do: " + r.NotJudged
 	}
 	if notReady := r.notReadyNodes(status.StartTime); len(notReady) > 0 {
-		return v1alpha1.ReasonNodeNotReady, "Not ready while this node was in flight: " + wording.Names(notReady)
+		return v1alpha1.ReasonNodeNotReady, "Not ready while this node was in flight: " + wording.ListNames(notReady)
 	}
 	if !n.Programmed {
 		// After a start of the operator, and when a set changes, present rules count as
@@ -89,10 +89,10 @@ func (r *run) failureOf(n *nodeRun) (reason, message string) {
 func (r *run) probeFailure(n *nodeRun) (reason, message string) {
 	status := &n.desired.Status
 	if failed := n.findRegressions(n.answersRound); len(failed) > 0 {
-		return v1alpha1.ReasonProbeFailed, "Worse than before the rules: " + wording.Names(failed)
+		return v1alpha1.ReasonProbeFailed, "Worse than before the rules: " + wording.ListNames(failed)
 	}
 	if lost := n.silentObservers(); len(lost) > 0 && r.hasPassed(status.ProbeRequestTime, r.timeout) {
-		return v1alpha1.ReasonObserverLost, "No answer within " + r.formatDuration(r.timeout) + " from " + wording.Names(lost)
+		return v1alpha1.ReasonObserverLost, "No answer within " + r.formatDuration(r.timeout) + " from " + wording.ListNames(lost)
 	}
 	return "", ""
 }

@@ -91,7 +91,7 @@ func (r *run) setPhase(n *nodeRun, phase, reason, message string) {
 	for _, p := range phasePrecedence {
 		c := metav1.Condition{Type: p, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonPhaseOver, LastTransitionTime: r.now}
 		if p == phase {
-			c.Status, c.Reason, c.Message = metav1.ConditionTrue, reason, wording.Line(message, maxMessage)
+			c.Status, c.Reason, c.Message = metav1.ConditionTrue, reason, wording.OneLine(message, maxMessage)
 		}
 		meta.SetStatusCondition(&n.desired.Status.Conditions, c)
 	}

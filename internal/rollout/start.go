@@ -73,10 +73,10 @@ func (r *run) startObstacle() (reason, message string) {
 	case r.CutFlow != "":
 		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut already: " + r.CutFlow
 	case r.maxInFlight == 0:
-		return v1alpha1.ReasonNoQuorumToSpare, "With " + wording.Count(cmp.Or(r.ControlPlaneSize, len(r.nodeRuns)), "control-plane node") +
+		return v1alpha1.ReasonNoQuorumToSpare, "With " + wording.CountOf(cmp.Or(r.ControlPlaneSize, len(r.nodeRuns)), "control-plane node") +
 			" etcd cannot lose a member: set spec.rollout.confirm to Manual, and confirm each node"
 	case len(notReady) > 0:
-		return v1alpha1.ReasonNodeNotReady, "Waits until these nodes are ready: " + wording.Names(notReady)
+		return v1alpha1.ReasonNodeNotReady, "Waits until these nodes are ready: " + wording.ListNames(notReady)
 	}
 	return "", ""
 }
@@ -114,11 +114,11 @@ func (r *run) describeInFlight(names []string) string {
 	names = slices.Sorted(slices.Values(names))
 	switch {
 	case r.OthersInFlight == 0:
-		return wording.Names(names)
+		return wording.ListNames(names)
 	case len(names) == 0:
-		return wording.Count(r.OthersInFlight, "node") + " of other policies"
+		return wording.CountOf(r.OthersInFlight, "node") + " of other policies"
 	}
-	return wording.Names(names) + ", and " + wording.Count(r.OthersInFlight, "node") + " of other policies"
+	return wording.ListNames(names) + ", and " + wording.CountOf(r.OthersInFlight, "node") + " of other policies"
 }
 
 func (r *run) setPending(n *nodeRun, reason, message string) {

@@ -56,7 +56,7 @@ func findOpenFailsafes(hosts plan.Hosts, live state.Calico) *Verdict {
 	return &Verdict{
 		Reason: v1alpha1.ReasonFailsafePorts,
 		Message: fmt.Sprintf("Failsafe ports of Felix (%s) leave %s open from %s on %s, whatever a policy says: %s",
-			o.describeCauses(), wording.Names(o.ports), wording.Names(o.from), wording.Names(o.nodes), o.remedyFor(hosts.Calico)),
+			o.describeCauses(), wording.ListNames(o.ports), wording.ListNames(o.from), wording.ListNames(o.nodes), o.remedyFor(hosts.Calico)),
 	}
 }
 
@@ -113,7 +113,7 @@ func (o *openFailsafes) describeCauses() string {
 	if len(o.causes) == 0 {
 		return "its defaults"
 	}
-	return "FelixConfiguration " + wording.Names(o.causes)
+	return "FelixConfiguration " + wording.ListNames(o.causes)
 }
 
 // remedyFor says how to close the ports. With spec.network.failsafe Scope, the operator

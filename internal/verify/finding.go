@@ -73,9 +73,9 @@ func describeFindings(found []*finding) string {
 		}
 		text := f.subject + " " + verb
 		if len(f.objects) > 0 {
-			text += " " + wording.Names(f.objects)
+			text += " " + wording.ListNames(f.objects)
 		}
 		out = append(out, text)
 	}
-	return wording.Names(out)
+	return wording.ListNames(out)
 }

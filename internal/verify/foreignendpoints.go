@@ -73,7 +73,7 @@ func findForeignEndpoints(hosts plan.Hosts, live state.Calico) *Verdict {
 		texts = append(texts, r.text)
 		automatic = automatic || r.endpoint.Labels[labelCreatedBy] == createdByAuto
 	}
-	message := "Foreign host endpoints are on protected nodes: " + wording.Names(texts)
+	message := "Foreign host endpoints are on protected nodes: " + wording.ListNames(texts)
 	if automatic {
 		message += ": Calico creates such endpoints, and recreates deleted endpoints: set spec.controllers.node.hostEndpoint.autoCreate of " +
 			"KubeControllersConfiguration default to Disabled, and delete the endpoints of other authors"
@@ -107,7 +107,7 @@ func endpointConflictOf(e *v3.HostEndpoint, wanted []string, occupant string) (e
 // endpointConflictByAddress is endpointConflictOf for an endpoint without
 // interfaceName.
 func endpointConflictByAddress(e *v3.HostEndpoint, wanted []string) (endpointConflict, bool) {
-	addresses := wording.Names(e.Spec.ExpectedIPs)
+	addresses := wording.ListNames(e.Spec.ExpectedIPs)
 	if addresses == "" {
 		return endpointConflict{}, false // governs no interface
 	}
@@ -137,7 +137,7 @@ func findMissingAddresses(hosts plan.Hosts, live state.Calico) *Verdict {
 	if len(hosts.Addressless) > 0 {
 		return &Verdict{
 			Reason: v1alpha1.ReasonAddressesMissing,
-			Message: "Nodes without status.addresses are not protected: " + wording.Names(hosts.Addressless) +
+			Message: "Nodes without status.addresses are not protected: " + wording.ListNames(hosts.Addressless) +
 				": find out why the kubelet, or the cloud controller, does not set status.addresses",
 		}
 	}
@@ -158,7 +158,7 @@ func findMissingAddresses(hosts plan.Hosts, live state.Calico) *Verdict {
 	}
 	return &Verdict{
 		Reason: v1alpha1.ReasonAddressesMissing,
-		Message: "Addresses of nodes are not in spec.expectedIPs: " + wording.Names(missing) +
+		Message: "Addresses of nodes are not in spec.expectedIPs: " + wording.ListNames(missing) +
 			", so that policies that select these hosts as sources do not match these addresses: " +
 			"let the operator write this field (mode Enforce, and no other writer of the field)",
 	}

@@ -47,7 +47,7 @@ func findInterfaceBypasses(hosts plan.Hosts, _ state.Calico) *Verdict {
 		Reason: v1alpha1.ReasonDetourOpen,
 		Message: "Components are restricted on one interface only, and the addresses of the interface are reachable " +
 			"through other interfaces too: " +
-			wording.Names(open) + ": set addressCIDR of the component to the network of the interface; for the other IP version " +
+			wording.ListNames(open) + ": set addressCIDR of the component to the network of the interface; for the other IP version " +
 			"add a component with the same interface and ports",
 	}
 }

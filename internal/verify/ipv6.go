@@ -32,7 +32,7 @@ func findUnfilteredIPv6(hosts plan.Hosts, live state.Calico) *Verdict {
 	}
 	return &Verdict{
 		Reason: v1alpha1.ReasonIPv6Unfiltered,
-		Message: "No policy filters traffic to the IPv6 addresses of " + wording.Names(nodes) +
-			": set spec.ipv6Support to true in FelixConfiguration " + wording.Names(causes),
+		Message: "No policy filters traffic to the IPv6 addresses of " + wording.ListNames(nodes) +
+			": set spec.ipv6Support to true in FelixConfiguration " + wording.ListNames(causes),
 	}
 }

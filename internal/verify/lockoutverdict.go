@@ -22,7 +22,7 @@ func RequiredFlowsKept(report LockoutReport, override string) Verdict {
 	switch {
 	case len(cut)+len(doubtful)+len(already) == 0:
 		return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"}
-	case !wording.Blank(override):
+	case !wording.IsBlank(override):
 		return overriddenVerdict(report, override)
 	case len(cut) > 0:
 		return Verdict{
@@ -94,7 +94,7 @@ func overriddenVerdict(report LockoutReport, override string) Verdict {
 	return Verdict{
 		Holds: true, Reason: v1alpha1.ReasonOverridden,
 		Message: fmt.Sprintf("%s the annotation %s says so (%s): %s",
-			what, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxQuotedReason), describeCuts(flows)),
+			what, v1alpha1.AnnotationAllowLockout, wording.QuoteText(override, maxQuotedReason), describeCuts(flows)),
 	}
 }
 
@@ -114,5 +114,5 @@ func describeCuts(cuts []Cut) string {
 			told = append(told, cut.String())
 		}
 	}
-	return wording.Points(told)
+	return wording.ListPoints(told)
 }

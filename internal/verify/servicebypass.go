@@ -44,16 +44,16 @@ func AddServiceBypasses(verdict Verdict, hosts plan.Hosts, network plan.Network,
 	}
 	if len(taken) > 0 {
 		verdict = addBypass(verdict, v1alpha1.ReasonAddressTakenOver, "Services with externalIPs take over traffic from nodes to "+
-			"the control plane: "+wording.Names(taken)+": remove spec.externalIPs of these Services")
+			"the control plane: "+wording.ListNames(taken)+": remove spec.externalIPs of these Services")
 	}
 	if len(open) > 0 {
 		verdict = addBypass(verdict, v1alpha1.ReasonExposedByService, "nodes forward traffic from outside for a Service with a node's address "+
-			"as the source, so that every client of the Service may connect where nodes may: "+wording.Names(open)+
+			"as the source, so that every client of the Service may connect where nodes may: "+wording.ListNames(open)+
 			": set type ClusterIP without externalIPs for these Services, or delete the Services")
 	}
 	if len(external) > 0 {
 		verdict.Message += ". Note that Services have externalIPs, by which the author of a Service can take over any address " +
-			"(deprecated in Kubernetes 1.36; CIS benchmark 1.2.3): " + wording.Names(external) +
+			"(deprecated in Kubernetes 1.36; CIS benchmark 1.2.3): " + wording.ListNames(external) +
 			": remove spec.externalIPs, and refuse externalIPs with the admission plugin DenyServiceExternalIPs"
 	}
 	return verdict

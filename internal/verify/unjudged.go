@@ -34,19 +34,19 @@ func WhyUnjudged(hosts plan.Hosts, live state.Calico) (reason, why string) {
 	}
 	lines := make([]string, 0, len(causes))
 	for _, cause := range causes {
-		lines = append(lines, fmt.Sprintf("%s, on %s", cause, wording.Names(on[cause])))
+		lines = append(lines, fmt.Sprintf("%s, on %s", cause, wording.ListNames(on[cause])))
 	}
-	return reason, "The operator cannot judge what host endpoints do on protected nodes: " + wording.Points(lines)
+	return reason, "The operator cannot judge what host endpoints do on protected nodes: " + wording.ListPoints(lines)
 }
 
 // UnjudgedWritable says whether writes may be made to nodes that cannot be judged: only
 // with a non-blank reason as the override.
 func UnjudgedWritable(reason, why, override string) Verdict {
-	if !wording.Blank(override) {
+	if !wording.IsBlank(override) {
 		return Verdict{
 			Holds: true, Reason: v1alpha1.ReasonOverridden,
 			Message: fmt.Sprintf("%s. Nothing is verified, and objects are written anyway, because the annotation %s says so (%s)",
-				why, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxQuotedReason)),
+				why, v1alpha1.AnnotationAllowLockout, wording.QuoteText(override, maxQuotedReason)),
 		}
 	}
 	return Verdict{

@@ -80,14 +80,14 @@ func WithUndecided(verdict Verdict, undecided []plan.Held, override string, note
 		why = append(why, held.Why)
 	}
 	open := Verdict{Holds: true, Reason: undecided[0].Reason, Message: strings.Join(why, "; ")}
-	if wording.Blank(override) || !AllOverridable(undecided) {
+	if wording.IsBlank(override) || !AllOverridable(undecided) {
 		open = open.WithNotes(notes)
 		open.Holds = false
 		return open
 	}
 	open.Reason = v1alpha1.ReasonOverridden
 	open.Message = fmt.Sprintf("%s. Objects are written anyway, because the annotation %s says so (%s)",
-		open.Message, v1alpha1.AnnotationAllowLockout, wording.Quoted(override, maxQuotedReason))
+		open.Message, v1alpha1.AnnotationAllowLockout, wording.QuoteText(override, maxQuotedReason))
 	if verdict.Reason == v1alpha1.ReasonOverridden { // one more overridden reason
 		open.Message = verdict.Message + ". " + open.Message
 		return open
@@ -120,7 +120,7 @@ func PodsEffective(policy *plan.Policy, pods []corev1.Pod) Verdict {
 	return Verdict{
 		Reason: v1alpha1.ReasonHostNetworkedPods,
 		Message: "Kubernetes NetworkPolicies do not select pods in their node's network, so that nothing restricts " +
-			wording.Names(found) + ": run these pods without hostNetwork, or exclude these pods from the component's selector",
+			wording.ListNames(found) + ": run these pods without hostNetwork, or exclude these pods from the component's selector",
 	}
 }
 

@@ -157,9 +157,9 @@ func describeWarnings(cuts []Cut) []string {
 		if l.uncertain {
 			verb = "may be denied by"
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s (such as %s)", wording.Names(l.flows), verb, l.by, l.example))
+		lines = append(lines, fmt.Sprintf("%s %s %s (such as %s)", wording.ListNames(l.flows), verb, l.by, l.example))
 	}
-	return []string{"the operator's host endpoints bring these nodes under foreign policies: " + wording.Points(lines) +
+	return []string{"the operator's host endpoints bring these nodes under foreign policies: " + wording.ListPoints(lines) +
 		". Where a policy is not meant for these hosts, exclude the hosts from the selector of the policy " +
 		"with !has(" + v1alpha1.LabelPolicy + ")"}
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wording puts into words what many messages tell alike: that of many
-// things some are named and the rest is counted, that there is one or are
-// several, that a text is cut. It is pure.
+// Package wording formats the parts that many messages have in common: lists that
+// name the first things and count the rest, numbers with their noun, shortened
+// text, and text written by others. The package is pure.
 package wording
 
 import (
@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// maxNamed is how many of many things a message names.
+// maxNamed is the maximum number of things named in a message.
 const maxNamed = 3
 
-// Names names the first three things and counts the rest: "a, b, c and 2 more".
-func Names(things []string) string { return joinFirst(things, ", ", " ") }
+// ListNames names the first three things and counts the rest: "a, b, c and 2 more".
+func ListNames(things []string) string { return joinFirst(things, ", ", " ") }
 
-// Points tells the first three of what is a sentence of its own each, and counts
-// the rest: "a; b; c; and 2 more".
-func Points(lines []string) string { return joinFirst(lines, "; ", "; ") }
+// ListPoints joins the first three lines, each a sentence of its own, and counts the
+// rest: "a; b; c; and 2 more".
+func ListPoints(lines []string) string { return joinFirst(lines, "; ", "; ") }
 
-// Some is Names of as many things, of which these are the first.
-func Some(firsts []string, all int) string {
+// ListSome is ListNames for a known total, of which only the first things are given.
+func ListSome(firsts []string, all int) string {
 	named := firsts[:min(len(firsts), maxNamed)]
 	if more := all - len(named); more > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(named, ", "), more)
@@ -36,17 +36,17 @@ func joinFirst(things []string, separator, last string) string {
 	return strings.Join(things, separator)
 }
 
-// Count says how many things there are: "1 object", "2 objects". The plural of
-// the noun is regular.
-func Count[N int | int32](n N, noun string) string {
+// CountOf returns a number with a noun: "1 object", "2 objects". The noun must have a
+// regular plural.
+func CountOf[N int | int32](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Shorten cuts a text to at most limit bytes, which are three at least, and marks
-// that it did.
+// Shorten cuts a text to at most limit bytes, and marks the cut. The limit must be at
+// least three bytes.
 func Shorten(text string, limit int) string {
 	if len(text) <= limit {
 		return text

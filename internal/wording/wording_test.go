@@ -23,19 +23,19 @@ func TestThreeAreNamedAndTheRestIsCounted(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.things, func(t *testing.T) {
 			g := NewWithT(t)
-			g.Expect(wording.Names(strings.Fields(test.things))).To(Equal(test.names))
-			g.Expect(wording.Points(strings.Fields(test.things))).To(Equal(test.points))
+			g.Expect(wording.ListNames(strings.Fields(test.things))).To(Equal(test.names))
+			g.Expect(wording.ListPoints(strings.Fields(test.things))).To(Equal(test.points))
 			things := strings.Fields(test.things)
-			g.Expect(wording.Some(things[:min(len(things), 3)], len(things))).To(Equal(test.names), "the first alone are enough")
+			g.Expect(wording.ListSome(things[:min(len(things), 3)], len(things))).To(Equal(test.names), "the first alone are enough")
 		})
 	}
 }
 
 func TestOneIsNotSeveral(t *testing.T) {
 	g := NewWithT(t)
-	g.Expect(wording.Count(0, "object")).To(Equal("0 objects"))
-	g.Expect(wording.Count(1, "object")).To(Equal("1 object"))
-	g.Expect(wording.Count(int32(2), "object")).To(Equal("2 objects"))
+	g.Expect(wording.CountOf(0, "object")).To(Equal("0 objects"))
+	g.Expect(wording.CountOf(1, "object")).To(Equal("1 object"))
+	g.Expect(wording.CountOf(int32(2), "object")).To(Equal("2 objects"))
 }
 
 func TestShortenKeepsTheLimitAndWholeCharacters(t *testing.T) {

@@ -35,7 +35,7 @@ func TestWhatDoesNotShowIsWrittenOut(t *testing.T) {
 		"the replacement itself":   {"a\ufffdb", "a\ufffdb"},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { NewWithT(t).Expect(wording.Plain(test.text)).To(Equal(test.want)) })
+		t.Run(name, func(t *testing.T) { NewWithT(t).Expect(wording.EscapeHidden(test.text)).To(Equal(test.want)) })
 	}
 }
 
@@ -50,7 +50,7 @@ func TestWhatOthersSayIsQuoted(t *testing.T) {
 		strings.Repeat("a", 21):      `"` + strings.Repeat("a", 17) + `…"`,
 		strings.Repeat("\u202e", 99): `"\u202e\u202e\u202…"`,
 	} {
-		g.Expect(wording.Quoted(text, 20)).To(Equal(want))
+		g.Expect(wording.QuoteText(text, 20)).To(Equal(want))
 	}
 }
 
@@ -64,17 +64,17 @@ func TestNamesAreQuotedUnlessTheyAreOneWord(t *testing.T) {
 		"":                       `""`,
 		strings.Repeat("a", 129): `"` + strings.Repeat("a", 125) + `…"`,
 	} {
-		g.Expect(wording.Named(name)).To(Equal(want))
+		g.Expect(wording.QuoteName(name)).To(Equal(want))
 	}
 }
 
 func TestBlankIsWhatShowsNothing(t *testing.T) {
 	g := NewWithT(t)
 	for _, text := range []string{"", " ", "\n\t", "\u200b", "\u3164 \ufeff", "\u00a0"} {
-		g.Expect(wording.Blank(text)).To(BeTrue(), "%q", text)
+		g.Expect(wording.IsBlank(text)).To(BeTrue(), "%q", text)
 	}
 	for _, text := range []string{"a", " a ", "\u200ba", "日"} {
-		g.Expect(wording.Blank(text)).To(BeFalse(), "%q", text)
+		g.Expect(wording.IsBlank(text)).To(BeFalse(), "%q", text)
 	}
 }
 
@@ -84,7 +84,7 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string, limit int) {
 		limit = 3 + limit&0x3FF
-		line := wording.Line(text, limit)
+		line := wording.OneLine(text, limit)
 		switch {
 		case len(line) > limit:
 			t.Errorf("%d bytes instead of %d at most: %q", len(line), limit, line)
@@ -92,7 +92,7 @@ func FuzzLine(f *testing.F) {
 			t.Errorf("no UTF-8: %q", line)
 		case strings.ContainsFunc(line, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }):
 			t.Errorf("something does not show: %q", line)
-		case wording.Plain(line) != line:
+		case wording.EscapeHidden(line) != line:
 			t.Errorf("a line is not plain: %q", line)
 		}
 	})
