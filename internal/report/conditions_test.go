@@ -147,10 +147,10 @@ func TestConditionsInEachScenario(t *testing.T) {
 		},
 		"all nodes enforced": {},
 		"connected":          {"Ready": "False/ProbeConnected", "Effective": "False/ProbeConnected"},
-		"taken back": {
+		"reverted by annotation": {
 			"Ready": "False/TakenBack", "Stalled": "True/TakenBack", "Programmed": "False/TakenBack", "Effective": "False/TakenBack",
 		},
-		"taken back while suspended": {
+		"reverted by annotation while suspended": {
 			"Ready": "False/TakenBack", "Stalled": "True/TakenBack", "Programmed": "False/TakenBack", "Effective": "False/TakenBack",
 		},
 		"not judged": {"Ready": "Unknown/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported"},
@@ -164,7 +164,7 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Ready": "False/RollingOut", "Effective": "Unknown/DataplaneNotSupported", "Verified": "True/Overridden",
 			"Programmed": "False/RollingOut", "Reconciling": "True/RollingOut",
 		},
-		"not judged, taken back": {
+		"not judged, reverted by annotation": {
 			"Ready": "False/TakenBack", "Effective": "False/TakenBack", "Programmed": "False/TakenBack", "Stalled": "True/TakenBack",
 		},
 		"not judged, held": {
@@ -259,10 +259,10 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		{[]edit{alike(at("a", "Pending"), at("b", "Pending"), at("c", "Pending"), at("d", "Pending"), at("e", "Aborted"))}, "Ready",
 			"0 of 5 nodes are enforced; a, b, c and 1 more are pending: all alike; e is aborted: all alike"},
 		{[]edit{connected}, "Effective", "Connections were made although they are declared closed: worker-1 to 10.0.0.1:2379"},
-		{[]edit{takenBack, suspended, remaining}, "Stalled",
+		{[]edit{revertedByAnnotation, suspended, remaining}, "Stalled",
 			"The annotation cpnp.dev/revert rolls everything back that was written, until the annotation is removed: \"paged\"; " +
 				"left to restore: Node/cp-1; Service/shop/web"},
-		{[]edit{takenBack, failing}, "Programmed",
+		{[]edit{revertedByAnnotation, failing}, "Programmed",
 			"The annotation cpnp.dev/revert rolls everything back that was written, until the annotation is removed: \"paged\"; " +
 				"failed: Service/shop/web: forbidden"},
 		{[]edit{deleted}, "Reconciling", "The policy is being deleted; nothing is left to restore"},

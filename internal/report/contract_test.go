@@ -51,8 +51,8 @@ func TestToolsReadTheStatusAsItIsMeant(t *testing.T) {
 		"lost to another, rest to be written": "Failed", "name taken": "Failed",
 		"empty peer set": "Failed", "empty peer set, taint to be written": "Failed",
 		"all nodes enforced": "Current", "overridden": "Current",
-		"rolled back": "Failed", "taken back": "Failed", "taken back while suspended": "Failed", "required flow cut": "Failed",
-		"not judged, held": "Failed", "Audit not judged": "Failed", "not judged, taken back": "Failed",
+		"rolled back": "Failed", "reverted by annotation": "Failed", "reverted by annotation while suspended": "Failed", "required flow cut": "Failed",
+		"not judged, held": "Failed", "Audit not judged": "Failed", "not judged, reverted by annotation": "Failed",
 		"being deleted": "Terminating", "deleted but for the finalizer": "Terminating",
 		"being deleted while suspended": "Terminating", "being deleted, write failed": "Terminating",
 	}

@@ -69,7 +69,7 @@ func expect(o v1alpha1.Observation, _ string, port v1alpha1.PortNumber) rollout.
 
 type change func(*v1alpha1.ControlPlaneNodeEnactment)
 
-// in puts a node into a phase: of version new, begun 100 s ago if it was begun,
+// in puts a node into a phase: of version new, started 100 s ago if it was started,
 // and last asked 2 s ago in round 7.
 func in(node int, phase, reason string, changes ...change) edit {
 	return func(in *rollout.Input) {
@@ -124,10 +124,10 @@ func aborted(node int, changes ...change) edit {
 func soakedFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.SoakTime = ago(seconds) }
 }
-func narrowFor(seconds int) change {
+func scopedFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.FailsafesScopedTime = ago(seconds) }
 }
-func wasNarrowFor(seconds int) change {
+func wasScopedFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.PreviousFailsafesScopedTime = ago(seconds) }
 }
 func foundFor(seconds int) change {
@@ -139,7 +139,7 @@ func asked(seconds int) change {
 func recorded(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.CreationTimestamp = *ago(seconds) }
 }
-func begun(seconds int) change {
+func startedFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.StartTime = ago(seconds) }
 }
 func version(version, previous string) change {
@@ -185,10 +185,10 @@ func notReady(node int) edit { return func(in *rollout.Input) { in.Nodes[node-1]
 func foreign(node int) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].ForeignEndpoint = "theirs" }
 }
-func narrows(node int) edit {
+func wantsScoped(node int) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].WantsScopedFailsafes = true }
 }
-func narrow(node int) edit {
+func scoped(node int) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].FailsafesScoped = true }
 }
 func contested(node int) edit {
@@ -206,7 +206,7 @@ func cut(in *rollout.Input)        { in.CutFlow = "etcd to etcd" }
 func unjudged(in *rollout.Input)   { in.NotVerified, in.NotJudged = "held", "eBPF" }
 func unverified(in *rollout.Input) { in.NotVerified = "not yet" }
 func unknown(in *rollout.Input)    { in.Version = "" }
-func takeBack(in *rollout.Input)   { in.RollBackReason = "help" }
+func rollBack(in *rollout.Input)   { in.RollBackReason = "help" }
 func noTargets(in *rollout.Input)  { in.Nodes[0].Targets = nil }
 func atOnce(n int32) edit          { return func(in *rollout.Input) { in.Rollout.MaxUnavailable = n } }
 func soak(seconds int32) edit      { return func(in *rollout.Input) { in.Rollout.SoakSeconds = &seconds } }
@@ -234,10 +234,10 @@ func next(in rollout.Input, d rollout.Decision) rollout.Input {
 	in.Nodes = slices.Clone(in.Nodes)
 	for i := range in.Nodes {
 		n := &in.Nodes[i]
-		wasVersion, wasNarrow := rollout.RulesetFor(n.Enactment)
+		wasVersion, wasScoped := rollout.RulesetFor(n.Enactment)
 		n.Enactment = d.Enactments[i].DeepCopy()
-		version, narrow := rollout.RulesetFor(n.Enactment)
-		n.Programmed = n.Programmed && version == wasVersion && narrow == wasNarrow
+		version, scoped := rollout.RulesetFor(n.Enactment)
+		n.Programmed = n.Programmed && version == wasVersion && scoped == wasScoped
 	}
 	return in
 }
@@ -297,8 +297,8 @@ func complete(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
 	if is != 1 {
 		t.Fatalf("a node is in one phase: %v", e.Status.Conditions)
 	}
-	takenBack := reflect.DeepEqual(told([]v1alpha1.ControlPlaneNodeEnactment{*e}), []string{"Reverted/TakenBack"}) // whatever is called for
-	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Ruleset == "" && !takenBack {
+	rolledBack := reflect.DeepEqual(told([]v1alpha1.ControlPlaneNodeEnactment{*e}), []string{"Reverted/TakenBack"}) // whatever is called for
+	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Ruleset == "" && !rolledBack {
 		t.Fatalf("whose it is, and what is called for: %+v", e)
 	}
 }

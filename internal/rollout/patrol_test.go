@@ -62,7 +62,7 @@ func TestNodesThatAreDoneArePatrolled(t *testing.T) {
 			o := &e.Status.Observers[0]
 			o.Results = append(o.Results, v1alpha1.ProbeResult{Address: "10.0.0.1", Port: 22, Outcome: open})
 		})(), want: want, wake: rest, check: finds(7, 2)},
-		"Everything is taken back": {in: done(worker(7, open))(takeBack), want: []string{"Reverted/TakenBack"}, check: finds(7, 2)},
+		"Everything is rolled back": {in: done(worker(7, open))(rollBack), want: []string{"Reverted/TakenBack"}, check: finds(7, 2)},
 	})
 }
 
@@ -80,7 +80,7 @@ func TestAddressesAreToldWithTheirPorts(t *testing.T) {
 
 func TestANodeIsPatrolledAtOnceWhenItIsDone(t *testing.T) {
 	g := NewWithT(t)
-	in := input(3, progressing(1, "Soaking", with(well, soakedFor(61), narrowFor(90))...), narrows(1), enforced(2), enforced(3))
+	in := input(3, progressing(1, "Soaking", with(well, soakedFor(61), scopedFor(90))...), wantsScoped(1), enforced(2), enforced(3))
 	in = next(in, decide(t, in))
 	in.Now = in.Now.Add(2 * time.Second)
 	g.Expect(decide(t, in).Enactments[0].Spec.ProbeRound).To(HaveValue(BeEquivalentTo(9)))

@@ -13,7 +13,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// one is the first of three nodes under way; the others wait.
+// one is the first of three nodes in flight; the others wait.
 func one(reason string, changes ...change) func(...edit) rollout.Input {
 	return func(edits ...edit) rollout.Input {
 		return input(3, append([]edit{progressing(1, reason, changes...), pending(2, "Queued"), pending(3, "Queued")}, edits...)...)
@@ -31,7 +31,7 @@ var seen = []change{before("cp-2", open, open), before("worker", open, open)}
 // well has both answer in round 7 as before, but for what is closed.
 var well = with(seen, found("cp-2", 7, open, open), found("worker", 7, open, dropped))
 
-func TestANodeUnderWayGoesOn(t *testing.T) {
+func TestANodeInFlightGoesOn(t *testing.T) {
 	stays := func(reason string) []string {
 		return []string{"Progressing/" + reason, "Pending/Queued", "Pending/Queued"}
 	}
@@ -108,62 +108,62 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 		"Somebody confirmed, and the time for that is over": {in: one("AwaitingConfirmation", with(well, soakedFor(500), asked(300), confirming("3"))...)(manual),
 			want: done("Proven"), wake: 500 * ms},
 		"Nobody confirmed, and nothing counts": {in: one("Soaking", soakedFor(61))(manual), want: stays("AwaitingConfirmation"), wake: 120500 * ms},
-		"The soak is over: the failsafe ports are narrowed": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(narrows(1)),
+		"The soak is over: the failsafe ports are scoped": {in: one("Soaking", with(well, soakedFor(61), confirming("2"))...)(wantsScoped(1)),
 			want: stays("Writing"), message: "failsafe ports are being scoped", wake: 120500 * ms,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Status.FailsafesScopedTime).To(Equal(ago(0)))
 				g.Expect(e.Status.SoakTime).To(BeNil())
 			})},
-		"No soak: the failsafe ports are narrowed all the same": {in: one("Probing", well...)(soak(0), narrows(1)), want: stays("Writing"),
+		"No soak: the failsafe ports are scoped all the same": {in: one("Probing", well...)(soak(0), wantsScoped(1)), want: stays("Writing"),
 			message: "failsafe ports", wake: 120500 * ms, check: soaked(-1)},
-		"The failsafe ports are narrowed only once somebody confirms": {in: one("Soaking", with(well, soakedFor(61))...)(manual, narrows(1)),
+		"The failsafe ports are scoped only once somebody confirms": {in: one("Soaking", with(well, soakedFor(61))...)(manual, wantsScoped(1)),
 			want: stays("AwaitingConfirmation"), wake: 2500 * ms, check: soaked(61)},
-		"Somebody confirms: the failsafe ports are narrowed": {in: one("AwaitingConfirmation", with(well, soakedFor(80), confirming("3"))...)(manual, narrows(1)),
+		"Somebody confirms: the failsafe ports are scoped": {in: one("AwaitingConfirmation", with(well, soakedFor(80), confirming("3"))...)(manual, wantsScoped(1)),
 			want: stays("Writing"), message: "failsafe ports", wake: 120500 * ms, check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Status.SoakTime).To(BeNil())
-				g.Expect(e.Annotations).To(BeEmpty(), "narrow failsafe ports are confirmed on their own")
+				g.Expect(e.Annotations).To(BeEmpty(), "scoped failsafe ports are confirmed on their own")
 			})},
-		"The failsafe ports are being narrowed": {in: one("Writing", with(well, narrowFor(20), asked(30))...)(unprogrammed(1), narrows(1)),
+		"The failsafe ports are being scoped": {in: one("Writing", with(well, scopedFor(20), asked(30))...)(unprogrammed(1), wantsScoped(1)),
 			want: stays("Writing"), message: "failsafe ports", wake: 100500 * ms, check: round(7, 30)},
-		"The failsafe ports are narrow: what was answered so far is of before": {in: one("Writing", with(well, narrowFor(9))...)(narrows(1)),
+		"The failsafe ports are scoped: what was answered so far is of before": {in: one("Writing", with(well, scopedFor(9))...)(wantsScoped(1)),
 			want: stays("Probing"), message: "failsafe ports are scoped", wake: 120500 * ms, check: round(8, 0)},
-		"The probes pass with narrow failsafe ports": {in: one("Probing", with(well, narrowFor(9))...)(narrows(1)), want: stays("Soaking"), message: "scoped", wake: 2500 * ms, check: soaked(0)},
-		"It soaks with narrow failsafe ports":        {in: one("Soaking", with(well, narrowFor(70), soakedFor(60))...)(narrows(1)), want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
+		"The probes pass with scoped failsafe ports": {in: one("Probing", with(well, scopedFor(9))...)(wantsScoped(1)), want: stays("Soaking"), message: "scoped", wake: 2500 * ms, check: soaked(0)},
+		"It soaks with scoped failsafe ports":        {in: one("Soaking", with(well, scopedFor(70), soakedFor(60))...)(wantsScoped(1)), want: stays("Soaking"), wake: 500 * ms, check: soaked(60)},
 		"It has soaked, and nobody knows when it was asked": {in: one("Soaking", with(well, soakedFor(61), func(e *v1alpha1.ControlPlaneNodeEnactment) {
 			e.Status.ProbeRequestTime = nil
 		})...)(), want: stays("Soaking"), wake: 120500 * ms, check: round(8, 0)},
-		"It has soaked with narrow failsafe ports": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1)), want: done("Proven"), wake: 500 * ms},
-		"Somebody has to confirm narrow failsafe ports once more": {in: one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(manual, narrows(1)),
+		"It has soaked with scoped failsafe ports": {in: one("Soaking", with(well, scopedFor(70), soakedFor(61))...)(wantsScoped(1)), want: done("Proven"), wake: 500 * ms},
+		"Somebody has to confirm scoped failsafe ports once more": {in: one("Soaking", with(well, scopedFor(70), soakedFor(61))...)(manual, wantsScoped(1)),
 			want: stays("AwaitingConfirmation"), message: "The failsafe ports are scoped to the declared peers. The node passed", wake: 2500 * ms, check: soaked(61)},
 		"It has soaked, and its failsafe ports are as somebody else has decided": {
-			in:   one("Soaking", with(well, narrowFor(70), soakedFor(61))...)(narrows(1), contested(1)),
+			in:   one("Soaking", with(well, scopedFor(70), soakedFor(61))...)(wantsScoped(1), contested(1)),
 			want: done("Proven"), wake: 500 * ms, check: soaked(-1),
 		},
-		"Somebody confirms narrow failsafe ports": {in: one("AwaitingConfirmation", with(well, narrowFor(100), soakedFor(80), confirming("3"))...)(manual, narrows(1)),
+		"Somebody confirms scoped failsafe ports": {in: one("AwaitingConfirmation", with(well, scopedFor(100), soakedFor(80), confirming("3"))...)(manual, wantsScoped(1)),
 			want: done("Proven"), wake: 500 * ms},
-		"Narrow failsafe ports, and nothing counted": {in: one("Soaking", narrowFor(70), soakedFor(61))(narrows(1)), want: done("Unproven"), wake: 2500 * ms},
+		"Narrow failsafe ports, and nothing counted": {in: one("Soaking", scopedFor(70), soakedFor(61))(wantsScoped(1)), want: done("Unproven"), wake: 2500 * ms},
 		"Something took the rules away: it soaks anew, and is confirmed anew": {
-			in: one("Soaking", with(well, soakedFor(70), begun(200), confirming("3"))...)(unprogrammed(1)), want: stays("Writing"), wake: 120500 * ms,
+			in: one("Soaking", with(well, soakedFor(70), startedFor(200), confirming("3"))...)(unprogrammed(1)), want: stays("Writing"), wake: 120500 * ms,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Status.SoakTime).To(BeNil())
 				g.Expect(e.Annotations).To(BeEmpty())
 			}),
 		},
 		"Something widened the failsafe ports that are being tried": {
-			in:   one("Soaking", with(well, narrowFor(80), soakedFor(70), begun(200))...)(unprogrammed(1), live(1, "new"), narrows(1)),
+			in:   one("Soaking", with(well, scopedFor(80), soakedFor(70), startedFor(200))...)(unprogrammed(1), live(1, "new"), wantsScoped(1)),
 			want: stays("Writing"), wake: 120500 * ms, check: soaked(-1),
 		},
 		"Something else than its own is to be written": {
-			in:   one("Soaking", with(well, narrowFor(80), soakedFor(70), begun(200))...)(unprogrammed(1), live(1, "new"), narrows(1), narrow(1)),
+			in:   one("Soaking", with(well, scopedFor(80), soakedFor(70), startedFor(200))...)(unprogrammed(1), live(1, "new"), wantsScoped(1), scoped(1)),
 			want: stays("Writing"), wake: 120500 * ms, check: soaked(70),
 		},
-		"Something took the rules away that nobody watches, long after it was begun": {in: one("Soaking", soakedFor(300), begun(400), asked(399))(unprogrammed(1)),
+		"Something took the rules away that nobody watches, long after it was started": {in: one("Soaking", soakedFor(300), startedFor(400), asked(399))(unprogrammed(1)),
 			want: stays("Writing"), wake: 120500 * ms, check: round(8, 0)},
 		"A node that joined later is not ready": {in: one("Probing", well...)(notReady(3), created(3, 99)),
 			want: []string{"Progressing/Soaking", "Pending/NodeNotReady", "Pending/NodeNotReady"}, wake: 2500 * ms},
 		"What is declared is no longer verified": {in: one("Probing", well...)(unverified),
 			want: []string{"Progressing/Soaking", "Pending/NotVerified", "Pending/NotVerified"}, wake: 2500 * ms},
-		"Two under way": {
+		"Two in flight": {
 			in: input(5, atOnce(2), progressing(1, "Soaking", with(well, soakedFor(30))...), progressing(2, "Probing"),
 				pending(3, "Queued"), pending(4, "Queued"), pending(5, "Queued")),
 			want: []string{"Progressing/Soaking", "Progressing/Soaking", "Pending/Queued", "Pending/Queued", "Pending/Queued"},
@@ -172,20 +172,20 @@ func TestANodeUnderWayGoesOn(t *testing.T) {
 	})
 }
 
-func TestANodeUnderWayIsTakenBack(t *testing.T) {
+func TestANodeInFlightIsRolledBack(t *testing.T) {
 	back := func(reason string) []string {
 		return []string{"Reverted/" + reason, "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}
 	}
 	check(t, map[string]situation{
-		"A required flow is cut":                           {in: one("Writing")(cut, unprogrammed(1)), want: back("RequiredFlowCut"), message: "etcd to etcd"},
-		"Nothing can be judged any more":                   {in: one("Writing")(unjudged, unprogrammed(1)), want: back("NotJudged"), message: "eBPF"},
-		"It is not ready":                                  {in: one("Soaking", with(well, soakedFor(9))...)(notReady(1)), want: back("NodeNotReady"), message: "cp-1"},
-		"Another is not ready":                             {in: one("Writing")(notReady(3), unprogrammed(1)), want: back("NodeNotReady"), message: "cp-3"},
-		"Another is not ready that joined as it was begun": {in: one("Writing")(notReady(3), created(3, 100)), want: back("NodeNotReady"), message: "cp-3"},
-		"Nobody knows when it was begun": {in: one("Writing", func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.StartTime = nil })(unprogrammed(1)),
+		"A required flow is cut":                             {in: one("Writing")(cut, unprogrammed(1)), want: back("RequiredFlowCut"), message: "etcd to etcd"},
+		"Nothing can be judged any more":                     {in: one("Writing")(unjudged, unprogrammed(1)), want: back("NotJudged"), message: "eBPF"},
+		"It is not ready":                                    {in: one("Soaking", with(well, soakedFor(9))...)(notReady(1)), want: back("NodeNotReady"), message: "cp-1"},
+		"Another is not ready":                               {in: one("Writing")(notReady(3), unprogrammed(1)), want: back("NodeNotReady"), message: "cp-3"},
+		"Another is not ready that joined as it was started": {in: one("Writing")(notReady(3), created(3, 100)), want: back("NodeNotReady"), message: "cp-3"},
+		"Nobody knows when it was started": {in: one("Writing", func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.StartTime = nil })(unprogrammed(1)),
 			want: back("NotWritten")},
-		"The rules are not written in time":      {in: one("Writing", begun(121), asked(125))(unprogrammed(1)), want: back("NotWritten"), message: "within 120 s"},
-		"Something took the rules away for long": {in: one("Writing", soakedFor(300), begun(400), asked(121))(unprogrammed(1)), want: back("NotWritten")},
+		"The rules are not written in time":      {in: one("Writing", startedFor(121), asked(125))(unprogrammed(1)), want: back("NotWritten"), message: "within 120 s"},
+		"Something took the rules away for long": {in: one("Writing", soakedFor(300), startedFor(400), asked(121))(unprogrammed(1)), want: back("NotWritten")},
 		"An observer does not answer in time": {in: one("Probing", with(seen, asked(121), found("cp-2", 7, open, open))...)(),
 			want: back("ObserverLost"), message: "No answer within 120 s from worker"},
 		"An observer stops to answer": {in: one("Soaking", with(seen, asked(121), soakedFor(130), found("cp-2", 6, open, open), found("worker", 7, open, open))...)(soak(300)),
@@ -202,19 +202,19 @@ func TestANodeUnderWayIsTakenBack(t *testing.T) {
 			})(),
 			want: back("ProbeFailed"), message: "10.0.0.1:6443 from worker: Open before, not tried now",
 		},
-		"A port closes with narrow failsafe ports": {in: one("Probing", with(seen, narrowFor(9), found("cp-2", 7, open, dropped))...)(narrows(1)),
+		"A port closes with scoped failsafe ports": {in: one("Probing", with(seen, scopedFor(9), found("cp-2", 7, open, dropped))...)(wantsScoped(1)),
 			want: back("ProbeFailed"), message: "10.0.0.1:2379 from cp-2: Open before, Dropped now"},
-		"A port closes during the soak with narrow failsafe ports": {
-			in:   one("Soaking", with(seen, narrowFor(70), soakedFor(50), found("cp-2", 7, open, dropped))...)(narrows(1)),
+		"A port closes during the soak with scoped failsafe ports": {
+			in:   one("Soaking", with(seen, scopedFor(70), soakedFor(50), found("cp-2", 7, open, dropped))...)(wantsScoped(1)),
 			want: back("ProbeFailed"),
 		},
-		"A port closes with narrow failsafe ports that somebody confirmed": {
-			in:   one("Probing", with(seen, narrowFor(9), confirming("3"), found("cp-2", 7, open, dropped))...)(narrows(1), manual),
+		"A port closes with scoped failsafe ports that somebody confirmed": {
+			in:   one("Probing", with(seen, scopedFor(9), confirming("3"), found("cp-2", 7, open, dropped))...)(wantsScoped(1), manual),
 			want: back("ProbeFailed"),
 		},
-		"An observer does not answer with narrow failsafe ports": {in: one("Probing", with(seen, narrowFor(125), asked(121))...)(narrows(1)), want: back("ObserverLost")},
-		"Another is not ready with narrow failsafe ports":        {in: one("Soaking", with(well, narrowFor(70), soakedFor(50))...)(narrows(1), notReady(2)), want: back("NodeNotReady")},
-		"The failsafe ports are not narrowed in time":            {in: one("Writing", narrowFor(121), begun(300), asked(200))(narrows(1), unprogrammed(1)), want: back("NotWritten")},
+		"An observer does not answer with scoped failsafe ports": {in: one("Probing", with(seen, scopedFor(125), asked(121))...)(wantsScoped(1)), want: back("ObserverLost")},
+		"Another is not ready with scoped failsafe ports":        {in: one("Soaking", with(well, scopedFor(70), soakedFor(50))...)(wantsScoped(1), notReady(2)), want: back("NodeNotReady")},
+		"The failsafe ports are not scoped in time":              {in: one("Writing", scopedFor(121), startedFor(300), asked(200))(wantsScoped(1), unprogrammed(1)), want: back("NotWritten")},
 		"A port closes during the soak":                          {in: one("Soaking", with(seen, soakedFor(50), found("cp-2", 7, dropped, open))...)(), want: back("ProbeFailed")},
 		"A port closes after the soak":                           {in: one("AwaitingConfirmation", with(seen, soakedFor(80), found("cp-2", 7, dropped, open))...)(manual), want: back("ProbeFailed")},
 		"Much closes": {
@@ -225,10 +225,10 @@ func TestANodeUnderWayIsTakenBack(t *testing.T) {
 		},
 		"Nobody confirmed in time":                                     {in: one("AwaitingConfirmation", with(well, soakedFor(182))...)(manual), want: back("NotConfirmed"), message: "within 120 s"},
 		"Nobody confirmed in time, and the last round is not answered": {in: one("AwaitingConfirmation", with(seen, soakedFor(182))...)(manual), want: back("NotConfirmed")},
-		"Nobody confirmed narrow failsafe ports in time": {
-			in: one("AwaitingConfirmation", with(well, narrowFor(300), soakedFor(182))...)(manual, narrows(1)), want: back("NotConfirmed"), message: "within 120 s",
+		"Nobody confirmed scoped failsafe ports in time": {
+			in: one("AwaitingConfirmation", with(well, scopedFor(300), soakedFor(182))...)(manual, wantsScoped(1)), want: back("NotConfirmed"), message: "within 120 s",
 		},
-		"Others under way stop, and what is done stays": {
+		"Others in flight stop, and what is done stays": {
 			in:   input(4, progressing(1, "Probing", with(seen, found("cp-2", 7, open, refused))...), progressing(2, "Soaking", soakedFor(61)), enforced(3), pending(4, "Queued")),
 			want: []string{"Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Enforced/Proven", "Aborted/OtherNodeReverted"},
 		},
@@ -265,7 +265,7 @@ func TestNothingIsTriedWhereNothingIsExpected(t *testing.T) {
 	g.Expect(told(decide(t, in).Enactments)[0]).To(Equal("Progressing/Soaking"))
 }
 
-func TestTargetsStayTheSameWhileANodeIsUnderWay(t *testing.T) {
+func TestTargetsStayTheSameWhileANodeIsInFlight(t *testing.T) {
 	g := NewWithT(t)
 	in := one("Soaking", with(well, soakedFor(10), asked(5))...)()
 	tried := in.Nodes[0].Enactment.Spec.Targets

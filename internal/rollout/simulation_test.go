@@ -60,23 +60,23 @@ func TestWhateverHappensTheRolloutIsSafe(t *testing.T) {
 
 // world is a cluster.
 type world struct {
-	t       *testing.T
-	random  *rand.Rand
-	in      rollout.Input // nodes with enactments as persisted
-	live    []liveNode
-	limit   int
-	narrows bool            // a change of it would be another version
-	blind   bool            // nobody observes anything
-	tainted map[string]bool // node and generation in which it was reverted
-	tried   map[string]bool // node and version with which it was done
-	lost    map[string]bool // nodes whose record somebody deleted, until they are begun
-	seen    map[string]int
+	t           *testing.T
+	random      *rand.Rand
+	in          rollout.Input // nodes with enactments as persisted
+	live        []liveNode
+	limit       int
+	wantsScoped bool            // a change of it would be another version
+	blind       bool            // nobody observes anything
+	tainted     map[string]bool // node and generation in which it was reverted
+	tried       map[string]bool // node and version with which it was done
+	lost        map[string]bool // nodes whose record somebody deleted, until they are started
+	seen        map[string]int
 }
 
 // liveNode is what a node really has.
 type liveNode struct {
 	version string
-	narrow  bool
+	scoped  bool
 	written time.Time
 }
 
@@ -91,7 +91,7 @@ func newWorld(t *testing.T, seed uint64, seen map[string]int) *world {
 	w.in.Version = "good-1"
 	w.limit = max(1, min(int(w.in.Rollout.MaxUnavailable), (n-1)/2))
 	w.live = make([]liveNode, n)
-	w.narrows = !w.chance(4)
+	w.wantsScoped = !w.chance(4)
 	w.blind = w.chance(4)
 	return w
 }
@@ -168,7 +168,7 @@ func (w *world) tamper() {
 		case 1:
 			w.live[i] = liveNode{written: w.in.Now}
 		case 2:
-			w.live[i].narrow = false
+			w.live[i].scoped = false
 		}
 	}
 }
@@ -184,7 +184,7 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 			continue
 		}
 		outcome := open
-		if live.version == "bad" || live.version == "tight" && live.narrow || w.chance(2000) {
+		if live.version == "bad" || live.version == "tight" && live.scoped || w.chance(2000) {
 			outcome = dropped
 		}
 		e.Status.Observers = append(
@@ -199,9 +199,9 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 func (w *world) reconcile() {
 	for i := range w.in.Nodes {
 		n, live := &w.in.Nodes[i], w.live[i]
-		version, narrow := rollout.RulesetFor(n.Enactment)
-		n.LiveVersion, n.FailsafesScoped, n.WantsScopedFailsafes = live.version, live.narrow, w.narrows
-		n.Programmed = live.version == version && live.narrow == narrow && !w.in.Now.Before(live.written.Add(time.Second))
+		version, scoped := rollout.RulesetFor(n.Enactment)
+		n.LiveVersion, n.FailsafesScoped, n.WantsScopedFailsafes = live.version, live.scoped, w.wantsScoped
+		n.Programmed = live.version == version && live.scoped == scoped && !w.in.Now.Before(live.written.Add(time.Second))
 	}
 	d := decide(w.t, w.in)
 	if d.WakeAfter < 0 || d.WakeAfter > 10*time.Minute {
@@ -232,16 +232,16 @@ func (w *world) write(recorded []bool) {
 		if phase == "" || !recorded[i] || !all && !back || w.chance(4) {
 			continue
 		}
-		version, narrow := rollout.RulesetFor(e)
-		if w.live[i].version == version && w.live[i].narrow == narrow {
+		version, scoped := rollout.RulesetFor(e)
+		if w.live[i].version == version && w.live[i].scoped == scoped {
 			continue
 		}
-		if version != "" && w.live[i].version == "" || narrow && !w.live[i].narrow {
+		if version != "" && w.live[i].version == "" || scoped && !w.live[i].scoped {
 			restricted++
 		}
-		w.live[i] = liveNode{version, narrow, w.in.Now}
+		w.live[i] = liveNode{version, scoped, w.in.Now}
 	}
-	if restricted > w.limit+1 { // one may be put right beside those that are under way
+	if restricted > w.limit+1 { // one may be put right beside those that are in flight
 		w.errorf("%d nodes are restricted at once", restricted)
 	}
 }
@@ -275,7 +275,7 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 	switch to {
 	case v1alpha1.PhaseProgressing:
 		if w.in.Version == "" {
-			w.errorf("%s is under way, and nobody knows what is called for", n.Name)
+			w.errorf("%s is in flight, and nobody knows what is called for", n.Name)
 		}
 		if w.tainted[key] {
 			w.errorf("%s is Progressing again", key)
@@ -286,11 +286,11 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 		delete(w.lost, n.Name)
 		for _, other := range w.in.Nodes {
 			if !other.Ready {
-				w.errorf("%s was begun while %s was not ready", n.Name, other.Name)
+				w.errorf("%s was started while %s was not ready", n.Name, other.Name)
 			}
 		}
 		if w.in.CutFlow != "" || w.in.RollBackReason != "" || w.in.NotVerified != "" || n.LiveVersion != is.Status.PreviousRuleset {
-			w.errorf("%s was begun: %+v", n.Name, w.in)
+			w.errorf("%s was started: %+v", n.Name, w.in)
 		}
 	case v1alpha1.PhaseEnforced:
 		w.tried[n.Name+" with "+is.Status.Ruleset] = true
@@ -299,21 +299,21 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 		if from != to && from != v1alpha1.PhaseProgressing && !still {
 			w.errorf("%s is Enforced after %q", n.Name, from)
 		}
-		cuts := is.Status.Ruleset == "bad" || is.Status.Ruleset == "tight" && w.narrows
+		cuts := is.Status.Ruleset == "bad" || is.Status.Ruleset == "tight" && w.wantsScoped
 		if from == v1alpha1.PhaseProgressing && cuts && phase(is).Reason == v1alpha1.ReasonProven {
 			w.errorf("%s is proven with rules that cut everything", n.Name)
 		}
-		if from != to && w.narrows && is.Status.FailsafesScopedTime == nil {
+		if from != to && w.wantsScoped && is.Status.FailsafesScopedTime == nil {
 			w.errorf("%s is done, and its failsafe ports are wide", n.Name)
 		}
 	case v1alpha1.PhaseReverted:
 		w.tainted[key] = w.tainted[key] || phase(is).Reason != v1alpha1.ReasonTakenBack
 	}
-	w.takenBack(n, was, is)
+	w.rolledBack(n, was, is)
 }
 
-// takenBack checks that a node that was under way goes back to what it had.
-func (w *world) takenBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEnactment) {
+// rolledBack checks that a node that was in flight goes back to what it had.
+func (w *world) rolledBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEnactment) {
 	if rollout.PhaseOf(was) != v1alpha1.PhaseProgressing {
 		return
 	}
@@ -325,7 +325,7 @@ func (w *world) takenBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEna
 	if phase(is).Reason == v1alpha1.ReasonTakenBack {
 		want = ""
 	}
-	if version, narrow := rollout.RulesetFor(is); version != want || narrow {
+	if version, scoped := rollout.RulesetFor(is); version != want || scoped {
 		w.errorf("%s goes back to %q instead of %q", n.Name, version, want)
 	}
 }
@@ -344,9 +344,9 @@ func (w *world) invariants() {
 			}
 		}
 		// Those of a node that had the rules already are still to be widened.
-		if w.live[i].narrow && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && n.Enactment.Status.FailsafesScopedTime == nil &&
+		if w.live[i].scoped && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && n.Enactment.Status.FailsafesScopedTime == nil &&
 			w.live[i].version == n.Enactment.Status.Ruleset && !w.live[i].written.Before(n.Enactment.Status.StartTime.Time) {
-			w.errorf("the failsafe ports of %s are narrow before it soaked", n.Name)
+			w.errorf("the failsafe ports of %s are scoped before it soaked", n.Name)
 		}
 	}
 	if progressing > w.limit || untried > w.limit {

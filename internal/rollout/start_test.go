@@ -75,11 +75,11 @@ func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 	}
 	check(t, map[string]situation{
 		"It has the rules that are called for": {in: input(3, unverified, live(1, "new")), want: in3("Pending/NotVerified"), check: previous("new")},
-		"It has the rules that are called for, and is narrow": {in: input(3, unverified, live(1, "new"), narrows(1), narrow(1)), want: in3("Pending/NotVerified"),
+		"It has the rules that are called for, and is scoped": {in: input(3, unverified, live(1, "new"), wantsScoped(1), scoped(1)), want: in3("Pending/NotVerified"),
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				version, narrow := rollout.RulesetFor(e)
+				version, scoped := rollout.RulesetFor(e)
 				g.Expect(version).To(Equal("new"))
-				g.Expect(narrow).To(BeFalse(), "to widen can cut nothing")
+				g.Expect(scoped).To(BeFalse(), "to widen can cut nothing")
 				g.Expect(e.Status.AdoptedTime).To(Equal(ago(0)))
 			})},
 		"It has the rules that are called for, and is not ready": {in: input(3, unverified, live(1, "new"), notReady(1)),
@@ -116,12 +116,12 @@ func TestWhatANodeWaitsFor(t *testing.T) {
 		"A required flow is cut":                     {in: all(cut), want: in3("Pending/RequiredFlowCut"), message: "etcd to etcd"},
 		"It is not ready itself":                     {in: all(notReady(1)), want: in3("Pending/NodeNotReady"), message: "ready: cp-1"},
 		"Others are not ready, however new they are": {in: all(notReady(2), notReady(3), created(3, 0)), want: in3("Pending/NodeNotReady"), message: "ready: cp-2, cp-3"},
-		"Another policy has a node under way":        {in: all(inFlight(1)), want: queued, message: "1 node of other policies"},
-		"Another node is under way": {in: all(progressing(3, "Writing", begun(10), asked(12)), unprogrammed(3)),
+		"Another policy has a node in flight":        {in: all(inFlight(1)), want: queued, message: "1 node of other policies"},
+		"Another node is in flight": {in: all(progressing(3, "Writing", startedFor(10), asked(12)), unprogrammed(3)),
 			want: []string{"Pending/Queued", "Pending/Queued", "Progressing/Writing"}, message: "Waits for cp-3", wake: 110500 * time.Millisecond},
-		"Another node is still being taken back": {in: all(unprogrammed(3)), want: queued, message: "Waits for cp-3"},
-		"It is still being taken back itself":    {in: all(unprogrammed(1)), want: queued, message: "the node itself"},
-		"An endpoint of others, and what it had has still to be taken back": {in: all(foreign(1), unprogrammed(1)),
+		"Another node is still being rolled back": {in: all(unprogrammed(3)), want: queued, message: "Waits for cp-3"},
+		"It is still being rolled back itself":    {in: all(unprogrammed(1)), want: queued, message: "the node itself"},
+		"An endpoint of others, and what it had has still to be rolled back": {in: all(foreign(1), unprogrammed(1)),
 			want: []string{"Pending/ForeignHostEndpoint", "Pending/Queued", "Pending/Queued"}, message: "theirs"},
 		"An endpoint of others, which holds up nobody else": {in: all(foreign(1), pending(2, "Probing", asked(4))),
 			want:    []string{"Pending/ForeignHostEndpoint", "Progressing/Writing", "Pending/Queued"},
@@ -207,23 +207,23 @@ func TestProbesBeforeTheStart(t *testing.T) {
 			want: probing, wake: 2500 * time.Millisecond, check: round(8, 0)},
 		"Its turn comes again after something stood in the way": {in: all(pending(1, "NodeNotReady", asked(4))),
 			want: probing, wake: 2500 * time.Millisecond, check: round(8, 0)},
-		"The one before it has soaked, and its failsafe ports are narrowed": {
+		"The one before it has soaked, and its failsafe ports are scoped": {
 			in: all(pending(1, "Probing", asked(4)),
-				progressing(3, "Soaking", soakedFor(61), begun(70)), narrows(3)),
+				progressing(3, "Soaking", soakedFor(61), startedFor(70)), wantsScoped(3)),
 			want: []string{"Pending/Queued", "Pending/Queued", "Progressing/Writing"}, wake: 120500 * time.Millisecond, check: round(7, 4),
 		},
-		"The one before it is done now: not begun before that is on record": {
+		"The one before it is done now: not started before that is on record": {
 			in: all(pending(1, "Probing", asked(4)),
-				progressing(3, "Soaking", soakedFor(61), begun(70))),
+				progressing(3, "Soaking", soakedFor(61), startedFor(70))),
 			want: []string{"Pending/Probing", "Pending/Queued", "Enforced/Unproven"}, wake: 2500 * time.Millisecond, check: round(8, 0),
 		},
 		"The same, where the record is old and nobody observes": {
 			in: all(pending(1, "Probing", asked(4), recorded(100)),
-				progressing(3, "Soaking", soakedFor(61), begun(70))),
+				progressing(3, "Soaking", soakedFor(61), startedFor(70))),
 			want: []string{"Pending/Probing", "Pending/Queued", "Enforced/Unproven"}, wake: 500 * time.Millisecond, check: round(8, 0),
 		},
 		"It has the rules already, and is tried because of its failsafe ports": {
-			in:   all(pending(1, "Probing", asked(4), version("new", "new"), found("cp-2", 7, open, open)), live(1, "new"), narrows(1)),
+			in:   all(pending(1, "Probing", asked(4), version("new", "new"), found("cp-2", 7, open, open)), live(1, "new"), wantsScoped(1)),
 			want: []string{"Progressing/Probing", "Pending/Queued", "Pending/Queued"}, wake: 120500 * time.Millisecond,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Spec.ProbeRound).To(HaveValue(BeEquivalentTo(8)))
@@ -246,12 +246,12 @@ func TestProbesBeforeTheStart(t *testing.T) {
 	})
 }
 
-func TestHowManyNodesAreUnderWayAtOnce(t *testing.T) {
+func TestHowManyNodesAreInFlightAtOnce(t *testing.T) {
 	for name, c := range map[string]struct {
-		nodes  int
-		edits  []edit
-		begun  int
-		reason string // of the last node
+		nodes   int
+		edits   []edit
+		started int
+		reason  string // of the last node
 	}{
 		"One node":                               {1, nil, 0, "NoQuorumToSpare"},
 		"One node, watched by somebody":          {1, []edit{manual}, 1, "Writing"},
@@ -276,7 +276,7 @@ func TestHowManyNodesAreUnderWayAtOnce(t *testing.T) {
 				ready = append(ready, pending(i+1, "Probing", asked(4)))
 			}
 			d := decide(t, input(c.nodes, append(ready, c.edits...)...))
-			g.Expect(*rollout.CountPhases(d.Enactments).Progressing).To(BeEquivalentTo(c.begun))
+			g.Expect(*rollout.CountPhases(d.Enactments).Progressing).To(BeEquivalentTo(c.started))
 			g.Expect(phase(&d.Enactments[c.nodes-1]).Reason).To(Equal(c.reason))
 		})
 	}
@@ -317,27 +317,27 @@ func TestWhatANodeIsToHave(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit    edit
 		version string
-		narrow  bool
+		scoped  bool
 	}{
 		"Nothing is known of it": {func(*rollout.Input) {}, "", false},
 		"Pending":                {pending(1, "x", version("new", "old")), "old", false},
 		"Progressing":            {progressing(1, "x", version("new", "old")), "new", false},
-		"Progressing, narrow":    {progressing(1, "x", version("new", "old"), narrowFor(9)), "new", true},
+		"Progressing, scoped":    {progressing(1, "x", version("new", "old"), scopedFor(9)), "new", true},
 		"Enforced":               {enforced(1, version("new", "old")), "new", false},
-		"Enforced, narrow":       {enforced(1, version("new", "old"), narrowFor(9)), "new", true},
-		"Pending, and narrow":    {pending(1, "x", version("new", "old"), wasNarrowFor(9)), "old", true},
-		"Pending without rules":  {pending(1, "x", version("new", ""), wasNarrowFor(9)), "", false},
-		"Reverted":               {reverted(1, "x", version("new", "old"), narrowFor(9)), "old", false},
-		"Aborted":                {aborted(1, version("new", "old"), narrowFor(9)), "old", false},
+		"Enforced, scoped":       {enforced(1, version("new", "old"), scopedFor(9)), "new", true},
+		"Pending, and scoped":    {pending(1, "x", version("new", "old"), wasScopedFor(9)), "old", true},
+		"Pending without rules":  {pending(1, "x", version("new", ""), wasScopedFor(9)), "", false},
+		"Reverted":               {reverted(1, "x", version("new", "old"), scopedFor(9)), "old", false},
+		"Aborted":                {aborted(1, version("new", "old"), scopedFor(9)), "old", false},
 		"Several at once: what restricts least": {progressing(1, "x", version("new", "old"), func(e *v1alpha1.ControlPlaneNodeEnactment) {
 			e.Status.Conditions[3].Status = metav1.ConditionTrue
 		}), "old", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			version, narrow := rollout.RulesetFor(input(1, c.edit).Nodes[0].Enactment)
+			version, scoped := rollout.RulesetFor(input(1, c.edit).Nodes[0].Enactment)
 			g.Expect(version).To(Equal(c.version))
-			g.Expect(narrow).To(Equal(c.narrow))
+			g.Expect(scoped).To(Equal(c.scoped))
 		})
 	}
 }

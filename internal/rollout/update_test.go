@@ -12,7 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// waits is the first of three nodes that may not be begun, so that it is seen
+// waits is the first of three nodes that may not be started, so that it is seen
 // where it starts from.
 func waits(edits ...edit) rollout.Input {
 	return input(3, append([]edit{unverified, pending(2, "NotVerified"), pending(3, "NotVerified")}, edits...)...)
@@ -39,15 +39,15 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 	check(t, map[string]situation{
 		"Enforced, and nothing changes": {in: waits(enforced(1, version("new", "old"))), want: others("Enforced/Proven"), check: is(3, "new", "old")},
 		"Enforced, other rules":         {in: waits(enforced(1, version("old", "older"), confirming("3"))), want: pend, check: is(3, "new", "old")},
-		"Enforced, and narrow":          {in: waits(enforced(1, version("new", "old"), narrowFor(9)), narrows(1)), want: others("Enforced/Proven"), check: is(3, "new", "old")},
-		"Enforced, and not to be narrow any more": {in: waits(enforced(1, version("new", "old"), narrowFor(9))), want: others("Enforced/Proven"),
+		"Enforced, and scoped":          {in: waits(enforced(1, version("new", "old"), scopedFor(9)), wantsScoped(1)), want: others("Enforced/Proven"), check: is(3, "new", "old")},
+		"Enforced, and not to be scoped any more": {in: waits(enforced(1, version("new", "old"), scopedFor(9))), want: others("Enforced/Proven"),
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) { g.Expect(e.Status.FailsafesScopedTime).To(BeNil()) })},
-		"Enforced, and nobody tried it with narrow failsafe ports": {
-			in:   waits(enforced(1, version("new", "old"), generation(2)), live(1, "new"), narrows(1)),
+		"Enforced, and nobody tried it with scoped failsafe ports": {
+			in:   waits(enforced(1, version("new", "old"), generation(2)), live(1, "new"), wantsScoped(1)),
 			want: pend, check: is(3, "new", "new"),
 		},
-		"Enforced, nobody tried it with narrow failsafe ports, and a node was reverted": {
-			in:   input(3, enforced(1, version("new", "old"), generation(2)), live(1, "new"), narrows(1), reverted(2, "ProbeFailed"), pending(3, "Queued")),
+		"Enforced, nobody tried it with scoped failsafe ports, and a node was reverted": {
+			in:   input(3, enforced(1, version("new", "old"), generation(2)), live(1, "new"), wantsScoped(1), reverted(2, "ProbeFailed"), pending(3, "Queued")),
 			want: failed("Enforced/Proven"), check: is(2, "new", "old"),
 		},
 		"Enforced, another generation":                 {in: waits(enforced(1, generation(2))), want: others("Enforced/Proven"), check: is(3, "new", "")},
@@ -74,11 +74,11 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			in: waits(pending(1, "Queued", version("new", "new"), foundFor(9))), want: pend, check: is(3, "new", ""),
 		},
 		"Pending with older rules, and somebody took the rules of several away": {
-			in:   waits(pending(1, "NotVerified", version("new", "old"), wasNarrowFor(9)), pending(2, "NotVerified", version("new", "old"))),
+			in:   waits(pending(1, "NotVerified", version("new", "old"), wasScopedFor(9)), pending(2, "NotVerified", version("new", "old"))),
 			want: pend, check: is(3, "new", ""),
 		},
 		"Aborted with older rules, and somebody took the rules of several away": {
-			in:   input(3, aborted(1, version("new", "old"), wasNarrowFor(9)), reverted(2, "ProbeFailed", version("new", "old")), aborted(3), live(3, "old")),
+			in:   input(3, aborted(1, version("new", "old"), wasScopedFor(9)), reverted(2, "ProbeFailed", version("new", "old")), aborted(3), live(3, "old")),
 			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"}, check: func(g Gomega, d rollout.Decision) {
 				is(3, "new", "")(g, d)
 				g.Expect(d.Enactments[1].Status.PreviousRuleset).To(BeEmpty())
@@ -93,39 +93,39 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			want: []string{"Progressing/Writing", "Enforced/Proven", "Pending/NotVerified"}, wake: 118500 * time.Millisecond, check: is(3, "new", ""),
 		},
 		"Enforced, and somebody widened its failsafe ports": {
-			in:   waits(enforced(1, version("new", "old"), narrowFor(9)), live(1, "new"), narrows(1)),
+			in:   waits(enforced(1, version("new", "old"), scopedFor(9)), live(1, "new"), wantsScoped(1)),
 			want: others("Enforced/Proven"), check: is(3, "new", "old"),
 		},
 		"Enforced, and somebody widened the failsafe ports of several": {
-			in:   waits(enforced(1, version("new", "old"), narrowFor(9)), live(1, "new"), narrows(1), enforced(2, narrowFor(9)), live(2, "new"), narrows(2)),
+			in:   waits(enforced(1, version("new", "old"), scopedFor(9)), live(1, "new"), wantsScoped(1), enforced(2, scopedFor(9)), live(2, "new"), wantsScoped(2)),
 			want: in3("Pending/NotVerified"), check: is(3, "new", "new"),
 		},
 		"Enforced with wide failsafe ports, and another one is not ready": {
-			in:   waits(enforced(1, version("new", "old"), narrowFor(9)), live(1, "new"), narrows(1), notReady(2)),
+			in:   waits(enforced(1, version("new", "old"), scopedFor(9)), live(1, "new"), wantsScoped(1), notReady(2)),
 			want: in3("Pending/NotVerified"), check: is(3, "new", "new"),
 		},
-		"Enforced and narrow, and another one is not ready": {
-			in:   waits(enforced(1, version("new", "old"), narrowFor(9)), live(1, "new"), narrows(1), narrow(1), notReady(2)),
+		"Enforced and scoped, and another one is not ready": {
+			in:   waits(enforced(1, version("new", "old"), scopedFor(9)), live(1, "new"), wantsScoped(1), scoped(1), notReady(2)),
 			want: others("Enforced/Proven"), check: is(3, "new", "old"),
 		},
 		"Enforced, and the failsafe ports of several are as somebody else has decided": {
-			in: waits(enforced(1, version("new", ""), narrowFor(9)), live(1, "new"), narrows(1), contested(1),
-				enforced(2, narrowFor(9)), live(2, "new"), narrows(2), contested(2)),
+			in: waits(enforced(1, version("new", ""), scopedFor(9)), live(1, "new"), wantsScoped(1), contested(1),
+				enforced(2, scopedFor(9)), live(2, "new"), wantsScoped(2), contested(2)),
 			want: []string{"Enforced/Proven", "Enforced/Proven", "Pending/NotVerified"}, check: is(3, "new", ""),
 		},
 		"Enforced, and nobody else decides any more about the failsafe ports that it did not soak with": {
-			in: waits(enforced(1, version("new", "old"), narrowFor(9), func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.SoakTime = nil }),
-				live(1, "new"), narrows(1)),
+			in: waits(enforced(1, version("new", "old"), scopedFor(9), func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.SoakTime = nil }),
+				live(1, "new"), wantsScoped(1)),
 			want: pend, check: is(3, "new", "new"),
 		},
-		"Enforced and narrow, other rules": {
-			in: waits(enforced(1, version("old", ""), narrowFor(9)), live(1, "old"), narrows(1), narrow(1)), want: pend,
+		"Enforced and scoped, other rules": {
+			in: waits(enforced(1, version("old", ""), scopedFor(9)), live(1, "old"), wantsScoped(1), scoped(1)), want: pend,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Status.PreviousFailsafesScopedTime).To(Equal(ago(9)))
 			}),
 		},
 		"Pending with older rules, and somebody widened its failsafe ports": {
-			in: waits(pending(1, "Queued", version("new", "old"), wasNarrowFor(9)), live(1, "old")), want: pend,
+			in: waits(pending(1, "Queued", version("new", "old"), wasScopedFor(9)), live(1, "old")), want: pend,
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Status.PreviousFailsafesScopedTime).To(BeNil())
 			}),
@@ -138,39 +138,39 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			in:   waits(aborted(1, version("other", "old")), func(in *rollout.Input) { in.FailedNode = "cp-9" }),
 			want: []string{"Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}, check: is(3, "other", "old"),
 		},
-		"Enforced, and it can not be told what is called for": {in: waits(enforced(1, version("old", "older"), generation(2)), unknown),
+		"Enforced, and it cannot be told what is called for": {in: waits(enforced(1, version("old", "older"), generation(2)), unknown),
 			want: others("Enforced/Proven"), check: is(2, "old", "older")},
-		"Progressing, and it can not be told what is called for": {
+		"Progressing, and it cannot be told what is called for": {
 			in:   waits(progressing(1, "Soaking", with(well, soakedFor(9), version("new", "old"), generation(2), confirming("3"))...), unknown),
 			want: pend, message: "not yet", check: is(2, "new", "old"),
 		},
-		"Pending, and it can not be told what is called for": {in: waits(pending(1, "Probing", version("new", "new")), live(1, "new"), unknown),
+		"Pending, and it cannot be told what is called for": {in: waits(pending(1, "Probing", version("new", "new")), live(1, "new"), unknown),
 			want: pend, message: "not yet", check: is(3, "new", "new")},
-		"Reverted, and it can not be told what is called for": {in: waits(reverted(1, "ProbeFailed", version("new", "old"), generation(2)), unknown),
+		"Reverted, and it cannot be told what is called for": {in: waits(reverted(1, "ProbeFailed", version("new", "old"), generation(2)), unknown),
 			want: others("Reverted/ProbeFailed"), check: is(2, "new", "old")},
-		"Aborted, and it can not be told what is called for": {in: waits(aborted(1, version("new", "old"), generation(2)), unknown),
+		"Aborted, and it cannot be told what is called for": {in: waits(aborted(1, version("new", "old"), generation(2)), unknown),
 			want: others("Aborted/OtherNodeReverted"), check: is(2, "new", "old")},
 		"Pending, other rules": {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Pending, back to the rules that it has": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new")),
 			want: others("Enforced/Unproven"), message: "Has the declared rules", check: is(3, "new", "")},
-		"Pending, back to the rules that it has, and narrow still": {
-			in:   waits(pending(1, "Queued", version("other", "new"), wasNarrowFor(9)), live(1, "new"), narrows(1), narrow(1)),
+		"Pending, back to the rules that it has, and scoped still": {
+			in:   waits(pending(1, "Queued", version("other", "new"), wasScopedFor(9)), live(1, "new"), wantsScoped(1), scoped(1)),
 			want: others("Enforced/Unproven"), message: "Has the declared rules", check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
 				g.Expect(e.Status.FailsafesScopedTime).To(Equal(ago(9)))
 				g.Expect(e.Status.PreviousFailsafesScopedTime).To(BeNil())
 			})},
-		"Pending, back to the rules that it has, and narrow because that was just being tried": {
-			in:   waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1), narrow(1)),
+		"Pending, back to the rules that it has, and scoped because that was just being tried": {
+			in:   waits(pending(1, "Queued", version("other", "new")), live(1, "new"), wantsScoped(1), scoped(1)),
 			want: pend, check: is(3, "new", "new"),
 		},
-		"Pending, with rules that are called for, and narrow because that was just being tried": {
-			in:   waits(pending(1, "NotVerified", version("new", "new")), live(1, "new"), narrows(1), narrow(1)),
+		"Pending, with rules that are called for, and scoped because that was just being tried": {
+			in:   waits(pending(1, "NotVerified", version("new", "new")), live(1, "new"), wantsScoped(1), scoped(1)),
 			want: pend, check: is(3, "new", "new"),
 		},
 		"Pending, back to rules that nobody has a record of": {in: waits(pending(1, "Queued", version("other", "new"), foundFor(9)), live(1, "new")),
 			want: pend, check: is(3, "new", "new")},
 		"Aborted, back to the rules that it has": {
-			in:   waits(aborted(1, version("other", "new"), wasNarrowFor(9), generation(2)), live(1, "new"), narrows(1), narrow(1)),
+			in:   waits(aborted(1, version("other", "new"), wasScopedFor(9), generation(2)), live(1, "new"), wantsScoped(1), scoped(1)),
 			want: others("Enforced/Unproven"), check: is(3, "new", ""),
 		},
 		"Progressing, and somebody else's endpoint is in the place of ours": {
@@ -179,9 +179,9 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		},
 		"Progressing, back to the rules that it had": {in: waits(progressing(1, "Writing", version("other", "new")), live(1, "new")),
 			want: pend, check: is(3, "new", "new")},
-		"Pending, back to the rules that it has, and wide by now": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new"), narrows(1)),
+		"Pending, back to the rules that it has, and wide by now": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new"), wantsScoped(1)),
 			want: pend, check: is(3, "new", "new")},
-		"Progressing with narrow failsafe ports, other rules": {in: waits(progressing(1, "Soaking", with(well, soakedFor(9), narrowFor(20), version("other", "old"))...), narrows(1)),
+		"Progressing with scoped failsafe ports, other rules": {in: waits(progressing(1, "Soaking", with(well, soakedFor(9), scopedFor(20), version("other", "old"))...), wantsScoped(1)),
 			want: pend, check: is(3, "new", "old")},
 		"Pending, back to rules that it had": {in: waits(pending(1, "Queued", version("other", "new"))), want: pend, check: is(3, "new", "new")},
 		"Reverted, other rules in the same generation": {
@@ -195,22 +195,22 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		},
 		"Aborted, and the node that was reverted is gone": {in: waits(aborted(1, version("other", "old"))),
 			want: pend, check: is(3, "new", "old")},
-		"Aborted, another generation":                     {in: waits(aborted(1, version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
-		"Taken back, and the reason is gone":              {in: waits(reverted(1, "TakenBack", version("other", ""))), want: pend, check: is(3, "new", "")},
-		"Taken back, and the reason is not gone":          {in: waits(reverted(1, "TakenBack"), takeBack), want: in3("Reverted/TakenBack"), message: "help", check: is(3, "new", "")},
-		"Taken back, in another generation":               {in: waits(reverted(1, "TakenBack", generation(2)), takeBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
-		"To be taken back":                                {in: waits(enforced(1, version("old", "older")), takeBack), want: in3("Reverted/TakenBack"), message: `annotated with cpnp.dev/revert: "help"`},
-		"To be taken back, under way":                     {in: waits(progressing(1, "Probing", version("new", "old")), takeBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
-		"To be taken back, failed in a generation before": {in: waits(reverted(1, "ProbeFailed", version("new", "old"), generation(2)), takeBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
-		"To be taken back, failed in this generation": {in: waits(reverted(1, "ProbeFailed", version("new", "old")), takeBack),
+		"Aborted, another generation":                      {in: waits(aborted(1, version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
+		"Rolled back, and the reason is gone":              {in: waits(reverted(1, "TakenBack", version("other", ""))), want: pend, check: is(3, "new", "")},
+		"Rolled back, and the reason is not gone":          {in: waits(reverted(1, "TakenBack"), rollBack), want: in3("Reverted/TakenBack"), message: "help", check: is(3, "new", "")},
+		"Rolled back, in another generation":               {in: waits(reverted(1, "TakenBack", generation(2)), rollBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
+		"To be rolled back":                                {in: waits(enforced(1, version("old", "older")), rollBack), want: in3("Reverted/TakenBack"), message: `annotated with cpnp.dev/revert: "help"`},
+		"To be rolled back, in flight":                     {in: waits(progressing(1, "Probing", version("new", "old")), rollBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
+		"To be rolled back, failed in a generation before": {in: waits(reverted(1, "ProbeFailed", version("new", "old"), generation(2)), rollBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
+		"To be rolled back, failed in this generation": {in: waits(reverted(1, "ProbeFailed", version("new", "old")), rollBack),
 			want: []string{"Reverted/ProbeFailed", "Reverted/TakenBack", "Reverted/TakenBack"}, check: is(3, "new", "")},
-		"To be taken back, nothing is known of it": {in: input(1, takeBack, live(1, "new")), want: []string{"Reverted/TakenBack"}, check: is(3, "new", "")},
+		"To be rolled back, nothing is known of it": {in: input(1, rollBack, live(1, "new")), want: []string{"Reverted/TakenBack"}, check: is(3, "new", "")},
 	})
 }
 
-func TestAFailureIsRememberedWhereEverythingWasTakenBack(t *testing.T) {
+func TestAFailureIsRememberedWhereEverythingWasRolledBack(t *testing.T) {
 	g := NewWithT(t)
-	in := input(3, takeBack, reverted(1, "ProbeFailed"), aborted(2), enforced(3))
+	in := input(3, rollBack, reverted(1, "ProbeFailed"), aborted(2), enforced(3))
 	in = next(in, decide(t, in))
 	in.RollBackReason = ""
 	g.Expect(told(decide(t, in).Enactments)).To(Equal(
