@@ -56,14 +56,14 @@ type ControlPlaneNodeEnactmentSpec struct {
 	// policy is the name of the ControlPlaneNetworkPolicy.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="policy cannot be changed"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="policy of an enactment cannot be changed"
 	// +required
 	Policy string `json:"policy,omitempty"`
 
 	// node is the name of the Node.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="node cannot be changed"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="node of an enactment cannot be changed"
 	// +required
 	Node string `json:"node,omitempty"`
 

@@ -319,7 +319,7 @@ func TestAnEnactmentStaysThatOfItsNodeAndPolicy(t *testing.T) {
 	} {
 		changed := e.DeepCopy()
 		change(&changed.Spec)
-		g.Expect(admin.Update(t.Context(), changed)).To(MatchError(ContainSubstring("can not be changed")))
+		g.Expect(admin.Update(t.Context(), changed)).To(MatchError(ContainSubstring("cannot be changed")))
 	}
 }
 
