@@ -232,9 +232,7 @@ func (o *Outcome) tellOfRecord(object Shared, claims []plan.Claim) {
 
 func (o *Outcome) claim(object Shared, claim plan.Claim) {
 	live := object.Live(claim.Field)
-	entry, recorded := object.Record[claim.Field]
-	applied := recorded && entry.Applied == claim.Want && entry.Policy == claim.Policy.Name
-
+	entry := object.Record[claim.Field]
 	finding, differs := compare(object, claim, live)
 	if differs {
 		o.Findings = append(o.Findings, finding)
@@ -250,8 +248,8 @@ func (o *Outcome) claim(object Shared, claim plan.Claim) {
 	case differs || !object.owns(claim.Field):
 		o.Set[claim.Field] = &claim.Want
 	}
-	if original := object.original(claim.Field, live); !applied || !equal(entry.Original, original) {
-		o.Record[claim.Field] = state.RecordEntry{Policy: claim.Policy.Name, Applied: claim.Want, Original: original}
+	o.Record[claim.Field] = state.RecordEntry{
+		Policy: claim.Policy.Name, Applied: claim.Want, Original: object.original(claim.Field, live),
 	}
 }
 
