@@ -85,7 +85,7 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 		return r.finalize(ctx, policy, policies, snapshot)
 	}
 	r.patience.forget(policy.Name) // it may be another one of the name
-	if policy.TakenBack() != "" {
+	if policy.Intent() == plan.IntentRollBack {
 		return r.takeBack(ctx, policy, policies, snapshot)
 	}
 	r.cleared.forget(policy.Name)

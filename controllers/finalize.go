@@ -34,7 +34,7 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	if !controllerutil.ContainsFinalizer(policy.ControlPlaneNetworkPolicy, v1alpha1.Finalizer) {
 		return reconcile.Result{}, nil
 	}
-	if policy.Reverts() {
+	if policy.RollsBack() {
 		remaining, result, err := r.revert(ctx, policy, policies, snapshot)
 		if len(remaining) > 0 || err != nil {
 			return result, err
@@ -55,7 +55,7 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		return soonerUnless(errors.Join(err, reportErr), result, next)
 	}
 	r.Reporter.tellReleases(policy)
-	if gone && policy.Reverts() && unread(policy, snapshot.Calico) {
+	if gone && policy.RollsBack() && unread(policy, snapshot.Calico) {
 		r.Reporter.event(policy, report.CalicoObjectsLeft(policy.Name))
 	}
 	return result, nil
@@ -106,7 +106,7 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico, verdict: beingReverted,
 	}
 	there := writtenFor(policy, policies, snapshot)
-	if o.remaining = r.waitedFor(policy, there); policy.TakenBack() != "" && !saysTakenBack(policy) {
+	if o.remaining = r.waitedFor(policy, there); policy.Intent() == plan.IntentRollBack && !saysTakenBack(policy) {
 		err = r.Reporter.announce(ctx, o) // it is an emergency: somebody wants to know that it was heard
 	}
 	result, tearErr := r.tearDown(ctx, policy, there, snapshot)
@@ -120,7 +120,7 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 		left, next, leftErr = r.lastLook(ctx, policy, snapshot)
 		result, err = sooner(result, next), errors.Join(err, leftErr)
 	}
-	if o.remaining = left; len(left) == 0 && policy.TakenBack() == "" {
+	if o.remaining = left; len(left) == 0 && policy.Intent() != plan.IntentRollBack {
 		return nil, result, err // it goes, and nobody reads its status any more
 	}
 	next, reportErr := r.Reporter.report(ctx, o)
@@ -181,20 +181,20 @@ func (r *PolicyReconciler) tearDown(ctx context.Context, policy *plan.Policy, th
 	reconcile.Result, error,
 ) {
 	done := repaired{}
-	result, err := r.writeAll(ctx, policy, there.networkPolicies, always(policy.Reverts()), done)
-	may := always(policy.Reverts() && !snapshot.Unconfirmed)
-	next, hostErr := r.writeHosts(ctx, policy, there.hosts, may, always(policy.Reverts()), done)
+	result, err := r.writeAll(ctx, policy, there.networkPolicies, always(policy.RollsBack()), done)
+	may := always(policy.RollsBack() && !snapshot.Unconfirmed)
+	next, hostErr := r.writeHosts(ctx, policy, there.hosts, may, always(policy.RollsBack()), done)
 	return sooner(result, next), errors.Join(err, hostErr)
 }
 
 // recordTakenBack puts on record that no node has rules any more, so that they do
 // not come back by themselves.
 func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, snapshot state.Snapshot) (reconcile.Result, error) {
-	if o.policy.TakenBack() == "" {
+	if o.policy.Intent() != plan.IntentRollBack {
 		return reconcile.Result{}, nil
 	}
 	in := r.onRecord(o.policy, snapshot.Enactments)
-	in.RollBackReason = o.policy.TakenBack()
+	in.RollBackReason = o.policy.RollBackReason()
 	o.rollout = rollout.Decide(in)
 	on, result, err := r.record(ctx, o.policy, o.rollout.Enactments, snapshot)
 	o.rollout.Enactments = on.enactments

@@ -80,7 +80,7 @@ func (r *PolicyReconciler) writingIsOver(ctx context.Context, policy *plan.Polic
 		return false, err
 	}
 	compiled := plan.Compile(policies)
-	if known := plan.Find(compiled, policy.Name); known != nil && known.UID == policy.UID && known.Active() {
+	if known := plan.Find(compiled, policy.Name); known != nil && known.UID == policy.UID && known.Claims() {
 		return false, nil
 	}
 	return r.Writing.over(endingOf(policy)), nil

@@ -67,7 +67,7 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 		Remaining: o.remaining, Profile: o.hosts.Profile, HostObstacle: o.hosts.Unprotected,
 		Network:       section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
 		Hosts:         section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
-		KeepHostCount: !o.policy.Active() || o.calico.Hidden(),
+		KeepHostCount: !o.policy.Claims() || o.calico.Hidden(),
 		Rollout:       o.rollout, APIServers: o.apiServers,
 		History: r.History.Summary(o.policy.Name, r.Clock.Now()),
 	}

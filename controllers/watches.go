@@ -251,7 +251,7 @@ func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
 func (w watcher) policyOfEnactment() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, _, _ client.Object) {
 		for _, policy := range w.policies(ctx) {
-			if policy.ProtectsHosts() || policy.TakenBack() != "" {
+			if policy.ProtectsHosts() || policy.Intent() == plan.IntentRollBack {
 				q.Add(request("", policy.Name))
 			}
 		}

@@ -92,7 +92,7 @@ func unexpected(policy *plan.Policy, object Object) Finding {
 	finding := Finding{
 		Policy: policy.Name, Object: object, Cause: v1alpha1.CauseUnexpected, State: v1alpha1.StatePending, Actual: object.Kind,
 	}
-	if policy.Spec.Mode == v1alpha1.ModeAudit && policy.Active() { // else the operator takes it away itself
+	if policy.Spec.Mode == v1alpha1.ModeAudit && policy.Claims() { // else the operator takes it away itself
 		finding.State = v1alpha1.StateDrifted
 	}
 	return finding

@@ -183,7 +183,7 @@ func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome 
 		// What a policy that is being deleted wrote is given back also where
 		// another claims it and can not write it now: it would wait for ever.
 		policy := plan.Find(policies, out.Record[field].Policy)
-		if !claimed[field] || policy != nil && policy.Reverts() {
+		if !claimed[field] || policy != nil && policy.RollsBack() {
 			out.release(object, field, policies)
 		}
 	}
@@ -335,10 +335,10 @@ func judge(claim plan.Claim, by Manager, applied bool) v1alpha1.DriftState {
 func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 	entry := object.Record[field]
 	policy := plan.Find(policies, entry.Policy)
-	if policy == nil || !policy.Writable() && !policy.Reverts() {
+	if policy == nil || !policy.Writable() && !policy.RollsBack() {
 		return // nobody is there to decide, or nothing may be written now
 	}
-	if !policy.Reverts() {
+	if !policy.RollsBack() {
 		o.Released[field] = policy
 	}
 	delete(o.Record, field)

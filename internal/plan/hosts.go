@@ -84,7 +84,7 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 	case policy.ProtectsHosts():
 		hosts = protection(policy, policies, snapshot)
 		hosts.Stays = len(hosts.Held) > 0 || hosts.Unprotected != nil && hosts.Unprotected.Reason != v1alpha1.ReasonHostBackendNone
-	case policy.Active() && policy.Invalid != nil && policy.Spec.Network != nil:
+	case policy.Claims() && policy.Invalid != nil && policy.Spec.Network != nil:
 		hosts.Stays = true // of which nodes, a selector that can be read will tell
 	}
 	if hosts.Stays {
@@ -199,7 +199,7 @@ func stamped(objects []Object) ([]Object, error) {
 
 // ProtectsHosts says whether the policy restricts something on nodes.
 func (p *Policy) ProtectsHosts() bool {
-	return p.Active() && p.declaresHosts()
+	return p.Claims() && p.declaresHosts()
 }
 
 func (p *Policy) declaresHosts() bool {

@@ -65,7 +65,7 @@ func NetworkPolicyName(policy, component string) string {
 // in the declared directions. Policies come oldest first.
 func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Network {
 	var network Network
-	if policy.Spec.Network == nil || policy.Invalid != nil || !policy.Active() {
+	if policy.Spec.Network == nil || policy.Invalid != nil || !policy.Claims() {
 		return network
 	}
 	if onPods(policy) {
@@ -110,7 +110,7 @@ func claimedBefore(policy *Policy, component v1alpha1.Component, policies []Poli
 			if older.Name == policy.Name {
 				break
 			}
-			if older.Spec.Network == nil || older.Invalid != nil || !older.Active() {
+			if older.Spec.Network == nil || older.Invalid != nil || !older.Claims() {
 				continue
 			}
 			for _, other := range older.Spec.Network.Components {

@@ -82,13 +82,6 @@ func (p *Policy) Selects(node *corev1.Node) bool {
 	return p.nodes.Matches(labels.Set(node.Labels))
 }
 
-// TakenBack returns the reason for which everything that was written for the
-// policy is to be taken back, and nothing to be written; empty if it is not.
-// It goes before everything that the spec says: it is for emergencies.
-func (p *Policy) TakenBack() string {
-	return strings.TrimSpace(p.Annotations[v1alpha1.AnnotationRevert])
-}
-
 // Override returns the reason for which it is to be written what may cut required
 // flows; empty if nobody gives one that a reader would see.
 func (p *Policy) Override() string {
@@ -97,17 +90,6 @@ func (p *Policy) Override() string {
 		return ""
 	}
 	return reason
-}
-
-// Active says whether the policy claims anything.
-func (p *Policy) Active() bool { return !p.Deleting() && p.TakenBack() == "" }
-
-// Deleting says whether the policy is on its way out.
-func (p *Policy) Deleting() bool { return p.DeletionTimestamp != nil }
-
-// Enforces says whether the policy wants the cluster changed.
-func (p *Policy) Enforces() bool {
-	return p.Spec.Mode == v1alpha1.ModeEnforce && !p.Spec.Suspend && p.Active()
 }
 
 // Writable says whether nodes and Services may be written for the policy: it
@@ -134,15 +116,6 @@ func (p *Policy) verified() *metav1.Condition {
 		return nil
 	}
 	return verified
-}
-
-// Reverts says whether what was written for the policy is to be taken back,
-// because the policy is being deleted, or because somebody says so.
-func (p *Policy) Reverts() bool {
-	deleted := p.Deleting() && !p.Spec.Suspend && p.Spec.DeletionPolicy != v1alpha1.DeletionOrphan
-	held := slices.Contains(p.Finalizers, v1alpha1.Finalizer)
-	taken := p.TakenBack() != ""
-	return held && (deleted || taken) || taken && !p.Deleting() // that one stays: nothing can be left behind
 }
 
 // Find returns the policy of that name, or nil.

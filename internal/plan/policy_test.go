@@ -83,65 +83,68 @@ func compile(policies ...v1alpha1.ControlPlaneNetworkPolicy) []plan.Policy {
 	return plan.Compile(policies)
 }
 
-func TestPolicyIsWrittenForOnlyWhereEveryGateIsOpen(t *testing.T) {
-	tests := map[string]struct {
-		edits                       []edit
-		enforces, writable, reverts bool
+func TestPolicyIsWritableOnlyWhereEveryGateIsOpen(t *testing.T) {
+	for name, test := range map[string]struct {
+		edits    []edit
+		writable bool
 	}{
-		"An enforcing policy, verified for this generation, is written for": {nil, true, true, false},
-		"One that audits is not":                                             {[]edit{audits}, false, false, false},
-		"One that is suspended is not":                                       {[]edit{suspend}, false, false, false},
-		"One without the finalizer is not, because nothing would be undone":  {[]edit{withoutFinalizer}, true, false, false},
-		"One that was found unsafe is not":                                   {[]edit{unverified}, true, false, false},
-		"One that was never reported on is not":                              {[]edit{neverReported}, true, false, false},
-		"One that was verified for another generation is not":                {[]edit{editedSince}, true, false, false},
-		"One that is being deleted is taken back instead":                    {[]edit{deleted}, false, false, true},
-		"One that is being deleted and orphans is neither":                   {[]edit{deleted, orphans}, false, false, false},
-		"One that is being deleted while suspended is neither":               {[]edit{deleted, suspend}, false, false, false},
-		"One that is being deleted without the finalizer wrote nothing":      {[]edit{deleted, withoutFinalizer}, false, false, false},
-		"One that audits when it is deleted takes back what it wrote before": {[]edit{deleted, audits}, false, false, true},
-		"One that is being deleted unverified takes back what it wrote":      {[]edit{deleted, unverified}, false, false, true},
-	}
-	for name, test := range tests {
+		"It enforces, and is verified for this generation": {nil, true},
+		"It audits":           {[]edit{audits}, false},
+		"It is suspended":     {[]edit{suspend}, false},
+		"It is rolled back":   {[]edit{reverted("paged at night")}, false},
+		"It is being deleted": {[]edit{deleted}, false},
+		"It has no finalizer, so that nothing would be rolled back": {[]edit{withoutFinalizer}, false},
+		"It was found unsafe":                    {[]edit{unverified}, false},
+		"It was never reported on":               {[]edit{neverReported}, false},
+		"It was verified for another generation": {[]edit{editedSince}, false},
+	} {
 		t.Run(name, func(t *testing.T) {
-			g := NewWithT(t)
-			p := compile(policy("p", test.edits...))[0]
-			g.Expect(p.Enforces()).To(Equal(test.enforces), "Enforces")
-			g.Expect(p.Writable()).To(Equal(test.writable), "Writable")
-			g.Expect(p.Reverts()).To(Equal(test.reverts), "Reverts")
+			NewWithT(t).Expect(compile(policy("p", test.edits...))[0].Writable()).To(Equal(test.writable))
 		})
 	}
 }
 
-func TestAnnotationTakesBackWhateverTheSpecSays(t *testing.T) {
+func TestIntent(t *testing.T) {
 	why := reverted(" paged at night ")
-	tests := map[string]struct {
-		edits                     []edit
-		why                       string
-		active, enforces, reverts bool
+	for name, test := range map[string]struct {
+		edits  []edit
+		intent plan.Intent
 	}{
-		"Without the annotation":                   {nil, "", true, true, false},
-		"With a reason":                            {[]edit{why}, "paged at night", false, false, true},
-		"With a blank one":                         {[]edit{reverted(" ")}, "", true, true, false},
-		"While suspended":                          {[]edit{why, suspend}, "paged at night", false, false, true},
-		"With a blank one while suspended":         {[]edit{reverted(""), suspend}, "", true, false, false},
-		"In Audit":                                 {[]edit{why, audits}, "paged at night", false, false, true},
-		"While it is being deleted and orphans":    {[]edit{why, deleted, orphans}, "paged at night", false, false, true},
-		"While it is being deleted and suspended":  {[]edit{why, deleted, suspend}, "paged at night", false, false, true},
-		"Without the finalizer: it stays anyway":   {[]edit{why, withoutFinalizer}, "paged at night", false, false, true},
-		"Deleted with a blank one, which orphans":  {[]edit{reverted(" "), deleted, orphans}, "", false, false, false},
-		"Deleted with a blank one, which does not": {[]edit{reverted(" "), deleted}, "", false, false, true},
-	}
-	for name, test := range tests {
+		"enforcing":                                 {nil, plan.IntentEnforce},
+		"enforcing, never reported on":              {[]edit{neverReported}, plan.IntentEnforce},
+		"enforcing, without finalizer":              {[]edit{withoutFinalizer}, plan.IntentEnforce},
+		"auditing":                                  {[]edit{audits}, plan.IntentAudit},
+		"suspended":                                 {[]edit{suspend}, plan.IntentSuspend},
+		"auditing and suspended":                    {[]edit{audits, suspend}, plan.IntentSuspend},
+		"annotated":                                 {[]edit{why}, plan.IntentRollBack},
+		"annotated with a blank reason":             {[]edit{reverted(" ")}, plan.IntentEnforce},
+		"annotated, suspended":                      {[]edit{why, suspend}, plan.IntentRollBack},
+		"annotated with a blank reason, suspended":  {[]edit{reverted(""), suspend}, plan.IntentSuspend},
+		"annotated, auditing":                       {[]edit{why, audits}, plan.IntentRollBack},
+		"annotated, without finalizer":              {[]edit{why, withoutFinalizer}, plan.IntentRollBack},
+		"deleted":                                   {[]edit{deleted}, plan.IntentDelete},
+		"deleted, auditing":                         {[]edit{deleted, audits}, plan.IntentDelete},
+		"deleted, unverified":                       {[]edit{deleted, unverified}, plan.IntentDelete},
+		"deleted, orphaning":                        {[]edit{deleted, orphans}, plan.IntentOrphan},
+		"deleted, suspended":                        {[]edit{deleted, suspend}, plan.IntentOrphan},
+		"deleted, nothing was written":              {[]edit{deleted, withoutFinalizer}, plan.IntentOrphan},
+		"deleted, orphaning, annotated":             {[]edit{why, deleted, orphans}, plan.IntentDelete},
+		"deleted, suspended, annotated":             {[]edit{why, deleted, suspend}, plan.IntentDelete},
+		"deleted, orphaning, annotated with spaces": {[]edit{reverted(" "), deleted, orphans}, plan.IntentOrphan},
+		"deleted, annotated with spaces":            {[]edit{reverted(" "), deleted}, plan.IntentDelete},
+	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			p := compile(policy("p", test.edits...))[0]
-			g.Expect(p.TakenBack()).To(Equal(test.why), "TakenBack")
-			g.Expect(p.Active()).To(Equal(test.active), "Active")
-			g.Expect(p.Enforces()).To(Equal(test.enforces), "Enforces")
-			g.Expect(p.Reverts()).To(Equal(test.reverts), "Reverts")
+			g.Expect(p.Intent()).To(Equal(test.intent))
+			g.Expect(p.Enforces()).To(Equal(test.intent == plan.IntentEnforce))
+			g.Expect(p.RollsBack()).To(Equal(test.intent == plan.IntentRollBack || test.intent == plan.IntentDelete))
+			g.Expect(p.Claims()).To(Equal(test.intent == plan.IntentEnforce || test.intent == plan.IntentAudit || test.intent == plan.IntentSuspend))
 		})
 	}
+	g := NewWithT(t)
+	p := compile(policy("p", why))[0]
+	g.Expect(p.RollBackReason()).To(Equal("paged at night"))
 }
 
 func TestPolicyWithABadSelectorClaimsNothing(t *testing.T) {

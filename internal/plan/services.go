@@ -51,7 +51,7 @@ func Service(service state.Service, policies []Policy) (claims []Claim, losses [
 	var all []Claim
 	for i := range policies {
 		policy := &policies[i]
-		if !policy.Active() {
+		if !policy.Claims() {
 			continue
 		}
 		for _, rule := range policy.services {

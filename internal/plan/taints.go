@@ -16,7 +16,7 @@ func Taints(node *corev1.Node, policies []Policy) (claims []Claim, losses []Loss
 	var all []Claim
 	for i := range policies {
 		policy := &policies[i]
-		if !policy.Active() || !policy.Selects(node) {
+		if !policy.Claims() || !policy.Selects(node) {
 			continue
 		}
 		for _, taint := range policy.Spec.Taints {

@@ -98,7 +98,7 @@ func programmedCondition(in Input) metav1.Condition {
 	switch {
 	case len(in.History.Failures) > 0 && (in.Policy.Enforces() || in.Policy.Deleting()):
 		return conditionFalse(kind, v1alpha1.ReasonApplyFailed, wording.ListPoints(in.History.Failures))
-	case in.Policy.TakenBack() != "":
+	case in.Policy.Intent() == plan.IntentRollBack:
 		return conditionFalse(kind, v1alpha1.ReasonTakenBack, describeRollBack(in))
 	case reason == "":
 		return programmedWhenWritten(in)
@@ -132,7 +132,7 @@ func programmedWhenWritten(in Input) metav1.Condition {
 // reasonNotWriting returns why no object is written, empty if objects may be written.
 func reasonNotWriting(in Input) (reason, message string) {
 	switch {
-	case in.Policy.Spec.Suspend:
+	case in.Policy.Intent() == plan.IntentSuspend:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set, so nothing is written; " + wording.CountOf(len(in.allFindings()), "difference") + " left alone"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce && !in.Verified.Holds:
 		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write nothing either until the policy is verified"
@@ -157,7 +157,7 @@ func objectsToWrite(in Input) int {
 func effectiveCondition(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionEffective
 	switch {
-	case in.Policy.TakenBack() != "":
+	case in.Policy.Intent() == plan.IntentRollBack:
 		return conditionFalse(kind, v1alpha1.ReasonTakenBack, describeRollBack(in))
 	case in.HostObstacle != nil:
 		return conditionFalse(kind, in.HostObstacle.Reason, in.HostObstacle.Message)
@@ -214,9 +214,9 @@ func readyCondition(in Input, c conditions) metav1.Condition {
 	switch {
 	case in.Policy.Deleting():
 		return conditionFalse(kind, v1alpha1.ReasonDeleting, describeDeletion(in))
-	case in.Policy.TakenBack() != "":
+	case in.Policy.Intent() == plan.IntentRollBack:
 		return conditionFalse(kind, v1alpha1.ReasonTakenBack, describeRollBack(in))
-	case in.Policy.Spec.Suspend:
+	case in.Policy.Intent() == plan.IntentSuspend:
 		return conditionFalse(kind, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is written, and existing objects stay")
 	case c.programmed.Reason == v1alpha1.ReasonApplyFailed:
 		return conditionFalse(kind, c.programmed.Reason, c.programmed.Message)
@@ -254,7 +254,7 @@ func describeDeletion(in Input) string {
 // stalledCondition is present when only a change from outside helps.
 func stalledCondition(in Input, c conditions) metav1.Condition {
 	const kind = v1alpha1.ConditionStalled
-	if in.Policy.Deleting() || in.Policy.Active() && in.Policy.Spec.Suspend {
+	if in.Policy.Deleting() || in.Policy.Intent() == plan.IntentSuspend {
 		return conditionAbsent(kind)
 	}
 	for _, cause := range []metav1.Condition{c.accepted, c.verified} {

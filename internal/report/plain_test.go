@@ -21,7 +21,7 @@ import (
 
 // spoil puts a text of others into all of an input that others can write.
 func spoil(in *report.Input, text string) {
-	if in.Policy.TakenBack() != "" {
+	if in.Policy.Intent() == plan.IntentRollBack {
 		in.Policy.Annotations[v1alpha1.AnnotationRevert] = "x" + text
 	}
 	if in.Policy.Invalid != nil {

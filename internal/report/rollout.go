@@ -77,7 +77,7 @@ func phaseMessage(e *v1alpha1.ControlPlaneNodeEnactment, phase string) string {
 // describeRollBack tells why the policy is rolled back, and how far the roll back is.
 func describeRollBack(in Input) string {
 	text := fmt.Sprintf("The annotation %s rolls everything back that was written, until the annotation is removed: %s",
-		v1alpha1.AnnotationRevert, wording.QuoteText(in.Policy.TakenBack(), maxReason))
+		v1alpha1.AnnotationRevert, wording.QuoteText(in.Policy.RollBackReason(), maxReason))
 	if len(in.Remaining) > 0 {
 		text += "; " + describeRemaining(in)
 	}
