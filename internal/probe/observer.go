@@ -128,7 +128,8 @@ func (o *Observer) stillNeedsAnswer(ctx context.Context, enactment *v1alpha1.Con
 	if err := o.Client.Get(ctx, client.ObjectKeyFromObject(enactment), current); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	return current.UID == enactment.UID && current.Status.ProbeRequestHash == enactment.Status.ProbeRequestHash && current.HasOperatorsProbeRequest(), nil
+	return current.UID == enactment.UID && current.Status.ProbeRequestHash == enactment.Status.ProbeRequestHash &&
+		current.HasOperatorsProbeRequest(), nil
 }
 
 // needsAnswer tells whether the operator requests, by the enactment, a round that this
@@ -161,11 +162,11 @@ func (o *Observer) ownObservation(enactment *v1alpha1.ControlPlaneNodeEnactment)
 func (o *Observer) probeTargets(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) v1alpha1.Observation {
 	results := TryTargets(ctx, o.dialFunc(), enactment.Spec.Targets, o.refusedFunc())
 	return v1alpha1.Observation{
-		Name:      o.Name,
-		Addresses: slices.Sorted(slices.Values(o.Addresses)),
-		ProbeRound:     *enactment.Spec.ProbeRound,
-		Time:      &metav1.Time{Time: o.currentTime()},
-		Results:   results,
+		Name:       o.Name,
+		Addresses:  slices.Sorted(slices.Values(o.Addresses)),
+		ProbeRound: *enactment.Spec.ProbeRound,
+		Time:       &metav1.Time{Time: o.currentTime()},
+		Results:    results,
 	}
 }
 

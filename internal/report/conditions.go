@@ -61,7 +61,8 @@ func acceptedCondition(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionAccepted
 	switch {
 	case in.Policy.Invalid != nil:
-		return conditionFalse(kind, v1alpha1.ReasonInvalidSelector, in.Policy.Invalid.Error()+": correct the selector; until then nothing is written")
+		return conditionFalse(kind, v1alpha1.ReasonInvalidSelector,
+			in.Policy.Invalid.Error()+": correct the selector; until then nothing is written")
 	case in.Verified.Reason == v1alpha1.ReasonNoMatchingNodes:
 		return conditionFalse(kind, in.Verified.Reason, in.Verified.Message)
 	case len(in.Losses) > 0:
@@ -126,14 +127,16 @@ func programmedWhenWritten(in Input) metav1.Condition {
 	if why, message := reasonNotWriting(in); why != "" {
 		return conditionFalse(kind, why, message)
 	}
-	return conditionFalse(kind, v1alpha1.ReasonConflicted, "Objects that older policies claim, or that are foreign, are not written: see condition Accepted")
+	return conditionFalse(kind, v1alpha1.ReasonConflicted,
+		"Objects that older policies claim, or that are foreign, are not written: see condition Accepted")
 }
 
 // reasonNotWriting returns why no object is written, empty if objects may be written.
 func reasonNotWriting(in Input) (reason, message string) {
 	switch {
 	case in.Policy.Intent() == plan.IntentSuspend:
-		return v1alpha1.ReasonSuspended, "spec.suspend is set, so nothing is written; " + wording.CountOf(len(in.allFindings()), "difference") + " left alone"
+		return v1alpha1.ReasonSuspended, "spec.suspend is set, so nothing is written; " +
+			wording.CountOf(len(in.allFindings()), "difference") + " left alone"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce && !in.Verified.Holds:
 		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write nothing either until the policy is verified"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
@@ -168,7 +171,8 @@ func effectiveCondition(in Input) metav1.Condition {
 	case rolloutReason(in) != "":
 		return conditionFalse(kind, v1alpha1.ReasonNotProgrammed, describeNodes(in))
 	case len(in.Rollout.ForbiddenConnections) > 0:
-		return conditionFalse(kind, v1alpha1.ReasonProbeConnected, "Connections were made although they are declared closed: "+wording.ListPoints(in.Rollout.ForbiddenConnections))
+		return conditionFalse(kind, v1alpha1.ReasonProbeConnected,
+			"Connections were made although they are declared closed: "+wording.ListPoints(in.Rollout.ForbiddenConnections))
 	case in.Hosts.InSync < in.Hosts.Declared:
 		return conditionFalse(kind, v1alpha1.ReasonNotProgrammed,
 			fmt.Sprintf("%d of %d Calico objects are not in place", in.Hosts.Declared-in.Hosts.InSync, in.Hosts.Declared))

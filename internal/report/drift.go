@@ -123,8 +123,10 @@ const (
 	adviseServices = ". Override leads to a contest unless the other manager ignores the field. For Argo CD: in the Application, " +
 		"spec.ignoreDifferences: [{kind: Service, managedFieldsManagers: [" + v1alpha1.FieldManagerServices + "]}] and " +
 		"spec.syncPolicy.syncOptions: [RespectIgnoreDifferences=true]"
-	adviseTaints = ". To end a contest over taints, declare the same taint where spec.taints of the Node is declared, or remove spec.taints there"
-	adviseOwned  = ". To end a contest over an object of the operator, stop the other manager; if the object is declared elsewhere, remove it there"
+	adviseTaints = ". To end a contest over taints, declare the same taint where spec.taints of the Node is declared, " +
+		"or remove spec.taints there"
+	adviseOwned = ". To end a contest over an object of the operator, stop the other manager; " +
+		"if the object is declared elsewhere, remove it there"
 )
 
 // adviceFor tells how to end or avoid the contests in the findings.

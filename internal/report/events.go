@@ -40,7 +40,8 @@ func ConditionEvents(before, after []metav1.Condition, repairs drift.Summary) []
 // CalicoObjectsLeft returns the event of a policy deleted without its Calico objects.
 func CalicoObjectsLeft(policy string) Event {
 	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
-		"Calico did not answer, so the policy was deleted without its Calico objects. Objects with the label %s=%s stay and still restrict hosts: "+
+		"Calico did not answer, so the policy was deleted without its Calico objects. "+
+			"Objects with the label %s=%s stay and still restrict hosts: "+
 			"when Calico answers again, delete these objects, or create the policy again and delete it", v1alpha1.LabelPolicy, policy))}
 }
 
@@ -57,7 +58,8 @@ func UntriedRulesLeft(policy, node string) Event {
 func ObjectsWithoutPolicy(policy string, objects []string) Event {
 	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
 		"There is no policy %[1]s, but objects that were written for it exist: %[2]s. Unless its deletionPolicy was Orphan, "+
-			"create the policy again and delete it; or delete the HostEndpoints with the label %[3]s=%[1]s first, then all other objects with the label",
+			"create the policy again and delete it; or delete the HostEndpoints with the label %[3]s=%[1]s first, "+
+			"then all other objects with the label",
 		policy, wording.ListNames(objects), v1alpha1.LabelPolicy))}
 }
 

@@ -117,5 +117,6 @@ func (n *nodeRun) describeProof() string {
 			}
 		}
 	}
-	return fmt.Sprintf("Observers: %d; connections that were made before the rules, and are made with the rules: %d", len(n.baselineObservers()), connections)
+	return fmt.Sprintf("Observers: %d; connections that were made before the rules, and are made with the rules: %d",
+		len(n.baselineObservers()), connections)
 }

@@ -52,7 +52,8 @@ func (r *run) advanceNode(n *nodeRun) {
 		return
 	case watched && n.phaseReason() == v1alpha1.ReasonWriting:
 		r.requestRound(n)
-		r.setProgressing(n, v1alpha1.ReasonProbing, n.describeTrial("are written", areScoped)+": the observers try again what they reached before")
+		r.setProgressing(n, v1alpha1.ReasonProbing,
+			n.describeTrial("are written", areScoped)+": the observers try again what they reached before")
 	}
 	if len(n.silentObservers()) > 0 {
 		r.wakeForAnswers(n)
@@ -155,7 +156,8 @@ func (r *run) finishSoak(n *nodeRun, watched bool) {
 	case watched:
 		r.setEnforced(n, v1alpha1.ReasonProven, n.describeProof())
 	default:
-		r.setEnforced(n, v1alpha1.ReasonUnproven, "Before the rules, no observer reached a target that must be reachable: what the rules do was not tried")
+		r.setEnforced(n, v1alpha1.ReasonUnproven,
+			"Before the rules, no observer reached a target that must be reachable: what the rules do was not tried")
 	}
 }
 

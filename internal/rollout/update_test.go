@@ -41,7 +41,9 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		"Enforced, other rules":         {in: waits(enforced(1, version("old", "older"), confirming("3"))), want: pend, check: is(3, "new", "old")},
 		"Enforced, and scoped":          {in: waits(enforced(1, version("new", "old"), scopedFor(9)), wantsScoped(1)), want: others("Enforced/Proven"), check: is(3, "new", "old")},
 		"Enforced, and not to be scoped any more": {in: waits(enforced(1, version("new", "old"), scopedFor(9))), want: others("Enforced/Proven"),
-			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) { g.Expect(e.Status.FailsafesScopedTime).To(BeNil()) })},
+			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
+				g.Expect(e.Status.FailsafesScopedTime).To(BeNil())
+			})},
 		"Enforced, and nobody tried it with scoped failsafe ports": {
 			in:   waits(enforced(1, version("new", "old"), generation(2)), live(1, "new"), wantsScoped(1)),
 			want: pend, check: is(3, "new", "new"),
