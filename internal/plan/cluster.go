@@ -114,8 +114,9 @@ func (b addressBook) outsideTunnels() []string {
 	if len(lines) == 0 {
 		return nil
 	}
-	return []string{"these addresses, which nodes note of their tunnels, lie in no network of the pods (Calico's IPPools, or Cilium's settings), " +
-		"and are let in nowhere: " + wording.ListPoints(lines) + ". See who wrote the annotations of these nodes; if they are right, add the network to a peer"}
+	return []string{"these addresses, which nodes note of their tunnels, lie in no network of the pods " +
+		"(Calico's IPPools, or Cilium's settings), and are let in nowhere: " + wording.ListPoints(lines) +
+		". See who wrote the annotations of these nodes; if they are right, add the network to a peer"}
 }
 
 func texts(addresses []netip.Addr) []string {
