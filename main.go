@@ -22,7 +22,7 @@ import (
 func main() {
 	var logging zap.Options
 	logging.BindFlags(flag.CommandLine)
-	run, err := options.Parse(flag.CommandLine, os.Args[1:], map[string]options.Command{"": operator, "probe": observer})
+	run, err := options.ParseCommand(flag.CommandLine, os.Args[1:], map[string]options.Command{"": operator, "probe": observer})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -36,9 +36,9 @@ func main() {
 
 func operator(flags *flag.FlagSet) func() error {
 	var opts options.Options
-	opts.Bind(flags)
+	opts.BindFlags(flags)
 	return func() error {
-		return options.Run(opts.Manager(), func(ctx context.Context, mgr ctrl.Manager) error {
+		return options.Run(opts.ManagerOptions(), func(ctx context.Context, mgr ctrl.Manager) error {
 			if err := controllers.SetupWith(ctx, mgr, controllers.Options{Own: options.OwnPod()}); err != nil {
 				return err
 			}
@@ -49,12 +49,12 @@ func operator(flags *flag.FlagSet) func() error {
 
 func observer(flags *flag.FlagSet) func() error {
 	var opts options.Probe
-	opts.Bind(flags)
+	opts.BindFlags(flags)
 	return func() error {
 		if err := opts.Check(); err != nil {
 			return err
 		}
-		return options.Run(opts.Manager(), func(_ context.Context, mgr ctrl.Manager) error {
+		return options.Run(opts.ManagerOptions(), func(_ context.Context, mgr ctrl.Manager) error {
 			return probe.SetupObserver(mgr, &probe.Observer{Name: opts.NodeName})
 		})
 	}

@@ -86,7 +86,7 @@ func tryRandomCluster(t *testing.T, seed uint64) bool {
 	t.Helper()
 	g, r := NewWithT(t), reality.Make(seed)
 	c := clusterOf(g, r)
-	snapshot, err := c.observer().Snapshot(context.Background())
+	snapshot, err := c.observer().TakeSnapshot(context.Background())
 	g.Expect(err).NotTo(HaveOccurred())
 	snapshot.Now = randomClusterTime
 	policies := plan.Compile(snapshot.Policies)

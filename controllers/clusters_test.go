@@ -166,7 +166,7 @@ func (c *cluster) add(t *testing.T, document []byte) {
 	case v3.KindIPPool:
 		c.calico.Pools = append(c.calico.Pools, parsed[v3.IPPool](g, document))
 	default:
-		object, err := operator.Scheme().New(schema.FromAPIVersionAndKind(head.APIVersion, head.Kind))
+		object, err := operator.NewScheme().New(schema.FromAPIVersionAndKind(head.APIVersion, head.Kind))
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(yaml.UnmarshalStrict(document, object)).To(Succeed(), "%s", document)
 		if pod, is := object.(*corev1.Pod); is {
@@ -185,7 +185,7 @@ func parsed[T any](g *WithT, document []byte) (object T) {
 
 // cached returns the object as the operator's cache keeps it.
 func cached(g *WithT, object client.Object) client.Object {
-	transforms := operator.Cache().ByObject
+	transforms := operator.CacheOptions().ByObject
 	for kind, by := range transforms {
 		if fmt.Sprintf("%T", kind) == fmt.Sprintf("%T", object) && by.Transform != nil {
 			slim, err := by.Transform(object)
@@ -200,9 +200,9 @@ func cached(g *WithT, object client.Object) client.Object {
 
 // observer reads the objects as from a cache.
 func (c *cluster) observer() state.Observer {
-	builder := fake.NewClientBuilder().WithScheme(operator.Scheme()).WithReturnManagedFields().WithObjects(c.objects...).
+	builder := fake.NewClientBuilder().WithScheme(operator.NewScheme()).WithReturnManagedFields().WithObjects(c.objects...).
 		WithIndex(&corev1.Pod{}, "spec.nodeName", podNode)
-	for _, index := range state.Indexes() {
+	for _, index := range state.RequiredIndexes() {
 		builder = builder.WithIndex(index.Object, index.Field, index.Value)
 	}
 	reader := builder.Build()
@@ -213,7 +213,7 @@ func (c *cluster) observer() state.Observer {
 		observer.ConfigMaps[name] = reader
 	}
 	if namespace, name, in := strings.Cut(c.expected.Operator, "/"); in {
-		pods := fake.NewClientBuilder().WithScheme(operator.Scheme()).WithObjects(c.pods...).Build()
+		pods := fake.NewClientBuilder().WithScheme(operator.NewScheme()).WithObjects(c.pods...).Build()
 		observer.Own = state.Own{Pod: types.NamespacedName{Namespace: namespace, Name: name}, Pods: pods}
 	}
 	return observer
@@ -223,7 +223,7 @@ func (c *cluster) compare(t *testing.T) {
 	t.Helper()
 	g, ctx := NewWithT(t), context.Background()
 	observer := c.observer()
-	snapshot, err := observer.Snapshot(ctx)
+	snapshot, err := observer.TakeSnapshot(ctx)
 	g.Expect(err).NotTo(HaveOccurred())
 	policies := plan.Compile(snapshot.Policies)
 	o := assess(plan.Find(policies, c.policy), policies, snapshot)

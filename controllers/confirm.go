@@ -57,7 +57,7 @@ func (r *PolicyReconciler) confirm(ctx context.Context, cached state.Snapshot) (
 	shown, again := r.confirmRecords(ctx, cached)
 	behind, err := r.Confirmed.nodes.behind(ctx, cached.Nodes, r.Observe.NodeVersionsNow, r.Clock.Now())
 	if behind || err != nil {
-		shown.Unconfirmed, shown.Unasked = true, errors.Join(shown.Unasked, err)
+		shown.Unconfirmed, shown.ConfirmError = true, errors.Join(shown.ConfirmError, err)
 		again = sooner(again, reconcile.Result{RequeueAfter: lookAgain})
 	}
 	return shown, again
@@ -65,7 +65,7 @@ func (r *PolicyReconciler) confirm(ctx context.Context, cached state.Snapshot) (
 
 // confirmRecords confirms what rollouts are decided by.
 func (r *PolicyReconciler) confirmRecords(ctx context.Context, cached state.Snapshot) (state.Snapshot, reconcile.Result) {
-	r.Confirmed.reads(cached.Calico.Readable())
+	r.Confirmed.reads(cached.Calico.IsReadable())
 	wait := r.Confirmed.wait(versionsIn(cached), r.Clock.Now())
 	if wait == 0 {
 		return cached, reconcile.Result{}
@@ -74,12 +74,12 @@ func (r *PolicyReconciler) confirmRecords(ctx context.Context, cached state.Snap
 		cached.Unconfirmed = true
 		return cached, reconcile.Result{RequeueAfter: wait}
 	}
-	shown, err := r.Observe.Look(ctx, cached)
+	shown, err := r.Observe.RefreshSnapshot(ctx, cached)
 	if err != nil {
-		cached.Unconfirmed, cached.Unasked = true, err
+		cached.Unconfirmed, cached.ConfirmError = true, err
 		return cached, reconcile.Result{}
 	}
-	if cached.Calico.Readable() && shown.Calico.Problem != "" { // what there is of Calico is not known now
+	if cached.Calico.IsReadable() && shown.Calico.Problem != "" { // what there is of Calico is not known now
 		return shown, reconcile.Result{RequeueAfter: lookAgain}
 	}
 	if r.Confirmed.compare(versionsIn(cached), versionsIn(shown), r.Clock.Now()) {

@@ -109,7 +109,7 @@ func TestWhatCannotBeConfirmedIsSaidToBe(t *testing.T) {
 	r, _ := confirming(s)
 	shown, _ := r.confirm(t.Context(), showing("9"))
 	g.Expect(shown.Unconfirmed).To(BeTrue())
-	g.Expect(shown.Unasked).To(MatchError(ContainSubstring("no answer")))
+	g.Expect(shown.ConfirmError).To(MatchError(ContainSubstring("no answer")))
 }
 
 // The cache has to show every own write; for a moment that is waited for, and then the
@@ -176,7 +176,7 @@ func TestOwnWritesAreNoted(t *testing.T) {
 	g := NewWithT(t)
 	now := clocktesting.NewFakePassiveClock(time.Now())
 	confirmed := &Confirmed{caughtUp: true}
-	api := fake.NewClientBuilder().WithScheme(shipped.Scheme()).WithStatusSubresource(&v1alpha1.ControlPlaneNodeEnactment{}).Build()
+	api := fake.NewClientBuilder().WithScheme(shipped.NewScheme()).WithStatusSubresource(&v1alpha1.ControlPlaneNodeEnactment{}).Build()
 	c := &noting{api, confirmed, now}
 	e := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: "p.cp-1"}}
 	of := drift.Object{Kind: kindEnactment, Name: e.Name}

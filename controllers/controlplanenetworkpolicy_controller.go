@@ -53,7 +53,7 @@ type PolicyReconciler struct {
 // Reconcile observes the cluster, plans, verifies, finds the difference, applies
 // it and reports. However urgent that was, what comes next is not.
 func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	snapshot, err := r.Observe.Snapshot(ctx)
+	snapshot, err := r.Observe.TakeSnapshot(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -62,7 +62,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	servers, wait := r.apiServers.of(snapshot.Facts.APIServer, snapshot.Now)
 	snapshot.Facts.APIServer = servers
 	result, err := r.reconcile(ctx, request.Name, snapshot)
-	if err = errors.Join(err, snapshot.Unasked); err != nil {
+	if err = errors.Join(err, snapshot.ConfirmError); err != nil {
 		return reconcile.Result{}, err
 	}
 	result = sooner(sooner(result, again), reconcile.Result{RequeueAfter: wait})
@@ -107,7 +107,7 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) Observation {
 	o := Observation{
 		policy: policy, policies: policies, operator: snapshot.Operator, nodes: snapshot.Nodes, calico: snapshot.Calico,
-		unconfirmed: snapshot.Unconfirmed, unasked: snapshot.Unasked != nil,
+		unconfirmed: snapshot.Unconfirmed, unasked: snapshot.ConfirmError != nil,
 		network: plan.Networks(policy, policies, snapshot),
 		hosts:   plan.HostProtection(policy, policies, snapshot),
 	}
@@ -118,7 +118,7 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 	judge(&o, snapshot)
 	o.verdict = verify.WithUndecided(o.verdict, o.hosts.Undecided, policy.Override(), o.notes)
 	// What an earlier version remembers in Calico must be read before it is forgotten.
-	if policy.Spec.Network != nil && (policy.Status.APIServers != nil || !snapshot.Calico.Hidden()) {
+	if policy.Spec.Network != nil && (policy.Status.APIServers != nil || !snapshot.Calico.MayHideObjects()) {
 		o.apiServers = plan.APIServers(policy, snapshot)
 	}
 	return o
@@ -204,9 +204,9 @@ func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.Write, may bool
 		policies: []string{policy.Name}, needed: may && !w.Conflicted(),
 		write: func(ctx context.Context) error {
 			if w.Desired == nil {
-				return apply.Delete(ctx, r.Client, w.Live)
+				return apply.DeleteOwned(ctx, r.Client, w.Live)
 			}
-			return apply.Owned(ctx, r.Client, w.Desired, w.Live)
+			return apply.WriteOwned(ctx, r.Client, w.Desired, w.Live)
 		},
 	}
 	if w.Desired == nil && policy.Deleting() && w.Object.Kind == kindNetworkPolicy {

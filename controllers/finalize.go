@@ -237,7 +237,7 @@ func (p *patience) forget(policy string) {
 
 // unread says whether objects of Calico can not be taken back at present.
 func unread(policy *plan.Policy, there state.Calico) bool {
-	return there.Hidden() && wroteHosts(policy, there)
+	return there.MayHideObjects() && wroteHosts(policy, there)
 }
 
 // wroteHosts says whether there are objects of Calico that were written for the
@@ -266,11 +266,11 @@ func (r *PolicyReconciler) remaining(
 	if r.awaitsCalico(policy, snapshot.Calico) {
 		left = append(left, "objects of Calico, which does not answer now")
 	}
-	records, err := r.Observe.NodeRecords(ctx)
+	records, err := r.Observe.ListNodeRecords(ctx)
 	if err != nil {
 		return nil, err
 	}
-	services, err := r.Observe.Services(ctx, nil)
+	services, err := r.Observe.ListServices(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +286,7 @@ func (r *PolicyReconciler) recordedFor(
 	for i := range nodes {
 		node := &nodes[i]
 		object := drift.Object{Kind: "Node", Name: node.Name}
-		if drift.Move(node, records.Of(node).Record, policies).Mentions(policy.Name) && !r.Retries.abandoned(object, policy.UID) {
+		if drift.Move(node, records.OfNode(node).Record, policies).MentionsPolicy(policy.Name) && !r.Retries.abandoned(object, policy.UID) {
 			left = append(left, object.String())
 		}
 	}

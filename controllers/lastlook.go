@@ -75,7 +75,7 @@ func (r *PolicyReconciler) lastLook(ctx context.Context, policy *plan.Policy, sn
 // not know yet that it is not to be: the cache tells all who begin from now on, and those
 // have ended that began before.
 func (r *PolicyReconciler) writingIsOver(ctx context.Context, policy *plan.Policy) (bool, error) {
-	policies, err := r.Observe.Policies(ctx)
+	policies, err := r.Observe.ListPolicies(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -91,7 +91,7 @@ func (r *PolicyReconciler) writingIsOver(ctx context.Context, policy *plan.Polic
 func (r *PolicyReconciler) leftNow(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (
 	there written, left []string, err error,
 ) {
-	live, err := r.Observe.Look(ctx, snapshot)
+	live, err := r.Observe.RefreshSnapshot(ctx, snapshot)
 	if err != nil {
 		return written{}, nil, err
 	}

@@ -42,8 +42,8 @@ func deleted() *v1alpha1.ControlPlaneNetworkPolicy {
 
 func looking(policy *v1alpha1.ControlPlaneNetworkPolicy, there state.Calico, objects ...client.Object) (*PolicyReconciler, *obedient, *clocktesting.FakePassiveClock) {
 	now, api := clocktesting.NewFakePassiveClock(time.Unix(10, 0)), &obedient{}
-	live := fake.NewClientBuilder().WithScheme(shipped.Scheme()).WithObjects(objects...).WithReturnManagedFields().Build()
-	cache := fake.NewClientBuilder().WithScheme(shipped.Scheme()).WithObjects(policy).Build()
+	live := fake.NewClientBuilder().WithScheme(shipped.NewScheme()).WithObjects(objects...).WithReturnManagedFields().Build()
+	cache := fake.NewClientBuilder().WithScheme(shipped.NewScheme()).WithObjects(policy).Build()
 	return &PolicyReconciler{
 		Client: api, Stages: &Stages{}, Writing: &Writing{}, Reporter: &Reporter{Recorder: events.NewFakeRecorder(9)},
 		Repairer: Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},

@@ -49,7 +49,7 @@ func (r *PolicyReconciler) tellAbandoned(ctx context.Context, name string, polic
 	if snapshot.Unconfirmed || !r.abandoned.news(name, namesOf(labelledWith(name, policies, snapshot))) {
 		return nil
 	}
-	live, err := r.Observe.Look(ctx, snapshot) // the cache may show for a while still what was deleted just now
+	live, err := r.Observe.RefreshSnapshot(ctx, snapshot) // the cache may show for a while still what was deleted just now
 	if err == nil {
 		live.NetworkPolicies, err = r.Observe.NetworkPoliciesNow(ctx)
 	}

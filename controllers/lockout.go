@@ -59,7 +59,7 @@ func dataplaneNodes(snapshot state.Snapshot) []dataplane.Node {
 	identity, nodes := snapshot.Addresses(), make([]dataplane.Node, 0, len(snapshot.Nodes))
 	for i := range snapshot.Nodes {
 		name := snapshot.Nodes[i].Name
-		nodes = append(nodes, dataplane.Node{Name: name, Addresses: identity.Of(name)})
+		nodes = append(nodes, dataplane.Node{Name: name, Addresses: identity.OfNode(name)})
 	}
 	return nodes
 }

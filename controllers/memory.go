@@ -70,7 +70,7 @@ func (r *Repairer) logReleased(ctx context.Context, outcome drift.Outcome) {
 	for _, f := range outcome.Replaced {
 		log.Info("Replaced a record that the operator cannot have written", "object", f.Object.String(), "cause", f.Message, "policy", f.Policy)
 	}
-	metrics.Released(slices.Concat(outcome.Restored, outcome.Kept))
+	metrics.CountReleased(slices.Concat(outcome.Restored, outcome.Kept))
 }
 
 // goneShared notes that a shared object is not there any more.
@@ -85,5 +85,5 @@ func countOnly(policies []plan.Policy) {
 	for i := range policies {
 		names = append(names, policies[i].Name)
 	}
-	metrics.Policies(names)
+	metrics.SetPolicies(names)
 }

@@ -39,7 +39,7 @@ type NodeReconciler struct {
 // it: a repair in one request.
 func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	defer r.Writing.begin()()
-	node, err := r.Observe.Node(ctx, request.Name)
+	node, err := r.Observe.GetNode(ctx, request.Name)
 	if apierrors.IsNotFound(err) {
 		r.Shelters.free(request.Name)
 		r.goneShared(drift.Object{Kind: "Node", Name: request.Name})
@@ -48,11 +48,11 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	policies, err := r.Observe.Policies(ctx)
+	policies, err := r.Observe.ListPolicies(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	record, err := r.Observe.NodeRecord(ctx, node)
+	record, err := r.Observe.GetNodeRecord(ctx, node)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -106,7 +106,7 @@ func (r *NodeReconciler) keepStranded(ctx context.Context, outcome *drift.Outcom
 	if len(outcome.Released) == 0 {
 		return nil
 	}
-	nodes, err := r.Observe.Nodes(ctx)
+	nodes, err := r.Observe.ListNodes(ctx)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (r *NodeReconciler) keepStranded(ctx context.Context, outcome *drift.Outcom
 
 func (r *NodeReconciler) repair(node *corev1.Node, record state.NodeRecord, outcome drift.Outcome) repair {
 	write := func(outcome drift.Outcome) func(context.Context) error {
-		return func(ctx context.Context) error { return apply.Node(ctx, r.Clients, node, record, outcome) }
+		return func(ctx context.Context) error { return apply.WriteNode(ctx, r.Clients, node, record, outcome) }
 	}
 	return r.remembered(node.UID, outcome, repair{
 		object:           drift.Object{Kind: "Node", Name: node.Name},

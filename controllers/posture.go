@@ -67,11 +67,11 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 		Remaining: o.remaining, Profile: o.hosts.Profile, HostObstacle: o.hosts.Unprotected,
 		Network:       section(o.diff, len(o.network.Objects), len(o.network.Held), o.written),
 		Hosts:         section(o.hostDiff, len(o.hosts.Objects), len(o.hosts.Held), o.written),
-		KeepHostCount: !o.policy.Claims() || o.calico.Hidden(),
+		KeepHostCount: !o.policy.Claims() || o.calico.MayHideObjects(),
 		Rollout:       o.rollout, APIServers: o.apiServers,
 		History: r.History.Summary(o.policy.Name, r.Clock.Now()),
 	}
-	pods, err := r.Observe.HostNetworkedPods(ctx, namespacesOf(o.policy))
+	pods, err := r.Observe.ListHostNetworkedPods(ctx, namespacesOf(o.policy))
 	if err != nil {
 		return in, err
 	}
@@ -96,7 +96,7 @@ func (r *Reporter) addExposed(ctx context.Context, o Observation, in *report.Inp
 	if o.policy.Spec.Network == nil || o.policy.Invalid != nil {
 		return nil
 	}
-	exposed, err := r.Observe.Exposed(ctx)
+	exposed, err := r.Observe.ListExposedServices(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func namespacesOf(policy *plan.Policy) sets.Set[string] {
 
 // addNodes compares the taints of every node.
 func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input) error {
-	records, err := r.Observe.NodeRecords(ctx)
+	records, err := r.Observe.ListNodeRecords(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (r *Reporter) addNodes(ctx context.Context, o Observation, in *report.Input
 		claims, losses := plan.Taints(node, o.policies)
 		shelter.Hold(node, claims)
 		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
-		record := records.Of(node).Record
+		record := records.OfNode(node).Record
 		moved := drift.Move(node, record, o.policies)
 		in.OldRecordsLeft = in.OldRecordsLeft || !drift.SameRecord(record, moved)
 		outcome := drift.Fields(remembering(r.History, drift.Node(node, moved), node.UID), claims, o.policies)
@@ -183,7 +183,7 @@ func (r *Reporter) addServices(ctx context.Context, o Observation, in *report.In
 	if len(o.policy.Spec.Services) == 0 {
 		return nil
 	}
-	services, err := r.Observe.Services(ctx, plan.WantsLocal(o.policies))
+	services, err := r.Observe.ListServices(ctx, plan.WantsLocal(o.policies))
 	if err != nil {
 		return err
 	}

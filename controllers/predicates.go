@@ -79,10 +79,10 @@ var (
 	apiServersChanged = predicate.And(
 		predicate.NewPredicateFuncs(func(o client.Object) bool {
 			slice, ok := o.(*discoveryv1.EndpointSlice)
-			return ok && state.OfAPIServers(slice)
+			return ok && state.IsAPIServerSlice(slice)
 		}),
 		updates(func(before, after *discoveryv1.EndpointSlice) bool {
-			return !slices.Equal(state.APIServers(before), state.APIServers(after))
+			return !slices.Equal(state.APIServerAddresses(before), state.APIServerAddresses(after))
 		}))
 
 	// existence lets an object through when it comes or goes.
@@ -105,7 +105,7 @@ var (
 	servingChanged = predicate.And(
 		predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }},
 		updates(func(before, after *corev1.Node) bool {
-			return state.UsedByLoadBalancers(before) != state.UsedByLoadBalancers(after) || state.Ready(before) != state.Ready(after)
+			return state.UsedByLoadBalancers(before) != state.UsedByLoadBalancers(after) || state.IsNodeReady(before) != state.IsNodeReady(after)
 		}))
 
 	labelsChanged = updates(func(before, after client.Object) bool { return !maps.Equal(before.GetLabels(), after.GetLabels()) })
@@ -130,7 +130,7 @@ func joining(before, after *corev1.Node) bool {
 	return !maps.Equal(before.Labels, after.Labels) ||
 		!slices.Equal(state.NodeAddresses(before), state.NodeAddresses(after)) ||
 		!slices.Equal(before.Spec.PodCIDRs, after.Spec.PodCIDRs) ||
-		state.Ready(before) != state.Ready(after) ||
+		state.IsNodeReady(before) != state.IsNodeReady(after) ||
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
 }
 
@@ -139,7 +139,7 @@ func joining(before, after *corev1.Node) bool {
 func telling(before, after *corev1.Node) bool {
 	was, is := before.Status.NodeInfo, after.Status.NodeInfo
 	return before.Spec.ProviderID != after.Spec.ProviderID ||
-		state.TellsOtherwise(before, after) ||
+		state.NetworkNotesChanged(before, after) ||
 		was.KubeletVersion != is.KubeletVersion || was.OSImage != is.OSImage ||
 		before.Status.DaemonEndpoints != after.Status.DaemonEndpoints ||
 		slices.ContainsFunc(profile.EndpointAnnotations(), func(key string) bool {

@@ -91,7 +91,7 @@ func (r *PolicyReconciler) recordOf(policy *plan.Policy, want, live *v1alpha1.Co
 		job.version = live.ResourceVersion
 	}
 	job.write = func(ctx context.Context) error {
-		if err := apply.Enactment(ctx, r.Client, want, live); err != nil {
+		if err := apply.WriteEnactment(ctx, r.Client, want, live); err != nil {
 			return fmt.Errorf("recording how far node %s is: %w", want.Spec.Node, err)
 		}
 		if was, is := rollout.PhaseOf(live), rollout.PhaseOf(want); was != is {
@@ -123,7 +123,7 @@ func (r *PolicyReconciler) forgetObservers(job *repair, live *v1alpha1.ControlPl
 	job.needed = true
 	job.write = func(ctx context.Context) error {
 		kept := slices.DeleteFunc(slices.Clone(live.Status.Observers), gone)
-		return apply.Observers(ctx, r.Client, live, kept)
+		return apply.WriteObservers(ctx, r.Client, live, kept)
 	}
 }
 
@@ -131,7 +131,7 @@ func (r *PolicyReconciler) forgetObservers(job *repair, live *v1alpha1.ControlPl
 // any more, once nothing of that is left: should it do so again, the nodes would
 // all get the rules at once. And others would wait for one that was under way.
 func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, snapshot state.Snapshot) (reconcile.Result, error) {
-	if snapshot.Unconfirmed || !o.policy.Enforces() || o.hosts.Stays || !snapshot.Calico.Readable() ||
+	if snapshot.Unconfirmed || !o.policy.Enforces() || o.hosts.Stays || !snapshot.Calico.IsReadable() ||
 		drift.WroteHosts(o.policy.Name, snapshot.Calico) {
 		return reconcile.Result{}, nil
 	}

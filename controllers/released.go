@@ -29,7 +29,7 @@ func (r *releases) note(object drift.Object, before, after state.Record, policie
 	defer r.mu.Unlock()
 	for _, entry := range before {
 		policy := plan.Find(policies, entry.Policy)
-		if policy == nil || !policy.RollsBack() || after.Mentions(entry.Policy) {
+		if policy == nil || !policy.RollsBack() || after.MentionsPolicy(entry.Policy) {
 			continue
 		}
 		if r.of == nil {

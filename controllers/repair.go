@@ -76,7 +76,7 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 		job.findings = nil
 	}
 	fresh, wait := r.History.Observe(job.object, job.version, job.findings, r.Clock.Now())
-	metrics.Detected(fresh)
+	metrics.CountDetected(fresh)
 	if !job.needed {
 		if !behind {
 			r.settled(job.object)
@@ -137,7 +137,7 @@ func (r *Repairer) succeeded(ctx context.Context, job repair) {
 		r.History.Wrote(job.object, job.version, job.policies, r.Clock.Now())
 	}
 	r.History.Corrected(job.object, job.findings, r.Clock.Now())
-	metrics.Corrected(job.findings)
+	metrics.CountCorrected(job.findings)
 	log := logf.FromContext(ctx)
 	for _, f := range job.findings {
 		log.Info("Wrote what is declared", "object", f.Object.String(), "field", f.Field, "state", f.State, "cause", f.Cause,
@@ -156,7 +156,7 @@ func (r *Repairer) failed(job repair, err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		reason = "Timeout"
 	}
-	metrics.ApplyError(job.policies, job.object.Kind, reason)
+	metrics.CountApplyError(job.policies, job.object.Kind, reason)
 	r.History.Failed(job.object, job.policies, steady(err), r.Clock.Now())
 	for _, policy := range job.policies {
 		r.Report(policy)

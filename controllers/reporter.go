@@ -64,10 +64,10 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 	}
 	input.Now = metav1.NewTime(now)
 	status := report.StatusOf(input)
-	metrics.Managed(o.policy.Name, "NetworkPolicy", input.Network.Declared)
-	metrics.Managed(o.policy.Name, "HostPolicy", input.Hosts.Declared)
-	metrics.Managed(o.policy.Name, "Taint", input.Taints.Declared)
-	metrics.Managed(o.policy.Name, "Service", input.Services.Declared)
+	metrics.SetManaged(o.policy.Name, "NetworkPolicy", input.Network.Declared)
+	metrics.SetManaged(o.policy.Name, "HostPolicy", input.Hosts.Declared)
+	metrics.SetManaged(o.policy.Name, "Taint", input.Taints.Declared)
+	metrics.SetManaged(o.policy.Name, "Service", input.Services.Declared)
 	if !equality.Semantic.DeepEqual(status, o.policy.Status) {
 		err := r.write(ctx, o.policy.ControlPlaneNetworkPolicy, status)
 		if apierrors.IsConflict(err) { // what the policy is now, decides
@@ -123,7 +123,7 @@ func (r *Reporter) admitIgnorance(ctx context.Context, policy *plan.Policy, caus
 func (r *Reporter) write(
 	ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy, status v1alpha1.ControlPlaneNetworkPolicyStatus,
 ) error {
-	if err := apply.Status(ctx, r.Client, policy, &status); err != nil {
+	if err := apply.WriteStatus(ctx, r.Client, policy, &status); err != nil {
 		return fmt.Errorf("writing the status of policy %s: %w", policy.Name, err)
 	}
 	logf.FromContext(ctx).V(1).Info("Wrote status")

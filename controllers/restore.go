@@ -131,7 +131,7 @@ func releasing(shared drift.Shared, outcome drift.Outcome, policies []plan.Polic
 	for i := range policies {
 		name := policies[i].Name
 		restores := slices.ContainsFunc(outcome.Restored, func(f drift.Finding) bool { return f.Policy == name })
-		if restores || shared.Mentions(name) && !outcome.Record.Mentions(name) && !outcome.Unrecorded.Mentions(name) {
+		if restores || shared.Mentions(name) && !outcome.Record.MentionsPolicy(name) && !outcome.Unrecorded.MentionsPolicy(name) {
 			owners = append(owners, ownerOf(&policies[i]))
 		}
 	}

@@ -33,7 +33,7 @@ import (
 func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
-	if o.policy.Enforces() && o.hosts.Stays && snapshot.Calico.Readable() && !snapshot.Unconfirmed {
+	if o.policy.Enforces() && o.hosts.Stays && snapshot.Calico.IsReadable() && !snapshot.Unconfirmed {
 		return r.holdBack(ctx, o, snapshot)
 	}
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
@@ -155,7 +155,7 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 	n.Targets, n.Expect = probes.Targets(), probes.Expect
 	i := slices.IndexFunc(snapshot.Nodes, func(other corev1.Node) bool { return other.Name == node.Name })
 	if i >= 0 {
-		n.Ready, n.Created = state.Ready(&snapshot.Nodes[i]), snapshot.Nodes[i].CreationTimestamp.Time
+		n.Ready, n.Created = state.IsNodeReady(&snapshot.Nodes[i]), snapshot.Nodes[i].CreationTimestamp.Time
 	}
 	return n
 }
@@ -215,12 +215,12 @@ func ownUnwritten(diff drift.Diff, node string, last int) bool {
 func controlPlane(protected []calico.Node, nodes []corev1.Node) (others []rollout.Node, members int) {
 	for i := range nodes {
 		node := &nodes[i]
-		if !state.ControlPlane(node) {
+		if !state.IsControlPlaneNode(node) {
 			continue
 		}
 		members++
 		if !slices.ContainsFunc(protected, func(n calico.Node) bool { return n.Name == node.Name }) {
-			others = append(others, rollout.Node{Name: node.Name, Ready: state.Ready(node), Created: node.CreationTimestamp.Time})
+			others = append(others, rollout.Node{Name: node.Name, Ready: state.IsNodeReady(node), Created: node.CreationTimestamp.Time})
 		}
 	}
 	return others, members

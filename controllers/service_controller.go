@@ -32,13 +32,13 @@ type ServiceReconciler struct {
 // difference and writes it.
 func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	defer r.Writing.begin()()
-	policies, err := r.Observe.Policies(ctx)
+	policies, err := r.Observe.ListPolicies(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	compiled := plan.Compile(policies)
 	countOnly(compiled)
-	service, err := r.Observe.Service(ctx, request.NamespacedName, plan.AwaitsLocal(compiled))
+	service, err := r.Observe.GetService(ctx, request.NamespacedName, plan.AwaitsLocal(compiled))
 	if apierrors.IsNotFound(err) {
 		r.goneShared(drift.Object{Kind: "Service", Namespace: request.Namespace, Name: request.Name})
 		return reconcile.Result{}, nil
@@ -60,7 +60,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Req
 
 func (r *ServiceReconciler) repair(service state.Service, shared drift.Shared, outcome drift.Outcome) repair {
 	write := func(outcome drift.Outcome) func(context.Context) error {
-		return func(ctx context.Context) error { return apply.Service(ctx, r.Client, service.Service, outcome) }
+		return func(ctx context.Context) error { return apply.WriteService(ctx, r.Client, service.Service, outcome) }
 	}
 	return r.remembered(service.UID, outcome, repair{
 		object:           shared.Object,

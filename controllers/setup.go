@@ -69,13 +69,13 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	for _, index := range state.Indexes() {
+	for _, index := range state.RequiredIndexes() {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, index.Object, index.Field, index.Value); err != nil {
 			return fmt.Errorf("indexing %T by %s: %w", index.Object, index.Field, err)
 		}
 	}
 	changes := make(chan event.GenericEvent, 1)
-	follower, err := calicowatch.New(mgr.GetConfig(), calicowatch.Options{
+	follower, err := calicowatch.NewFollower(mgr.GetConfig(), calicowatch.Options{
 		Patience: o.ReadPatience, Changed: func() { signal(changes) },
 	})
 	if err != nil {
@@ -93,7 +93,7 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	observer := state.Observer{
-		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read, CalicoNow: follower.Look,
+		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Calico: follower.Read, CalicoNow: follower.ReadNow,
 		ConfigMaps: configMaps.readers(), Own: own,
 	}
 	requests, confirmed, writing := newReportRequests(), &Confirmed{}, &Writing{}

@@ -90,15 +90,15 @@ func versionsOf(policies []plan.Policy) string {
 
 // look returns where the operator goes on while taints evict pods.
 func (r *NodeReconciler) look(ctx context.Context, policies []plan.Policy) (*plan.Shelter, error) {
-	operator, err := r.Observe.Operator(ctx)
+	operator, err := r.Observe.FindOperator(ctx)
 	if err != nil {
 		return nil, err
 	}
-	nodes, err := r.Observe.Nodes(ctx)
+	nodes, err := r.Observe.ListNodes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	records, err := r.Observe.NodeRecords(ctx)
+	records, err := r.Observe.ListNodeRecords(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (r *NodeReconciler) look(ctx context.Context, policies []plan.Policy) (*pla
 // stuck tells which nodes do not get a taint however long one waits.
 func stuck(history *drift.History, records state.NodeRecords, policies []plan.Policy, now time.Time) plan.Stuck {
 	return func(node *corev1.Node, claim plan.Claim) bool {
-		shared := remembering(history, drift.Node(node, drift.Move(node, records.Of(node).Record, policies)), node.UID)
+		shared := remembering(history, drift.Node(node, drift.Move(node, records.OfNode(node).Record, policies)), node.UID)
 		if history.FailingFor(shared.Object, now) >= unwritableAfter {
 			return true
 		}

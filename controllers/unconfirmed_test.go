@@ -46,7 +46,7 @@ func TestNothingThatRestrictsFollowsFromWhatMayBeOld(t *testing.T) {
 				Repairer: Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
 			}
 			snapshot := controlled(func(*v1alpha1.ControlPlaneNetworkPolicy) {})
-			snapshot.Unconfirmed, snapshot.Unasked = test.old, test.unasked
+			snapshot.Unconfirmed, snapshot.ConfirmError = test.old, test.unasked
 			snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
 				enactmentIn("cp-1", test.phase, ""), enactmentIn("cp-2", v1alpha1.PhaseEnforced, ""), enactmentIn("cp-3", v1alpha1.PhaseEnforced, ""),
 			}
@@ -87,7 +87,7 @@ func observed(g Gomega, snapshot state.Snapshot) Observation {
 	policies := plan.Compile(snapshot.Policies)
 	o := Observation{
 		policy: &policies[0], policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico, verdict: verify.Verdict{Holds: true},
-		unconfirmed: snapshot.Unconfirmed, unasked: snapshot.Unasked != nil,
+		unconfirmed: snapshot.Unconfirmed, unasked: snapshot.ConfirmError != nil,
 		hosts: plan.HostProtection(&policies[0], policies, snapshot),
 	}
 	g.Expect(o.hosts.Rendered()).To(BeTrue())

@@ -20,7 +20,7 @@ import (
 )
 
 func watching(policies ...string) watcher {
-	c := fake.NewClientBuilder().WithScheme(operator.Scheme())
+	c := fake.NewClientBuilder().WithScheme(operator.NewScheme())
 	for _, name := range policies {
 		c = c.WithObjects(&v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	}

@@ -60,7 +60,7 @@ func on(handle func(ctx context.Context, q queue, before, after client.Object)) 
 // policies returns all policies. A cache that can not be read now will bring
 // its events again when it can.
 func (w watcher) policies(ctx context.Context) []plan.Policy {
-	policies, err := w.observe.Policies(ctx)
+	policies, err := w.observe.ListPolicies(ctx)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "Could not tell which policies an event concerns")
 		return nil
@@ -195,7 +195,7 @@ func (w watcher) serviceOf(ctx context.Context, before, after client.Object) (st
 		slice = before
 	}
 	key := types.NamespacedName{Namespace: slice.GetNamespace(), Name: slice.GetLabels()[discoveryv1.LabelServiceName]}
-	return w.observe.Service(ctx, key, nil)
+	return w.observe.GetService(ctx, key, nil)
 }
 
 // policiesOfNamespace: a namespace's labels decide which Services are selected.
@@ -261,12 +261,12 @@ func (w watcher) policyOfEnactment() handler.EventHandler {
 // nodesOfPolicy: those that it selects, selected, or has written to.
 func (w watcher) nodesOfPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
-		snapshot, err := w.observe.Snapshot(ctx)
+		snapshot, err := w.observe.TakeSnapshot(ctx)
 		if err != nil {
 			logf.FromContext(ctx).Error(err, "Could not tell which nodes a policy concerns")
 			return nil
 		}
-		records, err := w.observe.NodeRecords(ctx)
+		records, err := w.observe.ListNodeRecords(ctx)
 		if err != nil {
 			logf.FromContext(ctx).Error(err, "Could not tell which nodes a policy concerns")
 			return nil
@@ -275,7 +275,7 @@ func (w watcher) nodesOfPolicy() handler.EventHandler {
 		var requests []reconcile.Request
 		for i := range snapshot.Nodes {
 			node := &snapshot.Nodes[i]
-			if policy.Selects(node) || records.Of(node).Mentions(policy.Name) {
+			if policy.Selects(node) || records.OfNode(node).MentionsPolicy(policy.Name) {
 				requests = append(requests, request("", node.Name))
 			}
 		}
@@ -295,7 +295,7 @@ func (w watcher) servicesOfPolicy() handler.EventHandler {
 
 // wroteTo says whether the Service's record tells of the policy.
 func wroteTo(service *corev1.Service, policy string) bool {
-	return drift.Service(service).Record.Mentions(policy)
+	return drift.Service(service).Record.MentionsPolicy(policy)
 }
 
 // servicesOfNamespace: a namespace's labels decide whether its Services are
@@ -333,7 +333,7 @@ func (w watcher) serviceOfEndpointSlice() handler.EventHandler {
 }
 
 func (w watcher) services(ctx context.Context, concerned func(state.Service) bool) []reconcile.Request {
-	services, err := w.observe.Services(ctx, nil)
+	services, err := w.observe.ListServices(ctx, nil)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "Could not tell which Services an event concerns")
 		return nil

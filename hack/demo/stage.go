@@ -58,7 +58,8 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.client, err = client.NewWithWatch(options.Unthrottled(s.cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+	config := options.UnthrottledConfig(s.cluster.Config)
+	if s.client, err = client.NewWithWatch(config, client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
 	s.say("· Creating %d control-plane nodes, %d workers, a cluster DNS and a public ingress", controlPlaneNodes, workers)

@@ -19,20 +19,20 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Incomplete is a write that the API server has accepted, and after which the object
-// is not as it was written.
+// Incomplete is the error of a write that the API server accepted without storing all
+// of the written values.
 type Incomplete struct {
-	// Left says what differs, sorted.
+	// Left are the differences, sorted.
 	Left []string
 }
 
-// Error says what to look for: nothing that the operator may do helps.
+// Error says where to look: no write of the operator can help.
 func (e *Incomplete) Error() string {
-	return "the API server accepted the write and did not store what was written: " + wording.ListPoints(e.Left) +
+	return "the API server accepted the write, but did not store all values: " + wording.ListPoints(e.Left) +
 		"; look for an admission webhook or policy that changes the object (kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies)"
 }
 
-func incomplete(left []drift.Finding) error {
+func incompleteError(left []drift.Finding) error {
 	lines := make([]string, 0, len(left))
 	for _, f := range left {
 		lines = append(lines, f.Difference())
@@ -40,9 +40,10 @@ func incomplete(left []drift.Finding) error {
 	return &Incomplete{Left: lines}
 }
 
-// correction is a merge patch of what an apply has left. It replaces lists as a
-// whole, whoever holds their items; it is refused if the object has changed since.
-func correction(desired, answer client.Object, left []drift.Finding) (client.Patch, error) {
+// correctionPatch returns a merge patch for the differences after an apply. The patch
+// replaces whole lists, whichever manager owns the items, and is refused if the object
+// has changed since.
+func correctionPatch(desired, answer client.Object, left []drift.Finding) (client.Patch, error) {
 	fields, err := plan.Fields(desired)
 	if err != nil {
 		return nil, err
@@ -50,20 +51,20 @@ func correction(desired, answer client.Object, left []drift.Finding) (client.Pat
 	labels, annotations, spec := map[string]any{}, map[string]any{}, map[string]any{}
 	for _, f := range left {
 		if name, is := strings.CutPrefix(f.Field, "spec."); is {
-			spec[name] = fields[name] // nil removes it
+			spec[name] = fields[name] // nil removes the field
 			continue
 		}
-		if key, is := keyOf(f.Field, "labels"); is {
-			labels[key] = valueOf(desired.GetLabels(), key)
-		} else if key, is := keyOf(f.Field, "annotations"); is {
-			annotations[key] = valueOf(desired.GetAnnotations(), key)
+		if key, is := keyOfField(f.Field, "labels"); is {
+			labels[key] = valueOfKey(desired.GetLabels(), key)
+		} else if key, is := keyOfField(f.Field, "annotations"); is {
+			annotations[key] = valueOfKey(desired.GetAnnotations(), key)
 		}
 	}
 	metadata := map[string]any{"uid": answer.GetUID(), "resourceVersion": answer.GetResourceVersion()}
 	body := map[string]any{"metadata": metadata}
-	put(metadata, "labels", labels)
-	put(metadata, "annotations", annotations)
-	put(body, "spec", spec)
+	putPart(metadata, "labels", labels)
+	putPart(metadata, "annotations", annotations)
+	putPart(body, "spec", spec)
 	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("writing the patch of %s: %w", answer.GetName(), err)
@@ -71,33 +72,33 @@ func correction(desired, answer client.Object, left []drift.Finding) (client.Pat
 	return client.RawPatch(types.MergePatchType, text), nil
 }
 
-// keyOf returns the key of a label or an annotation that a finding is about.
-func keyOf(field, of string) (key string, is bool) {
+// keyOfField returns the key of the label or annotation that a field names.
+func keyOfField(field, of string) (key string, is bool) {
 	rest, is := strings.CutPrefix(field, "metadata."+of+"[")
 	return strings.TrimSuffix(rest, "]"), is
 }
 
-// valueOf returns the value of a key in a merge patch: nil removes it.
-func valueOf(values map[string]string, key string) any {
+// valueOfKey returns the value of a key in a merge patch: nil removes the key.
+func valueOfKey(values map[string]string, key string) any {
 	if value, wanted := values[key]; wanted {
 		return value
 	}
 	return nil
 }
 
-func put(object map[string]any, key string, part map[string]any) {
+func putPart(object map[string]any, key string, part map[string]any) {
 	if len(part) > 0 {
 		object[key] = part
 	}
 }
 
-// fieldsLeft says which of the fields that were set the API server did not store, by
-// its answer.
-func fieldsLeft(set map[string]*string, is func(field string) *string, left ...string) error {
+// checkStoredFields returns an error that names the set fields that the API server did
+// not store, judged by the answer of the API server.
+func checkStoredFields(set map[string]*string, is func(field string) *string, left ...string) error {
 	for _, field := range slices.Sorted(maps.Keys(set)) {
 		want, got := set[field], is(field)
 		if (want == nil) != (got == nil) || want != nil && *want != *got {
-			left = append(left, fmt.Sprintf("%s is %s instead of %s", field, shown(got), shown(want)))
+			left = append(left, fmt.Sprintf("%s is %s instead of %s", field, quoteValue(got), quoteValue(want)))
 		}
 	}
 	if len(left) == 0 {
@@ -106,8 +107,8 @@ func fieldsLeft(set map[string]*string, is func(field string) *string, left ...s
 	return &Incomplete{Left: left}
 }
 
-// recordLeft says that the record of a Service is not as written, if so.
-func recordLeft(answer client.Object, record state.Record) []string {
+// checkStoredRecord returns a line if the record of a Service is not as written.
+func checkStoredRecord(answer client.Object, record state.Record) []string {
 	want := ""
 	if len(record) > 0 {
 		want = record.String()
@@ -118,7 +119,7 @@ func recordLeft(answer client.Object, record state.Record) []string {
 	return []string{"the annotation " + v1alpha1.AnnotationRecord + " is not as written"}
 }
 
-func shown(value *string) string {
+func quoteValue(value *string) string {
 	switch {
 	case value == nil:
 		return "(none)"

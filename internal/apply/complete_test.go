@@ -101,7 +101,7 @@ func TestWhatAnApplyLeavesOfOthersIsTakenOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g, r := NewWithT(t), test.server
 			r.stored = content(test.live)
-			g.Expect(apply.Owned(t.Context(), r, set("10.0.0.1/32"), there(test.live))).To(Succeed())
+			g.Expect(apply.WriteOwned(t.Context(), r, set("10.0.0.1/32"), there(test.live))).To(Succeed())
 			var verbs []string
 			for _, request := range r.requests {
 				verbs = append(verbs, request.verb)
@@ -119,7 +119,7 @@ func TestWhatAnApplyLeavesOfOthersIsTakenOut(t *testing.T) {
 func TestWhatIsNotStoredAsWrittenIsNoSuccess(t *testing.T) {
 	g, r := NewWithT(t), &recorder{}
 	r.tamper = func(stored map[string]any) { stored["spec"].(map[string]any)["nets"] = []any{"0.0.0.0/0"} } // a webhook
-	err := apply.Owned(t.Context(), r, set("10.0.0.1/32"), there(set("0.0.0.0/0")))
+	err := apply.WriteOwned(t.Context(), r, set("10.0.0.1/32"), there(set("0.0.0.0/0")))
 	g.Expect(err).To(BeAssignableToTypeOf(&apply.Incomplete{}))
 	g.Expect(err).To(MatchError(And(ContainSubstring(`spec.nets is ["0.0.0.0/0"] instead of ["10.0.0.1/32"]`), ContainSubstring("admission webhook"))))
 	g.Expect(r.requests).To(HaveLen(2))
@@ -134,11 +134,11 @@ func TestWhatIsNotStoredAsWrittenIsNoSuccess(t *testing.T) {
 	shared := &recorder{tamper: func(stored map[string]any) {
 		stored["spec"].(map[string]any)["failsafeInboundHostPorts"] = []any{map[string]any{"protocol": "tcp", "port": 2379}}
 	}}
-	g.Expect(apply.Owned(t.Context(), shared, felix(22), felix(2379))).To(BeAssignableToTypeOf(&apply.Incomplete{}))
-	g.Expect(shared.requests).To(HaveLen(1), "a patch of what is shared would stay when it is given back")
+	g.Expect(apply.WriteOwned(t.Context(), shared, felix(22), felix(2379))).To(BeAssignableToTypeOf(&apply.Incomplete{}))
+	g.Expect(shared.requests).To(HaveLen(1), "a patch of a shared object would stay after the release")
 
 	r = &recorder{errs: []error{nil, apierrors.NewConflict(schema.GroupResource{}, "x", nil)}, tamper: r.tamper}
-	err = apply.Owned(t.Context(), r, set("10.0.0.1/32"), there(set("0.0.0.0/0")))
+	err = apply.WriteOwned(t.Context(), r, set("10.0.0.1/32"), there(set("0.0.0.0/0")))
 	g.Expect(apierrors.IsConflict(err)).To(BeTrue(), "somebody was faster: what the cache will show decides")
 }
 
@@ -147,7 +147,7 @@ func TestTheOrderOfASetIsTheServers(t *testing.T) {
 	r.tamper = func(stored map[string]any) {
 		stored["spec"].(map[string]any)["nets"] = []any{"10.0.0.2/32", "10.0.0.1/32"}
 	}
-	g.Expect(apply.Owned(t.Context(), r, set("10.0.0.1/32", "10.0.0.2/32"), there(set("10.0.0.2/32")))).To(Succeed())
+	g.Expect(apply.WriteOwned(t.Context(), r, set("10.0.0.1/32", "10.0.0.2/32"), there(set("10.0.0.2/32")))).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(1))
 }
 
@@ -161,7 +161,7 @@ func TestAPolicyThatCanNotBeAppliedBeforeItIsThereIsCreatedFirst(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "cpnp.p-self"},
 		Spec:       v3.GlobalNetworkPolicySpec{Tier: "cpnp", Selector: "x == 'y'", Types: []v3.PolicyType{"Ingress"}, Ingress: []v3.Rule{{Action: v3.Allow}}},
 	}
-	g.Expect(apply.Owned(t.Context(), r, policy, nil)).To(Succeed())
+	g.Expect(apply.WriteOwned(t.Context(), r, policy, nil)).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(3))
 	g.Expect([]string{r.requests[0].verb, r.requests[1].verb, r.requests[2].verb}).To(Equal([]string{"force", "create", "force"}))
 	g.Expect(of(r.requests[1].body, "spec")).To(Equal(of(r.requests[0].body, "spec")), "whole: without rules it would deny")
@@ -169,17 +169,17 @@ func TestAPolicyThatCanNotBeAppliedBeforeItIsThereIsCreatedFirst(t *testing.T) {
 	g.Expect(of(r.requests[2].body, "metadata", "resourceVersion")).To(Equal("9"), "that of the answer")
 
 	r = &recorder{errs: []error{missing, missing}}
-	g.Expect(apierrors.IsNotFound(apply.Owned(t.Context(), r, policy, nil))).To(BeTrue(), "there is no such kind any more")
+	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, policy, nil))).To(BeTrue(), "there is no such kind any more")
 
 	r = &recorder{errs: []error{missing}}
 	live := policy.DeepCopy()
 	live.UID, live.ResourceVersion = "uid", "7"
-	g.Expect(apierrors.IsNotFound(apply.Owned(t.Context(), r, policy, live))).To(BeTrue(), "it was deleted meanwhile: that is to be seen first")
+	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, policy, live))).To(BeTrue(), "it was deleted meanwhile: that is to be seen first")
 	g.Expect(r.requests).To(HaveLen(1))
 
 	r = &recorder{errs: []error{missing}}
 	network := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "gone", Name: "cpnp.p.c"}}
-	g.Expect(apierrors.IsNotFound(apply.Owned(t.Context(), r, network, nil))).To(BeTrue(), "its namespace is not there")
+	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, network, nil))).To(BeTrue(), "its namespace is not there")
 	g.Expect(r.requests).To(HaveLen(1))
 }
 
@@ -192,15 +192,15 @@ func TestAServiceIsAsTheAPIServerAnswersIt(t *testing.T) {
 	set := drift.Outcome{Set: map[string]*string{field: ptr.To("Local")}, Record: state.Record{field: record("p", "Local", ptr.To("Cluster"))}}
 	g, r := NewWithT(t), &recorder{}
 	r.tamper = func(stored map[string]any) { stored["spec"] = map[string]any{field: "Cluster"} }
-	g.Expect(apply.Service(t.Context(), r, service, set)).To(MatchError(ContainSubstring("externalTrafficPolicy is Cluster instead of Local")))
+	g.Expect(apply.WriteService(t.Context(), r, service, set)).To(MatchError(ContainSubstring("externalTrafficPolicy is Cluster instead of Local")))
 
 	r = &recorder{tamper: func(stored map[string]any) { stored["metadata"].(map[string]any)["annotations"] = map[string]any{} }}
-	g.Expect(apply.Service(t.Context(), r, service, set)).To(MatchError(ContainSubstring("the annotation cpnp.dev/record is not as written")))
+	g.Expect(apply.WriteService(t.Context(), r, service, set)).To(MatchError(ContainSubstring("the annotation cpnp.dev/record is not as written")))
 
 	// Somebody has applied a copy with the record, so that it stays when it is released.
 	r = keeping("metadata", "annotations", map[string]any{"cpnp.dev/record": "{}"})
 	released := drift.Outcome{Set: map[string]*string{field: ptr.To("Cluster")}, Record: state.Record{}}
-	g.Expect(apply.Service(t.Context(), r, service, released)).To(Succeed())
+	g.Expect(apply.WriteService(t.Context(), r, service, released)).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(2))
 	g.Expect(r.requests[1].body).To(MatchJSON(`{"metadata":{"uid":"uid","resourceVersion":"8","annotations":{"cpnp.dev/record":null}}}`))
 }
@@ -225,24 +225,24 @@ func TestARecordIsWhatWasDecided(t *testing.T) {
 	live := enactment()
 	live.Spec.Targets = nil
 	r := keeping("spec", "targets", content(json.RawMessage(target)))
-	g.Expect(apply.Enactment(t.Context(), r, enactment(), live)).To(Succeed())
+	g.Expect(apply.WriteEnactment(t.Context(), r, enactment(), live)).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(3))
 	g.Expect(r.requests[1].verb).To(Equal("patch application/merge-patch+json"))
 	g.Expect(of(r.requests[1].body, "spec", "targets")).To(HaveLen(1))
 	g.Expect(of(r.requests[2].body, "metadata", "resourceVersion")).To(Equal("9"), "that of the patch")
 
 	r = keeping("status", "conditions", content(json.RawMessage(condition)))
-	g.Expect(apply.Enactment(t.Context(), r, enactment(), enactment())).To(Succeed())
+	g.Expect(apply.WriteEnactment(t.Context(), r, enactment(), enactment())).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(2))
 	g.Expect(r.requests[1].verb).To(Equal("patch status application/merge-patch+json"))
 	g.Expect(of(r.requests[1].body, "status", "conditions")).To(HaveLen(1))
 
 	r = keeping("status", "observers", []any{map[string]any{"name": "cp-2", "probeRound": 1}})
-	g.Expect(apply.Enactment(t.Context(), r, enactment(), enactment())).To(Succeed())
+	g.Expect(apply.WriteEnactment(t.Context(), r, enactment(), enactment())).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(1), "what observers found is theirs")
 
 	r = &recorder{tamper: func(stored map[string]any) { stored["status"] = map[string]any{"ruleset": "x"} }}
-	g.Expect(apply.Enactment(t.Context(), r, enactment(), enactment())).To(BeAssignableToTypeOf(&apply.Incomplete{}))
+	g.Expect(apply.WriteEnactment(t.Context(), r, enactment(), enactment())).To(BeAssignableToTypeOf(&apply.Incomplete{}))
 }
 
 func TestAStatusIsWrittenAsAWhole(t *testing.T) {
@@ -253,15 +253,15 @@ func TestAStatusIsWrittenAsAWhole(t *testing.T) {
 		Conditions:         []metav1.Condition{{Type: "Ready", Status: "True", LastTransitionTime: metav1.NewTime(time.Unix(1, 5))}},
 	}
 	r := &recorder{}
-	g.Expect(apply.Status(t.Context(), r, policy, status)).To(Succeed())
+	g.Expect(apply.WriteStatus(t.Context(), r, policy, status)).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(1))
 	g.Expect(of(r.requests[0].body, "metadata", "resourceVersion")).To(Equal("7"), "it is not written over that of another generation")
 
 	r = keeping("status", "conditions", map[string]any{"type": "Mine", "status": "True"})
-	g.Expect(apply.Status(t.Context(), r, policy, status)).To(Succeed())
+	g.Expect(apply.WriteStatus(t.Context(), r, policy, status)).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(2))
 	g.Expect(of(r.requests[1].body, "status", "conditions")).To(HaveLen(1))
 
 	r = &recorder{err: errors.New("forbidden")}
-	g.Expect(apply.Status(t.Context(), r, policy, status)).To(MatchError("forbidden"))
+	g.Expect(apply.WriteStatus(t.Context(), r, policy, status)).To(MatchError("forbidden"))
 }

@@ -15,26 +15,26 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Enactment writes how far the protection of a node is, and what is to be tried
-// there; live is what the decision was made on, nil if there was none. It is
-// refused with a conflict if that has changed since, so that of two operators
-// only one decides. What observers have found is theirs, and stays.
+// WriteEnactment writes the state of a node's protection, and the targets to probe. The
+// live enactment is the basis of the decision, nil if there was none. If the enactment
+// has changed since, the write is refused with a conflict, so that of two operators
+// only one decides. The findings of observers belong to the observers, and stay.
 //
-// The spec comes before the status: what is decided on counts on the round that
-// was asked for it.
-func Enactment(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) error {
-	version, err := enactmentSpec(ctx, c, desired, live)
+// The spec is written before the status: the decision in the status counts on the probe
+// round that the spec asks for.
+func WriteEnactment(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) error {
+	version, err := writeEnactmentSpec(ctx, c, desired, live)
 	if err != nil {
 		return err
 	}
 	status := desired.Status.DeepCopy()
 	status.Observers = nil
-	object, err := enactment(desired, version, "status", status)
+	object, err := renderEnactment(desired, version, "status", status)
 	if err != nil {
 		return err
 	}
 	want := &v1alpha1.ControlPlaneNodeEnactment{}
-	if err := read(object.DeepCopy().Object, want); err != nil { // times as they are stored
+	if err := readAnswer(object.DeepCopy().Object, want); err != nil { // times in the stored precision
 		return err
 	}
 	if err := c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
@@ -42,7 +42,7 @@ func Enactment(ctx context.Context, c client.Client, desired, live *v1alpha1.Con
 		return err
 	}
 	answer := &v1alpha1.ControlPlaneNodeEnactment{}
-	if err := read(object.Object, answer); err != nil {
+	if err := readAnswer(object.Object, answer); err != nil {
 		return err
 	}
 	decided := want.Status
@@ -52,19 +52,20 @@ func Enactment(ctx context.Context, c client.Client, desired, live *v1alpha1.Con
 	patch := func(object client.Object, patch client.Patch) error {
 		return c.Status().Patch(ctx, object, patch, client.FieldOwner(v1alpha1.FieldManagerRollout))
 	}
-	return enforce(patch, answer, want, func(object client.Object) any {
+	return ensureStored(patch, answer, want, func(object client.Object) any {
 		status := object.(*v1alpha1.ControlPlaneNodeEnactment).Status.DeepCopy()
 		status.Observers = nil
 		return *status
 	})
 }
 
-// enactmentSpec writes everything but the status, as far as it differs, and
-// returns the version that there is then.
-func enactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) (string, error) {
+// writeEnactmentSpec writes all fields but the status, as far as the fields differ, and
+// returns the new resourceVersion.
+func writeEnactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) (string, error) {
 	if live == nil {
-		// Only what never changes: what is created belongs to that request for ever,
-		// and no apply could take a target out of the list again.
+		// Create only with the fields that never change: created fields belong to the
+		// create request for ever, and no apply could remove a created target from the
+		// list.
 		created := &v1alpha1.ControlPlaneNodeEnactment{
 			ObjectMeta: metav1.ObjectMeta{Name: desired.Name, Labels: desired.Labels, OwnerReferences: desired.OwnerReferences},
 			Spec:       v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: desired.Spec.Policy, Node: desired.Spec.Node},
@@ -76,8 +77,8 @@ func enactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1
 	}
 	version := live.ResourceVersion
 	if live.Annotations[v1alpha1.AnnotationConfirm] != "" && desired.Annotations[v1alpha1.AnnotationConfirm] == "" {
-		// It was given of something else. Whoever set it owns it: only a patch
-		// takes it away.
+		// The confirmation was given for an earlier state. The annotation belongs to
+		// the manager that set the annotation, so only a patch removes the annotation.
 		withdrawn := live.DeepCopy()
 		delete(withdrawn.Annotations, v1alpha1.AnnotationConfirm)
 		patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
@@ -89,7 +90,7 @@ func enactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1
 	if equality.Semantic.DeepEqual(desired.Spec, live.Spec) {
 		return version, nil
 	}
-	object, err := enactment(desired, version, "spec", &desired.Spec)
+	object, err := renderEnactment(desired, version, "spec", &desired.Spec)
 	if err != nil {
 		return "", err
 	}
@@ -98,7 +99,7 @@ func enactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1
 		return "", err
 	}
 	answer := &v1alpha1.ControlPlaneNodeEnactment{}
-	if err := read(object.Object, answer); err != nil {
+	if err := readAnswer(object.Object, answer); err != nil {
 		return "", err
 	}
 	want := answer.DeepCopy()
@@ -106,23 +107,23 @@ func enactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1
 	patch := func(object client.Object, patch client.Patch) error {
 		return c.Patch(ctx, object, patch, client.FieldOwner(v1alpha1.FieldManagerRollout))
 	}
-	err = enforce(patch, answer, want, func(object client.Object) any {
+	err = ensureStored(patch, answer, want, func(object client.Object) any {
 		return *object.(*v1alpha1.ControlPlaneNodeEnactment).Spec.DeepCopy()
 	})
 	return want.ResourceVersion, err
 }
 
-// Observers leaves of an enactment only the observers that are kept: those of
-// nodes that are gone would take the room of others.
-func Observers(ctx context.Context, c client.Client, live *v1alpha1.ControlPlaneNodeEnactment, kept []v1alpha1.Observation) error {
+// WriteObservers removes all observers from an enactment but the kept ones: observers
+// of deleted nodes would take the room of other observers.
+func WriteObservers(ctx context.Context, c client.Client, live *v1alpha1.ControlPlaneNodeEnactment, kept []v1alpha1.Observation) error {
 	changed := live.DeepCopy()
 	changed.Status.Observers = kept
 	return c.Status().Patch(ctx, changed, client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{}),
 		client.FieldOwner(v1alpha1.FieldManagerRollout))
 }
 
-// enactment returns an object with one part of it.
-func enactment(e *v1alpha1.ControlPlaneNodeEnactment, version, part string, value any) (*unstructured.Unstructured, error) {
+// renderEnactment returns an enactment with only one part: spec or status.
+func renderEnactment(e *v1alpha1.ControlPlaneNodeEnactment, version, part string, value any) (*unstructured.Unstructured, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(value)
 	if err != nil {
 		return nil, fmt.Errorf("rendering the %s of enactment %s: %w", part, e.Name, err)

@@ -20,10 +20,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// nodePatch is a merge patch. The list of taints is atomic, so that server-side
-// apply would take every owner's taints for its own; a merge patch with the
-// resourceVersion writes the list as it was seen, but for our taints, and is
-// refused with a conflict if anybody wrote in between.
+// nodePatch is a merge patch. The list of taints is atomic, so that server-side apply
+// would claim the taints of all owners. A merge patch with the resourceVersion writes
+// the list as read, with changes only in managed taints, and is refused with a conflict
+// after a write in between.
 type nodePatch struct {
 	Metadata struct {
 		UID             types.UID      `json:"uid"`
@@ -37,39 +37,39 @@ type nodePatchSpec struct {
 	Taints []corev1.Taint `json:"taints"`
 }
 
-// NodeClients are what a Node is written with.
+// NodeClients are the clients for writing a Node.
 type NodeClients struct {
-	// Live asks the API server.
+	// Live reads from the API server.
 	Live client.Reader
 	client.Writer
 }
 
-// Node writes the outcome to a Node: its taints, and what was done to them. That is
-// on record before a taint is set and until one is gone. A taint is restored by
-// the record that the API server has now: an older one may tell of a taint that
-// somebody else has set since. A repair is one write, and nothing is read.
-func Node(ctx context.Context, c NodeClients, node *corev1.Node, record state.NodeRecord, outcome drift.Outcome) error {
+// WriteNode writes the outcome to a Node: the taints, and the record of the taints. The
+// record is stored before a taint is set, and kept until a taint is gone. A taint is
+// restored by the current record of the API server: an older record may contain a taint
+// that another manager has set since. A repair is one write without a read.
+func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record state.NodeRecord, outcome drift.Outcome) error {
 	during := state.Record{}
 	maps.Copy(during, record.Record)
 	maps.Copy(during, outcome.Record)
-	stored, err := nodeRecord(ctx, c, node, record.Stored, during)
+	stored, err := writeNodeRecord(ctx, c, node, record.Stored, during)
 	if err != nil {
 		return err
 	}
 	if len(during) > len(outcome.Record) && len(outcome.Set) > 0 {
-		if err := confirm(ctx, c.Live, stored); err != nil {
+		if err := confirmRecord(ctx, c.Live, stored); err != nil {
 			return err
 		}
 	}
 	if err := patchNode(ctx, c, node, outcome.Set); err != nil {
 		return err
 	}
-	_, err = nodeRecord(ctx, c, node, stored, outcome.Record)
+	_, err = writeNodeRecord(ctx, c, node, stored, outcome.Record)
 	return err
 }
 
-// patchNode sets and removes taints. The record that earlier versions kept in an
-// annotation goes on the way.
+// patchNode sets and removes taints, and removes the annotation in which earlier
+// versions kept the record.
 func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[string]*string) error {
 	_, annotated := node.Annotations[v1alpha1.AnnotationRecord]
 	if len(set) == 0 && !annotated {
@@ -81,7 +81,7 @@ func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[
 		patch.Metadata.Annotations = map[string]any{v1alpha1.AnnotationRecord: nil}
 	}
 	if len(set) > 0 {
-		patch.Spec = &nodePatchSpec{Taints: Taints(node.Spec.Taints, set)}
+		patch.Spec = &nodePatchSpec{Taints: MergeTaints(node.Spec.Taints, set)}
 	}
 	body, err := json.Marshal(patch)
 	if err != nil {
@@ -92,12 +92,12 @@ func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[
 	if err := c.Patch(ctx, target, patched, client.FieldOwner(v1alpha1.FieldManagerTaints)); err != nil {
 		return err
 	}
-	return fieldsLeft(set, func(field string) *string { return plan.TaintValue(target, field) })
+	return checkStoredFields(set, func(field string) *string { return plan.TaintValue(target, field) })
 }
 
-// Taints returns the list with the given taints set, or removed where the value
-// is nil. Every other taint, and the order, stays.
-func Taints(live []corev1.Taint, set map[string]*string) []corev1.Taint {
+// MergeTaints returns the list with the given taints set, or removed where the value is
+// nil. All other taints, and the order, stay.
+func MergeTaints(live []corev1.Taint, set map[string]*string) []corev1.Taint {
 	taints := []corev1.Taint{}
 	done := map[string]bool{}
 	for _, taint := range live {

@@ -108,7 +108,7 @@ func (n *nodes) seen(t *testing.T) (*corev1.Node, state.NodeRecord) {
 	if err := n.Get(t.Context(), client.ObjectKey{Name: "cp-1"}, stored); err == nil {
 		records["cp-1"] = stored
 	}
-	return node, records.Of(node)
+	return node, records.OfNode(node)
 }
 
 // write has an outcome written that was decided on what is seen now, and returns the
@@ -117,7 +117,7 @@ func (n *nodes) write(t *testing.T, outcome drift.Outcome) ([]string, error) {
 	t.Helper()
 	node, record := n.seen(t)
 	n.requests = nil
-	err := apply.Node(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, record, outcome)
+	err := apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, record, outcome)
 	return n.requests, err
 }
 
@@ -152,12 +152,12 @@ func TestNodeIsWrittenInAnOrderThatIsSafeAtEveryStep(t *testing.T) {
 			drift.Outcome{Record: state.Record{dedicated: adopted}},
 			[]string{"create record"}, []corev1.Taint{taint(dedicated, "x")},
 		},
-		"a taint that is given back is on record until it is gone": {
+		"a restored taint is on record until the taint is gone": {
 			state.Record{dedicated: set}, []corev1.Taint{taint(dedicated, ""), taint(theirs, "")},
 			drift.Outcome{Set: values{dedicated: nil}, Record: state.Record{}},
 			[]string{"get record", "patch node", "delete record"}, []corev1.Taint{taint(theirs, "")},
 		},
-		"of two, one is given back and one set": {
+		"of two, one is restored and one set": {
 			state.Record{dedicated: set}, []corev1.Taint{taint(dedicated, "")},
 			drift.Outcome{Set: values{dedicated: nil, "b:NoSchedule": ptr.To("")}, Record: state.Record{"b:NoSchedule": set}},
 			[]string{"update record", "get record", "patch node", "update record"}, []corev1.Taint{taint("b:NoSchedule", "")},
@@ -200,7 +200,7 @@ func TestNodeThatIsWrittenHalfway(t *testing.T) {
 				g, n := NewWithT(t), newNodes(t, test.before, test.taints...)
 				node, seen := n.seen(t)
 				n.fails = fails
-				err := apply.Node(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, seen, test.outcome)
+				err := apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, seen, test.outcome)
 				n.fails = ""
 				node, stored := n.seen(t)
 				if len(node.Spec.Taints) > 0 {
@@ -227,7 +227,7 @@ func TestOldViewOfARecordWritesNothing(t *testing.T) {
 	node.Spec.Taints, node.ResourceVersion = []corev1.Taint{taint(dedicated, "")}, ""
 	g.Expect(n.Update(t.Context(), node)).To(Succeed())
 	node, _ = n.seen(t)
-	g.Expect(apply.Node(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, old, released)).To(Satisfy(apierrors.IsConflict))
+	g.Expect(apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, old, released)).To(Satisfy(apierrors.IsConflict))
 	node, _ = n.seen(t)
 	g.Expect(node.Spec.Taints).To(HaveLen(1))
 
@@ -235,7 +235,7 @@ func TestOldViewOfARecordWritesNothing(t *testing.T) {
 	n = newNodes(t, ours, taint(dedicated, ""))
 	node, _ = n.seen(t)
 	adopts := drift.Outcome{Record: state.Record{dedicated: record("p", "", ptr.To(""))}}
-	g.Expect(apply.Node(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, state.NodeRecord{}, adopts)).To(Satisfy(apierrors.IsConflict))
+	g.Expect(apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, state.NodeRecord{}, adopts)).To(Satisfy(apierrors.IsConflict))
 
 	// Somebody changes it between the look and the write.
 	n = newNodes(t, ours, taint(dedicated, ""))
@@ -245,7 +245,7 @@ func TestOldViewOfARecordWritesNothing(t *testing.T) {
 		now.Stored.Spec.Taints[0].Policy = "q"
 		g.Expect(n.Update(t.Context(), now.Stored)).To(Succeed())
 	}
-	g.Expect(apply.Node(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, record, released)).To(Satisfy(apierrors.IsConflict))
+	g.Expect(apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, record, released)).To(Satisfy(apierrors.IsConflict))
 	node, _ = n.seen(t)
 	g.Expect(node.Spec.Taints).To(HaveLen(1))
 }
@@ -282,7 +282,7 @@ func TestANodeIsAsTheAPIServerAnswersIt(t *testing.T) {
 	node, none := n.seen(t)
 	r := &recorder{tamper: func(stored map[string]any) { delete(stored, "spec") }}
 	outcome := drift.Outcome{Set: values{dedicated: ptr.To("")}, Record: state.Record{dedicated: record("p", "", nil)}}
-	err := apply.Node(t.Context(), apply.NodeClients{Live: n, Writer: mixed{nodes: n, recorder: r}}, node, none, outcome)
+	err := apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: mixed{nodes: n, recorder: r}}, node, none, outcome)
 	g.Expect(err).To(MatchError(ContainSubstring(dedicated + ` is (none) instead of ""`)))
 	g.Expect(r.requests).To(HaveLen(1))
 	g.Expect(r.requests[0].verb).To(Equal("patch application/merge-patch+json"))

@@ -19,10 +19,10 @@ import (
 
 var nodeRecords = schema.GroupResource{Group: v1alpha1.SchemeGroupVersion.Group, Resource: "controlplanenoderecords"}
 
-// nodeRecord has a node's record say what is wanted, and returns what is stored then;
-// nil if that is nothing. It writes only where something changes, and is refused with
-// a conflict if the record is not the one that was seen.
-func nodeRecord(ctx context.Context, c client.Writer, node *corev1.Node, stored *v1alpha1.ControlPlaneNodeRecord, want state.Record) (
+// writeNodeRecord stores the wanted record of a node, and returns the stored object,
+// nil for an empty record. The function writes only changes, and a write is refused
+// with a conflict if the stored record is not the given record.
+func writeNodeRecord(ctx context.Context, c client.Writer, node *corev1.Node, stored *v1alpha1.ControlPlaneNodeRecord, want state.Record) (
 	*v1alpha1.ControlPlaneNodeRecord, error,
 ) {
 	switch {
@@ -34,7 +34,7 @@ func nodeRecord(ctx context.Context, c client.Writer, node *corev1.Node, stored 
 	}
 	desired := &v1alpha1.ControlPlaneNodeRecord{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: node.Name, // it goes with the Node: the API server's garbage collector sees to that
+			Name: node.Name, // garbage collection deletes the record with the Node
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: corev1.SchemeGroupVersion.String(), Kind: "Node", Name: node.Name, UID: node.UID,
 			}},
@@ -60,14 +60,15 @@ func storeNodeRecord(ctx context.Context, c client.Writer, stored, desired *v1al
 		return c.Update(ctx, desired, client.FieldOwner(v1alpha1.FieldManagerTaints))
 	}
 	err := c.Create(ctx, desired, client.FieldOwner(v1alpha1.FieldManagerTaints))
-	if apierrors.IsAlreadyExists(err) { // the cache does not show it yet
+	if apierrors.IsAlreadyExists(err) { // the cache does not show the record yet
 		return apierrors.NewConflict(nodeRecords, desired.Name, err)
 	}
 	return err
 }
 
-// confirm is a conflict unless the API server has the record as it was seen.
-func confirm(ctx context.Context, live client.Reader, seen *v1alpha1.ControlPlaneNodeRecord) error {
+// confirmRecord returns a conflict if the record of the API server differs from the
+// given record.
+func confirmRecord(ctx context.Context, live client.Reader, seen *v1alpha1.ControlPlaneNodeRecord) error {
 	now := &v1alpha1.ControlPlaneNodeRecord{}
 	err := live.Get(ctx, client.ObjectKeyFromObject(seen), now)
 	switch {
@@ -76,7 +77,7 @@ func confirm(ctx context.Context, live client.Reader, seen *v1alpha1.ControlPlan
 	case err != nil:
 		return fmt.Errorf("reading the record of node %s: %w", seen.Name, err)
 	case now.UID != seen.UID || now.ResourceVersion != seen.ResourceVersion:
-		return apierrors.NewConflict(nodeRecords, seen.Name, fmt.Errorf("it has changed since version %s", seen.ResourceVersion))
+		return apierrors.NewConflict(nodeRecords, seen.Name, fmt.Errorf("the record has changed since version %s", seen.ResourceVersion))
 	}
 	return nil
 }

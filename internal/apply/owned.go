@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package apply holds the ways in which the operator writes: one for each kind of
-// object. A repair is one request, and nothing is read for it: what the API server
-// answers shows what came of it. Only if that is not what was written, there is a
-// second one; and if that does not help either, the write has failed (Incomplete).
+// object. A repair is one request without a read: the answer of the API server shows
+// the result. If the result is not as written, a second request follows. If the second
+// request does not help either, the write has failed (Incomplete).
 package apply
 
 import (
@@ -22,20 +22,20 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// Owned makes an object of the operator's as desired, with server-side apply:
-// what others added to it beside our fields, such as labels, stays. live is
-// what the decision was made on, nil if there was none; if it has changed since,
-// the write is refused with a conflict.
+// WriteOwned writes a managed object as desired, with server-side apply: fields and
+// labels that others added beside the managed fields stay. The live object is the basis
+// of the decision, nil if there was none. If the object has changed since, the write is
+// refused with a conflict.
 //
-// What others have added to a field of ours would stay too, where its list is a set,
-// as of Calico v3.32 the networks of a set and the profiles of an endpoint are. It is
-// taken out with a patch: instead of the apply, where it is seen before, and after it
-// otherwise.
-func Owned(ctx context.Context, c client.Writer, desired, live client.Object) error {
+// Items that others added to a managed list would also stay, if the list is a set: for
+// example, since Calico v3.32, the networks of a set and the profiles of an endpoint. A
+// patch removes such items: instead of the apply if the items are known before, and
+// otherwise after the apply.
+func WriteOwned(ctx context.Context, c client.Writer, desired, live client.Object) error {
 	if live != nil && !plan.Shared(desired) && drift.Outlives(desired, live) {
-		return correct(ctx, c, desired, live, drift.Left(desired, live))
+		return patchDifferences(ctx, c, desired, live, drift.Left(desired, live))
 	}
-	object, err := configuration(desired, live)
+	object, err := renderConfiguration(desired, live)
 	if err != nil {
 		return err
 	}
@@ -46,33 +46,33 @@ func Owned(ctx context.Context, c client.Writer, desired, live client.Object) er
 	if err != nil {
 		return err
 	}
-	is, err := typed(object, desired)
+	is, err := convertAnswer(object, desired)
 	if err != nil {
 		return err
 	}
 	switch left := drift.Left(desired, is); {
 	case len(left) == 0:
 		return nil
-	case plan.Shared(desired): // what a patch writes, no apply could give back
-		return incomplete(left)
+	case plan.Shared(desired): // no apply could release the fields that a patch writes
+		return incompleteError(left)
 	default:
-		return correct(ctx, c, desired, is, left)
+		return patchDifferences(ctx, c, desired, is, left)
 	}
 }
 
-// createThenApply is for the API server of Calico v3.32.0, which answers a
-// server-side apply of a policy that is not there with "not found" (calico issue
-// 12841). It leaves the server's last answer in the object.
+// createThenApply is for the API server of Calico v3.32.0, which answers a server-side
+// apply of a missing policy with "not found" (calico issue 12841). The object then
+// holds the last answer of the server.
 func createThenApply(ctx context.Context, c client.Writer, desired client.Object, object *unstructured.Unstructured) error {
 	created := object.DeepCopy()
 	if err := c.Create(ctx, created, client.FieldOwner(v1alpha1.FieldManagerNetwork)); err != nil {
 		return err
 	}
-	live, err := typed(created, desired)
+	live, err := convertAnswer(created, desired)
 	if err != nil {
 		return err
 	}
-	again, err := configuration(desired, live)
+	again, err := renderConfiguration(desired, live)
 	if err != nil {
 		return err
 	}
@@ -81,8 +81,8 @@ func createThenApply(ctx context.Context, c client.Writer, desired client.Object
 	return err
 }
 
-// configuration returns what is applied.
-func configuration(desired, live client.Object) (*unstructured.Unstructured, error) {
+// renderConfiguration returns the object to apply.
+func renderConfiguration(desired, live client.Object) (*unstructured.Unstructured, error) {
 	content, err := plan.Content(desired)
 	if err != nil {
 		return nil, err
@@ -96,9 +96,9 @@ func configuration(desired, live client.Object) (*unstructured.Unstructured, err
 	return object, clearUnexpected(object, live)
 }
 
-// correct ends what differs with a merge patch, and makes sure of it.
-func correct(ctx context.Context, c client.Writer, desired, live client.Object, left []drift.Finding) error {
-	patch, err := correction(desired, live, left)
+// patchDifferences removes the differences with a merge patch, and checks the answer.
+func patchDifferences(ctx context.Context, c client.Writer, desired, live client.Object, left []drift.Finding) error {
+	patch, err := correctionPatch(desired, live, left)
 	if err != nil {
 		return err
 	}
@@ -109,21 +109,21 @@ func correct(ctx context.Context, c client.Writer, desired, live client.Object, 
 	if err := c.Patch(ctx, patched, patch, client.FieldOwner(v1alpha1.FieldManagerNetwork)); err != nil {
 		return err
 	}
-	is, err := typed(patched, desired)
+	is, err := convertAnswer(patched, desired)
 	if err != nil {
 		return err
 	}
 	if left := drift.Left(desired, is); len(left) > 0 {
-		return incomplete(left)
+		return incompleteError(left)
 	}
 	return nil
 }
 
-// typed returns an answer of the API server as an object of the desired one's type.
-func typed(answer *unstructured.Unstructured, desired client.Object) (client.Object, error) {
+// convertAnswer returns an answer of the API server as an object of the desired type.
+func convertAnswer(answer *unstructured.Unstructured, desired client.Object) (client.Object, error) {
 	object := reflect.New(reflect.TypeOf(desired).Elem()).Interface().(client.Object)
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(answer.Object, object); err != nil {
-		return nil, fmt.Errorf("reading what the API server answered of %s: %w", answer.GetName(), err)
+		return nil, fmt.Errorf("reading the answer of the API server about %s: %w", answer.GetName(), err)
 	}
 	return object, nil
 }
@@ -133,8 +133,8 @@ func applyOwned(ctx context.Context, c client.Writer, object *unstructured.Unstr
 		client.FieldOwner(v1alpha1.FieldManagerNetwork), client.ForceOwnership)
 }
 
-// clearUnexpected claims the fields of the spec that others added, with the
-// value that says nothing: an apply leaves alone what it does not mention.
+// clearUnexpected claims the spec fields that others added, with empty values: an apply
+// does not change fields without a value in the request.
 func clearUnexpected(object *unstructured.Unstructured, live client.Object) error {
 	there, err := plan.Fields(live)
 	if err != nil {
@@ -143,14 +143,14 @@ func clearUnexpected(object *unstructured.Unstructured, live client.Object) erro
 	spec, _ := object.Object["spec"].(map[string]any)
 	for field, value := range there {
 		if _, wanted := spec[field]; !wanted {
-			spec[field] = nothing(value)
+			spec[field] = emptyValue(value)
 		}
 	}
 	return nil
 }
 
-// nothing returns the value of the same kind that stands for none.
-func nothing(value any) any {
+// emptyValue returns the empty value of the same type.
+func emptyValue(value any) any {
 	switch value.(type) {
 	case []any:
 		return []any{}
@@ -165,12 +165,12 @@ func nothing(value any) any {
 	}
 }
 
-// Delete deletes an object of ours, if it is still the one that was looked at.
-// Of one that others have written to as well, only what is ours is taken away.
-func Delete(ctx context.Context, c client.Writer, live client.Object) error {
+// DeleteOwned deletes a managed object, if the object is unchanged since the read. If
+// others have written to the object too, only the managed fields are removed.
+func DeleteOwned(ctx context.Context, c client.Writer, live client.Object) error {
 	if felix, shared := live.(*v3.FelixConfiguration); shared && !drift.Alone(felix) {
 		object := &unstructured.Unstructured{}
-		// What is read does not say its kind. There is only one of these.
+		// An object that was read has no kind. Only FelixConfiguration is shared.
 		object.SetGroupVersionKind(v3.SchemeGroupVersion.WithKind(v3.KindFelixConfiguration))
 		object.SetName(live.GetName())
 		object.SetUID(live.GetUID())

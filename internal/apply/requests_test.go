@@ -200,13 +200,13 @@ func TestServiceIsAppliedWithTheFieldsThatAreOurs(t *testing.T) {
 		"not what somebody has changed since and that is left alone": {
 			drift.Outcome{Record: held}, `{"internalTrafficPolicy":"Local"}`, "7", "",
 		},
-		"not what is given back and falls to its default": {
+		"not a restored field that falls to the default": {
 			drift.Outcome{Set: fields{internal: ptr.To("Cluster")}, Record: state.Record{}}, "", "7", "",
 		},
-		"not what is given back and was not there": {
+		"not a restored field without an original": {
 			drift.Outcome{Set: fields{"trafficDistribution": nil}, Record: state.Record{}}, "", "7", "",
 		},
-		"what is given back and is no default is written first, and what is ours stays": {
+		"an original that is no default is written first, and managed fields stay": {
 			drift.Outcome{
 				Set: fields{"trafficDistribution": ptr.To("PreferClose"), external: ptr.To("Local")}, Record: state.Record{external: held[external]},
 			},
@@ -222,7 +222,7 @@ func TestServiceIsAppliedWithTheFieldsThatAreOurs(t *testing.T) {
 					ExternalTrafficPolicy: "Cluster", InternalTrafficPolicy: ptr.To(corev1.ServiceInternalTrafficPolicyLocal),
 				},
 			}
-			g.Expect(apply.Service(t.Context(), r, service, test.outcome)).To(Succeed())
+			g.Expect(apply.WriteService(t.Context(), r, service, test.outcome)).To(Succeed())
 			if test.first != "" {
 				g.Expect(r.requests).To(HaveLen(2))
 				g.Expect(r.requests[0].owner).To(Equal("cpnp.dev/services"))
@@ -253,7 +253,7 @@ func TestServiceIsAppliedWithTheFieldsThatAreOurs(t *testing.T) {
 func TestServiceIsNotAppliedWhenItsOriginalCouldNotBeWritten(t *testing.T) {
 	g, r := NewWithT(t), &recorder{err: errors.New("forbidden")}
 	outcome := drift.Outcome{Set: map[string]*string{"trafficDistribution": ptr.To("PreferClose")}, Record: state.Record{}}
-	g.Expect(apply.Service(t.Context(), r, &corev1.Service{}, outcome)).To(MatchError("forbidden"))
+	g.Expect(apply.WriteService(t.Context(), r, &corev1.Service{}, outcome)).To(MatchError("forbidden"))
 	g.Expect(r.requests).To(HaveLen(1))
 }
 
@@ -279,7 +279,7 @@ func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g, r := NewWithT(t), &recorder{}
-			g.Expect(apply.Owned(t.Context(), r, desired, test.live)).To(Succeed())
+			g.Expect(apply.WriteOwned(t.Context(), r, desired, test.live)).To(Succeed())
 			g.Expect(r.requests).To(HaveLen(1))
 			g.Expect(r.requests[0].verb).To(Equal("force"))
 			g.Expect(r.requests[0].owner).To(Equal("cpnp.dev/network"))
@@ -290,18 +290,18 @@ func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
 	g, r := NewWithT(t), &recorder{}
 	onlyEgress := desired.DeepCopy()
 	onlyEgress.Spec.Ingress, onlyEgress.Spec.Egress = nil, egress.Egress
-	g.Expect(apply.Owned(t.Context(), r, onlyEgress, live(desired.Spec))).To(Succeed())
+	g.Expect(apply.WriteOwned(t.Context(), r, onlyEgress, live(desired.Spec))).To(Succeed())
 	g.Expect(r.requests[0].body).To(ContainSubstring(`"ingress":[]`), "in the other direction too")
 }
 
 func TestNetworkPolicyIsDeletedIfItIsStillTheOneThatWasLookedAt(t *testing.T) {
 	g, r := NewWithT(t), &recorder{}
 	live := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cpnp.p.c", UID: "uid", ResourceVersion: "7"}}
-	g.Expect(apply.Delete(t.Context(), r, live)).To(Succeed())
+	g.Expect(apply.DeleteOwned(t.Context(), r, live)).To(Succeed())
 	g.Expect(r.requests[0].body).To(MatchJSON(
 		`{"namespace":"kube-system","name":"cpnp.p.c","preconditions":{"uid":"uid","resourceVersion":"7"}}`))
 	r.err = apierrors.NewNotFound(schema.GroupResource{}, "x")
-	g.Expect(apply.Delete(t.Context(), r, live)).To(Succeed(), "it is gone already")
+	g.Expect(apply.DeleteOwned(t.Context(), r, live)).To(Succeed(), "it is gone already")
 	r.err = errors.New("forbidden")
-	g.Expect(apply.Delete(t.Context(), r, live)).To(MatchError("forbidden"))
+	g.Expect(apply.DeleteOwned(t.Context(), r, live)).To(MatchError("forbidden"))
 }

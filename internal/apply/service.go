@@ -21,19 +21,18 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Service writes the outcome to a Service with server-side apply of the fields
-// that are claimed, and the record.
+// WriteService writes the outcome to a Service, with server-side apply of the claimed
+// fields and the record.
 //
-// The apply is forced: whoever declares a field was already respected when the
-// outcome was made, from managedFields that came with the very resourceVersion
-// that is sent along. If somebody declared the field in between, or the Service
-// was deleted, the write is refused with a conflict.
+// The apply is forced: the outcome already respects every field that another manager
+// declares, judged by the managedFields of the same resourceVersion that the request
+// contains. If a manager declared the field in between, or the Service was deleted, the
+// write is refused with a conflict.
 //
-// A field that is given back falls to its default when the apply leaves it out.
-// Only where the original is something else is it written first, in a request
-// of its own.
-func Service(ctx context.Context, c client.Writer, service *corev1.Service, outcome drift.Outcome) error {
-	version, err := restore(ctx, c, service, outcome)
+// A restored field gets the default when the apply leaves the field out. If the
+// original is not the default, a separate request writes the original first.
+func WriteService(ctx context.Context, c client.Writer, service *corev1.Service, outcome drift.Outcome) error {
+	version, err := restoreOriginals(ctx, c, service, outcome)
 	if err != nil {
 		return err
 	}
@@ -52,27 +51,28 @@ func Service(ctx context.Context, c client.Writer, service *corev1.Service, outc
 	}
 	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
 		client.FieldOwner(v1alpha1.FieldManagerServices), client.ForceOwnership); err != nil {
-		return explain(err, outcome)
+		return explainRefusal(err, outcome)
 	}
 	answer := &corev1.Service{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, answer); err != nil {
-		return fmt.Errorf("reading what the API server answered of service %s/%s: %w", service.Namespace, service.Name, err)
+		return fmt.Errorf("reading the answer of the API server about service %s/%s: %w", service.Namespace, service.Name, err)
 	}
 	if len(outcome.Record) == 0 && answer.Annotations[v1alpha1.AnnotationRecord] != "" {
 		return dropRecord(ctx, c, answer)
 	}
-	// What is given back may stay as it is: others may hold the field too.
+	// A restored field may keep the value: other managers may own the field too.
 	set := map[string]*string{}
 	for field, value := range held {
 		text := fmt.Sprint(value)
 		set[field] = &text
 	}
-	return fieldsLeft(set, func(field string) *string { return plan.TrafficPolicy(answer, field) }, recordLeft(answer, outcome.Record)...)
+	stored := func(field string) *string { return plan.TrafficPolicy(answer, field) }
+	return checkStoredFields(set, stored, checkStoredRecord(answer, outcome.Record)...)
 }
 
-// dropRecord takes the record away where an apply without it has left it: somebody
-// has applied the Service with a copy of it, and holds it too. What it says is not so
-// any more.
+// dropRecord removes the record if an apply without the record left the annotation in
+// place. The annotation stays if another manager has applied the Service with a copy of
+// the annotation, and so owns the annotation too. The copy is outdated.
 func dropRecord(ctx context.Context, c client.Writer, answer *corev1.Service) error {
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid": answer.UID, "resourceVersion": answer.ResourceVersion,
@@ -86,27 +86,29 @@ func dropRecord(ctx context.Context, c client.Writer, answer *corev1.Service) er
 	if err := c.Patch(ctx, target, patch, client.FieldOwner(v1alpha1.FieldManagerServices)); err != nil {
 		return err
 	}
-	return fieldsLeft(nil, nil, recordLeft(target, nil)...)
+	return checkStoredFields(nil, nil, checkStoredRecord(target, nil)...)
 }
 
-// explain adds to a refusal which values of trafficDistribution an older API server
-// takes (Kubernetes' feature gate PreferSameTrafficDistribution).
-func explain(err error, outcome drift.Outcome) error {
+// explainRefusal adds to a refusal which values of trafficDistribution an older API
+// server accepts (Kubernetes' feature gate PreferSameTrafficDistribution).
+func explainRefusal(err error, outcome drift.Outcome) error {
 	value := outcome.Set[plan.TrafficDistribution]
 	if !apierrors.IsInvalid(err) || value == nil {
 		return err
 	}
 	switch *value {
 	case corev1.ServiceTrafficDistributionPreferSameZone:
-		return fmt.Errorf("%w: before Kubernetes 1.34 its name is PreferClose: declare that until the API servers are newer", err)
+		return fmt.Errorf("%w: before Kubernetes 1.34 the value is named PreferClose: "+
+			"declare PreferClose until all API servers run Kubernetes 1.34", err)
 	case corev1.ServiceTrafficDistributionPreferSameNode:
-		return fmt.Errorf("%w: it needs Kubernetes 1.34: declare PreferClose, or leave it out, until the API servers are newer", err)
+		return fmt.Errorf("%w: the value needs Kubernetes 1.34: "+
+			"declare PreferClose, or no value, until all API servers run Kubernetes 1.34", err)
 	}
 	return err
 }
 
-// heldFields returns the fields that are ours after the write: those that are
-// set now, and those that were set before and still are as we left them.
+// heldFields returns the fields that the operator manages after the write: the fields
+// set now, and the fields set earlier that still have the applied value.
 func heldFields(service *corev1.Service, outcome drift.Outcome) map[string]any {
 	fields := map[string]any{}
 	for _, record := range []state.Record{outcome.Record, outcome.Unrecorded} {
@@ -123,9 +125,9 @@ func heldFields(service *corev1.Service, outcome drift.Outcome) map[string]any {
 	return fields
 }
 
-// restore writes the originals that are no defaults, and returns the
-// resourceVersion that the Service has then.
-func restore(ctx context.Context, c client.Writer, service *corev1.Service, outcome drift.Outcome) (string, error) {
+// restoreOriginals writes the originals that differ from the defaults, and returns the
+// new resourceVersion of the Service.
+func restoreOriginals(ctx context.Context, c client.Writer, service *corev1.Service, outcome drift.Outcome) (string, error) {
 	spec := map[string]any{}
 	for field, value := range outcome.Set {
 		_, held := outcome.Record[field]

@@ -14,11 +14,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Status writes the status of a policy as a whole: conditions that are not in it go,
-// whoever has added them. It is refused with a conflict if the policy has changed since
-// the status was decided on: that of an older generation is never written over a newer
-// one.
-func Status(
+// WriteStatus writes the whole status of a policy: other conditions are removed,
+// whoever added them. If the policy has changed since the status was decided, the write
+// is refused with a conflict: a status never overwrites the status of a newer
+// generation.
+func WriteStatus(
 	ctx context.Context, c client.Client, policy *v1alpha1.ControlPlaneNetworkPolicy, status *v1alpha1.ControlPlaneNetworkPolicyStatus,
 ) error {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
@@ -35,25 +35,25 @@ func Status(
 		return err
 	}
 	answer := &v1alpha1.ControlPlaneNetworkPolicy{}
-	if err := read(object.Object, answer); err != nil {
+	if err := readAnswer(object.Object, answer); err != nil {
 		return err
 	}
 	want := answer.DeepCopy()
 	want.Status = v1alpha1.ControlPlaneNetworkPolicyStatus{}
-	if err := read(content, &want.Status); err != nil { // times as they are stored
+	if err := readAnswer(content, &want.Status); err != nil { // times in the stored precision
 		return err
 	}
 	patch := func(object client.Object, patch client.Patch) error {
 		return c.Status().Patch(ctx, object, patch, client.FieldOwner(v1alpha1.FieldManagerStatus))
 	}
-	return enforce(patch, answer, want, func(object client.Object) any {
+	return ensureStored(patch, answer, want, func(object client.Object) any {
 		return *object.(*v1alpha1.ControlPlaneNetworkPolicy).Status.DeepCopy()
 	})
 }
 
-// enforce makes a part of an object of this API what is wanted, where what the API
-// server answered to an apply is not that: others hold items of a list besides.
-func enforce(patch func(client.Object, client.Patch) error, answer, want client.Object, part func(client.Object) any) error {
+// ensureStored patches a part of an object of this API, if the answer to an apply
+// differs from the wanted part because other managers own further items of a list.
+func ensureStored(patch func(client.Object, client.Patch) error, answer, want client.Object, part func(client.Object) any) error {
 	wanted := part(want)
 	if equality.Semantic.DeepEqual(part(answer), wanted) {
 		return nil
@@ -62,15 +62,15 @@ func enforce(patch func(client.Object, client.Patch) error, answer, want client.
 		return err
 	}
 	if !equality.Semantic.DeepEqual(part(want), wanted) {
-		return &Incomplete{Left: []string{want.GetName() + " has more, or less, than was written"}}
+		return &Incomplete{Left: []string{want.GetName() + " differs from the written object"}}
 	}
 	return nil
 }
 
-// read reads what the API server answered.
-func read(answer map[string]any, into any) error {
+// readAnswer converts an answer of the API server.
+func readAnswer(answer map[string]any, into any) error {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(answer, into); err != nil {
-		return fmt.Errorf("reading what the API server answered: %w", err)
+		return fmt.Errorf("reading the answer of the API server: %w", err)
 	}
 	return nil
 }

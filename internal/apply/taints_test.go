@@ -46,7 +46,7 @@ func TestTaintsAreSetAndRemovedInTheListThatIsThere(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, apply.Taints(test.live, test.set)); diff != "" {
+			if diff := cmp.Diff(test.want, apply.MergeTaints(test.live, test.set)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -82,7 +82,7 @@ func TestTaintsOfOthersSurvive(t *testing.T) {
 			}
 		}
 		before := slices.Clone(live)
-		after := apply.Taints(live, set)
+		after := apply.MergeTaints(live, set)
 		g.Expect(cmp.Diff(before, live)).To(BeEmpty(), "the list that was read stays as it was")
 		g.Expect(cmp.Diff(others(live, set), others(after, set), cmpopts.EquateEmpty())).To(BeEmpty(), "%v, set %v", live, set)
 
@@ -97,7 +97,7 @@ func TestTaintsOfOthersSurvive(t *testing.T) {
 		for field, want := range set {
 			g.Expect(seen[field]).To(Equal(map[bool]int{true: 1, false: 0}[want != nil]), field)
 		}
-		g.Expect(cmp.Diff(after, apply.Taints(after, set))).To(BeEmpty(), "a second time changes nothing")
+		g.Expect(cmp.Diff(after, apply.MergeTaints(after, set))).To(BeEmpty(), "a second time changes nothing")
 	}
 }
 

@@ -17,12 +17,12 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// kind is a kind and where it is read. What is read through the typed client
-// is projectcalico.org/v3; everything else is unstructured.
+// kind is a kind with the resource to read. Resources of projectcalico.org/v3 are read
+// with the typed client, all other resources as unstructured objects.
 type kind struct {
 	schema.GroupVersionResource
 	name string
-	also string // what is needed besides list and watch
+	also string // further rights that the operator needs, besides list and watch
 }
 
 // source lists and watches kinds.
@@ -30,8 +30,8 @@ type source interface {
 	listWatch(k kind) *cache.ListWatch
 }
 
-// clients is the source that asks an API server. The resources are known, so
-// that nothing needs to be discovered.
+// clients is the source that reads from an API server. The resources are known, so that
+// no discovery is needed.
 type clients struct {
 	calico  rest.Interface
 	dynamic dynamic.Interface

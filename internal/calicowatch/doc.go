@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package calicowatch follows the API of Calico: whether it is there, how it is
-// served, and what is in it. A cluster without Calico, a Calico that comes
-// later, goes, is migrated or is broken are states like any other, which it
-// tells of: nothing here blocks or ends the operator.
+// Package calicowatch follows the API of Calico: whether the API is served, in which
+// way, and which objects there are. A cluster may have no Calico, and Calico may come
+// later, go, be migrated, or be broken. Each of these is a reported state like any
+// other: no state blocks or ends the operator.
 //
-// It is made of reflectors and not of the manager's cache, whose start fails for
-// a kind that is not there, and which waits for ever for a server that never
-// finishes its list.
+// The package uses reflectors instead of the manager's cache: the start of the cache
+// fails for a missing kind, and the cache waits forever for a server that never
+// finishes a list.
 //
-// What the operator needs for it is below. To get tiers is not something that is
-// done here: Calico's API server shows nobody a tier's policies without it.
+// The required rights are below. The operator never gets a tier itself, but Calico's
+// API server shows the policies of a tier only to clients with the right to get tiers.
 //
 // +kubebuilder:rbac:groups=apiregistration.k8s.io,resources=apiservices,verbs=list;watch
 // +kubebuilder:rbac:groups=projectcalico.org,resources=tiers,verbs=get;list;watch

@@ -166,7 +166,7 @@ func bubble(t *testing.T, setUp func(*server), test func(w *world)) {
 		if setUp != nil {
 			setUp(w.server)
 		}
-		w.Follower = newFollower(w.server, Options{Changed: func() { w.changes.Add(1) }})
+		w.Follower = newFollowerFrom(w.server, Options{Changed: func() { w.changes.Add(1) }})
 		w.Expect(w.Read().Problem).To(Equal(findingOut))
 		ctx, cancel := context.WithCancel(context.Background())
 		t.Cleanup(cancel)

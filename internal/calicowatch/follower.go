@@ -13,45 +13,45 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// defaultPatience is longer than any server takes that is well.
+// defaultPatience is longer than any healthy server takes.
 const defaultPatience = 30 * time.Second
 
-// Options are what can be set of a Follower.
+// Options are the options of a Follower.
 type Options struct {
-	// Patience is how long a kind may take to be listed, and to be listed again
-	// after its watch has ended, before it is a problem. Zero is 30 seconds.
+	// Patience is the longest time to list a kind, and to list the kind again after the
+	// watch has ended, before the delay is a problem. Zero is 30 seconds.
 	Patience time.Duration
-	// Changed is called after every change of what Read returns. It must not
-	// block, and may be called by several goroutines at a time, and often.
+	// Changed is called after every change of the result of Read. The function must not
+	// block, and may be called often and by several goroutines at a time.
 	Changed func()
 }
 
-// Follower follows the API of Calico. It is a manager's Runnable.
+// Follower follows the API of Calico. A Follower is a manager's Runnable.
 type Follower struct {
 	options Options
 	source  source
 	running sync.WaitGroup
 
-	// mu guards everything below, and what the readings and their kinds hold.
+	// mu guards every field below, and the fields of the readings and of the kinds.
 	mu         sync.Mutex
 	services   *reading
 	registered *store[apiService]
 	served     *served    // nil while projectcalico.org/v3 is not served
-	migrating  *migrating // nil while there are no such objects
+	migrating  *migrating // nil while there are no DatastoreMigrations
 	current    state.Calico
-	stale      bool // the objects of current are not those of the stores
+	stale      bool // the objects of current differ from the stores
 }
 
-// New returns a Follower that has not begun.
-func New(config *rest.Config, o Options) (*Follower, error) {
+// NewFollower returns a Follower that has not been started.
+func NewFollower(config *rest.Config, o Options) (*Follower, error) {
 	c, err := newClients(config)
 	if err != nil {
 		return nil, fmt.Errorf("making the clients for the API of Calico: %w", err)
 	}
-	return newFollower(c, o), nil
+	return newFollowerFrom(c, o), nil
 }
 
-func newFollower(s source, o Options) *Follower {
+func newFollowerFrom(s source, o Options) *Follower {
 	if o.Patience == 0 {
 		o.Patience = defaultPatience
 	}
@@ -61,17 +61,17 @@ func newFollower(s source, o Options) *Follower {
 	return &Follower{options: o, source: s, current: state.Calico{Problem: findingOut, Settling: true}}
 }
 
-// NeedLeaderElection says that a replica that waits to lead follows too: it is
-// ready when its turn comes.
+// NeedLeaderElection says that a replica follows while waiting to lead, and so is ready
+// as soon as the replica leads.
 func (*Follower) NeedLeaderElection() bool { return false }
 
-// Start follows until the context ends, and then leaves no goroutine. Its error
-// is always nil. It is called once.
+// Start follows until the context ends, and leaves no goroutine behind. The error is
+// always nil. Start is called once.
 func (f *Follower) Start(ctx context.Context) error {
 	f.mu.Lock()
 	f.services = f.newReading(ctx)
-	f.registered = follow(f.services, apiServices, readAPIService)
-	f.registered.hook = func() { f.adjust(ctx) }
+	f.registered = followKind(f.services, apiServices, readAPIService)
+	f.registered.hook = func() { f.adjustReadings(ctx) }
 	f.services.start()
 	f.mu.Unlock()
 
@@ -80,8 +80,8 @@ func (f *Follower) Start(ctx context.Context) error {
 	return nil
 }
 
-// Read returns what is known now, from memory. The slices and their objects
-// belong to the Follower, which never changes them again.
+// Read returns the current knowledge, from memory. The slices and the objects belong to
+// the Follower, which never changes them again.
 func (f *Follower) Read() state.Calico {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,31 +89,32 @@ func (f *Follower) Read() state.Calico {
 		f.current.Tiers, f.current.Policies, f.current.Sets = nil, nil, nil
 		f.current.Endpoints, f.current.Felix, f.current.Pools = nil, nil, nil
 		if f.served != nil {
-			f.served.read(&f.current)
+			f.served.copyObjects(&f.current)
 		}
 		f.stale = false
 	}
 	return f.current
 }
 
-// change is how everything changes: under the lock, and told of afterwards if
-// Read returns something else. The function says whether objects changed.
-func (f *Follower) change(do func() bool) {
+// applyChange makes every change of the state: under the lock, and with a report to
+// Changed afterwards if the result of Read is different. The function says whether
+// objects changed.
+func (f *Follower) applyChange(do func() bool) {
 	f.mu.Lock()
 	changed := do()
 	f.stale = f.stale || changed
-	mode, problem := f.mode(), f.problem()
+	mode, problem := f.servedMode(), f.findProblem()
 	changed = changed || mode != f.current.Mode || problem != f.current.Problem
-	f.current.Mode, f.current.Problem, f.current.Settling = mode, problem, settling(problem)
+	f.current.Mode, f.current.Problem, f.current.Settling = mode, problem, isSettling(problem)
 	f.mu.Unlock()
 	if changed {
 		f.options.Changed()
 	}
 }
 
-// adjust starts and stops the readings as what is registered asks for. One that
-// stops ends by itself, and is heard no more.
-func (f *Follower) adjust(ctx context.Context) {
+// adjustReadings starts and stops readings by the registered APIServices. A stopped
+// reading ends in the background and changes no state.
+func (f *Follower) adjustReadings(ctx context.Context) {
 	if !f.registered.complete {
 		return
 	}
@@ -130,12 +131,12 @@ func (f *Follower) adjustServed(ctx context.Context) {
 	switch {
 	case !found:
 	case f.served == nil:
-		f.served = f.readServed(ctx, service)
+		f.served = f.followServed(ctx, service)
 	default:
 		recovered := f.served.service.unavailable != "" && service.unavailable == ""
 		f.served.service = service
 		if recovered {
-			f.served.retry()
+			f.served.retryNow()
 		}
 	}
 }
@@ -147,6 +148,6 @@ func (f *Follower) adjustMigrating(ctx context.Context) {
 		f.migrating = nil
 	}
 	if f.migrating == nil && version != "" {
-		f.migrating = f.readMigrations(ctx, version)
+		f.migrating = f.followMigrations(ctx, version)
 	}
 }

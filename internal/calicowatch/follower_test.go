@@ -76,7 +76,7 @@ func TestPatience(t *testing.T) {
 	}{
 		"forbidden": {
 			func(r *resource) { r.fails = forbidden },
-			"IPPool can not be read: ippools.projectcalico.org is forbidden: no; grant the operator list and watch of ippools.projectcalico.org",
+			"IPPool cannot be read: ippools.projectcalico.org is forbidden: no; grant the operator list and watch of ippools.projectcalico.org",
 		},
 		"not there": {
 			func(r *resource) { r.fails = apierrors.NewNotFound(v3.Resource("ippools"), "") },
@@ -84,7 +84,7 @@ func TestPatience(t *testing.T) {
 		},
 		"hangs": {
 			func(r *resource) { r.hangs = true },
-			"IPPool can not be read: the server has not answered within 30s; see whether it runs",
+			"IPPool cannot be read: the server has not answered within 30s; check that the server runs",
 		},
 		"watch forbidden": {
 			func(r *resource) { r.deaf = forbidden },
@@ -94,7 +94,7 @@ func TestPatience(t *testing.T) {
 			func(r *resource) {
 				r.deaf = &net.OpError{Op: "read", Source: &net.TCPAddr{Port: 1234}, Err: syscall.ECONNREFUSED}
 			},
-			"IPPool can not be read: read: connection refused; it is tried again",
+			"IPPool cannot be read: read: connection refused; the operator tries again",
 		},
 		"stream too short, and watch forbidden": {
 			func(r *resource) { r.short, r.deaf = true, forbidden },
@@ -102,7 +102,7 @@ func TestPatience(t *testing.T) {
 		},
 		"stream endless": {
 			func(r *resource) { r.endless = true },
-			"IPPool can not be read: the server has not told everything that there is within 30s",
+			"IPPool cannot be read: the server has not listed all objects within 30s",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,8 +139,8 @@ func TestLaterFailure(t *testing.T) {
 		pass(defaultPatience - time.Second)
 		w.Expect(w.Read().Problem).To(BeEmpty())
 		pass(time.Minute)
-		w.Expect(w.Read().Problem).To(Equal("Tier can not be read: failed to list Tier: broken; it is tried again; " +
-			"see whether the server runs; nor can HostEndpoint"))
+		w.Expect(w.Read().Problem).To(Equal("Tier cannot be read: failed to list Tier: broken; the operator tries again; " +
+			"check that the server runs; cannot be read either: HostEndpoint"))
 		w.Expect(w.Read().Tiers).To(HaveLen(2))
 	})
 }
@@ -154,7 +154,7 @@ func TestLaterSilence(t *testing.T) {
 	}{
 		"watch":  {func(r *resource) { r.mute = true }, silence},
 		"list":   {func(r *resource) { r.hangs = true }, silence},
-		"stream": {func(r *resource) { r.endless = true }, "the server has not told everything"},
+		"stream": {func(r *resource) { r.endless = true }, "the server has not listed all objects"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(s *server) { s.of("ippools").fails = forbidden }, func(w *world) {
@@ -203,9 +203,9 @@ func TestRecovery(t *testing.T) {
 		s.of("tiers").fails = errors.New("unavailable")
 	}, func(w *world) {
 		w.Expect(w.Read().Mode).To(Equal(state.CalicoAggregated))
-		w.Expect(w.Read().Problem).To(HavePrefix("the API of Calico does not answer: no endpoints; see"))
+		w.Expect(w.Read().Problem).To(HavePrefix("the API of Calico does not answer: no endpoints; check"))
 		pass(time.Hour)
-		w.Expect(w.Read().Problem).To(HavePrefix("the API of Calico does not answer: no endpoints; see"))
+		w.Expect(w.Read().Problem).To(HavePrefix("the API of Calico does not answer: no endpoints; check"))
 		w.of("tiers").set(func(r *resource) { r.fails = nil })
 		w.of("apiservices").watch.Modify(set(w.server, "2", "True"))
 		pass(0)
@@ -259,7 +259,7 @@ func TestDatastore(t *testing.T) {
 		information.Spec.DatastoreReady = ptr.To(false)
 		w.of("clusterinformations").watch.Modify(information)
 		pass(0)
-		w.Expect(w.Read().Problem).To(Equal(locked))
+		w.Expect(w.Read().Problem).To(Equal(datastoreLocked))
 		changes = w.changes.Load()
 		information = information.DeepCopy()
 		information.ResourceVersion, information.Spec.CalicoVersion = "5", "v3.32.1"

@@ -18,50 +18,50 @@ import (
 )
 
 const (
-	// pageSize is how many objects of a kind are asked for at once. Calico's own
-	// API server answers with all of them.
+	// pageSize is the number of objects in a page. Calico's own API server ignores the
+	// limit and answers with all objects.
 	pageSize = 500
-	// maxPages ends a list that a server never ends.
+	// maxPages ends a list of a server that never ends the list.
 	maxPages = 1000
 )
 
-// Look asks the API server itself what there is of the kinds that the operator
-// writes: no watch that is behind, and no old list, has a part in the answer. What
-// else is known of Calico is as Read returns it.
-func (f *Follower) Look(ctx context.Context) (state.Calico, error) {
+// ReadNow asks the API server for the kinds that the operator writes, so that neither a
+// delayed watch nor an old list has a part in the answer. All else is as in the result
+// of Read.
+func (f *Follower) ReadNow(ctx context.Context) (state.Calico, error) {
 	there := f.Read()
-	if !there.Readable() {
+	if !there.IsReadable() {
 		return there, nil
 	}
-	l := &looker{ctx: ctx, from: f.source}
-	there.Tiers = lookAt[v3.Tier](l, v3.KindTier, "tiers")
-	there.Policies = lookAt[v3.GlobalNetworkPolicy](l, v3.KindGlobalNetworkPolicy, "globalnetworkpolicies")
-	there.Sets = lookAt[v3.GlobalNetworkSet](l, v3.KindGlobalNetworkSet, "globalnetworksets")
-	there.Endpoints = lookAt[v3.HostEndpoint](l, v3.KindHostEndpoint, "hostendpoints")
-	there.Felix = lookAt[v3.FelixConfiguration](l, v3.KindFelixConfiguration, "felixconfigurations")
+	l := &liveLister{ctx: ctx, from: f.source}
+	there.Tiers = listObjects[v3.Tier](l, v3.KindTier, "tiers")
+	there.Policies = listObjects[v3.GlobalNetworkPolicy](l, v3.KindGlobalNetworkPolicy, "globalnetworkpolicies")
+	there.Sets = listObjects[v3.GlobalNetworkSet](l, v3.KindGlobalNetworkSet, "globalnetworksets")
+	there.Endpoints = listObjects[v3.HostEndpoint](l, v3.KindHostEndpoint, "hostendpoints")
+	there.Felix = listObjects[v3.FelixConfiguration](l, v3.KindFelixConfiguration, "felixconfigurations")
 	return there, l.err
 }
 
-// looker lists kinds until the first one fails.
-type looker struct {
-	ctx  context.Context // of one look
+// liveLister lists kinds until the first error.
+type liveLister struct {
+	ctx  context.Context // of one call of ReadNow
 	from source
 	err  error
 }
 
-// lookAt lists a kind, and returns its objects sorted by name, as a store would keep
-// them.
-func lookAt[T any, P interface {
+// listObjects lists a kind, and returns the objects sorted by name, in the form that a
+// store keeps.
+func listObjects[T any, P interface {
 	*T
 	client.Object
-}](l *looker, name, resource string) []T {
+}](l *liveLister, name, resource string) []T {
 	if l.err != nil {
 		return nil
 	}
 	var objects []T
-	err := l.each(calicoKind(name, resource), func(object runtime.Object) error {
+	err := l.forEachObject(calicoKind(name, resource), func(object runtime.Object) error {
 		if o, is := object.(P); is {
-			kept, _ := whole[T, P](o)
+			kept, _ := keepWhole[T, P](o)
 			objects = append(objects, kept)
 		}
 		return nil
@@ -74,8 +74,8 @@ func lookAt[T any, P interface {
 	return objects
 }
 
-// each lists a kind page by page.
-func (l *looker) each(k kind, do func(runtime.Object) error) error {
+// forEachObject lists a kind page by page.
+func (l *liveLister) forEachObject(k kind, do func(runtime.Object) error) error {
 	from, next := l.from.listWatch(k), metav1.ListOptions{Limit: pageSize}
 	for range maxPages {
 		list, err := from.ListWithContext(l.ctx, next)

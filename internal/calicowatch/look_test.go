@@ -21,7 +21,7 @@ func TestALookDoesNotDependOnWatches(t *testing.T) {
 		w.of("hostendpoints").set(func(r *resource) { r.objects = []runtime.Object{endpoint} })
 		w.of("tiers").set(func(r *resource) { r.objects = nil })
 		w.Expect(w.Read().Endpoints).To(BeEmpty())
-		there, err := w.Look(t.Context())
+		there, err := w.ReadNow(t.Context())
 		w.Expect(err).NotTo(HaveOccurred())
 		w.Expect(there.Endpoints).To(ConsistOf(HaveField("Name", "new")))
 		w.Expect(there.Endpoints[0].Annotations[corev1.LastAppliedConfigAnnotation]).NotTo(ContainSubstring("node"), "as in memory")
@@ -29,7 +29,7 @@ func TestALookDoesNotDependOnWatches(t *testing.T) {
 		w.Expect(there.Mode).To(Equal(w.Read().Mode))
 
 		w.of("felixconfigurations").set(func(r *resource) { r.fails = errors.New("no answer") })
-		_, err = w.Look(t.Context())
+		_, err = w.ReadNow(t.Context())
 		w.Expect(err).To(MatchError(And(ContainSubstring("FelixConfiguration"), ContainSubstring("no answer"))))
 	})
 }
@@ -37,7 +37,7 @@ func TestALookDoesNotDependOnWatches(t *testing.T) {
 // What cannot be relied on is not asked for.
 func TestALookAtWhatIsNotServedAsksForNothing(t *testing.T) {
 	bubble(t, func(s *server) { s.of("apiservices").objects = nil }, func(w *world) {
-		there, err := w.Look(t.Context())
+		there, err := w.ReadNow(t.Context())
 		w.Expect(err).NotTo(HaveOccurred())
 		w.Expect(there).To(Equal(w.Read()))
 		w.Expect(w.of("hostendpoints").lists).To(BeZero())

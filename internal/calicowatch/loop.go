@@ -20,23 +20,25 @@ import (
 )
 
 var (
-	// retries is how often a kind is tried again that can not be read.
-	retries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 10, Cap: 15 * time.Second}
-	// reflectorBackoff is for the few retries that reflectors keep to
-	// themselves. They do not end when they are told to: they must be short.
+	// retryBackoff is the delay between the attempts to read a kind.
+	retryBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 10, Cap: 15 * time.Second}
+	// reflectorBackoff is the delay of the few retries inside of reflectors. The delay
+	// must be short, because a retry of a reflector cannot be stopped.
 	reflectorBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 5, Cap: time.Second}
 )
 
-// calm is how long an attempt must have lasted for the next one to come soon.
-const calm = 10 * time.Second
+// calmAttempt is the duration of an attempt after which the next attempt starts with
+// the shortest delay.
+const calmAttempt = 10 * time.Second
 
-// loop is a reflector's Run. It differs in that it knows of every failure, and
-// can be told to try again.
-func (r *reading) loop(p *progress, reflector *cache.Reflector) {
-	defer r.change(func() bool { p.rest(); return false })
-	// What a reflector logs is told as a problem; it would say so every ten seconds.
+// runReflector does the work of a reflector's Run, but notes every failure, and can be
+// told to retry at once.
+func (r *reading) runReflector(p *progress, reflector *cache.Reflector) {
+	defer r.applyChange(func() bool { p.stopTimer(); return false })
+	// The problem reports the failures. The reflector would log each failure every ten
+	// seconds.
 	silent := klog.NewContext(r.ctx, logr.Discard())
-	delay := retries
+	delay := retryBackoff
 	for {
 		began := time.Now()
 		err := reflector.ListAndWatchWithContext(silent)
@@ -44,16 +46,16 @@ func (r *reading) loop(p *progress, reflector *cache.Reflector) {
 			return
 		}
 		var again <-chan struct{}
-		r.change(func() bool {
-			p.ended(err)
+		r.applyChange(func() bool {
+			p.setEnded(err)
 			again = r.again
 			return false
 		})
 		if err != nil {
-			ctrllog.FromContext(r.ctx).V(1).Info("A kind can not be read", "kind", p.kind.name, "reason", cause(err))
+			ctrllog.FromContext(r.ctx).V(1).Info("Cannot read a kind of Calico", "kind", p.kind.name, "reason", errorCause(err))
 		}
-		if time.Since(began) > calm {
-			delay = retries
+		if time.Since(began) > calmAttempt {
+			delay = retryBackoff
 		}
 		timer := time.NewTimer(delay.Step())
 		select {
@@ -65,10 +67,10 @@ func (r *reading) loop(p *progress, reflector *cache.Reflector) {
 	}
 }
 
-// watched has the progress know when it is watched.
-func (r *reading) watched(from *cache.ListWatch, p *progress) *cache.ListWatch {
+// trackProgress notes the start and the end of watches in the progress.
+func (r *reading) trackProgress(from *cache.ListWatch, p *progress) *cache.ListWatch {
 	connects := func(connected bool) {
-		r.change(func() bool { p.connects(connected); return false })
+		r.applyChange(func() bool { p.setWatching(connected); return false })
 	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
@@ -79,7 +81,7 @@ func (r *reading) watched(from *cache.ListWatch, p *progress) *cache.ListWatch {
 			connects(false)
 			w, err := from.WatchWithContext(ctx, o)
 			if err != nil {
-				return nil, notForReflector(err)
+				return nil, hideFromReflector(err)
 			}
 			connects(true)
 			return w, nil
@@ -87,18 +89,18 @@ func (r *reading) watched(from *cache.ListWatch, p *progress) *cache.ListWatch {
 	}
 }
 
-// hidden is an error that a reflector would keep to itself and try again, for
-// as long as it takes. In the list that begins a watch that can not be stopped.
+// hidden wraps an error that a reflector would retry itself without an end. In the list
+// at the start of a watch, such retries cannot be stopped.
 type hidden struct{ error }
 
-func notForReflector(err error) error {
+func hideFromReflector(err error) error {
 	if utilnet.IsConnectionRefused(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err) {
 		return hidden{err}
 	}
 	return err
 }
 
-func unhidden(err error) error {
+func unwrapHidden(err error) error {
 	if h := (hidden{}); errors.As(err, &h) {
 		return h.error
 	}

@@ -10,26 +10,27 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// migrationComplete is the phase of a migration that is over. Before it, in
-// phase Converged, the objects have been copied and the datastore is unlocked,
-// but parts of Calico may still run on the old ones.
+// migrationComplete is the phase of a finished migration. In the phase before,
+// Converged, the objects have been copied and the datastore is unlocked, but parts of
+// Calico may still use the old objects.
 const migrationComplete = "Complete"
 
-// migrating is the reading of DatastoreMigrations, which Calico has from v3.32
-// on: they move its objects from the API server's storage to CRDs.
+// migrating is the reading of DatastoreMigrations. Since v3.32, Calico has
+// DatastoreMigrations, which move the objects of Calico from the storage of the API
+// server to CRDs.
 type migrating struct {
 	*reading
 	version string
 	all     *store[migration]
 }
 
-// migration is what matters of a DatastoreMigration.
+// migration holds the used fields of a DatastoreMigration.
 type migration struct{ name, phase, message string }
 
-func (f *Follower) readMigrations(ctx context.Context, version string) *migrating {
+func (f *Follower) followMigrations(ctx context.Context, version string) *migrating {
 	r := f.newReading(ctx)
 	m := &migrating{reading: r, version: version}
-	m.all = follow(r, kind{
+	m.all = followKind(r, kind{
 		GroupVersionResource: schema.GroupVersionResource{Group: migrationGroup, Version: version, Resource: "datastoremigrations"},
 		name:                 "DatastoreMigration",
 	}, readMigration)
@@ -44,24 +45,24 @@ func readMigration(object *unstructured.Unstructured) (migration, bool) {
 	return m, true
 }
 
-// problem names the first migration that is not over.
-func (m *migrating) problem() string {
+// firstProblem describes the first unfinished migration.
+func (m *migrating) firstProblem() string {
 	for _, migration := range m.all.list() {
 		if migration.phase != migrationComplete {
-			return migration.problem()
+			return migration.describeProblem()
 		}
 	}
 	return ""
 }
 
-func (m migration) problem() string {
-	phase := "has not begun"
+func (m migration) describeProblem() string {
+	phase := "has not started"
 	if m.phase != "" {
 		phase = "is in phase " + m.phase
 	}
 	if m.message != "" {
 		phase += " (" + m.message + ")"
 	}
-	return fmt.Sprintf("a migration of Calico's datastore is under way: DatastoreMigration %s %s; "+
-		"nothing is written until its phase is %s; see kubectl describe datastoremigration %s", m.name, phase, migrationComplete, m.name)
+	return fmt.Sprintf("a migration of Calico's datastore is in progress: DatastoreMigration %s %s; "+
+		"the operator writes nothing until the phase is %s; see kubectl describe datastoremigration %s", m.name, phase, migrationComplete, m.name)
 }

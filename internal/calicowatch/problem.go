@@ -12,33 +12,33 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// What is a problem for a moment, after a start.
+// The problems of the first moments after a start.
 const (
-	findingOut = "it is being found out whether there is an API of Calico"
-	beingRead  = "Calico's objects are being read"
+	findingOut = "it is not known yet whether the API of Calico is served: the operator is reading the APIServices"
+	beingRead  = "the operator is still reading the objects of Calico"
 )
 
-func settling(problem string) bool { return problem == findingOut || problem == beingRead }
+func isSettling(problem string) bool { return problem == findingOut || problem == beingRead }
 
-const locked = "Calico's datastore is locked (ClusterInformation default: datastoreReady is false), as during a migration or " +
-	"an upgrade: nothing is written until Calico unlocks it"
+const datastoreLocked = "Calico's datastore is locked (ClusterInformation default: datastoreReady is false), as during a migration or " +
+	"an upgrade: the operator writes nothing until Calico unlocks the datastore"
 
 const notInitialised = "Calico has not been initialised yet: there is no ClusterInformation default; " +
-	"if it does not appear, see whether calico-node and calico-kube-controllers run"
+	"if the object does not appear, check that calico-node and calico-kube-controllers run"
 
-// problem is why what is read can not be relied on, the cause before what
-// follows from it.
-func (f *Follower) problem() string {
+// findProblem returns the reason why the objects cannot be relied on, with causes
+// before consequences; empty if there is no problem.
+func (f *Follower) findProblem() string {
 	if f.services == nil {
 		return findingOut
 	}
-	if late := lateness(f.services.kinds); late != "" {
+	if late := lateKindsProblem(f.services.kinds); late != "" {
 		return late
 	}
 	if !f.registered.complete {
 		return findingOut
 	}
-	for _, problem := range []string{f.unavailable(), f.migration(), f.reading(), f.datastore()} {
+	for _, problem := range []string{f.unavailableProblem(), f.migrationProblem(), f.readingProblem(), f.datastoreProblem()} {
 		if problem != "" {
 			return problem
 		}
@@ -46,23 +46,23 @@ func (f *Follower) problem() string {
 	return ""
 }
 
-func (f *Follower) unavailable() string {
+func (f *Follower) unavailableProblem() string {
 	if f.served == nil || f.served.service.unavailable == "" {
 		return ""
 	}
-	return fmt.Sprintf("the API of Calico does not answer: %s; see whether its API server runs and can be reached "+
+	return fmt.Sprintf("the API of Calico does not answer: %s; check that Calico's API server runs and can be reached "+
 		"(kubectl describe apiservice %s)", f.served.service.unavailable, v3Service)
 }
 
-func (f *Follower) migration() string {
+func (f *Follower) migrationProblem() string {
 	if f.migrating == nil {
 		return ""
 	}
-	return f.migrating.problem()
+	return f.migrating.firstProblem()
 }
 
-// reading is what is missing of what is to be read.
-func (f *Follower) reading() string {
+// readingProblem describes the kinds that are not completely read.
+func (f *Follower) readingProblem() string {
 	var kinds []*progress
 	complete := true
 	if f.migrating != nil {
@@ -71,15 +71,15 @@ func (f *Follower) reading() string {
 	}
 	if f.served != nil {
 		kinds = append(kinds, f.served.kinds...)
-		complete = complete && f.served.complete()
+		complete = complete && f.served.isComplete()
 	}
-	if late := lateness(kinds); late != "" || complete {
+	if late := lateKindsProblem(kinds); late != "" || complete {
 		return late
 	}
 	return beingRead
 }
 
-func (f *Follower) datastore() string {
+func (f *Follower) datastoreProblem() string {
 	if f.served == nil {
 		return ""
 	}
@@ -88,13 +88,13 @@ func (f *Follower) datastore() string {
 	case !found:
 		return notInitialised
 	case !ready:
-		return locked
+		return datastoreLocked
 	}
 	return ""
 }
 
-// lateness names the kinds that can not be read, and says why of the first.
-func lateness(kinds []*progress) string {
+// lateKindsProblem names the late kinds, with the reason for the first kind.
+func lateKindsProblem(kinds []*progress) string {
 	var first *progress
 	var others []string
 	for _, p := range kinds {
@@ -109,34 +109,34 @@ func lateness(kinds []*progress) string {
 	if first == nil {
 		return ""
 	}
-	text := fmt.Sprintf("%s can not be read: %s", first.kind.name, first.reason())
+	text := fmt.Sprintf("%s cannot be read: %s", first.kind.name, first.failureReason())
 	if len(others) > 0 {
-		text += "; nor can " + strings.Join(others, ", ")
+		text += "; cannot be read either: " + strings.Join(others, ", ")
 	}
 	return text
 }
 
-// reason is why a kind can not be read, and what to do.
-func (p *progress) reason() string {
+// failureReason returns why a kind cannot be read, and how to correct the cause.
+func (p *progress) failureReason() string {
 	err := p.err
 	switch {
 	case err == nil && p.watching:
-		return fmt.Sprintf("the server has not told everything that there is within %s; if it stays so, update Calico, "+
+		return fmt.Sprintf("the server has not listed all objects within %s; if the problem stays, update Calico, "+
 			"or set KUBE_FEATURE_WatchListClient=false in the operator's environment", p.patience.Round(time.Second/10))
 	case err == nil:
-		return fmt.Sprintf("the server has not answered within %s; see whether it runs", p.patience.Round(time.Second/10))
+		return fmt.Sprintf("the server has not answered within %s; check that the server runs", p.patience.Round(time.Second/10))
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return fmt.Sprintf("%s; grant the operator list and watch of %s%s", cause(err), p.kind.GroupResource(), p.kind.also)
+		return fmt.Sprintf("%s; grant the operator list and watch of %s%s", errorCause(err), p.kind.GroupResource(), p.kind.also)
 	case apierrors.IsNotFound(err):
 		return fmt.Sprintf("the server does not have %s; complete or update the installation, with its CRDs", p.kind.GroupResource())
 	}
-	return cause(err) + "; it is tried again; see whether the server runs"
+	return errorCause(err) + "; the operator tries again; check that the server runs"
 }
 
-// cause is what an error says, without what is another at each attempt: the
-// port of a connection.
-func cause(err error) string {
-	err = unhidden(err)
+// errorCause returns the text of an error without the parts that differ between
+// attempts, such as the port of a connection.
+func errorCause(err error) string {
+	err = unwrapHidden(err)
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Message != "" {
 		return status.Status().Message
 	}

@@ -4,57 +4,59 @@ package calicowatch
 
 import "time"
 
-// progress is how far the reading of one kind is. Its methods expect the
-// Follower's lock to be held, except change, which takes it.
+// progress is the state of the reading of one kind. The caller of a method holds the
+// lock of the Follower; only change takes the lock.
 type progress struct {
 	kind     kind
 	patience time.Duration
-	// change is the Follower's, and does nothing once the reading has stopped.
+	// change is the applyChange of the reading: without effect after the reading has
+	// stopped.
 	change func(func() bool)
 
-	listed   bool // since it failed last
+	listed   bool // since the last failure
 	watching bool
-	err      error // why it failed last; nil when it goes well, or just waits
-	late     bool  // it does not go well, for longer than patience
+	err      error // the last failure; nil while the reading works, or waits
+	late     bool  // the reading has failed for longer than patience
 	waiting  *time.Timer
 }
 
-// well says whether everything is there, and changes will be heard of.
-func (p *progress) well() bool { return p.listed && p.watching }
+// isCurrent says whether all objects are listed and changes arrive.
+func (p *progress) isCurrent() bool { return p.listed && p.watching }
 
-// hasListed is said when everything that there is has been told.
-func (p *progress) hasListed() {
+// setListed notes that all objects are listed.
+func (p *progress) setListed() {
 	p.listed = true
-	p.settle()
+	p.updateTimer()
 }
 
-// connects is said before a watch is asked for, and after it is given. A watch
-// ends now and then; what is listed is still good when the next one goes on.
-func (p *progress) connects(connected bool) {
+// setWatching notes whether a watch is connected: false before the request for a watch,
+// and true after the answer. A watch ends now and then; the listed objects stay valid
+// if the next watch continues.
+func (p *progress) setWatching(connected bool) {
 	p.watching = connected
-	p.settle()
+	p.updateTimer()
 }
 
-// ended is said when everything has to be listed again.
-func (p *progress) ended(err error) {
+// setEnded notes that all objects have to be listed again.
+func (p *progress) setEnded(err error) {
 	p.listed, p.watching = false, false
 	if err != nil {
 		p.err = err
 	}
-	p.settle()
+	p.updateTimer()
 }
 
-// settle keeps the timer running exactly while it does not go well.
-func (p *progress) settle() {
+// updateTimer runs the timer exactly while the kind is not current.
+func (p *progress) updateTimer() {
 	switch {
-	case p.well():
-		p.rest()
+	case p.isCurrent():
+		p.stopTimer()
 		p.err, p.late = nil, false
 	case p.waiting == nil:
 		var timer *time.Timer
 		timer = time.AfterFunc(p.patience, func() {
 			p.change(func() bool {
-				// One that was stopped too late is not this one.
+				// A timer that was stopped too late has no effect.
 				p.late = p.late || p.waiting == timer
 				return false
 			})
@@ -63,8 +65,8 @@ func (p *progress) settle() {
 	}
 }
 
-// rest ends the timer.
-func (p *progress) rest() {
+// stopTimer stops the timer.
+func (p *progress) stopTimer() {
 	if p.waiting != nil {
 		p.waiting.Stop()
 		p.waiting = nil

@@ -9,15 +9,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// reading is some kinds that are read together, until it is stopped or its
-// context ends.
+// reading reads some kinds together, until the reading is stopped or the context ends.
 type reading struct {
 	follower *Follower
-	ctx      context.Context // of its goroutines
+	ctx      context.Context // of the goroutines
 	cancel   context.CancelFunc
 	kinds    []*progress
 	loops    []func()
-	again    chan struct{} // closed when it is time to try again
+	again    chan struct{} // closed for a retry at once
 	stopped  bool
 }
 
@@ -27,16 +26,16 @@ func (f *Follower) newReading(ctx context.Context) *reading {
 	return r
 }
 
-// follow adds a kind to a reading that has not started. Of each object the
-// store keeps what the function returns, if it says so.
-func follow[O client.Object, T any](r *reading, k kind, keep func(O) (T, bool)) *store[T] {
-	return followAs(r, k, nil, keep)
+// followKind adds a kind to a reading before the start. The function keep returns the
+// stored part of an object, and whether to store the object.
+func followKind[O client.Object, T any](r *reading, k kind, keep func(O) (T, bool)) *store[T] {
+	return followWithRenewal(r, k, nil, keep)
 }
 
-// followAs is follow; if there is a renewal, everything is listed anew when that says
-// so.
-func followAs[O client.Object, T any](r *reading, k kind, renew *renewal, keep func(O) (T, bool)) *store[T] {
-	p := &progress{kind: k, patience: r.follower.options.Patience, change: r.change}
+// followWithRenewal does the same as followKind. If there is a renewal, the renewal
+// ends the watches, and all objects are listed again.
+func followWithRenewal[O client.Object, T any](r *reading, k kind, renew *renewal, keep func(O) (T, bool)) *store[T] {
+	p := &progress{kind: k, patience: r.follower.options.Patience, change: r.applyChange}
 	s := &store[T]{progress: p, keep: func(object any) (T, bool) {
 		if o, is := object.(O); is {
 			return keep(o)
@@ -45,40 +44,41 @@ func followAs[O client.Object, T any](r *reading, k kind, renew *renewal, keep f
 	}}
 	from := r.follower.source.listWatch(k)
 	if renew != nil {
-		from = renew.of(from)
+		from = renew.endWatchesOf(from)
 	}
 	reflector := cache.NewReflectorWithOptions(
-		r.watched(from, p), nil, s,
+		r.trackProgress(from, p), nil, s,
 		cache.ReflectorOptions{Name: "calicowatch", TypeDescription: k.name, Backoff: &reflectorBackoff},
 	)
 	r.kinds = append(r.kinds, p)
-	r.loops = append(r.loops, func() { r.loop(p, reflector) })
+	r.loops = append(r.loops, func() { r.runReflector(p, reflector) })
 	return s
 }
 
-// start, stop and retry expect the Follower's lock to be held.
+// The callers of start, stop and retryNow hold the lock of the Follower.
 func (r *reading) start() {
 	for _, loop := range r.loops {
 		r.follower.running.Go(loop)
 	}
 }
 
-// stop lets the goroutines end, in their own time. Nobody hears of them any more.
+// stop lets the goroutines end in the background, without further effect.
 func (r *reading) stop() {
 	r.stopped = true
 	r.cancel()
 	for _, p := range r.kinds {
-		p.rest()
+		p.stopTimer()
 	}
 }
 
-// retry ends the waiting for the next attempt of those that failed.
-func (r *reading) retry() {
+// retryNow ends the delay before the next attempts.
+func (r *reading) retryNow() {
 	close(r.again)
 	r.again = make(chan struct{})
 }
 
-// change is the Follower's as long as the reading has not been stopped.
-func (r *reading) change(do func() bool) {
-	r.follower.change(func() bool { return !r.stopped && do() })
+// applyChange calls applyChange of the Follower, and has no effect after the reading
+// has been stopped.
+func (r *reading) applyChange(do func() bool) {
+	r.follower.applyChange(func() bool { return !r.stopped && do() })
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// served is the reading of projectcalico.org/v3, as one APIService serves it.
+// served is the reading of projectcalico.org/v3 as served by one APIService.
 type served struct {
 	*reading
 	service apiService
@@ -28,28 +28,28 @@ type served struct {
 	cluster   *store[bool] // whether the datastore is ready
 }
 
-func (f *Follower) readServed(ctx context.Context, service apiService) *served {
+func (f *Follower) followServed(ctx context.Context, service apiService) *served {
 	r := f.newReading(ctx)
 	tiers := &tierNames{renew: newRenewal()}
 	s := &served{
 		reading:   r,
 		service:   service,
 		tiers:     followCalico[v3.Tier](r, v3.KindTier, "tiers"),
-		policies:  followRenewed[v3.GlobalNetworkPolicy](r, tiers.renew, v3.KindGlobalNetworkPolicy, "globalnetworkpolicies"),
+		policies:  followCalicoWithRenewal[v3.GlobalNetworkPolicy](r, tiers.renew, v3.KindGlobalNetworkPolicy, "globalnetworkpolicies"),
 		sets:      followCalico[v3.GlobalNetworkSet](r, v3.KindGlobalNetworkSet, "globalnetworksets"),
 		endpoints: followCalico[v3.HostEndpoint](r, v3.KindHostEndpoint, "hostendpoints"),
 		felix:     followCalico[v3.FelixConfiguration](r, v3.KindFelixConfiguration, "felixconfigurations"),
 		pools:     followCalico[v3.IPPool](r, v3.KindIPPool, "ippools"),
-		cluster:   follow(r, calicoKind(v3.KindClusterInformation, "clusterinformations"), datastoreReady),
+		cluster:   followKind(r, calicoKind(v3.KindClusterInformation, "clusterinformations"), datastoreReady),
 	}
 	s.policies.kind.also = ", and of tier.globalnetworkpolicies, and get of tiers"
-	s.tiers.hook = func() { tiers.are(sets.KeySet(s.tiers.objects)) }
+	s.tiers.hook = func() { tiers.setNames(sets.KeySet(s.tiers.objects)) }
 	r.start()
 	return s
 }
 
-// read copies everything that is in the stores.
-func (s *served) read(to *state.Calico) {
+// copyObjects copies the objects of all stores.
+func (s *served) copyObjects(to *state.Calico) {
 	to.Tiers = s.tiers.list()
 	to.Policies = s.policies.list()
 	to.Sets = s.sets.list()
@@ -58,8 +58,8 @@ func (s *served) read(to *state.Calico) {
 	to.Pools = s.pools.list()
 }
 
-// complete says whether everything has been listed once.
-func (s *served) complete() bool {
+// isComplete says whether every kind has been listed once.
+func (s *served) isComplete() bool {
 	return s.tiers.complete && s.policies.complete && s.sets.complete && s.endpoints.complete &&
 		s.felix.complete && s.pools.complete && s.cluster.complete
 }
@@ -72,24 +72,25 @@ func followCalico[T any, P interface {
 	*T
 	client.Object
 }](r *reading, name, resource string) *store[T] {
-	return followRenewed[T, P](r, nil, name, resource)
+	return followCalicoWithRenewal[T, P](r, nil, name, resource)
 }
 
-// followRenewed follows a kind that is listed anew now and then.
-func followRenewed[T any, P interface {
+// followCalicoWithRenewal follows a kind of Calico. If there is a renewal, the kind is
+// listed again after the end of each watch.
+func followCalicoWithRenewal[T any, P interface {
 	*T
 	client.Object
 }](r *reading, renew *renewal, name, resource string) *store[T] {
-	s := followAs(r, calicoKind(name, resource), renew, whole[T, P])
+	s := followWithRenewal(r, calicoKind(name, resource), renew, keepWhole[T, P])
 	s.told = true
 	return s
 }
 
-// whole keeps an object but for kubectl's copy of it, of which it is enough to
-// know that there is one, and whether it declares failsafe ports: the one field of
-// somebody else's object that is written. Who owns which field stays: drift is
-// attributed by it.
-func whole[T any, P interface {
+// keepWhole keeps the whole object but for kubectl's copy in an annotation. Of the
+// copy, the cache keeps only whether there is a copy, and whether the copy declares
+// failsafe ports: the only field that the operator writes in a foreign object. The
+// managed fields stay, because drift is attributed by managed fields.
+func keepWhole[T any, P interface {
 	*T
 	client.Object
 }](object P) (T, bool) {
@@ -100,7 +101,7 @@ func whole[T any, P interface {
 	return *object, true
 }
 
-// clusterInformation is the one that there is.
+// clusterInformation is the name of the only ClusterInformation.
 const clusterInformation = "default"
 
 func datastoreReady(object *v3.ClusterInformation) (ready, keep bool) {

@@ -14,8 +14,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// The APIServices that matter, by name, and the group whose version is not
-// known beforehand. The API server registers those of CRDs by itself.
+// The names of the relevant APIServices, and a group of which the version is not known
+// beforehand. The API server registers the APIServices of CRDs itself.
 const (
 	v3Service      = "v3.projectcalico.org"
 	v1Service      = "v1.crd.projectcalico.org"
@@ -27,35 +27,35 @@ var apiServices = kind{
 	GroupVersionResource: schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"},
 }
 
-// apiService is what matters of an APIService.
+// apiService holds the used fields of an APIService.
 type apiService struct {
 	name       string
 	uid        types.UID
 	group      string
 	version    string
-	aggregated bool // another server serves it
-	// unavailable is why it is not available, and empty while it is, or while
-	// that is not known.
+	aggregated bool // served by another server
+	// unavailable is the reason why the API is not available, empty if the API is
+	// available or the state is not known.
 	unavailable string
 }
 
-// sameAPI says whether a watch of the one goes on as a watch of the other.
+// sameAPI says whether a watch of one APIService continues with the other APIService.
 func (s apiService) sameAPI(other apiService) bool {
 	return s.uid == other.uid && s.aggregated == other.aggregated
 }
 
-// readAPIService keeps the APIServices of Calico, and nothing of others.
+// readAPIService keeps only APIServices of Calico.
 func readAPIService(object *unstructured.Unstructured) (apiService, bool) {
 	s := apiService{name: object.GetName(), uid: object.GetUID()}
 	s.group, _, _ = unstructured.NestedString(object.Object, "spec", "group")
 	s.version, _, _ = unstructured.NestedString(object.Object, "spec", "version")
 	service, _, _ := unstructured.NestedMap(object.Object, "spec", "service")
 	s.aggregated = len(service) > 0
-	s.unavailable = unavailable(object)
+	s.unavailable = unavailableReason(object)
 	return s, s.name == v3Service || s.name == v1Service || s.group == migrationGroup
 }
 
-func unavailable(object *unstructured.Unstructured) string {
+func unavailableReason(object *unstructured.Unstructured) string {
 	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
 	for _, condition := range conditions {
 		c, _ := condition.(map[string]any)
@@ -64,13 +64,13 @@ func unavailable(object *unstructured.Unstructured) string {
 		}
 		message, _ := c["message"].(string)
 		reason, _ := c["reason"].(string)
-		return cmp.Or(message, reason, "it is not available")
+		return cmp.Or(message, reason, "the APIService is not available")
 	}
 	return ""
 }
 
-// mode is how the API is served, as far as it is known.
-func (f *Follower) mode() state.CalicoMode {
+// servedMode returns how the API is served, as far as known.
+func (f *Follower) servedMode() state.CalicoMode {
 	if f.registered == nil || !f.registered.complete {
 		return state.CalicoUnknown
 	}
@@ -86,7 +86,8 @@ func (f *Follower) mode() state.CalicoMode {
 	return state.CalicoAbsent
 }
 
-// migrationVersion is the version by which to read migrations, if there is any.
+// migrationVersion returns the version for reading migrations, empty if no version is
+// served.
 func migrationVersion(services []apiService) string {
 	var versions []string
 	for _, s := range services {

@@ -18,6 +18,6 @@ func TestMigrationVersion(t *testing.T) {
 
 func TestMigrationProblem(t *testing.T) {
 	g := NewWithT(t)
-	g.Expect(migration{name: "m"}.problem()).To(ContainSubstring("DatastoreMigration m has not begun; nothing is written"))
-	g.Expect(migration{name: "m", phase: "Failed", message: "no"}.problem()).To(ContainSubstring("DatastoreMigration m is in phase Failed (no); nothing"))
+	g.Expect(migration{name: "m"}.describeProblem()).To(ContainSubstring("DatastoreMigration m has not started; the operator writes nothing"))
+	g.Expect(migration{name: "m", phase: "Failed", message: "no"}.describeProblem()).To(ContainSubstring("DatastoreMigration m is in phase Failed (no); the operator writes nothing"))
 }

@@ -9,70 +9,70 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// store holds what is kept of the objects of one kind, by name. A reflector
-// fills it. It is guarded by the Follower's lock, which its writing methods take
-// and its reading ones expect to be held.
+// store holds the kept parts of all objects of a kind, by name. A reflector fills the
+// store. The lock of the Follower guards the store: methods that write take the lock,
+// and callers of methods that read hold the lock.
 type store[T any] struct {
 	*progress
 	keep func(any) (T, bool)
-	// told says that a change of these objects is one of what Read returns.
+	// told says whether a change of the objects changes the result of Read.
 	told bool
 	// hook is called after each change, under the lock.
 	hook func()
 
-	// complete says that it has held everything once. What it holds may be of
-	// some time ago: the progress tells.
+	// complete says whether the store has held all objects once. The objects may be
+	// old: see progress.
 	complete bool
 	objects  map[string]entry[T]
-	sorted   []T // nil when it is to be made again
+	sorted   []T // nil if outdated
 }
 
-// entry is what is kept of an object of some version.
+// entry is the kept part of an object, with the version of the object.
 type entry[T any] struct {
 	version string
 	value   T
 }
 
-// Add is the reflector's.
+// Add implements cache.ReflectorStore.
 func (s *store[T]) Add(object any) error { return s.Update(object) }
 
-// Update is the reflector's.
+// Update implements cache.ReflectorStore.
 func (s *store[T]) Update(object any) error {
-	s.change(func() bool { return s.changed(s.put(s.objects, object)) })
+	s.change(func() bool { return s.noteChange(s.putObject(s.objects, object)) })
 	return nil
 }
 
-// Delete is the reflector's.
+// Delete implements cache.ReflectorStore.
 func (s *store[T]) Delete(object any) error {
 	s.change(func() bool {
 		name := object.(client.Object).GetName()
 		_, found := s.objects[name]
 		delete(s.objects, name)
-		return s.changed(found)
+		return s.noteChange(found)
 	})
 	return nil
 }
 
-// Replace is the reflector's: it has listed everything.
+// Replace implements cache.ReflectorStore: the reflector has listed all objects.
 func (s *store[T]) Replace(list []any, _ string) error {
 	s.change(func() bool {
 		replaced := make(map[string]entry[T], len(list))
 		for _, object := range list {
-			s.put(replaced, object)
+			s.putObject(replaced, object)
 		}
 		same := maps.EqualFunc(s.objects, replaced, func(a, b entry[T]) bool { return a.version == b.version })
 		s.objects, s.complete = replaced, true
-		s.hasListed()
-		return s.changed(!same)
+		s.setListed()
+		return s.noteChange(!same)
 	})
 	return nil
 }
 
-// Resync is the reflector's, which is told never to do so.
+// Resync implements cache.ReflectorStore. The reflector never resyncs.
 func (s *store[T]) Resync() error { return nil }
 
-// put says whether the object was not there in this version.
-func (s *store[T]) put(objects map[string]entry[T], object any) bool {
+// putObject stores an object, and says whether the version of the object is new.
+func (s *store[T]) putObject(objects map[string]entry[T], object any) bool {
 	value, kept := s.keep(object)
 	if !kept {
 		return false
@@ -83,9 +83,9 @@ func (s *store[T]) put(objects map[string]entry[T], object any) bool {
 	return !found || before.version != o.GetResourceVersion()
 }
 
-// changed says whether there is a change to tell of.
-func (s *store[T]) changed(changed bool) bool {
-	if !changed {
+// noteChange notes a change of the store, and says whether to report the change.
+func (s *store[T]) noteChange(noteChange bool) bool {
+	if !noteChange {
 		return false
 	}
 	s.sorted = nil
@@ -100,8 +100,7 @@ func (s *store[T]) get(name string) (T, bool) {
 	return e.value, found
 }
 
-// list returns everything, sorted by name. What it has returned once is never
-// written to again.
+// list returns all entries, sorted by name. A returned list is never changed.
 func (s *store[T]) list() []T {
 	if s.sorted == nil {
 		s.sorted = make([]T, 0, len(s.objects))

@@ -14,17 +14,17 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// tierLag is how long after there is a new tier its policies are listed anew.
+// tierLag is the time from the appearance of a tier until policies are listed again.
 //
-// Calico's API server shows to a watch the policies of those tiers that it knew when
-// the watch began. It ends all watches when there is a new tier, but a watch that
-// begins at once may still not show it, and then for as long as it lasts: what it goes
-// by is a cache of its own, which may be behind (v3.31, apiserver,
+// Calico's API server shows to a watch the policies of the tiers known at the start of
+// the watch. The server ends all watches when a tier appears, but a watch that starts
+// at once may still miss the tier, and misses the tier until the end of the watch: the
+// server looks tiers up in a cache that may be delayed (v3.31, apiserver,
 // registry/projectcalico/util, WatchManager and EnsureTierSelector).
 const tierLag = time.Second
 
-// renewal ends watches, so that everything is listed anew. The zero value is not
-// ready; it is safe for concurrent use.
+// renewal ends watches, so that all objects are listed again. The zero value is not
+// ready. A renewal is safe for concurrent use.
 type renewal struct {
 	mu  sync.Mutex
 	due chan struct{}
@@ -32,26 +32,26 @@ type renewal struct {
 
 func newRenewal() *renewal { return &renewal{due: make(chan struct{})} }
 
-// renew ends the watches that there are.
-func (r *renewal) renew() {
+// endWatches ends the current watches.
+func (r *renewal) endWatches() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.due)
 	r.due = make(chan struct{})
 }
 
-func (r *renewal) next() <-chan struct{} {
+func (r *renewal) nextRenewal() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.due
 }
 
-// of returns what lists and watches so that its watches are ended.
-func (r *renewal) of(from *cache.ListWatch) *cache.ListWatch {
+// endWatchesOf returns a ListWatch with watches that the renewal ends.
+func (r *renewal) endWatchesOf(from *cache.ListWatch) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: from.ListWithContext,
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			due := r.next()
+			due := r.nextRenewal()
 			w, err := from.WatchWithContext(ctx, o)
 			if err != nil {
 				return nil, err
@@ -61,8 +61,8 @@ func (r *renewal) of(from *cache.ListWatch) *cache.ListWatch {
 	}
 }
 
-// endingWatch passes on what a watch tells until it is time to list anew, which it
-// then says.
+// endingWatch passes the events of a watch on until the channel due is closed, and then
+// ends with an error event that asks for a new list.
 func endingWatch(w watch.Interface, due <-chan struct{}) watch.Interface {
 	events := make(chan watch.Event)
 	passed := watch.NewProxyWatcher(events)
@@ -94,18 +94,18 @@ func endingWatch(w watch.Interface, due <-chan struct{}) watch.Interface {
 	return passed
 }
 
-// tierNames are those of the tiers that have been there.
+// tierNames are the names of the known tiers.
 type tierNames struct {
 	known sets.Set[string]
 	renew *renewal
 }
 
-// are is told of the tiers that there are. It has policies listed anew when there is
-// a new one; the first ones that there are were there before.
-func (t *tierNames) are(names sets.Set[string]) {
+// setNames notes the current tiers. When a tier appears, policies are listed again; the
+// tiers of the first call were there before.
+func (t *tierNames) setNames(names sets.Set[string]) {
 	appeared := t.known != nil && !t.known.IsSuperset(names)
 	t.known = names
 	if appeared {
-		time.AfterFunc(tierLag, t.renew.renew)
+		time.AfterFunc(tierLag, t.renew.endWatches)
 	}
 }

@@ -155,7 +155,7 @@ func specFindings(base Finding, desired, live plan.Object) []Finding {
 	if sameSpec(desired, live) {
 		return nil
 	}
-	if state.ReducedSpec(live.GetAnnotations()) != "" {
+	if state.ReducedSpecHash(live.GetAnnotations()) != "" {
 		base.Field, base.Cause = "spec", v1alpha1.CauseModified
 		base.Expected, base.Actual = "what is declared", "another one, too large to be kept in memory"
 		return []Finding{base}
@@ -235,7 +235,7 @@ func sameSpec(desired, live plan.Object) bool {
 	if !ok || !same {
 		return false
 	}
-	if hash := state.ReducedSpec(b.Annotations); hash != "" {
+	if hash := state.ReducedSpecHash(b.Annotations); hash != "" {
 		return hash == state.SpecHash(&a.Spec)
 	}
 	x, errX := a.Spec.Marshal()

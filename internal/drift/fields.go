@@ -67,7 +67,7 @@ func (s Shared) remembered() state.Record {
 // Mentions says whether something was done to the object for the policy, as far as that
 // is known.
 func (s Shared) Mentions(policy string) bool {
-	return s.Record.Mentions(policy) || s.NoRoom && s.remembered().Mentions(policy)
+	return s.Record.MentionsPolicy(policy) || s.NoRoom && s.remembered().MentionsPolicy(policy)
 }
 
 // Outcome is what there is to say and to do about a shared object.

@@ -18,7 +18,7 @@ import (
 // are there. Where they can not be relied on, what is there is left alone; where
 // nothing can be rendered now, all but the nodes that were under way.
 func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluster state.Calico) Diff {
-	if !cluster.Readable() {
+	if !cluster.IsReadable() {
 		return Diff{}
 	}
 	lastOne := lastInTier(policy, policies, cluster)

@@ -16,7 +16,7 @@ import (
 // Result returns the object as it is once it is written, and whether it is gone then:
 // the object is the one that was there in that case. That is what server-side apply
 // makes of it, and what is taken out afterwards where that leaves something of others
-// (see apply.Owned). Nothing that the write refers to is changed.
+// (see apply.WriteOwned). Nothing that the write refers to is changed.
 func (w Write) Result() (object plan.Object, gone bool) {
 	switch {
 	case w.Live == nil:

@@ -27,7 +27,7 @@ func Service(service *corev1.Service) Shared {
 		},
 		Declared: func(field string) Declaration { return declaredPolicy(service, field) },
 		Default:  DefaultPolicy,
-		Record:   record, Unreadable: unreadable, NoRoom: state.HasNoRoom(service.Annotations),
+		Record:   record, Unreadable: unreadable, NoRoom: state.HasNoRoomForRecord(service.Annotations),
 	}
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package metrics holds the operator's own metrics. Their labels are names of
-// policies and kinds, never of single objects, so that their number is bounded
-// by the number of policies.
+// Package metrics holds the metrics of the operator. The labels are names of policies
+// and kinds, never of single objects: the number of policies bounds the number of
+// series.
 package metrics
 
 import (
@@ -17,27 +17,27 @@ import (
 var (
 	detected = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cpnp_drift_detected_total",
-		Help: "Fields, or whole objects, that were found to differ from what is declared after they had been as declared.",
+		Help: "Fields, or whole objects, that drifted from the declared state.",
 	}, []string{"policy", "kind", "cause"})
 
 	corrected = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cpnp_drift_corrected_total",
-		Help: "Drifted fields, or whole objects, that were put right.",
+		Help: "Drifted fields, or whole objects, that were repaired.",
 	}, []string{"policy", "kind"})
 
 	managed = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "cpnp_managed_objects",
-		Help: "What a policy calls for: NetworkPolicies, taints over all nodes, and Services.",
+		Help: "Objects that a policy calls for: NetworkPolicies, taints on all nodes, and Services.",
 	}, []string{"policy", "kind"})
 
 	released = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cpnp_released_total",
-		Help: "Fields that were released because no policy declares them any more.",
+		Help: "Fields that were released because no policy declares the field any more.",
 	}, []string{"policy", "kind"})
 
 	applyErrors = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cpnp_apply_errors_total",
-		Help: "Writes that the API server refused or did not answer, by the reason it gave. Conflicts are not errors.",
+		Help: "Writes that the API server refused or did not answer, by the reason that the API server gave. Conflicts are not errors.",
 	}, []string{"policy", "kind", "reason"})
 )
 
@@ -45,8 +45,8 @@ func init() {
 	metrics.Registry.MustRegister(detected, corrected, managed, released, applyErrors)
 }
 
-// reasons are those that API servers give. Webhooks, and API servers of others, may give
-// any: each would be a series of its own.
+// reasons are the reasons that API servers give. Webhooks and foreign API servers may
+// give any reason, and every further reason would be a series.
 var reasons = map[string]bool{
 	string(metav1.StatusReasonUnauthorized): true, string(metav1.StatusReasonForbidden): true, string(metav1.StatusReasonNotFound): true,
 	string(metav1.StatusReasonAlreadyExists): true, string(metav1.StatusReasonConflict): true, string(metav1.StatusReasonGone): true,
@@ -58,55 +58,55 @@ var reasons = map[string]bool{
 	string(metav1.StatusReasonServiceUnavailable): true, ReasonIncomplete: true, ReasonUnknown: true,
 }
 
-// Reasons of failures for which the API server gives none.
+// Reasons of failures for which the API server gives no reason.
 const (
 	ReasonIncomplete = "Incomplete"
 	ReasonUnknown    = "Unknown"
 	reasonOther      = "Other"
 )
 
-// Detected counts drift that was not seen before.
-func Detected(findings []drift.Finding) {
+// CountDetected counts drift that was not seen before.
+func CountDetected(findings []drift.Finding) {
 	for _, f := range findings {
-		if book.has(f.Policy, detected.MetricVec, f.Object.Kind, string(f.Cause)) {
+		if book.noteSeries(f.Policy, detected.MetricVec, f.Object.Kind, string(f.Cause)) {
 			detected.WithLabelValues(f.Policy, f.Object.Kind, string(f.Cause)).Inc()
 		}
 	}
 }
 
-// Corrected counts drift that was put right.
-func Corrected(findings []drift.Finding) {
+// CountCorrected counts repaired drift.
+func CountCorrected(findings []drift.Finding) {
 	for _, f := range findings {
-		if f.State == v1alpha1.StateDrifted && book.has(f.Policy, corrected.MetricVec, f.Object.Kind) {
+		if f.State == v1alpha1.StateDrifted && book.noteSeries(f.Policy, corrected.MetricVec, f.Object.Kind) {
 			corrected.WithLabelValues(f.Policy, f.Object.Kind).Inc()
 		}
 	}
 }
 
-// Released counts fields that were released.
-func Released(findings []drift.Finding) {
+// CountReleased counts fields that were released.
+func CountReleased(findings []drift.Finding) {
 	for _, f := range findings {
-		if book.has(f.Policy, released.MetricVec, f.Object.Kind) {
+		if book.noteSeries(f.Policy, released.MetricVec, f.Object.Kind) {
 			released.WithLabelValues(f.Policy, f.Object.Kind).Inc()
 		}
 	}
 }
 
-// ApplyError counts a write that failed.
-func ApplyError(policies []string, kind, reason string) {
+// CountApplyError counts a failed write.
+func CountApplyError(policies []string, kind, reason string) {
 	if !reasons[reason] {
 		reason = reasonOther
 	}
 	for _, policy := range policies {
-		if book.has(policy, applyErrors.MetricVec, kind, reason) {
+		if book.noteSeries(policy, applyErrors.MetricVec, kind, reason) {
 			applyErrors.WithLabelValues(policy, kind, reason).Inc()
 		}
 	}
 }
 
-// Managed sets how many objects of a kind the policy calls for.
-func Managed(policy, kind string, count int) {
-	if book.has(policy, managed.MetricVec, kind) {
+// SetManaged sets how many objects of a kind the policy calls for.
+func SetManaged(policy, kind string, count int) {
+	if book.noteSeries(policy, managed.MetricVec, kind) {
 		managed.WithLabelValues(policy, kind).Set(float64(count))
 	}
 }

@@ -47,14 +47,14 @@ func TestSeriesComeWithAPolicyAndGoWithIt(t *testing.T) {
 	findings := []drift.Finding{
 		of("p", "Node", "cp-1", v1alpha1.StateDrifted), of("p", "Node", "cp-2", v1alpha1.StateDrifted), of("q", "Service", "web", v1alpha1.StateDrifted),
 	}
-	metrics.Detected(findings)
+	metrics.CountDetected(findings)
 	g.Expect(series(t)).To(BeEmpty(), "nobody has said that these policies exist")
-	metrics.Policies([]string{"p", "q"})
-	metrics.Detected(findings)
-	metrics.Corrected(append(findings, of("p", "Node", "cp-3", v1alpha1.StatePending)))
-	metrics.Managed("p", "Taint", 5)
-	metrics.Managed("p", "Taint", 4)
-	metrics.ApplyError([]string{"p", "q"}, "Node", "Forbidden")
+	metrics.SetPolicies([]string{"p", "q"})
+	metrics.CountDetected(findings)
+	metrics.CountCorrected(append(findings, of("p", "Node", "cp-3", v1alpha1.StatePending)))
+	metrics.SetManaged("p", "Taint", 5)
+	metrics.SetManaged("p", "Taint", 4)
+	metrics.CountApplyError([]string{"p", "q"}, "Node", "Forbidden")
 	g.Expect(series(t)).To(Equal([]string{
 		"cpnp_apply_errors_total{kind=Node,policy=p,reason=Forbidden} 1",
 		"cpnp_apply_errors_total{kind=Node,policy=q,reason=Forbidden} 1",
@@ -65,23 +65,23 @@ func TestSeriesComeWithAPolicyAndGoWithIt(t *testing.T) {
 		"cpnp_managed_objects{kind=Taint,policy=p} 4",
 	}), "not one for each object, and new intent that was written is no repair")
 
-	metrics.Policies([]string{"q"})
+	metrics.SetPolicies([]string{"q"})
 	g.Expect(series(t)).To(HaveLen(3))
 	g.Expect(series(t)).NotTo(ContainElement(ContainSubstring("policy=p")))
-	metrics.Policies(nil)
+	metrics.SetPolicies(nil)
 	g.Expect(series(t)).To(BeEmpty())
 }
 
 func TestNamesThatOthersInventAreNoSeries(t *testing.T) {
 	g := NewWithT(t)
-	metrics.Policies([]string{"p"})
-	t.Cleanup(func() { metrics.Policies(nil) })
+	metrics.SetPolicies([]string{"p"})
+	t.Cleanup(func() { metrics.SetPolicies(nil) })
 	for i := range 2000 {
 		name := fmt.Sprint("invented-", i)
-		metrics.Detected([]drift.Finding{{Policy: name, Object: drift.Object{Kind: "Service"}, State: v1alpha1.StateDrifted}})
-		metrics.Corrected([]drift.Finding{{Policy: name, Object: drift.Object{Kind: "Service"}, State: v1alpha1.StateDrifted}})
-		metrics.ApplyError([]string{name, "p"}, "Service", fmt.Sprint("what a webhook says ", i))
-		metrics.Managed(name, "Service", 1)
+		metrics.CountDetected([]drift.Finding{{Policy: name, Object: drift.Object{Kind: "Service"}, State: v1alpha1.StateDrifted}})
+		metrics.CountCorrected([]drift.Finding{{Policy: name, Object: drift.Object{Kind: "Service"}, State: v1alpha1.StateDrifted}})
+		metrics.CountApplyError([]string{name, "p"}, "Service", fmt.Sprint("what a webhook says ", i))
+		metrics.SetManaged(name, "Service", 1)
 	}
 	g.Expect(series(t)).To(HaveExactElements("cpnp_apply_errors_total{kind=Service,policy=p,reason=Other} 2000"))
 }

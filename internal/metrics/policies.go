@@ -10,8 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// book has the series of each policy that exists. Names of policies also stand in
-// records on objects, where others write them: of such a name there is no series.
+// book holds the series of each existing policy. Records on objects contain names of
+// policies too, and others can write such records: a name without a policy gets no
+// series.
 var book = &ledger{series: map[string]map[series]bool{}}
 
 type ledger struct {
@@ -19,16 +20,16 @@ type ledger struct {
 	series map[string]map[series]bool
 }
 
-// series is one of a policy, by its labels after the policy's name.
+// series is one series of a policy, named by the labels after the name of the policy.
 type series struct {
 	vector *prometheus.MetricVec
 	labels string
 }
 
-const separator = "\xff" // in no label's value
+const separator = "\xff" // no label value contains the separator
 
-// has says whether the policy exists, and notes that it has a series.
-func (l *ledger) has(policy string, vector *prometheus.MetricVec, labels ...string) bool {
+// noteSeries says whether the policy exists, and notes that the policy has the series.
+func (l *ledger) noteSeries(policy string, vector *prometheus.MetricVec, labels ...string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	of, exists := l.series[policy]
@@ -38,8 +39,8 @@ func (l *ledger) has(policy string, vector *prometheus.MetricVec, labels ...stri
 	return exists
 }
 
-// Policies says which policies exist. The series of others go.
-func Policies(names []string) {
+// SetPolicies sets which policies exist. The series of other policies are deleted.
+func SetPolicies(names []string) {
 	book.mu.Lock()
 	defer book.mu.Unlock()
 	for _, name := range names {

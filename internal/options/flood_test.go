@@ -81,7 +81,7 @@ func heap() float64 {
 // keep passes objects through the transform of their kind.
 func keep(t *testing.T, object func(i int) client.Object) []any {
 	t.Helper()
-	cache := options.Cache()
+	cache := options.CacheOptions()
 	var kept []any
 	for i := range madeObjects {
 		o := object(i)

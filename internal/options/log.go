@@ -23,32 +23,34 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Bounds of the log. What is logged has text of others in it (names, errors of servers),
-// and others decide how often something fails.
+// Bounds of the log. Log lines contain text of others (names, errors of servers), and
+// others decide how often a request fails.
 const (
 	// maxLogged is how much of a value, or of a message, is logged, in bytes.
 	maxLogged = 1024
-	// repeatsAfter is how long an error that was logged is not logged again.
+	// repeatsAfter is the time during which a logged error is not logged again.
 	repeatsAfter = time.Minute
-	// errorsRemembered is of how many errors that is known.
+	// errorsRemembered is the number of errors for which the time of the log line is
+	// remembered.
 	errorsRemembered = 1024
-	// How many lines are logged in a second, at most.
+	// The highest numbers of lines in a second: errors, and all lines.
 	errorsASecond = 20
 	linesASecond  = 200
 )
 
-// SetLogger has the program, and the libraries that it uses, log as the options say,
-// within bounds: see docs/design.md.
+// SetLogger lets the program and the libraries log as the options say, within bounds:
+// see docs/design.md.
 func SetLogger(opts ctrlzap.Options) {
-	log := Logger(opts, time.Now)
+	log := NewLogger(opts, time.Now)
 	ctrl.SetLogger(log)
 	klog.SetLogger(log.WithName("client-go"))
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(standardLog{log.WithName("go")})
 }
 
-// standardLog is where packages of Go log to: one line for each connection to a port of
-// the operator that is not answered, which anybody can open.
+// standardLog receives the log of Go's packages: net/http logs a line for each
+// unanswered connection to a port of the operator, and anybody can open such
+// connections.
 type standardLog struct{ logr.Logger }
 
 // Write implements io.Writer.
@@ -57,29 +59,29 @@ func (l standardLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Logger returns the log that SetLogger sets, by a clock.
-func Logger(opts ctrlzap.Options, now func() time.Time) logr.Logger {
+// NewLogger returns the logger for SetLogger, with a clock.
+func NewLogger(opts ctrlzap.Options, now func() time.Time) logr.Logger {
 	budget := &logBudget{now: now, errors: map[uint64]*repeated{}, seed: maphash.MakeSeed()}
-	// Around the sampler of controller-runtime, which is passed by then: it drops what is
-	// said of others too, by the message alone.
+	// The core wraps, and so bypasses, the sampler of controller-runtime: the sampler
+	// compares messages only, and would drop lines about other objects too.
 	return zapr.NewLogger(ctrlzap.NewRaw(ctrlzap.UseFlagOptions(&opts)).WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return boundedLog{Core: core, budget: budget}
 	})))
 }
 
-// boundedLog writes every text as a line of bounded length, an error that repeats once
-// a minute, and no more lines than there is a budget for.
+// boundedLog writes every text as a line of bounded length, a repeated error once a
+// minute, and at most as many lines as the budget grants.
 type boundedLog struct {
 	zapcore.Core
 	budget *logBudget
-	// context is what the fields added so far are told apart by.
+	// context is the hash of the fields added so far.
 	context uint64
 }
 
 // With implements zapcore.Core.
 func (l boundedLog) With(fields []zapcore.Field) zapcore.Core {
 	fields = plainFields(fields)
-	return boundedLog{Core: l.Core.With(fields), budget: l.budget, context: l.budget.hash(l.context, "", fields)}
+	return boundedLog{Core: l.Core.With(fields), budget: l.budget, context: l.budget.hashLine(l.context, "", fields)}
 }
 
 // Check implements zapcore.Core.
@@ -97,9 +99,9 @@ func (l boundedLog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	isError := entry.Level >= zapcore.WarnLevel
 	key := uint64(0)
 	if isError {
-		key = l.budget.hash(l.context, entry.Message, fields)
+		key = l.budget.hashLine(l.context, entry.Message, fields)
 	}
-	repeats, dropped, granted := l.budget.spend(isError, key)
+	repeats, dropped, granted := l.budget.spendLine(isError, key)
 	if !granted {
 		return nil
 	}
@@ -112,7 +114,7 @@ func (l boundedLog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	return l.Core.Write(entry, fields)
 }
 
-// logBudget says what may be logged. It is safe for concurrent use.
+// logBudget decides which lines are logged. A budget is safe for concurrent use.
 type logBudget struct {
 	now  func() time.Time
 	seed maphash.Seed
@@ -120,19 +122,20 @@ type logBudget struct {
 	mu           sync.Mutex
 	errors       map[uint64]*repeated
 	second       time.Time
-	errs, lines  int // logged in this second
+	errs, lines  int // logged in the current second
 	droppedSoFar int
 }
 
-// repeated is an error that was logged, and how often it came since.
+// repeated is a logged error, with the number of repeats since.
 type repeated struct {
 	logged time.Time
 	times  int
 }
 
-// spend says whether a line may be logged; and if so, how often the same error came
-// since it was logged last, and how many lines were dropped since the last line.
-func (b *logBudget) spend(isError bool, key uint64) (repeats, dropped int, granted bool) {
+// spendLine says whether a line may be logged. For a granted line, repeats is how often
+// the same error came since the last log line of the error, and dropped is how many
+// lines were dropped since the last line.
+func (b *logBudget) spendLine(isError bool, key uint64) (repeats, dropped int, granted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
@@ -156,15 +159,15 @@ func (b *logBudget) spend(isError bool, key uint64) (repeats, dropped int, grant
 	b.lines++
 	if isError {
 		b.errs++
-		repeats = b.remember(key, now)
+		repeats = b.rememberError(key, now)
 	}
 	dropped, b.droppedSoFar = b.droppedSoFar, 0
 	return repeats, dropped, true
 }
 
-// remember notes that an error is logged now, and returns how often it came since it
-// was logged before.
-func (b *logBudget) remember(key uint64, now time.Time) (repeats int) {
+// rememberError notes the log line of an error, and returns how often the error came
+// since the last log line of the error.
+func (b *logBudget) rememberError(key uint64, now time.Time) (repeats int) {
 	if before := b.errors[key]; before != nil {
 		repeats = before.times
 	}
@@ -176,14 +179,15 @@ func (b *logBudget) remember(key uint64, now time.Time) (repeats int) {
 		}
 	}
 	if len(b.errors) >= errorsRemembered {
-		clear(b.errors) // there are so many that the limit of a second is what counts
+		clear(b.errors) // with so many errors, the limit of each second decides
 	}
 	b.errors[key] = &repeated{logged: now}
 	return repeats
 }
 
-// hash tells lines apart by what they say. The id of a reconciliation says nothing.
-func (b *logBudget) hash(context uint64, message string, fields []zapcore.Field) uint64 {
+// hashLine returns equal hashes for lines with the same content. The ID of a
+// reconciliation is not content.
+func (b *logBudget) hashLine(context uint64, message string, fields []zapcore.Field) uint64 {
 	var h maphash.Hash
 	h.SetSeed(b.seed)
 	fmt.Fprintf(&h, "%d %s", context, message)
@@ -195,8 +199,8 @@ func (b *logBudget) hash(context uint64, message string, fields []zapcore.Field)
 	return h.Sum64()
 }
 
-// plainFields returns the fields with every text as a line of bounded length. What is
-// within bounds keeps its type.
+// plainFields returns the fields with every text as a line of bounded length. A value
+// within bounds keeps the type.
 func plainFields(fields []zapcore.Field) []zapcore.Field {
 	plain := make([]zapcore.Field, 0, len(fields))
 	for _, field := range fields {
@@ -213,7 +217,7 @@ func plainFields(fields []zapcore.Field) []zapcore.Field {
 	return plain
 }
 
-// textOf returns what a field is logged as, where that is a text of any length.
+// textOf returns the logged text of a field, if the text may have any length.
 func textOf(field zapcore.Field) (text string, is bool) {
 	switch field.Type {
 	case zapcore.StringType:

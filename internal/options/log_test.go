@@ -31,7 +31,7 @@ type logged struct {
 
 func logging(t *testing.T) *logged {
 	l := &logged{WithT: NewWithT(t), now: time.Unix(1_700_000_000, 0)}
-	l.Logger = options.Logger(zap.Options{DestWriter: &l.out}, func() time.Time { return l.now })
+	l.Logger = options.NewLogger(zap.Options{DestWriter: &l.out}, func() time.Time { return l.now })
 	return l
 }
 

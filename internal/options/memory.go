@@ -9,23 +9,25 @@ import (
 	"strconv"
 )
 
-// memoryLimitVariable is set by the downward API, to the container's limit in bytes.
+// memoryLimitVariable is set by the downward API to the memory limit of the container,
+// in bytes.
 const memoryLimitVariable = "MEMORY_LIMIT"
 
-// uncounted is what the program itself takes of the memory, in bytes, and what is read
-// faster than garbage is collected.
-const uncounted = 64 << 20
+// uncountedMemory is the memory for the program itself, in bytes, and for objects that
+// arrive faster than garbage is collected.
+const uncountedMemory = 64 << 20
 
-// LimitMemory has garbage collected before the container's limit is reached: what
-// others write for the operator to read then costs time, and does not end it. Something
-// is left for what Go does not count. GOMEMLIMIT, which Go reads itself, goes first.
+// LimitMemory lets the garbage collector run before the memory limit of the container
+// is reached: large objects of others then cost time, and do not end the operator. A
+// part of the memory stays free because Go does not count all memory. GOMEMLIMIT, which
+// Go reads itself, takes precedence.
 func LimitMemory() {
 	if limit := memoryLimit(os.Getenv); limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}
 }
 
-// memoryLimit returns the limit that is to be set; 0 if none is.
+// memoryLimit returns the limit to set, 0 for none.
 func memoryLimit(environment func(string) string) int64 {
 	if environment("GOMEMLIMIT") != "" {
 		return 0
@@ -34,5 +36,5 @@ func memoryLimit(environment func(string) string) int64 {
 	if err != nil || limit <= 0 || limit == math.MaxInt64 {
 		return 0
 	}
-	return limit - min(max(limit/10, uncounted), limit/2)
+	return limit - min(max(limit/10, uncountedMemory), limit/2)
 }

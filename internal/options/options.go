@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package options turns the operator's flags into the manager's options: what
-// is watched, kept in memory, served and logged.
+// Package options turns the flags of the operator into the options of the manager:
+// which objects are watched and kept in memory, and how metrics and logs are served.
 package options
 
 import (
@@ -29,25 +29,26 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Options are what can be set on the command line.
+// Options are the options of the command line.
 type Options struct {
-	// MetricsAddress serves metrics over HTTPS to those whom the API server
-	// lets read them; "0" serves none.
+	// MetricsAddress serves metrics over HTTPS to clients that the API server lets read
+	// metrics; "0" serves none.
 	MetricsAddress string
-	// MetricsCertDir holds tls.crt and tls.key, by which scrapers know the operator.
-	// Empty is a certificate that it signs itself, and nobody can verify.
+	// MetricsCertDir holds tls.crt and tls.key, by which scrapers recognize the
+	// operator. If empty, the operator signs the certificate itself, so that no client
+	// can verify the certificate.
 	MetricsCertDir string
-	// ProbeAddress serves /healthz and /readyz; "0" serves none.
+	// ProbeAddress serves /healthz and /readyz; "0" serves neither.
 	ProbeAddress string
 	// LeaderElect lets one of several replicas work at a time.
 	LeaderElect bool
-	// LeaderElectionNamespace holds the lease. Empty is the operator's own
-	// namespace; outside of a cluster it must be given.
+	// LeaderElectionNamespace holds the lease. The default is the namespace of the
+	// operator; outside of a cluster the option is required.
 	LeaderElectionNamespace string
 }
 
-// Bind adds the flags to a flag set.
-func (o *Options) Bind(flags *flag.FlagSet) {
+// BindFlags adds the flags to a flag set.
+func (o *Options) BindFlags(flags *flag.FlagSet) {
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8443", "`address` to serve metrics at over HTTPS; 0 serves none")
 	flags.StringVar(&o.MetricsCertDir, "metrics-cert-dir", "",
 		"`folder` with tls.crt and tls.key to serve metrics with, which are read again when they change; "+
@@ -58,14 +59,14 @@ func (o *Options) Bind(flags *flag.FlagSet) {
 		"`namespace` of the lease; by default the operator's own, which is known only inside of a cluster")
 }
 
-// reconciliationTimeout ends a reconciliation whose API server does not answer.
+// reconciliationTimeout ends a reconciliation when the API server does not answer.
 const reconciliationTimeout = 30 * time.Second
 
-// Manager returns the manager's options.
-func (o *Options) Manager() ctrl.Options {
+// ManagerOptions returns the options of the manager.
+func (o *Options) ManagerOptions() ctrl.Options {
 	return ctrl.Options{
-		Scheme:                        Scheme(),
-		Cache:                         Cache(),
+		Scheme:                        NewScheme(),
+		Cache:                         CacheOptions(),
 		Client:                        client.Options{FieldValidation: metav1.FieldValidationStrict},
 		Metrics:                       o.metricsOptions(),
 		HealthProbeBindAddress:        o.ProbeAddress,
@@ -80,9 +81,9 @@ func (o *Options) Manager() ctrl.Options {
 	}
 }
 
-// Cache returns what is kept in memory: as little of every object as the
-// reconcilers look at, shared with them rather than copied.
-func Cache() cache.Options {
+// CacheOptions returns which objects are kept in memory: of every object only the
+// fields that reconcilers read, shared with the reconcilers instead of copied.
+func CacheOptions() cache.Options {
 	return cache.Options{
 		ReaderFailOnMissingInformer:  true,
 		DefaultUnsafeDisableDeepCopy: ptr.To(true),
@@ -106,21 +107,21 @@ func Cache() cache.Options {
 	}
 }
 
-// Scheme returns the kinds that the operator knows.
-func Scheme() *runtime.Scheme {
+// NewScheme returns the scheme with the kinds that the operator knows.
+func NewScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v3.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
-			panic(err) // two kinds of one name: a fault of the build, not of the user
+			panic(err) // two kinds with one name: a fault of the build, not of the user
 		}
 	}
 	return scheme
 }
 
-// Unthrottled returns the configuration without a rate limit of the client's
-// own: the API server has a fairer one, and repairs must not wait. What is listed in
-// pages is bounded.
-func Unthrottled(c *rest.Config) *rest.Config {
+// UnthrottledConfig returns the configuration without the rate limit of the client: the
+// rate limit of the API server is fairer, and repairs must not wait. Lists in pages are
+// bounded.
+func UnthrottledConfig(c *rest.Config) *rest.Config {
 	c = state.LimitAnswers(c)
 	c.QPS = -1
 	return c

@@ -15,12 +15,14 @@ const (
 	podNameVariable      = "POD_NAME"
 )
 
-// serviceAccountNamespace is where the kubelet puts the namespace of a pod.
+// serviceAccountNamespace is the file into which the kubelet writes the namespace of a
+// pod.
 const serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// OwnPod returns the pod that this process is in. Where the downward API does not say,
-// the namespace is that of the service account, and the name that of the host, which
-// only a pod in its node's network does not have. It is empty outside of a cluster.
+// OwnPod returns the name of the pod of this process. Without the downward API, the
+// namespace is the namespace of the service account, and the name is the host name,
+// which differs from the name of the pod only in the host network. Outside of a cluster
+// the result is empty.
 func OwnPod() types.NamespacedName { return ownPod(serviceAccountNamespace) }
 
 func ownPod(namespaceFile string) types.NamespacedName {
@@ -33,7 +35,7 @@ func ownPod(namespaceFile string) types.NamespacedName {
 		pod.Namespace = strings.TrimSpace(string(text))
 	}
 	if pod.Name == "" {
-		pod.Name, _ = os.Hostname() // one that is not found is told
+		pod.Name, _ = os.Hostname() // if no pod has the name, another place reports it
 	}
 	return pod
 }

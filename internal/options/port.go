@@ -17,32 +17,32 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// Bounds of the port of the metrics. Anybody who reaches it can send a token, and each
-// that is not known yet is a question to the API server.
+// Bounds of the port for metrics. Anybody who reaches the port can send a token, and
+// each unknown token needs a review by the API server.
 const (
-	// reviewsASecond and reviewsAtOnce are how many questions there are.
+	// reviewsASecond and reviewsAtOnce limit the reviews.
 	reviewsASecond = 10
 	reviewsAtOnce  = 20
-	// requestsASecond and requestsAtOnce are how many requests are read of one address,
-	// of which as many are told apart as maxSources.
+	// requestsASecond and requestsAtOnce limit the requests of one address, and
+	// maxSources limits the number of remembered addresses.
 	requestsASecond = 2
 	requestsAtOnce  = 10
 	maxSources      = 1024
 )
 
-// metricsOptions returns how metrics are served: over HTTPS and HTTP/1.1, to those whom
-// the API server lets read them.
+// metricsOptions returns how metrics are served: over HTTPS and HTTP/1.1, to clients
+// that the API server lets read metrics.
 func (o *Options) metricsOptions() metricsserver.Options {
 	return metricsserver.Options{
 		BindAddress: o.MetricsAddress, SecureServing: true, FilterProvider: filterMetrics,
-		CertDir: o.MetricsCertDir, // its files are read again when they change
+		CertDir: o.MetricsCertDir, // the server reads changed files again
 		TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }},
 	}
 }
 
-// filterMetrics lets those through whom the API server lets read metrics. It has a
-// client of its own, so that a flood of tokens takes nothing from the operator's and
-// little from the API server, and says nothing of those whom it does not let through.
+// filterMetrics accepts requests of clients that the API server lets read metrics. The
+// filter has a separate client, so that a flood of tokens takes no requests from the
+// operator and few from the API server. The filter does not log rejected requests.
 func filterMetrics(config *rest.Config, client *http.Client) (metricsserver.Filter, error) {
 	config = rest.CopyConfig(config)
 	config.RateLimiter = refusing{flowcontrol.NewTokenBucketRateLimiter(reviewsASecond, reviewsAtOnce)}
@@ -52,11 +52,12 @@ func filterMetrics(config *rest.Config, client *http.Client) (metricsserver.Filt
 	}
 	return func(_ logr.Logger, handler http.Handler) (http.Handler, error) {
 		handler, err := reviewed(logr.Discard(), handler)
-		return (&sources{}).limit(handler), err
+		return (&sources{}).limitRequests(handler), err
 	}, nil
 }
 
-// refusing is a rate limiter that has nobody wait: whoever floods would make many.
+// refusing is a rate limiter without waiting: a flood would fill the memory with
+// waiting requests.
 type refusing struct{ flowcontrol.RateLimiter }
 
 // Wait implements flowcontrol.RateLimiter.
@@ -64,7 +65,7 @@ func (r refusing) Wait(context.Context) error {
 	if r.TryAccept() {
 		return nil
 	}
-	return errors.New("there are too many requests")
+	return errors.New("too many reviews of tokens at once")
 }
 
 // sources limits the requests of each address.
@@ -73,13 +74,13 @@ type sources struct {
 	seen map[string]flowcontrol.RateLimiter
 }
 
-func (s *sources) limit(handler http.Handler) http.Handler {
+func (s *sources) limitRequests(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.RemoteAddr)
 		if err != nil {
 			host = r.RemoteAddr
 		}
-		if !s.of(host).TryAccept() {
+		if !s.limiterFor(host).TryAccept() {
 			http.Error(w, "Too many requests", http.StatusTooManyRequests)
 			return
 		}
@@ -87,7 +88,7 @@ func (s *sources) limit(handler http.Handler) http.Handler {
 	})
 }
 
-func (s *sources) of(host string) flowcontrol.RateLimiter {
+func (s *sources) limiterFor(host string) flowcontrol.RateLimiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limiter := s.seen[host]

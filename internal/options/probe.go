@@ -25,35 +25,38 @@ const nodeNameVariable = "NODE_NAME"
 
 // Probe are the options of an observer on a node.
 type Probe struct {
-	// NodeName is the name of the node whose network the observer is in.
+	// NodeName is the name of the node with the network of the observer.
 	NodeName string
-	// ProbeAddress serves /healthz and /readyz; "0" serves none.
+	// ProbeAddress serves /healthz and /readyz; "0" serves neither.
 	ProbeAddress string
 }
 
-// Bind adds the flags to a flag set.
-func (p *Probe) Bind(flags *flag.FlagSet) {
+// BindFlags adds the flags to a flag set.
+func (p *Probe) BindFlags(flags *flag.FlagSet) {
 	flags.StringVar(&p.NodeName, "node-name", os.Getenv(nodeNameVariable),
-		"`name` of the node that this runs on, in its network; by default what "+nodeNameVariable+" says")
-	// In the node's network, where nobody else has to reach it.
+		"`name` of the node whose network the probe uses; by default the value of "+nodeNameVariable)
+	// The address is in the network of the node, where only the kubelet has to reach
+	// the port.
 	flags.StringVar(&p.ProbeAddress, "health-probe-bind-address", "127.0.0.1:9861",
 		"`address` to serve /healthz and /readyz at; 0 serves none")
 }
 
-// Check returns what is wrong with the options.
+// Check returns an error if the options are not usable.
 func (p *Probe) Check() error {
 	switch p.NodeName {
 	case "":
-		return errors.New("it is not known which node this is: set --node-name, or the environment variable " + nodeNameVariable)
+		return errors.New("the name of the node is not known: set --node-name, or the environment variable " + nodeNameVariable)
 	case v1alpha1.ObserverOperator:
-		return fmt.Errorf("a node named %q can not have a probe: its answers would be taken for those of the operator itself", p.NodeName)
+		return fmt.Errorf("a node named %q cannot run a probe, "+
+			"because the answers would count as answers of the operator: leave the node out", p.NodeName)
 	}
 	return nil
 }
 
-// Manager returns the options of the observer's manager. It has no leader, as
-// every node observes, no metrics, and a cache of nothing but enactments.
-func (p *Probe) Manager() ctrl.Options {
+// ManagerOptions returns the options of the observer's manager. There is no leader,
+// because every node observes, there are no metrics, and the cache holds only
+// enactments.
+func (p *Probe) ManagerOptions() ctrl.Options {
 	return ctrl.Options{
 		Scheme: probeScheme(),
 		Cache: cache.Options{
@@ -68,7 +71,7 @@ func (p *Probe) Manager() ctrl.Options {
 	}
 }
 
-// probeScheme has this operator's own kinds alone.
+// probeScheme returns a scheme with the kinds of the operator only.
 func probeScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {

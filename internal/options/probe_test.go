@@ -17,7 +17,7 @@ func probe(t *testing.T, arguments ...string) options.Probe {
 	t.Helper()
 	var opts options.Probe
 	flags := flag.NewFlagSet("probe", flag.ContinueOnError)
-	opts.Bind(flags)
+	opts.BindFlags(flags)
 	NewWithT(t).Expect(flags.Parse(arguments)).To(Succeed())
 	return opts
 }
@@ -43,7 +43,7 @@ func TestProbeIsNotTakenForTheOperator(t *testing.T) {
 func TestProbeServesNothingToOthers(t *testing.T) {
 	g := NewWithT(t)
 	opts := probe(t)
-	manager := opts.Manager()
+	manager := opts.ManagerOptions()
 	g.Expect(manager.Metrics.BindAddress).To(Equal("0"))
 	g.Expect(manager.HealthProbeBindAddress).To(HavePrefix("127.0.0.1:"))
 	g.Expect(manager.LeaderElection).To(BeFalse())
@@ -81,7 +81,7 @@ func TestCommands(t *testing.T) {
 			}
 			flags := flag.NewFlagSet("", flag.ContinueOnError)
 			flags.SetOutput(io.Discard)
-			run, err := options.Parse(flags, test.arguments, map[string]options.Command{"": command("operator"), "probe": command("probe")})
+			run, err := options.ParseCommand(flags, test.arguments, map[string]options.Command{"": command("operator"), "probe": command("probe")})
 			if test.err != "" {
 				g.Expect(err).To(MatchError(ContainSubstring(test.err)))
 				return

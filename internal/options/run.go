@@ -13,16 +13,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
-// Run makes a manager for the cluster that the flags or the environment name,
-// sets it up, and runs it until the process is told to end.
+// Run creates a manager for the cluster of the flags or the environment, sets the
+// manager up, and runs the manager until the process is told to end.
 func Run(opts ctrl.Options, setUp func(context.Context, ctrl.Manager) error) error {
 	LimitMemory()
 	config, err := ctrl.GetConfig()
 	if err != nil {
-		return fmt.Errorf("finding the cluster: %w; give --kubeconfig or set KUBECONFIG", err)
+		return fmt.Errorf("finding the cluster: %w; set the flag --kubeconfig or the variable KUBECONFIG", err)
 	}
 	ctx := ctrl.SetupSignalHandler()
-	mgr, err := ctrl.NewManager(Unthrottled(config), opts)
+	mgr, err := ctrl.NewManager(UnthrottledConfig(config), opts)
 	if err != nil {
 		return fmt.Errorf("creating the manager: %w", err)
 	}
@@ -38,11 +38,11 @@ func Run(opts ctrl.Options, setUp func(context.Context, ctrl.Manager) error) err
 	return Start(ctx, mgr, Grace)
 }
 
-// syncPatience is how long it may take to tell whether the caches are synced, which is
-// known at once.
+// syncPatience is the time limit of the question whether the caches are synced. The
+// caches know the answer at once.
 const syncPatience = 200 * time.Millisecond
 
-// cachesSynced returns the check that what is watched has been read once: before that,
+// cachesSynced returns the check that every watched kind has been read once: before,
 // the operator knows nothing and does nothing.
 func cachesSynced(caches interface{ WaitForCacheSync(context.Context) bool }) healthz.Checker {
 	return func(request *http.Request) error {

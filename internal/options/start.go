@@ -10,14 +10,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// Grace is how long the operator may take to end: less than the 30 seconds
-// after which the kubelet kills it.
+// Grace is the time in which the operator has to end: less than the 30 seconds after
+// which the kubelet kills the process.
 const Grace = 15 * time.Second
 
-// Start runs the manager until the context ends, and for the grace period at
-// the most after that. A manager that could not read the cluster before it was
-// stopped does not end by itself, and keeps a processor busy (controller-runtime
-// v0.25, runnableGroup.Start).
+// Start runs the manager until the context ends, and at most for the grace period after
+// the end. A manager that was stopped before the first read of the cluster does not
+// end, and keeps a processor busy (controller-runtime v0.25, runnableGroup.Start).
 func Start(ctx context.Context, mgr manager.Runnable, grace time.Duration) error {
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
@@ -30,6 +29,7 @@ func Start(ctx context.Context, mgr manager.Runnable, grace time.Duration) error
 	case err := <-done:
 		return err
 	case <-time.After(grace):
-		return errors.New("the manager did not end in time: its caches had most likely never been filled")
+		return errors.New("the manager did not end in time: " +
+			"most likely the caches were never filled, so check that the API server can be reached")
 	}
 }

@@ -30,7 +30,7 @@ type addressBook struct {
 
 func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
 	book := addressBook{policy: policy, nodes: snapshot.Nodes, Addresses: snapshot.Addresses()}
-	book.labelled = slices.ContainsFunc(snapshot.Nodes, func(n corev1.Node) bool { return state.ControlPlane(&n) })
+	book.labelled = slices.ContainsFunc(snapshot.Nodes, func(n corev1.Node) bool { return state.IsControlPlaneNode(&n) })
 	for _, server := range APIServers(policy, snapshot) {
 		if address, err := netip.ParseAddr(server.Address); err == nil {
 			book.servers = append(book.servers, address)
@@ -44,7 +44,7 @@ func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
 // the policy is for it; and where no node is labelled, an API server has its address.
 // A policy for some of these nodes must not shut out others.
 func (b addressBook) ofControlPlane(node *corev1.Node) bool {
-	return b.policy.Selects(node) || state.ControlPlane(node) || b.serves(node)
+	return b.policy.Selects(node) || state.IsControlPlaneNode(node) || b.serves(node)
 }
 
 // serves says whether an API server has an address of a node, in a cluster in which
@@ -52,7 +52,7 @@ func (b addressBook) ofControlPlane(node *corev1.Node) bool {
 // kubelet can show any, and would let in all the others of its node. What an API
 // server has is let in by itself.
 func (b addressBook) serves(node *corev1.Node) bool {
-	return !b.labelled && slices.ContainsFunc(b.Of(node.Name), func(a netip.Addr) bool {
+	return !b.labelled && slices.ContainsFunc(b.OfNode(node.Name), func(a netip.Addr) bool {
 		_, is := slices.BinarySearchFunc(b.servers, a, netip.Addr.Compare)
 		return is
 	})
@@ -64,7 +64,7 @@ func (b addressBook) of(concerned func(*corev1.Node) bool) (addresses []netip.Ad
 	for i := range b.nodes {
 		if node := &b.nodes[i]; concerned(node) {
 			silent = true
-			addresses = append(addresses, b.Of(node.Name)...)
+			addresses = append(addresses, b.OfNode(node.Name)...)
 		}
 	}
 	if silent && len(addresses) == 0 {
@@ -77,7 +77,7 @@ func (b addressBook) of(concerned func(*corev1.Node) bool) (addresses []netip.Ad
 func (b addressBook) hidden() []netip.Addr {
 	shown := map[netip.Addr]bool{}
 	for i := range b.nodes {
-		for _, address := range b.Of(b.nodes[i].Name) {
+		for _, address := range b.OfNode(b.nodes[i].Name) {
 			shown[address] = true
 		}
 	}
@@ -89,7 +89,7 @@ func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 	var names []string
 	for i := range b.nodes {
 		node := &b.nodes[i]
-		if concerned(node) && len(b.Of(node.Name)) == 0 && len(state.NodeAddresses(node)) > 0 {
+		if concerned(node) && len(b.OfNode(node.Name)) == 0 && len(state.NodeAddresses(node)) > 0 {
 			names = append(names, node.Name)
 		}
 	}
@@ -101,15 +101,15 @@ func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 func (b addressBook) unidentified(names []string) string {
 	return fmt.Sprintf("every address of %s is shown by other nodes as well (%s), so that it identifies none of them: "+
 		"give each node an address of its own, such as with --node-ip of its kubelet, or delete a Node that is gone",
-		wording.ListNames(names), wording.ListNames(texts(b.Shared())))
+		wording.ListNames(names), wording.ListNames(texts(b.SharedAddresses())))
 }
 
 // outsideTunnels tells of addresses that nodes note of their overlay devices, and that
 // nothing else confirms.
 func (b addressBook) outsideTunnels() []string {
 	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(b.Outside())) {
-		lines = append(lines, name+": "+wording.ListNames(texts(b.Outside()[name])))
+	for _, name := range slices.Sorted(maps.Keys(b.OutsideOverlay())) {
+		lines = append(lines, name+": "+wording.ListNames(texts(b.OutsideOverlay()[name])))
 	}
 	if len(lines) == 0 {
 		return nil

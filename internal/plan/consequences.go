@@ -203,9 +203,9 @@ func (r *hostResolver) letIn(network netip.Prefix, roles ...v1alpha1.ExternalRol
 
 func isNetwork(p netip.Prefix) bool { return !p.IsSingleIP() }
 
-func isControlPlane(node *corev1.Node) bool { return state.ControlPlane(node) }
+func isControlPlane(node *corev1.Node) bool { return state.IsControlPlaneNode(node) }
 
-func isWorker(node *corev1.Node) bool { return !state.ControlPlane(node) }
+func isWorker(node *corev1.Node) bool { return !state.IsControlPlaneNode(node) }
 
 // shownBy returns the internal addresses that nodes show.
 func (r *hostResolver) shownBy(is func(*corev1.Node) bool) []netip.Addr {

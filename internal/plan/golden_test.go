@@ -137,7 +137,7 @@ func read(t *testing.T, file string) cluster {
 		case "EndpointSlice":
 			var slice discoveryv1.EndpointSlice
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &slice)).To(Succeed())
-			c.Facts.APIServer = append(c.Facts.APIServer, state.APIServers(&slice)...)
+			c.Facts.APIServer = append(c.Facts.APIServer, state.APIServerAddresses(&slice)...)
 		case "DaemonSet":
 			c.Facts.DaemonSets = append(c.Facts.DaemonSets, nameOf(t, document))
 		case "ConfigMap":

@@ -42,11 +42,11 @@ func (r *hostResolver) identityUnknown() string {
 	if len(names) > 0 {
 		return r.unidentified(names)
 	}
-	for _, address := range r.Shared() {
+	for _, address := range r.SharedAddresses() {
 		for _, set := range []string{calico.SetControlPlane, calico.SetNodes} {
 			if !slices.Contains(r.servers, address) && slices.Contains(r.written(set), address) && !r.spareable(address) {
 				return fmt.Sprintf("address %s, which is let in as one of the %s, is shown by several nodes now (%s), and would be shut out: "+
-					"see which of them has it, and correct the others", address, set, wording.ListNames(r.Showing(address)))
+					"see which of them has it, and correct the others", address, set, wording.ListNames(r.NodesShowing(address)))
 			}
 		}
 	}
@@ -75,8 +75,8 @@ func (r *hostResolver) addressesUnknown(component calico.Component) string {
 // spareable says whether all nodes that show an address have another one of its IP
 // version, so that each is let in without it.
 func (r *hostResolver) spareable(address netip.Addr) bool {
-	return !slices.ContainsFunc(r.Showing(address), func(node string) bool {
-		return !slices.ContainsFunc(r.Of(node), func(a netip.Addr) bool { return a.Is4() == address.Is4() })
+	return !slices.ContainsFunc(r.NodesShowing(address), func(node string) bool {
+		return !slices.ContainsFunc(r.OfNode(node), func(a netip.Addr) bool { return a.Is4() == address.Is4() })
 	})
 }
 

@@ -39,7 +39,7 @@ func newHostResolver(policy *Policy, p profile.Profile, cni string, snapshot sta
 		sets: map[string]calico.Set{}, known: map[string]members{},
 	}
 	for i := range snapshot.Nodes {
-		r.addresses[i] = r.Prefixes(snapshot.Nodes[i].Name)
+		r.addresses[i] = r.PrefixesOf(snapshot.Nodes[i].Name)
 		for _, prefix := range r.addresses[i] {
 			r.shown[prefix.Addr()] = true
 		}
@@ -100,7 +100,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 // addressesOf returns the addresses of a node: those that it shows, or, while it
 // shows none, those that its endpoint has, or that its endpoint could have.
 func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
-	addresses := slices.Clone(r.Of(node.Name))
+	addresses := slices.Clone(r.OfNode(node.Name))
 	if len(addresses) > 0 {
 		return addresses
 	}
@@ -121,7 +121,7 @@ func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 // sharedBy returns the addresses that a node shows beside others. They let nobody
 // in, but the node must reach itself by them.
 func (r *hostResolver) sharedBy(node *corev1.Node) []netip.Addr {
-	return slices.DeleteFunc(state.NodeAddresses(node), func(a netip.Addr) bool { return slices.Contains(r.Of(node.Name), a) })
+	return slices.DeleteFunc(state.NodeAddresses(node), func(a netip.Addr) bool { return slices.Contains(r.OfNode(node.Name), a) })
 }
 
 func (r *hostResolver) component(component v1alpha1.Component) calico.Component {

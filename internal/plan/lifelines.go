@@ -136,7 +136,7 @@ func (r *hostResolver) controlling() []netip.Prefix {
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
 		switch {
-		case state.ControlPlane(node) || r.serves(node):
+		case state.IsControlPlaneNode(node) || r.serves(node):
 			sure = append(sure, r.addresses[i]...)
 		case r.policy.Selects(node):
 			selected = append(selected, r.addresses[i]...)

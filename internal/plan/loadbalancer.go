@@ -92,7 +92,7 @@ func (r *hostResolver) onControlPlane(endpoint profile.Endpoint) bool {
 		return true
 	}
 	for i := range r.nodes {
-		if r.ofControlPlane(&r.nodes[i]) && slices.Contains(r.Of(r.nodes[i].Name), address) {
+		if r.ofControlPlane(&r.nodes[i]) && slices.Contains(r.OfNode(r.nodes[i].Name), address) {
 			return true
 		}
 	}

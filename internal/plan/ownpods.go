@@ -31,7 +31,7 @@ func cutsOperator(component v1alpha1.Component, object *networkingv1.NetworkPoli
 	held := func(why string) *Held {
 		return &Held{Component: component.Name, Reason: v1alpha1.ReasonOperatorCutOff, Why: why}
 	}
-	if !operator.Known() {
+	if !operator.IsKnown() {
 		return held(fmt.Sprintf("it is not known whether it selects the operator's own pod: %s is not found. %s", operator.Pod, sayOwnPod))
 	}
 	selector, err := component.Pods.Selector.Compile()

@@ -76,7 +76,7 @@ func (r *hostResolver) podsUnknown() string {
 		"spec: {network: {peers: [{name: pods, role: Pods, cidrs: [10.0.0.0/16]}]}}"
 	pods := profile.Pods(r.snapshot.Facts, r.cni)
 	switch {
-	case pods.From == profile.FromIPPools && !r.snapshot.Calico.Readable():
+	case pods.From == profile.FromIPPools && !r.snapshot.Calico.IsReadable():
 		return ""
 	case pods.From == profile.FromIPPools:
 		return "Calico has no IPPool, so that it gives pods no addresses: it only enforces policies, or uses host-local IPAM. " +

@@ -80,7 +80,7 @@ func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	identity := snapshot.Addresses()
 	for i := range snapshot.Nodes {
 		name := snapshot.Nodes[i].Name
-		p.nodes[name] = identity.Of(name)
+		p.nodes[name] = identity.OfNode(name)
 	}
 	return p
 }

@@ -38,7 +38,7 @@ func (r serviceRule) gate(claim *Claim, service state.Service, dropped string, f
 	}
 	live := TrafficPolicy(service.Service, claim.Field)
 	isLocal := live != nil && *live == local
-	if !service.Endpoints.Looked && isLocal {
+	if !service.Endpoints.LookedUp && isLocal {
 		return // nobody has asked
 	}
 	claim.Forced = forcible && r.LocalPolicy == v1alpha1.LocalForce
@@ -58,7 +58,7 @@ func (r serviceRule) gateInternal(claim *Claim, service state.Service) {
 	case ofAPIServers(service.Service):
 		r.gate(claim, service, "endpoints of the API servers are local to no node: with Local no pod could reach them: "+
 			"leave this Service out of the selector", false)
-	case all.Complete():
+	case all.IsComplete():
 	default:
 		what := "pods on the others could not reach it"
 		remedy := "run an endpoint on every node (a DaemonSet)"
@@ -84,7 +84,7 @@ func (r serviceRule) gateExternal(claim *Claim, service state.Service) {
 			"leave this Service out of the selector", false)
 	case unchecked == "" && used.Ready == 0:
 		r.gate(claim, service, "no ready endpoint on a node that load balancers use: with Local all its traffic would be dropped", true)
-	case unchecked != "" && !used.Complete():
+	case unchecked != "" && !used.IsComplete():
 		what := "the others would drop it, as nothing checks their health for " + unchecked
 		remedy := "run an endpoint on every one, label those that nobody sends to with " + corev1.LabelNodeExcludeBalancers +
 			", or set localPolicy: Force"

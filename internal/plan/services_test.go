@@ -31,7 +31,7 @@ func service(kind corev1.ServiceType, edits ...func(*state.Service)) state.Servi
 			Spec:       corev1.ServiceSpec{Type: kind},
 		},
 		NamespaceLabels: map[string]string{"team": "edge"},
-		Endpoints:       state.Endpoints{Looked: true, All: everywhere, Balanced: everywhere},
+		Endpoints:       state.Endpoints{LookedUp: true, All: everywhere, Balanced: everywhere},
 	}
 	if kind == corev1.ServiceTypeLoadBalancer || kind == corev1.ServiceTypeNodePort {
 		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster

@@ -84,7 +84,7 @@ func (s *Shelter) why(node *corev1.Node, claim Claim) string {
 	if s.operator.Pod.Namespace == "" {
 		return "" // it runs outside of the cluster
 	}
-	if !s.operator.Known() {
+	if !s.operator.IsKnown() {
 		return fmt.Sprintf("it is not known what this evicts of the operator: its own pod %s is not found. %s", s.operator.Pod, sayOwnPod)
 	}
 	key, _ := state.ParseTaintField(claim.Field)
@@ -138,7 +138,7 @@ func (s *Shelter) refugeLeft() bool {
 }
 
 func (s *Shelter) admits(node *corev1.Node, pod corev1.Pod) bool {
-	if !state.Ready(node) {
+	if !state.IsNodeReady(node) {
 		return false
 	}
 	if fits, err := nodeaffinity.GetRequiredNodeAffinity(&pod).Match(node); err != nil || !fits {

@@ -99,7 +99,7 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 		if at < 0 { // it has left, and goes back to nothing
 			version, narrow = "", false
 		} else {
-			addresses = identity.Of(name)
+			addresses = identity.OfNode(name)
 		}
 		h.back[name] = backTo{version, narrow}
 		if !hasOther(version, policy.Name, name, snapshot.Calico.Endpoints) {

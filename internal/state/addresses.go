@@ -12,10 +12,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// tunnelAnnotations are the annotations under which CNIs publish the address
-// that a node's own traffic to pods of other nodes carries as its source in an
-// overlay network. Calls of webhooks and aggregated APIs come from there, not
-// from the node's addresses.
+// tunnelAnnotations are the annotations under which CNIs publish the source address of
+// a node's own traffic to pods of other nodes in an overlay network. Calls of webhooks
+// and aggregated APIs come from these addresses, not from the other addresses of the
+// node.
 var tunnelAnnotations = []string{
 	// Calico: libcalico-go/lib/backend/k8s/resources/node.go
 	"projectcalico.org/IPv4IPIPTunnelAddr",
@@ -28,29 +28,30 @@ var tunnelAnnotations = []string{
 	"network.cilium.io/ipv6-cilium-host",
 }
 
-// ownAnnotations are where Calico publishes the address, with the length of its
-// network, that it has found a node to have. On a node in several networks it
-// need not be one of those in the status.
-var ownAnnotations = []string{
+// addressAnnotations are the annotations under which Calico publishes the detected
+// address of a node, with the length of the network. On a node in several networks, the
+// address may be missing in the status.
+var addressAnnotations = []string{
 	"projectcalico.org/IPv4Address",
 	"projectcalico.org/IPv6Address",
 }
 
-// flannelBackend is set by flannel. Its VXLAN device has the first address of
-// the node's pod network (pkg/backend/vxlan/vxlan.go: subnet.IP with /32).
+// flannelBackend is set by flannel. The VXLAN device of flannel has the first address
+// of the node's pod network (pkg/backend/vxlan/vxlan.go: subnet.IP with /32).
 const (
 	flannelBackend = "flannel.alpha.coreos.com/backend-type"
 	flannelVXLAN   = "vxlan"
 )
 
-// ovnSubnets is where OVN-Kubernetes notes the networks that a node's pods have
-// addresses of, by the name of the network. The node's management port, from which
-// the node reaches pods, has the third address of each
-// (go-controller/pkg/util: ParseNodeHostSubnetAnnotation, GetNodeManagementIfAddr).
+// ovnSubnets is the annotation in which OVN-Kubernetes notes the pod networks of a
+// node, by the name of the network. The management port, from which the node reaches
+// pods, has the third address of each network (go-controller/pkg/util:
+// ParseNodeHostSubnetAnnotation, GetNodeManagementIfAddr).
 const ovnSubnets = "k8s.ovn.org/node-subnets"
 
-// OVNPodNetworks returns the networks of a node's pods with OVN-Kubernetes. Up to
-// its interconnect architecture a single network was no list.
+// OVNPodNetworks returns the pod networks of a node with OVN-Kubernetes. Before the
+// interconnect architecture, the annotation held a single network as a text instead of
+// a list.
 func OVNPodNetworks(node *corev1.Node) []netip.Prefix {
 	var named map[string]json.RawMessage
 	if json.Unmarshal([]byte(node.Annotations[ovnSubnets]), &named) != nil {
@@ -66,49 +67,52 @@ func OVNPodNetworks(node *corev1.Node) []netip.Prefix {
 	}
 	var networks []netip.Prefix
 	for _, text := range texts {
-		if prefix, err := netip.ParsePrefix(text); err == nil && oneNodesPods(prefix) {
+		if prefix, err := netip.ParsePrefix(text); err == nil && mayBeNodePodNetwork(prefix) {
 			networks = append(networks, prefix.Masked())
 		}
 	}
 	return networks
 }
 
-// oneNodesPods says whether a network may be that of one node's pods. A kubelet may
-// write the annotation, and must not open the cluster to everybody with it.
-func oneNodesPods(network netip.Prefix) bool {
+// mayBeNodePodNetwork says whether a network is small enough for the pods of one node.
+// A kubelet may write the annotation, and must not open the cluster to everybody with a
+// large network.
+func mayBeNodePodNetwork(network netip.Prefix) bool {
 	const shortest4, shortest6 = 16, 48
 	return network.Bits() >= shortest6 || network.Addr().Is4() && network.Bits() >= shortest4
 }
 
-// controlPlaneRoles are the labels of nodes that have a part of the control plane,
-// etcd among them, in the distributions that are known.
+// controlPlaneRoles are the labels of nodes with a part of the control plane, etcd
+// included, in the known distributions.
 var controlPlaneRoles = []string{
 	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/controlplane", "node-role.kubernetes.io/master",
 	"node-role.kubernetes.io/etcd",
 }
 
-// ControlPlane says whether a node says that it is of the control plane.
-func ControlPlane(node *corev1.Node) bool {
+// IsControlPlaneNode says whether the labels of a node name a role of the control
+// plane.
+func IsControlPlaneNode(node *corev1.Node) bool {
 	return slices.ContainsFunc(controlPlaneRoles, func(role string) bool {
 		_, is := node.Labels[role]
 		return is
 	})
 }
 
-// Ready says whether a node is ready. One whose readiness is unknown is not.
-func Ready(node *corev1.Node) bool {
+// IsNodeReady says whether a node is ready. A node with unknown readiness is not ready.
+func IsNodeReady(node *corev1.Node) bool {
 	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
 }
 
-// maxAddresses is how many addresses of a node count: the first ones of its status,
-// then those that its CNI notes. A kubelet may show as many as a Node has room for.
+// maxAddresses is the number of used addresses of a node: first the addresses of the
+// status, then the addresses noted by the CNI. A kubelet may write as many addresses as
+// a Node has room for.
 const maxAddresses = 64
 
-// NodeAddresses returns every address from which a node itself, or a pod in
-// its network, may connect: its internal and external addresses and those of
-// its overlay devices, 64 at most. Sorted, without duplicates.
+// NodeAddresses returns every address from which a node, or a pod in the network of the
+// node, may connect: internal and external addresses, and the addresses of overlay
+// devices, 64 at most. The addresses are sorted, without duplicates.
 func NodeAddresses(node *corev1.Node) []netip.Addr {
 	var addresses []netip.Addr
 	add := func(text string) {
@@ -124,8 +128,8 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 	for _, key := range tunnelAnnotations {
 		add(node.Annotations[key])
 	}
-	for _, key := range ownAnnotations {
-		add(ownAddress(node, key))
+	for _, key := range addressAnnotations {
+		add(annotatedAddress(node, key))
 	}
 	for _, address := range overlayAddresses(node) {
 		add(address.String())
@@ -134,13 +138,14 @@ func NodeAddresses(node *corev1.Node) []netip.Addr {
 	return slices.Compact(addresses)
 }
 
-func ownAddress(node *corev1.Node, annotation string) string {
+func annotatedAddress(node *corev1.Node, annotation string) string {
 	address, _, _ := strings.Cut(node.Annotations[annotation], "/")
 	return address
 }
 
-// shownAddresses returns those that a node shows as its own, and not of an overlay device.
-func shownAddresses(node *corev1.Node) []netip.Addr {
+// addressesWithoutTunnels returns the addresses of a node without the addresses noted
+// for overlay devices.
+func addressesWithoutTunnels(node *corev1.Node) []netip.Addr {
 	without := node.DeepCopy()
 	for _, key := range tunnelAnnotations {
 		delete(without.Annotations, key)
@@ -148,8 +153,8 @@ func shownAddresses(node *corev1.Node) []netip.Addr {
 	return NodeAddresses(without)
 }
 
-// overlayAddresses returns those of a node's devices that follow from the networks of
-// its pods.
+// overlayAddresses returns the addresses of a node's devices that follow from the pod
+// networks of the node.
 func overlayAddresses(node *corev1.Node) []netip.Addr {
 	var addresses []netip.Addr
 	if node.Annotations[flannelBackend] == flannelVXLAN {
@@ -167,8 +172,8 @@ func overlayAddresses(node *corev1.Node) []netip.Addr {
 	return addresses
 }
 
-// KubeletPort returns the port at which a node says that its kubelet listens; 0 if it
-// does not say.
+// KubeletPort returns the port of the kubelet in the status of a node, 0 if the status
+// has no port.
 func KubeletPort(node *corev1.Node) uint16 {
 	if port := node.Status.DaemonEndpoints.KubeletEndpoint.Port; port > 0 && port <= math.MaxUint16 {
 		return uint16(port)
@@ -176,13 +181,13 @@ func KubeletPort(node *corev1.Node) uint16 {
 	return 0
 }
 
-// autoscalerDeletionTaint is set by the cluster autoscaler on a node that it is
-// about to delete; cloud providers then take the node out of load balancers
+// autoscalerDeletionTaint is set by the cluster autoscaler on a node before the
+// deletion; cloud providers then remove the node from load balancers
 // (k8s.io/cloud-provider/controllers/service).
 const autoscalerDeletionTaint = "ToBeDeletedByClusterAutoscaler"
 
-// UsedByLoadBalancers says whether load balancers send traffic to the node, by
-// the rules of the Kubernetes service controller.
+// UsedByLoadBalancers says whether load balancers send traffic to the node, by the
+// rules of the Kubernetes service controller.
 func UsedByLoadBalancers(node *corev1.Node) bool {
 	if node.DeletionTimestamp != nil {
 		return false

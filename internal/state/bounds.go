@@ -18,39 +18,39 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Bounds of what is kept of one object. An object may have more than a mebibyte, and
-// whoever may write one can fill it: with labels, addresses, ports, managers. Each
-// bound is many times what real objects have, and all of them together let some
-// hundred full objects of each kind into the memory that the operator has.
+// Bounds of the kept part of one object. An object may have more than a mebibyte, and
+// whoever may write an object can fill the object with labels, addresses, ports, or
+// managers. Each bound is many times the size of real objects, and all bounds together
+// let some hundred full objects of each kind into the memory of the operator.
 const (
-	// maxLabels is for the keys and values of an object's labels, in bytes.
+	// maxLabels bounds the keys and values of an object's labels, in bytes.
 	maxLabels = 16 << 10
-	// maxAnnotation is for the value of an annotation, in bytes.
+	// maxAnnotation bounds the value of an annotation, in bytes.
 	maxAnnotation = 8 << 10
-	// maxText is for any other text, in bytes.
+	// maxText bounds any other text, in bytes.
 	maxText = 512
-	// maxNodeAddresses, maxExternalIPs, maxEndpoints, maxPorts and maxManagers are for
-	// the items of lists.
+	// maxNodeAddresses, maxExternalIPs, maxEndpoints, maxPorts and maxManagers bound
+	// the number of items of a list.
 	maxNodeAddresses = 128
 	maxExternalIPs   = 128
 	maxEndpoints     = 1000
-	// maxEndpointNodes is for the names of nodes of a slice, in bytes: a cloud's are of some
-	// 50.
+	// maxEndpointNodes bounds the node names of a slice, in bytes: a node name in a
+	// cloud has about 50.
 	maxEndpointNodes = 64 << 10
-	// maxEndpointAddresses is for all addresses of a slice: Kubernetes writes one for
-	// each endpoint.
+	// maxEndpointAddresses bounds the number of addresses of a slice: Kubernetes writes
+	// one address for each endpoint.
 	maxEndpointAddresses = 1000
 	maxPorts             = 256
 	maxManagers          = 16
-	// maxManaged is for the fields of one manager that are read, in bytes.
+	// maxManaged bounds the parsed fields of one manager, in bytes.
 	maxManaged = 128 << 10
-	// maxWhole is for a NetworkPolicy that is kept whole, in bytes.
+	// maxWhole bounds a NetworkPolicy that is kept whole, in bytes.
 	maxWhole = 64 << 10
 )
 
-// boundLabels returns as many labels as there is room for. Those that tell whose an object
-// is come first, and those that kubelets may not set on their nodes, or they could be
-// crowded out.
+// boundLabels returns the labels within the bound. First come the labels of the
+// operator, and the labels that kubelets may not set on nodes, so that other labels
+// cannot crowd these out.
 func boundLabels(labels map[string]string) map[string]string {
 	size := 0
 	for key, value := range labels {
@@ -71,8 +71,8 @@ func boundLabels(labels map[string]string) map[string]string {
 	return kept
 }
 
-// labelRank orders labels by who may set them on a node: the admission plugin
-// NodeRestriction denies kubelets all of kubernetes.io but a few prefixes.
+// labelRank orders labels by who may set a label on a node: the admission plugin
+// NodeRestriction denies kubelets all labels of kubernetes.io but a few prefixes.
 func labelRank(key string) int {
 	domain, _, _ := strings.Cut(key, "/")
 	switch {
@@ -88,23 +88,23 @@ func labelRank(key string) int {
 	return 1
 }
 
-// cut returns the text if it is not too long, and else a part of it.
-func cut(text string, most int) string {
+// truncateText returns the first bytes of a text, as many as allowed.
+func truncateText(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}
-	return strings.Clone(text[:most]) // not to keep the rest in memory
+	return strings.Clone(text[:most]) // so that the rest leaves the memory
 }
 
-// firstOf returns as many items of a list as there is room for.
-func firstOf[T any](list []T, most int) []T {
+// firstItems returns the first items of a list, as many as allowed.
+func firstItems[T any](list []T, most int) []T {
 	if len(list) <= most {
 		return list
 	}
-	return slices.Clone(list[:most]) // not to keep the others in memory
+	return slices.Clone(list[:most]) // so that the other items leave the memory
 }
 
-// TransformName keeps the name of an object of which nothing else is looked at.
+// TransformName keeps only the name of an object.
 func TransformName(object any) (any, error) {
 	partial, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -115,7 +115,7 @@ func TransformName(object any) (any, error) {
 	}}, nil
 }
 
-// TransformNamespace keeps the name of a namespace and its labels.
+// TransformNamespace keeps the name and the labels of a namespace.
 func TransformNamespace(object any) (any, error) {
 	partial, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -126,22 +126,22 @@ func TransformNamespace(object any) (any, error) {
 	}}, nil
 }
 
-// annotationSpecHash is set in the cache on a NetworkPolicy that is too large to be
-// kept whole: its spec as a hash. An API server takes no annotation of such a name, so
-// that nobody else can set it.
+// annotationSpecHash is an annotation, in the cache only, with the hash of the spec of
+// a NetworkPolicy too large to be kept whole. An API server accepts no annotation with
+// such a name, so nobody else can set the annotation.
 const annotationSpecHash = "hash of the spec (in the cache alone)"
 
-// reduceNetworkPolicy keeps of a NetworkPolicy that is too large what tells whose it is
-// and whether it is as declared: the metadata within bounds, and of the spec a hash.
-// Somebody else's is not one of the operator's for its name alone, and one of the
-// operator's may be large where a cluster is.
+// reduceNetworkPolicy keeps of a too large NetworkPolicy the metadata within bounds,
+// and a hash of the spec: enough to tell who manages the policy, and whether the spec
+// is as declared. A foreign policy with a name of the operator's form is not managed,
+// and a managed policy may be large in a large cluster.
 func reduceNetworkPolicy(policy *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
 	reduced := boundNetworkPolicy(policy)
 	setAnnotation(reduced, annotationSpecHash, SpecHash(&policy.Spec))
 	return reduced
 }
 
-// boundNetworkPolicy keeps of a NetworkPolicy its metadata, within bounds.
+// boundNetworkPolicy keeps the metadata of a NetworkPolicy, within bounds.
 func boundNetworkPolicy(policy *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
 	reduced := &networkingv1.NetworkPolicy{ObjectMeta: slimMeta(policy.ObjectMeta, map[string]string{})}
 	reduced.CreationTimestamp = policy.CreationTimestamp
@@ -151,7 +151,7 @@ func boundNetworkPolicy(policy *networkingv1.NetworkPolicy) *networkingv1.Networ
 			if reduced.Annotations == nil {
 				reduced.Annotations = map[string]string{}
 			}
-			reduced.Annotations[key] = cut(value, maxText)
+			reduced.Annotations[key] = truncateText(value, maxText)
 		}
 	}
 	if policy.Annotations[corev1.LastAppliedConfigAnnotation] != "" {
@@ -168,8 +168,8 @@ func setAnnotation(policy *networkingv1.NetworkPolicy, key, value string) {
 	policy.Annotations[key] = value
 }
 
-// boundManagers returns as many managers as there is room for, the operator first, and
-// of each what it manages unless that is too much.
+// boundManagers returns the managers within the bound, the operator first, and of each
+// manager the managed fields within the bound.
 func boundManagers(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 	sorted := slices.SortedStableFunc(slices.Values(entries), func(a, b metav1.ManagedFieldsEntry) int {
 		rank := func(e metav1.ManagedFieldsEntry) int {
@@ -180,7 +180,7 @@ func boundManagers(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEn
 		}
 		return cmp.Compare(rank(a), rank(b))
 	})
-	sorted = firstOf(sorted, maxManagers)
+	sorted = firstItems(sorted, maxManagers)
 	for i := range sorted {
 		if fields := sorted[i].FieldsV1; fields != nil && fields.Size() > maxAnnotation {
 			sorted[i].FieldsV1 = metav1.NewFieldsV1("{}")
@@ -189,16 +189,16 @@ func boundManagers(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEn
 	return sorted
 }
 
-// SpecHash returns the hash of what a NetworkPolicy says.
+// SpecHash returns the hash of the spec of a NetworkPolicy.
 func SpecHash(spec *networkingv1.NetworkPolicySpec) string {
 	text, err := json.Marshal(spec)
 	if err != nil {
-		return "" // a type of Kubernetes can always be written as JSON
+		return "" // types of Kubernetes can always be written as JSON
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:16])
 }
 
-// ReducedSpec returns the hash of what a NetworkPolicy of the cache says that was too
-// large to be kept; empty of one that is there as it is.
-func ReducedSpec(annotations map[string]string) string { return annotations[annotationSpecHash] }
+// ReducedSpecHash returns the hash of the spec of a NetworkPolicy that was too large
+// for the cache; empty for a policy that is kept whole.
+func ReducedSpecHash(annotations map[string]string) string { return annotations[annotationSpecHash] }

@@ -4,11 +4,11 @@ package state
 
 import v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
-// CalicoMode is how Calico's API is served.
+// CalicoMode is the way in which Calico's API is served.
 type CalicoMode string
 
 const (
-	// CalicoUnknown means that it has not been found out yet.
+	// CalicoUnknown means that the mode is not known yet.
 	CalicoUnknown CalicoMode = ""
 	// CalicoAbsent means that no API of Calico is served.
 	CalicoAbsent CalicoMode = "Absent"
@@ -23,20 +23,21 @@ const (
 	CalicoNative CalicoMode = "Native"
 )
 
-// Calico is what there is of Calico at one moment. Its objects belong to the
-// cache: they are never written to.
+// Calico is the state of Calico at one moment. The objects belong to the cache, and are
+// never changed.
 type Calico struct {
 	Mode CalicoMode
 
-	// Problem says why what follows can not be relied on, and nothing may be
-	// written; empty when all is well. It is for people, and says what to do.
+	// Problem is the reason why the objects cannot be relied on, and nothing may be
+	// written; empty if there is no problem. The text is for people, and says how to
+	// correct the problem.
 	Problem string
 
-	// Settling says that the Problem is only that nothing, or not everything,
-	// has been read yet, which is so for a moment after a start.
+	// Settling says that the only Problem is an unfinished first read, for a moment
+	// after a start.
 	Settling bool
 
-	// The objects, sorted by name. They are complete unless there is a Problem.
+	// The objects, sorted by name. Without a Problem, the objects are complete.
 	Tiers     []v3.Tier
 	Policies  []v3.GlobalNetworkPolicy
 	Sets      []v3.GlobalNetworkSet
@@ -45,11 +46,13 @@ type Calico struct {
 	Pools     []v3.IPPool
 }
 
-// Readable says whether its objects are there to be compared and written.
-func (c Calico) Readable() bool { return c.Served() && c.Problem == "" }
+// IsReadable says whether the objects can be compared and written.
+func (c Calico) IsReadable() bool { return c.IsServed() && c.Problem == "" }
 
-// Hidden says whether there may be objects that can not be seen now.
-func (c Calico) Hidden() bool { return !c.Readable() && (c.Mode != CalicoAbsent || c.Problem != "") }
+// MayHideObjects says whether there may be objects that cannot be seen now.
+func (c Calico) MayHideObjects() bool {
+	return !c.IsReadable() && (c.Mode != CalicoAbsent || c.Problem != "")
+}
 
-// Served says whether projectcalico.org/v3 is served.
-func (c Calico) Served() bool { return c.Mode == CalicoAggregated || c.Mode == CalicoNative }
+// IsServed says whether projectcalico.org/v3 is served.
+func (c Calico) IsServed() bool { return c.Mode == CalicoAggregated || c.Mode == CalicoNative }

@@ -14,14 +14,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// ConfigMaps are the readers of single ConfigMaps, by name. Each has a cache of
-// its own, because a role permits to watch a named object only by itself.
+// ConfigMaps are the readers of single ConfigMaps, by name. Each reader has a separate
+// cache, because a role can permit the watch of a named object only for a watch of this
+// single object.
 type ConfigMaps map[types.NamespacedName]client.Reader
 
 // +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=kubeadm-config;cluster-info;cluster-config-v1;cilium-config,verbs=list;watch
 
-// read returns the data of those that exist.
-func (c ConfigMaps) read(ctx context.Context) (map[types.NamespacedName]map[string]string, error) {
+// readData returns the data of the existing ConfigMaps.
+func (c ConfigMaps) readData(ctx context.Context) (map[types.NamespacedName]map[string]string, error) {
 	found := map[types.NamespacedName]map[string]string{}
 	for name, reader := range c {
 		var configMap corev1.ConfigMap
@@ -34,11 +35,11 @@ func (c ConfigMaps) read(ctx context.Context) (map[types.NamespacedName]map[stri
 	return found, nil
 }
 
-// maxConfigValue is the length of the longest value of a ConfigMap that is
-// looked at, in bytes. What kubeadm and OpenShift write is a tenth of it.
+// maxConfigValue is the length of the longest used value of a ConfigMap, in bytes. The
+// values of kubeadm and OpenShift have a tenth of the length.
 const maxConfigValue = 64 << 10
 
-// TransformConfigMap keeps the values that tell which cluster it is.
+// TransformConfigMap keeps the values that identify the kind of cluster.
 func TransformConfigMap(object any) (any, error) {
 	configMap, ok := object.(*corev1.ConfigMap)
 	if !ok {

@@ -13,26 +13,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Endpoints says on which nodes a Service has ready endpoints: where a traffic
-// policy Local has somewhere to send traffic. The zero value is that of a
-// Service without endpoints.
+// Endpoints says on which nodes a Service has ready endpoints, so that a traffic policy
+// Local has endpoints to send traffic to. The zero value stands for a Service without
+// endpoints.
 type Endpoints struct {
-	// Looked says that it was looked up. That is so only where a policy asks.
-	Looked bool
-	// All is about every node of the cluster, Balanced about those to which
-	// load balancers may send traffic.
+	// LookedUp says whether the endpoints were looked up, which depends on the
+	// policies.
+	LookedUp bool
+	// All is about every node of the cluster, Balanced about the nodes to which load
+	// balancers may send traffic.
 	All, Balanced Spread
-	// Unplaced says that there are endpoints that name no node, as those of the
-	// API servers do. They are local to none.
+	// Unplaced says whether there are endpoints without the name of a node, such as the
+	// endpoints of the API servers. Such endpoints are local to no node.
 	Unplaced bool
 }
 
-// fewNodes are looked at first, beside those that have endpoints: where one of them
-// has none, a single Service needs no more.
+// fewNodes is the number of nodes to look at first, beside the nodes with endpoints: if
+// one of the few nodes has no endpoint, a single Service needs no further nodes.
 const fewNodes = 32
 
-// placed is which nodes have endpoints of a Service, of each IP version that it
-// has endpoints of. Traffic of one version is not sent to the other's endpoints.
+// placed holds the nodes with endpoints of a Service, by the IP versions of the
+// endpoints. Traffic of one IP version is not sent to endpoints of the other.
 type placed struct {
 	families map[discoveryv1.AddressType]*family
 	unplaced bool
@@ -40,7 +41,7 @@ type placed struct {
 
 type family struct{ ready, any sets.Set[string] }
 
-// addEndpoints finds out where those Services have endpoints of which that is asked.
+// addEndpoints looks up the endpoints of every Service for which asks returns true.
 func (o Observer) addEndpoints(ctx context.Context, services []Service, asks func(*corev1.Service) bool) error {
 	var nodes *roster
 	for i := range services {
@@ -48,7 +49,7 @@ func (o Observer) addEndpoints(ctx context.Context, services []Service, asks fun
 			continue
 		}
 		if nodes == nil {
-			all, err := o.roster(ctx)
+			all, err := o.listRoster(ctx)
 			if err != nil {
 				return err
 			}
@@ -58,12 +59,12 @@ func (o Observer) addEndpoints(ctx context.Context, services []Service, asks fun
 		if err != nil {
 			return err
 		}
-		services[i].Endpoints = where.spread(*nodes)
+		services[i].Endpoints = where.countNodes(*nodes)
 	}
 	return nil
 }
 
-// endpointsOf returns where a Service has endpoints.
+// endpointsOf returns the nodes with endpoints of a Service.
 func (o Observer) endpointsOf(ctx context.Context, key types.NamespacedName) (placed, error) {
 	p := placed{families: map[discoveryv1.AddressType]*family{}}
 	slicesOf, err := o.slicesOf(ctx, key)
@@ -73,7 +74,7 @@ func (o Observer) endpointsOf(ctx context.Context, key types.NamespacedName) (pl
 	for i := range slicesOf {
 		slice := &slicesOf[i]
 		if slice.AddressType == discoveryv1.AddressTypeFQDN {
-			continue // nothing is sent to names
+			continue // no traffic is sent to names
 		}
 		for _, endpoint := range slice.Endpoints {
 			if endpoint.NodeName == nil {
@@ -86,7 +87,7 @@ func (o Observer) endpointsOf(ctx context.Context, key types.NamespacedName) (pl
 				p.families[slice.AddressType] = f
 			}
 			f.any.Insert(*endpoint.NodeName)
-			if isReady(endpoint) {
+			if isEndpointReady(endpoint) {
 				f.ready.Insert(*endpoint.NodeName)
 			}
 		}
@@ -104,8 +105,9 @@ func (o Observer) slicesOf(ctx context.Context, key types.NamespacedName) ([]dis
 	return list.Items, nil
 }
 
-// on says whether the node has an endpoint of every IP version, and a ready one.
-func (p placed) on(node nodeTraits) (served, ready bool) {
+// servesNode says whether the node has an endpoint of every IP version, and whether the
+// node has a ready one.
+func (p placed) servesNode(node nodeTraits) (served, ready bool) {
 	served, ready = len(p.families) > 0, len(p.families) > 0
 	for _, f := range p.families {
 		is := f.ready.Has(node.name)
@@ -115,11 +117,11 @@ func (p placed) on(node nodeTraits) (served, ready bool) {
 	return served, ready
 }
 
-// lookUp finds out where one Service has endpoints. It looks at the nodes that have
-// some, and at no more others than it takes to find one without. So the counts are
-// of those alone, and none is named: what is done about a Service depends on
-// neither.
-func (o Observer) lookUp(ctx context.Context, key types.NamespacedName) (Endpoints, error) {
+// findEndpoints looks up the endpoints of one Service. The function looks at the nodes
+// with endpoints, and at other nodes until a node without an endpoint is found. So the
+// numbers count only these nodes, and no node is named: the writes to a Service depend
+// on neither.
+func (o Observer) findEndpoints(ctx context.Context, key types.NamespacedName) (Endpoints, error) {
 	p, err := o.endpointsOf(ctx, key)
 	if err != nil {
 		return Endpoints{}, err
@@ -137,18 +139,18 @@ func (o Observer) lookUp(ctx context.Context, key types.NamespacedName) (Endpoin
 		for i := range list.Items {
 			traits[list.Items[i].Name] = traitsOf(&list.Items[i])
 		}
-		e = p.spread(newRoster(traits))
-		if len(list.Items) < limit || e.All.lacking() && e.Balanced.lacking() {
+		e = p.countNodes(newRoster(traits))
+		if len(list.Items) < limit || e.All.lacksNode() && e.Balanced.lacksNode() {
 			break
 		}
 	}
 	return e, nil
 }
 
-// traitsAt returns those of the nodes that have endpoints, by name.
+// traitsAt returns the traits of the nodes with endpoints, by name.
 func (o Observer) traitsAt(ctx context.Context, p placed) (map[string]nodeTraits, error) {
 	traits := map[string]nodeTraits{}
-	for name := range p.everywhere() {
+	for name := range p.allNodes() {
 		var node corev1.Node
 		err := o.Cache.Get(ctx, types.NamespacedName{Name: name}, &node)
 		if client.IgnoreNotFound(err) != nil {
@@ -161,13 +163,13 @@ func (o Observer) traitsAt(ctx context.Context, p placed) (map[string]nodeTraits
 	return traits, nil
 }
 
-func isReady(endpoint discoveryv1.Endpoint) bool {
-	// A nil condition is to be read as ready (discovery/v1 API).
+func isEndpointReady(endpoint discoveryv1.Endpoint) bool {
+	// No condition means ready (discovery/v1 API).
 	return endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready
 }
 
-// EndpointNodes returns the nodes on which an EndpointSlice has a ready endpoint,
-// and those on which it has only others, both sorted and without duplicates.
+// EndpointNodes returns the nodes on which an EndpointSlice has a ready endpoint, and
+// the nodes with only other endpoints, both sorted and without duplicates.
 func EndpointNodes(slice *discoveryv1.EndpointSlice) (ready, others []string) {
 	with, all := sets.New[string](), sets.New[string]()
 	for _, endpoint := range slice.Endpoints {
@@ -175,7 +177,7 @@ func EndpointNodes(slice *discoveryv1.EndpointSlice) (ready, others []string) {
 			continue
 		}
 		all.Insert(*endpoint.NodeName)
-		if isReady(endpoint) {
+		if isEndpointReady(endpoint) {
 			with.Insert(*endpoint.NodeName)
 		}
 	}

@@ -157,22 +157,22 @@ func TestNodesWithEndpointsAreCounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			observe := observerOfShop(t, test.objects...)
-			services, err := observe.Services(t.Context(), always)
+			services, err := observe.ListServices(t.Context(), always)
 			g.Expect(err).NotTo(HaveOccurred())
-			want := state.Endpoints{Looked: true, All: test.all, Balanced: test.used, Unplaced: test.none}
+			want := state.Endpoints{LookedUp: true, All: test.all, Balanced: test.used, Unplaced: test.none}
 			g.Expect(services).To(HaveExactElements(And(HaveField("Endpoints", want), HaveField("NamespaceLabels", HaveKey("team")))))
 
 			want.All.Without, want.Balanced.Without = nil, nil
-			one, err := observe.Service(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, always)
+			one, err := observe.GetService(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, always)
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(one.Endpoints).To(Equal(want), "of a single Service: the same, without names")
 			g.Expect(one.NamespaceLabels).To(HaveKeyWithValue("team", "edge"))
 
 			for _, asks := range []func(*corev1.Service) bool{nil, never} {
-				services, err = observe.Services(t.Context(), asks)
+				services, err = observe.ListServices(t.Context(), asks)
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(services).To(HaveExactElements(HaveField("Endpoints", state.Endpoints{})), "it is found out only where it matters")
-				one, err = observe.Service(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, asks)
+				one, err = observe.GetService(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, asks)
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(one.Endpoints).To(Equal(state.Endpoints{}))
 			}
@@ -252,13 +252,13 @@ func TestOneServiceInALargeClusterIsJudgedAsAmongAll(t *testing.T) {
 			}
 			observe := observerOfShop(t, objects...)
 			observe.Cache = limiting{observe.Cache}
-			services, err := observe.Services(t.Context(), always)
+			services, err := observe.ListServices(t.Context(), always)
 			g.Expect(err).NotTo(HaveOccurred())
 			all := services[0].Endpoints
-			one, err := observe.Service(t.Context(), services[0].Key(), always)
+			one, err := observe.GetService(t.Context(), services[0].Key(), always)
 			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect(one.Endpoints.All.Complete()).To(Equal(all.All.Complete()))
-			g.Expect(one.Endpoints.Balanced.Complete()).To(Equal(all.Balanced.Complete()))
+			g.Expect(one.Endpoints.All.IsComplete()).To(Equal(all.All.IsComplete()))
+			g.Expect(one.Endpoints.Balanced.IsComplete()).To(Equal(all.Balanced.IsComplete()))
 			g.Expect(one.Endpoints.Balanced.Ready > 0).To(Equal(all.Balanced.Ready > 0))
 			g.Expect(len(all.All.Without)).To(BeNumerically("<=", 3))
 		})

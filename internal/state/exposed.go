@@ -18,45 +18,45 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// Exposed is a Service that is reached from outside the cluster.
+// Exposed is a Service that can be reached from outside the cluster.
 type Exposed struct {
 	types.NamespacedName
-	// Selector of its pods; nil if its endpoints are made otherwise.
+	// Selector of the pods; nil if the endpoints have another source.
 	Selector labels.Set
-	// KeepsClients says that traffic from outside keeps the client's address.
-	// Without that, it comes from the node at which it arrived.
+	// KeepsClients says whether traffic from outside keeps the address of the client.
+	// Otherwise the source is the node at which the traffic arrived.
 	KeepsClients bool
-	// ExternalIPs are addresses that nodes take for the Service's, and Ports what
-	// they take of the traffic to these.
+	// ExternalIPs are addresses for which nodes accept traffic in place of the Service,
+	// and Ports are the accepted ports.
 	ExternalIPs []netip.Addr
 	Ports       []profile.Traffic
-	// Backends are where its traffic is sent.
+	// Backends receive the traffic.
 	Backends []Backends
 }
 
-// Backends are addresses that all have the same ports.
+// Backends are addresses with the same ports.
 type Backends struct {
 	Addresses []netip.Addr
 	Ports     []profile.Traffic
 }
 
-// ExposedServices is the index of the Services that are reached from outside the
-// cluster: in a large cluster, a few of many.
-const ExposedServices = "exposed"
+// ExposedIndex is the index of the Services that can be reached from outside the
+// cluster: in a large cluster, few of many.
+const ExposedIndex = "exposed"
 
-// isExposed is the value of that index.
-const isExposed = "true"
+// exposedIndexValue is the only value of the index.
+const exposedIndexValue = "true"
 
-// IndexExposed returns the value of that index.
+// IndexExposed returns the values of a Service in the index.
 func IndexExposed(object client.Object) []string {
 	if service, ok := object.(*corev1.Service); ok && IsExposed(service) {
-		return []string{isExposed}
+		return []string{exposedIndexValue}
 	}
 	return nil
 }
 
-// IsExposed says whether a Service is reached from outside the cluster. Nodes do
-// nothing about the externalIPs of a headless one, or of a name.
+// IsExposed says whether a Service can be reached from outside the cluster. Nodes
+// ignore the externalIPs of headless Services and of external names.
 func IsExposed(service *corev1.Service) bool {
 	switch service.Spec.Type {
 	case corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer:
@@ -68,15 +68,14 @@ func IsExposed(service *corev1.Service) bool {
 	}
 }
 
-// IsHeadless says whether a Service is records of DNS only, which nothing
-// proxies.
+// IsHeadless says whether a Service consists of DNS records only, without a proxy.
 func IsHeadless(service *corev1.Service) bool { return service.Spec.ClusterIP == corev1.ClusterIPNone }
 
-// Exposed returns the Services that are reached from outside the cluster, sorted
-// by namespace and name.
-func (o Observer) Exposed(ctx context.Context) ([]Exposed, error) {
+// ListExposedServices returns the Services that can be reached from outside the
+// cluster, sorted by namespace and name.
+func (o Observer) ListExposedServices(ctx context.Context) ([]Exposed, error) {
 	var list corev1.ServiceList
-	if err := o.Cache.List(ctx, &list, client.MatchingFields{ExposedServices: isExposed}); err != nil {
+	if err := o.Cache.List(ctx, &list, client.MatchingFields{ExposedIndex: exposedIndexValue}); err != nil {
 		return nil, fmt.Errorf("listing exposed services: %w", err)
 	}
 	exposed := make([]Exposed, 0, len(list.Items))
@@ -127,7 +126,7 @@ func backendsOf(slice *discoveryv1.EndpointSlice) Backends {
 	}
 	for _, port := range slice.Ports {
 		if port.Port == nil {
-			continue // nodes leave it out too
+			continue // nodes ignore the port too
 		}
 		protocol := corev1.ProtocolTCP
 		if port.Protocol != nil {
@@ -145,8 +144,8 @@ func trafficTo(protocol corev1.Protocol, port int32) profile.Traffic {
 	return profile.Traffic{Protocol: profile.Protocol(protocol), First: uint16(port), Last: uint16(port)}
 }
 
-// SameBackends says whether two versions of an EndpointSlice send traffic to the
-// same addresses and ports.
+// SameBackends says whether two versions of an EndpointSlice send traffic to the same
+// addresses and ports.
 func SameBackends(before, after *discoveryv1.EndpointSlice) bool {
 	was, is := backendsOf(before), backendsOf(after)
 	return slices.Equal(was.Addresses, is.Addresses) && slices.Equal(was.Ports, is.Ports)

@@ -23,22 +23,22 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// apiServer is the Service of the API servers, which the API server itself keeps.
+// apiServer is the Service of the API servers, which the API servers keep themselves.
 var apiServer = types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}
 
-// OfAPIServers says whether an EndpointSlice is the one that the API servers keep
-// themselves: its name is fixed (k8s.io/kubernetes/pkg/controlplane/reconcilers).
-// Others with the label of their Service are from whoever may write to the
+// IsAPIServerSlice says whether an EndpointSlice is the slice that the API servers keep
+// themselves: the name is fixed (k8s.io/kubernetes/pkg/controlplane/reconcilers). Other
+// slices with the label of the Service come from anybody who may write to the
 // namespace, and prove nothing.
-func OfAPIServers(slice *discoveryv1.EndpointSlice) bool {
+func IsAPIServerSlice(slice *discoveryv1.EndpointSlice) bool {
 	return slice.Namespace == apiServer.Namespace && slice.Name == apiServer.Name &&
 		slice.Labels[discoveryv1.LabelServiceName] == apiServer.Name
 }
 
-// APIServers returns the addresses of the API servers that an EndpointSlice
-// holds; none if it is another Service's.
-func APIServers(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
-	if !OfAPIServers(slice) {
+// APIServerAddresses returns the addresses of the API servers in an EndpointSlice; none
+// if the slice belongs to another Service.
+func APIServerAddresses(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
+	if !IsAPIServerSlice(slice) {
 		return nil
 	}
 	var servers []netip.AddrPort
@@ -55,16 +55,16 @@ func APIServers(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
 	return servers
 }
 
-// anyNetwork says whether a policy needs to know what kind of cluster it is, and
-// where its API servers are.
-func anyNetwork(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
+// anyDeclaresNetwork says whether a policy needs to know the kind of cluster, and the
+// addresses of the API servers.
+func anyDeclaresNetwork(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
 	return slices.ContainsFunc(policies, func(p v1alpha1.ControlPlaneNetworkPolicy) bool { return p.Spec.Network != nil })
 }
 
 // +kubebuilder:rbac:groups=apps,resources=daemonsets,verbs=list;watch
 
-// facts gathers what tells which kind of cluster it is, but for ConfigMaps.
-func (o Observer) facts(ctx context.Context, nodes []corev1.Node, addresses Addresses) (profile.Facts, error) {
+// gatherFacts returns the facts about the kind of cluster, without the ConfigMaps.
+func (o Observer) gatherFacts(ctx context.Context, nodes []corev1.Node, addresses Addresses) (profile.Facts, error) {
 	facts := profile.Facts{Nodes: make([]profile.Node, 0, len(nodes))}
 	for i := range nodes {
 		facts.Nodes = append(facts.Nodes, nodeFacts(&nodes[i], addresses))
@@ -75,10 +75,10 @@ func (o Observer) facts(ctx context.Context, nodes []corev1.Node, addresses Addr
 		return facts, fmt.Errorf("listing the endpoints of the API server: %w", err)
 	}
 	for i := range list.Items {
-		facts.APIServer = append(facts.APIServer, APIServers(&list.Items[i])...)
+		facts.APIServer = append(facts.APIServer, APIServerAddresses(&list.Items[i])...)
 	}
 	var err error
-	facts.DaemonSets, err = o.names(ctx, appsv1.SchemeGroupVersion.WithKind("DaemonSetList"))
+	facts.DaemonSets, err = o.listNames(ctx, appsv1.SchemeGroupVersion.WithKind("DaemonSetList"))
 	return facts, err
 }
 
@@ -91,14 +91,14 @@ func nodeFacts(node *corev1.Node, addresses Addresses) profile.Node {
 	}
 	return profile.Node{
 		Name: node.Name, Labels: node.Labels, Annotations: slices.Collect(maps.Keys(node.Annotations)),
-		Addresses: addresses.Of(node.Name), Values: values,
+		Addresses: addresses.OfNode(node.Name), Values: values,
 		KubeletVersion: node.Status.NodeInfo.KubeletVersion, OSImage: node.Status.NodeInfo.OSImage, ProviderID: node.Spec.ProviderID,
 		WithoutNetworkPolicies: withoutNetworkPolicies(node.Annotations[profile.K3sArguments]),
 	}
 }
 
-// withoutNetworkPolicies says whether k3s was told to leave out its network policy
-// controller.
+// withoutNetworkPolicies says whether the arguments of k3s switch the network policy
+// controller off.
 func withoutNetworkPolicies(arguments string) bool {
 	const option = "--disable-network-policy"
 	var words []string
@@ -117,15 +117,15 @@ func withoutNetworkPolicies(arguments string) bool {
 	return false
 }
 
-// TellsOtherwise says whether what a node notes of its network has changed: the
-// networks of its pods, and whether k3s enforces NetworkPolicies.
-func TellsOtherwise(before, after *corev1.Node) bool {
+// NetworkNotesChanged says whether a node now notes other pod networks, or whether
+// enforcement of NetworkPolicies by k3s has changed.
+func NetworkNotesChanged(before, after *corev1.Node) bool {
 	return before.Annotations[ovnSubnets] != after.Annotations[ovnSubnets] ||
 		withoutNetworkPolicies(before.Annotations[profile.K3sArguments]) != withoutNetworkPolicies(after.Annotations[profile.K3sArguments])
 }
 
-// names returns the names of all objects of a kind that are kept.
-func (o Observer) names(ctx context.Context, kind schema.GroupVersionKind) ([]types.NamespacedName, error) {
+// listNames returns the names of all cached objects of a kind.
+func (o Observer) listNames(ctx context.Context, kind schema.GroupVersionKind) ([]types.NamespacedName, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(kind)
 	if err := o.Cache.List(ctx, list); err != nil {

@@ -34,6 +34,6 @@ func TestWhetherK3sLeavesOutItsNetworkPolicyController(t *testing.T) {
 		slim, err := TransformNode(node)
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(nodeFacts(slim.(*corev1.Node), AddressesOf(nil, Tunnels{})).WithoutNetworkPolicies).To(Equal(want), "as the cache keeps it: %s", arguments)
-		g.Expect(TellsOtherwise(&corev1.Node{}, slim.(*corev1.Node))).To(Equal(want))
+		g.Expect(NetworkNotesChanged(&corev1.Node{}, slim.(*corev1.Node))).To(Equal(want))
 	}
 }

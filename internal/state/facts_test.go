@@ -24,7 +24,7 @@ func TestOnlyTheSliceOfTheAPIServersCounts(t *testing.T) {
 		}
 	}
 	g := NewWithT(t)
-	g.Expect(state.APIServers(slice("default", "kubernetes"))).To(HaveLen(1))
-	g.Expect(state.APIServers(slice("default", "kubernetes-x7k2p"))).To(BeEmpty(), "what the controller makes of a selector")
-	g.Expect(state.APIServers(slice("shop", "kubernetes"))).To(BeEmpty())
+	g.Expect(state.APIServerAddresses(slice("default", "kubernetes"))).To(HaveLen(1))
+	g.Expect(state.APIServerAddresses(slice("default", "kubernetes-x7k2p"))).To(BeEmpty(), "what the controller makes of a selector")
+	g.Expect(state.APIServerAddresses(slice("shop", "kubernetes"))).To(BeEmpty())
 }

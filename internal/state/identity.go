@@ -10,10 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Addresses are the addresses that identify nodes. One that several nodes show
-// identifies none of them, such as the private address that a hypervisor's NAT
-// gives to every machine, or one external address of all: it is left out. So is one that
-// a node notes of an overlay device, and that is none of the overlay network.
+// Addresses are the addresses that identify nodes. An address shown by several nodes
+// identifies none of the nodes, and is left out: for example the private address that a
+// hypervisor's NAT gives to every machine, or a common external address. An address
+// noted for an overlay device, but outside of the overlay network, is left out too.
 type Addresses struct {
 	byNode  map[string][]netip.Addr
 	shared  map[netip.Addr][]string
@@ -29,7 +29,7 @@ func AddressesOf(nodes []corev1.Node, tunnels Tunnels) Addresses {
 	for i := range nodes {
 		name := nodes[i].Name
 		a.byNode[name] = NodeAddresses(&nodes[i])
-		if outside := tunnels.outside(&nodes[i]); len(outside) > 0 {
+		if outside := tunnels.addressesOutside(&nodes[i]); len(outside) > 0 {
 			a.outside[name] = outside
 			a.byNode[name] = slices.DeleteFunc(a.byNode[name], func(other netip.Addr) bool { return slices.Contains(outside, other) })
 		}
@@ -53,23 +53,23 @@ func AddressesOf(nodes []corev1.Node, tunnels Tunnels) Addresses {
 	return a
 }
 
-// Of returns the addresses that identify a node, sorted.
-func (a Addresses) Of(node string) []netip.Addr { return a.byNode[node] }
+// OfNode returns the addresses that identify a node, sorted.
+func (a Addresses) OfNode(node string) []netip.Addr { return a.byNode[node] }
 
-// Shared returns the addresses that several nodes show, sorted.
-func (a Addresses) Shared() []netip.Addr {
+// SharedAddresses returns the addresses that several nodes show, sorted.
+func (a Addresses) SharedAddresses() []netip.Addr {
 	return slices.SortedFunc(maps.Keys(a.shared), netip.Addr.Compare)
 }
 
-// Showing returns the names of the nodes that show a shared address.
-func (a Addresses) Showing(address netip.Addr) []string { return a.shared[address] }
+// NodesShowing returns the names of the nodes that show a shared address.
+func (a Addresses) NodesShowing(address netip.Addr) []string { return a.shared[address] }
 
-// Outside returns the addresses that nodes note of their overlay devices and that are
-// none of the overlay network, by the node.
-func (a Addresses) Outside() map[string][]netip.Addr { return a.outside }
+// OutsideOverlay returns, by node, the addresses noted for overlay devices but outside
+// of the overlay network.
+func (a Addresses) OutsideOverlay() map[string][]netip.Addr { return a.outside }
 
-// Prefixes is Of as networks of one address each.
-func (a Addresses) Prefixes(node string) []netip.Prefix {
+// PrefixesOf returns the addresses of OfNode as networks of one address each.
+func (a Addresses) PrefixesOf(node string) []netip.Prefix {
 	addresses := a.byNode[node]
 	prefixes := make([]netip.Prefix, 0, len(addresses))
 	for _, address := range addresses {

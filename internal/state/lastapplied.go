@@ -10,23 +10,23 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// Bounds of what is read of somebody else's annotation.
+// Bounds of the parsed annotation, which others write.
 const (
-	// maxLastApplied is the longest copy that is read. A longer one is as good as
-	// none: what it declares shows when it is written a second time.
+	// maxLastApplied is the length of the longest parsed copy. A longer copy counts as
+	// missing: the declared fields show when the manager writes a second time.
 	maxLastApplied = 64 << 10
-	// maxDeclared is the longest value of a field that is kept.
+	// maxDeclared is the length of the longest kept value of a field.
 	maxDeclared = 4 << 10
 )
 
-// LastApplied returns the fields of the spec that were declared in a client-side
-// apply (kubectl, and Argo CD unless it is told otherwise), which leaves a copy of
-// what it applied on the object, and whether there is such a copy. A field that
-// the copy does not have was only defaulted, whoever its manager is.
+// LastApplied returns the fields of the spec that a client-side apply declared, and
+// whether there was such an apply. A client-side apply (kubectl, and Argo CD by
+// default) leaves a copy of the applied object in an annotation. A field missing in the
+// copy was only defaulted, whichever manager owns the field.
 //
-// Whoever may change the object may write this annotation. So it is no more than
-// a reason to leave a field alone and to say so: never to write a value, to
-// release one, or to delete anything.
+// Whoever may change the object may write the annotation. So the annotation is only a
+// reason to leave a field alone and to report the field: never to write a value, to
+// release a field, or to delete an object.
 func LastApplied(annotations map[string]string) (spec map[string]json.RawMessage, applied bool) {
 	text, there := annotations[corev1.LastAppliedConfigAnnotation]
 	if !there || len(text) > maxLastApplied {
@@ -41,13 +41,12 @@ func LastApplied(annotations map[string]string) (spec map[string]json.RawMessage
 	return object.Spec, true
 }
 
-// declaresNothing is the copy of an object that declares none of the fields that
-// are looked at.
+// declaresNothing is a copy that declares none of the used fields.
 const declaresNothing = "{}"
 
-// ReduceLastApplied returns the copy with these fields of the spec only. A value
-// that is longer than anybody needs is kept as null: that the field is declared
-// matters more than how.
+// ReduceLastApplied returns the copy with only the given fields of the spec. A value
+// longer than any real value is kept as null: the declaration of the field matters more
+// than the value.
 func ReduceLastApplied(annotations map[string]string, fields ...string) (text string, applied bool) {
 	spec, applied := LastApplied(annotations)
 	if !applied {
@@ -68,20 +67,20 @@ func ReduceLastApplied(annotations map[string]string, fields ...string) (text st
 	}
 	out, err := json.Marshal(map[string]any{"spec": kept})
 	if err != nil {
-		return "", false // it was JSON a moment ago
+		return "", false // the text was JSON a moment ago
 	}
 	return string(out), true
 }
 
-// appliedOnly are the annotations that are kept of an object of which nothing
-// else is: most objects of a cluster that is kept in git. They share one map, and
-// the cache is never written to.
+// appliedOnly are the annotations of objects without other kept annotations: most
+// objects of a cluster that is kept in git. The objects share the map, because the
+// cache is never written to.
 var appliedOnly = map[string]string{corev1.LastAppliedConfigAnnotation: declaresNothing}
 
-// keepLastApplied adds to the annotations that are kept what of a client-side
-// apply concerns these fields; and, where it declares any, to the paths whose
-// managers are kept the copy itself: whoever wrote it declares them, whoever has
-// set them since.
+// keepLastApplied adds to the kept annotations the reduced copy of a client-side apply.
+// If the copy declares one of the fields, the path of the copy is added to the paths
+// whose managers are kept: the manager that wrote the copy declares the fields,
+// whichever manager has set the fields since.
 func keepLastApplied(kept, annotations map[string]string, paths []fieldpath.Path, fields ...string) (
 	map[string]string, []fieldpath.Path,
 ) {

@@ -19,14 +19,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// What follows asks the API server itself, and not the cache. A watch may be behind,
-// and a list that begins one may be old: nothing that is not to be made good again
-// follows from them alone.
+// The functions below ask the API server, and not the cache. A watch may be delayed,
+// and the list at the start of a watch may be old. A write that cannot be undone never
+// depends on the cache alone.
 
-// Look returns the snapshot with policies, enactments and the objects of Calico as the
-// API server has them now.
-func (o Observer) Look(ctx context.Context, snapshot Snapshot) (Snapshot, error) {
-	// In this order: an enactment of a policy that comes meanwhile is nobody's.
+// RefreshSnapshot returns the snapshot with the policies, enactments and objects of
+// Calico as the API server has them now.
+func (o Observer) RefreshSnapshot(ctx context.Context, snapshot Snapshot) (Snapshot, error) {
+	// Enactments come first: an enactment of a policy created in between would
+	// otherwise count as outlived.
 	enactments := v1alpha1.ControlPlaneNodeEnactmentList{}
 	if err := o.Live.List(ctx, &enactments); err != nil {
 		return snapshot, fmt.Errorf("asking the API server for enactments: %w", err)
@@ -35,38 +36,38 @@ func (o Observer) Look(ctx context.Context, snapshot Snapshot) (Snapshot, error)
 	if err := o.Live.List(ctx, &policies); err != nil {
 		return snapshot, fmt.Errorf("asking the API server for policies: %w", err)
 	}
-	snapshot.Policies = inPrecedence(policies.Items)
-	snapshot.Calico = o.calicoNow(ctx, snapshot.Calico)
+	snapshot.Policies = sortByPrecedence(policies.Items)
+	snapshot.Calico = o.refreshCalico(ctx, snapshot.Calico)
 	var err error
-	snapshot.Enactments, snapshot.Outlived = apart(enactments.Items, policies.Items)
-	if anyNetwork(snapshot.Policies) {
+	snapshot.Enactments, snapshot.Outlived = splitByOwner(enactments.Items, policies.Items)
+	if anyDeclaresNetwork(snapshot.Policies) {
 		err = o.addFacts(ctx, &snapshot)
 	}
 	return snapshot, err
 }
 
-// calicoLook is how long the objects of Calico are waited for: its API may be one that
-// somebody else serves, and everything else must go on without it.
-const calicoLook = 5 * time.Second
+// calicoTimeout is the longest wait for the objects of Calico: a foreign server may
+// serve Calico's API, and all other work must continue without an answer.
+const calicoTimeout = 5 * time.Second
 
-// calicoNow returns what the API server answers of Calico. Where it does not answer, what
-// was read before cannot be relied on any more.
-func (o Observer) calicoNow(ctx context.Context, before Calico) Calico {
-	part, done := context.WithTimeout(ctx, calicoLook)
+// refreshCalico returns Calico's state as the API server answers. Without an answer,
+// the state read before is no longer reliable.
+func (o Observer) refreshCalico(ctx context.Context, before Calico) Calico {
+	part, done := context.WithTimeout(ctx, calicoTimeout)
 	defer done()
 	now, err := o.CalicoNow(part)
 	if err == nil {
 		return now
 	}
-	before.Problem, before.Settling = "the API server was asked for the objects of Calico, and did not answer: "+err.Error(), false
+	before.Problem, before.Settling = "the API server does not answer the request for the objects of Calico: "+err.Error(), false
 	return before
 }
 
-// NetworkPoliciesNow returns the NetworkPolicies that the operator may have made, as the
-// API server has them now, without their specs.
+// NetworkPoliciesNow returns, without specs, the NetworkPolicies that the operator may
+// have created, as the API server has them now.
 func (o Observer) NetworkPoliciesNow(ctx context.Context) ([]networkingv1.NetworkPolicy, error) {
 	var found []networkingv1.NetworkPolicy
-	err := o.eachNow(ctx, networkingv1.SchemeGroupVersion.WithKind("NetworkPolicyList"), func(meta metav1.ObjectMeta) {
+	err := o.forEachNow(ctx, networkingv1.SchemeGroupVersion.WithKind("NetworkPolicyList"), func(meta metav1.ObjectMeta) {
 		if strings.HasPrefix(meta.Name, NetworkPolicyPrefix) {
 			found = append(found, *boundNetworkPolicy(&networkingv1.NetworkPolicy{ObjectMeta: meta}))
 		}
@@ -74,10 +75,10 @@ func (o Observer) NetworkPoliciesNow(ctx context.Context) ([]networkingv1.Networ
 	return found, err
 }
 
-// NodesNow returns the nodes of which something is recorded, and the records, as the API
-// server has them now. Of the nodes it returns what their metadata says.
+// NodesNow returns the recorded nodes and the records as the API server has them now.
+// Of the nodes, only the metadata is read.
 func (o Observer) NodesNow(ctx context.Context) ([]corev1.Node, NodeRecords, error) {
-	list := v1alpha1.ControlPlaneNodeRecordList{} // nobody else makes any
+	list := v1alpha1.ControlPlaneNodeRecordList{} // only the operator creates records
 	if err := o.Live.List(ctx, &list); err != nil {
 		return nil, nil, fmt.Errorf("asking the API server for the records of nodes: %w", err)
 	}
@@ -86,9 +87,9 @@ func (o Observer) NodesNow(ctx context.Context) ([]corev1.Node, NodeRecords, err
 		records[list.Items[i].Name] = &list.Items[i]
 	}
 	var found []corev1.Node
-	err := o.eachNow(ctx, corev1.SchemeGroupVersion.WithKind("NodeList"), func(meta metav1.ObjectMeta) {
+	err := o.forEachNow(ctx, corev1.SchemeGroupVersion.WithKind("NodeList"), func(meta metav1.ObjectMeta) {
 		if records[meta.Name] != nil || meta.Annotations[v1alpha1.AnnotationRecord] != "" {
-			slim, _ := TransformNode(&corev1.Node{ObjectMeta: meta}) // of a Node, it never fails
+			slim, _ := TransformNode(&corev1.Node{ObjectMeta: meta}) // no error for a Node
 			found = append(found, *slim.(*corev1.Node))
 		}
 	})
@@ -100,19 +101,19 @@ func (o Observer) NodesNow(ctx context.Context) ([]corev1.Node, NodeRecords, err
 // has them now.
 func (o Observer) NodeVersionsNow(ctx context.Context) (map[string]string, error) {
 	versions := map[string]string{}
-	err := o.eachNow(ctx, corev1.SchemeGroupVersion.WithKind("NodeList"), func(meta metav1.ObjectMeta) {
+	err := o.forEachNow(ctx, corev1.SchemeGroupVersion.WithKind("NodeList"), func(meta metav1.ObjectMeta) {
 		versions[meta.Name] = meta.ResourceVersion
 	})
 	return versions, err
 }
 
-// ServicesNow returns the Services that carry a record, as the API server has them now.
-// It returns what their metadata says.
+// ServicesNow returns the Services with a record, as the API server has them now. Only
+// the metadata is read.
 func (o Observer) ServicesNow(ctx context.Context) ([]Service, error) {
 	var found []Service
-	err := o.eachNow(ctx, corev1.SchemeGroupVersion.WithKind("ServiceList"), func(meta metav1.ObjectMeta) {
+	err := o.forEachNow(ctx, corev1.SchemeGroupVersion.WithKind("ServiceList"), func(meta metav1.ObjectMeta) {
 		if meta.Annotations[v1alpha1.AnnotationRecord] != "" {
-			slim, _ := TransformService(&corev1.Service{ObjectMeta: meta}) // of a Service, it never fails
+			slim, _ := TransformService(&corev1.Service{ObjectMeta: meta}) // no error for a Service
 			found = append(found, Service{Service: slim.(*corev1.Service)})
 		}
 	})
@@ -122,15 +123,15 @@ func (o Observer) ServicesNow(ctx context.Context) ([]Service, error) {
 	return found, err
 }
 
-// eachNow asks the API server for the metadata of a kind page by page, and nothing of the
-// specs.
-func (o Observer) eachNow(ctx context.Context, kind schema.GroupVersionKind, do func(metav1.ObjectMeta)) error {
+// forEachNow calls a function with the metadata of every object of a kind, and reads
+// page by page, without specs.
+func (o Observer) forEachNow(ctx context.Context, kind schema.GroupVersionKind, do func(metav1.ObjectMeta)) error {
 	empty := func() client.ObjectList {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(kind)
 		return list
 	}
-	err := o.inPages(ctx, empty, func(page client.ObjectList) {
+	err := o.listPages(ctx, empty, func(page client.ObjectList) {
 		for _, item := range page.(*metav1.PartialObjectMetadataList).Items {
 			do(item.ObjectMeta)
 		}
@@ -141,11 +142,11 @@ func (o Observer) eachNow(ctx context.Context, kind schema.GroupVersionKind, do 
 	return nil
 }
 
-// PodsOn asks the API server for the pods that run on a node, and returns of each what
-// tells whether a taint evicts it.
+// PodsOn asks the API server for the pods on a node, and returns the fields that decide
+// whether a taint evicts a pod.
 func (o Observer) PodsOn(ctx context.Context, node string) ([]corev1.Pod, error) {
 	var found []corev1.Pod
-	err := o.inPages(ctx, func() client.ObjectList { return &corev1.PodList{} }, func(page client.ObjectList) {
+	err := o.listPages(ctx, func() client.ObjectList { return &corev1.PodList{} }, func(page client.ObjectList) {
 		for _, pod := range page.(*corev1.PodList).Items {
 			slim := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, DeletionTimestamp: pod.DeletionTimestamp}}
 			if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {

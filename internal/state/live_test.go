@@ -98,7 +98,7 @@ func TestALookIsOfThePresent(t *testing.T) {
 		return state.Calico{Mode: state.CalicoNative}, nil
 	}}
 	old := state.Snapshot{Policies: []v1alpha1.ControlPlaneNetworkPolicy{{ObjectMeta: metav1.ObjectMeta{Name: "old"}}}}
-	s, err := o.Look(t.Context(), old)
+	s, err := o.RefreshSnapshot(t.Context(), old)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(s.Policies).To(HaveExactElements(HaveField("Name", "a"), HaveField("Name", "b")))
 	g.Expect(s.Enactments).To(HaveExactElements(HaveField("Name", "a.cp-1")))
@@ -107,10 +107,10 @@ func TestALookIsOfThePresent(t *testing.T) {
 
 	o.CalicoNow = func(context.Context) (state.Calico, error) { return state.Calico{}, errors.New("no answer") }
 	old.Calico.Mode = state.CalicoNative
-	s, err = o.Look(t.Context(), old)
+	s, err = o.RefreshSnapshot(t.Context(), old)
 	g.Expect(err).NotTo(HaveOccurred(), "everything else goes on")
 	g.Expect(s.Policies).To(HaveLen(2))
-	g.Expect(s.Calico.Readable()).To(BeFalse())
+	g.Expect(s.Calico.IsReadable()).To(BeFalse())
 	g.Expect(s.Calico.Problem).To(ContainSubstring("no answer"))
 }
 

@@ -7,23 +7,24 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// Marks that tools leave on the objects that they keep as declared elsewhere. The
-// label app.kubernetes.io/instance is none: Argo CD can be told to track by it, but
-// people and charts set it everywhere.
+// Marks of tools on objects that are declared outside of the cluster. The label
+// app.kubernetes.io/instance is not a mark: Argo CD can be configured to track by the
+// label, but people and charts set the label everywhere.
 const (
-	// AnnotationArgoTracking is Argo CD's: <application>:<group>/<kind>:<namespace>/<name>.
+	// AnnotationArgoTracking is set by Argo CD:
+	// <application>:<group>/<kind>:<namespace>/<name>.
 	AnnotationArgoTracking = "argocd.argoproj.io/tracking-id"
-	// AnnotationHelmRelease is Helm's, beside the label LabelManagedBy.
+	// AnnotationHelmRelease is set by Helm, beside the label LabelManagedBy.
 	AnnotationHelmRelease = "meta.helm.sh/release-name"
 	// LabelManagedBy has the value ManagedByHelm on the objects of a release.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	ManagedByHelm  = "Helm"
-	// LabelFluxKustomization and LabelFluxRelease are Flux's.
+	// LabelFluxKustomization and LabelFluxRelease are set by Flux.
 	LabelFluxKustomization = "kustomize.toolkit.fluxcd.io/name"
 	LabelFluxRelease       = "helm.toolkit.fluxcd.io/name"
 )
 
-// markPaths are where managers tell that they are such a tool.
+// markPaths are the fields by which a manager shows to be such a tool.
 var markPaths = []fieldpath.Path{
 	fieldpath.MakePathOrDie("metadata", "annotations", AnnotationArgoTracking),
 	fieldpath.MakePathOrDie("metadata", "annotations", AnnotationHelmRelease),
@@ -33,9 +34,9 @@ var markPaths = []fieldpath.Path{
 
 var lastAppliedPath = fieldpath.MakePathOrDie("metadata", "annotations", corev1.LastAppliedConfigAnnotation)
 
-// concerned returns what of the fields that a manager owns concerns the paths: the
-// paths themselves and, beside them, the marks; nothing where it owns no path.
-func concerned(owned *fieldpath.Set, paths []fieldpath.Path) *fieldpath.Set {
+// concernedFields returns the owned fields among the paths, and the owned marks beside;
+// an empty set if the manager owns none of the paths.
+func concernedFields(owned *fieldpath.Set, paths []fieldpath.Path) *fieldpath.Set {
 	common := &fieldpath.Set{}
 	for _, path := range paths {
 		if owned.Has(path) {

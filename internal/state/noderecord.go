@@ -16,19 +16,19 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// NodeRecord is what the operator did to the taints of a node.
+// NodeRecord is the record of the operator's changes to the taints of a node.
 type NodeRecord struct {
 	Record
-	// Stored is the object of the node's name, also where it is about another Node
-	// that had the name before; nil where there is none.
+	// Stored is the object with the name of the node, even if the object is about
+	// another Node that had the name before; nil if there is no object.
 	Stored *v1alpha1.ControlPlaneNodeRecord
 }
 
-// NodeRecords are the stored records of all nodes, by the node's name.
+// NodeRecords are the stored records of all nodes, by the name of the node.
 type NodeRecords map[string]*v1alpha1.ControlPlaneNodeRecord
 
-// Of returns the record of a node, which is empty where nothing was done.
-func (r NodeRecords) Of(node *corev1.Node) NodeRecord {
+// OfNode returns the record of a node, empty if there was no change.
+func (r NodeRecords) OfNode(node *corev1.Node) NodeRecord {
 	stored := r[node.Name]
 	record := Record{}
 	if stored != nil && types.UID(stored.Spec.NodeUID) == node.UID {
@@ -39,8 +39,8 @@ func (r NodeRecords) Of(node *corev1.Node) NodeRecord {
 	return NodeRecord{Record: record, Stored: stored}
 }
 
-// RecordedTaints returns a record as the object has it, sorted. It is the inverse of
-// NodeRecords.Of.
+// RecordedTaints returns a record in the form of the API, sorted: the inverse of
+// NodeRecords.OfNode.
 func (r Record) RecordedTaints() []v1alpha1.RecordedTaint {
 	taints := make([]v1alpha1.RecordedTaint, 0, len(r))
 	for _, field := range slices.Sorted(maps.Keys(r)) {
@@ -53,8 +53,8 @@ func (r Record) RecordedTaints() []v1alpha1.RecordedTaint {
 	return taints
 }
 
-// NodeRecords returns all of them.
-func (o Observer) NodeRecords(ctx context.Context) (NodeRecords, error) {
+// ListNodeRecords returns the records of all nodes.
+func (o Observer) ListNodeRecords(ctx context.Context) (NodeRecords, error) {
 	var list v1alpha1.ControlPlaneNodeRecordList
 	if err := o.Cache.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing the records of nodes: %w", err)
@@ -66,20 +66,20 @@ func (o Observer) NodeRecords(ctx context.Context) (NodeRecords, error) {
 	return records, nil
 }
 
-// NodeRecord returns that of one node.
-func (o Observer) NodeRecord(ctx context.Context, node *corev1.Node) (NodeRecord, error) {
+// GetNodeRecord returns the record of one node.
+func (o Observer) GetNodeRecord(ctx context.Context, node *corev1.Node) (NodeRecord, error) {
 	stored := &v1alpha1.ControlPlaneNodeRecord{}
 	switch err := o.Cache.Get(ctx, types.NamespacedName{Name: node.Name}, stored); {
 	case apierrors.IsNotFound(err):
-		return NodeRecords{}.Of(node), nil
+		return NodeRecords{}.OfNode(node), nil
 	case err != nil:
 		return NodeRecord{}, fmt.Errorf("reading the record of node %s: %w", node.Name, err)
 	}
-	return NodeRecords{node.Name: stored}.Of(node), nil
+	return NodeRecords{node.Name: stored}.OfNode(node), nil
 }
 
-// TaintField returns the name of a taint in a Record: "key:effect", which is what
-// identifies a taint on its node.
+// TaintField returns the name of a taint in a Record: "key:effect", which identifies a
+// taint on a node.
 func TaintField(key string, effect corev1.TaintEffect) string {
 	return key + ":" + string(effect)
 }

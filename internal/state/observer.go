@@ -24,26 +24,24 @@ import (
 type Observer struct {
 	// Cache answers from memory.
 	Cache client.Reader
-	// Live asks the API server. It is used for what is needed too rarely to be
-	// kept, the pods of a node that is about to get a NoExecute taint; and where the
-	// cache must not be trusted alone.
+	// Live asks the API server: for objects needed too rarely to be cached, such as the
+	// pods of a node about to get a NoExecute taint, and for answers that the cache
+	// alone must not give.
 	Live client.Reader
-	// Calico answers what there is of Calico, from memory. CalicoNow asks the API
-	// server.
+	// Calico returns the state of Calico from memory. CalicoNow asks the API server.
 	Calico    func() Calico
 	CalicoNow func(context.Context) (Calico, error)
-	// ConfigMaps answers what the ConfigMaps say that tell which cluster it is,
-	// from memory.
+	// ConfigMaps returns the ConfigMaps that identify the kind of cluster, from memory.
 	ConfigMaps ConfigMaps
-	// Own is where the operator finds out about itself.
+	// Own is the source for facts about the operator itself.
 	Own Own
 }
 
-// EndpointSlicesByService is the index of EndpointSlices by the namespaced
-// name of their Service.
+// EndpointSlicesByService is the index of EndpointSlices by the namespaced name of the
+// Service.
 const EndpointSlicesByService = "service"
 
-// IndexEndpointSlice returns the value of that index.
+// IndexEndpointSlice returns the values of an EndpointSlice in the index.
 func IndexEndpointSlice(object client.Object) []string {
 	service := object.GetLabels()[discoveryv1.LabelServiceName]
 	if service == "" {
@@ -52,45 +50,46 @@ func IndexEndpointSlice(object client.Object) []string {
 	return []string{types.NamespacedName{Namespace: object.GetNamespace(), Name: service}.String()}
 }
 
-// Index is a field that a cache must be able to list objects by.
+// Index is a field by which a cache must be able to list objects.
 type Index struct {
 	Object client.Object
 	Field  string
 	Value  client.IndexerFunc
 }
 
-// Indexes are those that the Observer needs.
-func Indexes() []Index {
+// RequiredIndexes returns the indexes that the Observer needs.
+func RequiredIndexes() []Index {
 	return []Index{
 		{&discoveryv1.EndpointSlice{}, EndpointSlicesByService, IndexEndpointSlice},
-		{&corev1.Service{}, ExposedServices, IndexExposed},
+		{&corev1.Service{}, ExposedIndex, IndexExposed},
 	}
 }
 
-// Policies returns all policies, oldest first; of two that are equally old the
-// alphabetically first comes first.
-func (o Observer) Policies(ctx context.Context) ([]v1alpha1.ControlPlaneNetworkPolicy, error) {
+// ListPolicies returns all policies, oldest first; policies of the same age are in
+// alphabetical order.
+func (o Observer) ListPolicies(ctx context.Context) ([]v1alpha1.ControlPlaneNetworkPolicy, error) {
 	var list v1alpha1.ControlPlaneNetworkPolicyList
 	if err := o.Cache.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing policies: %w", err)
 	}
-	return inPrecedence(list.Items), nil
+	return sortByPrecedence(list.Items), nil
 }
 
-func inPrecedence(policies []v1alpha1.ControlPlaneNetworkPolicy) []v1alpha1.ControlPlaneNetworkPolicy {
+func sortByPrecedence(policies []v1alpha1.ControlPlaneNetworkPolicy) []v1alpha1.ControlPlaneNetworkPolicy {
 	slices.SortFunc(policies, func(a, b v1alpha1.ControlPlaneNetworkPolicy) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
 	return policies
 }
 
-// Nodes returns all nodes, sorted by name.
-func (o Observer) Nodes(ctx context.Context) ([]corev1.Node, error) {
+// ListNodes returns all nodes, sorted by name.
+func (o Observer) ListNodes(ctx context.Context) ([]corev1.Node, error) {
 	var list corev1.NodeList
 	if err := o.Cache.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing nodes: %w", err)
 	}
-	// A node is large: moving each once, not at every swap, takes two thirds of the time.
+	// A node is large: to move each node once, instead of at every swap, takes two
+	// thirds of the time.
 	inOrder := make([]*corev1.Node, 0, len(list.Items))
 	for i := range list.Items {
 		inOrder = append(inOrder, &list.Items[i])
@@ -103,8 +102,8 @@ func (o Observer) Nodes(ctx context.Context) ([]corev1.Node, error) {
 	return nodes, nil
 }
 
-// Node returns one node, or an error that apierrors.IsNotFound knows.
-func (o Observer) Node(ctx context.Context, name string) (*corev1.Node, error) {
+// GetNode returns one node, or an error for apierrors.IsNotFound.
+func (o Observer) GetNode(ctx context.Context, name string) (*corev1.Node, error) {
 	node := &corev1.Node{}
 	if err := o.Cache.Get(ctx, types.NamespacedName{Name: name}, node); err != nil {
 		return nil, fmt.Errorf("reading node %s: %w", name, err)
@@ -112,17 +111,17 @@ func (o Observer) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	return node, nil
 }
 
-// Snapshot returns what a policy's network policies depend on.
-func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
-	policies, err := o.Policies(ctx)
+// TakeSnapshot returns the state on which the network policies of a policy depend.
+func (o Observer) TakeSnapshot(ctx context.Context) (Snapshot, error) {
+	policies, err := o.ListPolicies(ctx)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	nodes, err := o.Nodes(ctx)
+	nodes, err := o.ListNodes(ctx)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	enactments, outlived, err := o.enactments(ctx, policies)
+	enactments, outlived, err := o.listEnactments(ctx, policies)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -134,11 +133,11 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 		Policies: policies, Nodes: nodes, Enactments: enactments, Outlived: outlived,
 		NetworkPolicies: networkPolicies.Items, Calico: o.Calico(),
 	}
-	if snapshot.Operator, err = o.Operator(ctx); err != nil {
+	if snapshot.Operator, err = o.FindOperator(ctx); err != nil {
 		return snapshot, err
 	}
-	if anyNetwork(policies) {
-		if snapshot.Serving, err = o.serving(ctx); err != nil {
+	if anyDeclaresNetwork(policies) {
+		if snapshot.Serving, err = o.listServing(ctx); err != nil {
 			return snapshot, err
 		}
 		err = o.addFacts(ctx, &snapshot)
@@ -146,35 +145,36 @@ func (o Observer) Snapshot(ctx context.Context) (Snapshot, error) {
 	return snapshot, err
 }
 
-// addFacts adds which addresses identify the nodes, and what tells which kind of cluster
-// it is.
+// addFacts adds the addresses that identify nodes, and the facts about the kind of
+// cluster.
 func (o Observer) addFacts(ctx context.Context, snapshot *Snapshot) error {
-	configMaps, err := o.ConfigMaps.read(ctx)
+	configMaps, err := o.ConfigMaps.readData(ctx)
 	if err != nil {
 		return err
 	}
 	addresses := AddressesOf(snapshot.Nodes, tunnelsOf(snapshot.Calico, configMaps))
 	snapshot.addresses = &addresses
-	snapshot.Facts, err = o.facts(ctx, snapshot.Nodes, addresses)
+	snapshot.Facts, err = o.gatherFacts(ctx, snapshot.Nodes, addresses)
 	snapshot.Facts.ConfigMaps = configMaps
 	return err
 }
 
-// enactments returns those of the policies, and those of others before them.
-func (o Observer) enactments(ctx context.Context, policies []v1alpha1.ControlPlaneNetworkPolicy) (
+// listEnactments returns the enactments of the policies, and the enactments of deleted
+// policies.
+func (o Observer) listEnactments(ctx context.Context, policies []v1alpha1.ControlPlaneNetworkPolicy) (
 	there, outlived []v1alpha1.ControlPlaneNodeEnactment, err error,
 ) {
 	var list v1alpha1.ControlPlaneNodeEnactmentList
 	if err := o.Cache.List(ctx, &list); err != nil {
 		return nil, nil, fmt.Errorf("listing enactments: %w", err)
 	}
-	there, outlived = apart(list.Items, policies)
+	there, outlived = splitByOwner(list.Items, policies)
 	return there, outlived, nil
 }
 
-// apart sorts enactments, and tells those of the policies from those of others before
-// them.
-func apart(enactments []v1alpha1.ControlPlaneNodeEnactment, policies []v1alpha1.ControlPlaneNetworkPolicy) (
+// splitByOwner sorts enactments, and separates the enactments of the policies from the
+// enactments of deleted policies.
+func splitByOwner(enactments []v1alpha1.ControlPlaneNodeEnactment, policies []v1alpha1.ControlPlaneNetworkPolicy) (
 	there, outlived []v1alpha1.ControlPlaneNodeEnactment,
 ) {
 	slices.SortFunc(enactments, func(a, b v1alpha1.ControlPlaneNodeEnactment) int { return cmp.Compare(a.Name, b.Name) })
@@ -192,9 +192,9 @@ func apart(enactments []v1alpha1.ControlPlaneNodeEnactment, policies []v1alpha1.
 	return there, outlived
 }
 
-// HostNetworkedPods returns the pods of the namespaces that are in their node's
-// network.
-func (o Observer) HostNetworkedPods(ctx context.Context, namespaces sets.Set[string]) ([]corev1.Pod, error) {
+// ListHostNetworkedPods returns the pods of the namespaces that use the network of the
+// node.
+func (o Observer) ListHostNetworkedPods(ctx context.Context, namespaces sets.Set[string]) ([]corev1.Pod, error) {
 	var pods []corev1.Pod
 	for _, namespace := range sets.List(namespaces) {
 		var list corev1.PodList
@@ -206,9 +206,10 @@ func (o Observer) HostNetworkedPods(ctx context.Context, namespaces sets.Set[str
 	return pods, nil
 }
 
-// Services returns all Services, sorted by namespace and name. Where each has
-// endpoints is found out if asks says so; it is asked in this order.
-func (o Observer) Services(ctx context.Context, asks func(*corev1.Service) bool) ([]Service, error) {
+// ListServices returns all Services, sorted by namespace and name. The endpoints of a
+// Service are looked up if asks returns true; asks is called in the order of the
+// result.
+func (o Observer) ListServices(ctx context.Context, asks func(*corev1.Service) bool) ([]Service, error) {
 	var list corev1.ServiceList
 	if err := o.Cache.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing services: %w", err)
@@ -227,9 +228,9 @@ func (o Observer) Services(ctx context.Context, asks func(*corev1.Service) bool)
 	return services, o.addEndpoints(ctx, services, asks)
 }
 
-// Service returns one Service, or an error that apierrors.IsNotFound knows. Where
-// it has endpoints is found out if asks says so.
-func (o Observer) Service(ctx context.Context, key types.NamespacedName, asks func(*corev1.Service) bool) (Service, error) {
+// GetService returns one Service, or an error for apierrors.IsNotFound. The endpoints
+// are looked up if asks returns true.
+func (o Observer) GetService(ctx context.Context, key types.NamespacedName, asks func(*corev1.Service) bool) (Service, error) {
 	service := Service{Service: &corev1.Service{}}
 	if err := o.Cache.Get(ctx, key, service.Service); err != nil {
 		return Service{}, fmt.Errorf("reading service %s: %w", key, err)
@@ -244,7 +245,7 @@ func (o Observer) Service(ctx context.Context, key types.NamespacedName, asks fu
 		return service, nil
 	}
 	var err error
-	service.Endpoints, err = o.lookUp(ctx, key)
+	service.Endpoints, err = o.findEndpoints(ctx, key)
 	return service, err
 }
 

@@ -29,7 +29,7 @@ func observer(t *testing.T, objects ...client.Object) state.Observer {
 	g.Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	g.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
-	for _, index := range state.Indexes() {
+	for _, index := range state.RequiredIndexes() {
 		builder = builder.WithIndex(index.Object, index.Field, index.Value)
 	}
 	cache := builder.Build()
@@ -41,7 +41,7 @@ func TestPoliciesComeOldestFirst(t *testing.T) {
 	policy := func(name string, second int64) client.Object {
 		return &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.Unix(second, 0)}}
 	}
-	policies, err := observer(t, policy("c", 2), policy("b", 3), policy("d", 1), policy("a", 3)).Policies(t.Context())
+	policies, err := observer(t, policy("c", 2), policy("b", 3), policy("d", 1), policy("a", 3)).ListPolicies(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(policies).To(HaveExactElements(
 		HaveField("Name", "d"), HaveField("Name", "c"), HaveField("Name", "a"), HaveField("Name", "b")), "of equal age by name")
@@ -54,14 +54,14 @@ func TestServicesAndNodesAreSorted(t *testing.T) {
 	}
 	node := func(name string) client.Object { return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}} }
 	observe := observer(t, service("b", "a"), service("a", "z"), service("a", "b"), node("cp-2"), node("cp-1"))
-	services, err := observe.Services(t.Context(), nil)
+	services, err := observe.ListServices(t.Context(), nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	var keys []string
 	for _, s := range services {
 		keys = append(keys, s.Key().String())
 	}
 	g.Expect(keys).To(Equal([]string{"a/b", "a/z", "b/a"}))
-	snapshot, err := observe.Snapshot(t.Context())
+	snapshot, err := observe.TakeSnapshot(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(snapshot.Nodes).To(HaveExactElements(HaveField("Name", "cp-1"), HaveField("Name", "cp-2")))
 }
@@ -71,7 +71,7 @@ func TestHostNetworkedPodsAreLookedForInSomeNamespacesOnly(t *testing.T) {
 	pod := func(namespace string) client.Object {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "pod"}}
 	}
-	pods, err := observer(t, pod("a"), pod("b"), pod("c")).HostNetworkedPods(t.Context(), sets.New("c", "a"))
+	pods, err := observer(t, pod("a"), pod("b"), pod("c")).ListHostNetworkedPods(t.Context(), sets.New("c", "a"))
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(pods).To(HaveExactElements(HaveField("Namespace", "a"), HaveField("Namespace", "c")))
 }
@@ -79,10 +79,10 @@ func TestHostNetworkedPodsAreLookedForInSomeNamespacesOnly(t *testing.T) {
 func TestWhatIsNotThereIsAnErrorThatSaysSo(t *testing.T) {
 	g := NewWithT(t)
 	observe := observer(t)
-	_, err := observe.Node(t.Context(), "cp-1")
+	_, err := observe.GetNode(t.Context(), "cp-1")
 	g.Expect(apierrors.IsNotFound(err)).To(BeTrue())
 	g.Expect(err).To(MatchError(HavePrefix("reading node cp-1: ")))
-	_, err = observe.Service(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, nil)
+	_, err = observe.GetService(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, nil)
 	g.Expect(apierrors.IsNotFound(err)).To(BeTrue())
 	var status apierrors.APIStatus
 	g.Expect(errors.As(err, &status)).To(BeTrue())
@@ -101,7 +101,7 @@ func TestEnactmentsOfPoliciesThatAreGoneAreOutlived(t *testing.T) {
 	}
 	snapshot, err := observer(t, policy, enactment("p.b", "p", "present"), enactment("p.a", "p", "present"),
 		enactment("p.former", "p", "former"), enactment("gone.a", "gone", "past"),
-		enactment("p.unowned", "p", ""), enactment("p.mixed", "q", "present")).Snapshot(t.Context())
+		enactment("p.unowned", "p", ""), enactment("p.mixed", "q", "present")).TakeSnapshot(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(snapshot.Enactments).To(HaveExactElements(HaveField("Name", "p.a"), HaveField("Name", "p.b")))
 	g.Expect(snapshot.Outlived).To(HaveExactElements(

@@ -14,31 +14,33 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Own is where the operator finds out about itself.
+// Own is the source for facts about the operator itself.
 type Own struct {
-	// Pod is the one that this process is in; empty outside of a cluster.
+	// Pod is the pod of this process; empty outside of a cluster.
 	Pod types.NamespacedName
-	// Server is the name by which it reaches the API server; empty if that is an
-	// address.
+	// Server is the host name of the API server in the client's configuration; empty if
+	// the configuration has an address.
 	Server string
-	// Pods reads the pods of its namespace.
+	// Pods reads the pods of the operator's namespace.
 	Pods client.Reader
 }
 
-// Operator is what is known of the operator's own pods. Whatever a policy declares,
-// one of them must go on: nobody else would take back what it did.
+// Operator holds the known facts about the operator's own pods. Whatever a policy
+// declares, one of the pods must keep running: nobody else would roll back.
 type Operator struct {
 	Own
-	// Running are the pod of this process, which is the leader's, first, and those of
-	// the same controller. Who may label pods cannot be taken for one.
+	// Running are the pod of this process first, which is the pod of the leader, and
+	// then the pods of the same controller. Labels do not count, because others may
+	// set labels on pods.
 	Running []corev1.Pod
 }
 
-// Known says whether the pod of this process was found, where it is in one.
-func (o Operator) Known() bool { return o.Pod.Namespace == "" || len(o.Running) > 0 }
+// IsKnown says whether the pod of this process was found, or the process runs outside
+// of a cluster.
+func (o Operator) IsKnown() bool { return o.Pod.Namespace == "" || len(o.Running) > 0 }
 
-// Operator returns the operator's own pods.
-func (o Observer) Operator(ctx context.Context) (Operator, error) {
+// FindOperator returns the operator's own pods.
+func (o Observer) FindOperator(ctx context.Context) (Operator, error) {
 	operator := Operator{Own: o.Own}
 	if o.Own.Pod.Namespace == "" {
 		return operator, nil
@@ -54,7 +56,7 @@ func (o Observer) Operator(ctx context.Context) (Operator, error) {
 	operator.Running = []corev1.Pod{pods.Items[self]}
 	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
 	for _, pod := range pods.Items {
-		if pod.Name != o.Own.Pod.Name && sameController(pod, operator.Running[0]) && !ended(pod) {
+		if pod.Name != o.Own.Pod.Name && sameController(pod, operator.Running[0]) && !hasEnded(pod) {
 			operator.Running = append(operator.Running, pod)
 		}
 	}
@@ -66,19 +68,19 @@ func sameController(a, b corev1.Pod) bool {
 	return of != nil && other != nil && of.UID == other.UID
 }
 
-func ended(pod corev1.Pod) bool {
+func hasEnded(pod corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// TransformOwnPod keeps what tells whose a pod is, which NetworkPolicies select it,
-// and on which nodes it can run.
+// TransformOwnPod keeps the fields that tell the controller of a pod, which
+// NetworkPolicies select the pod, and on which nodes the pod can run.
 func TransformOwnPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
 		return object, nil
 	}
 	slim := &corev1.Pod{ObjectMeta: slimMeta(pod.ObjectMeta, nil)}
-	slim.Labels = pod.Labels // all of them: NetworkPolicies know no bounds
+	slim.Labels = pod.Labels // all labels, because NetworkPolicies select by any label
 	slim.OwnerReferences = pod.OwnerReferences
 	slim.Spec.HostNetwork = pod.Spec.HostNetwork
 	slim.Spec.NodeName = pod.Spec.NodeName

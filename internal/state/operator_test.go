@@ -36,12 +36,12 @@ func TestOwnPodsAreThoseOfTheSameController(t *testing.T) {
 	).Build()
 	named := func(name string) (names []string, known bool) {
 		observer := state.Observer{Own: state.Own{Pod: types.NamespacedName{Namespace: "cpnp-system", Name: name}, Pods: pods}}
-		operator, err := observer.Operator(t.Context())
+		operator, err := observer.FindOperator(t.Context())
 		g.Expect(err).NotTo(HaveOccurred())
 		for _, p := range operator.Running {
 			names = append(names, p.Name)
 		}
-		return names, operator.Known()
+		return names, operator.IsKnown()
 	}
 	for self, want := range map[string][]string{
 		"operator-a": {"operator-a", "operator-b"}, "operator-b": {"operator-b", "operator-a"}, "impostor": {"impostor"},
@@ -53,7 +53,7 @@ func TestOwnPodsAreThoseOfTheSameController(t *testing.T) {
 	names, known := named("host-name")
 	g.Expect(names).To(BeEmpty())
 	g.Expect(known).To(BeFalse())
-	operator, err := state.Observer{}.Operator(t.Context())
+	operator, err := state.Observer{}.FindOperator(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(operator.Known()).To(BeTrue(), "outside of a cluster there is none")
+	g.Expect(operator.IsKnown()).To(BeTrue(), "outside of a cluster there is none")
 }

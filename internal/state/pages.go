@@ -14,29 +14,28 @@ import (
 )
 
 const (
-	// pageSize is how many objects are asked for at once, where they are not large.
+	// pageSize is the number of objects in a page, unless the objects are large.
 	pageSize = 100
-	// maxPageBytes is how much of a page is read, in bytes. Who may write objects can
-	// fill them, with more than a mebibyte of metadata each: a page of which there is
-	// more is asked for again with fewer objects. It has room for one object, however
-	// it is written.
+	// maxPageBytes is the number of read bytes of a page. Whoever may write objects can
+	// fill each with more than a mebibyte of metadata. A longer page is requested again
+	// with fewer objects. A page has room for one object of any size.
 	maxPageBytes = 12 << 20
-	// maxPages ends a list that a server never ends.
+	// maxPages ends a list of a server that never ends the list.
 	maxPages = 20_000
 )
 
-// errTooLarge is that of a page.
+// errTooLarge is the error of a page with more than maxPageBytes.
 var errTooLarge = errors.New("the answer is too large")
 
-// inPages asks the API server for a list page by page, and calls do with each. No more
-// than one page is in memory, and that one is bounded.
-func (o Observer) inPages(
+// listPages asks the API server for a list page by page, and calls do with each page.
+// Only one page is in memory at a time, and the page is bounded.
+func (o Observer) listPages(
 	ctx context.Context, empty func() client.ObjectList, do func(client.ObjectList), options ...client.ListOption,
 ) error {
 	next := (&client.ListOptions{}).ApplyOptions(options)
 	next.Limit = pageSize
 	for range maxPages {
-		list := empty() // what is kept of a page must not become part of the next one
+		list := empty() // a new list, so that kept parts of a page do not become part of the next page
 		err := o.Live.List(context.WithValue(ctx, answerLimit{}, int64(maxPageBytes)), list, next)
 		switch {
 		case errors.Is(err, errTooLarge) && next.Limit > 1:
@@ -55,11 +54,12 @@ func (o Observer) inPages(
 	return fmt.Errorf("the list does not end after %d pages", maxPages)
 }
 
-// answerLimit is the key of a context whose value is how much of an answer may be read.
+// answerLimit is the key of a context; the value is the number of bytes to read of an
+// answer.
 type answerLimit struct{}
 
-// LimitAnswers returns the configuration of clients that read no more of an answer than
-// the context of the request allows.
+// LimitAnswers returns the configuration of clients that read at most the part of an
+// answer that the context of the request allows.
 func LimitAnswers(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.Wrap(func(rt http.RoundTripper) http.RoundTripper { return limiting{rt} })
@@ -77,10 +77,10 @@ func (l limiting) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// WrappedRoundTripper lets others find what is beneath.
+// WrappedRoundTripper implements net.RoundTripperWrapper.
 func (l limiting) WrappedRoundTripper() http.RoundTripper { return l.RoundTripper }
 
-// limitedBody is one of which so much may be read.
+// limitedBody is a body with a limit of read bytes.
 type limitedBody struct {
 	io.ReadCloser
 	left int64

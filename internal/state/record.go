@@ -15,36 +15,36 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Record is what the operator did to an object that it shares with others, by
-// field: "key:effect" for a taint of a Node, the field's name for a Service.
+// Record is the record of the operator's changes to an object that others write too, by
+// field: "key:effect" for a taint of a Node, the name of the field for a Service.
 //
-// That of a Service is an annotation of the Service, written in the same request as
-// the field. Whoever may write it may write the fields as well. That of a Node is an
-// object of its own (NodeRecord): a kubelet may write the annotations of its Node,
-// and not its taints.
+// The record of a Service is an annotation of the Service, written in the same request
+// as the field: whoever may write the annotation may write the fields as well. The
+// record of a Node is a separate object (NodeRecord): a kubelet may write the
+// annotations of the Node, but not the taints.
 type Record map[string]RecordEntry
 
-// RecordEntry is what the operator did to one field.
+// RecordEntry is the record of one field.
 type RecordEntry struct {
-	// Policy for which it was done.
+	// Policy that called for the change.
 	Policy string `json:"policy"`
-	// Applied is the value that was written.
+	// Applied is the written value.
 	Applied string `json:"applied"`
-	// Original is the value that was there before; nil when there was none.
+	// Original is the value before the change; nil if there was no value.
 	Original *string `json:"original"`
 }
 
-// How long a record in an annotation may be, in bytes. One of all the fields of a Service
-// takes less than 600. One that an earlier version kept on a Node takes 110 to 600 for each
-// taint, of which a ControlPlaneNodeRecord has at most 256.
+// The longest records in an annotation, in bytes. A record of all fields of a Service
+// takes less than 600. The record of a Node by an earlier version takes 110 to 600 for
+// each taint, and a ControlPlaneNodeRecord has at most 256 taints.
 const (
 	maxRecord     = 4 << 10
 	maxNodeRecord = 48 << 10
 )
 
-// ServiceRecord returns the record that a Service carries, which is empty where it
-// carries none. One that the operator cannot have written is an error: nothing that
-// it says is believed, so that no field is set to what somebody made up.
+// ServiceRecord returns the record in the annotations of a Service, empty if there is
+// none. A record that the operator cannot have written is an error, and no part of the
+// record is used, so that no field is set to an invented value.
 func ServiceRecord(annotations map[string]string) (Record, error) {
 	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord], maxRecord)
 	if err != nil {
@@ -54,22 +54,22 @@ func ServiceRecord(annotations map[string]string) (Record, error) {
 		entry := record[field]
 		switch {
 		case !slices.Contains(trafficFields, field):
-			return Record{}, errors.New("it has a field that is no traffic policy")
+			return Record{}, errors.New("the record has a field that is no traffic policy")
 		case entry.Policy == "" || len(entry.Policy) > 63:
 			return Record{}, fmt.Errorf("%s was not set for a policy", field)
-		case !admits(field, entry.Applied) || entry.Original != nil && !admits(field, *entry.Original):
+		case !isAllowedValue(field, entry.Applied) || entry.Original != nil && !isAllowedValue(field, *entry.Original):
 			return Record{}, fmt.Errorf("%s cannot have the value", field)
 		}
 	}
 	return record, nil
 }
 
-// annotationNoRoom stands in the cache for annotations that are not kept there.
+// annotationNoRoom stands in the cache for annotations that are not cached.
 const annotationNoRoom = "cpnp.dev/no-room-for-record"
 
-// HasNoRoom says whether an object without a record has so many annotations that the
-// API server would not take one more.
-func HasNoRoom(annotations map[string]string) bool {
+// HasNoRoomForRecord says whether an object without a record has so many annotations
+// that the API server would refuse the record.
+func HasNoRoomForRecord(annotations map[string]string) bool {
 	if _, recorded := annotations[v1alpha1.AnnotationRecord]; recorded {
 		return false
 	}
@@ -82,8 +82,8 @@ func HasNoRoom(annotations map[string]string) bool {
 }
 
 // NodeAnnotationRecord returns the record that earlier versions kept in an annotation
-// of a Node. A kubelet can write it: it counts only while it is being moved over
-// (drift.Move).
+// of a Node. A kubelet can write the annotation, so the record only counts while
+// drift.Move moves the record to a ControlPlaneNodeRecord.
 func NodeAnnotationRecord(annotations map[string]string) Record {
 	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord], maxNodeRecord)
 	if err != nil {
@@ -92,20 +92,20 @@ func NodeAnnotationRecord(annotations map[string]string) Record {
 	return record
 }
 
-// shortRecord returns a record as the cache keeps it: of one that is too long, enough
-// to tell that.
-func shortRecord(text string, most int) string { return cut(text, most+1) }
+// shortRecord returns a record in the form of the cache: of a record that is too long,
+// only enough to tell the excess.
+func shortRecord(text string, most int) string { return truncateText(text, most+1) }
 
 func parseRecord(text string, most int) (Record, error) {
 	if text == "" {
 		return Record{}, nil
 	}
 	if len(text) > most {
-		return nil, fmt.Errorf("a record has at most %d bytes", most)
+		return nil, fmt.Errorf("the record has more than %d bytes", most)
 	}
 	record := Record{}
 	if err := json.Unmarshal([]byte(text), &record); err != nil {
-		return nil, errors.New("it is no JSON object of records")
+		return nil, errors.New("the record is no JSON object of entries")
 	}
 	if record == nil {
 		return Record{}, nil
@@ -113,9 +113,9 @@ func parseRecord(text string, most int) (Record, error) {
 	return record, nil
 }
 
-// admits says whether a traffic policy of a Service can have the value
+// isAllowedValue says whether a traffic policy of a Service can have the value
 // (k8s.io/api/core/v1, ServiceSpec).
-func admits(field, value string) bool {
+func isAllowedValue(field, value string) bool {
 	if field != "trafficDistribution" {
 		return value == string(corev1.ServiceExternalTrafficPolicyCluster) || value == string(corev1.ServiceExternalTrafficPolicyLocal)
 	}
@@ -127,8 +127,8 @@ func admits(field, value string) bool {
 	return false
 }
 
-// String returns the record as the annotation's value. Equal records give
-// equal strings.
+// String returns the record as the value of the annotation. Equal records give equal
+// strings.
 func (r Record) String() string {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -137,8 +137,8 @@ func (r Record) String() string {
 	return string(text)
 }
 
-// Mentions says whether anything was done for the policy.
-func (r Record) Mentions(policy string) bool {
+// MentionsPolicy says whether a change was made for the policy.
+func (r Record) MentionsPolicy(policy string) bool {
 	for _, entry := range r {
 		if entry.Policy == policy {
 			return true

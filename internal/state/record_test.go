@@ -48,7 +48,7 @@ func TestRecordThatTheOperatorCannotHaveWrittenIsNotBelieved(t *testing.T) {
 		"the value of another":   {`{"trafficDistribution":{"policy":"q","applied":"Local"}}`, "cannot have the value"},
 		"nobody's":               {`{"externalTrafficPolicy":{"policy":"","applied":"Local"}}`, "not set for a policy"},
 		"a name of no policy":    {`{"externalTrafficPolicy":{"policy":"` + strings.Repeat("x", 64) + `","applied":"Local"}}`, "not set for a policy"},
-		"more than it can be":    {`{` + good + `}` + strings.Repeat(" ", 4096), "at most 4096"},
+		"more than it can be":    {`{` + good + `}` + strings.Repeat(" ", 4096), "more than 4096"},
 		"many made up policies":  {`{"x` + strings.Repeat("y", 4000) + `":{"policy":"q"}}`, "no traffic policy"},
 		"a name that is no name": {`{"\u202e":{"policy":"q"}}`, "no traffic policy"},
 	} {
@@ -58,7 +58,7 @@ func TestRecordThatTheOperatorCannotHaveWrittenIsNotBelieved(t *testing.T) {
 			g.Expect(err).To(MatchError(ContainSubstring(test.want)))
 			g.Expect(record).To(BeEmpty(), "nothing is restored from a guess")
 			record["a"] = state.RecordEntry{Policy: "p"}
-			g.Expect(record.Mentions("p")).To(BeTrue(), "it can be written to")
+			g.Expect(record.MentionsPolicy("p")).To(BeTrue(), "it can be written to")
 		})
 	}
 	for name, annotations := range map[string]map[string]string{
@@ -78,24 +78,24 @@ func TestRecordOfAnOlderOrNewerVersionIsRead(t *testing.T) {
 func TestRecordMentionsThePoliciesInIt(t *testing.T) {
 	g := NewWithT(t)
 	record := state.Record{"a": {Policy: "p"}, "b": {Policy: "q"}}
-	g.Expect(record.Mentions("p")).To(BeTrue())
-	g.Expect(record.Mentions("q")).To(BeTrue())
-	g.Expect(record.Mentions("a")).To(BeFalse())
-	g.Expect(state.Record(nil).Mentions("p")).To(BeFalse())
+	g.Expect(record.MentionsPolicy("p")).To(BeTrue())
+	g.Expect(record.MentionsPolicy("q")).To(BeTrue())
+	g.Expect(record.MentionsPolicy("a")).To(BeFalse())
+	g.Expect(state.Record(nil).MentionsPolicy("p")).To(BeFalse())
 }
 
 func TestAnnotationsThatLeaveNoRoomForARecord(t *testing.T) {
 	const limit = 256 << 10 // k8s.io/apimachinery/pkg/api/validation
 	full := map[string]string{"big": strings.Repeat("x", limit-4<<10)}
 	g := NewWithT(t)
-	g.Expect(state.HasNoRoom(full)).To(BeTrue())
+	g.Expect(state.HasNoRoomForRecord(full)).To(BeTrue())
 	service := through(t, state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: full}})
-	g.Expect(state.HasNoRoom(service.Annotations)).To(BeTrue(), "in the cache")
+	g.Expect(state.HasNoRoomForRecord(service.Annotations)).To(BeTrue(), "in the cache")
 	g.Expect(len(service.Annotations)).To(Equal(1))
 	g.Expect(service.Annotations).NotTo(HaveKey("big"))
 	full[v1alpha1.AnnotationRecord] = "{}"
-	g.Expect(state.HasNoRoom(full)).To(BeFalse(), "it has one")
-	g.Expect(state.HasNoRoom(map[string]string{"small": "x"})).To(BeFalse())
+	g.Expect(state.HasNoRoomForRecord(full)).To(BeFalse(), "it has one")
+	g.Expect(state.HasNoRoomForRecord(map[string]string{"small": "x"})).To(BeFalse())
 }
 
 func TestRecordOfANodeIsReadAsItIsStored(t *testing.T) {
@@ -107,13 +107,13 @@ func TestRecordOfANodeIsReadAsItIsStored(t *testing.T) {
 	stored := &v1alpha1.ControlPlaneNodeRecord{Spec: v1alpha1.ControlPlaneNodeRecordSpec{NodeUID: "uid", Taints: record.RecordedTaints()}}
 	g.Expect(stored.Spec.Taints).To(HaveExactElements(HaveField("Key", "a"), HaveField("Effect", corev1.TaintEffectNoSchedule)))
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp-1", UID: "uid"}}
-	is := state.NodeRecords{"cp-1": stored}.Of(node)
+	is := state.NodeRecords{"cp-1": stored}.OfNode(node)
 	g.Expect(cmp.Diff(record, is.Record)).To(BeEmpty())
 	g.Expect(is.Stored).To(BeIdenticalTo(stored))
 
 	node.UID = "another"
-	is = state.NodeRecords{"cp-1": stored}.Of(node)
+	is = state.NodeRecords{"cp-1": stored}.OfNode(node)
 	g.Expect(is.Record).To(BeEmpty(), "nothing was done to this one")
 	g.Expect(is.Stored).To(BeIdenticalTo(stored), "its place is taken")
-	g.Expect(state.NodeRecords{}.Of(node).Stored).To(BeNil())
+	g.Expect(state.NodeRecords{}.OfNode(node).Stored).To(BeNil())
 }

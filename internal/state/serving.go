@@ -16,35 +16,36 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// ServingKind is what a Service does for the rest of the cluster.
+// ServingKind is the purpose of a Service for the rest of the cluster.
 type ServingKind string
 
-// The kinds.
+// The purposes.
 const (
 	ServingDNS      ServingKind = "DNS"
 	ServingMetrics  ServingKind = "Metrics"
 	ServingWebhooks ServingKind = "Webhooks"
 )
 
-// Serving is a Service that the rest of the cluster relies on.
+// Serving is a Service on which the rest of the cluster relies.
 type Serving struct {
 	Kind ServingKind
-	// Namespace and Name are the Service's, Selector are the labels of its pods: nil if
-	// they are not known.
+	// Namespace and Name are the names of the Service, and Selector are the labels of
+	// the pods, nil if not known.
 	Namespace, Name string
 	Selector        map[string]string
-	// Ports are those of its pods.
+	// Ports are the ports of the pods.
 	Ports []discoveryv1.EndpointPort
-	// For is the configuration of webhooks that names it, if one does.
+	// For is the configuration of webhooks that names the Service, empty if there is
+	// none.
 	For string
 }
 
-// servingNamespaces are where these Services are. Only the owner of the cluster writes
-// there.
+// servingNamespaces are the namespaces of these Services. Only the owner of the cluster
+// writes there.
 var servingNamespaces = []string{metav1.NamespaceSystem, "openshift-dns"}
 
-// ServesDNS says whether it is the Service of the cluster's DNS. Nearly all
-// distributions label it as kubeadm does, whatever they name it.
+// ServesDNS says whether the Service is the DNS service of the cluster. Nearly all
+// distributions use the label of kubeadm, under any name.
 func ServesDNS(service *corev1.Service) bool {
 	switch service.Namespace + "/" + service.Name {
 	case "kube-system/kube-dns", "openshift-dns/dns-default":
@@ -53,7 +54,7 @@ func ServesDNS(service *corev1.Service) bool {
 	return service.Labels["k8s-app"] == "kube-dns"
 }
 
-// servesMetrics says whether it is that of metrics-server
+// servesMetrics says whether the Service is the service of metrics-server
 // (https://github.com/kubernetes-sigs/metrics-server, manifests/base/service.yaml).
 func servesMetrics(service *corev1.Service) bool {
 	return service.Namespace == metav1.NamespaceSystem && (service.Name == "metrics-server" || service.Labels["k8s-app"] == "metrics-server")
@@ -61,9 +62,10 @@ func servesMetrics(service *corev1.Service) bool {
 
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations;mutatingwebhookconfigurations,verbs=list;watch
 
-// serving returns them, sorted by namespace and name.
-func (o Observer) serving(ctx context.Context) ([]Serving, error) {
-	all, err := o.webhooks(ctx)
+// listServing returns the Services on which the cluster relies, sorted by namespace and
+// name.
+func (o Observer) listServing(ctx context.Context) ([]Serving, error) {
+	all, err := o.listWebhookServices(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func (o Observer) serving(ctx context.Context) ([]Serving, error) {
 			return nil, fmt.Errorf("listing the services of %s: %w", namespace, err)
 		}
 		for i := range services.Items {
-			all = identify(all, &services.Items[i])
+			all = addServing(all, &services.Items[i])
 		}
 	}
 	for i := range all {
@@ -91,9 +93,9 @@ func (o Observer) serving(ctx context.Context) ([]Serving, error) {
 	return all, nil
 }
 
-// identify adds a Service of the system's to those that are relied on, if it is one, and
-// tells whose pods are behind it where webhooks name it.
-func identify(all []Serving, service *corev1.Service) []Serving {
+// addServing adds a Service of a system namespace if the cluster relies on the Service,
+// and adds the selector of the pods if webhooks name the Service.
+func addServing(all []Serving, service *corev1.Service) []Serving {
 	for k := range all {
 		if all[k].Namespace == service.Namespace && all[k].Name == service.Name {
 			all[k].Selector = service.Spec.Selector
@@ -111,9 +113,9 @@ func identify(all []Serving, service *corev1.Service) []Serving {
 	return append(all, Serving{Kind: kind, Namespace: service.Namespace, Name: service.Name, Selector: service.Spec.Selector})
 }
 
-// webhooks returns the Services in the cluster that the API servers ask about requests,
-// each once.
-func (o Observer) webhooks(ctx context.Context) ([]Serving, error) {
+// listWebhookServices returns the Services in the cluster that the API servers ask
+// about requests, each Service once.
+func (o Observer) listWebhookServices(ctx context.Context) ([]Serving, error) {
 	var validating admissionv1.ValidatingWebhookConfigurationList
 	var mutating admissionv1.MutatingWebhookConfigurationList
 	for _, list := range []client.ObjectList{&validating, &mutating} {
@@ -147,7 +149,7 @@ func (o Observer) webhooks(ctx context.Context) ([]Serving, error) {
 	return all, nil
 }
 
-// TransformWebhooks keeps which Services the API servers ask.
+// TransformWebhooks keeps the Services that the API servers ask.
 func TransformWebhooks(object any) (any, error) {
 	of := func(asks admissionv1.WebhookClientConfig) admissionv1.WebhookClientConfig {
 		return admissionv1.WebhookClientConfig{Service: asks.Service}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package state is what the operator knows of the cluster: a Snapshot, which
-// is plain data, and the Observer, which is the only reader of the cluster.
+// Package state is the knowledge of the operator about the cluster: a Snapshot is plain
+// data, and the Observer is the only reader of the cluster.
 package state
 
 import (
@@ -16,40 +16,42 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// Snapshot is what the cluster shows at one moment, as far as the work at hand
-// needs it. Its objects belong to the cache: they are never written to.
+// Snapshot is the state of the cluster at one moment, as far as needed. The objects
+// belong to the cache, and are never changed.
 type Snapshot struct {
-	// Now is when it was taken.
+	// Now is the time of the snapshot.
 	Now time.Time
-	// Unconfirmed says that the cache may be behind the operator's own writes, or may
-	// never have caught up since it began, and that the API server was not asked.
-	// Nothing that restricts follows from it. Unasked is why that failed, if it did.
-	Unconfirmed bool
-	Unasked     error
+	// Unconfirmed says that the cache may lack writes of the operator, or may never
+	// have caught up since the start, and that the API server did not confirm the
+	// state. No restriction follows from such a snapshot. ConfirmError is the error of
+	// the question to the API server, if the question failed.
+	Unconfirmed  bool
+	ConfirmError error
 	// Policies are all policies, oldest first: the order of precedence.
 	Policies []v1alpha1.ControlPlaneNetworkPolicy
 	// Nodes are all nodes, sorted by name.
 	Nodes []corev1.Node
-	// Enactments are how far the protection of nodes is, of all policies, sorted by
-	// name. Outlived are those of policies that are gone, perhaps with others of
-	// the same name in their place.
+	// Enactments are the enactments of all policies, sorted by name. Outlived are the
+	// enactments of deleted policies, even if a new policy has the name of the deleted
+	// one.
 	Enactments, Outlived []v1alpha1.ControlPlaneNodeEnactment
-	// NetworkPolicies are those that the operator may have made.
+	// NetworkPolicies are the NetworkPolicies that the operator may have created.
 	NetworkPolicies []networkingv1.NetworkPolicy
-	// Calico is what there is of Calico.
+	// Calico is the state of Calico.
 	Calico Calico
-	// Facts are what tells which kind of cluster it is.
+	// Facts are the facts about the kind of cluster.
 	Facts profile.Facts
-	// Operator is what is known of the operator's own pods.
+	// Operator holds the facts about the operator's own pods.
 	Operator Operator
-	// Serving are the Services that the rest of the cluster relies on.
+	// Serving are the Services on which the rest of the cluster relies.
 	Serving []Serving
 
-	addresses *Addresses // nil in one that was put together by hand
+	addresses *Addresses // nil in a snapshot made by hand
 }
 
-// Addresses returns the addresses that identify the nodes. With thousands of nodes it
-// takes long to tell them apart, and much depends on them: it is done once.
+// Addresses returns the addresses that identify the nodes. With thousands of nodes, the
+// computation takes long and many results depend on the addresses, so the result is
+// kept.
 func (s Snapshot) Addresses() Addresses {
 	if s.addresses == nil {
 		return AddressesOf(s.Nodes, tunnelsOf(s.Calico, s.Facts.ConfigMaps))
@@ -57,16 +59,16 @@ func (s Snapshot) Addresses() Addresses {
 	return *s.addresses
 }
 
-// Service is one Service with what decides about its traffic policies.
+// Service is one Service with the facts that decide about the traffic policies.
 type Service struct {
 	*corev1.Service
-	// NamespaceLabels are the labels of its namespace.
+	// NamespaceLabels are the labels of the Service's namespace.
 	NamespaceLabels labels.Set
-	// Endpoints says on which nodes it has endpoints, as far as a policy asks.
+	// Endpoints are the nodes with endpoints, if a policy asks for endpoints.
 	Endpoints Endpoints
 }
 
-// Key returns the namespaced name of an object in the form of the cache.
+// Key returns the namespaced name of the Service.
 func (s Service) Key() types.NamespacedName {
 	return types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 }

@@ -10,38 +10,37 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// Spread is on how many of some nodes a Service has a ready endpoint.
+// Spread counts the nodes on which a Service has a ready endpoint.
 //
-// Every node counts that is there, cordoned ones and those that are being
-// drained or deleted too: pods may still run there. On a node that is not ready
-// nothing can be ready. There an endpoint that is not ready will do, since it
-// will be when the node is.
+// Every existing node counts, also while cordoned, drained or deleted: pods may still
+// run there. On a node that is not ready no endpoint can be ready. So there an endpoint
+// that is not ready counts too, because the endpoint becomes ready with the node.
 type Spread struct {
-	// Nodes is how many nodes count, Served on how many of them an endpoint is.
+	// Nodes is the number of nodes, and Served is the number of nodes with an endpoint.
 	Nodes, Served int
-	// Ready is on how many of them a ready one is.
+	// Ready is the number of nodes with a ready endpoint.
 	Ready int
-	// Without are the first nodes that have none, sorted, if it was asked for
-	// names.
+	// Without are the first nodes without an endpoint, sorted, if names were wanted.
 	Without []string
 }
 
-// Complete says that no node is without an endpoint. It is not so of no node.
-func (s Spread) Complete() bool { return s.Nodes > 0 && s.Served == s.Nodes }
+// IsComplete says whether there are nodes, and every node has an endpoint.
+func (s Spread) IsComplete() bool { return s.Nodes > 0 && s.Served == s.Nodes }
 
-// lacking says that a node is without an endpoint.
-func (s Spread) lacking() bool { return s.Served < s.Nodes }
+// lacksNode says whether a node has no endpoint.
+func (s Spread) lacksNode() bool { return s.Served < s.Nodes }
 
-// maxWithout is how many nodes a Spread names: as many as a message does.
+// maxWithout is the number of named nodes in a Spread, and in a message.
 const maxWithout = 3
 
-// nodeTraits is what matters about a node here.
+// nodeTraits holds the used facts about a node.
 type nodeTraits struct {
 	name            string
 	ready, balanced bool
 }
 
-// traitsOf returns them. A node that does not say whether it is ready may be.
+// traitsOf returns the traits of a node. A node without a condition Ready counts as
+// ready.
 func traitsOf(node *corev1.Node) nodeTraits {
 	unready := slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue
@@ -49,12 +48,12 @@ func traitsOf(node *corev1.Node) nodeTraits {
 	return nodeTraits{name: node.Name, ready: !unready, balanced: UsedByLoadBalancers(node)}
 }
 
-// roster is the nodes with which the endpoints of many Services are compared, at a
-// cost that depends on the endpoints alone.
+// roster holds the nodes to compare with the endpoints of many Services, at a cost that
+// depends only on the endpoints.
 type roster struct {
 	byName   map[string]nodeTraits
 	balanced int
-	sorted   []nodeTraits // empty where no names are wanted
+	sorted   []nodeTraits // empty if no names are wanted
 }
 
 func newRoster(byName map[string]nodeTraits) roster {
@@ -67,9 +66,9 @@ func newRoster(byName map[string]nodeTraits) roster {
 	return r
 }
 
-// roster returns all nodes.
-func (o Observer) roster(ctx context.Context) (roster, error) {
-	nodes, err := o.Nodes(ctx)
+// listRoster returns the roster of all nodes.
+func (o Observer) listRoster(ctx context.Context) (roster, error) {
+	nodes, err := o.ListNodes(ctx)
 	if err != nil {
 		return roster{}, err
 	}
@@ -83,37 +82,38 @@ func (o Observer) roster(ctx context.Context) (roster, error) {
 	return r, nil
 }
 
-// spread counts the nodes that have endpoints, and names the first that have none.
-func (p placed) spread(nodes roster) Endpoints {
-	e := Endpoints{Looked: true, All: Spread{Nodes: len(nodes.byName)}, Balanced: Spread{Nodes: nodes.balanced}, Unplaced: p.unplaced}
-	for name := range p.everywhere() {
+// countNodes counts the nodes with endpoints, and names the first nodes without an
+// endpoint.
+func (p placed) countNodes(nodes roster) Endpoints {
+	e := Endpoints{LookedUp: true, All: Spread{Nodes: len(nodes.byName)}, Balanced: Spread{Nodes: nodes.balanced}, Unplaced: p.unplaced}
+	for name := range p.allNodes() {
 		node, there := nodes.byName[name]
 		if !there {
 			continue
 		}
-		served, ready := p.on(node)
-		e.All.add(served, ready)
+		served, ready := p.servesNode(node)
+		e.All.addNode(served, ready)
 		if node.balanced {
-			e.Balanced.add(served, ready)
+			e.Balanced.addNode(served, ready)
 		}
 	}
 	for _, node := range nodes.sorted {
-		if !e.All.missing() && !e.Balanced.missing() {
+		if !e.All.needsNames() && !e.Balanced.needsNames() {
 			break
 		}
-		if served, _ := p.on(node); served {
+		if served, _ := p.servesNode(node); served {
 			continue
 		}
-		e.All.name(node.name)
+		e.All.addName(node.name)
 		if node.balanced {
-			e.Balanced.name(node.name)
+			e.Balanced.addName(node.name)
 		}
 	}
 	return e
 }
 
-// everywhere returns the nodes that have endpoints of some IP version.
-func (p placed) everywhere() sets.Set[string] {
+// allNodes returns the nodes with endpoints of any IP version.
+func (p placed) allNodes() sets.Set[string] {
 	all := sets.New[string]()
 	for _, f := range p.families {
 		all = all.Union(f.any)
@@ -121,7 +121,7 @@ func (p placed) everywhere() sets.Set[string] {
 	return all
 }
 
-func (s *Spread) add(served, ready bool) {
+func (s *Spread) addNode(served, ready bool) {
 	if served {
 		s.Served++
 	}
@@ -130,11 +130,11 @@ func (s *Spread) add(served, ready bool) {
 	}
 }
 
-// missing says that names are still to be found.
-func (s *Spread) missing() bool { return len(s.Without) < min(maxWithout, s.Nodes-s.Served) }
+// needsNames says whether the Spread needs further names.
+func (s *Spread) needsNames() bool { return len(s.Without) < min(maxWithout, s.Nodes-s.Served) }
 
-func (s *Spread) name(node string) {
-	if s.missing() {
+func (s *Spread) addName(node string) {
+	if s.needsNames() {
 		s.Without = append(s.Without, node)
 	}
 }

@@ -18,12 +18,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// The transforms below take out of an object, before it enters the cache, all
-// that the operator does not look at: a cluster has many Nodes and Services,
-// and the operator must be small. What is left is enough to plan and to patch,
-// never enough to update a whole object from.
+// The transforms remove all unused fields from an object before the object enters the
+// cache: a cluster has many Nodes and Services, and the operator must be small. The
+// kept fields are enough to plan and to patch, but never enough to update a whole
+// object.
 
-// The fields whose managers drift is attributed to.
+// Drift is attributed to the managers of these fields.
 var (
 	taintsPath    = fieldpath.MakePathOrDie("spec", "taints")
 	trafficFields = []string{"externalTrafficPolicy", "internalTrafficPolicy", "trafficDistribution"}
@@ -38,23 +38,23 @@ func specPaths(fields []string) []fieldpath.Path {
 	return paths
 }
 
-// TransformNode keeps a Node's labels, taints, addresses and readiness, and what
-// tells its distribution.
+// TransformNode keeps the labels, taints, addresses and readiness of a Node, and the
+// facts that tell the distribution.
 func TransformNode(object any) (any, error) {
 	node, ok := object.(*corev1.Node)
 	if !ok {
 		return object, nil
 	}
-	keep, paths := keepLastApplied(nodeAnnotations(node), node.Annotations, []fieldpath.Path{taintsPath}, "taints")
+	keep, paths := keepLastApplied(keptAnnotations(node), node.Annotations, []fieldpath.Path{taintsPath}, "taints")
 	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, paths...)}
 	slim.CreationTimestamp = node.CreationTimestamp
-	slim.Spec.Taints = node.Spec.Taints // whole, as a patch of one names all; kubelets may not add any
+	slim.Spec.Taints = node.Spec.Taints // all taints, because a patch names all; kubelets may not add taints
 	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
-	slim.Spec.ProviderID = cut(node.Spec.ProviderID, maxText)
-	slim.Status.NodeInfo.KubeletVersion = cut(node.Status.NodeInfo.KubeletVersion, maxText)
-	slim.Status.NodeInfo.OSImage = cut(node.Status.NodeInfo.OSImage, maxText)
+	slim.Spec.ProviderID = truncateText(node.Spec.ProviderID, maxText)
+	slim.Status.NodeInfo.KubeletVersion = truncateText(node.Status.NodeInfo.KubeletVersion, maxText)
+	slim.Status.NodeInfo.OSImage = truncateText(node.Status.NodeInfo.OSImage, maxText)
 	slim.Status.DaemonEndpoints = node.Status.DaemonEndpoints
-	slim.Status.Addresses = nodeAddresses(node.Status.Addresses)
+	slim.Status.Addresses = boundAddresses(node.Status.Addresses)
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady {
 			slim.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
@@ -63,27 +63,27 @@ func TransformNode(object any) (any, error) {
 	return slim, nil
 }
 
-// nodeAddresses returns as many addresses as there is room for. The name of a host is
-// no longer than the API allows for an address.
-func nodeAddresses(addresses []corev1.NodeAddress) []corev1.NodeAddress {
-	addresses = firstOf(addresses, maxNodeAddresses)
+// boundAddresses returns the addresses within the bound. A host name is no longer than
+// the API allows for an address.
+func boundAddresses(addresses []corev1.NodeAddress) []corev1.NodeAddress {
+	addresses = firstItems(addresses, maxNodeAddresses)
 	if !slices.ContainsFunc(addresses, func(a corev1.NodeAddress) bool { return len(a.Address) > maxText || len(a.Type) > maxText }) {
 		return addresses
 	}
 	bounded := slices.Clone(addresses)
 	for i, a := range bounded {
-		bounded[i] = corev1.NodeAddress{Type: corev1.NodeAddressType(cut(string(a.Type), maxText)), Address: cut(a.Address, maxText)}
+		kind := corev1.NodeAddressType(truncateText(string(a.Type), maxText))
+		bounded[i] = corev1.NodeAddress{Type: kind, Address: truncateText(a.Address, maxText)}
 	}
 	return bounded
 }
 
-// nodeAnnotations returns those of a node that are looked at, some of them without
-// their values.
-func nodeAnnotations(node *corev1.Node) map[string]string {
+// keptAnnotations returns the used annotations of a node, some without the value.
+func keptAnnotations(node *corev1.Node) map[string]string {
 	keep := map[string]string{}
-	for _, key := range slices.Concat([]string{flannelBackend, ovnSubnets}, tunnelAnnotations, ownAnnotations) {
+	for _, key := range slices.Concat([]string{flannelBackend, ovnSubnets}, tunnelAnnotations, addressAnnotations) {
 		if value, ok := node.Annotations[key]; ok {
-			keep[key] = cut(value, maxAnnotation)
+			keep[key] = truncateText(value, maxAnnotation)
 		}
 	}
 	if value, ok := node.Annotations[v1alpha1.AnnotationRecord]; ok {
@@ -94,7 +94,7 @@ func nodeAnnotations(node *corev1.Node) map[string]string {
 			keep[key] = ""
 		}
 	}
-	if ControlPlane(node) {
+	if IsControlPlaneNode(node) {
 		for _, key := range profile.EndpointAnnotations() {
 			if value, ok := node.Annotations[key]; ok && len(value) <= maxAnnotation {
 				keep[key] = value
@@ -104,9 +104,9 @@ func nodeAnnotations(node *corev1.Node) map[string]string {
 	return keep
 }
 
-// TransformService keeps a Service's labels, type and traffic policies, and of one
-// that is reached from outside the cluster what its traffic is, and of the system's
-// whose it is.
+// TransformService keeps the labels, type and traffic policies of a Service, the
+// traffic of a Service that can be reached from outside the cluster, and the selector
+// of a Service in a system namespace.
 func TransformService(object any) (any, error) {
 	service, ok := object.(*corev1.Service)
 	if !ok {
@@ -116,7 +116,7 @@ func TransformService(object any) (any, error) {
 	if value, ok := service.Annotations[v1alpha1.AnnotationRecord]; ok {
 		keep[v1alpha1.AnnotationRecord] = shortRecord(value, maxRecord)
 	}
-	if HasNoRoom(service.Annotations) {
+	if HasNoRoomForRecord(service.Annotations) {
 		keep[annotationNoRoom] = ""
 	}
 	keep, paths := keepLastApplied(keep, service.Annotations, trafficPaths, trafficFields...)
@@ -125,7 +125,7 @@ func TransformService(object any) (any, error) {
 	slim.Spec.ExternalTrafficPolicy = service.Spec.ExternalTrafficPolicy
 	slim.Spec.InternalTrafficPolicy = service.Spec.InternalTrafficPolicy
 	slim.Spec.TrafficDistribution = service.Spec.TrafficDistribution
-	slim.Spec.ExternalIPs = firstOf(service.Spec.ExternalIPs, maxExternalIPs)
+	slim.Spec.ExternalIPs = firstItems(service.Spec.ExternalIPs, maxExternalIPs)
 	slim.Spec.LoadBalancerClass = service.Spec.LoadBalancerClass
 	if IsHeadless(service) {
 		slim.Spec.ClusterIP = corev1.ClusterIPNone
@@ -134,15 +134,16 @@ func TransformService(object any) (any, error) {
 		slim.Spec.Selector = boundLabels(service.Spec.Selector)
 	}
 	if len(service.Spec.ExternalIPs) > 0 {
-		for _, port := range firstOf(service.Spec.Ports, maxPorts) {
+		for _, port := range firstItems(service.Spec.Ports, maxPorts) {
 			slim.Spec.Ports = append(slim.Spec.Ports, corev1.ServicePort{Protocol: port.Protocol, Port: port.Port})
 		}
 	}
 	return slim, nil
 }
 
-// TransformEndpointSlice keeps on which nodes a Service has endpoints, which are
-// ready, and their addresses and ports: one endpoint for all on a node.
+// TransformEndpointSlice keeps the nodes with endpoints, the readiness, and the
+// addresses and ports: one endpoint for all endpoints of a node with the same
+// readiness.
 func TransformEndpointSlice(object any) (any, error) {
 	slice, ok := object.(*discoveryv1.EndpointSlice)
 	if !ok {
@@ -157,7 +158,7 @@ func TransformEndpointSlice(object any) (any, error) {
 		},
 		AddressType: slice.AddressType,
 	}
-	for _, port := range firstOf(slice.Ports, maxPorts) {
+	for _, port := range firstItems(slice.Ports, maxPorts) {
 		kept := discoveryv1.EndpointPort{Protocol: port.Protocol, Port: port.Port}
 		if slices.Contains(servingNamespaces, slice.Namespace) {
 			kept.Name = port.Name
@@ -168,12 +169,12 @@ func TransformEndpointSlice(object any) (any, error) {
 		node  string
 		ready bool
 	}
-	endpoints := firstOf(slice.Endpoints, maxEndpoints)
+	endpoints := firstItems(slice.Endpoints, maxEndpoints)
 	there := make(map[place]int, len(endpoints))
 	slim.Endpoints = make([]discoveryv1.Endpoint, 0, len(endpoints))
 	room, nodes := maxEndpointAddresses, maxEndpointNodes
 	for _, endpoint := range endpoints {
-		at := place{node: ptr.Deref(endpoint.NodeName, ""), ready: isReady(endpoint)}
+		at := place{node: ptr.Deref(endpoint.NodeName, ""), ready: isEndpointReady(endpoint)}
 		i, known := there[at]
 		if !known {
 			if nodes -= len(at.node); nodes < 0 {
@@ -186,20 +187,21 @@ func TransformEndpointSlice(object any) (any, error) {
 				slim.Endpoints[i].Conditions.Ready = &unready
 			}
 		}
-		addresses := firstOf(endpoint.Addresses, room)
+		addresses := firstItems(endpoint.Addresses, room)
 		room -= len(addresses)
 		slim.Endpoints[i].Addresses = append(slim.Endpoints[i].Addresses, addresses...)
 	}
 	if len(slim.Endpoints) < len(endpoints)/2 {
-		slim.Endpoints = slices.Clone(slim.Endpoints) // not to keep the room for the others
+		slim.Endpoints = slices.Clone(slim.Endpoints) // so that the room for the other endpoints leaves the memory
 	}
 	return slim, nil
 }
 
-// unready is shared by all endpoints in the cache: nobody writes to these.
+// unready is shared by all endpoints in the cache, which nobody changes.
 var unready = false
 
-// TransformPod keeps what tells that a host-networked pod is a component's.
+// TransformPod keeps the fields that tell whether a host-networked pod belongs to a
+// component.
 func TransformPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -212,10 +214,10 @@ func TransformPod(object any) (any, error) {
 	return slim, nil
 }
 
-// TransformNetworkPolicy keeps the operator's own NetworkPolicies whole, but for
-// what a client-side apply left, of which it is enough to know that there was one,
-// and unless they are too large; and of the others the name. They are told apart by name, not by label: a label can
-// be taken away, and that must be seen.
+// TransformNetworkPolicy keeps a NetworkPolicy of the operator whole, unless the policy
+// is too large, and of the copy of a client-side apply only that there was one. Of
+// other NetworkPolicies, only the name is kept. The name tells the policies of the
+// operator, not the label: a label can be removed, and the removal must be seen.
 func TransformNetworkPolicy(object any) (any, error) {
 	policy, ok := object.(*networkingv1.NetworkPolicy)
 	if !ok {
@@ -238,7 +240,7 @@ func TransformNetworkPolicy(object any) (any, error) {
 	}}, nil
 }
 
-// NetworkPolicyPrefix begins the name of every NetworkPolicy of the operator.
+// NetworkPolicyPrefix is the start of the name of every NetworkPolicy of the operator.
 const NetworkPolicyPrefix = "cpnp."
 
 func slimMeta(meta metav1.ObjectMeta, annotations map[string]string, paths ...fieldpath.Path) metav1.ObjectMeta {
@@ -257,7 +259,7 @@ func slimMeta(meta metav1.ObjectMeta, annotations map[string]string, paths ...fi
 	}
 }
 
-// keepManagers returns the managedFields as far as they concern the paths.
+// keepManagers returns the managedFields that concern the paths.
 func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) []metav1.ManagedFieldsEntry {
 	if len(paths) == 0 {
 		return nil
@@ -271,7 +273,7 @@ func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) [
 		if err := owned.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 			continue
 		}
-		common := concerned(&owned, paths)
+		common := concernedFields(&owned, paths)
 		if common.Empty() {
 			continue
 		}

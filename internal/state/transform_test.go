@@ -337,6 +337,6 @@ func TestTransformsLeaveAsItIsWhatTheyHaveReturned(t *testing.T) {
 		})
 	}
 	slim := through(t, state.TransformEndpointSlice, servers)
-	NewWithT(t).Expect(state.APIServers(slim)).To(HaveLen(5))
-	NewWithT(t).Expect(state.APIServers(through(t, state.TransformEndpointSlice, slim))).To(HaveLen(5), "each of them is let in to etcd")
+	NewWithT(t).Expect(state.APIServerAddresses(slim)).To(HaveLen(5))
+	NewWithT(t).Expect(state.APIServerAddresses(through(t, state.TransformEndpointSlice, slim))).To(HaveLen(5), "each of them is let in to etcd")
 }

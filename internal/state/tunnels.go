@@ -13,18 +13,19 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// Tunnels are the networks that the overlay devices of nodes have addresses of, as far
-// as Calico's pools and Cilium's settings say so, and Node.spec. A kubelet can write the
-// annotations with these addresses, and none of the others. The zero value knows none.
+// Tunnels are the networks of the overlay devices of nodes, as known from Calico's
+// pools, Cilium's settings and Node.spec. A kubelet can write the annotations with the
+// addresses of the devices, but none of these sources. The zero value knows no network.
 type Tunnels struct {
-	// Calico are its pools, Cilium those of the cluster.
+	// Calico are the pools of Calico, and Cilium are the networks of Cilium for the
+	// whole cluster.
 	Calico, Cilium []netip.Prefix
-	// CiliumPerNode says that Cilium uses each node's spec.podCIDRs.
+	// CiliumPerNode says whether Cilium uses spec.podCIDRs of each node.
 	CiliumPerNode bool
 }
 
-// tunnelsOf returns what is known of a cluster. Pools that are disabled count: nodes may
-// still have addresses of them.
+// tunnelsOf returns the known networks of a cluster. Disabled pools count: nodes may
+// still have addresses of disabled pools.
 func tunnelsOf(calico Calico, configMaps map[types.NamespacedName]map[string]string) Tunnels {
 	var t Tunnels
 	for i := range calico.Pools {
@@ -45,10 +46,10 @@ func appendPrefix(to []netip.Prefix, text string) []netip.Prefix {
 	return to
 }
 
-// outside returns the addresses that a node notes of its overlay devices, and nowhere
-// else, and that lie in no network of theirs. Where none of the family is known, nothing
-// can be said.
-func (t Tunnels) outside(node *corev1.Node) []netip.Addr {
+// addressesOutside returns the addresses that a node notes only for overlay devices,
+// and that are in no known overlay network. Without a known network of the IP version,
+// an address counts as inside.
+func (t Tunnels) addressesOutside(node *corev1.Node) []netip.Addr {
 	var found []netip.Addr
 	for _, key := range tunnelAnnotations {
 		address, err := netip.ParseAddr(node.Annotations[key])
@@ -56,17 +57,17 @@ func (t Tunnels) outside(node *corev1.Node) []netip.Addr {
 			continue
 		}
 		address = address.Unmap().WithZone("")
-		known := slices.DeleteFunc(slices.Clone(t.of(key, node)), func(p netip.Prefix) bool { return p.Addr().Is4() != address.Is4() })
+		known := slices.DeleteFunc(slices.Clone(t.networksFor(key, node)), func(p netip.Prefix) bool { return p.Addr().Is4() != address.Is4() })
 		contains := func(p netip.Prefix) bool { return p.Contains(address) }
-		if len(known) > 0 && !slices.ContainsFunc(known, contains) && !slices.Contains(shownAddresses(node), address) {
+		if len(known) > 0 && !slices.ContainsFunc(known, contains) && !slices.Contains(addressesWithoutTunnels(node), address) {
 			found = append(found, address)
 		}
 	}
 	return found
 }
 
-// of returns the networks that an annotation's address can be of.
-func (t Tunnels) of(annotation string, node *corev1.Node) (networks []netip.Prefix) {
+// networksFor returns the networks that can contain the address of an annotation.
+func (t Tunnels) networksFor(annotation string, node *corev1.Node) (networks []netip.Prefix) {
 	switch {
 	case strings.HasPrefix(annotation, "projectcalico.org/"):
 		return t.Calico

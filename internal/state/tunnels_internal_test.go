@@ -53,14 +53,14 @@ func TestAddressesOfTunnelsAreOfTheirNetworks(t *testing.T) {
 			node.Spec.PodCIDRs = []string{"10.9.1.0/24"}
 			node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}
 			addresses := AddressesOf([]corev1.Node{node}, tunnelsOf(test.calico, test.configMaps))
-			g.Expect(addresses.Of("a")).To(ContainElement(netip.MustParseAddr("192.0.2.1")))
+			g.Expect(addresses.OfNode("a")).To(ContainElement(netip.MustParseAddr("192.0.2.1")))
 			if test.outside == "" {
-				g.Expect(addresses.Outside()).To(BeEmpty())
-				g.Expect(addresses.Of("a")).To(Equal(NodeAddresses(&node)))
+				g.Expect(addresses.OutsideOverlay()).To(BeEmpty())
+				g.Expect(addresses.OfNode("a")).To(Equal(NodeAddresses(&node)))
 				return
 			}
-			g.Expect(addresses.Outside()).To(HaveKeyWithValue("a", []netip.Addr{netip.MustParseAddr(test.outside)}))
-			g.Expect(addresses.Of("a")).To(HaveLen(1))
+			g.Expect(addresses.OutsideOverlay()).To(HaveKeyWithValue("a", []netip.Addr{netip.MustParseAddr(test.outside)}))
+			g.Expect(addresses.OfNode("a")).To(HaveLen(1))
 		})
 	}
 }

@@ -51,7 +51,8 @@ func measure(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.cluster.Stop()) }()
-	if b.admin, err = client.NewWithWatch(options.Unthrottled(b.cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+	config := options.UnthrottledConfig(b.cluster.Config)
+	if b.admin, err = client.NewWithWatch(config, client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
 	defer func() {

@@ -25,7 +25,7 @@ func beNullRepairer(ctx context.Context, kubeconfig string) error {
 	if err != nil {
 		return err
 	}
-	c, err := client.NewWithWatch(options.Unthrottled(config), client.Options{Scheme: options.Scheme()})
+	c, err := client.NewWithWatch(options.UnthrottledConfig(config), client.Options{Scheme: options.NewScheme()})
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func TestTierRights(t *testing.T) {
 	grantBut(t, "tier.globalnetworkpolicies")
 	t.Cleanup(func() { grantBut(t, "") })
 	f := follow(t, soon)
-	f.eventually(state.CalicoAggregated, "GlobalNetworkPolicy can not be read",
+	f.eventually(state.CalicoAggregated, "GlobalNetworkPolicy cannot be read",
 		"grant the operator list and watch of globalnetworkpolicies.projectcalico.org, and of tier.globalnetworkpolicies, and get of tiers")
 	grantBut(t, "")
 	f.eventually(state.CalicoAggregated)
@@ -92,7 +92,7 @@ func TestOutage(t *testing.T) {
 	before := f.eventually(state.CalicoAggregated)
 
 	reach(t, "nowhere.invalid")
-	c := f.eventually(state.CalicoAggregated, "the API of Calico does not answer", "nowhere.invalid", "see whether its API server runs")
+	c := f.eventually(state.CalicoAggregated, "the API of Calico does not answer", "nowhere.invalid", "check that Calico's API server runs")
 	g.Expect(c.Tiers).To(Equal(before.Tiers))
 	late := follow(t, soon)
 	c = late.eventually(state.CalicoAggregated, "the API of Calico does not answer")

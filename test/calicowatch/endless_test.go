@@ -25,8 +25,8 @@ func TestEndless(t *testing.T) {
 	g := NewWithT(t)
 	s := startStub(t, "hostendpoints")
 	f := follow(t, soon)
-	c := f.eventually(state.CalicoAggregated, "HostEndpoint can not be read",
-		"the server has not told everything that there is within 2s", "KUBE_FEATURE_WatchListClient=false")
+	c := f.eventually(state.CalicoAggregated, "HostEndpoint cannot be read",
+		"the server has not listed all objects within 2s", "KUBE_FEATURE_WatchListClient=false")
 	g.Expect(names(c.Tiers)).To(Equal([]string{"default"}))
 	g.Expect(c.Endpoints).To(BeEmpty())
 
@@ -47,14 +47,14 @@ func TestManager(t *testing.T) {
 	})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(mgr.AddReadyzCheck("ping", healthz.Ping)).To(Succeed())
-	follower, err := calicowatch.New(mgr.GetConfig(), calicowatch.Options{Patience: soon})
+	follower, err := calicowatch.NewFollower(mgr.GetConfig(), calicowatch.Options{Patience: soon})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(mgr.Add(follower)).To(Succeed())
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
-	g.Eventually(func() string { return follower.Read().Problem }, deadline, interval).Should(ContainSubstring("HostEndpoint can not be read"))
+	g.Eventually(func() string { return follower.Read().Problem }, deadline, interval).Should(ContainSubstring("HostEndpoint cannot be read"))
 	g.Expect(ended).NotTo(Receive())
 	g.Expect(ready(t, address)).To(Succeed())
 

@@ -39,7 +39,7 @@ func follow(t *testing.T, patience time.Duration) *following {
 	g := NewWithT(t)
 	f := &following{t: t}
 	var err error
-	f.Follower, err = calicowatch.New(options.Unthrottled(userConfig), calicowatch.Options{
+	f.Follower, err = calicowatch.NewFollower(options.UnthrottledConfig(userConfig), calicowatch.Options{
 		Patience: patience,
 		Changed:  func() { f.changes.Add(1) },
 	})

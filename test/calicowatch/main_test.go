@@ -67,7 +67,7 @@ func prepare() error {
 		}
 	}
 	var err error
-	if admin, err = client.New(options.Unthrottled(cluster.Config), client.Options{Scheme: scheme}); err != nil {
+	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
 	if userConfig, err = cluster.AddUser(user); err != nil {

@@ -105,7 +105,7 @@ func migration(t *testing.T) {
 	object.SetKind("DatastoreMigration")
 	object.SetName("v1-to-v3")
 	g.Expect(admin.Create(t.Context(), object)).To(Succeed())
-	f.eventually(state.CalicoNative, "DatastoreMigration v1-to-v3 has not begun")
+	f.eventually(state.CalicoNative, "DatastoreMigration v1-to-v3 has not started")
 	for _, phase := range []string{"Migrating", "WaitingForConflictResolution", "Converged", "Failed"} {
 		object.Object["status"] = map[string]any{"phase": phase, "message": "a reason"}
 		g.Expect(admin.Status().Update(t.Context(), object)).To(Succeed())
@@ -129,10 +129,10 @@ func forbidden(t *testing.T) {
 	grantBut(t, "ippools")
 	t.Cleanup(func() { grantBut(t, "") })
 	f := follow(t, soon)
-	f.eventually(state.CalicoNative, "Calico's objects are being read")
-	c := f.eventually(state.CalicoNative, "IPPool can not be read", "forbidden", `User "follower" cannot list resource "ippools"`,
+	f.eventually(state.CalicoNative, "the operator is still reading the objects of Calico")
+	c := f.eventually(state.CalicoNative, "IPPool cannot be read", "forbidden", `User "follower" cannot list resource "ippools"`,
 		"grant the operator list and watch of ippools.projectcalico.org")
-	g.Expect(c.Problem).NotTo(ContainSubstring("nor can"), "the others are well")
+	g.Expect(c.Problem).NotTo(ContainSubstring("cannot be read either"), "the others are well")
 	g.Expect(c.Tiers).NotTo(BeEmpty())
 	g.Expect(c.Pools).To(BeEmpty())
 
@@ -148,7 +148,7 @@ func missingKind(t *testing.T) {
 	g.Expect(admin.Get(t.Context(), client.ObjectKeyFromObject(sets), sets)).To(Succeed())
 	g.Expect(admin.Delete(t.Context(), sets.DeepCopy())).To(Succeed())
 	f := follow(t, soon)
-	f.eventually(state.CalicoNative, "GlobalNetworkSet can not be read", "the server does not have globalnetworksets.projectcalico.org")
+	f.eventually(state.CalicoNative, "GlobalNetworkSet cannot be read", "the server does not have globalnetworksets.projectcalico.org")
 	install(t, calico.Native)
 	f.eventually(state.CalicoNative)
 }
@@ -159,7 +159,7 @@ func TestServicesForbidden(t *testing.T) {
 	grantBut(t, "apiservices")
 	t.Cleanup(func() { grantBut(t, "") })
 	f := follow(t, soon)
-	f.eventually(state.CalicoUnknown, "APIService can not be read", "grant the operator list and watch of apiservices.apiregistration.k8s.io")
+	f.eventually(state.CalicoUnknown, "APIService cannot be read", "grant the operator list and watch of apiservices.apiregistration.k8s.io")
 	grantBut(t, "")
 	f.eventually(state.CalicoAbsent)
 }

@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 }
 
 func prepare() (err error) {
-	if admin, err = client.NewWithWatch(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+	if admin, err = client.NewWithWatch(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
 	if kubeconfig, err = cluster.AddUserKubeconfig("installer", testbed.Masters); err != nil {

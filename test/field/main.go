@@ -50,7 +50,7 @@ func (s suite) Run() (code int) {
 				code = max(code, 1)
 			}
 		}()
-		Admin, err = client.New(options.Unthrottled(ControlPlane.Config), client.Options{Scheme: options.Scheme()})
+		Admin, err = client.New(options.UnthrottledConfig(ControlPlane.Config), client.Options{Scheme: options.NewScheme()})
 	}
 	if err == nil {
 		err = startServers(context.Background())

@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 }
 
 func prepare(ctx context.Context) (err error) {
-	if admin, err = client.New(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
 	var deployment appsv1.Deployment

@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 
 func prepare() error {
 	var err error
-	if admin, err = client.New(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
 	operatorConfig, err = cluster.AddOperator(context.Background(), operatorUser, roleFile)

@@ -182,7 +182,7 @@ func lockedDatastore(t *testing.T) {
 	t.Cleanup(func() { s.lock(false) })
 	s.operator()
 	s.create(s.policy())
-	s.unprotected(s.name, "CalicoUnavailable", "ClusterInformation default: datastoreReady is false", "nothing is written until Calico unlocks it")
+	s.unprotected(s.name, "CalicoUnavailable", "ClusterInformation default: datastoreReady is false", "the operator writes nothing until Calico unlocks the datastore")
 	s.Eventually(s.rest).Should(ConsistOf(append(marked(nodes...), "cpnp."+s.name+".coredns")))
 	s.leavesCalicoAlone(s.began, moment)
 

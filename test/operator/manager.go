@@ -16,10 +16,10 @@ import (
 // it listens on none. Several may be in one process.
 func NewManager(config *rest.Config, change ...func(*ctrl.Options)) (ctrl.Manager, error) {
 	o := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
-	managerOptions := o.Manager()
+	managerOptions := o.ManagerOptions()
 	managerOptions.Controller.SkipNameValidation = ptr.To(true)
 	for _, c := range change {
 		c(&managerOptions)
 	}
-	return ctrl.NewManager(options.Unthrottled(config), managerOptions)
+	return ctrl.NewManager(options.UnthrottledConfig(config), managerOptions)
 }

@@ -37,7 +37,7 @@ func TestAnEnactmentIsAsDecided(t *testing.T) {
 		g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(e), live)).To(Succeed())
 		return live
 	}
-	g.Expect(apply.Enactment(ctx, admin, e, nil)).To(Succeed())
+	g.Expect(apply.WriteEnactment(ctx, admin, e, nil)).To(Succeed())
 	t.Cleanup(func() { _ = admin.Delete(context.Background(), e) })
 	first := read()
 	g.Expect(first.Spec).To(Equal(e.Spec))
@@ -55,14 +55,14 @@ func TestAnEnactmentIsAsDecided(t *testing.T) {
 	decided.Annotations = map[string]string{"else": "stays"}
 	decided.Spec.Targets, decided.Spec.ProbeRound = decided.Spec.Targets[:1], ptr.To(int64(2))
 	decided.Status.Baseline, decided.Status.PreviousRuleset, decided.Status.Ruleset = decided.Status.Baseline[1:], "v1", "v2"
-	g.Expect(apierrors.IsConflict(apply.Enactment(ctx, admin, decided, first))).To(BeTrue(), "it was decided on what is not there any more")
-	g.Expect(apply.Enactment(ctx, admin, decided, read())).To(Succeed())
+	g.Expect(apierrors.IsConflict(apply.WriteEnactment(ctx, admin, decided, first))).To(BeTrue(), "it was decided on what is not there any more")
+	g.Expect(apply.WriteEnactment(ctx, admin, decided, read())).To(Succeed())
 	second := read()
 	g.Expect(second.Spec).To(Equal(decided.Spec))
 	g.Expect(second.Annotations).To(Equal(map[string]string{"else": "stays"}))
 	g.Expect(second.Status).To(Equal(decided.Status))
 	g.Expect(second.Status.Observers).To(HaveLen(2))
 
-	g.Expect(apply.Observers(ctx, admin, second, second.Status.Observers[:1])).To(Succeed())
+	g.Expect(apply.WriteObservers(ctx, admin, second, second.Status.Observers[:1])).To(Succeed())
 	g.Expect(read().Status.Observers).To(Equal(second.Status.Observers[:1]))
 }

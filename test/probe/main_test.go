@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 // prepare installs what is shipped, as its documentation says.
 func prepare() error {
 	var err error
-	if admin, err = client.New(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
 	apply := cluster.Kubectl(context.Background(), "apply", "--server-side", "--kustomize", "../../config/probe")
@@ -65,7 +65,7 @@ func prepare() error {
 // credentials are those of the probe on a node: its service account's, bound to
 // a pod there. None is a token that is not bound.
 func credentials(node string) *rest.Config {
-	config := options.Unthrottled(cluster.Config)
+	config := options.UnthrottledConfig(cluster.Config)
 	config.Impersonate = rest.ImpersonationConfig{
 		UserName: serviceaccount.MakeUsername(namespace, account),
 		Groups:   append(serviceaccount.MakeGroupNames(namespace), "system:authenticated"),

@@ -60,7 +60,7 @@ func (n *network) set(address string, err error) {
 func observe(t *testing.T, node string, dial probe.Dial) {
 	t.Helper()
 	g := NewWithT(t)
-	opts := (&options.Probe{NodeName: node, ProbeAddress: "0"}).Manager()
+	opts := (&options.Probe{NodeName: node, ProbeAddress: "0"}).ManagerOptions()
 	opts.Controller.SkipNameValidation = ptr.To(true)
 	mgr, err := ctrl.NewManager(credentials(node), opts)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -252,7 +252,7 @@ func (l *late) Get(ctx context.Context, key client.ObjectKey, object client.Obje
 // as returns a client with the credentials of the probe on a node.
 func as(t *testing.T, node string) client.Client {
 	t.Helper()
-	c, err := client.New(credentials(node), client.Options{Scheme: options.Scheme()})
+	c, err := client.New(credentials(node), client.Options{Scheme: options.NewScheme()})
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	return c
 }

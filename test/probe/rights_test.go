@@ -43,9 +43,9 @@ func user(t *testing.T, name, role string) client.Client {
 
 func impersonate(t *testing.T, who rest.ImpersonationConfig) client.Client {
 	t.Helper()
-	config := options.Unthrottled(cluster.Config)
+	config := options.UnthrottledConfig(cluster.Config)
 	config.Impersonate = who
-	c, err := client.New(config, client.Options{Scheme: options.Scheme()})
+	c, err := client.New(config, client.Options{Scheme: options.NewScheme()})
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	return c
 }

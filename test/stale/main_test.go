@@ -86,10 +86,10 @@ func (s *suite) furnish(ctx context.Context) error {
 			return err
 		}
 		s.stops = append([]func() error{installed.Stop}, s.stops...)
-		config := options.Unthrottled(cp.Config)
+		config := options.UnthrottledConfig(cp.Config)
 		p := &place{config: config}
 		var errs [3]error
-		p.admin, errs[0] = client.New(config, client.Options{Scheme: options.Scheme()})
+		p.admin, errs[0] = client.New(config, client.Options{Scheme: options.NewScheme()})
 		p.anything, errs[1] = dynamic.NewForConfig(config)
 		p.rights, errs[2] = cp.AddOperator(ctx, "cpnp-operator", "../../config/rbac/role.yaml")
 		if err := errors.Join(errs[:]...); err != nil {

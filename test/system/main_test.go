@@ -68,7 +68,7 @@ func TestMain(m *testing.M) {
 
 func prepare() error {
 	var err error
-	if admin, err = client.NewWithWatch(options.Unthrottled(cluster.Config), client.Options{Scheme: options.Scheme()}); err != nil {
+	if admin, err = client.NewWithWatch(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
 	if err := admin.Create(context.Background(), daemonSet("calico-node")); err != nil {

@@ -212,7 +212,7 @@ type line struct {
 }
 
 func (l *line) config() *rest.Config {
-	config := options.Unthrottled(operatorConfig)
+	config := options.UnthrottledConfig(operatorConfig)
 	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		if err != nil {

@@ -27,7 +27,7 @@ func (s *story) as(user string, groups ...string) client.Client {
 	s.t.Helper()
 	config, err := cluster.AddUser(user, groups...)
 	s.Expect(err).NotTo(HaveOccurred())
-	c, err := client.New(config, client.Options{Scheme: options.Scheme()})
+	c, err := client.New(config, client.Options{Scheme: options.NewScheme()})
 	s.Expect(err).NotTo(HaveOccurred())
 	return c
 }

@@ -354,7 +354,7 @@ func (c *corner) leftovers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	records, err := state.Observer{Cache: admin}.NodeRecords(ctx)
+	records, err := state.Observer{Cache: admin}.ListNodeRecords(ctx)
 	if err != nil {
 		return err
 	}
@@ -365,7 +365,7 @@ func (c *corner) leftovers(ctx context.Context) error {
 			field := state.TaintField(taint.Key, taint.Effect)
 			failures = append(failures, c.leftover("Node/"+node.Name, field, plan.TaintValue(node, field), claims, absent))
 		}
-		failures = append(failures, strays("Node/"+node.Name, records.Of(node).Record, claims))
+		failures = append(failures, strays("Node/"+node.Name, records.OfNode(node).Record, claims))
 		found := map[string]bool{}
 		for _, taint := range node.Spec.Taints {
 			if strings.HasPrefix(taint.Key, "theirs/") {

@@ -105,7 +105,9 @@ func newWeather(t *testing.T, config *rest.Config) *weather {
 }
 
 // config leads through the weather.
-func (w *weather) config() *rest.Config { return options.Unthrottled(&rest.Config{Host: w.server.URL}) }
+func (w *weather) config() *rest.Config {
+	return options.UnthrottledConfig(&rest.Config{Host: w.server.URL})
+}
 
 // ServeHTTP passes requests on, but for those that the fault hits.
 func (w *weather) ServeHTTP(answer http.ResponseWriter, r *http.Request) {
