@@ -47,7 +47,9 @@ type NodeClients struct {
 // WriteNode writes the outcome to a Node: the taints, and the record of the taints. The
 // record is stored before a taint is set, and kept until a taint is gone. A taint is
 // restored by the current record of the API server: an older record may contain a taint
-// that another manager has set since. A repair is one write without a read.
+// that another manager has set since. A claim is released only from a Node that is not
+// stale: a stale Node may lack a taint that was set a moment ago, and the taint would stay
+// for good. A repair is one write without a read.
 func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record state.NodeRecord, outcome drift.Outcome) error {
 	during := state.Record{}
 	maps.Copy(during, record.Record)
@@ -61,7 +63,7 @@ func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record sta
 			return err
 		}
 	}
-	if err := patchNode(ctx, c, node, outcome.Set); err != nil {
+	if err := patchNode(ctx, c, node, outcome.Set, len(during) > len(outcome.Record)); err != nil {
 		return err
 	}
 	_, err = writeNodeRecord(ctx, c, node, stored, outcome.Record)
@@ -69,10 +71,11 @@ func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record sta
 }
 
 // patchNode sets and removes taints, and removes the annotation in which earlier
-// versions kept the record.
-func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[string]*string) error {
+// versions kept the record. If a claim is released and no taint changes, the patch changes
+// nothing: the API server refuses the resourceVersion of a stale Node.
+func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[string]*string, releases bool) error {
 	_, annotated := node.Annotations[v1alpha1.AnnotationRecord]
-	if len(set) == 0 && !annotated {
+	if len(set) == 0 && !annotated && !releases {
 		return nil
 	}
 	var patch nodePatch

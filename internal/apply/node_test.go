@@ -165,7 +165,7 @@ func TestNodeIsWrittenInAnOrderThatIsSafeAtEveryStep(t *testing.T) {
 		"what others have changed since is only forgotten": {
 			state.Record{dedicated: set}, []corev1.Taint{taint(dedicated, "since")},
 			drift.Outcome{Record: state.Record{}},
-			[]string{"delete record"}, []corev1.Taint{taint(dedicated, "since")},
+			[]string{"patch node", "delete record"}, []corev1.Taint{taint(dedicated, "since")},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,6 +212,20 @@ func TestNodeThatIsWrittenHalfway(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A claim is not released from a stale Node, which lacks the taint that was set a moment
+// ago: the taint would stay for good.
+func TestStaleNodeReleasesNothing(t *testing.T) {
+	g, n := NewWithT(t), newNodes(t, state.Record{dedicated: record("p", "", nil)})
+	stale, seen := n.seen(t)
+	now := stale.DeepCopy()
+	now.Spec.Taints = []corev1.Taint{taint(dedicated, "")}
+	g.Expect(n.Update(t.Context(), now)).To(Succeed())
+	err := apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: n}, stale, seen, drift.Outcome{Record: state.Record{}})
+	g.Expect(err).To(Satisfy(apierrors.IsConflict))
+	_, stored := n.seen(t)
+	g.Expect(stored.Record).To(HaveKey(dedicated))
 }
 
 // An old view of the record is no reason to remove a taint, or to forget one.

@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
@@ -36,5 +37,34 @@ func TestRestartWithNodesFromBeforeOneJoined(t *testing.T) {
 	s.stop()
 	s.restart("nodes")
 	s.ready()
+	s.sound()
+}
+
+// A taint that was set a moment ago goes with the policy, although the watch of Nodes does
+// not show it yet.
+func TestTaintThatTheCacheDoesNotShowGoes(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	s.start()
+	s.create(s.policy())
+	s.ready()
+	tainted := func() bool {
+		node := &corev1.Node{}
+		s.Expect(s.admin.Get(t.Context(), client.ObjectKey{Name: s.node(0)}, node)).To(Succeed())
+		return slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == testbed.ControlPlaneRole })
+	}
+	s.Expect(tainted()).To(BeTrue())
+	s.annotate(v1alpha1.AnnotationRevert, "paged at night")
+	s.Eventually(tainted).Should(BeFalse(), s.tell)
+	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/TakenBack"), s.tell)
+	s.proxy.Freeze("nodes")
+	s.annotate(v1alpha1.AnnotationRevert, "")
+	s.Eventually(tainted).Should(BeTrue(), s.tell)
+	s.Expect(s.admin.Delete(t.Context(), s.named())).To(Succeed())
+	s.Consistently(func() error {
+		return s.admin.Get(t.Context(), client.ObjectKeyFromObject(s.named()), s.named())
+	}, "3s").Should(Succeed(), "the node still has the taint")
+	s.proxy.Thaw()
+	s.gone()
 	s.sound()
 }
