@@ -2,25 +2,23 @@
 
 package v1alpha1
 
-// Types of the conditions of a ControlPlaneNetworkPolicy. Every condition is
-// there at all times, but for Reconciling and Stalled, which are there only
-// while True, and never together (the contract that kubectl, Argo CD and Flux
-// read).
+// Types of the conditions of a ControlPlaneNetworkPolicy. All conditions are always
+// present, except for Reconciling and Stalled, which are present only while True, and
+// never together (the contract on which kubectl, Argo CD and Flux rely).
 const (
-	// ConditionAccepted says whether the spec can be acted on.
+	// ConditionAccepted says whether the operator can act on the spec.
 	//
-	// Reasons when True: Accepted.
-	// Reasons when False: InvalidSelector, NoMatchingNodes,
-	// ClaimedByOlderPolicy, NameTaken.
+	// Reasons when True: Accepted. Reasons when False: InvalidSelector,
+	// NoMatchingNodes, ClaimedByOlderPolicy, NameTaken.
 	ConditionAccepted = "Accepted"
 
-	// ConditionVerified says whether what would be written is safe. Nothing is
-	// written unless it is True for the generation in question.
+	// ConditionVerified says whether the planned writes are safe. Nothing is written
+	// unless the condition is True for the current generation.
 	//
-	// Reasons when True: Verified, Overridden.
-	// Reasons when False: NoMatchingNodes, EmptyPeerSet, ProfileUnknown,
-	// NoAdminPath, LoadBalancerUnknown, AddressesUnknown, RequiredFlowCut,
-	// DataplaneNotSupported, NotJudged, NodesNotSelected, OperatorCutOff.
+	// Reasons when True: Verified, Overridden. Reasons when False: NoMatchingNodes,
+	// EmptyPeerSet, ProfileUnknown, NoAdminPath, LoadBalancerUnknown, AddressesUnknown,
+	// RequiredFlowCut, DataplaneNotSupported, NotJudged, NodesNotSelected,
+	// OperatorCutOff.
 	ConditionVerified = "Verified"
 
 	// ConditionProgrammed says whether everything declared has been written.
@@ -59,20 +57,19 @@ const (
 	// Conflicted, Contested.
 	ConditionTrafficPoliciesInSync = "TrafficPoliciesInSync"
 
-	// ConditionDrifted says whether something that had been put right was
-	// changed, or, in mode Audit, is not as declared.
+	// ConditionDrifted says whether a managed object or field is no longer as declared,
+	// or, in mode Audit, is not as declared.
 	//
-	// Reasons when True: Drifted, Conflicted, Contested.
-	// Reasons when False: NoDrift.
+	// Reasons when True: Drifted, Conflicted, Contested. Reasons when False: NoDrift.
 	ConditionDrifted = "Drifted"
 
-	// ConditionReady sums up the others: the cluster is as declared.
+	// ConditionReady is the summary of the other conditions: the cluster is as
+	// declared.
 	//
-	// Reasons when True: AsDeclared.
-	// Reasons when False: Deleting, Suspended, and the reasons of the
-	// condition that stands in the way.
-	// Reasons when Unknown: Observing, and the reasons of Effective where that
-	// is Unknown and all others are as they should be.
+	// Reasons when True: AsDeclared. Reasons when False: Deleting, Suspended, and the
+	// reasons of the condition that is not fulfilled. Reasons when Unknown: Observing,
+	// and the reasons of Effective if Effective is Unknown and all other conditions are
+	// fulfilled.
 	ConditionReady = "Ready"
 
 	// ConditionReconciling is True while the operator is writing.
@@ -86,43 +83,43 @@ const (
 	ConditionStalled = "Stalled"
 )
 
-// Types of the conditions of a ControlPlaneNodeEnactment: the phases of a node,
-// of which it is always in one. That one is True, the others are False.
+// Types of the conditions of a ControlPlaneNodeEnactment: the phases of a node. Exactly
+// one phase is True, and the others are False.
 const (
-	// PhasePending: the node is as it was before.
+	// PhasePending: the node is as it was before the rollout.
 	//
 	// Reasons: Queued, NotVerified, NodeNotReady, NoQuorumToSpare, Probing,
 	// ForeignHostEndpoint, RequiredFlowCut.
 	PhasePending = "Pending"
 
-	// PhaseProgressing: the node has the new rules, and is being tried: first with
-	// its failsafe ports wide, and once it has soaked, and somebody has confirmed if
-	// the policy waits for that, with narrow ones.
+	// PhaseProgressing: the node has the new ruleset, and the ruleset is being tried:
+	// first with open failsafe ports. After the soak, and after the confirmation if the
+	// policy asks for one, the ruleset is tried with scoped failsafe ports.
 	//
 	// Reasons: Writing, Probing, Soaking, AwaitingConfirmation.
 	PhaseProgressing = "Progressing"
 
-	// PhaseEnforced: the node has the new rules, and keeps them.
+	// PhaseEnforced: the node has the new ruleset, and keeps the ruleset.
 	//
 	// Reasons: Proven, Unproven.
 	PhaseEnforced = "Enforced"
 
-	// PhaseReverted: the node was taken back, and is not tried again for this
+	// PhaseReverted: the node was rolled back, and is not tried again for this
 	// generation of the policy.
 	//
-	// Reasons: ProbeFailed, ObserverLost, NodeNotReady, RequiredFlowCut,
-	// NotJudged, NotWritten, NotConfirmed, TakenBack.
+	// Reasons: ProbeFailed, ObserverLost, NodeNotReady, RequiredFlowCut, NotJudged,
+	// NotWritten, NotConfirmed, TakenBack.
 	PhaseReverted = "Reverted"
 
-	// PhaseAborted: the node was not begun, or taken back though nothing failed on
-	// it, because another one was reverted.
+	// PhaseAborted: another node was reverted, so that this node was not started, or
+	// was rolled back although nothing failed on the node.
 	//
 	// Reasons: OtherNodeReverted.
 	PhaseAborted = "Aborted"
 )
 
-// Reasons of the conditions of a ControlPlaneNodeEnactment, beside those that it
-// shares with the policy's.
+// Reasons of the conditions of a ControlPlaneNodeEnactment, beside reasons that
+// conditions of the policy have too.
 const (
 	ReasonQueued               = "Queued"
 	ReasonNodeNotReady         = "NodeNotReady"

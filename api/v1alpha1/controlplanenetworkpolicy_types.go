@@ -6,11 +6,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ControlPlaneNetworkPolicy declares the network posture that a control plane
-// must have: who may talk to its components, which taints keep other pods off
-// its nodes, and how its Services treat traffic. In mode Audit the operator
-// reports how the cluster differs from it; in mode Enforce it also makes the
-// cluster so, and keeps it so.
+// ControlPlaneNetworkPolicy declares the network posture of a control plane: who may
+// connect to its components, which taints keep other pods off its nodes, and how its
+// Services treat traffic. In mode Audit, the operator reports how the cluster differs
+// from the declaration. In mode Enforce, the operator also repairs the differences.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -55,35 +54,36 @@ type ControlPlaneNetworkPolicyList struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.network) || has(self.taints) || has(self.services)",message="must declare at least one of network, taints and services"
 type ControlPlaneNetworkPolicySpec struct {
-	// mode says what the operator does about a difference. Audit reports it
-	// and writes nothing but the status of this object. Enforce also repairs.
+	// mode says what the operator does about a difference. Audit (the default): the
+	// operator reports the difference, and writes only the status of this object.
+	// Enforce: the operator also repairs the difference.
 	// +kubebuilder:default=Audit
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
 
-	// suspend stops every write except that of the status, and keeps what is
-	// there. A policy that is deleted while suspended leaves behind what it
-	// wrote, as with deletionPolicy Orphan.
+	// suspend stops every write except writes of the status, and keeps what is there. A
+	// policy that is deleted while suspended leaves its objects in the cluster, as with
+	// deletionPolicy Orphan.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// nodeSelector selects the control-plane nodes. It may not be empty.
+	// nodeSelector selects the control-plane nodes. The selector may not be empty.
 	// +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",message="nodeSelector may not be empty, because an empty selector selects every node: use matchLabels with node-role.kubernetes.io/control-plane: \"\""
 	// +required
 	NodeSelector LabelSelector `json:"nodeSelector,omitzero"`
 
-	// profile says what kind of cluster this is, from which follows which
-	// components there are and who must be able to talk to them.
+	// profile says what kind of cluster this is. The components of the control plane,
+	// and the connections that must work, follow from the profile.
 	// +kubebuilder:default={}
 	// +optional
 	Profile Profile `json:"profile,omitzero"`
 
-	// network declares who may talk to the control plane's components.
+	// network declares who may connect to the components of the control plane.
 	// +optional
 	Network *NetworkSpec `json:"network,omitempty"`
 
-	// taints are the taints that the selected nodes must have. Other taints
-	// of the nodes are left alone.
+	// taints are the taints that the selected nodes must have. Other taints of the
+	// nodes are left alone.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
@@ -92,9 +92,9 @@ type ControlPlaneNetworkPolicySpec struct {
 	// +optional
 	Taints []Taint `json:"taints,omitempty"`
 
-	// services are the traffic policies that selected Services must have.
-	// When two entries select one Service, the first that declares a field
-	// decides that field.
+	// services are the traffic policies that selected Services must have. If two
+	// entries select the same Service, the first entry that declares a field decides
+	// the field.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=map
@@ -102,15 +102,15 @@ type ControlPlaneNetworkPolicySpec struct {
 	// +optional
 	Services []ServiceTrafficPolicy `json:"services,omitempty"`
 
-	// rollout says how the protection of hosts is brought to the nodes.
+	// rollout says how the protection of hosts is rolled out to the nodes.
 	// +kubebuilder:default={}
 	// +optional
 	Rollout *Rollout `json:"rollout,omitempty"`
 
-	// deletionPolicy says what becomes of the cluster when this object is
-	// deleted. Revert removes what was created and restores what was there
-	// before, except where someone else has changed it since. Orphan leaves
-	// everything as it is.
+	// deletionPolicy says what happens in the cluster when this object is deleted.
+	// Revert (the default): the operator removes what it created and restores the
+	// original values, except for values that another manager has changed since.
+	// Orphan: everything stays as it is.
 	// +kubebuilder:default=Revert
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
@@ -128,13 +128,13 @@ const (
 	ModeEnforce Mode = "Enforce"
 )
 
-// DeletionPolicy says what becomes of the cluster when the policy is deleted.
+// DeletionPolicy says what happens in the cluster when the policy is deleted.
 //
 // +kubebuilder:validation:Enum=Revert;Orphan
 type DeletionPolicy string
 
 const (
-	// DeletionRevert restores what was there before.
+	// DeletionRevert restores the original values.
 	DeletionRevert DeletionPolicy = "Revert"
 	// DeletionOrphan leaves everything as it is.
 	DeletionOrphan DeletionPolicy = "Orphan"

@@ -4,12 +4,12 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// ControlPlaneNodeEnactment tells how far the rollout of one
-// ControlPlaneNetworkPolicy to one control-plane node is: which ruleset the node
-// has, which connections were probed before and after, and why the node was rolled
-// back if it was. The operator writes the object, probes write their observations.
-// The name is <policy>.<node>. Where the policy has confirm: Manual, annotate the
-// enactment with cpnp.dev/confirm.
+// ControlPlaneNodeEnactment tells how far the rollout of one ControlPlaneNetworkPolicy
+// to one control-plane node is: which ruleset the node has, which connections were
+// probed before and after the start, and, if the node was rolled back, why. The
+// operator writes the object, and probes write their observations. The name is
+// <policy>.<node>. If the policy has confirm: Manual, confirm the node by annotating
+// the enactment with cpnp.dev/confirm.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -27,7 +27,7 @@ type ControlPlaneNodeEnactment struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is what the observers are asked to probe.
+	// spec is the probe request to the observers.
 	// +required
 	Spec ControlPlaneNodeEnactmentSpec `json:"spec,omitzero"`
 
@@ -50,7 +50,7 @@ type ControlPlaneNodeEnactmentList struct {
 	Items []ControlPlaneNodeEnactment `json:"items"`
 }
 
-// ControlPlaneNodeEnactmentSpec names the policy and the node, and what the
+// ControlPlaneNodeEnactmentSpec names the policy, the node, and the targets that
 // observers probe.
 type ControlPlaneNodeEnactmentSpec struct {
 	// policy is the name of the ControlPlaneNetworkPolicy.
@@ -67,14 +67,15 @@ type ControlPlaneNodeEnactmentSpec struct {
 	// +required
 	Node string `json:"node,omitempty"`
 
-	// probeRound counts the probe rounds. An observer that has answered an earlier
-	// round probes all targets again. In round 0 nothing is probed.
+	// probeRound is the number of the probe round. An observer that has answered an
+	// earlier round probes all targets again. In round 0, nothing is probed.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	ProbeRound *int64 `json:"probeRound,omitempty"`
 
-	// targets are what every observer connects to: ports of the node, and ports at
-	// addresses that belong to a control-plane node and that no Node object shows.
+	// targets are the addresses and ports to which every observer connects: ports of
+	// the node, and ports at addresses that belong to a control-plane node and are
+	// shown by no Node object.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=map
 	// +listMapKey=address
@@ -96,8 +97,8 @@ type ProbeTarget struct {
 	// +required
 	Port PortNumber `json:"port,omitempty"`
 
-	// protocol of the probe. With TLS a handshake follows the connection.
-	// Certificates are not verified: a probe tests packets, not trust.
+	// protocol of the probe. With TLS, a handshake follows the connection. Certificates
+	// are not verified: a probe tests packets, not trust.
 	// +required
 	Protocol ProbeProtocol `json:"protocol,omitempty"`
 }
@@ -115,15 +116,15 @@ const (
 
 // ControlPlaneNodeEnactmentStatus is how far the rollout to a node is.
 type ControlPlaneNodeEnactmentStatus struct {
-	// conditions are Pending, Progressing, Enforced, Reverted and Aborted, of
-	// which exactly one is True.
+	// conditions are Pending, Progressing, Enforced, Reverted and Aborted. Exactly one
+	// condition is True.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// policyGeneration is the generation of the policy that the status tells of.
+	// policyGeneration is the generation of the policy to which the status refers.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	PolicyGeneration int64 `json:"policyGeneration,omitempty"`
@@ -134,38 +135,40 @@ type ControlPlaneNodeEnactmentStatus struct {
 	// +optional
 	Ruleset string `json:"ruleset,omitempty"`
 
-	// previousRuleset is the hash of the ruleset that the node is rolled back to;
-	// absent if the node is rolled back to none.
+	// previousRuleset is the hash of the ruleset to which the node is rolled back;
+	// absent if the node is rolled back to no ruleset.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	PreviousRuleset string `json:"previousRuleset,omitempty"`
 
-	// previousFailsafesScopedTime is when the failsafe ports were scoped to
-	// previousRuleset. They stay scoped while the node waits for its turn; absent if
-	// the failsafe ports are open then. They are opened before the node is started,
-	// and stay open when the node is rolled back.
+	// previousFailsafesScopedTime is when the failsafe ports were scoped for
+	// previousRuleset; absent if the failsafe ports are open with previousRuleset.
+	// Scoped failsafe ports stay scoped while the node waits for its turn. The ports
+	// are opened before the node is started, and stay open when the node is rolled
+	// back.
 	// +optional
 	PreviousFailsafesScopedTime *metav1.Time `json:"previousFailsafesScopedTime,omitempty"`
 
 	// adoptedTime is when the operator adopted the node: the node had rules, and no
-	// enactment told whether these were probed. The rules stay until the node's turn
-	// comes. Then they are removed for a moment and probed like new ones.
+	// enactment told whether the rules had been probed. The rules stay until it is the
+	// node's turn. Then the rules are removed for a moment and probed like new rules.
 	// +optional
 	AdoptedTime *metav1.Time `json:"adoptedTime,omitempty"`
 
-	// startTime is when the node was started: from then on the ruleset is written.
+	// startTime is when the node was started: the ruleset is written from then on.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// soakTime is when the node passed its probes for the first time with the ruleset;
-	// and, once the failsafe ports are scoped, for the first time with these.
+	// soakTime is when the node passed its probes for the first time with the ruleset.
+	// Once the failsafe ports are scoped, soakTime is when the node passed its probes
+	// for the first time with scoped failsafe ports.
 	// +optional
 	SoakTime *metav1.Time `json:"soakTime,omitempty"`
 
-	// failsafesScopedTime is when it was decided to scope the failsafe ports, after
-	// the node had soaked with open ones; absent while they are open. The node is
-	// probed again, and soaks again, after that.
+	// failsafesScopedTime is when the operator decided to scope the failsafe ports,
+	// after the node had soaked with open failsafe ports; absent while the failsafe
+	// ports are open. After this time, the node is probed and soaks again.
 	// +optional
 	FailsafesScopedTime *metav1.Time `json:"failsafesScopedTime,omitempty"`
 
@@ -174,8 +177,8 @@ type ControlPlaneNodeEnactmentStatus struct {
 	ProbeRequestTime *metav1.Time `json:"probeRequestTime,omitempty"`
 
 	// requestedProbeRound is the probe round that the operator requested last.
-	// Observers answer no other round: the operator overwrites a spec that somebody
-	// else has changed.
+	// Observers answer no other round. If another manager changes the spec, the
+	// operator overwrites the change.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	RequestedProbeRound int64 `json:"requestedProbeRound,omitempty"`
@@ -187,8 +190,9 @@ type ControlPlaneNodeEnactmentStatus struct {
 	// +optional
 	ProbeRequestHash string `json:"probeRequestHash,omitempty"`
 
-	// baseline is what the observers reached before the node was started. Only a
-	// connection that was open then is expected to be open afterwards.
+	// baseline is what the observers reached before the node was started. A connection
+	// is expected to be open after the start only if the connection was open in the
+	// baseline.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
@@ -209,21 +213,21 @@ const ObserverOperator = "operator"
 
 // Observation is what one observer reached in a probe round.
 type Observation struct {
-	// name of the observer: that of the node on which it runs, or operator.
+	// name of the observer: the name of the observer's node, or operator.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// addresses that packets of the observer may come from, where that is not
-	// clear from its node.
+	// addresses from which packets of the observer may come, if these are not clear
+	// from the observer's node.
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MaxLength=45
 	// +listType=set
 	// +optional
 	Addresses []string `json:"addresses,omitempty"`
 
-	// round that this answers.
+	// probeRound is the probe round that the observation answers.
 	// +kubebuilder:validation:Minimum=1
 	// +required
 	ProbeRound int64 `json:"probeRound,omitempty"`
@@ -232,7 +236,7 @@ type Observation struct {
 	// +required
 	Time *metav1.Time `json:"time,omitempty"`
 
-	// results are what became of every target.
+	// results are the outcomes for all targets.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=map
 	// +listMapKey=address
@@ -241,15 +245,15 @@ type Observation struct {
 	Results []ProbeResult `json:"results,omitempty"`
 }
 
-// ProbeResult is what became of an attempt to connect.
+// ProbeResult is the outcome of an attempt to connect.
 type ProbeResult struct {
-	// address that was tried.
+	// address of the attempt.
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=45
 	// +required
 	Address string `json:"address,omitempty"`
 
-	// port that was tried.
+	// port of the attempt.
 	// +required
 	Port PortNumber `json:"port,omitempty"`
 
@@ -258,10 +262,11 @@ type ProbeResult struct {
 	Outcome ProbeOutcome `json:"outcome,omitempty"`
 }
 
-// ProbeOutcome is what became of an attempt to connect. Open: connected, and
-// where TLS was tried it was spoken. Silent: connected, but nothing spoke TLS.
-// Refused: nothing listens there, or somebody refuses for it. Dropped: there
-// was no answer. Unreachable: there is no way there.
+// ProbeOutcome is the outcome of an attempt to connect. Open: the connection was made,
+// and with protocol TLS the other side spoke TLS. Silent: the connection was made, but
+// the other side did not speak TLS. Refused: nothing listens at the port, or the
+// connection was rejected on the way. Dropped: there was no answer. Unreachable: there
+// is no route to the address.
 //
 // +kubebuilder:validation:Enum=Open;Silent;Refused;Dropped;Unreachable
 type ProbeOutcome string
@@ -275,5 +280,5 @@ const (
 	ProbeUnreachable ProbeOutcome = "Unreachable"
 )
 
-// Connects says whether a connection was made.
-func (o ProbeOutcome) Connects() bool { return o == ProbeOpen || o == ProbeSilent }
+// IsConnected says whether a connection was made.
+func (o ProbeOutcome) IsConnected() bool { return o == ProbeOpen || o == ProbeSilent }

@@ -7,11 +7,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ControlPlaneNodeRecord is what the operator did to one Node, and what was there
-// before: it makes drift tellable from new intent, and a taint removable without
-// taking away one that others had set. It is not kept on the Node itself, because
-// a kubelet may write the annotations of its Node, and not its taints. Only the
-// operator writes it. Its name is that of the Node, with which it goes.
+// ControlPlaneNodeRecord has the changes that the operator made to one Node, and the
+// original values. With the record, the operator can tell drift from new intent, and
+// can remove a taint without removing a taint that another manager had set before. The
+// record is not kept on the Node itself, because a kubelet may write the annotations of
+// its Node, but not its taints. Only the operator writes the record. The record has the
+// name of the Node, and is deleted with the Node.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=cpnr,path=controlplanenoderecords
@@ -24,7 +25,7 @@ type ControlPlaneNodeRecord struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is what was done.
+	// spec has the changes.
 	// +required
 	Spec ControlPlaneNodeRecordSpec `json:"spec,omitzero"`
 }
@@ -43,16 +44,16 @@ type ControlPlaneNodeRecordList struct {
 	Items []ControlPlaneNodeRecord `json:"items"`
 }
 
-// ControlPlaneNodeRecordSpec is what was done to a Node.
+// ControlPlaneNodeRecordSpec has the changes to a Node.
 type ControlPlaneNodeRecordSpec struct {
-	// nodeUID is the UID of the Node. What was done to another Node that had the
-	// name before does not count.
+	// nodeUID is the UID of the Node. Changes to an earlier Node of the same name do
+	// not count.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +required
 	NodeUID string `json:"nodeUID,omitempty"`
 
-	// taints are those that policies set.
+	// taints are the taints that policies set.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	// +listType=map
@@ -62,7 +63,7 @@ type ControlPlaneNodeRecordSpec struct {
 	Taints []RecordedTaint `json:"taints,omitempty"`
 }
 
-// RecordedTaint is what was done to one taint of a Node.
+// RecordedTaint is the change to one taint of a Node.
 type RecordedTaint struct {
 	// key of the taint.
 	// +kubebuilder:validation:MinLength=1
@@ -75,7 +76,7 @@ type RecordedTaint struct {
 	// +required
 	Effect corev1.TaintEffect `json:"effect,omitempty"`
 
-	// policy is the name of the ControlPlaneNetworkPolicy for which it was done.
+	// policy is the name of the ControlPlaneNetworkPolicy that declares the taint.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +required

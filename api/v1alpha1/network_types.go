@@ -2,19 +2,19 @@
 
 package v1alpha1
 
-// NetworkSpec declares who may talk to the control plane's components.
+// NetworkSpec declares who may connect to the components of the control plane.
 //
 // +kubebuilder:validation:XValidation:rule="self.components.all(c, !has(c.allowFrom) || c.allowFrom.all(a, !has(a.peer) || (has(self.peers) && self.peers.exists(p, p.name == a.peer))))",message="every peer named in allowFrom must be defined under network.peers, with a name and cidrs"
 // +kubebuilder:validation:XValidation:rule="self.components.all(c, !has(c.allowTo) || c.allowTo.all(a, !has(a.peer) || (has(self.peers) && self.peers.exists(p, p.name == a.peer))))",message="every peer named in allowTo must be defined under network.peers, with a name and cidrs"
 type NetworkSpec struct {
-	// peers are named sets of static addresses that components refer to.
+	// peers are named sets of static addresses to which components refer.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
 	// +optional
 	Peers []Peer `json:"peers,omitempty"`
 
-	// components are the parts of the control plane that are protected.
+	// components are the protected parts of the control plane.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=map
@@ -22,90 +22,89 @@ type NetworkSpec struct {
 	// +required
 	Components []Component `json:"components,omitempty"`
 
-	// hostBackend says what protects the components that are in their node's
-	// network, such as the API server. Auto takes what the cluster has, Calico
-	// at present. None protects none of them.
+	// hostBackend says what protects the components in their node's network, such as
+	// the API server. Auto (the default): the operator uses what the cluster has, at
+	// present Calico. None: no component in its node's network is protected.
 	// +kubebuilder:default=Auto
 	// +optional
 	HostBackend HostBackend `json:"hostBackend,omitempty"`
 
-	// unlisted says what becomes of traffic to the selected nodes that is not
-	// for a port of a component. Pass leaves it to whoever decides about it
-	// now. Deny lets through what the profile knows to be needed, and drops
-	// everything else.
+	// unlisted says what happens to traffic to the selected nodes that is not for a
+	// port of a component. Pass (the default): the operator does not restrict such
+	// traffic. Deny: only the flows of the profile are let through, and all other
+	// traffic is dropped.
 	// +kubebuilder:default=Pass
 	// +optional
 	Unlisted Unlisted `json:"unlisted,omitempty"`
 
-	// failsafe says what becomes of Calico's failsafe ports, which are open
-	// from everywhere whatever a policy says: 22, 179, 2379, 2380, 5473, 6443,
-	// 6666 and 6667 of TCP and 68 of UDP. Keep leaves them, so that a
-	// restriction of etcd or of port 6443 has no effect, and the status says
-	// so. Scope narrows those of components to whom may connect, on one node
-	// after another.
+	// failsafe says what happens to Calico's failsafe ports, which are open from
+	// everywhere whatever a policy says: 22, 179, 2379, 2380, 5473, 6443, 6666 and 6667
+	// of TCP, and 68 of UDP. Keep (the default): the ports stay open, so that a
+	// restriction of etcd or of port 6443 has no effect, and the status says so. Scope:
+	// the failsafe ports of components are limited to the permitted sources, on one
+	// node after another.
 	// +kubebuilder:default=Keep
 	// +optional
 	Failsafe Failsafe `json:"failsafe,omitempty"`
 }
 
-// HostBackend is what protects components that are in their node's network.
+// HostBackend is what protects components in their node's network.
 //
 // +kubebuilder:validation:Enum=Auto;Calico;None
 type HostBackend string
 
 const (
-	// HostBackendAuto is what the cluster has.
+	// HostBackendAuto uses what the cluster has.
 	HostBackendAuto HostBackend = "Auto"
-	// HostBackendCalico is host endpoints and global network policies of Calico.
+	// HostBackendCalico uses host endpoints and global network policies of Calico.
 	HostBackendCalico HostBackend = "Calico"
-	// HostBackendNone protects none of these components.
+	// HostBackendNone protects no component in its node's network.
 	HostBackendNone HostBackend = "None"
 )
 
-// Unlisted says what becomes of traffic that is not for a component's port.
+// Unlisted says what happens to traffic that is not for a component's port.
 //
 // +kubebuilder:validation:Enum=Pass;Deny
 type Unlisted string
 
 const (
-	// UnlistedPass leaves it alone.
+	// UnlistedPass leaves such traffic alone.
 	UnlistedPass Unlisted = "Pass"
-	// UnlistedDeny drops what the profile does not know.
+	// UnlistedDeny drops traffic that is not in the profile.
 	UnlistedDeny Unlisted = "Deny"
 )
 
-// Failsafe says what becomes of Calico's failsafe ports.
+// Failsafe says what happens to Calico's failsafe ports.
 //
 // +kubebuilder:validation:Enum=Keep;Scope
 type Failsafe string
 
 const (
-	// FailsafeKeep leaves them open from everywhere.
+	// FailsafeKeep leaves the failsafe ports open from everywhere.
 	FailsafeKeep Failsafe = "Keep"
-	// FailsafeScope narrows those of components.
+	// FailsafeScope scopes the failsafe ports of components.
 	FailsafeScope Failsafe = "Scope"
 )
 
-// Peer is a named set of addresses outside the cluster's own bookkeeping:
-// administrators, a load balancer, a monitoring system.
+// Peer is a named set of addresses that the cluster does not know: administrators, a
+// load balancer, a monitoring system.
 type Peer struct {
-	// name is what allowFrom and allowTo refer to.
+	// name by which allowFrom and allowTo refer to the peer.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="name must consist of lower-case letters, digits and hyphens, such as admins"
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// role is the part that the peer has in the profile's matrix of who must
-	// talk to whom. What is required for the role, such as that Admin reaches
-	// the API server, is allowed without being listed. ControlPlane, Nodes and
-	// Pods add to what these roles are found to be, such as the networks from
-	// which machines join.
+	// role of the peer in the flows of the profile. Required flows of the role are
+	// allowed without being listed, such as the flow from Admin to the API server.
+	// ControlPlane, Nodes and Pods add addresses to the detected addresses of the role,
+	// such as the networks from which machines join.
 	// +optional
 	Role ExternalRole `json:"role,omitempty"`
 
-	// cidrs are the peer's networks, IPv4 and IPv6. They are static on
-	// purpose: a rule that protects the API server must not depend on it.
+	// cidrs are the peer's networks, IPv4 and IPv6. The networks are static on purpose:
+	// a rule that protects the API server must not depend on the API server.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=128
 	// +listType=set
@@ -113,27 +112,26 @@ type Peer struct {
 	CIDRs []CIDR `json:"cidrs,omitempty"`
 }
 
-// ExternalRole is a part in the profile's matrix that only a policy can give
-// addresses to.
+// ExternalRole is a role in the flows of the profile to which only a policy can give
+// addresses.
 //
 // +kubebuilder:validation:Enum=Admin;LoadBalancer;Prometheus;ControlPlane;Nodes;Pods
 type ExternalRole string
 
 const (
-	// ExternalAdmin is where the cluster is administered from.
+	// ExternalAdmin is the addresses from which the cluster is administered.
 	ExternalAdmin ExternalRole = "Admin"
-	// ExternalLoadBalancer is load balancers in front of the nodes, and the
-	// virtual addresses of the control plane.
+	// ExternalLoadBalancer is the load balancers in front of the nodes, and the virtual
+	// addresses of the control plane.
 	ExternalLoadBalancer ExternalRole = "LoadBalancer"
 	// ExternalPrometheus is a monitoring system outside the cluster.
 	ExternalPrometheus ExternalRole = "Prometheus"
-	// ExternalControlPlane is where machines of the control plane have addresses
-	// that their nodes do not show: on a network of their own, or before they
-	// have joined.
+	// ExternalControlPlane is the addresses of control-plane machines that their nodes
+	// do not show: on a separate network, or before the machines have joined.
 	ExternalControlPlane ExternalRole = "ControlPlane"
-	// ExternalNodes is where machines have addresses before they have joined.
+	// ExternalNodes is the addresses of machines before the machines have joined.
 	ExternalNodes ExternalRole = "Nodes"
-	// ExternalPods is networks of pods that the nodes do not show.
+	// ExternalPods is the networks of pods that the nodes do not show.
 	ExternalPods ExternalRole = "Pods"
 )
 
@@ -145,12 +143,11 @@ const (
 // +kubebuilder:validation:XValidation:rule="!isCIDR(self) || cidr(self) == cidr(self).masked()",message="must not have bits set beyond its prefix: write 10.9.0.0/16 instead of 10.9.1.2/16, or 10.9.1.2/32 for a single address"
 type CIDR string
 
-// Component is a part of the control plane. It runs as ordinary pods, such as
-// a hosted etcd, CoreDNS or a webhook, and then has pods; or it is in the
-// network of the nodes that the policy selects, such as the API server of
-// kubeadm. What the names apiServer, etcd, kubelet, scheduler and
-// controllerManager stand for there is known from the profile; any other name
-// is a set of ports.
+// Component is a part of the control plane. With pods, the component runs as ordinary
+// pods, such as a hosted etcd, CoreDNS or a webhook. Without pods, the component is in
+// the network of the nodes that the policy selects, such as the API server of kubeadm.
+// For such a component, the names apiServer, etcd, kubelet, scheduler and
+// controllerManager are known from the profile; any other name is a set of ports.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.allowFrom) || has(self.allowTo) || (!has(self.pods) && self.name in ['apiServer', 'etcd', 'kubelet', 'scheduler', 'controllerManager'])",message="must declare allowFrom, allowTo (only with pods) or both: only apiServer, etcd, kubelet, scheduler and controllerManager on nodes may do without, and then let in those whom the profile requires"
 // +kubebuilder:validation:XValidation:rule="!has(self.pods) || has(self.allowFrom) == has(self.ports)",message="ports and allowFrom must be given together: ports are what allowFrom opens"
@@ -167,48 +164,48 @@ type Component struct {
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// pods are the pods that the component runs as. Left out, the component is
-	// in the network of the selected nodes.
+	// pods are the pods of the component. If pods is left out, the component is in the
+	// network of the selected nodes.
 	// +optional
 	Pods *PodSelector `json:"pods,omitempty"`
 
-	// interface restricts what comes in at one network interface of the nodes,
-	// such as eth1, for a component that listens in a network of its own.
-	// Other interfaces are left alone. The name becomes a label's value on what
-	// the policy creates.
+	// interface limits the restriction to traffic that arrives at one network interface
+	// of the nodes, such as eth1, for a component that listens in a separate network.
+	// Other interfaces are left alone. The name becomes a label's value on the objects
+	// of the policy.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=15
 	// +kubebuilder:validation:XValidation:rule="!format.labelValue().validate(self).hasValue()",message="interface must be the name of one network interface, such as eth1: leave it out for all of them"
 	// +optional
 	Interface string `json:"interface,omitempty"`
 
-	// addressCIDR restricts what is sent to the nodes' addresses in this
-	// network, through whichever interface it comes in.
+	// addressCIDR limits the restriction to traffic to the nodes' addresses in this
+	// network, through any interface.
 	// +optional
 	AddressCIDR CIDR `json:"addressCIDR,omitempty"`
 
-	// ports are the ports that allowFrom opens. Pods' ports are as the pods see
-	// them, after a Service's translation. Those of apiServer, etcd, kubelet,
-	// scheduler and controllerManager on nodes are known from the profile when
-	// left out.
+	// ports are the ports that allowFrom opens. The ports of pods are the ports after a
+	// Service's translation, as the pods see the ports. If ports is left out, the ports
+	// of apiServer, etcd, kubelet, scheduler and controllerManager on nodes are taken
+	// from the profile.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic
 	// +optional
 	Ports []Port `json:"ports,omitempty"`
 
-	// allowFrom are the peers that may connect to the ports. Everything else
-	// that connects to the component's pods is denied, and on nodes everything
-	// else that connects to these ports, except what the profile requires.
+	// allowFrom are the peers that may connect to the ports. All other connections to
+	// the component's pods are denied. On nodes, all other connections to these ports
+	// are denied, except for required flows of the profile.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional
 	AllowFrom []PeerReference `json:"allowFrom,omitempty"`
 
-	// allowTo are the peers that the component's pods may connect to. Once it
-	// is set, every other connection from the component's pods is denied, name
-	// resolution included, so list the DNS servers too.
+	// allowTo are the peers to which the component's pods may connect. Once allowTo is
+	// set, every other connection from the component's pods is denied, name resolution
+	// included: list the DNS servers too.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
@@ -228,7 +225,7 @@ type PodSelector struct {
 	// +required
 	Namespace string `json:"namespace,omitempty"`
 
-	// selector of the pods. It may not be empty: a component is never every
+	// selector of the pods. The selector may not be empty: a component is never every
 	// pod of a namespace.
 	// +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",message="selector may not be empty, because an empty selector selects every pod of the namespace: name the component's labels under matchLabels"
 	// +required
@@ -248,31 +245,32 @@ type Port struct {
 	// +required
 	Protocol Protocol `json:"protocol,omitempty"`
 
-	// port is the port's number, or the first one of a range.
+	// port is the number of the port, or the first port of a range.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	// +required
 	Port int32 `json:"port,omitempty"`
 
-	// endPort is the last port of a range, itself included.
+	// endPort is the last port of a range, inclusive.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	// +optional
 	EndPort int32 `json:"endPort,omitempty"`
 }
 
-// PeerRole is a set of addresses that the cluster itself defines, and that
-// follows it as nodes join, leave and change address.
+// PeerRole is a set of addresses that the cluster itself defines. The addresses follow
+// the cluster as nodes join, leave and change address.
 //
 // +kubebuilder:validation:Enum=ControlPlane;Nodes;Pods
 type PeerRole string
 
 const (
-	// RoleControlPlane is the nodes that the policy's nodeSelector selects, and
-	// all others of the control plane, etcd's included: all their addresses,
-	// and those from which they reach pods through an overlay network.
+	// RoleControlPlane is the nodes that the policy's nodeSelector selects, and all
+	// other nodes of the control plane, including the nodes of etcd: all addresses of
+	// the nodes, and the addresses from which the nodes reach pods through an overlay
+	// network.
 	RoleControlPlane PeerRole = "ControlPlane"
-	// RoleNodes is every node, in the same way.
+	// RoleNodes is every node, with the same addresses.
 	RoleNodes PeerRole = "Nodes"
 	// RolePods is every pod of the cluster that has an address of its own.
 	// Pods in a node's network are part of Nodes.
@@ -294,7 +292,7 @@ type PeerReference struct {
 	Peer string `json:"peer,omitempty"`
 }
 
-// Destination is whom a component's pods may connect to.
+// Destination names a peer to which a component's pods may connect.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.role) != has(self.peer)",message="must have exactly one of role (ControlPlane, Nodes or Pods) and peer (a name from network.peers)"
 type Destination struct {
@@ -308,7 +306,8 @@ type Destination struct {
 	// +optional
 	Peer string `json:"peer,omitempty"`
 
-	// ports that may be connected to. Every port when left out.
+	// ports to which the pods may connect. If ports is left out, the pods may connect
+	// to every port.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic

@@ -8,9 +8,9 @@ import (
 	"encoding/json"
 )
 
-// ProbeRequestHash returns the hash of a probe request: policy, node, round and targets. The
-// operator writes the hash into the status, so that an observer can tell a request of the
-// operator from one that somebody else has written into the spec.
+// ProbeRequestHash returns the hash of a probe request: policy, node, round and
+// targets. The operator writes the hash into the status, so that an observer can tell a
+// request of the operator from a request that another writer has put into the spec.
 func (s *ControlPlaneNodeEnactmentSpec) ProbeRequestHash() string {
 	text, err := json.Marshal(s)
 	if err != nil {

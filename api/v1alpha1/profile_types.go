@@ -4,21 +4,21 @@ package v1alpha1
 
 // Profile says what kind of cluster this is.
 type Profile struct {
-	// distribution of Kubernetes. Auto finds it out; the status says which one
-	// and why.
+	// distribution of Kubernetes. Auto (the default): the operator detects the
+	// distribution, and the status says which one and why.
 	// +kubebuilder:default=Auto
 	// +optional
 	Distribution Distribution `json:"distribution,omitempty"`
 
-	// cni is what connects the pods. Auto finds it out; the status says which
-	// one and why.
+	// cni is the CNI that connects the pods. Auto (the default): the operator detects
+	// the CNI, and the status says which one and why.
 	// +kubebuilder:default=Auto
 	// +optional
 	CNI CNI `json:"cni,omitempty"`
 
 	// networkPolicies says whether something in the cluster enforces Kubernetes
-	// NetworkPolicies. Auto finds it out from the CNI; where it cannot, as with a
-	// CNI that is not known, the condition Effective says so.
+	// NetworkPolicies. Auto (the default): the operator detects this from the CNI. If
+	// the detection fails, as with an unknown CNI, the condition Effective says so.
 	// +kubebuilder:default=Auto
 	// +optional
 	NetworkPolicies NetworkPolicies `json:"networkPolicies,omitempty"`
@@ -29,40 +29,39 @@ type Profile struct {
 	// +optional
 	AddOns []AddOn `json:"addOns,omitempty"`
 
-	// apiServerPorts are further ports at which the API servers are reached on
-	// the selected nodes, such as that of a load balancer there. Those of the
-	// API servers themselves are read from the cluster.
+	// apiServerPorts are further ports of the API servers on the selected nodes, such
+	// as the port of a load balancer on the nodes. The API servers' own ports are read
+	// from the cluster.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=set
 	// +optional
 	APIServerPorts []PortNumber `json:"apiServerPorts,omitempty"`
 
-	// loadBalancer says whether clients may arrive at the API servers with the
-	// address of a load balancer in place of their own. Auto goes by what the
-	// cluster shows: where its members reach the API servers at an address that
-	// is no control-plane node's, or where nothing is shown, a policy that
-	// restricts the API server is held until a peer has the role LoadBalancer.
-	// None says that clients arrive with their own addresses.
+	// loadBalancer says whether clients may reach the API servers through a load
+	// balancer that replaces the clients' addresses with its own. Auto (the default):
+	// the operator looks at what the cluster shows. If members of the cluster reach the
+	// API servers at an address that belongs to no control-plane node, or if the
+	// cluster shows no address, a policy that restricts the API server is held until a
+	// peer has the role LoadBalancer. None: clients arrive with their own addresses.
 	// +kubebuilder:default=Auto
 	// +optional
 	LoadBalancer LoadBalancer `json:"loadBalancer,omitempty"`
 
-	// nodePorts is the range of node ports, if it is not 30000 to 32767:
+	// nodePorts is the range of node ports, if other than 30000 to 32767:
 	// --service-node-port-range of the API server.
 	// +optional
 	NodePorts NodePortRange `json:"nodePorts,omitzero"`
 
-	// components are the ports of parts of the control plane, if they are not
-	// those that docs/profiles.md lists for the distribution and the CNI. Those of
-	// the API server are read from the cluster: see apiServerPorts.
+	// components are the ports of parts of the control plane, if other than the ports
+	// in docs/profiles.md for the distribution and the CNI. The ports of the API server
+	// are read from the cluster: see apiServerPorts.
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=map
 	// +listMapKey=name
 	// +optional
 	Components []ProfileComponent `json:"components,omitempty"`
 
-	// flows are further ones, that the distribution, the CNI and the add-ons do not
-	// know of.
+	// flows are further flows, unknown to the distribution, the CNI and the add-ons.
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=map
 	// +listMapKey=name
@@ -70,14 +69,14 @@ type Profile struct {
 	Flows []ProfileFlow `json:"flows,omitempty"`
 }
 
-// LoadBalancer says whether a load balancer puts its address in place of its
-// clients'.
+// LoadBalancer says whether a load balancer replaces the addresses of clients with its
+// own.
 //
 // +kubebuilder:validation:Enum=Auto;None
 type LoadBalancer string
 
 const (
-	// LoadBalancerAuto goes by what the cluster shows.
+	// LoadBalancerAuto relies on what the cluster shows.
 	LoadBalancerAuto LoadBalancer = "Auto"
 	// LoadBalancerNone says that clients arrive with their own addresses.
 	LoadBalancerNone LoadBalancer = "None"
@@ -91,7 +90,7 @@ type NodePortRange struct {
 	// +required
 	First PortNumber `json:"first,omitempty"`
 
-	// last port of the range, itself included.
+	// last port of the range, inclusive.
 	// +required
 	Last PortNumber `json:"last,omitempty"`
 }
@@ -104,7 +103,7 @@ type ProfileComponent struct {
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// ports that it listens at.
+	// ports at which the component listens.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic
@@ -112,33 +111,33 @@ type ProfileComponent struct {
 	Ports []Port `json:"ports,omitempty"`
 }
 
-// ProfileFlow is who turns to whom, and with what. Its answers need no flow of
-// their own. One side is a node: the ones that are protected, and those of others
-// whom they need.
+// ProfileFlow names the two sides of a flow, and the traffic. Answers need no flow of
+// their own. One side must be a node: the protected nodes, or nodes with which the
+// protected nodes communicate.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.component) != has(self.traffic)",message="must have exactly one of component (whose ports it then has) and traffic (such as tcp/8443)"
 // +kubebuilder:validation:XValidation:rule="self.to in ['ControlPlane', 'Nodes', 'Self'] || self.from.exists(r, r in ['ControlPlane', 'Nodes', 'Self', 'Any'])",message="must have ControlPlane, Nodes or Self on one side: others do not touch a node"
 // +kubebuilder:validation:XValidation:rule="self.to == 'Self' ? self.from == ['Self'] : !self.from.exists(r, r == 'Self')",message="must have Self on both sides, or on none: write ControlPlane or Nodes for what a node has to do with others"
 type ProfileFlow struct {
-	// name of the flow. The profile may not have one of the same name.
+	// name of the flow. The profile may not have a flow of the same name.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must consist of lower-case letters, digits and hyphens"
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// from are who begins.
+	// from are the senders.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=set
 	// +required
 	From []FlowRole `json:"from,omitempty"`
 
-	// to is whom they turn to.
+	// to is the receiver.
 	// +required
 	To FlowRole `json:"to,omitempty"`
 
-	// component of the profile whose traffic this is, such as kube-apiserver.
+	// component of the profile to which the traffic belongs, such as kube-apiserver.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
@@ -151,23 +150,24 @@ type ProfileFlow struct {
 	// +optional
 	Traffic []Traffic `json:"traffic,omitempty"`
 
-	// destinations are the networks that packets are sent to, if these are not the
-	// addresses of to: a multicast group.
+	// destinations are the networks to which packets are sent, if other than the
+	// addresses of to, such as a multicast group.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=set
 	// +optional
 	Destinations []CIDR `json:"destinations,omitempty"`
 
-	// need says what the flow is to the cluster.
+	// need says how much the cluster needs the flow.
 	// +kubebuilder:default=Optional
 	// +optional
 	Need Need `json:"need,omitempty"`
 }
 
-// Need is what a flow is to a cluster. Optional: it is let in where everything is
-// denied that is not listed. Required: without it somebody is locked out. It is
-// let in whatever is restricted, tried by probes, and while a rule of anybody would
-// cut it, nothing is enforced.
+// Need says how much a cluster needs a flow. Optional: the flow is let in even if all
+// unlisted traffic is denied. Required: without the flow, the cluster or its
+// administrators would be locked out. A required flow is let in whatever a policy
+// restricts, and is probed. While any rule in the cluster would cut the flow, nothing
+// is enforced.
 //
 // +kubebuilder:validation:Enum=Optional;Required
 type Need string
@@ -178,15 +178,15 @@ const (
 	NeedRequired Need = "Required"
 )
 
-// FlowRole is a set of addresses on one side of a flow. Self is the node itself,
-// Any is everybody; docs/profiles.md tells of the others.
+// FlowRole is a set of addresses on one side of a flow. Self is the node itself, and
+// Any is everybody; docs/profiles.md describes the other roles.
 //
 // +kubebuilder:validation:Enum=ControlPlane;Nodes;Pods;Self;Admin;LoadBalancer;Prometheus;Any
 type FlowRole string
 
-// Traffic is a protocol, and what is sent with it: all, tcp, tcp/443 or
-// tcp/30000-32767 (likewise udp and sctp), icmp/8 or icmp/3/4 (a type, and perhaps
-// a code; likewise icmpv6), or ip/112 (a protocol's number).
+// Traffic is a protocol, with ports or types: all, tcp, tcp/443 or tcp/30000-32767
+// (likewise udp and sctp), icmp/8 or icmp/3/4 (a type, and optionally a code; likewise
+// icmpv6), or ip/112 (a protocol's number).
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=32
@@ -199,34 +199,35 @@ type Traffic string
 // +kubebuilder:validation:Maximum=65535
 type PortNumber int32
 
-// Distribution is a distribution of Kubernetes. managed is one whose control
-// plane is not on nodes of the cluster: it has no hosts to protect.
+// Distribution is a distribution of Kubernetes. The value managed is for clusters whose
+// control plane does not run on nodes of the cluster: such clusters have no hosts to
+// protect.
 //
 // +kubebuilder:validation:Enum=Auto;kubeadm;rke2;k3s;talos;openshift;k0s;managed
 type Distribution string
 
-// DistributionAuto is found out.
+// DistributionAuto is detected.
 const DistributionAuto Distribution = "Auto"
 
-// CNI is what connects pods.
+// CNI is the CNI that connects pods.
 //
 // +kubebuilder:validation:Enum=Auto;calico;canal;flannel;cilium;ovn-kubernetes
 type CNI string
 
-// CNIAuto is found out.
+// CNIAuto is detected.
 const CNIAuto CNI = "Auto"
 
-// NetworkPolicies says whether NetworkPolicies do anything.
+// NetworkPolicies says whether NetworkPolicies have any effect.
 //
 // +kubebuilder:validation:Enum=Auto;Enforced;NotEnforced
 type NetworkPolicies string
 
 const (
-	// NetworkPoliciesAuto is found out.
+	// NetworkPoliciesAuto is detected.
 	NetworkPoliciesAuto NetworkPolicies = "Auto"
-	// NetworkPoliciesEnforced says that something enforces them.
+	// NetworkPoliciesEnforced says that something enforces NetworkPolicies.
 	NetworkPoliciesEnforced NetworkPolicies = "Enforced"
-	// NetworkPoliciesNotEnforced says that nothing does.
+	// NetworkPoliciesNotEnforced says that nothing enforces NetworkPolicies.
 	NetworkPoliciesNotEnforced NetworkPolicies = "NotEnforced"
 )
 

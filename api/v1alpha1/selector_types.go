@@ -7,16 +7,16 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// LabelSelector selects objects by their labels. It reads and means the same
-// as the label selector of Kubernetes, but every part of it is bounded and
-// checked when it is written rather than when it is used.
+// LabelSelector selects objects by their labels. The selector has the syntax and
+// meaning of the label selector of Kubernetes, but every part is bounded, and is
+// checked when the selector is written and not only when the selector is used.
 type LabelSelector struct {
 	// matchLabels are labels that an object must have, with these values.
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
 
-	// matchExpressions are further requirements. All of them must be met.
+	// matchExpressions are further requirements. All requirements must be met.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=atomic
 	// +optional
@@ -38,7 +38,7 @@ type LabelSelectorRequirement struct {
 	// +required
 	Operator LabelSelectorOperator `json:"operator,omitempty"`
 
-	// values are what the operators In and NotIn compare with.
+	// values are the values to which the operators In and NotIn compare the label.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional
@@ -56,7 +56,7 @@ type LabelValue string
 // +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
 type LabelSelectorOperator string
 
-// ToMeta returns the selector in the form that Kubernetes' own types carry.
+// ToMeta returns the selector in the form of Kubernetes' own types.
 func (s LabelSelector) ToMeta() *metav1.LabelSelector {
 	out := &metav1.LabelSelector{}
 	for key, value := range s.MatchLabels {
@@ -72,9 +72,9 @@ func (s LabelSelector) ToMeta() *metav1.LabelSelector {
 	return out
 }
 
-// Compile returns the selector in the form that matches labels. The schema can
-// not look at the keys of a map, so a bad key under matchLabels is found here;
-// the error names it.
+// Compile returns the selector in the form that matches labels. The schema cannot look
+// at the keys of a map, so that an invalid key under matchLabels is found only here;
+// the error names the key.
 func (s LabelSelector) Compile() (labels.Selector, error) {
 	return metav1.LabelSelectorAsSelector(s.ToMeta())
 }

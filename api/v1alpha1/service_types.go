@@ -16,40 +16,40 @@ type ServiceTrafficPolicy struct {
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// selector of the Services. It may not be empty.
+	// selector of the Services. The selector may not be empty.
 	// +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",message="selector may not be empty, because an empty selector selects every Service: name the Services' labels under matchLabels"
 	// +required
 	Selector LabelSelector `json:"selector,omitzero"`
 
-	// namespaceSelector selects the namespaces of the Services by their
-	// labels; {} is every namespace. Use the label
-	// kubernetes.io/metadata.name to select a namespace by its name.
+	// namespaceSelector selects the namespaces of the Services by their labels; {} is
+	// every namespace. To select a namespace by its name, use the label
+	// kubernetes.io/metadata.name.
 	// +required
 	NamespaceSelector *LabelSelector `json:"namespaceSelector,omitempty"`
 
-	// externalTrafficPolicy that the Services must have. Local keeps the
-	// client's address, and a node without a ready endpoint drops what arrives
-	// there. It concerns what is reached from outside: Services of type NodePort
-	// and LoadBalancer, and those with externalIPs. Local is held back, and
-	// reported, as localPolicy says.
+	// externalTrafficPolicy that the Services must have. With Local, the client's
+	// address is kept, and a node without a ready endpoint drops traffic that arrives
+	// at the node. The field applies to Services that can be reached from outside:
+	// Services of type NodePort and LoadBalancer, and Services with externalIPs.
+	// localPolicy says when Local is held and reported.
 	// +kubebuilder:validation:Enum=Cluster;Local
 	// +optional
 	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy `json:"externalTrafficPolicy,omitempty"`
 
-	// internalTrafficPolicy that the Services must have. With Local, the pods
-	// of a node without a ready endpoint cannot reach the Service at all. Local
-	// is held back, and reported, as localPolicy says.
+	// internalTrafficPolicy that the Services must have. With Local, the pods of a node
+	// without a ready endpoint cannot reach the Service at all. localPolicy says when
+	// Local is held and reported.
 	// +kubebuilder:validation:Enum=Cluster;Local
 	// +optional
 	InternalTrafficPolicy corev1.ServiceInternalTrafficPolicy `json:"internalTrafficPolicy,omitempty"`
 
-	// localPolicy says where a traffic policy Local is set. Safe, which is the
-	// meaning when left out, sets it only where it drops no traffic: internally
-	// where every node has a ready endpoint; externally likewise, or, behind a
-	// load balancer that checks the health of nodes, where one node has. Force
-	// sets it everywhere but on the Service of the API servers
-	// (default/kubernetes), and internally on that of the cluster's DNS, where
-	// Safe always holds.
+	// localPolicy says where a traffic policy Local is set. Safe (the meaning if
+	// localPolicy is left out): Local is set only where no traffic is dropped.
+	// Internally, every node must have a ready endpoint. Externally, every node must
+	// have a ready endpoint too, or, behind a load balancer that checks the health of
+	// nodes, a single node. Force: Local is set everywhere, except on the Service of
+	// the API servers (default/kubernetes), and internally on the Service of the
+	// cluster's DNS, for which Safe always applies.
 	// +optional
 	LocalPolicy LocalPolicy `json:"localPolicy,omitempty"`
 
@@ -60,25 +60,26 @@ type ServiceTrafficPolicy struct {
 	// +optional
 	TrafficDistribution string `json:"trafficDistribution,omitempty"`
 
-	// conflictPolicy says what happens to a field that someone else declares:
-	// with server-side apply, with client-side apply, or as a tool that puts
-	// back what is declared elsewhere (Argo CD, Flux, Helm). Report, which is
-	// the meaning when left out: it is left alone and reported. Override: it is
-	// taken over, which starts a fight unless the other side is told to ignore
-	// the field. A field that was merely set is taken over in any case.
+	// conflictPolicy says what happens to a field that another manager declares, with
+	// server-side apply, with client-side apply, or as a tool that restores what is
+	// declared elsewhere (Argo CD, Flux, Helm). Report (the meaning if conflictPolicy
+	// is left out): the operator leaves the field alone, and reports the conflict.
+	// Override: the operator takes over the field. Then both managers rewrite the field
+	// again and again, unless the other manager is told to ignore the field. A field
+	// that another manager has merely set, but not declared, is taken over in any case.
 	// +optional
 	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
 }
 
-// ConflictPolicy says what happens to a field that someone else declares.
+// ConflictPolicy says what happens to a field that another manager declares.
 //
 // +kubebuilder:validation:Enum=Report;Override
 type ConflictPolicy string
 
 const (
-	// ConflictReport leaves the field alone and reports it.
+	// ConflictReport leaves the field alone and reports the conflict.
 	ConflictReport ConflictPolicy = "Report"
-	// ConflictOverride takes the field over.
+	// ConflictOverride takes over the field.
 	ConflictOverride ConflictPolicy = "Override"
 )
 
@@ -88,8 +89,8 @@ const (
 type LocalPolicy string
 
 const (
-	// LocalSafe sets it where it drops no traffic.
+	// LocalSafe sets Local where no traffic is dropped.
 	LocalSafe LocalPolicy = "Safe"
-	// LocalForce sets it although nodes lack a ready endpoint.
+	// LocalForce sets Local even if nodes have no ready endpoint.
 	LocalForce LocalPolicy = "Force"
 )

@@ -4,31 +4,31 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// MaxReportedDrift is how many drifted objects the status lists. The counts
-// beside the list are of all of them.
+// MaxReportedDrift is how many drifted objects the status lists. The counts beside the
+// list include all drifted objects.
 const MaxReportedDrift = 16
 
 // ControlPlaneNetworkPolicyStatus is the observed posture.
 type ControlPlaneNetworkPolicyStatus struct {
-	// conditions are the state of the policy; conditions.go lists their types
-	// and reasons.
+	// conditions are the state of the policy. docs/status.md explains all types and
+	// reasons.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec that this status is of.
+	// observedGeneration is the generation of the spec to which the status refers.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// profile is what kind of cluster it is taken for, and why.
+	// profile is the detected or declared kind of the cluster, and why.
 	// +optional
 	Profile *ResolvedProfile `json:"profile,omitempty"`
 
-	// apiServers are the addresses that API servers have, or had not long ago. All
-	// of them are in the role ControlPlane.
+	// apiServers are the addresses of API servers now, or until recently. All these
+	// addresses belong to the role ControlPlane.
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=map
 	// +listMapKey=address
@@ -40,8 +40,8 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	MatchedNodes *int32 `json:"matchedNodes,omitempty"`
 
-	// podsToEvict is how many running pods would be evicted by NoExecute
-	// taints that are declared but not yet on their nodes.
+	// podsToEvict is how many running pods would be evicted by NoExecute taints that
+	// are declared but not yet on the nodes.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	PodsToEvict *int32 `json:"podsToEvict,omitempty"`
@@ -54,7 +54,7 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	HostPolicies SyncCount `json:"hostPolicies,omitzero"`
 
-	// nodes counts the nodes whose hosts the policy protects, by how far that is.
+	// nodes counts the protected nodes by the phase of the rollout.
 	// +optional
 	Nodes *NodeCounts `json:"nodes,omitempty"`
 
@@ -71,15 +71,17 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	DriftedObjects *int32 `json:"driftedObjects,omitempty"`
 
-	// drift lists differences, sorted by object, the first 16 of them.
+	// drift lists the first 16 differences, sorted by object.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional
 	Drift []Drift `json:"drift,omitempty"`
 
-	// recordFormat is 2 once what was done to Nodes is in ControlPlaneNodeRecords.
-	// Of a policy without it, which an earlier version served, that is moved over
-	// from annotations of the Nodes. Afterwards the annotations mean nothing.
+	// recordFormat is 2 once the changes to Nodes are recorded in
+	// ControlPlaneNodeRecords. An earlier version recorded the changes in annotations
+	// of the Nodes. If recordFormat is absent, the operator first copies these
+	// annotations to ControlPlaneNodeRecords. Afterwards, the annotations have no
+	// meaning.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	RecordFormat int32 `json:"recordFormat,omitempty"`
@@ -88,7 +90,7 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	LastDrift *Drift `json:"lastDrift,omitempty"`
 
-	// lastDriftTime is when that was.
+	// lastDriftTime is when lastDrift was repaired.
 	// +optional
 	LastDriftTime *metav1.Time `json:"lastDriftTime,omitempty"`
 }
@@ -101,13 +103,13 @@ type APIServerAddress struct {
 	// +required
 	Address string `json:"address,omitempty"`
 
-	// missingSince is since when no API server has had the address. It is
-	// forgotten after 7 days.
+	// missingSince is since when no API server has had the address. After 7 days, the
+	// address is removed.
 	// +optional
 	MissingSince *metav1.Time `json:"missingSince,omitempty"`
 }
 
-// ResolvedProfile is what kind of cluster it is taken for.
+// ResolvedProfile is the detected or declared kind of the cluster.
 type ResolvedProfile struct {
 	// distribution is the distribution, or Unknown.
 	// +kubebuilder:validation:MinLength=1
@@ -115,19 +117,19 @@ type ResolvedProfile struct {
 	// +required
 	Distribution string `json:"distribution,omitempty"`
 
-	// distributionReason says why.
+	// distributionReason says why the distribution was chosen.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	DistributionReason string `json:"distributionReason,omitempty"`
 
-	// cni is what connects the pods, or Unknown.
+	// cni is the CNI that connects the pods, or Unknown.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +required
 	CNI string `json:"cni,omitempty"`
 
-	// cniReason says why.
+	// cniReason says why the CNI was chosen.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
@@ -140,14 +142,14 @@ type ResolvedProfile struct {
 	APIServerPorts []PortNumber `json:"apiServerPorts,omitempty"`
 }
 
-// SyncCount counts things that the policy calls for.
+// SyncCount counts objects or fields that the policy declares.
 type SyncCount struct {
-	// declared is how many the policy calls for.
+	// declared is how many objects or fields the policy declares.
 	// +kubebuilder:validation:Minimum=0
 	// +required
 	Declared *int32 `json:"declared,omitempty"`
 
-	// inSync is how many of them are as declared.
+	// inSync is how many of the declared objects or fields are as declared.
 	// +kubebuilder:validation:Minimum=0
 	// +required
 	InSync *int32 `json:"inSync,omitempty"`
@@ -159,11 +161,11 @@ type SyncCount struct {
 type DriftCause string
 
 const (
-	// CauseMissing means that what is declared is not there.
+	// CauseMissing means that the declared object or field does not exist.
 	CauseMissing DriftCause = "Missing"
-	// CauseModified means that it is there with another content.
+	// CauseModified means that the object or field has another content than declared.
 	CauseModified DriftCause = "Modified"
-	// CauseUnexpected means that something is there that should not be.
+	// CauseUnexpected means that the object or field exists, but should not.
 	CauseUnexpected DriftCause = "Unexpected"
 )
 
@@ -173,32 +175,34 @@ const (
 type DriftState string
 
 const (
-	// StateDrifted means that somebody changed what had been put right, or,
-	// in mode Audit, that it is not as declared. Enforce repairs it.
+	// StateDrifted means that the object or field was as declared and has been changed
+	// since, or, in mode Audit, is not as declared. Enforce repairs the difference.
 	StateDrifted DriftState = "Drifted"
-	// StatePending means that it has never been as declared: new intent, a
-	// new object or a new version of the operator. Enforce writes it.
+	// StatePending means that the object or field has never been as declared: new
+	// intent, a new object or a new version of the operator. Enforce writes the
+	// declared content.
 	StatePending DriftState = "Pending"
-	// StateHeldBack means that writing it now would do harm.
+	// StateHeldBack means that a write would do harm now.
 	StateHeldBack DriftState = "HeldBack"
-	// StateEndpointsMissing means that it is as declared, a traffic policy
-	// Local, and that nodes which may need the Service have no ready endpoint
-	// now, so that they drop its traffic. Nothing is written.
+	// StateEndpointsMissing means that a traffic policy Local is as declared, but that
+	// nodes which may need the Service have no ready endpoint now, and so drop the
+	// Service's traffic. Nothing is written.
 	StateEndpointsMissing DriftState = "EndpointsMissing"
-	// StateForced means the same of a Service whose entry has localPolicy
-	// Force. It counts as no difference.
+	// StateForced means the same as EndpointsMissing for a Service whose entry has
+	// localPolicy Force. The state counts as no difference.
 	StateForced DriftState = "Forced"
-	// StateConflicted means that somebody else declares the field.
+	// StateConflicted means that another manager declares the field.
 	StateConflicted DriftState = "Conflicted"
-	// StateContested means that the field is rewritten again and again, also
-	// while it happens to be as declared. It is repaired at most once a second.
+	// StateContested means that another manager rewrites the field again and again. The
+	// state is kept while the field happens to be as declared. The field is repaired at
+	// most once a second.
 	StateContested DriftState = "Contested"
-	// StateNotApplicable means that the object can not have the field, such as
-	// a ClusterIP Service an externalTrafficPolicy. It counts as no drift.
+	// StateNotApplicable means that the object cannot have the field, such as a
+	// ClusterIP Service with an externalTrafficPolicy. The state counts as no drift.
 	StateNotApplicable DriftState = "NotApplicable"
 )
 
-// Drift is one difference between what is declared and what is there.
+// Drift is one difference between the declared and the actual content.
 type Drift struct {
 	// kind of the object.
 	// +kubebuilder:validation:MinLength=1
@@ -218,42 +222,41 @@ type Drift struct {
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// field that differs, as a path; empty when it is the whole object.
+	// field that differs, as a path; empty if the whole object differs.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Field string `json:"field,omitempty"`
 
-	// cause says in what way it differs.
+	// cause says in what way the object or field differs.
 	// +required
 	Cause DriftCause `json:"cause,omitempty"`
 
-	// state says what the operator does about it.
+	// state says what the operator does about the difference.
 	// +required
 	State DriftState `json:"state,omitempty"`
 
-	// expected is what is declared, shortened if it is long.
+	// expected is the declared content, shortened if long.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Expected string `json:"expected,omitempty"`
 
-	// actual is what is there, shortened if it is long.
+	// actual is the content in the cluster, shortened if long.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Actual string `json:"actual,omitempty"`
 
 	// manager is the field manager that made the difference, from the object's
-	// managedFields. Empty when they do not tell: they vanish with a deleted
-	// object and a removed field.
+	// managedFields; empty if managedFields do not tell: the entry is lost when an
+	// object is deleted or a field is removed.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Manager string `json:"manager,omitempty"`
 
-	// message says more where there is more to say, such as why a field is
-	// held back.
+	// message has further information, such as why a field is held.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
@@ -262,27 +265,28 @@ type Drift struct {
 
 // NodeCounts counts nodes by the phase of their ControlPlaneNodeEnactment.
 type NodeCounts struct {
-	// pending have not been begun.
+	// pending is the number of nodes that are not started.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	Pending *int32 `json:"pending,omitempty"`
 
-	// progressing are under way: restricted, and being tried.
+	// progressing is the number of nodes in flight: restricted, and being tried.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	Progressing *int32 `json:"progressing,omitempty"`
 
-	// enforced are done.
+	// enforced is the number of nodes that passed and keep the ruleset.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	Enforced *int32 `json:"enforced,omitempty"`
 
-	// reverted were taken back.
+	// reverted is the number of nodes that were rolled back.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	Reverted *int32 `json:"reverted,omitempty"`
 
-	// aborted were not begun, or taken back, because another one was reverted.
+	// aborted is the number of nodes that were not started, or were rolled back,
+	// because another node was reverted.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	Aborted *int32 `json:"aborted,omitempty"`

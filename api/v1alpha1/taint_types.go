@@ -28,10 +28,10 @@ type Taint struct {
 	// +required
 	Effect corev1.TaintEffect `json:"effect,omitempty"`
 
-	// allowEviction says that the taint may evict pods. It is required for the
-	// effect NoExecute; status.podsToEvict counts the pods while mode is Audit.
-	// Such a taint reaches one node in ten at a time, the node of the operator
-	// last, and none where the operator could run nowhere then.
+	// allowEviction says that the taint may evict pods. The field is required for the
+	// effect NoExecute; status.podsToEvict counts the pods while mode is Audit. A taint
+	// with NoExecute is set on one node in ten at a time, on the operator's node last,
+	// and on no node if the operator could then run nowhere.
 	// +optional
 	AllowEviction bool `json:"allowEviction,omitempty"`
 }

@@ -2,53 +2,55 @@
 
 package v1alpha1
 
-// Names that the operator leaves on other objects, and those that it reads on a
-// policy. They are part of the API: users select by them, and later versions
-// must keep understanding them.
+// Names that the operator writes on other objects, and names that the operator reads on
+// a policy. The names are part of the API: users select by these names, and later
+// versions must keep understanding the names.
 const (
-	// Finalizer holds a policy until what it wrote is reverted or orphaned.
-	// It is set before the first write, so never in a policy that only audits.
+	// Finalizer holds a policy until its changes are reverted or orphaned. The
+	// finalizer is set before the first write, and so never on a policy that only
+	// audits.
 	Finalizer = "cpnp.dev/finalizer"
 
-	// LabelPolicy and LabelComponent are on every object that the operator
-	// creates: the names of the policy and of the component it is for.
+	// LabelPolicy and LabelComponent are on every object that the operator creates: the
+	// names of the policy and of the component.
 	LabelPolicy    = "cpnp.dev/policy"
 	LabelComponent = "cpnp.dev/component"
 
-	// AnnotationDesiredHash is the hash of what an object was last written
-	// as. When it equals the hash of what is desired now and the content
-	// differs, somebody else changed the object: drift. When it differs, the
-	// intent changed: not drift.
+	// AnnotationDesiredHash is the hash of the content that was last written to an
+	// object. If the hash is that of the desired content, and the actual content
+	// differs, another manager changed the object: drift. If the hashes differ, the
+	// intent has changed: no drift.
 	AnnotationDesiredHash = "cpnp.dev/desired-hash"
 
-	// AnnotationRendererVersion is the version of the rendering that wrote an
-	// object. Content that differs because it was rendered by another version
-	// is an upgrade, not drift.
+	// AnnotationRendererVersion is the version of the rendering that wrote an object.
+	// If the content differs because another version rendered the object, the
+	// difference is an upgrade, and not drift.
 	AnnotationRendererVersion = "cpnp.dev/renderer-version"
 
-	// AnnotationRevert on a policy takes back at once, on all nodes, everything
-	// that the policy wrote, and keeps it so. Its value is the reason why.
+	// AnnotationRevert on a policy rolls back at once, on all nodes, everything that
+	// the policy wrote. Nothing is written again while the annotation is there. The
+	// value is the reason.
 	AnnotationRevert = "cpnp.dev/revert"
 
-	// AnnotationConfirm on a ControlPlaneNodeEnactment is somebody's word that
-	// the node is to stay as it is. Its value is the generation of the policy
-	// that this is said of.
+	// AnnotationConfirm on a ControlPlaneNodeEnactment confirms that the node keeps its
+	// ruleset. The value is the generation of the policy for which the confirmation is
+	// given.
 	AnnotationConfirm = "cpnp.dev/confirm"
 
-	// AnnotationRecord is on every Service that the operator changed: what was
-	// applied for which policy, and what was there before. It makes drift
-	// tellable from new intent, and deletion reversible. What was done to a Node
-	// is in its ControlPlaneNodeRecord; earlier versions kept it in this
-	// annotation of the Node, which kubelets can write.
+	// AnnotationRecord is on every Service that the operator changed: the applied
+	// values by policy, and the original values. With the record, the operator can tell
+	// drift from new intent, and can restore the original values on deletion. The
+	// changes to a Node are recorded in its ControlPlaneNodeRecord; earlier versions
+	// used this annotation on the Node, which kubelets can write.
 	AnnotationRecord = "cpnp.dev/record"
 
-	// AnnotationAllowLockout is set on a policy by whoever wants it written
-	// though flows that the control plane requires would be cut. Its value is
-	// the reason why, in words; a blank one allows nothing.
+	// AnnotationAllowLockout on a policy permits writes even though required flows of
+	// the control plane would be cut. The value is the reason, in words; a blank value
+	// permits nothing.
 	AnnotationAllowLockout = "cpnp.dev/allow-lockout"
 )
 
-// Field managers, one for each concern, in the managedFields of what the
+// Field managers, one for each concern, in the managedFields of objects that the
 // operator writes.
 const (
 	FieldManagerNetwork  = "cpnp.dev/network"

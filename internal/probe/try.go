@@ -40,7 +40,7 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 func TryTarget(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.ProbeOutcome {
 	outcome := tryOnce(ctx, dial, target)
 	for range maxAttempts - 1 {
-		if outcome.Connects() || !sleepContext(ctx, retryPause) {
+		if outcome.IsConnected() || !sleepContext(ctx, retryPause) {
 			break
 		}
 		outcome = tryOnce(ctx, dial, target)

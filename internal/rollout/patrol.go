@@ -81,7 +81,7 @@ func (n *nodeRun) forbiddenConnections() []string {
 			continue
 		}
 		for _, result := range o.Results {
-			if result.Outcome.Connects() && n.expectationOf(o, result) == MustNotConnect {
+			if result.Outcome.IsConnected() && n.expectationOf(o, result) == MustNotConnect {
 				found = append(found, fmt.Sprintf("%s from %s: %s", formatTarget(result), o.Name, result.Outcome))
 			}
 		}

@@ -21,7 +21,7 @@ func (n *nodeRun) expectationOf(o v1alpha1.Observation, result v1alpha1.ProbeRes
 // provesReachable tells whether a result of the baseline has to be reached again with
 // the rules. A target closed in the baseline proves no effect of the rules.
 func (n *nodeRun) provesReachable(before v1alpha1.Observation, result v1alpha1.ProbeResult) bool {
-	return result.Outcome.Connects() && n.expectationOf(before, result) == MustConnect
+	return result.Outcome.IsConnected() && n.expectationOf(before, result) == MustConnect
 }
 
 // baselineObservers returns the names of the observers with such results.
@@ -95,7 +95,7 @@ func describeOutcome(outcome v1alpha1.ProbeOutcome) string {
 
 // isWorse tells whether a connection is worse than in the baseline.
 func isWorse(before, now v1alpha1.ProbeOutcome) bool {
-	return !now.Connects() || before == v1alpha1.ProbeOpen && now == v1alpha1.ProbeSilent
+	return !now.IsConnected() || before == v1alpha1.ProbeOpen && now == v1alpha1.ProbeSilent
 }
 
 // formatTarget returns address and port of the target of a result.
