@@ -48,7 +48,7 @@ func TestStageThatFailsHoldsUpTheOthersAndIsTriedAgain(t *testing.T) {
 	policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}}}
 	write := func(object client.Object) drift.Write {
 		object.SetName("x")
-		return drift.Write{Object: drift.Object{Kind: object.GetObjectKind().GroupVersionKind().Kind, Name: "x"}, Desired: object, Stage: calico.Stage(object)}
+		return drift.Write{Object: drift.Object{Kind: object.GetObjectKind().GroupVersionKind().Kind, Name: "x"}, Desired: object, Stage: calico.WriteStage(object)}
 	}
 	diff := drift.Diff{Writes: []drift.Write{
 		write(&v3.GlobalNetworkSet{TypeMeta: metav1.TypeMeta{Kind: v3.KindGlobalNetworkSet}}),
@@ -150,7 +150,7 @@ func TestWhatCanNotBeTakenBackHoldsUpNoOtherNode(t *testing.T) {
 	gone := func(object client.Object) drift.Write {
 		return drift.Write{
 			Object: drift.ObjectOf(object), Live: object,
-			Node: calico.NodeOf(object), Stage: calico.Stage(object), RollsBack: calico.NodeOf(object) != "",
+			Node: calico.NodeOf(object), Stage: calico.WriteStage(object), RollsBack: calico.NodeOf(object) != "",
 		}
 	}
 	endpoint := func(node string) client.Object {

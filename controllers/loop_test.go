@@ -133,7 +133,7 @@ func (w *loop) meddle() {
 	case 3:
 		w.there.Enactments = nil
 	case 4:
-		there.Endpoints = slices.DeleteFunc(there.Endpoints, func(e v3.HostEndpoint) bool { return e.Spec.Node == node && calico.Ours(&e) })
+		there.Endpoints = slices.DeleteFunc(there.Endpoints, func(e v3.HostEndpoint) bool { return e.Spec.Node == node && calico.IsManagedEndpoint(&e) })
 	case 5:
 		there.Felix = slices.DeleteFunc(there.Felix, func(f v3.FelixConfiguration) bool { return f.Name == calico.FelixConfigurationName(node) })
 	case 6:
@@ -149,7 +149,7 @@ func (w *loop) meddle() {
 
 // withdraw takes away the endpoints of others.
 func (w *loop) withdraw() {
-	w.there.Calico.Endpoints = slices.DeleteFunc(w.there.Calico.Endpoints, func(e v3.HostEndpoint) bool { return !calico.Ours(&e) })
+	w.there.Calico.Endpoints = slices.DeleteFunc(w.there.Calico.Endpoints, func(e v3.HostEndpoint) bool { return !calico.IsManagedEndpoint(&e) })
 }
 
 func (w *loop) run(steps int) {
@@ -240,7 +240,7 @@ func (w *loop) write(write drift.Write) bool {
 	if e, is := object.(*v3.HostEndpoint); is && write.Desired == nil {
 		version, _ := rollout.RulesetFor(plan.EnactmentOf("p", e.Spec.Node, w.there.Enactments))
 		others := slices.ContainsFunc(w.there.Calico.Endpoints, func(o v3.HostEndpoint) bool {
-			return o.Spec.Node == e.Spec.Node && calico.Ours(&o) && o.Name != e.Name
+			return o.Spec.Node == e.Spec.Node && calico.IsManagedEndpoint(&o) && o.Name != e.Name
 		})
 		if version != "" && !others {
 			w.fail("%s loses rules %s, and is to have %s", e.Spec.Node, e.Labels[calico.LabelVersion], version)

@@ -121,7 +121,7 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 		in.NotVerified, in.NotJudged = o.verdict.Message, o.doubt
 	}
 	in.OtherNodes, in.ControlPlaneSize = controlPlane(o.hosts.Whole.Nodes, snapshot.Nodes)
-	toEnforce := r.Stages.wait(o.policy.Name, step{number: calico.StageNarrow}, now)
+	toEnforce := r.Stages.wait(o.policy.Name, step{number: calico.StageScopedFailsafes}, now)
 	toNarrow := r.Stages.wait(o.policy.Name, step{number: lastStage + 1}, now)
 	for _, node := range o.hosts.Whole.Nodes {
 		n := rolloutNode(o, node, snapshot)
@@ -130,7 +130,7 @@ func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot)
 		case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
 			pending, seen = unwritten(o.hostDiff, node.Name, calico.StageEndpoints), toEnforce
 			if _, narrow := rollout.RulesetFor(n.Enactment); narrow {
-				pending, seen = unwritten(o.hostDiff, node.Name, calico.StageNarrow), toNarrow
+				pending, seen = unwritten(o.hostDiff, node.Name, calico.StageScopedFailsafes), toNarrow
 			}
 		}
 		tries := rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing
@@ -165,7 +165,7 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) string {
 	version := ""
 	for _, e := range plan.EndpointsOn(policy, node, endpoints) {
-		if !calico.Enforces(e) {
+		if !calico.IsEnforcing(e) {
 			continue
 		}
 		if version = e.Labels[calico.LabelVersion]; version != calledFor {

@@ -55,10 +55,10 @@ func (c trial) input() (in rollout.Input, wait time.Duration) {
 		hosts:  plan.Hosts{Version: "new", Whole: calico.Hosts{Nodes: []calico.Node{{Name: "cp-1"}}}},
 	}
 	for _, object := range c.pending {
-		o.hostDiff.Writes = append(o.hostDiff.Writes, drift.Write{Desired: object, Node: calico.NodeOf(object), Stage: calico.Stage(object)})
+		o.hostDiff.Writes = append(o.hostDiff.Writes, drift.Write{Desired: object, Node: calico.NodeOf(object), Stage: calico.WriteStage(object)})
 	}
 	if c.removal != nil {
-		o.hostDiff.Removals = []drift.Write{{Live: c.removal, Node: calico.NodeOf(c.removal), Stage: calico.Stage(c.removal), RollsBack: true}}
+		o.hostDiff.Removals = []drift.Write{{Live: c.removal, Node: calico.NodeOf(c.removal), Stage: calico.WriteStage(c.removal), RollsBack: true}}
 	}
 	live := v3.HostEndpoint{
 		ObjectMeta: metav1.ObjectMeta{Name: "cpnp-cp-1", Labels: map[string]string{

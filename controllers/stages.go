@@ -43,7 +43,7 @@ type stageKey struct {
 	step
 }
 
-const firstStage, lastStage = calico.StageAddresses, calico.StageNarrow
+const firstStage, lastStage = calico.StageAddresses, calico.StageScopedFailsafes
 
 // wait returns how long a stage has to wait: what is written for the stages
 // before it, and what is deleted for those after it, must have been seen.
@@ -101,12 +101,12 @@ func (s *Stages) waitBack(policy, node string, now time.Time) time.Duration {
 	if !known {
 		return 0
 	}
-	return max(0, when.Add(s.reaches(step{number: calico.StageNarrow})).Sub(now))
+	return max(0, when.Add(s.reaches(step{number: calico.StageScopedFailsafes})).Sub(now))
 }
 
 // reaches returns how long what a step writes has to reach every node.
 func (s *Stages) reaches(written step) time.Duration {
-	if written.number == calico.StageNarrow {
+	if written.number == calico.StageScopedFailsafes {
 		return time.Duration(restarts * float64(s.Time))
 	}
 	return s.Time
@@ -125,7 +125,7 @@ var steps = func() []step {
 // begins. What goes that nobody needs any more holds up no write, but for failsafe
 // ports: they are widened before a node gets other rules.
 func (s step) precedes(next step) bool {
-	widened := s == step{number: calico.StageNarrow, removing: true} && next == step{number: calico.StageEndpoints}
+	widened := s == step{number: calico.StageScopedFailsafes, removing: true} && next == step{number: calico.StageEndpoints}
 	if next.removing {
 		return s.number > next.number
 	}

@@ -14,10 +14,10 @@ import (
 var (
 	allow   = step{number: calico.StagePolicies}
 	enforce = step{number: calico.StageEndpoints}
-	narrow  = step{number: calico.StageNarrow}
+	narrow  = step{number: calico.StageScopedFailsafes}
 	revoke  = step{number: calico.StagePolicies, removing: true}
 	release = step{number: calico.StageEndpoints, removing: true}
-	widen   = step{number: calico.StageNarrow, removing: true}
+	widen   = step{number: calico.StageScopedFailsafes, removing: true}
 )
 
 // The next stage waits for those before it, and never for one after it: what

@@ -61,7 +61,7 @@ func createdFirst(a, b Write) int {
 // they go.
 func deniesFirst(a, b plan.Object) int {
 	denies := func(object plan.Object) int {
-		if policy, is := object.(*v3.GlobalNetworkPolicy); is && calico.Denies(policy) {
+		if policy, is := object.(*v3.GlobalNetworkPolicy); is && calico.IsDenyPolicy(policy) {
 			return 0
 		}
 		return 1
@@ -121,7 +121,7 @@ func madeForHosts(live plan.Object, policy string, policies []plan.Policy) bool 
 	if labelled {
 		return label == policy && (plan.Written(live) || plan.Stamped(live) && declaredElsewhere(live) == "" || restoredEndpoint(live))
 	}
-	return plan.Written(live) && calico.Named(live, policy) && !slices.ContainsFunc(policies, func(p plan.Policy) bool {
-		return len(p.Name) > len(policy) && calico.Named(live, p.Name)
+	return plan.Written(live) && calico.HasNameFor(live, policy) && !slices.ContainsFunc(policies, func(p plan.Policy) bool {
+		return len(p.Name) > len(policy) && calico.HasNameFor(live, p.Name)
 	})
 }

@@ -19,7 +19,7 @@ func (d Diff) describeHostWrites(hosts plan.Hosts, endpoints []v3.HostEndpoint) 
 			if object == nil {
 				object = w.Live
 			}
-			w.Node, w.Stage = calico.NodeOf(object), calico.Stage(object)
+			w.Node, w.Stage = calico.NodeOf(object), calico.WriteStage(object)
 			w.RollsBack = w.Node != "" && (w.Desired == nil || !w.Conflicted() && endsNewerRuleset(*w, hosts, endpoints))
 		}
 	}
@@ -46,7 +46,7 @@ func endsNewerRuleset(w Write, hosts plan.Hosts, endpoints []v3.HostEndpoint) bo
 func enforcesOtherRuleset(version, node string, endpoints []v3.HostEndpoint) bool {
 	for i := range endpoints {
 		e := &endpoints[i]
-		if e.Spec.Node == node && calico.Ours(e) && calico.Enforces(e) && e.Labels[calico.LabelVersion] != version {
+		if e.Spec.Node == node && calico.IsManagedEndpoint(e) && calico.IsEnforcing(e) && e.Labels[calico.LabelVersion] != version {
 			return true
 		}
 	}
@@ -64,7 +64,7 @@ func (d Diff) SplitRollBacks(wanted func(Write) bool) (rollBacks []Diff, rest Di
 		switch {
 		case !w.RollsBack || !wanted(w):
 			rest.Removals = append(rest.Removals, w)
-		case w.Stage == calico.StageNarrow:
+		case w.Stage == calico.StageScopedFailsafes:
 			failsafes.Removals = append(failsafes.Removals, w)
 		default:
 			endpoints.Removals = append(endpoints.Removals, w)

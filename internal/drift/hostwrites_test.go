@@ -49,7 +49,7 @@ func TestWritesThatRollBack(t *testing.T) {
 		"it is rolled back already":          {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "old", "true"), nil, "", "cp-1", calico.StageEndpoints, false},
 		"the ruleset that is called for":     {endpointOn("cp-2", "new", "true"), endpointOn("cp-2", "old", "true"), nil, "", "cp-2", calico.StageEndpoints, false},
 		"an endpoint is deleted":             {nil, endpointOn("cp-9", "new", "true"), nil, "", "cp-9", calico.StageEndpoints, true},
-		"failsafe ports are opened":          {nil, felix, nil, "", "cp-2", calico.StageNarrow, true},
+		"failsafe ports are opened":          {nil, felix, nil, "", "cp-2", calico.StageScopedFailsafes, true},
 		"somebody moved it to another node":  {endpointOn("cp-1", "old", "true"), moved, nil, "", "cp-1", calico.StageEndpoints, false},
 		"a set is deleted":                   {nil, &v3.GlobalNetworkSet{}, nil, "", "", calico.StageAddresses, false},
 		"a set is written":                   {&v3.GlobalNetworkSet{}, nil, nil, "", "", calico.StageAddresses, false},
@@ -72,7 +72,7 @@ func TestWritesThatRollBack(t *testing.T) {
 // every interface before an endpoint goes: the endpoint of every interface governs then.
 func TestOrderOfRollBacks(t *testing.T) {
 	g := NewWithT(t)
-	felix := Write{Object: Object{Name: "felix"}, Node: "cp-1", Stage: calico.StageNarrow, RollsBack: true}
+	felix := Write{Object: Object{Name: "felix"}, Node: "cp-1", Stage: calico.StageScopedFailsafes, RollsBack: true}
 	gone := Write{Object: Object{Name: "gone"}, Node: "cp-1", Stage: calico.StageEndpoints, RollsBack: true}
 	older := Write{Object: Object{Name: "older"}, Node: "cp-1", Stage: calico.StageEndpoints, RollsBack: true}
 	other := Write{Object: Object{Name: "other"}, Node: "cp-2", Stage: calico.StageEndpoints, RollsBack: true}

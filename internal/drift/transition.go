@@ -57,7 +57,7 @@ func union(w Write) (both plan.Object, adds, drops bool) {
 		both = merged
 	case *v3.GlobalNetworkPolicy:
 		live, ok := w.Live.(*v3.GlobalNetworkPolicy)
-		if !ok || calico.Denies(desired) || desired.Spec.Selector != live.Spec.Selector {
+		if !ok || calico.IsDenyPolicy(desired) || desired.Spec.Selector != live.Spec.Selector {
 			return nil, false, false
 		}
 		merged := desired.DeepCopy()

@@ -35,7 +35,7 @@ func (r *hostResolver) wider(hosts calico.Hosts) []string {
 func widens(hosts calico.Hosts, sources, others []calico.Source) bool {
 	of := func(from []calico.Source) (*netipx.IPSet, bool) {
 		alone := calico.Hosts{Sets: hosts.Sets, Required: []calico.Flow{{From: from, Traffic: []profile.Traffic{{}}}}}
-		return alone.Sources(alone.Required, func(profile.Traffic) bool { return true })
+		return alone.SourcesWithoutNodes(alone.Required, func(profile.Traffic) bool { return true })
 	}
 	allowed, allBounded := of(others)
 	opened, bounded := of(sources)

@@ -31,7 +31,7 @@ func (r *hostResolver) consequences(hosts calico.Hosts) []string {
 // closes says whether the policy lets in some only at a component's ports, and no
 // failsafe port of Felix lets in everybody at all of them.
 func (r *hostResolver) closes(hosts calico.Hosts, name string) bool {
-	component, _ := r.profile.Component(name)
+	component, _ := r.profile.FindComponent(name)
 	closed := slices.DeleteFunc(slices.Clone(component.Traffic), func(t profile.Traffic) bool {
 		restrictedHere := hosts.DenyUnlisted || restricted(hosts, profile.Flow{Traffic: []profile.Traffic{t}})
 		return !restrictedHere || r.failsafe(hosts, t)
@@ -46,7 +46,7 @@ func (r *hostResolver) failsafe(hosts calico.Hosts, t profile.Traffic) bool {
 		ports = calico.DefaultFailsafes
 	}
 	if hosts.ScopeFailsafes {
-		ports, _ = calico.Scoped(hosts)
+		ports, _ = calico.ScopedFailsafes(hosts)
 	}
 	for _, port := range ports {
 		if port.Net == "" && calico.FailsafeTraffic(port).Covers(t) {
@@ -85,7 +85,7 @@ func (r *hostResolver) letsInNetworks(hosts calico.Hosts, component string, role
 	if slices.ContainsFunc(roles, func(role v1alpha1.ExternalRole) bool { return slices.ContainsFunc(r.playing(role), isNetwork) }) {
 		return true
 	}
-	program, _ := r.profile.Component(component)
+	program, _ := r.profile.FindComponent(component)
 	for _, c := range hosts.Components {
 		overlaps := func(t profile.Traffic) bool { return slices.ContainsFunc(program.Traffic, t.Overlaps) }
 		if !slices.ContainsFunc(c.Ports, overlaps) {
@@ -190,7 +190,7 @@ func (r *hostResolver) listsUDP(hosts calico.Hosts) bool {
 	udp := func(t profile.Traffic) bool { return t.Protocol == profile.UDP || t.Protocol == "" }
 	return slices.ContainsFunc(hosts.Components, func(c calico.Component) bool { return slices.ContainsFunc(c.Ports, udp) }) ||
 		slices.ContainsFunc(r.profile.Flows, func(f profile.Flow) bool {
-			return f.Layer == profile.Added && f.Arrives() && slices.ContainsFunc(f.Traffic, udp)
+			return f.Layer == profile.Added && f.ArrivesAtNode() && slices.ContainsFunc(f.Traffic, udp)
 		})
 }
 

@@ -23,7 +23,7 @@ type Object = calico.Object
 // Content returns what is written of an object that the operator creates.
 func Content(object Object) (map[string]any, error) {
 	if _, kubernetes := object.(*networkingv1.NetworkPolicy); !kubernetes {
-		return calico.Content(object)
+		return calico.WrittenContent(object)
 	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 	if err != nil {

@@ -83,7 +83,7 @@ func (r *hostResolver) spareable(address netip.Addr) bool {
 // needed says whether nodes must reach the component.
 func (r *hostResolver) needed(component calico.Component) bool {
 	alone := calico.Hosts{Components: []calico.Component{component}}
-	return slices.ContainsFunc(r.profile.Required(), func(f profile.Flow) bool {
+	return slices.ContainsFunc(r.profile.RequiredFlows(), func(f profile.Flow) bool {
 		return comesFromOthers(f) && restricted(alone, f)
 	})
 }
@@ -131,7 +131,7 @@ func (r *hostResolver) silentIn(network netip.Prefix) int {
 func anyForeign(node *corev1.Node, endpoints []v3.HostEndpoint) bool {
 	addresses := state.NodeAddresses(node)
 	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
-		return !calico.Ours(&e) && (e.Spec.Node == node.Name || slices.ContainsFunc(e.Spec.ExpectedIPs, func(text string) bool {
+		return !calico.IsManagedEndpoint(&e) && (e.Spec.Node == node.Name || slices.ContainsFunc(e.Spec.ExpectedIPs, func(text string) bool {
 			address, err := netip.ParseAddr(text)
 			return err == nil && slices.Contains(addresses, address)
 		}))
@@ -141,14 +141,14 @@ func anyForeign(node *corev1.Node, endpoints []v3.HostEndpoint) bool {
 // foreignEndpoint returns the host endpoint of somebody else that has the place
 // on the node that ours would take. Where ours is there already, it stays.
 func foreignEndpoint(hosts calico.Hosts, node string, endpoints []v3.HostEndpoint) string {
-	wanted := calico.Interfaces(hosts)
+	wanted := calico.EndpointInterfaces(hosts)
 	foreign := ""
 	for i := range endpoints {
 		e := &endpoints[i]
 		if e.Spec.Node != node || !slices.Contains(wanted, e.Spec.InterfaceName) {
 			continue
 		}
-		if calico.Ours(e) {
+		if calico.IsManagedEndpoint(e) {
 			return ""
 		}
 		if foreign == "" {

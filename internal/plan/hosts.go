@@ -115,7 +115,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 	r := newHostResolver(policy, p, resolved.CNI, snapshot)
 	hosts.Whole, hosts.Losses, hosts.Foreign = r.resolve(policies)
 	hosts.Lifelines = r.lifelines(hosts.Whole)
-	hosts.Calico, hosts.Version, hosts.tls = hosts.Whole, calico.Version(hosts.Whole), tlsOf(p)
+	hosts.Calico, hosts.Version, hosts.tls = hosts.Whole, calico.RulesetVersion(hosts.Whole), tlsOf(p)
 	if policy.Enforces() {
 		hosts.stage(policy, policies, snapshot)
 		r.keepSets(&hosts)

@@ -90,7 +90,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 		}
 		hosts.Nodes = append(hosts.Nodes, calico.Node{
 			Name: node.Name, Addresses: addresses, Shared: r.sharedBy(node), Enforced: true, Foreign: endpoint != "",
-			KeepFailsafes: anyForeign(node, r.snapshot.Calico.Endpoints) || !calico.Narrowable(node.Name),
+			KeepFailsafes: anyForeign(node, r.snapshot.Calico.Endpoints) || !calico.CanScopeFailsafes(node.Name),
 		})
 	}
 	slices.SortFunc(hosts.Nodes, func(a, b calico.Node) int { return cmp.Compare(a.Name, b.Name) })
@@ -129,7 +129,7 @@ func (r *hostResolver) component(component v1alpha1.Component) calico.Component 
 		Name: component.Name, Interface: component.Interface, Ports: trafficOf(component.Ports), RequiredOnly: len(component.AllowFrom) == 0,
 	}
 	if name, known := wellKnown[component.Name]; known {
-		program, _ := r.profile.Component(name)
+		program, _ := r.profile.FindComponent(name)
 		out.Ports = program.Traffic
 	}
 	if prefix, err := netip.ParsePrefix(string(component.AddressCIDR)); err == nil {
@@ -166,7 +166,7 @@ func (r *hostResolver) flows(hosts calico.Hosts, required bool) []calico.Flow {
 // translated says whether the flow is sent on to pods before a host's policy
 // sees it.
 func (r *hostResolver) translated(flow profile.Flow) bool {
-	component, _ := r.profile.Component(flow.Component)
+	component, _ := r.profile.FindComponent(flow.Component)
 	return component.Translated
 }
 

@@ -26,7 +26,7 @@ func interfacesOf(version, policy, node string, there state.Calico) []string {
 		if p.Labels[v1alpha1.LabelPolicy] != policy || p.Labels[calico.LabelVersion] != version {
 			continue
 		}
-		if iface, needed := calico.InterfaceOf(p); needed {
+		if iface, needed := calico.EndpointInterfaceFor(p); needed {
 			interfaces[iface] = true
 		}
 	}
@@ -53,14 +53,14 @@ func interfacesOf(version, policy, node string, there state.Calico) []string {
 // taken says whether an endpoint of others is for an interface of a node.
 func taken(iface, node string, endpoints []v3.HostEndpoint) bool {
 	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
-		return e.Spec.Node == node && !calico.Ours(&e) && e.Spec.InterfaceName == cmp.Or(iface, calico.EveryInterface)
+		return e.Spec.Node == node && !calico.IsManagedEndpoint(&e) && e.Spec.InterfaceName == cmp.Or(iface, calico.EveryInterface)
 	})
 }
 
 // leaving returns the interfaces that a node has endpoints for, and the rules that
 // are called for do not.
 func leaving(whole calico.Hosts, endpoints []*v3.HostEndpoint) []string {
-	needed := calico.Interfaces(whole)
+	needed := calico.EndpointInterfaces(whole)
 	var out []string
 	for _, e := range endpoints {
 		iface := e.Labels[calico.LabelInterface]
@@ -75,7 +75,7 @@ func leaving(whole calico.Hosts, endpoints []*v3.HostEndpoint) []string {
 func EndpointsOn(policy, node string, endpoints []v3.HostEndpoint) []*v3.HostEndpoint {
 	var out []*v3.HostEndpoint
 	for i := range endpoints {
-		if e := &endpoints[i]; e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && calico.Ours(e) {
+		if e := &endpoints[i]; e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && calico.IsManagedEndpoint(e) {
 			out = append(out, e)
 		}
 	}

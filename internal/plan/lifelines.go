@@ -159,4 +159,6 @@ func (r *hostResolver) controlling() []netip.Prefix {
 
 // comesFromOthers says whether the flow comes in at nodes, from others than
 // themselves.
-func comesFromOthers(flow profile.Flow) bool { return flow.Arrives() && flow.To != profile.RoleSelf }
+func comesFromOthers(flow profile.Flow) bool {
+	return flow.ArrivesAtNode() && flow.To != profile.RoleSelf
+}

@@ -61,7 +61,7 @@ func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 	if r.policy.Spec.Profile.LoadBalancer == v1alpha1.LoadBalancerNone {
 		return ""
 	}
-	endpoints := profile.Endpoints(r.snapshot.Facts)
+	endpoints := profile.APIServerEndpoints(r.snapshot.Facts)
 	foreign := slices.DeleteFunc(slices.Clone(endpoints), r.onControlPlane)
 	if len(endpoints) > 0 && len(foreign) == 0 {
 		return ""
@@ -71,7 +71,7 @@ func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 	if len(foreign) > 0 {
 		found = fmt.Sprintf("Members of the cluster reach the API servers at %s (%s), which is no address of a control-plane node",
 			foreign[0], foreign[0].Shown)
-		if address, is := foreign[0].Address(); is {
+		if address, is := foreign[0].ParseAddress(); is {
 			cidr = netip.PrefixFrom(address, address.BitLen()).String()
 		}
 	}
@@ -84,7 +84,7 @@ func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 // onControlPlane says whether an endpoint is an address of a control-plane node, or
 // of an API server.
 func (r *hostResolver) onControlPlane(endpoint profile.Endpoint) bool {
-	address, is := endpoint.Address()
+	address, is := endpoint.ParseAddress()
 	if !is {
 		return false
 	}
@@ -104,8 +104,8 @@ func (r *hostResolver) onControlPlane(endpoint profile.Endpoint) bool {
 // it as the source.
 func (r *hostResolver) virtual() []netip.AddrPort {
 	var out []netip.AddrPort
-	for _, endpoint := range profile.Endpoints(r.snapshot.Facts) {
-		if address, is := endpoint.Address(); is && !r.onControlPlane(endpoint) && !r.shown[address] {
+	for _, endpoint := range profile.APIServerEndpoints(r.snapshot.Facts) {
+		if address, is := endpoint.ParseAddress(); is && !r.onControlPlane(endpoint) && !r.shown[address] {
 			out = append(out, netip.AddrPortFrom(address, endpoint.Port))
 		}
 	}

@@ -28,7 +28,7 @@ func (r *hostResolver) podNetworks() members {
 			members[of] = prefixes
 		}
 	}
-	pods := profile.Pods(r.snapshot.Facts, r.cni)
+	pods := profile.DetectPodNetworks(r.snapshot.Facts, r.cni)
 	add(ofPools, prefixesOf(pods.CIDRs))
 	if pods.From == profile.FromIPPools {
 		add(ofPools, poolPrefixes(r.snapshot.Calico.Pools))
@@ -74,7 +74,7 @@ func (r *hostResolver) podsUnknown() string {
 	}
 	const lines = "give a peer with the pods' networks the role Pods, with these lines and your networks: " +
 		"spec: {network: {peers: [{name: pods, role: Pods, cidrs: [10.0.0.0/16]}]}}"
-	pods := profile.Pods(r.snapshot.Facts, r.cni)
+	pods := profile.DetectPodNetworks(r.snapshot.Facts, r.cni)
 	switch {
 	case pods.From == profile.FromIPPools && !r.snapshot.Calico.IsReadable():
 		return ""
@@ -94,7 +94,8 @@ func (r *hostResolver) podsUnknown() string {
 // host-local IPAM their pods would not be let in.
 func (r *hostResolver) outsidePools() []string {
 	pools := r.members(calico.SetPods)[ofPools]
-	if _, needed := r.sets[calico.SetPods]; !needed || len(pools) == 0 || profile.Pods(r.snapshot.Facts, r.cni).From != profile.FromIPPools {
+	if _, needed := r.sets[calico.SetPods]; !needed || len(pools) == 0 ||
+		profile.DetectPodNetworks(r.snapshot.Facts, r.cni).From != profile.FromIPPools {
 		return nil
 	}
 	var outside []netip.Prefix

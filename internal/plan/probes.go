@@ -49,7 +49,7 @@ var speakTLS = []string{profile.ComponentAPIServer, "etcd", "kubelet", "kube-con
 func tlsOf(p profile.Profile) []profile.Traffic {
 	var traffic []profile.Traffic
 	for _, name := range speakTLS {
-		component, _ := p.Component(name)
+		component, _ := p.FindComponent(name)
 		traffic = append(traffic, component.Traffic...)
 	}
 	return traffic
@@ -195,7 +195,7 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 	if p.required(from, matches) {
 		return rollout.MustConnect
 	}
-	permitted, bounded := p.hosts.Sources(slices.Concat(p.hosts.Required, p.hosts.Listed), matches)
+	permitted, bounded := p.hosts.SourcesWithoutNodes(slices.Concat(p.hosts.Required, p.hosts.Listed), matches)
 	switch {
 	case !bounded || !slices.ContainsFunc(from, func(a netip.Addr) bool { return !permitted.Contains(a) }):
 		return rollout.MustConnect
@@ -249,7 +249,7 @@ func (p Probes) open(address string, matches func(profile.Traffic) bool) bool {
 		failsafes = calico.DefaultFailsafes
 	}
 	if p.hosts.ScopeFailsafes && !p.node.KeepFailsafes {
-		failsafes, _ = calico.Scoped(p.hosts)
+		failsafes, _ = calico.ScopedFailsafes(p.hosts)
 	}
 	for _, failsafe := range failsafes {
 		if failsafe.Net == "" && matches(calico.FailsafeTraffic(failsafe)) {

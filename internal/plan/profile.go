@@ -52,13 +52,13 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 	if err != nil {
 		return profile.Profile{}, resolved, err
 	}
-	if !found.Distribution.Known() {
+	if !found.Distribution.IsKnown() {
 		return profile.Profile{}, resolved, fmt.Errorf("the distribution is not known: %s", found.Distribution.Reason)
 	}
 	if why := profile.NotApplicable(found.Distribution.Value); why != "" {
 		return profile.Profile{NotApplicable: why + " (" + found.Distribution.Reason + ")"}, resolved, nil // whatever the CNI is
 	}
-	if !found.CNI.Known() {
+	if !found.CNI.IsKnown() {
 		return profile.Profile{}, resolved, fmt.Errorf("the CNI is not known: %s", found.CNI.Reason)
 	}
 	p, err := profile.Resolve(found.Distribution.Value, found.CNI.Value, overrides)
@@ -81,7 +81,7 @@ func keptDetection(policy *Policy, found profile.Detection) (distribution, cni p
 const keptBefore = "it was detected before and is kept, although "
 
 func kept(now, before profile.Finding) profile.Finding {
-	if now.Known() || !before.Known() || before.Reason == setByHand {
+	if now.IsKnown() || !before.IsKnown() || before.Reason == setByHand {
 		return now
 	}
 	return profile.Finding{Value: before.Value, Reason: keptBefore + now.Reason}

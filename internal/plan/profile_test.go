@@ -37,7 +37,7 @@ func TestWhatIsWrongInAProfileIsTold(t *testing.T) {
 		"Ports of a component that is restricted":    {edits: []edit{component("etcd", 12379)}},
 		"Ports of one that is not":                   {edits: []edit{component("kube-proxy", 20256)}},
 		"Traffic of every kind":                      {edits: []edit{flow("more", "", "all", "tcp", "udp/1-9", "icmp/3/4", "icmpv6/1", "ip/112")}},
-		"A component that the profile does not have": {edits: []edit{component("etcdd", 1)}, want: "component etcdd: there is none of this name: write calico-"},
+		"A component that the profile does not have": {edits: []edit{component("etcdd", 1)}, want: "component etcdd: there is no component of this name: write calico-"},
 		"Ports of the API server":                    {edits: []edit{component("kube-apiserver", 1)}, want: "EndpointSlice of the Service default/kubernetes"},
 		"Node ports as a component":                  {edits: []edit{component("node-ports", 1)}, want: "set the range of node ports instead"},
 		"Ports in two places": {

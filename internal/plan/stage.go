@@ -111,7 +111,7 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 		})
 	}
 	var err error
-	if h.Objects, err = stamped(calico.Endpoints(h.Calico)); err != nil { // of types of ours: can not be
+	if h.Objects, err = stamped(calico.RenderEndpoints(h.Calico)); err != nil { // of types of ours: can not be
 		h.Objects, h.Calico.Nodes = nil, nil
 	}
 }

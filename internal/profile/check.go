@@ -11,9 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// check holds a data file to its form. Errors name the field and say what to
+// checkForm checks the form of a data file. Errors name the field and say what to
 // write.
-func (l Layer) check() error {
+func (l Layer) checkForm() error {
 	switch {
 	case len(validation.IsDNS1123Label(l.Name)) > 0:
 		return fmt.Errorf("name: %q must consist of lower-case letters, digits and hyphens", l.Name)
@@ -29,7 +29,7 @@ func (l Layer) check() error {
 		return err
 	}
 	if unused := sets.KeySet(l.Sources).Difference(cited); unused.Len() > 0 {
-		return fmt.Errorf("sources: nothing refers to %s: take it out", either(sets.List(unused)))
+		return fmt.Errorf("sources: nothing refers to %s: remove the source", joinWithOr(sets.List(unused)))
 	}
 	return nil
 }
@@ -38,7 +38,7 @@ func (l Layer) checkComponents(cited sets.Set[string]) error {
 	names := sets.New[string]()
 	for i, c := range l.Components {
 		cited.Insert(c.Sources...)
-		if err := errors.Join(unique(names, "component "+c.Name), c.check(), checkDefined(c.Sources, l.Sources)); err != nil {
+		if err := errors.Join(insertUnique(names, "component "+c.Name), c.checkForm(), checkDefined(c.Sources, l.Sources)); err != nil {
 			return fmt.Errorf("components[%d] (%s): %w", i, c.Name, err)
 		}
 	}
@@ -49,7 +49,7 @@ func (l Layer) checkFlows(cited sets.Set[string]) error {
 	names := sets.New[string]()
 	for i, f := range l.Flows {
 		cited.Insert(f.Sources...)
-		if err := errors.Join(unique(names, "flow "+f.Name), f.check(), f.checkSources(l.Sources)); err != nil {
+		if err := errors.Join(insertUnique(names, "flow "+f.Name), f.checkForm(), f.checkSources(l.Sources)); err != nil {
 			return fmt.Errorf("flows[%d] (%s): %w", i, f.Name, err)
 		}
 	}
@@ -60,14 +60,14 @@ func (l Layer) checkClosed(cited sets.Set[string]) error {
 	names := sets.New[string]()
 	for i, c := range l.Closed {
 		cited.Insert(c.Sources...)
-		if err := errors.Join(unique(names, "closed "+c.Name), checkKeys(c.Sources, l.Sources)); err != nil {
+		if err := errors.Join(insertUnique(names, "closed "+c.Name), checkKeys(c.Sources, l.Sources)); err != nil {
 			return fmt.Errorf("closed[%d] (%s): %w", i, c.Name, err)
 		}
 	}
 	return nil
 }
 
-func unique(names sets.Set[string], name string) error {
+func insertUnique(names sets.Set[string], name string) error {
 	if names.Has(name) {
 		return fmt.Errorf("name: there is another %s: choose another name", name)
 	}
@@ -75,7 +75,7 @@ func unique(names sets.Set[string], name string) error {
 	return nil
 }
 
-func (c Component) check() error {
+func (c Component) checkForm() error {
 	if len(validation.IsDNS1123Label(c.Name)) > 0 {
 		return errors.New("name: must consist of lower-case letters, digits and hyphens")
 	}
@@ -90,8 +90,8 @@ func (c Component) check() error {
 	return checkPorts(c.Traffic)
 }
 
-// checkPorts says what is wrong with the traffic of a component: it must be
-// told by ports, or restricting the component would restrict the whole node.
+// checkPorts returns an error if the traffic of a component is not limited to ports:
+// otherwise, a restriction of the component would restrict the whole node.
 func checkPorts(traffic []Traffic) error {
 	if len(traffic) == 0 {
 		return errors.New("traffic: must not be empty: write the component's ports, such as tcp/2379")
@@ -104,13 +104,13 @@ func checkPorts(traffic []Traffic) error {
 	return nil
 }
 
-// check says what is wrong with the flow, apart from its sources.
-func (f Flow) check() error {
+// checkForm checks the form of the flow, except for its sources.
+func (f Flow) checkForm() error {
 	switch {
 	case len(validation.IsDNS1123Label(f.Name)) > 0:
 		return errors.New("name: must consist of lower-case letters, digits and hyphens")
 	case f.Layer != "":
-		return errors.New("layer: must be left out: it is filled in")
+		return errors.New("layer: must be left out, because the operator sets the field")
 	case (f.Component == "") == (len(f.Traffic) == 0):
 		return errors.New("must have either a component, whose ports it then has, or traffic of its own")
 	case f.Unsure && f.Note == "":
@@ -133,7 +133,7 @@ func (f Flow) checkRoles() error {
 			return fmt.Errorf("from: %w", err)
 		}
 		if slices.Contains(f.From[:i], role) {
-			return fmt.Errorf("from: %s is there twice", role)
+			return fmt.Errorf("from: %s is listed twice", role)
 		}
 	}
 	if err := checkRole(f.To); err != nil {
@@ -143,7 +143,7 @@ func (f Flow) checkRoles() error {
 		return fmt.Errorf("a flow from %v to %s: Self must be on both sides, or on none: "+
 			"write ControlPlane or Nodes for what a node has to do with others", f.From, f.To)
 	}
-	if !f.Arrives() && !f.Leaves() {
+	if !f.ArrivesAtNode() && !f.LeavesNode() {
 		return fmt.Errorf("a flow from %v to %s does not touch a node: write ControlPlane, Nodes or Self on one side", f.From, f.To)
 	}
 	return nil
@@ -157,7 +157,7 @@ func checkRole(role Role) error {
 	for _, r := range roles {
 		words = append(words, string(r))
 	}
-	return fmt.Errorf("%q is no role: write %s", role, either(words))
+	return fmt.Errorf("%q is no role: write %s", role, joinWithOr(words))
 }
 
 func (f Flow) checkSources(sources map[string]string) error {

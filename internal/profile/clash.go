@@ -7,11 +7,11 @@ import (
 	"math"
 )
 
-// clash says that two components have a port in common, and what to write: ports of
-// the one that were not given by hand.
-func (m *matrix) clash(a, b Component) error {
+// portClashError returns an error about two components with the same port. The error
+// says what to write: another port for a component without ports in the policy.
+func (m *matrix) portClashError(a, b Component) error {
 	moves, stays := b, a
-	if _, byHand := m.usual[b.Name]; byHand {
+	if _, byHand := m.replaced[b.Name]; byHand {
 		moves, stays = a, b
 	}
 	var shared Traffic
@@ -22,13 +22,14 @@ func (m *matrix) clash(a, b Component) error {
 			}
 		}
 	}
-	return fmt.Errorf("components %s (%v) and %s (%v) share a port, %s: if it is only of %s, write where %s listens, "+
-		"or another port if it does not: spec: {profile: {components: [{name: %s, ports: [{protocol: %s, port: %d}]}]}}",
-		stays.Name, stays.Traffic, moves.Name, moves.Traffic, shared, stays.Name, moves.Name, moves.Name, shared.Protocol, m.free(shared))
+	return fmt.Errorf("components %s (%v) and %s (%v) share a port, %s: if only %s uses the port, write where %s listens, "+
+		"or another port if %s does not listen: spec: {profile: {components: [{name: %s, ports: [{protocol: %s, port: %d}]}]}}",
+		stays.Name, stays.Traffic, moves.Name, moves.Traffic, shared, stays.Name, moves.Name, moves.Name,
+		moves.Name, shared.Protocol, m.nextFreePort(shared))
 }
 
-// free returns the next port that no component has.
-func (m *matrix) free(after Traffic) uint16 {
+// nextFreePort returns the next port that no component has.
+func (m *matrix) nextFreePort(after Traffic) uint16 {
 	port := Traffic{Protocol: after.Protocol, First: after.Last, Last: after.Last}
 	taken := func() bool {
 		for _, c := range m.components {

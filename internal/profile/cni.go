@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// The names of data files of what has no flows.
+// Names of the data files of plugins whose flows are not known.
 const (
 	amazon   = "amazon-vpc-cni"
 	azure    = "azure-cni"
@@ -21,9 +21,9 @@ const (
 	k3sOwn   = "k3s-network-policies"
 )
 
-// daemonSets are those that connect pods, or enforce NetworkPolicies, by the data
-// file that tells of them. Those without a profile are among them, because where
-// one of these runs no other is the whole truth.
+// daemonSets are the DaemonSets of plugins that connect pods or enforce
+// NetworkPolicies, with the name of the plugin's data file. Plugins without a profile
+// are listed too, because beside such a plugin no other plugin is the whole truth.
 var daemonSets = map[types.NamespacedName]string{
 	{Namespace: "calico-system", Name: "calico-node"}:             calico,
 	{Namespace: "kube-system", Name: "calico-node"}:               calico,
@@ -51,30 +51,31 @@ var daemonSets = map[types.NamespacedName]string{
 	{Namespace: "openshift-sdn", Name: "sdn"}:                     "openshift-sdn",
 }
 
-// ofClouds connect pods through the network of a cloud. Calico beside one of them
-// enforces policies and gives no pod an address; Cilium uses it (chaining).
-var ofClouds = []string{amazon, azure, gke}
+// cloudPlugins connect pods through the network of a cloud. Beside such a plugin,
+// Calico enforces policies and gives no pod an address, and Cilium uses the plugin
+// (chaining).
+var cloudPlugins = []string{amazon, azure, gke}
 
-// beside connect no pods: they are a sign of no CNI.
-var beside = []string{azureNPM, policies}
+// policyOnlyPlugins connect no pods, and so are no sign of a CNI.
+var policyOnlyPlugins = []string{azureNPM, policies}
 
-// reserved says whether a namespace is one that users of a cluster cannot make for
-// themselves, as far as its administrators go by the names that the field has for
-// its own. What runs in others tells only where none of these has anything.
-func reserved(namespace string) bool {
+// isReservedNamespace says whether users of a cluster usually cannot create the
+// namespace, because Kubernetes or a distribution reserves the name. DaemonSets in
+// other namespaces count only if no reserved namespace has a known DaemonSet.
+func isReservedNamespace(namespace string) bool {
 	return strings.HasPrefix(namespace, "kube-") || strings.HasPrefix(namespace, "openshift-") || namespace == "calico-system"
 }
 
-// pluginSigns returns the signs of what connects pods or enforces NetworkPolicies.
-// Flannel, which k3s has built in, may have no DaemonSet, and is then told by what
-// it notes on nodes.
+// pluginSigns returns the signs of plugins that connect pods or enforce
+// NetworkPolicies. Flannel in k3s may have no DaemonSet, because k3s has flannel built
+// in; the sign is then flannel's annotation on nodes.
 func pluginSigns(facts Facts) []sign {
 	var own, others []sign
 	for _, name := range facts.DaemonSets {
 		value, known := daemonSets[name]
 		s := sign{value: value, found: fmt.Sprintf("there is the DaemonSet %s", name)}
 		switch {
-		case known && reserved(name.Namespace):
+		case known && isReservedNamespace(name.Namespace):
 			own = append(own, s)
 		case known:
 			others = append(others, s)
@@ -84,18 +85,18 @@ func pluginSigns(facts Facts) []sign {
 		own = others
 	}
 	byDaemonSet := slices.ContainsFunc(own, func(s sign) bool { return s.value == canal || s.value == flannel })
-	if s, ok := flannelSign(controlPlane(facts)); ok && !byDaemonSet {
+	if s, ok := findFlannelSign(controlPlaneNodes(facts)); ok && !byDaemonSet {
 		own = append(own, s)
 	}
 	return sortSigns(own)
 }
 
-// flannelAnnotation is set by flannel on its nodes. It stays when flannel goes.
+// flannelAnnotation is set by flannel on its nodes, and stays when flannel is removed.
 const flannelAnnotation = "flannel.alpha.coreos.com/backend-type"
 
-// flannelSign returns the first node's that has flannel's annotation. Nodes
-// come sorted by name.
-func flannelSign(nodes []Node) (sign, bool) {
+// findFlannelSign returns a sign for the first node with flannel's annotation. The
+// nodes are sorted by name.
+func findFlannelSign(nodes []Node) (sign, bool) {
 	for _, node := range nodes {
 		if slices.Contains(node.Annotations, flannelAnnotation) {
 			return sign{value: flannel, found: fmt.Sprintf("node %s has the annotation %s", node.Name, flannelAnnotation)}, true
@@ -104,33 +105,33 @@ func flannelSign(nodes []Node) (sign, bool) {
 	return sign{}, false
 }
 
-// detectCNI goes by the DaemonSets that run the CNI. API groups outlive the CNI
-// that they are from, so that they prove nothing: they are only mentioned.
+// detectCNI finds the CNI by the CNI's DaemonSets. API groups outlive their CNI and so
+// prove nothing: the reason only mentions API groups.
 func detectCNI(facts Facts) Finding {
-	signs := slices.DeleteFunc(pluginSigns(facts), func(s sign) bool { return slices.Contains(beside, s.value) })
-	if pair, together := together(signs); together {
+	signs := slices.DeleteFunc(pluginSigns(facts), func(s sign) bool { return slices.Contains(policyOnlyPlugins, s.value) })
+	if pair, together := findPair(signs); together {
 		return pair
 	}
-	if contradiction := contradicting(signs); contradiction != "" {
-		return Finding{Unknown, contradiction + ": " + byHandCNI()}
+	if contradiction := describeContradiction(signs); contradiction != "" {
+		return Finding{Unknown, contradiction + ": " + adviseCNI()}
 	}
 	if len(signs) == 0 {
 		reason := "there is no DaemonSet of a CNI that is known"
 		if group := cniGroup(facts.APIGroups); group != "" {
 			reason += ", although the API group " + group + " is served"
 		}
-		return Finding{Unknown, reason + ": " + byHandCNI()}
+		return Finding{Unknown, reason + ": " + adviseCNI()}
 	}
 	l, err := library()
 	if _, hasFlows := l.cnis[signs[0].value]; err == nil && !hasFlows {
-		return Finding{Unknown, signs[0].found + ", for which there is no profile: if another one needs the same flows, " + byHandCNI()}
+		return Finding{Unknown, signs[0].found + ", for which there is no profile: if another CNI needs the same flows, " + adviseCNI()}
 	}
 	return Finding{signs[0].value, signs[0].found}
 }
 
-// together returns what two programs are that share the work: one connects pods,
-// the other enforces policies.
-func together(signs []sign) (Finding, bool) {
+// findPair returns the finding for two plugins that share the work: one plugin connects
+// pods, and the other enforces policies.
+func findPair(signs []sign) (Finding, bool) {
 	by := map[string]string{}
 	for _, s := range signs {
 		by[s.value] = s.found
@@ -143,30 +144,30 @@ func together(signs []sign) (Finding, bool) {
 	case len(names) != 2:
 		return Finding{}, false
 	}
-	for _, cloud := range ofClouds {
+	for _, cloud := range cloudPlugins {
 		for _, with := range []string{calico, cilium} {
 			if is(with, cloud) {
 				return Finding{with, fmt.Sprintf("%s, and %s: %s connects pods, %s enforces policies",
-					by[with], by[cloud], titleOf(cloud), titleOf(with))}, true
+					by[with], by[cloud], pluginTitle(cloud), pluginTitle(with))}, true
 			}
 		}
 	}
 	return Finding{}, false
 }
 
-func titleOf(plugin string) string {
+func pluginTitle(plugin string) string {
 	l, err := library()
 	if err != nil {
-		return plugin // Resolve says so
+		return plugin // Resolve returns the error
 	}
-	layer, _ := l.plugin(plugin)
+	layer, _ := l.findPlugin(plugin)
 	return layer.Title
 }
 
 // cniGroups are the API groups of CNIs.
 var cniGroups = []string{"cilium.io", "crd.projectcalico.org", "k8s.ovn.org", "projectcalico.org"}
 
-// cniGroup returns the first API group of a CNI that is served.
+// cniGroup returns the first served API group of a CNI.
 func cniGroup(groups []string) string {
 	for _, group := range cniGroups {
 		if slices.Contains(groups, group) {

@@ -21,7 +21,7 @@ const apiServerPort = 7443
 
 func load(t *testing.T) profile.Library {
 	t.Helper()
-	library, err := profile.Load()
+	library, err := profile.LoadLibrary()
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	return library
 }
@@ -40,12 +40,12 @@ func everyCluster(t *testing.T, test func(t *testing.T, cni string, p profile.Pr
 			}
 		})
 	}
-	for _, distribution := range library.Distributions() {
-		for _, cni := range library.CNIs() {
+	for _, distribution := range library.DistributionNames() {
+		for _, cni := range library.CNINames() {
 			run(distribution, cni)
 		}
 	}
-	for _, addOn := range library.AddOns() {
+	for _, addOn := range library.AddOnNames() {
 		run("kubeadm", "flannel", addOn)
 	}
 }
@@ -53,9 +53,9 @@ func everyCluster(t *testing.T, test func(t *testing.T, cni string, p profile.Pr
 func TestThereAreTheProfilesThatAreDocumented(t *testing.T) {
 	g := NewWithT(t)
 	library := load(t)
-	g.Expect(library.Distributions()).To(Equal([]string{"k0s", "k3s", "kubeadm", "managed", "openshift", "rke2", "talos"}))
-	g.Expect(library.CNIs()).To(Equal([]string{"calico", "canal", "cilium", "flannel", "ovn-kubernetes"}))
-	g.Expect(library.AddOns()).To(Equal([]string{"keepalived", "konnectivity", "kube-vip", "metallb", "node-local-dns"}))
+	g.Expect(library.DistributionNames()).To(Equal([]string{"k0s", "k3s", "kubeadm", "managed", "openshift", "rke2", "talos"}))
+	g.Expect(library.CNINames()).To(Equal([]string{"calico", "canal", "cilium", "flannel", "ovn-kubernetes"}))
+	g.Expect(library.AddOnNames()).To(Equal([]string{"keepalived", "konnectivity", "kube-vip", "metallb", "node-local-dns"}))
 }
 
 func TestNoLockOutIsPossibleInAnyCluster(t *testing.T) {
@@ -82,7 +82,7 @@ func TestNoLockOutIsPossibleInAnyCluster(t *testing.T) {
 			if rail.component == "calico-typha" && cni != "calico" && cni != "canal" {
 				continue
 			}
-			component, ok := p.Component(rail.component)
+			component, ok := p.FindComponent(rail.component)
 			g.Expect(ok).To(BeTrue(), rail.component)
 			g.Expect(p.RequiredAt(rail.component)).To(ContainElement(And(
 				HaveField("From", ContainElement(rail.from)), HaveField("To", rail.to), HaveField("Traffic", Equal(component.Traffic)),
@@ -110,7 +110,7 @@ func TestEveryFlowThatIsRequiredIsOfOneOfTheseKinds(t *testing.T) {
 		"neighbour-discovery-out":            "any of these over IPv6",
 	}
 	everyCluster(t, func(t *testing.T, _ string, p profile.Profile) {
-		for _, flow := range p.Required() {
+		for _, flow := range p.RequiredFlows() {
 			NewWithT(t).Expect(required).To(HaveKey(flow.Name))
 		}
 	})
@@ -137,7 +137,7 @@ func TestFlowsDoNotContradictEachOther(t *testing.T) {
 			key := fmt.Sprint(flow.From, flow.To, flow.Destinations, flow.Traffic)
 			g.Expect(seen).NotTo(HaveKey(key), "%s is the same as %s", flow.Name, seen[key])
 			seen[key] = flow.Name
-			if !flow.Arrives() || flow.To == profile.RoleSelf {
+			if !flow.ArrivesAtNode() || flow.To == profile.RoleSelf {
 				continue
 			}
 			for _, closed := range p.Closed {
@@ -188,7 +188,7 @@ func TestFilesThatAreWrongAreRefused(t *testing.T) {
 		"Two flows of one name":          {file("flows:\n- {name: f, " + rest + "}\n- {name: f, " + rest + "}\n"), "flows[1] (f): name: there is another flow f"},
 		"A flow from nobody":             {flow("to: Nodes, traffic: [tcp/1], sources: [doc]"), "from: must name at least one role"},
 		"A role that there is not":       {flow("from: [Node], to: Nodes, traffic: [tcp/1], sources: [doc]"), `"Node" is no role: write ControlPlane, Nodes, Pods,`},
-		"A role twice":                   {flow("from: [Nodes, Nodes], to: Nodes, traffic: [tcp/1], sources: [doc]"), "Nodes is there twice"},
+		"A role twice":                   {flow("from: [Nodes, Nodes], to: Nodes, traffic: [tcp/1], sources: [doc]"), "Nodes is listed twice"},
 		"A flow to nobody":               {flow("from: [Nodes], traffic: [tcp/1], sources: [doc]"), `to: "" is no role`},
 		"A flow past the nodes":          {flow("from: [Pods], to: Pods, traffic: [tcp/1], sources: [doc]"), "does not touch a node"},
 		"No traffic":                     {flow("from: [Nodes], to: Nodes, sources: [doc]"), "must have either a component"},
@@ -271,10 +271,10 @@ func TestWhatIsSaidOfPodsIsHeldToItsForm(t *testing.T) {
 		return "networkPolicies: {enforced: Always, ipBlockNodes: Always, ipBlockPods: Always, namedPorts: Always, sources: [a], " + more + "}\n"
 	}
 	for text, want := range map[string]string{
-		head + pods: "must both be there, or none",
+		head + pods: "must both be set, or neither",
 		head + pods + policies("endPort: Sometimes"):                                        `"Sometimes" must be one of [Always Never Depends NotKnown]`,
-		head + pods + policies("endPort: Depends"):                                          "depends: must say what something depends on",
-		head + pods + policies("endPort: Never, depends: x"):                                "must not be there where nothing does",
+		head + pods + policies("endPort: Depends"):                                          "depends: must say on what a field depends",
+		head + pods + policies("endPort: Never, depends: x"):                                "must be empty otherwise",
 		head + policies("endPort: Never") + "podNetworks: {from: There, sources: [a]}\n":    `"There" must be one of`,
 		head + policies("endPort: Never") + "podNetworks: {from: Elsewhere, sources: []}\n": "sources: must name a document",
 	} {

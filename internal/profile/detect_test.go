@@ -239,7 +239,7 @@ func TestTheDistributionIsToldBySigns(t *testing.T) {
 		"k0s, whose controllers are no nodes, and k0smotron": {
 			facts: profile.Facts{Nodes: []profile.Node{node("w", kubelet("v1.33.1+k0s"), address("10.0.0.21"))}, APIServer: servers("192.0.2.80:6443")},
 			want:  "managed", reason: "no API server has an address of a node (one has 192.0.2.80:6443)" + noneLabelled +
-				": controllers of k0s that run no kubelet are no nodes, and only their own firewall can protect them" + onNodes,
+				": controllers of k0s that run no kubelet are not nodes of the cluster, and only a firewall on each machine can protect these machines" + onNodes,
 		},
 		"k0s, whose controllers are workers too": {
 			facts: profile.Facts{Nodes: []profile.Node{node("c", kubelet("v1.33.1+k0s"), label(controlPlane), address("10.0.0.11")), node("w", kubelet("v1.33.1+k0s"))},
@@ -325,7 +325,7 @@ func TestTheCNIIsToldBySigns(t *testing.T) {
 		},
 		"A CNI without a profile": {
 			facts: profile.Facts{DaemonSets: named("kube-system/kube-router")},
-			want:  profile.Unknown, reason: "there is the DaemonSet kube-system/kube-router, for which there is no profile: if another one needs the same flows, " + strings.TrimPrefix(byHand, ": "),
+			want:  profile.Unknown, reason: "there is the DaemonSet kube-system/kube-router, for which there is no profile: if another CNI needs the same flows, " + strings.TrimPrefix(byHand, ": "),
 		},
 		"Two CNIs": {
 			facts: profile.Facts{DaemonSets: named("kube-system/cilium", "calico-system/calico-node")},
@@ -417,21 +417,21 @@ func TestWhatIsFoundCanBeResolved(t *testing.T) {
 	library := load(t)
 	for _, name := range profile.DaemonSets() {
 		cni := profile.Detect(profile.Facts{DaemonSets: []types.NamespacedName{name}}).CNI
-		if cni.Known() {
-			g.Expect(library.CNIs()).To(ContainElement(cni.Value))
+		if cni.IsKnown() {
+			g.Expect(library.CNINames()).To(ContainElement(cni.Value))
 		} else {
 			g.Expect(cni.Reason).To(Or(ContainSubstring("for which there is no profile"), ContainSubstring("there is no DaemonSet of a CNI")))
 		}
 	}
 	kubeadm := profile.Detect(profile.Facts{ConfigMaps: present("kube-system/kubeadm-config")}).Distribution
-	g.Expect(library.Distributions()).To(ContainElement(kubeadm.Value))
+	g.Expect(library.DistributionNames()).To(ContainElement(kubeadm.Value))
 	for _, n := range []profile.Node{
 		node("a", kubelet("v1+rke2r1")), node("a", kubelet("v1+k3s1")), node("a", kubelet("v1+k0s")), node("a", image("Talos (v1)")),
 		node("a", label("node.openshift.io/os_id")), node("a", label("eks.amazonaws.com/x")), node("a", annotation(kubeadmAnnotation)),
 		node("a", provider("kind://a")), node("a", provider("k3s://a")), node("a", provider("rke2://a")),
 	} {
 		distribution := profile.Detect(profile.Facts{Nodes: []profile.Node{n}}).Distribution
-		g.Expect(distribution.Known()).To(BeTrue(), distribution.Reason)
-		g.Expect(library.Distributions()).To(ContainElement(distribution.Value))
+		g.Expect(distribution.IsKnown()).To(BeTrue(), distribution.Reason)
+		g.Expect(library.DistributionNames()).To(ContainElement(distribution.Value))
 	}
 }

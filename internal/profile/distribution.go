@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// detectDistribution goes by where the API servers are, then by the nodes of the
-// control plane, each by its strongest sign, then by the ConfigMap of kubeadm.
+// detectDistribution looks first at where the API servers are, then at the strongest
+// sign of each control-plane node, then at the ConfigMap of kubeadm.
 func detectDistribution(facts Facts) Finding {
-	nodes := controlPlane(facts)
+	nodes := controlPlaneNodes(facts)
 	if finding, hosted := detectHosted(facts); hosted {
 		return finding
 	}
 	var signs []sign
 	silent := 0
 	for _, node := range nodes {
-		more := strongest(nodeSigns(node))
+		more := strongestSigns(nodeSigns(node))
 		if len(more) == 0 {
 			silent++
 		}
@@ -28,8 +28,8 @@ func detectDistribution(facts Facts) Finding {
 	if !slices.ContainsFunc(signs, func(s sign) bool { return s.strength <= byImage }) {
 		signs = append(signs, clusterSigns(facts)...)
 	}
-	if contradiction := contradicting(signs); contradiction != "" {
-		return Finding{Unknown, contradiction + ": " + byHandDistribution()}
+	if contradiction := describeContradiction(signs); contradiction != "" {
+		return Finding{Unknown, contradiction + ": " + adviseDistribution()}
 	}
 	if len(signs) == 0 {
 		return unknownDistribution(nodes)
@@ -41,7 +41,8 @@ func detectDistribution(facts Facts) Finding {
 	return Finding{signs[0].value, reason}
 }
 
-// unknownDistribution says what to write where no profile is shown.
+// unknownDistribution says what to write if the nodes show no distribution with a
+// profile.
 func unknownDistribution(nodes []Node) Finding {
 	for _, node := range nodes {
 		for _, is := range relatives {
@@ -49,22 +50,23 @@ func unknownDistribution(nodes []Node) Finding {
 				value := node.Labels[label]
 				if strings.HasPrefix(label, is.label) && (is.value == "" || is.value == value) {
 					return Finding{Unknown, fmt.Sprintf("node %s has the label %s, as in clusters of %s, which has no profile of its own: %s. %s",
-						node.Name, label, is.name, byHandDistribution(), is.mind)}
+						node.Name, label, is.name, adviseDistribution(), is.mind)}
 				}
 			}
 		}
 	}
-	return Finding{Unknown, "no node of the control plane shows a sign of a distribution that is known: " + byHandDistribution()}
+	return Finding{Unknown, "no node of the control plane shows a sign of a distribution that is known: " + adviseDistribution()}
 }
 
-// detectHosted says whether the control plane is not on nodes of the cluster: no
-// API server has the address of a node, and no node is labelled as of the control
-// plane; or the provider labels all of these (IBM Cloud's Red Hat OpenShift labels
-// every worker a master). Where the API servers are is not known, and no node is of
-// the control plane, a provider's label tells.
+// detectHosted says whether the control plane runs outside the nodes of the cluster.
+// This is so if no API server has the address of a node, and either no node has the
+// label of the control plane, or all nodes with the label are the provider's (IBM
+// Cloud's Red Hat OpenShift labels every worker a master). If the addresses of the API
+// servers are not known, and no node has the label of the control plane, a provider's
+// label decides.
 func detectHosted(facts Facts) (Finding, bool) {
-	away := elsewhere(facts)
-	if slices.ContainsFunc(facts.Nodes, func(n Node) bool { return serves(n, facts.APIServer) }) || len(facts.Nodes) == 0 {
+	away := serversElsewhere(facts)
+	if slices.ContainsFunc(facts.Nodes, func(n Node) bool { return hasServerAddress(n, facts.APIServer) }) || len(facts.Nodes) == 0 {
 		return Finding{}, false
 	}
 	provider, ofProvider, ofControlPlane := countProvided(facts.Nodes)
@@ -83,18 +85,19 @@ func detectHosted(facts Facts) (Finding, bool) {
 	if provider != "" {
 		reason += ", and " + provider
 	}
-	return Finding{managed, reason + withoutNodes(facts.Nodes) + ". If it is on nodes after all, " + byHandDistribution()}, true
+	return Finding{managed, reason + describeServersWithoutNodes(facts.Nodes) + ". If it is on nodes after all, " + adviseDistribution()}, true
 }
 
-// countProvided returns the first label of a provider that a node has, how many nodes
-// are labelled as of the control plane, and how many of these have such a label.
+// countProvided returns the first provider's label on a node, the number of nodes with
+// the label of the control plane, and how many of the latter have a provider's label
+// too.
 func countProvided(nodes []Node) (provider string, ofProvider, ofControlPlane int) {
 	for _, node := range nodes {
 		label := providerLabel(node)
 		if label != "" && provider == "" {
 			provider = fmt.Sprintf("node %s has the label %s", node.Name, label)
 		}
-		if labelled(node) {
+		if isLabelledControlPlane(node) {
 			ofControlPlane++
 			if label != "" {
 				ofProvider++
@@ -104,22 +107,23 @@ func countProvided(nodes []Node) (provider string, ofProvider, ofControlPlane in
 	return provider, ofProvider, ofControlPlane
 }
 
-// withoutNodes names the distributions whose control plane may run on machines
-// without a kubelet, where nodes show one of these.
-func withoutNodes(nodes []Node) string {
+// describeServersWithoutNodes returns a remark on control-plane machines without a
+// kubelet, if nodes show a distribution that allows such machines.
+func describeServersWithoutNodes(nodes []Node) string {
 	for _, node := range nodes {
 		for suffix, title := range map[string]string{"+k0s": "controllers of k0s", "+k3s": "servers of k3s (--disable-agent)"} {
 			if strings.Contains(node.KubeletVersion, suffix) {
-				return ": " + title + " that run no kubelet are no nodes, and only their own firewall can protect them"
+				return ": " + title + " that run no kubelet are not nodes of the cluster, " +
+					"and only a firewall on each machine can protect these machines"
 			}
 		}
 	}
 	return ""
 }
 
-// contradicting returns two signs that stand for different things, in words, or
-// nothing if all stand for the same.
-func contradicting(signs []sign) string {
+// describeContradiction describes two signs that stand for different values; empty if
+// all signs stand for the same value.
+func describeContradiction(signs []sign) string {
 	for _, s := range signs {
 		if first := signs[0]; s.value != first.value {
 			return fmt.Sprintf("%s (%s), but %s (%s)", first.found, first.value, s.found, s.value)

@@ -15,18 +15,19 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Endpoint is an address by which members of a cluster reach its API servers.
+// Endpoint is an address at which members of a cluster reach its API servers.
 type Endpoint struct {
-	// Host is an IP address or the name of a host.
+	// Host is an IP address or a host name.
 	Host string
 	Port uint16
 	// Shown says what shows the endpoint, as the beginning of a sentence.
 	Shown string
 }
 
-// Address returns the endpoint's IP address, and whether it has one. A name has
-// none that may be relied on: it can stand for another address tomorrow.
-func (e Endpoint) Address() (netip.Addr, bool) {
+// ParseAddress returns the endpoint's IP address, and whether the endpoint has one. A
+// host name counts as no address, because the name can resolve to another address at
+// any time.
+func (e Endpoint) ParseAddress() (netip.Addr, bool) {
 	address, err := netip.ParseAddr(e.Host)
 	return address.Unmap(), err == nil
 }
@@ -38,37 +39,37 @@ func (e Endpoint) String() string {
 	return fmt.Sprintf("%s:%d", e.Host, e.Port)
 }
 
-// Endpoints returns the addresses by which members of the cluster reach its API
-// servers, as far as the cluster shows them, sorted. Only what the owner of the
-// control plane can write is looked at: ConfigMaps of kube-system and
-// kube-public, and what nodes of the control plane say of themselves.
-func Endpoints(facts Facts) []Endpoint {
+// APIServerEndpoints returns the addresses at which members of the cluster reach its
+// API servers, as far as the cluster shows such addresses, sorted. Only the owner of
+// the control plane can write the sources: ConfigMaps of kube-system and kube-public,
+// and the Node objects of control-plane nodes.
+func APIServerEndpoints(facts Facts) []Endpoint {
 	found := slices.Concat(
 		kubeadmEndpoint(facts.ConfigMaps[kubeadmConfig]["ClusterConfiguration"]),
 		clusterInfoEndpoints(facts.ConfigMaps[clusterInfo]["kubeconfig"]),
 		openshiftEndpoints(facts.ConfigMaps[openshiftInstall]["install-config"]),
 	)
 	for _, node := range facts.Nodes {
-		if node.controlPlane() {
+		if node.isControlPlane() {
 			found = append(found, nodeEndpoints(node)...)
 		}
 	}
-	// An address of loopback is a proxy on the node itself, such as KubePrism of
-	// Talos: it says nothing of the address by which packets arrive.
+	// An address of loopback is a proxy on the node itself, such as KubePrism of Talos,
+	// and does not show the address at which packets arrive.
 	found = slices.DeleteFunc(found, func(e Endpoint) bool {
-		address, is := e.Address()
+		address, is := e.ParseAddress()
 		return e.Host == "localhost" || is && (address.IsLoopback() || address.IsUnspecified())
 	})
 	slices.SortStableFunc(found, func(a, b Endpoint) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port)) })
 	return slices.CompactFunc(found, func(a, b Endpoint) bool { return a.Host == b.Host && a.Port == b.Port })
 }
 
-// apiServerPort is the port of API servers where an endpoint does not say one:
-// kubeadm's default (cmd/kubeadm/app/apis/kubeadm/v1beta4, DefaultAPIBindPort).
+// apiServerPort is the port of API servers if an endpoint has no port: kubeadm's
+// default (cmd/kubeadm/app/apis/kubeadm/v1beta4, DefaultAPIBindPort).
 const apiServerPort = 6443
 
-// kubeadmEndpoint returns the controlPlaneEndpoint of kubeadm's
-// ClusterConfiguration: "host" or "host:port".
+// kubeadmEndpoint returns the controlPlaneEndpoint of kubeadm's ClusterConfiguration:
+// "host" or "host:port".
 func kubeadmEndpoint(text string) []Endpoint {
 	var configuration struct {
 		ControlPlaneEndpoint string `json:"controlPlaneEndpoint"`
@@ -99,11 +100,11 @@ func clusterInfoEndpoints(text string) []Endpoint {
 	return found
 }
 
-// httpsPort is the port of a URL that names none.
+// httpsPort is the port of a URL without a port.
 const httpsPort = 443
 
-// openshiftEndpoints returns the virtual addresses, and the name, by which nodes
-// of OpenShift reach the API servers (api-int, required by every installation).
+// openshiftEndpoints returns the virtual addresses and the host name at which nodes of
+// OpenShift reach the API servers (api-int, required by every installation).
 func openshiftEndpoints(text string) []Endpoint {
 	type virtual struct {
 		APIVIP  string   `json:"apiVIP"`
@@ -135,19 +136,20 @@ func openshiftEndpoints(text string) []Endpoint {
 	return found
 }
 
-// Annotations by which nodes show how they reach the API servers: k3s and RKE2
-// note the arguments that they were started with (k3s, pkg/nodeconfig), as a list
-// in JSON.
+// Annotations by which nodes show how the node reaches the API servers: k3s and RKE2
+// record the arguments with which the program was started (k3s, pkg/nodeconfig), as a
+// list in JSON.
 const (
 	K3sArguments  = "k3s.io/node-args"
 	rke2Arguments = "rke2.io/node-args"
 )
 
-// kubeVIPLabel is set by kube-vip on the node that holds a virtual address, to the
-// address (kube-vip, pkg/node).
+// kubeVIPLabel is set by kube-vip on the node that holds a virtual address. The value
+// is the address (kube-vip, pkg/node).
 const kubeVIPLabel = "kube-vip.io/has-ip"
 
-// EndpointAnnotations returns the annotations of nodes whose values Endpoints reads.
+// EndpointAnnotations returns the annotations of nodes whose values APIServerEndpoints
+// reads.
 func EndpointAnnotations() []string { return []string{K3sArguments, rke2Arguments} }
 
 func nodeEndpoints(node Node) []Endpoint {
@@ -179,7 +181,7 @@ func nodeEndpoints(node Node) []Endpoint {
 // rke2SupervisorPort is the port at which nodes of RKE2 join (RKE2, Requirements).
 const rke2SupervisorPort = 9345
 
-// endpointAt returns the endpoint of a URL; none if it cannot be read.
+// endpointAt returns the endpoint of a URL, or none if the URL cannot be parsed.
 func endpointAt(text string, port uint16, shown string) []Endpoint {
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Hostname() == "" {

@@ -8,42 +8,43 @@ import (
 	"strings"
 )
 
-// Enforcement is what Kubernetes NetworkPolicies do in a cluster.
+// Enforcement is the effect of Kubernetes NetworkPolicies in a cluster.
 type Enforcement struct {
-	// Enforced says whether they do anything: Always, Never or NotKnown.
+	// Enforced says whether NetworkPolicies have any effect: Always, Never or NotKnown.
 	Enforced Support
-	// Why says in a sentence what that was taken from, and what to do.
+	// Why says in a sentence how the effect was detected, and what to do.
 	Why string
-	// NodesIgnored says, where an ipBlock selects neither nodes nor API servers,
-	// why, and Remedy what to do; both are empty elsewhere.
+	// NodesIgnored says why an ipBlock selects neither nodes nor API servers, and
+	// Remedy says what to do. Both are empty if an ipBlock selects nodes and API
+	// servers.
 	NodesIgnored, Remedy string
 	// Ranges is a doubt about ranges of ports; empty if there is none.
 	Ranges string
 }
 
-// DetectEnforcement tells what NetworkPolicies do. The CNI is the one written by hand;
-// empty if it is to be found out.
+// DetectEnforcement returns the effect of NetworkPolicies. The CNI is the one that the
+// policy sets; empty if the CNI has to be detected.
 func DetectEnforcement(facts Facts, cni string) Enforcement {
-	facts.Nodes = inOrder(facts.Nodes)
+	facts.Nodes = sortByName(facts.Nodes)
 	l, err := library()
 	if err != nil {
 		return Enforcement{Enforced: NotKnown, Why: err.Error()}
 	}
-	signs := l.withCNI(pluginSigns(facts), cni)
+	signs := l.keepCNI(pluginSigns(facts), cni)
 	signs = append(signs, k3sSign(facts, signs)...)
 	found := Enforcement{Enforced: NotKnown, Why: "there is no DaemonSet of a CNI that is known"}
 	best := 0
 	for _, s := range signs {
-		if layer, known := l.plugin(s.value); known {
-			best = found.take(facts, s, layer, best)
+		if layer, known := l.findPlugin(s.value); known {
+			best = found.addPlugin(facts, s, layer, best)
 		}
 	}
 	return found
 }
 
-// withCNI returns the signs where the CNI is written by hand: without those of other
-// CNIs, but for Calico, which may enforce policies beside it.
-func (l Library) withCNI(signs []sign, cni string) []sign {
+// keepCNI returns the signs if the policy sets the CNI: signs of other CNIs are left
+// out, except for Calico, which may enforce policies beside another CNI.
+func (l Library) keepCNI(signs []sign, cni string) []sign {
 	if cni == "" {
 		return signs
 	}
@@ -57,24 +58,25 @@ func (l Library) withCNI(signs []sign, cni string) []sign {
 	return signs
 }
 
-// weight says which of several plugins tells more: one that enforces is enough.
-var weight = map[Support]int{Always: 3, Depends: 2, NotKnown: 1, Never: 1}
+// supportWeight says which of several plugins decides: a single plugin that enforces is
+// enough.
+var supportWeight = map[Support]int{Always: 3, Depends: 2, NotKnown: 1, Never: 1}
 
-// take adds what a plugin does with NetworkPolicies to what is found, of which the
-// best was of that weight, and returns the weight of the best now.
-func (e *Enforcement) take(facts Facts, s sign, layer Layer, best int) int {
+// addPlugin adds the effect that a plugin has on NetworkPolicies, if the plugin's
+// weight is greater than the best weight so far, and returns the new best weight.
+func (e *Enforcement) addPlugin(facts Facts, s sign, layer Layer, best int) int {
 	does := layer.NetworkPolicies
 	enforced, why := does.Enforced, s.found
 	if s.value == cilium {
-		enforced, why = enforcedByCilium(facts.ConfigMaps[ciliumConfig], s.found)
+		enforced, why = ciliumEnforces(facts.ConfigMaps[ciliumConfig], s.found)
 		if enforced == Always && !ciliumSelectsNodes(facts.ConfigMaps[ciliumConfig]) {
 			e.NodesIgnored, e.Remedy = "Cilium takes no ipBlock for these unless "+matchMode+" has nodes", ciliumRemedy
 		}
 	}
 	if enforced == Always && does.EndPort != Always && does.EndPort != NotKnown {
-		e.Ranges = rangesOf(layer)
+		e.Ranges = portRangeDoubt(layer)
 	}
-	if weight[enforced] <= best {
+	if supportWeight[enforced] <= best {
 		return best
 	}
 	e.Enforced, e.Why = enforced, why
@@ -84,16 +86,16 @@ func (e *Enforcement) take(facts Facts, s sign, layer Layer, best int) int {
 	case Never:
 		e.Why += ", and " + layer.Title + " enforces no NetworkPolicy"
 	}
-	return weight[enforced]
+	return supportWeight[enforced]
 }
 
-// k3sSign returns the network policy controller of k3s, beside its flannel, unless
-// the servers were told to leave it out.
+// k3sSign returns a sign of the network policy controller of k3s, which runs beside the
+// flannel of k3s, unless an argument of the servers disables the controller.
 func k3sSign(facts Facts, signs []sign) []sign {
 	if !slices.ContainsFunc(signs, func(s sign) bool { return s.value == flannel }) {
 		return nil
 	}
-	servers := controlPlane(facts)
+	servers := controlPlaneNodes(facts)
 	i := slices.IndexFunc(servers, func(n Node) bool { return strings.Contains(n.KubeletVersion, "+k3s") })
 	if i < 0 || slices.ContainsFunc(servers, func(n Node) bool { return n.WithoutNetworkPolicies }) {
 		return nil
@@ -102,10 +104,10 @@ func k3sSign(facts Facts, signs []sign) []sign {
 		servers[i].Name, servers[i].KubeletVersion)}}
 }
 
-// enforcedByCilium says whether Cilium's settings leave NetworkPolicies in force
+// ciliumEnforces says whether Cilium's settings leave NetworkPolicies in force
 // (enable-policy and enable-k8s-networkpolicy,
 // https://docs.cilium.io/en/stable/security/network/policyenforcement/).
-func enforcedByCilium(settings map[string]string, found string) (Support, string) {
+func ciliumEnforces(settings map[string]string, found string) (Support, string) {
 	for _, off := range [][2]string{{enablePolicy, "never"}, {enableNetworkPolicy, "false"}} {
 		if settings[off[0]] == off[1] {
 			return Never, fmt.Sprintf("%s, and the ConfigMap %s has %s: %s", found, ciliumConfig, off[0], off[1])
@@ -114,7 +116,7 @@ func enforcedByCilium(settings map[string]string, found string) (Support, string
 	return Always, found
 }
 
-// ciliumRemedy is what works: the setting, or a rule of Cilium's own.
+// ciliumRemedy lists the two ways that work: the setting, or a rule in a Cilium policy.
 var ciliumRemedy = fmt.Sprintf("Set it, from Cilium 1.15 on (policyCIDRMatchMode=nodes in Helm): "+
 	`kubectl -n %[1]s patch configmap %[2]s --type merge -p '{"data":{"%[3]s":"nodes"}}' && `+
 	"kubectl -n %[1]s rollout restart daemonset/cilium. Or leave these peers out, and allow the entities host, remote-node and "+
@@ -125,9 +127,9 @@ func ciliumSelectsNodes(settings map[string]string) bool {
 	return slices.Contains(strings.FieldsFunc(settings[matchMode], func(r rune) bool { return r == ' ' || r == ',' }), "nodes")
 }
 
-func rangesOf(layer Layer) string {
+func portRangeDoubt(layer Layer) string {
 	if layer.NetworkPolicies.EndPort == Never {
-		return layer.Title + " knows no endPort"
+		return layer.Title + " does not support endPort"
 	}
 	return layer.Title + " before 1.16 takes a range of ports for its first port"
 }

@@ -96,7 +96,7 @@ func TestWhatNetworkPoliciesDoIsTold(t *testing.T) {
 func TestWherePodsHaveTheirAddressesFrom(t *testing.T) {
 	clouds := map[string]string{"kube-system/aws-node": "Amazon VPC CNI", "kube-system/azure-cns": "Azure CNI", "kube-system/netd": "GKE's own CNI"}
 	for daemonSet, title := range clouds {
-		got := profile.Pods(profile.Facts{DaemonSets: named(daemonSet, "kube-system/calico-node")}, "calico")
+		got := profile.DetectPodNetworks(profile.Facts{DaemonSets: named(daemonSet, "kube-system/calico-node")}, "calico")
 		NewWithT(t).Expect(got).To(Equal(profile.PodsFrom{From: profile.FromNodeNetwork, Plugin: title}), "also where the CNI is written by hand")
 	}
 	for name, test := range map[string]struct {
@@ -127,7 +127,7 @@ func TestWherePodsHaveTheirAddressesFrom(t *testing.T) {
 		"Cilium, by interfaces of a cloud": {cni: "cilium", settings: []string{"ipam=eni", "cluster-pool-ipv4-cidr=10.0.0.0/8"}, from: profile.FromElsewhere},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := profile.Pods(profile.Facts{ConfigMaps: ciliumSettings(test.settings...)}, test.cni)
+			got := profile.DetectPodNetworks(profile.Facts{ConfigMaps: ciliumSettings(test.settings...)}, test.cni)
 			NewWithT(t).Expect(got.From).To(Equal(test.from))
 			NewWithT(t).Expect(got.CIDRs).To(Equal(test.cidrs))
 		})

@@ -9,28 +9,28 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Parse is parse: tests hand it files that are wrong.
-var Parse = parse
+// Parse is parseLayer, for tests with invalid files.
+var Parse = parseLayer
 
 // Merge puts a layer with these fields on top of the one that is common to all.
 func Merge(fields string) error {
-	library, err := Load()
+	library, err := LoadLibrary()
 	if err != nil {
 		return err
 	}
-	layer, err := parse([]byte("name: x\nversion: 1\ntitle: X\n" + fields + "\n"))
+	layer, err := parseLayer([]byte("name: x\nversion: 1\ntitle: X\n" + fields + "\n"))
 	if err != nil {
 		return err
 	}
 	m := newMatrix()
-	if err := m.add(library.base); err != nil {
+	if err := m.addLayer(library.base); err != nil {
 		return err
 	}
-	return m.add(layer)
+	return m.addLayer(layer)
 }
 
 // DaemonSets returns the names of the DaemonSets that Detect looks for, sorted.
-func DaemonSets() []types.NamespacedName { return names(daemonSets) }
+func DaemonSets() []types.NamespacedName { return sortedNames(daemonSets) }
 
 // Layers returns all data files with flows: the one that is common to all, then
 // distributions, CNIs and add-ons, each sorted by name.
@@ -56,12 +56,12 @@ func (l Library) Plugins() []Layer {
 	return layers
 }
 
-// RequiredAt returns the flows that a restriction of the component must let
-// through: all that are required, come in at a protected node, and can have
-// one of the component's ports, whether they name the component or not.
+// RequiredAt returns the flows that a restriction of the component must let through: all
+// required flows that arrive at a protected node and can have a port of the component,
+// whether or not the flow names the component.
 func (p Profile) RequiredAt(component string) []Flow {
-	c, _ := p.Component(component)
-	return slices.DeleteFunc(p.Required(), func(f Flow) bool {
-		return !f.Arrives() || !anyOverlaps(f.Traffic, c.Traffic)
+	c, _ := p.FindComponent(component)
+	return slices.DeleteFunc(p.RequiredFlows(), func(f Flow) bool {
+		return !f.ArrivesAtNode() || !anyOverlaps(f.Traffic, c.Traffic)
 	})
 }

@@ -16,10 +16,10 @@ import (
 //go:embed data
 var data embed.FS
 
-// Layer is a data file: what one distribution, CNI or add-on adds to the
-// matrix, or what is common to all.
+// Layer is a data file: the additions of one distribution, CNI or add-on to the matrix,
+// or the part that is common to all clusters.
 type Layer struct {
-	// Name of the file, without its ending.
+	// Name of the file, without its extension.
 	Name string `json:"name"`
 	// Version is raised whenever the file calls for something else than before.
 	Version int `json:"version"`
@@ -27,41 +27,40 @@ type Layer struct {
 	Title string `json:"title"`
 	Note  string `json:"note,omitempty"`
 
-	// Sources are the documents that the data is from, by the key that flows
-	// refer to.
+	// Sources are the documents from which the data is taken, by the key to which flows
+	// refer.
 	Sources map[string]string `json:"sources,omitempty"`
 
 	// NotApplicable says why the cluster has no control-plane nodes.
 	NotApplicable string `json:"notApplicable,omitempty"`
 
-	// NetworkPolicies and PodNetworks are what is known of pods; of CNIs only.
+	// NetworkPolicies and PodNetworks describe pods; set only for CNIs and plugins.
 	NetworkPolicies *NetworkPolicies `json:"networkPolicies,omitempty"`
 	PodNetworks     *PodNetworks     `json:"podNetworks,omitempty"`
 
-	// Without are the names of components and flows of earlier layers that do
-	// not exist here.
+	// Without are the names of components and flows of earlier layers that do not exist
+	// here.
 	Without []string `json:"without,omitempty"`
 
-	// Components, Flows and Closed are added, or replace those of the same
-	// name.
+	// Components, Flows and Closed are added, or replace items of the same name.
 	Components []Component `json:"components,omitempty"`
 	Flows      []Flow      `json:"flows,omitempty"`
 	Closed     []Closed    `json:"closed,omitempty"`
 }
 
-// Library is all data files.
+// Library is the set of all data files.
 type Library struct {
 	base                        Layer
 	distributions, cnis, addOns map[string]Layer
-	// plugins are CNIs, and what enforces NetworkPolicies beside one, of which
-	// the flows between nodes are not known.
+	// plugins are the plugins whose flows between nodes are not known: CNIs, and
+	// plugins that enforce NetworkPolicies beside a CNI.
 	plugins map[string]Layer
 }
 
-// Load reads the data files that are built in, and holds each to its form.
-func Load() (Library, error) {
+// LoadLibrary reads the built-in data files, and checks the form of each file.
+func LoadLibrary() (Library, error) {
 	var library Library
-	base, err := read("data/base.yaml")
+	base, err := readLayer("data/base.yaml")
 	if err != nil {
 		return Library{}, err
 	}
@@ -79,25 +78,26 @@ func Load() (Library, error) {
 	return library, library.checkPlugins()
 }
 
-// checkPlugins holds CNIs to saying what NetworkPolicies and pods are with them.
+// checkPlugins checks that the files of all CNIs and plugins describe NetworkPolicies,
+// and that no file of a plugin has flows.
 func (l Library) checkPlugins() error {
 	for _, layers := range []map[string]Layer{l.cnis, l.plugins} {
 		for name, layer := range layers {
 			if layer.NetworkPolicies == nil {
-				return fmt.Errorf("%s: networkPolicies: must be there", name)
+				return fmt.Errorf("%s: networkPolicies: must be set", name)
 			}
 		}
 	}
 	for name, layer := range l.plugins {
 		if _, taken := l.cnis[name]; taken || len(layer.Components)+len(layer.Flows) > 0 {
-			return fmt.Errorf("%s: a plugin with flows is a CNI, and is one of either", name)
+			return fmt.Errorf("%s: must be either a CNI with flows or a plugin without flows", name)
 		}
 	}
 	return nil
 }
 
-// plugin returns a CNI, or a plugin without flows.
-func (l Library) plugin(name string) (Layer, bool) {
+// findPlugin returns a CNI, or a plugin without flows.
+func (l Library) findPlugin(name string) (Layer, bool) {
 	if layer, ok := l.cnis[name]; ok {
 		return layer, true
 	}
@@ -112,7 +112,7 @@ func readAll(folder string) (map[string]Layer, error) {
 	}
 	layers := map[string]Layer{}
 	for _, entry := range entries {
-		layer, err := read(path.Join(folder, entry.Name()))
+		layer, err := readLayer(path.Join(folder, entry.Name()))
 		if err != nil {
 			return nil, err
 		}
@@ -121,14 +121,14 @@ func readAll(folder string) (map[string]Layer, error) {
 	return layers, nil
 }
 
-func read(file string) (Layer, error) {
+func readLayer(file string) (Layer, error) {
 	text, err := data.ReadFile(file)
 	if err != nil {
 		return Layer{}, fmt.Errorf("reading the built-in profiles: %w", err)
 	}
-	layer, err := parse(text)
+	layer, err := parseLayer(text)
 	if err == nil && path.Base(file) != layer.Name+".yaml" {
-		err = fmt.Errorf("name: %q must be the file's", layer.Name)
+		err = fmt.Errorf("name: %q must be the name of the file", layer.Name)
 	}
 	if err != nil {
 		return Layer{}, fmt.Errorf("%s: %w", strings.TrimPrefix(file, "data/"), err)
@@ -136,27 +136,26 @@ func read(file string) (Layer, error) {
 	return layer, nil
 }
 
-// parse reads a data file. Fields that there are not, and fields that are there
-// twice, are errors.
-func parse(text []byte) (Layer, error) {
+// parseLayer reads a data file. Unknown fields and duplicate fields are errors.
+func parseLayer(text []byte) (Layer, error) {
 	var layer Layer
 	if err := yaml.UnmarshalStrict(text, &layer); err != nil {
 		return Layer{}, err
 	}
-	return layer, layer.check()
+	return layer, layer.checkForm()
 }
 
-// Distributions returns the names of all distributions, sorted.
-func (l Library) Distributions() []string { return slices.Sorted(maps.Keys(l.distributions)) }
+// DistributionNames returns the names of all distributions, sorted.
+func (l Library) DistributionNames() []string { return slices.Sorted(maps.Keys(l.distributions)) }
 
-// CNIs returns the names of all CNIs, sorted.
-func (l Library) CNIs() []string { return slices.Sorted(maps.Keys(l.cnis)) }
+// CNINames returns the names of all CNIs, sorted.
+func (l Library) CNINames() []string { return slices.Sorted(maps.Keys(l.cnis)) }
 
-// AddOns returns the names of all add-ons, sorted.
-func (l Library) AddOns() []string { return slices.Sorted(maps.Keys(l.addOns)) }
+// AddOnNames returns the names of all add-ons, sorted.
+func (l Library) AddOnNames() []string { return slices.Sorted(maps.Keys(l.addOns)) }
 
-// either returns the words as "a, b or c".
-func either(words []string) string {
+// joinWithOr returns the words as "a, b or c".
+func joinWithOr(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
@@ -164,8 +163,8 @@ func either(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// and returns the words as "a, b and c".
-func and(words []string) string {
+// joinWithAnd returns the words as "a, b and c".
+func joinWithAnd(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}

@@ -15,39 +15,39 @@ const (
 	ipam                = "ipam"
 )
 
-// PodsFrom says where pods have their addresses from.
+// PodsFrom says from where the pods of a cluster get their addresses.
 type PodsFrom struct {
 	From Addressing
-	// CIDRs are the networks, where the settings of the CNI say them.
+	// CIDRs are the networks, if the settings of the CNI list networks.
 	CIDRs []string
-	// Plugin is the name that people use of what connects the pods.
+	// Plugin is the name that people use for the plugin that connects the pods.
 	Plugin string
 }
 
-// Pods returns where pods have their addresses from in a cluster with the CNI,
-// whether that was found out or written by hand.
-func Pods(facts Facts, cni string) PodsFrom {
+// DetectPodNetworks returns from where pods get their addresses in a cluster with the
+// CNI. The CNI may have been detected or set by hand.
+func DetectPodNetworks(facts Facts, cni string) PodsFrom {
 	carrier := cni
 	for _, s := range pluginSigns(facts) {
-		if slices.Contains(ofClouds, s.value) {
+		if slices.Contains(cloudPlugins, s.value) {
 			carrier = s.value
 		}
 	}
 	l, err := library()
-	layer, known := l.plugin(carrier)
+	layer, known := l.findPlugin(carrier)
 	if err != nil || !known {
 		return PodsFrom{From: FromElsewhere}
 	}
 	pods := PodsFrom{From: layer.PodNetworks.From, Plugin: layer.Title}
 	if carrier == cilium {
-		pods.From, pods.CIDRs = podsOfCilium(facts.ConfigMaps[ciliumConfig])
+		pods.From, pods.CIDRs = ciliumPodNetworks(facts.ConfigMaps[ciliumConfig])
 	}
 	return pods
 }
 
-// podsOfCilium reads Cilium's settings
+// ciliumPodNetworks reads Cilium's settings
 // (https://docs.cilium.io/en/stable/network/concepts/ipam/).
-func podsOfCilium(settings map[string]string) (Addressing, []string) {
+func ciliumPodNetworks(settings map[string]string) (Addressing, []string) {
 	switch settings[ipam] {
 	case "kubernetes":
 		return FromPodCIDRs, nil
@@ -58,7 +58,7 @@ func podsOfCilium(settings map[string]string) (Addressing, []string) {
 		} {
 			networks := strings.FieldsFunc(settings[family.pool], func(r rune) bool { return r == ' ' || r == ',' })
 			if settings[family.on] == "true" && len(networks) == 0 {
-				return FromElsewhere, nil // a part would not do
+				return FromElsewhere, nil // the networks of one family are not enough
 			}
 			if settings[family.on] != "false" {
 				cidrs = append(cidrs, networks...)

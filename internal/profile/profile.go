@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package profile knows who must talk to whom in a cluster: a matrix of flows
-// for each distribution and each CNI, kept as data under data/ with the
-// documents that it is taken from. Resolve puts together the one of a given
-// cluster, Detect tells what a cluster is. Both are pure.
+// Package profile describes which connections a cluster needs: a matrix of flows for
+// each distribution and each CNI. The matrix is kept as data under data/, with the
+// documents from which the data is taken. Resolve builds the profile of a given
+// cluster, and Detect returns the kind of a cluster. Both functions are pure.
 package profile
 
 import (
@@ -11,34 +11,33 @@ import (
 	"slices"
 )
 
-// Profile is who must talk to whom in one kind of cluster. What is in it is
-// sorted by name, and belongs to the caller.
+// Profile is the matrix of flows for one kind of cluster. The content is sorted by
+// name, and the caller may change the content.
 type Profile struct {
-	// Layers are the data files that the profile is made of, in the order in
-	// which each adds to, or replaces by name, what was there before.
+	// Layers are the data files from which the profile is built, in order. Each layer
+	// adds to the layers before, and replaces items of the same name.
 	Layers []LayerVersion `json:"layers"`
 
 	// NotApplicable says why there is nothing to protect: the cluster has no
-	// control-plane nodes. Everything below is empty then, and nothing may be
-	// rendered from it. Empty otherwise.
+	// control-plane nodes. Then all fields below are empty, and nothing may be rendered
+	// from the profile. NotApplicable is empty otherwise.
 	NotApplicable string `json:"notApplicable,omitempty"`
 
-	// Components are what the names of components stand for on a
-	// control-plane node.
+	// Components are the components that run on a control-plane node.
 	Components []Component `json:"components,omitempty"`
 
-	// Flows are all that is known to be needed. Whoever denies what is not
-	// listed lets all of them through; whoever restricts a component lets
-	// those through that RequiredAt returns.
+	// Flows are all known flows of the cluster. A policy that denies unlisted traffic
+	// lets all flows through. A policy that restricts a component lets the required
+	// flows through.
 	Flows []Flow `json:"flows,omitempty"`
 
-	// Closed is what no node should answer.
+	// Closed is the traffic that no node should answer.
 	Closed []Closed `json:"closed,omitempty"`
 }
 
-// LayerVersion is a data file's name and version. The version is raised
-// whenever the file calls for something else than before, so that a profile
-// that was changed is told from a cluster that was.
+// LayerVersion is a data file's name and version. The version is raised whenever the
+// file calls for something else than before, so that a changed profile can be told from
+// a changed cluster.
 type LayerVersion struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
@@ -46,79 +45,78 @@ type LayerVersion struct {
 
 // Component is a part of the control plane that listens in its node's network.
 type Component struct {
-	// Name of the component: that of its program, as far as it has one.
+	// Name of the component: the name of its program, if the program has a name.
 	Name string `json:"name"`
 	// Traffic that the component answers.
 	Traffic []Traffic `json:"traffic"`
-	// FromCluster says that the ports must be read from the cluster. Those in
-	// the data file are the usual ones and never used (Overrides).
+	// FromCluster says that the ports must be read from the cluster. The ports in the
+	// data file are only the usual ports, and are never used (Overrides).
 	FromCluster bool `json:"fromCluster,omitempty"`
-	// Also is, in a data file, what leads to the component besides the ports
-	// from the cluster: those of a proxy on the same nodes. Whoever restricts
-	// the component and not these has restricted nothing. In a profile it is
+	// Also is, in a data file, the traffic that reaches the component besides the ports
+	// from the cluster, such as the ports of a proxy on the same nodes. A restriction
+	// of the component without these ports would have no effect. In a profile, Also is
 	// part of Traffic.
 	Also []Traffic `json:"also,omitempty"`
-	// Translated says that connections to these ports are sent on to pods
-	// before a host's policy sees them. They can not be restricted as a
-	// component, and flows to them need no rule of a policy that sees them
-	// afterwards: such a rule would open ports of other components that the
-	// range may cover.
+	// Translated says that connections to the ports are redirected to pods before a
+	// host's policy sees the connections. Such ports cannot be restricted as a
+	// component. Flows to such ports need no rule in a policy that acts afterwards: the
+	// rule would open ports of other components within the same range.
 	Translated bool `json:"translated,omitempty"`
-	// Sources are the documents that say so, where no flow of the component
-	// names them. In a data file these are keys of its sources.
+	// Sources are the documents that say so, if no flow of the component names these
+	// documents. In a data file, sources are keys of the file's sources.
 	Sources []string `json:"sources,omitempty"`
-	// Note is what else there is to know.
+	// Note has further information.
 	Note string `json:"note,omitempty"`
 }
 
-// Flow is a connection, or another exchange of packets, that is needed. Its
-// answers need no flow of their own.
+// Flow is a connection, or another exchange of packets, that is needed. The answers
+// need no flow of their own.
 type Flow struct {
 	// Name of the flow, unique in the profile.
 	Name string `json:"name"`
 
-	// From are who begins it, To is whom they turn to. A node that is of both
-	// sides talks to the other nodes of them.
+	// From are the senders, and To is the receiver. A node on both sides talks to the
+	// other nodes of the roles.
 	From []Role `json:"from"`
 	To   Role   `json:"to"`
 
-	// Destinations, if there are any, are the addresses that packets are sent
-	// to instead of the addresses of To, such as a multicast group.
+	// Destinations, if there are any, are the addresses to which packets are sent
+	// instead of the addresses of To, such as a multicast group.
 	Destinations []netip.Prefix `json:"destinations,omitempty"`
 
-	// Component is the component whose traffic this is, if it is one's; the
-	// ports are then the component's.
+	// Component is the component to which the traffic belongs, if any. The ports are
+	// then the ports of the component.
 	Component string `json:"component,omitempty"`
 
 	// Traffic that is sent, sorted.
 	Traffic []Traffic `json:"traffic,omitempty"`
 
-	// Required says that cutting the flow would lock somebody out: it is let
-	// through whatever a policy declares. Other flows are needed by something
-	// that the cluster can be without for a while, or may not have.
+	// Required says that the cluster, or its administrators, would be locked out
+	// without the flow. The flow is let through whatever a policy declares. The cluster
+	// can work for a while without the other flows, or may not have such flows.
 	Required bool `json:"required,omitempty"`
 
-	// When says in words in which clusters there is such a flow; empty means
-	// in all. The flow is allowed in any case.
+	// When says in words in which clusters the flow exists; empty means in all. The
+	// flow is allowed in any case.
 	When string `json:"when,omitempty"`
 
-	// Sources are the documents that say so. In a data file these are keys of
-	// its sources.
+	// Sources are the documents that say so. In a data file, sources are keys of the
+	// file's sources.
 	Sources []string `json:"sources,omitempty"`
 
-	// Unsure says that this is not known for sure; Note then says what to
-	// check in a given cluster.
+	// Unsure says that the flow is not known for sure. Note then says what to check in
+	// a given cluster.
 	Unsure bool   `json:"unsure,omitempty"`
 	Note   string `json:"note,omitempty"`
 
-	// Layer is the name of the data file that the flow is from, or Added.
+	// Layer is the name of the data file that has the flow, or Added.
 	Layer string `json:"layer,omitempty"`
 }
 
 // Added is the Layer of the flows of Overrides.
 const Added = "added"
 
-// Closed is what no node should answer, and why.
+// Closed is traffic that no node should answer, and why.
 type Closed struct {
 	Name    string    `json:"name"`
 	Traffic []Traffic `json:"traffic"`
@@ -130,51 +128,51 @@ type Closed struct {
 type Role string
 
 const (
-	// RoleControlPlane is the nodes of the control plane, whether protected or
-	// not: all their addresses, and those from which they reach pods through an
-	// overlay network.
+	// RoleControlPlane is the nodes of the control plane, whether protected or not: all
+	// addresses of the nodes, and the addresses from which the nodes reach pods through
+	// an overlay network.
 	RoleControlPlane Role = "ControlPlane"
-	// RoleNodes is every node, in the same way. The protected ones are among
-	// them.
+	// RoleNodes is every node, protected nodes included, with the same addresses.
 	RoleNodes Role = "Nodes"
 	// RolePods is every pod that has an address of its own.
 	RolePods Role = "Pods"
 	// RoleSelf is the node itself: its loopback and its own addresses.
 	RoleSelf Role = "Self"
-	// RoleAdmin is the addresses that the cluster is administered from. Only a
-	// policy can name them; so it is for the next two roles.
+	// RoleAdmin is the addresses from which the cluster is administered. Only a policy
+	// can name the addresses, as with the next two roles.
 	RoleAdmin Role = "Admin"
-	// RoleLoadBalancer is the load balancers in front of the nodes, those that
-	// keep the addresses of their clients left out; and the virtual addresses
-	// of the control plane, because the node that holds one reaches itself
-	// with it.
+	// RoleLoadBalancer is the load balancers in front of the nodes, except for load
+	// balancers that keep the addresses of clients. The virtual addresses of the
+	// control plane belong to the role too: a node with a virtual address connects to
+	// its own API server from the virtual address.
 	RoleLoadBalancer Role = "LoadBalancer"
-	// RolePrometheus is a monitoring system outside the cluster. One that runs
-	// as a pod is among Pods.
+	// RolePrometheus is a monitoring system outside the cluster. A monitoring system
+	// that runs as a pod belongs to Pods.
 	RolePrometheus Role = "Prometheus"
-	// RoleAny is everybody. A flow to it goes out: it opens nothing on a node.
+	// RoleAny is everybody. A flow to RoleAny leaves the node, and opens nothing on a
+	// node.
 	RoleAny Role = "Any"
 )
 
-// roles are all roles, in the order in which they are listed.
+// roles are all roles, in the order in which roles are listed.
 var roles = []Role{
 	RoleControlPlane, RoleNodes, RolePods, RoleSelf, RoleAdmin, RoleLoadBalancer, RolePrometheus, RoleAny,
 }
 
-// Arrives says whether the flow comes in at a protected node.
-func (f Flow) Arrives() bool {
+// ArrivesAtNode says whether the flow arrives at a protected node.
+func (f Flow) ArrivesAtNode() bool {
 	return f.To == RoleControlPlane || f.To == RoleNodes || f.To == RoleSelf
 }
 
-// Leaves says whether the flow goes out from a protected node.
-func (f Flow) Leaves() bool {
+// LeavesNode says whether the flow leaves a protected node.
+func (f Flow) LeavesNode() bool {
 	return slices.ContainsFunc(f.From, func(r Role) bool {
 		return r == RoleControlPlane || r == RoleNodes || r == RoleSelf || r == RoleAny
 	})
 }
 
-// Component returns the component of that name.
-func (p Profile) Component(name string) (Component, bool) {
+// FindComponent returns the component of that name.
+func (p Profile) FindComponent(name string) (Component, bool) {
 	i := slices.IndexFunc(p.Components, func(c Component) bool { return c.Name == name })
 	if i < 0 {
 		return Component{}, false
@@ -182,7 +180,7 @@ func (p Profile) Component(name string) (Component, bool) {
 	return p.Components[i], true
 }
 
-// Required returns the flows that must never be cut.
-func (p Profile) Required() []Flow {
+// RequiredFlows returns the flows that must never be cut.
+func (p Profile) RequiredFlows() []Flow {
 	return slices.DeleteFunc(slices.Clone(p.Flows), func(f Flow) bool { return !f.Required })
 }

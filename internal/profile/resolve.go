@@ -11,49 +11,50 @@ import (
 	"sync"
 )
 
-// Components that Overrides have fields of their own for.
+// Components for which Overrides have separate fields.
 const (
 	ComponentAPIServer = "kube-apiserver"
 	ComponentNodePorts = "node-ports"
 	ComponentKubelet   = "kubelet"
 )
 
-// Overrides is what is known of a cluster beyond its distribution and its CNI.
+// Overrides describe a cluster beyond its distribution and its CNI.
 type Overrides struct {
-	// APIServerPorts are the ports of the API servers, as in the EndpointSlice
-	// of the Service default/kubernetes (Detection.APIServerPorts). There must
-	// be at least one: which port it is can not be assumed. Ports of a load
+	// APIServerPorts are the ports of the API servers, as in the EndpointSlice of the
+	// Service default/kubernetes (Detection.APIServerPorts). At least one port is
+	// needed, because the port of the API server cannot be assumed. Ports of a load
 	// balancer on the same nodes belong here too.
 	APIServerPorts []uint16
 
-	// KubeletPorts are the ports at which kubelets say that they listen, 0 for those
-	// that do not say and so have the port of the profile. Empty if no node is known.
+	// KubeletPorts are the ports that kubelets report. 0 is for kubelets that report no
+	// port and so have the port of the profile. KubeletPorts is empty if no node is
+	// known.
 	KubeletPorts []uint16
 
-	// NodePorts is the range of node ports, if it is not 30000 to 32767.
+	// NodePorts is the range of node ports, if other than 30000 to 32767.
 	NodePorts PortRange
 
-	// Components are ports of other components, by name, if they are not those
-	// of the profile. Flows that are required may use these as well: a port that is
-	// set wrong must not cut what listens where it always did.
+	// Components are ports of other components, by name, if other than in the profile.
+	// Required flows may use the ports of the profile as well: a wrong setting must not
+	// cut a component that listens where it usually does.
 	Components map[string][]Traffic
 
 	// AddOns are names of add-ons whose flows are needed too.
 	AddOns []string
 
-	// Flows are further flows. They need no sources.
+	// Flows are further flows. Further flows need no sources.
 	Flows []Flow
 }
 
-// PortRange is the ports from First to Last. The zero value means that no
-// range is given.
+// PortRange is the ports from First to Last. The zero value means that no range is
+// given.
 type PortRange struct{ First, Last uint16 }
 
-var library = sync.OnceValues(Load)
+var library = sync.OnceValues(LoadLibrary)
 
-// Resolve returns the profile of a cluster of the distribution with the CNI.
-// An error is about a name that there is not, or about overrides that
-// contradict themselves or the profile, and says what to write instead.
+// Resolve returns the profile of a cluster of the distribution with the CNI. An error
+// is about an unknown name, or about overrides that contradict each other or the
+// profile, and says what to write instead.
 func Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
 	l, err := library()
 	if err != nil {
@@ -62,64 +63,64 @@ func Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
 	return l.Resolve(distribution, cni, overrides)
 }
 
-// NotApplicable says why there is nothing to protect in clusters of the
-// distribution, whatever their CNI; empty where there is.
+// NotApplicable says why clusters of the distribution have no hosts to protect,
+// whatever the CNI is; empty if there are such hosts.
 func NotApplicable(distribution string) string {
 	l, err := library()
 	if err != nil {
-		return "" // Resolve says so
+		return "" // Resolve returns the error
 	}
 	return l.distributions[distribution].NotApplicable
 }
 
-// Resolve is the same for a library.
+// Resolve does the same for one library.
 func (l Library) Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
 	d, ok := l.distributions[distribution]
 	if !ok {
-		return Profile{}, fmt.Errorf("distribution %q is not known: write %s", distribution, either(l.Distributions()))
+		return Profile{}, fmt.Errorf("distribution %q is not known: write %s", distribution, joinWithOr(l.DistributionNames()))
 	}
 	c, ok := l.cnis[cni]
 	if !ok {
-		return Profile{}, fmt.Errorf("CNI %q is not known: write %s", cni, either(l.CNIs()))
+		return Profile{}, fmt.Errorf("CNI %q is not known: write %s", cni, joinWithOr(l.CNINames()))
 	}
 	layers := []Layer{l.base, d, c}
 	for _, name := range overrides.AddOns {
 		a, ok := l.addOns[name]
 		if !ok {
-			return Profile{}, fmt.Errorf("add-on %q is not known: write %s, or add its flows", name, either(l.AddOns()))
+			return Profile{}, fmt.Errorf("add-on %q is not known: write %s, or add its flows", name, joinWithOr(l.AddOnNames()))
 		}
 		layers = append(layers, a)
 	}
 	m := newMatrix()
 	for _, layer := range layers {
-		if err := m.add(layer); err != nil {
+		if err := m.addLayer(layer); err != nil {
 			return Profile{}, fmt.Errorf("profile %s: %w", layer.Name, err)
 		}
 	}
 	if m.notApplicable == "" {
-		if err := m.override(overrides); err != nil {
+		if err := m.applyOverrides(overrides); err != nil {
 			return Profile{}, err
 		}
 	}
-	return m.profile()
+	return m.buildProfile()
 }
 
-// matrix is a profile in the making.
+// matrix is a profile that is being built.
 type matrix struct {
 	layers        []LayerVersion
 	notApplicable string
 	components    map[string]Component
 	flows         map[string]Flow
 	closed        map[string]Closed
-	usual         map[string][]Traffic // of components whose ports were set otherwise
+	replaced      map[string][]Traffic // the ports in the profile, of components with other ports in the policy
 }
 
 func newMatrix() *matrix {
-	return &matrix{components: map[string]Component{}, flows: map[string]Flow{}, closed: map[string]Closed{}, usual: map[string][]Traffic{}}
+	return &matrix{components: map[string]Component{}, flows: map[string]Flow{}, closed: map[string]Closed{}, replaced: map[string][]Traffic{}}
 }
 
-// add puts a layer on top of those before it. What is required stays required.
-func (m *matrix) add(layer Layer) error {
+// addLayer puts a layer on top of the earlier layers. A required flow stays required.
+func (m *matrix) addLayer(layer Layer) error {
 	m.layers = append(m.layers, LayerVersion{Name: layer.Name, Version: layer.Version})
 	m.notApplicable = cmp.Or(m.notApplicable, layer.NotApplicable)
 	for _, name := range layer.Without {
@@ -135,25 +136,25 @@ func (m *matrix) add(layer Layer) error {
 		delete(m.components, name)
 	}
 	for _, c := range layer.Components {
-		c.Sources = documents(c.Sources, layer.Sources)
+		c.Sources = documentsOf(c.Sources, layer.Sources)
 		m.components[c.Name] = c
 	}
 	for _, f := range layer.Flows {
 		if m.flows[f.Name].Required && !f.Required {
-			return fmt.Errorf("flow %s: must be required, as the one that it replaces", f.Name)
+			return fmt.Errorf("flow %s: must be required, as the flow that it replaces", f.Name)
 		}
 		f.Layer = layer.Name
-		f.Sources = documents(f.Sources, layer.Sources)
+		f.Sources = documentsOf(f.Sources, layer.Sources)
 		m.flows[f.Name] = f
 	}
 	for _, c := range layer.Closed {
-		c.Sources = documents(c.Sources, layer.Sources)
+		c.Sources = documentsOf(c.Sources, layer.Sources)
 		m.closed[c.Name] = c
 	}
 	return nil
 }
 
-func documents(keys []string, sources map[string]string) []string {
+func documentsOf(keys []string, sources map[string]string) []string {
 	var texts []string
 	for _, key := range keys {
 		texts = append(texts, sources[key])
@@ -161,8 +162,8 @@ func documents(keys []string, sources map[string]string) []string {
 	return texts
 }
 
-// override puts in what is known of the cluster.
-func (m *matrix) override(overrides Overrides) error {
+// applyOverrides adds what is known of the cluster to the matrix.
+func (m *matrix) applyOverrides(overrides Overrides) error {
 	if err := m.setAPIServerPorts(overrides.APIServerPorts); err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func (m *matrix) override(overrides Overrides) error {
 		if _, taken := m.flows[f.Name]; taken {
 			return fmt.Errorf("added flow %s: the profile has a flow of this name: choose another name", f.Name)
 		}
-		if err := f.check(); err != nil {
+		if err := f.checkForm(); err != nil {
 			return fmt.Errorf("added flow %s: %w", f.Name, err)
 		}
 		f.Layer = Added
@@ -198,7 +199,7 @@ func (m *matrix) setAPIServerPorts(ports []uint16) error {
 	traffic := slices.Clone(m.components[ComponentAPIServer].Also)
 	for _, port := range ports {
 		if port == 0 {
-			return errors.New("the API server can not have port 0: give the ports of the EndpointSlice of the Service default/kubernetes")
+			return errors.New("the API server cannot have port 0: give the ports of the EndpointSlice of the Service default/kubernetes")
 		}
 		traffic = append(traffic, Traffic{Protocol: TCP, First: port, Last: port})
 	}
@@ -206,9 +207,8 @@ func (m *matrix) setAPIServerPorts(ports []uint16) error {
 	return nil
 }
 
-// setKubeletPorts takes the ports that kubelets show. One that is another
-// component's is left out: a kubelet cannot listen there, and must not be able to
-// claim the port.
+// setKubeletPorts sets the ports that kubelets report. The port of another component is
+// left out: a kubelet cannot listen there, and must not be able to claim the port.
 func (m *matrix) setKubeletPorts(ports []uint16) {
 	var traffic []Traffic
 	for _, port := range ports {
@@ -237,18 +237,18 @@ func (m *matrix) takenByOthers(name string, traffic []Traffic) bool {
 func (m *matrix) setComponent(name string, traffic []Traffic) error {
 	switch name {
 	case ComponentAPIServer:
-		return errors.New("its ports are those of the EndpointSlice of the Service default/kubernetes, and can not be others")
+		return errors.New("its ports are those of the EndpointSlice of the Service default/kubernetes, and cannot be set")
 	case ComponentNodePorts:
 		return errors.New("set the range of node ports instead")
 	}
 	usual, known := m.components[name]
 	if !known {
-		return fmt.Errorf("there is none of this name: write %s", either(slices.Sorted(maps.Keys(m.components))))
+		return fmt.Errorf("there is no component of this name: write %s", joinWithOr(slices.Sorted(maps.Keys(m.components))))
 	}
 	if err := checkPorts(traffic); err != nil {
 		return err
 	}
-	m.usual[name] = usual.Traffic
+	m.replaced[name] = usual.Traffic
 	m.setTraffic(name, traffic)
 	return nil
 }
@@ -259,19 +259,19 @@ func (m *matrix) setTraffic(name string, traffic []Traffic) {
 	m.components[name] = c
 }
 
-// profile returns the matrix with everything sorted, and the traffic of
-// components filled in where flows refer to it.
-func (m *matrix) profile() (Profile, error) {
+// buildProfile returns the matrix as a profile: sorted, and with the traffic of
+// components in the flows that refer to components.
+func (m *matrix) buildProfile() (Profile, error) {
 	p := Profile{Layers: m.layers, NotApplicable: m.notApplicable}
 	if p.NotApplicable != "" {
 		return p, nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.components)) {
 		c := m.components[name]
-		c.Traffic = sorted(c.Traffic)
+		c.Traffic = sortTraffic(c.Traffic)
 		for _, other := range p.Components {
 			if !c.Translated && !other.Translated && anyOverlaps(c.Traffic, other.Traffic) {
-				return Profile{}, m.clash(other, c)
+				return Profile{}, m.portClashError(other, c)
 			}
 		}
 		p.Components = append(p.Components, c)
@@ -279,17 +279,17 @@ func (m *matrix) profile() (Profile, error) {
 	for _, name := range slices.Sorted(maps.Keys(m.flows)) {
 		f := m.flows[name]
 		if f.Component != "" {
-			c, ok := p.Component(f.Component)
+			c, ok := p.FindComponent(f.Component)
 			if !ok {
 				return Profile{}, fmt.Errorf("flow %s: there is no component %s: write %s",
-					name, f.Component, either(slices.Sorted(maps.Keys(m.components))))
+					name, f.Component, joinWithOr(slices.Sorted(maps.Keys(m.components))))
 			}
 			f.Traffic = c.Traffic
 			if f.Required {
-				f.Traffic = slices.Concat(c.Traffic, m.usual[f.Component])
+				f.Traffic = slices.Concat(c.Traffic, m.replaced[f.Component])
 			}
 		}
-		f.Traffic = sorted(f.Traffic)
+		f.Traffic = sortTraffic(f.Traffic)
 		f.From = slices.SortedFunc(slices.Values(f.From), func(a, b Role) int {
 			return cmp.Compare(slices.Index(roles, a), slices.Index(roles, b))
 		})
@@ -298,12 +298,12 @@ func (m *matrix) profile() (Profile, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.closed)) {
 		c := m.closed[name]
-		c.Traffic = sorted(c.Traffic)
+		c.Traffic = sortTraffic(c.Traffic)
 		p.Closed = append(p.Closed, c)
 	}
 	return p, nil
 }
 
-func sorted(traffic []Traffic) []Traffic {
+func sortTraffic(traffic []Traffic) []Traffic {
 	return slices.Compact(slices.SortedFunc(slices.Values(traffic), Traffic.Compare))
 }

@@ -118,7 +118,7 @@ func TestOverridesDecide(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(flow(p, "apiserver-from-cluster").Traffic).To(Equal(traffic(t, "tcp/443", "tcp/8443")))
 	g.Expect(flow(p, "node-ports").Traffic).To(Equal(traffic(t, "tcp/20000-20100", "udp/20000-20100")))
-	etcd, _ := p.Component("etcd")
+	etcd, _ := p.FindComponent("etcd")
 	g.Expect(etcd.Traffic).To(Equal(traffic(t, "tcp/12379", "tcp/12380")))
 	g.Expect(flow(p, "etcd").Traffic).To(Equal(traffic(t, "tcp/2379", "tcp/2380", "tcp/12379", "tcp/12380")),
 		"what is required may go to the usual ports too: those that were set may be wrong")
@@ -138,7 +138,7 @@ func TestARangeOfNodePortsMayCoverOtherComponents(t *testing.T) {
 		APIServerPorts: []uint16{6443}, NodePorts: profile.PortRange{First: 1, Last: 65535},
 	})
 	g.Expect(err).NotTo(HaveOccurred())
-	component, _ := p.Component("node-ports")
+	component, _ := p.FindComponent("node-ports")
 	g.Expect(component.Translated).To(BeTrue())
 	g.Expect(p.RequiredAt("etcd")).NotTo(ContainElement(HaveField("Name", "node-ports")))
 }
@@ -147,7 +147,7 @@ func TestALaterLayerReplacesAndLeavesOut(t *testing.T) {
 	g := NewWithT(t)
 	p, err := profile.Resolve("talos", "cilium", profile.Overrides{APIServerPorts: []uint16{6443}})
 	g.Expect(err).NotTo(HaveOccurred())
-	_, hasSSH := p.Component("ssh")
+	_, hasSSH := p.FindComponent("ssh")
 	g.Expect(hasSSH).To(BeFalse())
 	g.Expect(flow(p, "ssh").Name).To(BeEmpty())
 
@@ -232,16 +232,16 @@ func TestOverridesThatAreWrongAreRefused(t *testing.T) {
 		"A CNI that there is not":          {cni: "weave", want: `CNI "weave" is not known: write calico, canal, cilium, flannel or ovn-kubernetes`},
 		"An add-on that there is not":      {overrides: profile.Overrides{APIServerPorts: server, AddOns: []string{"istio"}}, want: `add-on "istio" is not known: write keepalived,`},
 		"No port of the API server":        {want: "the port of the API server is not known: give those of the EndpointSlice"},
-		"Port 0 of the API server":         {overrides: profile.Overrides{APIServerPorts: []uint16{0}}, want: "can not have port 0"},
+		"Port 0 of the API server":         {overrides: profile.Overrides{APIServerPorts: []uint16{0}}, want: "cannot have port 0"},
 		"A range that ends before it begins": {
 			overrides: profile.Overrides{APIServerPorts: server, NodePorts: profile.PortRange{First: 9, Last: 8}}, want: "node ports from 9 to 8: write the first port"},
 		"A range from 0":                {overrides: profile.Overrides{APIServerPorts: server, NodePorts: profile.PortRange{Last: 8}}, want: "node ports from 0 to 8"},
-		"A component that there is not": {overrides: component("etc", "tcp/1"), want: "component etc: there is none of this name: write calico-typha, cloud-controller-manager, etcd,"},
-		"The API server as a component": {overrides: component("kube-apiserver", "tcp/1"), want: "can not be others"},
+		"A component that there is not": {overrides: component("etc", "tcp/1"), want: "component etc: there is no component of this name: write calico-typha, cloud-controller-manager, etcd,"},
+		"The API server as a component": {overrides: component("kube-apiserver", "tcp/1"), want: "cannot be set"},
 		"Node ports as a component":     {overrides: component("node-ports", "tcp/1"), want: "set the range of node ports instead"},
 		"A component without ports":     {overrides: component("etcd"), want: "component etcd: traffic: must not be empty"},
 		"Two components on one port": {overrides: component("etcd", "tcp/10250"), want: "components etcd ([tcp/10250]) and kubelet ([tcp/10250]) share a port, tcp/10250: " +
-			"if it is only of etcd, write where kubelet listens, or another port if it does not: spec: {profile: {components: [{name: kubelet, ports: [{protocol: TCP, port: 10251}]}]}}"},
+			"if only etcd uses the port, write where kubelet listens, or another port if kubelet does not listen: spec: {profile: {components: [{name: kubelet, ports: [{protocol: TCP, port: 10251}]}]}}"},
 		"The API server on another's port": {overrides: profile.Overrides{APIServerPorts: []uint16{2379}}, want: "components etcd ([tcp/2379 tcp/2380]) and kube-apiserver"},
 		"A flow of a name that is taken":   {overrides: one(profile.Flow{Name: "self", From: nodes, To: profile.RoleNodes, Component: "etcd"}), want: "added flow self: the profile has a flow of this name"},
 		"A flow of no component":           {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes, Component: "etc"}), want: "flow f: there is no component etc: write"},
@@ -275,6 +275,6 @@ func TestRequiredFlowsStayRequired(t *testing.T) {
 	g.Expect(profile.Merge("without: [self]")).To(MatchError(ContainSubstring("without: flow self is required")))
 	g.Expect(profile.Merge("without: [nothing]")).To(MatchError(ContainSubstring("there is no flow or component nothing")))
 	g.Expect(profile.Merge("flows: [{name: self, from: [Self], to: Self, traffic: [tcp], unsure: true, note: x}]")).To(
-		MatchError(ContainSubstring("flow self: must be required, as the one that it replaces")))
+		MatchError(ContainSubstring("flow self: must be required, as the flow that it replaces")))
 	g.Expect(profile.Merge("without: [ssh]")).To(Succeed())
 }

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The names of data files that signs stand for.
+// The names of data files for which there are signs.
 const (
 	managed   = "managed"
 	kubeadm   = "kubeadm"
@@ -25,20 +25,20 @@ const (
 	ovn       = "ovn-kubernetes"
 )
 
-// sign is one thing that was found, and what it stands for.
+// sign is one fact about the cluster, and what the fact stands for.
 type sign struct {
 	// value is the name of a data file.
 	value string
 	// found says what was found, as the beginning of a sentence.
 	found string
-	// strength orders the signs of a node, of distributions only.
+	// strength orders the signs of a node; set only for signs of distributions.
 	strength strength
 }
 
-// strength is how much a sign of a node tells, the strongest first: what runs
-// there, what it runs on, what somebody named the node once, what is noted on it.
-// A provider ID cannot be changed: nodes of early RKE2 have those of k3s (rke2
-// issue 839).
+// strength says how reliable a sign of a node is, the strongest first: the version of
+// the kubelet, the image of the system, the name that a provider once gave to the node,
+// a note on the node. A provider ID cannot be changed: nodes of early RKE2 have
+// provider IDs of k3s (rke2 issue 839).
 type strength int
 
 const (
@@ -48,46 +48,46 @@ const (
 	byNote
 )
 
-// controlPlaneLabels are on nodes of the control plane. Managed clusters mostly
-// show no such nodes. RKE1 writes the first word without a hyphen.
+// controlPlaneLabels are on nodes of the control plane. Most managed clusters show no
+// such nodes. RKE1 writes controlplane without a hyphen.
 var controlPlaneLabels = []string{
 	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/controlplane", "node-role.kubernetes.io/master",
 	"node.kubernetes.io/microk8s-controlplane",
 }
 
-// kubeletSuffixes are in the version of kubelets that a distribution builds,
-// such as v1.33.1+rke2r1.
+// kubeletSuffixes are part of the kubelet version if a distribution builds its own
+// kubelet, such as v1.33.1+rke2r1.
 var kubeletSuffixes = map[string]string{"+rke2": "rke2", "+k3s": k3s, "+k0s": "k0s"}
 
 // k3s is the name of a data file.
 const k3s = "k3s"
 
-// providerPrefixes begin the provider ID of nodes that no cloud provider has
-// named: the cloud controllers that k3s and RKE2 have built in (k3s issue 1049,
-// rke2 issue 839), and kind, which makes clusters with kubeadm.
+// providerPrefixes begin the provider ID of nodes that no cloud provider has named:
+// nodes with the built-in cloud controllers of k3s and RKE2 (k3s issue 1049, rke2 issue
+// 839), and nodes of kind, which creates clusters with kubeadm.
 var providerPrefixes = map[string]string{"k3s://": k3s, "rke2://": "rke2", "kind://": kubeadm}
 
-// talosImage begins the name of the operating system's image of Talos, as in
-// "Talos (v1.11.0)".
+// talosImage begins the name of Talos' operating system image, as in "Talos (v1.11.0)".
 const talosImage = "Talos ("
 
-// openshiftLabel is on every node of OpenShift, also where the control plane is
-// elsewhere (HyperShift).
+// openshiftLabel is on every node of OpenShift, even if the control plane is elsewhere
+// (HyperShift).
 const openshiftLabel = "node.openshift.io/os_id"
 
-// providerLabels begin the keys of labels on nodes of clusters whose provider runs
-// the control plane. A self-managed cluster may have them on some nodes.
+// providerLabels begin the keys of labels on nodes of clusters whose provider runs the
+// control plane. A self-managed cluster may have such labels on some nodes.
 var providerLabels = []string{
 	"eks.amazonaws.com/", "cloud.google.com/gke-", "kubernetes.azure.com/", "hypershift.openshift.io/", "ibm-cloud.kubernetes.io/",
 }
 
-// unmanagedByAzure is a label that machines outside Azure are given in clusters
-// with the cloud provider of Azure, with the value false
+// unmanagedByAzure is a label on machines outside Azure in clusters with the cloud
+// provider of Azure, with the value false
 // (https://cloud-provider-azure.sigs.k8s.io/topics/cross-resource-group-nodes/).
 const unmanagedByAzure = "kubernetes.azure.com/managed"
 
-// relatives are distributions without a profile, by a label of their nodes: what
-// the label begins with, its value if that matters, and what differs from kubeadm.
+// relatives are distributions without a profile, by a label of their nodes: the
+// beginning of the label's key, its value if the value matters, and the differences
+// from kubeadm.
 var relatives = []struct{ label, value, name, mind string }{
 	{
 		label: "kops.k8s.io/", name: "kOps",
@@ -109,15 +109,15 @@ var relatives = []struct{ label, value, name, mind string }{
 	},
 }
 
-// kubeadmAnnotation was set by kubeadm up to Kubernetes 1.33. From 1.34 on it
-// is no longer set, and taken away by upgrades (the feature NodeLocalCRISocket,
-// CHANGELOG-1.34), which leaves kubeadm's ConfigMap.
+// kubeadmAnnotation was set by kubeadm up to Kubernetes 1.33. From 1.34 on, kubeadm no
+// longer sets the annotation, and upgrades remove the annotation (the feature
+// NodeLocalCRISocket, CHANGELOG-1.34). The ConfigMap of kubeadm remains as a sign.
 const kubeadmAnnotation = "kubeadm.alpha.kubernetes.io/cri-socket"
 
 // NodeAnnotations returns the annotations of nodes that Detect looks for.
 func NodeAnnotations() []string { return []string{kubeadmAnnotation, flannelAnnotation} }
 
-func names[T any](wanted map[types.NamespacedName]T) []types.NamespacedName {
+func sortedNames[T any](wanted map[types.NamespacedName]T) []types.NamespacedName {
 	return slices.SortedFunc(maps.Keys(wanted), func(a, b types.NamespacedName) int { return cmp.Compare(a.String(), b.String()) })
 }
 
@@ -149,8 +149,8 @@ func nodeSigns(node Node) []sign {
 	return sortSigns(signs)
 }
 
-// strongest returns the signs that are as strong as the strongest.
-func strongest(signs []sign) []sign {
+// strongestSigns returns the signs that are as strong as the strongest sign.
+func strongestSigns(signs []sign) []sign {
 	if len(signs) == 0 {
 		return nil
 	}
@@ -158,7 +158,7 @@ func strongest(signs []sign) []sign {
 	return slices.DeleteFunc(signs, func(s sign) bool { return s.strength != best })
 }
 
-// providerLabel returns the first label of a node that tells of a provider.
+// providerLabel returns the first label of a node that shows a provider.
 func providerLabel(node Node) string {
 	for _, label := range slices.Sorted(maps.Keys(node.Labels)) {
 		if label == unmanagedByAzure && node.Labels[label] == "false" {

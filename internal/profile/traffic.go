@@ -19,37 +19,37 @@ const (
 	UDP Protocol = "UDP"
 	// SCTP has ports.
 	SCTP Protocol = "SCTP"
-	// ICMP has types and codes. It is of IPv4 only.
+	// ICMP has types and codes, and is only for IPv4.
 	ICMP Protocol = "ICMP"
-	// ICMPv6 has types and codes. It is of IPv6 only.
+	// ICMPv6 has types and codes, and is only for IPv6.
 	ICMPv6 Protocol = "ICMPv6"
-	// IP is a protocol that is told by its number, such as 4, IP-in-IP.
+	// IP is a protocol that is identified by its number, such as 4, IP-in-IP.
 	IP Protocol = "IP"
 )
 
 // protocols are the names of the protocols in the text of Traffic.
 var protocols = map[string]Protocol{"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMPv6, "ip": IP}
 
-// named are the protocols that have a name of their own, by number (the IANA
+// namedProtocols are the protocols that have a name of their own, by number (the IANA
 // registry of protocol numbers).
-var named = map[uint8]string{1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
+var namedProtocols = map[uint8]string{1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 
-// Traffic is what is sent: a protocol, and as far as the protocol has them the
-// ports that it is sent to, or the message. The zero value is all traffic.
+// Traffic is a kind of traffic: a protocol, with the destination ports or the type of
+// message if the protocol has such. The zero value is all traffic.
 //
-// As text it is "all", "tcp", "tcp/443", "udp/30000-32767", "icmp/8" (a type),
+// As text, traffic is "all", "tcp", "tcp/443", "udp/30000-32767", "icmp/8" (a type),
 // "icmpv6/1/4" (a type and a code) or "ip/112" (a protocol number).
 type Traffic struct {
 	// Protocol of the traffic; empty for every protocol.
 	Protocol Protocol
-	// First and Last are the range of ports, of TCP, UDP and SCTP. Both are 0
-	// for every port.
+	// First and Last are the range of ports for TCP, UDP and SCTP. Both are 0 for every
+	// port.
 	First, Last uint16
-	// Number is the type of message of ICMP and ICMPv6, the protocol's number
-	// of IP.
+	// Number is the type of message for ICMP and ICMPv6, and the protocol's number for
+	// IP.
 	Number uint8
-	// Code of the message of ICMP and ICMPv6, if HasCode is set; else every
-	// code of the type.
+	// Code of the message for ICMP and ICMPv6, if HasCode is set; otherwise every code
+	// of the type.
 	Code    uint8
 	HasCode bool
 }
@@ -71,7 +71,7 @@ func ParseTraffic(text string) (Traffic, error) {
 		ok = t.parseMessage(rest)
 	case IP:
 		t.Number, ok = parseByte(rest)
-		if own, has := named[t.Number]; ok && has {
+		if own, has := namedProtocols[t.Number]; ok && has {
 			return Traffic{}, fmt.Errorf("%q has a name of its own: write %s", text, own)
 		}
 	}
@@ -139,7 +139,7 @@ func (t *Traffic) UnmarshalText(text []byte) (err error) {
 // HasPorts says whether the protocol has ports.
 func (t Traffic) HasPorts() bool { return t.Protocol == TCP || t.Protocol == UDP || t.Protocol == SCTP }
 
-// Overlaps says whether a packet can be of both.
+// Overlaps says whether a packet can belong to both.
 func (t Traffic) Overlaps(other Traffic) bool {
 	switch {
 	case t.Protocol == "" || other.Protocol == "":
@@ -160,7 +160,7 @@ func (t Traffic) Compare(other Traffic) int {
 		cmp.Compare(t.Number, other.Number), cmp.Compare(t.Code, other.Code))
 }
 
-// anyOverlaps says whether a packet can be of one of each.
+// anyOverlaps says whether a packet can belong to an item of both lists.
 func anyOverlaps(a, b []Traffic) bool {
 	for _, x := range a {
 		for _, y := range b {
@@ -172,15 +172,15 @@ func anyOverlaps(a, b []Traffic) bool {
 	return false
 }
 
-// Covers says whether all of the other traffic is of this one.
+// Covers says whether the traffic includes all of the other traffic.
 func (t Traffic) Covers(part Traffic) bool {
 	both, overlap := t.Intersect(part)
-	return overlap && both == part.Normal()
+	return overlap && both == part.WithLastPort()
 }
 
-// Intersect returns what is of both, if anything is.
+// Intersect returns the traffic that belongs to both, if there is any.
 func (t Traffic) Intersect(other Traffic) (Traffic, bool) {
-	a, b := t.Normal(), other.Normal()
+	a, b := t.WithLastPort(), other.WithLastPort()
 	switch {
 	case !a.Overlaps(b):
 		return Traffic{}, false
@@ -202,9 +202,9 @@ func (t Traffic) Intersect(other Traffic) (Traffic, bool) {
 	return a, true
 }
 
-// Normal returns the traffic with the end of a single port that it may have been
-// written without.
-func (t Traffic) Normal() Traffic {
+// WithLastPort returns the traffic with Last set, which the text of a single port may
+// leave out.
+func (t Traffic) WithLastPort() Traffic {
 	t.Last = max(t.First, t.Last)
 	return t
 }

@@ -31,7 +31,7 @@ func tunnelsOf(calico Calico, configMaps map[types.NamespacedName]map[string]str
 	for i := range calico.Pools {
 		t.Calico = appendPrefix(t.Calico, calico.Pools[i].Spec.CIDR)
 	}
-	pods := profile.Pods(profile.Facts{ConfigMaps: configMaps}, "cilium")
+	pods := profile.DetectPodNetworks(profile.Facts{ConfigMaps: configMaps}, "cilium")
 	for _, cidr := range pods.CIDRs {
 		t.Cilium = appendPrefix(t.Cilium, cidr)
 	}

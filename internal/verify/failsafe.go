@@ -96,7 +96,7 @@ func (o *openFailsafes) addPort(hosts calico.Hosts, node string, port v3.ProtoPo
 // openSourcesOf returns the sources to which a failsafe port is open; empty if the
 // policy allows all these sources.
 func openSourcesOf(hosts calico.Hosts, port v3.ProtoPort, matches func(profile.Traffic) bool) string {
-	permitted, bounded := hosts.Permitted(slices.Concat(hosts.Required, hosts.Listed), matches)
+	permitted, bounded := hosts.PermittedSources(slices.Concat(hosts.Required, hosts.Listed), matches)
 	// A failsafe port without a network, or with an unreadable network, is open from
 	// everywhere.
 	net, ok := dataplane.ParseNet(port.Net)
@@ -120,7 +120,7 @@ func (o *openFailsafes) describeCauses() string {
 // writes a FelixConfiguration for each node, but only if the configuration narrows a
 // default.
 func (o *openFailsafes) remedyFor(hosts calico.Hosts) string {
-	_, narrows := calico.Scoped(hosts)
+	_, narrows := calico.ScopedFailsafes(hosts)
 	switch {
 	case narrows && !hosts.ScopeFailsafes:
 		return "set spec.network.failsafe to Scope"

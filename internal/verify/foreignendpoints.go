@@ -51,12 +51,12 @@ const (
 // not know all addresses of a node, so that beside a managed endpoint for every
 // interface such an endpoint is always reported.
 func findForeignEndpoints(hosts plan.Hosts, live state.Calico) *Verdict {
-	wanted := calico.Interfaces(hosts.Calico)
+	wanted := calico.EndpointInterfaces(hosts.Calico)
 	var conflicts []endpointConflict
 	for _, node := range hosts.Calico.Nodes {
 		for i := range live.Endpoints {
 			e := &live.Endpoints[i]
-			if e.Spec.Node != node.Name || calico.Ours(e) {
+			if e.Spec.Node != node.Name || calico.IsManagedEndpoint(e) {
 				continue
 			}
 			if r, is := endpointConflictOf(e, wanted, hosts.Foreign[node.Name]); is {

@@ -251,8 +251,8 @@ func (w *policyWalk) permittedSources(traffic profile.Traffic, all bool) (*netip
 	q := permittedQuery{traffic, all}
 	a, known := w.permitted[q]
 	if !known {
-		a.set, a.bounded = w.hosts.Permitted(slices.Concat(w.hosts.Required, w.hosts.Listed), func(t profile.Traffic) bool {
-			return all && t.Covers(traffic) || !all && t.Normal().Overlaps(traffic)
+		a.set, a.bounded = w.hosts.PermittedSources(slices.Concat(w.hosts.Required, w.hosts.Listed), func(t profile.Traffic) bool {
+			return all && t.Covers(traffic) || !all && t.WithLastPort().Overlaps(traffic)
 		})
 		if a.bounded {
 			a.set = withLoopback(a.set)

@@ -50,7 +50,7 @@ func matchRule(rule v3.Rule, t restrictedTarget, nodeAddresses *netipx.IPSet) []
 	for _, traffic := range trafficOf(rule) {
 		if both, overlap := traffic.Intersect(t.traffic); overlap {
 			m := base
-			m.traffic, m.whole = both, whole && both == t.traffic.Normal()
+			m.traffic, m.whole = both, whole && both == t.traffic.WithLastPort()
 			out = append(out, m)
 		}
 	}

@@ -150,7 +150,7 @@ func (e *exposure) nodesMayConnect(address netip.Addr, port profile.Traffic) boo
 	from, known := e.sources[port]
 	if !known {
 		var bounded bool
-		if from, bounded = e.hosts.Sources(slices.Concat(e.hosts.Required, e.hosts.Listed), port.Overlaps); !bounded {
+		if from, bounded = e.hosts.SourcesWithoutNodes(slices.Concat(e.hosts.Required, e.hosts.Listed), port.Overlaps); !bounded {
 			from = nil
 		}
 		e.sources[port] = from

@@ -93,7 +93,7 @@ func managedBoundaries(hosts plan.Hosts) (allowed, denied dataplane.Place) {
 	denied = dataplane.PlaceOf(nil, "")
 	for _, p := range renderedPolicies(hosts) {
 		at := dataplane.PlaceOf(p.Spec.Order, p.Name)
-		switch denies := calico.Denies(p); {
+		switch denies := calico.IsDenyPolicy(p); {
 		case denies && at.Compare(denied) < 0:
 			denied = at
 		case !denies && at.Compare(allowed) > 0:

@@ -40,7 +40,7 @@ func BenchmarkLockout(b *testing.B) {
 			for _, object := range hosts.WholeObjects {
 				write := verify.Write{Object: object}
 				writes = append(writes, write)
-				if calico.Stage(object) < calico.StageEndpoints {
+				if calico.WriteStage(object) < calico.StageEndpoints {
 					next = append(next, write)
 				}
 			}

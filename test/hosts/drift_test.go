@@ -67,7 +67,7 @@ func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 			key := client.ObjectKeyFromObject(m.object)
 			before := m.object.DeepCopyObject().(client.Object)
 			g.Expect(field.Admin.Get(t.Context(), key, before)).To(Succeed())
-			content, err := calico.Content(before)
+			content, err := calico.WrittenContent(before)
 			g.Expect(err).NotTo(HaveOccurred())
 			told := field.PolicyNow().Status.LastDriftTime
 			nextSecond(f, t)
@@ -82,7 +82,7 @@ func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 				if field.Admin.Get(context.Background(), key, now) != nil {
 					return nil
 				}
-				is, err := calico.Content(now)
+				is, err := calico.WrittenContent(now)
 				g.Expect(err).NotTo(HaveOccurred())
 				return []any{is["spec"], now.GetLabels()}
 			}, watchLatency, field.Tick).Should(Equal([]any{content["spec"], before.GetLabels()}))

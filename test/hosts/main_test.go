@@ -43,7 +43,7 @@ func write(t *testing.T, hosts render.Hosts) []*unstructured.Unstructured {
 
 func apply(t *testing.T, object render.Object) *unstructured.Unstructured {
 	t.Helper()
-	content, err := render.Content(object)
+	content, err := render.WrittenContent(object)
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	u := &unstructured.Unstructured{Object: content}
 	NewWithT(t).Expect(field.Admin.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(u),

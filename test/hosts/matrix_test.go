@@ -90,8 +90,8 @@ func listen(f *field.Field, matrix profile.Profile) []attempt {
 	listening := map[network.Protocol][]uint16{network.TCP: {field.EtcdPort, field.PeersPort, field.APIServerPort, field.KubeletPort, field.OtherPort}}
 	var attempts []attempt
 	for _, flow := range matrix.Flows {
-		component, _ := matrix.Component(flow.Component)
-		if !flow.Arrives() || len(flow.Destinations) > 0 || component.Translated {
+		component, _ := matrix.FindComponent(flow.Component)
+		if !flow.ArrivesAtNode() || len(flow.Destinations) > 0 || component.Translated {
 			continue // a group's address is nobody's to answer at, a node port is no port of the node
 		}
 		for _, traffic := range flow.Traffic {

@@ -150,7 +150,7 @@ func asOlderOperator(f *field.Field) {
 		if version == "" {
 			continue
 		}
-		content, err := render.Content(&v3.GlobalNetworkPolicy{
+		content, err := render.WrittenContent(&v3.GlobalNetworkPolicy{
 			TypeMeta: metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindGlobalNetworkPolicy},
 			ObjectMeta: metav1.ObjectMeta{
 				Name:   strings.ReplaceAll(policy.Name, version, older),

@@ -80,7 +80,7 @@ func everything(t *testing.T) {
 	for _, d := range s.driftOfEachKind(s.name, nodes[0]) {
 		key := client.ObjectKeyFromObject(d.object)
 		s.Expect(admin.Get(s.ctx, key, d.object)).To(Succeed())
-		is, err := render.Content(d.object)
+		is, err := render.WrittenContent(d.object)
 		s.Expect(err).NotTo(HaveOccurred())
 		manager := "mallory"
 		if d.patch == "" {
@@ -94,7 +94,7 @@ func everything(t *testing.T) {
 			if admin.Get(context.Background(), key, now) != nil {
 				return nil
 			}
-			content, err := render.Content(now)
+			content, err := render.WrittenContent(now)
 			s.Expect(err).NotTo(HaveOccurred())
 			return content["spec"]
 		}).Should(Equal(is["spec"]), key.Name)

@@ -4,10 +4,10 @@ package calico
 
 import "fmt"
 
-// check refuses what would be rendered as something else than it says: a rule
-// without a source allows everybody, one without ports denies every port, and
-// a set without members allows nobody.
-func (h Hosts) check() error {
+// checkRenderable refuses input whose rendered form would have another meaning: a rule
+// without a source allows everybody, a rule without ports denies every port, and a set
+// without members allows no sender.
+func (h Hosts) checkRenderable() error {
 	members := map[string]int{}
 	for _, set := range h.Sets {
 		for _, prefixes := range set.Members {
@@ -33,13 +33,13 @@ func (h Hosts) check() error {
 	}
 	for _, flow := range h.Required {
 		if set := emptySet(flow.From, members); set != "" {
-			return fmt.Errorf("required flow %s: %s stands for no address now, so that it would be cut", flow.Name, set)
+			return fmt.Errorf("required flow %s: %s stands for no address now, so that the flow would be cut", flow.Name, set)
 		}
 	}
 	return nil
 }
 
-// emptySet returns a set that the sources name and that has no members.
+// emptySet returns the first set that the sources name and that has no members.
 func emptySet(sources []Source, members map[string]int) string {
 	for _, source := range sources {
 		if source.Set != "" && members[source.Set] == 0 {

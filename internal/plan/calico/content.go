@@ -9,12 +9,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// Content returns what is written of an object: without the fields that
-// Calico's types always have and that are not set, such as an empty source.
-// Of a Felix configuration that is the failsafe ports alone: the other fields
-// belong to whoever sets them, and may be of a newer Calico than these types
-// know.
-func Content(object Object) (map[string]any, error) {
+// WrittenContent returns the fields of an object that the operator writes. Empty fields
+// are left out, such as an empty source, because Calico's types always have all fields.
+//
+// Of a Felix configuration, only the failsafe ports are written. The other fields
+// belong to other managers, and may come from a newer version of Calico.
+func WrittenContent(object Object) (map[string]any, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", object.GetName(), err)
@@ -22,22 +22,22 @@ func Content(object Object) (map[string]any, error) {
 	delete(content, "status")
 	felix, shared := object.(*v3.FelixConfiguration)
 	if !shared {
-		return withoutEmpty(content), nil
+		return withoutEmptyFields(content), nil
 	}
 	const failsafes = "failsafeInboundHostPorts"
 	spec, _ := content["spec"].(map[string]any)
 	ports := spec[failsafes]
 	delete(content, "spec")
-	content = withoutEmpty(content)
-	if felix.Spec.FailsafeInboundHostPorts != nil { // no port at all says a lot
+	content = withoutEmptyFields(content)
+	if felix.Spec.FailsafeInboundHostPorts != nil { // an empty list has a meaning: no port is a failsafe port
 		content["spec"] = map[string]any{failsafes: ports}
 	}
 	return content, nil
 }
 
-// withoutEmpty leaves out what says nothing. No selector is ever rendered empty,
-// which Calico would read as everything.
-func withoutEmpty(in map[string]any) map[string]any {
+// withoutEmptyFields leaves out empty fields. A selector is never rendered empty,
+// because Calico would read an empty selector as everything.
+func withoutEmptyFields(in map[string]any) map[string]any {
 	out := map[string]any{}
 	for key, value := range in {
 		switch v := value.(type) {
@@ -47,11 +47,11 @@ func withoutEmpty(in map[string]any) map[string]any {
 				out[key] = v
 			}
 		case map[string]any:
-			if kept := withoutEmpty(v); len(kept) > 0 {
+			if kept := withoutEmptyFields(v); len(kept) > 0 {
 				out[key] = kept
 			}
 		case []any:
-			if kept := items(v); len(kept) > 0 {
+			if kept := cleanItems(v); len(kept) > 0 {
 				out[key] = kept
 			}
 		default:
@@ -61,13 +61,13 @@ func withoutEmpty(in map[string]any) map[string]any {
 	return out
 }
 
-// items keeps every item: a rule that says nothing but its action says it of
-// everything.
-func items(in []any) []any {
+// cleanItems keeps every item of a list, without the empty fields of the item: a rule
+// that has only an action applies to all traffic.
+func cleanItems(in []any) []any {
 	out := make([]any, 0, len(in))
 	for _, item := range in {
 		if object, ok := item.(map[string]any); ok {
-			item = withoutEmpty(object)
+			item = withoutEmptyFields(object)
 		}
 		out = append(out, item)
 	}

@@ -11,65 +11,65 @@ import (
 )
 
 const (
-	// EveryInterface is the name of the interface of an endpoint for all.
+	// EveryInterface is the interface name of a host endpoint for all interfaces.
 	EveryInterface = "*"
-	// defaultAllow is the profile that allows what no policy decides. Without a
-	// profile, an endpoint drops everything both ways.
+	// defaultAllow is the profile that allows traffic that no policy decides. Without a
+	// profile, an endpoint drops all traffic in both directions.
 	defaultAllow = "projectcalico-default-allow"
 )
 
-// Endpoints returns the host endpoints alone. Of nodes with older rules, they
-// depend on nothing else than the node.
-func Endpoints(hosts Hosts) []Object {
+// RenderEndpoints returns only the host endpoints. The endpoints of a node with an
+// older ruleset depend on nothing but the node.
+func RenderEndpoints(hosts Hosts) []Object {
 	var objects []Object
-	for _, endpoint := range endpoints(hosts) {
+	for _, endpoint := range hostEndpoints(hosts) {
 		objects = append(objects, endpoint)
 	}
 	return objects
 }
 
-// endpoints returns the host endpoints: one for every interface of a node,
-// unless all components are on interfaces of their own, and one for each such
-// interface.
-func endpoints(hosts Hosts) []*v3.HostEndpoint {
+// hostEndpoints returns the host endpoints: an endpoint for each interface with a
+// component, and an endpoint for every interface of a node, unless all components have
+// an interface.
+func hostEndpoints(hosts Hosts) []*v3.HostEndpoint {
 	var out []*v3.HostEndpoint
-	interfaces, every := interfacesOf(hosts)
-	version := Version(hosts)
+	interfaces, every := componentInterfaces(hosts)
+	version := RulesetVersion(hosts)
 	for _, node := range hosts.Nodes {
 		if !node.Enforced || node.Foreign && node.Older == "" {
 			continue
 		}
 		if node.Older != "" {
 			for _, iface := range node.Interfaces {
-				out = append(out, endpoint(hosts.Policy, node.Older, node, iface))
+				out = append(out, newHostEndpoint(hosts.Policy, node.Older, node, iface))
 			}
 			continue
 		}
 		for _, iface := range slices.Concat(interfaces, node.Leaving) {
-			out = append(out, endpoint(hosts.Policy, version, node, iface))
+			out = append(out, newHostEndpoint(hosts.Policy, version, node, iface))
 		}
-		if every { // last: until an interface has its own, it would govern that too
-			out = append(out, endpoint(hosts.Policy, version, node, ""))
+		if every { // last: an endpoint for every interface would also govern an interface whose own endpoint does not exist yet
+			out = append(out, newHostEndpoint(hosts.Policy, version, node, ""))
 		}
 	}
 	return out
 }
 
-// Interfaces returns the interfaces of a node that get an endpoint; "*" is every
-// interface.
-func Interfaces(hosts Hosts) []string {
-	interfaces, every := interfacesOf(hosts)
+// EndpointInterfaces returns the interfaces of a node that get a host endpoint; "*" is
+// every interface.
+func EndpointInterfaces(hosts Hosts) []string {
+	interfaces, every := componentInterfaces(hosts)
 	if every {
 		interfaces = append(interfaces, EveryInterface)
 	}
 	return interfaces
 }
 
-// interfacesOf returns the interfaces that components are restricted to, and
-// whether an endpoint for every interface is needed: for a component without an
-// interface, for one with an address, which could be reached through another
-// interface, and to deny what is not listed.
-func interfacesOf(hosts Hosts) (interfaces []string, every bool) {
+// componentInterfaces returns the interfaces to which components are restricted, and
+// whether an endpoint for every interface is needed. The latter is needed for a
+// component without an interface; for a component with an address, because the address
+// could be reached through another interface; and to deny traffic that is not listed.
+func componentInterfaces(hosts Hosts) (interfaces []string, every bool) {
 	every = hosts.DenyUnlisted
 	for _, component := range hosts.Components {
 		if component.Interface == "" || component.Address.IsValid() {
@@ -83,17 +83,18 @@ func interfacesOf(hosts Hosts) (interfaces []string, every bool) {
 	return slices.Compact(interfaces), every
 }
 
-func endpoint(policy, version string, node Node, iface string) *v3.HostEndpoint {
+func newHostEndpoint(policy, version string, node Node, iface string) *v3.HostEndpoint {
 	object := &v3.HostEndpoint{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindHostEndpoint},
-		ObjectMeta: metav1.ObjectMeta{Name: EndpointName(node.Name, iface), Labels: labels(policy)},
+		ObjectMeta: metav1.ObjectMeta{Name: EndpointName(node.Name, iface), Labels: policyLabels(policy)},
 		Spec: v3.HostEndpointSpec{
 			Node: node.Name, InterfaceName: EveryInterface, ExpectedIPs: sortedAddresses(node.Addresses), Profiles: []string{defaultAllow},
 		},
 	}
 	if iface != "" {
-		// Which of the node's addresses are on the interface is not known here,
-		// and not needed: no rule of ours selects endpoints as sources.
+		// The operator does not know which addresses of the node are on the interface.
+		// The endpoint does not need the addresses: no managed rule selects endpoints
+		// as sources.
 		object.Labels[LabelInterface], object.Spec.InterfaceName, object.Spec.ExpectedIPs = iface, iface, nil
 	}
 	object.Labels[LabelVersion], object.Labels[LabelEnforced] = version, "true"
@@ -110,5 +111,5 @@ func sortedAddresses(addresses []netip.Addr) []string {
 	return out
 }
 
-// Enforces says whether an endpoint denies what its ruleset denies.
-func Enforces(endpoint *v3.HostEndpoint) bool { return endpoint.Labels[LabelEnforced] == "true" }
+// IsEnforcing says whether a host endpoint denies what its ruleset denies.
+func IsEnforcing(endpoint *v3.HostEndpoint) bool { return endpoint.Labels[LabelEnforced] == "true" }

@@ -15,9 +15,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// DefaultFailsafes are the inbound failsafe ports of Felix when nothing else is
-// configured (felix/config/config_params.go, FailsafeInboundHostPorts): open
-// from everywhere, whatever a policy says.
+// DefaultFailsafes are the inbound failsafe ports of Felix if no others are configured
+// (felix/config/config_params.go, FailsafeInboundHostPorts): open from everywhere,
+// whatever a policy says.
 var DefaultFailsafes = []v3.ProtoPort{
 	{Protocol: "tcp", Port: 22},
 	{Protocol: "udp", Port: 68},
@@ -30,19 +30,19 @@ var DefaultFailsafes = []v3.ProtoPort{
 	{Protocol: "tcp", Port: 6667},
 }
 
-// felixConfigurations returns, for every enforced node, its failsafe ports
-// with those of components narrowed to the components' sources. They are part of a
-// version of the rules, and bear its label.
+// felixConfigurations returns a Felix configuration for every enforced node: the
+// failsafe ports, of which the ports of components are scoped to the sources of the
+// components. The configurations are part of a ruleset and have its label.
 func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	if !hosts.ScopeFailsafes {
 		return nil
 	}
-	failsafes, narrowed := Scoped(hosts)
-	if !narrowed {
+	failsafes, scoped := ScopedFailsafes(hosts)
+	if !scoped {
 		return nil
 	}
-	labels := labels(hosts.Policy)
-	labels[LabelVersion] = Version(hosts)
+	labels := policyLabels(hosts.Policy)
+	labels[LabelVersion] = RulesetVersion(hosts)
 	var out []*v3.FelixConfiguration
 	for _, node := range hosts.Nodes {
 		if !node.Enforced || node.Older != "" || node.Foreign || node.KeepFailsafes {
@@ -58,16 +58,16 @@ func felixConfigurations(hosts Hosts) []*v3.FelixConfiguration {
 	return out
 }
 
-// Scoped returns the failsafe ports, those of components narrowed to who may
-// connect to them, and whether any is narrowed. A port that anybody may use
-// stays as it is.
-func Scoped(hosts Hosts) (failsafes []v3.ProtoPort, narrowed bool) {
+// ScopedFailsafes returns all failsafe ports, with the ports of components scoped to
+// the permitted sources, and whether any port is scoped. A port that anybody may use
+// stays open.
+func ScopedFailsafes(hosts Hosts) (failsafes []v3.ProtoPort, scoped bool) {
 	before := hosts.Failsafes
 	if before == nil {
 		before = DefaultFailsafes
 	}
 	for _, failsafe := range before {
-		sources, bounded := sourcesOf(hosts, failsafe)
+		sources, bounded := failsafeSources(hosts, failsafe)
 		if !bounded || failsafe.Net != "" {
 			failsafes = append(failsafes, failsafe)
 			continue
@@ -76,72 +76,74 @@ func Scoped(hosts Hosts) (failsafes []v3.ProtoPort, narrowed bool) {
 			failsafes = append(failsafes, v3.ProtoPort{Protocol: failsafe.Protocol, Port: failsafe.Port, Net: prefix.String()})
 		}
 	}
-	narrowed = !slices.EqualFunc(failsafes, before, func(a, b v3.ProtoPort) bool { return a == b })
-	return failsafes, narrowed
+	scoped = !slices.EqualFunc(failsafes, before, func(a, b v3.ProtoPort) bool { return a == b })
+	return failsafes, scoped
 }
 
-// sourcesOf returns what a failsafe port is narrowed to: who may use it, as far as
-// that does not grow with the cluster. Each network is a rule of its own, and a
-// Felix starts again when they change; all others are let in by the policies,
-// which look them up in a set. The port is not narrowed where it is no
-// component's, or where anybody may use it.
-func sourcesOf(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, narrowed bool) {
+// failsafeSources returns the networks to which a failsafe port is scoped: the
+// permitted sources, except for sources that grow with the cluster. Felix makes a rule
+// for each network, and restarts when the networks change. All other sources are let in
+// by the policies, which look up addresses in a set. A port stays open if no component
+// has the port, or if anybody may use the port.
+func failsafeSources(hosts Hosts, failsafe v3.ProtoPort) (sources []netip.Prefix, scoped bool) {
 	port := FailsafeTraffic(failsafe)
 	covered := func(t profile.Traffic) bool { return t.Covers(port) }
 	if !slices.ContainsFunc(hosts.Components, func(c Component) bool { return slices.ContainsFunc(c.Ports, covered) }) {
 		return nil, false
 	}
 	hosts.Sets = nil
-	set, bounded := hosts.Permitted(hosts.Required, covered)
+	set, bounded := hosts.PermittedSources(hosts.Required, covered)
 	if !bounded {
 		return nil, false
 	}
 	return set.Prefixes(), true
 }
 
-// FailsafeTraffic returns what a failsafe port lets in.
+// FailsafeTraffic returns the traffic that a failsafe port lets in.
 func FailsafeTraffic(port v3.ProtoPort) profile.Traffic {
 	return profile.Traffic{Protocol: profile.Protocol(strings.ToUpper(port.Protocol)), First: port.Port, Last: port.Port}
 }
 
-// Permitted returns who may send traffic: the sources of the components and of
-// the flows that have some that matches, and the nodes themselves. It is not
-// bounded if that is anybody.
-func (h Hosts) Permitted(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
-	all, bounded := h.sources(flows, matches)
+// PermittedSources returns the addresses that may send matching traffic: the sources of
+// components and flows with such traffic, and the nodes. If anybody may send the
+// traffic, the result is not bounded.
+func (h Hosts) PermittedSources(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
+	all, bounded := h.collectSources(flows, matches)
 	for _, node := range h.Nodes {
 		for _, address := range node.Addresses {
 			all.Add(address)
 		}
 	}
 	set, err := all.IPSet()
-	return set, bounded && err == nil // no set: leave a failsafe wide rather than narrow it wrongly
+	return set, bounded && err == nil // without a set, the failsafe port stays open, because a wrong scope would cut traffic
 }
 
-// Sources is Permitted without the nodes, of which each may send to itself only.
-func (h Hosts) Sources(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
-	all, bounded := h.sources(flows, matches)
+// SourcesWithoutNodes returns what PermittedSources returns, without the nodes: each
+// node may send only to itself.
+func (h Hosts) SourcesWithoutNodes(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
+	all, bounded := h.collectSources(flows, matches)
 	set, err := all.IPSet()
 	return set, bounded && err == nil
 }
 
-func (h Hosts) sources(flows []Flow, matches func(profile.Traffic) bool) (all *netipx.IPSetBuilder, bounded bool) {
+func (h Hosts) collectSources(flows []Flow, matches func(profile.Traffic) bool) (all *netipx.IPSetBuilder, bounded bool) {
 	all, bounded = &netipx.IPSetBuilder{}, true
 	for _, component := range h.Components {
 		if slices.ContainsFunc(component.Ports, matches) {
-			bounded = h.addTo(all, component.From) && bounded
+			bounded = h.addSources(all, component.From) && bounded
 		}
 	}
 	for _, flow := range flows {
 		if slices.ContainsFunc(flow.Traffic, matches) {
-			bounded = h.addTo(all, flow.From) && bounded
+			bounded = h.addSources(all, flow.From) && bounded
 		}
 	}
 	return all, bounded
 }
 
-// addTo adds the sources' networks, and says whether they are bounded.
-func (h Hosts) addTo(set *netipx.IPSetBuilder, sources []Source) bool {
+// addSources adds the networks of the sources to the set, and says whether all sources
+// are bounded.
+func (h Hosts) addSources(set *netipx.IPSetBuilder, sources []Source) bool {
 	for _, source := range sources {
 		if source.Set == "" && len(source.Prefixes) == 0 {
 			return false

@@ -57,7 +57,7 @@ func render(t *testing.T, hosts calico.Hosts) string {
 	g.Expect(err).NotTo(HaveOccurred())
 	var documents []string
 	for _, object := range objects {
-		content, err := calico.Content(object)
+		content, err := calico.WrittenContent(object)
 		g.Expect(err).NotTo(HaveOccurred())
 		text, err := yaml.Marshal(content)
 		g.Expect(err).NotTo(HaveOccurred())

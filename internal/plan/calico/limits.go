@@ -12,23 +12,23 @@ import (
 	"github.com/projectcalico/api/pkg/lib/numorstring"
 )
 
-// What Calico's API takes of each from v3.33 on (api/pkg/apis/projectcalico/v3,
-// policy_common.go and globalnetworkpolicy.go). Selectors may have 1024 characters;
-// the longest here has some 350.
+// Limits of Calico's API from v3.33 on (api/pkg/apis/projectcalico/v3, policy_common.go
+// and globalnetworkpolicy.go). A selector may have 1024 characters; the longest
+// selector that is rendered has about 350.
 const (
-	maxRules = 1024 // of a policy, in one direction
+	maxRules = 1024 // rules of a policy, in one direction
 	maxNets  = 256  // of one side of a rule
 	maxPorts = 50   // of one side of a rule
 )
 
-// selfRulesOfPolicy is how many rules about nodes' own addresses share a policy. It is
-// half of what a policy may have: on the way from some nodes to others a policy has
-// the rules of both.
+// selfRulesOfPolicy is how many rules about nodes' own addresses share a policy: half
+// of the rules that a policy may have, because a policy has the rules of both sets of
+// nodes while the nodes change.
 const selfRulesOfPolicy = maxRules / 2
 
-// selfPolicies returns the policies that allow each node what it sends to itself: one,
-// unless there are very many nodes. As with sets, a node's rules stay in their policy
-// when others join.
+// selfPolicies returns the policies that allow traffic from each node to itself: one
+// policy, unless there are very many nodes. As with sets, the rules of a node stay in
+// the same policy when other nodes join.
 func selfPolicies(hosts Hosts) []*v3.GlobalNetworkPolicy {
 	for shards := 1; ; shards *= 2 {
 		parts := selfRules(hosts, shards)
@@ -39,15 +39,16 @@ func selfPolicies(hosts Hosts) []*v3.GlobalNetworkPolicy {
 		var out []*v3.GlobalNetworkPolicy
 		for i, rules := range parts {
 			if len(rules) > 0 {
-				out = append(out, globalPolicy(hosts, numberedPart("self", i), selfOrder, ours(hosts.Policy), rules))
+				out = append(out, newGlobalPolicy(hosts, numberedPart("self", i), selfOrder, managedSelector(hosts.Policy), rules))
 			}
 		}
 		return out
 	}
 }
 
-// numberedPart returns the name of one of several policies that are one, but for the
-// limits. The number comes where no name of a component can have it.
+// numberedPart returns the name of one of several policies that would be a single
+// policy without the limits. The number is at a place where the name of a component
+// cannot have a number.
 func numberedPart(name string, i int) string {
 	if i == 0 {
 		return name
@@ -59,10 +60,10 @@ func numberedPart(name string, i int) string {
 	return fmt.Sprintf("%s%d-%s", kind, i+1, of)
 }
 
-// groups splits networks by address family, since a rule is for one of them, and into
-// as many as a rule may have. They are sorted, and none is there twice, which the API
-// would refuse.
-func groups(prefixes []netip.Prefix) [][]netip.Prefix {
+// groupNetworks splits networks by address family, since a rule is for one family, and
+// then into groups of as many networks as a rule may have. The networks are sorted,
+// without duplicates, which the API would refuse.
+func groupNetworks(prefixes []netip.Prefix) [][]netip.Prefix {
 	sorted := slices.Clone(prefixes)
 	slices.SortFunc(sorted, netip.Prefix.Compare)
 	sorted = slices.Compact(sorted)
@@ -84,17 +85,17 @@ func prefixesOf(addresses []netip.Addr) []netip.Prefix {
 	return prefixes
 }
 
-// portLists splits ports into as many as a rule may have; no port stands for every
-// one.
-func portLists(ports []numorstring.Port) [][]numorstring.Port {
+// chunkPorts splits ports into lists of as many ports as a rule may have. An empty list
+// stands for every port.
+func chunkPorts(ports []numorstring.Port) [][]numorstring.Port {
 	if len(ports) == 0 {
 		return [][]numorstring.Port{nil}
 	}
 	return slices.Collect(slices.Chunk(ports, maxPorts))
 }
 
-// withinLimits splits rules into as many as a policy may have. They all allow, or all
-// deny, so that their order does not matter.
-func withinLimits(rules []v3.Rule) [][]v3.Rule {
+// chunkRules splits rules into lists of as many rules as a policy may have. Either all
+// rules allow or all rules deny, so that the order of the rules does not matter.
+func chunkRules(rules []v3.Rule) [][]v3.Rule {
 	return slices.Collect(slices.Chunk(rules, maxRules))
 }

@@ -109,7 +109,7 @@ func counts(t *testing.T, h calico.Hosts) map[string]int {
 	for _, object := range objects {
 		g.Expect(refused(object)).To(BeEmpty())
 		if policy, is := object.(*v3.GlobalNetworkPolicy); is {
-			g.Expect(calico.Named(policy, h.Policy)).To(BeTrue(), policy.Name)
+			g.Expect(calico.HasNameFor(policy, h.Policy)).To(BeTrue(), policy.Name)
 			name := strings.TrimPrefix(policy.Name, calico.PolicyName(h.Policy, ""))
 			name = regexp.MustCompile(`-[0-9a-f]{8}$`).ReplaceAllString(name, "")
 			g.Expect(found).NotTo(HaveKey(name))

@@ -19,18 +19,19 @@ import (
 // TierName is the tier of all policies of the operator.
 const TierName = "cpnp"
 
-// Labels of what is rendered, beside those of the API.
+// Labels of rendered objects, beside the labels of the API.
 const (
-	// LabelEnforced is on a host endpoint of a node on which what is denied is
-	// denied. To enforce on a node, or to take it back, is this one label.
+	// LabelEnforced is on the host endpoints of a node where the ruleset denies
+	// traffic. This single label enforces a ruleset on a node, and its removal rolls
+	// the node back.
 	LabelEnforced = "cpnp.dev/enforced"
-	// LabelVersion is on a host endpoint, and on a policy: the version of the
-	// rules. Those of two versions can be there side by side; each node has those
-	// that its endpoints name, and goes from one to the other with one write.
+	// LabelVersion is on host endpoints and policies: the version of the ruleset.
+	// Policies of two versions can exist side by side. The policies whose version is on
+	// a node's endpoints apply to the node, and one write changes the version.
 	LabelVersion = "cpnp.dev/version"
 	// LabelPeer is on a network set: the name of the set.
 	LabelPeer = "cpnp.dev/peer"
-	// LabelInterface is on a host endpoint that is for one interface only.
+	// LabelInterface is on a host endpoint for a single interface.
 	LabelInterface = "cpnp.dev/interface"
 )
 
@@ -42,7 +43,7 @@ const (
 	SetAPIServers   = "api-servers"
 )
 
-// Orders within the tier. What allows comes before what denies.
+// Orders within the tier: policies that allow come before policies that deny.
 const (
 	tierOrder     = 500 // before kube-admin (1000) and default (1000000)
 	selfOrder     = 10
@@ -52,9 +53,8 @@ const (
 	denyOrder     = 1000
 )
 
-// PolicyName returns the name of what a policy of ours calls for, without the
-// version that most end with; up to Calico v3.31 it must begin with the name of
-// its tier.
+// PolicyName returns the name of a part of a policy, without the version that most
+// names end with. Up to Calico v3.31, the name must begin with the name of the tier.
 func PolicyName(policy, part string) string {
 	return TierName + "." + strings.ToLower(policy+"-"+part)
 }
@@ -62,42 +62,43 @@ func PolicyName(policy, part string) string {
 // SetName returns the name of a network set, without the number of its shard.
 func SetName(policy, set string) string { return "cpnp-" + policy + "-" + set }
 
-// setNamed and policyNamed are what follows a policy's name in the names of what it
-// calls for.
+// setNamePattern and policyNamePattern match the rest of the name of a managed object,
+// after the name of the policy.
 var (
-	setNamed    = regexp.MustCompile(`^(` + strings.Join([]string{SetControlPlane, SetNodes, SetPods, SetAPIServers}, "|") + `)-[0-9]+$`)
-	policyNamed = regexp.MustCompile(`^(self[0-9]*|((required|listed)[0-9]*|(allow|loop|deny|detour)[0-9]*-[a-z0-9-]+)-[0-9a-f]{8})$`)
+	setNamePattern    = regexp.MustCompile(`^(` + strings.Join([]string{SetControlPlane, SetNodes, SetPods, SetAPIServers}, "|") + `)-[0-9]+$`)
+	policyNamePattern = regexp.MustCompile(`^(self[0-9]*|((required|listed)[0-9]*|(allow|loop|deny|detour)[0-9]*-[a-z0-9-]+)-[0-9a-f]{8})$`)
 )
 
-// Named says whether the name of a policy or of a network set is one that a policy
-// of ours has for it. It may be one of another policy's too, whose name is longer.
-// The name of a host endpoint does not tell.
-func Named(object Object, policy string) bool {
+// HasNameFor says whether a Calico policy or network set has a name that the operator
+// gives to objects of the policy. The same name may belong to another policy with a
+// longer name. For a host endpoint the answer is always no, because the name of an
+// endpoint does not show the policy.
+func HasNameFor(object Object, policy string) bool {
 	switch object.(type) {
 	case *v3.GlobalNetworkSet:
 		rest, is := strings.CutPrefix(object.GetName(), SetName(policy, ""))
-		return is && setNamed.MatchString(rest)
+		return is && setNamePattern.MatchString(rest)
 	case *v3.GlobalNetworkPolicy:
 		rest, is := strings.CutPrefix(object.GetName(), PolicyName(policy, ""))
-		return is && policyNamed.MatchString(rest)
+		return is && policyNamePattern.MatchString(rest)
 	}
 	return false
 }
 
-// Ours says whether a host endpoint is one of the operator's. The name tells: a
-// label can be taken away.
-func Ours(endpoint *v3.HostEndpoint) bool {
+// IsManagedEndpoint says whether a host endpoint is managed by the operator, judged by
+// its name, because a label can be removed.
+func IsManagedEndpoint(endpoint *v3.HostEndpoint) bool {
 	return strings.HasPrefix(endpoint.Name, EndpointName(endpoint.Spec.Node, ""))
 }
 
-// maxNodePart is how much of a node's name there is room for in that of an
-// endpoint, beside "cpnp-", a hyphen, and the 15 characters of an interface's name.
+// maxNodePart is how many characters of a node's name fit into the name of an endpoint,
+// beside "cpnp-", a hyphen, and the 15 characters of an interface's name.
 const maxNodePart = validation.DNS1123SubdomainMaxLength - 21
 
-// EndpointName returns the name of the host endpoint of a node, whose name is
-// shortened with a hash if it is too long for that. The name of an
-// interface, such as Eth_1, need not be one of an object: then a hash of it keeps
-// it apart from those that would read the same.
+// EndpointName returns the name of the host endpoint of a node. A long node name is
+// shortened and gets a hash. An interface name such as Eth_1, which is not valid in the
+// name of an object, is replaced by a hash, so that different interfaces have different
+// names.
 func EndpointName(node, iface string) string {
 	if len(node) > maxNodePart {
 		sum := sha256.Sum256([]byte(node))
@@ -108,7 +109,7 @@ func EndpointName(node, iface string) string {
 		return "cpnp-" + node
 	}
 	if len(validation.IsDNS1123Label(iface)) > 0 {
-		// Interfaces may have names that objects may not have.
+		// Linux allows interface names that Kubernetes does not allow for objects.
 		hash := fnv.New32a()
 		_, _ = hash.Write([]byte(iface)) // never fails
 		iface = fmt.Sprintf("%08x", hash.Sum32())
@@ -116,34 +117,35 @@ func EndpointName(node, iface string) string {
 	return fmt.Sprintf("cpnp-%s-%s", node, iface)
 }
 
-// FelixConfigurationDefault is the Felix configuration of all nodes, as far as
-// their own does not say otherwise.
+// FelixConfigurationDefault is the name of the Felix configuration for all nodes. A
+// node's own Felix configuration takes precedence, field by field.
 const FelixConfigurationDefault = "default"
 
-// FelixConfigurationName returns the name of the Felix configuration of a node,
-// which every version of Calico reads.
-func FelixConfigurationName(node string) string { return perNode + node }
+// FelixConfigurationName returns the name of the Felix configuration of a node, which
+// every version of Calico reads.
+func FelixConfigurationName(node string) string { return perNodePrefix + node }
 
-// perNode begins the names of the Felix configurations of nodes.
-const perNode = "node."
+// perNodePrefix begins the names of the Felix configurations of nodes.
+const perNodePrefix = "node."
 
-// Narrowable says whether a node can have a Felix configuration of its own: its
-// name must leave room for the rest of that one's.
-func Narrowable(node string) bool {
+// CanScopeFailsafes says whether a node can have a Felix configuration of its own: the
+// node's name must be short enough for the name of the Felix configuration.
+func CanScopeFailsafes(node string) bool {
 	return len(FelixConfigurationName(node)) <= validation.DNS1123SubdomainMaxLength
 }
 
-// NodeOfFelixConfiguration returns the node whose Felix configuration has a name;
-// empty if it is not one node's.
+// NodeOfFelixConfiguration returns the node to which a Felix configuration of the name
+// applies; empty if the configuration is not for a single node.
 func NodeOfFelixConfiguration(name string) string {
-	node, is := strings.CutPrefix(name, perNode)
+	node, is := strings.CutPrefix(name, perNodePrefix)
 	if !is {
 		return ""
 	}
 	return node
 }
 
-// NodeOf returns the node that the object concerns alone; empty if there is none.
+// NodeOf returns the only node that the object concerns; empty if there is no such
+// node.
 func NodeOf(object Object) string {
 	switch o := object.(type) {
 	case *v3.HostEndpoint:
@@ -154,34 +156,36 @@ func NodeOf(object Object) string {
 	return ""
 }
 
-func labels(policy string) map[string]string { return map[string]string{v1alpha1.LabelPolicy: policy} }
-
-// outside keeps away what is in a namespace: whoever may label a pod, or make a
-// network set there, could otherwise join an allow-list.
-const outside = "!has(projectcalico.org/namespace)"
-
-// ours selects the policy's host endpoints.
-func ours(policy string) string {
-	return fmt.Sprintf("%s == '%s' && %s", v1alpha1.LabelPolicy, policy, outside)
+func policyLabels(policy string) map[string]string {
+	return map[string]string{v1alpha1.LabelPolicy: policy}
 }
 
-// having selects the policy's host endpoints that have a version of the rules.
-func having(version, policy string) string {
-	return fmt.Sprintf("%s && %s == '%s'", ours(policy), LabelVersion, version)
+// notNamespaced excludes objects in namespaces: otherwise, anybody who may label a pod
+// there, or create a network set there, could join an allow-list.
+const notNamespaced = "!has(projectcalico.org/namespace)"
+
+// managedSelector selects the host endpoints of the policy.
+func managedSelector(policy string) string {
+	return fmt.Sprintf("%s == '%s' && %s", v1alpha1.LabelPolicy, policy, notNamespaced)
 }
 
-func onInterface(selector, iface string) string {
+// rulesetSelector selects the policy's host endpoints with a version of the ruleset.
+func rulesetSelector(version, policy string) string {
+	return fmt.Sprintf("%s && %s == '%s'", managedSelector(policy), LabelVersion, version)
+}
+
+func interfaceSelector(selector, iface string) string {
 	if iface == "" {
 		return selector
 	}
 	return fmt.Sprintf("%s && %s == '%s'", selector, LabelInterface, iface)
 }
 
-func enforced(selector string) string {
+func enforcedSelector(selector string) string {
 	return fmt.Sprintf("%s && %s == 'true'", selector, LabelEnforced)
 }
 
-// members selects the network sets of a name.
-func members(policy, set string) string {
-	return fmt.Sprintf("%s && %s == '%s'", ours(policy), LabelPeer, set)
+// setSelector selects the network sets of a name.
+func setSelector(policy, set string) string {
+	return fmt.Sprintf("%s && %s == '%s'", managedSelector(policy), LabelPeer, set)
 }

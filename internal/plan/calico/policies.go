@@ -16,18 +16,20 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// policies returns the policies: first all that allow, then those that deny.
-func policies(hosts Hosts) []*v3.GlobalNetworkPolicy {
-	return append(selfPolicies(hosts), versioned(hosts, Version(hosts))...)
+// renderPolicies returns the policies: first all policies that allow, then all policies
+// that deny.
+func renderPolicies(hosts Hosts) []*v3.GlobalNetworkPolicy {
+	return append(selfPolicies(hosts), versionedPolicies(hosts, RulesetVersion(hosts))...)
 }
 
-// Version returns the version of the rules: a hash of what does not follow the
-// cluster. A node that joins or leaves does not change it, since that only
-// changes who is in a set, and which addresses are a node's own. Whether failsafe
-// ports are narrowed belongs to it: that too is done to one node at a time.
-func Version(hosts Hosts) string {
+// RulesetVersion returns the version of the ruleset: a hash of the rules, without the
+// parts that follow the cluster. A node that joins or leaves does not change the
+// version, because only the members of a set and the nodes' own addresses change. The
+// version also says whether failsafe ports are scoped, because failsafe ports too are
+// scoped on a single node at a time.
+func RulesetVersion(hosts Hosts) string {
 	specs := []any{hosts.ScopeFailsafes}
-	for _, policy := range versioned(hosts, "") {
+	for _, policy := range versionedPolicies(hosts, "") {
 		specs = append(specs, policy.Name, policy.Spec)
 	}
 	text, err := json.Marshal(specs)
@@ -38,14 +40,14 @@ func Version(hosts Hosts) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// versioned returns the policies that are for the nodes with one version of the
-// rules. There is none of what has no rules.
-func versioned(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
+// versionedPolicies returns the policies for the nodes with one version of the ruleset.
+// A policy without rules is left out.
+func versionedPolicies(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
 	var out []*v3.GlobalNetworkPolicy
-	all := having(version, hosts.Policy)
+	all := rulesetSelector(version, hosts.Policy)
 	add := func(name string, order float64, selector, iface string, rules []v3.Rule) {
-		for i, part := range withinLimits(rules) {
-			policy := globalPolicy(hosts, numberedPart(name, i)+"-"+version, order, onInterface(selector, iface), part)
+		for i, part := range chunkRules(rules) {
+			policy := newGlobalPolicy(hosts, numberedPart(name, i)+"-"+version, order, interfaceSelector(selector, iface), part)
 			policy.Labels[LabelVersion] = version
 			if iface != "" {
 				policy.Labels[LabelInterface] = iface
@@ -62,52 +64,52 @@ func versioned(hosts Hosts, version string) []*v3.GlobalNetworkPolicy {
 	}
 	if hosts.DenyUnlisted {
 		add("listed", listedOrder, all, "", flowRules(hosts, hosts.Listed))
-		add("deny-unlisted", denyOrder, enforced(all), "", []v3.Rule{{Action: v3.Deny}})
+		add("deny-unlisted", denyOrder, enforcedSelector(all), "", []v3.Rule{{Action: v3.Deny}})
 		return out
 	}
 	for _, c := range hosts.Components {
 		if c.Interface == "" {
-			add("deny-"+c.Name, denyOrder, enforced(all), "", denyRules(c, c.Address))
+			add("deny-"+c.Name, denyOrder, enforcedSelector(all), "", denyRules(c, c.Address))
 			continue
 		}
-		// On its interface, to whatever address; and on every endpoint, to its
-		// addresses: that is for whoever takes the detour to an interface's address
-		// through another one.
-		add("deny-"+c.Name, denyOrder, enforced(all), c.Interface, denyRules(c, netip.Prefix{}))
+		// Two policies deny: one on the component's interface, to any address; and, on
+		// every endpoint, one to the component's addresses, because the addresses can
+		// also be reached through another interface.
+		add("deny-"+c.Name, denyOrder, enforcedSelector(all), c.Interface, denyRules(c, netip.Prefix{}))
 		if c.Address.IsValid() {
-			add("detour-"+c.Name, denyOrder, enforced(all), "", denyRules(c, c.Address))
+			add("detour-"+c.Name, denyOrder, enforcedSelector(all), "", denyRules(c, c.Address))
 		}
 	}
 	return out
 }
 
-// loopRules allow what a node sends to its own address on the component's
-// interface: it does not come in there, but through loopback.
+// loopRules allow traffic from a node to its own address on the component's interface:
+// such traffic arrives through loopback and not through the interface.
 func loopRules(component Component) []v3.Rule {
-	rules := destinations(component, component.Address)
+	rules := destinationRules(component, component.Address)
 	for i := range rules {
 		rules[i].Action, rules[i].Source.Nets = v3.Allow, []string{component.Address.String()}
 	}
 	return rules
 }
 
-// InterfaceOf returns the interface, "" for every one, that nodes with a policy of a
-// version need an endpoint for, if it needs one: what allows on every interface does
-// not.
-func InterfaceOf(policy *v3.GlobalNetworkPolicy) (iface string, needed bool) {
+// EndpointInterfaceFor returns the interface, "" for every interface, for which nodes
+// with the policy's version need an endpoint, and whether an endpoint is needed: a
+// policy that allows on every interface needs none.
+func EndpointInterfaceFor(policy *v3.GlobalNetworkPolicy) (iface string, needed bool) {
 	iface = policy.Labels[LabelInterface]
-	return iface, iface != "" || Denies(policy)
+	return iface, iface != "" || IsDenyPolicy(policy)
 }
 
-// Denies says whether the policy is one that denies.
-func Denies(policy *v3.GlobalNetworkPolicy) bool {
+// IsDenyPolicy says whether the policy denies.
+func IsDenyPolicy(policy *v3.GlobalNetworkPolicy) bool {
 	return policy.Spec.Order == nil || *policy.Spec.Order >= denyOrder
 }
 
-func globalPolicy(hosts Hosts, name string, order float64, selector string, rules []v3.Rule) *v3.GlobalNetworkPolicy {
+func newGlobalPolicy(hosts Hosts, name string, order float64, selector string, rules []v3.Rule) *v3.GlobalNetworkPolicy {
 	return &v3.GlobalNetworkPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindGlobalNetworkPolicy},
-		ObjectMeta: metav1.ObjectMeta{Name: PolicyName(hosts.Policy, name), Labels: labels(hosts.Policy)},
+		ObjectMeta: metav1.ObjectMeta{Name: PolicyName(hosts.Policy, name), Labels: policyLabels(hosts.Policy)},
 		Spec: v3.GlobalNetworkPolicySpec{
 			Tier: TierName, Order: &order, Selector: selector,
 			Types: []v3.PolicyType{v3.PolicyTypeIngress}, Ingress: rules,
@@ -115,21 +117,22 @@ func globalPolicy(hosts Hosts, name string, order float64, selector string, rule
 	}
 }
 
-// selfRules allow loopback, and what a node sends to an address of its own: an
-// endpoint for every interface polices these too. They are as many lists as there are
-// shards; the first one has what is no node's.
+// selfRules returns rules for loopback, and for traffic from a node to its own
+// addresses, because an endpoint for every interface also applies to such traffic.
+// There is a list for each shard; the first list also has the rules for no particular
+// node.
 func selfRules(hosts Hosts, shards int) [][]v3.Rule {
 	parts := make([][]v3.Rule, shards)
 	for _, loopback := range []string{"127.0.0.0/8", "::1/128"} {
 		parts[0] = append(parts[0], v3.Rule{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{loopback}}})
 	}
 	allow := func(shard int, addresses []netip.Addr) {
-		own := groups(prefixesOf(addresses))
+		own := groupNetworks(prefixesOf(addresses))
 		for _, from := range own {
 			for _, to := range own {
 				if from[0].Addr().Is4() == to[0].Addr().Is4() {
 					parts[shard] = append(parts[shard], v3.Rule{
-						Action: v3.Allow, Source: v3.EntityRule{Nets: texts(from)}, Destination: v3.EntityRule{Nets: texts(to)},
+						Action: v3.Allow, Source: v3.EntityRule{Nets: networkTexts(from)}, Destination: v3.EntityRule{Nets: networkTexts(to)},
 					})
 				}
 			}
@@ -149,10 +152,10 @@ func selfRules(hosts Hosts, shards int) [][]v3.Rule {
 func allowRules(hosts Hosts, component Component) []v3.Rule {
 	to := component.Address
 	if component.Interface != "" {
-		to = netip.Prefix{} // what comes in there is meant for the component, of either family
+		to = netip.Prefix{} // all traffic that arrives there is meant for the component, of either address family
 	}
 	var rules []v3.Rule
-	for _, destination := range destinations(component, to) {
+	for _, destination := range destinationRules(component, to) {
 		for _, source := range component.From {
 			for _, entity := range sourceRules(hosts.Policy, source) {
 				rule := destination
@@ -165,16 +168,16 @@ func allowRules(hosts Hosts, component Component) []v3.Rule {
 }
 
 func denyRules(component Component, to netip.Prefix) []v3.Rule {
-	rules := destinations(component, to)
+	rules := destinationRules(component, to)
 	for i := range rules {
 		rules[i].Action = v3.Deny
 	}
 	return rules
 }
 
-// destinations returns one rule without an action for each protocol of the
-// component's ports, to the addresses if there are any.
-func destinations(component Component, to netip.Prefix) []v3.Rule {
+// destinationRules returns one rule without an action for each protocol of the
+// component's ports, to the given addresses if there are any.
+func destinationRules(component Component, to netip.Prefix) []v3.Rule {
 	rules := trafficRules(component.Ports)
 	for i := range rules {
 		if to.IsValid() {
@@ -207,23 +210,23 @@ func flowDestinations(flow Flow) []v3.Rule {
 			rules = append(rules, rule)
 			continue
 		}
-		for _, nets := range groups(flow.Destinations) {
-			rule.Destination.Nets = texts(nets)
+		for _, nets := range groupNetworks(flow.Destinations) {
+			rule.Destination.Nets = networkTexts(nets)
 			rules = append(rules, rule)
 		}
 	}
 	return rules
 }
 
-// trafficRules returns rules that match the traffic: one for each protocol with
-// ports, which is short, if these are not too many, and one for each of everything
-// else.
+// trafficRules returns rules that match the traffic: a rule for each protocol with
+// ports, or several rules if a single rule cannot have all ports, and a rule for each
+// other item.
 func trafficRules(traffic []profile.Traffic) []v3.Rule {
 	var rules []v3.Rule
 	for _, protocol := range []profile.Protocol{profile.TCP, profile.UDP, profile.SCTP} {
 		if ports, found := portsOf(traffic, protocol); found {
-			for _, list := range portLists(ports) {
-				rules = append(rules, v3.Rule{Protocol: protocolNamed(protocol), Destination: v3.EntityRule{Ports: list}})
+			for _, list := range chunkPorts(ports) {
+				rules = append(rules, v3.Rule{Protocol: protocolByName(protocol), Destination: v3.EntityRule{Ports: list}})
 			}
 		}
 	}
@@ -231,7 +234,7 @@ func trafficRules(traffic []profile.Traffic) []v3.Rule {
 		switch t.Protocol {
 		case profile.TCP, profile.UDP, profile.SCTP:
 		case profile.ICMP, profile.ICMPv6:
-			rules = append(rules, v3.Rule{Protocol: protocolNamed(t.Protocol), ICMP: icmpOf(t)})
+			rules = append(rules, v3.Rule{Protocol: protocolByName(t.Protocol), ICMP: icmpOf(t)})
 		case profile.IP:
 			number := numorstring.ProtocolFromInt(t.Number)
 			rules = append(rules, v3.Rule{Protocol: &number})
@@ -242,8 +245,8 @@ func trafficRules(traffic []profile.Traffic) []v3.Rule {
 	return rules
 }
 
-// portsOf returns the ports of a protocol, none if it is every port, and
-// whether the protocol is there at all.
+// portsOf returns the ports of a protocol, and whether the traffic has the protocol at
+// all. No ports stand for every port.
 func portsOf(traffic []profile.Traffic, protocol profile.Protocol) (ports []numorstring.Port, found bool) {
 	for _, t := range traffic {
 		if t.Protocol != protocol {
@@ -258,31 +261,31 @@ func portsOf(traffic []profile.Traffic, protocol profile.Protocol) (ports []numo
 	return ports, found
 }
 
-// icmpOf leaves the code out: a rule with one ends every Felix that writes
-// nftables (v3.31 writes "icmp type 3 code 4", which nft does not understand, and
-// gives up). What is let through is then all of the type.
+// icmpOf leaves out the code, so that all traffic of the type is let through. A rule
+// with a code stops every Felix that writes nftables: v3.31 writes "icmp type 3 code
+// 4", nft does not understand this, and Felix gives up.
 func icmpOf(t profile.Traffic) *v3.ICMPFields {
 	number := int(t.Number)
 	return &v3.ICMPFields{Type: &number}
 }
 
-func protocolNamed(name profile.Protocol) *numorstring.Protocol {
+func protocolByName(name profile.Protocol) *numorstring.Protocol {
 	protocol := numorstring.ProtocolFromString(string(name))
 	return &protocol
 }
 
-// sourceRules returns the source as rules match it, one for each group of networks;
-// one that is neither a set nor networks is anybody.
+// sourceRules returns the source as rules match sources, one entry for each group of
+// networks. A source with neither a set nor networks is anybody.
 func sourceRules(policy string, source Source) []v3.EntityRule {
 	if source.Set != "" {
-		return []v3.EntityRule{{Selector: members(policy, source.Set)}}
+		return []v3.EntityRule{{Selector: setSelector(policy, source.Set)}}
 	}
 	if len(source.Prefixes) == 0 {
 		return []v3.EntityRule{{}}
 	}
 	var rules []v3.EntityRule
-	for _, nets := range groups(source.Prefixes) {
-		rules = append(rules, v3.EntityRule{Nets: texts(nets)})
+	for _, nets := range groupNetworks(source.Prefixes) {
+		rules = append(rules, v3.EntityRule{Nets: networkTexts(nets)})
 	}
 	return rules
 }

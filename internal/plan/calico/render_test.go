@@ -163,7 +163,7 @@ func TestOfAFelixConfigurationOnlyTheFailsafesAreWritten(t *testing.T) {
 	g := NewWithT(t)
 	objects, err := calico.Render(hosts())
 	g.Expect(err).NotTo(HaveOccurred())
-	content, err := calico.Content(objects[len(objects)-1])
+	content, err := calico.WrittenContent(objects[len(objects)-1])
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(content["kind"]).To(Equal("FelixConfiguration"))
 	g.Expect(content["spec"]).To(HaveLen(1))
@@ -218,10 +218,10 @@ func TestNamesOfLongNodes(t *testing.T) {
 			g.Expect(validation.IsDNS1123Subdomain(name)).To(BeEmpty(), name)
 			g.Expect(seen).NotTo(HaveKey(name))
 			seen[name] = true
-			g.Expect(calico.Ours(&v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.HostEndpointSpec{Node: node}})).To(BeTrue())
+			g.Expect(calico.IsManagedEndpoint(&v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v3.HostEndpointSpec{Node: node}})).To(BeTrue())
 		}
-		g.Expect(calico.Narrowable(node)).To(BeFalse())
+		g.Expect(calico.CanScopeFailsafes(node)).To(BeFalse())
 	}
 	g.Expect(calico.EndpointName("cp-1", "eth1")).To(Equal("cpnp-cp-1-eth1"))
-	g.Expect(calico.Narrowable(long[:248])).To(BeTrue())
+	g.Expect(calico.CanScopeFailsafes(long[:248])).To(BeTrue())
 }

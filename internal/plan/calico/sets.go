@@ -13,11 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// nodesPerShard is about how many nodes share one network set: few enough that
-// a node that joins rewrites a few kilobytes.
+// nodesPerShard is about how many nodes share one network set: few enough that a
+// joining node rewrites only a few kilobytes.
 const nodesPerShard = 64
 
-func tier() *v3.Tier {
+func newTier() *v3.Tier {
 	order, pass := float64(tierOrder), v3.Pass
 	return &v3.Tier{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindTier},
@@ -26,7 +26,8 @@ func tier() *v3.Tier {
 	}
 }
 
-// networkSets returns the sets, each in as many objects as its size calls for.
+// networkSets returns the sets, each in as many objects as the size of the set calls
+// for.
 func networkSets(hosts Hosts) []*v3.GlobalNetworkSet {
 	var objects []*v3.GlobalNetworkSet
 	for _, set := range hosts.Sets {
@@ -38,24 +39,25 @@ func networkSets(hosts Hosts) []*v3.GlobalNetworkSet {
 		}
 		for shard, prefixes := range nets {
 			if len(prefixes) > 0 {
-				objects = append(objects, networkSet(hosts.Policy, set.Name, shard, prefixes))
+				objects = append(objects, newNetworkSet(hosts.Policy, set.Name, shard, prefixes))
 			}
 		}
 	}
 	return objects
 }
 
-func networkSet(policy, name string, shard int, prefixes []netip.Prefix) *v3.GlobalNetworkSet {
+func newNetworkSet(policy, name string, shard int, prefixes []netip.Prefix) *v3.GlobalNetworkSet {
 	object := &v3.GlobalNetworkSet{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v3.GroupVersionCurrent, Kind: v3.KindGlobalNetworkSet},
-		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", SetName(policy, name), shard), Labels: labels(policy)},
-		Spec:       v3.GlobalNetworkSetSpec{Nets: texts(prefixes)},
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", SetName(policy, name), shard), Labels: policyLabels(policy)},
+		Spec:       v3.GlobalNetworkSetSpec{Nets: networkTexts(prefixes)},
 	}
 	object.Labels[LabelPeer] = name
 	return object
 }
 
-// shardCount returns a power of two, so that a growing cluster seldom reshards.
+// shardCount returns a power of two, so that a growing cluster seldom moves nodes
+// between shards.
 func shardCount(nodes int) int {
 	shards := 1
 	for shards*nodesPerShard < nodes {
@@ -70,8 +72,8 @@ func shardOf(node string, shards int) int {
 	return int(hash.Sum32() % uint32(shards))
 }
 
-// texts returns the networks sorted, without duplicates.
-func texts(prefixes []netip.Prefix) []string {
+// networkTexts returns the networks as text, sorted, without duplicates.
+func networkTexts(prefixes []netip.Prefix) []string {
 	sorted := slices.Clone(prefixes)
 	slices.SortFunc(sorted, netip.Prefix.Compare)
 	sorted = slices.Compact(sorted)

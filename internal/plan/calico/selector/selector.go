@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package selector judges Calico's selectors, such as
-// "has(role) && zone in {'a', 'b'}". The language is that of Calico's own parser
-// (libcalico-go/lib/selector), quirks included. That one is in a module that needs
-// replace directives, which every importer would have to repeat, and takes nine times
-// as long for a match. test/selectors compares the two.
+// Package selector evaluates Calico's selectors, such as "has(role) && zone in {'a',
+// 'b'}". The language is the language of Calico's own parser
+// (libcalico-go/lib/selector), quirks included. Calico's parser is not used for two
+// reasons: its module needs replace directives, which every importer would have to
+// repeat, and a match takes nine times as long. test/selectors compares the two
+// parsers.
 package selector
 
 import (
@@ -13,29 +14,29 @@ import (
 	"strings"
 )
 
-// Selector says whether it selects what has the labels.
+// Selector says whether an object with the labels is selected.
 type Selector func(labels map[string]string) bool
 
-// All selects everything. So does an empty selector.
-func All(map[string]string) bool { return true }
+// SelectAll selects everything, as an empty selector does.
+func SelectAll(map[string]string) bool { return true }
 
 const (
-	// maxLabel is how long a name of a label may be, in Calico too.
+	// maxLabel is the maximum length of a label's name, as in Calico.
 	maxLabel = 512
-	// maxDepth is how deep parentheses may be nested. Calico knows no limit.
+	// maxDepth is the maximum depth of nested parentheses. Calico has no limit.
 	maxDepth = 100
 )
 
 // Parse reads a selector.
 func Parse(text string) (Selector, error) {
 	p := &parser{rest: text}
-	p.space()
+	p.skipSpace()
 	if p.rest == "" {
-		return All, nil
+		return SelectAll, nil
 	}
-	s, err := p.or()
+	s, err := p.parseOr()
 	if err == nil && p.rest != "" {
-		err = p.expected("the end")
+		err = p.expectedError("the end")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("selector %q: %w", text, err)
@@ -43,31 +44,31 @@ func Parse(text string) (Selector, error) {
 	return s, nil
 }
 
-// parser has what is left to read. After each step, that does not begin with
-// space.
+// parser has the text that is not read yet. After each step, the rest does not begin
+// with a space.
 type parser struct {
 	rest  string
 	depth int
 }
 
-// or reads operands of "||", which binds least.
-func (p *parser) or() (Selector, error) {
-	return p.list("||", p.and, func(all []Selector) Selector {
+// parseOr reads operands of "||", the operator with the lowest precedence.
+func (p *parser) parseOr() (Selector, error) {
+	return p.parseList("||", p.parseAnd, func(all []Selector) Selector {
 		return func(labels map[string]string) bool {
 			return slices.ContainsFunc(all, func(s Selector) bool { return s(labels) })
 		}
 	})
 }
 
-func (p *parser) and() (Selector, error) {
-	return p.list("&&", p.operand, func(all []Selector) Selector {
+func (p *parser) parseAnd() (Selector, error) {
+	return p.parseList("&&", p.parseOperand, func(all []Selector) Selector {
 		return func(labels map[string]string) bool {
 			return !slices.ContainsFunc(all, func(s Selector) bool { return !s(labels) })
 		}
 	})
 }
 
-func (p *parser) list(operator string, next func() (Selector, error), join func([]Selector) Selector) (Selector, error) {
+func (p *parser) parseList(operator string, next func() (Selector, error), join func([]Selector) Selector) (Selector, error) {
 	var all []Selector
 	for {
 		s, err := next()
@@ -75,82 +76,82 @@ func (p *parser) list(operator string, next func() (Selector, error), join func(
 			return nil, err
 		}
 		all = append(all, s)
-		if !p.take(operator) {
+		if !p.acceptText(operator) {
 			return join(all), nil
 		}
 	}
 }
 
-func (p *parser) operand() (Selector, error) {
+func (p *parser) parseOperand() (Selector, error) {
 	negated := false
-	for p.take("!") {
+	for p.acceptText("!") {
 		negated = !negated
 	}
-	s, err := p.term()
+	s, err := p.parseTerm()
 	if err != nil || !negated {
 		return s, err
 	}
 	return func(labels map[string]string) bool { return !s(labels) }, nil
 }
 
-func (p *parser) term() (Selector, error) {
+func (p *parser) parseTerm() (Selector, error) {
 	switch {
-	case p.take("("):
-		return p.group()
-	case p.take("has("):
-		label, err := p.label()
+	case p.acceptText("("):
+		return p.parseGroup()
+	case p.acceptText("has("):
+		label, err := p.parseLabel()
 		if err != nil {
 			return nil, err
 		}
 		has := func(labels map[string]string) bool { _, there := labels[label]; return there }
-		return has, p.close()
-	case p.take("all("), p.take("global("):
-		return All, p.close()
+		return has, p.parseClosing()
+	case p.acceptText("all("), p.acceptText("global("):
+		return SelectAll, p.parseClosing()
 	}
-	label, err := p.label()
+	label, err := p.parseLabel()
 	if err != nil {
 		return nil, err
 	}
-	return p.comparison(label)
+	return p.parseComparison(label)
 }
 
-func (p *parser) group() (Selector, error) {
+func (p *parser) parseGroup() (Selector, error) {
 	if p.depth++; p.depth > maxDepth {
 		return nil, fmt.Errorf("more than %d parentheses within each other", maxDepth)
 	}
-	s, err := p.or()
+	s, err := p.parseOr()
 	if err != nil {
 		return nil, err
 	}
 	p.depth--
-	return s, p.close()
+	return s, p.parseClosing()
 }
 
-// comparison reads an operator and what a label is compared to.
-func (p *parser) comparison(label string) (Selector, error) {
+// parseComparison reads an operator, and the operand to which a label is compared.
+func (p *parser) parseComparison(label string) (Selector, error) {
 	switch {
-	case p.take("=="):
-		return p.literal(label, false, func(value, literal string) bool { return value == literal })
-	case p.take("!="):
-		return p.literal(label, true, func(value, literal string) bool { return value != literal })
-	case p.words("contains"):
-		return p.literal(label, false, strings.Contains)
-	case p.words("starts", "with"):
-		return p.literal(label, false, strings.HasPrefix)
-	case p.words("ends", "with"):
-		return p.literal(label, false, strings.HasSuffix)
-	case p.words("not", "in"):
-		return p.set(label, false)
-	case p.words("in"):
-		return p.set(label, true)
+	case p.acceptText("=="):
+		return p.parseLiteral(label, false, func(value, literal string) bool { return value == literal })
+	case p.acceptText("!="):
+		return p.parseLiteral(label, true, func(value, literal string) bool { return value != literal })
+	case p.acceptWords("contains"):
+		return p.parseLiteral(label, false, strings.Contains)
+	case p.acceptWords("starts", "with"):
+		return p.parseLiteral(label, false, strings.HasPrefix)
+	case p.acceptWords("ends", "with"):
+		return p.parseLiteral(label, false, strings.HasSuffix)
+	case p.acceptWords("not", "in"):
+		return p.parseSet(label, false)
+	case p.acceptWords("in"):
+		return p.parseSet(label, true)
 	}
-	return nil, p.expected("an operator after " + label)
+	return nil, p.expectedError("an operator after " + label)
 }
 
-// literal reads the string that a label's value is compared to. Without the
+// parseLiteral reads the string to which a label's value is compared. Without the
 // label, the result is absent.
-func (p *parser) literal(label string, absent bool, compare func(value, literal string) bool) (Selector, error) {
-	literal, err := p.quoted()
+func (p *parser) parseLiteral(label string, absent bool, compare func(value, parseLiteral string) bool) (Selector, error) {
+	literal, err := p.parseString()
 	if err != nil {
 		return nil, err
 	}
@@ -163,24 +164,25 @@ func (p *parser) literal(label string, absent bool, compare func(value, literal 
 	}, nil
 }
 
-// set reads the strings of which one, or none, is to be the label's value.
-func (p *parser) set(label string, in bool) (Selector, error) {
-	if !p.take("{") {
-		return nil, p.expected("{")
+// parseSet reads a set of strings. The selector is true if the label's value is in the
+// set, or not in the set if in is false.
+func (p *parser) parseSet(label string, in bool) (Selector, error) {
+	if !p.acceptText("{") {
+		return nil, p.expectedError("{")
 	}
 	var literals []string
 	for strings.HasPrefix(p.rest, "'") || strings.HasPrefix(p.rest, `"`) {
-		literal, err := p.quoted()
+		literal, err := p.parseString()
 		if err != nil {
 			return nil, err
 		}
 		literals = append(literals, literal)
-		if !p.take(",") {
+		if !p.acceptText(",") {
 			break
 		}
 	}
-	if !p.take("}") {
-		return nil, p.expected("}")
+	if !p.acceptText("}") {
+		return nil, p.expectedError("}")
 	}
 	return func(labels map[string]string) bool {
 		value, there := labels[label]
@@ -188,8 +190,9 @@ func (p *parser) set(label string, in bool) (Selector, error) {
 	}, nil
 }
 
-// quoted reads a string. There are no escapes: the other quotes are for that.
-func (p *parser) quoted() (string, error) {
+// parseString reads a string in quotes. There are no escapes: a string with one kind of
+// quotes is written in the other kind.
+func (p *parser) parseString() (string, error) {
 	for _, quote := range []string{`"`, "'"} {
 		if rest, found := strings.CutPrefix(p.rest, quote); found {
 			literal, after, ended := strings.Cut(rest, quote)
@@ -197,74 +200,74 @@ func (p *parser) quoted() (string, error) {
 				return "", fmt.Errorf("the string %s%s does not end", quote, rest)
 			}
 			p.rest = after
-			p.space()
+			p.skipSpace()
 			return literal, nil
 		}
 	}
-	return "", p.expected("a string")
+	return "", p.expectedError("a string")
 }
 
-func (p *parser) label() (string, error) {
+func (p *parser) parseLabel() (string, error) {
 	end := 0
-	for end < len(p.rest) && ofLabel(p.rest[end]) {
+	for end < len(p.rest) && isLabelCharacter(p.rest[end]) {
 		end++
 	}
 	if end == 0 {
-		return "", p.expected("a label")
+		return "", p.expectedError("a label")
 	}
 	if end > maxLabel {
 		return "", fmt.Errorf("a label of more than %d characters", maxLabel)
 	}
 	label := p.rest[:end]
 	p.rest = p.rest[end:]
-	p.space()
+	p.skipSpace()
 	return label, nil
 }
 
-func ofLabel(c byte) bool {
+func isLabelCharacter(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("_./-", c) >= 0
 }
 
-// take takes the text if it is next.
-func (p *parser) take(text string) bool {
+// acceptText skips the text if the text is next, and says so.
+func (p *parser) acceptText(text string) bool {
 	rest, found := strings.CutPrefix(p.rest, text)
 	if found {
 		p.rest = rest
-		p.space()
+		p.skipSpace()
 	}
 	return found
 }
 
-// words takes an operator that is made of words. There need be no space between
-// them, but the last one must end where no label goes on.
-func (p *parser) words(words ...string) bool {
+// acceptWords skips an operator that is made of words. Spaces between the words are
+// optional, but the last word must not be followed by a character of a label.
+func (p *parser) acceptWords(acceptWords ...string) bool {
 	before, rest := p.rest, ""
-	for _, word := range words {
+	for _, word := range acceptWords {
 		var found bool
 		if rest, found = strings.CutPrefix(p.rest, word); !found {
 			p.rest = before
 			return false
 		}
 		p.rest = rest
-		p.space()
+		p.skipSpace()
 	}
-	if rest != "" && ofLabel(rest[0]) {
+	if rest != "" && isLabelCharacter(rest[0]) {
 		p.rest = before
 		return false
 	}
 	return true
 }
 
-func (p *parser) close() error {
-	if !p.take(")") {
-		return p.expected(")")
+func (p *parser) parseClosing() error {
+	if !p.acceptText(")") {
+		return p.expectedError(")")
 	}
 	return nil
 }
 
-func (p *parser) space() { p.rest = strings.TrimLeft(p.rest, " \t") }
+func (p *parser) skipSpace() { p.rest = strings.TrimLeft(p.rest, " \t") }
 
-func (p *parser) expected(what string) error {
+func (p *parser) expectedError(what string) error {
 	if p.rest == "" {
 		return fmt.Errorf("expected %s instead of its end", what)
 	}
