@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -68,7 +69,8 @@ func (r *Repairer) logReleased(ctx context.Context, outcome drift.Outcome) {
 			"manager", f.By.Name, "policy", f.Policy)
 	}
 	for _, f := range outcome.Replaced {
-		log.Info("Replaced a record that the operator cannot have written", "object", f.Object.String(), "cause", f.Message, "policy", f.Policy)
+		log.Info("Replaced a record that the operator has not written", "object", f.Object.String(), "field", f.Field,
+			"cause", cmp.Or(f.Message, "it tells another original than the operator remembers"), "policy", f.Policy)
 	}
 	metrics.CountReleased(slices.Concat(outcome.Restored, outcome.Kept))
 }

@@ -212,18 +212,25 @@ func (o *Outcome) remember(object Shared, claims []plan.Claim) {
 }
 
 // tellOfRecord tells each policy whose record is written that the one before was not
-// believed, and leaves the record out where there is no room for it.
+// believed, or said something else than the operator remembers, and leaves the record out
+// where there is no room for it.
 func (o *Outcome) tellOfRecord(object Shared, claims []plan.Claim) {
 	told := map[string]bool{}
 	for _, claim := range claims {
 		_, recorded := o.Record[claim.Field]
-		if object.Unreadable == nil || !recorded || told[claim.Policy.Name] {
+		replaced := Finding{Policy: claim.Policy.Name, Object: object.Object, Field: claim.Field}
+		switch {
+		case !recorded || told[claim.Policy.Name]:
+			continue
+		case object.Unreadable != nil:
+			replaced.Message = object.Unreadable.Error()
+		case object.misremembered(claim.Field):
+			replaced.Cause = v1alpha1.CauseModified
+		default:
 			continue
 		}
 		told[claim.Policy.Name] = true
-		o.Replaced = append(o.Replaced, Finding{
-			Policy: claim.Policy.Name, Object: object.Object, Field: claim.Field, Message: object.Unreadable.Error(),
-		})
+		o.Replaced = append(o.Replaced, replaced)
 	}
 	if object.NoRoom {
 		o.Record, o.Unrecorded = state.Record{}, o.Record
@@ -271,6 +278,17 @@ func (s Shared) original(field string, live *string) *string {
 		return entry.Original
 	}
 	return live
+}
+
+// misremembered says whether the record tells another original than the operator
+// remembers. It writes both at once: somebody else has written the record.
+func (s Shared) misremembered(field string) bool {
+	entry, recorded := s.Record[field]
+	if !recorded || s.Remembered == nil {
+		return false
+	}
+	memory, remembers := s.Remembered(field)
+	return remembers && !equal(entry.Original, memory.Original)
 }
 
 // letGo ends what was written for an earlier claim, which is not wanted any

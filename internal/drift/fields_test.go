@@ -471,6 +471,9 @@ func TestWhatIsRememberedGoesBeforeTheRecord(t *testing.T) {
 			g.Expect(outcome.Changed(shared.Record)).To(BeTrue())
 			if test.claimed {
 				g.Expect(is.record).To(HaveValue(Equal(*done("p", "want", test.original))))
+				g.Expect(outcome.Replaced).To(ConsistOf(And(HaveField("Policy", "p"), HaveField("Field", "f"), HaveField("Cause", v1alpha1.CauseModified))))
+			} else {
+				g.Expect(outcome.Replaced).To(BeEmpty(), "the record goes")
 			}
 		})
 	}

@@ -90,7 +90,8 @@ type Releases struct {
 	Restored int
 	Last     Finding
 	// Kept stay as they are because others hold them too; NotRestored could not be restored;
-	// Replaced are records that were not believed. Each has at most 16.
+	// Replaced are records that were not believed, or, with a Cause, not what the operator
+	// remembers. Each has at most 16.
 	Kept, NotRestored, Replaced []Finding
 }
 

@@ -81,12 +81,19 @@ func ReleaseEvents(r drift.Releases) []Event {
 		events = append(events, notRestoredEvent(f))
 	}
 	for _, f := range r.Replaced {
-		events = append(events, Event{corev1.EventTypeWarning, "RecordReplaced", "Record", shortNote(fmt.Sprintf(
-			"The annotation %s of %s was not written by the operator (%s) and is replaced: it tells no original values, so check "+
-				"the traffic policies of the Service when the policy is deleted",
-			v1alpha1.AnnotationRecord, f.Object, f.Message))})
+		events = append(events, Event{corev1.EventTypeWarning, "RecordReplaced", "Record", shortNote(recordReplaced(f))})
 	}
 	return events
+}
+
+// recordReplaced tells of a record that somebody else has written.
+func recordReplaced(f drift.Finding) string {
+	if f.Cause != "" {
+		return fmt.Sprintf("The annotation %s of %s was changed: it told another original value of %s than the operator remembers. "+
+			"It is put right: see who may write the Service or its status", v1alpha1.AnnotationRecord, f.Object, f.Field)
+	}
+	return fmt.Sprintf("The annotation %s of %s was not written by the operator (%s) and is replaced: it tells no original values, so check "+
+		"the traffic policies of the Service when the policy is deleted", v1alpha1.AnnotationRecord, f.Object, f.Message)
 }
 
 // notRestoredEvent returns the event that the API server did not let the operator

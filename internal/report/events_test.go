@@ -114,3 +114,13 @@ func TestNodesAreCountedByPhase(t *testing.T) {
 	g.Expect(*counts.Aborted).To(BeEquivalentTo(1))
 	g.Expect(*counts.Pending).To(BeZero())
 }
+
+func TestEventOfARecordThatIsPutRight(t *testing.T) {
+	replaced := drift.Finding{
+		Policy: "p", Object: drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}, Field: "externalTrafficPolicy", Cause: v1alpha1.CauseModified,
+	}
+	g := NewWithT(t)
+	events := report.ReleaseEvents(drift.Releases{Replaced: []drift.Finding{replaced}})
+	g.Expect(events).To(ConsistOf(And(HaveField("Reason", "RecordReplaced"), HaveField("Note",
+		ContainSubstring("another original value of externalTrafficPolicy than the operator remembers")))))
+}
