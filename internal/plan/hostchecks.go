@@ -44,7 +44,8 @@ func (r *hostResolver) identityUnknown() string {
 	}
 	for _, address := range r.SharedAddresses() {
 		for _, set := range []string{calico.SetControlPlane, calico.SetNodes} {
-			if !slices.Contains(r.servers, address) && slices.Contains(r.written(set), address) && !r.spareable(address) {
+			if !slices.Contains(r.servers, address) && slices.Contains(r.written(set), address) &&
+				!letIn(r.members(set), address) && !r.spareable(address) {
 				return fmt.Sprintf("address %s, which is let in as one of the %s, is shown by several nodes now (%s), and would be shut out: "+
 					"see which of them has it, and correct the others", address, set, wording.ListNames(r.NodesShowing(address)))
 			}

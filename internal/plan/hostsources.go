@@ -288,7 +288,37 @@ func (r *hostResolver) find(name string) members {
 	if name == calico.SetControlPlane {
 		r.addShownServers(members)
 	}
+	r.keepShared(members, name)
 	return members
+}
+
+// keepShared keeps the addresses of a set that are let in now, and that another node has
+// come to show as well: a kubelet can show any, and must not shut out the node that has
+// it. An external address does not stay: many machines may share that of a NAT.
+func (r *hostResolver) keepShared(members members, set string) {
+	written := r.written(set)
+	for _, address := range r.Shared() {
+		if slices.Contains(r.servers, address) || !slices.Contains(written, address) || letIn(members, address) {
+			continue // an API server's is let in by itself
+		}
+		of := slices.IndexFunc(r.snapshot.Nodes, func(n corev1.Node) bool {
+			return (set == calico.SetNodes || r.ofControlPlane(&n)) && state.ShowsAsInternal(&n, address)
+		})
+		if of >= 0 {
+			name := r.snapshot.Nodes[of].Name
+			members[name] = append(slices.Clone(members[name]), netip.PrefixFrom(address, address.BitLen()))
+		}
+	}
+}
+
+// letIn says whether an address is among the members of a set.
+func letIn(members members, address netip.Addr) bool {
+	for _, prefixes := range members {
+		if slices.Contains(prefixes, netip.PrefixFrom(address, address.BitLen())) {
+			return true
+		}
+	}
+	return false
 }
 
 // addShownServers adds the addresses of API servers that nodes show which are not

@@ -143,6 +143,14 @@ func annotatedAddress(node *corev1.Node, annotation string) string {
 	return address
 }
 
+// ShowsAsInternal tells whether an address is one of the internal addresses of a node.
+func ShowsAsInternal(node *corev1.Node, address netip.Addr) bool {
+	return slices.ContainsFunc(node.Status.Addresses, func(a corev1.NodeAddress) bool {
+		is, err := netip.ParseAddr(a.Address)
+		return err == nil && a.Type == corev1.NodeInternalIP && is.Unmap().WithZone("") == address
+	})
+}
+
 // addressesWithoutTunnels returns the addresses of a node without the addresses noted
 // for overlay devices.
 func addressesWithoutTunnels(node *corev1.Node) []netip.Addr {
