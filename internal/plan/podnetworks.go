@@ -124,7 +124,7 @@ func poolPrefixes(pools []v3.IPPool) []netip.Prefix {
 }
 
 // podPrefixes returns what a node offers its pods.
-func podPrefixes(node *corev1.Node) []netip.Prefix { return prefixesOf(node.Spec.PodCIDRs) }
+func podPrefixes(node *corev1.Node) []netip.Prefix { return state.PodNetworks(node) }
 
 func prefixesOf(cidrs []string) []netip.Prefix {
 	var prefixes []netip.Prefix

@@ -74,9 +74,20 @@ func OVNPodNetworks(node *corev1.Node) []netip.Prefix {
 	return networks
 }
 
+// PodNetworks returns the networks that a node offers its pods under spec.podCIDRs.
+func PodNetworks(node *corev1.Node) []netip.Prefix {
+	var networks []netip.Prefix
+	for _, text := range node.Spec.PodCIDRs {
+		if prefix, err := netip.ParsePrefix(text); err == nil && mayBeNodePodNetwork(prefix) {
+			networks = append(networks, prefix.Masked())
+		}
+	}
+	return networks
+}
+
 // mayBeNodePodNetwork says whether a network is small enough for the pods of one node.
-// A kubelet may write the annotation, and must not open the cluster to everybody with a
-// large network.
+// A kubelet may write the annotation, and spec.podCIDRs when it registers its Node, and
+// must not open the cluster to everybody with a large network.
 func mayBeNodePodNetwork(network netip.Prefix) bool {
 	const shortest4, shortest6 = 16, 48
 	return network.Bits() >= shortest6 || network.Addr().Is4() && network.Bits() >= shortest4
@@ -166,10 +177,8 @@ func addressesWithoutTunnels(node *corev1.Node) []netip.Addr {
 func overlayAddresses(node *corev1.Node) []netip.Addr {
 	var addresses []netip.Addr
 	if node.Annotations[flannelBackend] == flannelVXLAN {
-		for _, cidr := range node.Spec.PodCIDRs {
-			if prefix, err := netip.ParsePrefix(cidr); err == nil {
-				addresses = append(addresses, prefix.Masked().Addr())
-			}
+		for _, network := range PodNetworks(node) {
+			addresses = append(addresses, network.Addr())
 		}
 	}
 	for _, network := range OVNPodNetworks(node) {

@@ -128,3 +128,15 @@ func TestAddressesOfANodeAreBounded(t *testing.T) {
 	g.Expect(addresses).To(HaveLen(64))
 	g.Expect(addresses[0].String()).To(Equal("10.0.0.1"), "the first ones that it shows")
 }
+
+// A kubelet that makes its Node may offer its pods any network: one that cannot be a single
+// node's is none, or everybody would count as a pod.
+func TestNetworksOfPodsAreThoseOfOneNode(t *testing.T) {
+	g := NewWithT(t)
+	node := corev1.Node{Spec: corev1.NodeSpec{PodCIDRs: []string{"0.0.0.0/0", "::/0", "10.0.0.0/8", "10.3.0.7/24", "2001:db8:3::/64", "broken"}}}
+	var networks []string
+	for _, network := range state.PodNetworks(&node) {
+		networks = append(networks, network.String())
+	}
+	g.Expect(networks).To(Equal([]string{"10.3.0.0/24", "2001:db8:3::/64"}))
+}

@@ -67,15 +67,12 @@ func (t Tunnels) addressesOutside(node *corev1.Node) []netip.Addr {
 }
 
 // networksFor returns the networks that can contain the address of an annotation.
-func (t Tunnels) networksFor(annotation string, node *corev1.Node) (networks []netip.Prefix) {
+func (t Tunnels) networksFor(annotation string, node *corev1.Node) []netip.Prefix {
 	switch {
 	case strings.HasPrefix(annotation, "projectcalico.org/"):
 		return t.Calico
 	case !t.CiliumPerNode:
 		return t.Cilium
 	}
-	for _, cidr := range node.Spec.PodCIDRs {
-		networks = appendPrefix(networks, cidr)
-	}
-	return networks
+	return PodNetworks(node)
 }
