@@ -435,3 +435,14 @@ func TestWhatIsFoundCanBeResolved(t *testing.T) {
 		g.Expect(library.DistributionNames()).To(ContainElement(distribution.Value))
 	}
 }
+
+// A label that a kubelet can give its node makes it none of the control plane: its word
+// does not count, neither on the distribution nor on where the API servers are.
+func TestLabelsOfKubeletsMakeNoControlPlane(t *testing.T) {
+	g := NewWithT(t)
+	worker := node("worker", label("node.kubernetes.io/microk8s-controlplane"), value("kube-vip.io/has-ip", "203.0.113.7"))
+	worker.KubeletVersion = "v1.37.2+rke2r1"
+	facts := profile.Facts{Nodes: []profile.Node{node("cp", label(controlPlane), annotation("kubeadm.alpha.kubernetes.io/cri-socket")), worker}}
+	g.Expect(profile.Detect(facts).Distribution.Value).To(Equal("kubeadm"))
+	g.Expect(profile.Endpoints(facts)).To(BeEmpty())
+}

@@ -49,10 +49,11 @@ const (
 )
 
 // controlPlaneLabels are on nodes of the control plane. Most managed clusters show no
-// such nodes. RKE1 writes controlplane without a hyphen.
+// such nodes. RKE1 writes controlplane without a hyphen. The label of MicroK8s,
+// node.kubernetes.io/microk8s-controlplane, does not count: every kubelet may set it on
+// its own node.
 var controlPlaneLabels = []string{
 	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/controlplane", "node-role.kubernetes.io/master",
-	"node.kubernetes.io/microk8s-controlplane",
 }
 
 // kubeletSuffixes are part of the kubelet version if a distribution builds its own
