@@ -141,6 +141,12 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 					p.Annotations = map[string]string{v1alpha1.AnnotationDesiredHash: "x"}
 				})), effective,
 			},
+			"What claims to be ours in a tier of others": {
+				early(policyIn("early", v3.Allow, order(1), func(p *v3.GlobalNetworkPolicy) {
+					p.Labels = map[string]string{v1alpha1.LabelPolicy: "p"}
+					p.Annotations = map[string]string{v1alpha1.AnnotationDesiredHash: "x"}
+				})), does("allows " + kubeletTraffic),
+			},
 			"What has our label only": {
 				with(kubelet(), nil, policyIn("cpnp", v3.Allow, order(1), func(p *v3.GlobalNetworkPolicy) { p.Labels = map[string]string{v1alpha1.LabelPolicy: "p"} })),
 				found("GlobalNetworkPolicy cpnp.theirs (tier cpnp) allows " + kubeletTraffic),

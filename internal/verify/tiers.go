@@ -104,8 +104,12 @@ func managedBoundaries(hosts plan.Hosts) (allowed, denied dataplane.Place) {
 }
 
 // isManagedBy says whether a Calico policy belongs to the policy of hosts, planned or
-// due for deletion.
+// due for deletion. In other tiers none does, whatever its label and annotation say:
+// whoever may write to one tier only must not be able to hide a policy.
 func isManagedBy(p *v3.GlobalNetworkPolicy, hosts plan.Hosts) bool {
+	if dataplane.TierName(p) != calico.TierName {
+		return false
+	}
 	if p.Labels[v1alpha1.LabelPolicy] == hosts.Calico.Policy && p.Annotations[v1alpha1.AnnotationDesiredHash] != "" {
 		return true
 	}
