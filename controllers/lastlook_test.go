@@ -53,6 +53,22 @@ func looking(policy *v1alpha1.ControlPlaneNetworkPolicy, there state.Calico, obj
 	}, api, now
 }
 
+// Who may patch a NetworkPolicy may give it a finalizer, and the policy does not wait for
+// what is only kept by that.
+func TestFinalizersOfOthersHoldUpNoPolicy(t *testing.T) {
+	g := NewWithT(t)
+	network := networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "cpnp.p.web", Labels: map[string]string{v1alpha1.LabelPolicy: "p"}, ManagedFields: byUs,
+	}}
+	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*deleted()})
+	there := func() []drift.Write {
+		return writtenFor(&policies[0], policies, state.Snapshot{NetworkPolicies: []networkingv1.NetworkPolicy{network}}).networkPolicies
+	}
+	g.Expect(there()).To(HaveLen(1))
+	network.Finalizers, network.DeletionTimestamp = []string{"example.com/mine"}, ptr.To(metav1.NewTime(time.Unix(9, 0)))
+	g.Expect(there()).To(BeEmpty())
+}
+
 // What the cache does not show is found at the API server, and is rolled back, or waited
 // for.
 func TestWhatTheCacheDoesNotShowIsStillTakenBack(t *testing.T) {

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package options
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+)
+
+// Who connects to a port and speaks no TLS, or ends the handshake, leaves no line.
+func TestConnectionsThatAreNotAnsweredLeaveNoLine(t *testing.T) {
+	g := NewWithT(t)
+	var out bytes.Buffer
+	line := []byte("http: TLS handshake error from 192.0.2.1:1234: EOF\n")
+	n, err := standardLog{Logger(zap.Options{DestWriter: &out}, time.Now)}.Write(line)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(n).To(Equal(len(line)))
+	g.Expect(out.String()).To(BeEmpty())
+}
