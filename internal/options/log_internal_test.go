@@ -16,7 +16,7 @@ func TestConnectionsThatAreNotAnsweredLeaveNoLine(t *testing.T) {
 	g := NewWithT(t)
 	var out bytes.Buffer
 	line := []byte("http: TLS handshake error from 192.0.2.1:1234: EOF\n")
-	n, err := standardLog{Logger(zap.Options{DestWriter: &out}, time.Now)}.Write(line)
+	n, err := standardLog{NewLogger(zap.Options{DestWriter: &out}, time.Now)}.Write(line)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(n).To(Equal(len(line)))
 	g.Expect(out.String()).To(BeEmpty())

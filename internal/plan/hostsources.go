@@ -297,7 +297,7 @@ func (r *hostResolver) find(name string) members {
 // it. An external address does not stay: many machines may share that of a NAT.
 func (r *hostResolver) keepShared(members members, set string) {
 	written := r.written(set)
-	for _, address := range r.Shared() {
+	for _, address := range r.SharedAddresses() {
 		if slices.Contains(r.servers, address) || !slices.Contains(written, address) || letIn(members, address) {
 			continue // an API server's is let in by itself
 		}

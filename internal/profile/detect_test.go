@@ -444,5 +444,5 @@ func TestLabelsOfKubeletsMakeNoControlPlane(t *testing.T) {
 	worker.KubeletVersion = "v1.37.2+rke2r1"
 	facts := profile.Facts{Nodes: []profile.Node{node("cp", label(controlPlane), annotation("kubeadm.alpha.kubernetes.io/cri-socket")), worker}}
 	g.Expect(profile.Detect(facts).Distribution.Value).To(Equal("kubeadm"))
-	g.Expect(profile.Endpoints(facts)).To(BeEmpty())
+	g.Expect(profile.APIServerEndpoints(facts)).To(BeEmpty())
 }

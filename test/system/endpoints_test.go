@@ -205,7 +205,7 @@ func TestValueThatIsRefusedIsToldAndNotTriedWithoutEnd(t *testing.T) {
 	s.operator()
 	s.Eventually(s.condition(s.name, v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"))
 	s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(And(
-		ContainSubstring("Service/"+s.name+"/web"), ContainSubstring("declare that until the API servers are newer")))
+		ContainSubstring("Service/"+s.name+"/web"), ContainSubstring("until all API servers run Kubernetes 1.34")))
 	begun := time.Now()
 	s.Eventually(func() time.Duration { return time.Since(begun) }).Should(BeNumerically(">", 3*time.Second))
 	s.Expect(len(s.requestsSince(mark).Repairs)).To(BeNumerically("<=", 3), s.requestsSince(mark).String)

@@ -71,7 +71,7 @@ func TestWhatMayNotBeDeletedHoldsUpNoDeletion(t *testing.T) {
 	s.Expect(admin.Delete(s.ctx, s.get(s.name))).To(Succeed())
 	s.Eventually(s.condition(s.name, v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"))
 	s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(And(
-		ContainSubstring("NetworkPolicy/"+s.name+"/"+ours.Name), ContainSubstring("network policies stay here"), ContainSubstring("see to it that it is let through")))
+		ContainSubstring("NetworkPolicy/"+s.name+"/"+ours.Name), ContainSubstring("network policies stay here"), ContainSubstring("make the API server accept the change")))
 	s.gone(s.name)
 	s.Expect(s.taints(node)()).To(BeEmpty(), "what can be restored is")
 	s.Eventually(s.events(s.name)).Should(ContainElements(

@@ -238,7 +238,7 @@ func TestObjectTakenIntoGitIsContested(t *testing.T) {
 		stop, rounds := git.heals()
 		s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/Contested"))
 		ready := s.samples()
-		s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(And(ContainSubstring("by "+argoManager), ContainSubstring("take it out there")))
+		s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(And(ContainSubstring("by "+argoManager), ContainSubstring("remove it there")))
 		s.Eventually(rounds).Should(BeNumerically(">=", 5))
 		stopOperator()
 		s.operator()
