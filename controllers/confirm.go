@@ -95,7 +95,9 @@ func (c *Confirmed) begun() bool { return !c.looked.IsZero() || len(c.writes) > 
 // nobody has to wait.
 func concernsHosts(snapshot state.Snapshot) bool {
 	return len(snapshot.Enactments)+len(snapshot.Outlived) > 0 || len(drift.ObjectsOf(snapshot.Calico)) > 0 ||
-		slices.ContainsFunc(plan.Compile(snapshot.Policies), func(p plan.Policy) bool { return p.ProtectsHosts() || p.Intent() == plan.IntentRollBack })
+		slices.ContainsFunc(plan.Compile(snapshot.Policies), func(p plan.Policy) bool {
+			return p.ProtectsHosts() || p.Intent() == plan.IntentRollBack
+		})
 }
 
 // reads notes whether Calico can be read now.
