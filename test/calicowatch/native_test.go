@@ -75,7 +75,7 @@ func lockedDatastore(t *testing.T) {
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "default"}, information)).To(Succeed())
 	information.Spec.DatastoreReady = ptr.To(false)
 	g.Expect(admin.Update(t.Context(), information)).To(Succeed())
-	c := f.eventually(state.CalicoNative, "datastoreReady is false", "nothing is written")
+	c := f.eventually(state.CalicoNative, "datastoreReady is false", "the operator writes nothing")
 	g.Expect(c.Tiers).NotTo(BeEmpty())
 	g.Expect(f.changes.Load()).To(Equal(changes + 1))
 

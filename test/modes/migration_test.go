@@ -50,7 +50,7 @@ func migration(t *testing.T) {
 	kubelet := s.part(s.name, "deny-kubelet")
 
 	s.migrationPhase("Migrating")
-	s.unprotected(s.name, "CalicoUnavailable", "DatastoreMigration v1-to-v3 is in phase Migrating", "nothing is written")
+	s.unprotected(s.name, "CalicoUnavailable", "DatastoreMigration v1-to-v3 is in phase Migrating", "the operator writes nothing")
 	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("15/15"), "as it was")
 	mark := s.mark()
 	s.delete(&v3.GlobalNetworkPolicy{ObjectMeta: named(kubelet)})
