@@ -8,6 +8,14 @@ import (
 	"encoding/json"
 )
 
+// Limits of the schema of a ControlPlaneNodeEnactment.
+const (
+	// MaxProbeTargets is the maximum number of targets.
+	MaxProbeTargets = 64
+	// MaxObservers is the maximum number of observers, and of those in the baseline.
+	MaxObservers = 16
+)
+
 // ProbeRequestHash returns the hash of a probe request: policy, node, round and
 // targets. The operator writes the hash into the status, so that an observer can tell a
 // request of the operator from a request that another writer has put into the spec.

@@ -37,9 +37,6 @@ type probed struct {
 	protocol v1alpha1.ProbeProtocol
 }
 
-// maxTargets is how many targets an enactment may have (its schema).
-const maxTargets = 64
-
 // speakTLS are the components whose ports speak TLS. Kubernetes' own serve
 // nothing else since v1.24, and etcd is never set up otherwise by the
 // distributions that are known.
@@ -154,7 +151,7 @@ func (p Probes) Targets() []v1alpha1.ProbeTarget {
 		outside = append(outside, targetsAt(address, ports)...)
 	}
 	targets := slices.Concat(sortedTargets(own), sortedTargets(others), sortedTargets(outside))
-	return targets[:min(len(targets), maxTargets)]
+	return targets[:min(len(targets), v1alpha1.MaxProbeTargets)]
 }
 
 func targetsAt(address netip.Addr, ports map[v1alpha1.PortNumber]probed) []v1alpha1.ProbeTarget {

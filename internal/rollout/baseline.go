@@ -11,9 +11,6 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// maxObservers is the maximum number of observers in the baseline of an enactment.
-const maxObservers = 16
-
 // startAfterBaseline requests the baseline of a node, and starts the node once the
 // observers have answered. A round from before the node's turn is too old for a
 // baseline. placeFree tells whether the persisted enactments leave a place in flight
@@ -62,7 +59,7 @@ func (r *run) observersKnownSince(n *nodeRun) *metav1.Time {
 func (r *run) startNode(n *nodeRun) {
 	status := &n.desired.Status
 	for _, o := range status.Observers {
-		if n.answersRound(&o) && len(status.Baseline) < maxObservers {
+		if n.answersRound(&o) && len(status.Baseline) < v1alpha1.MaxObservers {
 			status.Baseline = append(status.Baseline, *o.DeepCopy())
 		}
 	}

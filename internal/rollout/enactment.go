@@ -3,14 +3,11 @@
 package rollout
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"strings"
-
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // RulesetFor returns the ruleset of a node by its persisted enactment: the version
@@ -72,13 +69,7 @@ const maxNameLength = 253
 // EnactmentName returns the name of an enactment: <policy>.<node>. Too long a name is
 // shortened and ends in a hash.
 func EnactmentName(policy, node string) string {
-	full := policy + "." + node
-	if len(full) <= maxNameLength {
-		return full
-	}
-	sum := sha256.Sum256([]byte(full))
-	hash := hex.EncodeToString(sum[:8])
-	return strings.TrimRight(full[:maxNameLength-1-len(hash)], ".-") + "-" + hash
+	return wording.ShortenName(policy+"."+node, maxNameLength)
 }
 
 // CountPhases counts enactments by phase. The result is nil without enactments.

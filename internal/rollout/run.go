@@ -108,11 +108,8 @@ const (
 	maxReason  = 200
 )
 
-// maxTargets is the maximum number of targets in an enactment.
-const maxTargets = 64
-
 func (n *nodeRun) probeTargets() []v1alpha1.ProbeTarget {
-	return n.Targets[:min(len(n.Targets), maxTargets)]
+	return n.Targets[:min(len(n.Targets), v1alpha1.MaxProbeTargets)]
 }
 
 // requestRound requests a probe round, in which the observers try all targets. While a

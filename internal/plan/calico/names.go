@@ -3,8 +3,6 @@
 package calico
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"regexp"
@@ -14,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
 // TierName is the tier of all policies of the operator.
@@ -100,11 +99,7 @@ const maxNodePart = validation.DNS1123SubdomainMaxLength - 21
 // name of an object, is replaced by a hash, so that different interfaces have different
 // names.
 func EndpointName(node, iface string) string {
-	if len(node) > maxNodePart {
-		sum := sha256.Sum256([]byte(node))
-		hash := hex.EncodeToString(sum[:8])
-		node = strings.TrimRight(node[:maxNodePart-1-len(hash)], ".-") + "-" + hash
-	}
+	node = wording.ShortenName(node, maxNodePart)
 	if iface == "" {
 		return "cpnp-" + node
 	}
