@@ -10,35 +10,35 @@ import (
 	"time"
 )
 
-// apiServerTime is for how long an address must be in the API servers' EndpointSlice
-// before it counts as an API server's. API servers put their slice right every 10
-// seconds (k8s.io/kubernetes/pkg/controlplane, DefaultEndpointReconcilerInterval):
-// what somebody else writes into it does not stay that long. An API server whose
-// address is not let in for this time is none that could have written there.
+// apiServerTime is how long an address must be in the EndpointSlice of the API servers
+// before the address counts as an API server's. API servers correct the EndpointSlice every
+// 10 seconds (k8s.io/kubernetes/pkg/controlplane, DefaultEndpointReconcilerInterval), so
+// that a foreign entry does not stay for 20. A machine without access for this time is no
+// API server, because a machine without access could not have written to the EndpointSlice.
 const apiServerTime = 20 * time.Second
 
-// apiServerMemory is for how long an address that has counted does so at once when it
-// comes back: an API server that starts anew takes its address out of the slice, and the
-// only one leaves it empty.
+// apiServerMemory is how long a known address counts again at once when the address comes
+// back. An API server removes its address from the EndpointSlice while restarting, and a
+// single API server leaves the EndpointSlice empty.
 const (
 	apiServerMemory = 10 * time.Minute
 	maxAPIServers   = 64
 )
 
-// steadyServers remembers since when addresses of API servers have been there without
-// a break. What is there at the first look counts at once. The zero value, with a
-// time, is ready; it is safe for concurrent use.
+// steadyServers remembers since when addresses of API servers have been in the
+// EndpointSlice without interruption. Addresses of the first look count at once. The zero
+// value with After set is ready to use. steadyServers is safe for concurrent use.
 type steadyServers struct {
 	After time.Duration
 
 	mu     sync.Mutex
 	looked bool
-	since  map[netip.AddrPort]time.Time // of those that are shown
-	gone   map[netip.AddrPort]time.Time // of those that counted, when they were last shown
+	since  map[netip.AddrPort]time.Time // addresses in the EndpointSlice
+	gone   map[netip.AddrPort]time.Time // when known addresses were last seen
 }
 
-// of returns those of the addresses that count, and how long it takes at least until
-// more do; 0 if none is waiting. A nil one counts all.
+// of returns the addresses that count, and the time until the next address counts; 0 if no
+// address is waiting. A nil receiver counts all addresses.
 func (s *steadyServers) of(shown []netip.AddrPort, now time.Time) (steady []netip.AddrPort, wait time.Duration) {
 	if s == nil {
 		return shown, 0
@@ -70,7 +70,7 @@ func (s *steadyServers) of(shown []netip.AddrPort, now time.Time) (steady []neti
 	return slices.Clip(steady), wait
 }
 
-// remember notes that an address counts now.
+// remember records that an address counts now.
 func (s *steadyServers) remember(server netip.AddrPort, now time.Time) {
 	if s.gone == nil {
 		s.gone = map[netip.AddrPort]time.Time{}

@@ -16,17 +16,17 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// configMapCaches are the caches of single ConfigMaps, by the ConfigMap's name.
+// configMapCaches holds one cache for each watched ConfigMap.
 type configMapCaches map[types.NamespacedName]startedFirst
 
-// startedFirst is a cache that the manager starts with its own, before the
-// reconcilers: the manager tells such a one by the method GetCache.
+// startedFirst is a cache started by the manager together with the manager's own cache,
+// before the reconcilers. The manager recognizes such a cache by the method GetCache.
 type startedFirst struct{ cache.Cache }
 
-// GetCache returns the cache itself.
+// GetCache implements the interface by which the manager recognizes caches.
 func (c startedFirst) GetCache() cache.Cache { return c.Cache }
 
-// addConfigMaps adds a cache for each ConfigMap that tells which cluster it is.
+// addConfigMaps adds a cache for each ConfigMap that identifies the kind of cluster.
 func addConfigMaps(mgr ctrl.Manager) (configMapCaches, error) {
 	caches := configMapCaches{}
 	for _, name := range profile.ConfigMaps() {

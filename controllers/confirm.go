@@ -20,36 +20,38 @@ import (
 )
 
 const (
-	// cacheLag is how long the cache may take to show an own write before the API
-	// server is asked instead; and how often it is asked, at most.
+	// cacheLag is how long the cache may take to show a write of the operator before the
+	// operator asks the API server instead. The API server is asked at most once in this time.
 	cacheLag = 300 * time.Millisecond
-	// lookAgain is when it is asked again while the cache is still behind.
+	// lookAgain is when the API server is asked again while the cache is stale.
 	lookAgain = time.Second
 )
 
-// Confirmed knows whether the cache of what rollouts are decided by can be relied on:
-// whether it has shown at least what the API server had when this operator began, and
-// whether it shows every write that the operator has made since. It is for the one
-// worker of policies. A nil one takes every cache as it is.
+// Confirmed tells whether the cached inputs of rollouts are reliable: whether the cache has
+// shown everything that the API server had when the operator started, and every later write
+// of the operator. Confirmed is used only by the single worker for policies. A nil value
+// takes every cache as reliable.
 type Confirmed struct {
-	// caughtUp says that the cache was seen to be as new as the API server, and
-	// readable that Calico was read then: what is read of it anew may be old again.
+	// caughtUp tells that the cache was seen to be as new as the API server. readable tells
+	// whether Calico could be read at that time: when Calico becomes readable again, the cache
+	// of Calico may be stale again.
 	caughtUp, readable bool
 	writes             map[drift.Object]ownWrite
 	looked             time.Time
 	nodes              firstNodes
 }
 
-// ownWrite is a write that the cache does not show yet: an object that has to be there
-// in this version at least, or that is not to be there any more in it.
+// ownWrite is a write that the cache does not show yet. The cache must show the object in
+// version or newer; or, if gone is set, no longer show the object in version.
 type ownWrite struct {
 	version string
 	gone    bool
 	at      time.Time
 }
 
-// confirm returns the snapshot if it can be relied on, else what the API server answers
-// itself. Where neither can be had now, it says so, and when to try again.
+// confirm returns the cached snapshot if the cache is reliable, otherwise a snapshot from
+// the API server. If neither is available, the snapshot is marked as unconfirmed, and the
+// result tells when to try again.
 func (r *PolicyReconciler) confirm(ctx context.Context, cached state.Snapshot) (state.Snapshot, reconcile.Result) {
 	if r.Confirmed == nil || !r.Confirmed.begun() && !concernsHosts(cached) {
 		return cached, reconcile.Result{}
@@ -63,7 +65,7 @@ func (r *PolicyReconciler) confirm(ctx context.Context, cached state.Snapshot) (
 	return shown, again
 }
 
-// confirmRecords confirms what rollouts are decided by.
+// confirmRecords confirms the inputs of rollouts.
 func (r *PolicyReconciler) confirmRecords(ctx context.Context, cached state.Snapshot) (state.Snapshot, reconcile.Result) {
 	r.Confirmed.reads(cached.Calico.IsReadable())
 	wait := r.Confirmed.wait(versionsIn(cached), r.Clock.Now())
@@ -79,7 +81,7 @@ func (r *PolicyReconciler) confirmRecords(ctx context.Context, cached state.Snap
 		cached.Unconfirmed, cached.ConfirmError = true, err
 		return cached, reconcile.Result{}
 	}
-	if cached.Calico.IsReadable() && shown.Calico.Problem != "" { // what there is of Calico is not known now
+	if cached.Calico.IsReadable() && shown.Calico.Problem != "" { // Calico's objects are unknown now
 		return shown, reconcile.Result{RequeueAfter: lookAgain}
 	}
 	if r.Confirmed.compare(versionsIn(cached), versionsIn(shown), r.Clock.Now()) {
@@ -88,11 +90,11 @@ func (r *PolicyReconciler) confirmRecords(ctx context.Context, cached state.Snap
 	return shown, reconcile.Result{RequeueAfter: lookAgain}
 }
 
-// begun says whether the API server was asked before, or something is to be seen.
+// begun tells whether the API server was asked before, or the cache has a write to show.
 func (c *Confirmed) begun() bool { return !c.looked.IsZero() || len(c.writes) > 0 }
 
-// concernsHosts says whether hosts are protected, or were: where nothing restricts one,
-// nobody has to wait.
+// concernsHosts tells whether hosts are protected, or were. Without restrictions on hosts,
+// no policy has to wait for a confirmed cache.
 func concernsHosts(snapshot state.Snapshot) bool {
 	return len(snapshot.Enactments)+len(snapshot.Outlived) > 0 || len(drift.ObjectsOf(snapshot.Calico)) > 0 ||
 		slices.ContainsFunc(plan.Compile(snapshot.Policies), func(p plan.Policy) bool {
@@ -100,14 +102,14 @@ func concernsHosts(snapshot state.Snapshot) bool {
 		})
 }
 
-// reads notes whether Calico can be read now.
+// reads records whether Calico can be read now.
 func (c *Confirmed) reads(readable bool) {
 	c.caughtUp = c.caughtUp && (c.readable || !readable)
 	c.readable = readable
 }
 
-// wait returns 0 if the cache can be relied on, how long to wait until it is to be asked
-// what the API server has, and less than 0 if that is now.
+// wait returns 0 if the cache is reliable, a negative duration if the API server is to be
+// asked now, and otherwise the time until the API server is to be asked.
 func (c *Confirmed) wait(cached map[drift.Object]string, now time.Time) time.Duration {
 	youngest := time.Duration(0)
 	for object, write := range c.writes {
@@ -129,9 +131,9 @@ func (c *Confirmed) wait(cached map[drift.Object]string, now time.Time) time.Dur
 	return -1
 }
 
-// compare takes note of what the API server has, and says whether the cache had all of
-// that. What it lacked it has to show before it can be relied on, and no more than that:
-// where something changes all the time, it would never be as new as the next look.
+// compare records the versions of the API server, and tells whether the cache had all of
+// them. The cache becomes reliable once the missing versions are shown. Newer versions do
+// not count: in a busy cluster, the cache would never be as new as the next look.
 func (c *Confirmed) compare(cached, there map[drift.Object]string, now time.Time) bool {
 	c.looked, c.caughtUp = now, true
 	clear(c.writes)
@@ -148,8 +150,8 @@ func (c *Confirmed) compare(cached, there map[drift.Object]string, now time.Time
 	return len(c.writes) == 0
 }
 
-// shownBy says whether a cache that has an object in this version, empty if not at all,
-// shows the write.
+// shownBy tells whether a cache shows the write. version is the cached version of the
+// object, empty if the cache does not have the object.
 func (w ownWrite) shownBy(version string) bool {
 	if w.gone {
 		return version == "" || !atLeast(w.version, version)
@@ -157,8 +159,8 @@ func (w ownWrite) shownBy(version string) bool {
 	return atLeast(version, w.version)
 }
 
-// atLeast says whether a version of an object is no older than another one. Of those
-// that cannot be compared, another one is newer.
+// atLeast tells whether a version of an object is at least as new as another version. If
+// the two cannot be compared, version counts as the newer.
 func atLeast(version, other string) bool {
 	if version == "" || other == "" {
 		return other == ""
@@ -167,7 +169,7 @@ func atLeast(version, other string) bool {
 	return err != nil || order >= 0
 }
 
-// wrote notes the answer to a write.
+// wrote records the answer to a write.
 func (c *Confirmed) wrote(object drift.Object, version string, gone bool, now time.Time) {
 	if c.writes == nil {
 		c.writes = map[drift.Object]ownWrite{}
@@ -175,8 +177,8 @@ func (c *Confirmed) wrote(object drift.Object, version string, gone bool, now ti
 	c.writes[object] = ownWrite{version: version, gone: gone, at: now}
 }
 
-// failed notes that a write got no answer, so that nobody knows whether it was made; or
-// an answer that shows the cache to be behind.
+// failed marks the cache as stale after a write without an answer, because the write may
+// have been made; or after an answer that shows a stale cache.
 func (c *Confirmed) failed(err error) {
 	answered := errors.As(err, new(apierrors.APIStatus))
 	if !answered || apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) {
@@ -184,8 +186,8 @@ func (c *Confirmed) failed(err error) {
 	}
 }
 
-// versionsIn returns the versions of the objects that rollouts are decided by, and that
-// the operator writes: policies, enactments, and its own of Calico.
+// versionsIn returns the versions of all inputs of rollouts that the operator writes or
+// reads: policies, enactments, and managed objects of Calico.
 func versionsIn(snapshot state.Snapshot) map[drift.Object]string {
 	versions := map[drift.Object]string{}
 	add := func(kind string, object client.Object) {

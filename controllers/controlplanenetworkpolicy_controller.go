@@ -22,21 +22,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// PolicyReconciler keeps the objects that one policy calls for as declared:
-// NetworkPolicies, and those of Calico that protect hosts. It is
-// the only one that writes a policy's status.
+// PolicyReconciler keeps the objects of one policy as declared: NetworkPolicies, and
+// Calico's objects for the protection of hosts. No other reconciler writes the status of a
+// policy.
 type PolicyReconciler struct {
 	Observe  state.Observer
 	Client   client.Client
 	Reporter *Reporter
 	Stages   *Stages
-	// Confirmed says whether the cache can be relied on, Writing what is being
-	// written to nodes and Services.
+	// Confirmed tells whether the cache is reliable. Writing tells which reconciliations are
+	// writing to nodes and Services.
 	Confirmed *Confirmed
 	Writing   *Writing
 	Repairer
 
-	// apiServers tells which addresses are those of API servers; nil takes all.
+	// apiServers tells which addresses count as API servers. A nil value counts all addresses.
 	apiServers *steadyServers
 	patience   patience
 	turns      turns
@@ -50,8 +50,8 @@ type PolicyReconciler struct {
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconcile observes the cluster, plans, verifies, finds the difference, applies
-// it and reports. However urgent that was, what comes next is not.
+// Reconcile runs all steps of a reconciliation: observe, plan, verify, diff, apply, report.
+// A requeue has normal priority, even after an urgent event.
 func (r *PolicyReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	snapshot, err := r.Observe.TakeSnapshot(ctx)
 	if err != nil {
@@ -84,7 +84,7 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 	if policy.Deleting() {
 		return r.finalize(ctx, policy, policies, snapshot)
 	}
-	r.patience.forget(policy.Name) // it may be another one of the name
+	r.patience.forget(policy.Name) // a new policy may have the same name
 	if policy.Intent() == plan.IntentRollBack {
 		return r.takeBack(ctx, policy, policies, snapshot)
 	}
@@ -102,8 +102,8 @@ func (r *PolicyReconciler) reconcile(ctx context.Context, name string, snapshot 
 	return soonerUnless(errors.Join(rolloutErr, applyErr, err), sooner(soon, result), next)
 }
 
-// assess plans what a policy calls for, finds how the cluster differs from it, and
-// verifies that it is safe to write.
+// assess plans the objects of a policy, compares the cluster with the plan, and verifies
+// that the difference is safe to write.
 func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) Observation {
 	o := Observation{
 		policy: policy, policies: policies, operator: snapshot.Operator, nodes: snapshot.Nodes, calico: snapshot.Calico,
@@ -117,18 +117,19 @@ func assess(policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot
 	o.hostDiff = drift.Hosts(policy, policies, o.hosts, snapshot.Calico)
 	judge(&o, snapshot)
 	o.verdict = verify.WithUndecided(o.verdict, o.hosts.Undecided, policy.Override(), o.notes)
-	// What an earlier version remembers in Calico must be read before it is forgotten.
+	// An earlier version of the operator remembered API servers in Calico's objects. Read the
+	// addresses there before removing those objects.
 	if policy.Spec.Network != nil && (policy.Status.APIServers != nil || !snapshot.Calico.MayHideObjects()) {
 		o.apiServers = plan.APIServers(policy, snapshot)
 	}
 	return o
 }
 
-// apply writes what may be written, once it is sure that it will be taken back:
-// NetworkPolicies first, since they do not wait for anything. Nothing of Calico is
-// written while the record of a node is not settled, but for what takes others
-// back. Nothing else is either where it is not sure that the cache shows what is on
-// record.
+// apply writes the permitted part of the difference, once the finalizer guarantees the roll
+// back. NetworkPolicies come first, because NetworkPolicies wait for nothing. While an
+// enactment is unsettled, Calico's objects are not written, except to roll back other
+// nodes. While the cache is not confirmed, only roll backs are written, and only if the API
+// server could not be asked.
 func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled map[string]bool) (
 	written repaired, result reconcile.Result, err error,
 ) {
@@ -152,16 +153,16 @@ func (r *PolicyReconciler) apply(ctx context.Context, o Observation, unsettled m
 	return written, sooner(result, next), errors.Join(err, hostErr)
 }
 
-// permission says whether a write may be made.
+// permission tells whether a write is allowed.
 type permission func(drift.Write) bool
 
 func always(may bool) permission { return func(drift.Write) bool { return may } }
 
-// repaired are the objects that have just been put right.
+// repaired holds the objects repaired in the current reconciliation.
 type repaired map[drift.Object]bool
 
-// writeAll writes one after the other. One that fails, or hangs, does not keep
-// the others from being written.
+// writeAll writes all objects one after the other. A write that fails or hangs does not
+// block the other writes.
 func (r *PolicyReconciler) writeAll(ctx context.Context, policy *plan.Policy, writes []drift.Write, may permission, written repaired) (
 	result reconcile.Result, err error,
 ) {
@@ -176,7 +177,7 @@ func (r *PolicyReconciler) writeAll(ctx context.Context, policy *plan.Policy, wr
 	return result, errors.Join(failures...)
 }
 
-// differing notes that of all objects of these kinds only those of the writes
+// differing records that of all objects of the given kinds only the objects of the writes
 // differ.
 func (r *PolicyReconciler) differing(policy *plan.Policy, writes []drift.Write, kinds ...string) {
 	for _, kind := range kinds {
@@ -188,8 +189,8 @@ func (r *PolicyReconciler) differing(policy *plan.Policy, writes []drift.Write, 
 	}
 }
 
-// share returns a context with an equal part of the time that is left, where so
-// many requests are to come and a report after them.
+// share returns a context with an equal part of the remaining time: requests is the number
+// of requests still to come, and the report needs a part as well.
 func share(ctx context.Context, requests int) (context.Context, context.CancelFunc) {
 	deadline, limited := ctx.Deadline()
 	if !limited {
@@ -215,8 +216,9 @@ func (r *PolicyReconciler) repairOf(policy *plan.Policy, w drift.Write, may bool
 	return job
 }
 
-// addFinalizer makes sure that what is going to be written will be taken back,
-// and says whether that is so. The policy is then as the API server answered it.
+// addFinalizer adds the finalizer, so that a later deletion of the policy rolls back all
+// writes, and tells whether the finalizer is there. Afterwards, policy holds the answer of
+// the API server.
 func (r *PolicyReconciler) addFinalizer(ctx context.Context, policy *plan.Policy) (bool, reconcile.Result, error) {
 	changed := policy.DeepCopy()
 	job := repair{
@@ -237,7 +239,8 @@ func (r *PolicyReconciler) addFinalizer(ctx context.Context, policy *plan.Policy
 	return wrote || !job.needed, result, err
 }
 
-// patchMetadata writes the difference, refused if the policy has changed since.
+// patchMetadata writes changed metadata. The API server refuses the patch if the policy has
+// changed since.
 func (r *PolicyReconciler) patchMetadata(ctx context.Context, policy, changed *v1alpha1.ControlPlaneNetworkPolicy) error {
 	patch := client.MergeFromWithOptions(policy, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Patch(ctx, changed, patch, client.FieldOwner(v1alpha1.FieldManagerStatus)); err != nil {
@@ -246,7 +249,7 @@ func (r *PolicyReconciler) patchMetadata(ctx context.Context, policy, changed *v
 	return nil
 }
 
-// forget drops what is remembered of a policy that is gone.
+// forget drops all memory of a policy after the policy is gone.
 func (r *PolicyReconciler) forget(policy string) {
 	r.History.Forget(policy)
 	r.releases.forget(policy)

@@ -8,23 +8,24 @@ import (
 )
 
 const (
-	// evictionPause is how long the pods of nodes that were given a NoExecute taint have
-	// to run elsewhere, before others are evicted.
+	// evictionPause is how long evicted pods have to start on other nodes before the operator
+	// evicts pods of further nodes with a NoExecute taint.
 	evictionPause = 10 * time.Second
-	// evictionShare is the part of all nodes, one in so many, that may be given one at
+	// evictionShare limits evictions: one in evictionShare nodes may get a NoExecute taint at
 	// the same time.
 	evictionShare = 10
 )
 
-// Evictions has nodes be given NoExecute taints a share at a time: all at once would
-// leave nowhere to go. The zero value is ready; it is safe for concurrent use.
+// Evictions limits how many nodes get a NoExecute taint at the same time: with all nodes
+// tainted at once, evicted pods would have nowhere to go. The zero value is ready to use.
+// Evictions is safe for concurrent use.
 type Evictions struct {
 	mu    sync.Mutex
 	begun map[string]time.Time // by node
 }
 
-// wait returns how long a node must wait for its turn, or takes the turn if that is
-// now.
+// wait returns how long a node must wait before getting the taint. If the node need not
+// wait, the node takes a place and the result is 0.
 func (e *Evictions) wait(node string, nodes int, pause time.Duration, now time.Time) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()

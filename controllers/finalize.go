@@ -24,10 +24,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// finalize lets go of a policy that is being deleted. Under Revert its
-// NetworkPolicies are deleted here, while the reconcilers of nodes and Services
-// restore theirs; when the API server has nothing of it any more, the finalizer goes.
-// Under Orphan what was tried stays.
+// finalize releases a policy in deletion. Under Revert, finalize deletes the policy's
+// NetworkPolicies and Calico's objects, while the reconcilers of nodes and Services restore
+// their objects. The finalizer is removed after the API server has no object of the policy
+// any more. Under Orphan, tried rules stay.
 func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	reconcile.Result, error,
 ) {
@@ -43,8 +43,8 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 		next, reportErr := r.reportLeft(ctx, policy, policies, snapshot, untried(policy, snapshot))
 		return soonerUnless(errors.Join(err, reportErr), result, next)
 	}
-	// They would be collected with the policy, but not before another one of the
-	// same name can be there.
+	// The garbage collector would delete the enactments with the policy, but perhaps only after
+	// a new policy of the same name exists.
 	stay, result, err := r.forgetNodes(ctx, policy, left(policy.Name, nil, snapshot.Enactments))
 	gone := false
 	if len(stay) == 0 {
@@ -61,7 +61,8 @@ func (r *PolicyReconciler) finalize(ctx context.Context, policy *plan.Policy, po
 	return result, nil
 }
 
-// removeFinalizer lets the policy go, and says whether it does.
+// removeFinalizer removes the finalizer, and tells whether the policy is gone by the
+// current write.
 func (r *PolicyReconciler) removeFinalizer(ctx context.Context, policy *plan.Policy) (gone bool, result reconcile.Result, err error) {
 	changed := policy.DeepCopy()
 	controllerutil.RemoveFinalizer(changed, v1alpha1.Finalizer)
@@ -72,10 +73,10 @@ func (r *PolicyReconciler) removeFinalizer(ctx context.Context, policy *plan.Pol
 			return client.IgnoreNotFound(r.patchMetadata(ctx, policy.ControlPlaneNetworkPolicy, changed))
 		},
 	})
-	return wrote && result.IsZero(), result, err // and not a moment ago
+	return wrote && result.IsZero(), result, err // an earlier write has a pending result
 }
 
-// reportLeft reports of a policy that is being deleted what keeps it.
+// reportLeft reports the remaining objects of a policy in deletion.
 func (r *PolicyReconciler) reportLeft(
 	ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot, left []string,
 ) (reconcile.Result, error) {
@@ -84,11 +85,11 @@ func (r *PolicyReconciler) reportLeft(
 	})
 }
 
-// beingReverted is the verdict on a policy for which nothing is written any more.
+// beingReverted is the verdict on a policy in roll back: no new restriction is written.
 var beingReverted = verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"}
 
-// takeBack lets go of a policy that somebody wants out of the way at once: as for
-// one that is deleted under Revert, whatever its mode, but it stays.
+// takeBack rolls back a policy with the annotation cpnp.dev/revert, whatever the policy's
+// mode. The steps are those of a deletion under Revert, but the policy stays.
 func (r *PolicyReconciler) takeBack(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	reconcile.Result, error,
 ) {
@@ -96,9 +97,9 @@ func (r *PolicyReconciler) takeBack(ctx context.Context, policy *plan.Policy, po
 	return result, err
 }
 
-// revert takes back what was written for the policy, reports, and returns what
-// is left of it. What is written on nodes and Services, their reconcilers take
-// back.
+// revert rolls back the objects of a policy, reports, and returns the names of the
+// remaining objects. The reconcilers of nodes and Services restore taints and traffic
+// policies.
 func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	remaining []string, result reconcile.Result, err error,
 ) {
@@ -107,7 +108,7 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	}
 	there := writtenFor(policy, policies, snapshot)
 	if o.remaining = r.waitedFor(policy, there); policy.Intent() == plan.IntentRollBack && !saysTakenBack(policy) {
-		err = r.Reporter.announce(ctx, o) // it is an emergency: somebody wants to know that it was heard
+		err = r.Reporter.announce(ctx, o) // in an emergency, confirm at once that the operator has seen the annotation
 	}
 	result, tearErr := r.tearDown(ctx, policy, there, snapshot)
 	next, recordErr := r.recordTakenBack(ctx, &o, snapshot)
@@ -121,27 +122,27 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 		result, err = sooner(result, next), errors.Join(err, leftErr)
 	}
 	if o.remaining = left; len(left) == 0 && policy.Intent() != plan.IntentRollBack {
-		return nil, result, err // it goes, and nobody reads its status any more
+		return nil, result, err // the policy is about to go: skip the status
 	}
 	next, reportErr := r.Reporter.report(ctx, o)
-	if len(left) > 0 { // nothing may tell of the end of a wait
+	if len(left) > 0 { // the end of a wait may come without an event
 		result = sooner(result, reconcile.Result{RequeueAfter: lookAgain})
 	}
 	result, err = soonerUnless(errors.Join(err, reportErr), result, next)
 	return left, result, err
 }
 
-// saysTakenBack says whether the status tells that the policy is rolled back by the
-// annotation cpnp.dev/revert.
+// saysTakenBack tells whether the status already reports the roll back by the annotation
+// cpnp.dev/revert.
 func saysTakenBack(policy *plan.Policy) bool {
 	ready := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Reason == v1alpha1.ReasonTakenBack
 }
 
-// written are objects of the operator's own that were written for a policy.
+// written holds the managed objects of a policy.
 type written struct {
-	networkPolicies []drift.Write // what deletes them
-	hosts           drift.Diff    // what takes them back
+	networkPolicies []drift.Write // writes that delete the NetworkPolicies
+	hosts           drift.Diff    // writes that roll back Calico's objects
 }
 
 func writtenFor(policy *plan.Policy, policies []plan.Policy, there state.Snapshot) written {
@@ -151,14 +152,16 @@ func writtenFor(policy *plan.Policy, policies []plan.Policy, there state.Snapsho
 	}
 }
 
-// isBeingDeleted says whether an object is only kept by a finalizer, which is none of the
-// operator's: somebody may set one, and no policy would ever be gone.
+// isBeingDeleted tells whether an object is already deleted and only kept by a foreign
+// finalizer. Such an object is not waited for: anybody could set a finalizer and block the
+// deletion of a policy for ever.
 func isBeingDeleted(w drift.Write) bool {
 	return w.Live != nil && w.Live.GetDeletionTimestamp() != nil
 }
 
-// waitedFor returns the names of what has to go before the policy may. NetworkPolicies
-// that the API server does not let go are given up; hosts have to be rolled back.
+// waitedFor returns the names of the objects to remove before the policy may go.
+// NetworkPolicies are abandoned if the API server refuses the deletion; hosts must be
+// rolled back.
 func (r *PolicyReconciler) waitedFor(policy *plan.Policy, there written) []string {
 	ours := slices.DeleteFunc(slices.Clone(there.networkPolicies), func(w drift.Write) bool {
 		return r.Retries.abandoned(w.Object, policy.UID)
@@ -174,9 +177,9 @@ func namesOf(writes []drift.Write) []string {
 	return names
 }
 
-// tearDown deletes the operator's own objects, in their order. Where it is not sure
-// that the cache shows all endpoints, the rules that these need stay; and where the API
-// server could not be asked, the endpoints go all the same.
+// tearDown deletes managed objects, in the order of the stages. If the cache may not show
+// all host endpoints, rules needed by host endpoints stay. If the API server could not be
+// asked, host endpoints are deleted nevertheless.
 func (r *PolicyReconciler) tearDown(ctx context.Context, policy *plan.Policy, there written, snapshot state.Snapshot) (
 	reconcile.Result, error,
 ) {
@@ -187,8 +190,8 @@ func (r *PolicyReconciler) tearDown(ctx context.Context, policy *plan.Policy, th
 	return sooner(result, next), errors.Join(err, hostErr)
 }
 
-// recordTakenBack puts on record that no node has rules any more, so that they do
-// not come back by themselves.
+// recordTakenBack records in the enactments that no node has rules any more, so that no
+// node gets the rules again without a new rollout.
 func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, snapshot state.Snapshot) (reconcile.Result, error) {
 	if o.policy.Intent() != plan.IntentRollBack {
 		return reconcile.Result{}, nil
@@ -201,19 +204,19 @@ func (r *PolicyReconciler) recordTakenBack(ctx context.Context, o *Observation, 
 	return result, err
 }
 
-// calicoPatience is how long a policy that is being deleted waits for a Calico that
-// does not answer. After that it goes: a missing Calico never holds it for ever.
+// calicoPatience is how long a policy in deletion waits for an unresponsive Calico.
+// Afterwards the policy goes: a missing Calico never blocks a deletion for ever.
 const calicoPatience = time.Minute
 
-// patience remembers since when each policy that is being deleted has waited for
-// Calico. It begins anew with the operator, which has to find out first what there
-// is. The zero value is ready; it is safe for concurrent use.
+// patience remembers since when each policy in deletion has waited for Calico. A restart of
+// the operator restarts the wait, because a new operator must first find out what exists.
+// The zero value is ready to use. patience is safe for concurrent use.
 type patience struct {
 	mu    sync.Mutex
 	since map[string]time.Time
 }
 
-// waits says whether the policy goes on waiting.
+// waits tells whether the policy has to wait longer.
 func (p *patience) waits(policy string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -228,27 +231,26 @@ func (p *patience) waits(policy string, now time.Time) bool {
 	return now.Before(since.Add(calicoPatience))
 }
 
-// forget ends the wait: Calico answers, or the policy is gone.
+// forget ends the wait, because Calico answers or the policy is gone.
 func (p *patience) forget(policy string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.since, policy)
 }
 
-// unread says whether objects of Calico can not be taken back at present.
+// unread tells whether Calico's objects cannot be rolled back at present.
 func unread(policy *plan.Policy, there state.Calico) bool {
 	return there.MayHideObjects() && wroteHosts(policy, there)
 }
 
-// wroteHosts says whether there are objects of Calico that were written for the
-// policy, as far as that is known.
+// wroteHosts tells whether Calico has objects of the policy, as far as known.
 func wroteHosts(policy *plan.Policy, there state.Calico) bool {
 	count := policy.Status.HostPolicies.Declared
 	return count != nil && *count > 0 || drift.WroteHosts(policy.Name, there)
 }
 
-// awaitsCalico says whether the policy waits until objects of Calico can be taken
-// back. What has not been read yet is always waited for.
+// awaitsCalico tells whether the policy waits until Calico's objects can be rolled back. A
+// first read of Calico in progress is always waited for.
 func (r *PolicyReconciler) awaitsCalico(policy *plan.Policy, there state.Calico) bool {
 	if !unread(policy, there) || there.Settling {
 		r.patience.forget(policy.Name)
@@ -257,8 +259,8 @@ func (r *PolicyReconciler) awaitsCalico(policy *plan.Policy, there state.Calico)
 	return !policy.Deleting() || r.patience.waits(policy.Name, r.Clock.Now())
 }
 
-// remaining returns what the policy wrote and what has not been restored yet, as far as
-// the cache shows it.
+// remaining returns the names of the objects not yet restored or deleted for the policy,
+// according to the cache.
 func (r *PolicyReconciler) remaining(
 	ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot, there written,
 ) ([]string, error) {
@@ -277,8 +279,8 @@ func (r *PolicyReconciler) remaining(
 	return append(left, r.recordedFor(policy, policies, snapshot.Nodes, records, services)...), nil
 }
 
-// recordedFor returns the nodes and Services that still carry something of the policy,
-// and are not given up.
+// recordedFor returns the nodes and Services that still have a field from the policy,
+// without abandoned nodes and Services.
 func (r *PolicyReconciler) recordedFor(
 	policy *plan.Policy, policies []plan.Policy, nodes []corev1.Node, records state.NodeRecords, services []state.Service,
 ) []string {

@@ -9,18 +9,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// firstNodes waits until the cache shows the Nodes that the API server had when this
-// operator began. An older list may lack a node that has joined: its address would be
-// removed from the network sets, and the node be cut off, until the watch shows it. The
-// zero value is ready.
+// firstNodes waits until the cache shows all Nodes that the API server had at the start of
+// the operator. A stale list may lack a node that has joined: the operator would remove the
+// node's address from the network sets and cut the node off, until the watch shows the
+// node. The zero value is ready to use.
 type firstNodes struct {
 	asked    time.Time
-	missing  map[string]string // resource versions by name that the cache has not shown yet
+	missing  map[string]string // resource versions by name, not yet shown by the cache
 	complete bool
 }
 
-// behind says whether the cache may be older than the operator. What it lacks is asked
-// for again after a while: a node may have been deleted meanwhile.
+// behind tells whether the cache may be older than the operator. The list of Nodes is
+// requested again from time to time, because a missing node may have been deleted
+// meanwhile.
 func (f *firstNodes) behind(
 	ctx context.Context, cached []corev1.Node, ask func(context.Context) (map[string]string, error), now time.Time,
 ) (bool, error) {

@@ -17,18 +17,18 @@ import (
 
 // +kubebuilder:rbac:groups=projectcalico.org,resources=tiers;globalnetworksets;globalnetworkpolicies;tier.globalnetworkpolicies;hostendpoints;felixconfigurations,verbs=create;patch;delete
 
-// hostKinds are the kinds of Calico that are written.
+// hostKinds are the kinds of Calico that the operator writes.
 var hostKinds = []string{
 	v3.KindTier, v3.KindGlobalNetworkSet, v3.KindGlobalNetworkPolicy, v3.KindHostEndpoint, v3.KindFelixConfiguration,
 }
 
-// writeHosts writes the objects of Calico stage by stage: a stage begins when
-// every node has had the time to see what the one before it wrote. Where an
-// object of a stage could not be written, nothing of a later one is: every
-// prefix of the sequence leaves the cluster reachable, and this is one.
+// writeHosts writes Calico's objects stage by stage. A stage begins after the settle time
+// of the stage before. If an object of a stage could not be written, no later stage is
+// written: every prefix of the sequence leaves the cluster reachable, and an interrupted
+// sequence is such a prefix.
 //
-// A write that rolls back waits for nothing: neither for its stage, nor for what
-// cannot be written. The rest waits for the roll back.
+// A write that rolls back waits neither for a stage nor for failed writes. All other writes
+// wait for the roll back.
 func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may, back permission, written repaired) (
 	result reconcile.Result, err error,
 ) {
@@ -47,7 +47,7 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 			failed = failed || stage.left(written, always(true))
 		}
 	}
-	if failed { // a node that was not rolled back still needs the rules that it has
+	if failed { // a node that is not rolled back yet still needs its rules
 		rest.Removals = slices.DeleteFunc(rest.Removals, func(w drift.Write) bool { return w.Stage <= calico.StagePolicies })
 	}
 	next, stagesErr := r.writeStages(ctx, policy, rest, may, written)
@@ -55,7 +55,7 @@ func (r *PolicyReconciler) writeHosts(ctx context.Context, policy *plan.Policy, 
 	return sooner(result, next), errors.Join(append(failures, stagesErr)...)
 }
 
-// writeStage writes one stage, and notes when it did.
+// writeStage writes one stage, and records the time of the write.
 func (r *PolicyReconciler) writeStage(ctx context.Context, policy *plan.Policy, s stage, may permission, written repaired) (
 	result reconcile.Result, err error,
 ) {
@@ -84,19 +84,19 @@ func (r *PolicyReconciler) writeStages(ctx context.Context, policy *plan.Policy,
 	return result, errors.Join(failures...)
 }
 
-// stage is writes that need not wait for each other.
+// stage holds writes that need not wait for each other.
 type stage struct {
 	step
 	writes []drift.Write
 }
 
-// left says whether something of the stage that may be written was not.
+// left tells whether a permitted write of the stage was not made.
 func (s stage) left(written repaired, may permission) bool {
 	return slices.ContainsFunc(s.writes, func(w drift.Write) bool { return !written[w.Object] && !w.Conflicted() && may(w) })
 }
 
-// stagesOf returns the stages in their order: first all that is written, then,
-// backwards, what is taken away.
+// stagesOf returns the stages in order: first all writes, then the removals from the last
+// stage to the first.
 func stagesOf(diff drift.Diff) []stage {
 	var stages []stage
 	add := func(w drift.Write, is step) {

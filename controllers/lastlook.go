@@ -15,11 +15,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// writingDelay is how soon to see again whether what was being written is.
+// writingDelay is how soon to check again whether running writes have ended.
 const writingDelay = 100 * time.Millisecond
 
-// cleared remembers by policy what the API server had of it when it was last asked. The
-// zero value is ready; it is for the one worker of policies.
+// cleared remembers for each policy the last answer of the API server about remaining
+// objects. The zero value is ready to use. cleared is used only by the single worker for
+// policies.
 type cleared map[string]clearing
 
 type clearing struct {
@@ -28,7 +29,7 @@ type clearing struct {
 	left []string
 }
 
-// ending is why a policy is rolled back: it is deleted, or somebody says so.
+// ending is the cause of a roll back: the deletion of the policy, or the annotation.
 type ending struct {
 	policy   types.UID
 	deletion bool
@@ -45,10 +46,10 @@ func (c *cleared) note(policy *plan.Policy, at time.Time, left []string) {
 	(*c)[policy.Name] = clearing{ending: endingOf(policy), at: at, left: left}
 }
 
-// lastLook asks the API server itself what is left of a policy of which the cache shows
-// nothing any more, rolls back what there is, and returns it: a watch may be behind what
-// was written just before, and what is overlooked now stays for good. It is asked until
-// there is nothing, and not again then.
+// lastLook asks the API server for remaining objects of a policy after the cache shows
+// none, rolls back the objects found, and returns their names. The cache may not show
+// recent writes yet, and an overlooked object would stay for good. The API server is asked
+// until no object is left, and not again afterwards.
 func (r *PolicyReconciler) lastLook(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (
 	left []string, result reconcile.Result, err error,
 ) {
@@ -71,9 +72,9 @@ func (r *PolicyReconciler) lastLook(ctx context.Context, policy *plan.Policy, sn
 	return left, result, err
 }
 
-// writingIsOver says whether nothing is written for the policy any more by whoever may
-// not know yet that it is not to be: the cache tells all who begin from now on, and those
-// have ended that began before.
+// writingIsOver tells whether all reconciliations have ended that may still write for the
+// policy. Reconciliations begun from now on see the end of the policy in the cache;
+// reconciliations begun before must have ended.
 func (r *PolicyReconciler) writingIsOver(ctx context.Context, policy *plan.Policy) (bool, error) {
 	policies, err := r.Observe.ListPolicies(ctx)
 	if err != nil {
@@ -86,8 +87,8 @@ func (r *PolicyReconciler) writingIsOver(ctx context.Context, policy *plan.Polic
 	return r.Writing.over(endingOf(policy)), nil
 }
 
-// leftNow returns what the API server has of the policy now: what is the operator's own,
-// and the names of that and of all else.
+// leftNow asks the API server for remaining objects of the policy. there holds the managed
+// objects; left holds the names of all remaining objects.
 func (r *PolicyReconciler) leftNow(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (
 	there written, left []string, err error,
 ) {

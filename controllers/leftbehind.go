@@ -16,15 +16,17 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// maxAbandoned is of how many policies that are gone it is remembered that what they
-// left was told of. Whoever can write such objects can invent names.
+// maxAbandoned limits the number of deleted policies with remembered events about remaining
+// objects. The limit is needed because whoever can write such objects can invent names of
+// policies.
 const maxAbandoned = 64
 
-// abandoned remembers by policy that is gone what was told of. The zero value is ready;
-// it is for the one worker of policies.
+// abandoned remembers, by name of a deleted policy, which remaining objects were reported.
+// The zero value is ready to use. abandoned is used only by the single worker for policies.
 type abandoned map[string]string
 
-// news says whether something else is left of a policy than was told of last.
+// news tells whether the remaining objects of a policy differ from the objects last
+// reported.
 func (a *abandoned) news(policy string, left []string) bool {
 	text := strings.Join(left, "\n")
 	if text == "" || (*a)[policy] == text {
@@ -42,14 +44,14 @@ func (a *abandoned) news(policy string, left []string) bool {
 
 func (a *abandoned) forget(policy string) { delete(*a, policy) }
 
-// tellAbandoned tells what there is that was written for a policy which is not there any
-// more: somebody took its finalizer away, or it was left behind on purpose. It cannot be
-// told which, so it stays.
+// tellAbandoned reports objects written for a policy that does not exist any more: a user
+// has removed the policy's finalizer, or has orphaned the objects on purpose. The operator
+// cannot distinguish the two, so the objects stay.
 func (r *PolicyReconciler) tellAbandoned(ctx context.Context, name string, policies []plan.Policy, snapshot state.Snapshot) error {
 	if snapshot.Unconfirmed || !r.abandoned.news(name, namesOf(labelledWith(name, policies, snapshot))) {
 		return nil
 	}
-	live, err := r.Observe.RefreshSnapshot(ctx, snapshot) // the cache may show for a while still what was deleted just now
+	live, err := r.Observe.RefreshSnapshot(ctx, snapshot) // the cache may still show objects deleted just now
 	if err == nil {
 		live.NetworkPolicies, err = r.Observe.NetworkPoliciesNow(ctx)
 	}
@@ -67,8 +69,7 @@ func (r *PolicyReconciler) tellAbandoned(ctx context.Context, name string, polic
 	return nil
 }
 
-// labelledWith returns what the operator wrote that bears the name of a policy which is
-// not there.
+// labelledWith returns the managed objects with the name of a policy that does not exist.
 func labelledWith(name string, policies []plan.Policy, snapshot state.Snapshot) []drift.Write {
 	gone := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{}}
 	gone.Name = name
@@ -78,8 +79,8 @@ func labelledWith(name string, policies []plan.Policy, snapshot state.Snapshot) 
 	})
 }
 
-// abandonedPolicies returns the names that objects of Calico bear of policies that are
-// not there.
+// abandonedPolicies returns the names of missing policies found in the labels of Calico's
+// objects.
 func abandonedPolicies(policies []plan.Policy, there state.Calico) []string {
 	var names []string
 	for _, object := range drift.ObjectsOf(there) {

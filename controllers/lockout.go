@@ -12,10 +12,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
-// judge holds what would be written against the flows that are required: the
-// writes that come next, and all until the rollout is through. The verdict says
-// whether they may be written; cut is a required flow that is, or would be, cut,
-// unless somebody has said that this is to be, and doubt what cannot be judged.
+// judge checks the required flows against the next writes, and against all writes until the
+// end of the rollout. The verdict tells whether writing is safe. cut is a required flow
+// that is cut or would be, and stays empty if a user has allowed the lockout. doubt tells
+// why a judgement is impossible.
 func judge(o *Observation, snapshot state.Snapshot) {
 	if !o.verdict.Holds || !o.hosts.Rendered() {
 		return
@@ -43,7 +43,7 @@ func judge(o *Observation, snapshot state.Snapshot) {
 		o.verdict = verdict
 		return
 	}
-	if o.doubt == "" { // else it would be told twice
+	if o.doubt == "" { // otherwise the status would repeat the warnings
 		o.notes = slices.Concat(verify.ForeignPolicyWarnings(o.hosts, nodes, snapshot.Calico, through), o.notes)
 	}
 	if len(report.Cuts)+len(report.AlreadyCut) == 0 {

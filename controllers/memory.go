@@ -16,14 +16,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// remembering returns the shared object with what the operator remembers of it.
+// remembering returns the shared object together with the operator's memory of the object.
 func remembering(history *drift.History, shared drift.Shared, uid types.UID) drift.Shared {
 	shared.Remembered = history.Recall(shared.Object, uid)
 	return shared
 }
 
-// remembered returns the repair of a shared object, which is remembered once it is
-// made, or where there is nothing to write.
+// remembered returns the repair of a shared object. The outcome is remembered after the
+// write, or at once if no write is needed.
 func (r *Repairer) remembered(uid types.UID, outcome drift.Outcome, job repair) repair {
 	if !job.needed {
 		r.History.Remember(job.object, uid, outcome.Remember)
@@ -50,14 +50,14 @@ func (r *Repairer) remembered(uid types.UID, outcome drift.Outcome, job repair) 
 	return job
 }
 
-// of returns what tells the names of policies from others.
+// of returns a function that tells whether a policy is among the given policies.
 func of(policies []owner) func(policy string) bool {
 	return func(policy string) bool {
 		return slices.ContainsFunc(policies, func(o owner) bool { return o.name == policy })
 	}
 }
 
-// logReleased logs and counts what was released.
+// logReleased logs and counts released fields.
 func (r *Repairer) logReleased(ctx context.Context, outcome drift.Outcome) {
 	log := logf.FromContext(ctx)
 	for _, f := range outcome.Restored {
@@ -75,13 +75,13 @@ func (r *Repairer) logReleased(ctx context.Context, outcome drift.Outcome) {
 	metrics.CountReleased(slices.Concat(outcome.Restored, outcome.Kept))
 }
 
-// goneShared notes that a shared object is not there any more.
+// goneShared records that a shared object does not exist any more.
 func (r *Repairer) goneShared(object drift.Object) {
 	r.gone(object)
 	r.History.Remember(object, "", nil)
 }
 
-// countOnly has metrics of no other policies than these.
+// countOnly limits metrics to the given policies.
 func countOnly(policies []plan.Policy) {
 	names := make([]string, 0, len(policies))
 	for i := range policies {
