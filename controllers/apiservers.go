@@ -13,8 +13,8 @@ import (
 // apiServerTime is how long an address must be in the EndpointSlice of the API servers
 // before the address counts as an API server's. API servers correct the EndpointSlice every
 // 10 seconds (k8s.io/kubernetes/pkg/controlplane, DefaultEndpointReconcilerInterval), so
-// that a foreign entry does not stay for 20. A machine without access for this time is no
-// API server, because a machine without access could not have written to the EndpointSlice.
+// that a foreign entry does not stay for 20. The delay cuts off no API server: a denied API
+// server could not have written its address into the EndpointSlice.
 const apiServerTime = 20 * time.Second
 
 // apiServerMemory is how long a known address counts again at once when the address comes

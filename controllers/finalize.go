@@ -73,7 +73,7 @@ func (r *PolicyReconciler) removeFinalizer(ctx context.Context, policy *plan.Pol
 			return client.IgnoreNotFound(r.patchMetadata(ctx, policy.ControlPlaneNetworkPolicy, changed))
 		},
 	})
-	return wrote && result.IsZero(), result, err // an earlier write has a pending result
+	return wrote && result.IsZero(), result, err // otherwise an earlier write is not in the cache yet
 }
 
 // reportLeft reports the remaining objects of a policy in deletion.

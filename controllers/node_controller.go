@@ -21,13 +21,13 @@ import (
 type NodeReconciler struct {
 	Observe state.Observer
 	Clients apply.NodeClients
-	// Writing is told of every reconciliation.
+	// Writing counts every reconciliation.
 	Writing *Writing
 	Repairer
-	// Evictions are under way, and each node has EvictionPause.
+	// Evictions holds the nodes with running evictions; each node has EvictionPause.
 	Evictions     *Evictions
 	EvictionPause time.Duration
-	// Shelters hold back what would evict the operator.
+	// Shelters hold taints that would evict the operator.
 	Shelters *Shelters
 }
 
@@ -35,8 +35,8 @@ type NodeReconciler struct {
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenoderecords,verbs=get;list;watch;create;update;delete
 
-// Reconcile observes a node, plans its taints, finds the difference and writes
-// it: a repair in one request.
+// Reconcile observes a node, plans the node's taints, and writes the difference: a repair
+// in one request.
 func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	defer r.Writing.begin()()
 	node, err := r.Observe.GetNode(ctx, request.Name)
@@ -77,9 +77,9 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 	return sooner(result, reconcile.Result{RequeueAfter: wait}), nil
 }
 
-// shelter holds back what would evict the operator, and has nodes be given NoExecute
-// taints a share at a time. That another node has its taint is no event of this one: it
-// returns when to look again; 0 if nothing waits.
+// shelter holds taints that would evict the operator, and limits how many nodes get
+// NoExecute taints at the same time. The taint of another node causes no event of this
+// node: shelter returns when to look again; 0 if no taint is held.
 func (r *NodeReconciler) shelter(
 	ctx context.Context, node *corev1.Node, claims []plan.Claim, policies []plan.Policy,
 ) (time.Duration, error) {
@@ -99,9 +99,9 @@ func (r *NodeReconciler) shelter(
 	return wait, nil
 }
 
-// keepStranded leaves the taints of policies that select no node at all any more.
-// The last good state stays: most likely a label was lost. The policy's status will
-// say so too, but a node's labels are seen here first.
+// keepStranded keeps the taints of a policy that selects no node any more. The last good
+// state stays, because most likely a label was lost. The status of the policy will report
+// the empty selection too, but the reconciler of nodes sees labels first.
 func (r *NodeReconciler) keepStranded(ctx context.Context, outcome *drift.Outcome, before state.Record) error {
 	if len(outcome.Released) == 0 {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// The kinds of this API, and that of NetworkPolicies, as drift.Object has them.
+// Kinds of this API, and NetworkPolicy, as drift.Object has them.
 const (
 	kindPolicy        = "ControlPlaneNetworkPolicy"
 	kindEnactment     = "ControlPlaneNodeEnactment"
@@ -25,15 +25,15 @@ const (
 // notingKinds are the kinds of which the cache must show every write of the operator.
 var notingKinds = slices.Concat(hostKinds, []string{kindEnactment})
 
-// noting is a client that notes what became of every write, so that it is known what
-// the cache has to show.
+// noting is a client that records the result of every write, so that Confirmed knows the
+// versions that the cache must show.
 type noting struct {
 	client.Client
 	confirmed *Confirmed
 	clock     clock.PassiveClock
 }
 
-// described is what an answer of the API server is read into.
+// described is an object that receives the answer of the API server.
 type described interface {
 	GetName() string
 	GetResourceVersion() string
@@ -52,7 +52,7 @@ func (n *noting) note(answer any, gone bool, err error) error {
 	return err
 }
 
-// kindOf returns the kind of what is written.
+// kindOf returns the kind of a written object.
 func kindOf(object any) string {
 	if of, tells := object.(interface{ GetKind() string }); tells {
 		return of.GetKind()
@@ -66,27 +66,27 @@ func kindOf(object any) string {
 	return ""
 }
 
-// Create is the client's.
+// Create implements client.Client.
 func (n *noting) Create(ctx context.Context, object client.Object, options ...client.CreateOption) error {
 	return n.note(object, false, n.Client.Create(ctx, object, options...))
 }
 
-// Patch is the client's.
+// Patch implements client.Client.
 func (n *noting) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
 	return n.note(object, false, n.Client.Patch(ctx, object, patch, options...))
 }
 
-// Delete is the client's.
+// Delete implements client.Client.
 func (n *noting) Delete(ctx context.Context, object client.Object, options ...client.DeleteOption) error {
 	return n.note(object, true, n.Client.Delete(ctx, object, options...))
 }
 
-// Apply is the client's.
+// Apply implements client.Client.
 func (n *noting) Apply(ctx context.Context, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
 	return n.note(object, false, n.Client.Apply(ctx, object, options...))
 }
 
-// Status is the client's.
+// Status implements client.Client.
 func (n *noting) Status() client.SubResourceWriter { return notingStatus{n.Client.Status(), n} }
 
 type notingStatus struct {
@@ -94,12 +94,12 @@ type notingStatus struct {
 	of *noting
 }
 
-// Patch is the client's.
+// Patch implements client.SubResourceWriter.
 func (s notingStatus) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
 	return s.of.note(object, false, s.SubResourceWriter.Patch(ctx, object, patch, options...))
 }
 
-// Apply is the client's.
+// Apply implements client.SubResourceWriter.
 func (s notingStatus) Apply(ctx context.Context, object runtime.ApplyConfiguration, options ...client.SubResourceApplyOption) error {
 	return s.of.note(object, false, s.SubResourceWriter.Apply(ctx, object, options...))
 }

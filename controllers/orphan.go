@@ -17,20 +17,20 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// goesUntried is why a node goes back.
+// goesUntried is the reason for the roll back of a node.
 const goesUntried = "The policy is being deleted, and leaves no rules behind that were not tried"
 
-// leaveBehind lets go of a policy whose objects stay. What is being tried on nodes
-// goes back: nobody would, once the policy is gone. It says whether that is done, or
-// has been waited for long enough.
+// leaveBehind orphans the objects of a policy. Rules in trial are rolled back first,
+// because nobody would roll back after the policy is gone. done tells whether the roll back
+// is complete or has been waited for long enough.
 func (r *PolicyReconciler) leaveBehind(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	done bool, result reconcile.Result, err error,
 ) {
-	if policy.Spec.Suspend { // nothing is written any more
+	if policy.Spec.Suspend { // a suspended policy writes no roll back
 		r.leftUntried(policy, untried(policy, snapshot))
 		return true, reconcile.Result{}, nil
 	}
-	if snapshot.Unconfirmed { // what was begun a moment ago may not have reached the cache
+	if snapshot.Unconfirmed { // the cache may not show the latest starts of nodes
 		return false, reconcile.Result{RequeueAfter: cacheLag}, nil
 	}
 	nodes, err := r.goBack(ctx, policy, policies, snapshot)
@@ -50,8 +50,8 @@ func (r *PolicyReconciler) leftUntried(policy *plan.Policy, nodes []string) {
 	}
 }
 
-// untried returns the nodes that have rules which were not tried, or may have: while
-// Calico does not answer, those that are not done.
+// untried returns the nodes with rules in trial. While Calico does not answer, nodes before
+// phase Enforced count as well, because such nodes may have rules in trial.
 func untried(policy *plan.Policy, snapshot state.Snapshot) []string {
 	var nodes []string
 	for _, e := range recordsOf(policy.Name, snapshot.Enactments) {
@@ -64,8 +64,8 @@ func untried(policy *plan.Policy, snapshot state.Snapshot) []string {
 	return nodes
 }
 
-// goBack has the nodes that are under way go back, first on record, and returns
-// those that have not yet.
+// goBack rolls back the nodes in flight, first in the enactments, and returns the nodes not
+// rolled back yet.
 func (r *PolicyReconciler) goBack(ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot) (
 	nodes []string, err error,
 ) {

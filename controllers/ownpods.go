@@ -17,8 +17,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// addOwn adds a cache of the pods of the operator's namespace, and returns where the
-// operator finds out about itself. Outside of a cluster there is neither.
+// addOwn adds a cache of the pods in the operator's namespace, and returns how the operator
+// finds its own pod. Outside of a cluster, both are empty.
 func addOwn(mgr ctrl.Manager, pod types.NamespacedName) (state.Own, cache.Cache, error) {
 	if pod.Namespace == "" {
 		return state.Own{}, nil, nil
@@ -45,8 +45,8 @@ func addOwn(mgr ctrl.Manager, pod types.NamespacedName) (state.Own, cache.Cache,
 	return own, c, mgr.Add(startedFirst{c})
 }
 
-// ownPodChanged lets a pod of the operator's namespace through when it may be another
-// one to NetworkPolicies, or is elsewhere.
+// ownPodChanged passes a pod of the operator's namespace after a change of labels, phase or
+// node: a NetworkPolicy may select the pod differently, or the pod has moved.
 var ownPodChanged = updates(func(before, after *corev1.Pod) bool {
 	return !maps.Equal(before.Labels, after.Labels) || before.Status.Phase != after.Status.Phase || before.Spec.NodeName != after.Spec.NodeName
 })

@@ -18,18 +18,18 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// Observation is what the reconciler of policies already knows.
+// Observation holds the results of the earlier steps of a reconciliation.
 type Observation struct {
 	policy   *plan.Policy
 	policies []plan.Policy
 	operator state.Operator
 	nodes    []corev1.Node
 	calico   state.Calico
-	// unconfirmed says that the cache may be behind, so that nothing that restricts
-	// follows from it; and unasked, that it will not be known soon.
+	// unconfirmed tells that the cache may be stale, so that no restriction may follow from the
+	// cache. unasked tells that the API server could not be asked, so that the doubt may last.
 	unconfirmed, unasked bool
-	// undecided says that it is not decided yet how far the nodes are: the operator has
-	// only just begun.
+	// undecided tells that the phases of the nodes are not decided yet, because the operator
+	// has just started.
 	undecided bool
 	network   plan.Network
 	diff      drift.Diff
@@ -38,28 +38,27 @@ type Observation struct {
 	rollout   rollout.Decision
 	written   repaired
 	verdict   verify.Verdict
-	// notes are what there is to know of what is safe to write.
+	// notes are the warnings about safe writes.
 	notes []string
-	// apiServers are the addresses that API servers have, or had not long ago.
+	// apiServers are current and recent addresses of API servers.
 	apiServers []v1alpha1.APIServerAddress
-	// cut is a required flow that is cut, or would be; empty if none is.
+	// cut is a required flow that is cut or would be; empty if no flow is cut.
 	cut string
-	// doubt is why it cannot be judged what the restrictions on nodes do; empty if
-	// it can.
+	// doubt is why the restrictions on nodes cannot be judged; empty if a judgement is
+	// possible.
 	doubt string
-	// remaining are the objects that a deletion still has to restore.
+	// remaining are the objects still to be restored by a deletion.
 	remaining []string
 }
 
-// settling says that the last report is as good as what could be said now: it
-// is only a moment until Calico has been looked at, and that will be an event; or
-// until it is known whether the cache is behind; or until how far the nodes are is
-// decided.
+// settling tells that a new report would be no better than the last report. Soon the
+// operator will have read Calico, with an event; or will know whether the cache is stale;
+// or will have decided the phases of the nodes.
 func (o Observation) settling() bool {
 	return o.unconfirmed || o.undecided || o.hosts.Declared && o.calico.Settling && o.policy.Status.ObservedGeneration == o.policy.Generation
 }
 
-// input collects what a report is made from.
+// input collects the inputs of a report.
 func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, error) {
 	in := report.Input{
 		Policy: o.policy, Verified: o.verdict,
@@ -91,7 +90,7 @@ func (r *Reporter) input(ctx context.Context, o Observation) (report.Input, erro
 	return in, r.addServices(ctx, o, &in)
 }
 
-// addExposed adds to the verdict what Services let in past the restrictions.
+// addExposed adds to the verdict the Services that bypass restrictions.
 func (r *Reporter) addExposed(ctx context.Context, o Observation, in *report.Input) error {
 	if o.policy.Spec.Network == nil || o.policy.Invalid != nil {
 		return nil
@@ -104,8 +103,8 @@ func (r *Reporter) addExposed(ctx context.Context, o Observation, in *report.Inp
 	return nil
 }
 
-// effectiveOnHosts says whether the restrictions on nodes really hold. They are not
-// said to where it cannot be judged what becomes of what is required.
+// effectiveOnHosts tells whether the restrictions on nodes are effective. If required flows
+// cannot be judged, the verdict is unknown.
 func effectiveOnHosts(o Observation) verify.Verdict {
 	verdict := verify.HostsEffective(o.hosts, o.calico)
 	if verdict.Holds && o.doubt != "" {
@@ -116,8 +115,8 @@ func effectiveOnHosts(o Observation) verify.Verdict {
 	return verdict
 }
 
-// section counts the objects that are called for, of which those that are held
-// can not be rendered now, and takes the findings that are left.
+// section counts the declared objects, and collects the remaining findings. Held objects
+// cannot be rendered now, but count as declared.
 func section(diff drift.Diff, objects, held int, written repaired) report.Section {
 	section := report.Section{Declared: objects + held, InSync: objects - len(diff.Taken)}
 	for _, w := range slices.Concat(diff.Writes, diff.Removals) {
@@ -194,13 +193,13 @@ func (r *Reporter) addServices(ctx context.Context, o Observation, in *report.In
 		claims, losses := plan.Service(service, o.policies)
 		in.Losses = append(in.Losses, lostBy(o.policy, losses)...)
 		outcome := drift.Fields(remembering(r.History, drift.Service(service.Service), service.UID), claims, o.policies)
-		declared := min(1, claimsFor(o.policy, claims)) // Services are counted, not their fields
+		declared := min(1, claimsFor(o.policy, claims)) // the report counts Services, not fields
 		add(&in.Services, o.policy, declared, outcome.Findings)
 	}
 	return nil
 }
 
-// add counts what one object has declared, and takes the policy's findings.
+// add counts the declared fields of one object, and collects the policy's findings.
 func add(section *report.Section, policy *plan.Policy, declared int, findings []drift.Finding) {
 	differing := 0
 	for _, finding := range findings {
@@ -216,8 +215,7 @@ func add(section *report.Section, policy *plan.Policy, declared int, findings []
 	section.InSync += declared - min(declared, differing)
 }
 
-// differs says whether a finding of this state is of a field that is not as
-// declared.
+// differs tells whether a finding in the given state means that a field is not as declared.
 func differs(is v1alpha1.DriftState) bool {
 	switch is {
 	case v1alpha1.StateNotApplicable, v1alpha1.StateEndpointsMissing, v1alpha1.StateForced:

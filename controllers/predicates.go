@@ -19,9 +19,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// The predicates keep heartbeats and the like away from the queues: an update
-// counts only if it changes something that a reconciler looks at. A periodic
-// resync changes nothing and counts, so that it can make good what was missed.
+// The predicates keep heartbeats and similar updates out of the queues: an update counts
+// only after a change of a field that a reconciler reads. A periodic resync changes no
+// field, but counts, because a resync repairs the effects of missed events.
 
 func updates[T client.Object](changed func(before, after T) bool) predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
@@ -32,25 +32,26 @@ func updates[T client.Object](changed func(before, after T) bool) predicate.Pred
 }
 
 var (
-	// intentChanged lets a policy through when it says something else.
+	// intentChanged passes a policy after a change of spec, deletion or annotations.
 	intentChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
 		return before.Generation != after.Generation || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
 			before.UID != after.UID || told(before) != told(after)
 	})
 
-	// enactmentChanged lets an enactment through when an observer has answered, or
-	// somebody has confirmed, or changed what the operator wrote.
+	// enactmentChanged passes an enactment after an answer of an observer, a confirmation by a
+	// user, or a foreign change of the operator's fields.
 	enactmentChanged = updates(func(before, after *v1alpha1.ControlPlaneNodeEnactment) bool {
 		return !equality.Semantic.DeepEqual(before.Status, after.Status) || !equality.Semantic.DeepEqual(before.Spec, after.Spec) ||
 			before.Annotations[v1alpha1.AnnotationConfirm] != after.Annotations[v1alpha1.AnnotationConfirm]
 	})
 
-	// statusChanged lets a policy through when its status says something else.
+	// statusChanged passes a policy after a change of status.
 	statusChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
 		return !equality.Semantic.DeepEqual(before.Status, after.Status)
 	})
 
-	// gateChanged also lets it through when it may be written for from now on.
+	// gateChanged passes the same changes as intentChanged, and also a policy for which writing
+	// becomes possible.
 	gateChanged = updates(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
 		return before.Generation != after.Generation || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
 			before.UID != after.UID || told(before) != told(after) ||
@@ -85,11 +86,11 @@ var (
 			return !slices.Equal(state.APIServerAddresses(before), state.APIServerAddresses(after))
 		}))
 
-	// existence lets an object through when it comes or goes.
+	// existence passes an object on creation and deletion.
 	existence = predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 
-	// webhooksChanged lets a configuration of webhooks through when it has the API servers
-	// ask others. All else of it is not kept.
+	// webhooksChanged passes a webhook configuration when the API servers call other addresses.
+	// The cache keeps no other field of the configuration.
 	webhooksChanged = updates(func(before, after client.Object) bool {
 		b, a := before.DeepCopyObject().(client.Object), after.DeepCopyObject().(client.Object)
 		b.SetResourceVersion("")
@@ -99,9 +100,9 @@ var (
 
 	configMapChanged = updates(func(before, after *corev1.ConfigMap) bool { return !maps.Equal(before.Data, after.Data) })
 
-	// servingChanged lets a node through when it matters in another way whether a
-	// Service has endpoints there. Of the nodes that there are at the start, every
-	// Service knows already.
+	// servingChanged passes a node when endpoints of a Service on the node begin or cease to
+	// matter. Nodes of the initial list are left out, because every Service considers the nodes
+	// at its own first reconciliation.
 	servingChanged = predicate.And(
 		predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }},
 		updates(func(before, after *corev1.Node) bool {
@@ -111,12 +112,12 @@ var (
 	labelsChanged = updates(func(before, after client.Object) bool { return !maps.Equal(before.GetLabels(), after.GetLabels()) })
 )
 
-// told is what people say by the annotations of a policy.
+// told returns the values of the annotations by which users command a policy.
 func told(policy *v1alpha1.ControlPlaneNetworkPolicy) [2]string {
 	return [2]string{policy.Annotations[v1alpha1.AnnotationRevert], policy.Annotations[v1alpha1.AnnotationAllowLockout]}
 }
 
-// verifiedFor returns the generation that a policy is verified for, or 0.
+// verifiedFor returns the generation for which a policy is verified, or 0.
 func verifiedFor(policy *v1alpha1.ControlPlaneNetworkPolicy) int64 {
 	if meta.IsStatusConditionTrue(policy.Status.Conditions, v1alpha1.ConditionVerified) {
 		return meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionVerified).ObservedGeneration
@@ -124,8 +125,8 @@ func verifiedFor(policy *v1alpha1.ControlPlaneNetworkPolicy) int64 {
 	return 0
 }
 
-// joining says whether a node changed in what decides who it is for policies:
-// selection and addresses.
+// joining tells whether a node changed in a field that policies use for selection and
+// addresses.
 func joining(before, after *corev1.Node) bool {
 	return !maps.Equal(before.Labels, after.Labels) ||
 		!slices.Equal(state.NodeAddresses(before), state.NodeAddresses(after)) ||
@@ -134,8 +135,8 @@ func joining(before, after *corev1.Node) bool {
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
 }
 
-// telling says whether a node changed in what tells the distribution and the
-// CNI, beside its labels.
+// telling tells whether a node changed in a field, beside labels, that identifies the
+// distribution or the CNI.
 func telling(before, after *corev1.Node) bool {
 	was, is := before.Status.NodeInfo, after.Status.NodeInfo
 	return before.Spec.ProviderID != after.Spec.ProviderID ||
@@ -152,8 +153,8 @@ func telling(before, after *corev1.Node) bool {
 		})
 }
 
-// tainting says whether a node changed in what the operator writes, or in who
-// declares it.
+// tainting tells whether a node changed in a field that the operator writes, or in the
+// managers of such a field.
 func tainting(before, after *corev1.Node) bool {
 	return !equality.Semantic.DeepEqual(before.Spec.Taints, after.Spec.Taints) || !sameManagers(before, after) ||
 		slices.ContainsFunc([]string{v1alpha1.AnnotationRecord, corev1.LastAppliedConfigAnnotation}, func(key string) bool {
@@ -161,8 +162,8 @@ func tainting(before, after *corev1.Node) bool {
 		})
 }
 
-// sameManagers says whether the same managers hold the same fields: one that
-// declares a field may let it go without changing its value.
+// sameManagers tells whether the same managers hold the same fields: a manager may release
+// a field without a change of the value.
 func sameManagers(before, after client.Object) bool {
 	return slices.EqualFunc(before.GetManagedFields(), after.GetManagedFields(), func(a, b managedFields) bool {
 		return a.Manager == b.Manager && a.Operation == b.Operation && equality.Semantic.DeepEqual(a.FieldsV1, b.FieldsV1)

@@ -24,10 +24,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// record writes the enactments that are not as decided, and tells of those that
-// have come into another phase. It returns the nodes whose enactments were not as
-// decided before, and all enactments as they are on record now: what could not be
-// written was not decided.
+// record writes the enactments that differ from the decision, and emits an event for each
+// new phase. on.unsettled holds the nodes whose enactments differed. on.enactments holds
+// all enactments as persisted: without a successful write, a decision does not count.
 func (r *PolicyReconciler) record(
 	ctx context.Context, policy *plan.Policy, decided []v1alpha1.ControlPlaneNodeEnactment, snapshot state.Snapshot,
 ) (on recorded, result reconcile.Result, err error) {
@@ -64,7 +63,8 @@ func (r *PolicyReconciler) record(
 	return on, result, errors.Join(failures...)
 }
 
-// onRecord returns an enactment as it is on record: without a phase, if it is not.
+// onRecord returns the persisted enactment of a node; without a persisted enactment, an
+// enactment without a phase.
 func onRecord(want, live *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.ControlPlaneNodeEnactment {
 	if live != nil {
 		return live
@@ -75,13 +75,13 @@ func onRecord(want, live *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.ControlP
 	}
 }
 
-// recorded is how far the nodes of a policy are on record.
+// recorded holds the persisted phases of the nodes of a policy.
 type recorded struct {
 	unsettled  map[string]bool
 	enactments []v1alpha1.ControlPlaneNodeEnactment
 }
 
-// recordOf returns the repair that makes an enactment as it is wanted.
+// recordOf returns the repair that makes an enactment as decided.
 func (r *PolicyReconciler) recordOf(policy *plan.Policy, want, live *v1alpha1.ControlPlaneNodeEnactment) repair {
 	job := repair{
 		object: drift.Object{Kind: kindEnactment, Name: want.Name}, policies: []string{policy.Name},
@@ -102,7 +102,7 @@ func (r *PolicyReconciler) recordOf(policy *plan.Policy, want, live *v1alpha1.Co
 	return job
 }
 
-// sameRecord compares what the operator writes.
+// sameRecord compares the fields written by the operator.
 func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
 	is, was := a.Status.DeepCopy(), b.Status.DeepCopy()
 	is.Observers, was.Observers = nil, nil
@@ -110,8 +110,8 @@ func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
 		a.Annotations[v1alpha1.AnnotationConfirm] == b.Annotations[v1alpha1.AnnotationConfirm]
 }
 
-// forgetObservers has a repair that has nothing else to write drop from an enactment what
-// was observed from nodes that are gone.
+// forgetObservers uses a repair without other writes to remove the observations of deleted
+// nodes from an enactment.
 func (r *PolicyReconciler) forgetObservers(job *repair, live *v1alpha1.ControlPlaneNodeEnactment, snapshot state.Snapshot) {
 	gone := func(o v1alpha1.Observation) bool {
 		return o.Name != v1alpha1.ObserverOperator &&
@@ -127,9 +127,10 @@ func (r *PolicyReconciler) forgetObservers(job *repair, live *v1alpha1.ControlPl
 	}
 }
 
-// forgetIfGivenUp deletes the enactments of a policy that does not protect nodes
-// any more, once nothing of that is left: should it do so again, the nodes would
-// all get the rules at once. And others would wait for one that was under way.
+// forgetIfGivenUp deletes the enactments of a policy that does not protect nodes any more,
+// after all of the policy's objects are gone from Calico. With the enactments left in
+// place, all nodes would get the rules at once if the policy protected nodes again, and
+// other policies would wait for a node in flight.
 func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, snapshot state.Snapshot) (reconcile.Result, error) {
 	if snapshot.Unconfirmed || !o.policy.Enforces() || o.hosts.Stays || !snapshot.Calico.IsReadable() ||
 		drift.WroteHosts(o.policy.Name, snapshot.Calico) {
@@ -139,9 +140,9 @@ func (r *PolicyReconciler) forgetIfGivenUp(ctx context.Context, o *Observation, 
 	return result, err
 }
 
-// goneNodes returns the enactments of nodes that the policy does not protect any
-// more, and of those the one, if any, that was reverted for this generation. That
-// one stays: it is why the others are not begun.
+// goneNodes returns the enactments of nodes not protected by the policy any more, and the
+// name of a node reverted for the current generation, if any. The enactment of the reverted
+// node stays, because the enactment is the reason for not starting other nodes.
 func goneNodes(policy *plan.Policy, protected []calico.Node, there []v1alpha1.ControlPlaneNodeEnactment) (
 	gone []*v1alpha1.ControlPlaneNodeEnactment, failed string,
 ) {
@@ -160,9 +161,10 @@ func recordsOf(policy string, there []v1alpha1.ControlPlaneNodeEnactment) []v1al
 	return slices.DeleteFunc(slices.Clone(there), func(e v1alpha1.ControlPlaneNodeEnactment) bool { return e.Spec.Policy != policy })
 }
 
-// forgetNodes deletes enactments, and returns those that stay. Those that the API server
-// does not let go hold up no deletion of their policy: they tell of its UID, and mean
-// nothing to another one of the name.
+// forgetNodes deletes enactments, and returns the names of the enactments that stay. An
+// enactment does not block the deletion of its policy if the API server refuses to delete
+// the enactment: the enactment names the policy's UID, and has no meaning for a new policy
+// of the same name.
 func (r *PolicyReconciler) forgetNodes(ctx context.Context, policy *plan.Policy, gone []*v1alpha1.ControlPlaneNodeEnactment) (
 	stay []string, result reconcile.Result, err error,
 ) {
@@ -186,8 +188,7 @@ func (r *PolicyReconciler) forgetNodes(ctx context.Context, policy *plan.Policy,
 	return stay, result, errors.Join(failures...)
 }
 
-// left returns the policy's enactments of other nodes than those that it
-// protects.
+// left returns the policy's enactments of nodes that are not among the protected nodes.
 func left(policy string, protected []calico.Node, there []v1alpha1.ControlPlaneNodeEnactment) []*v1alpha1.ControlPlaneNodeEnactment {
 	var gone []*v1alpha1.ControlPlaneNodeEnactment
 	for i := range there {

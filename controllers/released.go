@@ -10,17 +10,17 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// releases remember which Services were restored for policies that are rolled back. A
-// Service is waited for once: whoever may write it could put its record back as often
-// as he likes, and no policy would ever be gone. The zero value is ready, a nil one
-// remembers nothing; it is safe for concurrent use.
+// releases remembers which Services were restored for policies in roll back. A Service is
+// waited for only once: whoever may write the Service could restore the record again and
+// again, and the policy would never be gone. The zero value is ready to use, a nil value
+// remembers nothing. releases is safe for concurrent use.
 type releases struct {
 	mu sync.Mutex
 	of map[string]map[drift.Object]bool // by policy
 }
 
-// note takes down that a Service was written, for policies whose entries its record
-// loses.
+// note records a write to a Service, for the policies whose entries the write removed from
+// the Service's record.
 func (r *releases) note(object drift.Object, before, after state.Record, policies []plan.Policy) {
 	if r == nil {
 		return
@@ -42,7 +42,7 @@ func (r *releases) note(object drift.Object, before, after state.Record, policie
 	}
 }
 
-// has says whether the object was restored for the policy.
+// has tells whether the object was restored for the policy.
 func (r *releases) has(policy string, object drift.Object) bool {
 	if r == nil {
 		return false
@@ -52,7 +52,7 @@ func (r *releases) has(policy string, object drift.Object) bool {
 	return r.of[policy][object]
 }
 
-// forget drops what is remembered of a policy that writes again, or is gone.
+// forget drops the memory of a policy that writes again, or is gone.
 func (r *releases) forget(policy string) {
 	if r == nil {
 		return

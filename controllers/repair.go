@@ -21,52 +21,52 @@ import (
 )
 
 const (
-	// conflictDelay is how long to wait for the cache when it turned out to be
-	// behind. The event that it is waiting for normally comes first.
+	// conflictDelay is how long to wait for a stale cache after a conflict. Normally the event
+	// with the newer object arrives before.
 	conflictDelay = 200 * time.Millisecond
-	// maxConflicts is how often in a row that is the answer. After that it is
-	// no race that was lost, but a write that is refused.
+	// maxConflicts is how many conflicts in a row count as lost races. After more conflicts,
+	// the write counts as refused.
 	maxConflicts = 5
-	// refusedDelay is how long what the API server finds invalid is not written
-	// again. With many objects, to try each every 30 seconds would be a load.
+	// refusedDelay is the pause after an invalid write. With many objects, a try of each object
+	// every 30 seconds would load the API server.
 	refusedDelay = time.Minute
 )
 
-// Repairer carries out repairs, and notes what came of them.
+// Repairer carries out repairs, and records the results.
 type Repairer struct {
 	Clock   clock.PassiveClock
 	History *drift.History
-	// Report asks for a new report on a policy.
+	// Report requests a new report on a policy.
 	Report func(policy string)
 
 	releases *releases
-	// Retries is when what could not be put right is tried again.
+	// Retries tells when failed repairs are tried again.
 	Retries *Retries
 }
 
-// repair is one write that would put one object right.
+// repair is one write that ends the drift of one object.
 type repair struct {
 	object drift.Object
-	// version of the object that the decision was made on.
+	// version is the object's version at the time of the decision.
 	version  string
 	findings []drift.Finding
-	// policies for which it is done.
+	// policies are the policies that need the repair.
 	policies []string
-	// needed says that there is something to write and that it may be written.
+	// needed tells that a write is due and allowed.
 	needed bool
-	// elsewhere says that what is written is another object, which belongs to it.
+	// elsewhere tells that the write changes another object, which belongs to this object.
 	elsewhere bool
 	write     func(context.Context) error
-	// releasing are the policies that let go of the object with this write.
+	// releasing are the policies that release the object by the write.
 	releasing []owner
-	// restored are fields that get back what was there before, and withoutRestoring is
-	// the write that gives that up for some of the policies; nil where nothing can be.
+	// restored are the fields with an original to restore. withoutRestoring is the write that
+	// abandons the originals for some of the policies; nil if there is no original.
 	restored         []drift.Finding
 	withoutRestoring func(context.Context, []owner) error
 }
 
-// do writes, if there is something to write and the object is not contested.
-// It says whether it wrote.
+// do makes the write if the write is needed and the object is not contested, and tells
+// whether a write was made.
 func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result reconcile.Result, err error) {
 	if wait := r.History.Unseen(job.object, job.version, r.Clock.Now()); wait > 0 {
 		return true, reconcile.Result{RequeueAfter: wait}, nil
@@ -91,7 +91,7 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 		r.succeeded(ctx, job)
 		return true, reconcile.Result{}, nil
 	case r.overtaken(job, err):
-		// Somebody was faster. What the cache will show then decides.
+		// Another writer was faster. The next state of the cache decides.
 		return false, reconcile.Result{RequeueAfter: conflictDelay}, nil
 	case mayGiveUp(job, err):
 		return r.giveUp(ctx, job, err)
@@ -104,27 +104,27 @@ func (r *Repairer) do(ctx context.Context, job repair) (wrote bool, result recon
 	}
 }
 
-// delayAfter returns when to write again where to do so at once, as errors make the
-// queue do, would be of no use; 0 if it may be.
+// delayAfter returns when to write again if the immediate retry of the queue would be
+// useless; 0 if the queue may retry.
 func (r *Repairer) delayAfter(ctx context.Context, job repair, err error) time.Duration {
 	switch {
 	case apierrors.IsInvalid(err):
-		// The same request gets the same answer: a change of the policy or of the
-		// object is an event, and a newer API server is not.
+		// The same request gets the same answer. A change of the policy or of the object causes an
+		// event, but an upgrade of the API server does not, so the write is retried.
 		logf.FromContext(ctx).Error(err, "The API server finds a write invalid", "object", job.object.String())
 		return refusedDelay
 	case errors.As(err, new(*apply.Incomplete)):
-		// It differs as before, so nothing was repaired. Its events must not have it
-		// written again at once, over and over.
+		// The object differs as before, so the write repaired nothing. Delay the next write,
+		// because otherwise the events of the object would cause endless writes.
 		logf.FromContext(ctx).Error(err, "A write was not stored as written", "object", job.object.String())
 		return r.Retries.postpone(job.object, r.Clock.Now())
 	}
 	return 0
 }
 
-// overtaken says whether a write was refused because the object had changed, or
-// gone, or come, since it was looked at. What is not found though it was to be created
-// is something else: its namespace.
+// overtaken tells whether a write was refused because the object was changed, deleted or
+// created after the observation. NotFound for a creation has another cause: a missing
+// namespace.
 func (r *Repairer) overtaken(job repair, err error) bool {
 	changed := apierrors.IsConflict(err) || apierrors.IsNotFound(err) && job.version != "" ||
 		apierrors.IsAlreadyExists(err) && job.version == ""
@@ -163,8 +163,8 @@ func (r *Repairer) failed(job repair, err error) {
 	}
 }
 
-// steady returns the error in words that are the same for every attempt: that
-// of a broken connection has a port of this process in it.
+// steady returns the error in words that are the same for every attempt: the error of a
+// broken connection contains a port of this process.
 func steady(err error) error {
 	var broken *url.Error
 	if !errors.As(err, &broken) {
@@ -177,8 +177,8 @@ func steady(err error) error {
 	return fmt.Errorf("no answer from the API server: %w", cause)
 }
 
-// settled notes that there is nothing to write to an object any more. Nothing
-// happens to it then, so that no event would make it known.
+// settled records that no write to an object is needed any more. The report is requested
+// here, because no further event of the object would cause a report.
 func (r *Repairer) settled(object drift.Object) {
 	r.Retries.forget(object)
 	for _, policy := range r.History.Settled(object, r.Clock.Now()) {
@@ -186,13 +186,13 @@ func (r *Repairer) settled(object drift.Object) {
 	}
 }
 
-// gone notes that an object is not there any more.
+// gone records that an object does not exist any more.
 func (r *Repairer) gone(object drift.Object) {
 	r.History.Observe(object, "", nil, r.Clock.Now())
 	r.settled(object)
 }
 
-// sooner returns the result that comes back first.
+// sooner returns the result with the earlier requeue.
 func sooner(a, b reconcile.Result) reconcile.Result {
 	if a.RequeueAfter == 0 || b.RequeueAfter != 0 && b.RequeueAfter < a.RequeueAfter {
 		return b
@@ -200,8 +200,8 @@ func sooner(a, b reconcile.Result) reconcile.Result {
 	return a
 }
 
-// soonerUnless returns the result that comes back first, or the error alone:
-// it decides by itself when to come back.
+// soonerUnless returns the result with the earlier requeue, or only the error: the queue
+// decides when to retry after an error.
 func soonerUnless(err error, a, b reconcile.Result) (reconcile.Result, error) {
 	if err != nil {
 		return reconcile.Result{}, err
