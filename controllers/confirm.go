@@ -186,8 +186,8 @@ func (c *Confirmed) failed(err error) {
 	}
 }
 
-// versionsIn returns the versions of all inputs of rollouts that the operator writes or
-// reads: policies, enactments, and managed objects of Calico.
+// versionsIn returns the versions of the objects written by the operator, or decisive for
+// rollouts: policies, enactments, and managed objects of Calico.
 func versionsIn(snapshot state.Snapshot) map[drift.Object]string {
 	versions := map[drift.Object]string{}
 	add := func(kind string, object client.Object) {

@@ -108,7 +108,7 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	}
 	there := writtenFor(policy, policies, snapshot)
 	if o.remaining = r.waitedFor(policy, there); policy.Intent() == plan.IntentRollBack && !saysTakenBack(policy) {
-		err = r.Reporter.announce(ctx, o) // in an emergency, confirm at once that the operator has seen the annotation
+		err = r.Reporter.announce(ctx, o) // in an emergency, users want a prompt answer
 	}
 	result, tearErr := r.tearDown(ctx, policy, there, snapshot)
 	next, recordErr := r.recordTakenBack(ctx, &o, snapshot)

@@ -66,7 +66,8 @@ func (r *PolicyReconciler) writeStage(ctx context.Context, policy *plan.Policy, 
 	return result, err
 }
 
-// writeStages writes one stage after the other.
+// writeStages writes one stage after the other. A stage with a missing write holds all
+// later stages.
 func (r *PolicyReconciler) writeStages(ctx context.Context, policy *plan.Policy, diff drift.Diff, may permission, written repaired) (
 	result reconcile.Result, err error,
 ) {

@@ -51,7 +51,7 @@ func (r *PolicyReconciler) tellAbandoned(ctx context.Context, name string, polic
 	if snapshot.Unconfirmed || !r.abandoned.news(name, namesOf(labelledWith(name, policies, snapshot))) {
 		return nil
 	}
-	live, err := r.Observe.RefreshSnapshot(ctx, snapshot) // the cache may still show objects deleted just now
+	live, err := r.Observe.RefreshSnapshot(ctx, snapshot) // the cache may be stale after deletions
 	if err == nil {
 		live.NetworkPolicies, err = r.Observe.NetworkPoliciesNow(ctx)
 	}

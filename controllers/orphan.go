@@ -50,8 +50,9 @@ func (r *PolicyReconciler) leftUntried(policy *plan.Policy, nodes []string) {
 	}
 }
 
-// untried returns the nodes with rules in trial. While Calico does not answer, nodes before
-// phase Enforced count as well, because such nodes may have rules in trial.
+// untried returns the nodes with rules in trial. While Calico does not answer, started
+// nodes in phases other than Enforced count as well, because such nodes may have rules in
+// trial.
 func untried(policy *plan.Policy, snapshot state.Snapshot) []string {
 	var nodes []string
 	for _, e := range recordsOf(policy.Name, snapshot.Enactments) {

@@ -89,8 +89,8 @@ var (
 	// existence passes an object on creation and deletion.
 	existence = predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 
-	// webhooksChanged passes a webhook configuration when the API servers call other addresses.
-	// The cache keeps no other field of the configuration.
+	// webhooksChanged passes a webhook configuration when the API servers are told to call
+	// other webhooks. The cache keeps no other field of the configuration.
 	webhooksChanged = updates(func(before, after client.Object) bool {
 		b, a := before.DeepCopyObject().(client.Object), after.DeepCopyObject().(client.Object)
 		b.SetResourceVersion("")

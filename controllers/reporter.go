@@ -27,14 +27,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// How often a policy's status is looked at and written, at most.
+// Limits of how often a policy's status is written and compared.
 const (
 	writeInterval = time.Second
 	lookInterval  = 250 * time.Millisecond
 )
 
-// Reporter writes the status of policies, at most once a second each, and none
-// where nothing changed.
+// Reporter writes the status of each policy at most once a second, and only after a change.
 type Reporter struct {
 	Observe  state.Observer
 	Client   client.Client
@@ -43,11 +42,11 @@ type Reporter struct {
 	History  *drift.History
 
 	mu   sync.Mutex
-	next map[string]time.Time // by policy, when it may be looked at again
+	next map[string]time.Time // by policy: the earliest time of the next report
 }
 
-// report compares the whole posture with what is declared, from the cache, and
-// writes what came of it. It returns when it wants to be called again.
+// report compares the whole posture in the cache with the declared posture, and writes the
+// status. The result tells when to report again.
 func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result, error) {
 	now := r.Clock.Now()
 	if o.settling() {
@@ -70,13 +69,13 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 	metrics.SetManaged(o.policy.Name, "Service", input.Services.Declared)
 	if !equality.Semantic.DeepEqual(status, o.policy.Status) {
 		err := r.write(ctx, o.policy.ControlPlaneNetworkPolicy, status)
-		if apierrors.IsConflict(err) { // what the policy is now, decides
+		if apierrors.IsConflict(err) { // decide again with the changed policy
 			return reconcile.Result{RequeueAfter: conflictDelay}, nil
 		}
 		if err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(err)
 		}
-		r.postpone(o.policy.Name, r.Clock.Now().Add(writeInterval)) // however long writing took
+		r.postpone(o.policy.Name, r.Clock.Now().Add(writeInterval)) // counted from the end of the write
 		for _, e := range report.ConditionEvents(o.policy.Status.Conditions, status.Conditions, input.History) {
 			r.event(o.policy, e)
 		}
@@ -85,7 +84,7 @@ func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result,
 	return reconcile.Result{RequeueAfter: input.History.Quiet}, nil
 }
 
-// announce reports at once, however short ago the last report was.
+// announce reports at once, without regard to the time of the last report.
 func (r *Reporter) announce(ctx context.Context, o Observation) error {
 	r.forget(o.policy.Name)
 	_, err := r.report(ctx, o)
@@ -96,17 +95,16 @@ func (r *Reporter) event(policy *plan.Policy, e report.Event) {
 	r.Recorder.Eventf(policy.ControlPlaneNetworkPolicy, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 }
 
-// tellReleases tells which fields were released. Nothing of the status can tell: the
-// policy has nothing to say of them any more.
+// tellReleases emits events for released fields. The status cannot list released fields,
+// because the policy does not declare the fields any more.
 func (r *Reporter) tellReleases(policy *plan.Policy) {
 	for _, event := range report.ReleaseEvents(r.History.TakeReleases(policy.Name)) {
 		r.event(policy, event)
 	}
 }
 
-// admitIgnorance says of a policy that was never reported on, in this
-// generation, that nothing is known of it: no condition at all would be read as
-// success.
+// admitIgnorance writes an unknown status for a policy without a report in the current
+// generation. Without conditions, users would read the missing status as success.
 func (r *Reporter) admitIgnorance(ctx context.Context, policy *plan.Policy, cause error) error {
 	if policy.Status.ObservedGeneration == policy.Generation {
 		return nil
@@ -119,7 +117,7 @@ func (r *Reporter) admitIgnorance(ctx context.Context, policy *plan.Policy, caus
 	return err
 }
 
-// write applies the status as a whole: conditions that are not in it go.
+// write applies the whole status: conditions missing in status are removed.
 func (r *Reporter) write(
 	ctx context.Context, policy *v1alpha1.ControlPlaneNetworkPolicy, status v1alpha1.ControlPlaneNetworkPolicyStatus,
 ) error {
@@ -130,8 +128,8 @@ func (r *Reporter) write(
 	return nil
 }
 
-// pace returns how long to wait before the policy may be looked at again, and
-// takes the turn if that is now.
+// pace returns how long to wait before the next report on the policy. If no wait is needed,
+// the policy takes its turn and the result is 0.
 func (r *Reporter) pace(policy string, now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -18,30 +18,30 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// How often in a row the API server may refuse a write with which a policy lets go of an
-// object. After that the operator gives up: nothing that others do to it may hold up the
-// deletion of a policy for ever. With the delays of Retries the first takes half a
-// minute; the second, for a webhook that may be about to answer again, two minutes.
+// How often in a row the API server may refuse a write by which a policy releases an
+// object. Afterwards the operator abandons the release: no foreign change may block the
+// deletion of a policy for ever. With the delays of Retries, maxRefusals takes half a
+// minute. maxUnanswered is for webhooks that may answer again soon, and takes two minutes.
 const (
 	maxRefusals   = 5
 	maxUnanswered = 8
 )
 
 var (
-	// withoutRight matches the words of an API server where RBAC has no rule for a request
-	// (k8s.io/apiserver, ForbiddenStatusError). Other refusals are those of admission.
+	// withoutRight matches the answer of an API server if RBAC has no rule for a request
+	// (k8s.io/apiserver, ForbiddenStatusError). Other refusals come from admission.
 	withoutRight = regexp.MustCompile(`cannot \w+ resource "`)
-	// deniedByAdmission matches those of webhooks and policies that deny a request, with
-	// whatever code they like (k8s.io/apiserver: ToStatusErr, validating/plugin.go).
+	// deniedByAdmission matches the answer if a webhook or an admission policy denies a
+	// request, with any status code (k8s.io/apiserver: ToStatusErr, validating/plugin.go).
 	deniedByAdmission = regexp.MustCompile(
 		`(?i)admission webhook ".*" denied the request|admissionpolicy '.*' with binding '.*' denied request`)
-	// webhookUnanswered matches those of an API server whose webhook does not answer.
+	// webhookUnanswered matches the answer of an API server whose webhook does not answer.
 	webhookUnanswered = regexp.MustCompile(`failed calling webhook "`)
 )
 
-// maxTries returns how often the error may be the answer to a write with which a policy
-// lets go of an object; 0 where it is no refusal. What the operator has no right to
-// write, it may be given the right to.
+// maxTries returns how often err may be the answer to a write by which a policy releases an
+// object; 0 if err is no refusal. Missing RBAC rights are no refusal, because an
+// administrator may still grant the rights.
 func maxTries(err error) int {
 	var status apierrors.APIStatus
 	switch text := err.Error(); {
@@ -63,13 +63,13 @@ func maxTries(err error) int {
 	return 0
 }
 
-// mayGiveUp says whether the API server has refused a write with which policies let go of
-// an object.
+// mayGiveUp tells whether the API server has refused a write by which policies release an
+// object.
 func mayGiveUp(job repair, err error) bool { return len(job.releasing) > 0 && maxTries(err) > 0 }
 
-// giveUp ends the tries of the policies that were refused too often to let go of an
-// object, and tells so. Where even to give up restoring is refused, they do not wait for
-// the object any more. Each policy has its own tries.
+// giveUp ends the tries of policies with too many refusals to release an object, and emits
+// events. If the API server refuses even to forget the originals, the policies do not wait
+// for the object any more. Each policy has its own count.
 func (r *Repairer) giveUp(ctx context.Context, job repair, refusal error) (wrote bool, result reconcile.Result, err error) {
 	r.failed(job, refusal)
 	result.RequeueAfter = r.Retries.postpone(job.object, r.Clock.Now())
@@ -82,13 +82,13 @@ func (r *Repairer) giveUp(ctx context.Context, job repair, refusal error) (wrote
 		return false, result, nil
 	}
 	if err := job.withoutRestoring(ctx, given); err != nil {
-		if mayGiveUp(job, err) { // and not that others were faster, or that there was no answer
+		if mayGiveUp(job, err) { // neither a lost race nor a missing answer
 			r.abandon(ctx, job, given, err)
 		}
 		return false, result, nil
 	}
 	r.tellGivenUp(ctx, job, given, refusal)
-	if len(given) < len(job.releasing) { // the others go on trying
+	if len(given) < len(job.releasing) { // the other policies go on trying
 		r.Retries.forgetOf(job.object, given)
 		return false, result, nil
 	}
@@ -96,7 +96,7 @@ func (r *Repairer) giveUp(ctx context.Context, job repair, refusal error) (wrote
 	return true, reconcile.Result{}, nil
 }
 
-// abandon has policies not wait for an object any more.
+// abandon ends the wait of policies for an object.
 func (r *Repairer) abandon(ctx context.Context, job repair, given []owner, refusal error) {
 	fresh := slices.DeleteFunc(slices.Clone(given), func(o owner) bool { return r.Retries.abandoned(job.object, o.uid) })
 	r.tellGivenUp(ctx, job, fresh, refusal)
@@ -106,7 +106,7 @@ func (r *Repairer) abandon(ctx context.Context, job repair, given []owner, refus
 	}
 }
 
-// tellGivenUp tells what policies do not get done any more.
+// tellGivenUp reports the releases that policies have abandoned.
 func (r *Repairer) tellGivenUp(ctx context.Context, job repair, given []owner, refusal error) {
 	for _, o := range given {
 		logf.FromContext(ctx).Error(refusal, "Gave up letting go of an object", "object", job.object.String(), "policy", o.name)
@@ -124,8 +124,8 @@ func (r *Repairer) tellGivenUp(ctx context.Context, job repair, given []owner, r
 	}
 }
 
-// releasing returns the policies that let go of a shared object, or of a field of it,
-// with what is written to it.
+// releasing returns the policies that release a shared object, or a field of the object, by
+// the current write.
 func releasing(shared drift.Shared, outcome drift.Outcome, policies []plan.Policy) []owner {
 	var owners []owner
 	for i := range policies {

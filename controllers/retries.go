@@ -16,19 +16,19 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// How long an object is left as it is after a write that was not stored as written:
-// twice as long after each one.
+// How long an object is left alone after a write that was not stored as written. The delay
+// doubles after each such write.
 const (
 	firstRetry = time.Second
 	lastRetry  = 30 * time.Second
 )
 
-// Retries remembers when objects may be written again that a write did not put right.
-// The zero value is ready, a nil one remembers nothing; it is safe for concurrent use.
+// Retries remembers when failed repairs may be tried again. The zero value is ready to use,
+// a nil value remembers nothing. Retries is safe for concurrent use.
 type Retries struct {
 	mu sync.Mutex
 	of map[drift.Object]retry
-	// refusals are those of writes with which policies let go of objects.
+	// refusals counts refused writes by which policies release objects.
 	refusals map[letGo]refusal
 }
 
@@ -37,7 +37,8 @@ type retry struct {
 	next  time.Time
 }
 
-// owner is a policy for which an object was written: another one of its name begins anew.
+// owner is a policy for which an object was written. A new policy of the same name is
+// another owner.
 type owner struct {
 	name string
 	uid  types.UID
@@ -45,21 +46,21 @@ type owner struct {
 
 func ownerOf(policy *plan.Policy) owner { return owner{policy.Name, policy.UID} }
 
-// letGo is what one policy wants: to let go of one object.
+// letGo is the release of one object by one policy.
 type letGo struct {
 	object drift.Object
 	policy types.UID
 }
 
 type refusal struct {
-	// times is how often in a row the API server has refused it.
+	// times counts refusals of the API server in a row.
 	times int
-	// abandoned says that the policy does not wait for it any more.
+	// abandoned tells that the policy does not wait for the object any more.
 	abandoned bool
 }
 
-// postpone notes that a write has not put the object right, and returns when to try
-// again.
+// postpone records that a write has not ended the drift of the object, and returns when to
+// try again.
 func (r *Retries) postpone(object drift.Object, now time.Time) time.Duration {
 	if r == nil {
 		return firstRetry
@@ -69,7 +70,7 @@ func (r *Retries) postpone(object drift.Object, now time.Time) time.Duration {
 	if r.of == nil {
 		r.of = map[drift.Object]retry{}
 	}
-	for other, before := range r.of { // it was not tried again: others have put it right
+	for other, before := range r.of { // without a further try, the drift has ended otherwise
 		if now.Sub(before.next) > lastRetry {
 			delete(r.of, other)
 		}
@@ -82,8 +83,8 @@ func (r *Retries) postpone(object drift.Object, now time.Time) time.Duration {
 	return delay
 }
 
-// refused notes that the API server has refused to let policies go of an object, and
-// returns those to which that has happened often enough, in a row.
+// refused records that the API server has refused the release of an object, and returns the
+// policies with often or more refusals in a row.
 func (r *Retries) refused(object drift.Object, policies []owner, often int) (given []owner) {
 	if r == nil {
 		return nil
@@ -105,7 +106,7 @@ func (r *Retries) refused(object drift.Object, policies []owner, often int) (giv
 	return given
 }
 
-// abandon notes that the policies do not wait for the object any more.
+// abandon records that the policies do not wait for the object any more.
 func (r *Retries) abandon(object drift.Object, policies []owner) {
 	if r == nil {
 		return
@@ -120,7 +121,7 @@ func (r *Retries) abandon(object drift.Object, policies []owner) {
 	}
 }
 
-// abandoned says whether a policy does not wait for the object any more.
+// abandoned tells whether a policy does not wait for the object any more.
 func (r *Retries) abandoned(object drift.Object, policy types.UID) bool {
 	if r == nil {
 		return false
@@ -130,7 +131,7 @@ func (r *Retries) abandoned(object drift.Object, policy types.UID) bool {
 	return r.refusals[letGo{object, policy}].abandoned
 }
 
-// forgetOf ends the tries of policies to let go of an object.
+// forgetOf forgets the refusals of an object for the given policies.
 func (r *Retries) forgetOf(object drift.Object, policies []owner) {
 	if r == nil {
 		return
@@ -142,7 +143,7 @@ func (r *Retries) forgetOf(object drift.Object, policies []owner) {
 	}
 }
 
-// keep forgets the tries of all policies but those that there are.
+// keep forgets the refusals of all policies except the given policies.
 func (r *Retries) keep(policies []plan.Policy) {
 	if r == nil {
 		return
@@ -154,7 +155,7 @@ func (r *Retries) keep(policies []plan.Policy) {
 	})
 }
 
-// wait returns for how long the object is not to be written.
+// wait returns how long the object must not be written.
 func (r *Retries) wait(object drift.Object, now time.Time) time.Duration {
 	if r == nil {
 		return 0
@@ -168,7 +169,7 @@ func (r *Retries) wait(object drift.Object, now time.Time) time.Duration {
 	return max(0, before.next.Sub(now))
 }
 
-// forget ends that: the object is right.
+// forget ends the delay and forgets the refusals, because the object is as declared.
 func (r *Retries) forget(object drift.Object) {
 	if r == nil {
 		return
@@ -179,18 +180,18 @@ func (r *Retries) forget(object drift.Object) {
 	maps.DeleteFunc(r.refusals, func(key letGo, _ refusal) bool { return key.object == object })
 }
 
-// How failures are retried: soon at first, then ever more slowly, but as long as few
-// fail, not so slowly that it takes long to notice that the API server is well again.
+// Delays of retries: short at first, then longer. While few objects fail, the delay stays
+// short enough to notice soon that the API server works again.
 const (
 	retryFirst = 100 * time.Millisecond
 	retryLast  = 30 * time.Second
-	// retryFew is how slowly what fails is tried at the most, if it is little; and
-	// retryEach how much more slowly for each that fails.
+	// retryFew is the longest delay while few objects fail. While many objects fail, the
+	// longest delay is retryEach for each of the failing objects.
 	retryFew  = 3 * time.Second
 	retryEach = 20 * time.Millisecond
 )
 
-// limiter is the rate limiter of a queue. It is safe for concurrent use.
+// limiter is the rate limiter of a queue. limiter is safe for concurrent use.
 type limiter struct {
 	workqueue.TypedRateLimiter[reconcile.Request]
 	mu      sync.Mutex
@@ -204,7 +205,8 @@ func newLimiter() *limiter {
 	}
 }
 
-// When is the queue's: it returns after what time to try again what failed.
+// When implements workqueue.TypedRateLimiter: the result is the delay before the next try
+// of a failed item.
 func (l *limiter) When(item reconcile.Request) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -212,7 +214,7 @@ func (l *limiter) When(item reconcile.Request) time.Duration {
 	return min(l.TypedRateLimiter.When(item), max(retryFew, time.Duration(len(l.failing))*retryEach))
 }
 
-// Forget is the queue's: it did not fail.
+// Forget implements workqueue.TypedRateLimiter: the item did not fail.
 func (l *limiter) Forget(item reconcile.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -25,11 +25,10 @@ import (
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenodeenactments/status,verbs=patch
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenodeenactments/spec,verbs=update
 
-// rollOut decides how far every node is, and puts it on record. What is written
-// to Calico follows from the records as they were read: nothing is begun, or
-// taken back, that an operator that starts after this one would not know of. It
-// returns the nodes whose records are not as decided, so that they must not be
-// acted on.
+// rollOut decides the phase of every node and records the phases in the enactments. Writes
+// to Calico follow from the enactments as read before: no node is started or rolled back
+// without an enactment, so that a later operator knows every step. The result holds the
+// nodes with enactments that differ from the decision; such nodes must not be written yet.
 func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot state.Snapshot) (
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
@@ -37,21 +36,21 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 		return r.holdBack(ctx, o, snapshot)
 	}
 	if !o.policy.Enforces() || !o.hosts.Rendered() {
-		if o.hosts.Declared { // nothing is decided, but it is told how far the nodes are
+		if o.hosts.Declared { // without a decision, report the persisted phases
 			o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
 		}
 		r.History.Differing(o.policy.Name, kindEnactment, nil, r.Clock.Now())
 		result, err = r.forgetIfGivenUp(ctx, o, snapshot)
 		return nil, result, err
 	}
-	if snapshot.Unconfirmed { // what is on record may be something else by now
+	if snapshot.Unconfirmed { // the persisted enactments may have changed since
 		o.rollout.Enactments = recordsOf(o.policy.Name, snapshot.Enactments)
 		return nil, reconcile.Result{}, nil
 	}
 	if wait := r.Stages.settling(r.Clock.Now()); wait > 0 {
-		// What is on record is acted on; what comes next is decided when it is seen
-		// what became of it. Nothing is told before: of what is declared now, and of a
-		// node that nothing is on record of, nobody knows yet how far it is.
+		// Persisted enactments are acted on. The next step is decided after the last writes have
+		// settled. Reports wait until then, because the phase of a node without an enactment, and
+		// the progress of the current generation, are still unknown.
 		o.undecided = true
 		return nil, reconcile.Result{RequeueAfter: wait}, nil
 	}
@@ -69,7 +68,7 @@ func (r *PolicyReconciler) rollOut(ctx context.Context, o *Observation, snapshot
 	return tolerate(on.unsettled, result, errors.Join(err, forgetErr))
 }
 
-// holdBack has the nodes wait while nothing can be rendered for them.
+// holdBack holds the nodes while no rules can be rendered.
 func (r *PolicyReconciler) holdBack(ctx context.Context, o *Observation, snapshot state.Snapshot) (
 	unsettled map[string]bool, result reconcile.Result, err error,
 ) {
@@ -86,8 +85,7 @@ func (r *PolicyReconciler) holdBack(ctx context.Context, o *Observation, snapsho
 	return on.unsettled, result, err
 }
 
-// onRecord is the input of a decision that no rules are needed for: of the nodes
-// of which something is on record.
+// onRecord returns the input for a decision without rules: all nodes with an enactment.
 func (r *PolicyReconciler) onRecord(policy *plan.Policy, enactments []v1alpha1.ControlPlaneNodeEnactment) rollout.Input {
 	in := rollout.Input{
 		Now: r.Clock.Now(), Policy: policy.Name, UID: policy.UID, Generation: policy.Generation, Rollout: policy.Spec.Rollout,
@@ -100,8 +98,7 @@ func (r *PolicyReconciler) onRecord(policy *plan.Policy, enactments []v1alpha1.C
 	return in
 }
 
-// tolerate takes it for no error that the cache is behind: what it will show
-// decides.
+// tolerate drops an error caused by a stale cache: the next state of the cache decides.
 func tolerate(unsettled map[string]bool, result reconcile.Result, err error) (map[string]bool, reconcile.Result, error) {
 	if apierrors.IsConflict(err) {
 		return unsettled, sooner(result, reconcile.Result{RequeueAfter: conflictDelay}), nil
@@ -109,8 +106,8 @@ func tolerate(unsettled map[string]bool, result reconcile.Result, err error) (ma
 	return unsettled, result, err
 }
 
-// rolloutInput returns what the rollout depends on, and for how long still what
-// was written has not reached every node.
+// rolloutInput returns the input of the rollout, and the time left until the last writes
+// have reached every node.
 func (r *PolicyReconciler) rolloutInput(o *Observation, snapshot state.Snapshot) (in rollout.Input, wait time.Duration) {
 	now := r.Clock.Now()
 	in = rollout.Input{
@@ -160,8 +157,8 @@ func rolloutNode(o *Observation, node calico.Node, snapshot state.Snapshot) roll
 	return n
 }
 
-// liveVersion returns the version of the policy's rules that a node has. Where its
-// interfaces have several, it is not the one that is called for.
+// liveVersion returns the version of the policy's rules on a node. If the node's interfaces
+// have several versions, the result is a version other than calledFor.
 func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) string {
 	version := ""
 	for _, e := range plan.EndpointsOn(policy, node, endpoints) {
@@ -175,8 +172,7 @@ func liveVersion(policy, node, calledFor string, endpoints []v3.HostEndpoint) st
 	return version
 }
 
-// contested says whether somebody else has decided about the failsafe ports of a
-// node.
+// contested tells whether another manager has declared the failsafe ports of a node.
 func contested(diff drift.Diff, node string) bool {
 	return slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
 		_, felix := w.Desired.(*v3.FelixConfiguration)
@@ -184,8 +180,8 @@ func contested(diff drift.Diff, node string) bool {
 	})
 }
 
-// liveNarrow says whether the failsafe ports of a node are narrow as a version of
-// the policy's rules has them.
+// liveNarrow tells whether the failsafe ports of a node are scoped as declared by a version
+// of the policy's rules.
 func liveNarrow(policy, node, version string, configurations []v3.FelixConfiguration) bool {
 	return version != "" && slices.ContainsFunc(configurations, func(f v3.FelixConfiguration) bool {
 		return f.Name == calico.FelixConfigurationName(node) && f.Spec.FailsafeInboundHostPorts != nil && plan.Written(&f) &&
@@ -193,15 +189,15 @@ func liveNarrow(policy, node, version string, configurations []v3.FelixConfigura
 	})
 }
 
-// unwritten says whether something that a node needs has not been written yet:
-// what is for all nodes, and what is its own.
+// unwritten tells whether an object needed by a node has not been written yet, among the
+// node's own objects and the objects for all nodes.
 func unwritten(diff drift.Diff, node string, last int) bool {
 	return ownUnwritten(diff, node, last) || slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
 		return w.Stage <= last && !w.Conflicted() && w.Node == ""
 	})
 }
 
-// ownUnwritten is unwritten of what is the node's own.
+// ownUnwritten is like unwritten, but only for the node's own objects.
 func ownUnwritten(diff drift.Diff, node string, last int) bool {
 	missing := slices.ContainsFunc(diff.Writes, func(w drift.Write) bool {
 		return w.Stage <= last && !w.Conflicted() && w.Node == node
@@ -209,9 +205,8 @@ func ownUnwritten(diff drift.Diff, node string, last int) bool {
 	return missing || slices.ContainsFunc(diff.Removals, func(w drift.Write) bool { return w.Node == node })
 }
 
-// controlPlane returns the nodes of the cluster's control plane that are not
-// among those that the policy protects, and how many the control plane has; 0 if
-// its nodes do not say so.
+// controlPlane returns the control-plane nodes not protected by the policy, and the size of
+// the control plane; 0 if no node is marked as a control-plane node.
 func controlPlane(protected []calico.Node, nodes []corev1.Node) (others []rollout.Node, members int) {
 	for i := range nodes {
 		node := &nodes[i]

@@ -19,7 +19,7 @@ import (
 type ServiceReconciler struct {
 	Observe state.Observer
 	Client  client.Client
-	// Writing is told of every reconciliation.
+	// Writing counts every reconciliation.
 	Writing *Writing
 	Repairer
 }
@@ -28,8 +28,8 @@ type ServiceReconciler struct {
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=list;watch
 
-// Reconcile observes a Service, plans its traffic policies, finds the
-// difference and writes it.
+// Reconcile observes a Service, plans the Service's traffic policies, and writes the
+// difference.
 func (r *ServiceReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	defer r.Writing.begin()()
 	policies, err := r.Observe.ListPolicies(ctx)

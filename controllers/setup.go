@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controllers holds the three reconcilers, of policies, nodes and
-// Services, and what wakes them.
+// Package controllers holds the three reconcilers, for policies, nodes and Services, and
+// the watches that wake the reconcilers.
 package controllers
 
 import (
@@ -33,31 +33,29 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// How many objects of a kind are worked on at once. Repairs of different
-// objects are independent of each other; a policy's are not.
+// How many objects of a kind are reconciled at once. Repairs of different objects are
+// independent of each other; the repairs of one policy are not.
 const (
 	nodeWorkers    = 4
 	serviceWorkers = 16
 )
 
-// Options are for tests of what takes long. The zero value is what the operator
-// runs with.
+// Options let tests shorten long waits. The operator runs with the zero value.
 type Options struct {
-	// Clock tells the time; nil is that of the machine.
+	// Clock tells the time. Nil means the clock of the machine.
 	Clock clock.PassiveClock
-	// ReadPatience is how long a kind of Calico's may take to be read before the
-	// status says so. Zero is what calicowatch takes.
+	// ReadPatience is how long the first read of a kind of Calico may take before the status
+	// reports the delay. Zero means the default of calicowatch.
 	ReadPatience time.Duration
-	// StageTime is how long what a stage wrote has to reach every node. Zero is
-	// stageTime.
+	// StageTime is the settle time of a write stage. Zero means stageTime.
 	StageTime time.Duration
-	// APIServerTime is for how long an address must be that of an API server before
-	// it counts. Zero is apiServerTime.
+	// APIServerTime is how long an address must belong to an API server before the address
+	// counts. Zero means apiServerTime.
 	APIServerTime time.Duration
-	// EvictionPause is how long the pods of nodes that were given a NoExecute taint have
-	// to run elsewhere. Zero is evictionPause.
+	// EvictionPause is how long evicted pods have to start on other nodes. Zero means
+	// evictionPause.
 	EvictionPause time.Duration
-	// Own is the pod that the operator is in; empty outside of a cluster.
+	// Own is the operator's pod; empty outside of a cluster.
 	Own types.NamespacedName
 }
 
@@ -101,7 +99,7 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	w := watcher{observe: observer}
 
 	quiet := repairer
-	quiet.Report = func(string) {} // it reports after its writes in any case; to be asked would be to try again at once
+	quiet.Report = func(string) {} // a requested report would cause an immediate retry
 	if err := setupPolicies(mgr, w, sources{requests, changes, configMaps, ownPods}, &PolicyReconciler{
 		Observe: observer, Client: &noting{mgr.GetClient(), confirmed, o.Clock}, Repairer: quiet,
 		Stages: &Stages{Time: cmp.Or(o.StageTime, stageTime)}, Confirmed: confirmed, Writing: writing,
@@ -128,7 +126,7 @@ func SetupWith(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	return nil
 }
 
-// sources are where events come from that are not of the manager's cache.
+// sources are the origins of events from outside the manager's cache.
 type sources struct {
 	requests   *reportRequests
 	calico     <-chan event.GenericEvent
@@ -191,8 +189,7 @@ func options(workers int) controller.Options {
 	}
 }
 
-// signal says that something has changed. One that was not heard yet says so for
-// all.
+// signal reports a change. An unread signal stands for all changes since.
 func signal(changes chan<- event.GenericEvent) {
 	select {
 	case changes <- event.GenericEvent{Object: &v1alpha1.ControlPlaneNetworkPolicy{}}:
@@ -200,18 +197,18 @@ func signal(changes chan<- event.GenericEvent) {
 	}
 }
 
-// reportRequests carry the wish for a report from the reconcilers of nodes and
-// Services to that of policies, for what no event of the cluster tells: that a
-// write failed.
+// reportRequests carry requests for reports from the reconcilers of nodes and Services to
+// the reconciler of policies. Requests are needed for facts without an event in the
+// cluster, such as a failed write.
 type reportRequests struct{ events chan event.GenericEvent }
 
 func newReportRequests() *reportRequests {
-	const enough = 64 // wishes for the same policy are one wish soon after
+	const enough = 64 // requests for the same policy are soon merged by the queue
 	return &reportRequests{events: make(chan event.GenericEvent, enough)}
 }
 
-// ask never blocks: where the channel is full, a report is coming anyway, and
-// the retry of the write that failed will ask again.
+// ask never blocks: with a full channel, a report is due anyway, and the retry of the
+// failed write will ask again.
 func (r *reportRequests) ask(policy string) {
 	object := &v1alpha1.ControlPlaneNetworkPolicy{}
 	object.Name = policy

@@ -18,18 +18,19 @@ import (
 )
 
 const (
-	// heldAgain is when a node is looked at again whose taint is held back: what ends
-	// that is no event of this node.
+	// heldAgain is when to look again at a node with a held taint: the end of the hold causes
+	// no event of the node.
 	heldAgain = 5 * time.Second
-	// heldPerNode makes that longer where many are held back: 50 a second at the most.
+	// heldPerNode lengthens the pause with the number of held nodes: at most 50 nodes a second
+	// are looked at.
 	heldPerNode = 20 * time.Millisecond
-	// unwritableAfter is how long writing a node must have failed for the operator not to
-	// wait for its taint any more.
+	// unwritableAfter is how long writes to a node must have failed before the operator stops
+	// waiting for the node's taint.
 	unwritableAfter = time.Minute
 )
 
-// Shelters has all nodes whose taints are held back share one look at the cluster. The
-// zero value is ready; it is safe for concurrent use.
+// Shelters shares one look at the cluster among all nodes with held taints. The zero value
+// is ready to use. Shelters is safe for concurrent use.
 type Shelters struct {
 	mu      sync.Mutex
 	held    map[string]bool // by node
@@ -38,9 +39,9 @@ type Shelters struct {
 	shelter *plan.Shelter
 }
 
-// hold holds back what would evict the operator, by a look that is no older than
-// heldAgain. Whether the operator itself may be evicted, only a new one tells. It says
-// when to look at the node again, if everything that evicts is held back.
+// hold holds taints that would evict the operator, with a look not older than heldAgain.
+// Only a new look can tell whether the operator itself may be evicted. again tells when to
+// look at the node again if all evicting taints are held.
 func (s *Shelters) hold(node *corev1.Node, claims []plan.Claim, policies []plan.Policy, now time.Time, look func() (*plan.Shelter, error)) (
 	again time.Duration, err error,
 ) {
@@ -65,21 +66,21 @@ func (s *Shelters) hold(node *corev1.Node, claims []plan.Claim, policies []plan.
 	return max(heldAgain, time.Duration(len(s.held))*heldPerNode), nil
 }
 
-// nodes returns how many nodes there were at the last look.
+// nodes returns the number of nodes at the last look.
 func (s *Shelters) nodes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.shelter.Nodes()
 }
 
-// free notes that nothing of a node evicts any more.
+// free records that no declared taint of a node evicts pods any more.
 func (s *Shelters) free(node string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, node)
 }
 
-// versionsOf tells policies from what they were before.
+// versionsOf returns a text that differs after any change of the policies.
 func versionsOf(policies []plan.Policy) string {
 	var text strings.Builder
 	for i := range policies {
@@ -88,7 +89,7 @@ func versionsOf(policies []plan.Policy) string {
 	return text.String()
 }
 
-// look returns where the operator goes on while taints evict pods.
+// look returns the places where the operator can run while taints evict pods.
 func (r *NodeReconciler) look(ctx context.Context, policies []plan.Policy) (*plan.Shelter, error) {
 	operator, err := r.Observe.FindOperator(ctx)
 	if err != nil {
@@ -105,7 +106,8 @@ func (r *NodeReconciler) look(ctx context.Context, policies []plan.Policy) (*pla
 	return plan.NewShelter(operator, nodes, policies, stuck(r.History, records, policies, r.Clock.Now())), nil
 }
 
-// stuck tells which nodes do not get a taint however long one waits.
+// stuck returns a function that tells whether a node will not get a taint, however long the
+// operator waits.
 func stuck(history *drift.History, records state.NodeRecords, policies []plan.Policy, now time.Time) plan.Stuck {
 	return func(node *corev1.Node, claim plan.Claim) bool {
 		shared := remembering(history, drift.Node(node, drift.Move(node, records.OfNode(node).Record, policies)), node.UID)

@@ -10,20 +10,20 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
 
-// stageTime is how long a stage's objects have to reach every node before the
-// next stage begins. A Felix takes 0.7 to 1.7 seconds from the API server to
-// its rules.
+// stageTime is the settle time: how long the objects of a stage have to reach every node
+// before the next stage begins. Felix needs 0.7 to 1.7 seconds from the API server to the
+// rules of the node.
 const stageTime = 2 * time.Second
 
-// restarts is how many times stageTime failsafe ports have: a Felix that is
-// configured otherwise starts anew, which takes 2.8 seconds on a small node.
+// restarts multiplies stageTime for failsafe ports: Felix restarts after a change of
+// configuration, and the restart takes 2.8 seconds on a small node.
 const restarts = 2.5
 
-// Stages remembers when each stage of a policy's objects was last written. At
-// first all of them count as just written, since another operator may have
-// done so. It is safe for concurrent use.
+// Stages remembers when each stage of a policy's objects was last written. After a start of
+// the operator, all stages count as just written, because another operator may have written
+// before. Stages is safe for concurrent use.
 type Stages struct {
-	// Time is how long a stage has to reach every node; failsafe ports have longer.
+	// Time is the settle time of a stage; failsafe ports have a longer time.
 	Time time.Duration
 
 	mu      sync.Mutex
@@ -32,7 +32,7 @@ type Stages struct {
 	back    map[turn]time.Time
 }
 
-// step is a stage in one of the two directions.
+// step is a stage in one direction: writing or removing.
 type step struct {
 	number   int
 	removing bool
@@ -45,8 +45,8 @@ type stageKey struct {
 
 const firstStage, lastStage = calico.StageAddresses, calico.StageScopedFailsafes
 
-// wait returns how long a stage has to wait: what is written for the stages
-// before it, and what is deleted for those after it, must have been seen.
+// wait returns how long a stage has to wait until the writes of the stages before, and the
+// removals of the stages after, have settled.
 func (s *Stages) wait(policy string, next step, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,8 +73,8 @@ func (s *Stages) begin(now time.Time) {
 	}
 }
 
-// settling returns for how long what another operator wrote may not have reached
-// every node yet.
+// settling returns how long writes of another operator may still be on the way to the
+// nodes.
 func (s *Stages) settling(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *Stages) settling(now time.Time) time.Duration {
 	return max(0, s.started.Add(s.Time).Sub(now))
 }
 
-// tookBack notes that something of a node was taken back.
+// tookBack records the roll back of an object of a node.
 func (s *Stages) tookBack(policy, node string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +92,8 @@ func (s *Stages) tookBack(policy, node string, now time.Time) {
 	s.back[turn{policy, node}] = now
 }
 
-// waitBack returns for how long what was taken back of a node, failsafe ports it may
-// be, has not reached it yet.
+// waitBack returns how long the last roll back of a node, perhaps of failsafe ports, may
+// still be on the way to the node.
 func (s *Stages) waitBack(policy, node string, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *Stages) waitBack(policy, node string, now time.Time) time.Duration {
 	return max(0, when.Add(s.reaches(step{number: calico.StageScopedFailsafes})).Sub(now))
 }
 
-// reaches returns how long what a step writes has to reach every node.
+// reaches returns the settle time of a step.
 func (s *Stages) reaches(written step) time.Duration {
 	if written.number == calico.StageScopedFailsafes {
 		return time.Duration(restarts * float64(s.Time))
@@ -112,7 +112,6 @@ func (s *Stages) reaches(written step) time.Duration {
 	return s.Time
 }
 
-// steps are all there are.
 var steps = func() []step {
 	var all []step
 	for number := firstStage; number <= lastStage; number++ {
@@ -121,9 +120,9 @@ var steps = func() []step {
 	return all
 }()
 
-// precedes says whether what a step did must have been seen before the next one
-// begins. What goes that nobody needs any more holds up no write, but for failsafe
-// ports: they are widened before a node gets other rules.
+// precedes tells whether a step must have settled before the next step begins. The removal
+// of unneeded objects delays no write, except for failsafe ports: failsafe ports are opened
+// before a node gets other rules.
 func (s step) precedes(next step) bool {
 	widened := s == step{number: calico.StageScopedFailsafes, removing: true} && next == step{number: calico.StageEndpoints}
 	if next.removing {

@@ -13,13 +13,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// cacheTime is how long what was written may take to come back through the cache.
-// What has not come by then was not written.
+// cacheTime is how long a write may take to appear in the cache. A write missing after this
+// time was not made.
 const cacheTime = 10 * time.Second
 
-// turns has the policies begin nodes one after the other, so that each sees which
-// nodes others have under way, also those that were begun a moment ago. The zero
-// value is ready; it is safe for concurrent use.
+// turns lets policies start nodes one policy after the other, so that each policy sees all
+// nodes in flight of other policies, including nodes started a moment ago. The zero value
+// is ready to use. turns is safe for concurrent use.
 type turns struct {
 	mu    sync.Mutex
 	begun map[turn]time.Time
@@ -27,8 +27,8 @@ type turns struct {
 
 type turn struct{ policy, node string }
 
-// decide decides how the nodes of a policy go on, and returns after what time what
-// it did not see in the cache is no reason to wait any more.
+// decide decides the next phases of the nodes of a policy. wait is the time until nodes
+// missing in the cache are no reason to wait any more.
 func (t *turns) decide(in rollout.Input, snapshot state.Snapshot) (d rollout.Decision, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,8 +55,8 @@ func (t *turns) decide(in rollout.Input, snapshot state.Snapshot) (d rollout.Dec
 	return d, wait
 }
 
-// unseen adds what was begun and is not in the cache yet, and returns for how long
-// others may still wait for that.
+// unseen adds started nodes that the cache does not show yet, and returns how long other
+// policies may still have to wait for such nodes.
 func (t *turns) unseen(in rollout.Input, under map[turn]bool) (wait time.Duration) {
 	for begun, when := range t.begun {
 		left := when.Add(cacheTime).Sub(in.Now)
@@ -79,14 +79,14 @@ func (t *turns) begin(of turn, now time.Time) {
 	t.begun[of] = now
 }
 
-// underWay says whether a node has rules that it may not keep: new ones that are
-// being tried, or such as are still to be taken back.
+// underWay tells whether a node is in flight: the node has rules in trial, or rules still
+// to be rolled back.
 func underWay(e *v1alpha1.ControlPlaneNodeEnactment, endpoints []v3.HostEndpoint) bool {
 	switch rollout.PhaseOf(e) {
 	case v1alpha1.PhaseProgressing:
 		return true
 	case "", v1alpha1.PhaseEnforced:
-		return false // not begun; or done, and put right if something takes its rules away
+		return false // not started; or enforced, where removed rules are repaired
 	}
 	wanted, _ := rollout.RulesetFor(e)
 	live := liveVersion(e.Spec.Policy, e.Spec.Node, wanted, endpoints)

@@ -14,17 +14,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// urgentPriority is that of what somebody does to a policy. All other events have 0, or
-// less: they come from objects that others write, as many as they like.
+// urgentPriority is the priority of changes of a policy by a user. All other events have
+// priority 0 or less, because many users can write the other objects, as often as they
+// like.
 const urgentPriority = 100
 
-// urgent has what events of policies call for done before all else that waits: spec.suspend,
-// the annotation cpnp.dev/revert and the deletion are how a fault is ended.
+// urgent puts reconciliations caused by events of policies before all waiting
+// reconciliations: spec.suspend, the annotation cpnp.dev/revert and the deletion are the
+// means to end a fault.
 func urgent(h handler.EventHandler) handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
 			if e.IsInInitialList {
-				h.Create(ctx, e, q) // it has been so before
+				h.Create(ctx, e, q) // no change: the policy existed before the start
 			} else {
 				h.Create(ctx, e, urgently(q))
 			}
@@ -42,7 +44,7 @@ func urgently(q queue) queue {
 	return q
 }
 
-// urgentQueue puts what is added before all that is there.
+// urgentQueue adds every item before all waiting items.
 type urgentQueue struct {
 	priorityqueue.PriorityQueue[reconcile.Request]
 }

@@ -30,22 +30,23 @@ type (
 	managedFields = metav1.ManagedFieldsEntry
 )
 
-// reportDelay is how long a change that only concerns a policy's report waits
-// for others: the repair that follows, and the next objects of a storm.
+// reportDelay is how long a change of only the report waits for further changes: for the
+// repair that follows, and for the next objects of a storm.
 const reportDelay = 200 * time.Millisecond
 
-// endpointsDelay is that of what endpoints change in a report where nothing waits
-// for it: in a large cluster, some come and go all the time.
+// endpointsDelay is the delay for changes of endpoints if no claim waits for an endpoint:
+// in a large cluster, endpoints come and go all the time.
 const endpointsDelay = 3 * time.Second
 
-// watcher maps events to what has to be reconciled because of them.
+// watcher maps events to the reconciliations needed.
 type watcher struct{ observe state.Observer }
 
 func request(namespace, name string) reconcile.Request {
 	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
 }
 
-// on handles every event in the same way; of an update, before and after.
+// on handles all events in the same way; before and after are the states around an event,
+// nil for a missing state.
 func on(handle func(ctx context.Context, q queue, before, after client.Object)) handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc:  func(ctx context.Context, e event.CreateEvent, q queue) { handle(ctx, q, nil, e.Object) },
@@ -57,8 +58,8 @@ func on(handle func(ctx context.Context, q queue, before, after client.Object)) 
 	}
 }
 
-// policies returns all policies. A cache that can not be read now will bring
-// its events again when it can.
+// policies returns all policies. If the cache cannot be read now, the result is empty; the
+// cache will repeat the events later.
 func (w watcher) policies(ctx context.Context) []plan.Policy {
 	policies, err := w.observe.ListPolicies(ctx)
 	if err != nil {
@@ -68,9 +69,8 @@ func (w watcher) policies(ctx context.Context) []plan.Policy {
 	return plan.Compile(policies)
 }
 
-// policyToReport: the policy itself. A status that others have changed is put
-// right, and so is one of ours that was decided on before the cache showed the
-// last one.
+// policyToReport requests a report on the policy of an event. The report repairs a foreign
+// change of the status, and a status decided before the cache showed the last status.
 func (w watcher) policyToReport() handler.EventHandler {
 	return on(func(_ context.Context, q queue, _, after client.Object) {
 		if after != nil {
@@ -79,7 +79,8 @@ func (w watcher) policyToReport() handler.EventHandler {
 	})
 }
 
-// policiesOfPolicy: every policy may win or lose a claim by another's change.
+// policiesOfPolicy requests all policies, because a change of one policy may win or lose
+// claims of every other policy.
 func (w watcher) policiesOfPolicy() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		if after == nil {
@@ -93,8 +94,9 @@ func (w watcher) policiesOfPolicy() handler.EventHandler {
 	})
 }
 
-// policiesOfNode: a node that joins, leaves or changes address changes who the
-// peers are, and what it shows tells the distribution, at once; a change of its taints concerns reports only.
+// policiesOfNode requests all policies. A node that joins, leaves or changes addresses
+// changes peers, and the node's fields tell the distribution: both are reconciled at once.
+// A change of taints only concerns reports, and waits.
 func (w watcher) policiesOfNode() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		was, hadWas := before.(*corev1.Node)
@@ -113,8 +115,8 @@ func (w watcher) policiesOfNode() handler.EventHandler {
 	})
 }
 
-// policiesOfService: its traffic policies concern reports only, and so does that
-// it is reached from outside.
+// policiesOfService requests reports on the policies of a Service, because of the traffic
+// policies and of access from outside the cluster.
 func (w watcher) policiesOfService() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		for _, policy := range w.policies(ctx) {
@@ -133,7 +135,8 @@ func (w watcher) policiesOfService() handler.EventHandler {
 	})
 }
 
-// policiesOfPod: a host-networked pod may be one of a component's.
+// policiesOfPod requests reports on policies with components in the pod's namespace,
+// because a host-networked pod may belong to a component.
 func (w watcher) policiesOfPod() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		pod := after
@@ -148,13 +151,14 @@ func (w watcher) policiesOfPod() handler.EventHandler {
 	})
 }
 
-// policiesOfEndpointSlice: that an endpoint is ready may end what a policy holds
-// back; and that one is not any more may make the nodes drop traffic.
+// policiesOfEndpointSlice requests reports on the policies of a Service after a change of
+// readiness: a ready endpoint may end a hold, and a lost endpoint may make nodes drop
+// traffic.
 func (w watcher) policiesOfEndpointSlice() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		service, err := w.serviceOf(ctx, before, after)
 		if err != nil {
-			return // it is gone, or comes with an event of its own
+			return // a missing Service is gone, or causes its own event
 		}
 		policies := w.policies(ctx)
 		if !plan.WantsLocal(policies)(service.Service) {
@@ -172,8 +176,8 @@ func (w watcher) policiesOfEndpointSlice() handler.EventHandler {
 	})
 }
 
-// policiesOfBackends: a Service that is reached from outside may send traffic to
-// what a policy restricts.
+// policiesOfBackends requests reports on network restrictions, because a Service with
+// access from outside may send traffic to a restricted component.
 func (w watcher) policiesOfBackends() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, before, after client.Object) {
 		service, err := w.serviceOf(ctx, before, after)
@@ -198,7 +202,8 @@ func (w watcher) serviceOf(ctx context.Context, before, after client.Object) (st
 	return w.observe.GetService(ctx, key, nil)
 }
 
-// policiesOfNamespace: a namespace's labels decide which Services are selected.
+// policiesOfNamespace requests reports on policies for Services, because the labels of a
+// namespace decide the selection of Services.
 func (w watcher) policiesOfNamespace() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, _, _ client.Object) {
 		for _, policy := range w.policies(ctx) {
@@ -209,8 +214,8 @@ func (w watcher) policiesOfNamespace() handler.EventHandler {
 	})
 }
 
-// policiesOnHosts: those that protect nodes, or did and have left something; those that
-// are gone, too.
+// policiesOnHosts requests policies that protect nodes, or have objects of Calico left, and
+// deleted policies with remaining objects.
 func (w watcher) policiesOnHosts() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, _, _ client.Object) {
 		there, policies := w.observe.Calico(), w.policies(ctx)
@@ -225,7 +230,7 @@ func (w watcher) policiesOnHosts() handler.EventHandler {
 	})
 }
 
-// allPolicies: something has changed that tells which kind of cluster it is.
+// allPolicies requests all policies, because an event may change the kind of cluster.
 func (w watcher) allPolicies() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, _, _ client.Object) {
 		for _, policy := range w.policies(ctx) {
@@ -234,7 +239,7 @@ func (w watcher) allPolicies() handler.EventHandler {
 	})
 }
 
-// policyOfNetworkPolicy: the name tells which policy it belongs to, if there is one.
+// policyOfNetworkPolicy requests the existing policy named by a NetworkPolicy's name.
 func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
 		rest, ours := strings.CutPrefix(object.GetName(), state.NetworkPolicyPrefix)
@@ -246,8 +251,8 @@ func (w watcher) policyOfNetworkPolicy() handler.EventHandler {
 	})
 }
 
-// policyOfEnactment: the one that it is of. Where another one has a node under
-// way, its own nodes wait.
+// policyOfEnactment requests all policies that protect or roll back hosts: while a node of
+// one policy is in flight, nodes of other policies wait.
 func (w watcher) policyOfEnactment() handler.EventHandler {
 	return on(func(ctx context.Context, q queue, _, _ client.Object) {
 		for _, policy := range w.policies(ctx) {
@@ -258,7 +263,7 @@ func (w watcher) policyOfEnactment() handler.EventHandler {
 	})
 }
 
-// nodesOfPolicy: those that it selects, selected, or has written to.
+// nodesOfPolicy requests the nodes that a policy selects, has selected, or has written to.
 func (w watcher) nodesOfPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
 		snapshot, err := w.observe.TakeSnapshot(ctx)
@@ -283,7 +288,8 @@ func (w watcher) nodesOfPolicy() handler.EventHandler {
 	})
 }
 
-// servicesOfPolicy: those that it selects, selected, or has written to.
+// servicesOfPolicy requests the Services that a policy selects, has selected, or has
+// written to.
 func (w watcher) servicesOfPolicy() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
 		policy := compileOne(object)
@@ -293,13 +299,13 @@ func (w watcher) servicesOfPolicy() handler.EventHandler {
 	})
 }
 
-// wroteTo says whether the Service's record tells of the policy.
+// wroteTo tells whether the Service's record names the policy.
 func wroteTo(service *corev1.Service, policy string) bool {
 	return drift.Service(service).Record.MentionsPolicy(policy)
 }
 
-// servicesOfNamespace: a namespace's labels decide whether its Services are
-// selected.
+// servicesOfNamespace requests the Services of a namespace, because the labels of the
+// namespace decide the selection of Services.
 func (w watcher) servicesOfNamespace() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, namespace client.Object) []reconcile.Request {
 		policies := w.policies(ctx)
@@ -309,13 +315,14 @@ func (w watcher) servicesOfNamespace() handler.EventHandler {
 	})
 }
 
-// servicesWaitingForNode: traffic policy Local may have become possible.
+// servicesWaitingForNode requests Services that wait for endpoints, because traffic policy
+// Local may have become possible.
 func (w watcher) servicesWaitingForNode() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
 		policies := w.policies(ctx)
 		declares := func(p plan.Policy) bool { return p.DeclaresLocal() }
 		if !slices.ContainsFunc(policies, declares) {
-			return nil // not to list all Services for nothing
+			return nil // avoid a useless list of all Services
 		}
 		waiting := plan.AwaitsLocal(policies)
 		return w.services(ctx, func(s state.Service) bool { return waiting(s.Service) })

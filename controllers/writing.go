@@ -12,18 +12,19 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// Writing knows which reconciliations of nodes and Services are under way. They may have
-// begun before a policy was seen to be deleted, and still write for it. The zero value
-// is ready, a nil one knows of none; it is safe for concurrent use.
+// Writing knows the running reconciliations of nodes and Services. A running reconciliation
+// may have begun before the deletion of a policy was seen, and may still write for the
+// policy. The zero value is ready to use, a nil value knows no reconciliation. Writing is
+// safe for concurrent use.
 type Writing struct {
 	mu    sync.Mutex
 	last  int
 	under map[int]bool
-	// asked are those that were under way when an ending was first asked about.
+	// asked holds the reconciliations that were running when an ending was first asked about.
 	asked map[ending]map[int]bool
 }
 
-// begin notes one, and returns what ends it.
+// begin records the start of a reconciliation, and returns a function that records the end.
 func (w *Writing) begin() (end func()) {
 	if w == nil {
 		return func() {}
@@ -43,8 +44,8 @@ func (w *Writing) begin() (end func()) {
 	}
 }
 
-// over says whether those have ended that were under way when somebody first asked about
-// this ending of a policy.
+// over tells whether all reconciliations have ended that were running when an ending of a
+// policy was first asked about.
 func (w *Writing) over(e ending) bool {
 	if w == nil {
 		return true
@@ -63,7 +64,7 @@ func (w *Writing) over(e ending) bool {
 	return len(before) == 0
 }
 
-// forget has the next one who asks about a policy be the first.
+// forget drops a policy, so that the next question about the policy counts as the first.
 func (w *Writing) forget(policy types.UID) {
 	if w == nil {
 		return
@@ -73,7 +74,7 @@ func (w *Writing) forget(policy types.UID) {
 	maps.DeleteFunc(w.asked, func(e ending, _ map[int]bool) bool { return e.policy == policy })
 }
 
-// keep forgets all policies but those that there are.
+// keep forgets all policies except the given policies.
 func (w *Writing) keep(policies []plan.Policy) {
 	if w == nil {
 		return
