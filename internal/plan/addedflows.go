@@ -12,8 +12,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// wider tells of flows that the policy adds, and that let more in at a component's
-// ports than the component does.
+// wider returns a note for each flow of spec.profile.flows with more sources at a
+// component's ports than the component's allowFrom.
 func (r *hostResolver) wider(hosts calico.Hosts) []string {
 	var notes []string
 	for _, flow := range slices.Concat(hosts.Required, hosts.Listed) {
@@ -31,7 +31,7 @@ func (r *hostResolver) wider(hosts calico.Hosts) []string {
 	return notes
 }
 
-// widens says whether some are among the sources that are not among the others.
+// widens tells whether some address is among the sources and not among the others.
 func widens(hosts calico.Hosts, sources, others []calico.Source) bool {
 	of := func(from []calico.Source) (*netipx.IPSet, bool) {
 		alone := calico.Hosts{Sets: hosts.Sets, Required: []calico.Flow{{From: from, Traffic: []profile.Traffic{{}}}}}

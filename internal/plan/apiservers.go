@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	// apiServerMemory is for how long an API server that is gone keeps its place in
-	// the control plane: longer than a machine is usually under repair.
+	// apiServerMemory is for how long a missing API server keeps its place in the control
+	// plane: longer than the usual repair of a machine.
 	apiServerMemory = 7 * 24 * time.Hour
-	// maxAPIServers is how many addresses the status may have (its schema).
+	// maxAPIServers is the limit of the status's schema.
 	maxAPIServers = 32
 )
 
-// APIServers returns the addresses that API servers have, or had not long ago,
-// sorted, as the policy's status tells them. The EndpointSlice forgets an API
-// server as soon as it is down.
+// APIServers returns the sorted addresses of API servers, present and recently missing,
+// from the EndpointSlice and from the policy's status. The status is needed because the
+// EndpointSlice loses an API server as soon as the API server is down.
 //
-// Where the status does not tell yet, what an earlier version of the operator
-// remembered in a set of Calico is taken over.
+// An earlier version of the operator remembered API servers in a network set of Calico. The
+// set is read as long as the status has no list.
 func APIServers(policy *Policy, snapshot state.Snapshot) []v1alpha1.APIServerAddress {
 	known := map[string]v1alpha1.APIServerAddress{}
 	remembered := policy.Status.APIServers
@@ -64,8 +64,8 @@ func APIServers(policy *Policy, snapshot state.Snapshot) []v1alpha1.APIServerAdd
 
 func missing(server v1alpha1.APIServerAddress) bool { return server.MissingSince != nil }
 
-// compareMissing puts what is there first, then what has been missing for the
-// shortest time.
+// compareMissing puts API servers that are present first, and then the most recently
+// missing.
 func compareMissing(a, b *metav1.Time) int {
 	switch {
 	case a == nil && b == nil:
@@ -78,7 +78,7 @@ func compareMissing(a, b *metav1.Time) int {
 	return b.Compare(a.Time)
 }
 
-// writtenAddresses returns the single addresses that a set of a policy's has now.
+// writtenAddresses returns the single addresses in a policy's network set, as written now.
 func writtenAddresses(policy, name string, there state.Calico) []netip.Addr {
 	var addresses []netip.Addr
 	for _, prefix := range writtenNetworks(policy, name, there) {
@@ -89,7 +89,7 @@ func writtenAddresses(policy, name string, there state.Calico) []netip.Addr {
 	return addresses
 }
 
-// writtenNetworks returns all that a set of a policy's has now.
+// writtenNetworks returns all networks in a policy's network set, as written now.
 func writtenNetworks(policy, name string, there state.Calico) []netip.Prefix {
 	var networks []netip.Prefix
 	for i := range there.Sets {

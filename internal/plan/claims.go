@@ -2,39 +2,40 @@
 
 package plan
 
-// Claim is what one policy wants of one field of an object that it shares with
-// others: a taint of a node, or a traffic policy of a Service.
+// Claim is the value that one policy wants for one field of a shared object: a taint of a
+// node, or a traffic policy of a Service.
 type Claim struct {
 	// Field is the field's name in a state.Record.
 	Field string
-	// Want is the value it should have.
+	// Want is the wanted value.
 	Want string
-	// Policy that wants it, the oldest of those that do.
+	// Policy is the claiming policy; the oldest if several claim the same.
 	Policy *Policy
-	// HeldBack says why the value may not be written now; empty if it may.
+	// HeldBack is the reason for not writing the value now; empty if the value may be written.
 	HeldBack string
-	// Dropped says which traffic the value drops now where it is set, or would be
-	// set because that is Forced; empty if none.
+	// Dropped names the traffic that the value drops: now, if the value is set; after the
+	// write, if the claim is Forced. Empty if none.
 	Dropped string
-	// Forced says that the value may be written although it drops traffic.
+	// Forced allows the operator to write a value that drops traffic.
 	Forced bool
-	// NotApplicable says why the object can not have the field; empty if it can.
+	// NotApplicable is the reason why the object cannot have the field; empty if the object
+	// can.
 	NotApplicable string
-	// Override says that the field is taken over from whoever declares it.
+	// Override allows the operator to take the field over from another field manager.
 	Override bool
 }
 
-// Loss is a claim that was lost to an older policy.
+// Loss is a claim that lost to the claim of an older policy.
 type Loss struct {
-	// Policy that lost, and Winner, the older one.
+	// Policy is the name of the policy that lost, Winner the name of the older policy.
 	Policy, Winner string
-	// What was claimed, in words.
+	// What names the claimed field or protection in words.
 	What string
 }
 
-// settle keeps the first claim on each field, which is that of the oldest
-// policy, and returns the others as lost. A policy does not lose to itself: of
-// its own entries the first decides.
+// settle keeps the first claim on each field, which comes from the oldest policy, and
+// returns the claims of other policies as losses. Of several claims of one policy the first
+// counts, and the others are no losses.
 func settle(object string, all []Claim) (claims []Claim, losses []Loss) {
 	winners := map[string]*Policy{}
 	for _, claim := range all {

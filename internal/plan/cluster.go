@@ -14,17 +14,16 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// addressBook says which addresses the cluster's nodes and API servers have. What
-// a role stands for is the same in NetworkPolicies and on hosts because both ask it.
+// addressBook knows the addresses of the cluster's nodes and API servers. NetworkPolicies
+// and host rules use the same addressBook, so a role has the same addresses in both.
 type addressBook struct {
 	policy *Policy
 	nodes  []corev1.Node
 	state.Addresses
-	// labelled says that some node is labelled as of the control plane.
+	// labelled tells whether any node has a label of the control plane.
 	labelled bool
-	// servers are those of API servers: of those that there are, and of those that
-	// there were not long ago. One that is down could not come back if it were shut
-	// out. Sorted.
+	// servers are the sorted addresses of API servers, present and recently missing. A missing
+	// API server keeps its place because, once shut out, the API server could not come back.
 	servers []netip.Addr
 }
 
@@ -40,17 +39,18 @@ func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
 	return book
 }
 
-// ofControlPlane says whether a node is of the control plane: it is labelled so, or
-// the policy is for it; and where no node is labelled, an API server has its address.
-// A policy for some of these nodes must not shut out others.
+// ofControlPlane tells whether a node belongs to the control plane: by its label, or
+// because the policy selects the node, or, in a cluster without labelled nodes, because an
+// API server has an address of the node. A policy for some control-plane nodes must not
+// shut out the others.
 func (b addressBook) ofControlPlane(node *corev1.Node) bool {
 	return b.policy.Selects(node) || state.IsControlPlaneNode(node) || b.serves(node)
 }
 
-// serves says whether an API server has an address of a node, in a cluster in which
-// no node is labelled as of the control plane. Elsewhere an address proves nothing: a
-// kubelet can show any, and would let in all the others of its node. What an API
-// server has is let in by itself.
+// serves tells whether an API server has an address of the node, in a cluster without
+// labelled control-plane nodes. In other clusters an address proves no role: a kubelet can
+// show any address, and would get all other addresses of its node let in. The address of
+// the API server is let in without the node.
 func (b addressBook) serves(node *corev1.Node) bool {
 	return !b.labelled && slices.ContainsFunc(b.OfNode(node.Name), func(a netip.Addr) bool {
 		_, is := slices.BinarySearchFunc(b.servers, a, netip.Addr.Compare)
@@ -58,8 +58,8 @@ func (b addressBook) serves(node *corev1.Node) bool {
 	})
 }
 
-// of returns the addresses of nodes, and those of all API servers; or that there are
-// such nodes and none of them shows an address.
+// of returns the addresses of the concerned nodes and of all API servers. silent tells that
+// there are concerned nodes, and no address of any of them is known.
 func (b addressBook) of(concerned func(*corev1.Node) bool) (addresses []netip.Addr, silent bool) {
 	for i := range b.nodes {
 		if node := &b.nodes[i]; concerned(node) {
@@ -73,7 +73,7 @@ func (b addressBook) of(concerned func(*corev1.Node) bool) (addresses []netip.Ad
 	return append(addresses, b.servers...), false
 }
 
-// hidden returns the addresses of API servers that identify no node, sorted.
+// hidden returns the sorted addresses of API servers that identify no node.
 func (b addressBook) hidden() []netip.Addr {
 	shown := map[netip.Addr]bool{}
 	for i := range b.nodes {
@@ -84,7 +84,8 @@ func (b addressBook) hidden() []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(b.servers), func(a netip.Addr) bool { return shown[a] })
 }
 
-// anonymous returns the nodes that no address identifies, although they show some.
+// anonymous returns the concerned nodes that show addresses, none of which identifies the
+// node.
 func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 	var names []string
 	for i := range b.nodes {
@@ -96,16 +97,16 @@ func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 	return names
 }
 
-// unidentified says what to do about nodes of which every address is another node's
-// too.
+// unidentified returns the message about nodes that share all addresses with other nodes,
+// and how to correct them.
 func (b addressBook) unidentified(names []string) string {
 	return fmt.Sprintf("every address of %s is shown by other nodes as well (%s), so that it identifies none of them: "+
 		"give each node an address of its own, such as with --node-ip of its kubelet, or delete a Node that is gone",
 		wording.ListNames(names), wording.ListNames(texts(b.SharedAddresses())))
 }
 
-// outsideTunnels tells of addresses that nodes note of their overlay devices, and that
-// nothing else confirms.
+// outsideTunnels returns a note about addresses of overlay devices that stand in
+// annotations of nodes and that no network of the pods confirms.
 func (b addressBook) outsideTunnels() []string {
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(b.OutsideOverlay())) {

@@ -17,9 +17,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// consequences tell whom the policy shuts out without saying so: machines and
-// addresses that the cluster does not show. Each ends with what to add where they are
-// to get in, and is silent once that is there.
+// consequences returns notes about machines and addresses that the cluster does not show,
+// and that the policy therefore shuts out. Each note ends with the line to add for letting
+// them in; the note disappears when the line is there.
 func (r *hostResolver) consequences(hosts calico.Hosts) []string {
 	notes := []string{
 		r.policy.selfSelected(), r.joiningMembers(hosts), r.joiningNodes(hosts),
@@ -28,8 +28,8 @@ func (r *hostResolver) consequences(hosts calico.Hosts) []string {
 	return slices.DeleteFunc(notes, func(note string) bool { return note == "" })
 }
 
-// closes says whether the policy lets in some only at a component's ports, and no
-// failsafe port of Felix lets in everybody at all of them.
+// closes tells whether the policy limits who reaches the component, at one port at least
+// where no open failsafe port of Felix lets in all senders.
 func (r *hostResolver) closes(hosts calico.Hosts, name string) bool {
 	component, _ := r.profile.FindComponent(name)
 	closed := slices.DeleteFunc(slices.Clone(component.Traffic), func(t profile.Traffic) bool {
@@ -39,7 +39,7 @@ func (r *hostResolver) closes(hosts calico.Hosts, name string) bool {
 	return len(closed) > 0
 }
 
-// failsafe says whether a failsafe port lets in everybody for all of some traffic.
+// failsafe tells whether a failsafe port lets in all senders for all of the traffic.
 func (r *hostResolver) failsafe(hosts calico.Hosts, t profile.Traffic) bool {
 	ports := hosts.Failsafes
 	if ports == nil {
@@ -56,8 +56,9 @@ func (r *hostResolver) failsafe(hosts calico.Hosts, t profile.Traffic) bool {
 	return false
 }
 
-// joiningMembers is about machines that become members of etcd. Kubeadm sets the
-// label of the control plane after that, RKE2 makes the Node after it.
+// joiningMembers returns a note about machines that join etcd. Such a machine has no
+// address of the control plane yet: kubeadm sets the label of the control plane after the
+// join of etcd, and RKE2 creates the Node after the join.
 func (r *hostResolver) joiningMembers(hosts calico.Hosts) string {
 	const etcd = "etcd"
 	if !r.closes(hosts, etcd) || r.letsInNetworks(hosts, etcd, v1alpha1.ExternalControlPlane) {
@@ -68,7 +69,8 @@ func (r *hostResolver) joiningMembers(hosts calico.Hosts) string {
 		r.peer("joining-control-plane", v1alpha1.ExternalControlPlane, r.networksOf(r.shownBy(isControlPlane)))
 }
 
-// joiningNodes is about machines that have no Node yet, and ask an API server for one.
+// joiningNodes returns a note about machines without a Node, which must reach an API server
+// to register their Node.
 func (r *hostResolver) joiningNodes(hosts calico.Hosts) string {
 	if !r.closes(hosts, profile.ComponentAPIServer) ||
 		r.letsInNetworks(hosts, profile.ComponentAPIServer, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane) {
@@ -79,8 +81,9 @@ func (r *hostResolver) joiningNodes(hosts calico.Hosts) string {
 		r.peer("joining", v1alpha1.ExternalNodes, r.networksOf(r.shownBy(func(*corev1.Node) bool { return true })))
 }
 
-// letsInNetworks says whether more than single addresses are let in at a component:
-// of a peer with one of the roles, or of networks that all of the control plane is in.
+// letsInNetworks tells whether the component admits whole networks and not only single
+// addresses: networks of a peer with one of the roles, or networks with an address of each
+// control-plane node.
 func (r *hostResolver) letsInNetworks(hosts calico.Hosts, component string, roles ...v1alpha1.ExternalRole) bool {
 	if slices.ContainsFunc(roles, func(role v1alpha1.ExternalRole) bool { return slices.ContainsFunc(r.playing(role), isNetwork) }) {
 		return true
@@ -100,14 +103,14 @@ func (r *hostResolver) letsInNetworks(hosts calico.Hosts, component string, role
 	return false
 }
 
-// holdsControlPlane says whether every node of the control plane has an address in a
-// network.
+// holdsControlPlane tells whether every control-plane node has an address in the network.
 func (r *hostResolver) holdsControlPlane(network netip.Prefix) bool {
 	return isNetwork(network) && r.silentIn(network) == 0
 }
 
-// secondNetwork is about workers that have addresses where only the control plane
-// shows some: a packet to an API server there comes from there.
+// secondNetwork returns a note about networks in which the control plane shows addresses
+// and no worker does. A worker with an address there sends from that address to an API
+// server there.
 func (r *hostResolver) secondNetwork(hosts calico.Hosts) string {
 	if !r.closes(hosts, profile.ComponentAPIServer) {
 		return ""
@@ -128,8 +131,8 @@ func (r *hostResolver) secondNetwork(hosts calico.Hosts) string {
 		"is not let in. If they have some, add " + r.peer("workers-second-network", v1alpha1.ExternalNodes, lone)
 }
 
-// networksOfControlPlane returns the networks that API servers are in, and those of
-// nodes of the control plane that are in one with workers too.
+// networksOfControlPlane returns the networks of API servers, and the networks of
+// control-plane nodes that share a network with workers.
 func (r *hostResolver) networksOfControlPlane(workers []netip.Prefix) []netip.Prefix {
 	networks := r.networksOf(r.servers)
 	for i := range r.snapshot.Nodes {
@@ -143,8 +146,8 @@ func (r *hostResolver) networksOfControlPlane(workers []netip.Prefix) []netip.Pr
 	return slices.Compact(networks)
 }
 
-// moreIPv6 is about the addresses that a node gives itself: by SLAAC, and temporary
-// ones. The kubelet shows one.
+// moreIPv6 returns a note about IPv6 addresses that nodes give themselves (SLAAC, temporary
+// addresses). The kubelet shows only one IPv6 address.
 func (r *hostResolver) moreIPv6(hosts calico.Hosts) string {
 	name, role, is := "nodes-ipv6", v1alpha1.ExternalNodes, func(*corev1.Node) bool { return true }
 	switch {
@@ -164,12 +167,12 @@ func (r *hostResolver) moreIPv6(hosts calico.Hosts) string {
 		"turn those off (net.ipv6.conf.all.use_tempaddr=0), or add " + r.peer(name, role, networks)
 }
 
-// overlays are where nodes have addresses that a VPN gives them: shared address space
-// (RFC 6598), from which Tailscale and NetBird take them, and Tailscale's of IPv6.
+// overlays are the networks from which VPNs give addresses to nodes: shared address space
+// (RFC 6598), used by Tailscale and NetBird, and Tailscale's IPv6 network.
 var overlays = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
 
-// tunnelUnlisted is about what carries the addresses of nodes that are a VPN's: it
-// comes from other addresses.
+// tunnelUnlisted returns a note about the outer packets of a VPN's tunnel. The packets come
+// from other addresses than those that nodes show.
 func (r *hostResolver) tunnelUnlisted(hosts calico.Hosts) string {
 	var networks []netip.Prefix
 	for _, overlay := range overlays {
@@ -185,7 +188,7 @@ func (r *hostResolver) tunnelUnlisted(hosts calico.Hosts) string {
 		"{name: vpn-tunnel, from: [Any], to: Nodes, traffic: [udp/41641]} with its port (udp/51820 of NetBird and WireGuard)"
 }
 
-// listsUDP says whether the policy itself lets in UDP at nodes.
+// listsUDP tells whether the policy itself lets in UDP at nodes.
 func (r *hostResolver) listsUDP(hosts calico.Hosts) bool {
 	udp := func(t profile.Traffic) bool { return t.Protocol == profile.UDP || t.Protocol == "" }
 	return slices.ContainsFunc(hosts.Components, func(c calico.Component) bool { return slices.ContainsFunc(c.Ports, udp) }) ||
@@ -194,7 +197,7 @@ func (r *hostResolver) listsUDP(hosts calico.Hosts) bool {
 		})
 }
 
-// letIn says whether a peer with one of the roles has all of a network.
+// letIn tells whether a peer with one of the roles covers the network.
 func (r *hostResolver) letIn(network netip.Prefix, roles ...v1alpha1.ExternalRole) bool {
 	return slices.ContainsFunc(roles, func(role v1alpha1.ExternalRole) bool {
 		return slices.ContainsFunc(r.playing(role), func(p netip.Prefix) bool { return p.Bits() <= network.Bits() && p.Overlaps(network) })
@@ -207,7 +210,7 @@ func isControlPlane(node *corev1.Node) bool { return state.IsControlPlaneNode(no
 
 func isWorker(node *corev1.Node) bool { return !state.IsControlPlaneNode(node) }
 
-// shownBy returns the internal addresses that nodes show.
+// shownBy returns the internal addresses of the nodes that fulfil the condition.
 func (r *hostResolver) shownBy(is func(*corev1.Node) bool) []netip.Addr {
 	var addresses []netip.Addr
 	for i := range r.snapshot.Nodes {
@@ -218,8 +221,8 @@ func (r *hostResolver) shownBy(is func(*corev1.Node) bool) []netip.Addr {
 	return addresses
 }
 
-// internal returns the internal addresses of a node: those of networks that it is in.
-// What several nodes show is nobody's.
+// internal returns the internal addresses of a node. An address that several nodes show
+// identifies no node and is left out.
 func (r *hostResolver) internal(node *corev1.Node) []netip.Addr {
 	var addresses []netip.Addr
 	for _, a := range node.Status.Addresses {
@@ -232,8 +235,8 @@ func (r *hostResolver) internal(node *corev1.Node) []netip.Addr {
 	return addresses
 }
 
-// networksOf returns the networks that addresses are in, sorted, as they usually are:
-// how long their prefixes are, nodes do not say.
+// networksOf returns the sorted networks around the addresses: /24 for IPv4 and /64 for
+// IPv6, the usual prefix lengths, because a Node does not show its prefix length.
 func (r *hostResolver) networksOf(addresses []netip.Addr) []netip.Prefix {
 	known := map[netip.Prefix]bool{}
 	for _, address := range addresses {
@@ -248,13 +251,13 @@ func (r *hostResolver) networksOf(addresses []netip.Addr) []netip.Prefix {
 	return slices.SortedFunc(maps.Keys(known), netip.Prefix.Compare)
 }
 
-// peer is a line of spec.network.peers.
+// peer renders a line of spec.network.peers.
 func (r *hostResolver) peer(name string, role v1alpha1.ExternalRole, networks []netip.Prefix) string {
 	return fmt.Sprintf("{name: %s, role: %s, cidrs: [%s]}", name, role, list(networks))
 }
 
-// list names at most three networks: of more, somebody has to find out what they have
-// in common.
+// list names at most three networks. For more networks an administrator has to find a
+// common prefix.
 func list(networks []netip.Prefix) string {
 	const most = 3
 	names := make([]string, 0, most)

@@ -20,7 +20,7 @@ import (
 // Object is an object that the operator creates.
 type Object = calico.Object
 
-// Content returns what is written of an object that the operator creates.
+// Content returns the content that the operator writes for an object.
 func Content(object Object) (map[string]any, error) {
 	if _, kubernetes := object.(*networkingv1.NetworkPolicy); !kubernetes {
 		return calico.WrittenContent(object)
@@ -32,8 +32,8 @@ func Content(object Object) (map[string]any, error) {
 	return content, nil
 }
 
-// Fields returns the fields of an object's spec, each of which is written, and
-// compared, as a whole.
+// Fields returns the fields of an object's spec. The operator writes and compares each
+// field as a whole.
 func Fields(object Object) (map[string]any, error) {
 	content, err := Content(object)
 	if err != nil {
@@ -43,21 +43,21 @@ func Fields(object Object) (map[string]any, error) {
 	return spec, nil
 }
 
-// Shared says that the operator creates an object where there is none, but that
-// it may also be somebody else's: then only single fields of it are ours.
+// Shared tells whether an object may also be foreign. The operator creates a missing Felix
+// configuration, but manages only single fields of an existing one.
 func Shared(object Object) bool {
 	_, felix := object.(*v3.FelixConfiguration)
 	return felix
 }
 
-// Written says whether the operator wrote an object that is there.
+// Written tells whether the operator has written the live object.
 func Written(live Object) bool {
 	return slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
 		return entry.Manager == v1alpha1.FieldManagerNetwork
 	})
 }
 
-// Stamp notes on an object what it is rendered as, and by which version.
+// Stamp annotates an object with the hash of its content and with the renderer's version.
 func Stamp(object Object) error {
 	fields, err := Fields(object)
 	if err == nil {
@@ -79,12 +79,13 @@ func hashOf(object Object, spec any) string {
 	return Hash(struct{ Labels, Spec any }{labels, spec})
 }
 
-// OwnLabel says whether a label is one of the operator's: those of others, such as
-// projectcalico.org/tier, which Calico sets itself, are none of its business.
+// OwnLabel tells whether the operator manages a label. Foreign labels, such as
+// projectcalico.org/tier, which Calico sets, are not compared.
 func OwnLabel(key string) bool { return strings.HasPrefix(key, v1alpha1.SchemeGroupVersion.Group+"/") }
 
-// Stamped says whether an object is what its stamp says: exactly what the operator
-// once wrote, whoever put it there again, such as from a backup.
+// Stamped tells whether an object still matches its stamp. A match proves that the operator
+// once wrote exactly this content, even if another writer has restored the object, such as
+// from a backup.
 func Stamped(object Object) bool {
 	hash := object.GetAnnotations()[v1alpha1.AnnotationDesiredHash]
 	if hash == "" {

@@ -12,8 +12,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// MissingNoExecute returns the NoExecute taints that are claimed for the policy
-// and that the node does not have: putting them there evicts pods.
+// MissingNoExecute returns the NoExecute taints that the policy claims and the node lacks.
+// Setting such a taint evicts pods.
 func MissingNoExecute(node *corev1.Node, claims []Claim, policy string) []corev1.Taint {
 	var taints []corev1.Taint
 	for _, claim := range claims {
@@ -28,7 +28,7 @@ func MissingNoExecute(node *corev1.Node, claims []Claim, policy string) []corev1
 	return taints
 }
 
-// TaintValue returns the value of the node's taint; nil if it has none such.
+// TaintValue returns the value of the node's taint; nil if the node lacks the taint.
 func TaintValue(node *corev1.Node, field string) *string {
 	for _, taint := range node.Spec.Taints {
 		if state.TaintField(taint.Key, taint.Effect) == field {
@@ -38,9 +38,9 @@ func TaintValue(node *corev1.Node, field string) *string {
 	return nil
 }
 
-// Evicted counts the pods that taints would evict, at once or when their
-// toleration ends. Static pods are not evicted (their mirror is deleted, the
-// pod goes on), nor pods that have ended.
+// Evicted counts the pods that the taints would evict, at once or at the end of a
+// toleration. Static pods do not count, because an eviction deletes only the mirror pod and
+// the static pod runs on. Ended pods do not count either.
 func Evicted(pods []corev1.Pod, taints []corev1.Taint) int {
 	count := 0
 	for i := range pods {
@@ -58,7 +58,7 @@ func Evicted(pods []corev1.Pod, taints []corev1.Taint) int {
 	return count
 }
 
-// lasting returns the tolerations that do not end after a time.
+// lasting returns the tolerations without an end.
 func lasting(tolerations []corev1.Toleration) []corev1.Toleration {
 	return slices.DeleteFunc(slices.Clone(tolerations), func(t corev1.Toleration) bool { return t.TolerationSeconds != nil })
 }

@@ -9,7 +9,7 @@ import (
 	"fmt"
 )
 
-// Hash returns a short fingerprint of a value, over its JSON: equal values give
+// Hash returns a short fingerprint of a value, computed from its JSON. Equal values have
 // equal hashes in every version of Go and on every machine.
 func Hash(value any) string {
 	text, err := json.Marshal(value)

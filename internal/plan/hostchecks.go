@@ -17,8 +17,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// unreachable says that the policy would cut what must go on, as far as that can
-// be told without looking at the policies of others.
+// unreachable returns the reason to hold the policy if the policy would cut a required
+// flow. Foreign policies are not considered here.
 func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
 	if why := r.identityUnknown(); why != "" {
 		return &Held{Reason: v1alpha1.ReasonAddressesUnknown, Why: why}
@@ -34,8 +34,8 @@ func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
 	return nil
 }
 
-// identityUnknown says what to do where an address is shown by several nodes, and is
-// all that would let one of them in, or has let it in until now.
+// identityUnknown returns what to do about an address that several nodes show, if one of
+// these nodes is, or was until now, let in by this address alone.
 func (r *hostResolver) identityUnknown() string {
 	_, needsAll := r.sets[calico.SetNodes]
 	names := r.anonymous(func(n *corev1.Node) bool { return needsAll || r.ofControlPlane(n) })
@@ -54,15 +54,15 @@ func (r *hostResolver) identityUnknown() string {
 	return ""
 }
 
-// addressesUnknown says what to do where the component has addresses of its own that
-// are not known of every control-plane node: rules that let in all the others would
-// cut these off from each other, and from themselves.
+// addressesUnknown returns what to do if the component has an address or interface of its
+// own and the control-plane nodes' addresses there are not all known. Rules for the known
+// addresses would cut the other nodes off from each other and from themselves.
 func (r *hostResolver) addressesUnknown(component calico.Component) string {
 	needed := r.needed(component)
 	network := component.Address
 	switch {
 	case component.Interface != "" && !needed:
-		return "" // what a node sends to itself does not come in there
+		return "" // packets of a node to itself do not enter by this interface
 	case component.Interface != "" && !network.IsValid():
 		return "it is not known which addresses the nodes have on interface " + component.Interface + ", so that they would " +
 			"cut each other off: set addressCIDR to their network there, and give a peer with it the role ControlPlane"
@@ -73,15 +73,15 @@ func (r *hostResolver) addressesUnknown(component calico.Component) string {
 		"cut each other, and themselves, off: give a peer with this network, or with the address of every node in it, the role ControlPlane"
 }
 
-// spareable says whether all nodes that show an address have another one of its IP
-// version, so that each is let in without it.
+// spareable tells whether every node that shows the address has another address of the same
+// IP version, so that the node is let in without the shared address.
 func (r *hostResolver) spareable(address netip.Addr) bool {
 	return !slices.ContainsFunc(r.NodesShowing(address), func(node string) bool {
 		return !slices.ContainsFunc(r.OfNode(node), func(a netip.Addr) bool { return a.Is4() == address.Is4() })
 	})
 }
 
-// needed says whether nodes must reach the component.
+// needed tells whether a required flow from other machines goes to the component.
 func (r *hostResolver) needed(component calico.Component) bool {
 	alone := calico.Hosts{Components: []calico.Component{component}}
 	return slices.ContainsFunc(r.profile.RequiredFlows(), func(f profile.Flow) bool {
@@ -89,9 +89,10 @@ func (r *hostResolver) needed(component calico.Component) bool {
 	})
 }
 
-// addressesKnown says whether, of every control-plane node, addresses in the
-// component's network are known: it shows some, or those that are let in by their
-// addresses cover the whole network, or are in it as many as the nodes that show none.
+// addressesKnown tells whether the address of every control-plane node in the component's
+// network is known: the node shows an address there, or an admitted prefix covers the whole
+// network, or the network contains as many admitted single addresses, shown by no node, as
+// there are silent nodes.
 func (r *hostResolver) addressesKnown(component calico.Component, needed bool) bool {
 	silent := r.silentIn(component.Address)
 	if silent == 0 {
@@ -116,7 +117,7 @@ func (r *hostResolver) addressesKnown(component calico.Component, needed bool) b
 	return len(single) >= silent
 }
 
-// silentIn counts the control-plane nodes that show no address in a network.
+// silentIn counts the control-plane nodes that show no address in the network.
 func (r *hostResolver) silentIn(network netip.Prefix) int {
 	silent := 0
 	for i := range r.snapshot.Nodes {
@@ -127,8 +128,7 @@ func (r *hostResolver) silentIn(network netip.Prefix) int {
 	return silent
 }
 
-// anyForeign says whether an endpoint of somebody else is on the node, on
-// whichever interface.
+// anyForeign tells whether the node has a foreign host endpoint on any interface.
 func anyForeign(node *corev1.Node, endpoints []v3.HostEndpoint) bool {
 	addresses := state.NodeAddresses(node)
 	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
@@ -139,8 +139,9 @@ func anyForeign(node *corev1.Node, endpoints []v3.HostEndpoint) bool {
 	})
 }
 
-// foreignEndpoint returns the host endpoint of somebody else that has the place
-// on the node that ours would take. Where ours is there already, it stays.
+// foreignEndpoint returns the foreign host endpoint in the place of the managed endpoint.
+// If the managed endpoint exists already, the managed endpoint stays and the result is
+// empty.
 func foreignEndpoint(hosts calico.Hosts, node string, endpoints []v3.HostEndpoint) string {
 	wanted := calico.EndpointInterfaces(hosts)
 	foreign := ""

@@ -16,68 +16,67 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Hosts is what a policy calls for in the way of protecting nodes.
+// Hosts is the plan for protecting nodes by one policy.
 type Hosts struct {
-	// Declared says that the policy restricts something on nodes.
+	// Declared tells whether the policy restricts components on nodes.
 	Declared bool
-	// Profile is what kind of cluster it is taken for; nil unless Declared.
+	// Profile is the resolved distribution and CNI; nil unless Declared.
 	Profile *v1alpha1.ResolvedProfile
-	// Unprotected says why nothing protects the nodes, though that is declared
-	// and the policy is not at fault; nil otherwise.
+	// Unprotected is the reason why the declared protection is absent although the policy has
+	// no fault; nil otherwise.
 	Unprotected *Obstacle
-	// Stays says that what was written before stays, and Objects are only what takes
-	// nodes back that were under way: nothing can be rendered now, or it is not known
-	// any more what is called for.
+	// Stays tells that the objects written before stay as they are, and that Objects contains
+	// only the objects for rolling back nodes in flight. Stays is set if the rules cannot be
+	// rendered now or the policy's wish is not known any more.
 	Stays bool
-	// Calico is what Objects are rendered from: the nodes have the rules as far as
-	// the rollout is.
+	// Calico is the input for rendering Objects: each node has the rules that its place in the
+	// rollout calls for.
 	Calico calico.Hosts
-	// Objects are the objects of Calico in the order in which they may be
-	// written.
+	// Objects are Calico's objects in the order of their writes.
 	Objects []Object
-	// Whole and WholeObjects are what Calico and Objects become when the rollout
-	// is through.
+	// Whole and WholeObjects are the values of Calico and Objects at the end of the rollout.
 	Whole        calico.Hosts
 	WholeObjects []Object
-	// Lifelines are the flows that neither may cut.
+	// Lifelines are the required flows, which neither Objects nor WholeObjects may cut.
 	Lifelines Lifelines
-	// Version is that of the rules that are called for, Older are others that
-	// nodes have, or may be taken back to.
+	// Version is the version of the wanted rules. Older are the other versions that nodes have,
+	// or that nodes may be rolled back to.
 	Version string
 	Older   map[string]bool
-	// unrecorded are the nodes of which nothing is on record yet.
+	// unrecorded are the nodes without a recorded enactment.
 	unrecorded map[string]bool
-	// widened are the Felix configurations that go before their nodes get rules.
+	// widened are the Felix configurations to write before their nodes get rules.
 	widened map[string]bool
-	// back is what nodes go back to where nothing can be rendered.
+	// back is the ruleset that each node rolls back to if the rules cannot be rendered.
 	back map[string]backTo
 	// established are the versions that nodes have, or are to have now.
 	established map[string]bool
-	// tls is the traffic that is TLS.
+	// tls is the traffic that uses TLS.
 	tls []profile.Traffic
-	// Held are the components that can not be rendered now.
+	// Held are the components that cannot be rendered now.
 	Held []Held
-	// Undecided is what only a person can say before anything may be written.
+	// Undecided are the questions for an administrator, to be answered before the first write.
 	Undecided []Held
-	// Notes are what is safe to write and yet to be known: required flows that
-	// nobody is let through for.
+	// Notes are warnings about a plan that is safe to write, such as required flows without any
+	// sender.
 	Notes []string
-	// Addressless are selected nodes that can not be protected, because none of
-	// their addresses is known.
+	// Addressless are the selected nodes that cannot be protected because no address of the
+	// node is known.
 	Addressless []string
-	// Losses are the nodes whose hosts an older policy protects.
+	// Losses are the nodes that an older policy protects.
 	Losses []Loss
-	// Foreign are the nodes on which endpoints of others are in the place of
-	// ours, with the name of that endpoint.
+	// Foreign maps each node with a foreign endpoint in the place of the managed endpoint to
+	// the name of the foreign endpoint.
 	Foreign map[string]string
 }
 
-// Obstacle is why something that is declared can not be had: a reason of the
-// conditions Programmed and Effective, and what to do.
+// Obstacle is the reason why a declared protection is impossible: a reason of the
+// conditions Programmed and Effective, and a message with what to do.
 type Obstacle struct{ Reason, Message string }
 
-// HostProtection plans the protection of the selected nodes. Policies come
-// oldest first; of those that select a node and protect hosts, the oldest does.
+// HostProtection plans the protection of the selected nodes. policies are sorted from
+// oldest to newest; a node belongs to the oldest policy that selects the node and protects
+// hosts.
 func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) Hosts {
 	var hosts Hosts
 	switch {
@@ -85,7 +84,7 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 		hosts = protection(policy, policies, snapshot)
 		hosts.Stays = len(hosts.Held) > 0 || hosts.Unprotected != nil && hosts.Unprotected.Reason != v1alpha1.ReasonHostBackendNone
 	case policy.Claims() && policy.Invalid != nil && policy.Spec.Network != nil:
-		hosts.Stays = true // of which nodes, a selector that can be read will tell
+		hosts.Stays = true // which nodes the policy selects is known again once the selector is valid
 	}
 	if hosts.Stays {
 		hosts.goBack(policy, snapshot, policy.Enforces())
@@ -93,8 +92,8 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 	return hosts
 }
 
-// GoingBack plans that nodes which are not to have what they were begun with go back,
-// and everything else stays as it is.
+// GoingBack plans the rollback of nodes that are not to keep the ruleset of their start.
+// All other objects stay as they are.
 func GoingBack(policy *Policy, snapshot state.Snapshot) Hosts {
 	hosts := Hosts{Stays: true}
 	hosts.goBack(policy, snapshot, true)
@@ -131,7 +130,8 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 	case len(hosts.Calico.Nodes) == 0 && len(hosts.Losses) == 0:
 		hosts.Held = []Held{{Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
 	case len(hosts.Calico.Nodes) > 0:
-		// Only now: whether a policy is safe does not depend on who answers just now.
+		// Calico's availability is checked last, because the safety of a policy does not depend
+		// on the API servers that answer just now.
 		if hosts.Unprotected = unavailable(snapshot.Calico); hosts.Unprotected == nil {
 			hosts.render()
 		}
@@ -139,8 +139,9 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 	return hosts
 }
 
-// ask takes what is undecided. Where the rules are in force it is only noted: who is
-// cut off now is cut off already, and what follows must go on, since nodes join.
+// ask records the undecided questions. If the rules are in force on every node, the
+// questions become notes: a sender that the rules cut off is cut off already, and new nodes
+// must still get their rules.
 func (h *Hosts) ask(undecided []Held, inForce bool) {
 	if !inForce {
 		h.Undecided = undecided
@@ -151,7 +152,7 @@ func (h *Hosts) ask(undecided []Held, inForce bool) {
 	}
 }
 
-// inForce says whether every node has the rules that are called for, and keeps them.
+// inForce tells whether every node enforces the wanted rules.
 func (h *Hosts) inForce(policy *Policy, snapshot state.Snapshot) bool {
 	return len(h.Whole.Nodes) > 0 && !slices.ContainsFunc(h.Whole.Nodes, func(n calico.Node) bool {
 		enactment := EnactmentOf(policy.Name, n.Name, snapshot.Enactments)
@@ -159,7 +160,7 @@ func (h *Hosts) inForce(policy *Policy, snapshot state.Snapshot) bool {
 	})
 }
 
-// render turns the resolved intent into objects, or says what holds it back.
+// render renders the resolved intent into objects, or records the reason to hold.
 func (h *Hosts) render() {
 	var err error
 	if h.WholeObjects, err = rendered(h.Whole); err == nil {
@@ -174,7 +175,7 @@ func (h *Hosts) render() {
 	}
 }
 
-// Rendered says whether there is something to write to the nodes.
+// Rendered tells whether there are objects to write for the nodes.
 func (h *Hosts) Rendered() bool { return len(h.WholeObjects) > 0 }
 
 func rendered(hosts calico.Hosts) ([]Object, error) {
@@ -187,7 +188,7 @@ func rendered(hosts calico.Hosts) ([]Object, error) {
 
 func stamped(objects []Object) ([]Object, error) {
 	for _, object := range objects {
-		// The tier is shared by all policies, a Felix configuration with others.
+		// All policies share the tier, and other managers share a Felix configuration.
 		if _, tier := object.(*v3.Tier); !tier && !Shared(object) {
 			if err := Stamp(object); err != nil {
 				return nil, err
@@ -197,7 +198,7 @@ func stamped(objects []Object) ([]Object, error) {
 	return objects, nil
 }
 
-// ProtectsHosts says whether the policy restricts something on nodes.
+// ProtectsHosts tells whether the policy restricts components on nodes.
 func (p *Policy) ProtectsHosts() bool {
 	return p.Claims() && p.declaresHosts()
 }
@@ -208,8 +209,9 @@ func (p *Policy) declaresHosts() bool {
 		(network.Unlisted == v1alpha1.UnlistedDeny || len(onHosts(p)) > 0)
 }
 
-// claimsHosts says whether younger policies must leave its nodes to it. They must
-// also while it is taken back: that is for an emergency, and no occasion.
+// claimsHosts tells whether the policy keeps its nodes from younger policies. A policy also
+// keeps its nodes while it is rolled back: the rollback answers an emergency, and another
+// policy must not use the occasion.
 func (p *Policy) claimsHosts() bool {
 	return !p.Deleting() && p.declaresHosts() && p.Spec.Network.HostBackend != v1alpha1.HostBackendNone
 }
@@ -224,8 +226,8 @@ func onHosts(policy *Policy) []v1alpha1.Component {
 	return components
 }
 
-// obstacle returns why nothing can protect the nodes of this cluster, as far as
-// that is known for sure.
+// obstacle returns the reason why nodes of this cluster cannot be protected, if the reason
+// is certain.
 func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Calico) *Obstacle {
 	switch {
 	case policy.Spec.Network.HostBackend == v1alpha1.HostBackendNone:
@@ -250,7 +252,7 @@ func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Ca
 	return nil
 }
 
-// unavailable returns why Calico, which may well be there, can not be used now.
+// unavailable returns the reason why Calico, installed or not, cannot be used now.
 func unavailable(cluster state.Calico) *Obstacle {
 	switch {
 	case cluster.Problem != "":
@@ -261,8 +263,8 @@ func unavailable(cluster state.Calico) *Obstacle {
 	return nil
 }
 
-// selectedNodes returns the nodes whose hosts the policy protects, and those
-// that an older policy does.
+// selectedNodes returns the nodes that the policy protects, and a loss for each selected
+// node that an older policy protects.
 func selectedNodes(policy *Policy, policies []Policy, nodes []corev1.Node) (own []*corev1.Node, losses []Loss) {
 	for i := range nodes {
 		node := &nodes[i]

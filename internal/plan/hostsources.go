@@ -16,19 +16,19 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// hostResolver turns a policy's intent for its nodes into addresses and ports.
+// hostResolver turns a policy's intent for nodes into addresses and ports.
 type hostResolver struct {
 	addressBook
 	profile   profile.Profile
 	cni       string
 	snapshot  state.Snapshot
-	addresses [][]netip.Prefix      // that identify each node of the snapshot
-	shown     map[netip.Addr]bool   // those of all
-	sets      map[string]calico.Set // by name, those that are referred to
-	known     map[string]members    // by name of a set, as far as they were asked for
-	hiddens   []netip.Addr          // of API servers, that no node shows
-	notes     []string              // what is not let through
-	// unprotected are nodes of which no address is known.
+	addresses [][]netip.Prefix      // the identifying addresses of each node of the snapshot
+	shown     map[netip.Addr]bool   // the addresses of all nodes
+	sets      map[string]calico.Set // by name; only the sets that rules refer to
+	known     map[string]members    // members of sets by the set's name, filled on demand
+	hiddens   []netip.Addr          // addresses of API servers that no node shows
+	notes     []string              // warnings about senders that are not let in
+	// unprotected are the nodes without a known address.
 	unprotected []string
 }
 
@@ -57,7 +57,7 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 		ScopeFailsafes: network.Failsafe == v1alpha1.FailsafeScope,
 	}
 	if len(r.hiddens) > 0 {
-		r.set(calico.SetAPIServers) // no rule refers to it: it shows them, and they are members of others
+		r.set(calico.SetAPIServers) // no rule refers to the set; the set shows the addresses, which other sets contain too
 	}
 	hosts.Failsafes = failsafesOf(r.snapshot.Calico.Felix)
 	hosts.Servers = slices.Clone(r.hiddens)
@@ -97,8 +97,8 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 	return hosts, losses, foreign
 }
 
-// addressesOf returns the addresses of a node: those that it shows, or, while it
-// shows none, those that its endpoint has, or that its endpoint could have.
+// addressesOf returns the addresses that a node shows. If the node shows none, the
+// addresses of its endpoint are returned, or those that the endpoint could have.
 func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 	addresses := slices.Clone(r.OfNode(node.Name))
 	if len(addresses) > 0 {
@@ -112,14 +112,14 @@ func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 			}
 		}
 	}
-	if len(endpoints) > 0 && len(addresses) == 0 { // one of an interface does not have them
+	if len(endpoints) > 0 && len(addresses) == 0 { // an endpoint of a named interface lists no addresses
 		return r.lost(calico.SetControlPlane)
 	}
 	return addresses
 }
 
-// sharedBy returns the addresses that a node shows beside others. They let nobody
-// in, but the node must reach itself by them.
+// sharedBy returns the addresses that a node shares with other nodes. A shared address lets
+// in no sender, but the node must reach itself by the address.
 func (r *hostResolver) sharedBy(node *corev1.Node) []netip.Addr {
 	return slices.DeleteFunc(state.NodeAddresses(node), func(a netip.Addr) bool { return slices.Contains(r.OfNode(node.Name), a) })
 }
@@ -145,8 +145,8 @@ func (r *hostResolver) component(component v1alpha1.Component) calico.Component 
 	return out
 }
 
-// flows returns the profile's flows that come in at the nodes and that the
-// policy could cut: the required ones, or all others.
+// flows returns the profile's flows that arrive at nodes and that the policy could cut: the
+// required flows, or all other flows.
 func (r *hostResolver) flows(hosts calico.Hosts, required bool) []calico.Flow {
 	var flows []calico.Flow
 	for _, flow := range r.profile.Flows {
@@ -156,15 +156,15 @@ func (r *hostResolver) flows(hosts calico.Hosts, required bool) []calico.Flow {
 		}
 		from := r.roles(flow.From)
 		if len(from) == 0 {
-			continue // a role that the policy gives no addresses to
+			continue // the policy gives the role no addresses
 		}
 		flows = append(flows, calico.Flow{Name: flow.Name, From: from, Destinations: flow.Destinations, Traffic: flow.Traffic})
 	}
 	return flows
 }
 
-// translated says whether the flow is sent on to pods before a host's policy
-// sees it.
+// translated tells whether the flow is redirected to pods before a host's policy sees the
+// flow.
 func (r *hostResolver) translated(flow profile.Flow) bool {
 	component, _ := r.profile.FindComponent(flow.Component)
 	return component.Translated
@@ -178,7 +178,7 @@ func restricted(hosts calico.Hosts, flow profile.Flow) bool {
 	})
 }
 
-// roles returns the sources that roles of the profile stand for.
+// roles returns the sources of several roles.
 func (r *hostResolver) roles(roles []profile.Role) []calico.Source {
 	var sources []calico.Source
 	for _, role := range roles {
@@ -187,8 +187,8 @@ func (r *hostResolver) roles(roles []profile.Role) []calico.Source {
 	return sources
 }
 
-// role returns the sources that a role stands for: what it is found to be, and
-// what peers add to it. The node itself needs none.
+// role returns the sources of a role: addresses found in the cluster, and addresses that
+// peers add. The role Self needs no source.
 func (r *hostResolver) role(role profile.Role) []calico.Source {
 	switch role {
 	case profile.RoleControlPlane:
@@ -226,7 +226,7 @@ func static(prefixes []netip.Prefix) []calico.Source {
 	return []calico.Source{{Prefixes: prefixes}}
 }
 
-// playing returns the networks of the peers that have the role.
+// playing returns the networks of the peers with the role.
 func (r *hostResolver) playing(role v1alpha1.ExternalRole) []netip.Prefix {
 	return r.peers(func(p v1alpha1.Peer) bool { return p.Role == role })
 }
@@ -238,7 +238,7 @@ func (r *hostResolver) peers(wanted func(v1alpha1.Peer) bool) []netip.Prefix {
 			continue
 		}
 		for _, cidr := range peer.CIDRs {
-			if prefix, err := netip.ParsePrefix(string(cidr)); err == nil { // the schema lets nothing else in
+			if prefix, err := netip.ParsePrefix(string(cidr)); err == nil { // the schema admits only valid CIDRs
 				prefixes = append(prefixes, prefix)
 			}
 		}
@@ -246,7 +246,7 @@ func (r *hostResolver) peers(wanted func(v1alpha1.Peer) bool) []netip.Prefix {
 	return prefixes
 }
 
-// set returns a source that follows the cluster, and notes that it is needed.
+// set returns a source that follows the cluster, and records that rules refer to the set.
 func (r *hostResolver) set(name string) calico.Source {
 	if _, known := r.sets[name]; !known {
 		r.sets[name] = calico.Set{Name: name, Members: r.members(name)}
@@ -254,7 +254,7 @@ func (r *hostResolver) set(name string) calico.Source {
 	return calico.Source{Set: name}
 }
 
-// members are the networks of a set by the node that brings them.
+// members maps each node, or another origin, to the networks that it adds to a set.
 type members = map[string][]netip.Prefix
 
 func (r *hostResolver) members(name string) members {
@@ -292,14 +292,15 @@ func (r *hostResolver) find(name string) members {
 	return members
 }
 
-// keepShared keeps the addresses of a set that are let in now, and that another node has
-// come to show as well: a kubelet can show any, and must not shut out the node that has
-// it. An external address does not stay: many machines may share that of a NAT.
+// keepShared keeps the addresses that a set contains now and that another node has come to
+// show as well. A kubelet can show any address, and must not shut out the node with the
+// real address. An external address does not stay, because many machines may share the
+// external address of a NAT.
 func (r *hostResolver) keepShared(members members, set string) {
 	written := r.written(set)
 	for _, address := range r.SharedAddresses() {
 		if slices.Contains(r.servers, address) || !slices.Contains(written, address) || letIn(members, address) {
-			continue // an API server's is let in by itself
+			continue // the address of an API server is let in without a node
 		}
 		of := slices.IndexFunc(r.snapshot.Nodes, func(n corev1.Node) bool {
 			return (set == calico.SetNodes || r.ofControlPlane(&n)) && state.ShowsAsInternal(&n, address)
@@ -311,7 +312,7 @@ func (r *hostResolver) keepShared(members members, set string) {
 	}
 }
 
-// letIn says whether an address is among the members of a set.
+// letIn tells whether an address is among the members of a set.
 func letIn(members members, address netip.Addr) bool {
 	for _, prefixes := range members {
 		if slices.Contains(prefixes, netip.PrefixFrom(address, address.BitLen())) {
@@ -321,8 +322,8 @@ func letIn(members members, address netip.Addr) bool {
 	return false
 }
 
-// addShownServers adds the addresses of API servers that nodes show which are not
-// known to be of the control plane: one that has lost its label still has its etcd.
+// addShownServers adds the addresses of API servers that nodes outside of the set show. A
+// control-plane node that has lost its label still runs its etcd.
 func (r *hostResolver) addShownServers(members members) {
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
@@ -337,9 +338,9 @@ func (r *hostResolver) addShownServers(members members) {
 	}
 }
 
-// addLost adds, as long as a node shows no address, the addresses of a set that no
-// node shows any more: they may be its own, and shut out, it could never show them
-// again.
+// addLost adds the addresses of a set that no node shows any more, as long as some node
+// shows no address. A lost address may belong to the silent node, and once shut out, the
+// silent node could never show the address again.
 func (r *hostResolver) addLost(members members, set string) {
 	i := slices.IndexFunc(r.addresses, func(p []netip.Prefix) bool { return len(p) == 0 })
 	if i < 0 {
@@ -351,18 +352,18 @@ func (r *hostResolver) addLost(members members, set string) {
 	}
 }
 
-// lost returns the addresses of a set of the policy's that no node shows now.
+// lost returns the addresses of the policy's network set that no node shows now.
 func (r *hostResolver) lost(set string) []netip.Addr {
 	return slices.DeleteFunc(r.written(set), func(a netip.Addr) bool { return r.shown[a] })
 }
 
-// written returns the single addresses that a set of the policy's has now.
+// written returns the single addresses in the policy's network set, as written now.
 func (r *hostResolver) written(name string) []netip.Addr {
 	return writtenAddresses(r.policy.Name, name, r.snapshot.Calico)
 }
 
-// keepSets has the sets follow the cluster that only older rules refer to: nodes
-// may have these for long, and who joins must be let in by them too.
+// keepSets keeps the sets up to date that only older rules refer to. Nodes may keep older
+// rules for long, and those rules too must let in a node that joins.
 func (r *hostResolver) keepSets(hosts *Hosts) {
 	if len(hosts.Older) == 0 {
 		return
@@ -386,8 +387,7 @@ func (r *hostResolver) addServers(members members) members {
 	return members
 }
 
-// failsafesOf returns the failsafe ports that are set for the whole cluster; nil
-// if they are Felix's own.
+// failsafesOf returns the cluster's failsafe ports; nil if Felix's defaults apply.
 func failsafesOf(configurations []v3.FelixConfiguration) []v3.ProtoPort {
 	for i := range configurations {
 		if ports := configurations[i].Spec.FailsafeInboundHostPorts; configurations[i].Name == calico.FelixConfigurationDefault && ports != nil {
