@@ -9,7 +9,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Intent is what a policy asks for now. Each policy has exactly one.
+// Intent is what a policy asks for now. Each policy has exactly one intent.
 type Intent string
 
 // The intents.
@@ -18,18 +18,19 @@ const (
 	IntentAudit Intent = "Audit"
 	// IntentSuspend writes nothing, and keeps what is there.
 	IntentSuspend Intent = "Suspend"
-	// IntentEnforce writes what is declared, and repairs drift.
+	// IntentEnforce writes the declared objects and fields, and repairs drift.
 	IntentEnforce Intent = "Enforce"
-	// IntentRollBack rolls everything back that was written, and keeps the policy. The
-	// annotation cpnp.dev/revert asks for it, in an emergency: before mode and suspend.
+	// IntentRollBack rolls back every write for the policy, and keeps the policy. The
+	// annotation cpnp.dev/revert, meant for emergencies, asks for the rollback and overrides
+	// spec.mode and spec.suspend.
 	IntentRollBack Intent = "RollBack"
-	// IntentDelete rolls everything back that was written, and lets the policy go.
+	// IntentDelete rolls back every write for the policy, and then lets the deletion finish.
 	IntentDelete Intent = "Delete"
-	// IntentOrphan lets the policy go, and keeps what was written for it.
+	// IntentOrphan lets the deletion finish, and keeps what was written for the policy.
 	IntentOrphan Intent = "Orphan"
 )
 
-// Intent returns what the policy asks for now.
+// Intent derives the policy's intent from its spec, annotations and deletion.
 func (p *Policy) Intent() Intent {
 	asksForRollBack := p.RollBackReason() != ""
 	switch {
@@ -51,25 +52,25 @@ func (p *Policy) Intent() Intent {
 	return IntentDelete
 }
 
-// Claims says whether the policy claims fields and nodes. Younger policies leave these
-// to it.
+// Claims tells whether the policy claims fields and nodes, so that younger policies leave
+// these fields and nodes alone.
 func (p *Policy) Claims() bool {
 	return slices.Contains([]Intent{IntentAudit, IntentSuspend, IntentEnforce}, p.Intent())
 }
 
-// Enforces says whether the policy wants the cluster changed.
+// Enforces tells whether the policy wants the cluster changed.
 func (p *Policy) Enforces() bool { return p.Intent() == IntentEnforce }
 
-// RollsBack says whether everything that was written for the policy is to be rolled back.
+// RollsBack tells whether every write for the policy is to be rolled back.
 func (p *Policy) RollsBack() bool {
 	return p.Intent() == IntentRollBack || p.Intent() == IntentDelete
 }
 
-// Deleting says whether the policy is being deleted.
+// Deleting tells whether the policy is being deleted.
 func (p *Policy) Deleting() bool { return p.DeletionTimestamp != nil }
 
-// RollBackReason returns the reason that the annotation cpnp.dev/revert gives; empty if
-// the annotation is absent or says nothing.
+// RollBackReason returns the reason in the annotation cpnp.dev/revert; empty if the
+// annotation is absent or blank.
 func (p *Policy) RollBackReason() string {
 	return strings.TrimSpace(p.Annotations[v1alpha1.AnnotationRevert])
 }

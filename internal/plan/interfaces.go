@@ -14,11 +14,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// interfacesOf returns the interfaces, "" for every one, of the endpoints that a
-// node with an older version has, or goes back to: those that its policies are for,
-// and those that have it still. Where neither is known any more, all that there are.
-// What is not there any more does not come beside an endpoint of others. Every
-// interface is the last one: until others have their own, it would govern them too.
+// interfacesOf returns the interfaces of the endpoints for a node with an older version of
+// the rules; "" stands for every interface. The interfaces come from the version's policies
+// and from the node's endpoints of the version. If neither is left, all of the node's
+// managed endpoints count.
+//
+// An interface without a managed endpoint is left out if a foreign endpoint is in place.
+// The endpoint for every interface comes last: until the others exist, their interfaces
+// would fall under the endpoint for every interface.
 func interfacesOf(version, policy, node string, there state.Calico) []string {
 	interfaces := map[string]bool{}
 	for i := range there.Policies {
@@ -50,15 +53,15 @@ func interfacesOf(version, policy, node string, there state.Calico) []string {
 	return sorted
 }
 
-// taken says whether an endpoint of others is for an interface of a node.
+// taken tells whether a foreign endpoint is in place for an interface of the node.
 func taken(iface, node string, endpoints []v3.HostEndpoint) bool {
 	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
 		return e.Spec.Node == node && !calico.IsManagedEndpoint(&e) && e.Spec.InterfaceName == cmp.Or(iface, calico.EveryInterface)
 	})
 }
 
-// leaving returns the interfaces that a node has endpoints for, and the rules that
-// are called for do not.
+// leaving returns the interfaces for which the node has endpoints and the wanted rules have
+// none.
 func leaving(whole calico.Hosts, endpoints []*v3.HostEndpoint) []string {
 	needed := calico.EndpointInterfaces(whole)
 	var out []string
@@ -71,7 +74,7 @@ func leaving(whole calico.Hosts, endpoints []*v3.HostEndpoint) []string {
 	return slices.Sorted(slices.Values(out))
 }
 
-// EndpointsOn returns the endpoints of the operator's that a policy has on a node.
+// EndpointsOn returns the managed endpoints of a policy on a node.
 func EndpointsOn(policy, node string, endpoints []v3.HostEndpoint) []*v3.HostEndpoint {
 	var out []*v3.HostEndpoint
 	for i := range endpoints {

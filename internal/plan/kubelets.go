@@ -16,8 +16,8 @@ import (
 // rules without end.
 const maxKubeletPorts = 8
 
-// kubeletPorts returns the ports at which nodes say that their kubelets listen,
-// sorted, each once; 0 stands for nodes that do not say.
+// kubeletPorts returns the sorted, distinct ports of the kubelets as the nodes show them. 0
+// stands for nodes that show no port.
 func kubeletPorts(nodes []corev1.Node, concerned func(*corev1.Node) bool) []uint16 {
 	var ports []uint16
 	for i := range nodes {
@@ -29,8 +29,9 @@ func kubeletPorts(nodes []corev1.Node, concerned func(*corev1.Node) bool) []uint
 	return ports[:min(len(ports), maxKubeletPorts)]
 }
 
-// claimsPort says whether a component of the policy's, other than the kubelet, has a
-// port. A kubelet that shows it must not open it to others.
+// claimsPort tells whether a component of the policy, other than the kubelet, has the port.
+// A kubelet that shows such a port must not open the component's port to the kubelet's
+// clients.
 func (p *Policy) claimsPort(port uint16) bool {
 	if port == 0 || p.Spec.Network == nil {
 		return false
@@ -41,8 +42,8 @@ func (p *Policy) claimsPort(port uint16) bool {
 	})
 }
 
-// toEveryKubelet adds to a flow to kubelets the ports of all of them: it goes out to
-// nodes that are not protected, too.
+// toEveryKubelet adds the ports of all kubelets to a flow to kubelets, because the flow
+// also goes from protected nodes to unprotected nodes.
 func (r *hostResolver) toEveryKubelet(flow profile.Flow) profile.Flow {
 	if flow.Component != profile.ComponentKubelet || flow.To != profile.RoleNodes {
 		return flow

@@ -13,39 +13,37 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Lifelines are the flows that must never be cut, and who takes part in them.
+// Lifelines are the required flows and their senders and receivers.
 //
-// They are all that the profile requires, whether or not the policy restricts
-// them: an endpoint of ours puts the whole host under the policies of others, in
-// both directions.
+// All required flows of the profile count, whether or not the policy restricts them: a
+// managed endpoint puts the whole host under foreign policies too, in both directions.
 type Lifelines struct {
 	Flows []profile.Flow
-	// Optional are the other flows of the profile. They may be cut, but not without
-	// a word.
+	// Optional are the other flows of the profile. A cut of an optional flow is allowed, and is
+	// reported.
 	Optional []profile.Flow
-	// Parties are the addresses that roles stand for, as far as they are known.
+	// Parties are the known addresses of each role.
 	Parties map[profile.Role][]netip.Prefix
 	// Dedicated are addresses of control-plane nodes that no node shows.
 	Dedicated []Dedicated
-	// Virtual are addresses and ports by which members of the cluster reach the API
-	// servers, and that identify no node: a control-plane node may hold one.
+	// Virtual are the addresses and ports by which members of the cluster reach the API servers
+	// and which identify no node. A control-plane node may hold a virtual address.
 	Virtual []netip.AddrPort
-	// Protected are the names of the nodes that the policy protects. What others
-	// send to each other is not its doing.
+	// Protected are the names of the nodes that the policy protects. The policy has no effect
+	// on flows between other nodes.
 	Protected map[string]bool
 }
 
-// Dedicated are addresses in a network of a component's own that control-plane nodes
-// have there, as the policy says. Which node has which is not known.
+// Dedicated are the control-plane nodes' addresses in a component's own network, as the
+// policy declares them. The owner of each address is unknown.
 type Dedicated struct {
 	Addresses []netip.Prefix
-	// Traffic is what is sent there, and Interface by which it arrives; empty if that
-	// is not known.
+	// Traffic goes to the addresses and arrives by Interface; Interface is empty if unknown.
 	Traffic   []profile.Traffic
 	Interface string
 }
 
-// Sent returns the flow as it is sent to the addresses, and whether it is.
+// Sent returns the part of the flow that goes to the addresses, and whether there is any.
 func (d Dedicated) Sent(flow profile.Flow) (profile.Flow, bool) {
 	traffic := flow.Traffic
 	flow.Traffic, flow.Destinations = nil, nil
@@ -59,12 +57,12 @@ func (d Dedicated) Sent(flow profile.Flow) (profile.Flow, bool) {
 	return flow, len(flow.Traffic) > 0 && (flow.To == profile.RoleControlPlane || flow.To == profile.RoleNodes)
 }
 
-// has says whether an address is one of a role's.
+// has tells whether the address belongs to the role.
 func (l Lifelines) has(role profile.Role, address netip.Addr) bool {
 	return slices.ContainsFunc(l.Parties[role], func(p netip.Prefix) bool { return p.Contains(address) })
 }
 
-// lifelines returns those of the policy's cluster.
+// lifelines returns the required flows, optional flows and parties of the policy's cluster.
 func (r *hostResolver) lifelines(hosts calico.Hosts) Lifelines {
 	lines := Lifelines{
 		Parties: map[profile.Role][]netip.Prefix{}, Protected: map[string]bool{}, Dedicated: r.dedicated(hosts.Components),
@@ -99,15 +97,15 @@ func (r *hostResolver) lifelines(hosts calico.Hosts) Lifelines {
 	for _, role := range []profile.Role{profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus} {
 		lines.Parties[role] = r.playing(v1alpha1.ExternalRole(role))
 	}
-	// Who may be anybody is judged as the nodes are: others may well be kept out by
-	// somebody else.
+	// The roles Self and Any are judged with the addresses of the nodes. A foreign policy may
+	// keep out other senders on purpose.
 	lines.Parties[profile.RoleSelf] = lines.Parties[profile.RoleNodes]
 	lines.Parties[profile.RoleAny] = lines.Parties[profile.RoleNodes]
 	return lines
 }
 
-// dedicated returns the addresses in networks of components that peers give to
-// control-plane nodes, and that no node shows.
+// dedicated returns the addresses in components' networks that peers give to control-plane
+// nodes and no node shows.
 func (r *hostResolver) dedicated(components []calico.Component) []Dedicated {
 	var out []Dedicated
 	for _, component := range components {
@@ -128,9 +126,11 @@ func (r *hostResolver) dedicated(components []calico.Component) []Dedicated {
 	return out
 }
 
-// controlling returns the addresses of the nodes that are of the control plane beyond
-// doubt. Those that are selected are let in as such, but need not be: a policy may
-// be for other nodes. Only where no node says so are they taken for it.
+// controlling returns the addresses of the nodes that certainly belong to the control
+// plane: labelled nodes, and nodes with the address of an API server. Nodes that the policy
+// merely selects are let in as control plane, but are not required to be, because a policy
+// may be for other nodes. Selected nodes count only if no node certainly belongs to the
+// control plane.
 func (r *hostResolver) controlling() []netip.Prefix {
 	var sure, selected []netip.Prefix
 	for i := range r.snapshot.Nodes {
@@ -157,8 +157,7 @@ func (r *hostResolver) controlling() []netip.Prefix {
 	return sure
 }
 
-// comesFromOthers says whether the flow comes in at nodes, from others than
-// themselves.
+// comesFromOthers tells whether the flow arrives at nodes from other machines or pods.
 func comesFromOthers(flow profile.Flow) bool {
 	return flow.ArrivesAtNode() && flow.To != profile.RoleSelf
 }

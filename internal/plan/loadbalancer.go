@@ -12,9 +12,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// undecided returns what only a person can say before the policy may be written: who
-// else is a source of required flows. Probes do not find out, because they dial nodes
-// directly, and clients that arrive through a load balancer would be cut off.
+// undecided returns the questions about senders of required flows, for an administrator to
+// answer before the first write. Probes cannot answer the questions: probes connect to
+// nodes directly, and clients behind a load balancer would be cut off without a failed
+// probe.
 func (r *hostResolver) undecided(hosts calico.Hosts) []Held {
 	var undecided []Held
 	for _, role := range []profile.Role{profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus} {
@@ -55,8 +56,9 @@ func unnamedPeer(flow profile.Flow, role profile.Role, name, cidr string) string
 		"{name: %s, role: %s, cidrs: [%s]}", flow.Name, role, name, role, cidr)
 }
 
-// loadBalancerUnknown says what to decide where clients of the API servers may arrive
-// with other addresses than their own; empty where they do not, or somebody has said so.
+// loadBalancerUnknown returns the question whether clients reach the API servers through a
+// load balancer that replaces their addresses. The result is empty if the cluster shows
+// direct connections, or the administrator has declared spec.profile.loadBalancer: None.
 func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 	if r.policy.Spec.Profile.LoadBalancer == v1alpha1.LoadBalancerNone {
 		return ""
@@ -81,8 +83,8 @@ func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 		`kubectl patch cpnp %s --type merge -p '{"spec":{"profile":{"loadBalancer":"None"}}}'`, found, flow.Name, cidr, r.policy.Name)
 }
 
-// onControlPlane says whether an endpoint is an address of a control-plane node, or
-// of an API server.
+// onControlPlane tells whether an endpoint is an address of a control-plane node or of an
+// API server.
 func (r *hostResolver) onControlPlane(endpoint profile.Endpoint) bool {
 	address, is := endpoint.ParseAddress()
 	if !is {
@@ -99,9 +101,9 @@ func (r *hostResolver) onControlPlane(endpoint profile.Endpoint) bool {
 	return false
 }
 
-// virtual returns the endpoints of the API servers that have an address which
-// identifies no node. A node that holds such an address reaches itself by it, with
-// it as the source.
+// virtual returns the endpoints of the API servers whose address identifies no node. A node
+// that holds a virtual address connects to itself by the address, with the same address as
+// the source.
 func (r *hostResolver) virtual() []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, endpoint := range profile.APIServerEndpoints(r.snapshot.Facts) {
@@ -112,5 +114,5 @@ func (r *hostResolver) virtual() []netip.AddrPort {
 	return out[:min(len(out), maxVirtual)]
 }
 
-// maxVirtual bounds how many virtual addresses are let in to themselves and tried.
+// maxVirtual bounds how many virtual addresses are probed, and are let in to themselves.
 const maxVirtual = 8

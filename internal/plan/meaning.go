@@ -15,13 +15,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// onPods says whether the policy has a component that runs as pods.
+// onPods tells whether any component of the policy runs as pods.
 func onPods(policy *Policy) bool {
 	return slices.ContainsFunc(policy.Spec.Network.Components, func(c v1alpha1.Component) bool { return !c.OnHosts() })
 }
 
-// enforcementOf returns what NetworkPolicies do in the policy's cluster: what is found
-// out, unless the policy says it.
+// enforcementOf returns the effect of NetworkPolicies in the policy's cluster: the declared
+// effect if the policy declares any, the detected effect otherwise.
 func enforcementOf(policy *Policy, facts profile.Facts) profile.Enforcement {
 	given := policy.Spec.Profile
 	cni := string(given.CNI)
@@ -38,14 +38,14 @@ func enforcementOf(policy *Policy, facts profile.Facts) profile.Enforcement {
 	return found
 }
 
-// meaning knows what a NetworkPolicy that is well-formed does not mean on the
-// cluster's CNI.
+// meaning judges where the cluster's CNI does not implement a well-formed NetworkPolicy as
+// written.
 type meaning struct {
 	profile.Enforcement
 	// nodes are the addresses of nodes, and of API servers.
 	nodes []netip.Addr
 	notes []string
-	// told says that somebody was told already what to do.
+	// told tells that a message already contains the remedy.
 	told bool
 }
 
@@ -64,8 +64,8 @@ func newMeaning(policy *Policy, enforcement profile.Enforcement, snapshot state.
 	return m
 }
 
-// lost returns why the component cannot be rendered: what it allows would be denied.
-// Whatever else is doubtful is noted.
+// lost returns the reason to hold a component: the CNI would deny addresses that the
+// component allows. Other doubts become notes.
 func (m *meaning) lost(component v1alpha1.Component, object *networkingv1.NetworkPolicy) *Held {
 	if m.Ranges != "" && slices.ContainsFunc(portsOf(object), func(p networkingv1.NetworkPolicyPort) bool { return p.EndPort != nil }) {
 		m.notes = append(m.notes, fmt.Sprintf("%s: component %s has a range of ports (endPort), which then lets in less than it says",
@@ -84,7 +84,7 @@ func (m *meaning) lost(component v1alpha1.Component, object *networkingv1.Networ
 	return &Held{Component: component.Name, Reason: v1alpha1.ReasonNodesNotSelected, Why: why}
 }
 
-// fieldsWithNodes returns in which fields nodes are allowed.
+// fieldsWithNodes returns the fields that allow nodes.
 func (m *meaning) fieldsWithNodes(object *networkingv1.NetworkPolicy) []string {
 	var fields []string
 	for _, rule := range object.Spec.Ingress {
@@ -113,7 +113,7 @@ func (m *meaning) nodeIn(object *networkingv1.NetworkPolicy) (netip.Addr, bool) 
 	return m.nodeAmong(peers)
 }
 
-// nodeAmong returns the first address of a node that a peer's ipBlock has.
+// nodeAmong returns the first node address in an ipBlock of the peers.
 func (m *meaning) nodeAmong(peers []networkingv1.NetworkPolicyPeer) (netip.Addr, bool) {
 	for _, peer := range peers {
 		if peer.IPBlock == nil {

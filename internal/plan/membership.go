@@ -10,9 +10,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// kubeletLabels are the prefixes of labels under kubernetes.io and k8s.io that a
-// kubelet may give its own node. Others of these two domains it may not, and it may
-// all of other domains
+// kubeletLabels are the prefixes of the labels under kubernetes.io and k8s.io that a
+// kubelet may set on its own Node. All other labels of the two domains are refused, and
+// labels of other domains are allowed
 // (https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction).
 var kubeletLabels = []string{
 	"kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/instance-type",
@@ -20,7 +20,7 @@ var kubeletLabels = []string{
 	"topology.kubernetes.io/", "kubelet.kubernetes.io/", "node.kubernetes.io/",
 }
 
-// kubeletMaySet says whether a kubelet may give its own node the label.
+// kubeletMaySet tells whether a kubelet may set the label on its own Node.
 func kubeletMaySet(key string) bool {
 	domain, _, _ := strings.Cut(key, "/")
 	reserved := false
@@ -30,8 +30,8 @@ func kubeletMaySet(key string) bool {
 	return !reserved || slices.ContainsFunc(kubeletLabels, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
-// selfSelected tells that any kubelet can make its node one of those that the policy
-// selects, and so one of the control plane, which is let in to etcd.
+// selfSelected returns a warning if any kubelet can make the policy select its node. A
+// selected node counts as control plane and is let in to etcd.
 func (p *Policy) selfSelected() string {
 	selector := p.Spec.NodeSelector
 	keys := slices.Sorted(maps.Keys(selector.MatchLabels))

@@ -18,35 +18,35 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// RendererVersion is raised when the same spec and the same cluster give
-// another NetworkPolicy than before. It tells an upgrade from drift.
+// RendererVersion must be raised when the same spec and the same cluster give another
+// NetworkPolicy than before. The version tells an upgrade of the operator from drift.
 const RendererVersion = "1"
 
-// Network is what a policy calls for in the way of NetworkPolicies.
+// Network is the plan for one policy's NetworkPolicies.
 type Network struct {
 	// Objects are the NetworkPolicies, in the order of the components.
 	Objects []*networkingv1.NetworkPolicy
-	// Held are the components that can not be rendered now. What was rendered
-	// for them before stays.
+	// Held are the components that cannot be rendered now. Their NetworkPolicies in the cluster
+	// stay.
 	Held []Held
 	// Losses are the components that an older policy claims.
 	Losses []Loss
-	// Enforcement is what NetworkPolicies do in this cluster.
+	// Enforcement is the effect of NetworkPolicies in this cluster.
 	Enforcement profile.Enforcement
-	// Notes are what is safe to write and yet to be known.
+	// Notes are warnings about a plan that is safe to write.
 	Notes []string
 }
 
-// Held is a component that can not be rendered now, and why.
+// Held is a component that cannot be rendered now, with the reason.
 type Held struct {
-	// Component is empty where it is all of them that are on hosts.
+	// Component is empty if the reason concerns all components on hosts.
 	Component string
-	// Reason is that of the condition Verified.
+	// Reason is a reason of the condition Verified.
 	Reason string
 	Why    string
 }
 
-// String says what can not be rendered, and why.
+// String names the component and the reason.
 func (h Held) String() string {
 	if h.Component == "" {
 		return "components on hosts: " + h.Why
@@ -54,15 +54,15 @@ func (h Held) String() string {
 	return "component " + h.Component + ": " + h.Why
 }
 
-// NetworkPolicyName returns the name of the NetworkPolicy of a component. Names
-// of policies and components have no dots, so that no two are alike.
+// NetworkPolicyName returns the name of a component's NetworkPolicy. Names of policies and
+// components contain no dots, so two components never share a NetworkPolicy name.
 func NetworkPolicyName(policy, component string) string {
 	return state.NetworkPolicyPrefix + policy + "." + component
 }
 
-// Networks renders the NetworkPolicies of the policy: one for each component,
-// which selects the component's pods and lets only the declared peers through
-// in the declared directions. Policies come oldest first.
+// Networks renders one NetworkPolicy for each component of the policy. The NetworkPolicy
+// selects the component's pods and allows only the declared peers in the declared
+// directions. policies are sorted from oldest to newest.
 func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Network {
 	var network Network
 	if policy.Spec.Network == nil || policy.Invalid != nil || !policy.Claims() {
@@ -96,14 +96,14 @@ func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Networ
 		network.Notes = append(network.Notes, servedBy(component, object, peers, snapshot)...)
 	}
 	network.Notes = append(network.Notes, meaning.notes...)
-	if peers.book != nil && len(onHosts(policy)) == 0 { // else it is told of hosts
+	if peers.book != nil && len(onHosts(policy)) == 0 { // otherwise the plan of hosts has the note
 		network.Notes = append(network.Notes, peers.book.outsideTunnels()...)
 	}
 	return network
 }
 
-// claimedBefore returns the older policy that claims the component: one of the
-// same name in the same namespace, or the same pods under another name.
+// claimedBefore returns the older policy with a component of the same name in the same
+// namespace, or with the same pods under another name; empty if there is none.
 func claimedBefore(policy *Policy, component v1alpha1.Component, policies []Policy) string {
 	for _, claim := range claimsOf(component) {
 		for _, older := range policies {
@@ -197,7 +197,8 @@ func renderPeers(peers Peers) []networkingv1.NetworkPolicyPeer {
 	return out
 }
 
-// nobody is the refusal to render peers that stand for no address.
+// nobody returns the error for peers without any address: an empty peer list is never
+// rendered.
 func nobody(field string, references ...v1alpha1.PeerReference) error {
 	words := make([]string, 0, len(references))
 	for _, reference := range references {

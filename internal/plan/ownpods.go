@@ -17,12 +17,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// sayOwnPod is what to do where the operator does not find its own pod.
+// sayOwnPod is the remedy for an operator that does not find its own pod.
 const sayOwnPod = "Set POD_NAMESPACE and POD_NAME in its Deployment, from metadata.namespace and metadata.name (fieldRef)"
 
-// cutsOperator returns why a component cannot be rendered that would take from the
-// operator's own pods what they cannot do without: nobody would repair, report or take
-// back anything any more, and the policy could not be deleted.
+// cutsOperator returns the reason to hold a component that would cut the operator's own
+// pods off from the API servers or DNS. A cut-off operator could neither repair, report nor
+// roll back, and the policy could not be deleted.
 func cutsOperator(component v1alpha1.Component, object *networkingv1.NetworkPolicy, snapshot state.Snapshot) *Held {
 	operator := snapshot.Operator
 	if operator.Pod.Namespace == "" || operator.Pod.Namespace != object.Namespace || !isolates(object, networkingv1.PolicyTypeEgress) {
@@ -51,8 +51,8 @@ func cutsOperator(component v1alpha1.Component, object *networkingv1.NetworkPoli
 		object.Namespace, operator.Running[i].Name, lacks, add))
 }
 
-// lackingEgress returns what the operator needs and the NetworkPolicy does not let out,
-// and what to add to allowTo.
+// lackingEgress returns the operator's connection that the NetworkPolicy does not allow,
+// and the entry to add to allowTo.
 func lackingEgress(object *networkingv1.NetworkPolicy, operator state.Operator, servers []netip.AddrPort) (lacks, add string) {
 	var unreached []string
 	var ports []uint16
@@ -84,11 +84,11 @@ func isolates(object *networkingv1.NetworkPolicy, direction networkingv1.PolicyT
 	return slices.Contains(object.Spec.PolicyTypes, direction)
 }
 
-// letsOut says whether the NetworkPolicy lets out connections to the address.
+// letsOut tells whether the NetworkPolicy allows connections to the address.
 func letsOut(object *networkingv1.NetworkPolicy, to netip.AddrPort) bool {
 	has := func(p networkingv1.NetworkPolicyPeer) bool {
 		if p.IPBlock == nil {
-			return false // pods; no API server is known to be one
+			return false // pods; no API server is known to be a pod
 		}
 		network, err := netip.ParsePrefix(p.IPBlock.CIDR)
 		return err == nil && network.Contains(to.Addr())
@@ -98,7 +98,8 @@ func letsOut(object *networkingv1.NetworkPolicy, to netip.AddrPort) bool {
 	})
 }
 
-// letsOutDNS says whether somebody may be asked for names. Who answers is not known.
+// letsOutDNS tells whether DNS queries may go to any address. The addresses of DNS servers
+// are unknown.
 func letsOutDNS(object *networkingv1.NetworkPolicy) bool {
 	const dns = 53
 	return slices.ContainsFunc(object.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
@@ -106,8 +107,8 @@ func letsOutDNS(object *networkingv1.NetworkPolicy) bool {
 	})
 }
 
-// hasPort says whether a rule's ports, all where there are none, have one. What is
-// rendered has no names of ports.
+// hasPort tells whether a rule's ports contain the port; a rule without ports has all
+// ports. Rendered rules have no named ports.
 func hasPort(ports []networkingv1.NetworkPolicyPort, protocol corev1.Protocol, port uint16) bool {
 	return len(ports) == 0 || slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool {
 		if p.Protocol == nil || *p.Protocol != protocol {

@@ -13,20 +13,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Peers is who may be on the other side of a connection.
+// Peers are the addresses and pods on the other side of a connection.
 type Peers struct {
-	// Prefixes are their networks, as few as cover exactly them, sorted.
+	// Prefixes are the sorted networks of the peers, in the shortest list that covers exactly
+	// the peers' addresses.
 	Prefixes []netip.Prefix
-	// Pods says that every pod of the cluster is among them.
+	// Pods tells that the peers include every pod of the cluster.
 	Pods bool
 }
 
-// Empty says that there is nobody. A rule for nobody is never rendered.
+// Empty tells that the peers have no address. A rule for no peer is never rendered.
 func (p Peers) Empty() bool { return len(p.Prefixes) == 0 && !p.Pods }
 
-// resolver turns roles and the names of peers into addresses. What a role stands
-// for is put together once, when a component first refers to it: that takes longer
-// than everything else, and most policies refer to one.
+// resolver turns roles and peers' names into addresses. The addresses of a role are
+// collected once, when the first component refers to the role: the collection takes longer
+// than all other work, and most policies refer to one role only.
 type resolver struct {
 	policy   *Policy
 	snapshot state.Snapshot
@@ -38,9 +39,9 @@ func newResolver(policy *Policy, snapshot state.Snapshot) *resolver {
 	return &resolver{policy: policy, snapshot: snapshot, roles: map[v1alpha1.PeerRole]*netipx.IPSet{}}
 }
 
-// role returns the addresses of the nodes of a role, those of API servers, and those
-// that peers add to the role; none while no node of the role shows an address. It is
-// an error if all that a node shows is shown by others as well.
+// role returns the addresses of a role's nodes, of API servers, and of peers with the role.
+// The result is empty while no node of the role shows an address. A node that shares all of
+// its addresses with other nodes is an error.
 func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	if set, known := r.roles[role]; known {
 		return set, nil
@@ -73,7 +74,7 @@ func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	return set, nil
 }
 
-// addRole adds what peers add to a role.
+// addRole adds the addresses of peers with the role.
 func (r *resolver) addRole(set *netipx.IPSetBuilder, role v1alpha1.PeerRole) error {
 	for _, peer := range r.policy.Spec.Network.Peers {
 		if peer.Role == v1alpha1.ExternalControlPlane || peer.Role == v1alpha1.ExternalNodes && role == v1alpha1.RoleNodes {
@@ -96,7 +97,7 @@ func addPeer(set *netipx.IPSetBuilder, peer v1alpha1.Peer) error {
 	return nil
 }
 
-// resolve returns the peers that references stand for.
+// resolve returns the peers for some references.
 func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) {
 	var peers Peers
 	var set netipx.IPSetBuilder

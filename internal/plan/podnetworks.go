@@ -15,12 +15,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// ofPools are the members of a set that no node brings.
+// ofPools is the key of members that come from IP pools and from no node.
 const ofPools = "pools"
 
-// podNetworks returns the networks that pods have addresses of, where what connects
-// the pods shows them. What a Node object offers under spec.podCIDRs counts only where
-// it is used: elsewhere these may be addresses of somebody else.
+// podNetworks returns the networks of pods' addresses, as the plugin that connects pods
+// shows them. A Node's spec.podCIDRs count only if the plugin uses spec.podCIDRs; otherwise
+// the networks may belong to other machines.
 func (r *hostResolver) podNetworks() members {
 	members := members{}
 	add := func(of string, prefixes []netip.Prefix) {
@@ -46,12 +46,12 @@ func (r *hostResolver) podNetworks() members {
 	return members
 }
 
-// keepLetIn keeps what nodes offer under spec.podCIDRs as far as it is let in now:
-// an earlier version of the operator let that in, and with host-local IPAM these are
-// the pods' addresses. To drop them would cut all pods off at once.
+// keepLetIn keeps the networks under spec.podCIDRs that are let in now. An earlier version
+// of the operator let these networks in, and with host-local IPAM pods really have
+// addresses there: dropping the networks would cut off all pods at once.
 func (r *hostResolver) keepLetIn(members members) {
 	if len(members) == 0 {
-		return // then the policy is held, and nothing is dropped
+		return // the policy is held, and no network is dropped
 	}
 	written := writtenNetworks(r.policy.Name, calico.SetPods, r.snapshot.Calico)
 	for i := range r.snapshot.Nodes {
@@ -65,8 +65,9 @@ func (r *hostResolver) keepLetIn(members members) {
 	}
 }
 
-// podsUnknown says what to do where a rule lets pods in and their addresses are not
-// known; empty where they are, or where Calico, which may know, cannot be read now.
+// podsUnknown returns what to do if a rule admits pods and the pods' addresses are unknown.
+// The result is empty if the addresses are known, or if Calico may know them and cannot be
+// read now.
 func (r *hostResolver) podsUnknown() string {
 	set, needed := r.sets[calico.SetPods]
 	if !needed || len(set.Members) > 0 {
@@ -90,8 +91,8 @@ func (r *hostResolver) podsUnknown() string {
 	return "which addresses pods have with this CNI is not shown by the nodes: " + lines
 }
 
-// outsidePools notes nodes whose spec.podCIDRs Calico's pools do not cover: with
-// host-local IPAM their pods would not be let in.
+// outsidePools returns a note about a network under spec.podCIDRs outside of Calico's
+// pools. With host-local IPAM, pods of such a node would not be let in.
 func (r *hostResolver) outsidePools() []string {
 	pools := r.members(calico.SetPods)[ofPools]
 	if _, needed := r.sets[calico.SetPods]; !needed || len(pools) == 0 ||
@@ -113,8 +114,8 @@ func (r *hostResolver) outsidePools() []string {
 		"if Calico uses host-local IPAM, give a peer with the pods' networks the role Pods", slices.MinFunc(outside, netip.Prefix.Compare))}
 }
 
-// poolPrefixes returns the networks that Calico gives pods' addresses from.
-// Pools that are disabled count: pods may still have addresses of them.
+// poolPrefixes returns the networks of Calico's IP pools. Disabled pools count, because
+// pods may still have addresses of a disabled pool.
 func poolPrefixes(pools []v3.IPPool) []netip.Prefix {
 	cidrs := make([]string, 0, len(pools))
 	for _, pool := range pools {
@@ -123,7 +124,7 @@ func poolPrefixes(pools []v3.IPPool) []netip.Prefix {
 	return prefixesOf(cidrs)
 }
 
-// podPrefixes returns what a node offers its pods.
+// podPrefixes returns the networks of pods that the Node shows.
 func podPrefixes(node *corev1.Node) []netip.Prefix { return state.PodNetworks(node) }
 
 func prefixesOf(cidrs []string) []netip.Prefix {

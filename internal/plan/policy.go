@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package plan decides what the cluster should be, from the policies and from
-// what the cluster shows. It is pure: the same input gives the same output.
+// Package plan decides the wanted state of the cluster from the policies and a snapshot of
+// the cluster. The package is pure: the same input gives the same output.
 package plan
 
 import (
@@ -18,11 +18,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Policy is a policy with its selectors compiled.
+// Policy is a policy with compiled selectors.
 type Policy struct {
 	*v1alpha1.ControlPlaneNetworkPolicy
 
-	// Invalid says what is wrong with a selector; such a policy claims nothing.
+	// Invalid is the error of a selector. An invalid policy claims neither nodes nor fields.
 	Invalid error
 
 	nodes    labels.Selector
@@ -34,8 +34,8 @@ type serviceRule struct {
 	selector, namespaces labels.Selector
 }
 
-// Compile prepares policies for planning and keeps their order, which is that
-// of precedence: oldest first.
+// Compile prepares policies for planning. The result keeps the order of precedence: oldest
+// first.
 func Compile(policies []v1alpha1.ControlPlaneNetworkPolicy) []Policy {
 	compiled := make([]Policy, 0, len(policies))
 	for i := range policies {
@@ -77,13 +77,13 @@ func (p *Policy) compile() (err error) {
 	return nil
 }
 
-// Selects says whether the node is one of the policy's.
+// Selects tells whether the policy selects the node.
 func (p *Policy) Selects(node *corev1.Node) bool {
 	return p.nodes.Matches(labels.Set(node.Labels))
 }
 
-// Override returns the reason for which it is to be written what may cut required
-// flows; empty if nobody gives one that a reader would see.
+// Override returns the declared reason for writing although required flows may be cut;
+// empty without a readable reason.
 func (p *Policy) Override() string {
 	reason := strings.TrimSpace(p.Annotations[v1alpha1.AnnotationAllowLockout])
 	if wording.IsBlank(reason) {
@@ -92,10 +92,10 @@ func (p *Policy) Override() string {
 	return reason
 }
 
-// Writable says whether nodes and Services may be written for the policy: it
-// enforces, its finalizer is set, so that what is written will be rolled back,
-// and it was verified for this very generation. Of what kind the cluster is
-// matters to restrictions on hosts only.
+// Writable tells whether nodes and Services may be written for the policy. The policy must
+// enforce, have its finalizer, so that a rollback will follow the deletion, and be verified
+// in its present generation. An unknown profile is no obstacle, because the profile matters
+// only to restrictions on hosts.
 func (p *Policy) Writable() bool {
 	verified := p.verified()
 	return p.Enforces() &&
@@ -103,13 +103,14 @@ func (p *Policy) Writable() bool {
 		(verified.Status == metav1.ConditionTrue || verified.Reason == v1alpha1.ReasonProfileUnknown)
 }
 
-// MayBecomeWritable says whether the policy is Writable, or enforces and was not
-// verified yet for this generation.
+// MayBecomeWritable tells whether the policy is Writable, or enforces and is not verified
+// yet in its present generation.
 func (p *Policy) MayBecomeWritable() bool {
 	return p.Writable() || p.Enforces() && p.verified() == nil
 }
 
-// verified returns the verdict on this generation of the policy; nil if there is none.
+// verified returns the condition Verified of the policy's present generation; nil if there
+// is none.
 func (p *Policy) verified() *metav1.Condition {
 	verified := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionVerified)
 	if verified == nil || verified.ObservedGeneration != p.Generation {
@@ -118,7 +119,7 @@ func (p *Policy) verified() *metav1.Condition {
 	return verified
 }
 
-// Find returns the policy of that name, or nil.
+// Find returns the policy with the name, or nil.
 func Find(policies []Policy, name string) *Policy {
 	for i := range policies {
 		if policies[i].Name == name {

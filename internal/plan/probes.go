@@ -14,7 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Probes are what is tried at a node, and what must become of it.
+// Probes are the connections to try to a node, with the expected outcomes.
 type Probes struct {
 	hosts calico.Hosts
 	lines Lifelines
@@ -23,26 +23,25 @@ type Probes struct {
 	ports map[v1alpha1.PortNumber]probed
 	// dedicated are the ports at addresses that no node shows.
 	dedicated map[netip.Addr]map[v1alpha1.PortNumber]probed
-	// outside are the ports at addresses outside the cluster that the node turns to.
+	// outside are the ports at addresses outside the cluster to which the node connects.
 	outside map[netip.Addr]map[v1alpha1.PortNumber]probed
 	tls     []profile.Traffic
 }
 
 // probed is how a port is tried.
 type probed struct {
-	// as is the port that the rules know it by, which is another one where a load
-	// balancer listens elsewhere than the API servers do.
+	// as is the port in the rules. A load balancer may listen on another port than the API
+	// servers.
 	as int32
-	// protocol that is spoken.
+	// protocol is the protocol to speak.
 	protocol v1alpha1.ProbeProtocol
 }
 
-// speakTLS are the components whose ports speak TLS. Kubernetes' own serve
-// nothing else since v1.24, and etcd is never set up otherwise by the
-// distributions that are known.
+// speakTLS are the components whose ports speak TLS. Kubernetes' own components serve only
+// TLS since v1.24, and all supported distributions set up etcd with TLS.
 var speakTLS = []string{profile.ComponentAPIServer, "etcd", "kubelet", "kube-controller-manager", "kube-scheduler"}
 
-// tlsOf returns the traffic of a profile that is TLS.
+// tlsOf returns the profile's traffic over TLS.
 func tlsOf(p profile.Profile) []profile.Traffic {
 	var traffic []profile.Traffic
 	for _, name := range speakTLS {
@@ -52,12 +51,13 @@ func tlsOf(p profile.Profile) []profile.Traffic {
 	return traffic
 }
 
-// ProbesOf returns what is tried at a node: every TCP port of the components and
-// of the required flows, restricted or not, at each of its addresses. What is
-// required at addresses that no node shows is tried too: one of them may be the
-// node's, or a load balancer in front of it. So is what the node turns to at
-// addresses that the profile names, such as the cloud's metadata service: an endpoint
-// puts what leaves the node under the policies of others.
+// ProbesOf returns the probes of a node. Targets are, at each of the node's addresses,
+// every TCP port of the components and of the required flows, restricted or not.
+//
+// Required flows to addresses that no node shows are targets as well, because such an
+// address may belong to the node, or to a load balancer in front of the node. Destinations
+// that the profile names, such as the cloud's metadata service, are also targets: an
+// endpoint puts the node's outgoing packets under foreign policies.
 func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	p := Probes{
 		hosts: hosts.Whole, lines: hosts.Lifelines, node: node, nodes: map[string][]netip.Addr{},
@@ -82,7 +82,8 @@ func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	return p
 }
 
-// add adds the single ports: of a range nobody knows which of them are used.
+// add adds single ports. Ranges are left out, because the used ports of a range are
+// unknown.
 func (p *Probes) add(ports map[v1alpha1.PortNumber]probed, traffic []profile.Traffic) {
 	for _, t := range traffic {
 		if t.Protocol == profile.TCP && t.First != 0 && t.Last <= t.First {
@@ -91,7 +92,7 @@ func (p *Probes) add(ports map[v1alpha1.PortNumber]probed, traffic []profile.Tra
 	}
 }
 
-// addDedicated adds what is required at single addresses that no node shows.
+// addDedicated adds the required flows to single addresses that no node shows.
 func (p *Probes) addDedicated() {
 	p.dedicated = map[netip.Addr]map[v1alpha1.PortNumber]probed{}
 	for _, at := range p.lines.Dedicated {
@@ -113,8 +114,8 @@ func (p *Probes) addDedicated() {
 	}
 }
 
-// addVirtual adds the addresses by which members of the cluster reach the API
-// servers. What is reached there must go on to be: it is how kubelets come in.
+// addVirtual adds the addresses by which members of the cluster reach the API servers.
+// Kubelets connect by these addresses, so a reachable virtual address must stay reachable.
 func (p *Probes) addVirtual() {
 	for _, flow := range p.lines.Flows {
 		if flow.Component != profile.ComponentAPIServer || !p.arrives(flow) || len(flow.Traffic) == 0 {
@@ -138,7 +139,7 @@ func (p *Probes) protocol(port uint16) v1alpha1.ProbeProtocol {
 	return v1alpha1.ProbeTCP
 }
 
-// Targets returns what every observer is to try.
+// Targets returns the sorted targets for every observer.
 func (p Probes) Targets() []v1alpha1.ProbeTarget {
 	var own, others, outside []v1alpha1.ProbeTarget
 	for _, address := range p.node.Addresses {
@@ -169,8 +170,8 @@ func sortedTargets(targets []v1alpha1.ProbeTarget) []v1alpha1.ProbeTarget {
 	return targets
 }
 
-// Expect returns what must become of an observer's attempt. What may be lets
-// through, or not, as it pleases.
+// Expect returns the expected outcome of an observer's attempt. A merely permitted
+// connection may succeed or fail.
 func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
 	how, known := p.ports[port]
 	from := p.addressesOf(observer)
@@ -202,8 +203,8 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 	return rollout.MustNotConnect
 }
 
-// expectDedicated is Expect at an address that no node shows: it may be another
-// node's, which has no rules yet.
+// expectDedicated is Expect for an address that no node shows. The address may belong to
+// another node, without rules so far.
 func (p Probes) expectDedicated(from []netip.Addr, ports map[v1alpha1.PortNumber]probed, port v1alpha1.PortNumber) rollout.Expectation {
 	how, known := ports[port]
 	if known && len(from) > 0 && p.required(from, func(t profile.Traffic) bool { return connects(t, how.as) }) {
@@ -212,13 +213,13 @@ func (p Probes) expectDedicated(from []netip.Addr, ports map[v1alpha1.PortNumber
 	return rollout.AnyOutcome
 }
 
-// connects says whether a connection to a port is some of the traffic.
+// connects tells whether the traffic includes a TCP connection to the port.
 func connects(t profile.Traffic, port int32) bool {
 	covered := t.First == 0 || int32(t.First) <= port && port <= int32(max(t.First, t.Last))
 	return covered && (t.Protocol == profile.TCP || t.Protocol == "")
 }
 
-// required says whether a flow that must never be cut is for all of the addresses.
+// required tells whether a required flow allows all of the addresses.
 func (p Probes) required(from []netip.Addr, matches func(profile.Traffic) bool) bool {
 	return slices.ContainsFunc(p.lines.Flows, func(flow profile.Flow) bool {
 		return p.arrives(flow) && slices.ContainsFunc(flow.Traffic, matches) && !slices.ContainsFunc(from, func(a netip.Addr) bool {
@@ -227,14 +228,14 @@ func (p Probes) required(from []netip.Addr, matches func(profile.Traffic) bool) 
 	})
 }
 
-// arrives says whether a flow comes in at the node from others.
+// arrives tells whether a flow arrives at the node from other machines or pods.
 func (p Probes) arrives(flow profile.Flow) bool {
 	return flow.To == profile.RoleNodes || flow.To == profile.RoleControlPlane &&
 		slices.ContainsFunc(p.node.Addresses, func(a netip.Addr) bool { return p.lines.has(profile.RoleControlPlane, a) })
 }
 
-// open says that nobody declares the port closed at the address, or that
-// failsafe ports keep it open, of which the status tells already.
+// open tells whether no declaration closes the port at the address, or failsafe ports keep
+// the port open. The status already reports open failsafe ports.
 func (p Probes) open(address string, matches func(profile.Traffic) bool) bool {
 	closed := p.hosts.DenyUnlisted || slices.ContainsFunc(p.hosts.Components, func(c calico.Component) bool {
 		to, err := netip.ParseAddr(address)
@@ -256,7 +257,7 @@ func (p Probes) open(address string, matches func(profile.Traffic) bool) bool {
 	return !closed
 }
 
-// addressesOf returns where packets of an observer may come from.
+// addressesOf returns the possible source addresses of an observer's packets.
 func (p Probes) addressesOf(observer v1alpha1.Observation) []netip.Addr {
 	if observer.Name != v1alpha1.ObserverOperator {
 		return p.nodes[observer.Name]

@@ -11,8 +11,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// addOutside adds what nodes of the control plane, or all nodes, send to single
-// addresses outside the cluster, required or not.
+// addOutside adds the flows of the node to single addresses outside the cluster, required
+// or not.
 func (p *Probes) addOutside() {
 	p.outside = map[netip.Addr]map[v1alpha1.PortNumber]probed{}
 	for _, flow := range slices.Concat(p.lines.Flows, p.lines.Optional) {
@@ -25,8 +25,8 @@ func (p *Probes) addOutside() {
 	}
 }
 
-// addDestination adds the single TCP ports at a single address, of an IP version that
-// the node has.
+// addDestination adds the single TCP ports at a single address, if the node has the
+// address's IP version.
 func (p *Probes) addDestination(destination netip.Prefix, traffic []profile.Traffic) {
 	to := destination.Addr()
 	family := func(a netip.Addr) bool { return a.Is4() == to.Is4() }
@@ -43,15 +43,16 @@ func (p *Probes) addDestination(destination netip.Prefix, traffic []profile.Traf
 	}
 }
 
-// leaves says whether a flow is one that the node begins.
+// leaves tells whether the node sends the flow.
 func (p *Probes) leaves(flow profile.Flow) bool {
 	return slices.ContainsFunc(flow.From, func(role profile.Role) bool {
 		return slices.ContainsFunc(p.node.Addresses, func(a netip.Addr) bool { return p.lines.has(role, a) })
 	})
 }
 
-// expectOutside is Expect at an address outside the cluster: what the node itself
-// reached there before it must reach with its rules. Of others that tells nothing.
+// expectOutside is Expect for an address outside the cluster. If the node's own observer
+// reached the address in the baseline, the observer must reach the address with the rules
+// too. Attempts of other observers prove nothing about the node.
 func (p Probes) expectOutside(
 	observer v1alpha1.Observation, ports map[v1alpha1.PortNumber]probed, port v1alpha1.PortNumber,
 ) rollout.Expectation {

@@ -13,8 +13,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// wellKnown are the components on hosts that a policy calls by a name of its
-// own, and what the profile calls them.
+// wellKnown maps the policy's names of components on hosts to the profile's names.
 var wellKnown = map[string]string{
 	"apiServer":         profile.ComponentAPIServer,
 	"etcd":              "etcd",
@@ -23,11 +22,11 @@ var wellKnown = map[string]string{
 	"controllerManager": "kube-controller-manager",
 }
 
-// setByHand is the reason for a value that the spec gives.
+// setByHand is the reason for a value from the spec.
 const setByHand = "set in spec.profile"
 
-// resolveProfile returns who must talk to whom in the policy's cluster, and
-// what that was taken from. An error says what to set by hand.
+// resolveProfile returns the flows of the policy's cluster and the signs behind the choice
+// of profile. An error names the value to set by hand.
 func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *v1alpha1.ResolvedProfile, error) {
 	given, found := policy.Spec.Profile, profile.Detect(snapshot.Facts)
 	if given.Distribution != v1alpha1.DistributionAuto && given.Distribution != "" {
@@ -39,8 +38,8 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 	found.Distribution, found.CNI = keptDetection(policy, found)
 	overrides, err := overridesOf(policy)
 	overrides.APIServerPorts = apiServerPorts(policy, snapshot, found.APIServerPorts)
-	// Of other nodes nothing comes in here: a worker with a port of its own does not
-	// change the rules.
+	// Ports of unselected nodes do not matter here: a worker's own port must not change the
+	// rules.
 	overrides.KubeletPorts = slices.DeleteFunc(kubeletPorts(snapshot.Nodes, policy.Selects), policy.claimsPort)
 	resolved := &v1alpha1.ResolvedProfile{
 		Distribution: found.Distribution.Value, DistributionReason: found.Distribution.Reason,
@@ -56,7 +55,7 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 		return profile.Profile{}, resolved, fmt.Errorf("the distribution is not known: %s", found.Distribution.Reason)
 	}
 	if why := profile.NotApplicable(found.Distribution.Value); why != "" {
-		return profile.Profile{NotApplicable: why + " (" + found.Distribution.Reason + ")"}, resolved, nil // whatever the CNI is
+		return profile.Profile{NotApplicable: why + " (" + found.Distribution.Reason + ")"}, resolved, nil // the profile does not apply, with any CNI
 	}
 	if !found.CNI.IsKnown() {
 		return profile.Profile{}, resolved, fmt.Errorf("the CNI is not known: %s", found.CNI.Reason)
@@ -65,9 +64,9 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 	return p, resolved, err
 }
 
-// keptDetection returns what was detected, or what was detected before where the signs
-// are gone now or contradict each other: who can add a sign must not be able to stop
-// repairs. A person says otherwise in spec.profile.
+// keptDetection returns the detected distribution and CNI. If signs are gone or contradict
+// each other, the former result is kept: a writer who can add a sign must not be able to
+// stop repairs. An administrator can override the result in spec.profile.
 func keptDetection(policy *Policy, found profile.Detection) (distribution, cni profile.Finding) {
 	distribution, cni = found.Distribution, found.CNI
 	if before := policy.Status.Profile; before != nil {
@@ -77,7 +76,7 @@ func keptDetection(policy *Policy, found profile.Detection) (distribution, cni p
 	return distribution, cni
 }
 
-// keptBefore begins the reason of what is kept.
+// keptBefore is the beginning of the reason for a kept result.
 const keptBefore = "it was detected before and is kept, although "
 
 func kept(now, before profile.Finding) profile.Finding {
@@ -87,7 +86,7 @@ func kept(now, before profile.Finding) profile.Finding {
 	return profile.Finding{Value: before.Value, Reason: keptBefore + now.Reason}
 }
 
-// keptNotes tells what was kept.
+// keptNotes returns a note for each kept result.
 func keptNotes(resolved *v1alpha1.ResolvedProfile) []string {
 	var notes []string
 	for name, reason := range map[string]string{
@@ -101,9 +100,9 @@ func keptNotes(resolved *v1alpha1.ResolvedProfile) []string {
 	return notes
 }
 
-// apiServerPorts returns the ports of the API servers, and those that the policy
-// gives, sorted. That of an API server that is gone must not be denied when it comes
-// back.
+// apiServerPorts returns the sorted ports of the API servers, detected and declared. While
+// an API server is missing, former ports are kept too, because the API server must be
+// reachable on its return.
 func apiServerPorts(policy *Policy, snapshot state.Snapshot, found []uint16) []uint16 {
 	ports, given := slices.Clone(found), policy.Spec.Profile.APIServerPorts
 	if policy.Status.Profile != nil && slices.ContainsFunc(APIServers(policy, snapshot), missing) {
@@ -116,8 +115,8 @@ func apiServerPorts(policy *Policy, snapshot state.Snapshot, found []uint16) []u
 	return slices.Compact(ports)
 }
 
-// overridesOf returns what the policy says of the profile, but for the API server's
-// ports. An error says what to write instead.
+// overridesOf returns the policy's changes to the profile, without the API servers' ports.
+// An error says what to write instead.
 func overridesOf(policy *Policy) (profile.Overrides, error) {
 	var overrides profile.Overrides
 	given := policy.Spec.Profile
@@ -153,7 +152,7 @@ func flowOf(flow v1alpha1.ProfileFlow) (profile.Flow, error) {
 	}
 	for _, text := range flow.Destinations {
 		network, err := netip.ParsePrefix(string(text))
-		if err != nil { // the API server has looked at it
+		if err != nil { // the API server has validated the network
 			return profile.Flow{}, fmt.Errorf("destinations: %w", err)
 		}
 		added.Destinations = append(added.Destinations, network)
@@ -161,8 +160,8 @@ func flowOf(flow v1alpha1.ProfileFlow) (profile.Flow, error) {
 	return added, nil
 }
 
-// portsByHand returns the ports that the policy gives to components of the
-// profile: by their names, or where it restricts them.
+// portsByHand returns the policy's ports for components of the profile, from
+// spec.profile.components and from spec.network.components.
 func portsByHand(policy *Policy) (map[string][]profile.Traffic, error) {
 	ports := map[string][]profile.Traffic{}
 	for _, component := range policy.Spec.Profile.Components {

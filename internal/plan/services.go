@@ -12,19 +12,19 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// The fields of a Service that hold a traffic policy.
+// The traffic policies of a Service, by field name.
 const (
 	ExternalTrafficPolicy = "externalTrafficPolicy"
 	InternalTrafficPolicy = "internalTrafficPolicy"
 	TrafficDistribution   = "trafficDistribution"
 )
 
-// TrafficPolicies returns the names of those fields.
+// TrafficPolicies returns the field names of the traffic policies.
 func TrafficPolicies() []string {
 	return []string{ExternalTrafficPolicy, InternalTrafficPolicy, TrafficDistribution}
 }
 
-// TrafficPolicy returns the value of one of those fields; nil if it is not set.
+// TrafficPolicy returns the value of a traffic policy by its field name; nil if unset.
 func TrafficPolicy(service *corev1.Service, field string) *string {
 	value := ""
 	switch field {
@@ -45,8 +45,8 @@ func TrafficPolicy(service *corev1.Service, field string) *string {
 	return &value
 }
 
-// Service returns which traffic policies the Service should have. Policies
-// come oldest first.
+// Service returns the claims on a Service's traffic policies, and the claims that lost.
+// policies are sorted from oldest to newest.
 func Service(service state.Service, policies []Policy) (claims []Claim, losses []Loss) {
 	var all []Claim
 	for i := range policies {
@@ -63,7 +63,7 @@ func Service(service state.Service, policies []Policy) (claims []Claim, losses [
 	return settle(fmt.Sprintf("Service/%s/%s", service.Namespace, service.Name), all)
 }
 
-// SelectsService says whether the policy has something to say of the Service.
+// SelectsService tells whether an entry of the policy selects the Service.
 func (p *Policy) SelectsService(service state.Service) bool {
 	for _, rule := range p.services {
 		if rule.selects(service) {
@@ -73,7 +73,7 @@ func (p *Policy) SelectsService(service state.Service) bool {
 	return false
 }
 
-// SelectsServiceLabels says whether the policy selects Services with these
+// SelectsServiceLabels tells whether an entry of the policy selects Services with the
 // labels in some namespace.
 func (p *Policy) SelectsServiceLabels(service map[string]string) bool {
 	for _, rule := range p.services {
@@ -105,8 +105,8 @@ func (r serviceRule) claims(policy *Policy, service state.Service) []Claim {
 	return claims
 }
 
-// restrictExternal leaves out Services that nothing outside reaches, and holds back
-// Local where it would drop traffic.
+// restrictExternal leaves out Services without traffic from outside, and holds a claim of
+// Local that would drop traffic.
 func (r serviceRule) restrictExternal(claim *Claim, service state.Service) {
 	if !state.IsExposed(service.Service) {
 		claim.NotApplicable = fmt.Sprintf("only Services of type NodePort and LoadBalancer, and those with externalIPs, have it; "+
@@ -116,8 +116,8 @@ func (r serviceRule) restrictExternal(claim *Claim, service state.Service) {
 	r.gateExternal(claim, service)
 }
 
-// restrictInternal leaves out Services that nothing proxies, and holds back Local
-// where it would drop traffic.
+// restrictInternal leaves out Services without a proxy, and holds a claim of Local that
+// would drop traffic.
 func (r serviceRule) restrictInternal(claim *Claim, service state.Service) {
 	restrictToProxied(claim, service)
 	if state.IsHeadless(service.Service) {
@@ -128,7 +128,7 @@ func (r serviceRule) restrictInternal(claim *Claim, service state.Service) {
 	}
 }
 
-// restrictToProxied leaves out Services that are only names.
+// restrictToProxied leaves out Services of type ExternalName.
 func restrictToProxied(claim *Claim, service state.Service) {
 	if service.Spec.Type == corev1.ServiceTypeExternalName {
 		claim.NotApplicable = "a Service of type ExternalName is a DNS name only, and has no traffic policy"

@@ -15,23 +15,22 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// local is the value of both traffic policies that sends traffic to endpoints of
-// the same node only. Where a node has none, it drops the traffic.
+// local is the value of both traffic policies that limits traffic to endpoints on the same
+// node. A node without an endpoint drops the traffic.
 const local = string(corev1.ServiceExternalTrafficPolicyLocal)
 
-// uncheckedClasses are the classes of load balancers that send traffic to a node
-// whether it has an endpoint or not.
+// uncheckedClasses are the classes of load balancers that send traffic to nodes with and
+// without endpoints.
 var uncheckedClasses = map[string]bool{
-	// Cilium's documentation, network/l2-announcements, limitations: with
-	// externalTrafficPolicy Local, addresses may be announced by nodes without
-	// pods, which drop the traffic.
+	// Cilium's documentation, network/l2-announcements, limitations: with externalTrafficPolicy
+	// Local, nodes without pods may announce addresses, and drop the traffic.
 	"io.cilium/l2-announcer":     true,
 	"kube-vip.io/kube-vip-class": true,
 }
 
-// gate decides about a claim of the value Local. Where traffic would be dropped,
-// it holds the claim back, unless that is forced; where Local is set already, it
-// says so: to set something else is not the operator's to decide.
+// gate judges a claim of the value Local that would drop traffic. The claim is held unless
+// forced. If the Service is Local already, the claim only reports the dropped traffic,
+// because choosing another value is not the operator's decision.
 func (r serviceRule) gate(claim *Claim, service state.Service, dropped string, forcible bool) {
 	if claim.Want != local || dropped == "" {
 		return
@@ -39,7 +38,7 @@ func (r serviceRule) gate(claim *Claim, service state.Service, dropped string, f
 	live := TrafficPolicy(service.Service, claim.Field)
 	isLocal := live != nil && *live == local
 	if !service.Endpoints.LookedUp && isLocal {
-		return // nobody has asked
+		return // the endpoints were not looked up
 	}
 	claim.Forced = forcible && r.LocalPolicy == v1alpha1.LocalForce
 	if claim.Forced || isLocal {
@@ -49,9 +48,10 @@ func (r serviceRule) gate(claim *Claim, service state.Service, dropped string, f
 	}
 }
 
-// gateInternal holds back internalTrafficPolicy Local where a node has no ready
-// endpoint: its pods could not reach the Service at all. That of the API servers
-// is nowhere local, and without DNS the pods of a node reach nothing.
+// gateInternal holds internalTrafficPolicy Local if some node has no ready endpoint,
+// because pods on such a node could not reach the Service at all. Endpoints of the API
+// servers are local to no node, and without DNS the pods of a node reach no Service by
+// name.
 func (r serviceRule) gateInternal(claim *Claim, service state.Service) {
 	all := service.Endpoints.All
 	switch {
@@ -71,10 +71,9 @@ func (r serviceRule) gateInternal(claim *Claim, service state.Service) {
 	}
 }
 
-// gateExternal holds back externalTrafficPolicy Local where it would black-hole
-// traffic: a node without a ready endpoint drops what arrives for the Service.
-// Load balancers that check the health of nodes leave these out. Whoever sends to
-// a port of the nodes, or to an external address, does not.
+// gateExternal holds externalTrafficPolicy Local if traffic would be dropped: a node
+// without a ready endpoint drops arriving packets of the Service. Load balancers with
+// health checks avoid such nodes. Clients of a node port or of an external address do not.
 func (r serviceRule) gateExternal(claim *Claim, service state.Service) {
 	used := service.Endpoints.Balanced
 	unchecked := unhealthChecked(service.Service)
@@ -92,9 +91,10 @@ func (r serviceRule) gateExternal(claim *Claim, service state.Service) {
 	}
 }
 
-// unhealthChecked returns for what of the Service nothing checks the health of
-// nodes; empty if it is behind a load balancer that can. The API server gives every
-// Service of type LoadBalancer a port for that as soon as its policy is Local.
+// unhealthChecked names the part of the Service whose traffic comes without health checks
+// of nodes; empty if the Service is behind a load balancer that can check. The API server
+// gives every Service of type LoadBalancer a port for health checks as soon as the traffic
+// policy is Local.
 func unhealthChecked(service *corev1.Service) string {
 	class := ""
 	if service.Spec.LoadBalancerClass != nil {
@@ -111,7 +111,7 @@ func unhealthChecked(service *corev1.Service) string {
 	return ""
 }
 
-// unserved tells on how many nodes there is an endpoint, and what follows.
+// unserved tells on how many nodes there is an endpoint, and the consequence.
 func unserved(spread state.Spread, nodes, what, remedy string, unplaced bool) string {
 	text := fmt.Sprintf("%d of %d %s have a ready endpoint: with Local, %s: %s", spread.Served, spread.Nodes, nodes, what, remedy)
 	if unplaced {
@@ -123,18 +123,18 @@ func unserved(spread state.Spread, nodes, what, remedy string, unplaced bool) st
 	return text
 }
 
-// ofAPIServers says whether it is the Service of the API servers themselves.
+// ofAPIServers tells whether the Service is the API servers' own.
 func ofAPIServers(service *corev1.Service) bool {
 	return service.Namespace == metav1.NamespaceDefault && service.Name == "kubernetes"
 }
 
-// maxForced is of how many forced Services a report looks up where their endpoints
-// are: it tells fewer, and nothing is decided by it.
+// maxForced is the number of forced Services for which a report looks up endpoints. A
+// report has room for fewer, and no decision depends on the lookup.
 const maxForced = 64
 
-// WantsLocal says whether a policy wants a Service's traffic to stay on the node,
-// so that it matters where its endpoints are. Of those where it matters only to
-// what is told, it says so of the first that it is asked about.
+// WantsLocal returns a function that tells whether the endpoints of a Service must be
+// looked up because a policy declares Local. For a forced Service the endpoints matter only
+// to the report, so only the first maxForced of them are looked up.
 func WantsLocal(policies []Policy) func(*corev1.Service) bool {
 	looked := 0
 	return func(service *corev1.Service) bool {
@@ -147,8 +147,9 @@ func WantsLocal(policies []Policy) func(*corev1.Service) bool {
 	}
 }
 
-// AwaitsLocal says whether that is so, and not yet: whether Local may be set then
-// depends on where the endpoints are, unless it is forced.
+// AwaitsLocal returns a function that tells whether a policy declares Local for a Service
+// that is not Local yet. Such a write depends on the endpoints, unless the entry forces
+// Local.
 func AwaitsLocal(policies []Policy) func(*corev1.Service) bool {
 	return func(service *corev1.Service) bool {
 		return slices.ContainsFunc(localRules(policies, service), func(r serviceRule) bool {
@@ -160,13 +161,13 @@ func AwaitsLocal(policies []Policy) func(*corev1.Service) bool {
 	}
 }
 
-// forces says whether the entry sets Local on the Service wherever its endpoints are.
+// forces tells whether the entry sets Local without regard to the Service's endpoints.
 func (r serviceRule) forces(service *corev1.Service) bool {
 	return r.LocalPolicy == v1alpha1.LocalForce && !state.ServesDNS(service)
 }
 
-// localRules returns the entries that declare Local for Services with these labels
-// in some namespace.
+// localRules returns the entries that declare Local for Services with the labels in some
+// namespace.
 func localRules(policies []Policy, service *corev1.Service) (rules []serviceRule) {
 	for i := range policies {
 		for _, rule := range policies[i].services {
@@ -178,7 +179,7 @@ func localRules(policies []Policy, service *corev1.Service) (rules []serviceRule
 	return rules
 }
 
-// localFields returns the traffic policies that the entry declares to be Local.
+// localFields returns the field names of the traffic policies that the entry sets to Local.
 func (r serviceRule) localFields() (fields []string) {
 	if string(r.ExternalTrafficPolicy) == local {
 		fields = append(fields, ExternalTrafficPolicy)
@@ -189,7 +190,7 @@ func (r serviceRule) localFields() (fields []string) {
 	return fields
 }
 
-// DeclaresLocal says whether the policy has an entry with Local.
+// DeclaresLocal tells whether the policy has an entry with Local.
 func (p *Policy) DeclaresLocal() bool {
 	return slices.ContainsFunc(p.services, func(r serviceRule) bool { return len(r.localFields()) > 0 })
 }

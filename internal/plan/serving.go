@@ -15,12 +15,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// kubeletPort is where metrics-server asks kubelets that do not say another one.
+// kubeletPort is metrics-server's default port of kubelets.
 const kubeletPort = 10250
 
-// servedBy tells what the cluster would miss if a component were written that selects
-// the pods of its DNS, of metrics-server or of admission webhooks. No profile requires
-// it: what needs these, the cluster's owner knows.
+// servedBy returns notes about a component that selects the pods of the cluster's DNS, of
+// metrics-server or of admission webhooks, and would cut their clients or their servers. No
+// profile requires these flows; the cluster's owner has to judge.
 func servedBy(component v1alpha1.Component, object *networkingv1.NetworkPolicy, peers *resolver, snapshot state.Snapshot) []string {
 	selector, err := component.Pods.Selector.Compile()
 	if err != nil {
@@ -45,7 +45,7 @@ func servedBy(component v1alpha1.Component, object *networkingv1.NetworkPolicy, 
 	return notes
 }
 
-// missingIn returns who cannot ask any more.
+// missingIn returns the clients that the NetworkPolicy cuts off from the pods.
 func missingIn(object *networkingv1.NetworkPolicy, s state.Serving, peers *resolver) []string {
 	if !isolates(object, networkingv1.PolicyTypeIngress) {
 		return nil
@@ -72,10 +72,10 @@ func missingIn(object *networkingv1.NetworkPolicy, s state.Serving, peers *resol
 	return nil
 }
 
-// isDNS says whether a port of the DNS Service is for names. Others are for metrics.
+// isDNS tells whether a port of the DNS Service is for names. Other ports are for metrics.
 func isDNS(name *string) bool { return name == nil || *name != "metrics" }
 
-// missingOut returns what these pods cannot reach any more.
+// missingOut returns the servers that the NetworkPolicy cuts off from the pods.
 func missingOut(object *networkingv1.NetworkPolicy, s state.Serving, peers *resolver, snapshot state.Snapshot) []string {
 	if s.Kind == state.ServingWebhooks || !isolates(object, networkingv1.PolicyTypeEgress) {
 		return nil
@@ -93,7 +93,7 @@ func missingOut(object *networkingv1.NetworkPolicy, s state.Serving, peers *reso
 	return nil
 }
 
-// letsInPods says whether every pod is let in.
+// letsInPods tells whether every pod is let in.
 func letsInPods(object *networkingv1.NetworkPolicy, protocol corev1.Protocol, port uint16) bool {
 	for _, peer := range ingressFrom(object, protocol, port) {
 		everywhere := peer.NamespaceSelector != nil && len(peer.NamespaceSelector.MatchLabels)+len(peer.NamespaceSelector.MatchExpressions) == 0
@@ -123,8 +123,8 @@ func egressTo(object *networkingv1.NetworkPolicy, protocol corev1.Protocol, port
 	return to
 }
 
-// covers says whether all of a role are among the addresses that are allowed. Who
-// nobody knows cannot be missed.
+// covers tells whether the allowed addresses include all addresses of the role. An unknown
+// role counts as covered.
 func covers(allowed []networkingv1.NetworkPolicyPeer, peers *resolver, role v1alpha1.PeerRole) bool {
 	var builder netipx.IPSetBuilder
 	for _, peer := range allowed {

@@ -15,25 +15,24 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// Shelter is where the operator goes on while taints evict pods.
+// Shelter judges where the operator can run on while taints evict pods.
 type Shelter struct {
 	operator state.Operator
 	nodes    []corev1.Node
 	policies []Policy
 	stuck    Stuck
-	// without are the nodes that lack a taint which is claimed for them, by the
-	// taint, as far as that was asked for.
+	// without caches, for each taint, the nodes that lack the taint although a policy claims
+	// it.
 	without map[string][]string
-	// refuge says whether a node is left on which the operator can run; nil until
-	// that is asked for.
+	// refuge tells whether a node is left on which the operator can run; nil until computed.
 	refuge *bool
 }
 
-// Stuck says whether a node does not get a taint however long one waits: somebody else
-// declares its taints, or it cannot be written.
+// Stuck tells whether a node will never get the taint, because another manager declares the
+// node's taints or the node cannot be written.
 type Stuck func(node *corev1.Node, claim Claim) bool
 
-// NewShelter prepares to answer. What takes long is looked for when it is asked for.
+// NewShelter returns a Shelter. Expensive answers are computed on demand.
 func NewShelter(operator state.Operator, nodes []corev1.Node, policies []Policy, stuck Stuck) *Shelter {
 	return &Shelter{operator: operator, nodes: nodes, policies: policies, stuck: stuck, without: map[string][]string{}}
 }
@@ -41,14 +40,14 @@ func NewShelter(operator state.Operator, nodes []corev1.Node, policies []Policy,
 // Nodes returns how many nodes there are.
 func (s *Shelter) Nodes() int { return len(s.nodes) }
 
-// OnLeadersNode says whether the operator itself runs on the node.
+// OnLeadersNode tells whether the leading operator runs on the node.
 func (s *Shelter) OnLeadersNode(node string) bool {
 	return len(s.operator.Running) > 0 && s.operator.Running[0].Spec.NodeName == node
 }
 
-// Hold holds back the claims of taints that the node does not have and that would
-// evict the operator: for good where it could run nowhere once all have them, and
-// where its leader is until all other nodes have them.
+// Hold holds the claims of missing taints that would evict the operator. The hold is
+// permanent if the operator could run on no node with all taints in place. On the leader's
+// node the hold lasts until all other nodes have the taint.
 func (s *Shelter) Hold(node *corev1.Node, claims []Claim) {
 	for i := range claims {
 		claim := &claims[i]
@@ -58,14 +57,13 @@ func (s *Shelter) Hold(node *corev1.Node, claims []Claim) {
 	}
 }
 
-// Evicts says whether one of the claims is of a NoExecute taint that may be written
-// and that the node does not have.
+// Evicts tells whether one of the claims may write a NoExecute taint that the node lacks.
 func Evicts(node *corev1.Node, claims []Claim) bool {
 	return slices.ContainsFunc(claims, func(c Claim) bool { return c.HeldBack == "" && c.Policy.Writable() && evicts(node, c) })
 }
 
-// Postpone holds back the claims of taints that would evict pods: other nodes are given
-// such taints first. Everything else of the node is written.
+// Postpone holds the claims of taints that would evict pods, because other nodes get such
+// taints first. All other fields of the node are written.
 func Postpone(node *corev1.Node, claims []Claim) {
 	for i := range claims {
 		if claims[i].HeldBack == "" && evicts(node, claims[i]) {
@@ -82,7 +80,7 @@ func evicts(node *corev1.Node, claim Claim) bool {
 
 func (s *Shelter) why(node *corev1.Node, claim Claim) string {
 	if s.operator.Pod.Namespace == "" {
-		return "" // it runs outside of the cluster
+		return "" // the operator runs outside of the cluster
 	}
 	if !s.operator.IsKnown() {
 		return fmt.Sprintf("it is not known what this evicts of the operator: its own pod %s is not found. %s", s.operator.Pod, sayOwnPod)
@@ -105,8 +103,8 @@ func (s *Shelter) why(node *corev1.Node, claim Claim) string {
 	return ""
 }
 
-// lacking returns the nodes that lack the taint and are to be given it, sorted. Those
-// that do not get it are not waited for: nobody would get on.
+// lacking returns the sorted nodes that lack the taint and will get it. Stuck nodes do not
+// count: waiting for a stuck node would never end.
 func (s *Shelter) lacking(field string) []string {
 	names, known := s.without[field]
 	if known {
@@ -126,8 +124,8 @@ func (s *Shelter) lacking(field string) []string {
 	return names
 }
 
-// refugeLeft says whether, once every node has all taints that are claimed for it, a
-// node is left on which the operator can run.
+// refugeLeft tells whether the operator can run on some node once every node has all
+// claimed taints.
 func (s *Shelter) refugeLeft() bool {
 	if s.refuge == nil {
 		pod := s.operator.Running[0]
@@ -153,7 +151,7 @@ func (s *Shelter) admits(node *corev1.Node, pod corev1.Pod) bool {
 	return tolerates(pod, taints)
 }
 
-// tolerates says whether a pod can be, and stay, on a node with the taints.
+// tolerates tells whether a pod can start, and stay, on a node with the taints.
 func tolerates(pod corev1.Pod, taints []corev1.Taint) bool {
 	counts := func(t *corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule }
 	_, untolerated := toleration.FindMatchingUntoleratedTaint(klog.Background(), taints, lasting(pod.Spec.Tolerations), counts, false)

@@ -15,8 +15,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// stage gives every node what its enactment says: the rules that are called for,
-// older ones, or none; and narrow failsafe ports only where it stays as it is.
+// stage gives every node the ruleset of its enactment: the wanted rules, older rules, or
+// none. Failsafe ports are scoped only on a node whose enactment says so.
 func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot) {
 	h.Calico.Nodes, h.Older, h.widened = slices.Clone(h.Whole.Nodes), map[string]bool{}, map[string]bool{}
 	h.established, h.unrecorded = map[string]bool{"": true}, map[string]bool{}
@@ -24,7 +24,7 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 		node := &h.Calico.Nodes[i]
 		enactment := EnactmentOf(policy.Name, node.Name, snapshot.Enactments)
 		phase := rollout.PhaseOf(enactment)
-		if phase == "" { // nothing is on record yet: it keeps what it has, if anything
+		if phase == "" { // no phase is recorded yet: the node keeps its rules, if any
 			h.unrecorded[node.Name], node.Enforced = true, false
 			continue
 		}
@@ -54,9 +54,8 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 	}
 }
 
-// openFirst returns the version of the rules that a node has which is begun. It must be
-// possible to take back what is new: first come ports that are open whatever the rules
-// say.
+// openFirst returns the version of the rules for a started node. New rules must stay
+// revocable, so Felix must first read open failsafe ports, before the node gets new rules.
 func (h *Hosts) openFirst(e *v1alpha1.ControlPlaneNodeEnactment, policies []Policy, there state.Calico) string {
 	version, previous := e.Status.Ruleset, e.Status.PreviousRuleset
 	if !narrowed(e.Spec.Node, e.Spec.Policy, policies, there.Felix) {
@@ -69,15 +68,14 @@ func (h *Hosts) openFirst(e *v1alpha1.ControlPlaneNodeEnactment, policies []Poli
 	return version
 }
 
-// Established says whether an object that is called for may have been there before:
-// no node has, or had, rules of a version that is new.
+// Established tells whether a wanted object may have existed before. If not, the object
+// belongs to a version of the rules that no node has or had.
 func (h *Hosts) Established(object Object) bool {
 	return h.established[object.GetLabels()[calico.LabelVersion]]
 }
 
-// goBack plans, where nothing can be rendered, what nodes go back to that are not
-// to have the rules that they were begun with: to the version that they had
-// before, whose policies are still there, or to none.
+// goBack plans the rollback of nodes if the rules cannot be rendered: to the previous
+// version, whose policies still exist, or to no rules.
 func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 	h.Calico, h.back = calico.Hosts{Policy: policy.Name}, map[string]backTo{}
 	identity := snapshot.Addresses()
@@ -91,12 +89,12 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 		}
 		switch rollout.PhaseOf(enactment) {
 		case "", v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
-			continue // left alone, or as they are
+			continue // no phase yet, or the node stays as it is
 		}
 		version, narrow := rollout.RulesetFor(enactment)
 		var addresses []netip.Addr
 		at := slices.IndexFunc(snapshot.Nodes, func(n corev1.Node) bool { return n.Name == name })
-		if at < 0 { // it has left, and goes back to nothing
+		if at < 0 { // the Node is gone, and rolls back to no rules
 			version, narrow = "", false
 		} else {
 			addresses = identity.OfNode(name)
@@ -111,28 +109,27 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 		})
 	}
 	var err error
-	if h.Objects, err = stamped(calico.RenderEndpoints(h.Calico)); err != nil { // of types of ours: can not be
+	if h.Objects, err = stamped(calico.RenderEndpoints(h.Calico)); err != nil { // cannot fail: the types are the operator's
 		h.Objects, h.Calico.Nodes = nil, nil
 	}
 }
 
-// has says whether an endpoint of the policy on a node has the rules of a version.
+// has tells whether the policy's endpoint on the node has the version's rules.
 func has(version, policy, node string, endpoints []v3.HostEndpoint) bool {
 	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
 		return e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && e.Labels[calico.LabelVersion] == version
 	})
 }
 
-// hasOther says whether an endpoint of the policy on a node has other rules than
-// those of a version.
+// hasOther tells whether an endpoint of the policy on the node has other rules than the
+// version's.
 func hasOther(version, policy, node string, endpoints []v3.HostEndpoint) bool {
 	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
 		return e.Spec.Node == node && e.Labels[v1alpha1.LabelPolicy] == policy && (version == "" || e.Labels[calico.LabelVersion] != version)
 	})
 }
 
-// GoesBack says whether an object of the policy's is in the way of what nodes go
-// back to, where nothing can be rendered.
+// GoesBack tells whether a live object must change for the planned rollback of nodes.
 func (h *Hosts) GoesBack(live Object) bool {
 	switch o := live.(type) {
 	case *v3.HostEndpoint:
@@ -150,14 +147,13 @@ func (h *Hosts) uses(version string) {
 	}
 }
 
-// backTo is what a node goes back to.
+// backTo is the ruleset that a node rolls back to.
 type backTo struct {
 	version string
 	narrow  bool
 }
 
-// EnactmentOf returns how far a policy's protection of a node is; nil if it has
-// not been thought of.
+// EnactmentOf returns the enactment of a policy on a node; nil if there is none yet.
 func EnactmentOf(policy, node string, enactments []v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.ControlPlaneNodeEnactment {
 	i := slices.IndexFunc(enactments, func(e v1alpha1.ControlPlaneNodeEnactment) bool {
 		return e.Spec.Policy == policy && e.Spec.Node == node
@@ -168,9 +164,9 @@ func EnactmentOf(policy, node string, enactments []v1alpha1.ControlPlaneNodeEnac
 	return &enactments[i]
 }
 
-// narrowed says whether the failsafe ports of a node have been narrowed, by the
-// operator, for the policy or for one that is gone and left them so. A copy with our
-// label is somebody else's.
+// narrowed tells whether the operator has scoped the failsafe ports of a node, for this
+// policy or for a policy that is gone. A foreign copy with the operator's label does not
+// count.
 func narrowed(node, policy string, policies []Policy, configurations []v3.FelixConfiguration) bool {
 	return slices.ContainsFunc(configurations, func(f v3.FelixConfiguration) bool {
 		by := f.Labels[v1alpha1.LabelPolicy]
@@ -179,8 +175,7 @@ func narrowed(node, policy string, policies []Policy, configurations []v3.FelixC
 	})
 }
 
-// Narrows says whether the failsafe ports of a node are narrow when the rollout is
-// through.
+// Narrows tells whether the failsafe ports of a node are scoped at the end of the rollout.
 func (h *Hosts) Narrows(node string) bool {
 	return slices.ContainsFunc(h.WholeObjects, func(o Object) bool {
 		_, felix := o.(*v3.FelixConfiguration)
@@ -188,21 +183,20 @@ func (h *Hosts) Narrows(node string) bool {
 	})
 }
 
-// Widens says whether an object that the operator wrote goes before a node is
-// begun: failsafe ports that were narrowed, by whichever policy.
+// Widens tells whether a managed object goes before a node is started: scoped failsafe
+// ports, from any policy.
 func (h *Hosts) Widens(live Object) bool {
 	felix, is := live.(*v3.FelixConfiguration)
 	return is && h.widened[felix.Name]
 }
 
-// sameStage says whether a node has the same rules in both.
+// sameStage tells whether a node has the same rules in both.
 func sameStage(a, b calico.Node) bool {
 	return a.Enforced == b.Enforced && a.Older == b.Older && a.KeepFailsafes == b.KeepFailsafes && slices.Equal(a.Leaving, b.Leaving)
 }
 
-// Keeps says whether an object of the policy's stays as it is, though it is not
-// called for: it belongs to an older version of the rules, which a node has, or
-// may be taken back to.
+// Keeps tells whether an unwanted object of the policy stays as it is. The object belongs
+// to an older version of the rules, and a node has the version or may be rolled back to it.
 func (h *Hosts) Keeps(live Object) bool {
 	switch o := live.(type) {
 	case *v3.GlobalNetworkPolicy:

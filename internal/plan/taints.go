@@ -11,7 +11,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Taints returns which taints the node should have. Policies come oldest first.
+// Taints returns the claims on a node's taints, and the claims that lost. policies are
+// sorted from oldest to newest.
 func Taints(node *corev1.Node, policies []Policy) (claims []Claim, losses []Loss) {
 	var all []Claim
 	for i := range policies {
@@ -26,8 +27,7 @@ func Taints(node *corev1.Node, policies []Policy) (claims []Claim, losses []Loss
 	return settle("Node/"+node.Name, all)
 }
 
-// DeclaresTaint says whether the policy declares the taint for the node, whatever
-// else it does at present.
+// DeclaresTaint tells whether the policy declares the taint for the node, with any intent.
 func (p *Policy) DeclaresTaint(node *corev1.Node, field string) bool {
 	return p.Selects(node) && slices.ContainsFunc(p.Spec.Taints, func(t v1alpha1.Taint) bool {
 		return state.TaintField(t.Key, t.Effect) == field
