@@ -17,9 +17,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Owned compares an object of the operator's with what it should be; live is
-// nil if it is not there. inPlace says that it was there before for the present
-// generation, so that it was deleted if it is missing.
+// Owned compares a managed object with its desired content; live is nil if the object is
+// missing. inPlace tells that the object existed before in the present generation of the
+// policy, so that a missing object must have been deleted.
 func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Finding {
 	base := Finding{Policy: policy.Name, Object: ObjectOf(desired), State: v1alpha1.StateDrifted}
 	audit := policy.Spec.Mode == v1alpha1.ModeAudit
@@ -41,10 +41,9 @@ func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Findi
 	return findings
 }
 
-// Left returns what differs between an object as it was written and as the API
-// server says that it is then. A server-side apply does not take away what another
-// manager holds besides, such as an item of a set, and what is admitted may be
-// changed on its way.
+// Left returns the remaining differences between a written object and the API server's
+// answer. Differences remain because a server-side apply does not remove another manager's
+// part, such as an item of a set, and because admission may change the object.
 func Left(desired, answer plan.Object) []Finding {
 	return compareObjects(Finding{Object: ObjectOf(desired)}, desired, answer)
 }
@@ -58,16 +57,15 @@ func compareObjects(base Finding, desired, live plan.Object) []Finding {
 	)
 }
 
-// respectOwner marks what somebody else has decided about an object that is not
-// ours alone: what was never written by us, or what is declared otherwise. Such
-// an object has no stamp; what nobody but us has written to is as it was
-// declared before.
+// respectOwner marks foreign decisions about a shared object: a value that the operator has
+// never written, or that another manager declares. A shared object has no stamp, so a value
+// without another manager counts as an earlier declaration of the operator.
 func respectOwner(findings []Finding, live plan.Object, audit bool) []Finding {
 	for i := range findings {
 		f := &findings[i]
 		switch there := f.Actual != ""; {
 		case !there && !plan.Written(live) && !audit:
-			f.State = v1alpha1.StatePending // we have not been here before
+			f.State = v1alpha1.StatePending // the operator has not written here before
 		case !there:
 		case f.By.Declares || f.By.Tool != "" || declaresField(live, f.Field) || !plan.Written(live):
 			f.State, f.Message = v1alpha1.StateConflicted, "is set by somebody else: remove it there, or set spec.network.failsafe to Keep"
@@ -78,30 +76,30 @@ func respectOwner(findings []Finding, live plan.Object, audit bool) []Finding {
 	return findings
 }
 
-// declaresField says whether a field of the spec is declared in what a client-side
-// apply left on the object.
+// declaresField tells whether a client-side apply, recorded on the object, declares the
+// field of the spec.
 func declaresField(live plan.Object, field string) bool {
 	spec, _ := state.LastApplied(live.GetAnnotations())
 	_, declared := spec[strings.TrimPrefix(field, "spec.")]
 	return declared
 }
 
-// unexpected returns the finding that an object of ours is there that the policy
-// does not call for any more.
+// unexpected returns the finding for a managed object that the policy does not call for any
+// more.
 func unexpected(policy *plan.Policy, object Object) Finding {
 	finding := Finding{
 		Policy: policy.Name, Object: object, Cause: v1alpha1.CauseUnexpected, State: v1alpha1.StatePending, Actual: object.Kind,
 	}
-	if policy.Spec.Mode == v1alpha1.ModeAudit && policy.Claims() { // else the operator takes it away itself
+	// otherwise the operator itself deletes the object
+	if policy.Spec.Mode == v1alpha1.ModeAudit && policy.Claims() {
 		finding.State = v1alpha1.StateDrifted
 	}
 	return finding
 }
 
-// rendered says whether live was last written as what is desired now and by
-// this version of the rendering, so that others changed whatever differs. A
-// stamp that is not ours any more was itself changed by others, and proves
-// nothing.
+// rendered tells whether the live object was last written with the desired content and by
+// the present renderer, so that all differences come from other writers. A stamp that
+// another writer has changed proves nothing and is not compared.
 func rendered(desired, live plan.Object) bool {
 	stamps := []string{v1alpha1.AnnotationDesiredHash, v1alpha1.AnnotationRendererVersion}
 	is, want := live.GetAnnotations(), desired.GetAnnotations()
@@ -110,7 +108,7 @@ func rendered(desired, live plan.Object) bool {
 	})
 }
 
-// mapFindings compares our labels or annotations; those of others are theirs.
+// mapFindings compares managed labels or annotations; foreign keys are ignored.
 func mapFindings(base Finding, field string, desired, actual map[string]string, live plan.Object) []Finding {
 	var findings []Finding
 	for _, key := range slices.Sorted(maps.Keys(desired)) {
@@ -130,8 +128,8 @@ func mapFindings(base Finding, field string, desired, actual map[string]string, 
 	return findings
 }
 
-// foreignLabels finds labels that others added and that have a meaning for us: they
-// decide which rules an object is selected by. All other labels of others are theirs.
+// foreignLabels finds added labels with the operator's prefix, because such labels decide
+// which rules select an object. All other foreign labels are ignored.
 func foreignLabels(base Finding, desired, live plan.Object) []Finding {
 	if plan.Shared(desired) {
 		return nil
@@ -150,7 +148,7 @@ func foreignLabels(base Finding, desired, live plan.Object) []Finding {
 	return findings
 }
 
-// specFindings compares the fields of the spec, each of which is written as a whole.
+// specFindings compares the fields of the spec. The operator writes each field as a whole.
 func specFindings(base Finding, desired, live plan.Object) []Finding {
 	if sameSpec(desired, live) {
 		return nil
@@ -163,7 +161,7 @@ func specFindings(base Finding, desired, live plan.Object) []Finding {
 	want, errWant := plan.Fields(desired)
 	is, errIs := plan.Fields(live)
 	if errWant != nil || errIs != nil {
-		return nil // types of ours and of Kubernetes can always be written as JSON
+		return nil // the operator's and Kubernetes' types always convert to JSON
 	}
 	names := maps.Clone(want)
 	maps.Copy(names, is)
@@ -192,8 +190,8 @@ func specFindings(base Finding, desired, live plan.Object) []Finding {
 	return findings
 }
 
-// same compares two values of a field. A list of texts is a set, whether or not the
-// API says so: the order in which a server keeps its items is not ours to choose.
+// same compares two values of a field. A list of strings is compared as a set, even if the
+// API declares a list, because a server may keep the items in any order.
 func same(a, b any) bool {
 	x, isList := texts(a)
 	y, alsoList := texts(b)
@@ -203,7 +201,7 @@ func same(a, b any) bool {
 	return equality.Semantic.DeepEqual(a, b)
 }
 
-// texts returns the items of a list of texts, sorted and each of them once.
+// texts returns the sorted, distinct items of a list of strings.
 func texts(value any) (items []string, is bool) {
 	list, is := value.([]any)
 	for _, item := range list {
@@ -217,7 +215,7 @@ func texts(value any) (items []string, is bool) {
 	return slices.Compact(items), is
 }
 
-// added returns the items of a list that are not expected in it.
+// added returns the unexpected items of a list.
 func added(expected, actual any) []any {
 	wanted, _ := expected.([]any)
 	there, _ := actual.([]any)
@@ -226,9 +224,10 @@ func added(expected, actual any) []any {
 	})
 }
 
-// sameSpec compares the stored form of NetworkPolicies, of which there may be
-// many, which is many times faster than looking at every field, and nearly
-// always enough: most objects are as declared. It is no proof that they differ.
+// sameSpec compares the stored form of NetworkPolicies. The comparison is many times faster
+// than comparing every field, and nearly always enough, because there may be many
+// NetworkPolicies and most are as declared. Different stored forms do not prove different
+// specs.
 func sameSpec(desired, live plan.Object) bool {
 	a, ok := desired.(*networkingv1.NetworkPolicy)
 	b, same := live.(*networkingv1.NetworkPolicy)
@@ -251,8 +250,8 @@ func whoAdded(live plan.Object, items []any, path ...any) Manager {
 	return among(live, WhoAdded(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, items, path...))
 }
 
-// among returns a manager as one of an object that is ours: nobody else can declare
-// it. In one that we share, others can.
+// among completes a manager of the object. Only a shared object can be declared by another
+// manager; a managed object belongs to the operator alone.
 func among(live plan.Object, who Manager) Manager {
 	who.Tool = toolOf(who.Name, live.GetManagedFields())
 	who.Declares = who.Declares && plan.Shared(live)

@@ -7,8 +7,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// dropping returns what is to be told of a field that is as claimed, and drops
-// traffic.
+// dropping returns the finding for a field with the claimed value that drops traffic.
 func dropping(object Shared, claim plan.Claim) (Finding, bool) {
 	if claim.Dropped == "" {
 		return Finding{}, false

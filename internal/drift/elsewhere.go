@@ -16,22 +16,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// What is declared elsewhere is told by annotations, labels and the names of
-// managers, all of which anybody may set who may change the object. Whoever does
-// so without cause gets the operator to leave a field of that object alone, or an
-// object of that name, and to say so: never to write a value, to release one, or
-// to delete anything.
+// Annotations, labels and names of managers show that an object is declared elsewhere. Any
+// writer of the object can set these signs. A false sign makes the operator leave a field
+// of the object alone, or an object of the same name, and report the reason. A false sign
+// never makes the operator write a value, release a field or delete an object.
 
-// Tools that keep objects as they are declared elsewhere.
+// Tools that keep objects as declared elsewhere.
 const (
 	ToolArgo = "Argo CD"
 	ToolFlux = "Flux"
 	ToolHelm = "Helm"
 )
 
-// tools are the tools by the names with which they write: what such a manager has
-// set is mostly what is declared there, though its operation is not Apply. Argo CD
-// writes client-side by default; Helm before 4 patches.
+// tools maps managers' names to tools. A value from such a manager is mostly declared
+// elsewhere, although the operation is not Apply: Argo CD writes client-side by default,
+// and Helm before version 4 patches.
 var tools = map[string]string{
 	"argocd-controller":             ToolArgo,
 	"argocd-application-controller": ToolArgo,
@@ -40,8 +39,8 @@ var tools = map[string]string{
 	"kustomize-controller":          ToolFlux,
 }
 
-// marks are what tells a tool that writes under another name: whoever has set the
-// mark has set the rest.
+// marks identify a tool that writes under another name: the manager of the mark has written
+// the rest of the object too.
 var marks = []struct{ kind, key, tool string }{
 	{"annotations", state.AnnotationArgoTracking, ToolArgo},
 	{"annotations", state.AnnotationHelmRelease, ToolHelm},
@@ -49,7 +48,7 @@ var marks = []struct{ kind, key, tool string }{
 	{"labels", state.LabelFluxRelease, ToolFlux},
 }
 
-// toolOf returns the tool that a manager of the object is; empty if it is none.
+// toolOf returns the tool behind a manager of the object; empty if the manager is no tool.
 func toolOf(manager string, entries []metav1.ManagedFieldsEntry) string {
 	if tool := tools[manager]; tool != "" || manager == "" {
 		return tool
@@ -62,45 +61,48 @@ func toolOf(manager string, entries []metav1.ManagedFieldsEntry) string {
 	return ""
 }
 
-// whoAndTool is Who, with the tool that it is.
+// whoAndTool is Who with the manager's tool.
 func whoAndTool(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager {
 	who := Who(entries, self, path...)
 	who.Tool = toolOf(who.Name, entries)
 	return who
 }
 
-// Declaration is what a client-side apply said of a field, which it leaves on the
+// Declaration is the content of a client-side apply for one field, as recorded on the
 // object.
 type Declaration struct {
-	// Applied says that there was such an apply; Declares, that the field is in it.
-	// One that is not in it was only defaulted.
+	// Applied tells that the object records a client-side apply; Declares tells that the apply
+	// contains the field. An applied object without the field has the field's default.
 	Applied, Declares bool
-	// Value that is declared; nil for none.
+	// Value is the declared value; nil for none.
 	Value *string
-	// By is who applied it.
+	// By is the manager of the client-side apply.
 	By Manager
 }
 
-// otherThan says whether another value is declared.
+// otherThan tells whether another value is declared.
 func (d Declaration) otherThan(want string) bool {
 	return d.Declares && (d.Value == nil || *d.Value != want)
 }
 
-// applier returns who last applied the object from the client's side.
+// applier returns the manager of the last client-side apply.
 func applier(entries []metav1.ManagedFieldsEntry) Manager {
 	who := whoAndTool(entries, "", "metadata", "annotations", corev1.LastAppliedConfigAnnotation)
 	if who.Name == "" {
-		who.Name = clientSideApply // its name went with what else it owned
+		who.Name = clientSideApply // the manager's entry is gone with its other fields
 	}
 	who.Declares = true
 	return who
 }
 
-// declarer returns who made a field differ, and whether it is declared elsewhere:
-// with server-side apply; in what a client-side apply left on the object; or, where
-// there is no such copy, by a tool, if it has put back what the operator had
-// written, or if nobody would have that value by default. The first value that a
-// tool has written without a trace may be a default, and is taken over once.
+// declarer returns the manager behind a field's difference, and whether the field is
+// declared elsewhere. A field is declared elsewhere by server-side apply, or by the content
+// of a client-side apply on the object.
+//
+// Without a recorded client-side apply, a tool's value counts as declared if the tool has
+// replaced the operator's value, or if the value is not the default. The first value from a
+// tool may be a default that the tool does not declare, so the operator overwrites the
+// default once.
 func (s Shared) declarer(claim plan.Claim, live *string, overwritten bool) Manager {
 	by, said := s.By(claim.Field), s.declaration(claim.Field)
 	switch {
@@ -114,8 +116,9 @@ func (s Shared) declarer(claim plan.Claim, live *string, overwritten bool) Manag
 	return by
 }
 
-// conflict tells that a field is declared elsewhere, and how to end that. Taints
-// have no conflictPolicy: to declare the taint there too ends the conflict as well.
+// conflict tells that a field is declared elsewhere, and how to end the conflict. Taints
+// have no conflictPolicy; a declaration of the same taint on the other side ends the
+// conflict as well.
 func (s Shared) conflict(claim plan.Claim, by Manager, live *string) string {
 	value := live
 	if said := s.declaration(claim.Field); said.otherThan(claim.Want) {
@@ -147,9 +150,9 @@ func (s Shared) defaultOf(field string) string {
 	return s.Default(field)
 }
 
-// declaredElsewhere returns who keeps a whole object as it is declared elsewhere,
-// in words; empty if nobody does. The operator's own objects are never applied
-// from a client's side, and nobody else applies them.
+// declaredElsewhere names the manager or tool that keeps the whole object as declared
+// elsewhere; empty if there is none. Managed objects are never applied client-side, and no
+// other manager applies a managed object.
 func declaredElsewhere(live plan.Object) string {
 	if _, applied := live.GetAnnotations()[corev1.LastAppliedConfigAnnotation]; applied {
 		return applier(live.GetManagedFields()).Name
@@ -160,16 +163,16 @@ func declaredElsewhere(live plan.Object) string {
 	return markOf(live)
 }
 
-// keptByTool says whether a GitOps tool keeps an object as it is declared elsewhere,
-// and would put it back.
+// keptByTool tells whether a GitOps tool keeps an object as declared elsewhere, and would
+// restore a deleted object.
 func keptByTool(live plan.Object) bool {
 	return markOf(live) != "" || slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
 		return toolOf(entry.Manager, live.GetManagedFields()) != ""
 	})
 }
 
-// latestDeclarer returns the manager that declared something of an object's spec
-// last, of those that declare what they write; empty if none does.
+// latestDeclarer returns the latest manager that declares a part of the object's spec;
+// empty if there is none.
 func latestDeclarer(managers []metav1.ManagedFieldsEntry) (found string) {
 	var latest time.Time
 	for _, entry := range managers {
@@ -187,8 +190,8 @@ func latestDeclarer(managers []metav1.ManagedFieldsEntry) (found string) {
 	return found
 }
 
-// markOf returns the tool whose mark an object carries. Argo CD's names the object
-// that it was set on, and counts for nothing on a copy.
+// markOf returns the tool whose mark an object carries. Argo CD's mark names its object, so
+// the mark does not count on a copy.
 func markOf(live plan.Object) string {
 	annotations, labels := live.GetAnnotations(), live.GetLabels()
 	object := ObjectOf(live)

@@ -11,38 +11,35 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Shared is an object that belongs to others, of which policies claim single
-// fields: a Node with its taints, a Service with its traffic policies.
+// Shared is a foreign object of which policies claim single fields: a Node with its taints,
+// or a Service with its traffic policies.
 type Shared struct {
 	Object Object
-	// Live returns the value of a field; nil if it is not set.
+	// Live returns the value of a field; nil if unset.
 	Live func(field string) *string
-	// By returns who set the field, other than the operator.
+	// By returns the manager of the field other than the operator.
 	By func(field string) Manager
-	// Owned says whether the operator is among the field's managers; nil where
-	// fields have none of their own.
+	// Owned tells whether the operator is among the field's managers; nil if fields have no
+	// managers of their own.
 	Owned func(field string) bool
-	// Declared returns what a client-side apply said of the field; nil where
-	// nothing is known of that.
+	// Declared returns the content of a client-side apply for the field; nil if unknown.
 	Declared func(field string) Declaration
-	// Default returns the value that the field has if nobody declares it; nil
-	// where there is none.
+	// Default returns the field's value without any declaration; nil if there is none.
 	Default func(field string) string
-	// Record is what the operator did to the object before.
+	// Record contains the operator's earlier writes to the object.
 	Record state.Record
-	// Unreadable says why the record that the object carries is not believed; nil
-	// if it is.
+	// Unreadable is the reason for distrusting the object's record; nil if the record is valid.
 	Unreadable error
-	// NoRoom says that the object has no room for a record: what is done to it is
-	// remembered only as long as the operator runs.
+	// NoRoom tells that the object has no room for a record. The operator remembers its writes
+	// to such an object until the next restart only.
 	NoRoom bool
-	// Remembered returns what the operator remembers of that, which counts where
-	// the record has been lost: whoever replaces the object takes the record away
-	// with the field. Nil where nothing is remembered.
+	// Remembered returns the operator's memory of an earlier write to a field; nil without a
+	// memory. The memory counts if the record has been lost, because a writer that replaces the
+	// object removes the record together with the field.
 	Remembered func(field string) (state.RecordEntry, bool)
 }
 
-// wrote returns what the operator did to a field before, as far as that is known.
+// wrote returns the operator's earlier write to a field, if known.
 func (s Shared) wrote(field string) (entry state.RecordEntry, known bool) {
 	if entry, known = s.Record[field]; known || s.Remembered == nil {
 		return entry, known
@@ -50,7 +47,7 @@ func (s Shared) wrote(field string) (entry state.RecordEntry, known bool) {
 	return s.Remembered(field)
 }
 
-// remembered returns what is remembered of an object that has no room for a record.
+// remembered returns the memory of an object without room for a record.
 func (s Shared) remembered() state.Record {
 	record := state.Record{}
 	for _, field := range plan.TrafficPolicies() {
@@ -64,46 +61,42 @@ func (s Shared) remembered() state.Record {
 	return record
 }
 
-// Mentions says whether something was done to the object for the policy, as far as that
-// is known.
+// Mentions tells whether the object was written for the policy, if known.
 func (s Shared) Mentions(policy string) bool {
 	return s.Record.MentionsPolicy(policy) || s.NoRoom && s.remembered().MentionsPolicy(policy)
 }
 
-// Outcome is what there is to say and to do about a shared object.
+// Outcome contains the findings about a shared object and the writes to make.
 type Outcome struct {
 	// Findings are the differences, sorted by field.
 	Findings []Finding
-	// Set are the fields to write with their values; nil removes the field. One
-	// that has its value already is written if the operator does not own it:
-	// others who declare it then learn that they are not alone.
+	// Set maps the fields to write to their values; nil removes the field. A field with the
+	// claimed value is written if the operator does not own the field, so that other managers
+	// of the field get a conflict when they change the value.
 	Set map[string]*string
-	// Record is what the record will be. Where it is the only thing that
-	// changes, a field that already had the right value is being adopted, or
-	// one that someone else has changed is being let go.
+	// Record is the record after the write. If only the record changes, the operator takes over
+	// a field with the claimed value, or releases a field with a changed value.
 	Record state.Record
-	// Unrecorded is what is done to an object that has no room for a record.
+	// Unrecorded takes the place of Record on an object without room for a record.
 	Unrecorded state.Record
-	// Remember is what the operator is to remember of what it did, once that is
-	// written: the record, and of fields that lost theirs to whoever declares them
-	// what it said.
+	// Remember is what the operator remembers after the write: the record, and the lost entries
+	// of fields that another manager has declared.
 	Remember state.Record
-	// Kept are fields that were released and stay as they are, since somebody else
-	// holds or declares them as well.
+	// Kept are the released fields that stay as they are because another manager holds or
+	// declares them as well.
 	Kept []Finding
-	// Restored are fields that were released and get back what was there before.
+	// Restored are the released fields with a restored original.
 	Restored []Finding
-	// restoring is what their records say.
+	// restoring are the record entries of restored fields.
 	restoring state.Record
-	// Replaced is what there is to tell of a record that is not believed.
+	// Replaced are the findings about distrusted records.
 	Replaced []Finding
-	// Released are the policies that do not claim a field that they once wrote,
-	// though they are not being taken back: the spec, or the object's labels,
-	// changed. By the field.
+	// Released maps fields to policies that wrote the field, do not claim the field any more,
+	// and are not being rolled back: the spec or the object's labels have changed.
 	Released map[string]*plan.Policy
 }
 
-// Keep leaves a field as it is that was released.
+// Keep leaves a released field as it is.
 func (o *Outcome) Keep(field string, before state.Record) {
 	delete(o.Set, field)
 	o.Restored = slices.DeleteFunc(o.Restored, func(f Finding) bool { return f.Field == field })
@@ -111,9 +104,9 @@ func (o *Outcome) Keep(field string, before state.Record) {
 	o.Remember[field] = before[field]
 }
 
-// WithoutRestoring returns the outcome that gives up restoring fields for some policies:
-// they stay as they are, and nothing is recorded of them any more. What was to be
-// restored for other policies waits, on record.
+// WithoutRestoring returns the outcome that abandons restoring fields for some policies:
+// the fields stay as they are, without a record. Fields of other policies stay on record
+// and are restored later.
 func (o Outcome) WithoutRestoring(given func(policy string) bool) Outcome {
 	o.Set, o.Remember = maps.Clone(o.Set), maps.Clone(o.Remember)
 	on := &o.Record
@@ -131,21 +124,21 @@ func (o Outcome) WithoutRestoring(given func(policy string) bool) Outcome {
 	return o
 }
 
-// Changed says whether the object is to be written.
+// Changed tells whether the object is to be written.
 func (o Outcome) Changed(before state.Record) bool {
 	return len(o.Set) > 0 || !SameRecord(before, o.Record)
 }
 
-// SameRecord says whether two records say the same.
+// SameRecord tells whether two records have equal entries.
 func SameRecord(a, b state.Record) bool {
 	return maps.EqualFunc(a, b, func(a, b state.RecordEntry) bool {
 		return a.Policy == b.Policy && a.Applied == b.Applied && equal(a.Original, b.Original)
 	})
 }
 
-// Policies returns for whom the object is written: of those that exist, those
-// whose findings there are, and those whose record changes. What else a record
-// names was perhaps made up.
+// Policies returns the policies for which the object is written: the policies of findings,
+// and the existing policies with entries in the old or new record. A record may have been
+// forged, so a policy that does not exist is left out.
 func (o Outcome) Policies(before state.Record, policies []plan.Policy) []string {
 	names := map[string]bool{}
 	for _, finding := range o.Findings {
@@ -161,13 +154,12 @@ func (o Outcome) Policies(before state.Record, policies []plan.Policy) []string 
 	return slices.Sorted(maps.Keys(names))
 }
 
-// Fields compares a shared object with the claims on it.
+// Fields compares a shared object with the claims on its fields.
 //
-// A claimed field that differs is drift when the record says that it had been
-// written as claimed before, or when the policy only audits; it is pending when
-// it never was. A field that was written and that no policy claims any more is
-// given back: the recorded original returns, unless someone else has changed
-// the field since.
+// A differing field is drift if the record shows an earlier write of the claimed value, or
+// if the policy only audits. The field is pending if the claimed value was never written. A
+// written field without a claim is released: the operator restores the recorded original,
+// unless another manager has changed the field since.
 func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome {
 	if object.NoRoom {
 		object.Record = object.remembered()
@@ -180,8 +172,9 @@ func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome 
 		out.claim(object, claim)
 	}
 	for _, field := range slices.Sorted(maps.Keys(object.Record)) {
-		// What a policy that is being deleted wrote is given back also where
-		// another claims it and can not write it now: it would wait for ever.
+		// A field written for a policy that is being rolled back is released even if another
+		// policy claims the field. The other policy may be unable to write now, and the
+		// rollback would wait forever.
 		policy := plan.Find(policies, out.Record[field].Policy)
 		if !claimed[field] || policy != nil && policy.RollsBack() {
 			out.release(object, field, policies)
@@ -193,8 +186,7 @@ func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome 
 	return out
 }
 
-// remember keeps, beside the record, what is remembered of fields that have lost
-// theirs.
+// remember adds the lost entries of fields to the record, to be remembered.
 func (o *Outcome) remember(object Shared, claims []plan.Claim) {
 	o.Remember = o.Record
 	if object.Remembered == nil {
@@ -211,9 +203,9 @@ func (o *Outcome) remember(object Shared, claims []plan.Claim) {
 	}
 }
 
-// tellOfRecord tells each policy whose record is written that the one before was not
-// believed, or said something else than the operator remembers, and leaves the record out
-// where there is no room for it.
+// tellOfRecord reports a distrusted record, or a record that contradicts the operator's
+// memory, once to each policy whose entry is rewritten. An object without room for a record
+// gets none.
 func (o *Outcome) tellOfRecord(object Shared, claims []plan.Claim) {
 	told := map[string]bool{}
 	for _, claim := range claims {
@@ -260,10 +252,10 @@ func (o *Outcome) claim(object Shared, claim plan.Claim) {
 	}
 }
 
-// original returns what was there before the operator wrote the field. What it remembers
-// goes before a record that says something else: others may be able to write that, and
-// not the field. Where the record was lost and the field has another value than it had
-// been given, that one is what others have put there since.
+// original returns the value from before the operator's first write. The operator's memory
+// has precedence over a different record, because some writers may change the record but
+// not the field. If the record was lost and the field has a new value, another manager has
+// set the new value since, and the new value is the original.
 func (s Shared) original(field string, live *string) *string {
 	entry, recorded := s.Record[field]
 	var memory state.RecordEntry
@@ -280,8 +272,9 @@ func (s Shared) original(field string, live *string) *string {
 	return live
 }
 
-// misremembered says whether the record tells another original than the operator
-// remembers. It writes both at once: somebody else has written the record.
+// misremembered tells whether the record and the operator's memory have different
+// originals. The operator always writes both together, so another writer has changed the
+// record.
 func (s Shared) misremembered(field string) bool {
 	entry, recorded := s.Record[field]
 	if !recorded || s.Remembered == nil {
@@ -291,8 +284,8 @@ func (s Shared) misremembered(field string) bool {
 	return remembers && !equal(entry.Original, memory.Original)
 }
 
-// letGo ends what was written for an earlier claim, which is not wanted any
-// more, where somebody else declares the field: it is theirs alone.
+// letGo removes the record of an earlier claim with another value if another manager
+// declares the field. The field then belongs to the other manager alone.
 func (o *Outcome) letGo(finding Finding, claim plan.Claim, before state.RecordEntry) {
 	if finding.State == v1alpha1.StateConflicted && before.Applied != claim.Want {
 		delete(o.Record, claim.Field)
@@ -301,12 +294,12 @@ func (o *Outcome) letGo(finding Finding, claim plan.Claim, before state.RecordEn
 
 func (s Shared) owns(field string) bool { return s.Owned == nil || s.Owned(field) }
 
-// writes says whether a difference in this state is one that a write ends.
+// writes tells whether the operator ends a difference in this state by a write.
 func writes(is v1alpha1.DriftState) bool {
 	return is == v1alpha1.StateDrifted || is == v1alpha1.StatePending
 }
 
-// compare returns the difference between a claim and what is there, if any.
+// compare returns the difference between a claim and the live value, if any.
 func compare(object Shared, claim plan.Claim, live *string) (Finding, bool) {
 	finding := Finding{
 		Policy: claim.Policy.Name, Object: object.Object, Field: claim.Field,
@@ -354,7 +347,7 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 	entry := object.Record[field]
 	policy := plan.Find(policies, entry.Policy)
 	if policy == nil || !policy.Writable() && !policy.RollsBack() {
-		return // nobody is there to decide, or nothing may be written now
+		return // no policy decides about the field, or the policy may not write now
 	}
 	if !policy.RollsBack() {
 		o.Released[field] = policy
@@ -386,10 +379,10 @@ func restored(object Shared, field string, entry state.RecordEntry) Finding {
 	return f
 }
 
-// alsoHeldBy returns who holds or declares the value of a field beside the
-// operator: to release the field changes nothing then, and to write the original
-// would be to change what is theirs. Nobody has a list of taints beside others:
-// there only a declaration counts.
+// alsoHeldBy returns the manager that holds or declares the same value beside the operator.
+// A release would then change nothing, and restoring the original would change the other
+// manager's field. A list of taints has a single manager, so for taints only a declaration
+// counts.
 func (s Shared) alsoHeldBy(field, live string) Manager {
 	if said := s.declaration(field); said.Declares && !said.otherThan(live) {
 		return said.By

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package drift tells what differs between what is declared and what is there,
-// in which way, and who made it so. It is pure.
+// Package drift compares the declared with the live state, and reports each difference, its
+// kind and its writer. The package is pure.
 package drift
 
 import (
@@ -24,24 +24,24 @@ func (o Object) String() string {
 	return o.Kind + "/" + o.Namespace + "/" + o.Name
 }
 
-// Finding is one difference: one field of one object, or a whole object.
+// Finding is one difference: in one field of one object, or a whole object.
 type Finding struct {
-	// Policy that calls for the object.
+	// Policy is the policy that calls for the object.
 	Policy string
 	Object Object
-	// Field that differs; empty for a whole object.
+	// Field is the differing field; empty for a whole object.
 	Field string
 	Cause v1alpha1.DriftCause
 	State v1alpha1.DriftState
 	// Expected and Actual are the values, empty where there is none.
 	Expected, Actual string
-	// By is who made the difference, as far as can be told.
+	// By is the writer behind the difference, if known.
 	By Manager
 	// Message says more where there is more to say.
 	Message string
 }
 
-// String tells the finding in one line, as events and conditions print it.
+// String describes the finding in one line, for events and conditions.
 func (f Finding) String() string {
 	named := strings.TrimSpace(f.Object.String() + " " + f.Field)
 	switch {
@@ -53,7 +53,7 @@ func (f Finding) String() string {
 	return f.Object.String() + " " + f.Difference()
 }
 
-// Difference tells what differs, where it is clear in which object.
+// Difference describes the finding without its object.
 func (f Finding) Difference() string {
 	text := strings.TrimSpace(f.Field + " is ")
 	switch f.Cause {
@@ -70,7 +70,7 @@ func (f Finding) Difference() string {
 	return text
 }
 
-// again tells what is done to a field again and again; it may be as declared now.
+// again describes a contested field. At the moment the field may be as declared.
 func (f Finding) again() string {
 	by := "one or several whose names the object does not tell"
 	if f.By.Name != "" {
@@ -86,13 +86,13 @@ func (f Finding) again() string {
 	}
 }
 
-// Stays tells of a field that was released, and is not what it was before.
+// Stays describes a released field that keeps the operator's value.
 func (f Finding) Stays() string {
 	return fmt.Sprintf("%s %s was released and stays %s, because %s holds it too: change it there",
 		f.Object, f.Field, quote(f.Actual), named(f.By.Name))
 }
 
-// Restored tells of a field that was released, and is what it was before.
+// Restored describes a released field with its original value.
 func (f Finding) Restored() string {
 	if f.Expected == "" {
 		return fmt.Sprintf("%s %s was removed", f.Object, f.Field)
@@ -100,7 +100,7 @@ func (f Finding) Restored() string {
 	return fmt.Sprintf("%s %s was set back from %s to %s", f.Object, f.Field, quote(f.Actual), quote(f.Expected))
 }
 
-// Repaired tells the finding as something that is over.
+// Repaired describes a repaired finding.
 func (f Finding) Repaired() string {
 	by := "an unknown writer"
 	if f.By.Name != "" {
@@ -117,11 +117,11 @@ func (f Finding) Repaired() string {
 	}
 }
 
-// clientSideApply is the name of a manager whose own name the object does not tell.
+// clientSideApply is the name for a manager that the object does not name.
 const clientSideApply = "a client-side apply"
 
-// named returns who did something as a part of a sentence: by the words that are used
-// here, or quoted unless the name is one word.
+// named renders a manager for a sentence: a fixed phrase of this package as it is, a name
+// of several words in quotes.
 func named(by string) string {
 	if by == ToolArgo || by == clientSideApply {
 		return by

@@ -14,34 +14,33 @@ const (
 	// contestedInterval is the least time between two writes to an object with
 	// a contested field.
 	contestedInterval = time.Second
-	// objectsKept is how many objects are remembered for hours. Of more, those
-	// that nothing is going on with are forgotten after contestQuiet.
+	// objectsKept is how many objects are remembered for hours. Beyond objectsKept, inactive
+	// objects are forgotten after contestQuiet.
 	objectsKept = 2048
 )
 
-// History remembers what happened to objects lately: drift that was seen and
-// repaired, writes that failed, fields that are fought over. It feeds counters,
-// events and the pace of repairs. It is never the truth about an object, which
-// is always compared afresh; after a restart it begins empty. It is safe for
-// concurrent use.
+// History remembers recent events of objects: drift seen and repaired, failed writes,
+// contested fields. Counters, events and the pace of repairs depend on the history. The
+// history is never the truth about an object, because every comparison reads the object
+// again. The history is empty after a restart, and is safe for concurrent use.
 type History struct {
 	mu       sync.Mutex
 	objects  map[Object]*past
 	policies map[string]*tally
-	resumed  map[string]bool // the policies whose status has been looked at once
+	resumed  map[string]bool // policies whose status was read once
 	crowded  time.Time       // when objects were last forgotten because there were many
 	done     map[Object]deeds
 }
 
-// past is what is remembered of one object.
+// past is the memory of one object.
 type past struct {
 	rows      map[rowKey]*row
 	failures  map[string]string // by policy
 	failing   time.Time         // since when there are any
 	conflicts int               // in a row
 	lastWrite time.Time
-	written   *string  // the version that it was decided on, until it is seen
-	policies  []string // for which it was
+	written   *string  // the version behind the last write, until a newer version is seen
+	policies  []string // the policies of the last write
 }
 
 func (h *History) past(object Object) *past {
@@ -60,9 +59,9 @@ func NewHistory() *History {
 	}
 }
 
-// Observe takes note of what was found in one version of an object. It returns
-// the drift that was not seen before, and how long to wait before the object
-// may be written: nothing, unless a field of it is contested.
+// Observe records the findings in one version of an object. The results are the new drift
+// and how long to wait before writing the object; the wait is 0 unless a field is
+// contested.
 func (h *History) Observe(object Object, version string, findings []Finding, now time.Time) (fresh []Finding, wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -90,7 +89,7 @@ func (h *History) Observe(object Object, version string, findings []Finding, now
 	return fresh, wait
 }
 
-// Corrected takes note that findings of an object were repaired.
+// Corrected records the repair of an object's findings.
 func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,7 +98,7 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 		clear(p.failures)
 		for _, r := range p.rows {
 			r.open = false
-			if r.version == "" { // a missing object has no version to tell it by
+			if r.version == "" { // a missing object has no version
 				r.version = noVersion
 			}
 		}
@@ -114,7 +113,7 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 	}
 }
 
-// sweep forgets an object of which nothing is worth remembering.
+// sweep forgets an object without anything worth remembering.
 func (h *History) sweep(object Object, now time.Time) {
 	p := h.objects[object]
 	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.over(now) })
@@ -123,7 +122,7 @@ func (h *History) sweep(object Object, now time.Time) {
 	}
 }
 
-// thin forgets objects of which little is worth remembering, if there are many.
+// thin forgets inactive objects if there are many objects.
 func (h *History) thin(now time.Time) {
 	if len(h.objects) <= objectsKept || now.Sub(h.crowded) < contestQuiet {
 		return
@@ -132,7 +131,7 @@ func (h *History) thin(now time.Time) {
 	maps.DeleteFunc(h.objects, func(_ Object, p *past) bool { return p.idle(now) })
 }
 
-// Forget drops what is remembered of a policy that is gone.
+// Forget drops the memory of a deleted policy.
 func (h *History) Forget(policy string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

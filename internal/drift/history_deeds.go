@@ -12,23 +12,23 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// deeds are what the operator has done to a shared object, beside the record that
-// the object carries: whoever replaces the object takes the record away. There may
-// be many such objects and they are alike, so that what was done is kept once.
+// deeds are the operator's writes to a shared object, remembered beside the object's own
+// record, because a writer that replaces the object removes the record. Many objects have
+// equal deeds, so equal deeds share memory.
 type deeds struct {
 	uid    types.UID
 	fields []unique.Handle[deed]
 }
 
-// deed is a record's entry, by what it says.
+// deed is one entry of a record, comparable by value.
 type deed struct {
 	field, policy, applied, original string
 	wasSet                           bool // original is a value
 }
 
-// Remember takes note of what the operator has done to an object: all that it is
-// to remember of it. It begins empty after a restart, and then the records decide.
-// Of an object to which nothing was done, nobody fights over anything any more.
+// Remember replaces the memory of the operator's writes to an object. After a restart the
+// memory is empty, and the records decide. An object without writes has no contested
+// fields.
 func (h *History) Remember(object Object, uid types.UID, record state.Record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,8 +50,8 @@ func (h *History) Remember(object Object, uid types.UID, record state.Record) {
 	h.done[object] = done
 }
 
-// Recall returns what tells, by field, what the operator remembers having done to an
-// object; nothing of another one that had the name before.
+// Recall returns a lookup of the operator's remembered writes to an object, by field.
+// Memory of an earlier object with the same name does not count.
 func (h *History) Recall(object Object, uid types.UID) func(field string) (state.RecordEntry, bool) {
 	return func(field string) (state.RecordEntry, bool) {
 		h.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// tally is what a policy's next report will tell.
+// tally is the content of a policy's next report.
 type tally struct {
 	count    int
 	last     *Finding
@@ -26,25 +26,23 @@ func (h *History) tally(policy string) *tally {
 	return t
 }
 
-// Summary is what the history has to tell of one policy.
+// Summary is the history of one policy.
 type Summary struct {
-	// Contested are the fields that are fought over, sorted. They count as
-	// such also at the moments when they are as declared.
+	// Contested are the sorted contested fields. A contested field counts even at a moment when
+	// the field is as declared.
 	Contested []Finding
-	// Quiet is when the first of them may stop being contested.
+	// Quiet is the time until the first field may stop being contested.
 	Quiet time.Duration
-	// Failures are the objects that could not be written, with the error,
-	// sorted.
+	// Failures are the objects with failed writes and the errors, sorted.
 	Failures []string
 	// Count is how many repairs there were since the last acknowledged summary.
 	Count int
-	// Last is the latest repair of all, and LastTime when it was.
+	// Last is the latest repair, and LastTime the time of the repair.
 	Last     *Finding
 	LastTime time.Time
 }
 
-// Summary returns what there is to tell of a policy, and forgets on the way
-// what is long over.
+// Summary returns the summary of a policy, and forgets old events.
 func (h *History) Summary(policy string, now time.Time) Summary {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -75,7 +73,7 @@ func (h *History) Summary(policy string, now time.Time) Summary {
 	return s
 }
 
-// Acknowledge takes note that a summary's repairs have been reported.
+// Acknowledge records that a summary's repairs have been reported.
 func (h *History) Acknowledge(policy string, reported Summary) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -84,14 +82,15 @@ func (h *History) Acknowledge(policy string, reported Summary) {
 	}
 }
 
-// Releases are what there is to tell of fields that policies let go, and of records.
+// Releases are the events about released fields and replaced records.
 type Releases struct {
-	// Restored is how many got back what was there before, and Last the last of them.
+	// Restored counts the fields with a restored original, and Last is the latest.
 	Restored int
 	Last     Finding
-	// Kept stay as they are because others hold them too; NotRestored could not be restored;
-	// Replaced are records that were not believed, or, with a Cause, not what the operator
-	// remembers. Each has at most 16.
+	// Kept are fields that stay as they are because another manager holds them too. NotRestored
+	// are fields that could not be restored. Replaced are distrusted records; a finding with a
+	// Cause is about a record that contradicts the operator's memory. Each list has at most 16
+	// findings.
 	Kept, NotRestored, Replaced []Finding
 }
 
@@ -104,7 +103,7 @@ func addTold(told *[]Finding, f Finding) {
 	}
 }
 
-// Released takes note of what an outcome released, once that is written.
+// Released records the releases of a written outcome.
 func (h *History) Released(outcome Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -121,7 +120,7 @@ func (h *History) Released(outcome Outcome) {
 	}
 }
 
-// NotRestored takes note of fields that could not be restored.
+// NotRestored records the fields that could not be restored.
 func (h *History) NotRestored(fields []Finding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -130,7 +129,7 @@ func (h *History) NotRestored(fields []Finding) {
 	}
 }
 
-// TakeReleases returns what there is to tell of a policy's releases, once.
+// TakeReleases returns a policy's releases, and forgets them.
 func (h *History) TakeReleases(policy string) Releases {
 	h.mu.Lock()
 	defer h.mu.Unlock()

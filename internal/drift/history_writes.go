@@ -10,15 +10,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// maxFailure is how much of an error is remembered, in bytes: servers, and webhooks,
-// answer what they like.
+// maxFailure bounds a remembered error, in bytes, because servers and webhooks may answer
+// with a text of any length.
 const maxFailure = 512
 
-// unseenFor is how long the cache may go on showing an object as it was before
-// a write, until it is written again.
+// unseenFor is how long to wait for the cache to show a write, before the object is written
+// again.
 const unseenFor = time.Second
 
-// Failed takes note that writing an object for some policies failed.
+// Failed records a failed write of an object for some policies.
 func (h *History) Failed(object Object, policies []string, err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,8 +31,8 @@ func (h *History) Failed(object Object, policies []string, err error, now time.T
 	}
 }
 
-// FailingFor returns for how long writing the object has failed without one success; 0 if
-// it does not fail.
+// FailingFor returns for how long every write of the object has failed; 0 if the last write
+// succeeded.
 func (h *History) FailingFor(object Object, now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -43,8 +43,8 @@ func (h *History) FailingFor(object Object, now time.Time) time.Duration {
 	return now.Sub(p.failing)
 }
 
-// Wrote takes note that an object was written for some policies, by a decision
-// that was made on this version of it.
+// Wrote records a write of an object for some policies. version is the version of the
+// object behind the decision.
 func (h *History) Wrote(object Object, version string, policies []string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,9 +52,9 @@ func (h *History) Wrote(object Object, version string, policies []string, now ti
 	p.written, p.policies, p.lastWrite, p.conflicts = &version, policies, now, 0
 }
 
-// Unseen returns how long to wait, at most, for the cache to show what was
-// written: nothing, unless this version of the object is the one that the last
-// write was decided on. Deciding on it again would be the same write again.
+// Unseen returns how long to wait for the cache to show the last write. The wait is 0
+// unless the cache still shows the version behind the last write: a decision on that
+// version would only repeat the write.
 func (h *History) Unseen(object Object, version string, now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -69,9 +69,8 @@ func (h *History) Unseen(object Object, version string, now time.Time) time.Dura
 	return 0
 }
 
-// Behind says whether the cache still shows the version of an object that its
-// last write was decided on. What differs in it was told then, and is no drift
-// since.
+// Behind tells whether the cache still shows the version behind the last write. The
+// version's differences were reported before the write, and are no new drift.
 func (h *History) Behind(object Object, version string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,8 +78,8 @@ func (h *History) Behind(object Object, version string) bool {
 	return p != nil && p.written != nil && *p.written == version
 }
 
-// Conflicted takes note that a write was refused because the object had changed
-// meanwhile, and returns how often that has been so in a row.
+// Conflicted records a write that the API server refused because the object had changed,
+// and returns the number of such refusals in a row.
 func (h *History) Conflicted(object Object) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,8 +88,8 @@ func (h *History) Conflicted(object Object) int {
 	return p.conflicts
 }
 
-// Settled takes note that there is nothing to write to an object any more, and
-// returns the policies for which it could not be written before.
+// Settled records that an object needs no write any more, and returns the policies of
+// earlier failures.
 func (h *History) Settled(object Object, now time.Time) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -109,8 +108,8 @@ func (p *past) settle() {
 	p.written, p.policies, p.conflicts = nil, nil, 0
 }
 
-// Differing takes note that, of all objects of a kind, only these differ from
-// what a policy declares. The others are settled.
+// Differing records that, of all objects of a kind, only the given ones differ from a
+// policy's declaration. All others are settled.
 func (h *History) Differing(policy, kind string, objects []Object, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -14,9 +14,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Hosts compares the objects of Calico that a policy calls for with those that
-// are there. Where they can not be relied on, what is there is left alone; where
-// nothing can be rendered now, all but the nodes that were under way.
+// Hosts compares a policy's planned objects of Calico with the live ones. Without a
+// reliable reading of Calico, all live objects stay. If the rules cannot be rendered, only
+// nodes in flight change.
 func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluster state.Calico) Diff {
 	if !cluster.IsReadable() {
 		return Diff{}
@@ -36,7 +36,8 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	})
 	diff = inTransition(diff)
 	diff.describeHostWrites(hosts, cluster.Endpoints)
-	// A set that is split gains a new one for those that it loses: it comes first.
+	// Creations come first: when a network set is split, the new set must contain the members
+	// before the old set loses them.
 	slices.SortStableFunc(diff.Writes, func(a, b Write) int {
 		return cmp.Or(cmp.Compare(a.Stage, b.Stage), createdFirst(a, b))
 	})
@@ -46,7 +47,7 @@ func Hosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, cluste
 	return diff
 }
 
-// createdFirst orders what is to be created before what is to be changed.
+// createdFirst orders creations before changes.
 func createdFirst(a, b Write) int {
 	switch {
 	case a.Live == nil && b.Live != nil:
@@ -57,8 +58,7 @@ func createdFirst(a, b Write) int {
 	return 0
 }
 
-// deniesFirst orders what denies before what allows, which is the order in which
-// they go.
+// deniesFirst orders policies that deny before policies that allow, the order of deletion.
 func deniesFirst(a, b plan.Object) int {
 	denies := func(object plan.Object) int {
 		if policy, is := object.(*v3.GlobalNetworkPolicy); is && calico.IsDenyPolicy(policy) {
@@ -69,14 +69,14 @@ func deniesFirst(a, b plan.Object) int {
 	return cmp.Compare(denies(a), denies(b))
 }
 
-// WroteHosts says whether objects of Calico that the operator made for the
-// policy are there, or were there when they could last be seen.
+// WroteHosts tells whether there are objects of Calico that the operator made for the
+// policy, now or when Calico could last be read.
 func WroteHosts(policy string, there state.Calico) bool {
 	return slices.ContainsFunc(ObjectsOf(there), func(o plan.Object) bool { return madeForHosts(o, policy, nil) })
 }
 
-// lastInTier says whether nobody else needs the tier, and nothing of anybody
-// else is in it.
+// lastInTier tells whether no other policy needs the tier and the tier contains no foreign
+// object.
 func lastInTier(policy *plan.Policy, policies []plan.Policy, there state.Calico) bool {
 	return !slices.ContainsFunc(policies, func(p plan.Policy) bool { return p.Name != policy.Name && p.ProtectsHosts() }) &&
 		!slices.ContainsFunc(there.Policies, func(p v3.GlobalNetworkPolicy) bool {
@@ -107,9 +107,10 @@ func ObjectsOf(cluster state.Calico) []plan.Object {
 	return objects
 }
 
-// madeForHosts says whether the operator made the object of Calico for the policy,
-// whichever others there are. The label tells; where it was taken away, the name,
-// as far as that has the policy's, and no other policy's. The tier is nobody's.
+// madeForHosts tells whether the operator made the object of Calico for the policy, with
+// any other policies present. The label decides. If the label is missing, the object's name
+// decides, as long as the name fits this policy and no other. The tier belongs to no
+// policy.
 func madeForHosts(live plan.Object, policy string, policies []plan.Policy) bool {
 	label, labelled := live.GetLabels()[v1alpha1.LabelPolicy]
 	switch live.(type) {

@@ -9,8 +9,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
 
-// describeHostWrites sets of every write which node it concerns, its write stage, and
-// whether it rolls back.
+// describeHostWrites sets the node, the write stage and RollsBack of every write.
 func (d Diff) describeHostWrites(hosts plan.Hosts, endpoints []v3.HostEndpoint) {
 	for _, writes := range [][]Write{d.Writes, d.Removals} {
 		for i := range writes {
@@ -25,9 +24,9 @@ func (d Diff) describeHostWrites(hosts plan.Hosts, endpoints []v3.HostEndpoint) 
 	}
 }
 
-// endsNewerRuleset says whether a write gives a node the older ruleset that the plan has
-// for the node, where an endpoint of the node enforces another one. A write to a node that
-// has no such endpoint restricts the node again.
+// endsNewerRuleset tells whether a write gives a node the planned older ruleset in place of
+// the ruleset that an endpoint of the node enforces now. A write to a node without such an
+// endpoint restricts the node again.
 func endsNewerRuleset(w Write, hosts plan.Hosts, endpoints []v3.HostEndpoint) bool {
 	if live, is := w.Live.(*v3.HostEndpoint); is {
 		endpoints = []v3.HostEndpoint{*live}
@@ -41,8 +40,8 @@ func endsNewerRuleset(w Write, hosts plan.Hosts, endpoints []v3.HostEndpoint) bo
 	return false
 }
 
-// enforcesOtherRuleset says whether a managed endpoint of the node enforces another
-// ruleset than that of the version.
+// enforcesOtherRuleset tells whether a managed endpoint of the node enforces another
+// ruleset than the version's.
 func enforcesOtherRuleset(version, node string, endpoints []v3.HostEndpoint) bool {
 	for i := range endpoints {
 		e := &endpoints[i]
@@ -53,10 +52,10 @@ func enforcesOtherRuleset(version, node string, endpoints []v3.HostEndpoint) boo
 	return false
 }
 
-// SplitRollBacks separates the writes that roll nodes back, as far as these are wanted,
-// from the rest. The parts of the former come in their order: first failsafe ports are
-// opened; endpoints are deleted last, since the endpoint of every interface governs the
-// interface of a deleted one, and must have been rolled back before.
+// SplitRollBacks separates the wanted writes that roll nodes back from the rest. The parts
+// of the rollback are in order. Failsafe ports are opened first. Endpoints are deleted
+// last, because the interface of a deleted endpoint falls under the endpoint for every
+// interface, which must have been rolled back before.
 func (d Diff) SplitRollBacks(wanted func(Write) bool) (rollBacks []Diff, rest Diff) {
 	rest.Taken = d.Taken
 	var failsafes, endpoints, writes Diff

@@ -13,16 +13,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// RecordFormat is the format of records in which those of Nodes are objects of their
-// own.
+// RecordFormat is the format of records with an object for each Node's record.
 const RecordFormat = 2
 
-// Move returns the record of a node with what an earlier version kept in an annotation
-// of the Node, for policies whose records have not been moved over yet.
+// Move returns a node's record, completed from the Node's annotation of an earlier operator
+// version, for policies whose records were not moved yet.
 //
-// A kubelet can write that annotation, so that little of it is believed: only what it
-// says of taints that the policy declares for this very node, however long it is. A taint
-// that the policy does not declare any more stays on the node.
+// A kubelet can write the annotation, so the operator trusts only entries about taints that
+// the policy declares for the node, however long the annotation is. A taint that the policy
+// does not declare any more stays on the node.
 func Move(node *corev1.Node, record state.Record, policies []plan.Policy) state.Record {
 	earlier := func(p plan.Policy) bool { return ofEarlierVersion(&p) }
 	if !slices.ContainsFunc(policies, earlier) {
@@ -47,8 +46,8 @@ func Move(node *corev1.Node, record state.Record, policies []plan.Policy) state.
 	return moved
 }
 
-// ofEarlierVersion says whether a policy was served by a version that kept records
-// on Nodes, and has not been by a later one.
+// ofEarlierVersion tells whether only an operator version with records on Nodes has served
+// the policy.
 func ofEarlierVersion(policy *plan.Policy) bool {
 	return policy.Status.ObservedGeneration > 0 && policy.Status.RecordFormat == 0
 }

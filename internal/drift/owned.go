@@ -14,35 +14,33 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// Diff is what differs between the objects that a policy calls for, which are
-// the operator's own, and those that are there.
+// Diff is the difference between a policy's planned objects and the live managed objects.
 type Diff struct {
-	// Writes and Removals are what would put it right, in this order. Removals
-	// are objects to be deleted, and such as are to allow less than before.
+	// Writes and Removals repair the difference, in this order. Removals are deletions, and
+	// changes of objects that are to allow less than before.
 	Writes   []Write
 	Removals []Write
-	// Taken are names that are needed and belong to objects of others.
+	// Taken are needed names of foreign objects.
 	Taken []string
 }
 
-// Write is one object to be written, or deleted.
+// Write is one object to write or delete.
 type Write struct {
 	Object   Object
 	Desired  plan.Object // nil: to be deleted
 	Live     plan.Object // nil: to be created
 	Findings []Finding
 
-	// Node is the node that an object of Calico concerns alone; empty if there is none.
+	// Node is the only node that an object of Calico concerns; empty if there is none.
 	Node string
 	// Stage is the write stage of an object of Calico.
 	Stage int
-	// RollsBack says that the write only ends a restriction of its node, or gives the
-	// node an older ruleset in place of a newer one. Such a write waits for nothing.
+	// RollsBack tells that the write only ends a restriction of the node, or gives the node an
+	// older ruleset in place of a newer one. Such a write never waits.
 	RollsBack bool
 }
 
-// Version returns the version of the object that the decision was made on;
-// empty if it is not there.
+// Version returns the object's version behind the decision; empty if the object is missing.
 func (w Write) Version() string {
 	if w.Live == nil {
 		return ""
@@ -50,15 +48,14 @@ func (w Write) Version() string {
 	return w.Live.GetResourceVersion()
 }
 
-// Conflicted says that somebody else has decided about the object, so that it
-// is not written.
+// Conflicted tells that another manager has decided about the object, so the operator does
+// not write the object.
 func (w Write) Conflicted() bool {
 	return slices.ContainsFunc(w.Findings, func(f Finding) bool { return f.State == v1alpha1.StateConflicted })
 }
 
-// Networks compares the NetworkPolicies that a policy calls for with those that
-// are there. What is there for a component that can not be rendered now is left
-// alone.
+// Networks compares a policy's planned NetworkPolicies with the live ones. NetworkPolicies
+// of held components stay.
 func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.NetworkPolicy) Diff {
 	desired := make([]plan.Object, 0, len(network.Objects))
 	for _, object := range network.Objects {
@@ -75,8 +72,8 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 	})
 }
 
-// compareAll compares desired objects with those that are there, of which it
-// calls for the deletion of those that are obsolete.
+// compareAll compares desired with live objects, and plans the deletion of obsolete live
+// objects.
 func compareAll(policy *plan.Policy, desired, live []plan.Object, wasInPlace, obsolete func(plan.Object) bool) Diff {
 	var diff Diff
 	there := make(map[Object]plan.Object, len(live))
@@ -106,8 +103,8 @@ func compareAll(policy *plan.Policy, desired, live []plan.Object, wasInPlace, ob
 	return diff
 }
 
-// ObjectOf returns the name of an object. Those from a cache do not say their
-// kind.
+// ObjectOf returns the kind, namespace and name of an object. Objects from a cache do not
+// contain their kind.
 func ObjectOf(object plan.Object) Object {
 	kind := object.GetObjectKind().GroupVersionKind().Kind
 	switch object.(type) {
@@ -127,17 +124,18 @@ func ObjectOf(object plan.Object) Object {
 	return Object{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
 }
 
-// madeFor says whether the operator made the NetworkPolicy for the policy, and
-// for which component. The name tells: labels can be copied, and taken away.
+// madeFor tells whether the operator made the NetworkPolicy for the policy, and for which
+// component. The name decides, because labels can be copied and removed.
 func madeFor(live plan.Object, policy string) (component string, made bool) {
 	component, named := strings.CutPrefix(live.GetName(), plan.NetworkPolicyName(policy, ""))
 	return component, named && plan.Written(live)
 }
 
-// mayTakeOver says whether an object that has a name of ours may be written: we
-// wrote it, or it carries our label and nobody declares it elsewhere, or nobody is
-// meant to have it for himself. One that is in git with our name and our label was
-// there before, is put back from there, and may not go with the policy.
+// mayTakeOver tells whether the operator may write an object with a managed name: the
+// operator wrote the object, or the object is shared by design, or the object carries the
+// operator's label and is not declared elsewhere. An object in git with the operator's name
+// and label existed before and would be restored from git, and must not be deleted with the
+// policy.
 func mayTakeOver(live plan.Object, policy string) bool {
 	if plan.Written(live) || plan.Shared(live) {
 		return true
@@ -148,15 +146,15 @@ func mayTakeOver(live plan.Object, policy string) bool {
 	return declaredElsewhere(live) == "" || restoredEndpoint(live)
 }
 
-// restoredEndpoint says whether a host endpoint is what the operator once wrote, put
-// back with kubectl, such as from a backup. Without it nothing is denied: it must be
-// possible to roll it back.
+// restoredEndpoint tells whether a host endpoint is a former write of the operator,
+// restored with kubectl, such as from a backup. Only a host endpoint makes policies deny
+// packets, so the rollback of a restored endpoint must be possible.
 func restoredEndpoint(live plan.Object) bool {
 	_, endpoint := live.(*v3.HostEndpoint)
 	return endpoint && plan.Stamped(live) && !keptByTool(live)
 }
 
-// taken tells of an object that is not the operator's, and who declares it.
+// taken describes a foreign object, and names the manager that declares the object.
 func taken(object Object, live plan.Object) string {
 	if by := declaredElsewhere(live); by != "" {
 		return object.String() + ", which " + named(by) + " declares"
@@ -164,18 +162,18 @@ func taken(object Object, live plan.Object) string {
 	return object.String()
 }
 
-// report is what a policy's status last said of one part of its posture.
+// report is the last status of one part of a policy.
 type report struct {
-	// whole says that everything was in place that is called for now.
+	// whole tells that all objects wanted now were in place.
 	whole bool
-	// drifted are the objects that were not, and had been before.
+	// drifted are the objects that were not in place, and had been before.
 	drifted map[Object]bool
 }
 
-// lastReport returns what the status says where so many objects are called for
-// now. A report that is about another generation, or about fewer objects, such
-// as those of fewer nodes, says nothing of a missing one: it may be new. Nor does one of
-// a policy that was taken back: the operator has taken it away itself.
+// lastReport returns what the status reports, given the number of wanted objects. A report
+// about another generation or fewer objects, such as those of fewer nodes, does not prove
+// that a missing object existed before. After a rollback the report proves nothing either,
+// because the operator itself has deleted the objects.
 func lastReport(policy *plan.Policy, count v1alpha1.SyncCount, objects int) report {
 	status := policy.Status
 	programmed := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionProgrammed)

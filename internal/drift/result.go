@@ -13,10 +13,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// Result returns the object as it is once it is written, and whether it is gone then:
-// the object is the one that was there in that case. That is what server-side apply
-// makes of it, and what is taken out afterwards where that leaves something of others
-// (see apply.WriteOwned). Nothing that the write refers to is changed.
+// Result returns the object after the write, and whether the write deletes the object; a
+// deleted object is returned as it was. The result includes the effect of server-side apply
+// and of the later removal of foreign parts (see apply.WriteOwned). Result does not change
+// the objects of the write.
 func (w Write) Result() (object plan.Object, gone bool) {
 	switch {
 	case w.Live == nil:
@@ -30,10 +30,9 @@ func (w Write) Result() (object plan.Object, gone bool) {
 	return w.Live, true
 }
 
-// applied returns what becomes of an object that is there when the desired one
-// is applied. Of one that is the operator's own, the spec is as desired: fields
-// that others added are claimed, and emptied. Of a shared one, only our field
-// changes.
+// applied returns the live object after an apply of the desired object. A managed object
+// gets the desired spec: fields added by other managers are claimed and emptied. In a
+// shared object only the managed field changes.
 func applied(desired, live plan.Object) plan.Object {
 	var out plan.Object
 	if felix, shared := live.(*v3.FelixConfiguration); shared {
@@ -48,7 +47,7 @@ func applied(desired, live plan.Object) plan.Object {
 	return out
 }
 
-// failsafes returns the failsafe ports that a FelixConfiguration is left with.
+// failsafes returns the failsafe ports of a FelixConfiguration after an apply.
 func failsafes(desired plan.Object, live *v3.FelixConfiguration) *[]v3.ProtoPort {
 	wanted, ok := desired.(*v3.FelixConfiguration)
 	switch {
@@ -60,8 +59,8 @@ func failsafes(desired plan.Object, live *v3.FelixConfiguration) *[]v3.ProtoPort
 	return live.Spec.FailsafeInboundHostPorts
 }
 
-// joinedMaps returns the labels or annotations that an object is left with: ours,
-// and beside them those of others.
+// joinedMaps returns the labels or annotations of an object after an apply: the managed
+// keys, and the foreign keys beside them.
 func joinedMaps(field string, desired, actual map[string]string, live plan.Object) map[string]string {
 	out := maps.Clone(actual)
 	maps.DeleteFunc(out, func(key, _ string) bool {
@@ -74,15 +73,15 @@ func joinedMaps(field string, desired, actual map[string]string, live plan.Objec
 	return out
 }
 
-// leaves says whether a field that is not applied any more goes: it does if the
-// operator applied it, and nobody else holds it.
+// leaves tells whether a field disappears when the operator stops applying the field: the
+// operator applied the field, and no other manager holds the field.
 func leaves(live plan.Object, path ...any) bool {
 	entries := live.GetManagedFields()
 	return Holds(entries, v1alpha1.FieldManagerNetwork, path...) && Who(entries, v1alpha1.FieldManagerNetwork, path...).Name == ""
 }
 
-// Alone says whether nobody but the operator has written to the object. Its
-// content does not tell: Calico's API server fills in defaults.
+// Alone tells whether the operator is the object's only writer. The content is no proof,
+// because Calico's API server fills in defaults.
 func Alone(live plan.Object) bool {
 	return !slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
 		return entry.Manager != v1alpha1.FieldManagerNetwork

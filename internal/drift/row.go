@@ -15,50 +15,49 @@ import (
 
 // When a field counts as contested, and for how long.
 const (
-	// contestedRounds is how often the same manager must have rewritten the same
-	// field after it was repaired.
+	// contestedRounds is how often the same manager must have rewritten a repaired field.
 	contestedRounds = 5
-	// unnamedRounds is how often, where nobody's name is on it, as with what was
-	// removed: that may have been many.
+	// unnamedRounds is the number for changes without a manager, such as removals. Such changes
+	// may come from several writers.
 	unnamedRounds = 10
-	// rowKept is how long a row waits for its next round. Tools that put back what
-	// is declared elsewhere look every few minutes, some every hour.
+	// rowKept is how long a row waits for its next round. Tools that restore a declaration look
+	// every few minutes, and some only every hour.
 	rowKept = 6 * time.Hour
-	// contestQuiet ends a contest: the field has stayed as repaired for so long, and
-	// for so many times as long as it did between the last rounds, since such tools
-	// wait ever longer (Argo CD three times as long each time, up to five minutes).
-	// Whoever is known to come again is waited for longer.
+	// contestQuiet ends a contest: the field must stay as repaired for this time, and for
+	// contestQuietGaps times the time between the last rounds. The latter is needed because
+	// tools wait longer each time (Argo CD three times as long, up to five minutes). For a tool
+	// that is known to return, the times are longer.
 	contestQuiet         = 30 * time.Second
 	contestQuietMost     = 30 * time.Minute
 	contestQuietTool     = 15 * time.Minute
 	contestQuietMostTool = 4 * time.Hour
 	contestQuietGaps     = 4
-	// rowsKept is how many rows are kept of one object: names of managers are
-	// anybody's to invent.
+	// rowsKept is how many rows one object may have, because writers can invent managers'
+	// names.
 	rowsKept = 16
 )
 
 // rowKey identifies a row: the same field rewritten by the same manager.
 type rowKey struct{ field, manager string }
 
-// row is drift of one field by one manager, again and again.
+// row is the repeated drift of one field by one manager.
 type row struct {
 	finding Finding
 	rounds  int
 	last    time.Time
 	gap     time.Duration // between the last rounds, roughly
 	open    bool          // seen, and neither repaired nor gone since
-	version string        // of the object when it was last seen
+	version string        // the object's version when the drift was last seen
 }
 
-// noVersion is the version of no object: whatever is seen next is new.
+// noVersion is the version of no object, so any version seen next is new.
 const noVersion = "-"
 
-// returns says whether the other side puts back what is declared elsewhere.
+// returns tells whether the manager restores a declaration of its own.
 func (r *row) returns() bool { return r.finding.By.Declares || r.finding.By.Tool != "" }
 
-// fought says whether there have been enough rounds. One by whoever comes again in
-// any case is enough.
+// fought tells whether there were enough rounds for a contest. One round is enough if the
+// manager is known to return.
 func (r *row) fought() bool {
 	switch {
 	case r.returns():
@@ -80,15 +79,14 @@ func (r *row) quiet() time.Duration {
 
 func (r *row) contested(now time.Time) bool { return r.fought() && now.Sub(r.last) < r.quiet() }
 
-// over says whether nothing of the row counts any more: it waited too long for its
-// next round; or it was a contest that has ended, and who fought it is not one who
-// comes again.
+// over tells whether the row may be forgotten: the wait for the next round was too long, or
+// a contest with a manager that is not known to return has ended.
 func (r *row) over(now time.Time) bool {
 	ended := r.fought() && !r.contested(now) && !r.returns()
 	return !r.open && (ended || now.Sub(r.last) >= rowKept)
 }
 
-// round counts one more.
+// round counts another round.
 func (r *row) round(now time.Time) {
 	if r.rounds > 0 {
 		r.gap = max(now.Sub(r.last), r.gap/2)
@@ -96,7 +94,7 @@ func (r *row) round(now time.Time) {
 	r.rounds, r.last = r.rounds+1, now
 }
 
-// see takes note of one drift, and says whether it is a new one.
+// see records one drift, and tells whether the drift is new.
 func (p *past) see(key rowKey, finding Finding, version string, now time.Time) bool {
 	r := p.rows[key]
 	if r == nil || r.over(now) {
@@ -112,7 +110,7 @@ func (p *past) see(key rowKey, finding Finding, version string, now time.Time) b
 	return fresh
 }
 
-// bounded returns the finding with no more of its values than is told: those of a
+// bounded shortens the finding's values to the length that reports use. Values of a
 // NetworkPolicy can be long, and rows are kept for hours.
 func bounded(f Finding) Finding {
 	const most = 256
@@ -120,7 +118,7 @@ func bounded(f Finding) Finding {
 	return f
 }
 
-// makeRoom drops the row that says least, if there are too many.
+// makeRoom drops the least important row if there are too many.
 func (p *past) makeRoom() {
 	if len(p.rows) < rowsKept {
 		return
@@ -136,7 +134,7 @@ func (p *past) makeRoom() {
 	delete(p.rows, of)
 }
 
-// close ends the rows that are not seen any more.
+// close ends the rows without a drift in the latest version.
 func (p *past) close(seen map[rowKey]bool) {
 	for key, r := range p.rows {
 		if !seen[key] {
@@ -145,10 +143,10 @@ func (p *past) close(seen map[rowKey]bool) {
 	}
 }
 
-// Resume takes note, once for each policy, of what its status tells to be
-// contested: a fight goes on when the operator is started anew. How long it has
-// been quiet is not known, nor how long it was between the rounds. With a new
-// generation of the policy all counts begin anew: it may have ended the fight.
+// Resume continues, once for each policy, the contests in the policy's status, so that a
+// restart of the operator does not end a contest. The quiet time so far and the time
+// between rounds are unknown. A new generation of the policy resets all counts, because the
+// change may have ended the contest.
 func (h *History) Resume(policy *plan.Policy, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -181,8 +179,8 @@ func (h *History) resume(policy string, told []v1alpha1.Drift, now time.Time) {
 	}
 }
 
-// idle says whether nothing is lost but the count of a few rounds if the object is
-// forgotten.
+// idle tells whether forgetting the object would lose no more than the count of a few
+// rounds.
 func (p *past) idle(now time.Time) bool {
 	if len(p.failures) > 0 || p.written != nil || p.conflicts > 0 {
 		return false

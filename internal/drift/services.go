@@ -12,8 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Service returns a Service as a shared object whose fields are its traffic
-// policies.
+// Service returns a Service as a shared object. The fields are the traffic policies.
 func Service(service *corev1.Service) Shared {
 	record, unreadable := state.ServiceRecord(service.Annotations)
 	return Shared{
@@ -31,9 +30,8 @@ func Service(service *corev1.Service) Shared {
 	}
 }
 
-// DefaultPolicy returns the value that the API server gives to a traffic policy
-// that nobody declares; empty if it gives none
-// (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go, SetDefaults_Service).
+// DefaultPolicy returns the API server's default for a traffic policy; empty if there is
+// none (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go, SetDefaults_Service).
 func DefaultPolicy(field string) string {
 	switch field {
 	case plan.ExternalTrafficPolicy:

@@ -12,9 +12,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Node returns a Node as a shared object whose fields are its taints. The list of
-// taints is atomic: whoever wrote it last is its manager, and whoever declares it
-// declares that no other taint is there.
+// Node returns a Node as a shared object. The fields are the taints. The list of taints is
+// atomic: the last writer is the manager of the whole list, and a declaration of the list
+// also declares the absence of all other taints.
 func Node(node *corev1.Node, record state.Record) Shared {
 	return Shared{
 		Object: Object{Kind: "Node", Name: node.Name},

@@ -15,12 +15,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
 
-// inTransition sees to it that what was allowed and still denied to others goes
-// on until the denial has gone too: new intent first adds what it allows beyond
-// what is there, and takes the rest away among the removals. So a node that
-// leaves the control plane talks to itself until its endpoint is gone.
+// inTransition keeps allowed flows allowed until the matching denial is gone. For new
+// intent, the writes first add what is newly allowed, and the removals later take the rest
+// away. So a node that leaves the control plane can still reach itself until its endpoint
+// is gone.
 //
-// What somebody else has changed is put right at once.
+// Foreign changes are repaired at once.
 func inTransition(diff Diff) Diff {
 	var writes []Write
 	for _, w := range diff.Writes {
@@ -39,9 +39,9 @@ func inTransition(diff Diff) Diff {
 	return diff
 }
 
-// union returns an object that allows what is there and what is desired, and
-// whether that adds to, and drops from, what is there. Only new intent is in
-// transition, and only of what allows.
+// union returns an object that allows the live and the desired flows, and tells whether the
+// desired object adds flows and drops flows. Only new intent needs a transition, and only
+// for objects that allow flows.
 func union(w Write) (both plan.Object, adds, drops bool) {
 	if w.Live == nil || slices.ContainsFunc(w.Findings, func(f Finding) bool { return f.State != v1alpha1.StatePending }) {
 		return nil, false, false
@@ -66,16 +66,16 @@ func union(w Write) (both plan.Object, adds, drops bool) {
 	default:
 		return nil, false, false
 	}
-	if err := plan.Stamp(both); err != nil { // of types of ours: can not be
+	if err := plan.Stamp(both); err != nil { // cannot fail: the types are the operator's
 		return nil, false, false
 	}
 	return both, adds, drops
 }
 
-// joined returns what is in one of the two, each once, the desired ones first, and
-// whether these have something beyond those that are there, and lack something of
-// them. The key tells items apart. It takes time in proportion to the items: a set
-// may have the addresses of 5,000 nodes, and as many that somebody has added.
+// joined returns the distinct items of both lists, desired items first, and tells whether
+// desired adds items to live and drops items from live. The key tells items apart. The time
+// grows in proportion to the items, because a set may have the addresses of 5,000 nodes and
+// as many foreign additions.
 func joined[T any](desired, live []T, key func(T) string) (all []T, adds, drops bool) {
 	wanted, there := sets.New[string](), sets.New[string]()
 	for _, item := range live {
@@ -91,7 +91,7 @@ func joined[T any](desired, live []T, key func(T) string) (all []T, adds, drops 
 	}
 	for _, item := range live {
 		is := key(item)
-		if !wanted.Has(is) { // an item that is there twice would be refused in a set
+		if !wanted.Has(is) { // a network set must not contain an item twice
 			drops, all = true, append(all, item)
 			wanted.Insert(is)
 		}
@@ -99,7 +99,7 @@ func joined[T any](desired, live []T, key func(T) string) (all []T, adds, drops 
 	return all, adds, drops
 }
 
-// textOf returns what tells values apart: equal ones have equal texts.
+// textOf returns a text for comparing values: equal values have equal texts.
 func textOf[T any](value T) string {
 	text, err := json.Marshal(value)
 	if err != nil {

@@ -11,19 +11,18 @@ import (
 
 // Manager is a field manager of an object.
 type Manager struct {
-	// Name as the manager gave it; empty when nobody can be named.
+	// Name is the name that the manager gave; empty if unknown.
 	Name string
-	// Declares says that it holds the field through server-side apply: it will
-	// want it back. Otherwise it set it once.
+	// Declares tells that the manager holds the field through server-side apply, and will
+	// restore the field. Otherwise the manager set the field once.
 	Declares bool
-	// Tool that the manager is, such as Argo CD, if it is known for one that puts
-	// back what is declared elsewhere; empty for others.
+	// Tool is the manager's tool, such as Argo CD, if the tool is known to restore what is
+	// declared elsewhere; empty for other managers.
 	Tool string
 }
 
-// Who returns the manager of the field at the path: of several, one that is not
-// self, and of those the one that declares it, else the latest. Fields that
-// have been removed have no manager, and nobody is named.
+// Who returns the manager of the field at the path, other than self. Of several managers, a
+// declaring manager comes first, then the latest. A removed field has no manager.
 func Who(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager {
 	target, err := fieldpath.MakePath(path...)
 	if err != nil {
@@ -32,7 +31,7 @@ func Who(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager 
 	return whoHas(entries, self, func(set *fieldpath.Set) bool { return set.Has(target) })
 }
 
-// whoHas returns the manager of what is looked for in the fields of each.
+// whoHas returns the manager whose fields fulfil the condition.
 func whoHas(entries []metav1.ManagedFieldsEntry, self string, has func(*fieldpath.Set) bool) Manager {
 	var found Manager
 	var latest time.Time
@@ -53,7 +52,7 @@ func whoHas(entries []metav1.ManagedFieldsEntry, self string, has func(*fieldpat
 	return found
 }
 
-// Holds says whether self is among the managers of the field at the path.
+// Holds tells whether self is among the managers of the field at the path.
 func Holds(entries []metav1.ManagedFieldsEntry, self string, path ...any) bool {
 	target, err := fieldpath.MakePath(path...)
 	if err != nil {

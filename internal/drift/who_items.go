@@ -13,10 +13,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// WhoAdded is Who for items that are in a list and should not be. In a list that is
-// a set or a map, every item has managers of its own: who holds the list as such, or
-// other items of it, need not be who added these. A list that is atomic has the
-// managers of the whole.
+// WhoAdded is Who for unexpected items of a list. In a list that is a set or a map, every
+// item has its own managers, so the manager of the list or of other items may not have
+// added the unexpected items. An atomic list has managers only as a whole.
 func WhoAdded(entries []metav1.ManagedFieldsEntry, self string, added []any, path ...any) Manager {
 	list, err := fieldpath.MakePath(path...)
 	if err != nil {
@@ -29,7 +28,7 @@ func WhoAdded(entries []metav1.ManagedFieldsEntry, self string, added []any, pat
 	return whoHoldsItem(entries, self, added, list)
 }
 
-// whoHoldsItem returns who holds one of the items of a list that is a set or a map.
+// whoHoldsItem returns the manager of any of the items in a list that is a set or a map.
 func whoHoldsItem(entries []metav1.ManagedFieldsEntry, self string, items []any, list fieldpath.Path) Manager {
 	return whoHas(entries, self, func(set *fieldpath.Set) bool {
 		return slices.ContainsFunc(itemsAt(set, list), func(element fieldpath.PathElement) bool {
@@ -38,9 +37,8 @@ func whoHoldsItem(entries []metav1.ManagedFieldsEntry, self string, items []any,
 	})
 }
 
-// Outlives says whether a server-side apply of what is desired would leave something
-// in the object that others have put there: an item that they hold in a list of ours,
-// or a label.
+// Outlives tells whether a server-side apply of the desired object would leave a foreign
+// part in the live object: an item in a managed list, or a label.
 func Outlives(desired, live plan.Object) bool {
 	if len(foreignLabels(Finding{}, desired, live)) > 0 {
 		return true
@@ -59,7 +57,7 @@ func Outlives(desired, live plan.Object) bool {
 	return false
 }
 
-// itemsAt returns the items of a list that are in a set of fields one by one.
+// itemsAt returns the items of a list that a set of fields contains individually.
 func itemsAt(set *fieldpath.Set, list fieldpath.Path) []fieldpath.PathElement {
 	for _, element := range list {
 		set = set.WithPrefix(element)
@@ -73,8 +71,8 @@ func itemsAt(set *fieldpath.Set, list fieldpath.Path) []fieldpath.PathElement {
 	return items
 }
 
-// isItem says whether an element of a path stands for an item: by its value in a
-// set, by its keys in a map.
+// isItem tells whether an element of a path identifies the item: by its value in a set, by
+// its keys in a map.
 func isItem(element fieldpath.PathElement, item any) bool {
 	if element.Value != nil {
 		return value.Equals(*element.Value, value.NewValueInterface(item))

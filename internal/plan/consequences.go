@@ -19,7 +19,7 @@ import (
 
 // consequences returns notes about machines and addresses that the cluster does not show,
 // and that the policy therefore shuts out. Each note ends with the line to add for letting
-// them in; the note disappears when the line is there.
+// them in; with the line in the spec, the note disappears.
 func (r *hostResolver) consequences(hosts calico.Hosts) []string {
 	notes := []string{
 		r.policy.selfSelected(), r.joiningMembers(hosts), r.joiningNodes(hosts),
@@ -56,9 +56,9 @@ func (r *hostResolver) failsafe(hosts calico.Hosts, t profile.Traffic) bool {
 	return false
 }
 
-// joiningMembers returns a note about machines that join etcd. Such a machine has no
-// address of the control plane yet: kubeadm sets the label of the control plane after the
-// join of etcd, and RKE2 creates the Node after the join.
+// joiningMembers returns a note about machines that join etcd. Before the join, such a
+// machine does not count as control plane: kubeadm sets the label, and RKE2 creates the
+// Node, after the join.
 func (r *hostResolver) joiningMembers(hosts calico.Hosts) string {
 	const etcd = "etcd"
 	if !r.closes(hosts, etcd) || r.letsInNetworks(hosts, etcd, v1alpha1.ExternalControlPlane) {
@@ -69,8 +69,8 @@ func (r *hostResolver) joiningMembers(hosts calico.Hosts) string {
 		r.peer("joining-control-plane", v1alpha1.ExternalControlPlane, r.networksOf(r.shownBy(isControlPlane)))
 }
 
-// joiningNodes returns a note about machines without a Node, which must reach an API server
-// to register their Node.
+// joiningNodes returns a note about machines without a Node. A machine must reach an API
+// server to register its Node.
 func (r *hostResolver) joiningNodes(hosts calico.Hosts) string {
 	if !r.closes(hosts, profile.ComponentAPIServer) ||
 		r.letsInNetworks(hosts, profile.ComponentAPIServer, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane) {
@@ -108,9 +108,8 @@ func (r *hostResolver) holdsControlPlane(network netip.Prefix) bool {
 	return isNetwork(network) && r.silentIn(network) == 0
 }
 
-// secondNetwork returns a note about networks in which the control plane shows addresses
-// and no worker does. A worker with an address there sends from that address to an API
-// server there.
+// secondNetwork returns a note about networks with addresses of the control plane and of no
+// worker. A worker with an address there sends from that address to an API server there.
 func (r *hostResolver) secondNetwork(hosts calico.Hosts) string {
 	if !r.closes(hosts, profile.ComponentAPIServer) {
 		return ""
@@ -146,7 +145,7 @@ func (r *hostResolver) networksOfControlPlane(workers []netip.Prefix) []netip.Pr
 	return slices.Compact(networks)
 }
 
-// moreIPv6 returns a note about IPv6 addresses that nodes give themselves (SLAAC, temporary
+// moreIPv6 returns a note about the additional IPv6 addresses of nodes (SLAAC, temporary
 // addresses). The kubelet shows only one IPv6 address.
 func (r *hostResolver) moreIPv6(hosts calico.Hosts) string {
 	name, role, is := "nodes-ipv6", v1alpha1.ExternalNodes, func(*corev1.Node) bool { return true }
@@ -171,8 +170,8 @@ func (r *hostResolver) moreIPv6(hosts calico.Hosts) string {
 // (RFC 6598), used by Tailscale and NetBird, and Tailscale's IPv6 network.
 var overlays = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
 
-// tunnelUnlisted returns a note about the outer packets of a VPN's tunnel. The packets come
-// from other addresses than those that nodes show.
+// tunnelUnlisted returns a note about the outer packets of a VPN's tunnel, because no Node
+// shows their source addresses.
 func (r *hostResolver) tunnelUnlisted(hosts calico.Hosts) string {
 	var networks []netip.Prefix
 	for _, overlay := range overlays {

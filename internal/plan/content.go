@@ -84,8 +84,8 @@ func hashOf(object Object, spec any) string {
 func OwnLabel(key string) bool { return strings.HasPrefix(key, v1alpha1.SchemeGroupVersion.Group+"/") }
 
 // Stamped tells whether an object still matches its stamp. A match proves that the operator
-// once wrote exactly this content, even if another writer has restored the object, such as
-// from a backup.
+// once wrote the same content, even if another writer has restored the object, such as from
+// a backup.
 func Stamped(object Object) bool {
 	hash := object.GetAnnotations()[v1alpha1.AnnotationDesiredHash]
 	if hash == "" {

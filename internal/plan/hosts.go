@@ -25,12 +25,12 @@ type Hosts struct {
 	// Unprotected is the reason why the declared protection is absent although the policy has
 	// no fault; nil otherwise.
 	Unprotected *Obstacle
-	// Stays tells that the objects written before stay as they are, and that Objects contains
-	// only the objects for rolling back nodes in flight. Stays is set if the rules cannot be
-	// rendered now or the policy's wish is not known any more.
+	// Stays tells that the written objects stay as they are, and that Objects contains only the
+	// rollback of nodes in flight. Stays is set if the rules cannot be rendered now, or the
+	// policy's wish is not known any more.
 	Stays bool
-	// Calico is the input for rendering Objects: each node has the rules that its place in the
-	// rollout calls for.
+	// Calico is the input for rendering Objects: each node has the rules for its place in the
+	// rollout.
 	Calico calico.Hosts
 	// Objects are Calico's objects in the order of their writes.
 	Objects []Object
@@ -43,7 +43,7 @@ type Hosts struct {
 	// or that nodes may be rolled back to.
 	Version string
 	Older   map[string]bool
-	// unrecorded are the nodes without a recorded enactment.
+	// unrecorded are the nodes without a recorded phase.
 	unrecorded map[string]bool
 	// widened are the Felix configurations to write before their nodes get rules.
 	widened map[string]bool
@@ -84,7 +84,7 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 		hosts = protection(policy, policies, snapshot)
 		hosts.Stays = len(hosts.Held) > 0 || hosts.Unprotected != nil && hosts.Unprotected.Reason != v1alpha1.ReasonHostBackendNone
 	case policy.Claims() && policy.Invalid != nil && policy.Spec.Network != nil:
-		hosts.Stays = true // which nodes the policy selects is known again once the selector is valid
+		hosts.Stays = true // the selected nodes are known again once the selector is valid
 	}
 	if hosts.Stays {
 		hosts.goBack(policy, snapshot, policy.Enforces())
@@ -92,8 +92,8 @@ func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) 
 	return hosts
 }
 
-// GoingBack plans the rollback of nodes that are not to keep the ruleset of their start.
-// All other objects stay as they are.
+// GoingBack plans the rollback of nodes that must not keep the ruleset of their start. All
+// other objects stay as they are.
 func GoingBack(policy *Policy, snapshot state.Snapshot) Hosts {
 	hosts := Hosts{Stays: true}
 	hosts.goBack(policy, snapshot, true)
@@ -131,7 +131,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		hosts.Held = []Held{{Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
 	case len(hosts.Calico.Nodes) > 0:
 		// Calico's availability is checked last, because the safety of a policy does not depend
-		// on the API servers that answer just now.
+		// on Calico's API answering just now.
 		if hosts.Unprotected = unavailable(snapshot.Calico); hosts.Unprotected == nil {
 			hosts.render()
 		}
@@ -140,8 +140,8 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 }
 
 // ask records the undecided questions. If the rules are in force on every node, the
-// questions become notes: a sender that the rules cut off is cut off already, and new nodes
-// must still get their rules.
+// questions become notes: the rules have already cut off any forgotten sender, and new
+// nodes must still get their rules.
 func (h *Hosts) ask(undecided []Held, inForce bool) {
 	if !inForce {
 		h.Undecided = undecided

@@ -57,7 +57,8 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 		ScopeFailsafes: network.Failsafe == v1alpha1.FailsafeScope,
 	}
 	if len(r.hiddens) > 0 {
-		r.set(calico.SetAPIServers) // no rule refers to the set; the set shows the addresses, which other sets contain too
+		// no rule refers to the set, but the set shows the addresses in other sets
+		r.set(calico.SetAPIServers)
 	}
 	hosts.Failsafes = failsafesOf(r.snapshot.Calico.Felix)
 	hosts.Servers = slices.Clone(r.hiddens)
@@ -97,8 +98,8 @@ func (r *hostResolver) resolve(policies []Policy) (calico.Hosts, []Loss, map[str
 	return hosts, losses, foreign
 }
 
-// addressesOf returns the addresses that a node shows. If the node shows none, the
-// addresses of its endpoint are returned, or those that the endpoint could have.
+// addressesOf returns the addresses that a node shows. If the node shows none, the result
+// is the addresses of the node's endpoint, or all addresses that the endpoint could have.
 func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 	addresses := slices.Clone(r.OfNode(node.Name))
 	if len(addresses) > 0 {
@@ -112,7 +113,8 @@ func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 			}
 		}
 	}
-	if len(endpoints) > 0 && len(addresses) == 0 { // an endpoint of a named interface lists no addresses
+	// an endpoint of a named interface lists no addresses
+	if len(endpoints) > 0 && len(addresses) == 0 {
 		return r.lost(calico.SetControlPlane)
 	}
 	return addresses
@@ -238,7 +240,8 @@ func (r *hostResolver) peers(wanted func(v1alpha1.Peer) bool) []netip.Prefix {
 			continue
 		}
 		for _, cidr := range peer.CIDRs {
-			if prefix, err := netip.ParsePrefix(string(cidr)); err == nil { // the schema admits only valid CIDRs
+			// the schema admits only valid CIDRs
+			if prefix, err := netip.ParsePrefix(string(cidr)); err == nil {
 				prefixes = append(prefixes, prefix)
 			}
 		}
@@ -254,7 +257,7 @@ func (r *hostResolver) set(name string) calico.Source {
 	return calico.Source{Set: name}
 }
 
-// members maps each node, or another origin, to the networks that it adds to a set.
+// members maps a node, or another origin, to the networks for a set.
 type members = map[string][]netip.Prefix
 
 func (r *hostResolver) members(name string) members {
@@ -362,8 +365,8 @@ func (r *hostResolver) written(name string) []netip.Addr {
 	return writtenAddresses(r.policy.Name, name, r.snapshot.Calico)
 }
 
-// keepSets keeps the sets up to date that only older rules refer to. Nodes may keep older
-// rules for long, and those rules too must let in a node that joins.
+// keepSets updates the sets in use by older rules alone. Nodes may keep older rules for
+// long, and older rules too must let in a node that joins.
 func (r *hostResolver) keepSets(hosts *Hosts) {
 	if len(hosts.Older) == 0 {
 		return

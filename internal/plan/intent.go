@@ -9,7 +9,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Intent is what a policy asks for now. Each policy has exactly one intent.
+// Intent is the present purpose of a policy. Each policy has exactly one intent.
 type Intent string
 
 // The intents.
@@ -26,7 +26,7 @@ const (
 	IntentRollBack Intent = "RollBack"
 	// IntentDelete rolls back every write for the policy, and then lets the deletion finish.
 	IntentDelete Intent = "Delete"
-	// IntentOrphan lets the deletion finish, and keeps what was written for the policy.
+	// IntentOrphan lets the deletion finish, and keeps everything written for the policy.
 	IntentOrphan Intent = "Orphan"
 )
 
@@ -52,8 +52,8 @@ func (p *Policy) Intent() Intent {
 	return IntentDelete
 }
 
-// Claims tells whether the policy claims fields and nodes, so that younger policies leave
-// these fields and nodes alone.
+// Claims tells whether the policy claims fields and nodes. Younger policies must leave
+// claimed fields and nodes alone.
 func (p *Policy) Claims() bool {
 	return slices.Contains([]Intent{IntentAudit, IntentSuspend, IntentEnforce}, p.Intent())
 }

@@ -13,9 +13,8 @@ import (
 )
 
 // undecided returns the questions about senders of required flows, for an administrator to
-// answer before the first write. Probes cannot answer the questions: probes connect to
-// nodes directly, and clients behind a load balancer would be cut off without a failed
-// probe.
+// answer before the first write. Probes cannot answer them: probes connect to nodes
+// directly, and the cut of clients behind a load balancer would go unnoticed.
 func (r *hostResolver) undecided(hosts calico.Hosts) []Held {
 	var undecided []Held
 	for _, role := range []profile.Role{profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus} {
@@ -35,8 +34,7 @@ func (r *hostResolver) undecided(hosts calico.Hosts) []Held {
 	return undecided
 }
 
-// unnamed returns the first required flow that comes from a role which no peer has,
-// and that the policy restricts.
+// unnamed returns the first restricted required flow from a role without a peer.
 func (r *hostResolver) unnamed(hosts calico.Hosts, role profile.Role) (profile.Flow, bool) {
 	if len(r.playing(v1alpha1.ExternalRole(role))) > 0 {
 		return profile.Flow{}, false
@@ -58,7 +56,7 @@ func unnamedPeer(flow profile.Flow, role profile.Role, name, cidr string) string
 
 // loadBalancerUnknown returns the question whether clients reach the API servers through a
 // load balancer that replaces their addresses. The result is empty if the cluster shows
-// direct connections, or the administrator has declared spec.profile.loadBalancer: None.
+// direct connections, or the policy has loadBalancer: None in spec.profile.
 func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 	if r.policy.Spec.Profile.LoadBalancer == v1alpha1.LoadBalancerNone {
 		return ""

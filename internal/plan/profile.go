@@ -55,7 +55,8 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 		return profile.Profile{}, resolved, fmt.Errorf("the distribution is not known: %s", found.Distribution.Reason)
 	}
 	if why := profile.NotApplicable(found.Distribution.Value); why != "" {
-		return profile.Profile{NotApplicable: why + " (" + found.Distribution.Reason + ")"}, resolved, nil // the profile does not apply, with any CNI
+		// with any CNI
+		return profile.Profile{NotApplicable: why + " (" + found.Distribution.Reason + ")"}, resolved, nil
 	}
 	if !found.CNI.IsKnown() {
 		return profile.Profile{}, resolved, fmt.Errorf("the CNI is not known: %s", found.CNI.Reason)

@@ -19,8 +19,8 @@ import (
 const kubeletPort = 10250
 
 // servedBy returns notes about a component that selects the pods of the cluster's DNS, of
-// metrics-server or of admission webhooks, and would cut their clients or their servers. No
-// profile requires these flows; the cluster's owner has to judge.
+// metrics-server or of admission webhooks, and would cut their clients or servers. No
+// profile requires such flows, so the cluster's owner has to judge.
 func servedBy(component v1alpha1.Component, object *networkingv1.NetworkPolicy, peers *resolver, snapshot state.Snapshot) []string {
 	selector, err := component.Pods.Selector.Compile()
 	if err != nil {

@@ -54,8 +54,8 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 	}
 }
 
-// openFirst returns the version of the rules for a started node. New rules must stay
-// revocable, so Felix must first read open failsafe ports, before the node gets new rules.
+// openFirst returns the version of the rules for a started node. A rollback of new rules
+// must stay possible, so the failsafe ports are opened before the node gets new rules.
 func (h *Hosts) openFirst(e *v1alpha1.ControlPlaneNodeEnactment, policies []Policy, there state.Calico) string {
 	version, previous := e.Status.Ruleset, e.Status.PreviousRuleset
 	if !narrowed(e.Spec.Node, e.Spec.Policy, policies, there.Felix) {
@@ -109,7 +109,8 @@ func (h *Hosts) goBack(policy *Policy, snapshot state.Snapshot, enforces bool) {
 		})
 	}
 	var err error
-	if h.Objects, err = stamped(calico.RenderEndpoints(h.Calico)); err != nil { // cannot fail: the types are the operator's
+	// cannot fail: own types
+	if h.Objects, err = stamped(calico.RenderEndpoints(h.Calico)); err != nil {
 		h.Objects, h.Calico.Nodes = nil, nil
 	}
 }
