@@ -106,7 +106,7 @@ func TestNoPrefixOfTheWritesCutsWhatIsRequired(t *testing.T) {
 			return programmed() && field.Phase("worker-1")() == "Enforced/Unproven"
 		}, false, 3, more},
 		{"a node is lost", func() { field.DeleteNow(f, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp-3"}}) }, func() bool {
-			return programmed() && !slices.Contains(field.Inventory(t), "HostEndpoint/cpnp-cp-3")
+			return programmed() && !slices.Contains(field.Inventory(t), "HostEndpoint/cpnp-cp-3") && !letIn(f, "192.0.2.3/32")
 		}, false, 3, more},
 		{"the operator renders other rules than the one before it", func() { asOlderOperator(f) }, func() bool {
 			return programmed() && !slices.ContainsFunc(field.Inventory(t), func(name string) bool { return strings.HasSuffix(name, older) })
@@ -120,6 +120,15 @@ func TestNoPrefixOfTheWritesCutsWhatIsRequired(t *testing.T) {
 		f.Becomes(field.EtcdPort, field.Only(step.reach...))
 	}
 	f.Expect(watchman.Stop()).To(BeEmpty())
+}
+
+// letIn says whether a network is in a set. The status may not tell yet of what is left to
+// write: an operator that has just started reports after its first decision.
+func letIn(f *field.Field, network string) bool {
+	f.T.Helper()
+	var sets v3.GlobalNetworkSetList
+	f.Expect(field.Admin.List(f.T.Context(), &sets)).To(Succeed())
+	return slices.ContainsFunc(sets.Items, func(set v3.GlobalNetworkSet) bool { return slices.Contains(set.Spec.Nets, network) })
 }
 
 // role gives a node the role of the control plane, or takes it away.
