@@ -79,14 +79,16 @@ func TestWhatOthersWouldDenyIsForeseen(t *testing.T) {
 	f.Reports(v1alpha1.ConditionVerified, "True/Verified")
 	foreseen := And(ContainSubstring("metadata-out would be denied by rule 1 of GlobalNetworkPolicy platform.deny-metadata"),
 		ContainSubstring("169.254.169.254"), ContainSubstring("!has(cpnp.dev/policy)"))
-	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(foreseen)
+	// The first report may be from before Calico was read.
+	f.Eventually(func() string { return field.Message(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).Should(foreseen)
 	f.Expect(fromNode(f)()).To(Equal(network.Open), "nothing was written")
 
 	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeEnforce })
 	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
 	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.Reports(v1alpha1.ConditionVerified, "True/Verified")
-	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(foreseen, "it is told as long as it is so")
+	f.Eventually(func() string { return field.Message(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).
+		Should(foreseen, "it is told as long as it is so")
 
 	t.Log("the hosts are taken out of its selector")
 	policy := &v3.GlobalNetworkPolicy{}
