@@ -81,12 +81,12 @@ func (r *PolicyReconciler) reportLeft(
 	ctx context.Context, policy *plan.Policy, policies []plan.Policy, snapshot state.Snapshot, left []string,
 ) (reconcile.Result, error) {
 	return r.Reporter.report(ctx, Observation{
-		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico, remaining: left, verdict: beingReverted,
+		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico, remaining: left, verdict: beingRolledBack,
 	})
 }
 
-// beingReverted is the verdict on a policy in roll back: no new restriction is written.
-var beingReverted = verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being taken back"}
+// beingRolledBack is the verdict on a policy in roll back: no new restriction is written.
+var beingRolledBack = verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What was written is being rolled back"}
 
 // takeBack rolls back a policy with the annotation cpnp.dev/revert, whatever the policy's
 // mode. The steps are those of a deletion under Revert, but the policy stays.
@@ -104,7 +104,7 @@ func (r *PolicyReconciler) revert(ctx context.Context, policy *plan.Policy, poli
 	remaining []string, result reconcile.Result, err error,
 ) {
 	o := Observation{
-		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico, verdict: beingReverted,
+		policy: policy, policies: policies, nodes: snapshot.Nodes, calico: snapshot.Calico, verdict: beingRolledBack,
 	}
 	there := writtenFor(policy, policies, snapshot)
 	if o.remaining = r.waitedFor(policy, there); policy.Intent() == plan.IntentRollBack && !saysTakenBack(policy) {

@@ -117,7 +117,7 @@ var scenarios = []scenario{
 		ends:    (*story).ready,
 	},
 	{
-		name:    "is taken back",
+		name:    "is rolled back",
 		happens: func(s *story) { s.annotate(v1alpha1.AnnotationRevert, "paged at night") },
 		ends: func(s *story) {
 			s.Eventually(s.endpoints).Should(BeEmpty(), s.tell)

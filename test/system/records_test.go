@@ -32,17 +32,11 @@ func (s *story) as(user string, groups ...string) client.Client {
 	return c
 }
 
-// kubelet returns a client with the rights of the node's kubelet.
-func (s *story) kubelet(node string) client.Client { return s.as("system:node:"+node, "system:nodes") }
-
-// statusWriter returns a client that may patch the status of nodes, and no more.
-func (s *story) statusWriter() client.Client {
+// userWith returns a client of a user who may do what the rule allows, and nothing else.
+func (s *story) userWith(name string, rule rbacv1.PolicyRule) client.Client {
 	s.t.Helper()
-	name := s.name + "-status-writer"
 	meta := metav1.ObjectMeta{Name: name}
-	role := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"nodes/status"}, Verbs: []string{"patch"}},
-	}}
+	role := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule}}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
@@ -56,6 +50,16 @@ func (s *story) statusWriter() client.Client {
 		}
 	})
 	return s.as(name)
+}
+
+// kubelet returns a client with the rights of the node's kubelet.
+func (s *story) kubelet(node string) client.Client { return s.as("system:node:"+node, "system:nodes") }
+
+// statusWriter returns a client that may patch the status of nodes, and no more.
+func (s *story) statusWriter() client.Client {
+	s.t.Helper()
+	name := s.name + "-status-writer"
+	return s.userWith(name, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"nodes/status"}, Verbs: []string{"patch"}})
 }
 
 func annotate(key, value string) client.Patch {

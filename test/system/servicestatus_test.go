@@ -3,14 +3,12 @@
 package system
 
 import (
-	"context"
 	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,23 +21,7 @@ import (
 func (s *story) serviceStatusWriter() client.Client {
 	s.t.Helper()
 	name := s.name + "-service-status-writer"
-	meta := metav1.ObjectMeta{Name: name}
-	role := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"services/status"}, Verbs: []string{"patch", "update"}},
-	}}
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
-	}
-	s.create(role, binding)
-	s.t.Cleanup(func() {
-		for _, object := range []client.Object{binding, role} {
-			if err := admin.Delete(context.Background(), object); err != nil {
-				s.t.Error(err)
-			}
-		}
-	})
-	return s.as(name)
+	return s.userWith(name, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services/status"}, Verbs: []string{"patch", "update"}})
 }
 
 // Whoever may write the status of Services alone can write their annotations as well, and
