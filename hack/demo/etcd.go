@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
@@ -26,8 +26,11 @@ var endpoint = render.EndpointName(target, "")
 
 // protectEtcd is the chapter of which every claim is about packets.
 func protectEtcd(ctx context.Context, s *stage) error {
+	if err := s.waitForCalico(); err != nil {
+		return err
+	}
 	if s.noPackets != nil {
-		s.say("  – left out, since packets can not be tried here: %s", oneLine(s.noPackets))
+		s.say("  – left out, because packets cannot be tried here: %s", oneLine(s.noPackets))
 		return nil
 	}
 	if err := s.openHosts(ctx); err != nil {
@@ -37,7 +40,7 @@ func protectEtcd(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	if err := s.reach(ctx, "everybody reaches etcd and the kubelet", func(flow) bool { return true }); err != nil {
+	if err := s.reach(ctx, "every machine reaches etcd and the kubelet", func(flow) bool { return true }); err != nil {
 		return err
 	}
 	for _, act := range []func(context.Context, *stage) error{trap, scope, release} {
@@ -58,7 +61,7 @@ func trap(ctx context.Context, s *stage) error {
 	if err := s.rollsOut(ctx); err != nil {
 		return err
 	}
-	if err := s.becomes(ctx, v1alpha1.ConditionProgrammed, "True", v1alpha1.ReasonProgrammed); err != nil {
+	if err := s.becomes(ctx, v1alpha1.ConditionProgrammed, "True", v1alpha1.ReasonAsDeclared); err != nil {
 		return err
 	}
 	// That the kubelet is protected shows that etcd is not for another reason
@@ -79,7 +82,7 @@ func trap(ctx context.Context, s *stage) error {
 		`jsonpath={.status.conditions[?(@.type=="Effective")].message}{'\n'}`); err != nil {
 		return err
 	}
-	return s.check(ctx, "the status says which port is open, and what to do about it", s.explained)
+	return s.check(ctx, "the status says which port is open, and what to do", s.explained)
 }
 
 // rollsOut watches the nodes get the rules, one after the other.
@@ -93,13 +96,13 @@ func (s *stage) rollsOut(ctx context.Context) error {
 		}
 		return len(phases) == controlPlaneNodes
 	}
-	if err := s.check(ctx, target+" is begun, and no other node has rules", s.oneByOne(begun)); err != nil {
+	if err := s.check(ctx, target+" is started, and no other node has rules", s.oneByOne(begun)); err != nil {
 		return err
 	}
 	if err := s.show(ctx, "get", "cpne"); err != nil {
 		return err
 	}
-	if err := s.check(ctx, "all are enforced, and none was begun before the one before it was", s.oneByOne(done)); err != nil {
+	if err := s.check(ctx, "all nodes are enforced, each started after the node before was enforced", s.oneByOne(done)); err != nil {
 		return err
 	}
 	return s.show(ctx, "get", "cpne")
@@ -123,7 +126,7 @@ func (s *stage) oneByOne(reached func(phases map[string]string) bool) check {
 			}
 		}
 		if underWay > 1 {
-			return "", fmt.Errorf("%d nodes are under way at once: %v", underWay, phases)
+			return "", fmt.Errorf("%d nodes are in flight at once: %v", underWay, phases)
 		}
 		for _, e := range endpoints.Items {
 			if phase := phases[e.Spec.Node]; phase != v1alpha1.PhaseProgressing && phase != v1alpha1.PhaseEnforced {
@@ -154,14 +157,14 @@ func (s *stage) explained(ctx context.Context) (string, error) {
 }
 
 func scope(ctx context.Context, s *stage) error {
-	s.say("\n    So the failsafe ports are narrowed to whom the policy allows")
+	s.say("\n    The failsafe ports are scoped to the senders that the policy allows")
 	if err := s.show(ctx, "patch", "cpnp", "control-plane", "--type=merge", "-p", `{"spec":{"network":{"failsafe":"Scope"}}}`); err != nil {
 		return err
 	}
 	if err := s.becomes(ctx, v1alpha1.ConditionReady, "True", v1alpha1.ReasonAsDeclared); err != nil {
 		return err
 	}
-	return s.reach(ctx, "etcd is reached by the control plane, and packets of everybody else are dropped", fromControlPlane)
+	return s.reach(ctx, "the control plane reaches etcd, and all other packets are dropped", fromControlPlane)
 }
 
 // release: a label on the host endpoint is what enforces on a node. Somebody
@@ -208,5 +211,5 @@ func reopen(ctx context.Context, s *stage, before string) error {
 	if err != nil {
 		return err
 	}
-	return s.reach(ctx, "everybody reaches etcd and the kubelet again", func(flow) bool { return true })
+	return s.reach(ctx, "every machine reaches etcd and the kubelet again", func(flow) bool { return true })
 }

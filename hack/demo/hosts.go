@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strings"
 	"time"
 
@@ -28,16 +28,32 @@ type hosts struct {
 }
 
 // lookForPackets finds out whether packets can be tried here. Calico is built
-// for it, unless it was; so it is the first thing that is done.
+// for it, unless it was: the story begins meanwhile.
 func (s *stage) lookForPackets(ctx context.Context) error {
 	s.noPackets = calico.Available(ctx)
 	if s.noPackets == nil {
-		_, s.noPackets = calico.FindAssets(ctx, os.Stderr)
+		s.calico = build(ctx, func(ctx context.Context, progress io.Writer) error {
+			_, err := calico.FindAssets(ctx, progress)
+			return err
+		})
 	}
+	return s.mustHavePackets()
+}
+
+// waitForCalico waits until Calico is built.
+func (s *stage) waitForCalico() error {
+	if s.noPackets == nil {
+		s.noPackets = s.calico.wait(s.out)
+	}
+	return s.mustHavePackets()
+}
+
+// mustHavePackets fails where packets must be tried and can not be.
+func (s *stage) mustHavePackets() error {
 	if s.noPackets != nil && network.Required() {
 		return fmt.Errorf("%s=required, but packets can not be tried here: %w", network.Variable, s.noPackets)
 	}
-	return ctx.Err()
+	return nil
 }
 
 // openHosts starts Calico and the machines, and lets cp-1 listen.

@@ -29,7 +29,7 @@ type deed struct {
 
 var deeds = []deed{
 	{
-		"opens the NetworkPolicy to everybody", "spec.ingress",
+		"opens the NetworkPolicy to every sender", "spec.ingress",
 		[]string{"patch", "networkpolicy", "-n", "kube-system", "cpnp.control-plane.coredns", "--type=merge", "-p", `{"spec":{"ingress":[{}]}}`},
 	},
 	{
@@ -76,7 +76,7 @@ func (s *stage) undone(ctx context.Context, d deed, declared check) error {
 	if err := s.attributed(ctx, d.field); err != nil {
 		return err
 	}
-	s.say("  ✓ repaired at most %d ms later, and put down to %s", took.Milliseconds(), meddler)
+	s.say("  ✓ repaired at most %d ms later, and attributed to %s", took.Milliseconds(), meddler)
 	return nil
 }
 

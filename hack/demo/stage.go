@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
@@ -29,7 +31,9 @@ type stage struct {
 	operator *exec.Cmd
 	logPath  string
 
-	noPackets error // why packets can not be tried here, if so
+	small     bool      // pods are neither scheduled nor started
+	noPackets error     // why packets can not be tried here, if so
+	calico    *building // else
 	hosts     *hosts
 }
 
@@ -47,15 +51,10 @@ func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n"
 // open starts everything, with a line for each step that takes long.
 func (s *stage) open(ctx context.Context) (err error) {
 	began := time.Now()
-	if err := s.lookForPackets(ctx); err != nil {
+	if err := s.startControlPlane(ctx); err != nil {
 		return err
 	}
-	s.cluster, err = testbed.Start(ctx, testbed.Options{
-		CRDPaths:          []string{"config/crd/bases"},
-		ControllerManager: true, Scheduler: true, Kwok: true, Aggregation: true,
-		Progress: func(step string) { s.say("· %s", step) },
-	})
-	if err != nil {
+	if err := s.lookForPackets(ctx); err != nil {
 		return err
 	}
 	config := options.UnthrottledConfig(s.cluster.Config)
@@ -73,26 +72,72 @@ func (s *stage) open(ctx context.Context) (err error) {
 	return nil
 }
 
+// startControlPlane starts the programs that are there, or builds them first.
+func (s *stage) startControlPlane(ctx context.Context) error {
+	found, there, err := findPrograms(ctx)
+	if err != nil {
+		return err
+	}
+	o := testbed.Options{
+		AssetsDir: found.dir, CRDPaths: []string{"config/crd/bases"}, Aggregation: true,
+		ControllerManager: !found.small, Scheduler: !found.small, Kwok: !found.small,
+		Progress: func(step string) { s.say("· %s", step) },
+	}
+	switch s.small = found.small; {
+	case !there:
+		s.say("· No control plane is here yet, so one is built. KUBEBUILDER_ASSETS may name the folder of another one")
+	case s.small:
+		s.say("· The control plane is that of %s", found.dir)
+		// Nobody would take the taint of new nodes away.
+		o.APIServerArgs = map[string][]string{"disable-admission-plugins": {"ServiceAccount", "TaintNodesByCondition"}}
+	}
+	s.cluster, err = testbed.Start(ctx, o)
+	return err
+}
+
 // populate creates the nodes with the addresses that their machines get when
 // there are to be some (see calico.ClusterOptions).
 func (s *stage) populate(ctx context.Context) error {
 	address := func(n int) testbed.NodeOption {
 		return testbed.InternalIP(fmt.Sprintf("10.77.0.%d", 10+n), fmt.Sprintf("fd77::%d", 10+n))
 	}
+	ready := func(*corev1.Node) {} // as kwok has it
+	if s.small {
+		ready = func(node *corev1.Node) {
+			testbed.WithoutKwok()(node)
+			testbed.NodeReady(corev1.ConditionTrue)(node)
+		}
+	}
 	for i := range controlPlaneNodes {
-		cp := testbed.Node(fmt.Sprintf("cp-%d", i+1), testbed.ControlPlaneNode(), address(i+1))
+		cp := testbed.Node(fmt.Sprintf("cp-%d", i+1), testbed.ControlPlaneNode(), address(i+1), ready)
 		if err := testbed.CreateNode(ctx, s.client, cp); err != nil {
 			return err
 		}
 	}
 	for i := range workers {
-		worker := testbed.Node(fmt.Sprintf("worker-%d", i+1), address(controlPlaneNodes+i+1))
+		worker := testbed.Node(fmt.Sprintf("worker-%d", i+1), address(controlPlaneNodes+i+1), ready)
 		if err := testbed.CreateNode(ctx, s.client, worker); err != nil {
 			return err
 		}
 	}
-	_, err := s.kubectl(ctx, "apply", "-f", "hack/demo/cluster.yaml")
-	return err
+	if _, err := s.kubectl(ctx, "apply", "-f", "hack/demo/cluster.yaml"); err != nil || !s.small {
+		return err
+	}
+	return s.serveIngress(ctx)
+}
+
+// serveIngress says that the ingress runs, where no pod does: Local would otherwise
+// drop all its traffic.
+func (s *stage) serveIngress(ctx context.Context) error {
+	service := &corev1.Service{}
+	if err := s.client.Get(ctx, client.ObjectKey{Namespace: "default", Name: "ingress"}, service); err != nil {
+		return err
+	}
+	var endpoints []discoveryv1.Endpoint
+	for i := range workers {
+		endpoints = append(endpoints, testbed.Endpoint(fmt.Sprintf("worker-%d", i+1), fmt.Sprintf("10.88.0.%d", i+1), true))
+	}
+	return s.client.Create(ctx, testbed.EndpointSlice(service, endpoints...))
 }
 
 // startOperator builds the operator and runs it as a process of its own.
@@ -128,9 +173,13 @@ func (s *stage) startOperator(ctx context.Context) error {
 	return s.operator.Start()
 }
 
-// close ends the operator, then the hosts, then the control plane.
+// close ends the operator, then the hosts, then the control plane; and Calico's build, if
+// the story ended before.
 func (s *stage) close() error {
 	var failures []error
+	if s.calico != nil {
+		s.calico.end()
+	}
 	if s.operator != nil && s.operator.Process != nil {
 		failures = append(failures, s.operator.Process.Signal(syscall.SIGTERM))
 		if err := s.operator.Wait(); err != nil {

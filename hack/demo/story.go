@@ -21,10 +21,10 @@ type chapter struct {
 
 var chapters = []chapter{
 	{"Audit shows what is wrong, and changes nothing", audit},
-	{"Enforce puts it right", enforce},
+	{"Enforce repairs the drift", enforce},
 	{"Somebody changes things by hand", meddle},
 	{"A pod without a toleration stays off the control plane", schedule},
-	{"Deleting the policy restores what was there", restore},
+	{"Deleting the policy restores the original state", restore},
 	{"On Calico, etcd is for the control plane alone", protectEtcd},
 }
 
@@ -34,6 +34,11 @@ func tell(ctx context.Context, s *stage) error {
 		s.say("\n%d. %s", i+1, c.title)
 		if err := c.play(ctx, s); err != nil {
 			return s.failure(fmt.Errorf("%q failed: %w", c.title, err))
+		}
+		if s.calico != nil && i+2 < len(chapters) {
+			if now := s.calico.underWay(); now != "" {
+				s.say("\n· Calico is being built for chapter %d meanwhile. %s", len(chapters), now)
+			}
 		}
 	}
 	if s.noPackets == nil {
@@ -85,6 +90,11 @@ func enforce(ctx context.Context, s *stage) error {
 }
 
 func schedule(ctx context.Context, s *stage) error {
+	if s.small {
+		s.say("  – left out: this control plane has no scheduler. `make testbed` builds one that has (about 7 minutes),")
+		s.say("    and the demo takes it if KUBEBUILDER_ASSETS is unset")
+		return nil
+	}
 	if _, err := s.kubectl(ctx, "create", "deployment", "app", "--image=example.test/app", "--replicas=6"); err != nil {
 		return err
 	}
@@ -98,5 +108,5 @@ func restore(ctx context.Context, s *stage) error {
 	if err := s.show(ctx, "delete", "cpnp", "control-plane"); err != nil {
 		return err
 	}
-	return s.check(ctx, "no taint, no NetworkPolicy, no annotation of ours is left, and the Service is as it was", s.untouched)
+	return s.check(ctx, "no taint, NetworkPolicy or annotation of the operator is left, and the Service is as before", s.untouched)
 }

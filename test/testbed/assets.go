@@ -60,6 +60,23 @@ func Assets(ctx context.Context, variable, script string, progress io.Writer) (s
 	return buildAssets(ctx, root, script, progress)
 }
 
+// FindBuilt is FindAssets where nothing is to be built: it returns "" if the programs of
+// this version have not been built yet.
+func FindBuilt(ctx context.Context) string { return Built(ctx, buildScript) }
+
+// Built is Assets for a build script alone, which builds nothing.
+func Built(ctx context.Context, script string) string {
+	root, err := moduleRoot()
+	if err != nil {
+		return ""
+	}
+	dir, err := buildAssets(ctx, root, script, io.Discard, "--find")
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
 // requireAssets says which file is missing and what to do about it: an assets
 // folder that was made for envtest alone has neither scheduler nor kwok.
 func requireAssets(dir string, files []string) error {
@@ -93,9 +110,9 @@ func moduleRoot() (string, error) {
 
 // buildAssets runs the build script in its own process group, so that a
 // cancelled ctx ends the compilers too and not just the shell.
-func buildAssets(ctx context.Context, root, script string, progress io.Writer) (string, error) {
+func buildAssets(ctx context.Context, root, script string, progress io.Writer, arguments ...string) (string, error) {
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, filepath.Join(root, script))
+	cmd := exec.CommandContext(ctx, filepath.Join(root, script), arguments...)
 	cmd.Dir = root
 	cmd.Stdout = &out
 	cmd.Stderr = progress

@@ -44,9 +44,12 @@ type ControlPlane struct {
 // fails, or ctx is cancelled meanwhile, nothing of it is left; after it has
 // returned ctx means nothing to it.
 func Start(ctx context.Context, o Options) (*ControlPlane, error) {
-	assets, err := FindAssets(ctx, os.Stderr)
-	if err != nil {
-		return nil, err
+	assets := o.AssetsDir
+	if assets == "" {
+		var err error
+		if assets, err = FindAssets(ctx, os.Stderr); err != nil {
+			return nil, err
+		}
 	}
 	if err := requireAssets(assets, o.files()); err != nil {
 		return nil, err

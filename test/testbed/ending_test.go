@@ -38,7 +38,7 @@ func (r runner) Run() int { return r() }
 
 func runHelper(ending string) int {
 	var cp *testbed.ControlPlane
-	options := testbed.Options{ControllerManager: true, Scheduler: true, Kwok: true}
+	options := testbed.Options{ControllerManager: true, Scheduler: true, Kwok: true, GiveWay: ending == givesWay}
 	return testbed.Run(runner(func() int {
 		if err := json.NewEncoder(os.Stdout).Encode(helperReport{Dir: cp.Dir, PIDs: cp.PIDs()}); err != nil {
 			return 1
@@ -50,6 +50,9 @@ func runHelper(ending string) int {
 		return 0
 	}), options, &cp)
 }
+
+// givesWay is the helper that leaves the processor to others.
+const givesWay = "return"
 
 // TestEndings: however the process ends that started a control plane, no
 // program of it stays; and where it was asked to end, no folder either.
@@ -70,6 +73,11 @@ func TestEndings(t *testing.T) {
 			helper, report, newline := startHelper(t, name)
 			for _, pid := range report.PIDs {
 				g.Expect(running(pid)).To(BeTrue())
+				priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, pid)
+				g.Expect(err).NotTo(HaveOccurred())
+				own, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
+				g.Expect(err).NotTo(HaveOccurred())
+				g.Expect(priority != own).To(Equal(name == givesWay), "%d and %d", priority, own)
 			}
 
 			start := time.Now()

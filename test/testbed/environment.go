@@ -84,7 +84,7 @@ func (cp *ControlPlane) configureEnvironment() error {
 		// Whatever the environment says, a test bed is never a user's cluster.
 		UseExistingCluster:       &never,
 		ControlPlaneStartTimeout: startTimeout,
-		ControlPlaneStopTimeout:  max(stopTimeout, cp.options.StopTimeout),
+		ControlPlaneStopTimeout:  serverStopTimeout,
 	}
 	cp.env.ControlPlane.KubectlPath = filepath.Join(cp.AssetsDir, kubectl)
 	cp.env.ControlPlane.Etcd = &envtest.Etcd{

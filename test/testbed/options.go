@@ -5,11 +5,13 @@ package testbed
 import (
 	"io"
 	"slices"
-	"time"
 )
 
 // Options says what to start, besides etcd and the API server.
 type Options struct {
+	// AssetsDir is the folder of the programs; if empty, that of [FindAssets].
+	AssetsDir string
+
 	// CRDPaths are files or folders of CustomResourceDefinitions. They are
 	// established before Start returns; a path that does not exist is an error.
 	CRDPaths []string
@@ -38,9 +40,9 @@ type Options struct {
 	// replace what this package or envtest would have set.
 	APIServerArgs map[string][]string
 
-	// StopTimeout is how long etcd and the API server may take to end; zero is enough
-	// where they hold little.
-	StopTimeout time.Duration
+	// GiveWay leaves the processor to tests that run at the same time without it, by
+	// [Run]: those with packets, whose Felix must not be late.
+	GiveWay bool
 
 	// Output gets what the programs print, each line with the program's name
 	// before it. Files in [ControlPlane.Dir] get it in any case, and their
@@ -49,6 +51,9 @@ type Options struct {
 	// Progress is called with one line before each step of the start.
 	Progress func(step string)
 }
+
+// Missing says which program these options need that is not in a folder.
+func (o Options) Missing(dir string) error { return requireAssets(dir, append(o.files(), kubectl)) }
 
 // files are the files of the assets folder that these options need.
 func (o Options) files() []string {

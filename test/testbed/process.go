@@ -14,6 +14,10 @@ import (
 // is killed. Its data are thrown away in any case.
 const stopTimeout = 5 * time.Second
 
+// serverStopTimeout is how long etcd and the API server may take. They end in order, and
+// take long where they hold much, or where other tests have the processor.
+const serverStopTimeout = time.Minute
+
 // Process is a program that runs beside the API server.
 type Process struct {
 	name string

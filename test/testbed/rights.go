@@ -43,6 +43,25 @@ func (cp *ControlPlane) AddOperator(ctx context.Context, user, roleFile string) 
 	return cp.AddUser(user)
 }
 
+// RoleOf returns a role of the user's name with the rules, and what binds it to the user:
+// in the namespace, or in the whole cluster if there is none.
+func RoleOf(user, namespace string, rules ...rbacv1.PolicyRule) []client.Object {
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: user}
+	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
+	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user}
+	if namespace == "" {
+		return []client.Object{
+			&rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules},
+			&rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects},
+		}
+	}
+	ref.Kind = "Role"
+	return []client.Object{
+		&rbacv1.Role{ObjectMeta: meta, Rules: rules},
+		&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects},
+	}
+}
+
 func readRole(file string) (*rbacv1.ClusterRole, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

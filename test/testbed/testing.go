@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"syscall"
 )
 
@@ -23,7 +25,9 @@ const interrupted = 130
 func Run(m interface{ Run() int }, o Options, cp **ControlPlane) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-
+	if o.GiveWay {
+		giveWay()
+	}
 	started, err := Start(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testbed:", err)
@@ -45,4 +49,16 @@ func Run(m interface{ Run() int }, o Options, cp **ControlPlane) int {
 		code = max(code, 1)
 	}
 	return code
+}
+
+// giveWay gives this process a lower priority, and so the programs that it starts. On
+// Linux each thread has its own, which later ones begin with.
+func giveWay() {
+	const lower = 10
+	threads, _ := filepath.Glob("/proc/self/task/*")
+	for _, thread := range append(threads, "0") { // 0 is this process, where threads have none
+		if id, err := strconv.Atoi(filepath.Base(thread)); err == nil {
+			_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, lower) // without it tests only compete
+		}
+	}
 }

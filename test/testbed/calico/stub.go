@@ -90,7 +90,7 @@ func (s *Stub) register(ctx context.Context, authority []byte) error {
 		}
 		s.created = append(s.created, object)
 	}
-	// A watch that fails at first would be followed by a list, which works.
+	// The API server passes requests on once it has found the way.
 	tiers := &unstructured.UnstructuredList{}
 	tiers.SetAPIVersion(groupVersion)
 	tiers.SetKind("TierList")
@@ -126,12 +126,10 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case kind == "":
 		http.NotFound(w, r)
 	case r.URL.Query().Get("watch") == "":
-		write(w, map[string]any{
-			"kind": kind + "List", "apiVersion": groupVersion,
-			"metadata": map[string]any{"resourceVersion": "1"}, "items": []any{},
-		})
+		s.list(w, r, resource, kind)
 	default:
-		s.watch(w, r, resource, kind)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done() // nothing happens
 	}
 }
 
@@ -145,28 +143,25 @@ func stubResources() []any {
 	return resources
 }
 
-// watch sends one object, and that it was all.
-func (s *Stub) watch(w http.ResponseWriter, r *http.Request, resource, kind string) {
-	object := func(meta map[string]any) map[string]any {
-		return map[string]any{"kind": kind, "apiVersion": groupVersion, "metadata": meta}
-	}
-	added := object(map[string]any{"name": "default", "resourceVersion": "1"})
+// list sends one object, and that it was all.
+func (s *Stub) list(w http.ResponseWriter, r *http.Request, resource, kind string) {
+	only := map[string]any{"kind": kind, "apiVersion": groupVersion, "metadata": map[string]any{"name": "default", "resourceVersion": "1"}}
 	if resource == "globalnetworkpolicies" {
 		// One without a selector would deny everything on every host.
-		added["spec"] = map[string]any{"selector": "stub == 'yes'"}
+		only["spec"] = map[string]any{"selector": "stub == 'yes'"}
 	}
-	write(w, map[string]any{"type": "ADDED", "object": added})
 	if resource == s.endless {
+		_, _ = w.Write([]byte(" "))
+		w.(http.Flusher).Flush()
 		select {
 		case <-s.finish:
 		case <-r.Context().Done():
 			return
 		}
 	}
-	write(w, map[string]any{"type": "BOOKMARK", "object": object(map[string]any{
-		"resourceVersion": "1", "annotations": map[string]any{metav1.InitialEventsAnnotationKey: "true"},
-	})})
-	<-r.Context().Done()
+	write(w, map[string]any{
+		"kind": kind + "List", "apiVersion": groupVersion, "metadata": map[string]any{"resourceVersion": "1"}, "items": []any{only},
+	})
 }
 
 func write(w http.ResponseWriter, object any) {
