@@ -39,7 +39,7 @@ func operator(flags *flag.FlagSet) func() error {
 	opts.BindFlags(flags)
 	return func() error {
 		return options.Run(opts.ManagerOptions(), func(ctx context.Context, mgr ctrl.Manager) error {
-			if err := controllers.SetupWith(ctx, mgr, controllers.Options{Own: options.OwnPod()}); err != nil {
+			if err := controllers.SetupWithManager(ctx, mgr, controllers.Options{Own: options.OwnPod(), Memory: options.Memory()}); err != nil {
 				return err
 			}
 			return probe.SetupOperator(mgr)

@@ -9,52 +9,51 @@ const (
 	// ConditionAccepted says whether the operator can act on the spec.
 	//
 	// Reasons when True: Accepted. Reasons when False: InvalidSelector,
-	// NoMatchingNodes, ClaimedByOlderPolicy, NameTaken.
+	// NoMatchingNodes, Conflicted.
 	ConditionAccepted = "Accepted"
 
 	// ConditionVerified says whether the planned writes are safe. Nothing is written
-	// unless the condition is True for the current generation.
+	// unless the condition is True for the current generation; with the reasons
+	// ProfileUnknown, CalicoUnavailable and CalicoTooLarge, nothing is written for hosts.
 	//
 	// Reasons when True: Verified, Overridden. Reasons when False: NoMatchingNodes,
-	// EmptyPeerSet, ProfileUnknown, NoAdminPath, LoadBalancerUnknown, AddressesUnknown,
-	// RequiredFlowCut, DataplaneNotSupported, NotJudged, NodesNotSelected,
-	// OperatorCutOff.
+	// AddressesUnknown, ProfileUnknown, PeerMissing, LoadBalancerUnknown,
+	// RequiredFlowCut, NotJudged, NetworkPolicyNotEnforced, OperatorCutOff.
+	// Reasons when Unknown: CalicoUnavailable, CalicoTooLarge.
 	ConditionVerified = "Verified"
 
 	// ConditionProgrammed says whether everything declared has been written.
 	//
-	// Reasons when True: Programmed.
+	// Reasons when True: AsDeclared.
 	// Reasons when False: Audit, Suspended, NotVerified, Pending, ApplyFailed,
-	// HeldBack, Conflicted, Contested, HostBackendNone, NotApplicable,
-	// CalicoNotInstalled, CalicoAPIServerMissing, CalicoUnavailable,
-	// RollingOut, RolledBack, TakenBack.
+	// Held, Conflicted, Contested, HostBackendNone, NotApplicable,
+	// CalicoNotInstalled, CalicoUnavailable, CalicoTooLarge, RollingOut,
+	// RolloutFailed, RolledBack.
 	ConditionProgrammed = "Programmed"
 
 	// ConditionEffective says whether the declared restrictions really hold.
 	//
-	// Reasons when True: Effective, NotDeclared.
-	// Reasons when False: HostNetworkedPods, NotProgrammed, HostBackendNone,
-	// NotApplicable, CalicoNotInstalled, CalicoAPIServerMissing,
-	// CalicoUnavailable, FailsafePorts, ForeignHostEndpoint, ForeignPolicy,
-	// AddressesMissing, IPv6Unfiltered, DetourOpen, ExposedByService,
-	// AddressTakenOver, ProbeConnected, TakenBack, NetworkPolicyNotEnforced.
-	// Reasons when Unknown: DataplaneNotSupported, NotJudged, ForeignPolicy,
-	// NetworkPolicyUnknown.
+	// Reasons when True: AsDeclared, NotDeclared.
+	// Reasons when False: BypassPossible, NotProgrammed, HostBackendNone,
+	// NotApplicable, CalicoNotInstalled, CalicoUnavailable, CalicoTooLarge,
+	// FailsafePorts, ForeignHostEndpoint, ForeignPolicy, ForeignService,
+	// AddressesUnknown, ProbeConnected, RolledBack, NetworkPolicyNotEnforced.
+	// Reasons when Unknown: NotJudged, ForeignPolicy.
 	ConditionEffective = "Effective"
 
 	// ConditionTaintsInSync says whether every selected node has the declared
 	// taints.
 	//
-	// Reasons when True: InSync, NotDeclared.
-	// Reasons when False: Drifted, Pending, HeldBack, Conflicted, Contested.
+	// Reasons when True: AsDeclared, NotDeclared.
+	// Reasons when False: Drifted, Pending, Held, Conflicted, Contested.
 	ConditionTaintsInSync = "TaintsInSync"
 
 	// ConditionTrafficPoliciesInSync says whether every selected Service has
 	// the declared traffic policies.
 	//
-	// Reasons when True: InSync, NotDeclared.
-	// Reasons when False: Drifted, Pending, HeldBack, EndpointsMissing,
-	// Conflicted, Contested.
+	// Reasons when True: AsDeclared, NotDeclared.
+	// Reasons when False: Drifted, Pending, Held, EndpointsMissing, Conflicted,
+	// Contested.
 	ConditionTrafficPoliciesInSync = "TrafficPoliciesInSync"
 
 	// ConditionDrifted says whether a managed object or field is no longer as declared,
@@ -68,8 +67,8 @@ const (
 	//
 	// Reasons when True: AsDeclared. Reasons when False: Deleting, Suspended, and the
 	// reasons of the condition that is not fulfilled. Reasons when Unknown: Observing,
-	// and the reasons of Effective if Effective is Unknown and all other conditions are
-	// fulfilled.
+	// and the reasons of Verified and Effective if one of them is Unknown and no
+	// condition is False.
 	ConditionReady = "Ready"
 
 	// ConditionReconciling is True while the operator is writing.
@@ -79,7 +78,7 @@ const (
 
 	// ConditionStalled is True when only a change from outside helps.
 	//
-	// Reasons: those of Accepted and Verified, RolledBack, TakenBack.
+	// Reasons: those of Accepted and Verified, RolloutFailed, RolledBack.
 	ConditionStalled = "Stalled"
 )
 
@@ -107,14 +106,14 @@ const (
 	// PhaseReverted: the node was rolled back, and is not tried again for this
 	// generation of the policy.
 	//
-	// Reasons: ProbeFailed, ObserverLost, NodeNotReady, RequiredFlowCut, NotJudged,
-	// NotWritten, NotConfirmed, TakenBack.
+	// Reasons: ProbeFailed, NodeNotReady, RequiredFlowCut, NotJudged, ApplyFailed,
+	// NotConfirmed, RolledBack.
 	PhaseReverted = "Reverted"
 
 	// PhaseAborted: another node was reverted, so that this node was not started, or
 	// was rolled back although nothing failed on the node.
 	//
-	// Reasons: OtherNodeReverted.
+	// Reasons: RolloutFailed.
 	PhaseAborted = "Aborted"
 )
 
@@ -131,69 +130,53 @@ const (
 	ReasonProven               = "Proven"
 	ReasonUnproven             = "Unproven"
 	ReasonProbeFailed          = "ProbeFailed"
-	ReasonObserverLost         = "ObserverLost"
-	ReasonNotWritten           = "NotWritten"
 	ReasonNotConfirmed         = "NotConfirmed"
-	ReasonOtherNodeReverted    = "OtherNodeReverted"
 	ReasonPhaseOver            = "PhaseOver"
 )
 
-// Reasons of the conditions.
+// Reasons of the conditions. docs/status.md explains each reason.
 const (
-	ReasonAccepted               = "Accepted"
-	ReasonVerified               = "Verified"
-	ReasonProgrammed             = "Programmed"
-	ReasonEffective              = "Effective"
-	ReasonInSync                 = "InSync"
-	ReasonNoDrift                = "NoDrift"
-	ReasonAsDeclared             = "AsDeclared"
-	ReasonNotDeclared            = "NotDeclared"
-	ReasonInvalidSelector        = "InvalidSelector"
-	ReasonNoMatchingNodes        = "NoMatchingNodes"
-	ReasonClaimedByOlderPolicy   = "ClaimedByOlderPolicy"
-	ReasonNameTaken              = "NameTaken"
-	ReasonEmptyPeerSet           = "EmptyPeerSet"
-	ReasonProfileUnknown         = "ProfileUnknown"
-	ReasonAddressesUnknown       = "AddressesUnknown"
-	ReasonNoAdminPath            = "NoAdminPath"
-	ReasonLoadBalancerUnknown    = "LoadBalancerUnknown"
-	ReasonRequiredFlowCut        = "RequiredFlowCut"
-	ReasonDataplaneNotSupported  = "DataplaneNotSupported"
-	ReasonNotJudged              = "NotJudged"
-	ReasonOverridden             = "Overridden"
-	ReasonHostBackendNone        = "HostBackendNone"
-	ReasonNotApplicable          = "NotApplicable"
-	ReasonCalicoNotInstalled     = "CalicoNotInstalled"
-	ReasonCalicoAPIServerMissing = "CalicoAPIServerMissing"
-	ReasonCalicoUnavailable      = "CalicoUnavailable"
-	ReasonFailsafePorts          = "FailsafePorts"
-	ReasonForeignHostEndpoint    = "ForeignHostEndpoint"
-	ReasonForeignPolicy          = "ForeignPolicy"
-	ReasonAddressesMissing       = "AddressesMissing"
-	ReasonIPv6Unfiltered         = "IPv6Unfiltered"
-	ReasonDetourOpen             = "DetourOpen"
-	ReasonExposedByService       = "ExposedByService"
-	ReasonAddressTakenOver       = "AddressTakenOver"
-	ReasonProbeConnected         = "ProbeConnected"
-	ReasonRollingOut             = "RollingOut"
-	ReasonRolledBack             = "RolledBack"
-	ReasonTakenBack              = "TakenBack"
-	ReasonAudit                  = "Audit"
-	ReasonSuspended              = "Suspended"
-	ReasonNotVerified            = "NotVerified"
-	ReasonPending                = "Pending"
-	ReasonApplyFailed            = "ApplyFailed"
-	ReasonHostNetworkedPods      = "HostNetworkedPods"
-	ReasonNodesNotSelected       = "NodesNotSelected"
-	ReasonOperatorCutOff         = "OperatorCutOff"
-	ReasonPoliciesNotEnforced    = "NetworkPolicyNotEnforced"
-	ReasonPoliciesUnknown        = "NetworkPolicyUnknown"
-	ReasonNotProgrammed          = "NotProgrammed"
-	ReasonDrifted                = "Drifted"
-	ReasonHeldBack               = "HeldBack"
-	ReasonEndpointsMissing       = "EndpointsMissing"
-	ReasonConflicted             = "Conflicted"
-	ReasonContested              = "Contested"
-	ReasonDeleting               = "Deleting"
-	ReasonObserving              = "Observing"
+	ReasonAccepted                 = "Accepted"
+	ReasonVerified                 = "Verified"
+	ReasonAsDeclared               = "AsDeclared"
+	ReasonNoDrift                  = "NoDrift"
+	ReasonNotDeclared              = "NotDeclared"
+	ReasonInvalidSelector          = "InvalidSelector"
+	ReasonNoMatchingNodes          = "NoMatchingNodes"
+	ReasonConflicted               = "Conflicted"
+	ReasonAddressesUnknown         = "AddressesUnknown"
+	ReasonProfileUnknown           = "ProfileUnknown"
+	ReasonPeerMissing              = "PeerMissing"
+	ReasonLoadBalancerUnknown      = "LoadBalancerUnknown"
+	ReasonRequiredFlowCut          = "RequiredFlowCut"
+	ReasonNotJudged                = "NotJudged"
+	ReasonOverridden               = "Overridden"
+	ReasonOperatorCutOff           = "OperatorCutOff"
+	ReasonNetworkPolicyNotEnforced = "NetworkPolicyNotEnforced"
+	ReasonHostBackendNone          = "HostBackendNone"
+	ReasonNotApplicable            = "NotApplicable"
+	ReasonCalicoNotInstalled       = "CalicoNotInstalled"
+	ReasonCalicoTooLarge           = "CalicoTooLarge"
+	ReasonCalicoUnavailable        = "CalicoUnavailable"
+	ReasonFailsafePorts            = "FailsafePorts"
+	ReasonBypassPossible           = "BypassPossible"
+	ReasonForeignHostEndpoint      = "ForeignHostEndpoint"
+	ReasonForeignPolicy            = "ForeignPolicy"
+	ReasonForeignService           = "ForeignService"
+	ReasonProbeConnected           = "ProbeConnected"
+	ReasonRollingOut               = "RollingOut"
+	ReasonRolloutFailed            = "RolloutFailed"
+	ReasonRolledBack               = "RolledBack"
+	ReasonAudit                    = "Audit"
+	ReasonSuspended                = "Suspended"
+	ReasonNotVerified              = "NotVerified"
+	ReasonNotProgrammed            = "NotProgrammed"
+	ReasonPending                  = "Pending"
+	ReasonApplyFailed              = "ApplyFailed"
+	ReasonDrifted                  = "Drifted"
+	ReasonHeld                     = "Held"
+	ReasonEndpointsMissing         = "EndpointsMissing"
+	ReasonContested                = "Contested"
+	ReasonDeleting                 = "Deleting"
+	ReasonObserving                = "Observing"
 )

@@ -171,7 +171,7 @@ const (
 
 // DriftState says what the operator does about a difference.
 //
-// +kubebuilder:validation:Enum=Drifted;Pending;HeldBack;EndpointsMissing;Forced;Conflicted;Contested;NotApplicable
+// +kubebuilder:validation:Enum=Drifted;Pending;Held;EndpointsMissing;Forced;Conflicted;Contested;NotApplicable
 type DriftState string
 
 const (
@@ -182,8 +182,8 @@ const (
 	// intent, a new object or a new version of the operator. Enforce writes the
 	// declared content.
 	StatePending DriftState = "Pending"
-	// StateHeldBack means that a write would do harm now.
-	StateHeldBack DriftState = "HeldBack"
+	// StateHeld means that a write would do harm now.
+	StateHeld DriftState = "Held"
 	// StateEndpointsMissing means that a traffic policy Local is as declared, but that
 	// nodes which may need the Service have no ready endpoint now, and so drop the
 	// Service's traffic. Nothing is written.

@@ -13,14 +13,15 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Owned compares a managed object with its desired content; live is nil if the object is
+// CompareOwned compares a managed object with its desired content; live is nil if the object is
 // missing. inPlace tells that the object existed before in the present generation of the
 // policy, so that a missing object must have been deleted.
-func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Finding {
+func CompareOwned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Finding {
 	base := Finding{Policy: policy.Name, Object: ObjectOf(desired), State: v1alpha1.StateDrifted}
 	audit := policy.Spec.Mode == v1alpha1.ModeAudit
 	if live == nil {
@@ -31,20 +32,20 @@ func Owned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Findi
 		return []Finding{base}
 	}
 	findings := compareObjects(base, desired, live)
-	if plan.Shared(desired) {
+	if plan.IsShared(desired) {
 		return respectOwner(findings, live, audit)
 	}
-	if len(findings) > 0 && !audit && !rendered(desired, live) {
+	if len(findings) > 0 && !audit && !hasDesiredStamp(desired, live) {
 		base.Cause, base.State, base.Message = v1alpha1.CauseModified, v1alpha1.StatePending, "is to be updated"
 		return []Finding{base}
 	}
 	return findings
 }
 
-// Left returns the remaining differences between a written object and the API server's
+// RemainingDifferences returns the remaining differences between a written object and the API server's
 // answer. Differences remain because a server-side apply does not remove another manager's
 // part, such as an item of a set, and because admission may change the object.
-func Left(desired, answer plan.Object) []Finding {
+func RemainingDifferences(desired, answer plan.Object) []Finding {
 	return compareObjects(Finding{Object: ObjectOf(desired)}, desired, answer)
 }
 
@@ -64,11 +65,11 @@ func respectOwner(findings []Finding, live plan.Object, audit bool) []Finding {
 	for i := range findings {
 		f := &findings[i]
 		switch there := f.Actual != ""; {
-		case !there && !plan.Written(live) && !audit:
+		case !there && !backend.IsWrittenByOperator(live) && !audit:
 			f.State = v1alpha1.StatePending // the operator has not written here before
 		case !there:
-		case f.By.Declares || f.By.Tool != "" || declaresField(live, f.Field) || !plan.Written(live):
-			f.State, f.Message = v1alpha1.StateConflicted, "is set by somebody else: remove it there, or set spec.network.failsafe to Keep"
+		case f.By.Declares || f.By.Tool != "" || declaresField(live, f.Field) || !backend.IsWrittenByOperator(live):
+			f.State, f.Message = v1alpha1.StateConflicted, "is set by another manager: remove the field there, or set spec.network.failsafe to Keep"
 		case f.By.Name == "" && !audit:
 			f.State, f.Message = v1alpha1.StatePending, "is to be updated"
 		}
@@ -84,9 +85,9 @@ func declaresField(live plan.Object, field string) bool {
 	return declared
 }
 
-// unexpected returns the finding for a managed object that the policy does not call for any
+// unexpectedFinding returns the finding for a managed object that the policy does not call for any
 // more.
-func unexpected(policy *plan.Policy, object Object) Finding {
+func unexpectedFinding(policy *plan.Policy, object Object) Finding {
 	finding := Finding{
 		Policy: policy.Name, Object: object, Cause: v1alpha1.CauseUnexpected, State: v1alpha1.StatePending, Actual: object.Kind,
 	}
@@ -97,14 +98,14 @@ func unexpected(policy *plan.Policy, object Object) Finding {
 	return finding
 }
 
-// rendered tells whether the live object was last written with the desired content and by
+// hasDesiredStamp tells whether the live object was last written with the desired content and by
 // the present renderer, so that all differences come from other writers. A stamp that
 // another writer has changed proves nothing and is not compared.
-func rendered(desired, live plan.Object) bool {
+func hasDesiredStamp(desired, live plan.Object) bool {
 	stamps := []string{v1alpha1.AnnotationDesiredHash, v1alpha1.AnnotationRendererVersion}
 	is, want := live.GetAnnotations(), desired.GetAnnotations()
 	return !slices.ContainsFunc(stamps, func(key string) bool {
-		return is[key] != want[key] && Holds(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, "metadata", "annotations", key)
+		return is[key] != want[key] && HoldsField(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, "metadata", "annotations", key)
 	})
 }
 
@@ -131,7 +132,7 @@ func mapFindings(base Finding, field string, desired, actual map[string]string, 
 // foreignLabels finds added labels with the operator's prefix, because such labels decide
 // which rules select an object. All other foreign labels are ignored.
 func foreignLabels(base Finding, desired, live plan.Object) []Finding {
-	if plan.Shared(desired) {
+	if plan.IsShared(desired) {
 		return nil
 	}
 	var findings []Finding
@@ -158,8 +159,8 @@ func specFindings(base Finding, desired, live plan.Object) []Finding {
 		base.Expected, base.Actual = "what is declared", "another one, too large to be kept in memory"
 		return []Finding{base}
 	}
-	want, errWant := plan.Fields(desired)
-	is, errIs := plan.Fields(live)
+	want, errWant := plan.SpecFields(desired)
+	is, errIs := plan.SpecFields(live)
 	if errWant != nil || errIs != nil {
 		return nil // the operator's and Kubernetes' types always convert to JSON
 	}
@@ -169,19 +170,19 @@ func specFindings(base Finding, desired, live plan.Object) []Finding {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		expected, declared := want[name]
 		actual, there := is[name]
-		if same(expected, actual) {
+		if sameValue(expected, actual) {
 			continue
 		}
 		finding := base
 		finding.Field, finding.Cause = "spec."+name, v1alpha1.CauseModified
-		finding.By = whoAdded(live, added(expected, actual), "spec", name)
+		finding.By = whoAdded(live, addedItems(expected, actual), "spec", name)
 		if declared {
-			finding.Expected = text(expected)
+			finding.Expected = jsonText(expected)
 		} else {
 			finding.Cause = v1alpha1.CauseUnexpected
 		}
 		if there {
-			finding.Actual = text(actual)
+			finding.Actual = jsonText(actual)
 		} else {
 			finding.Cause = v1alpha1.CauseMissing
 		}
@@ -190,19 +191,19 @@ func specFindings(base Finding, desired, live plan.Object) []Finding {
 	return findings
 }
 
-// same compares two values of a field. A list of strings is compared as a set, even if the
+// sameValue compares two values of a field. A list of strings is compared as a set, even if the
 // API declares a list, because a server may keep the items in any order.
-func same(a, b any) bool {
-	x, isList := texts(a)
-	y, alsoList := texts(b)
+func sameValue(a, b any) bool {
+	x, isList := sortedTexts(a)
+	y, alsoList := sortedTexts(b)
 	if isList && alsoList {
 		return slices.Equal(x, y)
 	}
 	return equality.Semantic.DeepEqual(a, b)
 }
 
-// texts returns the sorted, distinct items of a list of strings.
-func texts(value any) (items []string, is bool) {
+// sortedTexts returns the sorted, distinct items of a list of strings.
+func sortedTexts(value any) (items []string, is bool) {
 	list, is := value.([]any)
 	for _, item := range list {
 		text, isText := item.(string)
@@ -215,8 +216,8 @@ func texts(value any) (items []string, is bool) {
 	return slices.Compact(items), is
 }
 
-// added returns the unexpected items of a list.
-func added(expected, actual any) []any {
+// addedItems returns the unexpected items of a list.
+func addedItems(expected, actual any) []any {
 	wanted, _ := expected.([]any)
 	there, _ := actual.([]any)
 	return slices.DeleteFunc(slices.Clone(there), func(item any) bool {
@@ -243,22 +244,22 @@ func sameSpec(desired, live plan.Object) bool {
 }
 
 func whoWrote(live plan.Object, path ...any) Manager {
-	return among(live, Who(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, path...))
+	return completeManager(live, ManagerOf(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, path...))
 }
 
 func whoAdded(live plan.Object, items []any, path ...any) Manager {
-	return among(live, WhoAdded(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, items, path...))
+	return completeManager(live, ManagerOfAdded(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, items, path...))
 }
 
-// among completes a manager of the object. Only a shared object can be declared by another
+// completeManager completes a manager of the object. Only a shared object can be declared by another
 // manager; a managed object belongs to the operator alone.
-func among(live plan.Object, who Manager) Manager {
+func completeManager(live plan.Object, who Manager) Manager {
 	who.Tool = toolOf(who.Name, live.GetManagedFields())
-	who.Declares = who.Declares && plan.Shared(live)
+	who.Declares = who.Declares && plan.IsShared(live)
 	return who
 }
 
-func text(value any) string {
+func jsonText(value any) string {
 	out, err := json.Marshal(value)
 	if err != nil {
 		return err.Error()

@@ -34,7 +34,7 @@ func protects(names ...string) edit {
 // rendered returns a policy and what it calls for.
 func rendered(p v1alpha1.ControlPlaneNetworkPolicy) (*plan.Policy, plan.Network) {
 	policies := compile(p)
-	return &policies[0], plan.Networks(&policies[0], policies, state.Snapshot{})
+	return &policies[0], plan.NetworkPolicies(&policies[0], policies, state.Snapshot{})
 }
 
 // fields are those that the operator holds in what it has applied.
@@ -168,7 +168,7 @@ func TestNetworkPolicyThatSomebodyChangedHasDrifted(t *testing.T) {
 				owner, network := rendered(p)
 				live := written(network.Objects[0], test.taken...)
 				test.change(live)
-				got := differences(t, drift.Owned(owner, network.Objects[0], live, true))
+				got := differences(t, drift.CompareOwned(owner, network.Objects[0], live, true))
 				if diff := cmp.Diff(test.want, got); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", mode, diff)
 				}
@@ -187,7 +187,7 @@ func TestNetworkPolicyThatLostItsOutgoingRulesHasDrifted(t *testing.T) {
 		{"spec.egress", v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""},
 		{"spec.policyTypes", v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""},
 	}
-	if diff := cmp.Diff(want, differences(t, drift.Owned(owner, network.Objects[0], live, true))); diff != "" {
+	if diff := cmp.Diff(want, differences(t, drift.CompareOwned(owner, network.Objects[0], live, true))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -201,7 +201,7 @@ func TestIncomingRulesAreUnexpectedWhereOnlyOutgoingOnesAreDeclared(t *testing.T
 	}))
 	live := written(network.Objects[0])
 	live.Spec.Ingress = nobody()
-	findings := drift.Owned(owner, network.Objects[0], live, true)
+	findings := drift.CompareOwned(owner, network.Objects[0], live, true)
 	g.Expect(findings).To(HaveExactElements(And(
 		HaveField("Field", "spec.ingress"), HaveField("Cause", v1alpha1.CauseUnexpected),
 		HaveField("Expected", ""), HaveField("Actual", fromNobody))))
@@ -233,13 +233,13 @@ func TestNetworkPolicyOfNewIntentIsPendingAndNoDrift(t *testing.T) {
 			owner, network := rendered(policy("dns", protects("coredns")))
 			live := written(network.Objects[0], test.taken...)
 			test.change(live)
-			got := differences(t, drift.Owned(owner, network.Objects[0], live, true))
+			got := differences(t, drift.CompareOwned(owner, network.Objects[0], live, true))
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 
 			auditor, network := rendered(policy("dns", audits, protects("coredns")))
-			for _, d := range differences(t, drift.Owned(auditor, network.Objects[0], live, true)) {
+			for _, d := range differences(t, drift.CompareOwned(auditor, network.Objects[0], live, true)) {
 				NewWithT(t).Expect(d.State).To(Equal(v1alpha1.StateDrifted), "Audit knows no pending: %s", d.Field)
 			}
 		})
@@ -259,7 +259,7 @@ func TestNetworkPolicyThatIsMissing(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			owner, network := rendered(policy("dns", append(test.edits, protects("coredns"))...))
-			got := differences(t, drift.Owned(owner, network.Objects[0], nil, test.inPlace))
+			got := differences(t, drift.CompareOwned(owner, network.Objects[0], nil, test.inPlace))
 			NewWithT(t).Expect(got).To(Equal([]difference{{"", v1alpha1.CauseMissing, test.want, "", ""}}))
 		})
 	}

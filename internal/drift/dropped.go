@@ -7,8 +7,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// dropping returns the finding for a field with the claimed value that drops traffic.
-func dropping(object Shared, claim plan.Claim) (Finding, bool) {
+// droppingFinding returns the finding for a field with the claimed value that drops traffic.
+func droppingFinding(object Shared, claim plan.Claim) (Finding, bool) {
 	if claim.Dropped == "" {
 		return Finding{}, false
 	}

@@ -19,7 +19,8 @@ import (
 // Annotations, labels and names of managers show that an object is declared elsewhere. Any
 // writer of the object can set these signs. A false sign makes the operator leave a field
 // of the object alone, or an object of the same name, and report the reason. A false sign
-// never makes the operator write a value, release a field or delete an object.
+// never makes the operator write a value, release a field or delete an object. On Nodes, a
+// sign counts only with a proof, because kubelets may write signs, and not taints.
 
 // Tools that keep objects as declared elsewhere.
 const (
@@ -54,16 +55,16 @@ func toolOf(manager string, entries []metav1.ManagedFieldsEntry) string {
 		return tool
 	}
 	for _, mark := range marks {
-		if Holds(entries, manager, "metadata", mark.kind, mark.key) {
+		if HoldsField(entries, manager, "metadata", mark.kind, mark.key) {
 			return mark.tool
 		}
 	}
 	return ""
 }
 
-// whoAndTool is Who with the manager's tool.
-func whoAndTool(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager {
-	who := Who(entries, self, path...)
+// managerAndTool is ManagerOf with the manager's tool.
+func managerAndTool(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager {
+	who := ManagerOf(entries, self, path...)
 	who.Tool = toolOf(who.Name, entries)
 	return who
 }
@@ -85,9 +86,9 @@ func (d Declaration) otherThan(want string) bool {
 	return d.Declares && (d.Value == nil || *d.Value != want)
 }
 
-// applier returns the manager of the last client-side apply.
-func applier(entries []metav1.ManagedFieldsEntry) Manager {
-	who := whoAndTool(entries, "", "metadata", "annotations", corev1.LastAppliedConfigAnnotation)
+// lastApplier returns the manager of the last client-side apply.
+func lastApplier(entries []metav1.ManagedFieldsEntry) Manager {
+	who := managerAndTool(entries, "", "metadata", "annotations", corev1.LastAppliedConfigAnnotation)
 	if who.Name == "" {
 		who.Name = clientSideApply // the manager's entry is gone with its other fields
 	}
@@ -95,7 +96,7 @@ func applier(entries []metav1.ManagedFieldsEntry) Manager {
 	return who
 }
 
-// declarer returns the manager behind a field's difference, and whether the field is
+// declaringManager returns the manager behind a field's difference, and whether the field is
 // declared elsewhere. A field is declared elsewhere by server-side apply, or by the content
 // of a client-side apply on the object.
 //
@@ -103,40 +104,54 @@ func applier(entries []metav1.ManagedFieldsEntry) Manager {
 // replaced the operator's value, or if the value is not the default. The first value from a
 // tool may be a default that the tool does not declare, so the operator overwrites the
 // default once.
-func (s Shared) declarer(claim plan.Claim, live *string, overwritten bool) Manager {
-	by, said := s.By(claim.Field), s.declaration(claim.Field)
+func (s Shared) declaringManager(claim plan.Claim, live *string, overwritten bool) Manager {
+	by, said := s.By(claim.Field), s.declarationOf(claim.Field)
 	switch {
 	case by.Declares:
-	case said.otherThan(claim.Want):
+		by.Declares = s.isDecided(claim, live, live)
+	case said.otherThan(claim.Want) && s.isDecided(claim, live, said.Value):
 		return said.By
 	case said.Applied:
 	case by.Tool != "":
-		by.Declares = overwritten || live == nil || *live != s.defaultOf(claim.Field)
+		by.Declares = s.isDecided(claim, live, live) && (overwritten || live == nil || *live != s.defaultOf(claim.Field))
 	}
 	return by
 }
 
-// conflict tells that a field is declared elsewhere, and how to end the conflict. Taints
+// isDecided tells whether a writer with the right to the field has decided on the value
+// that the signs on the object declare. On an object with forgeable signs, only the value
+// of the field itself proves that: the field has the declared value, or somebody has undone
+// the operator's write.
+func (s Shared) isDecided(claim plan.Claim, live, declared *string) bool {
+	if !s.ForgeableSigns {
+		return true
+	}
+	entry, wrote := s.earlierWrite(claim.Field)
+	undone := wrote && !s.Unwritten && entry.Policy == claim.Policy.Name && entry.Applied == claim.Want
+	return undone || live != nil && equalValues(live, declared)
+}
+
+// describeConflict tells that a field is declared elsewhere, and how to end the conflict. Taints
 // have no conflictPolicy; a declaration of the same taint on the other side ends the
 // conflict as well.
-func (s Shared) conflict(claim plan.Claim, by Manager, live *string) string {
+func (s Shared) describeConflict(claim plan.Claim, by Manager, live *string) string {
 	value := live
-	if said := s.declaration(claim.Field); said.otherThan(claim.Want) {
+	if said := s.declarationOf(claim.Field); said.otherThan(claim.Want) {
 		value = said.Value
 	}
 	switch {
 	case s.Owned == nil && value == nil:
-		return by.Name + " declares spec.taints without it: declare it there too, or take spec.taints out there"
+		return by.Name + " declares spec.taints without it: declare it there too, or remove spec.taints there"
 	case s.Owned == nil:
-		return by.Name + " declares it as " + quote(*value) + ": declare it there as here, or take it out here"
+		return by.Name + " declares it as " + quoteValue(*value) + ": declare the same value there, or remove the taint here"
 	case value == nil:
 		value = new(string)
 	}
-	return by.Name + " declares it as " + quote(*value) +
-		": take it out there; or set conflictPolicy: Override here, and have the other side ignore the field"
+	return by.Name + " declares it as " + quoteValue(*value) +
+		": remove the field there; or set conflictPolicy: Override here, and have the other manager ignore the field"
 }
 
-func (s Shared) declaration(field string) Declaration {
+func (s Shared) declarationOf(field string) Declaration {
 	if s.Declared == nil {
 		return Declaration{}
 	}
@@ -155,7 +170,7 @@ func (s Shared) defaultOf(field string) string {
 // other manager applies a managed object.
 func declaredElsewhere(live plan.Object) string {
 	if _, applied := live.GetAnnotations()[corev1.LastAppliedConfigAnnotation]; applied {
-		return applier(live.GetManagedFields()).Name
+		return lastApplier(live.GetManagedFields()).Name
 	}
 	if found := latestDeclarer(live.GetManagedFields()); found != "" {
 		return found

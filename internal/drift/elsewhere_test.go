@@ -15,9 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
@@ -129,12 +129,12 @@ func TestWhatAToolDeclaresIsLeftAloneAndWhatIsDefaultedIsOurs(t *testing.T) {
 					g.Expect(err).NotTo(HaveOccurred())
 					service = slim.(*corev1.Service)
 				}
-				shared := drift.Service(service)
+				shared := drift.SharedService(service)
 				if test.remembered {
 					shared.Remembered = func(string) (state.RecordEntry, bool) { return *done("p", "Local", "Cluster"), true }
 				}
 				policies := compile(policy("p"))
-				outcome := drift.Fields(shared, []plan.Claim{{Field: external, Want: want, Policy: &policies[0], Override: test.override}}, policies)
+				outcome := drift.CompareFields(shared, []plan.Claim{{Field: external, Want: want, Policy: &policies[0], Override: test.override}}, policies)
 				g.Expect(outcome.Findings).To(HaveLen(1))
 				g.Expect(outcome.Findings[0].State).To(Equal(test.state), "cached: %v", cached)
 				g.Expect(outcome.Findings[0].By.Name).To(Equal(test.by))
@@ -150,33 +150,59 @@ func TestWhatAToolDeclaresIsLeftAloneAndWhatIsDefaultedIsOurs(t *testing.T) {
 // A node that lacks the taint that policy p wants, or has another value of it.
 func TestTaintsThatAreDeclaredElsewhere(t *testing.T) {
 	const field, argoCD = "dedicated:NoSchedule", "argocd-controller"
+	const conflicted, pending, drifted = v1alpha1.StateConflicted, v1alpha1.StatePending, v1alpha1.StateDrifted
+	const without = argoCD + " declares spec.taints without it: declare it there too, or remove spec.taints there"
 	taintsPath := path("spec", "taints")
+	wrote := state.Record{field: *done("p", "", "")}
+	other := []corev1.Taint{{Key: "dedicated", Value: "x", Effect: "NoSchedule"}}
+	theirs := []corev1.Taint{{Key: "theirs", Effect: "NoSchedule"}}
+	gitHasOther := lastApplied(`{"taints":[{"key":"dedicated","value":"x","effect":"NoSchedule"}]}`)
+	gitHasTheirs := lastApplied(`{"taints":[{"key":"theirs","effect":"NoSchedule"}]}`)
 	tests := map[string]struct {
 		annotations map[string]string
 		manager     metav1.ManagedFieldsEntry
 		taints      []corev1.Taint
+		record      state.Record
+		unwritten   bool
 		state       v1alpha1.DriftState
 		says        string
 	}{
-		"git declares others": {lastApplied(`{"taints":[{"key":"theirs","effect":"NoSchedule"}]}`), owns(argoCD, set, 1, taintsPath, lastAppliedPath),
-			nil, v1alpha1.StateConflicted, "argocd-controller declares spec.taints without it: declare it there too, or take spec.taints out there"},
-		"git declares that there are none": {lastApplied(`{"taints":[]}`), owns(argoCD, set, 1, lastAppliedPath),
-			nil, v1alpha1.StateConflicted, "argocd-controller declares spec.taints without it: declare it there too, or take spec.taints out there"},
-		"git declares another value": {lastApplied(`{"taints":[{"key":"dedicated","value":"x","effect":"NoSchedule"}]}`),
-			owns(argoCD, set, 1, taintsPath, lastAppliedPath), []corev1.Taint{{Key: "dedicated", Value: "x", Effect: "NoSchedule"}},
-			v1alpha1.StateConflicted, "argocd-controller declares it as x: declare it there as here, or take it out here"},
-		"git declares the same": {lastApplied(`{"taints":[{"key":"dedicated","effect":"NoSchedule"}]}`),
-			owns("kubectl-taint", set, 1, taintsPath), nil, v1alpha1.StatePending, ""},
-		"git declares the node without taints": {lastApplied(`{}`), owns(argoCD, set, 1, taintsPath, lastAppliedPath), nil, v1alpha1.StatePending, ""},
-		"git declares more than is read": {lastApplied(`{"taints":[` + strings.Repeat(`{"key":"theirs","effect":"NoSchedule"},`, 200) + `{}]}`),
-			owns(argoCD, set, 1, lastAppliedPath), nil, v1alpha1.StateConflicted,
-			"argocd-controller declares spec.taints without it: declare it there too, or take spec.taints out there"},
-		"the server's side applies the list": {nil, owns("gitops", apply, 1, taintsPath), nil, v1alpha1.StateConflicted,
-			"gitops declares spec.taints without it: declare it there too, or take spec.taints out there"},
-		"Argo CD replaces the node": {nil, owns(argoCD, set, 1, taintsPath), []corev1.Taint{{Key: "theirs", Effect: "NoSchedule"}},
-			v1alpha1.StateConflicted, "argocd-controller declares spec.taints without it: declare it there too, or take spec.taints out there"},
-		"somebody sets a taint": {nil, owns("kubectl-taint", set, 1, taintsPath), []corev1.Taint{{Key: "theirs", Effect: "NoSchedule"}},
-			v1alpha1.StatePending, ""},
+		// Somebody with the right to taints has undone what was written.
+		"git declares others": {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), record: wrote,
+			state: conflicted, says: without},
+		"git declares that there are none": {annotations: lastApplied(`{"taints":[]}`), manager: owns(argoCD, set, 1, lastAppliedPath), record: wrote,
+			state: conflicted, says: without},
+		"git declares more than is read": {annotations: lastApplied(`{"taints":[` + strings.Repeat(`{"key":"theirs","effect":"NoSchedule"},`, 200) + `{}]}`),
+			manager: owns(argoCD, set, 1, lastAppliedPath), record: wrote, state: conflicted, says: without},
+		"the server's side applies the list": {manager: owns(argoCD, apply, 1, taintsPath), record: wrote, state: conflicted, says: without},
+		"Argo CD replaces the node":          {manager: owns(argoCD, set, 1, taintsPath), taints: theirs, record: wrote, state: conflicted, says: without},
+		"git declares the same, and it was removed": {annotations: lastApplied(`{"taints":[{"key":"dedicated","effect":"NoSchedule"}]}`),
+			manager: owns("kubectl-taint", set, 1, taintsPath), record: wrote, state: drifted},
+		"somebody removed the taint": {manager: owns("kubectl-taint", set, 1, taintsPath), taints: theirs, record: wrote, state: drifted},
+
+		// The node has another value, which its kubelet cannot have given it.
+		"git declares another value": {annotations: gitHasOther, manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), taints: other,
+			state: conflicted, says: argoCD + " declares it as x: declare the same value there, or remove the taint here"},
+		"the server's side applies another value": {manager: owns(argoCD, apply, 1, taintsPath), taints: other,
+			state: conflicted, says: argoCD + " declares it as x: declare the same value there, or remove the taint here"},
+		"Argo CD has set another value": {manager: owns(argoCD, set, 1, taintsPath), taints: other,
+			state: conflicted, says: argoCD + " declares it as x: declare the same value there, or remove the taint here"},
+
+		// All of this may be the word of the kubelet.
+		"it is said that git declares others":                  {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), taints: theirs, state: pending},
+		"it is said that git declares none":                    {annotations: lastApplied(`{"taints":[]}`), manager: owns(argoCD, set, 1, lastAppliedPath), state: pending},
+		"it is said that git declares another value":           {annotations: gitHasOther, manager: owns(argoCD, set, 1, lastAppliedPath), state: pending},
+		"it is said that the value that is there is not git's": {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, lastAppliedPath), taints: other, state: pending},
+		"the list is applied as it was":                        {manager: owns("gitops", apply, 1, taintsPath), taints: theirs, state: pending},
+		"a tool's name is on the list":                         {manager: owns(argoCD, set, 1, taintsPath), taints: theirs, state: pending},
+		"the same, and the first write failed":                 {manager: owns("gitops", apply, 1, taintsPath), record: wrote, unwritten: true, state: drifted},
+		"the same, and another policy had written it":          {manager: owns("gitops", apply, 1, taintsPath), record: state.Record{field: *done("q", "", "")}, state: pending},
+		"the same, and another value had been written":         {manager: owns("gitops", apply, 1, taintsPath), record: state.Record{field: *done("p", "before", "")}, state: pending},
+
+		"git declares the same": {annotations: lastApplied(`{"taints":[{"key":"dedicated","effect":"NoSchedule"}]}`),
+			manager: owns("kubectl-taint", set, 1, taintsPath), state: pending},
+		"git declares the node without taints": {annotations: lastApplied(`{}`), manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), state: pending},
+		"somebody sets a taint":                {manager: owns("kubectl-taint", set, 1, taintsPath), taints: theirs, state: pending},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -192,9 +218,11 @@ func TestTaintsThatAreDeclaredElsewhere(t *testing.T) {
 					node = slim.(*corev1.Node)
 				}
 				policies := compile(policy("p"))
-				outcome := drift.Fields(drift.Node(node, nil), []plan.Claim{{Field: field, Policy: &policies[0]}}, policies)
+				shared := drift.SharedNode(node, test.record)
+				shared.Unwritten = test.unwritten
+				outcome := drift.CompareFields(shared, []plan.Claim{{Field: field, Policy: &policies[0]}}, policies)
 				g.Expect(outcome.Findings).To(ConsistOf(And(HaveField("State", test.state), HaveField("Message", test.says))), "cached: %v", cached)
-				g.Expect(outcome.Set).To(HaveLen(btoi(test.state != v1alpha1.StateConflicted)))
+				g.Expect(outcome.Set).To(HaveLen(btoi(test.state != conflicted)))
 			}
 		})
 	}
@@ -210,7 +238,7 @@ func TestWhatIsRememberedStandsInForALostRecord(t *testing.T) {
 		policies := compile(policy("p"))
 		shared := situation{live: live, by: kubectl}.shared()
 		shared.Remembered = remembered(memory)
-		return drift.Fields(shared, []plan.Claim{{Field: "f", Want: "want", Policy: &policies[0]}}, policies)
+		return drift.CompareFields(shared, []plan.Claim{{Field: "f", Want: "want", Policy: &policies[0]}}, policies)
 	}
 	g := NewWithT(t)
 	g.Expect(resultOf(outcomeOf("theirs", done("p", "want", "old")))).To(Equal(result{
@@ -247,7 +275,7 @@ func TestReleaseOfWhatOthersHoldToo(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", Annotations: annotations, ManagedFields: test.managers},
 				Spec:       corev1.ServiceSpec{ExternalTrafficPolicy: "Local"},
 			}
-			outcome := drift.Fields(drift.Service(service), nil, compile(policy("p", deleted)))
+			outcome := drift.CompareFields(drift.SharedService(service), nil, compile(policy("p", deleted)))
 			g.Expect(outcome.Record).To(BeEmpty())
 			if test.kept == "" {
 				g.Expect(outcome.Set).To(HaveKeyWithValue(external, HaveValue(Equal("Cluster"))))
@@ -257,7 +285,7 @@ func TestReleaseOfWhatOthersHoldToo(t *testing.T) {
 			g.Expect(outcome.Set).To(BeEmpty())
 			g.Expect(outcome.Kept).To(HaveLen(1))
 			g.Expect(outcome.Kept[0].Policy).To(Equal("p"))
-			g.Expect(outcome.Kept[0].Stays()).To(Equal(
+			g.Expect(outcome.Kept[0].DescribeKept()).To(Equal(
 				"Service/shop/web externalTrafficPolicy was released and stays Local, because " + test.kept + " holds it too: change it there"))
 		})
 	}
@@ -265,8 +293,11 @@ func TestReleaseOfWhatOthersHoldToo(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "cp-1", ManagedFields: entriesOf(owns("kubectl-taint", set, 2, path("spec", "taints")))},
 		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: "a", Effect: "NoSchedule"}, {Key: "b", Effect: "NoSchedule"}}},
 	}
-	NewWithT(t).Expect(drift.Fields(drift.Node(node, state.Record{"a:NoSchedule": *done("p", "", "")}), nil, compile(policy("p", deleted))).Set).To(HaveKeyWithValue("a:NoSchedule", BeNil()),
+	NewWithT(t).Expect(drift.CompareFields(drift.SharedNode(node, state.Record{"a:NoSchedule": *done("p", "", "")}), nil, compile(policy("p", deleted))).Set).To(HaveKeyWithValue("a:NoSchedule", BeNil()),
 		"whoever wrote the list last holds no single taint")
+	node.ManagedFields = entriesOf(owns("argocd-controller", set, 2, path("spec", "taints")))
+	NewWithT(t).Expect(drift.CompareFields(drift.SharedNode(node, state.Record{"a:NoSchedule": *done("p", "", "")}), nil, compile(policy("p", deleted))).Set).To(BeEmpty(),
+		"a tool that wrote the list last would put the taint back")
 }
 
 // A NetworkPolicy with our name and our label that was there before.
@@ -311,7 +342,7 @@ func TestObjectOfOurNameThatIsDeclaredElsewhereIsNotTakenOver(t *testing.T) {
 			live := changed(written(network.Objects[0]))
 			live.ManagedFields = entriesOf(owns("velero", set, 1, ingress))
 			test.change(live)
-			diff := drift.Networks(owner, network, []networkingv1.NetworkPolicy{*live})
+			diff := drift.CompareNetworkPolicies(owner, network, []networkingv1.NetworkPolicy{*live})
 			if test.by == "" {
 				g.Expect(diff.Writes).To(HaveLen(1))
 				g.Expect(diff.Taken).To(BeEmpty())
@@ -319,7 +350,7 @@ func TestObjectOfOurNameThatIsDeclaredElsewhereIsNotTakenOver(t *testing.T) {
 			}
 			g.Expect(diff.Writes).To(BeEmpty())
 			g.Expect(diff.Taken).To(ConsistOf("NetworkPolicy/" + name + ", which " + test.by + " declares"))
-			g.Expect(drift.Networks(owner, plan.Network{}, []networkingv1.NetworkPolicy{*live}).Removals).To(BeEmpty(), "nor does it go with the policy")
+			g.Expect(drift.CompareNetworkPolicies(owner, plan.Network{}, []networkingv1.NetworkPolicy{*live}).Removals).To(BeEmpty(), "nor does it go with the policy")
 		})
 	}
 }
@@ -337,7 +368,9 @@ func TestObjectOfCalicoThatIsDeclaredElsewhereStays(t *testing.T) {
 	set := &there.Sets[0]
 	set.ManagedFields = nil
 	policies := compile(policy("dns"))
-	names := func() []string { return steps(g, drift.Hosts(&policies[0], policies, plan.Hosts{}, there).Removals) }
+	names := func() []string {
+		return steps(g, drift.CompareHosts(&policies[0], policies, plan.Hosts{}, there).Removals)
+	}
 	g.Expect(names()).To(ContainElement("delete " + set.Name))
 	set.Annotations[corev1.LastAppliedConfigAnnotation] = "{}"
 	g.Expect(names()).NotTo(ContainElement("delete " + set.Name))
@@ -352,7 +385,7 @@ func TestObjectOfCalicoThatIsDeclaredElsewhereStays(t *testing.T) {
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: calico.TierName, Labels: map[string]string{v1alpha1.LabelPolicy: "dns"}}}
 	theirs := tier.DeepCopy()
 	theirs.Annotations = lastApplied(`{}`)
-	diff := drift.Hosts(&policies[0], policies, plan.Hosts{Objects: []plan.Object{tier}}, state.Calico{Mode: state.CalicoNative, Tiers: []v3.Tier{*theirs}})
+	diff := drift.CompareHosts(&policies[0], policies, plan.Hosts{Objects: []plan.Object{tier}}, calico.Live{Mode: calico.Native, Tiers: []v3.Tier{*theirs}})
 	g.Expect(diff.Taken).To(ConsistOf("Tier/cpnp, which a client-side apply declares"))
 }
 
@@ -380,7 +413,7 @@ func TestFailsafePortsThatAreDeclaredElsewhereAreLeftAlone(t *testing.T) {
 			live.Annotations, live.Spec.FailsafeInboundHostPorts = test.annotations, wide
 			live.ManagedFields = entriesOf(owns(v1alpha1.FieldManagerNetwork, apply, 1, path("metadata", "labels", "x")), test.other)
 			policies := compile(policy("dns"))
-			g.Expect(drift.Owned(&policies[0], desired, live, true)).To(ConsistOf(HaveField("State", test.state)))
+			g.Expect(drift.CompareOwned(&policies[0], desired, live, true)).To(ConsistOf(HaveField("State", test.state)))
 		})
 	}
 }

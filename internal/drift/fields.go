@@ -24,6 +24,13 @@ type Shared struct {
 	Owned func(field string) bool
 	// Declared returns the content of a client-side apply for the field; nil if unknown.
 	Declared func(field string) Declaration
+	// ForgeableSigns tells that the signs of a declaration may come from a writer without the
+	// right to the fields: a kubelet may write annotations and managers of its Node, and not
+	// the taints.
+	ForgeableSigns bool
+	// Unwritten tells that the operator's last write to the object failed, so that a missing
+	// value is nobody's decision, although the record was stored.
+	Unwritten bool
 	// Default returns the field's value without any declaration; nil if there is none.
 	Default func(field string) string
 	// Record contains the operator's earlier writes to the object.
@@ -39,16 +46,16 @@ type Shared struct {
 	Remembered func(field string) (state.RecordEntry, bool)
 }
 
-// wrote returns the operator's earlier write to a field, if known.
-func (s Shared) wrote(field string) (entry state.RecordEntry, known bool) {
+// earlierWrite returns the operator's earlier write to a field, if known.
+func (s Shared) earlierWrite(field string) (entry state.RecordEntry, known bool) {
 	if entry, known = s.Record[field]; known || s.Remembered == nil {
 		return entry, known
 	}
 	return s.Remembered(field)
 }
 
-// remembered returns the memory of an object without room for a record.
-func (s Shared) remembered() state.Record {
+// rememberedRecord returns the memory of an object without room for a record.
+func (s Shared) rememberedRecord() state.Record {
 	record := state.Record{}
 	for _, field := range plan.TrafficPolicies() {
 		if s.Remembered == nil {
@@ -61,45 +68,45 @@ func (s Shared) remembered() state.Record {
 	return record
 }
 
-// Mentions tells whether the object was written for the policy, if known.
-func (s Shared) Mentions(policy string) bool {
-	return s.Record.MentionsPolicy(policy) || s.NoRoom && s.remembered().MentionsPolicy(policy)
+// MentionsPolicy tells whether the object was written for the policy, if known.
+func (s Shared) MentionsPolicy(policy string) bool {
+	return s.Record.MentionsPolicy(policy) || s.NoRoom && s.rememberedRecord().MentionsPolicy(policy)
 }
 
-// Fields compares a shared object with the claims on its fields.
+// CompareFields compares a shared object with the claims on its fields.
 //
 // A differing field is drift if the record shows an earlier write of the claimed value, or
 // if the policy only audits. The field is pending if the claimed value was never written. A
 // written field without a claim is released: the operator restores the recorded original,
 // unless another manager has changed the field since.
-func Fields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome {
+func CompareFields(object Shared, claims []plan.Claim, policies []plan.Policy) Outcome {
 	if object.NoRoom {
-		object.Record = object.remembered()
+		object.Record = object.rememberedRecord()
 	}
 	out := Outcome{Set: map[string]*string{}, Record: state.Record{}, Released: map[string]*plan.Policy{}}
 	maps.Copy(out.Record, object.Record)
 	claimed := map[string]bool{}
 	for _, claim := range claims {
 		claimed[claim.Field] = true
-		out.claim(object, claim)
+		out.addClaim(object, claim)
 	}
 	for _, field := range slices.Sorted(maps.Keys(object.Record)) {
 		// A field written for a policy that is being rolled back is released even if another
 		// policy claims the field. The other policy may be unable to write now, and the
 		// rollback would wait forever.
-		policy := plan.Find(policies, out.Record[field].Policy)
+		policy := plan.FindPolicy(policies, out.Record[field].Policy)
 		if !claimed[field] || policy != nil && policy.RollsBack() {
-			out.release(object, field, policies)
+			out.releaseField(object, field, policies)
 		}
 	}
-	out.remember(object, claims)
-	out.tellOfRecord(object, claims)
-	slices.SortFunc(out.Findings, Compare)
+	out.rememberLost(object, claims)
+	out.reportReplacedRecord(object, claims)
+	slices.SortFunc(out.Findings, CompareFindings)
 	return out
 }
 
-// remember adds the lost entries of fields to the record, to be remembered.
-func (o *Outcome) remember(object Shared, claims []plan.Claim) {
+// rememberLost adds the lost entries of fields to the record, to be remembered.
+func (o *Outcome) rememberLost(object Shared, claims []plan.Claim) {
 	o.Remember = o.Record
 	if object.Remembered == nil {
 		return
@@ -115,10 +122,10 @@ func (o *Outcome) remember(object Shared, claims []plan.Claim) {
 	}
 }
 
-// tellOfRecord reports a distrusted record, or a record that contradicts the operator's
+// reportReplacedRecord reports a distrusted record, or a record that contradicts the operator's
 // memory, once to each policy whose entry is rewritten. An object without room for a record
 // gets none.
-func (o *Outcome) tellOfRecord(object Shared, claims []plan.Claim) {
+func (o *Outcome) reportReplacedRecord(object Shared, claims []plan.Claim) {
 	told := map[string]bool{}
 	for _, claim := range claims {
 		_, recorded := o.Record[claim.Field]
@@ -128,7 +135,7 @@ func (o *Outcome) tellOfRecord(object Shared, claims []plan.Claim) {
 			continue
 		case object.Unreadable != nil:
 			replaced.Message = object.Unreadable.Error()
-		case object.misremembered(claim.Field):
+		case object.contradictsMemory(claim.Field):
 			replaced.Cause = v1alpha1.CauseModified
 		default:
 			continue
@@ -141,34 +148,34 @@ func (o *Outcome) tellOfRecord(object Shared, claims []plan.Claim) {
 	}
 }
 
-func (o *Outcome) claim(object Shared, claim plan.Claim) {
+func (o *Outcome) addClaim(object Shared, claim plan.Claim) {
 	live := object.Live(claim.Field)
 	entry := object.Record[claim.Field]
-	finding, differs := compare(object, claim, live)
+	finding, differs := compareClaim(object, claim, live)
 	if differs {
 		o.Findings = append(o.Findings, finding)
-	} else if finding, dropped := dropping(object, claim); dropped {
+	} else if finding, dropped := droppingFinding(object, claim); dropped {
 		o.Findings = append(o.Findings, finding)
 	}
 	switch {
-	case claim.NotApplicable != "" || !claim.Policy.Writable():
+	case claim.NotApplicable != "" || !claim.Policy.IsWritable():
 		return
-	case differs && !writes(finding.State):
-		o.letGo(finding, claim, entry)
+	case differs && !endsByWrite(finding.State):
+		o.dropConflictedEntry(finding, claim, entry)
 		return
-	case differs || !object.owns(claim.Field):
+	case differs || !object.ownsField(claim.Field):
 		o.Set[claim.Field] = &claim.Want
 	}
 	o.Record[claim.Field] = state.RecordEntry{
-		Policy: claim.Policy.Name, Applied: claim.Want, Original: object.original(claim.Field, live),
+		Policy: claim.Policy.Name, Applied: claim.Want, Original: object.originalOf(claim.Field, live),
 	}
 }
 
-// original returns the value from before the operator's first write. The operator's memory
+// originalOf returns the value from before the operator's first write. The operator's memory
 // has precedence over a different record, because some writers may change the record but
 // not the field. If the record was lost and the field has a new value, another manager has
 // set the new value since, and the new value is the original.
-func (s Shared) original(field string, live *string) *string {
+func (s Shared) originalOf(field string, live *string) *string {
 	entry, recorded := s.Record[field]
 	var memory state.RecordEntry
 	remembers := false
@@ -184,35 +191,35 @@ func (s Shared) original(field string, live *string) *string {
 	return live
 }
 
-// misremembered tells whether the record and the operator's memory have different
+// contradictsMemory tells whether the record and the operator's memory have different
 // originals. The operator always writes both together, so another writer has changed the
 // record.
-func (s Shared) misremembered(field string) bool {
+func (s Shared) contradictsMemory(field string) bool {
 	entry, recorded := s.Record[field]
 	if !recorded || s.Remembered == nil {
 		return false
 	}
 	memory, remembers := s.Remembered(field)
-	return remembers && !equal(entry.Original, memory.Original)
+	return remembers && !equalValues(entry.Original, memory.Original)
 }
 
-// letGo removes the record of an earlier claim with another value if another manager
+// dropConflictedEntry removes the record of an earlier claim with another value if another manager
 // declares the field. The field then belongs to the other manager alone.
-func (o *Outcome) letGo(finding Finding, claim plan.Claim, before state.RecordEntry) {
+func (o *Outcome) dropConflictedEntry(finding Finding, claim plan.Claim, before state.RecordEntry) {
 	if finding.State == v1alpha1.StateConflicted && before.Applied != claim.Want {
 		delete(o.Record, claim.Field)
 	}
 }
 
-func (s Shared) owns(field string) bool { return s.Owned == nil || s.Owned(field) }
+func (s Shared) ownsField(field string) bool { return s.Owned == nil || s.Owned(field) }
 
-// writes tells whether the operator ends a difference in this state by a write.
-func writes(is v1alpha1.DriftState) bool {
+// endsByWrite tells whether the operator ends a difference in this state by a write.
+func endsByWrite(is v1alpha1.DriftState) bool {
 	return is == v1alpha1.StateDrifted || is == v1alpha1.StatePending
 }
 
-// compare returns the difference between a claim and the live value, if any.
-func compare(object Shared, claim plan.Claim, live *string) (Finding, bool) {
+// compareClaim returns the difference between a claim and the live value, if any.
+func compareClaim(object Shared, claim plan.Claim, live *string) (Finding, bool) {
 	finding := Finding{
 		Policy: claim.Policy.Name, Object: object.Object, Field: claim.Field,
 		Cause: v1alpha1.CauseModified, Expected: claim.Want,
@@ -229,23 +236,23 @@ func compare(object Shared, claim plan.Claim, live *string) (Finding, bool) {
 	if live != nil && *live == claim.Want {
 		return Finding{}, false
 	}
-	entry, wrote := object.wrote(claim.Field)
-	finding.By = object.declarer(claim, live, wrote && (live == nil || *live != entry.Applied))
+	entry, wrote := object.earlierWrite(claim.Field)
+	finding.By = object.declaringManager(claim, live, wrote && (live == nil || *live != entry.Applied))
 	applied := wrote && entry.Applied == claim.Want && entry.Policy == claim.Policy.Name
-	finding.State = judge(claim, finding.By, applied)
+	finding.State = stateOf(claim, finding.By, applied)
 	switch finding.State {
-	case v1alpha1.StateHeldBack:
-		finding.Message = claim.HeldBack
+	case v1alpha1.StateHeld:
+		finding.Message = claim.HoldReason
 	case v1alpha1.StateConflicted:
-		finding.Message = object.conflict(claim, finding.By, live)
+		finding.Message = object.describeConflict(claim, finding.By, live)
 	}
 	return finding, true
 }
 
-func judge(claim plan.Claim, by Manager, applied bool) v1alpha1.DriftState {
+func stateOf(claim plan.Claim, by Manager, applied bool) v1alpha1.DriftState {
 	switch {
-	case claim.HeldBack != "":
-		return v1alpha1.StateHeldBack
+	case claim.HoldReason != "":
+		return v1alpha1.StateHeld
 	case by.Declares && !claim.Override:
 		return v1alpha1.StateConflicted
 	case applied || claim.Policy.Spec.Mode == v1alpha1.ModeAudit:
@@ -255,10 +262,10 @@ func judge(claim plan.Claim, by Manager, applied bool) v1alpha1.DriftState {
 	}
 }
 
-func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
+func (o *Outcome) releaseField(object Shared, field string, policies []plan.Policy) {
 	entry := object.Record[field]
-	policy := plan.Find(policies, entry.Policy)
-	if policy == nil || !policy.Writable() && !policy.RollsBack() {
+	policy := plan.FindPolicy(policies, entry.Policy)
+	if policy == nil || !policy.IsWritable() && !policy.RollsBack() {
 		return // no policy decides about the field, or the policy may not write now
 	}
 	if !policy.RollsBack() {
@@ -266,9 +273,9 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 	}
 	delete(o.Record, field)
 	live := object.Live(field)
-	entry.Original = object.original(field, live)
+	entry.Original = object.originalOf(field, live)
 	untouched := live != nil && *live == entry.Applied
-	if !untouched || equal(live, entry.Original) {
+	if !untouched || equalValues(live, entry.Original) {
 		return
 	}
 	if by := object.alsoHeldBy(field, *live); by.Name != "" {
@@ -276,14 +283,14 @@ func (o *Outcome) release(object Shared, field string, policies []plan.Policy) {
 		return
 	}
 	o.Set[field] = entry.Original
-	o.Restored = append(o.Restored, restored(object, field, entry))
+	o.Restored = append(o.Restored, restoredFinding(object, field, entry))
 	if o.restoring == nil {
 		o.restoring = state.Record{}
 	}
 	o.restoring[field] = entry
 }
 
-func restored(object Shared, field string, entry state.RecordEntry) Finding {
+func restoredFinding(object Shared, field string, entry state.RecordEntry) Finding {
 	f := Finding{Policy: entry.Policy, Object: object.Object, Field: field, Actual: entry.Applied}
 	if entry.Original != nil {
 		f.Expected = *entry.Original
@@ -294,17 +301,17 @@ func restored(object Shared, field string, entry state.RecordEntry) Finding {
 // alsoHeldBy returns the manager that holds or declares the same value beside the operator.
 // A release would then change nothing, and restoring the original would change the other
 // manager's field. A list of taints has a single manager, so for taints only a declaration
-// counts.
+// counts, or a list that a tool has written last.
 func (s Shared) alsoHeldBy(field, live string) Manager {
-	if said := s.declaration(field); said.Declares && !said.otherThan(live) {
+	if said := s.declarationOf(field); said.Declares && !said.otherThan(live) {
 		return said.By
 	}
-	if by := s.By(field); by.Declares || s.Owned != nil {
+	if by := s.By(field); by.Declares || by.Tool != "" || s.Owned != nil {
 		return by
 	}
 	return Manager{}
 }
 
-func equal(a, b *string) bool {
+func equalValues(a, b *string) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }

@@ -73,7 +73,7 @@ func (s situation) outcome() drift.Outcome {
 		s.claim(&claim)
 		claims = append(claims, claim)
 	}
-	return drift.Fields(s.shared(), claims, policies)
+	return drift.CompareFields(s.shared(), claims, policies)
 }
 
 func resultOf(outcome drift.Outcome) result {
@@ -104,7 +104,7 @@ func done(policy, applied, original string) *state.RecordEntry {
 
 func claims(*plan.Claim)          {}
 func overriding(c *plan.Claim)    { c.Override = true }
-func heldBack(c *plan.Claim)      { c.HeldBack = "it would do harm" }
+func heldBack(c *plan.Claim)      { c.HoldReason = "it would do harm" }
 func dropping(c *plan.Claim)      { c.Dropped = "2 of 5 nodes have an endpoint" }
 func forced(c *plan.Claim)        { c.Dropped, c.Forced = "2 of 5 nodes have an endpoint", true }
 func notApplicable(c *plan.Claim) { c.NotApplicable = "it has no such field" }
@@ -210,15 +210,15 @@ var claimedFields = fieldTests{
 	},
 	"A value that would do harm is held back": {
 		situation{live: "old", policies: only(policy("p")), claim: heldBack},
-		result{state: v1alpha1.StateHeldBack, cause: v1alpha1.CauseModified},
+		result{state: v1alpha1.StateHeld, cause: v1alpha1.CauseModified},
 	},
 	"A value that would do harm now is held back also where it had been written before": {
 		situation{live: "changed", record: done("p", "want", "old"), policies: only(policy("p")), claim: heldBack},
-		result{state: v1alpha1.StateHeldBack, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
+		result{state: v1alpha1.StateHeld, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
 	},
 	"Held back goes before conflicted: it would not be written in any case": {
 		situation{live: "theirs", by: argo, policies: only(policy("p")), claim: heldBack},
-		result{state: v1alpha1.StateHeldBack, cause: v1alpha1.CauseModified},
+		result{state: v1alpha1.StateHeld, cause: v1alpha1.CauseModified},
 	},
 	"A field that the object can not have is not applicable, and not written": {
 		situation{policies: only(policy("p")), claim: notApplicable},
@@ -324,7 +324,7 @@ var passedFields = fieldTests{
 	},
 	"A policy that is being deleted lets go of what is held back for another": {
 		situation{live: "changed", record: done("q", "want", "old"), policies: only(policy("p"), policy("q", deleted)), claim: heldBack},
-		result{state: v1alpha1.StateHeldBack, cause: v1alpha1.CauseModified},
+		result{state: v1alpha1.StateHeld, cause: v1alpha1.CauseModified},
 	},
 	"A policy that is being deleted lets go of what somebody else declares by now": {
 		situation{live: "theirs", by: argo, record: done("q", "want", "old"), policies: only(policy("p"), policy("q", deleted)), claim: claims},
@@ -356,7 +356,7 @@ func TestWhatIsWrittenNeedsNoSecondWrite(t *testing.T) {
 				after, before := test.given, test.given.shared()
 				outcome := after.outcome()
 				wrote := resultOf(outcome)
-				g.Expect(outcome.Changed(before.Record)).To(Equal(wrote.set != "" || !cmp.Equal(wrote.record, after.record)))
+				g.Expect(outcome.NeedsWrite(before.Record)).To(Equal(wrote.set != "" || !cmp.Equal(wrote.record, after.record)))
 				switch wrote.set {
 				case "":
 				case removed:
@@ -367,7 +367,7 @@ func TestWhatIsWrittenNeedsNoSecondWrite(t *testing.T) {
 				after.record = wrote.record
 				second := after.outcome()
 				g.Expect(second.Set).To(BeEmpty())
-				g.Expect(second.Changed(after.shared().Record)).To(BeFalse())
+				g.Expect(second.NeedsWrite(after.shared().Record)).To(BeFalse())
 			})
 		}
 	}
@@ -392,7 +392,7 @@ func TestMessagesSayWhyAFieldIsLeftAlone(t *testing.T) {
 		"held back":      {situation{live: "old", policies: only(policy("p")), claim: heldBack}, "it would do harm"},
 		"not applicable": {situation{live: "old", policies: only(policy("p")), claim: notApplicable}, "it has no such field"},
 		"conflicted": {situation{live: "theirs", by: argo, policies: only(policy("p")), claim: claims},
-			"argocd-controller declares it as theirs: take it out there; or set conflictPolicy: Override here, and have the other side ignore the field"},
+			"argocd-controller declares it as theirs: remove the field there; or set conflictPolicy: Override here, and have the other manager ignore the field"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -418,14 +418,14 @@ func TestSeveralFieldsOfAnObject(t *testing.T) {
 		By:     func(string) drift.Manager { return drift.Manager{} },
 		Record: record,
 	}
-	outcome := drift.Fields(shared, []plan.Claim{
+	outcome := drift.CompareFields(shared, []plan.Claim{
 		{Field: "e", Want: "want", Policy: &policies[1]}, {Field: "a", Want: "want", Policy: &policies[0]}, {Field: "b", Want: "want", Policy: &policies[0]},
 	}, policies)
 	g.Expect(outcome.Findings).To(HaveExactElements(HaveField("Field", "a"), HaveField("Field", "e")), "sorted by field")
 	g.Expect(outcome.Set).To(Equal(map[string]*string{"a": ptr.To("want"), "e": ptr.To("want"), "c": nil}))
 	g.Expect(outcome.Record).To(HaveLen(4))
 	g.Expect(outcome.Record).NotTo(HaveKey("c"))
-	g.Expect(outcome.Policies(shared.Record, policies)).To(Equal([]string{"p", "q", "r"}),
+	g.Expect(outcome.ConcernedPolicies(shared.Record, policies)).To(Equal([]string{"p", "q", "r"}),
 		"for whom it is written, sorted; whoever else the record names was perhaps made up")
 	g.Expect(outcome.Restored).To(ConsistOf(And(HaveField("Field", "c"), HaveField("Policy", "r"))))
 	let := outcome.WithoutRestoring(func(policy string) bool { return policy == "r" })
@@ -465,10 +465,10 @@ func TestWhatIsRememberedGoesBeforeTheRecord(t *testing.T) {
 			if test.claimed {
 				claimed = []plan.Claim{{Field: "f", Want: "want", Policy: &policies[0]}}
 			}
-			outcome := drift.Fields(shared, claimed, policies)
+			outcome := drift.CompareFields(shared, claimed, policies)
 			is := resultOf(outcome)
 			g.Expect(is.set).To(Equal(test.set))
-			g.Expect(outcome.Changed(shared.Record)).To(BeTrue())
+			g.Expect(outcome.NeedsWrite(shared.Record)).To(BeTrue())
 			if test.claimed {
 				g.Expect(is.record).To(HaveValue(Equal(*done("p", "want", test.original))))
 				g.Expect(outcome.Replaced).To(ConsistOf(And(HaveField("Policy", "p"), HaveField("Field", "f"), HaveField("Cause", v1alpha1.CauseModified))))
@@ -486,8 +486,8 @@ func TestWhatIsReleasedMayBeKeptUnlessItIsTakenBack(t *testing.T) {
 	s := situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p"))}
 	outcome := s.outcome()
 	g.Expect(outcome.Released).To(HaveKeyWithValue("f", HaveField("Name", "p")))
-	outcome.Keep("f", s.shared().Record)
-	g.Expect(outcome.Changed(s.shared().Record)).To(BeFalse())
+	outcome.KeepField("f", s.shared().Record)
+	g.Expect(outcome.NeedsWrite(s.shared().Record)).To(BeFalse())
 
 	s.policies = only(policy("p", func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 		p.Annotations = map[string]string{v1alpha1.AnnotationRevert: "paged at night"}

@@ -48,63 +48,63 @@ func (f Finding) String() string {
 	case f.Message != "":
 		return named + ": " + f.Message
 	case f.State == v1alpha1.StateContested:
-		return named + f.again()
+		return named + f.describeContest()
 	}
-	return f.Object.String() + " " + f.Difference()
+	return f.Object.String() + " " + f.DescribeDifference()
 }
 
-// Difference describes the finding without its object.
-func (f Finding) Difference() string {
+// DescribeDifference describes the finding without its object.
+func (f Finding) DescribeDifference() string {
 	text := strings.TrimSpace(f.Field + " is ")
 	switch f.Cause {
 	case v1alpha1.CauseMissing:
 		text += " missing"
 	case v1alpha1.CauseUnexpected:
-		text += fmt.Sprintf(" %s and should not be there", quote(f.Actual))
+		text += fmt.Sprintf(" %s and should not be there", quoteValue(f.Actual))
 	default:
-		text += fmt.Sprintf(" %s instead of %s", quote(f.Actual), quote(f.Expected))
+		text += fmt.Sprintf(" %s instead of %s", quoteValue(f.Actual), quoteValue(f.Expected))
 	}
 	if f.By.Name != "" {
-		text += ", set by " + named(f.By.Name)
+		text += ", set by " + managerText(f.By.Name)
 	}
 	return text
 }
 
-// again describes a contested field. At the moment the field may be as declared.
-func (f Finding) again() string {
+// describeContest describes a contested field. At the moment the field may be as declared.
+func (f Finding) describeContest() string {
 	by := "one or several whose names the object does not tell"
 	if f.By.Name != "" {
-		by = named(f.By.Name)
+		by = managerText(f.By.Name)
 	}
 	switch f.Cause {
 	case v1alpha1.CauseMissing:
 		return " is removed again and again by " + by
 	case v1alpha1.CauseUnexpected:
-		return fmt.Sprintf(" is set to %s, and should not be there, again and again by %s", quote(f.Actual), by)
+		return fmt.Sprintf(" is set to %s, and should not be there, again and again by %s", quoteValue(f.Actual), by)
 	default:
-		return fmt.Sprintf(" is set to %s instead of %s again and again by %s", quote(f.Actual), quote(f.Expected), by)
+		return fmt.Sprintf(" is set to %s instead of %s again and again by %s", quoteValue(f.Actual), quoteValue(f.Expected), by)
 	}
 }
 
-// Stays describes a released field that keeps the operator's value.
-func (f Finding) Stays() string {
+// DescribeKept describes a released field that keeps the operator's value.
+func (f Finding) DescribeKept() string {
 	return fmt.Sprintf("%s %s was released and stays %s, because %s holds it too: change it there",
-		f.Object, f.Field, quote(f.Actual), named(f.By.Name))
+		f.Object, f.Field, quoteValue(f.Actual), managerText(f.By.Name))
 }
 
-// Restored describes a released field with its original value.
-func (f Finding) Restored() string {
+// DescribeRestored describes a released field with its original value.
+func (f Finding) DescribeRestored() string {
 	if f.Expected == "" {
 		return fmt.Sprintf("%s %s was removed", f.Object, f.Field)
 	}
-	return fmt.Sprintf("%s %s was set back from %s to %s", f.Object, f.Field, quote(f.Actual), quote(f.Expected))
+	return fmt.Sprintf("%s %s was restored from %s to %s", f.Object, f.Field, quoteValue(f.Actual), quoteValue(f.Expected))
 }
 
-// Repaired describes a repaired finding.
-func (f Finding) Repaired() string {
+// DescribeRepaired describes a repaired finding.
+func (f Finding) DescribeRepaired() string {
 	by := "an unknown writer"
 	if f.By.Name != "" {
-		by = named(f.By.Name)
+		by = managerText(f.By.Name)
 	}
 	what := strings.TrimSpace(f.Object.String() + " " + f.Field)
 	switch f.Cause {
@@ -113,16 +113,16 @@ func (f Finding) Repaired() string {
 	case v1alpha1.CauseUnexpected:
 		return fmt.Sprintf("%s was added by %s", what, by)
 	default:
-		return fmt.Sprintf("%s was changed from %s to %s by %s", what, quote(f.Expected), quote(f.Actual), by)
+		return fmt.Sprintf("%s was changed from %s to %s by %s", what, quoteValue(f.Expected), quoteValue(f.Actual), by)
 	}
 }
 
 // clientSideApply is the name for a manager that the object does not name.
 const clientSideApply = "a client-side apply"
 
-// named renders a manager for a sentence: a fixed phrase of this package as it is, a name
+// managerText renders a manager for a sentence: a fixed phrase of this package as it is, a name
 // of several words in quotes.
-func named(by string) string {
+func managerText(by string) string {
 	if by == ToolArgo || by == clientSideApply {
 		return by
 	}
@@ -131,15 +131,15 @@ func named(by string) string {
 
 const shown = 80 // characters of a value in a message
 
-func quote(value string) string {
+func quoteValue(value string) string {
 	if value == "" {
 		return "(none)"
 	}
 	return wording.Shorten(value, shown)
 }
 
-// Compare orders findings by object, field and manager.
-func Compare(a, b Finding) int {
+// CompareFindings orders findings by object, field and manager.
+func CompareFindings(a, b Finding) int {
 	return cmp.Or(
 		cmp.Compare(a.Object.Kind, b.Object.Kind),
 		cmp.Compare(a.Object.Namespace, b.Object.Namespace),

@@ -59,7 +59,7 @@ func TestFindingInWords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			g.Expect(test.finding.String()).To(Equal(test.says))
-			g.Expect(test.finding.Repaired()).To(Equal(test.repaired))
+			g.Expect(test.finding.DescribeRepaired()).To(Equal(test.repaired))
 		})
 	}
 }
@@ -81,6 +81,6 @@ func TestFindingsAreSortedByObjectAndField(t *testing.T) {
 	}
 	backwards := slices.Clone(sorted)
 	slices.Reverse(backwards)
-	slices.SortFunc(backwards, drift.Compare)
+	slices.SortFunc(backwards, drift.CompareFindings)
 	NewWithT(t).Expect(backwards).To(Equal(sorted))
 }

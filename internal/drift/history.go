@@ -8,14 +8,12 @@ import (
 	"time"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 const (
-	// contestedInterval is the least time between two writes to an object with
-	// a contested field.
-	contestedInterval = time.Second
 	// objectsKept is how many objects are remembered for hours. Beyond objectsKept, inactive
-	// objects are forgotten after contestQuiet.
+	// objects are forgotten after timing.ContestQuiet.
 	objectsKept = 2048
 )
 
@@ -29,7 +27,7 @@ type History struct {
 	policies map[string]*tally
 	resumed  map[string]bool // policies whose status was read once
 	crowded  time.Time       // when objects were last forgotten because there were many
-	done     map[Object]deeds
+	done     map[Object]writeMemory
 }
 
 // past is the memory of one object.
@@ -43,7 +41,7 @@ type past struct {
 	policies  []string // the policies of the last write
 }
 
-func (h *History) past(object Object) *past {
+func (h *History) pastOf(object Object) *past {
 	p := h.objects[object]
 	if p == nil {
 		p = &past{rows: map[rowKey]*row{}, failures: map[string]string{}}
@@ -55,7 +53,7 @@ func (h *History) past(object Object) *past {
 // NewHistory returns an empty history.
 func NewHistory() *History {
 	return &History{
-		objects: map[Object]*past{}, policies: map[string]*tally{}, resumed: map[string]bool{}, done: map[Object]deeds{},
+		objects: map[Object]*past{}, policies: map[string]*tally{}, resumed: map[string]bool{}, done: map[Object]writeMemory{},
 	}
 }
 
@@ -71,26 +69,26 @@ func (h *History) Observe(object Object, version string, findings []Finding, now
 		if finding.State != v1alpha1.StateDrifted {
 			continue
 		}
-		p = h.past(object)
+		p = h.pastOf(object)
 		key := rowKey{finding.Field, finding.By.Name}
 		seen[key] = true
-		if p.see(key, finding, version, now) {
+		if p.recordDrift(key, finding, version, now) {
 			fresh = append(fresh, finding)
 		}
-		if p.rows[key].contested(now) {
-			wait = max(wait, p.lastWrite.Add(contestedInterval).Sub(now))
+		if p.rows[key].isContested(now) {
+			wait = max(wait, p.lastWrite.Add(timing.ContestedInterval).Sub(now))
 		}
 	}
 	if p != nil {
-		p.close(seen)
-		h.sweep(object, now)
-		h.thin(now)
+		p.closeRows(seen)
+		h.sweepObject(object, now)
+		h.forgetInactive(now)
 	}
 	return fresh, wait
 }
 
-// Corrected records the repair of an object's findings.
-func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
+// RecordRepair records the repair of an object's findings.
+func (h *History) RecordRepair(object Object, findings []Finding, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p := h.objects[object]; p != nil {
@@ -107,37 +105,37 @@ func (h *History) Corrected(object Object, findings []Finding, now time.Time) {
 		if finding.State != v1alpha1.StateDrifted {
 			continue
 		}
-		t := h.tally(finding.Policy)
+		t := h.tallyOf(finding.Policy)
 		t.count++
 		t.last, t.lastTime = &finding, now
 	}
 }
 
-// sweep forgets an object without anything worth remembering.
-func (h *History) sweep(object Object, now time.Time) {
+// sweepObject forgets an object without anything worth remembering.
+func (h *History) sweepObject(object Object, now time.Time) {
 	p := h.objects[object]
-	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.over(now) })
+	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.isOver(now) })
 	if len(p.rows) == 0 && len(p.failures) == 0 && p.written == nil && p.conflicts == 0 {
 		delete(h.objects, object)
 	}
 }
 
-// thin forgets inactive objects if there are many objects.
-func (h *History) thin(now time.Time) {
-	if len(h.objects) <= objectsKept || now.Sub(h.crowded) < contestQuiet {
+// forgetInactive forgets inactive objects if there are many objects.
+func (h *History) forgetInactive(now time.Time) {
+	if len(h.objects) <= objectsKept || now.Sub(h.crowded) < timing.ContestQuiet {
 		return
 	}
 	h.crowded = now
-	maps.DeleteFunc(h.objects, func(_ Object, p *past) bool { return p.idle(now) })
+	maps.DeleteFunc(h.objects, func(_ Object, p *past) bool { return p.isInactive(now) })
 }
 
-// Forget drops the memory of a deleted policy.
-func (h *History) Forget(policy string) {
+// ForgetPolicy drops the memory of a deleted policy.
+func (h *History) ForgetPolicy(policy string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.policies, policy)
 	delete(h.resumed, policy)
-	h.forgetDeeds(policy)
+	h.forgetWrites(policy)
 	for object, p := range h.objects {
 		delete(p.failures, policy)
 		maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.finding.Policy == policy })

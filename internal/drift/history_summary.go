@@ -17,7 +17,7 @@ type tally struct {
 	releases Releases
 }
 
-func (h *History) tally(policy string) *tally {
+func (h *History) tallyOf(policy string) *tally {
 	t := h.policies[policy]
 	if t == nil {
 		t = &tally{}
@@ -42,8 +42,8 @@ type Summary struct {
 	LastTime time.Time
 }
 
-// Summary returns the summary of a policy, and forgets old events.
-func (h *History) Summary(policy string, now time.Time) Summary {
+// Summarize returns the summary of a policy, and forgets old events.
+func (h *History) Summarize(policy string, now time.Time) Summary {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var s Summary
@@ -52,29 +52,29 @@ func (h *History) Summary(policy string, now time.Time) Summary {
 			s.Failures = append(s.Failures, object.String()+": "+text)
 		}
 		for _, r := range p.rows {
-			if r.finding.Policy != policy || !r.contested(now) {
+			if r.finding.Policy != policy || !r.isContested(now) {
 				continue
 			}
 			finding := r.finding
 			finding.State = v1alpha1.StateContested
 			s.Contested = append(s.Contested, finding)
-			left := r.quiet() - now.Sub(r.last)
+			left := r.quietTime() - now.Sub(r.last)
 			if s.Quiet == 0 || left < s.Quiet {
 				s.Quiet = left
 			}
 		}
-		h.sweep(object, now)
+		h.sweepObject(object, now)
 	}
 	slices.Sort(s.Failures)
-	slices.SortFunc(s.Contested, Compare)
+	slices.SortFunc(s.Contested, CompareFindings)
 	if t := h.policies[policy]; t != nil {
 		s.Count, s.Last, s.LastTime = t.count, t.last, t.lastTime
 	}
 	return s
 }
 
-// Acknowledge records that a summary's repairs have been reported.
-func (h *History) Acknowledge(policy string, reported Summary) {
+// AcknowledgeSummary records that a summary's repairs have been reported.
+func (h *History) AcknowledgeSummary(policy string, reported Summary) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t := h.policies[policy]; t != nil {
@@ -103,29 +103,29 @@ func addTold(told *[]Finding, f Finding) {
 	}
 }
 
-// Released records the releases of a written outcome.
-func (h *History) Released(outcome Outcome) {
+// RecordReleases records the releases of a written outcome.
+func (h *History) RecordReleases(outcome Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, f := range outcome.Restored {
-		t := h.tally(f.Policy)
+		t := h.tallyOf(f.Policy)
 		t.releases.Restored++
 		t.releases.Last = f
 	}
 	for _, f := range outcome.Kept {
-		addTold(&h.tally(f.Policy).releases.Kept, f)
+		addTold(&h.tallyOf(f.Policy).releases.Kept, f)
 	}
 	for _, f := range outcome.Replaced {
-		addTold(&h.tally(f.Policy).releases.Replaced, f)
+		addTold(&h.tallyOf(f.Policy).releases.Replaced, f)
 	}
 }
 
-// NotRestored records the fields that could not be restored.
-func (h *History) NotRestored(fields []Finding) {
+// RecordNotRestored records the fields that could not be restored.
+func (h *History) RecordNotRestored(fields []Finding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, f := range fields {
-		addTold(&h.tally(f.Policy).releases.NotRestored, f)
+		addTold(&h.tallyOf(f.Policy).releases.NotRestored, f)
 	}
 }
 
@@ -140,7 +140,7 @@ func (h *History) TakeReleases(policy string) Releases {
 	releases := t.releases
 	t.releases = Releases{}
 	for _, told := range [][]Finding{releases.Kept, releases.NotRestored, releases.Replaced} {
-		slices.SortFunc(told, Compare)
+		slices.SortFunc(told, CompareFindings)
 	}
 	return releases
 }

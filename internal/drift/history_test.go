@@ -50,7 +50,7 @@ func (s *story) freshlySees(findings ...drift.Finding) []drift.Finding {
 }
 
 func (s *story) repairs(findings ...drift.Finding) {
-	s.Corrected(service, findings, s.now)
+	s.RecordRepair(service, findings, s.now)
 	s.version++
 }
 
@@ -65,7 +65,7 @@ func (s *story) fight(rounds int, manager string, every time.Duration) {
 	}
 }
 
-func (s *story) contested() []drift.Finding { return s.Summary("p", s.now).Contested }
+func (s *story) contested() []drift.Finding { return s.Summarize("p", s.now).Contested }
 
 func TestDriftIsFreshOnceUntilItIsRepaired(t *testing.T) {
 	s := begin(t)
@@ -75,7 +75,7 @@ func TestDriftIsFreshOnceUntilItIsRepaired(t *testing.T) {
 	s.version++
 	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "seen again in another version, because something else changed")
 
-	s.Corrected(service, list(finding), s.now)
+	s.RecordRepair(service, list(finding), s.now)
 	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "the cache does not show the repair yet")
 	s.version++
 	s.Expect(s.freshlySees()).To(BeEmpty())
@@ -106,13 +106,13 @@ func TestEachFieldAndEachManagerIsFreshForItself(t *testing.T) {
 func TestOnlyDriftIsRemembered(t *testing.T) {
 	s := begin(t)
 	for _, state := range []v1alpha1.DriftState{
-		v1alpha1.StatePending, v1alpha1.StateHeldBack, v1alpha1.StateConflicted, v1alpha1.StateNotApplicable,
+		v1alpha1.StatePending, v1alpha1.StateHeld, v1alpha1.StateConflicted, v1alpha1.StateNotApplicable,
 	} {
 		finding := rewritten("f", "kubectl")
 		finding.State = state
 		s.Expect(s.freshlySees(finding)).To(BeEmpty())
 		s.repairs(finding)
-		s.Expect(s.Summary("p", s.now)).To(Equal(drift.Summary{}), "new intent that was written is no repair")
+		s.Expect(s.Summarize("p", s.now)).To(Equal(drift.Summary{}), "new intent that was written is no repair")
 	}
 }
 
@@ -126,7 +126,7 @@ func TestMissingObjectIsFreshEachTimeItWasWritten(t *testing.T) {
 	for range 10 {
 		s.Expect(observe()).To(HaveLen(1))
 		s.Expect(observe()).To(BeEmpty(), "seen again before it is written")
-		s.Corrected(service, list(missing), s.now)
+		s.RecordRepair(service, list(missing), s.now)
 	}
 	s.Expect(s.contested()).To(HaveLen(1))
 }
@@ -150,7 +150,7 @@ func TestFieldIsContestedWhenOneManagerRewritesItFiveTimes(t *testing.T) {
 	want := rewritten("f", "argo")
 	want.State = v1alpha1.StateContested
 	s.Expect(s.contested()).To(Equal(list(want)), "five times, and also while it is as declared")
-	s.Expect(s.Summary("other", s.now).Contested).To(BeEmpty(), "it is no matter of other policies")
+	s.Expect(s.Summarize("other", s.now).Contested).To(BeEmpty(), "it is no matter of other policies")
 }
 
 func TestTwoManagersAreTwoRows(t *testing.T) {
@@ -204,12 +204,12 @@ func TestContestEndsWhenTheFieldStaysForHalfAMinute(t *testing.T) {
 	s := begin(t)
 	s.fight(10, "argo", 0)
 	s.now = start.Add(10 * time.Second)
-	s.Expect(s.Summary("p", s.now).Quiet).To(Equal(20*time.Second), "when to look again")
+	s.Expect(s.Summarize("p", s.now).Quiet).To(Equal(20*time.Second), "when to look again")
 	s.now = start.Add(30*time.Second - 1)
 	s.Expect(s.contested()).To(HaveLen(1))
 	s.now = start.Add(30 * time.Second)
 	s.Expect(s.contested()).To(BeEmpty())
-	s.Expect(s.Summary("p", s.now).Quiet).To(BeZero())
+	s.Expect(s.Summarize("p", s.now).Quiet).To(BeZero())
 
 	s.fight(4, "argo", 0)
 	s.Expect(s.contested()).To(BeEmpty(), "the count begins anew")
@@ -240,16 +240,16 @@ func TestSummaryCountsRepairsUntilTheyAreAcknowledged(t *testing.T) {
 	s.repairs(first)
 	s.now = s.now.Add(time.Minute)
 	s.repairs(second)
-	reported := s.Summary("p", s.now)
+	reported := s.Summarize("p", s.now)
 	s.Expect(reported.Count).To(Equal(2))
 	s.Expect(reported.Last).To(HaveValue(Equal(second)))
 	s.Expect(reported.LastTime).To(Equal(s.now))
 
 	s.repairs(first)
-	s.Acknowledge("p", reported)
-	s.Expect(s.Summary("p", s.now).Count).To(Equal(1), "the one that came in between")
-	s.Acknowledge("p", s.Summary("p", s.now))
-	after := s.Summary("p", s.now)
+	s.AcknowledgeSummary("p", reported)
+	s.Expect(s.Summarize("p", s.now).Count).To(Equal(1), "the one that came in between")
+	s.AcknowledgeSummary("p", s.Summarize("p", s.now))
+	after := s.Summarize("p", s.now)
 	s.Expect(after.Count).To(BeZero())
 	s.Expect(after.Last).To(HaveValue(Equal(first)), "the last is told for ever")
 }
@@ -259,30 +259,30 @@ func TestRepairsAreCountedForThePolicyTheyWereMadeFor(t *testing.T) {
 	theirs := rewritten("g", "helm")
 	theirs.Policy = "q"
 	s.repairs(rewritten("f", "kubectl"), theirs)
-	s.Expect(s.Summary("p", s.now).Count).To(Equal(1))
-	s.Expect(s.Summary("q", s.now).Count).To(Equal(1))
-	s.Expect(s.Summary("r", s.now)).To(Equal(drift.Summary{}))
+	s.Expect(s.Summarize("p", s.now).Count).To(Equal(1))
+	s.Expect(s.Summarize("q", s.now).Count).To(Equal(1))
+	s.Expect(s.Summarize("r", s.now)).To(Equal(drift.Summary{}))
 }
 
 func TestFailureIsToldUntilTheObjectIsWrittenOrNeedsNoWrite(t *testing.T) {
 	over := map[string]func(*story){
 		"written":        func(s *story) { s.repairs() },
-		"nothing to do":  func(s *story) { s.Settled(service, s.now) },
-		"policy is gone": func(s *story) { s.Forget("p") },
+		"nothing to do":  func(s *story) { s.RecordSettled(service, s.now) },
+		"policy is gone": func(s *story) { s.ForgetPolicy("p") },
 	}
 	for name, ends := range over {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t)
 			node := drift.Object{Kind: "Node", Name: "cp-1"}
-			s.Failed(service, []string{"p", "q"}, errors.New("forbidden"), s.now)
-			s.Failed(node, []string{"p"}, errors.New("timeout"), s.now)
-			s.Failed(node, []string{"p"}, errors.New("still a timeout"), s.now)
-			s.Expect(s.Summary("p", s.now).Failures).To(Equal([]string{"Node/cp-1: still a timeout", "Service/shop/web: forbidden"}))
-			s.Expect(s.Summary("q", s.now).Failures).To(Equal([]string{"Service/shop/web: forbidden"}))
+			s.RecordFailure(service, []string{"p", "q"}, errors.New("forbidden"), s.now)
+			s.RecordFailure(node, []string{"p"}, errors.New("timeout"), s.now)
+			s.RecordFailure(node, []string{"p"}, errors.New("still a timeout"), s.now)
+			s.Expect(s.Summarize("p", s.now).Failures).To(Equal([]string{"Node/cp-1: still a timeout", "Service/shop/web: forbidden"}))
+			s.Expect(s.Summarize("q", s.now).Failures).To(Equal([]string{"Service/shop/web: forbidden"}))
 			s.now = s.now.Add(time.Hour)
-			s.Expect(s.Summary("p", s.now).Failures).To(HaveLen(2), "it does not fade")
+			s.Expect(s.Summarize("p", s.now).Failures).To(HaveLen(2), "it does not fade")
 			ends(s)
-			s.Expect(s.Summary("p", s.now).Failures).NotTo(ContainElement(ContainSubstring("Service")))
+			s.Expect(s.Summarize("p", s.now).Failures).NotTo(ContainElement(ContainSubstring("Service")))
 		})
 	}
 }
@@ -293,14 +293,14 @@ func TestForgetDropsOnePolicyAndNoOther(t *testing.T) {
 	theirs := rewritten("g", "helm")
 	theirs.Policy = "q"
 	s.repairs(theirs)
-	s.Failed(service, []string{"p", "q"}, errors.New("forbidden"), s.now)
-	s.Forget("p")
-	s.Expect(s.Summary("p", s.now)).To(Equal(drift.Summary{}))
-	s.Expect(s.Summary("q", s.now).Failures).To(HaveLen(1))
-	s.Expect(s.Summary("q", s.now).Count).To(Equal(1))
+	s.RecordFailure(service, []string{"p", "q"}, errors.New("forbidden"), s.now)
+	s.ForgetPolicy("p")
+	s.Expect(s.Summarize("p", s.now)).To(Equal(drift.Summary{}))
+	s.Expect(s.Summarize("q", s.now).Failures).To(HaveLen(1))
+	s.Expect(s.Summarize("q", s.now).Count).To(Equal(1))
 	s.Expect(s.Remembered()).To(Equal(1))
-	s.Forget("q")
-	s.Expect(s.Summary("q", s.now)).To(Equal(drift.Summary{}))
+	s.ForgetPolicy("q")
+	s.Expect(s.Summarize("q", s.now)).To(Equal(drift.Summary{}))
 	s.Expect(s.Remembered()).To(BeZero())
 }
 
@@ -311,14 +311,14 @@ func TestWhatIsLongOverIsForgotten(t *testing.T) {
 		finding := rewritten("f", "kubectl")
 		finding.Object = object
 		s.Observe(object, "1", list(finding), s.now)
-		s.Corrected(object, list(finding), s.now)
+		s.RecordRepair(object, list(finding), s.now)
 	}
 	s.Expect(s.Remembered()).To(Equal(1000))
 	s.now = s.now.Add(6*time.Hour - 1)
-	s.Summary("p", s.now)
+	s.Summarize("p", s.now)
 	s.Expect(s.Remembered()).To(Equal(1000))
 	s.now = s.now.Add(1)
-	s.Summary("p", s.now)
+	s.Summarize("p", s.now)
 	s.Expect(s.Remembered()).To(BeZero())
 }
 
@@ -333,15 +333,15 @@ func TestHistoryMayBeUsedByManyAtOnce(t *testing.T) {
 			finding.Object = object
 			for round := range rounds {
 				s.Observe(object, fmt.Sprint(round), list(finding), start)
-				s.Failed(object, []string{"p"}, errors.New("timeout"), start)
-				s.Corrected(object, list(finding), start)
-				s.Settled(object, start)
-				s.Acknowledge("other", s.Summary("p", start))
-				s.Forget("other")
+				s.RecordFailure(object, []string{"p"}, errors.New("timeout"), start)
+				s.RecordRepair(object, list(finding), start)
+				s.RecordSettled(object, start)
+				s.AcknowledgeSummary("other", s.Summarize("p", start))
+				s.ForgetPolicy("other")
 			}
 		})
 	}
 	wg.Wait()
-	s.Expect(s.Summary("p", start).Count).To(Equal(workers * rounds))
-	s.Expect(s.Summary("p", start).Failures).To(BeEmpty())
+	s.Expect(s.Summarize("p", start).Count).To(Equal(workers * rounds))
+	s.Expect(s.Summarize("p", start).Failures).To(BeEmpty())
 }

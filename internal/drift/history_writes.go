@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -14,15 +15,11 @@ import (
 // with a text of any length.
 const maxFailure = 512
 
-// unseenFor is how long to wait for the cache to show a write, before the object is written
-// again.
-const unseenFor = time.Second
-
-// Failed records a failed write of an object for some policies.
-func (h *History) Failed(object Object, policies []string, err error, now time.Time) {
+// RecordFailure records a failed write of an object for some policies.
+func (h *History) RecordFailure(object Object, policies []string, err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.past(object)
+	p := h.pastOf(object)
 	if len(p.failures) == 0 {
 		p.failing = now
 	}
@@ -43,19 +40,28 @@ func (h *History) FailingFor(object Object, now time.Time) time.Duration {
 	return now.Sub(p.failing)
 }
 
-// Wrote records a write of an object for some policies. version is the version of the
-// object behind the decision.
-func (h *History) Wrote(object Object, version string, policies []string, now time.Time) {
+// LastWriteFailed tells whether the last write of the object failed, or was refused because the
+// object had changed.
+func (h *History) LastWriteFailed(object Object) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.past(object)
+	p := h.objects[object]
+	return p != nil && (p.conflicts > 0 || len(p.failures) > 0)
+}
+
+// RecordWrite records a write of an object for some policies. version is the version of the
+// object behind the decision.
+func (h *History) RecordWrite(object Object, version string, policies []string, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.pastOf(object)
 	p.written, p.policies, p.lastWrite, p.conflicts = &version, policies, now, 0
 }
 
-// Unseen returns how long to wait for the cache to show the last write. The wait is 0
+// UnseenFor returns how long to wait for the cache to show the last write. The wait is 0
 // unless the cache still shows the version behind the last write: a decision on that
 // version would only repeat the write.
-func (h *History) Unseen(object Object, version string, now time.Time) time.Duration {
+func (h *History) UnseenFor(object Object, version string, now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.objects[object]
@@ -63,34 +69,34 @@ func (h *History) Unseen(object Object, version string, now time.Time) time.Dura
 		return 0
 	}
 	if *p.written == version {
-		return max(0, p.lastWrite.Add(unseenFor).Sub(now))
+		return max(0, p.lastWrite.Add(timing.WriteVisible).Sub(now))
 	}
 	p.written = nil
 	return 0
 }
 
-// Behind tells whether the cache still shows the version behind the last write. The
+// IsStale tells whether the cache still shows the version behind the last write. The
 // version's differences were reported before the write, and are no new drift.
-func (h *History) Behind(object Object, version string) bool {
+func (h *History) IsStale(object Object, version string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.objects[object]
 	return p != nil && p.written != nil && *p.written == version
 }
 
-// Conflicted records a write that the API server refused because the object had changed,
+// RecordConflict records a write that the API server refused because the object had changed,
 // and returns the number of such refusals in a row.
-func (h *History) Conflicted(object Object) int {
+func (h *History) RecordConflict(object Object) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.past(object)
+	p := h.pastOf(object)
 	p.conflicts++
 	return p.conflicts
 }
 
-// Settled records that an object needs no write any more, and returns the policies of
+// RecordSettled records that an object needs no write any more, and returns the policies of
 // earlier failures.
-func (h *History) Settled(object Object, now time.Time) []string {
+func (h *History) RecordSettled(object Object, now time.Time) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.objects[object]
@@ -98,32 +104,32 @@ func (h *History) Settled(object Object, now time.Time) []string {
 		return nil
 	}
 	relieved := slices.Sorted(maps.Keys(p.failures))
-	p.settle()
-	h.sweep(object, now)
+	p.clearWrites()
+	h.sweepObject(object, now)
 	return relieved
 }
 
-func (p *past) settle() {
+func (p *past) clearWrites() {
 	clear(p.failures)
 	p.written, p.policies, p.conflicts = nil, nil, 0
 }
 
-// Differing records that, of all objects of a kind, only the given ones differ from a
+// SettleOthers records that, of all objects of a kind, only the given ones differ from a
 // policy's declaration. All others are settled.
-func (h *History) Differing(policy, kind string, objects []Object, now time.Time) {
+func (h *History) SettleOthers(policy, kind string, objects []Object, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for object, p := range h.objects {
-		if object.Kind != kind || slices.Contains(objects, object) || !p.concerns(policy) {
+		if object.Kind != kind || slices.Contains(objects, object) || !p.concernsPolicy(policy) {
 			continue
 		}
-		p.close(nil)
-		p.settle()
-		h.sweep(object, now)
+		p.closeRows(nil)
+		p.clearWrites()
+		h.sweepObject(object, now)
 	}
 }
 
-func (p *past) concerns(policy string) bool {
+func (p *past) concernsPolicy(policy string) bool {
 	_, failed := p.failures[policy]
 	if failed || slices.Contains(p.policies, policy) {
 		return true

@@ -16,66 +16,66 @@ var node = drift.Object{Kind: "Node", Name: "cp-1"}
 
 func TestWriteIsWaitedForUntilTheCacheShowsIt(t *testing.T) {
 	s := begin(t)
-	s.Expect(s.Unseen(service, "7", s.now)).To(BeZero(), "nothing was written yet")
-	s.Wrote(service, "7", []string{"p"}, s.now)
-	s.Expect(s.Unseen(service, "7", s.now)).To(Equal(time.Second), "it still shows what the write was decided on")
+	s.Expect(s.UnseenFor(service, "7", s.now)).To(BeZero(), "nothing was written yet")
+	s.RecordWrite(service, "7", []string{"p"}, s.now)
+	s.Expect(s.UnseenFor(service, "7", s.now)).To(Equal(time.Second), "it still shows what the write was decided on")
 	s.now = s.now.Add(400 * time.Millisecond)
-	s.Expect(s.Unseen(service, "7", s.now)).To(Equal(600 * time.Millisecond))
-	s.Expect(s.Unseen(node, "7", s.now)).To(BeZero(), "another object")
+	s.Expect(s.UnseenFor(service, "7", s.now)).To(Equal(600 * time.Millisecond))
+	s.Expect(s.UnseenFor(node, "7", s.now)).To(BeZero(), "another object")
 
-	s.Expect(s.Unseen(service, "8", s.now)).To(BeZero(), "it shows something new")
-	s.Expect(s.Unseen(service, "7", s.now)).To(BeZero(), "and was seen for good")
+	s.Expect(s.UnseenFor(service, "8", s.now)).To(BeZero(), "it shows something new")
+	s.Expect(s.UnseenFor(service, "7", s.now)).To(BeZero(), "and was seen for good")
 }
 
 func TestWriteIsNotWaitedForForEver(t *testing.T) {
 	s := begin(t)
-	s.Wrote(service, "7", []string{"p"}, s.now)
+	s.RecordWrite(service, "7", []string{"p"}, s.now)
 	s.now = s.now.Add(time.Second)
-	s.Expect(s.Unseen(service, "7", s.now)).To(BeZero(), "it is written again")
-	s.Wrote(service, "7", []string{"p"}, s.now)
-	s.Expect(s.Unseen(service, "7", s.now)).To(Equal(time.Second))
+	s.Expect(s.UnseenFor(service, "7", s.now)).To(BeZero(), "it is written again")
+	s.RecordWrite(service, "7", []string{"p"}, s.now)
+	s.Expect(s.UnseenFor(service, "7", s.now)).To(Equal(time.Second))
 }
 
 func TestCacheIsBehindUntilItShowsAnotherVersion(t *testing.T) {
 	s := begin(t)
-	s.Expect(s.Behind(service, "")).To(BeFalse(), "nothing was written yet")
-	s.Wrote(service, "", []string{"p"}, s.now)
+	s.Expect(s.IsStale(service, "")).To(BeFalse(), "nothing was written yet")
+	s.RecordWrite(service, "", []string{"p"}, s.now)
 	s.now = s.now.Add(time.Hour)
-	s.Expect(s.Unseen(service, "", s.now)).To(BeZero())
-	s.Expect(s.Behind(service, "")).To(BeTrue(), "however long that takes")
-	s.Expect(s.Behind(node, "")).To(BeFalse(), "another object")
-	s.Expect(s.Unseen(service, "1", s.now)).To(BeZero())
-	s.Expect(s.Behind(service, "")).To(BeFalse(), "it was seen, and deleted since")
-	s.Wrote(service, "", []string{"p"}, s.now)
-	s.Settled(service, s.now)
-	s.Expect(s.Behind(service, "")).To(BeFalse(), "it was seen in place")
+	s.Expect(s.UnseenFor(service, "", s.now)).To(BeZero())
+	s.Expect(s.IsStale(service, "")).To(BeTrue(), "however long that takes")
+	s.Expect(s.IsStale(node, "")).To(BeFalse(), "another object")
+	s.Expect(s.UnseenFor(service, "1", s.now)).To(BeZero())
+	s.Expect(s.IsStale(service, "")).To(BeFalse(), "it was seen, and deleted since")
+	s.RecordWrite(service, "", []string{"p"}, s.now)
+	s.RecordSettled(service, s.now)
+	s.Expect(s.IsStale(service, "")).To(BeFalse(), "it was seen in place")
 }
 
 func TestCreationIsWaitedForToo(t *testing.T) {
 	s := begin(t)
-	s.Wrote(service, "", []string{"p"}, s.now)
-	s.Expect(s.Unseen(service, "", s.now)).To(Equal(time.Second))
-	s.Expect(s.Unseen(service, "1", s.now)).To(BeZero())
+	s.RecordWrite(service, "", []string{"p"}, s.now)
+	s.Expect(s.UnseenFor(service, "", s.now)).To(Equal(time.Second))
+	s.Expect(s.UnseenFor(service, "1", s.now)).To(BeZero())
 }
 
 func TestConflictsAreCountedUntilAWriteSucceedsOrNoneIsNeeded(t *testing.T) {
 	s := begin(t)
 	for want := 1; want <= 3; want++ {
-		s.Expect(s.Conflicted(service)).To(Equal(want))
+		s.Expect(s.RecordConflict(service)).To(Equal(want))
 	}
-	s.Expect(s.Conflicted(node)).To(Equal(1), "of each object for itself")
-	s.Wrote(service, "7", []string{"p"}, s.now)
-	s.Expect(s.Conflicted(service)).To(Equal(1))
-	s.Settled(service, s.now)
-	s.Expect(s.Conflicted(service)).To(Equal(1))
+	s.Expect(s.RecordConflict(node)).To(Equal(1), "of each object for itself")
+	s.RecordWrite(service, "7", []string{"p"}, s.now)
+	s.Expect(s.RecordConflict(service)).To(Equal(1))
+	s.RecordSettled(service, s.now)
+	s.Expect(s.RecordConflict(service)).To(Equal(1))
 }
 
 func TestSettledTellsWhoseFailuresAreOver(t *testing.T) {
 	s := begin(t)
-	s.Expect(s.Settled(service, s.now)).To(BeEmpty(), "nothing is known of it")
-	s.Failed(service, []string{"q", "p"}, errors.New("forbidden"), s.now)
-	s.Expect(s.Settled(service, s.now)).To(Equal([]string{"p", "q"}))
-	s.Expect(s.Settled(service, s.now)).To(BeEmpty(), "once")
+	s.Expect(s.RecordSettled(service, s.now)).To(BeEmpty(), "nothing is known of it")
+	s.RecordFailure(service, []string{"q", "p"}, errors.New("forbidden"), s.now)
+	s.Expect(s.RecordSettled(service, s.now)).To(Equal([]string{"p", "q"}))
+	s.Expect(s.RecordSettled(service, s.now)).To(BeEmpty(), "once")
 	s.Expect(s.Remembered()).To(BeZero())
 }
 
@@ -83,13 +83,13 @@ func TestHistoryTellsForHowLongWritesHaveFailed(t *testing.T) {
 	s := begin(t)
 	s.Expect(s.FailingFor(service, s.now)).To(BeZero())
 	for range 3 {
-		s.Failed(service, []string{"p"}, errors.New("forbidden"), s.now)
+		s.RecordFailure(service, []string{"p"}, errors.New("forbidden"), s.now)
 		s.now = s.now.Add(time.Minute)
 	}
 	s.Expect(s.FailingFor(service, s.now)).To(Equal(3 * time.Minute))
-	s.Corrected(service, nil, s.now)
+	s.RecordRepair(service, nil, s.now)
 	s.Expect(s.FailingFor(service, s.now)).To(BeZero())
-	s.Failed(service, []string{"p"}, errors.New("forbidden"), s.now)
+	s.RecordFailure(service, []string{"p"}, errors.New("forbidden"), s.now)
 	s.Expect(s.FailingFor(service, s.now.Add(time.Second))).To(Equal(time.Second), "it begins anew")
 }
 
@@ -98,8 +98,8 @@ func TestHistoryTellsForHowLongWritesHaveFailed(t *testing.T) {
 func TestObjectThatDoesNotDifferAnyMoreIsSettled(t *testing.T) {
 	drifted := rewritten("f", "kubectl")
 	made := map[string]func(*story){
-		"a failure":  func(s *story) { s.Failed(service, []string{"p"}, errors.New("forbidden"), s.now) },
-		"a write":    func(s *story) { s.Wrote(service, "7", []string{"p"}, s.now) },
+		"a failure":  func(s *story) { s.RecordFailure(service, []string{"p"}, errors.New("forbidden"), s.now) },
+		"a write":    func(s *story) { s.RecordWrite(service, "7", []string{"p"}, s.now) },
 		"open drift": func(s *story) { s.sees(drifted) },
 	}
 	tests := map[string]struct {
@@ -118,10 +118,10 @@ func TestObjectThatDoesNotDifferAnyMoreIsSettled(t *testing.T) {
 			t.Run(what+", "+name, func(t *testing.T) {
 				s := begin(t)
 				happen(s)
-				s.Differing(test.policy, test.kind, test.differing, s.now)
+				s.SettleOthers(test.policy, test.kind, test.differing, s.now)
 				s.now = s.now.Add(7 * time.Hour)
-				s.Differing("unknown", "Service", nil, s.now)
-				s.Summary("p", s.now) // forgets what is over
+				s.SettleOthers("unknown", "Service", nil, s.now)
+				s.Summarize("p", s.now) // forgets what is over
 				s.Expect(s.Remembered() == 0).To(Equal(test.settles))
 			})
 		}
@@ -132,6 +132,6 @@ func TestDriftIsFreshAgainAfterTheObjectWasSettled(t *testing.T) {
 	s := begin(t)
 	drifted := rewritten("f", "kubectl")
 	s.Expect(s.freshlySees(drifted)).To(HaveLen(1))
-	s.Differing("p", "Service", nil, s.now)
+	s.SettleOthers("p", "Service", nil, s.now)
 	s.Expect(s.freshlySees(drifted)).To(HaveLen(1))
 }

@@ -8,24 +8,26 @@ import (
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
 // everything is one of each kind that the operator made for dns.
-func everything(g Gomega) state.Calico {
+func everything(g Gomega) calico.Live {
 	ours := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelPolicy: "dns", calico.LabelVersion: "old"}}
 	}
 	allow, deny := allowing("a-allow", "10.0.0.1/32"), allowing("z-deny")
 	allow.Labels[calico.LabelVersion], deny.Labels[calico.LabelVersion] = "old", "old"
-	return state.Calico{
-		Mode:     state.CalicoNative,
+	return calico.Live{
+		Mode:     calico.Native,
 		Tiers:    []v3.Tier{*stampedAs(g, &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: calico.TierName}})},
 		Sets:     []v3.GlobalNetworkSet{*stampedAs(g, setOf("nodes-0", "10.0.0.1/32"))},
 		Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allow), *stampedAs(g, deny)},
@@ -40,7 +42,7 @@ func TestWhatIsRemovedGoesInTheReverseOrderOfTheWrites(t *testing.T) {
 	g := NewWithT(t)
 	policies := compile(policy("dns"))
 	removals := func(hosts plan.Hosts) []string {
-		return steps(g, drift.Hosts(&policies[0], policies, hosts, everything(g)).Removals)
+		return steps(g, drift.CompareHosts(&policies[0], policies, hosts, everything(g)).Removals)
 	}
 	all := removals(plan.Hosts{})
 	g.Expect(all[:4]).To(Equal([]string{"delete node.cp-1", "delete cpnp-cp-1", "delete cpnp.dns-z-deny", "delete cpnp.dns-a-allow"}),
@@ -48,12 +50,12 @@ func TestWhatIsRemovedGoesInTheReverseOrderOfTheWrites(t *testing.T) {
 	g.Expect(all[4:]).To(ConsistOf("delete cpnp-dns-nodes-0", "delete cpnp"))
 
 	older := plan.Hosts{
-		Objects: []plan.Object{&v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: calico.TierName}}},
-		Older:   map[string]bool{"old": true},
-		Calico:  calico.Hosts{Nodes: []calico.Node{{Name: "cp-1", Older: "old"}}},
+		Objects:       []plan.Object{&v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: calico.TierName}}},
+		Targets:       map[string]plan.NodeTarget{"cp-1": {Now: rollout.Ruleset{Version: "old", FailsafesScoped: true}}},
+		VersionsInUse: sets.New("", "old"),
 	}
 	g.Expect(removals(older)).To(Equal([]string{"delete cpnp-cp-1"}), "what older rules need stays, but no endpoint that is not called for")
-	g.Expect(removals(plan.Hosts{Stays: true})).To(BeEmpty(), "while nothing can be rendered")
+	g.Expect(removals(plan.Hosts{Intent: intent.Hold})).To(BeEmpty(), "while nothing can be rendered")
 }
 
 // What an object of Calico's belongs to is told by its label; where that was taken
@@ -103,7 +105,7 @@ func TestWhoseAnObjectIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			there := state.Calico{Mode: state.CalicoNative}
+			there := calico.Live{Mode: calico.Native}
 			switch o := test.live.(type) {
 			case *v3.GlobalNetworkPolicy:
 				there.Policies = []v3.GlobalNetworkPolicy{*o}
@@ -117,7 +119,7 @@ func TestWhoseAnObjectIs(t *testing.T) {
 				all = append(all, policy(other))
 			}
 			policies := compile(all...)
-			removals := drift.Hosts(plan.Find(policies, "prod"), policies, plan.Hosts{}, there).Removals
+			removals := drift.CompareHosts(plan.FindPolicy(policies, "prod"), policies, plan.Hosts{}, there).Removals
 			g.Expect(len(removals) > 0).To(Equal(test.ours))
 		})
 	}
@@ -130,10 +132,10 @@ func TestNoFailsafePortAtAllIsSomebodysWill(t *testing.T) {
 	none := felixOf(&[]v3.ProtoPort{}, func(f *v3.FelixConfiguration) {
 		f.ManagedFields = entriesOf(owns("kubectl-edit", set, 2, path("spec", "failsafeInboundHostPorts")))
 	})
-	g.Expect(drift.Owned(&compile(policy("dns"))[0], narrow, none, false)).To(ConsistOf(And(
+	g.Expect(drift.CompareOwned(&compile(policy("dns"))[0], narrow, none, false)).To(ConsistOf(And(
 		HaveField("State", v1alpha1.StateConflicted), HaveField("Actual", "[]"), HaveField("By.Name", "kubectl-edit"),
 	)))
-	g.Expect(drift.Owned(&compile(policy("dns"))[0], none, none, false)).To(BeEmpty())
+	g.Expect(drift.CompareOwned(&compile(policy("dns"))[0], none, none, false)).To(BeEmpty())
 }
 
 // Rules of a version that no node has yet are new, however whole the last report
@@ -148,7 +150,7 @@ func TestNewRulesAreNoDrift(t *testing.T) {
 	rules := allowing("allow-etcd")
 	rules.Labels[calico.LabelVersion] = "new"
 	g.Expect(plan.Stamp(rules)).To(Succeed())
-	diff := drift.Hosts(&policies[0], policies, plan.Hosts{Objects: []plan.Object{rules}}, state.Calico{Mode: state.CalicoNative})
+	diff := drift.CompareHosts(&policies[0], policies, plan.Hosts{Objects: []plan.Object{rules}}, calico.Live{Mode: calico.Native})
 	g.Expect(diff.Writes).To(HaveLen(1))
 	g.Expect(diff.Writes[0].Findings).To(ConsistOf(HaveField("State", v1alpha1.StatePending)))
 
@@ -157,9 +159,18 @@ func TestNewRulesAreNoDrift(t *testing.T) {
 		f.Spec.LogSeverityScreen = "Debug"
 		f.ManagedFields = entriesOf(owns("kubectl-edit", set, 2, path("spec", "logSeverityScreen")))
 	})
-	g.Expect(drift.Owned(&policies[0], narrow, theirs, true)).To(HaveEach(HaveField("State", v1alpha1.StatePending)))
+	g.Expect(drift.CompareOwned(&policies[0], narrow, theirs, true)).To(HaveEach(HaveField("State", v1alpha1.StatePending)))
 	ours := felixOf(nil, func(f *v3.FelixConfiguration) {
 		f.ManagedFields = entriesOf(owns(v1alpha1.FieldManagerNetwork, apply, 1, path("metadata", "labels", v1alpha1.LabelPolicy)))
 	})
-	g.Expect(drift.Owned(&policies[0], narrow, ours, true)).To(HaveEach(HaveField("State", v1alpha1.StateDrifted)), "somebody took it out")
+	g.Expect(drift.CompareOwned(&policies[0], narrow, ours, true)).To(HaveEach(HaveField("State", v1alpha1.StateDrifted)), "somebody took it out")
+}
+
+// felixOf returns a configuration with failsafe ports, nil for none.
+func felixOf(ports *[]v3.ProtoPort, edits ...func(*v3.FelixConfiguration)) *v3.FelixConfiguration {
+	f := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "node.cp-1"}, Spec: v3.FelixConfigurationSpec{FailsafeInboundHostPorts: ports}}
+	for _, edit := range edits {
+		edit(f)
+	}
+	return f
 }

@@ -3,14 +3,14 @@
 package drift
 
 import (
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
+	"slices"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 )
 
 // describeHostWrites sets the node, the write stage and RollsBack of every write.
-func (d Diff) describeHostWrites(hosts plan.Hosts, endpoints []v3.HostEndpoint) {
+func (d Diff) describeHostWrites(hosts plan.Hosts, endpoints []backend.Endpoint) {
 	for _, writes := range [][]Write{d.Writes, d.Removals} {
 		for i := range writes {
 			w := &writes[i]
@@ -18,8 +18,9 @@ func (d Diff) describeHostWrites(hosts plan.Hosts, endpoints []v3.HostEndpoint) 
 			if object == nil {
 				object = w.Live
 			}
-			w.Node, w.Stage = calico.NodeOf(object), calico.WriteStage(object)
-			w.RollsBack = w.Node != "" && (w.Desired == nil || !w.Conflicted() && endsNewerRuleset(*w, hosts, endpoints))
+			traits := backend.TraitsOf(object)
+			w.Node, w.Stage = traits.Node, traits.Stage
+			w.RollsBack = w.Node != "" && (w.Desired == nil || !w.IsConflicted() && endsNewerRuleset(*w, hosts, endpoints))
 		}
 	}
 }
@@ -27,13 +28,14 @@ func (d Diff) describeHostWrites(hosts plan.Hosts, endpoints []v3.HostEndpoint) 
 // endsNewerRuleset tells whether a write gives a node the planned older ruleset in place of
 // the ruleset that an endpoint of the node enforces now. A write to a node without such an
 // endpoint restricts the node again.
-func endsNewerRuleset(w Write, hosts plan.Hosts, endpoints []v3.HostEndpoint) bool {
-	if live, is := w.Live.(*v3.HostEndpoint); is {
-		endpoints = []v3.HostEndpoint{*live}
+func endsNewerRuleset(w Write, hosts plan.Hosts, endpoints []backend.Endpoint) bool {
+	if w.Live != nil && w.Stage == backend.StageEndpoints {
+		i := slices.IndexFunc(endpoints, func(e backend.Endpoint) bool { return e.Name == w.Live.GetName() })
+		endpoints = endpoints[max(i, 0) : i+1]
 	}
-	for i := range hosts.Calico.Nodes {
-		node := &hosts.Calico.Nodes[i]
-		if node.Name == w.Node && node.Older != "" && enforcesOtherRuleset(node.Older, w.Node, endpoints) {
+	for i := range hosts.Now.Nodes {
+		node := &hosts.Now.Nodes[i]
+		if node.Name == w.Node && hosts.Now.HasOlderRules(*node) && enforcesOtherRuleset(node.Ruleset.Version, w.Node, endpoints) {
 			return true
 		}
 	}
@@ -42,10 +44,10 @@ func endsNewerRuleset(w Write, hosts plan.Hosts, endpoints []v3.HostEndpoint) bo
 
 // enforcesOtherRuleset tells whether a managed endpoint of the node enforces another
 // ruleset than the version's.
-func enforcesOtherRuleset(version, node string, endpoints []v3.HostEndpoint) bool {
+func enforcesOtherRuleset(version, node string, endpoints []backend.Endpoint) bool {
 	for i := range endpoints {
 		e := &endpoints[i]
-		if e.Spec.Node == node && calico.IsManagedEndpoint(e) && calico.IsEnforcing(e) && e.Labels[calico.LabelVersion] != version {
+		if e.Node == node && e.Managed && e.Enforcing && e.Version != version {
 			return true
 		}
 	}
@@ -63,7 +65,7 @@ func (d Diff) SplitRollBacks(wanted func(Write) bool) (rollBacks []Diff, rest Di
 		switch {
 		case !w.RollsBack || !wanted(w):
 			rest.Removals = append(rest.Removals, w)
-		case w.Stage == calico.StageScopedFailsafes:
+		case w.Stage == backend.StageScopedFailsafes:
 			failsafes.Removals = append(failsafes.Removals, w)
 		default:
 			endpoints.Removals = append(endpoints.Removals, w)

@@ -10,8 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
 func endpointOn(node, version, enforced string) *v3.HostEndpoint {
@@ -24,7 +26,7 @@ func endpointOn(node, version, enforced string) *v3.HostEndpoint {
 // A write rolls back only where a node has a newer ruleset than the plan has for it, or
 // where what restricts a node is deleted.
 func TestWritesThatRollBack(t *testing.T) {
-	hosts := plan.Hosts{Calico: calico.Hosts{Nodes: []calico.Node{{Name: "cp-1", Enforced: true, Older: "old"}, {Name: "cp-2", Enforced: true}}}}
+	hosts := plan.Hosts{Now: backend.Hosts{Version: "new", Nodes: []backend.Node{{Name: "cp-1", Ruleset: rollout.Ruleset{Version: "old"}}, {Name: "cp-2", Ruleset: rollout.Ruleset{Version: "new"}}}}}
 	elsewhere := endpointOn("cp-2", "new", "true")
 	elsewhere.Name = "cpnp-cp-2-eth1"
 	another := endpointOn("cp-1", "new", "true")
@@ -40,26 +42,30 @@ func TestWritesThatRollBack(t *testing.T) {
 		stage         int
 		rollsBack     bool
 	}{
-		"the node has the newer ruleset":     {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, "", "cp-1", calico.StageEndpoints, true},
-		"somebody else decides about it":     {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, v1alpha1.StateConflicted, "cp-1", calico.StageEndpoints, false},
-		"somebody has opened it":             {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", ""), nil, "", "cp-1", calico.StageEndpoints, false},
-		"somebody has deleted it":            {endpointOn("cp-1", "old", "true"), nil, nil, "", "cp-1", calico.StageEndpoints, false},
-		"another interface has the newer":    {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*another}, "", "cp-1", calico.StageEndpoints, true},
-		"another node has the newer":         {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*elsewhere}, "", "cp-1", calico.StageEndpoints, false},
-		"it is rolled back already":          {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "old", "true"), nil, "", "cp-1", calico.StageEndpoints, false},
-		"the ruleset that is called for":     {endpointOn("cp-2", "new", "true"), endpointOn("cp-2", "old", "true"), nil, "", "cp-2", calico.StageEndpoints, false},
-		"an endpoint is deleted":             {nil, endpointOn("cp-9", "new", "true"), nil, "", "cp-9", calico.StageEndpoints, true},
-		"failsafe ports are opened":          {nil, felix, nil, "", "cp-2", calico.StageScopedFailsafes, true},
-		"somebody moved it to another node":  {endpointOn("cp-1", "old", "true"), moved, nil, "", "cp-1", calico.StageEndpoints, false},
-		"a set is deleted":                   {nil, &v3.GlobalNetworkSet{}, nil, "", "", calico.StageAddresses, false},
-		"a set is written":                   {&v3.GlobalNetworkSet{}, nil, nil, "", "", calico.StageAddresses, false},
-		"a policy that allows less, removed": {&v3.GlobalNetworkPolicy{}, &v3.GlobalNetworkPolicy{}, nil, "", "", calico.StagePolicies, false},
+		"the node has the newer ruleset":     {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, "", "cp-1", backend.StageEndpoints, true},
+		"somebody else decides about it":     {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, v1alpha1.StateConflicted, "cp-1", backend.StageEndpoints, false},
+		"somebody has opened it":             {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", ""), nil, "", "cp-1", backend.StageEndpoints, false},
+		"somebody has deleted it":            {endpointOn("cp-1", "old", "true"), nil, nil, "", "cp-1", backend.StageEndpoints, false},
+		"another interface has the newer":    {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*another}, "", "cp-1", backend.StageEndpoints, true},
+		"another node has the newer":         {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*elsewhere}, "", "cp-1", backend.StageEndpoints, false},
+		"it is rolled back already":          {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "old", "true"), nil, "", "cp-1", backend.StageEndpoints, false},
+		"the ruleset that is called for":     {endpointOn("cp-2", "new", "true"), endpointOn("cp-2", "old", "true"), nil, "", "cp-2", backend.StageEndpoints, false},
+		"an endpoint is deleted":             {nil, endpointOn("cp-9", "new", "true"), nil, "", "cp-9", backend.StageEndpoints, true},
+		"failsafe ports are opened":          {nil, felix, nil, "", "cp-2", backend.StageScopedFailsafes, true},
+		"somebody moved it to another node":  {endpointOn("cp-1", "old", "true"), moved, nil, "", "cp-1", backend.StageEndpoints, false},
+		"a set is deleted":                   {nil, &v3.GlobalNetworkSet{}, nil, "", "", backend.StageAddresses, false},
+		"a set is written":                   {&v3.GlobalNetworkSet{}, nil, nil, "", "", backend.StageAddresses, false},
+		"a policy that allows less, removed": {&v3.GlobalNetworkPolicy{}, &v3.GlobalNetworkPolicy{}, nil, "", "", backend.StageRules, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			w := Write{Desired: test.desired, Live: test.live, Findings: []Finding{{State: test.state}}}
 			diff := Diff{Writes: []Write{w}}
-			diff.describeHostWrites(hosts, test.there)
+			there := test.there
+			if live, is := test.live.(*v3.HostEndpoint); is {
+				there = append(there, *live)
+			}
+			diff.describeHostWrites(hosts, calico.Live{Endpoints: there}.HostEndpoints())
 			w = diff.Writes[0]
 			g.Expect(w.Node).To(Equal(test.node))
 			g.Expect(w.Stage).To(Equal(test.stage))
@@ -72,11 +78,11 @@ func TestWritesThatRollBack(t *testing.T) {
 // every interface before an endpoint goes: the endpoint of every interface governs then.
 func TestOrderOfRollBacks(t *testing.T) {
 	g := NewWithT(t)
-	felix := Write{Object: Object{Name: "felix"}, Node: "cp-1", Stage: calico.StageScopedFailsafes, RollsBack: true}
-	gone := Write{Object: Object{Name: "gone"}, Node: "cp-1", Stage: calico.StageEndpoints, RollsBack: true}
-	older := Write{Object: Object{Name: "older"}, Node: "cp-1", Stage: calico.StageEndpoints, RollsBack: true}
-	other := Write{Object: Object{Name: "other"}, Node: "cp-2", Stage: calico.StageEndpoints, RollsBack: true}
-	set := Write{Object: Object{Name: "set"}, Stage: calico.StageAddresses}
+	felix := Write{Object: Object{Name: "felix"}, Node: "cp-1", Stage: backend.StageScopedFailsafes, RollsBack: true}
+	gone := Write{Object: Object{Name: "gone"}, Node: "cp-1", Stage: backend.StageEndpoints, RollsBack: true}
+	older := Write{Object: Object{Name: "older"}, Node: "cp-1", Stage: backend.StageEndpoints, RollsBack: true}
+	other := Write{Object: Object{Name: "other"}, Node: "cp-2", Stage: backend.StageEndpoints, RollsBack: true}
+	set := Write{Object: Object{Name: "set"}, Stage: backend.StageAddresses}
 	diff := Diff{Taken: []string{"x"}, Writes: []Write{set, older}, Removals: []Write{gone, felix, other, set}}
 	rollBacks, rest := diff.SplitRollBacks(func(w Write) bool { return w.Node != "cp-2" })
 	g.Expect(rollBacks).To(Equal([]Diff{{Removals: []Write{felix}}, {Writes: []Write{older}}, {Removals: []Write{gone}}}))

@@ -16,20 +16,20 @@ import (
 // RecordFormat is the format of records with an object for each Node's record.
 const RecordFormat = 2
 
-// Move returns a node's record, completed from the Node's annotation of an earlier operator
+// MoveRecord returns a node's record, completed from the Node's annotation of an earlier operator
 // version, for policies whose records were not moved yet.
 //
 // A kubelet can write the annotation, so the operator trusts only entries about taints that
 // the policy declares for the node, however long the annotation is. A taint that the policy
 // does not declare any more stays on the node.
-func Move(node *corev1.Node, record state.Record, policies []plan.Policy) state.Record {
+func MoveRecord(node *corev1.Node, record state.Record, policies []plan.Policy) state.Record {
 	earlier := func(p plan.Policy) bool { return ofEarlierVersion(&p) }
 	if !slices.ContainsFunc(policies, earlier) {
 		return record
 	}
 	var moved state.Record
 	for field, entry := range state.NodeAnnotationRecord(node.Annotations) {
-		policy := plan.Find(policies, entry.Policy)
+		policy := plan.FindPolicy(policies, entry.Policy)
 		_, known := record[field]
 		if known || policy == nil || !ofEarlierVersion(policy) || !policy.DeclaresTaint(node, field) || !isTaintOf(entry) {
 			continue

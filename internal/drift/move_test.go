@@ -57,7 +57,7 @@ func TestRecordsOfEarlierVersionsAreMovedOver(t *testing.T) {
 			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
 				Name: "cp-1", Labels: map[string]string{"role": "cp"}, Annotations: map[string]string{v1alpha1.AnnotationRecord: test.text},
 			}}
-			NewWithT(t).Expect(drift.Move(node, test.record, compile(test.policy))).To(Equal(test.want))
+			NewWithT(t).Expect(drift.MoveRecord(node, test.record, compile(test.policy))).To(Equal(test.want))
 		})
 	}
 }

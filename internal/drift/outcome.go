@@ -40,8 +40,8 @@ type Outcome struct {
 	Released map[string]*plan.Policy
 }
 
-// Keep leaves a released field as it is.
-func (o *Outcome) Keep(field string, before state.Record) {
+// KeepField leaves a released field as it is.
+func (o *Outcome) KeepField(field string, before state.Record) {
 	delete(o.Set, field)
 	o.Restored = slices.DeleteFunc(o.Restored, func(f Finding) bool { return f.Field == field })
 	o.Record[field] = before[field]
@@ -68,29 +68,29 @@ func (o Outcome) WithoutRestoring(given func(policy string) bool) Outcome {
 	return o
 }
 
-// Changed tells whether the object is to be written.
-func (o Outcome) Changed(before state.Record) bool {
+// NeedsWrite tells whether the object is to be written.
+func (o Outcome) NeedsWrite(before state.Record) bool {
 	return len(o.Set) > 0 || !SameRecord(before, o.Record)
 }
 
 // SameRecord tells whether two records have equal entries.
 func SameRecord(a, b state.Record) bool {
 	return maps.EqualFunc(a, b, func(a, b state.RecordEntry) bool {
-		return a.Policy == b.Policy && a.Applied == b.Applied && equal(a.Original, b.Original)
+		return a.Policy == b.Policy && a.Applied == b.Applied && equalValues(a.Original, b.Original)
 	})
 }
 
-// Policies returns the policies for which the object is written: the policies of findings,
+// ConcernedPolicies returns the policies for which the object is written: the policies of findings,
 // and the existing policies with entries in the old or new record. A record may have been
 // forged, so a policy that does not exist is left out.
-func (o Outcome) Policies(before state.Record, policies []plan.Policy) []string {
+func (o Outcome) ConcernedPolicies(before state.Record, policies []plan.Policy) []string {
 	names := map[string]bool{}
 	for _, finding := range o.Findings {
 		names[finding.Policy] = true
 	}
 	for _, record := range []state.Record{before, o.Record} {
 		for _, entry := range record {
-			if plan.Find(policies, entry.Policy) != nil {
+			if plan.FindPolicy(policies, entry.Policy) != nil {
 				names[entry.Policy] = true
 			}
 		}

@@ -3,14 +3,17 @@
 package drift
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
@@ -31,32 +34,41 @@ type Write struct {
 	Live     plan.Object // nil: to be created
 	Findings []Finding
 
-	// Node is the only node that an object of Calico concerns; empty if there is none.
+	// Node is the only node that an object for hosts concerns; empty if there is none.
 	Node string
-	// Stage is the write stage of an object of Calico.
+	// Stage is the write stage of an object for hosts.
 	Stage int
 	// RollsBack tells that the write only ends a restriction of the node, or gives the node an
 	// older ruleset in place of a newer one. Such a write never waits.
 	RollsBack bool
 }
 
-// Version returns the object's version behind the decision; empty if the object is missing.
-func (w Write) Version() string {
+// LiveVersion returns the object's version behind the decision; empty if the object is missing.
+func (w Write) LiveVersion() string {
 	if w.Live == nil {
 		return ""
 	}
 	return w.Live.GetResourceVersion()
 }
 
-// Conflicted tells that another manager has decided about the object, so the operator does
+// IsConflicted tells that another manager has decided about the object, so the operator does
 // not write the object.
-func (w Write) Conflicted() bool {
+func (w Write) IsConflicted() bool {
 	return slices.ContainsFunc(w.Findings, func(f Finding) bool { return f.State == v1alpha1.StateConflicted })
 }
 
-// Networks compares a policy's planned NetworkPolicies with the live ones. NetworkPolicies
-// of held components stay.
-func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.NetworkPolicy) Diff {
+// CompareNetworkPolicies compares a policy's planned NetworkPolicies with the live ones. NetworkPolicies
+// of held components stay, and so do those of an orphaned policy. A rollback does not wait
+// for a NetworkPolicy that is deleted and kept by a foreign finalizer: anybody could set a
+// finalizer, and block the deletion of a policy for ever.
+func CompareNetworkPolicies(policy *plan.Policy, network plan.Network, live []networkingv1.NetworkPolicy) Diff {
+	return compareNetworkPolicies(policy, network, live, nil)
+}
+
+func compareNetworkPolicies(policy *plan.Policy, network plan.Network, live []networkingv1.NetworkPolicy, inSync *InSync) Diff {
+	if policy.Intent() == intent.Orphan {
+		return Diff{}
+	}
 	desired := make([]plan.Object, 0, len(network.Objects))
 	for _, object := range network.Objects {
 		desired = append(desired, object)
@@ -68,13 +80,16 @@ func Networks(policy *plan.Policy, network plan.Network, live []networkingv1.Net
 	last := lastReport(policy, policy.Status.NetworkPolicies, len(network.Objects)+len(network.Held))
 	return compareAll(policy, desired, there, last.wasInPlace, func(live plan.Object) bool {
 		component, ours := madeFor(live, policy.Name)
-		return ours && !held(network, component)
-	})
+		isDeleted := policy.RollsBack() && live.GetDeletionTimestamp() != nil
+		return ours && !isHeld(network, component) && !isDeleted
+	}, inSync)
 }
 
 // compareAll compares desired with live objects, and plans the deletion of obsolete live
 // objects.
-func compareAll(policy *plan.Policy, desired, live []plan.Object, wasInPlace, obsolete func(plan.Object) bool) Diff {
+func compareAll(
+	policy *plan.Policy, desired, live []plan.Object, wasInPlace, obsolete func(plan.Object) bool, inSync *InSync,
+) Diff {
 	var diff Diff
 	there := make(map[Object]plan.Object, len(live))
 	for _, object := range live {
@@ -84,42 +99,36 @@ func compareAll(policy *plan.Policy, desired, live []plan.Object, wasInPlace, ob
 		object := ObjectOf(want)
 		is, found := there[object]
 		delete(there, object)
-		if found && !mayTakeOver(is, policy.Name) {
-			diff.Taken = append(diff.Taken, taken(object, is))
+		if found && inSync.has(want, is) {
 			continue
 		}
-		findings := Owned(policy, want, is, wasInPlace(want))
+		if found && !mayTakeOver(is, policy.Name) {
+			diff.Taken = append(diff.Taken, describeTaken(object, is))
+			continue
+		}
+		findings := CompareOwned(policy, want, is, wasInPlace(want))
 		if len(findings) > 0 {
 			diff.Writes = append(diff.Writes, Write{Object: object, Desired: want, Live: is, Findings: findings})
+		} else {
+			inSync.note(want, is)
 		}
 	}
 	for object, left := range there {
 		if obsolete(left) {
-			diff.Removals = append(diff.Removals, Write{Object: object, Live: left, Findings: []Finding{unexpected(policy, object)}})
+			diff.Removals = append(diff.Removals, Write{Object: object, Live: left, Findings: []Finding{unexpectedFinding(policy, object)}})
 		}
 	}
 	// A cache lists in no particular order.
-	slices.SortFunc(diff.Removals, func(a, b Write) int { return Compare(a.Findings[0], b.Findings[0]) })
+	slices.SortFunc(diff.Removals, func(a, b Write) int { return CompareFindings(a.Findings[0], b.Findings[0]) })
 	return diff
 }
 
 // ObjectOf returns the kind, namespace and name of an object. Objects from a cache do not
 // contain their kind.
 func ObjectOf(object plan.Object) Object {
-	kind := object.GetObjectKind().GroupVersionKind().Kind
-	switch object.(type) {
-	case *networkingv1.NetworkPolicy:
-		kind = "NetworkPolicy"
-	case *v3.Tier:
-		kind = v3.KindTier
-	case *v3.GlobalNetworkSet:
-		kind = v3.KindGlobalNetworkSet
-	case *v3.GlobalNetworkPolicy:
-		kind = v3.KindGlobalNetworkPolicy
-	case *v3.HostEndpoint:
-		kind = v3.KindHostEndpoint
-	case *v3.FelixConfiguration:
-		kind = v3.KindFelixConfiguration
+	kind := cmp.Or(backend.TraitsOf(object).Kind.Kind, object.GetObjectKind().GroupVersionKind().Kind)
+	if _, is := object.(*networkingv1.NetworkPolicy); is {
+		kind = KindNetworkPolicy
 	}
 	return Object{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
 }
@@ -128,7 +137,7 @@ func ObjectOf(object plan.Object) Object {
 // component. The name decides, because labels can be copied and removed.
 func madeFor(live plan.Object, policy string) (component string, made bool) {
 	component, named := strings.CutPrefix(live.GetName(), plan.NetworkPolicyName(policy, ""))
-	return component, named && plan.Written(live)
+	return component, named && backend.IsWrittenByOperator(live)
 }
 
 // mayTakeOver tells whether the operator may write an object with a managed name: the
@@ -137,7 +146,7 @@ func madeFor(live plan.Object, policy string) (component string, made bool) {
 // and label existed before and would be restored from git, and must not be deleted with the
 // policy.
 func mayTakeOver(live plan.Object, policy string) bool {
-	if plan.Written(live) || plan.Shared(live) {
+	if backend.IsWrittenByOperator(live) || plan.IsShared(live) {
 		return true
 	}
 	if live.GetLabels()[v1alpha1.LabelPolicy] != policy {
@@ -150,14 +159,13 @@ func mayTakeOver(live plan.Object, policy string) bool {
 // restored with kubectl, such as from a backup. Only a host endpoint makes policies deny
 // packets, so the rollback of a restored endpoint must be possible.
 func restoredEndpoint(live plan.Object) bool {
-	_, endpoint := live.(*v3.HostEndpoint)
-	return endpoint && plan.Stamped(live) && !keptByTool(live)
+	return backend.TraitsOf(live).Stage == backend.StageEndpoints && plan.MatchesStamp(live) && !keptByTool(live)
 }
 
-// taken describes a foreign object, and names the manager that declares the object.
-func taken(object Object, live plan.Object) string {
+// describeTaken describes a foreign object, and names the manager that declares the object.
+func describeTaken(object Object, live plan.Object) string {
 	if by := declaredElsewhere(live); by != "" {
-		return object.String() + ", which " + named(by) + " declares"
+		return object.String() + ", which " + managerText(by) + " declares"
 	}
 	return object.String()
 }
@@ -177,8 +185,8 @@ type report struct {
 func lastReport(policy *plan.Policy, count v1alpha1.SyncCount, objects int) report {
 	status := policy.Status
 	programmed := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionProgrammed)
-	takenBack := programmed != nil && programmed.Reason == v1alpha1.ReasonTakenBack
-	if status.ObservedGeneration != policy.Generation || takenBack {
+	rolledBack := programmed != nil && programmed.Reason == v1alpha1.ReasonRolledBack
+	if status.ObservedGeneration != policy.Generation || rolledBack {
 		return report{}
 	}
 	r := report{drifted: map[Object]bool{}}
@@ -195,6 +203,21 @@ func lastReport(policy *plan.Policy, count v1alpha1.SyncCount, objects int) repo
 
 func (r report) wasInPlace(object plan.Object) bool { return r.whole || r.drifted[ObjectOf(object)] }
 
-func held(network plan.Network, component string) bool {
+func isHeld(network plan.Network, component string) bool {
 	return slices.ContainsFunc(network.Held, func(h plan.Held) bool { return h.Component == component })
+}
+
+// IsOnlyWriter tells whether the operator is the object's only writer. The content is no proof,
+// because an API server may fill in defaults.
+func IsOnlyWriter(live plan.Object) bool {
+	return !slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager != v1alpha1.FieldManagerNetwork
+	})
+}
+
+// FieldDisappears tells whether a field disappears when the operator stops applying the field:
+// the operator applied the field, and no other manager holds the field.
+func FieldDisappears(live plan.Object, path ...any) bool {
+	entries := live.GetManagedFields()
+	return HoldsField(entries, v1alpha1.FieldManagerNetwork, path...) && ManagerOf(entries, v1alpha1.FieldManagerNetwork, path...).Name == ""
 }

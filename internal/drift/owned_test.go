@@ -103,7 +103,7 @@ func TestWhatIsToBeDoneAboutNetworkPolicies(t *testing.T) {
 			for _, object := range test.live {
 				live = append(live, *object)
 			}
-			diff := drift.Networks(owner, test.network, live)
+			diff := drift.CompareNetworkPolicies(owner, test.network, live)
 			g.Expect(objects(diff.Writes)).To(Equal(test.writes), "writes")
 			g.Expect(objects(diff.Removals)).To(Equal(test.deletes), "deletes")
 			var taken []string
@@ -126,24 +126,24 @@ func objects(writes []drift.Write) []string {
 func TestWriteCarriesWhatTheDecisionWasMadeOn(t *testing.T) {
 	g := NewWithT(t)
 	owner, network := rendered(policy("dns", protects("coredns")))
-	created := drift.Networks(owner, network, nil).Writes[0]
+	created := drift.CompareNetworkPolicies(owner, network, nil).Writes[0]
 	g.Expect(created.Live).To(BeNil())
-	g.Expect(created.Version()).To(BeEmpty())
+	g.Expect(created.LiveVersion()).To(BeEmpty())
 	g.Expect(created.Desired).To(BeIdenticalTo(network.Objects[0]))
 
 	live := []networkingv1.NetworkPolicy{*changed(written(network.Objects[0]))}
-	updated := drift.Networks(owner, network, live).Writes[0]
+	updated := drift.CompareNetworkPolicies(owner, network, live).Writes[0]
 	g.Expect(updated.Live).To(BeIdenticalTo(&live[0]))
-	g.Expect(updated.Version()).To(Equal("7"))
+	g.Expect(updated.LiveVersion()).To(Equal("7"))
 
-	deleted := drift.Networks(owner, plan.Network{}, live).Removals[0]
+	deleted := drift.CompareNetworkPolicies(owner, plan.Network{}, live).Removals[0]
 	g.Expect(deleted.Desired).To(BeNil())
-	g.Expect(deleted.Version()).To(Equal("7"))
+	g.Expect(deleted.LiveVersion()).To(Equal("7"))
 	g.Expect(deleted.Findings).To(HaveExactElements(And(
 		HaveField("Cause", v1alpha1.CauseUnexpected), HaveField("State", v1alpha1.StatePending), HaveField("Field", ""))))
 
 	auditor, _ := rendered(policy("dns", audits))
-	g.Expect(drift.Networks(auditor, plan.Network{}, live).Removals[0].Findings).To(HaveExactElements(HaveField("State", v1alpha1.StateDrifted)))
+	g.Expect(drift.CompareNetworkPolicies(auditor, plan.Network{}, live).Removals[0].Findings).To(HaveExactElements(HaveField("State", v1alpha1.StateDrifted)))
 }
 
 func TestOrderInWhichTheCacheListsChangesNothing(t *testing.T) {
@@ -154,7 +154,7 @@ func TestOrderInWhichTheCacheListsChangesNothing(t *testing.T) {
 	}
 	for seed := range uint64(20) {
 		rand.New(rand.NewPCG(seed, seed)).Shuffle(len(live), func(i, j int) { live[i], live[j] = live[j], live[i] })
-		NewWithT(t).Expect(objects(drift.Networks(owner, plan.Network{}, live).Removals)).To(Equal([]string{
+		NewWithT(t).Expect(objects(drift.CompareNetworkPolicies(owner, plan.Network{}, live).Removals)).To(Equal([]string{
 			"kube-system/cpnp.dns.a", "kube-system/cpnp.dns.b", "kube-system/cpnp.dns.c", "kube-system/cpnp.dns.d",
 		}))
 	}
@@ -172,7 +172,7 @@ func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *te
 		}
 	}
 	takenBack := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
-		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionProgrammed, Status: "False", Reason: v1alpha1.ReasonTakenBack}}
+		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionProgrammed, Status: "False", Reason: v1alpha1.ReasonRolledBack}}
 	}
 	tests := map[string]struct {
 		edits []edit
@@ -193,7 +193,7 @@ func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *te
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			owner, network := rendered(policy("dns", append(test.edits, protects("coredns"))...))
-			findings := drift.Networks(owner, network, nil).Writes[0].Findings
+			findings := drift.CompareNetworkPolicies(owner, network, nil).Writes[0].Findings
 			NewWithT(t).Expect(findings).To(HaveExactElements(HaveField("State", test.want)))
 		})
 	}
@@ -216,7 +216,7 @@ func TestWhatIsTakenBackIsNoDrift(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, network := rendered(policy("dns", protects("coredns")))
 			owner := compile(policy("dns", test.edits...))
-			removals := drift.Networks(&owner[0], plan.Network{}, []networkingv1.NetworkPolicy{*written(network.Objects[0])}).Removals
+			removals := drift.CompareNetworkPolicies(&owner[0], plan.Network{}, []networkingv1.NetworkPolicy{*written(network.Objects[0])}).Removals
 			g := NewWithT(t)
 			g.Expect(removals).To(HaveLen(1))
 			g.Expect(removals[0].Findings).To(HaveExactElements(HaveField("State", test.want)))

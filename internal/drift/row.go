@@ -10,6 +10,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -19,19 +20,8 @@ const (
 	contestedRounds = 5
 	// unnamedRounds is the number for changes without a manager, such as removals. Such changes
 	// may come from several writers.
-	unnamedRounds = 10
-	// rowKept is how long a row waits for its next round. Tools that restore a declaration look
-	// every few minutes, and some only every hour.
-	rowKept = 6 * time.Hour
-	// contestQuiet ends a contest: the field must stay as repaired for this time, and for
-	// contestQuietGaps times the time between the last rounds. The latter is needed because
-	// tools wait longer each time (Argo CD three times as long, up to five minutes). For a tool
-	// that is known to return, the times are longer.
-	contestQuiet         = 30 * time.Second
-	contestQuietMost     = 30 * time.Minute
-	contestQuietTool     = 15 * time.Minute
-	contestQuietMostTool = 4 * time.Hour
-	contestQuietGaps     = 4
+	unnamedRounds    = 10
+	contestQuietGaps = 4
 	// rowsKept is how many rows one object may have, because writers can invent managers'
 	// names.
 	rowsKept = 16
@@ -53,14 +43,14 @@ type row struct {
 // noVersion is the version of no object, so any version seen next is new.
 const noVersion = "-"
 
-// returns tells whether the manager restores a declaration of its own.
-func (r *row) returns() bool { return r.finding.By.Declares || r.finding.By.Tool != "" }
+// managerReturns tells whether the manager restores a declaration of its own.
+func (r *row) managerReturns() bool { return r.finding.By.Declares || r.finding.By.Tool != "" }
 
-// fought tells whether there were enough rounds for a contest. One round is enough if the
+// hasEnoughRounds tells whether there were enough rounds for a contest. One round is enough if the
 // manager is known to return.
-func (r *row) fought() bool {
+func (r *row) hasEnoughRounds() bool {
 	switch {
-	case r.returns():
+	case r.managerReturns():
 		return r.rounds >= 1
 	case r.finding.By.Name == "":
 		return r.rounds >= unnamedRounds
@@ -68,51 +58,53 @@ func (r *row) fought() bool {
 	return r.rounds >= contestedRounds
 }
 
-// quiet returns how long the field must stay as repaired for the contest to end.
-func (r *row) quiet() time.Duration {
-	least, most := contestQuiet, contestQuietMost
-	if r.returns() {
-		least, most = contestQuietTool, contestQuietMostTool
+// quietTime returns how long the field must stay as repaired for the contest to end.
+func (r *row) quietTime() time.Duration {
+	least, most := timing.ContestQuiet, timing.ContestQuietMost
+	if r.managerReturns() {
+		least, most = timing.ContestQuietTool, timing.ContestQuietToolMost
 	}
 	return min(max(least, contestQuietGaps*r.gap), most)
 }
 
-func (r *row) contested(now time.Time) bool { return r.fought() && now.Sub(r.last) < r.quiet() }
-
-// over tells whether the row may be forgotten: the wait for the next round was too long, or
-// a contest with a manager that is not known to return has ended.
-func (r *row) over(now time.Time) bool {
-	ended := r.fought() && !r.contested(now) && !r.returns()
-	return !r.open && (ended || now.Sub(r.last) >= rowKept)
+func (r *row) isContested(now time.Time) bool {
+	return r.hasEnoughRounds() && now.Sub(r.last) < r.quietTime()
 }
 
-// round counts another round.
-func (r *row) round(now time.Time) {
+// isOver tells whether the row may be forgotten: the wait for the next round was too long, or
+// a contest with a manager that is not known to return has ended.
+func (r *row) isOver(now time.Time) bool {
+	ended := r.hasEnoughRounds() && !r.isContested(now) && !r.managerReturns()
+	return !r.open && (ended || now.Sub(r.last) >= timing.ContestRowKept)
+}
+
+// countRound counts another round.
+func (r *row) countRound(now time.Time) {
 	if r.rounds > 0 {
 		r.gap = max(now.Sub(r.last), r.gap/2)
 	}
 	r.rounds, r.last = r.rounds+1, now
 }
 
-// see records one drift, and tells whether the drift is new.
-func (p *past) see(key rowKey, finding Finding, version string, now time.Time) bool {
+// recordDrift records one drift, and tells whether the drift is new.
+func (p *past) recordDrift(key rowKey, finding Finding, version string, now time.Time) bool {
 	r := p.rows[key]
-	if r == nil || r.over(now) {
+	if r == nil || r.isOver(now) {
 		r = &row{}
 		p.makeRoom()
 		p.rows[key] = r
 	}
 	fresh := !r.open && (r.version != version || r.rounds == 0)
-	r.finding, r.open, r.version = bounded(finding), true, version
+	r.finding, r.open, r.version = shortenValues(finding), true, version
 	if fresh {
-		r.round(now)
+		r.countRound(now)
 	}
 	return fresh
 }
 
-// bounded shortens the finding's values to the length that reports use. Values of a
+// shortenValues shortens the finding's values to the length that reports use. Values of a
 // NetworkPolicy can be long, and rows are kept for hours.
-func bounded(f Finding) Finding {
+func shortenValues(f Finding) Finding {
 	const most = 256
 	f.Expected, f.Actual = strings.Clone(wording.Shorten(f.Expected, most)), strings.Clone(wording.Shorten(f.Actual, most))
 	return f
@@ -134,8 +126,8 @@ func (p *past) makeRoom() {
 	delete(p.rows, of)
 }
 
-// close ends the rows without a drift in the latest version.
-func (p *past) close(seen map[rowKey]bool) {
+// closeRows ends the rows without a drift in the latest version.
+func (p *past) closeRows(seen map[rowKey]bool) {
 	for key, r := range p.rows {
 		if !seen[key] {
 			r.open, r.version = false, noVersion
@@ -143,11 +135,11 @@ func (p *past) close(seen map[rowKey]bool) {
 	}
 }
 
-// Resume continues, once for each policy, the contests in the policy's status, so that a
+// ResumeContests continues, once for each policy, the contests in the policy's status, so that a
 // restart of the operator does not end a contest. The quiet time so far and the time
 // between rounds are unknown. A new generation of the policy resets all counts, because the
 // change may have ended the contest.
-func (h *History) Resume(policy *plan.Policy, now time.Time) {
+func (h *History) ResumeContests(policy *plan.Policy, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if policy.Status.ObservedGeneration != policy.Generation {
@@ -158,11 +150,11 @@ func (h *History) Resume(policy *plan.Policy, now time.Time) {
 	}
 	if !h.resumed[policy.Name] {
 		h.resumed[policy.Name] = true
-		h.resume(policy.Name, policy.Status.Drift, now)
+		h.resumeContests(policy.Name, policy.Status.Drift, now)
 	}
 }
 
-func (h *History) resume(policy string, told []v1alpha1.Drift, now time.Time) {
+func (h *History) resumeContests(policy string, told []v1alpha1.Drift, now time.Time) {
 	for _, d := range told {
 		if d.State != v1alpha1.StateContested {
 			continue
@@ -171,22 +163,22 @@ func (h *History) resume(policy string, told []v1alpha1.Drift, now time.Time) {
 			Policy: policy, Object: Object{d.Kind, d.Namespace, d.Name}, Field: d.Field, Cause: d.Cause,
 			State: v1alpha1.StateDrifted, Expected: d.Expected, Actual: d.Actual, By: Manager{Name: d.Manager, Tool: tools[d.Manager]},
 		}
-		rows, key := h.past(finding.Object).rows, rowKey{d.Field, d.Manager}
+		rows, key := h.pastOf(finding.Object).rows, rowKey{d.Field, d.Manager}
 		if rows[key] == nil {
 			rows[key] = &row{finding: finding, last: now, version: noVersion}
 		}
-		rows[key].rounds, rows[key].gap = max(rows[key].rounds, unnamedRounds), contestQuietTool/contestQuietGaps
+		rows[key].rounds, rows[key].gap = max(rows[key].rounds, unnamedRounds), timing.ContestQuietTool/contestQuietGaps
 	}
 }
 
-// idle tells whether forgetting the object would lose no more than the count of a few
+// isInactive tells whether forgetting the object would lose no more than the count of a few
 // rounds.
-func (p *past) idle(now time.Time) bool {
+func (p *past) isInactive(now time.Time) bool {
 	if len(p.failures) > 0 || p.written != nil || p.conflicts > 0 {
 		return false
 	}
 	for _, r := range p.rows {
-		if r.open || r.contested(now) || now.Sub(r.last) < contestQuiet {
+		if r.open || r.isContested(now) || now.Sub(r.last) < timing.ContestQuiet {
 			return false
 		}
 	}

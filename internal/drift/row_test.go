@@ -122,7 +122,7 @@ func TestOfManyObjectsOnlyThoseAreKeptThatMatter(t *testing.T) {
 		finding := rewritten("f", "kubectl")
 		finding.Object = object
 		s.Observe(object, "1", list(finding), s.now)
-		s.Corrected(object, list(finding), s.now)
+		s.RecordRepair(object, list(finding), s.now)
 		s.now = s.now.Add(20 * time.Millisecond)
 		if i%100 == 0 {
 			s.fight(1, "fighter", 0)
@@ -156,38 +156,38 @@ func TestFightGoesOnAfterARestart(t *testing.T) {
 		return v1alpha1.Drift{Kind: "Service", Namespace: "shop", Name: "web", Field: "f", State: is, Actual: "Cluster", Manager: "argo"}
 	}
 	s := begin(t)
-	s.Resume(reported(2, entry(v1alpha1.StateContested)), s.now)
+	s.ResumeContests(reported(2, entry(v1alpha1.StateContested)), s.now)
 	s.Expect(s.contested()).To(ConsistOf(And(HaveField("Field", "f"), HaveField("By.Name", "argo"), HaveField("Actual", "Cluster"))))
 	s.now = s.now.Add(15*time.Minute - 1)
 	s.Expect(s.contested()).To(HaveLen(1))
 	s.now = s.now.Add(1)
 	s.Expect(s.contested()).To(BeEmpty(), "nobody fights any more")
-	s.Resume(reported(2, entry(v1alpha1.StateContested)), s.now)
+	s.ResumeContests(reported(2, entry(v1alpha1.StateContested)), s.now)
 	s.Expect(s.contested()).To(BeEmpty(), "it is the status of this operator now")
 
 	s = begin(t)
-	s.Resume(reported(2, entry(v1alpha1.StateDrifted), entry(v1alpha1.StateConflicted)), s.now)
+	s.ResumeContests(reported(2, entry(v1alpha1.StateDrifted), entry(v1alpha1.StateConflicted)), s.now)
 	s.Expect(s.contested()).To(BeEmpty(), "that was no fight")
 	s = begin(t)
-	s.Resume(reported(1, entry(v1alpha1.StateContested)), s.now)
+	s.ResumeContests(reported(1, entry(v1alpha1.StateContested)), s.now)
 	s.Expect(s.contested()).To(BeEmpty(), "the policy has been changed since")
 }
 
 func TestNewGenerationOfThePolicyBeginsAnew(t *testing.T) {
 	s := begin(t)
 	s.fight(5, "argo", 0)
-	s.Resume(reported(2), s.now)
+	s.ResumeContests(reported(2), s.now)
 	s.Expect(s.contested()).To(HaveLen(1))
-	s.Resume(reported(1), s.now)
+	s.ResumeContests(reported(1), s.now)
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
 func TestWhatWasDoneIsRememberedOfThatObjectOnly(t *testing.T) {
 	s := begin(t)
 	record := state.Record{"a": *done("p", "Local", "Cluster"), "b": *done("q", "", "")}
-	s.Remember(service, "uid", record)
+	s.RememberWrites(service, "uid", record)
 	recall := func(field string) any {
-		entry, known := s.Recall(service, "uid")(field)
+		entry, known := s.RecallWrites(service, "uid")(field)
 		if !known {
 			return nil
 		}
@@ -196,12 +196,12 @@ func TestWhatWasDoneIsRememberedOfThatObjectOnly(t *testing.T) {
 	s.Expect(recall("a")).To(Equal(*done("p", "Local", "Cluster")))
 	s.Expect(recall("b")).To(Equal(*done("q", "", "")))
 	s.Expect(recall("c")).To(BeNil())
-	_, known := s.Recall(service, "another one of the name")("a")
+	_, known := s.RecallWrites(service, "another one of the name")("a")
 	s.Expect(known).To(BeFalse())
-	s.Forget("q")
+	s.ForgetPolicy("q")
 	s.Expect(recall("b")).To(BeNil())
 	s.Expect(recall("a")).NotTo(BeNil())
-	s.Remember(service, "uid", nil)
+	s.RememberWrites(service, "uid", nil)
 	s.Expect(recall("a")).To(BeNil())
 }
 
@@ -209,22 +209,22 @@ func TestObjectToWhichNothingIsDoneIsNotFoughtOver(t *testing.T) {
 	s := begin(t)
 	s.fight(5, "argo", 0)
 	s.sees()
-	s.Remember(service, "uid", state.Record{"f": {Applied: "x", Original: ptr.To("y")}})
+	s.RememberWrites(service, "uid", state.Record{"f": {Applied: "x", Original: ptr.To("y")}})
 	s.Expect(s.contested()).To(HaveLen(1))
-	s.Remember(service, "uid", nil)
+	s.RememberWrites(service, "uid", nil)
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
 func TestWhatIsReleasedIsToldOnce(t *testing.T) {
 	s := begin(t)
 	stays, restored := rewritten("f", "argo"), rewritten("g", "")
-	s.Released(drift.Outcome{Kept: list(stays), Restored: list(restored, restored)})
+	s.RecordReleases(drift.Outcome{Kept: list(stays), Restored: list(restored, restored)})
 	s.Expect(s.TakeReleases("q")).To(BeZero())
 	s.Expect(s.TakeReleases("p")).To(Equal(drift.Releases{Kept: list(stays), Restored: 2, Last: restored}))
 	s.Expect(s.TakeReleases("p")).To(BeZero())
 	for range 100 {
-		s.Released(drift.Outcome{Kept: list(stays), Replaced: list(stays)})
-		s.NotRestored(list(stays))
+		s.RecordReleases(drift.Outcome{Kept: list(stays), Replaced: list(stays)})
+		s.RecordNotRestored(list(stays))
 	}
 	told := s.TakeReleases("p")
 	s.Expect(told.Kept).To(HaveLen(16))

@@ -12,17 +12,17 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Service returns a Service as a shared object. The fields are the traffic policies.
-func Service(service *corev1.Service) Shared {
+// SharedService returns a Service as a shared object. The fields are the traffic policies.
+func SharedService(service *corev1.Service) Shared {
 	record, unreadable := state.ServiceRecord(service.Annotations)
 	return Shared{
 		Object: Object{Kind: "Service", Namespace: service.Namespace, Name: service.Name},
 		Live:   func(field string) *string { return plan.TrafficPolicy(service, field) },
 		By: func(field string) Manager {
-			return whoAndTool(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
+			return managerAndTool(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
 		},
 		Owned: func(field string) bool {
-			return Holds(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
+			return HoldsField(service.ManagedFields, v1alpha1.FieldManagerServices, "spec", field)
 		},
 		Declared: func(field string) Declaration { return declaredPolicy(service, field) },
 		Default:  DefaultPolicy,
@@ -49,6 +49,6 @@ func declaredPolicy(service *corev1.Service, field string) Declaration {
 	if json.Unmarshal(spec[field], &value) != nil || value == "" {
 		return said // not there, or null
 	}
-	said.Declares, said.Value, said.By = true, &value, applier(service.ManagedFields)
+	said.Declares, said.Value, said.By = true, &value, lastApplier(service.ManagedFields)
 	return said
 }

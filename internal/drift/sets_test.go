@@ -12,10 +12,10 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/judge"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 const intruder = "198.51.100.7/32"
@@ -54,7 +54,7 @@ func TestWhoAddedAnItemToAList(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(drift.WhoAdded(test.entries, self, test.added, list...)).To(Equal(test.want))
+			NewWithT(t).Expect(drift.ManagerOfAdded(test.entries, self, test.added, list...)).To(Equal(test.want))
 		})
 	}
 }
@@ -72,7 +72,7 @@ func TestWhatSomebodyAddsToASetIsDriftOfHis(t *testing.T) {
 	nets, policy, endpoint := stampedAs(g, setOf("nodes-0", "10.0.0.1/32")), stampedAs(g, allowing("allow", "10.0.0.1/32")), stampedAs(g, host("10.0.0.1"))
 	policy.Spec.Types = []v3.PolicyType{"Ingress"}
 	g.Expect(plan.Stamp(policy)).To(Succeed())
-	there := state.Calico{
+	there := calico.Live{
 		Sets: []v3.GlobalNetworkSet{*nets.DeepCopy()}, Policies: []v3.GlobalNetworkPolicy{*policy.DeepCopy()}, Endpoints: []v3.HostEndpoint{*endpoint.DeepCopy()},
 	}
 	desired := []plan.Object{nets, policy, endpoint}
@@ -103,13 +103,13 @@ func TestTheOrderOfWhatIsInASetIsNoDifference(t *testing.T) {
 	desired := stampedAs(g, setOf("nodes-0", "10.0.0.1/32", "10.0.0.2/32"))
 	live := desired.DeepCopy()
 	live.Spec.Nets = []string{"10.0.0.2/32", "10.0.0.1/32"}
-	g.Expect(drift.Left(desired, live)).To(BeEmpty())
+	g.Expect(drift.RemainingDifferences(desired, live)).To(BeEmpty())
 	live.Spec.Nets = []string{"10.0.0.2/32", "10.0.0.2/32"}
-	g.Expect(drift.Left(desired, live)).To(HaveLen(1))
+	g.Expect(drift.RemainingDifferences(desired, live)).To(HaveLen(1))
 	rules := stampedAs(g, allowing("a", "10.0.0.1/32", "10.0.0.2/32"))
 	other := rules.DeepCopy()
 	other.Spec.Ingress[0], other.Spec.Ingress[1] = other.Spec.Ingress[1], other.Spec.Ingress[0]
-	g.Expect(drift.Left(rules, other)).To(HaveLen(1), "that of rules is one")
+	g.Expect(drift.RemainingDifferences(rules, other)).To(HaveLen(1), "that of rules is one")
 }
 
 // A label of the operator's says which rules an object is for; all others are none of
@@ -119,21 +119,21 @@ func TestLabelsThatOthersAdd(t *testing.T) {
 	endpoint := stampedAs(g, host("10.0.0.1"))
 	live := endpoint.DeepCopy()
 	live.Labels["projectcalico.org/tier"], live.Labels["team"] = "cpnp", "edge"
-	g.Expect(hostDiff(g, []plan.Object{endpoint}, state.Calico{Endpoints: []v3.HostEndpoint{*live}}).Writes).To(BeEmpty())
+	g.Expect(hostDiff(g, []plan.Object{endpoint}, calico.Live{Endpoints: []v3.HostEndpoint{*live}}).Writes).To(BeEmpty())
 
 	live.Labels[calico.LabelInterface] = "eth0"
 	live.ManagedFields = append(live.ManagedFields, owns("mallory", set, 2, path("metadata", "labels", calico.LabelInterface)))
-	writes := hostDiff(g, []plan.Object{endpoint}, state.Calico{Endpoints: []v3.HostEndpoint{*live}}).Writes
+	writes := hostDiff(g, []plan.Object{endpoint}, calico.Live{Endpoints: []v3.HostEndpoint{*live}}).Writes
 	g.Expect(writes).To(HaveLen(1))
 	g.Expect(writes[0].Findings).To(ConsistOf(And(
 		HaveField("Field", "metadata.labels[cpnp.dev/interface]"), HaveField("Cause", v1alpha1.CauseUnexpected), HaveField("By.Name", "mallory"))))
-	result, _ := writes[0].Result()
+	result := judge.WritesOf(drift.Diff{Writes: writes})[0].Object
 	g.Expect(result.GetLabels()).To(And(Not(HaveKey(calico.LabelInterface)), HaveKey("team"), HaveKey("projectcalico.org/tier")))
 
 	felix := felixOf(&[]v3.ProtoPort{})
 	shared := felix.DeepCopy()
 	shared.Labels = map[string]string{calico.LabelVersion: "x"}
-	g.Expect(drift.Left(felix, shared)).To(BeEmpty(), "of what is shared, labels of others stay")
+	g.Expect(drift.RemainingDifferences(felix, shared)).To(BeEmpty(), "of what is shared, labels of others stay")
 }
 
 // What is in transition allows what is there and what is to be. In a set, nothing may
@@ -141,7 +141,7 @@ func TestLabelsThatOthersAdd(t *testing.T) {
 func TestNothingIsTwiceInWhatIsInTransition(t *testing.T) {
 	g := NewWithT(t)
 	live := stampedAs(g, setOf("nodes-0", "10.0.0.1/32", "10.0.0.1/32", "10.0.0.2/32"))
-	writes := hostDiff(g, []plan.Object{setOf("nodes-0", "10.0.0.2/32", "10.0.0.3/32")}, state.Calico{Sets: []v3.GlobalNetworkSet{*live}}).Writes
+	writes := hostDiff(g, []plan.Object{setOf("nodes-0", "10.0.0.2/32", "10.0.0.3/32")}, calico.Live{Sets: []v3.GlobalNetworkSet{*live}}).Writes
 	g.Expect(writes).To(HaveLen(1))
 	g.Expect(writes[0].Desired.(*v3.GlobalNetworkSet).Spec.Nets).To(Equal([]string{"10.0.0.2/32", "10.0.0.3/32", "10.0.0.1/32"}))
 }

@@ -12,18 +12,19 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Node returns a Node as a shared object. The fields are the taints. The list of taints is
+// SharedNode returns a Node as a shared object. The fields are the taints. The list of taints is
 // atomic: the last writer is the manager of the whole list, and a declaration of the list
 // also declares the absence of all other taints.
-func Node(node *corev1.Node, record state.Record) Shared {
+func SharedNode(node *corev1.Node, record state.Record) Shared {
 	return Shared{
 		Object: Object{Kind: "Node", Name: node.Name},
 		Live:   func(field string) *string { return plan.TaintValue(node, field) },
 		By: func(string) Manager {
-			return whoAndTool(node.ManagedFields, v1alpha1.FieldManagerTaints, "spec", "taints")
+			return managerAndTool(node.ManagedFields, v1alpha1.FieldManagerTaints, "spec", "taints")
 		},
-		Declared: func(field string) Declaration { return declaredTaint(node, field) },
-		Record:   record,
+		Declared:       func(field string) Declaration { return declaredTaint(node, field) },
+		ForgeableSigns: true,
+		Record:         record,
 	}
 }
 
@@ -34,7 +35,7 @@ func declaredTaint(node *corev1.Node, field string) Declaration {
 	if !declares {
 		return said
 	}
-	said.By = applier(node.ManagedFields)
+	said.By = lastApplier(node.ManagedFields)
 	var taints []corev1.Taint
 	if json.Unmarshal(list, &taints) == nil {
 		said.Value = plan.TaintValue(&corev1.Node{Spec: corev1.NodeSpec{Taints: taints}}, field)

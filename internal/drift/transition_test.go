@@ -11,9 +11,9 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // allowing is a policy of ours that lets these in; one that denies if there are
@@ -46,13 +46,13 @@ func stampedAs[T plan.Object](g Gomega, object T) T {
 	return object
 }
 
-func hostDiff(g Gomega, desired []plan.Object, there state.Calico) drift.Diff {
+func hostDiff(g Gomega, desired []plan.Object, there calico.Live) drift.Diff {
 	policies := compile(policy("dns"))
 	for _, object := range desired {
 		g.Expect(plan.Stamp(object)).To(Succeed())
 	}
-	there.Mode = state.CalicoNative
-	return drift.Hosts(&policies[0], policies, plan.Hosts{Objects: desired}, there)
+	there.Mode = calico.Native
+	return drift.CompareHosts(&policies[0], policies, plan.Hosts{Objects: desired}, there)
 }
 
 func steps(g Gomega, writes []drift.Write) []string {
@@ -84,59 +84,59 @@ func TestWhatAllowsLessWaitsForTheEnd(t *testing.T) {
 	const a, b, c = "10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32"
 	tests := map[string]struct {
 		desired          []plan.Object
-		there            func(Gomega) state.Calico
+		there            func(Gomega) calico.Live
 		writes, removals []string
 	}{
 		"A policy that allows more is written": {
 			[]plan.Object{allowing("self", a, b)},
-			func(g Gomega) state.Calico {
-				return state.Calico{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allowing("self", a))}}
+			func(g Gomega) calico.Live {
+				return calico.Live{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allowing("self", a))}}
 			},
 			[]string{"cpnp.dns-self " + a + " " + b}, nil,
 		},
 		"A policy that allows less is written when the rest has gone": {
 			[]plan.Object{allowing("self", a)},
-			func(g Gomega) state.Calico {
-				return state.Calico{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allowing("self", a, b)), *stampedAs(g, allowing("deny"))}}
+			func(g Gomega) calico.Live {
+				return calico.Live{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allowing("self", a, b)), *stampedAs(g, allowing("deny"))}}
 			},
 			nil, []string{"delete cpnp.dns-deny", "cpnp.dns-self " + a},
 		},
 		"A policy that allows others first allows both": {
 			[]plan.Object{allowing("self", a, c)},
-			func(g Gomega) state.Calico {
-				return state.Calico{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allowing("self", a, b))}}
+			func(g Gomega) calico.Live {
+				return calico.Live{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allowing("self", a, b))}}
 			},
 			[]string{"cpnp.dns-self " + a + " " + c + " " + b}, nil,
 		},
 		"A set that has others first has both": {
 			[]plan.Object{setOf("nodes-0", a, c)},
-			func(g Gomega) state.Calico {
-				return state.Calico{Sets: []v3.GlobalNetworkSet{*stampedAs(g, setOf("nodes-0", a, b))}}
+			func(g Gomega) calico.Live {
+				return calico.Live{Sets: []v3.GlobalNetworkSet{*stampedAs(g, setOf("nodes-0", a, b))}}
 			},
 			[]string{"cpnp-dns-nodes-0 " + a + " " + c + " " + b}, nil,
 		},
 		"A set that is split gains the new one first": {
 			[]plan.Object{setOf("nodes-0", a, c), setOf("nodes-1", b)},
-			func(g Gomega) state.Calico {
-				return state.Calico{Sets: []v3.GlobalNetworkSet{*stampedAs(g, setOf("nodes-0", a, b))}}
+			func(g Gomega) calico.Live {
+				return calico.Live{Sets: []v3.GlobalNetworkSet{*stampedAs(g, setOf("nodes-0", a, b))}}
 			},
 			[]string{"cpnp-dns-nodes-1 " + b, "cpnp-dns-nodes-0 " + a + " " + c + " " + b}, nil,
 		},
 		"What somebody else added is taken away at once": {
 			[]plan.Object{allowing("self", a)},
-			func(g Gomega) state.Calico {
+			func(g Gomega) calico.Live {
 				live := stampedAs(g, allowing("self", a))
 				live.Spec.Ingress = allowing("self", a, b).Spec.Ingress
-				return state.Calico{Policies: []v3.GlobalNetworkPolicy{*live}}
+				return calico.Live{Policies: []v3.GlobalNetworkPolicy{*live}}
 			},
 			[]string{"cpnp.dns-self " + a}, nil,
 		},
 		"What denies is changed at once": {
 			[]plan.Object{allowing("deny")},
-			func(g Gomega) state.Calico {
+			func(g Gomega) calico.Live {
 				live := allowing("deny")
 				live.Spec.Ingress = append(live.Spec.Ingress, v3.Rule{Action: v3.Deny})
-				return state.Calico{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, live)}}
+				return calico.Live{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, live)}}
 			},
 			[]string{"cpnp.dns-deny"}, nil,
 		},

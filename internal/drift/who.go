@@ -21,22 +21,22 @@ type Manager struct {
 	Tool string
 }
 
-// Who returns the manager of the field at the path, other than self. Of several managers, a
+// ManagerOf returns the manager of the field at the path, other than self. Of several managers, a
 // declaring manager comes first, then the latest. A removed field has no manager.
-func Who(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager {
+func ManagerOf(entries []metav1.ManagedFieldsEntry, self string, path ...any) Manager {
 	target, err := fieldpath.MakePath(path...)
 	if err != nil {
 		return Manager{}
 	}
-	return whoHas(entries, self, func(set *fieldpath.Set) bool { return set.Has(target) })
+	return managerWith(entries, self, func(set *fieldpath.Set) bool { return set.Has(target) })
 }
 
-// whoHas returns the manager whose fields fulfil the condition.
-func whoHas(entries []metav1.ManagedFieldsEntry, self string, has func(*fieldpath.Set) bool) Manager {
+// managerWith returns the manager whose fields fulfil the condition.
+func managerWith(entries []metav1.ManagedFieldsEntry, self string, has func(*fieldpath.Set) bool) Manager {
 	var found Manager
 	var latest time.Time
 	for _, entry := range entries {
-		if entry.Manager == self || entry.Subresource != "" || !owns(entry, has) {
+		if entry.Manager == self || entry.Subresource != "" || !entryOwns(entry, has) {
 			continue
 		}
 		declares := entry.Operation == metav1.ManagedFieldsOperationApply
@@ -52,21 +52,21 @@ func whoHas(entries []metav1.ManagedFieldsEntry, self string, has func(*fieldpat
 	return found
 }
 
-// Holds tells whether self is among the managers of the field at the path.
-func Holds(entries []metav1.ManagedFieldsEntry, self string, path ...any) bool {
+// HoldsField tells whether self is among the managers of the field at the path.
+func HoldsField(entries []metav1.ManagedFieldsEntry, self string, path ...any) bool {
 	target, err := fieldpath.MakePath(path...)
 	if err != nil {
 		return false
 	}
 	for _, entry := range entries {
-		if entry.Manager == self && owns(entry, func(set *fieldpath.Set) bool { return set.Has(target) }) {
+		if entry.Manager == self && entryOwns(entry, func(set *fieldpath.Set) bool { return set.Has(target) }) {
 			return true
 		}
 	}
 	return false
 }
 
-func owns(entry metav1.ManagedFieldsEntry, has func(*fieldpath.Set) bool) bool {
+func entryOwns(entry metav1.ManagedFieldsEntry, has func(*fieldpath.Set) bool) bool {
 	if entry.FieldsV1 == nil {
 		return false
 	}

@@ -13,44 +13,44 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// WhoAdded is Who for unexpected items of a list. In a list that is a set or a map, every
+// ManagerOfAdded is ManagerOf for unexpected items of a list. In a set or a map, every
 // item has its own managers, so the manager of the list or of other items may not have
 // added the unexpected items. An atomic list has managers only as a whole.
-func WhoAdded(entries []metav1.ManagedFieldsEntry, self string, added []any, path ...any) Manager {
+func ManagerOfAdded(entries []metav1.ManagedFieldsEntry, self string, added []any, path ...any) Manager {
 	list, err := fieldpath.MakePath(path...)
 	if err != nil {
 		return Manager{}
 	}
 	byItem := func(set *fieldpath.Set) bool { return len(itemsAt(set, list)) > 0 }
-	if whoHas(entries, "", byItem).Name == "" {
-		return Who(entries, self, path...)
+	if managerWith(entries, "", byItem).Name == "" {
+		return ManagerOf(entries, self, path...)
 	}
-	return whoHoldsItem(entries, self, added, list)
+	return managerOfItem(entries, self, added, list)
 }
 
-// whoHoldsItem returns the manager of any of the items in a list that is a set or a map.
-func whoHoldsItem(entries []metav1.ManagedFieldsEntry, self string, items []any, list fieldpath.Path) Manager {
-	return whoHas(entries, self, func(set *fieldpath.Set) bool {
+// managerOfItem returns the manager of any of the items in a list that is a set or a map.
+func managerOfItem(entries []metav1.ManagedFieldsEntry, self string, items []any, list fieldpath.Path) Manager {
+	return managerWith(entries, self, func(set *fieldpath.Set) bool {
 		return slices.ContainsFunc(itemsAt(set, list), func(element fieldpath.PathElement) bool {
 			return slices.ContainsFunc(items, func(item any) bool { return isItem(element, item) })
 		})
 	})
 }
 
-// Outlives tells whether a server-side apply of the desired object would leave a foreign
+// ForeignPartRemains tells whether a server-side apply of the desired object would leave a foreign
 // part in the live object: an item in a managed list, or a label.
-func Outlives(desired, live plan.Object) bool {
+func ForeignPartRemains(desired, live plan.Object) bool {
 	if len(foreignLabels(Finding{}, desired, live)) > 0 {
 		return true
 	}
-	want, errWant := plan.Fields(desired)
-	is, errIs := plan.Fields(live)
+	want, errWant := plan.SpecFields(desired)
+	is, errIs := plan.SpecFields(live)
 	if errWant != nil || errIs != nil {
 		return false
 	}
 	for name, actual := range is {
 		list := fieldpath.MakePathOrDie("spec", name)
-		if whoHoldsItem(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, added(want[name], actual), list).Name != "" {
+		if managerOfItem(live.GetManagedFields(), v1alpha1.FieldManagerNetwork, addedItems(want[name], actual), list).Name != "" {
 			return true
 		}
 	}

@@ -57,7 +57,7 @@ func TestWhoSetAField(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(drift.Who(test.entries, self, target...)).To(Equal(test.want))
+			NewWithT(t).Expect(drift.ManagerOf(test.entries, self, target...)).To(Equal(test.want))
 		})
 	}
 }
@@ -67,9 +67,9 @@ func entriesOf(entries ...metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry
 func TestOwnedLooksForOneManagerAndOneField(t *testing.T) {
 	g := NewWithT(t)
 	entries := entriesOf(owns("a", set, 1, path("metadata", "annotations", "x")), owns("b", set, 1, path("metadata", "annotations", "y")))
-	g.Expect(drift.Holds(entries, "a", "metadata", "annotations", "x")).To(BeTrue())
-	g.Expect(drift.Holds(entries, "a", "metadata", "annotations", "y")).To(BeFalse())
-	g.Expect(drift.Holds(entries, "c", "metadata", "annotations", "x")).To(BeFalse())
+	g.Expect(drift.HoldsField(entries, "a", "metadata", "annotations", "x")).To(BeTrue())
+	g.Expect(drift.HoldsField(entries, "a", "metadata", "annotations", "y")).To(BeFalse())
+	g.Expect(drift.HoldsField(entries, "c", "metadata", "annotations", "x")).To(BeFalse())
 }
 
 func TestServiceAsASharedObject(t *testing.T) {
@@ -85,7 +85,7 @@ func TestServiceAsASharedObject(t *testing.T) {
 		},
 		Spec: corev1.ServiceSpec{ExternalTrafficPolicy: "Cluster"},
 	}
-	shared := drift.Service(service)
+	shared := drift.SharedService(service)
 	g.Expect(shared.Object).To(Equal(drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}))
 	g.Expect(shared.Live("externalTrafficPolicy")).To(HaveValue(Equal("Cluster")))
 	g.Expect(shared.Live("internalTrafficPolicy")).To(BeNil())
@@ -106,7 +106,7 @@ func TestNodeAsASharedObject(t *testing.T) {
 		},
 		Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "a", Effect: corev1.TaintEffectNoSchedule}}},
 	}
-	shared := drift.Node(node, state.Record{"a:NoSchedule": *done("p", "", "")})
+	shared := drift.SharedNode(node, state.Record{"a:NoSchedule": *done("p", "", "")})
 	g.Expect(shared.Object).To(Equal(drift.Object{Kind: "Node", Name: "cp-1"}))
 	g.Expect(shared.Live("a:NoSchedule")).To(HaveValue(BeEmpty()))
 	g.Expect(shared.Live("b:NoSchedule")).To(BeNil())

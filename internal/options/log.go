@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	stdlog "log"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -28,8 +30,6 @@ import (
 const (
 	// maxLogged is how much of a value, or of a message, is logged, in bytes.
 	maxLogged = 1024
-	// repeatsAfter is the time during which a logged error is not logged again.
-	repeatsAfter = time.Minute
 	// errorsRemembered is the number of errors for which the time of the log line is
 	// remembered.
 	errorsRemembered = 1024
@@ -74,14 +74,14 @@ func NewLogger(opts ctrlzap.Options, now func() time.Time) logr.Logger {
 type boundedLog struct {
 	zapcore.Core
 	budget *logBudget
-	// context is the hash of the fields added so far.
-	context uint64
+	// context are the fields added so far. The fields are only looked at when a line is
+	// written: every reconciliation adds fields, and few write a line.
+	context []zapcore.Field
 }
 
 // With implements zapcore.Core.
 func (l boundedLog) With(fields []zapcore.Field) zapcore.Core {
-	fields = plainFields(fields)
-	return boundedLog{Core: l.Core.With(fields), budget: l.budget, context: l.budget.hashLine(l.context, "", fields)}
+	return boundedLog{Core: l.Core, budget: l.budget, context: slices.Concat(l.context, fields)}
 }
 
 // Check implements zapcore.Core.
@@ -95,11 +95,11 @@ func (l boundedLog) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *z
 // Write implements zapcore.Core.
 func (l boundedLog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	entry.Message = wording.OneLine(entry.Message, maxLogged)
-	fields = plainFields(fields)
 	isError := entry.Level >= zapcore.WarnLevel
 	key := uint64(0)
+	fields = plainFields(slices.Concat(l.context, fields))
 	if isError {
-		key = l.budget.hashLine(l.context, entry.Message, fields)
+		key = l.budget.hashLine(entry.Message, fields)
 	}
 	repeats, dropped, granted := l.budget.spendLine(isError, key)
 	if !granted {
@@ -143,7 +143,7 @@ func (b *logBudget) spendLine(isError bool, key uint64) (repeats, dropped int, g
 		b.second, b.errs, b.lines = now, 0, 0
 	}
 	if isError {
-		if before := b.errors[key]; before != nil && now.Sub(before.logged) < repeatsAfter {
+		if before := b.errors[key]; before != nil && now.Sub(before.logged) < timing.LogRepeat {
 			before.times++
 			return 0, 0, false
 		}
@@ -173,7 +173,7 @@ func (b *logBudget) rememberError(key uint64, now time.Time) (repeats int) {
 	}
 	if len(b.errors) >= errorsRemembered {
 		for other, e := range b.errors {
-			if now.Sub(e.logged) >= repeatsAfter {
+			if now.Sub(e.logged) >= timing.LogRepeat {
 				delete(b.errors, other)
 			}
 		}
@@ -187,10 +187,10 @@ func (b *logBudget) rememberError(key uint64, now time.Time) (repeats int) {
 
 // hashLine returns equal hashes for lines with the same content. The ID of a
 // reconciliation is not content.
-func (b *logBudget) hashLine(context uint64, message string, fields []zapcore.Field) uint64 {
+func (b *logBudget) hashLine(message string, fields []zapcore.Field) uint64 {
 	var h maphash.Hash
 	h.SetSeed(b.seed)
-	fmt.Fprintf(&h, "%d %s", context, message)
+	_, _ = h.WriteString(message)
 	for _, field := range fields {
 		if field.Key != "reconcileID" {
 			fmt.Fprintf(&h, "\n%s %d %s %v", field.Key, field.Integer, field.String, field.Interface)

@@ -17,11 +17,18 @@ const memoryLimitVariable = "MEMORY_LIMIT"
 // arrive faster than garbage is collected.
 const uncountedMemory = 64 << 20
 
+// collectAt is by how much the memory may grow, in percent, before garbage is collected.
+// Most of the memory are caches, which live long: Go's 100 percent would double them.
+const collectAt = 50
+
 // LimitMemory lets the garbage collector run before the memory limit of the container
 // is reached: large objects of others then cost time, and do not end the operator. A
-// part of the memory stays free because Go does not count all memory. GOMEMLIMIT, which
-// Go reads itself, takes precedence.
+// part of the memory stays free because Go does not count all memory. GOMEMLIMIT and
+// GOGC, which Go reads itself, take precedence.
 func LimitMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
 	if limit := memoryLimit(os.Getenv); limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}
@@ -32,9 +39,17 @@ func memoryLimit(environment func(string) string) int64 {
 	if environment("GOMEMLIMIT") != "" {
 		return 0
 	}
+	limit := containerMemory(environment)
+	return limit - min(max(limit/10, uncountedMemory), limit/2)
+}
+
+// Memory returns the memory of the container, in bytes; 0 if it is not known.
+func Memory() int64 { return containerMemory(os.Getenv) }
+
+func containerMemory(environment func(string) string) int64 {
 	limit, err := strconv.ParseInt(environment(memoryLimitVariable), 10, 64)
 	if err != nil || limit <= 0 || limit == math.MaxInt64 {
 		return 0
 	}
-	return limit - min(max(limit/10, uncountedMemory), limit/2)
+	return limit
 }

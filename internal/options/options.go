@@ -6,9 +6,7 @@ package options
 
 import (
 	"flag"
-	"time"
 
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -26,7 +24,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // Options are the options of the command line.
@@ -59,9 +59,6 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 		"`namespace` of the lease; by default the operator's own, which is known only inside of a cluster")
 }
 
-// reconciliationTimeout ends a reconciliation when the API server does not answer.
-const reconciliationTimeout = 30 * time.Second
-
 // ManagerOptions returns the options of the manager.
 func (o *Options) ManagerOptions() ctrl.Options {
 	return ctrl.Options{
@@ -75,7 +72,7 @@ func (o *Options) ManagerOptions() ctrl.Options {
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		Controller: config.Controller{
-			ReconciliationTimeout: reconciliationTimeout,
+			ReconciliationTimeout: timing.ReconcileTimeout,
 			EnableWarmup:          ptr.To(true),
 		},
 	}
@@ -110,7 +107,7 @@ func CacheOptions() cache.Options {
 // NewScheme returns the scheme with the kinds that the operator knows.
 func NewScheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v3.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, calico.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			panic(err) // two kinds with one name: a fault of the build, not of the user
 		}

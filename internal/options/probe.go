@@ -18,6 +18,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // nodeNameVariable is set by the downward API.
@@ -67,7 +68,7 @@ func (p *Probe) ManagerOptions() ctrl.Options {
 		Client:                 client.Options{FieldValidation: metav1.FieldValidationStrict},
 		Metrics:                metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress: p.ProbeAddress,
-		Controller:             config.Controller{ReconciliationTimeout: reconciliationTimeout},
+		Controller:             config.Controller{ReconciliationTimeout: timing.ReconcileTimeout},
 	}
 }
 

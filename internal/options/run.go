@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // Run creates a manager for the cluster of the flags or the environment, sets the
@@ -35,18 +36,14 @@ func Run(opts ctrl.Options, setUp func(context.Context, ctrl.Manager) error) err
 	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())); err != nil {
 		return err
 	}
-	return Start(ctx, mgr, Grace)
+	return Start(ctx, mgr, timing.Grace)
 }
-
-// syncPatience is the time limit of the question whether the caches are synced. The
-// caches know the answer at once.
-const syncPatience = 200 * time.Millisecond
 
 // cachesSynced returns the check that every watched kind has been read once: before,
 // the operator knows nothing and does nothing.
 func cachesSynced(caches interface{ WaitForCacheSync(context.Context) bool }) healthz.Checker {
 	return func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), syncPatience)
+		ctx, cancel := context.WithTimeout(request.Context(), timing.CacheSyncAnswer)
 		defer cancel()
 		if !caches.WaitForCacheSync(ctx) {
 			return errors.New("the cluster has not been read yet")

@@ -10,10 +10,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// Grace is the time in which the operator has to end: less than the 30 seconds after
-// which the kubelet kills the process.
-const Grace = 15 * time.Second
-
 // Start runs the manager until the context ends, and at most for the grace period after
 // the end. A manager that was stopped before the first read of the cluster does not
 // end, and keeps a processor busy (controller-runtime v0.25, runnableGroup.Start).

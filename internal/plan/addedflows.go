@@ -8,13 +8,13 @@ import (
 
 	"go4.org/netipx"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// wider returns a note for each flow of spec.profile.flows with more sources at a
+// notesOnWiderFlows returns a note for each flow of spec.profile.flows with more sources at a
 // component's ports than the component's allowFrom.
-func (r *hostResolver) wider(hosts calico.Hosts) []string {
+func (r *hostResolver) notesOnWiderFlows(hosts backend.Hosts) []string {
 	var notes []string
 	for _, flow := range slices.Concat(hosts.Required, hosts.Listed) {
 		if !slices.ContainsFunc(r.profile.Flows, func(f profile.Flow) bool { return f.Name == flow.Name && f.Layer == profile.Added }) {
@@ -22,7 +22,7 @@ func (r *hostResolver) wider(hosts calico.Hosts) []string {
 		}
 		for _, component := range hosts.Components {
 			overlaps := func(t profile.Traffic) bool { return slices.ContainsFunc(component.Ports, t.Overlaps) }
-			if slices.ContainsFunc(flow.Traffic, overlaps) && widens(hosts, flow.From, component.From) {
+			if slices.ContainsFunc(flow.Traffic, overlaps) && hasMoreSources(hosts, flow.From, component.From) {
 				notes = append(notes, fmt.Sprintf("the flow %s of spec.profile.flows lets in more at ports of component %s than its allowFrom",
 					flow.Name, component.Name))
 			}
@@ -31,10 +31,10 @@ func (r *hostResolver) wider(hosts calico.Hosts) []string {
 	return notes
 }
 
-// widens tells whether some address is among the sources and not among the others.
-func widens(hosts calico.Hosts, sources, others []calico.Source) bool {
-	of := func(from []calico.Source) (*netipx.IPSet, bool) {
-		alone := calico.Hosts{Sets: hosts.Sets, Required: []calico.Flow{{From: from, Traffic: []profile.Traffic{{}}}}}
+// hasMoreSources tells whether some address is among the sources and not among the others.
+func hasMoreSources(hosts backend.Hosts, sources, others []backend.Source) bool {
+	of := func(from []backend.Source) (*netipx.IPSet, bool) {
+		alone := backend.Hosts{Sets: hosts.Sets, Required: []backend.Flow{{From: from, Traffic: []profile.Traffic{{}}}}}
 		return alone.SourcesWithoutNodes(alone.Required, func(profile.Traffic) bool { return true })
 	}
 	allowed, allBounded := of(others)

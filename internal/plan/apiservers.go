@@ -6,34 +6,29 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-const (
-	// apiServerMemory is for how long a missing API server keeps its place in the control
-	// plane: longer than the usual repair of a machine.
-	apiServerMemory = 7 * 24 * time.Hour
-	// maxAPIServers is the limit of the status's schema.
-	maxAPIServers = 32
-)
+// maxAPIServers is the limit of the status's schema.
+const maxAPIServers = 32
 
-// APIServers returns the sorted addresses of API servers, present and recently missing,
+// KnownAPIServers returns the sorted addresses of API servers, present and recently missing,
 // from the EndpointSlice and from the policy's status. The status is needed because the
 // EndpointSlice loses an API server as soon as the API server is down.
 //
-// An earlier version of the operator remembered API servers in a network set of Calico. The
+// An earlier version of the operator remembered API servers in a set of the backend. The
 // set is read as long as the status has no list.
-func APIServers(policy *Policy, snapshot state.Snapshot) []v1alpha1.APIServerAddress {
+func KnownAPIServers(policy *Policy, snapshot state.Snapshot) []v1alpha1.APIServerAddress {
 	known := map[string]v1alpha1.APIServerAddress{}
 	remembered := policy.Status.APIServers
 	if remembered == nil {
-		for _, address := range writtenAddresses(policy.Name, calico.SetAPIServers, snapshot.Calico) {
+		for _, address := range writtenAddresses(policy.Name, backend.SetAPIServers, snapshot.OnHosts()) {
 			remembered = append(remembered, v1alpha1.APIServerAddress{Address: address.String()})
 		}
 	}
@@ -42,7 +37,7 @@ func APIServers(policy *Policy, snapshot state.Snapshot) []v1alpha1.APIServerAdd
 			now := metav1.NewTime(snapshot.Now).Rfc3339Copy()
 			server.MissingSince = &now
 		}
-		if server.MissingSince == nil || snapshot.Now.Sub(server.MissingSince.Time) < apiServerMemory {
+		if server.MissingSince == nil || snapshot.Now.Sub(server.MissingSince.Time) < timing.APIServerRemembered {
 			known[server.Address] = server
 		}
 	}
@@ -62,7 +57,7 @@ func APIServers(policy *Policy, snapshot state.Snapshot) []v1alpha1.APIServerAdd
 	return servers
 }
 
-func missing(server v1alpha1.APIServerAddress) bool { return server.MissingSince != nil }
+func isMissingServer(server v1alpha1.APIServerAddress) bool { return server.MissingSince != nil }
 
 // compareMissing puts API servers that are present first, and then the most recently
 // missing.
@@ -78,30 +73,14 @@ func compareMissing(a, b *metav1.Time) int {
 	return b.Compare(a.Time)
 }
 
-// writtenAddresses returns the single addresses in a policy's network set, as written now.
-func writtenAddresses(policy, name string, there state.Calico) []netip.Addr {
+// writtenAddresses returns the single addresses in a policy's set, as written now.
+func writtenAddresses(policy, name string, live backend.Live) []netip.Addr {
 	var addresses []netip.Addr
-	for _, prefix := range writtenNetworks(policy, name, there) {
+	networks, _ := live.SetNetworks(policy, name)
+	for _, prefix := range networks {
 		if prefix.IsSingleIP() {
 			addresses = append(addresses, prefix.Addr())
 		}
 	}
 	return addresses
-}
-
-// writtenNetworks returns all networks in a policy's network set, as written now.
-func writtenNetworks(policy, name string, there state.Calico) []netip.Prefix {
-	var networks []netip.Prefix
-	for i := range there.Sets {
-		set := &there.Sets[i]
-		if set.Labels[v1alpha1.LabelPolicy] != policy || set.Labels[calico.LabelPeer] != name {
-			continue
-		}
-		for _, net := range set.Spec.Nets {
-			if prefix, err := netip.ParsePrefix(net); err == nil {
-				networks = append(networks, prefix)
-			}
-		}
-	}
-	return networks
 }

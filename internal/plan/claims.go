@@ -11,8 +11,8 @@ type Claim struct {
 	Want string
 	// Policy is the claiming policy; the oldest if several claim the same.
 	Policy *Policy
-	// HeldBack is the reason for not writing the value now; empty if the value may be written.
-	HeldBack string
+	// HoldReason is the reason for not writing the value now; empty if the value may be written.
+	HoldReason string
 	// Dropped names the traffic that the value drops: now, if the value is set; after the
 	// write, if the claim is Forced. Empty if none.
 	Dropped string
@@ -33,10 +33,10 @@ type Loss struct {
 	What string
 }
 
-// settle keeps the first claim on each field, which comes from the oldest policy, and
+// resolvePrecedence keeps the first claim on each field, which comes from the oldest policy, and
 // returns the claims of other policies as losses. Of several claims of one policy the first
 // counts, and the others are no losses.
-func settle(object string, all []Claim) (claims []Claim, losses []Loss) {
+func resolvePrecedence(object string, all []Claim) (claims []Claim, losses []Loss) {
 	winners := map[string]*Policy{}
 	for _, claim := range all {
 		winner, taken := winners[claim.Field]

@@ -30,7 +30,7 @@ type addressBook struct {
 func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
 	book := addressBook{policy: policy, nodes: snapshot.Nodes, Addresses: snapshot.Addresses()}
 	book.labelled = slices.ContainsFunc(snapshot.Nodes, func(n corev1.Node) bool { return state.IsControlPlaneNode(&n) })
-	for _, server := range APIServers(policy, snapshot) {
+	for _, server := range KnownAPIServers(policy, snapshot) {
 		if address, err := netip.ParseAddr(server.Address); err == nil {
 			book.servers = append(book.servers, address)
 		}
@@ -44,23 +44,23 @@ func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
 // API server has an address of the node. A policy for some control-plane nodes must not
 // shut out the others.
 func (b addressBook) ofControlPlane(node *corev1.Node) bool {
-	return b.policy.Selects(node) || state.IsControlPlaneNode(node) || b.serves(node)
+	return b.policy.SelectsNode(node) || state.IsControlPlaneNode(node) || b.hasAPIServerAddress(node)
 }
 
-// serves tells whether an API server has an address of the node, in a cluster without
+// hasAPIServerAddress tells whether an API server has an address of the node, in a cluster without
 // labelled control-plane nodes. In other clusters an address proves no role: a kubelet can
 // show any address, and would get all other addresses of its node let in. The address of
 // the API server is let in without the node.
-func (b addressBook) serves(node *corev1.Node) bool {
+func (b addressBook) hasAPIServerAddress(node *corev1.Node) bool {
 	return !b.labelled && slices.ContainsFunc(b.OfNode(node.Name), func(a netip.Addr) bool {
 		_, is := slices.BinarySearchFunc(b.servers, a, netip.Addr.Compare)
 		return is
 	})
 }
 
-// of returns the addresses of the concerned nodes and of all API servers. silent tells that
+// addressesWithServers returns the addresses of the concerned nodes and of all API servers. silent tells that
 // there are concerned nodes, and no address of any of them is known.
-func (b addressBook) of(concerned func(*corev1.Node) bool) (addresses []netip.Addr, silent bool) {
+func (b addressBook) addressesWithServers(concerned func(*corev1.Node) bool) (addresses []netip.Addr, silent bool) {
 	for i := range b.nodes {
 		if node := &b.nodes[i]; concerned(node) {
 			silent = true
@@ -73,8 +73,8 @@ func (b addressBook) of(concerned func(*corev1.Node) bool) (addresses []netip.Ad
 	return append(addresses, b.servers...), false
 }
 
-// hidden returns the sorted addresses of API servers that identify no node.
-func (b addressBook) hidden() []netip.Addr {
+// findServersWithoutNode returns the sorted addresses of API servers that identify no node.
+func (b addressBook) findServersWithoutNode() []netip.Addr {
 	shown := map[netip.Addr]bool{}
 	for i := range b.nodes {
 		for _, address := range b.OfNode(b.nodes[i].Name) {
@@ -84,9 +84,9 @@ func (b addressBook) hidden() []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(b.servers), func(a netip.Addr) bool { return shown[a] })
 }
 
-// anonymous returns the concerned nodes that show addresses, none of which identifies the
+// unidentifiedNodes returns the concerned nodes that show addresses, none of which identifies the
 // node.
-func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
+func (b addressBook) unidentifiedNodes(concerned func(*corev1.Node) bool) []string {
 	var names []string
 	for i := range b.nodes {
 		node := &b.nodes[i]
@@ -97,12 +97,12 @@ func (b addressBook) anonymous(concerned func(*corev1.Node) bool) []string {
 	return names
 }
 
-// unidentified returns the message about nodes that share all addresses with other nodes,
+// explainSharedAddresses returns the message about nodes that share all addresses with other nodes,
 // and how to correct them.
-func (b addressBook) unidentified(names []string) string {
+func (b addressBook) explainSharedAddresses(names []string) string {
 	return fmt.Sprintf("every address of %s is shown by other nodes as well (%s), so that it identifies none of them: "+
 		"give each node an address of its own, such as with --node-ip of its kubelet, or delete a Node that is gone",
-		wording.ListNames(names), wording.ListNames(texts(b.SharedAddresses())))
+		wording.ListNames(names), wording.ListNames(addressTexts(b.SharedAddresses())))
 }
 
 // outsideTunnels returns a note about addresses of overlay devices that stand in
@@ -110,7 +110,7 @@ func (b addressBook) unidentified(names []string) string {
 func (b addressBook) outsideTunnels() []string {
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(b.OutsideOverlay())) {
-		lines = append(lines, name+": "+wording.ListNames(texts(b.OutsideOverlay()[name])))
+		lines = append(lines, name+": "+wording.ListNames(addressTexts(b.OutsideOverlay()[name])))
 	}
 	if len(lines) == 0 {
 		return nil
@@ -120,7 +120,7 @@ func (b addressBook) outsideTunnels() []string {
 		". See who wrote the annotations of these nodes; if they are right, add the network to a peer"}
 }
 
-func texts(addresses []netip.Addr) []string {
+func addressTexts(addresses []netip.Addr) []string {
 	out := make([]string, 0, len(addresses))
 	for _, address := range addresses {
 		out = append(out, address.String())

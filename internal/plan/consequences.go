@@ -12,15 +12,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// consequences returns notes about machines and addresses that the cluster does not show,
+// notesOnShutOutSenders returns notes about machines and addresses that the cluster does not show,
 // and that the policy therefore shuts out. Each note ends with the line to add for letting
 // them in; with the line in the spec, the note disappears.
-func (r *hostResolver) consequences(hosts calico.Hosts) []string {
+func (r *hostResolver) notesOnShutOutSenders(hosts backend.Hosts) []string {
 	notes := []string{
 		r.policy.selfSelected(), r.joiningMembers(hosts), r.joiningNodes(hosts),
 		r.secondNetwork(hosts), r.moreIPv6(hosts), r.tunnelUnlisted(hosts),
@@ -28,28 +28,25 @@ func (r *hostResolver) consequences(hosts calico.Hosts) []string {
 	return slices.DeleteFunc(notes, func(note string) bool { return note == "" })
 }
 
-// closes tells whether the policy limits who reaches the component, at one port at least
+// closesComponent tells whether the policy limits who reaches the component, at one port at least
 // where no open failsafe port of Felix lets in all senders.
-func (r *hostResolver) closes(hosts calico.Hosts, name string) bool {
+func (r *hostResolver) closesComponent(hosts backend.Hosts, name string) bool {
 	component, _ := r.profile.FindComponent(name)
 	closed := slices.DeleteFunc(slices.Clone(component.Traffic), func(t profile.Traffic) bool {
-		restrictedHere := hosts.DenyUnlisted || restricted(hosts, profile.Flow{Traffic: []profile.Traffic{t}})
-		return !restrictedHere || r.failsafe(hosts, t)
+		restrictedHere := hosts.DenyUnlisted || restrictsFlow(hosts, profile.Flow{Traffic: []profile.Traffic{t}})
+		return !restrictedHere || r.isOpenFailsafe(hosts, t)
 	})
 	return len(closed) > 0
 }
 
-// failsafe tells whether a failsafe port lets in all senders for all of the traffic.
-func (r *hostResolver) failsafe(hosts calico.Hosts, t profile.Traffic) bool {
-	ports := hosts.Failsafes
-	if ports == nil {
-		ports = calico.DefaultFailsafes
-	}
+// isOpenFailsafe tells whether a failsafe port lets in all senders for all of the traffic.
+func (r *hostResolver) isOpenFailsafe(hosts backend.Hosts, t profile.Traffic) bool {
+	ports := r.live.FailsafesInForce(hosts)
 	if hosts.ScopeFailsafes {
-		ports, _ = calico.ScopedFailsafes(hosts)
+		ports, _ = r.live.ScopeFailsafes(hosts)
 	}
 	for _, port := range ports {
-		if port.Net == "" && calico.FailsafeTraffic(port).Covers(t) {
+		if port.Net == "" && port.Traffic().Covers(t) {
 			return true
 		}
 	}
@@ -59,33 +56,33 @@ func (r *hostResolver) failsafe(hosts calico.Hosts, t profile.Traffic) bool {
 // joiningMembers returns a note about machines that join etcd. Before the join, such a
 // machine does not count as control plane: kubeadm sets the label, and RKE2 creates the
 // Node, after the join.
-func (r *hostResolver) joiningMembers(hosts calico.Hosts) string {
+func (r *hostResolver) joiningMembers(hosts backend.Hosts) string {
 	const etcd = "etcd"
-	if !r.closes(hosts, etcd) || r.letsInNetworks(hosts, etcd, v1alpha1.ExternalControlPlane) {
+	if !r.closesComponent(hosts, etcd) || r.letsInNetworks(hosts, etcd, v1alpha1.ExternalControlPlane) {
 		return ""
 	}
 	return "machines that join the control plane are shut out of etcd until they have a Node with its label, which etcd comes before: " +
 		"if any is to join, add to spec.network.peers their network, such as " +
-		r.peer("joining-control-plane", v1alpha1.ExternalControlPlane, r.networksOf(r.shownBy(isControlPlane)))
+		r.renderPeerLine("joining-control-plane", v1alpha1.ExternalControlPlane, r.networksOf(r.shownBy(isControlPlane)))
 }
 
 // joiningNodes returns a note about machines without a Node. A machine must reach an API
 // server to register its Node.
-func (r *hostResolver) joiningNodes(hosts calico.Hosts) string {
-	if !r.closes(hosts, profile.ComponentAPIServer) ||
+func (r *hostResolver) joiningNodes(hosts backend.Hosts) string {
+	if !r.closesComponent(hosts, profile.ComponentAPIServer) ||
 		r.letsInNetworks(hosts, profile.ComponentAPIServer, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane) {
 		return ""
 	}
 	return "machines that join the cluster have no Node yet and are shut out of the API server: if any is to join, " +
 		"add their network, such as " +
-		r.peer("joining", v1alpha1.ExternalNodes, r.networksOf(r.shownBy(func(*corev1.Node) bool { return true })))
+		r.renderPeerLine("joining", v1alpha1.ExternalNodes, r.networksOf(r.shownBy(func(*corev1.Node) bool { return true })))
 }
 
 // letsInNetworks tells whether the component admits whole networks and not only single
 // addresses: networks of a peer with one of the roles, or networks with an address of each
 // control-plane node.
-func (r *hostResolver) letsInNetworks(hosts calico.Hosts, component string, roles ...v1alpha1.ExternalRole) bool {
-	if slices.ContainsFunc(roles, func(role v1alpha1.ExternalRole) bool { return slices.ContainsFunc(r.playing(role), isNetwork) }) {
+func (r *hostResolver) letsInNetworks(hosts backend.Hosts, component string, roles ...v1alpha1.ExternalRole) bool {
+	if slices.ContainsFunc(roles, func(role v1alpha1.ExternalRole) bool { return slices.ContainsFunc(r.networksWithRole(role), isNetwork) }) {
 		return true
 	}
 	program, _ := r.profile.FindComponent(component)
@@ -110,8 +107,8 @@ func (r *hostResolver) holdsControlPlane(network netip.Prefix) bool {
 
 // secondNetwork returns a note about networks with addresses of the control plane and of no
 // worker. A worker with an address there sends from that address to an API server there.
-func (r *hostResolver) secondNetwork(hosts calico.Hosts) string {
-	if !r.closes(hosts, profile.ComponentAPIServer) {
+func (r *hostResolver) secondNetwork(hosts backend.Hosts) string {
+	if !r.closesComponent(hosts, profile.ComponentAPIServer) {
 		return ""
 	}
 	workers := r.networksOf(r.shownBy(isWorker))
@@ -121,13 +118,13 @@ func (r *hostResolver) secondNetwork(hosts calico.Hosts) string {
 	lone := slices.DeleteFunc(r.networksOfControlPlane(workers), func(n netip.Prefix) bool {
 		family := func(w netip.Prefix) bool { return w.Addr().Is4() == n.Addr().Is4() }
 		return !slices.ContainsFunc(workers, family) || slices.ContainsFunc(workers, n.Overlaps) ||
-			r.letIn(n, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
+			r.peersCover(n, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
 	})
 	if len(lone) == 0 {
 		return ""
 	}
-	return "the control plane has addresses in " + list(lone) + ", where no worker shows one: what workers send from addresses there " +
-		"is not let in. If they have some, add " + r.peer("workers-second-network", v1alpha1.ExternalNodes, lone)
+	return "the control plane has addresses in " + listNetworks(lone) + ", where no worker shows one: what workers send from " +
+		"addresses there is not let in. If they have some, add " + r.renderPeerLine("workers-second-network", v1alpha1.ExternalNodes, lone)
 }
 
 // networksOfControlPlane returns the networks of API servers, and the networks of
@@ -136,7 +133,7 @@ func (r *hostResolver) networksOfControlPlane(workers []netip.Prefix) []netip.Pr
 	networks := r.networksOf(r.servers)
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
-		own := r.networksOf(r.internal(node))
+		own := r.networksOf(r.internalAddresses(node))
 		if !isWorker(node) && slices.ContainsFunc(own, func(n netip.Prefix) bool { return slices.Contains(workers, n) }) {
 			networks = append(networks, own...)
 		}
@@ -147,23 +144,23 @@ func (r *hostResolver) networksOfControlPlane(workers []netip.Prefix) []netip.Pr
 
 // moreIPv6 returns a note about the additional IPv6 addresses of nodes (SLAAC, temporary
 // addresses). The kubelet shows only one IPv6 address.
-func (r *hostResolver) moreIPv6(hosts calico.Hosts) string {
+func (r *hostResolver) moreIPv6(hosts backend.Hosts) string {
 	name, role, is := "nodes-ipv6", v1alpha1.ExternalNodes, func(*corev1.Node) bool { return true }
 	switch {
-	case r.closes(hosts, profile.ComponentAPIServer):
-	case r.closes(hosts, "etcd") || r.closes(hosts, "kubelet"):
+	case r.closesComponent(hosts, profile.ComponentAPIServer):
+	case r.closesComponent(hosts, "etcd") || r.closesComponent(hosts, "kubelet"):
 		name, role, is = "control-plane-ipv6", v1alpha1.ExternalControlPlane, isControlPlane
 	default:
 		return ""
 	}
 	networks := slices.DeleteFunc(r.networksOf(r.shownBy(is)), func(n netip.Prefix) bool {
-		return n.Addr().Is4() || r.letIn(n, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
+		return n.Addr().Is4() || r.peersCover(n, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane)
 	})
 	if len(networks) == 0 {
 		return ""
 	}
 	return "nodes show IPv6 addresses, and what they send from others of the same network (SLAAC, temporary addresses) is not let in: " +
-		"turn those off (net.ipv6.conf.all.use_tempaddr=0), or add " + r.peer(name, role, networks)
+		"turn those off (net.ipv6.conf.all.use_tempaddr=0), or add " + r.renderPeerLine(name, role, networks)
 }
 
 // overlays are the networks from which VPNs give addresses to nodes: shared address space
@@ -172,7 +169,7 @@ var overlays = []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.Must
 
 // tunnelUnlisted returns a note about the outer packets of a VPN's tunnel, because no Node
 // shows their source addresses.
-func (r *hostResolver) tunnelUnlisted(hosts calico.Hosts) string {
+func (r *hostResolver) tunnelUnlisted(hosts backend.Hosts) string {
 	var networks []netip.Prefix
 	for _, overlay := range overlays {
 		if slices.ContainsFunc(r.shownBy(func(*corev1.Node) bool { return true }), overlay.Contains) {
@@ -182,24 +179,26 @@ func (r *hostResolver) tunnelUnlisted(hosts calico.Hosts) string {
 	if len(networks) == 0 || !hosts.DenyUnlisted || r.listsUDP(hosts) {
 		return ""
 	}
-	return "nodes have addresses in " + list(networks) + ", as a VPN (Tailscale, NetBird) gives them: " +
+	return "nodes have addresses in " + listNetworks(networks) + ", as a VPN (Tailscale, NetBird) gives them: " +
 		"what carries its tunnel comes from other addresses, is not listed, and is denied. If there is one, add to spec.profile.flows " +
 		"{name: vpn-tunnel, from: [Any], to: Nodes, traffic: [udp/41641]} with its port (udp/51820 of NetBird and WireGuard)"
 }
 
 // listsUDP tells whether the policy itself lets in UDP at nodes.
-func (r *hostResolver) listsUDP(hosts calico.Hosts) bool {
+func (r *hostResolver) listsUDP(hosts backend.Hosts) bool {
 	udp := func(t profile.Traffic) bool { return t.Protocol == profile.UDP || t.Protocol == "" }
-	return slices.ContainsFunc(hosts.Components, func(c calico.Component) bool { return slices.ContainsFunc(c.Ports, udp) }) ||
+	return slices.ContainsFunc(hosts.Components, func(c backend.Component) bool { return slices.ContainsFunc(c.Ports, udp) }) ||
 		slices.ContainsFunc(r.profile.Flows, func(f profile.Flow) bool {
 			return f.Layer == profile.Added && f.ArrivesAtNode() && slices.ContainsFunc(f.Traffic, udp)
 		})
 }
 
-// letIn tells whether a peer with one of the roles covers the network.
-func (r *hostResolver) letIn(network netip.Prefix, roles ...v1alpha1.ExternalRole) bool {
+// peersCover tells whether a peer with one of the roles covers the network.
+func (r *hostResolver) peersCover(network netip.Prefix, roles ...v1alpha1.ExternalRole) bool {
 	return slices.ContainsFunc(roles, func(role v1alpha1.ExternalRole) bool {
-		return slices.ContainsFunc(r.playing(role), func(p netip.Prefix) bool { return p.Bits() <= network.Bits() && p.Overlaps(network) })
+		return slices.ContainsFunc(r.networksWithRole(role), func(p netip.Prefix) bool {
+			return p.Bits() <= network.Bits() && p.Overlaps(network)
+		})
 	})
 }
 
@@ -214,15 +213,15 @@ func (r *hostResolver) shownBy(is func(*corev1.Node) bool) []netip.Addr {
 	var addresses []netip.Addr
 	for i := range r.snapshot.Nodes {
 		if node := &r.snapshot.Nodes[i]; is(node) {
-			addresses = append(addresses, r.internal(node)...)
+			addresses = append(addresses, r.internalAddresses(node)...)
 		}
 	}
 	return addresses
 }
 
-// internal returns the internal addresses of a node. An address that several nodes show
+// internalAddresses returns the internal addresses of a node. An address that several nodes show
 // identifies no node and is left out.
-func (r *hostResolver) internal(node *corev1.Node) []netip.Addr {
+func (r *hostResolver) internalAddresses(node *corev1.Node) []netip.Addr {
 	var addresses []netip.Addr
 	for _, a := range node.Status.Addresses {
 		if address, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
@@ -250,14 +249,14 @@ func (r *hostResolver) networksOf(addresses []netip.Addr) []netip.Prefix {
 	return slices.SortedFunc(maps.Keys(known), netip.Prefix.Compare)
 }
 
-// peer renders a line of spec.network.peers.
-func (r *hostResolver) peer(name string, role v1alpha1.ExternalRole, networks []netip.Prefix) string {
-	return fmt.Sprintf("{name: %s, role: %s, cidrs: [%s]}", name, role, list(networks))
+// renderPeerLine renders a line of spec.network.peers.
+func (r *hostResolver) renderPeerLine(name string, role v1alpha1.ExternalRole, networks []netip.Prefix) string {
+	return fmt.Sprintf("{name: %s, role: %s, cidrs: [%s]}", name, role, listNetworks(networks))
 }
 
-// list names at most three networks. For more networks an administrator has to find a
+// listNetworks names at most three networks. For more networks an administrator has to find a
 // common prefix.
-func list(networks []netip.Prefix) string {
+func listNetworks(networks []netip.Prefix) string {
 	const most = 3
 	names := make([]string, 0, most)
 	for _, network := range networks[:min(most, len(networks))] {

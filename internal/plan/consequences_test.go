@@ -11,8 +11,11 @@ import (
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
@@ -66,8 +69,9 @@ func TestSilentConsequencesAreTold(t *testing.T) {
 		return machines(machine("cp-1", "100.101.0.1"), machine("worker-1", "100.101.0.21"))
 	}
 	wide := func(s state.Snapshot) state.Snapshot {
-		s.Calico.Felix = []v3.FelixConfiguration{{Spec: v3.FelixConfigurationSpec{FailsafeInboundHostPorts: &[]v3.ProtoPort{}}}}
-		s.Calico.Felix[0].Name = "default"
+		none := v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+		none.Spec.FailsafeInboundHostPorts = &[]v3.ProtoPort{}
+		calicotest.Edit(&s.Backend, func(c *calico.Live) { c.Felix = []v3.FelixConfiguration{none} })
 		return s
 	}
 	joins := peered("machines", v1alpha1.ExternalNodes, "10.0.0.0/16", "100.64.0.0/10")

@@ -5,25 +5,22 @@ package plan
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 )
 
 // Object is an object that the operator creates.
-type Object = calico.Object
+type Object = backend.Object
 
-// Content returns the content that the operator writes for an object.
-func Content(object Object) (map[string]any, error) {
-	if _, kubernetes := object.(*networkingv1.NetworkPolicy); !kubernetes {
-		return calico.WrittenContent(object)
+// WrittenContent returns the content that the operator writes for an object.
+func WrittenContent(object Object) (map[string]any, error) {
+	if kinds, ours := backend.KindsOf(object); ours {
+		return kinds.Content(object)
 	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 	if err != nil {
@@ -32,10 +29,10 @@ func Content(object Object) (map[string]any, error) {
 	return content, nil
 }
 
-// Fields returns the fields of an object's spec. The operator writes and compares each
+// SpecFields returns the fields of an object's spec. The operator writes and compares each
 // field as a whole.
-func Fields(object Object) (map[string]any, error) {
-	content, err := Content(object)
+func SpecFields(object Object) (map[string]any, error) {
+	content, err := WrittenContent(object)
 	if err != nil {
 		return nil, err
 	}
@@ -43,30 +40,19 @@ func Fields(object Object) (map[string]any, error) {
 	return spec, nil
 }
 
-// Shared tells whether an object may also be foreign. The operator creates a missing Felix
-// configuration, but manages only single fields of an existing one.
-func Shared(object Object) bool {
-	_, felix := object.(*v3.FelixConfiguration)
-	return felix
-}
-
-// Written tells whether the operator has written the live object.
-func Written(live Object) bool {
-	return slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
-		return entry.Manager == v1alpha1.FieldManagerNetwork
-	})
-}
+// IsShared tells whether other managers may own other fields of an object.
+func IsShared(object Object) bool { return backend.TraitsOf(object).Shared }
 
 // Stamp annotates an object with the hash of its content and with the renderer's version.
 func Stamp(object Object) error {
-	fields, err := Fields(object)
+	fields, err := SpecFields(object)
 	if err == nil {
-		stamp(object, fields)
+		setStamp(object, fields)
 	}
 	return err
 }
 
-func stamp(object Object, spec any) {
+func setStamp(object Object, spec any) {
 	object.SetAnnotations(map[string]string{
 		v1alpha1.AnnotationDesiredHash:     hashOf(object, spec),
 		v1alpha1.AnnotationRendererVersion: RendererVersion,
@@ -83,10 +69,10 @@ func hashOf(object Object, spec any) string {
 // projectcalico.org/tier, which Calico sets, are not compared.
 func OwnLabel(key string) bool { return strings.HasPrefix(key, v1alpha1.SchemeGroupVersion.Group+"/") }
 
-// Stamped tells whether an object still matches its stamp. A match proves that the operator
+// MatchesStamp tells whether an object still matches its stamp. A match proves that the operator
 // once wrote the same content, even if another writer has restored the object, such as from
 // a backup.
-func Stamped(object Object) bool {
+func MatchesStamp(object Object) bool {
 	hash := object.GetAnnotations()[v1alpha1.AnnotationDesiredHash]
 	if hash == "" {
 		return false
@@ -94,6 +80,6 @@ func Stamped(object Object) bool {
 	if policy, kubernetes := object.(*networkingv1.NetworkPolicy); kubernetes {
 		return hash == hashOf(object, policy.Spec)
 	}
-	fields, err := Fields(object)
+	fields, err := SpecFields(object)
 	return err == nil && hash == hashOf(object, fields)
 }

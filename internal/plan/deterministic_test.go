@@ -73,16 +73,16 @@ func TestOrderOfPoliciesMattersOnlyWhereTheyWantTheSame(t *testing.T) {
 		g := NewWithT(t)
 		policies := compile(shuffled(seed, all)...)
 		for i := range policies {
-			network := plan.Networks(&policies[i], policies, state.Snapshot{Nodes: nodes})
+			network := plan.NetworkPolicies(&policies[i], policies, state.Snapshot{Nodes: nodes})
 			g.Expect(network.Losses).To(BeEmpty())
 			if policies[i].Spec.Network != nil {
 				g.Expect(network.Objects).To(HaveLen(1))
 			}
 		}
-		claims, losses := plan.Taints(&nodes[0], policies)
+		claims, losses := plan.TaintClaims(&nodes[0], policies)
 		g.Expect(losses).To(BeEmpty())
 		g.Expect(plain(claims)).To(ConsistOf(claim{Field: "a:NoSchedule", Policy: "a"}, claim{Field: "b:NoSchedule", Policy: "b"}))
-		claims, losses = plan.Service(service(corev1.ServiceTypeNodePort), policies)
+		claims, losses = plan.ServiceClaims(service(corev1.ServiceTypeNodePort), policies)
 		g.Expect(losses).To(BeEmpty())
 		g.Expect(plain(claims)).To(ConsistOf(
 			claim{Field: plan.InternalTrafficPolicy, Want: "Local", Policy: "c"},
@@ -105,7 +105,7 @@ func TestYoungerPoliciesChangeNothingForOlderOnes(t *testing.T) {
 		older := plan.Compile(c.Policies[:count+1])
 		all := plan.Compile(c.Policies)
 		for i := range older {
-			without, with := plan.Networks(&older[i], older, c), plan.Networks(&all[i], all, c)
+			without, with := plan.NetworkPolicies(&older[i], older, c), plan.NetworkPolicies(&all[i], all, c)
 			if diff := cmp.Diff(without, with); diff != "" {
 				t.Errorf("%s (-without +with younger policies):\n%s", older[i].Name, diff)
 			}
@@ -116,7 +116,7 @@ func TestYoungerPoliciesChangeNothingForOlderOnes(t *testing.T) {
 func TestPlanningLeavesItsInputAsItWas(t *testing.T) {
 	g := NewWithT(t)
 	c, before := read(t, "testdata/both-directions.in.yaml"), read(t, "testdata/both-directions.in.yaml")
-	network := plan.Networks(&plan.Compile(c.Policies)[0], plan.Compile(c.Policies), state.Snapshot{Nodes: c.Nodes})
+	network := plan.NetworkPolicies(&plan.Compile(c.Policies)[0], plan.Compile(c.Policies), state.Snapshot{Nodes: c.Nodes})
 	network.Objects[0].Spec.PodSelector.MatchLabels["changed"] = "by the caller"
 	network.Objects[0].Spec.PodSelector.MatchExpressions[0].Values[0] = "by the caller"
 	g.Expect(cmp.Diff(before.Policies, c.Policies)).To(BeEmpty())

@@ -38,10 +38,10 @@ func TaintValue(node *corev1.Node, field string) *string {
 	return nil
 }
 
-// Evicted counts the pods that the taints would evict, at once or at the end of a
+// CountEvicted counts the pods that the taints would evict, at once or at the end of a
 // toleration. Static pods do not count, because an eviction deletes only the mirror pod and
 // the static pod runs on. Ended pods do not count either.
-func Evicted(pods []corev1.Pod, taints []corev1.Taint) int {
+func CountEvicted(pods []corev1.Pod, taints []corev1.Taint) int {
 	count := 0
 	for i := range pods {
 		pod := &pods[i]
@@ -50,7 +50,7 @@ func Evicted(pods []corev1.Pod, taints []corev1.Taint) int {
 		if mirror || ended || pod.DeletionTimestamp != nil {
 			continue
 		}
-		_, untolerated := toleration.FindMatchingUntoleratedTaint(klog.Background(), taints, lasting(pod.Spec.Tolerations), nil, false)
+		_, untolerated := toleration.FindMatchingUntoleratedTaint(klog.Background(), taints, lastingTolerations(pod.Spec.Tolerations), nil, false)
 		if untolerated {
 			count++
 		}
@@ -58,7 +58,7 @@ func Evicted(pods []corev1.Pod, taints []corev1.Taint) int {
 	return count
 }
 
-// lasting returns the tolerations without an end.
-func lasting(tolerations []corev1.Toleration) []corev1.Toleration {
+// lastingTolerations returns the tolerations without an end.
+func lastingTolerations(tolerations []corev1.Toleration) []corev1.Toleration {
 	return slices.DeleteFunc(slices.Clone(tolerations), func(t corev1.Toleration) bool { return t.TolerationSeconds != nil })
 }

@@ -48,8 +48,8 @@ func TestPodsThatATaintWouldEvict(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			g.Expect(plan.Evicted([]corev1.Pod{test.pod}, taint)).To(Equal(test.want))
-			g.Expect(plan.Evicted([]corev1.Pod{test.pod, test.pod}, taint)).To(Equal(2 * test.want))
+			g.Expect(plan.CountEvicted([]corev1.Pod{test.pod}, taint)).To(Equal(test.want))
+			g.Expect(plan.CountEvicted([]corev1.Pod{test.pod, test.pod}, taint)).To(Equal(2 * test.want))
 		})
 	}
 }
@@ -57,7 +57,7 @@ func TestPodsThatATaintWouldEvict(t *testing.T) {
 func TestPodsMustTolerateEveryTaint(t *testing.T) {
 	pod := corev1.Pod{Spec: corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "a", Operator: corev1.TolerationOpExists}}}}
 	taints := []corev1.Taint{{Key: "a", Effect: corev1.TaintEffectNoExecute}, {Key: "b", Effect: corev1.TaintEffectNoExecute}}
-	NewWithT(t).Expect(plan.Evicted([]corev1.Pod{pod}, taints)).To(Equal(1))
+	NewWithT(t).Expect(plan.CountEvicted([]corev1.Pod{pod}, taints)).To(Equal(1))
 }
 
 func TestOnlyMissingNoExecuteTaintsOfThePolicyEvict(t *testing.T) {
@@ -80,7 +80,7 @@ func TestOnlyMissingNoExecuteTaintsOfThePolicyEvict(t *testing.T) {
 		corev1.Taint{Key: "there", Value: "x", Effect: corev1.TaintEffectNoExecute},
 		corev1.Taint{Key: "there-without-value", Effect: corev1.TaintEffectNoExecute},
 	)
-	claims, _ := plan.Taints(&node, policies)
+	claims, _ := plan.TaintClaims(&node, policies)
 	want := []corev1.Taint{
 		{Key: "missing", Value: "x", Effect: corev1.TaintEffectNoExecute},
 		{Key: "other-value", Value: "x", Effect: corev1.TaintEffectNoExecute},

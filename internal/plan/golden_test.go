@@ -20,9 +20,12 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/yaml"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
@@ -37,12 +40,16 @@ type cluster = state.Snapshot
 type rendering struct {
 	NetworkPolicies []*networkingv1.NetworkPolicy `json:"networkPolicies,omitempty"`
 	// Hosts are the objects of Calico, in the order of their writes.
-	Hosts       []map[string]any `json:"hosts,omitempty"`
-	Unprotected string           `json:"unprotected,omitempty"`
-	Notes       []string         `json:"notes,omitempty"`
-	Held        []string         `json:"held,omitempty"`
-	Undecided   []string         `json:"undecided,omitempty"`
-	Losses      []string         `json:"losses,omitempty"`
+	Hosts []map[string]any `json:"hosts,omitempty"`
+	// Nodes are the rulesets of the nodes, now and at the end, and VersionsInUse the versions
+	// of rules that stay, if there are enactments.
+	Nodes         map[string]plan.NodeTarget `json:"nodes,omitempty"`
+	VersionsInUse []string                   `json:"versionsInUse,omitempty"`
+	Unprotected   string                     `json:"unprotected,omitempty"`
+	Notes         []string                   `json:"notes,omitempty"`
+	Held          []string                   `json:"held,omitempty"`
+	Undecided     []string                   `json:"undecided,omitempty"`
+	Losses        []string                   `json:"losses,omitempty"`
 }
 
 func TestNetworkPoliciesAreRenderedAsInTheGoldenFiles(t *testing.T) {
@@ -81,13 +88,16 @@ func render(t *testing.T, c cluster) string {
 	policies := plan.Compile(c.Policies)
 	var out bytes.Buffer
 	for i := range policies {
-		network := plan.Networks(&policies[i], policies, c)
+		network := plan.NetworkPolicies(&policies[i], policies, c)
 		hosts := plan.HostProtection(&policies[i], policies, c)
 		document := rendering{NetworkPolicies: network.Objects}
 		for _, object := range hosts.Objects {
-			content, err := plan.Content(object)
+			content, err := plan.WrittenContent(object)
 			NewWithT(t).Expect(err).NotTo(HaveOccurred())
 			document.Hosts = append(document.Hosts, content)
+		}
+		if len(c.Enactments) > 0 {
+			document.Nodes, document.VersionsInUse = hosts.Targets, sets.List(hosts.VersionsInUse)
 		}
 		document.Notes = slices.Concat(network.Notes, hosts.Notes)
 		if hosts.Unprotected != nil {
@@ -121,7 +131,7 @@ func read(t *testing.T, file string) cluster {
 	g := NewWithT(t)
 	text, err := os.ReadFile(file)
 	g.Expect(err).NotTo(HaveOccurred())
-	c := cluster{Calico: state.Calico{Mode: state.CalicoNative}}
+	c := cluster{Backend: calico.Live{Mode: calico.Native}}
 	for _, document := range strings.Split(string(text), "\n---\n") {
 		var kind metav1.TypeMeta
 		g.Expect(yaml.Unmarshal([]byte(document), &kind)).To(Succeed())
@@ -138,6 +148,10 @@ func read(t *testing.T, file string) cluster {
 			var slice discoveryv1.EndpointSlice
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &slice)).To(Succeed())
 			c.Facts.APIServer = append(c.Facts.APIServer, state.APIServerAddresses(&slice)...)
+		case "ControlPlaneNodeEnactment":
+			var enactment v1alpha1.ControlPlaneNodeEnactment
+			g.Expect(yaml.UnmarshalStrict([]byte(document), &enactment)).To(Succeed())
+			c.Enactments = append(c.Enactments, enactment)
 		case "DaemonSet":
 			c.Facts.DaemonSets = append(c.Facts.DaemonSets, nameOf(t, document))
 		case "ConfigMap":
@@ -147,19 +161,19 @@ func read(t *testing.T, file string) cluster {
 		case "IPPool":
 			var pool v3.IPPool
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &pool)).To(Succeed())
-			c.Calico.Pools = append(c.Calico.Pools, pool)
+			calicotest.Edit(&c.Backend, func(c *calico.Live) { c.Pools = append(c.Pools, pool) })
 		case "FelixConfiguration":
 			var configuration v3.FelixConfiguration
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &configuration)).To(Succeed())
-			c.Calico.Felix = append(c.Calico.Felix, configuration)
+			calicotest.Edit(&c.Backend, func(c *calico.Live) { c.Felix = append(c.Felix, configuration) })
 		case "GlobalNetworkSet":
 			var set v3.GlobalNetworkSet
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &set)).To(Succeed())
-			c.Calico.Sets = append(c.Calico.Sets, set)
+			calicotest.Edit(&c.Backend, func(c *calico.Live) { c.Sets = append(c.Sets, set) })
 		case "HostEndpoint":
 			var endpoint v3.HostEndpoint
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &endpoint)).To(Succeed())
-			c.Calico.Endpoints = append(c.Calico.Endpoints, endpoint)
+			calicotest.Edit(&c.Backend, func(c *calico.Live) { c.Endpoints = append(c.Endpoints, endpoint) })
 		default:
 			t.Fatalf("%s: what is a %q?", file, kind.Kind)
 		}

@@ -7,19 +7,18 @@ import (
 	"net/netip"
 	"slices"
 
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// unreachable returns the reason to hold the policy if the policy would cut a required
+// holdForUnknownAddresses returns the reason to hold the policy if the policy would cut a required
 // flow. Foreign policies are not considered here.
-func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
+func (r *hostResolver) holdForUnknownAddresses(hosts backend.Hosts) *Held {
 	if why := r.identityUnknown(); why != "" {
 		return &Held{Reason: v1alpha1.ReasonAddressesUnknown, Why: why}
 	}
@@ -29,7 +28,7 @@ func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
 		}
 	}
 	if why := r.podsUnknown(); why != "" {
-		return &Held{Reason: v1alpha1.ReasonEmptyPeerSet, Why: why}
+		return &Held{Reason: v1alpha1.ReasonAddressesUnknown, Why: why}
 	}
 	return nil
 }
@@ -37,15 +36,15 @@ func (r *hostResolver) unreachable(hosts calico.Hosts) *Held {
 // identityUnknown returns what to do about an address that several nodes show, if one of
 // these nodes is, or was until now, let in by this address alone.
 func (r *hostResolver) identityUnknown() string {
-	_, needsAll := r.sets[calico.SetNodes]
-	names := r.anonymous(func(n *corev1.Node) bool { return needsAll || r.ofControlPlane(n) })
+	_, needsAll := r.sets[backend.SetNodes]
+	names := r.unidentifiedNodes(func(n *corev1.Node) bool { return needsAll || r.ofControlPlane(n) })
 	if len(names) > 0 {
-		return r.unidentified(names)
+		return r.explainSharedAddresses(names)
 	}
 	for _, address := range r.SharedAddresses() {
-		for _, set := range []string{calico.SetControlPlane, calico.SetNodes} {
-			if !slices.Contains(r.servers, address) && slices.Contains(r.written(set), address) &&
-				!letIn(r.members(set), address) && !r.spareable(address) {
+		for _, set := range []string{backend.SetControlPlane, backend.SetNodes} {
+			if !slices.Contains(r.servers, address) && slices.Contains(r.addressesInSet(set), address) &&
+				!membersContain(r.membersOf(set), address) && !r.isDispensableAddress(address) {
 				return fmt.Sprintf("address %s, which is let in as one of the %s, is shown by several nodes now (%s), and would be shut out: "+
 					"see which of them has it, and correct the others", address, set, wording.ListNames(r.NodesShowing(address)))
 			}
@@ -57,8 +56,8 @@ func (r *hostResolver) identityUnknown() string {
 // addressesUnknown returns what to do if the component has an address or interface of its
 // own and the control-plane nodes' addresses there are not all known. Rules for the known
 // addresses would cut the other nodes off from each other and from themselves.
-func (r *hostResolver) addressesUnknown(component calico.Component) string {
-	needed := r.needed(component)
+func (r *hostResolver) addressesUnknown(component backend.Component) string {
+	needed := r.isTargetOfRequiredFlow(component)
 	network := component.Address
 	switch {
 	case component.Interface != "" && !needed:
@@ -73,19 +72,19 @@ func (r *hostResolver) addressesUnknown(component calico.Component) string {
 		"cut each other, and themselves, off: give a peer with this network, or with the address of every node in it, the role ControlPlane"
 }
 
-// spareable tells whether every node that shows the address has another address of the same
+// isDispensableAddress tells whether every node that shows the address has another address of the same
 // IP version, so that the node is let in without the shared address.
-func (r *hostResolver) spareable(address netip.Addr) bool {
+func (r *hostResolver) isDispensableAddress(address netip.Addr) bool {
 	return !slices.ContainsFunc(r.NodesShowing(address), func(node string) bool {
 		return !slices.ContainsFunc(r.OfNode(node), func(a netip.Addr) bool { return a.Is4() == address.Is4() })
 	})
 }
 
-// needed tells whether a required flow from other machines goes to the component.
-func (r *hostResolver) needed(component calico.Component) bool {
-	alone := calico.Hosts{Components: []calico.Component{component}}
+// isTargetOfRequiredFlow tells whether a required flow from other machines goes to the component.
+func (r *hostResolver) isTargetOfRequiredFlow(component backend.Component) bool {
+	alone := backend.Hosts{Components: []backend.Component{component}}
 	return slices.ContainsFunc(r.profile.RequiredFlows(), func(f profile.Flow) bool {
-		return comesFromOthers(f) && restricted(alone, f)
+		return comesFromOthers(f) && restrictsFlow(alone, f)
 	})
 }
 
@@ -93,14 +92,14 @@ func (r *hostResolver) needed(component calico.Component) bool {
 // network is known: the node shows an address there, or an admitted prefix covers the whole
 // network, or the network contains as many admitted single addresses, shown by no node, as
 // there are silent nodes.
-func (r *hostResolver) addressesKnown(component calico.Component, needed bool) bool {
+func (r *hostResolver) addressesKnown(component backend.Component, needed bool) bool {
 	silent := r.silentIn(component.Address)
 	if silent == 0 {
 		return true
 	}
 	var named []netip.Prefix
 	if needed {
-		named = r.playing(v1alpha1.ExternalControlPlane)
+		named = r.networksWithRole(v1alpha1.ExternalControlPlane)
 	}
 	for _, source := range component.From {
 		named = append(named, source.Prefixes...)
@@ -129,28 +128,27 @@ func (r *hostResolver) silentIn(network netip.Prefix) int {
 }
 
 // anyForeign tells whether the node has a foreign host endpoint on any interface.
-func anyForeign(node *corev1.Node, endpoints []v3.HostEndpoint) bool {
+func anyForeign(node *corev1.Node, endpoints []backend.Endpoint) bool {
 	addresses := state.NodeAddresses(node)
-	return slices.ContainsFunc(endpoints, func(e v3.HostEndpoint) bool {
-		return !calico.IsManagedEndpoint(&e) && (e.Spec.Node == node.Name || slices.ContainsFunc(e.Spec.ExpectedIPs, func(text string) bool {
-			address, err := netip.ParseAddr(text)
-			return err == nil && slices.Contains(addresses, address)
+	return slices.ContainsFunc(endpoints, func(e backend.Endpoint) bool {
+		return !e.Managed && (e.Node == node.Name || slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool {
+			return slices.Contains(addresses, a)
 		}))
 	})
 }
 
-// foreignEndpoint returns the foreign host endpoint in the place of the managed endpoint.
+// foreignEndpoint returns the foreign endpoint in the place of the managed endpoint, on the
+// wanted interfaces.
 // If the managed endpoint exists already, the managed endpoint stays and the result is
 // empty.
-func foreignEndpoint(hosts calico.Hosts, node string, endpoints []v3.HostEndpoint) string {
-	wanted := calico.EndpointInterfaces(hosts)
+func foreignEndpoint(wanted []string, node string, endpoints []backend.Endpoint) string {
 	foreign := ""
 	for i := range endpoints {
 		e := &endpoints[i]
-		if e.Spec.Node != node || !slices.Contains(wanted, e.Spec.InterfaceName) {
+		if e.Node != node || !slices.Contains(wanted, e.Interface) {
 			continue
 		}
-		if calico.IsManagedEndpoint(e) {
+		if e.Managed {
 			return ""
 		}
 		if foreign == "" {

@@ -13,10 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // netsOf returns the networks of a rendered set.
@@ -119,7 +118,7 @@ func TestANodeThatShowsNoAddressKeepsWhatItHad(t *testing.T) {
 		p.Spec.Network.Components[0].AllowFrom = append(p.Spec.Network.Components[0].AllowFrom, v1alpha1.PeerReference{Role: "Nodes"})
 	}
 	before := protect(t, machines(nodes...), all)
-	there := state.Calico{Mode: state.CalicoNative}
+	there := calico.Live{Mode: calico.Native}
 	for _, object := range before.WholeObjects {
 		switch o := object.(type) {
 		case *v3.GlobalNetworkSet:
@@ -135,7 +134,7 @@ func TestANodeThatShowsNoAddressKeepsWhatItHad(t *testing.T) {
 			for _, i := range silent {
 				snapshot.Nodes[i].Status.Addresses = nil
 			}
-			snapshot.Calico = there
+			snapshot.Backend = there
 			after := protect(t, snapshot, all)
 			g.Expect(after.Addressless).To(BeEmpty())
 			g.Expect(netsOf(after, "control-plane")).To(Equal(netsOf(before, "control-plane")))
@@ -146,7 +145,7 @@ func TestANodeThatShowsNoAddressKeepsWhatItHad(t *testing.T) {
 
 	// An address that went with its node is not kept, once all others show theirs.
 	snapshot := machines(nodes[:2]...)
-	snapshot.Calico = there
+	snapshot.Backend = there
 	g.Expect(netsOf(protect(t, snapshot, all), "nodes")).To(Equal([]string{"10.0.0.1/32", "10.0.0.2/32"}))
 	// One that has never shown an address is not protected, which is told.
 	joining := protect(t, machines(append(slices.Clone(nodes), machine("cp-3"))...), all)
@@ -174,7 +173,7 @@ func TestWhoMustBeReachedAsTheControlPlane(t *testing.T) {
 	infra := machine("worker-1", "10.0.0.3")
 	infra.Labels = map[string]string{"infra": ""}
 	parties := func(nodes ...corev1.Node) (out []string) {
-		for _, prefix := range protect(t, machines(nodes...), selected).Lifelines.Parties[profile.RoleControlPlane] {
+		for _, prefix := range protect(t, machines(nodes...), selected).RequiredFlows.Parties[profile.RoleControlPlane] {
 			out = append(out, prefix.String())
 		}
 		return out

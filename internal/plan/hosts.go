@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"slices"
 
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -24,33 +25,28 @@ type Hosts struct {
 	Profile *v1alpha1.ResolvedProfile
 	// Unprotected is the reason why the declared protection is absent although the policy has
 	// no fault; nil otherwise.
-	Unprotected *Obstacle
-	// Stays tells that the written objects stay as they are, and that Objects contains only the
-	// rollback of nodes in flight. Stays is set if the rules cannot be rendered now, or the
-	// policy's wish is not known any more.
-	Stays bool
-	// Calico is the input for rendering Objects: each node has the rules for its place in the
+	Unprotected *backend.Obstacle
+	// Intent is Hold if the written objects stay as they are, and Objects contains only the
+	// rollback of nodes in flight: the rules cannot be rendered now, or the policy's wish is
+	// not known any more, or the policy is orphaned. Otherwise the intent is the policy's.
+	Intent intent.Intent
+	// Now is the input for rendering Objects: each node has the rules for its place in the
 	// rollout.
-	Calico calico.Hosts
-	// Objects are Calico's objects in the order of their writes.
+	Now backend.Hosts
+	// Objects are the objects of the backend in the order of their writes.
 	Objects []Object
-	// Whole and WholeObjects are the values of Calico and Objects at the end of the rollout.
-	Whole        calico.Hosts
+	// Whole and WholeObjects are the values of Now and Objects at the end of the rollout.
+	Whole        backend.Hosts
 	WholeObjects []Object
-	// Lifelines are the required flows, which neither Objects nor WholeObjects may cut.
-	Lifelines Lifelines
-	// Version is the version of the wanted rules. Older are the other versions that nodes have,
-	// or that nodes may be rolled back to.
-	Version string
-	Older   map[string]bool
-	// unrecorded are the nodes without a recorded phase.
-	unrecorded map[string]bool
-	// widened are the Felix configurations to write before their nodes get rules.
-	widened map[string]bool
-	// back is the ruleset that each node rolls back to if the rules cannot be rendered.
-	back map[string]backTo
-	// established are the versions that nodes have, or are to have now.
-	established map[string]bool
+	// RequiredFlows are the required flows, which neither Objects nor WholeObjects may cut.
+	RequiredFlows RequiredFlows
+	// Targets are the rulesets of the nodes, if the intent is Enforce or Hold. Under Hold, a
+	// node without a target stays as it is.
+	Targets map[string]NodeTarget
+	// VersionsInUse are the versions of rules that nodes have, are to have now, or may be
+	// rolled back to; the empty version stands for no rules. The policies of these versions
+	// stay.
+	VersionsInUse sets.Set[string]
 	// tls is the traffic that uses TLS.
 	tls []profile.Traffic
 	// Held are the components that cannot be rendered now.
@@ -70,33 +66,22 @@ type Hosts struct {
 	Foreign map[string]string
 }
 
-// Obstacle is the reason why a declared protection is impossible: a reason of the
-// conditions Programmed and Effective, and a message with what to do.
-type Obstacle struct{ Reason, Message string }
-
 // HostProtection plans the protection of the selected nodes. policies are sorted from
 // oldest to newest; a node belongs to the oldest policy that selects the node and protects
 // hosts.
 func HostProtection(policy *Policy, policies []Policy, snapshot state.Snapshot) Hosts {
-	var hosts Hosts
+	hosts, hold := Hosts{}, policy.Intent() == intent.Orphan
 	switch {
 	case policy.ProtectsHosts():
 		hosts = protection(policy, policies, snapshot)
-		hosts.Stays = len(hosts.Held) > 0 || hosts.Unprotected != nil && hosts.Unprotected.Reason != v1alpha1.ReasonHostBackendNone
+		hold = len(hosts.Held) > 0 || hosts.Unprotected != nil && hosts.Unprotected.Reason != v1alpha1.ReasonHostBackendNone
 	case policy.Claims() && policy.Invalid != nil && policy.Spec.Network != nil:
-		hosts.Stays = true // the selected nodes are known again once the selector is valid
+		hold = true // the selected nodes are known again once the selector is valid
 	}
-	if hosts.Stays {
-		hosts.goBack(policy, snapshot, policy.Enforces())
+	hosts.Intent = policy.Intent()
+	if hold {
+		hosts.hold(policy, snapshot)
 	}
-	return hosts
-}
-
-// GoingBack plans the rollback of nodes that must not keep the ruleset of their start. All
-// other objects stay as they are.
-func GoingBack(policy *Policy, snapshot state.Snapshot) Hosts {
-	hosts := Hosts{Stays: true}
-	hosts.goBack(policy, snapshot, true)
 	return hosts
 }
 
@@ -104,7 +89,7 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 	hosts := Hosts{Declared: true}
 	p, resolved, err := resolveProfile(policy, snapshot)
 	hosts.Profile = resolved
-	if hosts.Unprotected = obstacle(policy, p, err, snapshot.Calico); hosts.Unprotected != nil {
+	if hosts.Unprotected = obstacle(policy, p, err, snapshot.OnHosts().Availability()); hosts.Unprotected != nil {
 		return hosts
 	}
 	if err != nil {
@@ -112,28 +97,29 @@ func protection(policy *Policy, policies []Policy, snapshot state.Snapshot) Host
 		return hosts
 	}
 	r := newHostResolver(policy, p, resolved.CNI, snapshot)
-	hosts.Whole, hosts.Losses, hosts.Foreign = r.resolve(policies)
-	hosts.Lifelines = r.lifelines(hosts.Whole)
-	hosts.Calico, hosts.Version, hosts.tls = hosts.Whole, calico.RulesetVersion(hosts.Whole), tlsOf(p)
+	hosts.Whole, hosts.Losses, hosts.Foreign = r.resolveHosts(policies)
+	hosts.RequiredFlows, hosts.tls = r.requiredFlows(hosts.Whole), tlsOf(p)
+	hosts.Whole = r.live.WithRulesets(hosts.Whole)
+	hosts.Now = hosts.Whole
 	if policy.Enforces() {
 		hosts.stage(policy, policies, snapshot)
 		r.keepSets(&hosts)
 	}
-	hosts.Notes, hosts.Addressless = slices.Concat(keptNotes(resolved), r.notes, r.consequences(hosts.Whole)), r.unprotected
-	hosts.ask(r.undecided(hosts.Whole), hosts.inForce(policy, snapshot))
-	switch held := r.unreachable(hosts.Calico); {
+	hosts.Notes, hosts.Addressless = slices.Concat(keptNotes(resolved), r.notes, r.notesOnShutOutSenders(hosts.Whole)), r.unprotected
+	hosts.ask(r.undecidedSenders(hosts.Whole), hosts.inForce(policy, snapshot))
+	switch held := r.holdForUnknownAddresses(hosts.Now); {
 	case held != nil:
 		hosts.Held = []Held{*held}
-	case len(hosts.Calico.Nodes) == 0 && len(hosts.Addressless) > 0:
+	case len(hosts.Now.Nodes) == 0 && len(hosts.Addressless) > 0:
 		hosts.Held = []Held{{Reason: v1alpha1.ReasonAddressesUnknown, Why: "no address is known of any selected node: " +
 			"see why their kubelet, or the cloud's controller, does not set status.addresses"}}
-	case len(hosts.Calico.Nodes) == 0 && len(hosts.Losses) == 0:
+	case len(hosts.Now.Nodes) == 0 && len(hosts.Losses) == 0:
 		hosts.Held = []Held{{Reason: v1alpha1.ReasonNoMatchingNodes, Why: "no node is selected"}}
-	case len(hosts.Calico.Nodes) > 0:
-		// Calico's availability is checked last, because the safety of a policy does not depend
-		// on Calico's API answering just now.
-		if hosts.Unprotected = unavailable(snapshot.Calico); hosts.Unprotected == nil {
-			hosts.render()
+	case len(hosts.Now.Nodes) > 0:
+		// Availability is checked last, because the safety of a policy does not depend on the
+		// backend's API answering just now.
+		if hosts.Unprotected = r.live.Availability().Unavailable; hosts.Unprotected == nil {
+			hosts.render(r.live)
 		}
 	}
 	return hosts
@@ -154,32 +140,32 @@ func (h *Hosts) ask(undecided []Held, inForce bool) {
 
 // inForce tells whether every node enforces the wanted rules.
 func (h *Hosts) inForce(policy *Policy, snapshot state.Snapshot) bool {
-	return len(h.Whole.Nodes) > 0 && !slices.ContainsFunc(h.Whole.Nodes, func(n calico.Node) bool {
+	return len(h.Whole.Nodes) > 0 && !slices.ContainsFunc(h.Whole.Nodes, func(n backend.Node) bool {
 		enactment := EnactmentOf(policy.Name, n.Name, snapshot.Enactments)
-		return rollout.PhaseOf(enactment) != v1alpha1.PhaseEnforced || enactment.Status.Ruleset != h.Version
+		return rollout.PhaseOf(enactment) != v1alpha1.PhaseEnforced || enactment.Status.Ruleset != h.Whole.Version
 	})
 }
 
 // render renders the resolved intent into objects, or records the reason to hold.
-func (h *Hosts) render() {
+func (h *Hosts) render(with backend.Renderer) {
 	var err error
-	if h.WholeObjects, err = rendered(h.Whole); err == nil {
+	if h.WholeObjects, err = rendered(with, h.Whole); err == nil {
 		h.Objects, err = h.WholeObjects, nil
-		if len(h.Calico.Sets) != len(h.Whole.Sets) || !slices.EqualFunc(h.Calico.Nodes, h.Whole.Nodes, sameStage) {
-			h.Objects, err = rendered(h.Calico)
+		if len(h.Now.Sets) != len(h.Whole.Sets) || !slices.EqualFunc(h.Now.Nodes, h.Whole.Nodes, hasSameRules) {
+			h.Objects, err = rendered(with, h.Now)
 		}
 	}
 	if err != nil {
 		h.Objects, h.WholeObjects = nil, nil
-		h.Held = []Held{{Reason: v1alpha1.ReasonEmptyPeerSet, Why: err.Error()}}
+		h.Held = []Held{{Reason: v1alpha1.ReasonAddressesUnknown, Why: err.Error()}}
 	}
 }
 
 // Rendered tells whether there are objects to write for the nodes.
 func (h *Hosts) Rendered() bool { return len(h.WholeObjects) > 0 }
 
-func rendered(hosts calico.Hosts) ([]Object, error) {
-	objects, err := calico.Render(hosts)
+func rendered(with backend.Renderer, hosts backend.Hosts) ([]Object, error) {
+	objects, err := with.Render(hosts)
 	if err != nil {
 		return nil, err
 	}
@@ -188,8 +174,8 @@ func rendered(hosts calico.Hosts) ([]Object, error) {
 
 func stamped(objects []Object) ([]Object, error) {
 	for _, object := range objects {
-		// All policies share the tier, and other managers share a Felix configuration.
-		if _, tier := object.(*v3.Tier); !tier && !Shared(object) {
+		// A common object belongs to all policies, and a shared object to other managers too.
+		if traits := backend.TraitsOf(object); !traits.Common && !traits.Shared {
 			if err := Stamp(object); err != nil {
 				return nil, err
 			}
@@ -228,39 +214,17 @@ func onHosts(policy *Policy) []v1alpha1.Component {
 
 // obstacle returns the reason why nodes of this cluster cannot be protected, if the reason
 // is certain.
-func obstacle(policy *Policy, p profile.Profile, unknown error, cluster state.Calico) *Obstacle {
+func obstacle(policy *Policy, p profile.Profile, unknown error, available backend.Availability) *backend.Obstacle {
 	switch {
 	case policy.Spec.Network.HostBackend == v1alpha1.HostBackendNone:
-		return &Obstacle{v1alpha1.ReasonHostBackendNone, "spec.network.hostBackend is None: nothing protects the components on nodes"}
+		return &backend.Obstacle{
+			Reason:  v1alpha1.ReasonHostBackendNone,
+			Message: "spec.network.hostBackend is None: nothing protects the components on nodes",
+		}
 	case unknown == nil && p.NotApplicable != "":
-		return &Obstacle{v1alpha1.ReasonNotApplicable, p.NotApplicable + ": leave out the components without pods"}
-	case cluster.Problem != "":
-		return nil // there may be more to say
-	case cluster.Mode == state.CalicoAbsent:
-		return &Obstacle{
-			v1alpha1.ReasonCalicoNotInstalled,
-			"Calico is not installed, and only its host endpoints can protect components in their node's network: " +
-				"install Calico (it can enforce policy beside another CNI), or set spec.network.hostBackend to None",
-		}
-	case cluster.Mode == state.CalicoV1Only:
-		return &Obstacle{
-			v1alpha1.ReasonCalicoAPIServerMissing,
-			"Calico serves crd.projectcalico.org/v1 only, which is not to be written by others: install its API server " +
-				"(an APIServer object of operator.tigera.io/v1 named default, or the manifest apiserver.yaml of Calico's release)",
-		}
+		return &backend.Obstacle{Reason: v1alpha1.ReasonNotApplicable, Message: p.NotApplicable + ": leave out the components without pods"}
 	}
-	return nil
-}
-
-// unavailable returns the reason why Calico, installed or not, cannot be used now.
-func unavailable(cluster state.Calico) *Obstacle {
-	switch {
-	case cluster.Problem != "":
-		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, cluster.Problem}
-	case cluster.Mode == state.CalicoUnknown:
-		return &Obstacle{v1alpha1.ReasonCalicoUnavailable, "It is being found out whether Calico is there"}
-	}
-	return nil
+	return available.Missing
 }
 
 // selectedNodes returns the nodes that the policy protects, and a loss for each selected
@@ -268,10 +232,10 @@ func unavailable(cluster state.Calico) *Obstacle {
 func selectedNodes(policy *Policy, policies []Policy, nodes []corev1.Node) (own []*corev1.Node, losses []Loss) {
 	for i := range nodes {
 		node := &nodes[i]
-		if !policy.Selects(node) {
+		if !policy.SelectsNode(node) {
 			continue
 		}
-		winner := slices.IndexFunc(policies, func(p Policy) bool { return p.claimsHosts() && p.Selects(node) })
+		winner := slices.IndexFunc(policies, func(p Policy) bool { return p.claimsHosts() && p.SelectsNode(node) })
 		if winner >= 0 && policies[winner].Name != policy.Name {
 			losses = append(losses, Loss{
 				Policy: policy.Name, Winner: policies[winner].Name, What: fmt.Sprintf("the protection of node %s", node.Name),

@@ -7,64 +7,40 @@ import (
 	"strings"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-)
-
-// Intent is the present purpose of a policy. Each policy has exactly one intent.
-type Intent string
-
-// The intents.
-const (
-	// IntentAudit compares the cluster with the declaration, and writes nothing.
-	IntentAudit Intent = "Audit"
-	// IntentSuspend writes nothing, and keeps what is there.
-	IntentSuspend Intent = "Suspend"
-	// IntentEnforce writes the declared objects and fields, and repairs drift.
-	IntentEnforce Intent = "Enforce"
-	// IntentRollBack rolls back every write for the policy, and keeps the policy. The
-	// annotation cpnp.dev/revert, meant for emergencies, asks for the rollback and overrides
-	// spec.mode and spec.suspend.
-	IntentRollBack Intent = "RollBack"
-	// IntentDelete rolls back every write for the policy, and then lets the deletion finish.
-	IntentDelete Intent = "Delete"
-	// IntentOrphan lets the deletion finish, and keeps everything written for the policy.
-	IntentOrphan Intent = "Orphan"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 )
 
 // Intent derives the policy's intent from its spec, annotations and deletion.
-func (p *Policy) Intent() Intent {
+func (p *Policy) Intent() intent.Intent {
 	asksForRollBack := p.RollBackReason() != ""
 	switch {
 	case p.DeletionTimestamp == nil && asksForRollBack:
-		return IntentRollBack
+		return intent.RollBack
 	case p.DeletionTimestamp == nil && p.Spec.Suspend:
-		return IntentSuspend
+		return intent.Suspend
 	case p.DeletionTimestamp == nil && p.Spec.Mode == v1alpha1.ModeEnforce:
-		return IntentEnforce
+		return intent.Enforce
 	case p.DeletionTimestamp == nil:
-		return IntentAudit
+		return intent.Audit
 	case !slices.Contains(p.Finalizers, v1alpha1.Finalizer): // nothing was written for the policy
-		return IntentOrphan
+		return intent.Orphan
 	case asksForRollBack:
-		return IntentDelete
+		return intent.Delete
 	case p.Spec.Suspend || p.Spec.DeletionPolicy == v1alpha1.DeletionOrphan:
-		return IntentOrphan
+		return intent.Orphan
 	}
-	return IntentDelete
+	return intent.Delete
 }
 
 // Claims tells whether the policy claims fields and nodes. Younger policies must leave
 // claimed fields and nodes alone.
-func (p *Policy) Claims() bool {
-	return slices.Contains([]Intent{IntentAudit, IntentSuspend, IntentEnforce}, p.Intent())
-}
+func (p *Policy) Claims() bool { return p.Intent().Claims() }
 
 // Enforces tells whether the policy wants the cluster changed.
-func (p *Policy) Enforces() bool { return p.Intent() == IntentEnforce }
+func (p *Policy) Enforces() bool { return p.Intent() == intent.Enforce }
 
 // RollsBack tells whether every write for the policy is to be rolled back.
-func (p *Policy) RollsBack() bool {
-	return p.Intent() == IntentRollBack || p.Intent() == IntentDelete
-}
+func (p *Policy) RollsBack() bool { return p.Intent().RollsBack() }
 
 // Deleting tells whether the policy is being deleted.
 func (p *Policy) Deleting() bool { return p.DeletionTimestamp != nil }

@@ -8,17 +8,17 @@ import (
 	"slices"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// undecided returns the questions about senders of required flows, for an administrator to
+// undecidedSenders returns the questions about senders of required flows, for an administrator to
 // answer before the first write. Probes cannot answer them: probes connect to nodes
 // directly, and the cut of clients behind a load balancer would go unnoticed.
-func (r *hostResolver) undecided(hosts calico.Hosts) []Held {
+func (r *hostResolver) undecidedSenders(hosts backend.Hosts) []Held {
 	var undecided []Held
 	for _, role := range []profile.Role{profile.RoleAdmin, profile.RoleLoadBalancer, profile.RolePrometheus} {
-		flow, needed := r.unnamed(hosts, role)
+		flow, needed := r.flowWithoutPeer(hosts, role)
 		switch {
 		case !needed:
 		case role == profile.RoleLoadBalancer:
@@ -26,22 +26,22 @@ func (r *hostResolver) undecided(hosts calico.Hosts) []Held {
 				undecided = append(undecided, Held{Reason: v1alpha1.ReasonLoadBalancerUnknown, Why: why})
 			}
 		case role == profile.RoleAdmin:
-			undecided = append(undecided, Held{Reason: v1alpha1.ReasonNoAdminPath, Why: unnamedPeer(flow, role, "admins", "10.9.0.0/16")})
+			undecided = append(undecided, Held{Reason: v1alpha1.ReasonPeerMissing, Why: unnamedPeer(flow, role, "admins", "10.9.0.0/16")})
 		default:
-			undecided = append(undecided, Held{Reason: v1alpha1.ReasonEmptyPeerSet, Why: unnamedPeer(flow, role, "monitoring", "10.9.1.5/32")})
+			undecided = append(undecided, Held{Reason: v1alpha1.ReasonPeerMissing, Why: unnamedPeer(flow, role, "monitoring", "10.9.1.5/32")})
 		}
 	}
 	return undecided
 }
 
-// unnamed returns the first restricted required flow from a role without a peer.
-func (r *hostResolver) unnamed(hosts calico.Hosts, role profile.Role) (profile.Flow, bool) {
-	if len(r.playing(v1alpha1.ExternalRole(role))) > 0 {
+// flowWithoutPeer returns the first restricted required flow from a role without a peer.
+func (r *hostResolver) flowWithoutPeer(hosts backend.Hosts, role profile.Role) (profile.Flow, bool) {
+	if len(r.networksWithRole(v1alpha1.ExternalRole(role))) > 0 {
 		return profile.Flow{}, false
 	}
 	i := slices.IndexFunc(r.profile.Flows, func(f profile.Flow) bool {
-		return f.Required && comesFromOthers(f) && !r.translated(f) && slices.Contains(f.From, role) &&
-			(hosts.DenyUnlisted || restricted(hosts, f))
+		return f.Required && comesFromOthers(f) && !r.isTranslated(f) && slices.Contains(f.From, role) &&
+			(hosts.DenyUnlisted || restrictsFlow(hosts, f))
 	})
 	if i < 0 {
 		return profile.Flow{}, false
@@ -99,10 +99,10 @@ func (r *hostResolver) onControlPlane(endpoint profile.Endpoint) bool {
 	return false
 }
 
-// virtual returns the endpoints of the API servers whose address identifies no node. A node
+// virtualEndpoints returns the endpoints of the API servers whose address identifies no node. A node
 // that holds a virtual address connects to itself by the address, with the same address as
 // the source.
-func (r *hostResolver) virtual() []netip.AddrPort {
+func (r *hostResolver) virtualEndpoints() []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, endpoint := range profile.APIServerEndpoints(r.snapshot.Facts) {
 		if address, is := endpoint.ParseAddress(); is && !r.onControlPlane(endpoint) && !r.shown[address] {

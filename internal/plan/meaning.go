@@ -64,9 +64,9 @@ func newMeaning(policy *Policy, enforcement profile.Enforcement, snapshot state.
 	return m
 }
 
-// lost returns the reason to hold a component: the CNI would deny addresses that the
+// holdForDeniedNodes returns the reason to hold a component: the CNI would deny addresses that the
 // component allows. Other doubts become notes.
-func (m *meaning) lost(component v1alpha1.Component, object *networkingv1.NetworkPolicy) *Held {
+func (m *meaning) holdForDeniedNodes(component v1alpha1.Component, object *networkingv1.NetworkPolicy) *Held {
 	if m.Ranges != "" && slices.ContainsFunc(portsOf(object), func(p networkingv1.NetworkPolicyPort) bool { return p.EndPort != nil }) {
 		m.notes = append(m.notes, fmt.Sprintf("%s: component %s has a range of ports (endPort), which then lets in less than it says",
 			m.Ranges, component.Name))
@@ -81,7 +81,7 @@ func (m *meaning) lost(component v1alpha1.Component, object *networkingv1.Networ
 		m.told = true
 		why += ". " + m.Remedy
 	}
-	return &Held{Component: component.Name, Reason: v1alpha1.ReasonNodesNotSelected, Why: why}
+	return &Held{Component: component.Name, Reason: v1alpha1.ReasonNetworkPolicyNotEnforced, Why: why}
 }
 
 // fieldsWithNodes returns the fields that allow nodes.

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -60,12 +62,12 @@ func TestWhatCiliumDoesNotTakeForNodesIsHeld(t *testing.T) {
 				}}
 			}
 			policies := compile(policy("p", append([]edit{runsAsPods}, test.edits...)...))
-			render := func(s state.Snapshot) plan.Network { return plan.Networks(&policies[0], policies, s) }
+			render := func(s state.Snapshot) plan.Network { return plan.NetworkPolicies(&policies[0], policies, s) }
 			if test.held == "" {
 				g.Expect(render(snapshot)).To(And(HaveField("Held", BeEmpty()), HaveField("Objects", HaveLen(1))))
 			} else {
 				g.Expect(render(snapshot)).To(And(HaveField("Objects", BeEmpty()), HaveField("Held", ConsistOf(And(
-					HaveField("Component", "dns"), HaveField("Reason", v1alpha1.ReasonNodesNotSelected), HaveField("Why", ContainSubstring(test.held)))))))
+					HaveField("Component", "dns"), HaveField("Reason", v1alpha1.ReasonNetworkPolicyNotEnforced), HaveField("Why", ContainSubstring(test.held)))))))
 			}
 			snapshot.Facts.ConfigMaps = map[types.NamespacedName]map[string]string{
 				{Namespace: "kube-system", Name: "cilium-config"}: {"policy-cidr-match-mode": "nodes"},
@@ -89,7 +91,7 @@ func TestWhatAPolicySaysOfItsNetworkPolicies(t *testing.T) {
 			p.Spec.Network.Components = []v1alpha1.Component{{Name: "dns", AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RolePods}},
 				Ports: []v1alpha1.Port{{Protocol: "UDP", Port: 53}}, Pods: &v1alpha1.PodSelector{Namespace: "x", Selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"a": "b"}}}}}
 		}))
-		network := plan.Networks(&policies[0], policies, machines(machine("cp-1", "10.0.0.1")))
+		network := plan.NetworkPolicies(&policies[0], policies, machines(machine("cp-1", "10.0.0.1")))
 		NewWithT(t).Expect(network.Enforcement.Enforced).To(Equal(want), string(said))
 	}
 }
@@ -104,8 +106,8 @@ func TestPoolsThatCannotBeReadAreNotMissing(t *testing.T) {
 	policies := compile(policy("p", etcd, apiServer))
 	snapshot := machines(machine("cp-1", "10.0.0.1"))
 	hosts := plan.HostProtection(&policies[0], policies, snapshot)
-	g.Expect(hosts.Held).To(ConsistOf(HaveField("Reason", v1alpha1.ReasonEmptyPeerSet)))
-	snapshot.Calico.Problem = "does not answer"
+	g.Expect(hosts.Held).To(ConsistOf(HaveField("Reason", v1alpha1.ReasonAddressesUnknown)))
+	calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Problem = "does not answer" })
 	hosts = plan.HostProtection(&policies[0], policies, snapshot)
 	g.Expect(hosts.Held).To(BeEmpty())
 	g.Expect(hosts.Unprotected).To(HaveField("Reason", v1alpha1.ReasonCalicoUnavailable))

@@ -9,6 +9,8 @@ import (
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
@@ -71,7 +73,7 @@ func TestTunnelOutsideOfItsNetworkLetsNobodyIn(t *testing.T) {
 	}
 	g.Expect(nets()).To(ContainElement(ContainSubstring("203.0.113.7")), "no pool is known")
 	g.Expect(plan.HostProtection(&policies[0], policies, snapshot).Notes).NotTo(told)
-	snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}}
+	calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}} })
 	g.Expect(nets()).NotTo(ContainElement(ContainSubstring("203.0.113.7")))
 	g.Expect(plan.HostProtection(&policies[0], policies, snapshot).Notes).To(told)
 }

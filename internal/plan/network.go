@@ -60,10 +60,10 @@ func NetworkPolicyName(policy, component string) string {
 	return state.NetworkPolicyPrefix + policy + "." + component
 }
 
-// Networks renders one NetworkPolicy for each component of the policy. The NetworkPolicy
+// NetworkPolicies renders one NetworkPolicy for each component of the policy. The NetworkPolicy
 // selects the component's pods and allows only the declared peers in the declared
 // directions. policies are sorted from oldest to newest.
-func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Network {
+func NetworkPolicies(policy *Policy, policies []Policy, snapshot state.Snapshot) Network {
 	var network Network
 	if policy.Spec.Network == nil || policy.Invalid != nil || !policy.Claims() {
 		return network
@@ -81,14 +81,14 @@ func Networks(policy *Policy, policies []Policy, snapshot state.Snapshot) Networ
 			network.Losses = append(network.Losses, Loss{Policy: policy.Name, Winner: winner, What: "component " + component.Name})
 			continue
 		}
-		object, err := render(policy, component, peers)
+		object, err := renderNetworkPolicy(policy, component, peers)
 		if err != nil {
-			refusal := held{reason: v1alpha1.ReasonEmptyPeerSet, why: err.Error()}
+			refusal := held{reason: v1alpha1.ReasonAddressesUnknown, why: err.Error()}
 			errors.As(err, &refusal)
 			network.Held = append(network.Held, Held{Component: component.Name, Reason: refusal.reason, Why: refusal.why})
 			continue
 		}
-		if held := cmp.Or(meaning.lost(component, object), cutsOperator(component, object, snapshot)); held != nil {
+		if held := cmp.Or(meaning.holdForDeniedNodes(component, object), cutsOperator(component, object, snapshot)); held != nil {
 			network.Held = append(network.Held, *held)
 			continue
 		}
@@ -133,7 +133,7 @@ func claimsOf(component v1alpha1.Component) [2]string {
 	return [2]string{"name/" + component.Pods.Namespace + "/" + component.Name, "pods/" + component.Pods.Namespace + "/" + selector}
 }
 
-func render(policy *Policy, component v1alpha1.Component, peers *resolver) (*networkingv1.NetworkPolicy, error) {
+func renderNetworkPolicy(policy *Policy, component v1alpha1.Component, peers *resolver) (*networkingv1.NetworkPolicy, error) {
 	object := &networkingv1.NetworkPolicy{
 		TypeMeta: metav1.TypeMeta{APIVersion: networkingv1.SchemeGroupVersion.String(), Kind: "NetworkPolicy"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -144,24 +144,24 @@ func render(policy *Policy, component v1alpha1.Component, peers *resolver) (*net
 		Spec: networkingv1.NetworkPolicySpec{PodSelector: *component.Pods.Selector.ToMeta()},
 	}
 	if len(component.AllowFrom) > 0 {
-		from, err := peers.resolve(component.AllowFrom...)
+		from, err := peers.resolvePeers(component.AllowFrom...)
 		if err != nil {
 			return nil, err
 		}
-		if from.Empty() {
-			return nil, nobody("allowFrom", component.AllowFrom...)
+		if from.IsEmpty() {
+			return nil, noAddressError("allowFrom", component.AllowFrom...)
 		}
 		object.Spec.PolicyTypes = append(object.Spec.PolicyTypes, networkingv1.PolicyTypeIngress)
 		object.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{Ports: renderPorts(component.Ports), From: renderPeers(from)}}
 	}
 	for _, destination := range component.AllowTo {
 		reference := v1alpha1.PeerReference{Role: destination.Role, Peer: destination.Peer}
-		to, err := peers.resolve(reference)
+		to, err := peers.resolvePeers(reference)
 		if err != nil {
 			return nil, err
 		}
-		if to.Empty() {
-			return nil, nobody("allowTo", reference)
+		if to.IsEmpty() {
+			return nil, noAddressError("allowTo", reference)
 		}
 		object.Spec.Egress = append(object.Spec.Egress,
 			networkingv1.NetworkPolicyEgressRule{Ports: renderPorts(destination.Ports), To: renderPeers(to)})
@@ -169,7 +169,7 @@ func render(policy *Policy, component v1alpha1.Component, peers *resolver) (*net
 	if len(object.Spec.Egress) > 0 {
 		object.Spec.PolicyTypes = append(object.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
 	}
-	stamp(object, object.Spec)
+	setStamp(object, object.Spec)
 	return object, nil
 }
 
@@ -197,9 +197,9 @@ func renderPeers(peers Peers) []networkingv1.NetworkPolicyPeer {
 	return out
 }
 
-// nobody returns the error for peers without any address: an empty peer list is never
+// noAddressError returns the error for peers without any address: an empty peer list is never
 // rendered.
-func nobody(field string, references ...v1alpha1.PeerReference) error {
+func noAddressError(field string, references ...v1alpha1.PeerReference) error {
 	words := make([]string, 0, len(references))
 	for _, reference := range references {
 		if reference.Peer != "" {

@@ -25,7 +25,8 @@ const sayOwnPod = "Set POD_NAMESPACE and POD_NAME in its Deployment, from metada
 // roll back, and the policy could not be deleted.
 func cutsOperator(component v1alpha1.Component, object *networkingv1.NetworkPolicy, snapshot state.Snapshot) *Held {
 	operator := snapshot.Operator
-	if operator.Pod.Namespace == "" || operator.Pod.Namespace != object.Namespace || !isolates(object, networkingv1.PolicyTypeEgress) {
+	if operator.Pod.Namespace == "" || operator.Pod.Namespace != object.Namespace ||
+		!restrictsDirection(object, networkingv1.PolicyTypeEgress) {
 		return nil
 	}
 	held := func(why string) *Held {
@@ -47,7 +48,7 @@ func cutsOperator(component v1alpha1.Component, object *networkingv1.NetworkPoli
 		return nil
 	}
 	return held(fmt.Sprintf("it selects the operator's own pod %s/%s, which could not reach %s any more, so that nothing would be repaired, "+
-		"reported or taken back: add %s to its allowTo, or leave the operator's pods out of its selector",
+		"reported or rolled back: add %s to its allowTo, or exclude the operator's pods from its selector",
 		object.Namespace, operator.Running[i].Name, lacks, add))
 }
 
@@ -80,7 +81,7 @@ func lackingEgress(object *networkingv1.NetworkPolicy, operator state.Operator, 
 	return "", ""
 }
 
-func isolates(object *networkingv1.NetworkPolicy, direction networkingv1.PolicyType) bool {
+func restrictsDirection(object *networkingv1.NetworkPolicy, direction networkingv1.PolicyType) bool {
 	return slices.Contains(object.Spec.PolicyTypes, direction)
 }
 

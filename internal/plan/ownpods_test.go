@@ -92,7 +92,7 @@ func TestComponentsThatSelectTheOperator(t *testing.T) {
 			if test.change != nil {
 				test.change(&snapshot)
 			}
-			g, network := NewWithT(t), Networks(&policies[0], policies, snapshot)
+			g, network := NewWithT(t), NetworkPolicies(&policies[0], policies, snapshot)
 			if test.says == "" {
 				g.Expect(network.Held).To(BeEmpty())
 				g.Expect(network.Objects).To(HaveLen(1))

@@ -22,8 +22,8 @@ type Peers struct {
 	Pods bool
 }
 
-// Empty tells that the peers have no address. A rule for no peer is never rendered.
-func (p Peers) Empty() bool { return len(p.Prefixes) == 0 && !p.Pods }
+// IsEmpty tells that the peers have no address. A rule for no peer is never rendered.
+func (p Peers) IsEmpty() bool { return len(p.Prefixes) == 0 && !p.Pods }
 
 // resolver turns roles and peers' names into addresses. The addresses of a role are
 // collected once, when the first component refers to the role: the collection takes longer
@@ -39,10 +39,10 @@ func newResolver(policy *Policy, snapshot state.Snapshot) *resolver {
 	return &resolver{policy: policy, snapshot: snapshot, roles: map[v1alpha1.PeerRole]*netipx.IPSet{}}
 }
 
-// role returns the addresses of a role's nodes, of API servers, and of peers with the role.
+// addressesOfRole returns the addresses of a role's nodes, of API servers, and of peers with the role.
 // The result is empty while no node of the role shows an address. A node that shares all of
 // its addresses with other nodes is an error.
-func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
+func (r *resolver) addressesOfRole(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	if set, known := r.roles[role]; known {
 		return set, nil
 	}
@@ -51,11 +51,11 @@ func (r *resolver) role(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 		r.book = &book
 	}
 	concerned := func(node *corev1.Node) bool { return role == v1alpha1.RoleNodes || r.book.ofControlPlane(node) }
-	if names := r.book.anonymous(concerned); len(names) > 0 {
-		return nil, held{v1alpha1.ReasonAddressesUnknown, r.book.unidentified(names)}
+	if names := r.book.unidentifiedNodes(concerned); len(names) > 0 {
+		return nil, held{v1alpha1.ReasonAddressesUnknown, r.book.explainSharedAddresses(names)}
 	}
 	var all netipx.IPSetBuilder
-	addresses, silent := r.book.of(concerned)
+	addresses, silent := r.book.addressesWithServers(concerned)
 	if silent {
 		r.roles[role] = &netipx.IPSet{}
 		return r.roles[role], nil
@@ -97,8 +97,8 @@ func addPeer(set *netipx.IPSetBuilder, peer v1alpha1.Peer) error {
 	return nil
 }
 
-// resolve returns the peers for some references.
-func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) {
+// resolvePeers returns the peers for some references.
+func (r *resolver) resolvePeers(references ...v1alpha1.PeerReference) (Peers, error) {
 	var peers Peers
 	var set netipx.IPSetBuilder
 	for _, reference := range references {
@@ -106,7 +106,7 @@ func (r *resolver) resolve(references ...v1alpha1.PeerReference) (Peers, error) 
 		case v1alpha1.RolePods:
 			peers.Pods = true
 		case v1alpha1.RoleControlPlane, v1alpha1.RoleNodes:
-			nodes, err := r.role(reference.Role)
+			nodes, err := r.addressesOfRole(reference.Role)
 			if err != nil {
 				return Peers{}, err
 			}

@@ -7,10 +7,9 @@ import (
 	"net/netip"
 	"slices"
 
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
@@ -31,7 +30,7 @@ func (r *hostResolver) podNetworks() members {
 	pods := profile.DetectPodNetworks(r.snapshot.Facts, r.cni)
 	add(ofPools, prefixesOf(pods.CIDRs))
 	if pods.From == profile.FromIPPools {
-		add(ofPools, poolPrefixes(r.snapshot.Calico.Pools))
+		add(ofPools, r.live.PodNetworks())
 		r.keepLetIn(members)
 	}
 	for i := range r.snapshot.Nodes {
@@ -53,7 +52,7 @@ func (r *hostResolver) keepLetIn(members members) {
 	if len(members) == 0 {
 		return // the policy is held, and no network is dropped
 	}
-	written := writtenNetworks(r.policy.Name, calico.SetPods, r.snapshot.Calico)
+	written := r.networksInSet(backend.SetPods)
 	for i := range r.snapshot.Nodes {
 		node := &r.snapshot.Nodes[i]
 		for _, network := range podPrefixes(node) {
@@ -69,7 +68,7 @@ func (r *hostResolver) keepLetIn(members members) {
 // The result is empty if the addresses are known, or if Calico may know them and cannot be
 // read now.
 func (r *hostResolver) podsUnknown() string {
-	set, needed := r.sets[calico.SetPods]
+	set, needed := r.sets[backend.SetPods]
 	if !needed || len(set.Members) > 0 {
 		return ""
 	}
@@ -77,7 +76,7 @@ func (r *hostResolver) podsUnknown() string {
 		"spec: {network: {peers: [{name: pods, role: Pods, cidrs: [10.0.0.0/16]}]}}"
 	pods := profile.DetectPodNetworks(r.snapshot.Facts, r.cni)
 	switch {
-	case pods.From == profile.FromIPPools && !r.snapshot.Calico.IsReadable():
+	case pods.From == profile.FromIPPools && !r.live.Availability().Readable:
 		return ""
 	case pods.From == profile.FromIPPools:
 		return "Calico has no IPPool, so that it gives pods no addresses: it only enforces policies, or uses host-local IPAM. " +
@@ -94,8 +93,8 @@ func (r *hostResolver) podsUnknown() string {
 // outsidePools returns a note about a network under spec.podCIDRs outside of Calico's
 // pools. With host-local IPAM, pods of such a node would not be let in.
 func (r *hostResolver) outsidePools() []string {
-	pools := r.members(calico.SetPods)[ofPools]
-	if _, needed := r.sets[calico.SetPods]; !needed || len(pools) == 0 ||
+	pools := r.membersOf(backend.SetPods)[ofPools]
+	if _, needed := r.sets[backend.SetPods]; !needed || len(pools) == 0 ||
 		profile.DetectPodNetworks(r.snapshot.Facts, r.cni).From != profile.FromIPPools {
 		return nil
 	}
@@ -112,16 +111,6 @@ func (r *hostResolver) outsidePools() []string {
 	}
 	return []string{fmt.Sprintf("pods are let in by Calico's IPPools, of which none covers %s, which a node has under spec.podCIDRs: "+
 		"if Calico uses host-local IPAM, give a peer with the pods' networks the role Pods", slices.MinFunc(outside, netip.Prefix.Compare))}
-}
-
-// poolPrefixes returns the networks of Calico's IP pools. Disabled pools count, because
-// pods may still have addresses of a disabled pool.
-func poolPrefixes(pools []v3.IPPool) []netip.Prefix {
-	cidrs := make([]string, 0, len(pools))
-	for _, pool := range pools {
-		cidrs = append(cidrs, pool.Spec.CIDR)
-	}
-	return prefixesOf(cidrs)
 }
 
 // podPrefixes returns the networks of pods that the Node shows.

@@ -77,14 +77,14 @@ func (p *Policy) compile() (err error) {
 	return nil
 }
 
-// Selects tells whether the policy selects the node.
-func (p *Policy) Selects(node *corev1.Node) bool {
+// SelectsNode tells whether the policy selects the node.
+func (p *Policy) SelectsNode(node *corev1.Node) bool {
 	return p.nodes.Matches(labels.Set(node.Labels))
 }
 
-// Override returns the declared reason for writing although required flows may be cut;
+// OverrideReason returns the declared reason for writing although required flows may be cut;
 // empty without a readable reason.
-func (p *Policy) Override() string {
+func (p *Policy) OverrideReason() string {
 	reason := strings.TrimSpace(p.Annotations[v1alpha1.AnnotationAllowLockout])
 	if wording.IsBlank(reason) {
 		return ""
@@ -92,26 +92,46 @@ func (p *Policy) Override() string {
 	return reason
 }
 
-// Writable tells whether nodes and Services may be written for the policy. The policy must
+// IsWritable tells whether nodes and Services may be written for the policy. The policy must
 // enforce, have its finalizer, so that a rollback will follow the deletion, and be verified
-// in its present generation. An unknown profile is no obstacle, because the profile matters
-// only to restrictions on hosts.
-func (p *Policy) Writable() bool {
-	verified := p.verified()
-	return p.Enforces() &&
-		slices.Contains(p.Finalizers, v1alpha1.Finalizer) && verified != nil &&
-		(verified.Status == metav1.ConditionTrue || verified.Reason == v1alpha1.ReasonProfileUnknown)
+// in its present generation, at least in all that is not written to hosts.
+func (p *Policy) IsWritable() bool {
+	return p.Enforces() && slices.Contains(p.Finalizers, v1alpha1.Finalizer) && allowsOffHosts(p.verifiedCondition())
+}
+
+func allowsOffHosts(verified *metav1.Condition) bool {
+	return verified != nil && (verified.Status == metav1.ConditionTrue || HoldsHostsOnly(verified.Reason))
+}
+
+// VerifiedOffHosts returns the generation for which the condition Verified allows all writes
+// except writes for hosts; 0 if there is none.
+func VerifiedOffHosts(policy *v1alpha1.ControlPlaneNetworkPolicy) int64 {
+	verified := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionVerified)
+	if !allowsOffHosts(verified) {
+		return 0
+	}
+	return verified.ObservedGeneration
+}
+
+// HoldsHostsOnly tells whether the reason of a policy that is not verified matters to writes
+// for hosts only: NetworkPolicies, taints and Services are written all the same.
+func HoldsHostsOnly(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonProfileUnknown, v1alpha1.ReasonCalicoUnavailable, v1alpha1.ReasonCalicoTooLarge:
+		return true
+	}
+	return false
 }
 
 // MayBecomeWritable tells whether the policy is Writable, or enforces and is not verified
 // yet in its present generation.
 func (p *Policy) MayBecomeWritable() bool {
-	return p.Writable() || p.Enforces() && p.verified() == nil
+	return p.IsWritable() || p.Enforces() && p.verifiedCondition() == nil
 }
 
-// verified returns the condition Verified of the policy's present generation; nil if there
+// verifiedCondition returns the condition Verified of the policy's present generation; nil if there
 // is none.
-func (p *Policy) verified() *metav1.Condition {
+func (p *Policy) verifiedCondition() *metav1.Condition {
 	verified := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionVerified)
 	if verified == nil || verified.ObservedGeneration != p.Generation {
 		return nil
@@ -119,8 +139,8 @@ func (p *Policy) verified() *metav1.Condition {
 	return verified
 }
 
-// Find returns the policy with the name, or nil.
-func Find(policies []Policy, name string) *Policy {
+// FindPolicy returns the policy with the name, or nil.
+func FindPolicy(policies []Policy, name string) *Policy {
 	for i := range policies {
 		if policies[i].Name == name {
 			return &policies[i]

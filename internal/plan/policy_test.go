@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
@@ -58,6 +59,11 @@ func withoutFinalizer(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Finalizers = ni
 func unverified(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	p.Status.Conditions[0].Status = metav1.ConditionFalse
 }
+func unverifiedBecause(reason string) edit {
+	return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Status.Conditions[0].Status, p.Status.Conditions[0].Reason = metav1.ConditionUnknown, reason
+	}
+}
 func neverReported(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Status.Conditions = nil }
 func editedSince(p *v1alpha1.ControlPlaneNetworkPolicy)   { p.Generation++ }
 func selectsBadly(p *v1alpha1.ControlPlaneNetworkPolicy)  { p.Spec.NodeSelector = labelled("-bad-", "") }
@@ -95,11 +101,14 @@ func TestPolicyIsWritableOnlyWhereEveryGateIsOpen(t *testing.T) {
 		"It is being deleted": {[]edit{deleted}, false},
 		"It has no finalizer, so that nothing would be rolled back": {[]edit{withoutFinalizer}, false},
 		"It was found unsafe":                    {[]edit{unverified}, false},
+		"Calico cannot be read for its hosts":    {[]edit{unverifiedBecause(v1alpha1.ReasonCalicoUnavailable)}, true},
+		"Its hosts wait for a profile":           {[]edit{unverifiedBecause(v1alpha1.ReasonProfileUnknown)}, true},
+		"Its hosts may be cut off":               {[]edit{unverifiedBecause(v1alpha1.ReasonRequiredFlowCut)}, false},
 		"It was never reported on":               {[]edit{neverReported}, false},
 		"It was verified for another generation": {[]edit{editedSince}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			NewWithT(t).Expect(compile(policy("p", test.edits...))[0].Writable()).To(Equal(test.writable))
+			NewWithT(t).Expect(compile(policy("p", test.edits...))[0].IsWritable()).To(Equal(test.writable))
 		})
 	}
 }
@@ -108,38 +117,38 @@ func TestIntent(t *testing.T) {
 	why := reverted(" paged at night ")
 	for name, test := range map[string]struct {
 		edits  []edit
-		intent plan.Intent
+		intent intent.Intent
 	}{
-		"enforcing":                                 {nil, plan.IntentEnforce},
-		"enforcing, never reported on":              {[]edit{neverReported}, plan.IntentEnforce},
-		"enforcing, without finalizer":              {[]edit{withoutFinalizer}, plan.IntentEnforce},
-		"auditing":                                  {[]edit{audits}, plan.IntentAudit},
-		"suspended":                                 {[]edit{suspend}, plan.IntentSuspend},
-		"auditing and suspended":                    {[]edit{audits, suspend}, plan.IntentSuspend},
-		"annotated":                                 {[]edit{why}, plan.IntentRollBack},
-		"annotated with a blank reason":             {[]edit{reverted(" ")}, plan.IntentEnforce},
-		"annotated, suspended":                      {[]edit{why, suspend}, plan.IntentRollBack},
-		"annotated with a blank reason, suspended":  {[]edit{reverted(""), suspend}, plan.IntentSuspend},
-		"annotated, auditing":                       {[]edit{why, audits}, plan.IntentRollBack},
-		"annotated, without finalizer":              {[]edit{why, withoutFinalizer}, plan.IntentRollBack},
-		"deleted":                                   {[]edit{deleted}, plan.IntentDelete},
-		"deleted, auditing":                         {[]edit{deleted, audits}, plan.IntentDelete},
-		"deleted, unverified":                       {[]edit{deleted, unverified}, plan.IntentDelete},
-		"deleted, orphaning":                        {[]edit{deleted, orphans}, plan.IntentOrphan},
-		"deleted, suspended":                        {[]edit{deleted, suspend}, plan.IntentOrphan},
-		"deleted, nothing was written":              {[]edit{deleted, withoutFinalizer}, plan.IntentOrphan},
-		"deleted, orphaning, annotated":             {[]edit{why, deleted, orphans}, plan.IntentDelete},
-		"deleted, suspended, annotated":             {[]edit{why, deleted, suspend}, plan.IntentDelete},
-		"deleted, orphaning, annotated with spaces": {[]edit{reverted(" "), deleted, orphans}, plan.IntentOrphan},
-		"deleted, annotated with spaces":            {[]edit{reverted(" "), deleted}, plan.IntentDelete},
+		"enforcing":                                 {nil, intent.Enforce},
+		"enforcing, never reported on":              {[]edit{neverReported}, intent.Enforce},
+		"enforcing, without finalizer":              {[]edit{withoutFinalizer}, intent.Enforce},
+		"auditing":                                  {[]edit{audits}, intent.Audit},
+		"suspended":                                 {[]edit{suspend}, intent.Suspend},
+		"auditing and suspended":                    {[]edit{audits, suspend}, intent.Suspend},
+		"annotated":                                 {[]edit{why}, intent.RollBack},
+		"annotated with a blank reason":             {[]edit{reverted(" ")}, intent.Enforce},
+		"annotated, suspended":                      {[]edit{why, suspend}, intent.RollBack},
+		"annotated with a blank reason, suspended":  {[]edit{reverted(""), suspend}, intent.Suspend},
+		"annotated, auditing":                       {[]edit{why, audits}, intent.RollBack},
+		"annotated, without finalizer":              {[]edit{why, withoutFinalizer}, intent.RollBack},
+		"deleted":                                   {[]edit{deleted}, intent.Delete},
+		"deleted, auditing":                         {[]edit{deleted, audits}, intent.Delete},
+		"deleted, unverified":                       {[]edit{deleted, unverified}, intent.Delete},
+		"deleted, orphaning":                        {[]edit{deleted, orphans}, intent.Orphan},
+		"deleted, suspended":                        {[]edit{deleted, suspend}, intent.Orphan},
+		"deleted, nothing was written":              {[]edit{deleted, withoutFinalizer}, intent.Orphan},
+		"deleted, orphaning, annotated":             {[]edit{why, deleted, orphans}, intent.Delete},
+		"deleted, suspended, annotated":             {[]edit{why, deleted, suspend}, intent.Delete},
+		"deleted, orphaning, annotated with spaces": {[]edit{reverted(" "), deleted, orphans}, intent.Orphan},
+		"deleted, annotated with spaces":            {[]edit{reverted(" "), deleted}, intent.Delete},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			p := compile(policy("p", test.edits...))[0]
 			g.Expect(p.Intent()).To(Equal(test.intent))
-			g.Expect(p.Enforces()).To(Equal(test.intent == plan.IntentEnforce))
-			g.Expect(p.RollsBack()).To(Equal(test.intent == plan.IntentRollBack || test.intent == plan.IntentDelete))
-			g.Expect(p.Claims()).To(Equal(test.intent == plan.IntentEnforce || test.intent == plan.IntentAudit || test.intent == plan.IntentSuspend))
+			g.Expect(p.Enforces()).To(Equal(test.intent == intent.Enforce))
+			g.Expect(p.RollsBack()).To(Equal(test.intent == intent.RollBack || test.intent == intent.Delete))
+			g.Expect(p.Claims()).To(Equal(test.intent == intent.Enforce || test.intent == intent.Audit || test.intent == intent.Suspend))
 		})
 	}
 	g := NewWithT(t)
@@ -172,10 +181,10 @@ func TestPolicyWithABadSelectorClaimsNothing(t *testing.T) {
 			policies := compile(policy("p", taints(v1alpha1.Taint{Key: "a", Effect: "NoSchedule"}), test.edits, addGood))
 			g.Expect(policies[0].Invalid).To(MatchError(HavePrefix(test.field)))
 			node := node("cp-1")
-			g.Expect(policies[0].Selects(&node)).To(BeFalse())
-			g.Expect(plan.Taints(&node, policies)).To(BeEmpty())
-			g.Expect(plan.Service(service(corev1.ServiceTypeClusterIP), policies)).To(BeEmpty())
-			g.Expect(plan.Networks(&policies[0], policies, state.Snapshot{Nodes: []corev1.Node{node}})).To(Equal(plan.Network{}))
+			g.Expect(policies[0].SelectsNode(&node)).To(BeFalse())
+			g.Expect(plan.TaintClaims(&node, policies)).To(BeEmpty())
+			g.Expect(plan.ServiceClaims(service(corev1.ServiceTypeClusterIP), policies)).To(BeEmpty())
+			g.Expect(plan.NetworkPolicies(&policies[0], policies, state.Snapshot{Nodes: []corev1.Node{node}})).To(Equal(plan.Network{}))
 		})
 	}
 }
@@ -183,6 +192,6 @@ func TestPolicyWithABadSelectorClaimsNothing(t *testing.T) {
 func TestFindReturnsThePolicyOfThatName(t *testing.T) {
 	g := NewWithT(t)
 	policies := compile(policy("a"), policy("b"))
-	g.Expect(plan.Find(policies, "b")).To(BeIdenticalTo(&policies[1]))
-	g.Expect(plan.Find(policies, "c")).To(BeNil())
+	g.Expect(plan.FindPolicy(policies, "b")).To(BeIdenticalTo(&policies[1]))
+	g.Expect(plan.FindPolicy(policies, "c")).To(BeNil())
 }

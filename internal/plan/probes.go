@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -16,10 +16,11 @@ import (
 
 // Probes are the connections to try to a node, with the expected outcomes.
 type Probes struct {
-	hosts calico.Hosts
-	lines Lifelines
+	hosts backend.Hosts
+	with  backend.Renderer
+	flows RequiredFlows
 	nodes map[string][]netip.Addr
-	node  calico.Node
+	node  backend.Node
 	ports map[v1alpha1.PortNumber]probed
 	// dedicated are the ports at addresses that no node shows.
 	dedicated map[netip.Addr]map[v1alpha1.PortNumber]probed
@@ -58,17 +59,17 @@ func tlsOf(p profile.Profile) []profile.Traffic {
 // address may belong to the node, or to a load balancer in front of the node. Destinations
 // that the profile names, such as the cloud's metadata service, are also targets: an
 // endpoint puts the node's outgoing packets under foreign policies.
-func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
+func ProbesOf(hosts Hosts, node backend.Node, snapshot state.Snapshot) Probes {
 	p := Probes{
-		hosts: hosts.Whole, lines: hosts.Lifelines, node: node, nodes: map[string][]netip.Addr{},
+		hosts: hosts.Whole, with: snapshot.OnHosts(), flows: hosts.RequiredFlows, node: node, nodes: map[string][]netip.Addr{},
 		ports: map[v1alpha1.PortNumber]probed{}, tls: hosts.tls,
 	}
 	for _, component := range p.hosts.Components {
-		p.add(p.ports, component.Ports)
+		p.addPorts(p.ports, component.Ports)
 	}
-	for _, flow := range p.lines.Flows {
-		if p.arrives(flow) {
-			p.add(p.ports, flow.Traffic)
+	for _, flow := range p.flows.Flows {
+		if p.arrivesAtNode(flow) {
+			p.addPorts(p.ports, flow.Traffic)
 		}
 	}
 	p.addDedicated()
@@ -82,12 +83,12 @@ func ProbesOf(hosts Hosts, node calico.Node, snapshot state.Snapshot) Probes {
 	return p
 }
 
-// add adds single ports. Ranges are left out, because the used ports of a range are
+// addPorts adds single ports. Ranges are left out, because the used ports of a range are
 // unknown.
-func (p *Probes) add(ports map[v1alpha1.PortNumber]probed, traffic []profile.Traffic) {
+func (p *Probes) addPorts(ports map[v1alpha1.PortNumber]probed, traffic []profile.Traffic) {
 	for _, t := range traffic {
 		if t.Protocol == profile.TCP && t.First != 0 && t.Last <= t.First {
-			ports[v1alpha1.PortNumber(t.First)] = probed{int32(t.First), p.protocol(t.First)}
+			ports[v1alpha1.PortNumber(t.First)] = probed{int32(t.First), p.protocolOf(t.First)}
 		}
 	}
 }
@@ -95,10 +96,10 @@ func (p *Probes) add(ports map[v1alpha1.PortNumber]probed, traffic []profile.Tra
 // addDedicated adds the required flows to single addresses that no node shows.
 func (p *Probes) addDedicated() {
 	p.dedicated = map[netip.Addr]map[v1alpha1.PortNumber]probed{}
-	for _, at := range p.lines.Dedicated {
-		for _, flow := range p.lines.Flows {
-			sent, is := at.Sent(flow)
-			if !is || !p.arrives(flow) {
+	for _, at := range p.flows.Dedicated {
+		for _, flow := range p.flows.Flows {
+			sent, is := at.PartOf(flow)
+			if !is || !p.arrivesAtNode(flow) {
 				continue
 			}
 			for _, prefix := range at.Addresses {
@@ -108,7 +109,7 @@ func (p *Probes) addDedicated() {
 				if p.dedicated[prefix.Addr()] == nil {
 					p.dedicated[prefix.Addr()] = map[v1alpha1.PortNumber]probed{}
 				}
-				p.add(p.dedicated[prefix.Addr()], sent.Traffic)
+				p.addPorts(p.dedicated[prefix.Addr()], sent.Traffic)
 			}
 		}
 	}
@@ -117,11 +118,11 @@ func (p *Probes) addDedicated() {
 // addVirtual adds the addresses by which members of the cluster reach the API servers.
 // Kubelets connect by these addresses, so a reachable virtual address must stay reachable.
 func (p *Probes) addVirtual() {
-	for _, flow := range p.lines.Flows {
-		if flow.Component != profile.ComponentAPIServer || !p.arrives(flow) || len(flow.Traffic) == 0 {
+	for _, flow := range p.flows.Flows {
+		if flow.Component != profile.ComponentAPIServer || !p.arrivesAtNode(flow) || len(flow.Traffic) == 0 {
 			continue
 		}
-		for _, virtual := range p.lines.Virtual {
+		for _, virtual := range p.flows.Virtual {
 			ports := p.dedicated[virtual.Addr()]
 			if ports == nil {
 				ports = map[v1alpha1.PortNumber]probed{}
@@ -132,7 +133,7 @@ func (p *Probes) addVirtual() {
 	}
 }
 
-func (p *Probes) protocol(port uint16) v1alpha1.ProbeProtocol {
+func (p *Probes) protocolOf(port uint16) v1alpha1.ProbeProtocol {
 	if slices.ContainsFunc(p.tls, func(t profile.Traffic) bool { return t.First <= port && port <= max(t.First, t.Last) }) {
 		return v1alpha1.ProbeTLS
 	}
@@ -170,9 +171,9 @@ func sortedTargets(targets []v1alpha1.ProbeTarget) []v1alpha1.ProbeTarget {
 	return targets
 }
 
-// Expect returns the expected outcome of an observer's attempt. A merely permitted
+// ExpectedOutcome returns the expected outcome of an observer's attempt. A merely permitted
 // connection may succeed or fail.
-func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
+func (p Probes) ExpectedOutcome(observer v1alpha1.Observation, address string, port v1alpha1.PortNumber) rollout.Expectation {
 	how, known := p.ports[port]
 	from := p.addressesOf(observer)
 	if to, err := netip.ParseAddr(address); err == nil {
@@ -189,15 +190,15 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 	if observer.Name == p.node.Name {
 		return rollout.MustConnect
 	}
-	matches := func(t profile.Traffic) bool { return connects(t, how.as) }
-	if p.required(from, matches) {
+	matches := func(t profile.Traffic) bool { return includesTCP(t, how.as) }
+	if p.isRequired(from, matches) {
 		return rollout.MustConnect
 	}
 	permitted, bounded := p.hosts.SourcesWithoutNodes(slices.Concat(p.hosts.Required, p.hosts.Listed), matches)
 	switch {
 	case !bounded || !slices.ContainsFunc(from, func(a netip.Addr) bool { return !permitted.Contains(a) }):
 		return rollout.MustConnect
-	case slices.ContainsFunc(from, permitted.Contains) || p.open(address, matches):
+	case slices.ContainsFunc(from, permitted.Contains) || p.isLeftOpen(address, matches):
 		return rollout.AnyOutcome
 	}
 	return rollout.MustNotConnect
@@ -207,50 +208,47 @@ func (p Probes) Expect(observer v1alpha1.Observation, address string, port v1alp
 // another node, without rules so far.
 func (p Probes) expectDedicated(from []netip.Addr, ports map[v1alpha1.PortNumber]probed, port v1alpha1.PortNumber) rollout.Expectation {
 	how, known := ports[port]
-	if known && len(from) > 0 && p.required(from, func(t profile.Traffic) bool { return connects(t, how.as) }) {
+	if known && len(from) > 0 && p.isRequired(from, func(t profile.Traffic) bool { return includesTCP(t, how.as) }) {
 		return rollout.MustConnect
 	}
 	return rollout.AnyOutcome
 }
 
-// connects tells whether the traffic includes a TCP connection to the port.
-func connects(t profile.Traffic, port int32) bool {
+// includesTCP tells whether the traffic includes a TCP connection to the port.
+func includesTCP(t profile.Traffic, port int32) bool {
 	covered := t.First == 0 || int32(t.First) <= port && port <= int32(max(t.First, t.Last))
 	return covered && (t.Protocol == profile.TCP || t.Protocol == "")
 }
 
-// required tells whether a required flow allows all of the addresses.
-func (p Probes) required(from []netip.Addr, matches func(profile.Traffic) bool) bool {
-	return slices.ContainsFunc(p.lines.Flows, func(flow profile.Flow) bool {
-		return p.arrives(flow) && slices.ContainsFunc(flow.Traffic, matches) && !slices.ContainsFunc(from, func(a netip.Addr) bool {
-			return !slices.ContainsFunc(flow.From, func(role profile.Role) bool { return p.lines.has(role, a) })
+// isRequired tells whether a required flow allows all of the addresses.
+func (p Probes) isRequired(from []netip.Addr, matches func(profile.Traffic) bool) bool {
+	return slices.ContainsFunc(p.flows.Flows, func(flow profile.Flow) bool {
+		return p.arrivesAtNode(flow) && slices.ContainsFunc(flow.Traffic, matches) && !slices.ContainsFunc(from, func(a netip.Addr) bool {
+			return !slices.ContainsFunc(flow.From, func(role profile.Role) bool { return p.flows.isOfRole(role, a) })
 		})
 	})
 }
 
-// arrives tells whether a flow arrives at the node from other machines or pods.
-func (p Probes) arrives(flow profile.Flow) bool {
+// arrivesAtNode tells whether a flow arrives at the node from other machines or pods.
+func (p Probes) arrivesAtNode(flow profile.Flow) bool {
 	return flow.To == profile.RoleNodes || flow.To == profile.RoleControlPlane &&
-		slices.ContainsFunc(p.node.Addresses, func(a netip.Addr) bool { return p.lines.has(profile.RoleControlPlane, a) })
+		slices.ContainsFunc(p.node.Addresses, func(a netip.Addr) bool { return p.flows.isOfRole(profile.RoleControlPlane, a) })
 }
 
-// open tells whether no declaration closes the port at the address, or failsafe ports keep
+// isLeftOpen tells whether no declaration closes the port at the address, or failsafe ports keep
 // the port open. The status already reports open failsafe ports.
-func (p Probes) open(address string, matches func(profile.Traffic) bool) bool {
-	closed := p.hosts.DenyUnlisted || slices.ContainsFunc(p.hosts.Components, func(c calico.Component) bool {
+func (p Probes) isLeftOpen(address string, matches func(profile.Traffic) bool) bool {
+	closed := p.hosts.DenyUnlisted || slices.ContainsFunc(p.hosts.Components, func(c backend.Component) bool {
 		to, err := netip.ParseAddr(address)
 		elsewhere := c.Interface != "" || c.Address.IsValid() && (err != nil || !c.Address.Contains(to))
 		return !elsewhere && slices.ContainsFunc(c.Ports, matches)
 	})
-	failsafes := p.hosts.Failsafes
-	if failsafes == nil {
-		failsafes = calico.DefaultFailsafes
-	}
-	if p.hosts.ScopeFailsafes && !p.node.KeepFailsafes {
-		failsafes, _ = calico.ScopedFailsafes(p.hosts)
+	failsafes := p.with.FailsafesInForce(p.hosts)
+	if p.node.Ruleset.FailsafesScoped {
+		failsafes, _ = p.with.ScopeFailsafes(p.hosts)
 	}
 	for _, failsafe := range failsafes {
-		if failsafe.Net == "" && matches(calico.FailsafeTraffic(failsafe)) {
+		if failsafe.Net == "" && matches(failsafe.Traffic()) {
 			return true
 		}
 	}

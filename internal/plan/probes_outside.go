@@ -15,8 +15,8 @@ import (
 // or not.
 func (p *Probes) addOutside() {
 	p.outside = map[netip.Addr]map[v1alpha1.PortNumber]probed{}
-	for _, flow := range slices.Concat(p.lines.Flows, p.lines.Optional) {
-		if flow.To != profile.RoleAny || !p.leaves(flow) {
+	for _, flow := range slices.Concat(p.flows.Flows, p.flows.Optional) {
+		if flow.To != profile.RoleAny || !p.leavesNode(flow) {
 			continue
 		}
 		for _, destination := range flow.Destinations {
@@ -43,10 +43,10 @@ func (p *Probes) addDestination(destination netip.Prefix, traffic []profile.Traf
 	}
 }
 
-// leaves tells whether the node sends the flow.
-func (p *Probes) leaves(flow profile.Flow) bool {
+// leavesNode tells whether the node sends the flow.
+func (p *Probes) leavesNode(flow profile.Flow) bool {
 	return slices.ContainsFunc(flow.From, func(role profile.Role) bool {
-		return slices.ContainsFunc(p.node.Addresses, func(a netip.Addr) bool { return p.lines.has(role, a) })
+		return slices.ContainsFunc(p.node.Addresses, func(a netip.Addr) bool { return p.flows.isOfRole(role, a) })
 	})
 }
 

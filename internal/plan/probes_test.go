@@ -13,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -62,7 +64,7 @@ func probesAt(t *testing.T, cluster func(*state.Snapshot), edits ...edit) plan.P
 	t.Helper()
 	snapshot := machines(machine("cp-1", "10.0.0.1", "fd00::1"), machine("cp-2", "10.0.0.2", "fd00::2"),
 		machine("worker-1", "10.0.1.1", "fd00::11"), machine("worker-2"))
-	snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/24"}}}
+	calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/24"}}} })
 	if cluster != nil {
 		cluster(&snapshot)
 	}
@@ -80,7 +82,7 @@ func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
 	foreign := func(s *state.Snapshot) {
 		e := endpointWith("q", "cp-1", "")
 		e.Name, e.Spec.InterfaceName = "theirs", "eth9"
-		s.Calico.Endpoints = append(s.Calico.Endpoints, e)
+		calicotest.Edit(&s.Backend, func(c *calico.Live) { c.Endpoints = append(c.Endpoints, e) })
 	}
 	const restricted = 9000
 	admin := also("admin", at(tcp(restricted)), within("10.0.0.0/24"))
@@ -140,7 +142,7 @@ func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
 			if test.address == "" {
 				test.address = "10.0.0.1"
 			}
-			got := probesAt(t, test.cluster, test.edits...).Expect(test.from, test.address, test.port)
+			got := probesAt(t, test.cluster, test.edits...).ExpectedOutcome(test.from, test.address, test.port)
 			NewWithT(t).Expect(got).To(Equal(test.want))
 		})
 	}
@@ -275,7 +277,7 @@ func TestWhatIsRequiredAtAddressesThatNoNodeShowsIsTried(t *testing.T) {
 	}
 	g.Expect(got).To(Equal([]string{"TLS 10.78.0.1 2379", "TLS 10.78.0.1 2380", "TLS 10.78.0.2 2379", "TLS 10.78.0.2 2380"}))
 	expect := func(who, address string, port v1alpha1.PortNumber) rollout.Expectation {
-		return probes.Expect(from(who), address, port)
+		return probes.ExpectedOutcome(from(who), address, port)
 	}
 	g.Expect(expect("cp-2", "10.78.0.1", 2379)).To(Equal(rollout.MustConnect))
 	g.Expect(expect("worker-1", "10.78.0.1", 2379)).To(Equal(rollout.AnyOutcome), "it may be another node's, that has no rules yet")
@@ -298,7 +300,7 @@ func TestDedicatedAddressesAreJudged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			lines := protect(t, machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2")), replicating(test.cidrs...)).Lifelines
+			lines := protect(t, machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2")), replicating(test.cidrs...)).RequiredFlows
 			g.Expect(lines.Dedicated).To(HaveLen(1))
 			var got []string
 			for _, prefix := range lines.Dedicated[0].Addresses {

@@ -35,12 +35,12 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 	if given.CNI != v1alpha1.CNIAuto && given.CNI != "" {
 		found.CNI = profile.Finding{Value: string(given.CNI), Reason: setByHand}
 	}
-	found.Distribution, found.CNI = keptDetection(policy, found)
+	found.Distribution, found.CNI = keptDetection(policy, found, snapshot.Facts)
 	overrides, err := overridesOf(policy)
 	overrides.APIServerPorts = apiServerPorts(policy, snapshot, found.APIServerPorts)
 	// Ports of unselected nodes do not matter here: a worker's own port must not change the
 	// rules.
-	overrides.KubeletPorts = slices.DeleteFunc(kubeletPorts(snapshot.Nodes, policy.Selects), policy.claimsPort)
+	overrides.KubeletPorts = slices.DeleteFunc(kubeletPorts(snapshot.Nodes, policy.SelectsNode), policy.claimsPort)
 	resolved := &v1alpha1.ResolvedProfile{
 		Distribution: found.Distribution.Value, DistributionReason: found.Distribution.Reason,
 		CNI: found.CNI.Value, CNIReason: found.CNI.Reason,
@@ -67,20 +67,32 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 
 // keptDetection returns the detected distribution and CNI. If signs are gone or contradict
 // each other, the former result is kept: a writer who can add a sign must not be able to
-// stop repairs. An administrator can override the result in spec.profile.
-func keptDetection(policy *Policy, found profile.Detection) (distribution, cni profile.Finding) {
+// stop repairs. For the same reason, a cluster does not become a cluster without nodes to
+// protect, unless a label that kubelets may not set tells where the control plane is. An
+// administrator can override the result in spec.profile.
+func keptDetection(policy *Policy, found profile.Detection, facts profile.Facts) (distribution, cni profile.Finding) {
 	distribution, cni = found.Distribution, found.CNI
 	if before := policy.Status.Profile; before != nil {
-		distribution = kept(distribution, profile.Finding{Value: before.Distribution, Reason: before.DistributionReason})
-		cni = kept(cni, profile.Finding{Value: before.CNI, Reason: before.CNIReason})
+		former := profile.Finding{Value: before.Distribution, Reason: before.DistributionReason}
+		if losesNodes(distribution, former) && !facts.LabelsControlPlane() {
+			distribution.Value = profile.Unknown
+		}
+		distribution = keepDetected(distribution, former)
+		cni = keepDetected(cni, profile.Finding{Value: before.CNI, Reason: before.CNIReason})
 	}
 	return distribution, cni
+}
+
+// losesNodes tells whether a detected cluster had nodes to protect before, and has none now.
+func losesNodes(now, before profile.Finding) bool {
+	return now.Reason != setByHand && profile.NotApplicable(now.Value) != "" &&
+		before.IsKnown() && before.Reason != setByHand && profile.NotApplicable(before.Value) == ""
 }
 
 // keptBefore is the beginning of the reason for a kept result.
 const keptBefore = "it was detected before and is kept, although "
 
-func kept(now, before profile.Finding) profile.Finding {
+func keepDetected(now, before profile.Finding) profile.Finding {
 	if now.IsKnown() || !before.IsKnown() || before.Reason == setByHand {
 		return now
 	}
@@ -106,7 +118,7 @@ func keptNotes(resolved *v1alpha1.ResolvedProfile) []string {
 // reachable on its return.
 func apiServerPorts(policy *Policy, snapshot state.Snapshot, found []uint16) []uint16 {
 	ports, given := slices.Clone(found), policy.Spec.Profile.APIServerPorts
-	if policy.Status.Profile != nil && slices.ContainsFunc(APIServers(policy, snapshot), missing) {
+	if policy.Status.Profile != nil && slices.ContainsFunc(KnownAPIServers(policy, snapshot), isMissingServer) {
 		given = slices.Concat(given, policy.Status.Profile.APIServerPorts)
 	}
 	for _, port := range given {

@@ -3,13 +3,17 @@
 package plan_test
 
 import (
+	"net/netip"
 	"testing"
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
 // What is wrong in spec.profile, and the API server can not tell, is told; nothing
@@ -91,7 +95,7 @@ func TestAFlowThatLetsInMoreThanAComponentIsToldOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("worker-1", "10.0.1.1"))
-			snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/24"}}}
+			calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/24"}}} })
 			hosts := protect(t, snapshot, test.edits...)
 			if test.told {
 				NewWithT(t).Expect(hosts.Notes).To(told)
@@ -134,6 +138,48 @@ func TestWhatWasDetectedBeforeIsKept(t *testing.T) {
 			g.Expect(hosts.WholeObjects).NotTo(BeEmpty())
 			g.Expect(hosts.Profile.CNIReason).To(HavePrefix("it was detected before and is kept, although there is no DaemonSet"))
 			g.Expect(hosts.Notes).To(ContainElement(ContainSubstring("the CNI is taken for calico: it was detected before and is kept")))
+		})
+	}
+}
+
+// A kubelet must not be able to stop the protection of nodes by making the cluster look
+// like one whose control plane is elsewhere. Labels that kubelets may not set tell so.
+func TestClusterDoesNotLoseItsNodesByWhatKubeletsShow(t *testing.T) {
+	before := func(distribution, reason string) edit {
+		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+			p.Spec.Profile.Distribution = ""
+			p.Status.Profile = &v1alpha1.ResolvedProfile{Distribution: distribution, DistributionReason: reason, CNI: "calico", CNIReason: reason}
+		}
+	}
+	for name, test := range map[string]struct {
+		before edit
+		labels map[string]string
+		kept   bool
+	}{
+		"detected before":    {before: before("kubeadm", "there is a sign"), kept: true},
+		"never reported on":  {before: func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Profile.Distribution = "" }},
+		"set by hand before": {before: before("kubeadm", "set in spec.profile")},
+		"set by hand now": {before: func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+			before("kubeadm", "there is a sign")(p)
+			p.Spec.Profile.Distribution = "managed"
+		}},
+		"it was so before":                    {before: before("managed", "there is a sign")},
+		"the provider's nodes have the label": {before: before("kubeadm", "there is a sign"), labels: map[string]string{"node-role.kubernetes.io/master": "", "ibm-cloud.kubernetes.io/worker-id": "x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			snapshot := machines(machine("cp-1", "10.0.0.1"))
+			snapshot.Facts.Nodes = []profile.Node{{Name: "cp-1", Labels: test.labels}}
+			snapshot.Facts.APIServer = []netip.AddrPort{netip.MustParseAddrPort("203.0.113.1:6443")}
+			policies := compile(policy("p", etcd, test.before))
+			hosts := plan.HostProtection(&policies[0], policies, snapshot)
+			if !test.kept {
+				g.Expect(hosts.Unprotected).To(HaveField("Reason", v1alpha1.ReasonNotApplicable))
+				return
+			}
+			g.Expect(hosts.Unprotected).To(BeNil())
+			g.Expect(hosts.WholeObjects).NotTo(BeEmpty())
+			g.Expect(hosts.Notes).To(ContainElement(ContainSubstring("the distribution is taken for kubeadm: it was detected before and is kept")))
 		})
 	}
 }

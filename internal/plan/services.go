@@ -45,9 +45,9 @@ func TrafficPolicy(service *corev1.Service, field string) *string {
 	return &value
 }
 
-// Service returns the claims on a Service's traffic policies, and the claims that lost.
+// ServiceClaims returns the claims on a Service's traffic policies, and the claims that lost.
 // policies are sorted from oldest to newest.
-func Service(service state.Service, policies []Policy) (claims []Claim, losses []Loss) {
+func ServiceClaims(service state.Service, policies []Policy) (claims []Claim, losses []Loss) {
 	var all []Claim
 	for i := range policies {
 		policy := &policies[i]
@@ -55,18 +55,18 @@ func Service(service state.Service, policies []Policy) (claims []Claim, losses [
 			continue
 		}
 		for _, rule := range policy.services {
-			if rule.selects(service) {
-				all = append(all, rule.claims(policy, service)...)
+			if rule.selectsService(service) {
+				all = append(all, rule.claimsOn(policy, service)...)
 			}
 		}
 	}
-	return settle(fmt.Sprintf("Service/%s/%s", service.Namespace, service.Name), all)
+	return resolvePrecedence(fmt.Sprintf("Service/%s/%s", service.Namespace, service.Name), all)
 }
 
 // SelectsService tells whether an entry of the policy selects the Service.
 func (p *Policy) SelectsService(service state.Service) bool {
 	for _, rule := range p.services {
-		if rule.selects(service) {
+		if rule.selectsService(service) {
 			return true
 		}
 	}
@@ -84,11 +84,11 @@ func (p *Policy) SelectsServiceLabels(service map[string]string) bool {
 	return false
 }
 
-func (r serviceRule) selects(service state.Service) bool {
+func (r serviceRule) selectsService(service state.Service) bool {
 	return r.selector.Matches(labels.Set(service.Labels)) && r.namespaces.Matches(service.NamespaceLabels)
 }
 
-func (r serviceRule) claims(policy *Policy, service state.Service) []Claim {
+func (r serviceRule) claimsOn(policy *Policy, service state.Service) []Claim {
 	var claims []Claim
 	add := func(field, want string, restrict func(*Claim)) {
 		if want == "" {

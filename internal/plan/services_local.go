@@ -28,10 +28,10 @@ var uncheckedClasses = map[string]bool{
 	"kube-vip.io/kube-vip-class": true,
 }
 
-// gate judges a claim of the value Local that would drop traffic. The claim is held unless
+// gateLocal judges a claim of the value Local that would drop traffic. The claim is held unless
 // forced. If the Service is Local already, the claim only reports the dropped traffic,
 // because choosing another value is not the operator's decision.
-func (r serviceRule) gate(claim *Claim, service state.Service, dropped string, forcible bool) {
+func (r serviceRule) gateLocal(claim *Claim, service state.Service, dropped string, forcible bool) {
 	if claim.Want != local || dropped == "" {
 		return
 	}
@@ -44,7 +44,7 @@ func (r serviceRule) gate(claim *Claim, service state.Service, dropped string, f
 	if claim.Forced || isLocal {
 		claim.Dropped = dropped
 	} else {
-		claim.HeldBack = dropped
+		claim.HoldReason = dropped
 	}
 }
 
@@ -56,7 +56,7 @@ func (r serviceRule) gateInternal(claim *Claim, service state.Service) {
 	all := service.Endpoints.All
 	switch {
 	case ofAPIServers(service.Service):
-		r.gate(claim, service, "endpoints of the API servers are local to no node: with Local no pod could reach them: "+
+		r.gateLocal(claim, service, "endpoints of the API servers are local to no node: with Local no pod could reach them: "+
 			"leave this Service out of the selector", false)
 	case all.IsComplete():
 	default:
@@ -67,7 +67,7 @@ func (r serviceRule) gateInternal(claim *Claim, service state.Service) {
 		} else {
 			remedy += ", or set localPolicy: Force"
 		}
-		r.gate(claim, service, unserved(all, "nodes", what, remedy, service.Endpoints.Unplaced), !state.ServesDNS(service.Service))
+		r.gateLocal(claim, service, describeUnserved(all, "nodes", what, remedy, service.Endpoints.Unplaced), !state.ServesDNS(service.Service))
 	}
 }
 
@@ -76,26 +76,27 @@ func (r serviceRule) gateInternal(claim *Claim, service state.Service) {
 // health checks avoid such nodes. Clients of a node port or of an external address do not.
 func (r serviceRule) gateExternal(claim *Claim, service state.Service) {
 	used := service.Endpoints.Balanced
-	unchecked := unhealthChecked(service.Service)
+	unchecked := trafficWithoutHealthChecks(service.Service)
 	switch {
 	case ofAPIServers(service.Service):
-		r.gate(claim, service, "endpoints of the API servers are local to no node: with Local all traffic from outside would be dropped: "+
+		r.gateLocal(claim, service, "endpoints of the API servers are local to no node: with Local all traffic from outside would be dropped: "+
 			"leave this Service out of the selector", false)
 	case unchecked == "" && used.Ready == 0:
-		r.gate(claim, service, "no ready endpoint on a node that load balancers use: with Local all its traffic would be dropped", true)
+		r.gateLocal(claim, service, "no ready endpoint on a node that load balancers use: with Local all its traffic would be dropped", true)
 	case unchecked != "" && !used.IsComplete():
 		what := "the others would drop it, as nothing checks their health for " + unchecked
 		remedy := "run an endpoint on every one, label those that nobody sends to with " + corev1.LabelNodeExcludeBalancers +
 			", or set localPolicy: Force"
-		r.gate(claim, service, unserved(used, "nodes that traffic from outside may come to", what, remedy, service.Endpoints.Unplaced), true)
+		nodes := "nodes that traffic from outside may come to"
+		r.gateLocal(claim, service, describeUnserved(used, nodes, what, remedy, service.Endpoints.Unplaced), true)
 	}
 }
 
-// unhealthChecked names the part of the Service whose traffic comes without health checks
+// trafficWithoutHealthChecks names the part of the Service whose traffic comes without health checks
 // of nodes; empty if the Service is behind a load balancer that can check. The API server
 // gives every Service of type LoadBalancer a port for health checks as soon as the traffic
 // policy is Local.
-func unhealthChecked(service *corev1.Service) string {
+func trafficWithoutHealthChecks(service *corev1.Service) string {
 	class := ""
 	if service.Spec.LoadBalancerClass != nil {
 		class = *service.Spec.LoadBalancerClass
@@ -111,8 +112,8 @@ func unhealthChecked(service *corev1.Service) string {
 	return ""
 }
 
-// unserved tells on how many nodes there is an endpoint, and the consequence.
-func unserved(spread state.Spread, nodes, what, remedy string, unplaced bool) string {
+// describeUnserved tells on how many nodes there is an endpoint, and the consequence.
+func describeUnserved(spread state.Spread, nodes, what, remedy string, unplaced bool) string {
 	text := fmt.Sprintf("%d of %d %s have a ready endpoint: with Local, %s: %s", spread.Served, spread.Nodes, nodes, what, remedy)
 	if unplaced {
 		text += "; endpoints that name no node are local to none"
@@ -139,7 +140,7 @@ func WantsLocal(policies []Policy) func(*corev1.Service) bool {
 	looked := 0
 	return func(service *corev1.Service) bool {
 		rules := localRules(policies, service)
-		if slices.ContainsFunc(rules, func(r serviceRule) bool { return !r.forces(service) }) {
+		if slices.ContainsFunc(rules, func(r serviceRule) bool { return !r.forcesLocal(service) }) {
 			return true
 		}
 		looked += min(len(rules), 1)
@@ -153,7 +154,7 @@ func WantsLocal(policies []Policy) func(*corev1.Service) bool {
 func AwaitsLocal(policies []Policy) func(*corev1.Service) bool {
 	return func(service *corev1.Service) bool {
 		return slices.ContainsFunc(localRules(policies, service), func(r serviceRule) bool {
-			return !r.forces(service) && slices.ContainsFunc(r.localFields(), func(field string) bool {
+			return !r.forcesLocal(service) && slices.ContainsFunc(r.localFields(), func(field string) bool {
 				live := TrafficPolicy(service, field)
 				return live == nil || *live != local
 			})
@@ -161,8 +162,8 @@ func AwaitsLocal(policies []Policy) func(*corev1.Service) bool {
 	}
 }
 
-// forces tells whether the entry sets Local without regard to the Service's endpoints.
-func (r serviceRule) forces(service *corev1.Service) bool {
+// forcesLocal tells whether the entry sets Local without regard to the Service's endpoints.
+func (r serviceRule) forcesLocal(service *corev1.Service) bool {
 	return r.LocalPolicy == v1alpha1.LocalForce && !state.ServesDNS(service)
 }
 

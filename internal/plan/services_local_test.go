@@ -33,8 +33,8 @@ func outcomeOf(c plan.Claim) (outcome, string) {
 	switch {
 	case c.NotApplicable != "":
 		return notApplicable, c.NotApplicable
-	case c.HeldBack != "":
-		return held, c.HeldBack
+	case c.HoldReason != "":
+		return held, c.HoldReason
 	case c.Dropped != "" && c.Forced:
 		return told, c.Dropped
 	case c.Dropped != "":
@@ -113,7 +113,7 @@ func TestLocalIsSetWhereItDropsNoTraffic(t *testing.T) {
 			if test.force {
 				forced(&rule)
 			}
-			claims, _ := plan.Service(test.service, compile(policy("p", services(rule))))
+			claims, _ := plan.ServiceClaims(test.service, compile(policy("p", services(rule))))
 			g.Expect(claims).To(HaveLen(1))
 			g.Expect(claims[0].Field).To(Equal(test.field))
 			is, message := outcomeOf(claims[0])
@@ -128,7 +128,7 @@ func TestLocalIsSetWhereItDropsNoTraffic(t *testing.T) {
 
 func TestClusterIsNeverHeldBack(t *testing.T) {
 	for _, s := range []state.Service{service(corev1.ServiceTypeNodePort, on(nowhere), alreadyLocal), service(corev1.ServiceTypeLoadBalancer, unlooked)} {
-		claims, _ := plan.Service(s, compile(policy("p", services(entry("e", external("Cluster")), entry("f", internal("Cluster"))))))
+		claims, _ := plan.ServiceClaims(s, compile(policy("p", services(entry("e", external("Cluster")), entry("f", internal("Cluster"))))))
 		g := NewWithT(t)
 		g.Expect(claims).To(HaveLen(2))
 		for _, c := range claims {
@@ -194,7 +194,7 @@ func TestOfForcedServicesTheFirstAreLookedAt(t *testing.T) {
 func TestTrafficDistributionIsNotGated(t *testing.T) {
 	for _, value := range []string{"PreferClose", "PreferSameZone", "PreferSameNode"} {
 		for _, s := range []state.Service{service("ClusterIP", on(nowhere)), service("ClusterIP", named("default", "kubernetes"), on(nowhere)), service("ClusterIP", headless)} {
-			claims, _ := plan.Service(s, compile(policy("p", services(entry("e", func(r *v1alpha1.ServiceTrafficPolicy) { r.TrafficDistribution = value })))))
+			claims, _ := plan.ServiceClaims(s, compile(policy("p", services(entry("e", func(r *v1alpha1.ServiceTrafficPolicy) { r.TrafficDistribution = value })))))
 			is, message := outcomeOf(claims[0])
 			NewWithT(t).Expect(is).To(Equal(written), "%s: it is a preference, and drops nothing: %s", value, message)
 		}

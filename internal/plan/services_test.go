@@ -92,7 +92,7 @@ func TestOtherTrafficPoliciesApplyToEveryServiceThatIsProxied(t *testing.T) {
 		corev1.ServiceTypeExternalName: externalName,
 	} {
 		t.Run(string(kind), func(t *testing.T) {
-			claims, _ := plan.Service(service(kind), compile(policy("p", services(all))))
+			claims, _ := plan.ServiceClaims(service(kind), compile(policy("p", services(all))))
 			want := []claim{
 				{Field: plan.InternalTrafficPolicy, Want: "Local", Policy: "p", NotApplicable: notApplicable},
 				{Field: plan.TrafficDistribution, Want: "PreferSameZone", Policy: "p", NotApplicable: notApplicable},
@@ -140,7 +140,7 @@ func TestFirstEntryOfTheOldestPolicyDecidesEachField(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			claims, losses := plan.Service(service(corev1.ServiceTypeNodePort), compile(test.policies...))
+			claims, losses := plan.ServiceClaims(service(corev1.ServiceTypeNodePort), compile(test.policies...))
 			if diff := cmp.Diff(test.claims, plain(claims)); diff != "" {
 				t.Errorf("claims (-want +got):\n%s", diff)
 			}
@@ -172,7 +172,7 @@ func TestEntrySelectsByTheLabelsOfServiceAndNamespace(t *testing.T) {
 				r.Selector, r.NamespaceSelector, r.InternalTrafficPolicy = test.selector, test.namespaces, "Local"
 			}))))
 			s := service(corev1.ServiceTypeClusterIP)
-			claims, _ := plan.Service(s, policies)
+			claims, _ := plan.ServiceClaims(s, policies)
 			g.Expect(len(claims) == 1).To(Equal(test.selects))
 			g.Expect(policies[0].SelectsService(s)).To(Equal(test.selects))
 			g.Expect(policies[0].SelectsServiceLabels(s.Labels)).To(Equal(test.labels))
@@ -182,7 +182,7 @@ func TestEntrySelectsByTheLabelsOfServiceAndNamespace(t *testing.T) {
 
 func TestOnlyConflictPolicyOverrideTakesOver(t *testing.T) {
 	for value, want := range map[v1alpha1.ConflictPolicy]bool{"": false, v1alpha1.ConflictReport: false, v1alpha1.ConflictOverride: true} {
-		claims, _ := plan.Service(service(corev1.ServiceTypeClusterIP), compile(policy("p", services(
+		claims, _ := plan.ServiceClaims(service(corev1.ServiceTypeClusterIP), compile(policy("p", services(
 			entry("e", func(r *v1alpha1.ServiceTrafficPolicy) { r.InternalTrafficPolicy, r.ConflictPolicy = "Local", value }),
 		))))
 		NewWithT(t).Expect(claims[0].Override).To(Equal(want), "conflictPolicy %q", value)

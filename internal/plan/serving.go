@@ -47,7 +47,7 @@ func servedBy(component v1alpha1.Component, object *networkingv1.NetworkPolicy, 
 
 // missingIn returns the clients that the NetworkPolicy cuts off from the pods.
 func missingIn(object *networkingv1.NetworkPolicy, s state.Serving, peers *resolver) []string {
-	if !isolates(object, networkingv1.PolicyTypeIngress) {
+	if !restrictsDirection(object, networkingv1.PolicyTypeIngress) {
 		return nil
 	}
 	for _, port := range s.Ports {
@@ -61,7 +61,7 @@ func missingIn(object *networkingv1.NetworkPolicy, s state.Serving, peers *resol
 			if isDNS(port.Name) && !letsInPods(object, protocol, number) {
 				return []string{"lets no pods in on " + what + ", so that they could resolve no names: add {role: Pods} to its allowFrom"}
 			}
-		case !covers(ingressFrom(object, protocol, number), peers, v1alpha1.RoleControlPlane):
+		case !coverRole(ingressFrom(object, protocol, number), peers, v1alpha1.RoleControlPlane):
 			then := "there would be no metrics of nodes and pods"
 			if s.Kind == state.ServingWebhooks {
 				then = "requests to the API servers would fail, or pass unseen, about which " + s.For + " has them ask"
@@ -77,7 +77,7 @@ func isDNS(name *string) bool { return name == nil || *name != "metrics" }
 
 // missingOut returns the servers that the NetworkPolicy cuts off from the pods.
 func missingOut(object *networkingv1.NetworkPolicy, s state.Serving, peers *resolver, snapshot state.Snapshot) []string {
-	if s.Kind == state.ServingWebhooks || !isolates(object, networkingv1.PolicyTypeEgress) {
+	if s.Kind == state.ServingWebhooks || !restrictsDirection(object, networkingv1.PolicyTypeEgress) {
 		return nil
 	}
 	for _, server := range snapshot.Facts.APIServer {
@@ -86,7 +86,7 @@ func missingOut(object *networkingv1.NetworkPolicy, s state.Serving, peers *reso
 				"add {role: ControlPlane, ports: [{protocol: TCP, port: %d}]} to its allowTo", server, server.Port())}
 		}
 	}
-	if s.Kind == state.ServingMetrics && !covers(egressTo(object, corev1.ProtocolTCP, kubeletPort), peers, v1alpha1.RoleNodes) {
+	if s.Kind == state.ServingMetrics && !coverRole(egressTo(object, corev1.ProtocolTCP, kubeletPort), peers, v1alpha1.RoleNodes) {
 		return []string{fmt.Sprintf("does not let them reach the kubelets: "+
 			"add {role: Nodes, ports: [{protocol: TCP, port: %d}]} to its allowTo", kubeletPort)}
 	}
@@ -123,9 +123,9 @@ func egressTo(object *networkingv1.NetworkPolicy, protocol corev1.Protocol, port
 	return to
 }
 
-// covers tells whether the allowed addresses include all addresses of the role. An unknown
+// coverRole tells whether the allowed addresses include all addresses of the role. An unknown
 // role counts as covered.
-func covers(allowed []networkingv1.NetworkPolicyPeer, peers *resolver, role v1alpha1.PeerRole) bool {
+func coverRole(allowed []networkingv1.NetworkPolicyPeer, peers *resolver, role v1alpha1.PeerRole) bool {
 	var builder netipx.IPSetBuilder
 	for _, peer := range allowed {
 		if peer.IPBlock == nil {
@@ -136,7 +136,7 @@ func covers(allowed []networkingv1.NetworkPolicyPeer, peers *resolver, role v1al
 		}
 	}
 	set, err := builder.IPSet()
-	wanted, unknown := peers.role(role)
+	wanted, unknown := peers.addressesOfRole(role)
 	if err != nil || unknown != nil {
 		return true
 	}

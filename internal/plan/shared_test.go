@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
 // A kubelet that shows the addresses of other nodes does not shut these out, though they
@@ -30,7 +30,7 @@ func TestAddressThatIsLetInStaysThoughAnotherNodeShowsItToo(t *testing.T) {
 		p.Spec.Network.Components[0].AllowFrom = append(p.Spec.Network.Components[0].AllowFrom, v1alpha1.PeerReference{Role: "Nodes"})
 	}
 	before := protect(t, machines(nodes...), all)
-	there := state.Calico{Mode: state.CalicoNative}
+	there := calico.Live{Mode: calico.Native}
 	for _, object := range before.WholeObjects {
 		if set, is := object.(*v3.GlobalNetworkSet); is {
 			there.Sets = append(there.Sets, *set)
@@ -39,7 +39,7 @@ func TestAddressThatIsLetInStaysThoughAnotherNodeShowsItToo(t *testing.T) {
 	lied := slices.Clone(nodes)
 	lied[3] = tunnel(machine("worker-2", "10.0.0.4", "10.0.0.1", "10.0.0.2", "10.0.0.3"), "10.244.3.1")
 	snapshot := machines(lied...)
-	snapshot.Calico = there
+	snapshot.Backend = there
 	after := protect(t, snapshot, all)
 	g.Expect(after.Held).To(BeEmpty(), "nor does it hold up the policy")
 	g.Expect(netsOf(after, "control-plane")).To(Equal(netsOf(before, "control-plane")))

@@ -37,48 +37,48 @@ func NewShelter(operator state.Operator, nodes []corev1.Node, policies []Policy,
 	return &Shelter{operator: operator, nodes: nodes, policies: policies, stuck: stuck, without: map[string][]string{}}
 }
 
-// Nodes returns how many nodes there are.
-func (s *Shelter) Nodes() int { return len(s.nodes) }
+// NodeCount returns how many nodes there are.
+func (s *Shelter) NodeCount() int { return len(s.nodes) }
 
 // OnLeadersNode tells whether the leading operator runs on the node.
 func (s *Shelter) OnLeadersNode(node string) bool {
 	return len(s.operator.Running) > 0 && s.operator.Running[0].Spec.NodeName == node
 }
 
-// Hold holds the claims of missing taints that would evict the operator. The hold is
+// HoldEvictions holds the claims of missing taints that would evict the operator. The hold is
 // permanent if the operator could run on no node with all taints in place. On the leader's
 // node the hold lasts until all other nodes have the taint.
-func (s *Shelter) Hold(node *corev1.Node, claims []Claim) {
+func (s *Shelter) HoldEvictions(node *corev1.Node, claims []Claim) {
 	for i := range claims {
 		claim := &claims[i]
-		if evicts(node, *claim) {
-			claim.HeldBack = s.why(node, *claim)
+		if wouldEvict(node, *claim) {
+			claim.HoldReason = s.reasonToHold(node, *claim)
 		}
 	}
 }
 
-// Evicts tells whether one of the claims may write a NoExecute taint that the node lacks.
-func Evicts(node *corev1.Node, claims []Claim) bool {
-	return slices.ContainsFunc(claims, func(c Claim) bool { return c.HeldBack == "" && c.Policy.Writable() && evicts(node, c) })
+// MayEvict tells whether one of the claims may write a NoExecute taint that the node lacks.
+func MayEvict(node *corev1.Node, claims []Claim) bool {
+	return slices.ContainsFunc(claims, func(c Claim) bool { return c.HoldReason == "" && c.Policy.IsWritable() && wouldEvict(node, c) })
 }
 
-// Postpone holds the claims of taints that would evict pods, because other nodes get such
+// PostponeEvictions holds the claims of taints that would evict pods, because other nodes get such
 // taints first. All other fields of the node are written.
-func Postpone(node *corev1.Node, claims []Claim) {
+func PostponeEvictions(node *corev1.Node, claims []Claim) {
 	for i := range claims {
-		if claims[i].HeldBack == "" && evicts(node, claims[i]) {
-			claims[i].HeldBack = "nodes are given taints that evict a share at a time, and others come first"
+		if claims[i].HoldReason == "" && wouldEvict(node, claims[i]) {
+			claims[i].HoldReason = "nodes are given taints that evict a share at a time, and others come first"
 		}
 	}
 }
 
-func evicts(node *corev1.Node, claim Claim) bool {
+func wouldEvict(node *corev1.Node, claim Claim) bool {
 	_, effect := state.ParseTaintField(claim.Field)
 	value := TaintValue(node, claim.Field)
 	return effect == corev1.TaintEffectNoExecute && (value == nil || *value != claim.Want)
 }
 
-func (s *Shelter) why(node *corev1.Node, claim Claim) string {
+func (s *Shelter) reasonToHold(node *corev1.Node, claim Claim) string {
 	if s.operator.Pod.Namespace == "" {
 		return "" // the operator runs outside of the cluster
 	}
@@ -88,32 +88,32 @@ func (s *Shelter) why(node *corev1.Node, claim Claim) string {
 	key, _ := state.ParseTaintField(claim.Field)
 	tolerate := fmt.Sprintf("add to the operator's Deployment the toleration {key: %s, operator: Exists, effect: NoExecute}", key)
 	if !s.refugeLeft() {
-		return "no node would be left on which the operator could run, so that nothing would be repaired or taken back any more: " +
+		return "no node would be left on which the operator could run, so that nothing would be repaired or rolled back any more: " +
 			tolerate + ", or have a node that it can run on and that spec.nodeSelector does not select"
 	}
 	leader := s.operator.Running[0]
 	taint := corev1.Taint{Key: key, Value: claim.Want, Effect: corev1.TaintEffectNoExecute}
-	if !s.OnLeadersNode(node.Name) || tolerates(leader, []corev1.Taint{taint}) {
+	if !s.OnLeadersNode(node.Name) || toleratesAll(leader, []corev1.Taint{taint}) {
 		return ""
 	}
-	others := slices.DeleteFunc(slices.Clone(s.lacking(claim.Field)), func(name string) bool { return name == node.Name })
+	others := slices.DeleteFunc(slices.Clone(s.nodesLacking(claim.Field)), func(name string) bool { return name == node.Name })
 	if len(others) > 0 {
 		return "the operator itself runs on this node, which is why it comes last: it waits for " + wording.ListNames(others) + ", or " + tolerate
 	}
 	return ""
 }
 
-// lacking returns the sorted nodes that lack the taint and will get it. Stuck nodes do not
+// nodesLacking returns the sorted nodes that lack the taint and will get it. Stuck nodes do not
 // count: waiting for a stuck node would never end.
-func (s *Shelter) lacking(field string) []string {
+func (s *Shelter) nodesLacking(field string) []string {
 	names, known := s.without[field]
 	if known {
 		return names
 	}
 	for i := range s.nodes {
-		claims, _ := Taints(&s.nodes[i], s.policies)
+		claims, _ := TaintClaims(&s.nodes[i], s.policies)
 		comes := func(c Claim) bool {
-			return c.Field == field && c.Policy.MayBecomeWritable() && evicts(&s.nodes[i], c) && !s.stuck(&s.nodes[i], c)
+			return c.Field == field && c.Policy.MayBecomeWritable() && wouldEvict(&s.nodes[i], c) && !s.stuck(&s.nodes[i], c)
 		}
 		if slices.ContainsFunc(claims, comes) {
 			names = append(names, s.nodes[i].Name)
@@ -129,13 +129,13 @@ func (s *Shelter) lacking(field string) []string {
 func (s *Shelter) refugeLeft() bool {
 	if s.refuge == nil {
 		pod := s.operator.Running[0]
-		left := slices.ContainsFunc(s.nodes, func(n corev1.Node) bool { return s.admits(&n, pod) })
+		left := slices.ContainsFunc(s.nodes, func(n corev1.Node) bool { return s.canHost(&n, pod) })
 		s.refuge = &left
 	}
 	return *s.refuge
 }
 
-func (s *Shelter) admits(node *corev1.Node, pod corev1.Pod) bool {
+func (s *Shelter) canHost(node *corev1.Node, pod corev1.Pod) bool {
 	if !state.IsNodeReady(node) {
 		return false
 	}
@@ -143,17 +143,18 @@ func (s *Shelter) admits(node *corev1.Node, pod corev1.Pod) bool {
 		return false
 	}
 	taints := slices.Clone(node.Spec.Taints)
-	claims, _ := Taints(node, s.policies)
+	claims, _ := TaintClaims(node, s.policies)
 	for _, claim := range claims {
 		key, effect := state.ParseTaintField(claim.Field)
 		taints = append(taints, corev1.Taint{Key: key, Value: claim.Want, Effect: effect})
 	}
-	return tolerates(pod, taints)
+	return toleratesAll(pod, taints)
 }
 
-// tolerates tells whether a pod can start, and stay, on a node with the taints.
-func tolerates(pod corev1.Pod, taints []corev1.Taint) bool {
+// toleratesAll tells whether a pod can start, and stay, on a node with the taints.
+func toleratesAll(pod corev1.Pod, taints []corev1.Taint) bool {
 	counts := func(t *corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule }
-	_, untolerated := toleration.FindMatchingUntoleratedTaint(klog.Background(), taints, lasting(pod.Spec.Tolerations), counts, false)
+	lasting := lastingTolerations(pod.Spec.Tolerations)
+	_, untolerated := toleration.FindMatchingUntoleratedTaint(klog.Background(), taints, lasting, counts, false)
 	return !untolerated
 }

@@ -87,13 +87,13 @@ func TestTaintsThatEvictTheOperator(t *testing.T) {
 			g := NewWithT(t)
 			shelter, policies := shelterOf(test.pod, test.nodes...)
 			for i, want := range []string{test.first, test.second} {
-				claims, _ := Taints(&test.nodes[i], policies)
-				shelter.Hold(&test.nodes[i], claims)
+				claims, _ := TaintClaims(&test.nodes[i], policies)
+				shelter.HoldEvictions(&test.nodes[i], claims)
 				g.Expect(claims).To(HaveLen(1))
 				if want == "" {
-					g.Expect(claims[0].HeldBack).To(BeEmpty(), test.nodes[i].Name)
+					g.Expect(claims[0].HoldReason).To(BeEmpty(), test.nodes[i].Name)
 				} else {
-					g.Expect(claims[0].HeldBack).To(And(ContainSubstring(want), ContainSubstring("{key: maintenance, operator: Exists, effect: NoExecute}")), test.nodes[i].Name)
+					g.Expect(claims[0].HoldReason).To(And(ContainSubstring(want), ContainSubstring("{key: maintenance, operator: Exists, effect: NoExecute}")), test.nodes[i].Name)
 				}
 			}
 		})
@@ -109,9 +109,9 @@ func TestLeadersNodeWaitsForWhatCanCome(t *testing.T) {
 		shelter.stuck = func(n *corev1.Node, c Claim) bool {
 			return c.Field == evicting+":NoExecute" && slices.Contains(stuck, n.Name)
 		}
-		claims, _ := Taints(&nodes[0], policies)
-		shelter.Hold(&nodes[0], claims)
-		return claims[0].HeldBack
+		claims, _ := TaintClaims(&nodes[0], policies)
+		shelter.HoldEvictions(&nodes[0], claims)
+		return claims[0].HoldReason
 	}
 	g := NewWithT(t)
 	g.Expect(held()).To(ContainSubstring("it waits for b, c"))
@@ -121,17 +121,17 @@ func TestLeadersNodeWaitsForWhatCanCome(t *testing.T) {
 	shelter, policies := shelterOf(corev1.Pod{Spec: corev1.PodSpec{NodeName: "a"}}, nodes...)
 	verified := shelter.policies[0].Status.Conditions
 	shelter.policies[0].Status.Conditions = nil
-	claims, _ := Taints(&nodes[0], policies)
-	shelter.Hold(&nodes[0], claims)
-	g.Expect(claims[0].HeldBack).NotTo(BeEmpty(), "the policy is verified soon")
+	claims, _ := TaintClaims(&nodes[0], policies)
+	shelter.HoldEvictions(&nodes[0], claims)
+	g.Expect(claims[0].HoldReason).NotTo(BeEmpty(), "the policy is verified soon")
 
 	shelter, policies = shelterOf(corev1.Pod{Spec: corev1.PodSpec{NodeName: "a"}}, nodes...)
 	refused := slices.Clone(verified)
 	refused[0].Status = metav1.ConditionFalse
 	shelter.policies[0].Status.Conditions = refused
-	claims, _ = Taints(&nodes[0], policies)
-	shelter.Hold(&nodes[0], claims)
-	g.Expect(claims[0].HeldBack).To(BeEmpty(), "nothing is written for the policy, on any node")
+	claims, _ = TaintClaims(&nodes[0], policies)
+	shelter.HoldEvictions(&nodes[0], claims)
+	g.Expect(claims[0].HoldReason).To(BeEmpty(), "nothing is written for the policy, on any node")
 }
 
 func TestOperatorThatIsNotFoundIsNotEvicted(t *testing.T) {
@@ -139,9 +139,9 @@ func TestOperatorThatIsNotFoundIsNotEvicted(t *testing.T) {
 	nodes := []corev1.Node{ready("a"), ready("b", spared)}
 	shelter, policies := shelterOf(corev1.Pod{}, nodes...)
 	hold := func() string {
-		claims, _ := Taints(&nodes[0], policies)
-		shelter.Hold(&nodes[0], claims)
-		return claims[0].HeldBack
+		claims, _ := TaintClaims(&nodes[0], policies)
+		shelter.HoldEvictions(&nodes[0], claims)
+		return claims[0].HoldReason
 	}
 	shelter.operator.Running = nil
 	g.Expect(hold()).To(ContainSubstring("POD_NAME"))
@@ -158,8 +158,8 @@ func TestTaintThatEvictsIsPostponedAlone(t *testing.T) {
 		{Field: "c:NoExecute", Want: "x", Policy: &policies[0]},
 	}
 	node := &corev1.Node{Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "c", Value: "x", Effect: corev1.TaintEffectNoExecute}}}}
-	Postpone(node, claims)
-	g.Expect(claims[0].HeldBack).To(BeEmpty())
-	g.Expect(claims[1].HeldBack).To(ContainSubstring("others come first"))
-	g.Expect(claims[2].HeldBack).To(BeEmpty(), "it is there")
+	PostponeEvictions(node, claims)
+	g.Expect(claims[0].HoldReason).To(BeEmpty())
+	g.Expect(claims[1].HoldReason).To(ContainSubstring("others come first"))
+	g.Expect(claims[2].HoldReason).To(BeEmpty(), "it is there")
 }

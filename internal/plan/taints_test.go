@@ -29,7 +29,7 @@ type claim struct{ Field, Want, Policy, HeldBack, NotApplicable string }
 func plain(claims []plan.Claim) []claim {
 	var out []claim
 	for _, c := range claims {
-		out = append(out, claim{c.Field, c.Want, c.Policy.Name, c.HeldBack, c.NotApplicable})
+		out = append(out, claim{c.Field, c.Want, c.Policy.Name, c.HoldReason, c.NotApplicable})
 	}
 	return out
 }
@@ -96,7 +96,7 @@ func TestTaintsOfTheOldestPolicyDecide(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			node := node("cp-1")
-			claims, losses := plan.Taints(&node, compile(test.policies...))
+			claims, losses := plan.TaintClaims(&node, compile(test.policies...))
 			if diff := cmp.Diff(test.claims, plain(claims)); diff != "" {
 				t.Errorf("claims (-want +got):\n%s", diff)
 			}

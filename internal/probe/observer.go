@@ -26,17 +26,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // workers is the number of enactments that are answered at once. Each control-plane node
 // has an enactment, and few nodes are in flight at a time.
 const workers = 4
-
-// A failed write is retried soon at first, then ever more slowly.
-const (
-	retryFirst = 100 * time.Millisecond
-	retryLast  = 5 * time.Second
-)
 
 // MaxObservers is the number of observers that an enactment has room for.
 const MaxObservers = 16
@@ -76,7 +71,8 @@ func SetupObserver(mgr ctrl.Manager, o *Observer) error {
 		For(&v1alpha1.ControlPlaneNodeEnactment{}, builder.WithPredicates(asked)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryLast),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+				timing.ObserverRetryFirst, timing.ObserverRetryLast),
 		}).
 		Complete(o); err != nil {
 		return fmt.Errorf("setting up the observer %s: %w", o.Name, err)

@@ -14,16 +14,14 @@ import (
 	"time"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // Limits of the attempts on a target. A target that never connects takes 3.4 seconds,
 // the slowest target that connects 4.4 seconds. So a round of 64 targets takes less than
 // 18 seconds, well within the 30 seconds that a reconciliation may take.
 const (
-	connectTimeout   = time.Second
-	handshakeTimeout = time.Second
-	maxAttempts      = 3
-	retryPause       = 200 * time.Millisecond
+	maxAttempts = 3
 )
 
 // parallelTargets is the number of targets of a round that are tried at once.
@@ -40,7 +38,7 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 func TryTarget(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.ProbeOutcome {
 	outcome := tryOnce(ctx, dial, target)
 	for range maxAttempts - 1 {
-		if outcome.IsConnected() || !sleepContext(ctx, retryPause) {
+		if outcome.IsConnected() || !sleepContext(ctx, timing.ProbePause) {
 			break
 		}
 		outcome = tryOnce(ctx, dial, target)
@@ -85,7 +83,7 @@ func tryOnce(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alph
 }
 
 func dialWithTimeout(ctx context.Context, dial Dial, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.ProbeConnect)
 	defer cancel()
 	return dial(ctx, "tcp", address)
 }
@@ -108,7 +106,7 @@ func outcomeOf(err error) v1alpha1.ProbeOutcome {
 // speaksTLS tells whether the other side speaks TLS. A server that refuses the handshake
 // with an alert, for example because a client certificate is missing, speaks TLS.
 func speaksTLS(ctx context.Context, connection net.Conn) bool {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timing.ProbeHandshake)
 	defer cancel()
 	// The probe is about packets and not about trust: only the handshake is sent, no
 	// received data is trusted, and an observer could not know the certificate

@@ -17,6 +17,9 @@ type Facts struct {
 	// APIServer are the addresses of the API servers, from the EndpointSlice of the
 	// Service default/kubernetes.
 	APIServer []netip.AddrPort
+	// Shared are the addresses that several nodes show, and that identify none of these
+	// nodes.
+	Shared []netip.Addr
 	// DaemonSets are the DaemonSets of the cluster, or at least those with a name in
 	// daemonSets.
 	DaemonSets []types.NamespacedName
@@ -136,6 +139,17 @@ func controlPlaneNodes(facts Facts) []Node {
 		}
 	}
 	return facts.Nodes
+}
+
+// LabelsControlPlane says whether any node has the label of the control plane.
+func (f Facts) LabelsControlPlane() bool { return slices.ContainsFunc(f.Nodes, isLabelledControlPlane) }
+
+// isShownByNodes says whether a node, or several nodes, show an API server's address.
+// Which of several nodes has the API server does not matter: a kubelet that shows the
+// address of another node must not make the cluster look hosted.
+func (f Facts) isShownByNodes() bool {
+	return slices.ContainsFunc(f.Nodes, func(n Node) bool { return hasServerAddress(n, f.APIServer) }) ||
+		slices.ContainsFunc(f.APIServer, func(s netip.AddrPort) bool { return slices.Contains(f.Shared, s.Addr()) })
 }
 
 // isLabelledControlPlane says whether a node has the label of the control plane.

@@ -446,3 +446,14 @@ func TestLabelsOfKubeletsMakeNoControlPlane(t *testing.T) {
 	g.Expect(profile.Detect(facts).Distribution.Value).To(Equal("kubeadm"))
 	g.Expect(profile.APIServerEndpoints(facts)).To(BeEmpty())
 }
+
+// Several nodes that show an API server's address do not make the cluster a hosted one: one
+// of them may be a kubelet that wants just that.
+func TestServerWhoseAddressSeveralNodesShowIsOnANode(t *testing.T) {
+	g := NewWithT(t)
+	server := netip.MustParseAddrPort("10.0.0.1:6443")
+	facts := profile.Facts{Nodes: []profile.Node{node("a"), node("w")}, APIServer: []netip.AddrPort{server}}
+	g.Expect(profile.Detect(facts).Distribution.Value).To(Equal("managed"))
+	facts.Shared = []netip.Addr{server.Addr()}
+	g.Expect(profile.Detect(facts).Distribution.Value).NotTo(Equal("managed"))
+}

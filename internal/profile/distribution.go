@@ -66,7 +66,7 @@ func unknownDistribution(nodes []Node) Finding {
 // label decides.
 func detectHosted(facts Facts) (Finding, bool) {
 	away := serversElsewhere(facts)
-	if slices.ContainsFunc(facts.Nodes, func(n Node) bool { return hasServerAddress(n, facts.APIServer) }) || len(facts.Nodes) == 0 {
+	if facts.isShownByNodes() || len(facts.Nodes) == 0 {
 		return Finding{}, false
 	}
 	provider, ofProvider, ofControlPlane := countProvided(facts.Nodes)

@@ -33,15 +33,15 @@ func TestTheDocumentationListsEveryFlow(t *testing.T) {
 
 const introduction = `<!-- Generated from internal/profile/data by "go test ./internal/profile -update": edit the data, not this page. -->
 
-# Who must talk to whom
+# Which flows the control plane needs
 
-Before a policy can restrict what reaches a control plane, somebody has to know what must. These are the built-in matrices: what is common to every cluster, and what each distribution, CNI and add-on adds. The profile of a cluster is all of them on top of each other; a later one replaces what an earlier one has under the same name.
+Before a policy can restrict a control plane, somebody has to know which flows it needs. These are the built-in matrices: the flows of every cluster, and the flows that each distribution, CNI and add-on adds. The profile of a cluster combines them; a later matrix replaces flows and components of the same name in an earlier one.
 
-They are data, in ` + "`internal/profile/data`" + `, each file with a version and each flow with the document that it is taken from. To correct one, edit the file, raise its version, and send the document.
+The matrices are data, in ` + "`internal/profile/data`" + `, each file with a version, and each flow with its source. To correct a flow, edit the file, raise its version, and name the source.
 
-**Required** flows are let through whatever a policy declares: cutting one would lock somebody out. The others are let through when everything is denied that is not listed. A flow's answers need no flow of their own.
+**Required** flows are allowed whatever a policy declares: to cut one would lock somebody out. The other flows are allowed under ` + "`unlisted: Deny`" + `. The answers of a flow need no flow of their own.
 
-Ports of components are named here as they usually are. That of the API server is always read from the cluster. Where a cluster differs, a policy says so:
+The tables have the usual ports of components. The port of the API server is always read from the cluster. If a cluster differs, a policy declares the difference:
 
 ` + "```yaml" + `
 apiVersion: cpnp.dev/v1alpha1
@@ -66,9 +66,9 @@ spec:
     - {name: etcd, allowFrom: [{role: ControlPlane}]}
 ` + "```" + `
 
-Ports that are set for a component are those that are restricted. Flows that are required may use the usual ones as well: a port that is set wrong must not cut what listens where it always did. A flow of yours is let in before components are closed; one that lets in more at their ports than they do is told of in the condition Verified.
+The declared ports of a component are restricted. Required flows may use the usual ports as well, so that a wrong port in the policy does not cut a program on its usual port. Declared flows are allowed before components are restricted; ` + "`Verified`" + ` has a note about a flow that allows more senders at a component's ports than the component does.
 
-Whom no role names is a peer: declare a component with the ports that the peer may reach.
+A sender without a role is a peer: declare a component with the ports that the peer may reach.
 
 | Role | Addresses |
 |---|---|
@@ -76,10 +76,10 @@ Whom no role names is a peer: declare a component with the ports that the peer m
 | Nodes | every node, in the same way |
 | Pods | every pod that has an address of its own |
 | Self | the node itself: loopback and its own addresses |
-| Admin | where the cluster is administered from; only a policy can name them |
-| LoadBalancer | load balancers that do not keep the addresses of their clients, and virtual addresses of the control plane; only a policy can name them |
+| Admin | administrators of the cluster; only a policy can name them |
+| LoadBalancer | load balancers that replace the addresses of their clients, and virtual addresses of the control plane; only a policy can name them |
 | Prometheus | a monitoring system outside the cluster; only a policy can name it |
-| Any | everybody; a flow to Any goes out, and opens nothing on a node |
+| Any | every address; a flow to Any leaves the node, and opens nothing on it |
 
 `
 
@@ -103,15 +103,15 @@ func document(library profile.Library) string {
 }
 
 const pods = `
-## What NetworkPolicies do, and where pods have their addresses from
+## NetworkPolicies and the addresses of pods
 
-A component with ` + "`pods`" + ` is protected by Kubernetes NetworkPolicies: with or without a profile of the distribution, and whatever the flows between nodes are. What these do depends on the CNI, and on what runs beside it; it is told by the DaemonSets in ` + "`kube-system`" + ` and the CNI's own namespaces, and for Cilium by the ConfigMap ` + "`kube-system/cilium-config`" + `.
+Kubernetes NetworkPolicies protect a component with ` + "`pods`" + `, with or without a profile of the distribution, and whatever the flows between nodes are. Their effect depends on the CNI and its companions. The operator reads it from the DaemonSets in ` + "`kube-system`" + ` and in the CNI's own namespaces, and for Cilium from the ConfigMap ` + "`kube-system/cilium-config`" + `.
 
-Where nothing enforces NetworkPolicies, ` + "`Effective`" + ` is False (` + "`NetworkPolicyNotEnforced`" + `); where that is not known, it is Unknown (` + "`NetworkPolicyUnknown`" + `). You can say it: ` + "`spec: {profile: {networkPolicies: Enforced}}`, or `NotEnforced`" + `.
+If nothing enforces NetworkPolicies, ` + "`Effective`" + ` is False (` + "`NetworkPolicyNotEnforced`" + `); if this is not known, ` + "`Effective`" + ` is Unknown (` + "`NotJudged`" + `). A policy can declare it: ` + "`spec: {profile: {networkPolicies: Enforced}}`, or `NotEnforced`" + `.
 
-The roles ` + "`ControlPlane`" + ` and ` + "`Nodes`" + ` are written as ipBlocks, and so are peers. Where these do not select nodes, a component that lets nodes or API servers in, or connects to them, is not written (` + "`NodesNotSelected`" + `). Ports are always written as numbers.
+The roles ` + "`ControlPlane`" + ` and ` + "`Nodes`" + ` are rendered as ipBlocks, and so are peers. If the CNI does not match nodes by ipBlock, a component that allows nodes or API servers is not written (` + "`NetworkPolicyNotEnforced`" + `). Ports are always rendered as numbers.
 
-On nodes, the role ` + "`Pods`" + ` is the networks that pods have addresses of. ` + "`spec.podCIDRs`" + ` of the Node objects count only where the CNI uses them. Where the networks are not known, the policy is held (` + "`EmptyPeerSet`" + `) until a peer has the role: ` + "`spec: {network: {peers: [{name: pods, role: Pods, cidrs: [10.0.0.0/16]}]}}`" + `, with your networks.
+On nodes, the role ` + "`Pods`" + ` is the networks from which pods get addresses. ` + "`spec.podCIDRs`" + ` of Nodes count only if the CNI uses them. If the networks are not known, the policy is held (` + "`AddressesUnknown`" + `) until a peer has the role: ` + "`spec: {network: {peers: [{name: pods, role: Pods, cidrs: [10.0.0.0/16]}]}}`" + `, with your networks.
 
 | | NetworkPolicies are enforced | An ipBlock selects nodes | and pods | Named ports | endPort | Pods' addresses | What else to know | Sources |
 |---|---|---|---|---|---|---|---|---|

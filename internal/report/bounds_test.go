@@ -24,8 +24,8 @@ var long = strings.Repeat("€", 4000)
 var tooMuch = []edit{
 	func(in *report.Input) {
 		in.Policy.Invalid = errors.New(long)
-		in.Verified.Holds, in.Verified.Message, in.Verified.Reason = false, long, v1alpha1.ReasonEmptyPeerSet
-		in.Effective.Holds, in.Effective.Message, in.Effective.Reason = false, long, v1alpha1.ReasonHostNetworkedPods
+		in.Verified.Holds, in.Verified.Message, in.Verified.Reason = false, long, v1alpha1.ReasonAddressesUnknown
+		in.Effective.Holds, in.Effective.Message, in.Effective.Reason = false, long, v1alpha1.ReasonBypassPossible
 		last := drift.Finding{
 			Object: drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}, Field: long, Cause: v1alpha1.CauseModified,
 			State: v1alpha1.StateDrifted, Expected: long, Actual: long, By: drift.Manager{Name: long}, Message: long,
@@ -74,7 +74,7 @@ func TestDriftIsListedByObjectWithWhatIsNotApplicableLast(t *testing.T) {
 		in.Taints.Findings = []drift.Finding{finding("Node", "cp-1", "a:NoSchedule", v1alpha1.StateDrifted)}
 		in.Services.Findings = []drift.Finding{
 			finding("Service", "a", "externalTrafficPolicy", v1alpha1.StateNotApplicable),
-			finding("Service", "b", "externalTrafficPolicy", v1alpha1.StateHeldBack),
+			finding("Service", "b", "externalTrafficPolicy", v1alpha1.StateHeld),
 		}
 	}))
 	var names []string

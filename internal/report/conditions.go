@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
@@ -66,10 +67,10 @@ func acceptedCondition(in Input) metav1.Condition {
 	case in.Verified.Reason == v1alpha1.ReasonNoMatchingNodes:
 		return conditionFalse(kind, in.Verified.Reason, in.Verified.Message)
 	case len(in.Losses) > 0:
-		return conditionFalse(kind, v1alpha1.ReasonClaimedByOlderPolicy,
+		return conditionFalse(kind, v1alpha1.ReasonConflicted,
 			"Older policies claim the same, so nothing is written there for this policy: "+describeLosses(in.Losses))
 	case len(in.ForeignNames) > 0:
-		return conditionFalse(kind, v1alpha1.ReasonNameTaken,
+		return conditionFalse(kind, v1alpha1.ReasonConflicted,
 			"Foreign objects have names that the policy needs; rename or delete them: "+wording.ListPoints(in.ForeignNames))
 	}
 	return conditionTrue(kind, v1alpha1.ReasonAccepted, "The operator can act on the policy")
@@ -85,10 +86,14 @@ func describeLosses(losses []plan.Loss) string {
 }
 
 func verifiedCondition(in Input) metav1.Condition {
-	if !in.Verified.Holds {
-		return conditionFalse(v1alpha1.ConditionVerified, in.Verified.Reason, in.Verified.Message)
+	condition := conditionFalse
+	switch {
+	case in.Verified.Holds:
+		condition = conditionTrue
+	case in.Verified.Unknown:
+		condition = conditionUnknown
 	}
-	return conditionTrue(v1alpha1.ConditionVerified, in.Verified.Reason, in.Verified.Message)
+	return condition(v1alpha1.ConditionVerified, in.Verified.Reason, in.Verified.Message)
 }
 
 // programmedCondition tells whether the whole declaration is written. Held fields, and
@@ -99,8 +104,8 @@ func programmedCondition(in Input) metav1.Condition {
 	switch {
 	case len(in.History.Failures) > 0 && (in.Policy.Enforces() || in.Policy.Deleting()):
 		return conditionFalse(kind, v1alpha1.ReasonApplyFailed, wording.ListPoints(in.History.Failures))
-	case in.Policy.Intent() == plan.IntentRollBack:
-		return conditionFalse(kind, v1alpha1.ReasonTakenBack, describeRollBack(in))
+	case in.Policy.Intent() == intent.RollBack:
+		return conditionFalse(kind, v1alpha1.ReasonRolledBack, describeRollBack(in))
 	case reason == "":
 		return programmedWhenWritten(in)
 	}
@@ -121,27 +126,36 @@ func programmedWhenWritten(in Input) metav1.Condition {
 		return conditionFalse(kind, in.HostObstacle.Reason, in.HostObstacle.Message)
 	case rolloutReason(in) != "" && in.Policy.Enforces():
 		return conditionFalse(kind, rolloutReason(in), describeNodes(in))
-	case rolloutReason(in) == "" && len(in.Losses) == 0 && len(in.ForeignNames) == 0:
-		return conditionTrue(kind, v1alpha1.ReasonProgrammed, "Everything declared is in place")
+	case rolloutReason(in) == "" && len(in.Losses) == 0 && len(in.ForeignNames) == 0 && !isHeld(in):
+		return conditionTrue(kind, v1alpha1.ReasonAsDeclared, "Everything declared is in place")
 	}
 	if why, message := reasonNotWriting(in); why != "" {
 		return conditionFalse(kind, why, message)
+	}
+	if isHeld(in) {
+		return conditionFalse(kind, v1alpha1.ReasonNotVerified,
+			"Objects for hosts are not written until the policy is verified: see condition Verified")
 	}
 	return conditionFalse(kind, v1alpha1.ReasonConflicted,
 		"Objects that older policies claim, or that are foreign, are not written: see condition Accepted")
 }
 
+// isHeld tells whether declared objects are missing that cannot be rendered now.
+func isHeld(in Input) bool {
+	return in.Network.InSync < in.Network.Declared || in.Hosts.InSync < in.Hosts.Declared
+}
+
 // reasonNotWriting returns why no object is written, empty if objects may be written.
 func reasonNotWriting(in Input) (reason, message string) {
 	switch {
-	case in.Policy.Intent() == plan.IntentSuspend:
+	case in.Policy.Intent() == intent.Suspend:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set, so nothing is written; " +
 			wording.CountOf(len(in.allFindings()), "difference") + " left alone"
-	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce && !in.Verified.Holds:
+	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce && !in.Verified.HoldsOffHosts():
 		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write nothing either until the policy is verified"
 	case in.Policy.Spec.Mode != v1alpha1.ModeEnforce:
 		return v1alpha1.ReasonAudit, "spec.mode is Audit; Enforce would write " + wording.CountOf(objectsToWrite(in), "object")
-	case !in.Verified.Holds:
+	case !in.Verified.HoldsOffHosts():
 		return v1alpha1.ReasonNotVerified, "Nothing is written until the policy is verified: see condition Verified"
 	}
 	return "", ""
@@ -160,8 +174,8 @@ func objectsToWrite(in Input) int {
 func effectiveCondition(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionEffective
 	switch {
-	case in.Policy.Intent() == plan.IntentRollBack:
-		return conditionFalse(kind, v1alpha1.ReasonTakenBack, describeRollBack(in))
+	case in.Policy.Intent() == intent.RollBack:
+		return conditionFalse(kind, v1alpha1.ReasonRolledBack, describeRollBack(in))
 	case in.HostObstacle != nil:
 		return conditionFalse(kind, in.HostObstacle.Reason, in.HostObstacle.Message)
 	case in.Effective.Unknown:
@@ -198,7 +212,7 @@ func inSyncCondition(kind string, section Section, what string) metav1.Condition
 	if forced := findingsInState(section.Findings, v1alpha1.StateForced); len(forced) > 0 {
 		message += "; forced: " + describeFindings(forced)
 	}
-	return conditionTrue(kind, v1alpha1.ReasonInSync, message)
+	return conditionTrue(kind, v1alpha1.ReasonAsDeclared, message)
 }
 
 func driftedCondition(in Input) metav1.Condition {
@@ -218,22 +232,19 @@ func readyCondition(in Input, c conditions) metav1.Condition {
 	switch {
 	case in.Policy.Deleting():
 		return conditionFalse(kind, v1alpha1.ReasonDeleting, describeDeletion(in))
-	case in.Policy.Intent() == plan.IntentRollBack:
-		return conditionFalse(kind, v1alpha1.ReasonTakenBack, describeRollBack(in))
-	case in.Policy.Intent() == plan.IntentSuspend:
+	case in.Policy.Intent() == intent.RollBack:
+		return conditionFalse(kind, v1alpha1.ReasonRolledBack, describeRollBack(in))
+	case in.Policy.Intent() == intent.Suspend:
 		return conditionFalse(kind, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is written, and existing objects stay")
 	case c.programmed.Reason == v1alpha1.ReasonApplyFailed:
 		return conditionFalse(kind, c.programmed.Reason, c.programmed.Message)
-	case c.drifted.Status == metav1.ConditionTrue && c.accepted.Status == metav1.ConditionTrue && c.verified.Status == metav1.ConditionTrue:
+	case c.drifted.Status == metav1.ConditionTrue && c.accepted.Status == metav1.ConditionTrue && c.verified.Status != metav1.ConditionFalse:
 		return conditionFalse(kind, c.drifted.Reason, c.drifted.Message)
 	}
-	for _, cause := range []metav1.Condition{c.accepted, c.verified, c.programmed, c.taints, c.traffic, c.effective} {
-		switch cause.Status {
-		case metav1.ConditionTrue:
-		case metav1.ConditionUnknown:
-			return conditionUnknown(kind, cause.Reason, cause.Message)
-		default:
-			return conditionFalse(kind, cause.Reason, cause.Message)
+	causes := []metav1.Condition{c.accepted, c.verified, c.programmed, c.taints, c.traffic, c.effective}
+	for _, status := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} { // what is known goes first
+		if i := slices.IndexFunc(causes, func(c metav1.Condition) bool { return c.Status == status }); i >= 0 {
+			return metav1.Condition{Type: kind, Status: status, Reason: causes[i].Reason, Message: causes[i].Message}
 		}
 	}
 	return conditionTrue(kind, v1alpha1.ReasonAsDeclared, "The cluster is as declared")
@@ -249,7 +260,7 @@ func describeDeletion(in Input) string {
 		text = "The policy is being deleted; " + describeRemaining(in)
 	}
 	if len(in.History.Failures) > 0 {
-		text += "; failed: " + wording.ListPoints(in.History.Failures) + ". An object that the API server keeps refusing is soon left behind, " +
+		text += "; failed: " + wording.ListPoints(in.History.Failures) + ". An object that the API server keeps refusing is soon abandoned, " +
 			"unless it restricts hosts: make the API server accept the change, or delete the object by hand"
 	}
 	return text
@@ -258,7 +269,7 @@ func describeDeletion(in Input) string {
 // stalledCondition is present when only a change from outside helps.
 func stalledCondition(in Input, c conditions) metav1.Condition {
 	const kind = v1alpha1.ConditionStalled
-	if in.Policy.Deleting() || in.Policy.Intent() == plan.IntentSuspend {
+	if in.Policy.Deleting() || in.Policy.Intent() == intent.Suspend {
 		return conditionAbsent(kind)
 	}
 	for _, cause := range []metav1.Condition{c.accepted, c.verified} {
@@ -266,7 +277,7 @@ func stalledCondition(in Input, c conditions) metav1.Condition {
 			return conditionTrue(kind, cause.Reason, cause.Message)
 		}
 	}
-	if reason := c.programmed.Reason; reason == v1alpha1.ReasonRolledBack || reason == v1alpha1.ReasonTakenBack {
+	if reason := c.programmed.Reason; reason == v1alpha1.ReasonRolloutFailed || reason == v1alpha1.ReasonRolledBack {
 		return conditionTrue(kind, reason, c.programmed.Message)
 	}
 	return conditionAbsent(kind)

@@ -41,8 +41,8 @@ func found(conditions []metav1.Condition) map[string]string {
 
 // good are the conditions of a policy that is as declared.
 var good = map[string]string{
-	"Ready": "True/AsDeclared", "Accepted": "True/Accepted", "Verified": "True/Verified", "Programmed": "True/Programmed",
-	"Effective": "True/Effective", "TaintsInSync": "True/InSync", "TrafficPoliciesInSync": "True/InSync", "Drifted": "False/NoDrift",
+	"Ready": "True/AsDeclared", "Accepted": "True/Accepted", "Verified": "True/Verified", "Programmed": "True/AsDeclared",
+	"Effective": "True/AsDeclared", "TaintsInSync": "True/AsDeclared", "TrafficPoliciesInSync": "True/AsDeclared", "Drifted": "False/NoDrift",
 }
 
 func TestConditionsInEachScenario(t *testing.T) {
@@ -68,7 +68,7 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Reconciling": "True/Pending",
 			"Programmed": "False/Pending", "TrafficPoliciesInSync": "False/Drifted",
 		},
-		"Service held back": {"Ready": "False/HeldBack", "Programmed": "False/HeldBack", "TrafficPoliciesInSync": "False/HeldBack"},
+		"Service held back": {"Ready": "False/Held", "Programmed": "False/Held", "TrafficPoliciesInSync": "False/Held"},
 		"Service conflicted": {
 			"Ready": "False/Conflicted", "Drifted": "True/Conflicted", "Programmed": "False/Conflicted", "TrafficPoliciesInSync": "False/Conflicted",
 		},
@@ -84,16 +84,16 @@ func TestConditionsInEachScenario(t *testing.T) {
 		},
 		"taint drifted, Service held back": {
 			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Reconciling": "True/Pending", "Programmed": "False/Pending",
-			"TaintsInSync": "False/Drifted", "TrafficPoliciesInSync": "False/HeldBack",
+			"TaintsInSync": "False/Drifted", "TrafficPoliciesInSync": "False/Held",
 		},
 		"Audit as declared": {},
 		"Audit drifted": {
 			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Programmed": "False/Audit",
 			"Effective": "False/NotProgrammed", "TaintsInSync": "False/Drifted",
 		},
-		"Audit held back": {"Ready": "False/Audit", "Programmed": "False/Audit", "TrafficPoliciesInSync": "False/HeldBack"},
+		"Audit held back": {"Ready": "False/Audit", "Programmed": "False/Audit", "TrafficPoliciesInSync": "False/Held"},
 		"Audit lost": {
-			"Ready": "False/ClaimedByOlderPolicy", "Accepted": "False/ClaimedByOlderPolicy", "Stalled": "True/ClaimedByOlderPolicy",
+			"Ready": "False/Conflicted", "Accepted": "False/Conflicted", "Stalled": "True/Conflicted",
 			"Programmed": "False/Audit",
 		},
 		"Audit after failures":  {},
@@ -114,27 +114,28 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Ready": "False/NoMatchingNodes", "Accepted": "False/NoMatchingNodes", "Verified": "False/NoMatchingNodes", "Stalled": "True/NoMatchingNodes",
 		},
 		"empty peer set": {
-			"Ready": "False/EmptyPeerSet", "Verified": "False/EmptyPeerSet", "Stalled": "True/EmptyPeerSet", "Effective": "False/NotProgrammed",
+			"Ready": "False/AddressesUnknown", "Verified": "False/AddressesUnknown", "Stalled": "True/AddressesUnknown", "Effective": "False/NotProgrammed",
+			"Programmed": "False/NotVerified",
 		},
 		"empty peer set, taint to be written": {
-			"Ready": "False/EmptyPeerSet", "Verified": "False/EmptyPeerSet", "Stalled": "True/EmptyPeerSet", "Effective": "False/NotProgrammed",
+			"Ready": "False/AddressesUnknown", "Verified": "False/AddressesUnknown", "Stalled": "True/AddressesUnknown", "Effective": "False/NotProgrammed",
 			"Programmed": "False/NotVerified", "TaintsInSync": "False/Pending",
 		},
 		"lost to another": {
-			"Ready": "False/ClaimedByOlderPolicy", "Accepted": "False/ClaimedByOlderPolicy", "Stalled": "True/ClaimedByOlderPolicy",
+			"Ready": "False/Conflicted", "Accepted": "False/Conflicted", "Stalled": "True/Conflicted",
 			"Programmed": "False/Conflicted",
 		},
 		"lost to another, rest to be written": {
-			"Ready": "False/ClaimedByOlderPolicy", "Accepted": "False/ClaimedByOlderPolicy", "Stalled": "True/ClaimedByOlderPolicy",
+			"Ready": "False/Conflicted", "Accepted": "False/Conflicted", "Stalled": "True/Conflicted",
 			"Programmed": "False/Pending", "TaintsInSync": "False/Pending",
 		},
 		"name taken": {
-			"Ready": "False/NameTaken", "Accepted": "False/NameTaken", "Stalled": "True/NameTaken", "Programmed": "False/Conflicted",
+			"Ready": "False/Conflicted", "Accepted": "False/Conflicted", "Stalled": "True/Conflicted", "Programmed": "False/Conflicted",
 		},
 		"write failed": {
 			"Ready": "False/ApplyFailed", "Programmed": "False/ApplyFailed", "TrafficPoliciesInSync": "False/Pending", "Reconciling": "True/Pending",
 		},
-		"host-networked":                {"Ready": "False/HostNetworkedPods", "Effective": "False/HostNetworkedPods"},
+		"host-networked":                {"Ready": "False/BypassPossible", "Effective": "False/BypassPossible"},
 		"being deleted":                 {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"deleted but for the finalizer": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"being deleted while suspended": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
@@ -143,37 +144,60 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Ready": "False/RollingOut", "Reconciling": "True/RollingOut", "Programmed": "False/RollingOut", "Effective": "False/NotProgrammed",
 		},
 		"rolled back": {
-			"Ready": "False/RolledBack", "Stalled": "True/RolledBack", "Programmed": "False/RolledBack", "Effective": "False/NotProgrammed",
+			"Ready": "False/RolloutFailed", "Stalled": "True/RolloutFailed", "Programmed": "False/RolloutFailed", "Effective": "False/NotProgrammed",
 		},
 		"all nodes enforced": {},
 		"connected":          {"Ready": "False/ProbeConnected", "Effective": "False/ProbeConnected"},
 		"reverted by annotation": {
-			"Ready": "False/TakenBack", "Stalled": "True/TakenBack", "Programmed": "False/TakenBack", "Effective": "False/TakenBack",
+			"Ready": "False/RolledBack", "Stalled": "True/RolledBack", "Programmed": "False/RolledBack", "Effective": "False/RolledBack",
 		},
 		"reverted by annotation while suspended": {
-			"Ready": "False/TakenBack", "Stalled": "True/TakenBack", "Programmed": "False/TakenBack", "Effective": "False/TakenBack",
+			"Ready": "False/RolledBack", "Stalled": "True/RolledBack", "Programmed": "False/RolledBack", "Effective": "False/RolledBack",
 		},
-		"not judged": {"Ready": "Unknown/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported"},
+		"Calico unread": {
+			"Ready": "False/CalicoUnavailable", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/CalicoUnavailable",
+			"Effective": "False/CalicoUnavailable",
+		},
+		"Calico unread, to be written": {
+			"Ready": "False/Pending", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/Pending",
+			"Effective": "False/CalicoUnavailable", "Reconciling": "True/Pending",
+		},
+		"Calico unread, drifted": {
+			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/Pending",
+			"Effective": "False/CalicoUnavailable", "Reconciling": "True/Pending", "TrafficPoliciesInSync": "False/Drifted",
+		},
+		"Audit, Calico unread, to be written": {
+			"Ready": "False/Audit", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/Audit", "Effective": "False/CalicoUnavailable",
+		},
+		"profile unknown": {
+			"Ready": "False/ProfileUnknown", "Verified": "False/ProfileUnknown", "Stalled": "True/ProfileUnknown",
+			"Programmed": "False/NotVerified", "Effective": "False/NotProgrammed",
+		},
+		"profile unknown, to be written": {
+			"Ready": "False/ProfileUnknown", "Verified": "False/ProfileUnknown", "Stalled": "True/ProfileUnknown",
+			"Programmed": "False/Pending", "Effective": "False/NotProgrammed",
+		},
+		"not judged": {"Ready": "Unknown/NotJudged", "Effective": "Unknown/NotJudged"},
 		"not judged, overridden": {
-			"Ready": "Unknown/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported", "Verified": "True/Overridden",
+			"Ready": "Unknown/NotJudged", "Effective": "Unknown/NotJudged", "Verified": "True/Overridden",
 		},
 		"not judged, to be written": {
-			"Ready": "False/Pending", "Effective": "Unknown/DataplaneNotSupported", "Programmed": "False/Pending", "Reconciling": "True/Pending",
+			"Ready": "False/Pending", "Effective": "Unknown/NotJudged", "Programmed": "False/Pending", "Reconciling": "True/Pending",
 		},
 		"not judged, rolling out": {
-			"Ready": "False/RollingOut", "Effective": "Unknown/DataplaneNotSupported", "Verified": "True/Overridden",
+			"Ready": "False/RollingOut", "Effective": "Unknown/NotJudged", "Verified": "True/Overridden",
 			"Programmed": "False/RollingOut", "Reconciling": "True/RollingOut",
 		},
 		"not judged, reverted by annotation": {
-			"Ready": "False/TakenBack", "Effective": "False/TakenBack", "Programmed": "False/TakenBack", "Stalled": "True/TakenBack",
+			"Ready": "False/RolledBack", "Effective": "False/RolledBack", "Programmed": "False/RolledBack", "Stalled": "True/RolledBack",
 		},
 		"not judged, held": {
-			"Ready": "False/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported",
-			"Verified": "False/DataplaneNotSupported", "Stalled": "True/DataplaneNotSupported",
+			"Ready": "False/NotJudged", "Effective": "Unknown/NotJudged",
+			"Verified": "False/NotJudged", "Stalled": "True/NotJudged",
 		},
 		"Audit not judged": {
-			"Ready": "False/DataplaneNotSupported", "Effective": "Unknown/DataplaneNotSupported",
-			"Verified": "False/DataplaneNotSupported", "Stalled": "True/DataplaneNotSupported",
+			"Ready": "False/NotJudged", "Effective": "Unknown/NotJudged",
+			"Verified": "False/NotJudged", "Stalled": "True/NotJudged",
 		},
 		"overridden":        {"Verified": "True/Overridden"},
 		"required flow cut": {"Ready": "False/RequiredFlowCut", "Verified": "False/RequiredFlowCut", "Stalled": "True/RequiredFlowCut"},
@@ -201,21 +225,21 @@ func TestReadyNamesFirstWhatMostNeedsSomebody(t *testing.T) {
 		{"ApplyFailed", func(in *report.Input) { in.History.Failures = nil }},
 		{"InvalidSelector", func(in *report.Input) { in.Policy.Invalid = nil }},
 		{"NoMatchingNodes", func(in *report.Input) { emptyPeers(in) }},
-		{"ClaimedByOlderPolicy", func(in *report.Input) { in.Losses = nil }},
-		{"NameTaken", func(in *report.Input) { in.ForeignNames = nil }},
-		{"EmptyPeerSet", func(in *report.Input) { in.Verified = input().Verified }},
+		{"Conflicted", func(in *report.Input) { in.Losses = nil }},
+		{"Conflicted", func(in *report.Input) { in.ForeignNames = nil }},
+		{"AddressesUnknown", func(in *report.Input) { in.Verified = input().Verified }},
 		{"Contested", func(in *report.Input) { in.History.Contested = nil }},
 		{"Conflicted", func(in *report.Input) {
 			in.Services = report.Section{Declared: 2, InSync: 2}
-			service(v1alpha1.StateHeldBack)(in)
+			service(v1alpha1.StateHeld)(in)
 		}},
 		{"Drifted", func(in *report.Input) {
 			in.Taints = report.Section{Declared: 2, InSync: 2}
 			taint(v1alpha1.StatePending)(in)
 		}},
-		{"HeldBack", func(in *report.Input) { in.Services = report.Section{Declared: 2, InSync: 2} }},
+		{"Held", func(in *report.Input) { in.Services = report.Section{Declared: 2, InSync: 2} }},
 		{"Pending", func(in *report.Input) { in.Taints, in.Network = input().Taints, input().Network }},
-		{"HostNetworkedPods", func(in *report.Input) { in.Effective = input().Effective }},
+		{"BypassPossible", func(in *report.Input) { in.Effective = input().Effective }},
 		{"AsDeclared", nil},
 	}
 	in := input(deleted, suspended, failing, invalid, lost, taken, contested, service(v1alpha1.StateConflicted), taint(v1alpha1.StateDrifted), evaded)

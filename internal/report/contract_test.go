@@ -52,6 +52,7 @@ func TestToolsReadTheStatusAsItIsMeant(t *testing.T) {
 		"empty peer set": "Failed", "empty peer set, taint to be written": "Failed",
 		"all nodes enforced": "Current", "overridden": "Current",
 		"rolled back": "Failed", "reverted by annotation": "Failed", "reverted by annotation while suspended": "Failed", "required flow cut": "Failed",
+		"profile unknown": "Failed", "profile unknown, to be written": "Failed",
 		"not judged, held": "Failed", "Audit not judged": "Failed", "not judged, reverted by annotation": "Failed",
 		"being deleted": "Terminating", "deleted but for the finalizer": "Terminating",
 		"being deleted while suspended": "Terminating", "being deleted, write failed": "Terminating",

@@ -77,7 +77,7 @@ func mostUrgent(findings []drift.Finding) (string, []drift.Finding) {
 		{v1alpha1.StateContested, v1alpha1.ReasonContested},
 		{v1alpha1.StateConflicted, v1alpha1.ReasonConflicted},
 		{v1alpha1.StateDrifted, v1alpha1.ReasonDrifted},
-		{v1alpha1.StateHeldBack, v1alpha1.ReasonHeldBack},
+		{v1alpha1.StateHeld, v1alpha1.ReasonHeld},
 		{v1alpha1.StateEndpointsMissing, v1alpha1.ReasonEndpointsMissing},
 		{v1alpha1.StatePending, v1alpha1.ReasonPending},
 	}

@@ -39,7 +39,7 @@ func ConditionEvents(before, after []metav1.Condition, repairs drift.Summary) []
 
 // CalicoObjectsLeft returns the event of a policy deleted without its Calico objects.
 func CalicoObjectsLeft(policy string) Event {
-	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
+	return Event{corev1.EventTypeWarning, "Orphaned", "Delete", shortNote(fmt.Sprintf(
 		"Calico did not answer, so the policy was deleted without its Calico objects. "+
 			"Objects with the label %s=%s stay and still restrict hosts: "+
 			"when Calico answers again, delete these objects, or create the policy again and delete it", v1alpha1.LabelPolicy, policy))}
@@ -48,7 +48,7 @@ func CalicoObjectsLeft(policy string) Event {
 // UntriedRulesLeft returns the event of a policy deleted while a node keeps rules on
 // trial.
 func UntriedRulesLeft(policy, node string) Event {
-	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
+	return Event{corev1.EventTypeWarning, "Orphaned", "Delete", shortNote(fmt.Sprintf(
 		"Node %s keeps rules that were still being tried, because the policy is suspended or Calico did not answer: "+
 			"delete the node's HostEndpoints with the label %s=%s", node, v1alpha1.LabelPolicy, policy))}
 }
@@ -56,7 +56,7 @@ func UntriedRulesLeft(policy, node string) Event {
 // ObjectsWithoutPolicy returns the event of existing objects of a policy that does not
 // exist.
 func ObjectsWithoutPolicy(policy string, objects []string) Event {
-	return Event{corev1.EventTypeWarning, "LeftBehind", "Delete", shortNote(fmt.Sprintf(
+	return Event{corev1.EventTypeWarning, "Orphaned", "Delete", shortNote(fmt.Sprintf(
 		"There is no policy %[1]s, but objects that were written for it exist: %[2]s. Unless its deletionPolicy was Orphan, "+
 			"create the policy again and delete it; or delete the HostEndpoints with the label %[3]s=%[1]s first, "+
 			"then all other objects with the label",
@@ -68,14 +68,14 @@ func ObjectsWithoutPolicy(policy string, objects []string) Event {
 func ReleaseEvents(r drift.Releases) []Event {
 	var events []Event
 	if r.Restored > 0 {
-		note := r.Last.Restored() + ", because the policy no longer declares the field"
+		note := r.Last.DescribeRestored() + ", because the policy no longer declares the field"
 		if r.Restored > 1 {
 			note = fmt.Sprintf("%d fields were restored, the last of them: %s", r.Restored, note)
 		}
 		events = append(events, Event{corev1.EventTypeNormal, "Released", "Release", shortNote(note)})
 	}
 	for _, f := range r.Kept {
-		events = append(events, Event{corev1.EventTypeWarning, "StillHeld", "Release", shortNote(f.Stays())})
+		events = append(events, Event{corev1.EventTypeWarning, "StillHeld", "Release", shortNote(f.DescribeKept())})
 	}
 	for _, f := range r.NotRestored {
 		events = append(events, notRestoredEvent(f))
@@ -89,8 +89,8 @@ func ReleaseEvents(r drift.Releases) []Event {
 // recordReplaced tells of a record that somebody else has written.
 func recordReplaced(f drift.Finding) string {
 	if f.Cause != "" {
-		return fmt.Sprintf("The annotation %s of %s was changed: it told another original value of %s than the operator remembers. "+
-			"It is put right: see who may write the Service or its status", v1alpha1.AnnotationRecord, f.Object, f.Field)
+		return fmt.Sprintf("The annotation %s of %s was changed: it had another original value of %s than the operator remembers. "+
+			"The operator has restored it: see who may write the Service or its status", v1alpha1.AnnotationRecord, f.Object, f.Field)
 	}
 	return fmt.Sprintf("The annotation %s of %s was not written by the operator (%s) and is replaced: it tells no original values, so check "+
 		"the traffic policies of the Service when the policy is deleted", v1alpha1.AnnotationRecord, f.Object, f.Message)
@@ -108,7 +108,7 @@ func notRestoredEvent(f drift.Finding) Event {
 		note = fmt.Sprintf("%s could not be written, and the operator does not try again: the record of policy %s stays there, "+
 			"and a later policy of that name would use it", f.Object, f.Policy)
 	default:
-		reason, note = "LeftBehind", fmt.Sprintf("%s could not be deleted, and the operator does not try again: it stays and acts as before. "+
+		reason, note = "Orphaned", fmt.Sprintf("%s could not be deleted, and the operator does not try again: it stays and acts as before. "+
 			"Make the API server accept the deletion, and delete it: %s", f.Object, deletionCommand(f.Object))
 	}
 	return Event{corev1.EventTypeWarning, reason, "Release", shortNote(note + "; the API server answered: " + f.Message)}
@@ -123,7 +123,7 @@ func deletionCommand(object drift.Object) string {
 }
 
 func repairEvent(repairs drift.Summary) Event {
-	note := repairs.Last.Repaired() + "; repaired"
+	note := repairs.Last.DescribeRepaired() + "; repaired"
 	if repairs.Count > 1 {
 		note = fmt.Sprintf("%d drifts repaired, the last of them: %s", repairs.Count, note)
 	}

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
@@ -36,7 +37,7 @@ func input(edits ...edit) report.Input {
 		Policy:       &plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{policy})[0],
 		MatchedNodes: 2,
 		Verified:     verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "What is declared is safe to write"},
-		Effective:    verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod evades"},
+		Effective:    verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "No pod evades"},
 		Network:      report.Section{Declared: 2, InSync: 2},
 		Taints:       report.Section{Declared: 2, InSync: 2},
 		Services:     report.Section{Declared: 2, InSync: 2},
@@ -63,12 +64,12 @@ func noNodes(in *report.Input) {
 }
 
 func emptyPeers(in *report.Input) {
-	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonEmptyPeerSet, Message: "component a allows nobody"}
+	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonAddressesUnknown, Message: "component a allows nobody"}
 	in.Network.InSync--
 }
 
 func evaded(in *report.Input) {
-	in.Effective = verify.Verdict{Reason: v1alpha1.ReasonHostNetworkedPods, Message: "kube-system/x evades"}
+	in.Effective = verify.Verdict{Reason: v1alpha1.ReasonBypassPossible, Message: "kube-system/x evades"}
 }
 func lost(in *report.Input) {
 	in.Losses = []plan.Loss{{Policy: "p", Winner: "older", What: "component a"}}
@@ -155,12 +156,24 @@ func revertedByAnnotation(in *report.Input) {
 func overridden(in *report.Input) { in.Verified.Reason = v1alpha1.ReasonOverridden }
 
 func unjudged(in *report.Input) {
-	in.Effective = verify.Verdict{Unknown: true, Reason: v1alpha1.ReasonDataplaneNotSupported, Message: "eBPF is not judged"}
+	in.Effective = verify.Verdict{Unknown: true, Reason: v1alpha1.ReasonNotJudged, Message: "eBPF is not judged"}
 }
 
 func unjudgedHeld(in *report.Input) {
 	unjudged(in)
-	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonDataplaneNotSupported, Message: "eBPF is not judged"}
+	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonNotJudged, Message: "eBPF is not judged"}
+}
+
+// unread is the report on a policy that protects hosts while Calico cannot be read.
+func unread(in *report.Input) {
+	in.HostObstacle = &backend.Obstacle{Reason: v1alpha1.ReasonCalicoUnavailable, Message: "the API of Calico does not answer"}
+	in.Verified = verify.WithHostObstacle(in.Verified, plan.Hosts{Unprotected: in.HostObstacle}, nil)
+}
+
+// profileUnknown is the report on a policy whose hosts wait for a profile.
+func profileUnknown(in *report.Input) {
+	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonProfileUnknown, Message: "the distribution is unknown"}
+	in.Hosts = report.Section{Declared: 1}
 }
 
 func cut(in *report.Input) {
@@ -175,7 +188,7 @@ var scenarios = map[string][]edit{
 	"network drifted":                        {network(v1alpha1.StateDrifted)},
 	"taint drifted":                          {taint(v1alpha1.StateDrifted)},
 	"Service drifted":                        {service(v1alpha1.StateDrifted)},
-	"Service held back":                      {service(v1alpha1.StateHeldBack)},
+	"Service held back":                      {service(v1alpha1.StateHeld)},
 	"Service conflicted":                     {service(v1alpha1.StateConflicted)},
 	"Service not applicable":                 {service(v1alpha1.StateNotApplicable)},
 	"Service without endpoints":              {service(v1alpha1.StateEndpointsMissing)},
@@ -183,10 +196,10 @@ var scenarios = map[string][]edit{
 	"Audit, Service without endpoints":       {audits, service(v1alpha1.StateEndpointsMissing)},
 	"Service forced":                         {service(v1alpha1.StateForced)},
 	"Service contested":                      {contested},
-	"taint drifted, Service held back":       {taint(v1alpha1.StateDrifted), service(v1alpha1.StateHeldBack)},
+	"taint drifted, Service held back":       {taint(v1alpha1.StateDrifted), service(v1alpha1.StateHeld)},
 	"Audit as declared":                      {audits},
 	"Audit drifted":                          {audits, network(v1alpha1.StateDrifted), taint(v1alpha1.StateDrifted)},
-	"Audit held back":                        {audits, service(v1alpha1.StateHeldBack)},
+	"Audit held back":                        {audits, service(v1alpha1.StateHeld)},
 	"Audit lost":                             {audits, lost},
 	"Audit after failures":                   {audits, failing},
 	"suspended as declared":                  {suspended},
@@ -214,6 +227,12 @@ var scenarios = map[string][]edit{
 	"reverted by annotation while suspended": {revertedByAnnotation, suspended, remaining},
 	"overridden":                             {overridden},
 	"required flow cut":                      {cut},
+	"Calico unread":                          {unread},
+	"Calico unread, to be written":           {unread, network(v1alpha1.StatePending)},
+	"Calico unread, drifted":                 {unread, service(v1alpha1.StateDrifted)},
+	"Audit, Calico unread, to be written":    {audits, unread, network(v1alpha1.StatePending)},
+	"profile unknown":                        {profileUnknown},
+	"profile unknown, to be written":         {profileUnknown, network(v1alpha1.StatePending)},
 	"not judged":                             {unjudged},
 	"not judged, overridden":                 {unjudged, overridden},
 	"not judged, to be written":              {unjudged, network(v1alpha1.StatePending)},

@@ -14,14 +14,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 )
 
 // spoil puts a text of others into all of an input that others can write.
 func spoil(in *report.Input, text string) {
-	if in.Policy.Intent() == plan.IntentRollBack {
+	if in.Policy.Intent() == intent.RollBack {
 		in.Policy.Annotations[v1alpha1.AnnotationRevert] = "x" + text
 	}
 	if in.Policy.Invalid != nil {
@@ -52,7 +53,7 @@ func spoil(in *report.Input, text string) {
 		}
 	}
 	if in.HostObstacle != nil {
-		in.HostObstacle = &plan.Obstacle{Reason: in.HostObstacle.Reason, Message: text}
+		in.HostObstacle = &backend.Obstacle{Reason: in.HostObstacle.Reason, Message: text}
 	}
 	in.Profile = &v1alpha1.ResolvedProfile{DistributionReason: text, CNIReason: text}
 	last := drift.Finding{Object: drift.Object{Kind: "Service", Name: "x"}, Field: text, Expected: text, Actual: text, Message: text}

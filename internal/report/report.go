@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
@@ -38,7 +39,7 @@ type Input struct {
 	// APIServers are the addresses that API servers have, or had until recently.
 	APIServers []v1alpha1.APIServerAddress
 	// HostObstacle is the reason why the hosts are not protected, nil if there is none.
-	HostObstacle *plan.Obstacle
+	HostObstacle *backend.Obstacle
 	// KeepHostCount tells whether the count of Calico objects stays as in the last
 	// status, because Calico cannot be read or the objects are being rolled back. The
 	// count then tells how many objects have to be rolled back.
@@ -55,6 +56,9 @@ type Input struct {
 	OldRecordsLeft bool
 	// Now is the time of the report.
 	Now metav1.Time
+
+	// findings are those of all sections, sorted once: see allFindings.
+	findings []drift.Finding
 }
 
 // Section is one part of the posture.
@@ -147,7 +151,7 @@ func (in *Input) markContested() {
 			continue
 		}
 		section.Findings = append(section.Findings, contested)
-		slices.SortFunc(section.Findings, drift.Compare)
+		slices.SortFunc(section.Findings, drift.CompareFindings)
 	}
 }
 
@@ -168,8 +172,11 @@ func (in *Input) sectionOf(kind string) *Section {
 // allFindings returns the findings of all sections, sorted. NetworkPolicies come in the
 // order of the components.
 func (in *Input) allFindings() []drift.Finding {
-	return slices.SortedStableFunc(slices.Values(
-		slices.Concat(in.Network.Findings, in.Hosts.Findings, in.Taints.Findings, in.Services.Findings)), drift.Compare)
+	if in.findings == nil {
+		in.findings = slices.Concat(in.Network.Findings, in.Hosts.Findings, in.Taints.Findings, in.Services.Findings)
+		slices.SortStableFunc(in.findings, drift.CompareFindings)
+	}
+	return in.findings
 }
 
 func setConditions(conditions *[]metav1.Condition, in Input) {

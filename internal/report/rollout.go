@@ -23,7 +23,7 @@ func rolloutReason(in Input) string {
 		switch rollout.PhaseOf(&in.Rollout.Enactments[i]) {
 		case v1alpha1.PhaseEnforced:
 		case v1alpha1.PhaseReverted, v1alpha1.PhaseAborted:
-			return v1alpha1.ReasonRolledBack
+			return v1alpha1.ReasonRolloutFailed
 		default:
 			reason = v1alpha1.ReasonRollingOut
 		}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // startAfterBaseline requests the baseline of a node, and starts the node once the
@@ -25,12 +26,12 @@ func (r *run) startAfterBaseline(n *nodeRun, placeFree bool) {
 	r.setPending(n, v1alpha1.ReasonProbing, "The observers record what they reach before the rules are written")
 	silent := slices.ContainsFunc(status.Observers, func(o v1alpha1.Observation) bool { return !n.answersRound(&o) && n.answeredLately(&o) })
 	switch {
-	case !r.hasPassed(r.observersKnownSince(n), announceTime):
-		r.wakeAfter(r.observersKnownSince(n), announceTime)
-	case !r.hasPassed(status.ProbeRequestTime, granularity):
+	case !r.hasPassed(r.observersKnownSince(n), timing.ObserverAnnounce):
+		r.wakeAfter(r.observersKnownSince(n), timing.ObserverAnnounce)
+	case !r.hasPassed(status.ProbeRequestTime, timing.Granularity):
 		// The round was requested just now. On record, the node before may be in
 		// flight still.
-		r.wakeAfter(status.ProbeRequestTime, granularity)
+		r.wakeAfter(status.ProbeRequestTime, timing.Granularity)
 	case silent && !r.hasPassed(status.ProbeRequestTime, r.timeout):
 		r.wakeAfter(status.ProbeRequestTime, r.timeout)
 	default:

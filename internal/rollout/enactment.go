@@ -10,25 +10,6 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// RulesetFor returns the ruleset of a node by its persisted enactment: the version
-// of the rules, empty if the node is not to be restricted; and whether the failsafe
-// ports are to be scoped. Failsafe ports are scoped only after the node has soaked
-// with open failsafe ports, and while the node waits with a previous ruleset with
-// scoped failsafe ports.
-//
-// An enactment without a phase was interrupted while being created: the caller
-// must not write to the node until there is a phase.
-func RulesetFor(e *v1alpha1.ControlPlaneNodeEnactment) (version string, scoped bool) {
-	if e == nil {
-		return "", false
-	}
-	switch PhaseOf(e) {
-	case v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced:
-		return e.Status.Ruleset, e.Status.FailsafesScopedTime != nil
-	}
-	return e.Status.PreviousRuleset, e.Status.PreviousRuleset != "" && e.Status.PreviousFailsafesScopedTime != nil
-}
-
 // phasePrecedence lists all phases. If several are True by mistake, the first counts,
 // because the first restricts least.
 var phasePrecedence = []string{
@@ -59,7 +40,7 @@ func reasonOf(e *v1alpha1.ControlPlaneNodeEnactment) string {
 // FailedInGeneration tells whether a node was reverted for a generation of the policy
 // because of a failure.
 func FailedInGeneration(e *v1alpha1.ControlPlaneNodeEnactment, generation int64) bool {
-	return PhaseOf(e) == v1alpha1.PhaseReverted && reasonOf(e) != v1alpha1.ReasonTakenBack &&
+	return PhaseOf(e) == v1alpha1.PhaseReverted && reasonOf(e) != v1alpha1.ReasonRolledBack &&
 		e.Status.PolicyGeneration == generation
 }
 

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
@@ -34,13 +35,13 @@ type edit func(*rollout.Input)
 // on ready nodes. Nothing is known of them yet.
 func input(nodes int, edits ...edit) rollout.Input {
 	in := rollout.Input{
-		Now: now, Policy: "p", UID: "uid", Generation: 3, Version: "new",
+		Now: now, Policy: "p", UID: "uid", Generation: 3, Intent: intent.Enforce,
 		Rollout: &v1alpha1.Rollout{MaxUnavailable: 1, SoakSeconds: ptr.To(int32(60)), Confirm: v1alpha1.ConfirmAuto, TimeoutSeconds: 120},
 	}
 	for i := range nodes {
 		address := fmt.Sprintf("10.0.0.%d", i+1)
 		in.Nodes = append(in.Nodes, rollout.Node{
-			Name: fmt.Sprintf("cp-%d", i+1), Ready: true, Created: ago(1_000_000).Time, Programmed: true,
+			Name: fmt.Sprintf("cp-%d", i+1), Ready: true, Created: ago(1_000_000).Time, Programmed: true, Declared: rollout.Ruleset{Version: "new"},
 			Targets: []v1alpha1.ProbeTarget{
 				{Address: address, Port: 6443, Protocol: v1alpha1.ProbeTLS},
 				{Address: address, Port: 2379, Protocol: v1alpha1.ProbeTLS},
@@ -118,7 +119,7 @@ func reverted(node int, reason string, changes ...change) edit {
 	return in(node, v1alpha1.PhaseReverted, reason, changes...)
 }
 func aborted(node int, changes ...change) edit {
-	return in(node, v1alpha1.PhaseAborted, v1alpha1.ReasonOtherNodeReverted, changes...)
+	return in(node, v1alpha1.PhaseAborted, v1alpha1.ReasonRolloutFailed, changes...)
 }
 
 func soakedFor(seconds int) change {
@@ -186,16 +187,16 @@ func foreign(node int) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].ForeignEndpoint = "theirs" }
 }
 func wantsScoped(node int) edit {
-	return func(in *rollout.Input) { in.Nodes[node-1].WantsScopedFailsafes = true }
+	return func(in *rollout.Input) { in.Nodes[node-1].Declared.FailsafesScoped = true }
 }
 func scoped(node int) edit {
-	return func(in *rollout.Input) { in.Nodes[node-1].FailsafesScoped = true }
+	return func(in *rollout.Input) { in.Nodes[node-1].Live.FailsafesScoped = true }
 }
 func contested(node int) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].FailsafesContested = true }
 }
 func live(node int, version string) edit {
-	return func(in *rollout.Input) { in.Nodes[node-1].LiveVersion = version }
+	return func(in *rollout.Input) { in.Nodes[node-1].Live.Version = version }
 }
 func created(node, seconds int) edit {
 	return func(in *rollout.Input) { in.Nodes[node-1].Created = ago(seconds).Time }
@@ -203,10 +204,10 @@ func created(node, seconds int) edit {
 func manual(in *rollout.Input)     { in.Rollout.Confirm = v1alpha1.ConfirmManual }
 func defaults(in *rollout.Input)   { in.Rollout = nil }
 func cut(in *rollout.Input)        { in.CutFlow = "etcd to etcd" }
-func unjudged(in *rollout.Input)   { in.NotVerified, in.NotJudged = "held", "eBPF" }
-func unverified(in *rollout.Input) { in.NotVerified = "not yet" }
-func unknown(in *rollout.Input)    { in.Version = "" }
-func rollBack(in *rollout.Input)   { in.RollBackReason = "help" }
+func unjudged(in *rollout.Input)   { in.Reason, in.NotJudged = "held", "eBPF" }
+func unverified(in *rollout.Input) { in.Reason = "not yet" }
+func unknown(in *rollout.Input)    { in.Intent = intent.Hold }
+func rollBack(in *rollout.Input)   { in.Intent, in.Reason = intent.RollBack, "help" }
 func noTargets(in *rollout.Input)  { in.Nodes[0].Targets = nil }
 func atOnce(n int32) edit          { return func(in *rollout.Input) { in.Rollout.MaxUnavailable = n } }
 func soak(seconds int32) edit      { return func(in *rollout.Input) { in.Rollout.SoakSeconds = &seconds } }
@@ -234,10 +235,9 @@ func next(in rollout.Input, d rollout.Decision) rollout.Input {
 	in.Nodes = slices.Clone(in.Nodes)
 	for i := range in.Nodes {
 		n := &in.Nodes[i]
-		wasVersion, wasScoped := rollout.RulesetFor(n.Enactment)
+		was := rollout.RulesetFor(n.Enactment)
 		n.Enactment = d.Enactments[i].DeepCopy()
-		version, scoped := rollout.RulesetFor(n.Enactment)
-		n.Programmed = n.Programmed && version == wasVersion && scoped == wasScoped
+		n.Programmed = n.Programmed && rollout.RulesetFor(n.Enactment) == was
 	}
 	return in
 }
@@ -267,7 +267,7 @@ func decide(t *testing.T, in rollout.Input) rollout.Decision {
 		t.Fatalf("%d enactments for %d nodes", len(d.Enactments), len(in.Nodes))
 	}
 	for i := range d.Enactments {
-		if in.Version != "" || rollout.PhaseOf(in.Nodes[i].Enactment) != "" {
+		if in.Intent != intent.Hold || rollout.PhaseOf(in.Nodes[i].Enactment) != "" {
 			complete(t, &d.Enactments[i])
 		}
 	}
@@ -297,7 +297,7 @@ func complete(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
 	if is != 1 {
 		t.Fatalf("a node is in one phase: %v", e.Status.Conditions)
 	}
-	rolledBack := reflect.DeepEqual(told([]v1alpha1.ControlPlaneNodeEnactment{*e}), []string{"Reverted/TakenBack"}) // whatever is called for
+	rolledBack := reflect.DeepEqual(told([]v1alpha1.ControlPlaneNodeEnactment{*e}), []string{"Reverted/RolledBack"}) // whatever is called for
 	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Ruleset == "" && !rolledBack {
 		t.Fatalf("whose it is, and what is called for: %+v", e)
 	}

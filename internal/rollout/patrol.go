@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -53,16 +54,16 @@ func (r *run) requestPatrol(n *nodeRun, since *metav1.Time) {
 	if len(n.desired.Status.Observers) == 0 || len(n.Targets) == 0 {
 		return
 	}
-	pace, last := patrolInterval, n.desired.Status.ProbeRequestTime
+	pace, last := timing.PatrolInterval, n.desired.Status.ProbeRequestTime
 	if !n.patrolRequested(since) {
-		pace, last = granularity, since
+		pace, last = timing.Granularity, since
 	}
 	if r.hasPassed(last, pace) {
 		if last == since {
 			n.desired.Spec.ProbeRound = ptr.To(n.currentRound() + 1)
 		}
 		r.requestRound(n)
-		last, pace = n.desired.Status.ProbeRequestTime, patrolInterval
+		last, pace = n.desired.Status.ProbeRequestTime, timing.PatrolInterval
 	}
 	r.wakeAfter(last, pace)
 }

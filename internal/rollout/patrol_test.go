@@ -62,7 +62,7 @@ func TestNodesThatAreDoneArePatrolled(t *testing.T) {
 			o := &e.Status.Observers[0]
 			o.Results = append(o.Results, v1alpha1.ProbeResult{Address: "10.0.0.1", Port: 22, Outcome: open})
 		})(), want: want, wake: rest, check: finds(7, 2)},
-		"Everything is rolled back": {in: done(worker(7, open))(rollBack), want: []string{"Reverted/TakenBack"}, check: finds(7, 2)},
+		"Everything is rolled back": {in: done(worker(7, open))(rollBack), want: []string{"Reverted/RolledBack"}, check: finds(7, 2)},
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // continueRollout advances the nodes in flight and starts others. If a node failed, all
@@ -15,7 +16,7 @@ func (r *run) continueRollout() {
 	if failed := r.firstFailedNode(asDecided); failed != "" {
 		for _, n := range r.nodeRuns {
 			if n.inPhase(v1alpha1.PhasePending) || n.inPhase(v1alpha1.PhaseProgressing) {
-				r.setPhase(n, v1alpha1.PhaseAborted, v1alpha1.ReasonOtherNodeReverted, "Stopped, because node "+failed+" was reverted")
+				r.setPhase(n, v1alpha1.PhaseAborted, v1alpha1.ReasonRolloutFailed, "Stopped, because node "+failed+" was reverted")
 			}
 		}
 		return
@@ -74,8 +75,8 @@ func (r *run) advanceNode(n *nodeRun) {
 
 // hasTrialRuleset tells whether the live endpoint of a node has the ruleset on trial.
 func (n *nodeRun) hasTrialRuleset() bool {
-	open := n.desired.Status.FailsafesScopedTime != nil && n.WantsScopedFailsafes && !n.FailsafesScoped && !n.FailsafesContested
-	return n.LiveVersion == n.desired.Status.Ruleset && !open
+	open := n.desired.Status.FailsafesScopedTime != nil && n.Declared.FailsafesScoped && !n.Live.FailsafesScoped && !n.FailsafesContested
+	return n.Live.Version == n.desired.Status.Ruleset && !open
 }
 
 // Parts of messages about the failsafe ports.
@@ -105,18 +106,18 @@ func (r *run) setSoaking(n *nodeRun) {
 // failsafe ports, and once more with scoped failsafe ports.
 func (r *run) needsConfirmation(n *nodeRun) bool { return r.manualConfirmation && !r.isConfirmed(n) }
 
-// requestNextRound requests a probe round when probeInterval has passed, if observers
+// requestNextRound requests a probe round when timing.ProbeInterval has passed, if observers
 // watch the node, and tells whether answers are awaited now.
 func (r *run) requestNextRound(n *nodeRun, watched bool) bool {
 	switch {
 	case !watched:
 		return false
-	case r.hasPassed(n.desired.Status.ProbeRequestTime, probeInterval):
+	case r.hasPassed(n.desired.Status.ProbeRequestTime, timing.ProbeInterval):
 		r.requestRound(n)
 		r.wakeForAnswers(n)
 		return true
 	}
-	r.wakeAfter(n.desired.Status.ProbeRequestTime, probeInterval)
+	r.wakeAfter(n.desired.Status.ProbeRequestTime, timing.ProbeInterval)
 	return false
 }
 
@@ -140,7 +141,7 @@ func (r *run) finishSoak(n *nodeRun, watched bool) {
 	status := &n.desired.Status
 	end := status.SoakTime.Add(r.soak)
 	switch {
-	case watched && r.soak > 0 && (status.ProbeRequestTime == nil || status.ProbeRequestTime.Time.Before(end.Add(-probeInterval))):
+	case watched && r.soak > 0 && (status.ProbeRequestTime == nil || status.ProbeRequestTime.Time.Before(end.Add(-timing.ProbeInterval))):
 		r.setSoaking(n)
 		r.requestRound(n)
 		r.wakeForAnswers(n)

@@ -174,7 +174,7 @@ func TestANodeInFlightGoesOn(t *testing.T) {
 
 func TestANodeInFlightIsRolledBack(t *testing.T) {
 	back := func(reason string) []string {
-		return []string{"Reverted/" + reason, "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}
+		return []string{"Reverted/" + reason, "Aborted/RolloutFailed", "Aborted/RolloutFailed"}
 	}
 	check(t, map[string]situation{
 		"A required flow is cut":                             {in: one("Writing")(cut, unprogrammed(1)), want: back("RequiredFlowCut"), message: "etcd to etcd"},
@@ -183,13 +183,13 @@ func TestANodeInFlightIsRolledBack(t *testing.T) {
 		"Another is not ready":                               {in: one("Writing")(notReady(3), unprogrammed(1)), want: back("NodeNotReady"), message: "cp-3"},
 		"Another is not ready that joined as it was started": {in: one("Writing")(notReady(3), created(3, 100)), want: back("NodeNotReady"), message: "cp-3"},
 		"Nobody knows when it was started": {in: one("Writing", func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.StartTime = nil })(unprogrammed(1)),
-			want: back("NotWritten")},
-		"The rules are not written in time":      {in: one("Writing", startedFor(121), asked(125))(unprogrammed(1)), want: back("NotWritten"), message: "within 120 s"},
-		"Something took the rules away for long": {in: one("Writing", soakedFor(300), startedFor(400), asked(121))(unprogrammed(1)), want: back("NotWritten")},
+			want: back("ApplyFailed")},
+		"The rules are not written in time":      {in: one("Writing", startedFor(121), asked(125))(unprogrammed(1)), want: back("ApplyFailed"), message: "within 120 s"},
+		"Something took the rules away for long": {in: one("Writing", soakedFor(300), startedFor(400), asked(121))(unprogrammed(1)), want: back("ApplyFailed")},
 		"An observer does not answer in time": {in: one("Probing", with(seen, asked(121), found("cp-2", 7, open, open))...)(),
-			want: back("ObserverLost"), message: "No answer within 120 s from worker"},
+			want: back("ProbeFailed"), message: "No answer within 120 s from worker"},
 		"An observer stops to answer": {in: one("Soaking", with(seen, asked(121), soakedFor(130), found("cp-2", 6, open, open), found("worker", 7, open, open))...)(soak(300)),
-			want: back("ObserverLost"), message: "from cp-2"},
+			want: back("ProbeFailed"), message: "from cp-2"},
 		"A port that was open is closed": {in: one("Probing", with(seen, found("cp-2", 7, open, refused))...)(),
 			want: back("ProbeFailed"), message: "10.0.0.1:2379 from cp-2: Open before, Refused now"},
 		"A port that was open is silent": {in: one("Probing", with(seen, found("worker", 7, silent, dropped))...)(),
@@ -212,9 +212,9 @@ func TestANodeInFlightIsRolledBack(t *testing.T) {
 			in:   one("Probing", with(seen, scopedFor(9), confirming("3"), found("cp-2", 7, open, dropped))...)(wantsScoped(1), manual),
 			want: back("ProbeFailed"),
 		},
-		"An observer does not answer with scoped failsafe ports": {in: one("Probing", with(seen, scopedFor(125), asked(121))...)(wantsScoped(1)), want: back("ObserverLost")},
+		"An observer does not answer with scoped failsafe ports": {in: one("Probing", with(seen, scopedFor(125), asked(121))...)(wantsScoped(1)), want: back("ProbeFailed")},
 		"Another is not ready with scoped failsafe ports":        {in: one("Soaking", with(well, scopedFor(70), soakedFor(50))...)(wantsScoped(1), notReady(2)), want: back("NodeNotReady")},
-		"The failsafe ports are not scoped in time":              {in: one("Writing", scopedFor(121), startedFor(300), asked(200))(wantsScoped(1), unprogrammed(1)), want: back("NotWritten")},
+		"The failsafe ports are not scoped in time":              {in: one("Writing", scopedFor(121), startedFor(300), asked(200))(wantsScoped(1), unprogrammed(1)), want: back("ApplyFailed")},
 		"A port closes during the soak":                          {in: one("Soaking", with(seen, soakedFor(50), found("cp-2", 7, dropped, open))...)(), want: back("ProbeFailed")},
 		"A port closes after the soak":                           {in: one("AwaitingConfirmation", with(seen, soakedFor(80), found("cp-2", 7, dropped, open))...)(manual), want: back("ProbeFailed")},
 		"Much closes": {
@@ -230,11 +230,11 @@ func TestANodeInFlightIsRolledBack(t *testing.T) {
 		},
 		"Others in flight stop, and what is done stays": {
 			in:   input(4, progressing(1, "Probing", with(seen, found("cp-2", 7, open, refused))...), progressing(2, "Soaking", soakedFor(61)), enforced(3), pending(4, "Queued")),
-			want: []string{"Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Enforced/Proven", "Aborted/OtherNodeReverted"},
+			want: []string{"Reverted/ProbeFailed", "Aborted/RolloutFailed", "Enforced/Proven", "Aborted/RolloutFailed"},
 		},
 		"What was stopped half-way is stopped": {
 			in:   input(4, progressing(1, "Soaking", with(well, soakedFor(61))...), reverted(2, "ProbeFailed"), enforced(3), aborted(4)),
-			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Enforced/Proven", "Aborted/OtherNodeReverted"}, message: "because node cp-2 was",
+			want: []string{"Aborted/RolloutFailed", "Reverted/ProbeFailed", "Enforced/Proven", "Aborted/RolloutFailed"}, message: "because node cp-2 was",
 		},
 	})
 }

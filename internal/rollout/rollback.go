@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -21,7 +22,7 @@ func (r *run) holdNodes() {
 	for _, n := range r.nodeRuns {
 		if n.inPhase(v1alpha1.PhaseProgressing) || n.inPhase(v1alpha1.PhasePending) {
 			n.resetProgress()
-			r.setPending(n, v1alpha1.ReasonNotVerified, r.NotVerified)
+			r.setPending(n, v1alpha1.ReasonNotVerified, r.Reason)
 		}
 	}
 }
@@ -37,9 +38,9 @@ func (r *run) rollBackAll() {
 		if r.hasFailed(n) {
 			continue
 		}
-		status.PolicyGeneration, status.Ruleset = r.Generation, cmp.Or(status.Ruleset, r.Version)
-		r.setPhase(n, v1alpha1.PhaseReverted, v1alpha1.ReasonTakenBack,
-			fmt.Sprintf("The policy is annotated with %s: %s", v1alpha1.AnnotationRevert, wording.QuoteText(r.RollBackReason, maxReason)))
+		status.PolicyGeneration, status.Ruleset = r.Generation, cmp.Or(status.Ruleset, n.Declared.Version)
+		r.setPhase(n, v1alpha1.PhaseReverted, v1alpha1.ReasonRolledBack,
+			fmt.Sprintf("The policy is annotated with %s: %s", v1alpha1.AnnotationRevert, wording.QuoteText(r.Reason, maxReason)))
 	}
 }
 
@@ -71,7 +72,7 @@ func (r *run) failureOf(n *nodeRun) (reason, message string) {
 		// After a start of the operator, and when a set changes, present rules count as
 		// not written for a moment. The timeout begins when the operator notices.
 		if n.phaseReason() == v1alpha1.ReasonWriting && r.hasPassed(r.writingSince(n), r.timeout) {
-			return v1alpha1.ReasonNotWritten, "The rules were not written within " + r.formatDuration(r.timeout)
+			return v1alpha1.ReasonApplyFailed, "The rules were not written within " + r.formatDuration(r.timeout)
 		}
 	} else if n.phaseReason() != v1alpha1.ReasonWriting { // While Writing, the answers are from before the rules.
 		if reason, message = r.probeFailure(n); reason != "" {
@@ -92,7 +93,7 @@ func (r *run) probeFailure(n *nodeRun) (reason, message string) {
 		return v1alpha1.ReasonProbeFailed, "Worse than before the rules: " + wording.ListNames(failed)
 	}
 	if lost := n.silentObservers(); len(lost) > 0 && r.hasPassed(status.ProbeRequestTime, r.timeout) {
-		return v1alpha1.ReasonObserverLost, "No answer within " + r.formatDuration(r.timeout) + " from " + wording.ListNames(lost)
+		return v1alpha1.ReasonProbeFailed, "No answer within " + r.formatDuration(r.timeout) + " from " + wording.ListNames(lost)
 	}
 	return "", ""
 }
@@ -124,7 +125,7 @@ func (r *run) writingSince(n *nodeRun) *metav1.Time {
 
 // formatDuration formats a declared duration, such as "120 s".
 func (r *run) formatDuration(d time.Duration) string {
-	return fmt.Sprintf("%d s", int64((d-granularity)/time.Second))
+	return fmt.Sprintf("%d s", int64((d-timing.Granularity)/time.Second))
 }
 
 // hasFailed tells whether a node was reverted for the present generation because of a

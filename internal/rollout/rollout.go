@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 )
 
 // Expectation is the expected outcome of an attempt to connect to a protected node,
@@ -47,15 +48,13 @@ type Node struct {
 	// ForeignEndpoint is the name of a foreign endpoint in the place of the managed
 	// endpoint, empty if there is none. A node with a foreign endpoint is not started.
 	ForeignEndpoint string
-	// LiveVersion is the version of the rules carried and enforced by the live
-	// endpoint, empty if there is none.
-	LiveVersion string
-	// WantsScopedFailsafes tells whether the failsafe ports are to be scoped after
-	// the node has soaked with open failsafe ports.
-	WantsScopedFailsafes bool
-	// FailsafesScoped tells whether the failsafe ports are scoped, as LiveVersion
+	// Live is the ruleset that the node has now: the version that the live endpoint
+	// carries and enforces, and whether the failsafe ports are scoped as that version
 	// calls for.
-	FailsafesScoped bool
+	Live Ruleset
+	// Declared is the ruleset at the end of the rollout. Failsafe ports are scoped
+	// after the node has soaked with open failsafe ports.
+	Declared Ruleset
 	// FailsafesContested tells whether the failsafe ports are open because another
 	// manager sets them.
 	FailsafesContested bool
@@ -78,13 +77,17 @@ type Node struct {
 type Input struct {
 	// Now is the current time. Enactments keep whole seconds.
 	Now time.Time
+	// Intent is Enforce to continue the rollout, Hold to start no node and to roll back
+	// the nodes in flight, or RollBack to roll back all nodes.
+	Intent intent.Intent
+	// Reason is the reason to hold or to roll back. While the rollout continues, a
+	// reason starts no node now, because the declared rules are not verified for this
+	// generation.
+	Reason string
 	// Policy, UID and Generation are the name, UID and generation of the policy.
 	Policy     string
 	UID        types.UID
 	Generation int64
-	// Version is the hash of the declared rules, empty while the rules cannot be
-	// told. Without a version no node is started, and no node stays in flight.
-	Version string
 	// Rollout as declared. Nil, and fields of value zero, stand for the defaults
 	// of the API.
 	Rollout *v1alpha1.Rollout
@@ -93,9 +96,6 @@ type Input struct {
 	// OthersInFlight is the number of nodes that other policies have in flight or
 	// have to roll back.
 	OthersInFlight int
-	// NotVerified is the reason for starting no node now, empty if the declared
-	// rules are verified for this generation.
-	NotVerified string
 	// CutFlow is a required flow cut now, empty if there is none.
 	CutFlow string
 	// NotJudged is the reason why the effect of the rules cannot be judged, empty
@@ -110,9 +110,6 @@ type Input struct {
 	// ControlPlaneSize is the number of nodes of the cluster's control plane. If
 	// the number is unknown, the value is 0, and the number of Nodes is used.
 	ControlPlaneSize int
-	// RollBackReason is the reason to roll back all nodes and to keep all nodes
-	// without rules, empty if there is none.
-	RollBackReason string
 }
 
 // Decision is the result of Decide.
@@ -135,10 +132,10 @@ type Decision struct {
 func Decide(in Input) Decision {
 	r := newRun(in)
 	var d Decision
-	switch {
-	case in.RollBackReason != "":
+	switch in.Intent {
+	case intent.RollBack:
 		r.rollBackAll()
-	case in.Version == "":
+	case intent.Hold:
 		r.holdNodes()
 	default:
 		r.updateEnactments()

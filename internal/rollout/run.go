@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -36,7 +37,7 @@ type nodeRun struct {
 
 func newRun(in Input) *run {
 	r := &run{Input: in, settings: settingsOf(in.Rollout, cmp.Or(in.ControlPlaneSize, len(in.Nodes)))}
-	r.now = metav1.Time{Time: in.Now.Truncate(granularity)}
+	r.now = metav1.Time{Time: in.Now.Truncate(timing.Granularity)}
 	for _, node := range in.Nodes {
 		n := &nodeRun{Node: node, persistedPhase: PhaseOf(node.Enactment), desired: node.Enactment.DeepCopy()}
 		if n.desired == nil {
@@ -96,9 +97,7 @@ func (r *run) setPhase(n *nodeRun, phase, reason, message string) {
 		meta.SetStatusCondition(&n.desired.Status.Conditions, c)
 	}
 	// The caller has written the ruleset of the phase before.
-	wasVersion, wasNarrow := RulesetFor(n.Enactment)
-	version, narrow := RulesetFor(n.desired)
-	n.Programmed = n.Programmed && version == wasVersion && narrow == wasNarrow
+	n.Programmed = n.Programmed && RulesetFor(n.desired) == RulesetFor(n.Enactment)
 }
 
 // Limits in bytes of the message of a condition, and of a reason given by a user.

@@ -6,25 +6,7 @@ import (
 	"time"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-)
-
-const (
-	// announceTime is the time for observers to announce their presence, by an
-	// answer to the first probe round, before a node is started without observers.
-	announceTime = 3 * time.Second
-	// probeInterval is the time between probe rounds while a node is in flight.
-	probeInterval = 5 * time.Second
-	// patrolInterval is the time between probe rounds of enforced nodes.
-	patrolInterval = 5 * time.Minute
-	// granularity of times in the API. A second is added to every declared time, so
-	// at least the declared time passes.
-	granularity = time.Second
-)
-
-// The defaults of the API, for a policy without a declared rollout.
-const (
-	defaultSoak    = 60 * time.Second
-	defaultTimeout = 120 * time.Second
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // settings are the declared settings of the rollout, or the defaults.
@@ -36,7 +18,7 @@ type settings struct {
 }
 
 func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
-	s := settings{soak: defaultSoak, timeout: defaultTimeout}
+	s := settings{soak: timing.DefaultSoak, timeout: timing.DefaultTimeout}
 	most := 1
 	if declared != nil {
 		s.manualConfirmation = declared.Confirm == v1alpha1.ConfirmManual
@@ -49,9 +31,9 @@ func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
 		}
 	}
 	s.maxInFlight = maxNodesInFlight(nodes, most, s.manualConfirmation)
-	s.timeout += granularity
+	s.timeout += timing.Granularity
 	if s.soak > 0 {
-		s.soak += granularity
+		s.soak += timing.Granularity
 	}
 	return s
 }

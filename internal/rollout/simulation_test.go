@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
@@ -63,6 +64,7 @@ type world struct {
 	t           *testing.T
 	random      *rand.Rand
 	in          rollout.Input // nodes with enactments as persisted
+	version     string        // of the declared rules; empty while nobody knows them
 	live        []liveNode
 	limit       int
 	wantsScoped bool            // a change of it would be another version
@@ -75,8 +77,7 @@ type world struct {
 
 // liveNode is what a node really has.
 type liveNode struct {
-	version string
-	scoped  bool
+	rollout.Ruleset
 	written time.Time
 }
 
@@ -88,7 +89,7 @@ func newWorld(t *testing.T, seed uint64, seen map[string]int) *world {
 	if w.chance(3) || n < 3 {
 		w.in.Rollout.Confirm = v1alpha1.ConfirmManual
 	}
-	w.in.Version = "good-1"
+	w.version = "good-1"
 	w.limit = max(1, min(int(w.in.Rollout.MaxUnavailable), (n-1)/2))
 	w.live = make([]liveNode, n)
 	w.wantsScoped = !w.chance(4)
@@ -113,21 +114,21 @@ func (w *world) happen() {
 		w.node().Ready = false
 	case 1, 2, 3, 4, 5:
 		versions := []string{"good-1", "good-2", "good-3", "bad", "tight"}
-		if live := w.live[w.random.IntN(len(w.live))].version; live != "" {
+		if live := w.live[w.random.IntN(len(w.live))].Version; live != "" {
 			versions = append(versions, live, live, live) // somebody goes back to what was declared before
 		}
-		w.in.Version = versions[w.random.IntN(len(versions))]
+		w.version = versions[w.random.IntN(len(versions))]
 		w.in.Generation += int64(w.random.IntN(2))
 	case 6, 7, 8:
 		w.in.Generation++
 	case 9:
 		w.in.CutFlow = "etcd"
 	case 10:
-		w.in.RollBackReason = "help"
+		w.in.Intent, w.in.Reason = intent.RollBack, "help"
 	case 11:
-		w.in.NotVerified = "not yet"
+		w.in.Reason = "not yet"
 	case 16:
-		w.in.Version, w.in.NotVerified = "", "unknown"
+		w.version, w.in.Reason = "", "unknown"
 	case 12, 13:
 		w.in.Now = w.in.Now.Add(time.Minute)
 	case 14, 15:
@@ -136,8 +137,8 @@ func (w *world) happen() {
 		w.tamper()
 	}
 	if w.chance(10) {
-		w.in.CutFlow, w.in.RollBackReason, w.in.NotVerified = "", "", ""
-		w.in.Version = cmp.Or(w.in.Version, "good-1")
+		w.in.CutFlow, w.in.Intent, w.in.Reason = "", intent.Enforce, ""
+		w.version = cmp.Or(w.version, "good-1")
 		for i := range w.in.Nodes {
 			w.in.Nodes[i].Ready = true
 		}
@@ -168,7 +169,7 @@ func (w *world) tamper() {
 		case 1:
 			w.live[i] = liveNode{written: w.in.Now}
 		case 2:
-			w.live[i].scoped = false
+			w.live[i].FailsafesScoped = false
 		}
 	}
 }
@@ -184,7 +185,7 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 			continue
 		}
 		outcome := open
-		if live.version == "bad" || live.version == "tight" && live.scoped || w.chance(2000) {
+		if live.Version == "bad" || live.Version == "tight" && live.FailsafesScoped || w.chance(2000) {
 			outcome = dropped
 		}
 		e.Status.Observers = append(
@@ -197,11 +198,17 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 // reconcile is the caller: enactments first, then the cluster. It may stop
 // after every write.
 func (w *world) reconcile() {
+	switch {
+	case w.in.Intent == intent.RollBack:
+	case w.version == "":
+		w.in.Intent = intent.Hold
+	default:
+		w.in.Intent = intent.Enforce
+	}
 	for i := range w.in.Nodes {
 		n, live := &w.in.Nodes[i], w.live[i]
-		version, scoped := rollout.RulesetFor(n.Enactment)
-		n.LiveVersion, n.FailsafesScoped, n.WantsScopedFailsafes = live.version, live.scoped, w.wantsScoped
-		n.Programmed = live.version == version && live.scoped == scoped && !w.in.Now.Before(live.written.Add(time.Second))
+		n.Live, n.Declared = live.Ruleset, rollout.Ruleset{Version: w.version, FailsafesScoped: w.wantsScoped && w.version != ""}
+		n.Programmed = live.Ruleset == rollout.RulesetFor(n.Enactment) && !w.in.Now.Before(live.written.Add(time.Second))
 	}
 	d := decide(w.t, w.in)
 	if d.WakeAfter < 0 || d.WakeAfter > 10*time.Minute {
@@ -224,22 +231,22 @@ func (w *world) reconcile() {
 // write brings the cluster to what is on record. What only takes back waits for
 // nothing but its own record; the rest waits for all of them.
 func (w *world) write(recorded []bool) {
-	restricted, all := 0, w.in.Version != "" && !slices.Contains(recorded, false)
+	restricted, all := 0, w.version != "" && !slices.Contains(recorded, false)
 	for i := range w.in.Nodes {
 		e := w.in.Nodes[i].Enactment
 		phase := rollout.PhaseOf(e)
-		back := w.live[i].version != "" && phase != v1alpha1.PhaseProgressing && phase != v1alpha1.PhaseEnforced
+		back := w.live[i].Restricts() && phase != v1alpha1.PhaseProgressing && phase != v1alpha1.PhaseEnforced
 		if phase == "" || !recorded[i] || !all && !back || w.chance(4) {
 			continue
 		}
-		version, scoped := rollout.RulesetFor(e)
-		if w.live[i].version == version && w.live[i].scoped == scoped {
+		want, has := rollout.RulesetFor(e), w.live[i].Ruleset
+		if has == want {
 			continue
 		}
-		if version != "" && w.live[i].version == "" || scoped && !w.live[i].scoped {
+		if want.Restricts() && !has.Restricts() || want.FailsafesScoped && !has.FailsafesScoped {
 			restricted++
 		}
-		w.live[i] = liveNode{version, scoped, w.in.Now}
+		w.live[i] = liveNode{want, w.in.Now}
 	}
 	if restricted > w.limit+1 { // one may be put right beside those that are in flight
 		w.errorf("%d nodes are restricted at once", restricted)
@@ -274,7 +281,7 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 	}
 	switch to {
 	case v1alpha1.PhaseProgressing:
-		if w.in.Version == "" {
+		if w.version == "" {
 			w.errorf("%s is in flight, and nobody knows what is called for", n.Name)
 		}
 		if w.tainted[key] {
@@ -289,13 +296,13 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 				w.errorf("%s was started while %s was not ready", n.Name, other.Name)
 			}
 		}
-		if w.in.CutFlow != "" || w.in.RollBackReason != "" || w.in.NotVerified != "" || n.LiveVersion != is.Status.PreviousRuleset {
+		if w.in.CutFlow != "" || w.in.Reason != "" || n.Live.Version != is.Status.PreviousRuleset {
 			w.errorf("%s was started: %+v", n.Name, w.in)
 		}
 	case v1alpha1.PhaseEnforced:
 		w.tried[n.Name+" with "+is.Status.Ruleset] = true
 		// Somebody went back to what was declared before: that it has still.
-		still := n.LiveVersion == is.Status.Ruleset && was != nil && was.Status.Ruleset != is.Status.Ruleset && was.Status.AdoptedTime == nil
+		still := n.Live.Version == is.Status.Ruleset && was != nil && was.Status.Ruleset != is.Status.Ruleset && was.Status.AdoptedTime == nil
 		if from != to && from != v1alpha1.PhaseProgressing && !still {
 			w.errorf("%s is Enforced after %q", n.Name, from)
 		}
@@ -307,7 +314,7 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 			w.errorf("%s is done, and its failsafe ports are wide", n.Name)
 		}
 	case v1alpha1.PhaseReverted:
-		w.tainted[key] = w.tainted[key] || phase(is).Reason != v1alpha1.ReasonTakenBack
+		w.tainted[key] = w.tainted[key] || phase(is).Reason != v1alpha1.ReasonRolledBack
 	}
 	w.rolledBack(n, was, is)
 }
@@ -322,11 +329,11 @@ func (w *world) rolledBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 		return
 	}
 	want := was.Status.PreviousRuleset
-	if phase(is).Reason == v1alpha1.ReasonTakenBack {
+	if phase(is).Reason == v1alpha1.ReasonRolledBack {
 		want = ""
 	}
-	if version, scoped := rollout.RulesetFor(is); version != want || scoped {
-		w.errorf("%s goes back to %q instead of %q", n.Name, version, want)
+	if to := rollout.RulesetFor(is); to != (rollout.Ruleset{Version: want}) {
+		w.errorf("%s goes back to %q instead of %q", n.Name, to.Version, want)
 	}
 }
 
@@ -339,13 +346,13 @@ func (w *world) invariants() {
 			progressing++
 			untried++
 		case v1alpha1.PhasePending:
-			if live := w.live[i].version; live != "" && live != n.Enactment.Status.PreviousRuleset && !w.tried[n.Name+" with "+live] && !w.lost[n.Name] {
+			if live := w.live[i].Version; live != "" && live != n.Enactment.Status.PreviousRuleset && !w.tried[n.Name+" with "+live] && !w.lost[n.Name] {
 				untried++
 			}
 		}
 		// Those of a node that had the rules already are still to be widened.
-		if w.live[i].scoped && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && n.Enactment.Status.FailsafesScopedTime == nil &&
-			w.live[i].version == n.Enactment.Status.Ruleset && !w.live[i].written.Before(n.Enactment.Status.StartTime.Time) {
+		if w.live[i].FailsafesScoped && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && n.Enactment.Status.FailsafesScopedTime == nil &&
+			w.live[i].Version == n.Enactment.Status.Ruleset && !w.live[i].written.Before(n.Enactment.Status.StartTime.Time) {
 			w.errorf("the failsafe ports of %s are scoped before it soaked", n.Name)
 		}
 	}

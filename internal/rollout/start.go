@@ -51,7 +51,7 @@ func (r *run) startOrder() []*nodeRun {
 		switch {
 		case n.adoptedRulesRemoved():
 			return 0
-		case n.inPhase(v1alpha1.PhasePending) && n.desired.Status.AdoptedTime != nil && n.LiveVersion == r.Version:
+		case n.inPhase(v1alpha1.PhasePending) && n.desired.Status.AdoptedTime != nil && n.Live.Version == n.Declared.Version:
 			return 1
 		}
 		return 2
@@ -68,8 +68,8 @@ func (n *nodeRun) adoptedRulesRemoved() bool {
 // startObstacle returns why no node may be started, empty if a node may be started.
 func (r *run) startObstacle() (reason, message string) {
 	switch notReady := r.notReadyNodes(nil); {
-	case r.NotVerified != "":
-		return v1alpha1.ReasonNotVerified, r.NotVerified
+	case r.Reason != "":
+		return v1alpha1.ReasonNotVerified, r.Reason
 	case r.CutFlow != "":
 		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut already: " + r.CutFlow
 	case r.maxInFlight == 0:

@@ -77,9 +77,7 @@ func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 		"It has the rules that are called for": {in: input(3, unverified, live(1, "new")), want: in3("Pending/NotVerified"), check: previous("new")},
 		"It has the rules that are called for, and is scoped": {in: input(3, unverified, live(1, "new"), wantsScoped(1), scoped(1)), want: in3("Pending/NotVerified"),
 			check: first(func(g Gomega, e *v1alpha1.ControlPlaneNodeEnactment) {
-				version, scoped := rollout.RulesetFor(e)
-				g.Expect(version).To(Equal("new"))
-				g.Expect(scoped).To(BeFalse(), "to widen can cut nothing")
+				g.Expect(rollout.RulesetFor(e)).To(Equal(rollout.Ruleset{Version: "new"}), "to open failsafe ports can cut nothing")
 				g.Expect(e.Status.AdoptedTime).To(Equal(ago(0)))
 			})},
 		"It has the rules that are called for, and is not ready": {in: input(3, unverified, live(1, "new"), notReady(1)),
@@ -95,7 +93,7 @@ func TestWhereANodeStandsThatHasNoEnactment(t *testing.T) {
 			want: in3("Pending/NotVerified"), check: previous("old"),
 		},
 		"Another node was reverted": {in: input(3, reverted(2, "ProbeFailed"), reverted(3, "ProbeFailed")),
-			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Reverted/ProbeFailed"}, message: "cp-2"},
+			want: []string{"Aborted/RolloutFailed", "Reverted/ProbeFailed", "Reverted/ProbeFailed"}, message: "cp-2"},
 	})
 }
 
@@ -136,19 +134,18 @@ func TestNodesThatAreFoundWithRulesGoWithoutThemWhenTheirTurnComes(t *testing.T)
 	found := func(node int) edit { return pending(node, "Queued", version("new", "new"), foundFor(9)) }
 	in := input(3, found(1), found(2), found(3))
 	for i := range in.Nodes {
-		in.Nodes[i].LiveVersion, in.Nodes[i].WantsScopedFailsafes = "new", true
+		in.Nodes[i].Live.Version, in.Nodes[i].Declared.FailsafesScoped = "new", true
 	}
 	d := decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal(in3("Pending/Queued")))
 	g.Expect(phase(&d.Enactments[0]).Message).To(Equal("Waits until the node itself is rolled back"))
 	g.Expect(phase(&d.Enactments[2]).Message).To(Equal("Waits for cp-1"))
 	for i, want := range []string{"", "new", "new"} {
-		version, _ := rollout.RulesetFor(&d.Enactments[i])
-		g.Expect(version).To(Equal(want))
+		g.Expect(rollout.RulesetFor(&d.Enactments[i]).Version).To(Equal(want))
 	}
 
 	in = next(in, d)
-	in.Nodes[0].LiveVersion, in.Nodes[0].Programmed = "", true
+	in.Nodes[0].Live, in.Nodes[0].Programmed = rollout.Ruleset{}, true
 	d = decide(t, in)
 	g.Expect(told(d.Enactments)).To(Equal([]string{"Pending/Probing", "Pending/Queued", "Pending/Queued"}), "what it reaches without them")
 	g.Expect(d.Enactments[0].Status.PreviousRuleset).To(BeEmpty(), "if it fails, it goes without")
@@ -335,9 +332,7 @@ func TestWhatANodeIsToHave(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			version, scoped := rollout.RulesetFor(input(1, c.edit).Nodes[0].Enactment)
-			g.Expect(version).To(Equal(c.version))
-			g.Expect(scoped).To(Equal(c.scoped))
+			g.Expect(rollout.RulesetFor(input(1, c.edit).Nodes[0].Enactment)).To(Equal(rollout.Ruleset{Version: c.version, FailsafesScoped: c.scoped}))
 		})
 	}
 }

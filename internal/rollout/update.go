@@ -33,7 +33,7 @@ func (r *run) updateEnactment(n *nodeRun, blocked bool) {
 	case n.persistedPhase == v1alpha1.PhaseProgressing:
 		// With a foreign endpoint in the place of the managed endpoint, there are no
 		// rules to try.
-		if status.Ruleset != r.Version || n.ForeignEndpoint != "" {
+		if status.Ruleset != n.Declared.Version || n.ForeignEndpoint != "" {
 			r.queueNode(n)
 		}
 		status.PolicyGeneration = r.Generation
@@ -51,9 +51,9 @@ func (r *run) updateEnforced(n *nodeRun, blocked bool) {
 	case n.hasReopenedFailsafes() && (status.SoakTime == nil || r.restoreNodeByNode((*nodeRun).hasReopenedFailsafes)):
 		n.setPreviousRuleset(status.Ruleset, nil)
 		r.queueNode(n)
-	case status.Ruleset == r.Version && n.triedAsDeclared():
+	case status.Ruleset == n.Declared.Version && n.triedAsDeclared():
 		status.PolicyGeneration = r.Generation
-		if !n.WantsScopedFailsafes {
+		if !n.Declared.FailsafesScoped {
 			status.FailsafesScopedTime = nil // To scope the failsafe ports later is tried anew.
 		}
 	case !blocked:
@@ -66,7 +66,7 @@ func (r *run) updateEnforced(n *nodeRun, blocked bool) {
 // another generation, when the reason to roll back all nodes is gone, and when a user
 // deleted the enactment of the failed node to try again.
 func (r *run) isTriedAgain(n *nodeRun, blocked bool) bool {
-	lifted := n.phaseReason() == v1alpha1.ReasonTakenBack && r.RollBackReason == ""
+	lifted := n.phaseReason() == v1alpha1.ReasonRolledBack
 	resumed := n.persistedPhase == v1alpha1.PhaseAborted && !blocked
 	return lifted || resumed || n.desired.Status.PolicyGeneration != r.Generation
 }
@@ -79,9 +79,9 @@ func (r *run) isTriedAgain(n *nodeRun, blocked bool) bool {
 // because the progress of the node is unknown; scoped failsafe ports are opened. An
 // unready node is not adopted, because the rules may be the cause.
 func (r *run) createEnactment(n *nodeRun) {
-	if n.LiveVersion != "" && n.Ready {
+	if n.Live.Restricts() && n.Ready {
 		n.desired.Status.AdoptedTime = r.now.DeepCopy()
-		n.setPreviousRuleset(n.LiveVersion, nil)
+		n.setPreviousRuleset(n.Live.Version, nil)
 	}
 	r.queueNode(n)
 	r.requestRound(n)
@@ -95,23 +95,22 @@ func (n *nodeRun) setPreviousRuleset(version string, scoped *metav1.Time) {
 // triedAsDeclared tells whether the node was tried with scoped failsafe ports, if the
 // node is to have scoped failsafe ports.
 func (n *nodeRun) triedAsDeclared() bool {
-	return n.desired.Status.FailsafesScopedTime != nil || !n.WantsScopedFailsafes
+	return n.desired.Status.FailsafesScopedTime != nil || !n.Declared.FailsafesScoped
 }
 
 // hasLostRules tells whether a node not in flight has no rules any more, although
 // the node is to have rules.
 func (n *nodeRun) hasLostRules() bool {
-	version, _ := RulesetFor(n.Enactment)
-	return version != "" && n.persistedPhase != "" && n.persistedPhase != v1alpha1.PhaseProgressing &&
-		n.LiveVersion == "" && n.ForeignEndpoint == ""
+	return RulesetFor(n.Enactment).Restricts() && n.persistedPhase != "" && n.persistedPhase != v1alpha1.PhaseProgressing &&
+		!n.Live.Restricts() && n.ForeignEndpoint == ""
 }
 
 // hasReopenedFailsafes tells whether the failsafe ports of an enforced node are open
 // again. The same holds after another manager had set the failsafe ports, so that the
 // node never soaked with scoped failsafe ports, and the manager no longer sets them.
 func (n *nodeRun) hasReopenedFailsafes() bool {
-	return n.persistedPhase == v1alpha1.PhaseEnforced && n.WantsScopedFailsafes && !n.FailsafesScoped && !n.FailsafesContested &&
-		n.Enactment.Status.Ruleset == n.LiveVersion && n.Enactment.Status.FailsafesScopedTime != nil
+	return n.persistedPhase == v1alpha1.PhaseEnforced && n.Declared.FailsafesScoped && !n.Live.FailsafesScoped && !n.FailsafesContested &&
+		n.Enactment.Status.Ruleset == n.Live.Version && n.Enactment.Status.FailsafesScopedTime != nil
 }
 
 // restoreNodeByNode tells whether lost rules or scoped failsafe ports must be restored
@@ -133,10 +132,10 @@ func (r *run) restoreNodeByNode(hasLost func(*nodeRun) bool) bool {
 // declaration, the node becomes Enforced.
 func (r *run) queueNode(n *nodeRun) {
 	status := &n.desired.Status
-	hasRules := status.Ruleset != r.Version && n.stillHasRuleset(r.Version)
-	status.PolicyGeneration, status.Ruleset = r.Generation, r.Version
+	hasRules := status.Ruleset != n.Declared.Version && n.stillHasDeclaredRules()
+	status.PolicyGeneration, status.Ruleset = r.Generation, n.Declared.Version
 	n.resetProgress()
-	if !n.FailsafesScoped {
+	if !n.Live.FailsafesScoped {
 		status.PreviousFailsafesScopedTime = nil // However the failsafe ports were opened, scoping is tried again.
 	}
 	switch {
@@ -150,14 +149,11 @@ func (r *run) queueNode(n *nodeRun) {
 	}
 }
 
-// stillHasRuleset tells whether a node not in flight has a version of the rules, and
-// failsafe ports both as declared and as recorded when the node was Enforced with the
-// version.
-func (n *nodeRun) stillHasRuleset(version string) bool {
-	status := &n.desired.Status
-	return n.persistedPhase != v1alpha1.PhaseProgressing && n.ForeignEndpoint == "" && status.AdoptedTime == nil &&
-		status.PreviousRuleset == version && n.LiveVersion == version &&
-		n.FailsafesScoped == n.WantsScopedFailsafes && n.FailsafesScoped == (status.PreviousFailsafesScopedTime != nil)
+// stillHasDeclaredRules tells whether a node not in flight has the declared ruleset, and
+// had it when the node was last Enforced with that version.
+func (n *nodeRun) stillHasDeclaredRules() bool {
+	return n.persistedPhase != v1alpha1.PhaseProgressing && n.ForeignEndpoint == "" && n.desired.Status.AdoptedTime == nil &&
+		n.Live == n.Declared && PreviousRulesetOf(n.desired) == n.Declared
 }
 
 // resetProgress removes from the enactment how far the node was.

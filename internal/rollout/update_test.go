@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/intent"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
@@ -34,7 +35,7 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		})
 	}
 	others := func(what string) []string { return []string{what, "Pending/NotVerified", "Pending/NotVerified"} }
-	failed := func(what string) []string { return []string{what, "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"} }
+	failed := func(what string) []string { return []string{what, "Reverted/ProbeFailed", "Aborted/RolloutFailed"} }
 	pend := others("Pending/NotVerified")
 	check(t, map[string]situation{
 		"Enforced, and nothing changes": {in: waits(enforced(1, version("new", "old"))), want: others("Enforced/Proven"), check: is(3, "new", "old")},
@@ -81,14 +82,14 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		},
 		"Aborted with older rules, and somebody took the rules of several away": {
 			in:   input(3, aborted(1, version("new", "old"), wasScopedFor(9)), reverted(2, "ProbeFailed", version("new", "old")), aborted(3), live(3, "old")),
-			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"}, check: func(g Gomega, d rollout.Decision) {
+			want: []string{"Aborted/RolloutFailed", "Reverted/ProbeFailed", "Aborted/RolloutFailed"}, check: func(g Gomega, d rollout.Decision) {
 				is(3, "new", "")(g, d)
 				g.Expect(d.Enactments[1].Status.PreviousRuleset).To(BeEmpty())
 			},
 		},
 		"Aborted with older rules, and somebody took them away": {
 			in:   input(3, aborted(1, version("new", "old")), reverted(2, "ProbeFailed"), aborted(3)),
-			want: []string{"Aborted/OtherNodeReverted", "Reverted/ProbeFailed", "Aborted/OtherNodeReverted"}, check: is(3, "new", "old"),
+			want: []string{"Aborted/RolloutFailed", "Reverted/ProbeFailed", "Aborted/RolloutFailed"}, check: is(3, "new", "old"),
 		},
 		"Progressing, without rules yet, beside others": {
 			in:   waits(progressing(1, "Writing", version("new", "")), enforced(2), unprogrammed(1)),
@@ -138,7 +139,7 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		},
 		"Aborted, and the node that was reverted left the cluster": {
 			in:   waits(aborted(1, version("other", "old")), func(in *rollout.Input) { in.FailedNode = "cp-9" }),
-			want: []string{"Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}, check: is(3, "other", "old"),
+			want: []string{"Aborted/RolloutFailed", "Aborted/RolloutFailed", "Aborted/RolloutFailed"}, check: is(3, "other", "old"),
 		},
 		"Enforced, and it cannot be told what is called for": {in: waits(enforced(1, version("old", "older"), generation(2)), unknown),
 			want: others("Enforced/Proven"), check: is(2, "old", "older")},
@@ -151,7 +152,7 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 		"Reverted, and it cannot be told what is called for": {in: waits(reverted(1, "ProbeFailed", version("new", "old"), generation(2)), unknown),
 			want: others("Reverted/ProbeFailed"), check: is(2, "new", "old")},
 		"Aborted, and it cannot be told what is called for": {in: waits(aborted(1, version("new", "old"), generation(2)), unknown),
-			want: others("Aborted/OtherNodeReverted"), check: is(2, "new", "old")},
+			want: others("Aborted/RolloutFailed"), check: is(2, "new", "old")},
 		"Pending, other rules": {in: waits(pending(1, "Queued", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Pending, back to the rules that it has": {in: waits(pending(1, "Queued", version("other", "new")), live(1, "new")),
 			want: others("Enforced/Unproven"), message: "Has the declared rules", check: is(3, "new", "")},
@@ -187,26 +188,26 @@ func TestWhatBecomesOfANodeWhenSomethingElseIsCalledFor(t *testing.T) {
 			want: pend, check: is(3, "new", "old")},
 		"Pending, back to rules that it had": {in: waits(pending(1, "Queued", version("other", "new"))), want: pend, check: is(3, "new", "new")},
 		"Reverted, other rules in the same generation": {
-			in:   input(3, reverted(1, "NotWritten", version("other", "old")), reverted(2, "ProbeFailed"), pending(3, "x")),
-			want: failed("Reverted/NotWritten"), check: is(3, "other", "old"),
+			in:   input(3, reverted(1, "ApplyFailed", version("other", "old")), reverted(2, "ProbeFailed"), pending(3, "x")),
+			want: failed("Reverted/ApplyFailed"), check: is(3, "other", "old"),
 		},
 		"Reverted, another generation": {in: waits(reverted(1, "ProbeFailed", version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
 		"Aborted, other rules in the same generation": {
 			in:   input(3, aborted(1, version("other", "old")), reverted(2, "ProbeFailed"), pending(3, "x")),
-			want: failed("Aborted/OtherNodeReverted"), check: is(3, "other", "old"),
+			want: failed("Aborted/RolloutFailed"), check: is(3, "other", "old"),
 		},
 		"Aborted, and the node that was reverted is gone": {in: waits(aborted(1, version("other", "old"))),
 			want: pend, check: is(3, "new", "old")},
 		"Aborted, another generation":                      {in: waits(aborted(1, version("other", "old"), generation(2))), want: pend, check: is(3, "new", "old")},
-		"Rolled back, and the reason is gone":              {in: waits(reverted(1, "TakenBack", version("other", ""))), want: pend, check: is(3, "new", "")},
-		"Rolled back, and the reason is not gone":          {in: waits(reverted(1, "TakenBack"), rollBack), want: in3("Reverted/TakenBack"), message: "help", check: is(3, "new", "")},
-		"Rolled back, in another generation":               {in: waits(reverted(1, "TakenBack", generation(2)), rollBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
-		"To be rolled back":                                {in: waits(enforced(1, version("old", "older")), rollBack), want: in3("Reverted/TakenBack"), message: `annotated with cpnp.dev/revert: "help"`},
-		"To be rolled back, in flight":                     {in: waits(progressing(1, "Probing", version("new", "old")), rollBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
-		"To be rolled back, failed in a generation before": {in: waits(reverted(1, "ProbeFailed", version("new", "old"), generation(2)), rollBack), want: in3("Reverted/TakenBack"), check: is(3, "new", "")},
+		"Rolled back, and the reason is gone":              {in: waits(reverted(1, "RolledBack", version("other", ""))), want: pend, check: is(3, "new", "")},
+		"Rolled back, and the reason is not gone":          {in: waits(reverted(1, "RolledBack"), rollBack), want: in3("Reverted/RolledBack"), message: "help", check: is(3, "new", "")},
+		"Rolled back, in another generation":               {in: waits(reverted(1, "RolledBack", generation(2)), rollBack), want: in3("Reverted/RolledBack"), check: is(3, "new", "")},
+		"To be rolled back":                                {in: waits(enforced(1, version("old", "older")), rollBack), want: in3("Reverted/RolledBack"), message: `annotated with cpnp.dev/revert: "help"`},
+		"To be rolled back, in flight":                     {in: waits(progressing(1, "Probing", version("new", "old")), rollBack), want: in3("Reverted/RolledBack"), check: is(3, "new", "")},
+		"To be rolled back, failed in a generation before": {in: waits(reverted(1, "ProbeFailed", version("new", "old"), generation(2)), rollBack), want: in3("Reverted/RolledBack"), check: is(3, "new", "")},
 		"To be rolled back, failed in this generation": {in: waits(reverted(1, "ProbeFailed", version("new", "old")), rollBack),
-			want: []string{"Reverted/ProbeFailed", "Reverted/TakenBack", "Reverted/TakenBack"}, check: is(3, "new", "")},
-		"To be rolled back, nothing is known of it": {in: input(1, rollBack, live(1, "new")), want: []string{"Reverted/TakenBack"}, check: is(3, "new", "")},
+			want: []string{"Reverted/ProbeFailed", "Reverted/RolledBack", "Reverted/RolledBack"}, check: is(3, "new", "")},
+		"To be rolled back, nothing is known of it": {in: input(1, rollBack, live(1, "new")), want: []string{"Reverted/RolledBack"}, check: is(3, "new", "")},
 	})
 }
 
@@ -214,9 +215,9 @@ func TestAFailureIsRememberedWhereEverythingWasRolledBack(t *testing.T) {
 	g := NewWithT(t)
 	in := input(3, rollBack, reverted(1, "ProbeFailed"), aborted(2), enforced(3))
 	in = next(in, decide(t, in))
-	in.RollBackReason = ""
+	in.Intent, in.Reason = intent.Enforce, ""
 	g.Expect(told(decide(t, in).Enactments)).To(Equal(
-		[]string{"Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted"}))
+		[]string{"Reverted/ProbeFailed", "Aborted/RolloutFailed", "Aborted/RolloutFailed"}))
 }
 
 func TestNoNodeIsBegunBeforeAnotherIsAsItWas(t *testing.T) {

@@ -63,12 +63,17 @@ func anyDeclaresNetwork(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
 
 // +kubebuilder:rbac:groups=apps,resources=daemonsets,verbs=list;watch
 
-// gatherFacts returns the facts about the kind of cluster, without the ConfigMaps.
-func (o Observer) gatherFacts(ctx context.Context, nodes []corev1.Node, addresses Addresses) (profile.Facts, error) {
-	facts := profile.Facts{Nodes: make([]profile.Node, 0, len(nodes))}
+func nodesFacts(nodes []corev1.Node, addresses Addresses) []profile.Node {
+	facts := make([]profile.Node, 0, len(nodes))
 	for i := range nodes {
-		facts.Nodes = append(facts.Nodes, nodeFacts(&nodes[i], addresses))
+		facts = append(facts, nodeFacts(&nodes[i], addresses))
 	}
+	return facts
+}
+
+// gatherFacts returns the facts about the kind of cluster, without nodes and ConfigMaps.
+func (o Observer) gatherFacts(ctx context.Context) (profile.Facts, error) {
+	var facts profile.Facts
 	var list discoveryv1.EndpointSliceList
 	ofService := client.MatchingFields{EndpointSlicesByService: apiServer.String()}
 	if err := o.Cache.List(ctx, &list, client.InNamespace(apiServer.Namespace), ofService); err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -17,6 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // The functions below ask the API server, and not the cache. A watch may be delayed,
@@ -24,7 +25,7 @@ import (
 // depends on the cache alone.
 
 // RefreshSnapshot returns the snapshot with the policies, enactments and objects of
-// Calico as the API server has them now.
+// the backend as the API server has them now.
 func (o Observer) RefreshSnapshot(ctx context.Context, snapshot Snapshot) (Snapshot, error) {
 	// Enactments come first: an enactment of a policy created in between would
 	// otherwise count as outlived.
@@ -37,7 +38,7 @@ func (o Observer) RefreshSnapshot(ctx context.Context, snapshot Snapshot) (Snaps
 		return snapshot, fmt.Errorf("asking the API server for policies: %w", err)
 	}
 	snapshot.Policies = sortByPrecedence(policies.Items)
-	snapshot.Calico = o.refreshCalico(ctx, snapshot.Calico)
+	snapshot.Backend = o.refreshBackend(ctx, snapshot.OnHosts())
 	var err error
 	snapshot.Enactments, snapshot.Outlived = splitByOwner(enactments.Items, policies.Items)
 	if anyDeclaresNetwork(snapshot.Policies) {
@@ -46,21 +47,16 @@ func (o Observer) RefreshSnapshot(ctx context.Context, snapshot Snapshot) (Snaps
 	return snapshot, err
 }
 
-// calicoTimeout is the longest wait for the objects of Calico: a foreign server may
-// serve Calico's API, and all other work must continue without an answer.
-const calicoTimeout = 5 * time.Second
-
-// refreshCalico returns Calico's state as the API server answers. Without an answer,
-// the state read before is no longer reliable.
-func (o Observer) refreshCalico(ctx context.Context, before Calico) Calico {
-	part, done := context.WithTimeout(ctx, calicoTimeout)
+// refreshBackend returns the state of the backend as the API server answers. Without an
+// answer, the state read before is no longer reliable.
+func (o Observer) refreshBackend(ctx context.Context, before backend.Live) backend.Live {
+	part, done := context.WithTimeout(ctx, timing.CalicoAnswer)
 	defer done()
-	now, err := o.CalicoNow(part)
+	now, err := o.BackendNow(part)
 	if err == nil {
 		return now
 	}
-	before.Problem, before.Settling = "the API server does not answer the request for the objects of Calico: "+err.Error(), false
-	return before
+	return before.WithProblem("the API server does not answer the request for the objects of Calico: " + err.Error())
 }
 
 // NetworkPoliciesNow returns, without specs, the NetworkPolicies that the operator may

@@ -14,6 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
@@ -94,8 +97,8 @@ func TestAListOfWhichAPageFailsIsNone(t *testing.T) {
 func TestALookIsOfThePresent(t *testing.T) {
 	g := NewWithT(t)
 	live := &present{}
-	o := state.Observer{Live: live, CalicoNow: func(context.Context) (state.Calico, error) {
-		return state.Calico{Mode: state.CalicoNative}, nil
+	o := state.Observer{Live: live, BackendNow: func(context.Context) (backend.Live, error) {
+		return calico.Live{Mode: calico.Native}, nil
 	}}
 	old := state.Snapshot{Policies: []v1alpha1.ControlPlaneNetworkPolicy{{ObjectMeta: metav1.ObjectMeta{Name: "old"}}}}
 	s, err := o.RefreshSnapshot(t.Context(), old)
@@ -103,15 +106,15 @@ func TestALookIsOfThePresent(t *testing.T) {
 	g.Expect(s.Policies).To(HaveExactElements(HaveField("Name", "a"), HaveField("Name", "b")))
 	g.Expect(s.Enactments).To(HaveExactElements(HaveField("Name", "a.cp-1")))
 	g.Expect(s.Outlived).To(HaveExactElements(HaveField("Name", "a.cp-2")))
-	g.Expect(s.Calico.Mode).To(Equal(state.CalicoNative))
+	g.Expect(calico.Of(s.Backend).Mode).To(Equal(calico.Native))
 
-	o.CalicoNow = func(context.Context) (state.Calico, error) { return state.Calico{}, errors.New("no answer") }
-	old.Calico.Mode = state.CalicoNative
+	o.BackendNow = func(context.Context) (backend.Live, error) { return nil, errors.New("no answer") }
+	calicotest.Edit(&old.Backend, func(c *calico.Live) { c.Mode = calico.Native })
 	s, err = o.RefreshSnapshot(t.Context(), old)
 	g.Expect(err).NotTo(HaveOccurred(), "everything else goes on")
 	g.Expect(s.Policies).To(HaveLen(2))
-	g.Expect(s.Calico.IsReadable()).To(BeFalse())
-	g.Expect(s.Calico.Problem).To(ContainSubstring("no answer"))
+	g.Expect(s.OnHosts().Availability().Readable).To(BeFalse())
+	g.Expect(s.OnHosts().Availability().Problem).To(ContainSubstring("no answer"))
 }
 
 // present has two policies, and an enactment of one of them and of one before it.

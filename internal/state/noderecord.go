@@ -55,13 +55,15 @@ func (r Record) RecordedTaints() []v1alpha1.RecordedTaint {
 
 // ListNodeRecords returns the records of all nodes.
 func (o Observer) ListNodeRecords(ctx context.Context) (NodeRecords, error) {
-	var list v1alpha1.ControlPlaneNodeRecordList
-	if err := o.Cache.List(ctx, &list); err != nil {
+	objects, err := o.listCached(ctx, &v1alpha1.ControlPlaneNodeRecord{}, &v1alpha1.ControlPlaneNodeRecordList{}, "", nil)
+	if err != nil {
 		return nil, fmt.Errorf("listing the records of nodes: %w", err)
 	}
-	records := NodeRecords{}
-	for i := range list.Items {
-		records[list.Items[i].Name] = &list.Items[i]
+	records := make(NodeRecords, len(objects))
+	for _, object := range objects {
+		if record, ok := object.(*v1alpha1.ControlPlaneNodeRecord); ok {
+			records[record.Name] = record
+		}
 	}
 	return records, nil
 }

@@ -18,19 +18,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 )
 
 // Observer is the only reader of the cluster.
 type Observer struct {
-	// Cache answers from memory.
-	Cache client.Reader
+	// Cache answers from memory. Stores are the stores of the cache; without stores, lists
+	// are copied.
+	Cache  client.Reader
+	Stores Stores
+	// Nodes keeps between snapshots what follows from all nodes; nil works it out for each.
+	Nodes *NodeMemory
 	// Live asks the API server: for objects needed too rarely to be cached, such as the
 	// pods of a node about to get a NoExecute taint, and for answers that the cache
 	// alone must not give.
 	Live client.Reader
-	// Calico returns the state of Calico from memory. CalicoNow asks the API server.
-	Calico    func() Calico
-	CalicoNow func(context.Context) (Calico, error)
+	// Backend returns what protects hosts from memory. BackendNow asks the API server.
+	Backend    func() backend.Live
+	BackendNow func(context.Context) (backend.Live, error)
 	// ConfigMaps returns the ConfigMaps that identify the kind of cluster, from memory.
 	ConfigMaps ConfigMaps
 	// Own is the source for facts about the operator itself.
@@ -82,24 +87,24 @@ func sortByPrecedence(policies []v1alpha1.ControlPlaneNetworkPolicy) []v1alpha1.
 	return policies
 }
 
-// ListNodes returns all nodes, sorted by name.
+// ListNodes returns all nodes, sorted by name. Nobody may change the list.
 func (o Observer) ListNodes(ctx context.Context) ([]corev1.Node, error) {
-	var list corev1.NodeList
-	if err := o.Cache.List(ctx, &list); err != nil {
-		return nil, fmt.Errorf("listing nodes: %w", err)
+	nodes, _, err := o.listNodes(ctx)
+	return nodes, err
+}
+
+// listNodes returns all nodes, and the number of their state in the memory.
+func (o Observer) listNodes(ctx context.Context) (nodes []corev1.Node, identity uint64, err error) {
+	objects, err := o.listCached(ctx, &corev1.Node{}, &corev1.NodeList{}, "", nil)
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing nodes: %w", err)
 	}
-	// A node is large: to move each node once, instead of at every swap, takes two
-	// thirds of the time.
-	inOrder := make([]*corev1.Node, 0, len(list.Items))
-	for i := range list.Items {
-		inOrder = append(inOrder, &list.Items[i])
+	memory := o.Nodes
+	if memory == nil {
+		memory = &NodeMemory{}
 	}
-	slices.SortFunc(inOrder, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
-	nodes := make([]corev1.Node, 0, len(inOrder))
-	for _, node := range inOrder {
-		nodes = append(nodes, *node)
-	}
-	return nodes, nil
+	nodes, identity = memory.update(objects)
+	return nodes, identity, nil
 }
 
 // GetNode returns one node, or an error for apierrors.IsNotFound.
@@ -117,7 +122,7 @@ func (o Observer) TakeSnapshot(ctx context.Context) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	nodes, err := o.ListNodes(ctx)
+	nodes, identity, err := o.listNodes(ctx)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -131,7 +136,7 @@ func (o Observer) TakeSnapshot(ctx context.Context) (Snapshot, error) {
 	}
 	snapshot := Snapshot{
 		Policies: policies, Nodes: nodes, Enactments: enactments, Outlived: outlived,
-		NetworkPolicies: networkPolicies.Items, Calico: o.Calico(),
+		NetworkPolicies: networkPolicies.Items, Backend: o.Backend(), identity: identity,
 	}
 	if snapshot.Operator, err = o.FindOperator(ctx); err != nil {
 		return snapshot, err
@@ -152,9 +157,20 @@ func (o Observer) addFacts(ctx context.Context, snapshot *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	addresses := AddressesOf(snapshot.Nodes, tunnelsOf(snapshot.Calico, configMaps))
-	snapshot.addresses = &addresses
-	snapshot.Facts, err = o.gatherFacts(ctx, snapshot.Nodes, addresses)
+	tunnels := tunnelsOf(snapshot.OnHosts(), configMaps)
+	work := func() derived {
+		addresses := AddressesOf(snapshot.Nodes, tunnels)
+		return derived{&addresses, nodesFacts(snapshot.Nodes, addresses)}
+	}
+	known := derived{}
+	if o.Nodes != nil {
+		known = o.Nodes.derive(snapshot.identity, tunnels, work)
+	} else {
+		known = work()
+	}
+	snapshot.addresses = known.addresses
+	snapshot.Facts, err = o.gatherFacts(ctx)
+	snapshot.Facts.Nodes, snapshot.Facts.Shared = known.facts, known.addresses.SharedAddresses()
 	snapshot.Facts.ConfigMaps = configMaps
 	return err
 }
@@ -194,14 +210,18 @@ func splitByOwner(enactments []v1alpha1.ControlPlaneNodeEnactment, policies []v1
 
 // ListHostNetworkedPods returns the pods of the namespaces that use the network of the
 // node.
-func (o Observer) ListHostNetworkedPods(ctx context.Context, namespaces sets.Set[string]) ([]corev1.Pod, error) {
-	var pods []corev1.Pod
+func (o Observer) ListHostNetworkedPods(ctx context.Context, namespaces sets.Set[string]) ([]*HostPod, error) {
+	var pods []*HostPod
 	for _, namespace := range sets.List(namespaces) {
-		var list corev1.PodList
-		if err := o.Cache.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		objects, err := o.listCached(ctx, &corev1.Pod{}, &corev1.PodList{}, namespace, TransformPod)
+		if err != nil {
 			return nil, fmt.Errorf("listing host-networked pods: %w", err)
 		}
-		pods = append(pods, list.Items...)
+		for _, object := range objects {
+			if pod, ok := object.(*HostPod); ok {
+				pods = append(pods, pod)
+			}
+		}
 	}
 	return pods, nil
 }
@@ -210,17 +230,32 @@ func (o Observer) ListHostNetworkedPods(ctx context.Context, namespaces sets.Set
 // Service are looked up if asks returns true; asks is called in the order of the
 // result.
 func (o Observer) ListServices(ctx context.Context, asks func(*corev1.Service) bool) ([]Service, error) {
-	var list corev1.ServiceList
-	if err := o.Cache.List(ctx, &list); err != nil {
+	return o.ListServicesBut(ctx, func(Service) bool { return false }, asks)
+}
+
+// ListServicesBut returns the same as ListServices, without the Services for which known
+// returns true. known is called for every Service, in no particular order, and before the
+// endpoints are looked up.
+func (o Observer) ListServicesBut(
+	ctx context.Context, known func(Service) bool, asks func(*corev1.Service) bool,
+) ([]Service, error) {
+	objects, err := o.listCached(ctx, &corev1.Service{}, &corev1.ServiceList{}, "", nil)
+	if err != nil {
 		return nil, fmt.Errorf("listing services: %w", err)
 	}
 	namespaces, err := o.namespaceLabels(ctx)
 	if err != nil {
 		return nil, err
 	}
-	services := make([]Service, 0, len(list.Items))
-	for i := range list.Items {
-		services = append(services, Service{Service: &list.Items[i], NamespaceLabels: namespaces[list.Items[i].Namespace]})
+	var services []Service
+	for _, object := range objects {
+		one, ok := object.(*corev1.Service)
+		if !ok {
+			continue
+		}
+		if service := (Service{Service: one, NamespaceLabels: namespaces[one.Namespace]}); !known(service) {
+			services = append(services, service)
+		}
 	}
 	slices.SortFunc(services, func(a, b Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))

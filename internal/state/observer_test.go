@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
@@ -33,7 +35,7 @@ func observer(t *testing.T, objects ...client.Object) state.Observer {
 		builder = builder.WithIndex(index.Object, index.Field, index.Value)
 	}
 	cache := builder.Build()
-	return state.Observer{Cache: cache, Live: cache, Calico: func() state.Calico { return state.Calico{} }}
+	return state.Observer{Cache: cache, Live: cache, Backend: func() backend.Live { return calico.Live{} }}
 }
 
 func TestPoliciesComeOldestFirst(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
@@ -37,8 +38,8 @@ type Snapshot struct {
 	Enactments, Outlived []v1alpha1.ControlPlaneNodeEnactment
 	// NetworkPolicies are the NetworkPolicies that the operator may have created.
 	NetworkPolicies []networkingv1.NetworkPolicy
-	// Calico is the state of Calico.
-	Calico Calico
+	// Backend is what protects hosts, with its objects; nil if nothing is known yet. See OnHosts.
+	Backend backend.Live
 	// Facts are the facts about the kind of cluster.
 	Facts profile.Facts
 	// Operator holds the facts about the operator's own pods.
@@ -47,6 +48,22 @@ type Snapshot struct {
 	Serving []Serving
 
 	addresses *Addresses // nil in a snapshot made by hand
+	// identity numbers the states of the nodes; 0 in a snapshot made by hand.
+	identity uint64
+}
+
+// OnHosts returns what protects hosts. Before that is known, nothing is readable.
+func (s Snapshot) OnHosts() backend.Live {
+	if s.Backend == nil {
+		return backend.Unknown{}
+	}
+	return s.Backend
+}
+
+// SameNodes tells whether two snapshots certainly have the same nodes, apart from the taints
+// of the nodes and who manages the taints, and the same addresses of the nodes.
+func (s Snapshot) SameNodes(other Snapshot) bool {
+	return s.identity != 0 && s.identity == other.identity && s.addresses != nil && s.addresses == other.addresses
 }
 
 // Addresses returns the addresses that identify the nodes. With thousands of nodes, the
@@ -54,7 +71,7 @@ type Snapshot struct {
 // kept.
 func (s Snapshot) Addresses() Addresses {
 	if s.addresses == nil {
-		return AddressesOf(s.Nodes, tunnelsOf(s.Calico, s.Facts.ConfigMaps))
+		return AddressesOf(s.Nodes, tunnelsOf(s.OnHosts(), s.Facts.ConfigMaps))
 	}
 	return *s.addresses
 }

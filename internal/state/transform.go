@@ -48,16 +48,17 @@ func TransformNode(object any) (any, error) {
 	keep, paths := keepLastApplied(keptAnnotations(node), node.Annotations, []fieldpath.Path{taintsPath}, "taints")
 	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta, keep, paths...)}
 	slim.CreationTimestamp = node.CreationTimestamp
-	slim.Spec.Taints = node.Spec.Taints // all taints, because a patch names all; kubelets may not add taints
+	slim.Labels = shareTexts(slim.Labels)
+	slim.Spec.Taints = shareTaints(node.Spec.Taints) // all taints, because a patch names all; kubelets may not add taints
 	slim.Spec.PodCIDRs = node.Spec.PodCIDRs
 	slim.Spec.ProviderID = truncateText(node.Spec.ProviderID, maxText)
-	slim.Status.NodeInfo.KubeletVersion = truncateText(node.Status.NodeInfo.KubeletVersion, maxText)
-	slim.Status.NodeInfo.OSImage = truncateText(node.Status.NodeInfo.OSImage, maxText)
+	slim.Status.NodeInfo.KubeletVersion = shareText(truncateText(node.Status.NodeInfo.KubeletVersion, maxText))
+	slim.Status.NodeInfo.OSImage = shareText(truncateText(node.Status.NodeInfo.OSImage, maxText))
 	slim.Status.DaemonEndpoints = node.Status.DaemonEndpoints
 	slim.Status.Addresses = boundAddresses(node.Status.Addresses)
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady {
-			slim.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
+			slim.Status.Conditions = readiness(c.Status)
 		}
 	}
 	return slim, nil
@@ -121,10 +122,11 @@ func TransformService(object any) (any, error) {
 	}
 	keep, paths := keepLastApplied(keep, service.Annotations, trafficPaths, trafficFields...)
 	slim := &corev1.Service{ObjectMeta: slimMeta(service.ObjectMeta, keep, paths...)}
-	slim.Spec.Type = service.Spec.Type
-	slim.Spec.ExternalTrafficPolicy = service.Spec.ExternalTrafficPolicy
-	slim.Spec.InternalTrafficPolicy = service.Spec.InternalTrafficPolicy
-	slim.Spec.TrafficDistribution = service.Spec.TrafficDistribution
+	slim.Labels, slim.Annotations = shareMap(slim.Labels), shareMap(slim.Annotations)
+	slim.Spec.Type = shareText(service.Spec.Type)
+	slim.Spec.ExternalTrafficPolicy = shareText(service.Spec.ExternalTrafficPolicy)
+	slim.Spec.InternalTrafficPolicy = sharePointer(&sharedInternal, service.Spec.InternalTrafficPolicy)
+	slim.Spec.TrafficDistribution = sharePointer(&sharedPointers, service.Spec.TrafficDistribution)
 	slim.Spec.ExternalIPs = firstItems(service.Spec.ExternalIPs, maxExternalIPs)
 	slim.Spec.LoadBalancerClass = service.Spec.LoadBalancerClass
 	if IsHeadless(service) {
@@ -151,12 +153,12 @@ func TransformEndpointSlice(object any) (any, error) {
 	}
 	slim := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace:       slice.Namespace,
+			Namespace:       shareText(slice.Namespace),
 			Name:            slice.Name,
 			ResourceVersion: slice.ResourceVersion,
 			Labels:          map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
 		},
-		AddressType: slice.AddressType,
+		AddressType: shareText(slice.AddressType),
 	}
 	for _, port := range firstItems(slice.Ports, maxPorts) {
 		kept := discoveryv1.EndpointPort{Protocol: port.Protocol, Port: port.Port}
@@ -165,6 +167,7 @@ func TransformEndpointSlice(object any) (any, error) {
 		}
 		slim.Ports = append(slim.Ports, kept)
 	}
+	slim.Ports = sharePorts(slim.Ports)
 	type place struct {
 		node  string
 		ready bool
@@ -182,7 +185,7 @@ func TransformEndpointSlice(object any) (any, error) {
 			}
 			i = len(slim.Endpoints)
 			there[at] = i
-			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{NodeName: endpoint.NodeName})
+			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{NodeName: sharePointer(&sharedPointers, endpoint.NodeName)})
 			if !at.ready {
 				slim.Endpoints[i].Conditions.Ready = &unready
 			}
@@ -199,20 +202,6 @@ func TransformEndpointSlice(object any) (any, error) {
 
 // unready is shared by all endpoints in the cache, which nobody changes.
 var unready = false
-
-// TransformPod keeps the fields that tell whether a host-networked pod belongs to a
-// component.
-func TransformPod(object any) (any, error) {
-	pod, ok := object.(*corev1.Pod)
-	if !ok {
-		return object, nil
-	}
-	slim := &corev1.Pod{ObjectMeta: slimMeta(pod.ObjectMeta, nil)}
-	slim.Spec.HostNetwork = pod.Spec.HostNetwork
-	slim.Spec.NodeName = pod.Spec.NodeName
-	slim.Status.Phase = pod.Status.Phase
-	return slim, nil
-}
 
 // TransformNetworkPolicy keeps a NetworkPolicy of the operator whole, unless the policy
 // is too large, and of the copy of a client-side apply only that there was one. Of
@@ -249,7 +238,7 @@ func slimMeta(meta metav1.ObjectMeta, annotations map[string]string, paths ...fi
 	}
 	return metav1.ObjectMeta{
 		Name:              meta.Name,
-		Namespace:         meta.Namespace,
+		Namespace:         shareText(meta.Namespace),
 		UID:               meta.UID,
 		ResourceVersion:   meta.ResourceVersion,
 		DeletionTimestamp: meta.DeletionTimestamp,
@@ -284,5 +273,5 @@ func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) [
 		entry.FieldsV1 = metav1.NewFieldsV1(string(raw))
 		kept = append(kept, entry)
 	}
-	return kept
+	return shareManagers(kept)
 }

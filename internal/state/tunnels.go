@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
@@ -26,11 +27,8 @@ type Tunnels struct {
 
 // tunnelsOf returns the known networks of a cluster. Disabled pools count: nodes may
 // still have addresses of disabled pools.
-func tunnelsOf(calico Calico, configMaps map[types.NamespacedName]map[string]string) Tunnels {
-	var t Tunnels
-	for i := range calico.Pools {
-		t.Calico = appendPrefix(t.Calico, calico.Pools[i].Spec.CIDR)
-	}
+func tunnelsOf(live backend.Live, configMaps map[types.NamespacedName]map[string]string) Tunnels {
+	t := Tunnels{Calico: live.PodNetworks()}
 	pods := profile.DetectPodNetworks(profile.Facts{ConfigMaps: configMaps}, "cilium")
 	for _, cidr := range pods.CIDRs {
 		t.Cilium = appendPrefix(t.Cilium, cidr)

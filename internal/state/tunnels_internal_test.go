@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
 // A kubelet can write whatever it likes as the address of its tunnel: where the networks
@@ -18,17 +20,17 @@ import (
 func TestAddressesOfTunnelsAreOfTheirNetworks(t *testing.T) {
 	const vxlan, vxlan6 = "projectcalico.org/IPv4VXLANTunnelAddr", "projectcalico.org/IPv6VXLANTunnelAddr"
 	const host = "network.cilium.io/ipv4-cilium-host"
-	pools := func(cidrs ...string) (calico Calico) {
+	pools := func(cidrs ...string) (there calico.Live) {
 		for _, cidr := range cidrs {
-			calico.Pools = append(calico.Pools, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: cidr, Disabled: true}})
+			there.Pools = append(there.Pools, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: cidr, Disabled: true}})
 		}
-		return calico
+		return there
 	}
 	cilium := func(settings map[string]string) map[types.NamespacedName]map[string]string {
 		return map[types.NamespacedName]map[string]string{{Namespace: "kube-system", Name: "cilium-config"}: settings}
 	}
 	for name, test := range map[string]struct {
-		calico      Calico
+		calico      calico.Live
 		configMaps  map[types.NamespacedName]map[string]string
 		annotations map[string]string
 		outside     string
@@ -39,12 +41,12 @@ func TestAddressesOfTunnelsAreOfTheirNetworks(t *testing.T) {
 		"of the second pool":        {pools("10.244.0.0/16", "fd00::/64"), nil, map[string]string{vxlan6: "fd00::7"}, ""},
 		"of no pool of its family":  {pools("10.244.0.0/16", "fd00::/64"), nil, map[string]string{vxlan6: "2001:db8::7"}, "2001:db8::7"},
 		"mapped":                    {pools("10.244.0.0/16"), nil, map[string]string{vxlan: "::ffff:203.0.113.7"}, "203.0.113.7"},
-		"where no pool is known":    {Calico{}, nil, map[string]string{vxlan: "203.0.113.7"}, ""},
+		"where no pool is known":    {calico.Live{}, nil, map[string]string{vxlan: "203.0.113.7"}, ""},
 		"the address of the node":   {pools("10.244.0.0/16"), nil, map[string]string{vxlan: "192.0.2.1"}, ""},
-		"of Cilium's networks":      {Calico{}, cilium(map[string]string{"ipam": "cluster-pool", "cluster-pool-ipv4-cidr": "10.0.0.0/8"}), map[string]string{host: "10.1.0.7"}, ""},
-		"outside of Cilium's":       {Calico{}, cilium(map[string]string{"ipam": "cluster-pool", "cluster-pool-ipv4-cidr": "10.0.0.0/8"}), map[string]string{host: "203.0.113.7"}, "203.0.113.7"},
-		"of the node's podCIDRs":    {Calico{}, cilium(map[string]string{"ipam": "kubernetes"}), map[string]string{host: "10.9.1.7"}, ""},
-		"of another node's":         {Calico{}, cilium(map[string]string{"ipam": "kubernetes"}), map[string]string{host: "10.9.2.7"}, "10.9.2.7"},
+		"of Cilium's networks":      {calico.Live{}, cilium(map[string]string{"ipam": "cluster-pool", "cluster-pool-ipv4-cidr": "10.0.0.0/8"}), map[string]string{host: "10.1.0.7"}, ""},
+		"outside of Cilium's":       {calico.Live{}, cilium(map[string]string{"ipam": "cluster-pool", "cluster-pool-ipv4-cidr": "10.0.0.0/8"}), map[string]string{host: "203.0.113.7"}, "203.0.113.7"},
+		"of the node's podCIDRs":    {calico.Live{}, cilium(map[string]string{"ipam": "kubernetes"}), map[string]string{host: "10.9.1.7"}, ""},
+		"of another node's":         {calico.Live{}, cilium(map[string]string{"ipam": "kubernetes"}), map[string]string{host: "10.9.2.7"}, "10.9.2.7"},
 		"where Cilium does not say": {pools("10.244.0.0/16"), cilium(map[string]string{"ipam": "eni"}), map[string]string{host: "203.0.113.7"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

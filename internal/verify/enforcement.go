@@ -22,11 +22,11 @@ func NetworkPoliciesEnforced(policy *plan.Policy, enforcement profile.Enforcemen
 	case profile.Always:
 		return otherwise
 	case profile.Never:
-		return Verdict{Reason: v1alpha1.ReasonPoliciesNotEnforced, Message: "Nothing enforces NetworkPolicies, so that no pod is restricted: " +
-			enforcement.Why + ". Install an enforcer, such as Calico, kube-router or kube-network-policies. If an enforcer is installed already, " +
-			"write spec: {profile: {networkPolicies: Enforced}}"}
+		return Verdict{Reason: v1alpha1.ReasonNetworkPolicyNotEnforced, Message: "Nothing enforces NetworkPolicies, " +
+			"so that no pod is restricted: " + enforcement.Why + ". Install an enforcer, such as Calico, kube-router or " +
+			"kube-network-policies. If an enforcer is installed already, write spec: {profile: {networkPolicies: Enforced}}"}
 	default:
-		return Verdict{Unknown: true, Reason: v1alpha1.ReasonPoliciesUnknown, Message: "The operator cannot tell whether anything " +
+		return Verdict{Unknown: true, Reason: v1alpha1.ReasonNotJudged, Message: "The operator cannot tell whether anything " +
 			"enforces NetworkPolicies: " + enforcement.Why + ". If an enforcer is installed, write " +
 			"spec: {profile: {networkPolicies: Enforced}}, else NotEnforced"}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func TestWhetherNetworkPoliciesHold(t *testing.T) {
-	otherwise := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "as it was"}
+	otherwise := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "as it was"}
 	enforcement := func(s profile.Support) profile.Enforcement {
 		return profile.Enforcement{Enforced: s, Why: "that was found"}
 	}
@@ -26,7 +26,7 @@ func TestWhetherNetworkPoliciesHold(t *testing.T) {
 	g.Expect(never).To(And(HaveField("Holds", false), HaveField("Unknown", false), HaveField("Reason", "NetworkPolicyNotEnforced"),
 		HaveField("Message", And(ContainSubstring("that was found"), ContainSubstring("spec: {profile: {networkPolicies: Enforced}}")))))
 	notKnown := verify.NetworkPoliciesEnforced(policy("dns"), enforcement(profile.NotKnown), otherwise)
-	g.Expect(notKnown).To(And(HaveField("Holds", false), HaveField("Unknown", true), HaveField("Reason", "NetworkPolicyUnknown"),
+	g.Expect(notKnown).To(And(HaveField("Holds", false), HaveField("Unknown", true), HaveField("Reason", "NotJudged"),
 		HaveField("Message", And(ContainSubstring("that was found"), ContainSubstring("spec: {profile: {networkPolicies: Enforced}}")))))
 
 	broken := verify.Verdict{Reason: v1alpha1.ReasonFailsafePorts}

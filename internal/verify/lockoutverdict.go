@@ -49,14 +49,14 @@ func RequiredFlowsKept(report LockoutReport, override string) Verdict {
 // decision, and the flows that are cut already.
 func (r LockoutReport) byCertainty() (cut, doubtful, already []Cut) {
 	for _, c := range r.Cuts {
-		if c.isUncertain() {
+		if c.IsUncertain() {
 			doubtful = append(doubtful, c)
 		} else {
 			cut = append(cut, c)
 		}
 	}
 	for _, c := range r.AlreadyCut {
-		if c.isUncertain() {
+		if c.IsUncertain() {
 			doubtful = append(doubtful, c)
 		} else {
 			already = append(already, c)
@@ -100,15 +100,11 @@ func overriddenVerdict(report LockoutReport, override string) Verdict {
 
 // describeCuts describes one example of each flow and cause.
 func describeCuts(cuts []Cut) string {
-	type cause struct {
-		flow, tier, policy string
-		rule               int
-	}
+	type cause struct{ flow, by string }
 	var told []string
 	known := map[cause]bool{}
 	for _, cut := range cuts {
-		why := cut.Verdict.Reason
-		c := cause{cut.Name, why.Tier, why.Policy, why.Rule}
+		c := cause{cut.Name, cut.Cause}
 		if !known[c] {
 			known[c] = true
 			told = append(told, cut.String())

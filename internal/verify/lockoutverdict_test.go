@@ -4,7 +4,6 @@ package verify_test
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -13,17 +12,13 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
-	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
 // cut returns a flow to a node that a policy cuts.
 func cut(flow, policy, to, after string) verify.Cut {
 	return verify.Cut{
-		Name: flow, AfterWrite: after,
-		Flow: dataplane.Flow{From: netip.MustParseAddr("10.77.0.14"), To: netip.MustParseAddr(to), Protocol: dataplane.TCP, Port: 10250},
-		Verdict: dataplane.Verdict{Decision: dataplane.Denied, Reason: dataplane.Reason{
-			Tier: "first", Policy: policy, Text: "Deny by rule 1 of GlobalNetworkPolicy " + policy,
-		}},
+		Name: flow, AfterWrite: after, Flow: "tcp/10250 from 10.77.0.14 to " + to,
+		Decision: verify.Denied, Why: "Deny by rule 1 of GlobalNetworkPolicy " + policy, Cause: policy,
 	}
 }
 
@@ -42,7 +37,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 	already := []verify.Cut{cut("metrics", "first.theirs", "10.77.0.11", "")}
 	unsure := func(after string) verify.Cut {
 		c := cut("etcd", "first.unread", "10.77.0.11", after)
-		c.Verdict.Decision = dataplane.Unknown
+		c.Decision = verify.Unknown
 		return c
 	}
 	const unknown = "etcd: it is unknown whether tcp/10250 from 10.77.0.14 to 10.77.0.11 is let through "

@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
@@ -43,11 +43,11 @@ func AddServiceBypasses(verdict Verdict, hosts plan.Hosts, network plan.Network,
 		}
 	}
 	if len(taken) > 0 {
-		verdict = addBypass(verdict, v1alpha1.ReasonAddressTakenOver, "Services with externalIPs take over traffic from nodes to "+
+		verdict = addBypass(verdict, v1alpha1.ReasonForeignService, "Services with externalIPs take over traffic from nodes to "+
 			"the control plane: "+wording.ListNames(taken)+": remove spec.externalIPs of these Services")
 	}
 	if len(open) > 0 {
-		verdict = addBypass(verdict, v1alpha1.ReasonExposedByService, "nodes forward traffic from outside for a Service with a node's address "+
+		verdict = addBypass(verdict, v1alpha1.ReasonForeignService, "nodes forward traffic from outside for a Service with a node's address "+
 			"as the source, so that every client of the Service may connect where nodes may: "+wording.ListNames(open)+
 			": set type ClusterIP without externalIPs for these Services, or delete the Services")
 	}
@@ -77,7 +77,7 @@ func addBypass(verdict Verdict, reason, text string) Verdict {
 // exposure has the data for finding bypasses: the restrictions, and the addresses of
 // the nodes.
 type exposure struct {
-	hosts               calico.Hosts
+	hosts               backend.Hosts
 	network             plan.Network
 	nodes               [][]netip.Addr
 	restrictedAddresses map[netip.Addr]bool // addresses with restrictions on nodes
@@ -113,7 +113,7 @@ func (e *exposure) exposedHostComponents(service state.Exposed) (open []string) 
 		for _, port := range backends.Ports {
 			for _, address := range backends.Addresses {
 				if what := e.restrictionOn(address, port); what != "" && e.nodesMayConnect(address, port) {
-					open = appendUnique(open, what)
+					open = wording.AppendUnique(open, what)
 				}
 			}
 		}
@@ -176,7 +176,7 @@ func (e *exposure) exposedPodComponents(service state.Exposed) (open []string) {
 				if slices.ContainsFunc(policy.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
 					return anyPortOverlaps(rule.Ports, port) && slices.ContainsFunc(rule.From, e.includesNode)
 				}) {
-					open = appendUnique(open, fmt.Sprintf("component %s (%s)", policy.Labels[v1alpha1.LabelComponent], port))
+					open = wording.AppendUnique(open, fmt.Sprintf("component %s (%s)", policy.Labels[v1alpha1.LabelComponent], port))
 				}
 			}
 		}
@@ -213,7 +213,7 @@ func (e *exposure) takenOverAddresses(service state.Exposed) (taken []string) {
 	for _, address := range service.ExternalIPs {
 		for _, port := range service.Ports {
 			if what := e.restrictionOn(address, port); what != "" {
-				taken = appendUnique(taken, fmt.Sprintf("(%s, the address of %s)", address, what))
+				taken = wording.AppendUnique(taken, fmt.Sprintf("(%s, the address of %s)", address, what))
 			}
 		}
 	}

@@ -18,8 +18,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
@@ -44,31 +44,31 @@ func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
 
 // exposedHosts protects cp-1 and cp-2: the API server lets in nodes, etcd the control
 // plane, and the scheduler a single other address.
-func exposedHosts(edits ...func(*calico.Hosts)) plan.Hosts {
-	hosts := calico.Hosts{
-		Nodes: []calico.Node{
+func exposedHosts(edits ...func(*backend.Hosts)) plan.Hosts {
+	hosts := backend.Hosts{
+		Nodes: []backend.Node{
 			{Name: "cp-1", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.11")}},
 			{Name: "cp-2", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.12")}},
 		},
-		Sets: []calico.Set{
-			{Name: calico.SetNodes, Members: map[string][]netip.Prefix{
+		Sets: []backend.Set{
+			{Name: backend.SetNodes, Members: map[string][]netip.Prefix{
 				"cp-1": {prefix("10.0.0.11/32")}, "cp-2": {prefix("10.0.0.12/32")}, "worker-1": {prefix("10.0.0.21/32")},
 			}},
-			{Name: calico.SetControlPlane, Members: map[string][]netip.Prefix{"cp-1": {prefix("10.0.0.11/32")}, "cp-2": {prefix("10.0.0.12/32")}}},
+			{Name: backend.SetControlPlane, Members: map[string][]netip.Prefix{"cp-1": {prefix("10.0.0.11/32")}, "cp-2": {prefix("10.0.0.12/32")}}},
 		},
-		Components: []calico.Component{
-			{Name: "apiServer", Ports: []profile.Traffic{tcp(6443)}, From: []calico.Source{{Prefixes: []netip.Prefix{prefix("10.9.0.0/16")}}}},
-			{Name: "etcd", Ports: []profile.Traffic{{Protocol: profile.TCP, First: 2379, Last: 2380}}, From: []calico.Source{{Set: calico.SetControlPlane}}},
-			{Name: "scheduler", Ports: []profile.Traffic{tcp(10259)}, From: []calico.Source{{Prefixes: []netip.Prefix{prefix("10.9.0.0/16")}}}},
-			{Name: "public", Ports: []profile.Traffic{tcp(8080)}, From: []calico.Source{{}}},
+		Components: []backend.Component{
+			{Name: "apiServer", Ports: []profile.Traffic{tcp(6443)}, From: []backend.Source{{Prefixes: []netip.Prefix{prefix("10.9.0.0/16")}}}},
+			{Name: "etcd", Ports: []profile.Traffic{{Protocol: profile.TCP, First: 2379, Last: 2380}}, From: []backend.Source{{Set: backend.SetControlPlane}}},
+			{Name: "scheduler", Ports: []profile.Traffic{tcp(10259)}, From: []backend.Source{{Prefixes: []netip.Prefix{prefix("10.9.0.0/16")}}}},
+			{Name: "public", Ports: []profile.Traffic{tcp(8080)}, From: []backend.Source{{}}},
 		},
-		Required: []calico.Flow{{Name: "nodes to the API server", From: []calico.Source{{Set: calico.SetNodes}}, Traffic: []profile.Traffic{tcp(6443)}}},
+		Required: []backend.Flow{{Name: "nodes to the API server", From: []backend.Source{{Set: backend.SetNodes}}, Traffic: []profile.Traffic{tcp(6443)}}},
 		Servers:  []netip.Addr{netip.MustParseAddr("172.16.0.9")},
 	}
 	for _, edit := range edits {
 		edit(&hosts)
 	}
-	return plan.Hosts{Declared: true, Whole: hosts, Calico: hosts}
+	return plan.Hosts{Declared: true, Whole: hosts, Now: hosts}
 }
 
 // nodePort is the Service ops/door, which sends traffic to a port of addresses.
@@ -87,16 +87,16 @@ func keeping(s state.Exposed) state.Exposed {
 	return s
 }
 
-func unlistedDenied(h *calico.Hosts) {
+func unlistedDenied(h *backend.Hosts) {
 	h.DenyUnlisted = true
-	h.Listed = []calico.Flow{
-		{Name: "control plane to kubelets", From: []calico.Source{{Set: calico.SetControlPlane}}, Traffic: []profile.Traffic{tcp(10250)}},
-		{Name: "anybody to the web", From: []calico.Source{{}}, Traffic: []profile.Traffic{tcp(443)}},
+	h.Listed = []backend.Flow{
+		{Name: "control plane to kubelets", From: []backend.Source{{Set: backend.SetControlPlane}}, Traffic: []profile.Traffic{tcp(10250)}},
+		{Name: "anybody to the web", From: []backend.Source{{}}, Traffic: []profile.Traffic{tcp(443)}},
 	}
 }
 
-func addressed(network, iface string) func(*calico.Hosts) {
-	return func(h *calico.Hosts) {
+func addressed(network, iface string) func(*backend.Hosts) {
+	return func(h *backend.Hosts) {
 		h.Components[1].Interface = iface
 		if network != "" {
 			h.Components[1].Address = prefix(network)
@@ -105,7 +105,7 @@ func addressed(network, iface string) func(*calico.Hosts) {
 }
 
 func TestServicesInFrontOfComponentsOnNodesAreNamed(t *testing.T) {
-	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "Nothing evades"}
+	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "Nothing evades"}
 	tests := map[string]struct {
 		hosts   plan.Hosts
 		nodes   []corev1.Node
@@ -141,7 +141,7 @@ func TestServicesInFrontOfComponentsOnNodesAreNamed(t *testing.T) {
 				return
 			}
 			g.Expect(is.Holds).To(BeFalse())
-			g.Expect(is.Reason).To(Equal(v1alpha1.ReasonExposedByService))
+			g.Expect(is.Reason).To(Equal(v1alpha1.ReasonForeignService))
 			g.Expect(is.Message).To(And(ContainSubstring(test.tells), ContainSubstring("ClusterIP")))
 		})
 	}
@@ -171,7 +171,7 @@ func behind(s state.Exposed, namespace string, selector labels.Set) state.Expose
 
 func TestServicesInFrontOfComponentsThatArePodsAreNamed(t *testing.T) {
 	pods, pod := labels.Set{"app": "etcd", "tier": "db"}, "192.168.3.7"
-	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod evades"}
+	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "No pod evades"}
 	tests := map[string]struct {
 		network plan.Network
 		nodes   []corev1.Node
@@ -197,14 +197,14 @@ func TestServicesInFrontOfComponentsThatArePodsAreNamed(t *testing.T) {
 				g.Expect(is).To(Equal(effective))
 				return
 			}
-			g.Expect(is.Reason).To(Equal(v1alpha1.ReasonExposedByService))
+			g.Expect(is.Reason).To(Equal(v1alpha1.ReasonForeignService))
 			g.Expect(is.Message).To(ContainSubstring("ops/door to component etcd"))
 		})
 	}
 }
 
 func TestExternalIPsAreToldAndAddressesTakenOverAreWorse(t *testing.T) {
-	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "Nothing evades"}
+	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "Nothing evades"}
 	with := func(port uint16, address string) state.Exposed {
 		s := nodePort(80, "192.168.3.7")
 		s.ExternalIPs, s.Ports = []netip.Addr{netip.MustParseAddr(address)}, []profile.Traffic{tcp(port)}
@@ -213,11 +213,11 @@ func TestExternalIPsAreToldAndAddressesTakenOverAreWorse(t *testing.T) {
 	g := NewWithT(t)
 	is := verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "203.0.113.5")})
 	g.Expect(is.Holds).To(BeTrue(), "it is a finding, and not a hole by itself")
-	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonEffective))
+	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonAsDeclared))
 	g.Expect(is.Message).To(And(HavePrefix("Nothing evades. Note that "), ContainSubstring("ops/door"), ContainSubstring("DenyServiceExternalIPs")))
 
 	is = verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(6443, "10.0.0.11")})
-	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonAddressTakenOver))
+	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonForeignService))
 	g.Expect(is.Message).To(And(ContainSubstring("ops/door (10.0.0.11, the address of component apiServer (tcp/6443))"), ContainSubstring("Note that")))
 
 	is = verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "10.0.0.11")})
@@ -235,13 +235,13 @@ func TestWayAroundIsToldBesideWhatIsGraver(t *testing.T) {
 	}
 	is := verify.AddServiceBypasses(graver, exposedHosts(), plan.Network{}, threeNodes(), services)
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonFailsafePorts))
-	g.Expect(is.Message).To(And(HavePrefix(graver.Message), ContainSubstring("ExposedByService: "), ContainSubstring("ops/door-000"), ContainSubstring("and 197 more")))
+	g.Expect(is.Message).To(And(HavePrefix(graver.Message), ContainSubstring("ForeignService: "), ContainSubstring("ops/door-000"), ContainSubstring("and 197 more")))
 	g.Expect(len(is.Message)).To(BeNumerically("<", 1024))
 
 	unknown := verify.Verdict{Unknown: true, Reason: v1alpha1.ReasonNotJudged, Message: "It cannot be read"}
 	is = verify.AddServiceBypasses(unknown, exposedHosts(), plan.Network{}, threeNodes(), services[:1])
 	g.Expect(is.Unknown).To(BeFalse(), "that there is a way around is known")
-	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonExposedByService))
+	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonForeignService))
 	g.Expect(is.Message).To(HaveSuffix("NotJudged: It cannot be read"))
 	g.Expect(verify.AddServiceBypasses(unknown, exposedHosts(), plan.Network{}, threeNodes(), nil)).To(Equal(unknown))
 }

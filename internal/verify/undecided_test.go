@@ -17,7 +17,7 @@ func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
 	overridden := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: "Something else is overridden"}
 	cut := verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "Cut"}
 	balancer := plan.Held{Reason: v1alpha1.ReasonLoadBalancerUnknown, Why: "Is there a load balancer?"}
-	admins := plan.Held{Reason: v1alpha1.ReasonNoAdminPath, Why: "Who are the administrators?"}
+	admins := plan.Held{Reason: v1alpha1.ReasonPeerMissing, Why: "Who are the administrators?"}
 	const said = `. Objects are written anyway, because the annotation cpnp.dev/allow-lockout says so ("tried")`
 	for name, test := range map[string]struct {
 		verdict   verify.Verdict

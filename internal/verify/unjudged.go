@@ -7,36 +7,27 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
-	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// WhyUnjudged says why the effect of the restrictions on protected nodes cannot be
-// judged, whatever the policies say; empty if the effect can be judged. The reason is
-// for the conditions Verified and Effective.
-func WhyUnjudged(hosts plan.Hosts, live state.Calico) (reason, why string) {
-	var causes []string
-	on := map[string][]string{}
-	for _, node := range hosts.Whole.Nodes {
-		cause, ebpf := dataplane.WhyUnmodelled(node.Name, live.Felix)
-		if cause == "" {
-			continue
-		}
-		if reason == "" || ebpf {
-			reason = map[bool]string{true: v1alpha1.ReasonDataplaneNotSupported, false: v1alpha1.ReasonNotJudged}[ebpf]
-		}
-		causes = appendUnique(causes, cause)
-		on[cause] = append(on[cause], node.Name)
+// WithHostObstacle limits a verdict that holds to the objects that were judged, if hosts
+// are to be protected and cannot be. While Calico cannot be read whole, the verdict is
+// unknown: nobody knows what foreign policies of Calico, together with the declared objects, do to
+// the required flows.
+func WithHostObstacle(verdict Verdict, hosts plan.Hosts, notes []string) Verdict {
+	obstacle := hosts.Unprotected
+	switch {
+	case !verdict.Holds || obstacle == nil:
+		return verdict
+	case !plan.HoldsHostsOnly(obstacle.Reason):
+		verdict.Message += "; objects for hosts are not judged, because none are written: see condition Programmed"
+		return verdict
 	}
-	if reason == "" {
-		return "", ""
-	}
-	lines := make([]string, 0, len(causes))
-	for _, cause := range causes {
-		lines = append(lines, fmt.Sprintf("%s, on %s", cause, wording.ListNames(on[cause])))
-	}
-	return reason, "The operator cannot judge what host endpoints do on protected nodes: " + wording.ListPoints(lines)
+	return Verdict{
+		Unknown: true, Reason: obstacle.Reason,
+		Message: "The objects for hosts cannot be judged until the operator has read the objects of Calico: " + obstacle.Message +
+			". Nothing is written for hosts until then; all other declared objects are safe to write",
+	}.WithNotes(notes)
 }
 
 // UnjudgedWritable says whether writes may be made to nodes that cannot be judged: only
@@ -54,13 +45,4 @@ func UnjudgedWritable(reason, why, override string) Verdict {
 		Message: fmt.Sprintf("%s. Nothing is written: change the configuration of Felix, exclude these nodes from spec.nodeSelector, "+
 			"or, to write anyway, set the annotation %s to the reason why", why, v1alpha1.AnnotationAllowLockout),
 	}
-}
-
-// unjudgedVerdict is WhyUnjudged as a verdict on the restrictions.
-func unjudgedVerdict(hosts plan.Hosts, live state.Calico) *Verdict {
-	reason, why := WhyUnjudged(hosts, live)
-	if reason == "" {
-		return nil
-	}
-	return &Verdict{Unknown: true, Reason: reason, Message: why + ". Whether the restrictions are effective is unknown"}
 }

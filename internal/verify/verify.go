@@ -14,6 +14,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -29,7 +30,7 @@ type Verdict struct {
 }
 
 // HoldsOffHosts says whether all objects except objects for hosts may be written.
-func (v Verdict) HoldsOffHosts() bool { return v.Holds || v.Reason == v1alpha1.ReasonProfileUnknown }
+func (v Verdict) HoldsOffHosts() bool { return v.Holds || plan.HoldsHostsOnly(v.Reason) }
 
 // PolicyWritable says whether the objects of a policy may be written. A policy without
 // a selected node, or a component with peers without an address, blocks every write of
@@ -37,7 +38,7 @@ func (v Verdict) HoldsOffHosts() bool { return v.Holds || v.Reason == v1alpha1.R
 // right, only writes for hosts are blocked (HoldsOffHosts): otherwise, a writer of
 // contradicting signs of a distribution could stop all other repairs.
 func PolicyWritable(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, notes []string) Verdict {
-	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.Selects(&n) }) {
+	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.SelectsNode(&n) }) {
 		return Verdict{
 			Reason:  v1alpha1.ReasonNoMatchingNodes,
 			Message: "spec.nodeSelector selects no node: nothing is written, and existing objects stay; correct spec.nodeSelector",
@@ -59,9 +60,9 @@ func SafeToWrite(notes []string) Verdict {
 	return Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "The declared objects are safe to write"}.WithNotes(notes)
 }
 
-// WithNotes adds notes for the reader to a verdict that holds.
+// WithNotes adds notes for the reader to a verdict that holds, or is unknown.
 func (v Verdict) WithNotes(notes []string) Verdict {
-	if v.Holds && len(notes) > 0 {
+	if (v.Holds || v.Unknown) && len(notes) > 0 {
 		v.Message += ". Note that " + strings.Join(notes, "; ")
 	}
 	return v
@@ -103,7 +104,7 @@ func AllOverridable(undecided []plan.Held) bool {
 // PodsEffective fails if pods of components use the network of the node: a
 // NetworkPolicy does not select such pods, so that the component's restrictions have no
 // effect on the pods.
-func PodsEffective(policy *plan.Policy, pods []corev1.Pod) Verdict {
+func PodsEffective(policy *plan.Policy, pods []*state.HostPod) Verdict {
 	if policy.Spec.Network == nil || policy.Invalid != nil {
 		return Verdict{Holds: true, Reason: v1alpha1.ReasonNotDeclared, Message: "The policy declares no component"}
 	}
@@ -114,27 +115,25 @@ func PodsEffective(policy *plan.Policy, pods []corev1.Pod) Verdict {
 		}
 	}
 	if len(found) == 0 {
-		return Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod of a component bypasses its NetworkPolicy"}
+		return Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "No pod of a component bypasses its NetworkPolicy"}
 	}
 	slices.Sort(found)
 	return Verdict{
-		Reason: v1alpha1.ReasonHostNetworkedPods,
+		Reason: v1alpha1.ReasonBypassPossible,
 		Message: "Kubernetes NetworkPolicies do not select pods in their node's network, so that nothing restricts " +
 			wording.ListNames(found) + ": run these pods without hostNetwork, or exclude these pods from the component's selector",
 	}
 }
 
 // hostNetworkedPods returns the pods of a component in the network of the node.
-func hostNetworkedPods(component v1alpha1.Component, pods []corev1.Pod) []string {
+func hostNetworkedPods(component v1alpha1.Component, pods []*state.HostPod) []string {
 	selector, err := component.Pods.Selector.Compile()
 	if err != nil {
 		return nil // the condition of an invalid policy says so already
 	}
 	var found []string
-	for i := range pods {
-		pod := &pods[i]
-		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-		if pod.Spec.HostNetwork && !ended && pod.Namespace == component.Pods.Namespace && selector.Matches(labels.Set(pod.Labels)) {
+	for _, pod := range pods {
+		if pod.HostNetwork && !pod.Ended && pod.Namespace == component.Pods.Namespace && selector.Matches(labels.Set(pod.Labels)) {
 			found = append(found, fmt.Sprintf("%s/%s (component %s)", pod.Namespace, pod.Name, component.Name))
 		}
 	}

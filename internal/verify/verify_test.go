@@ -11,6 +11,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
@@ -49,7 +50,7 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 		return n
 	}
 	nodes := []corev1.Node{node("worker"), node(controlPlane)}
-	held := []plan.Held{{Component: "a", Reason: v1alpha1.ReasonEmptyPeerSet, Why: "allows nobody"}, {Component: "b", Reason: v1alpha1.ReasonEmptyPeerSet, Why: "allows nobody either"}}
+	held := []plan.Held{{Component: "a", Reason: v1alpha1.ReasonAddressesUnknown, Why: "allows nobody"}, {Component: "b", Reason: v1alpha1.ReasonAddressesUnknown, Why: "allows nobody either"}}
 	noNode := verify.Verdict{
 		Reason:  v1alpha1.ReasonNoMatchingNodes,
 		Message: "spec.nodeSelector selects no node: nothing is written, and existing objects stay; correct spec.nodeSelector",
@@ -73,7 +74,7 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 		"No node goes before components that are held":   {policy(), nil, plan.Network{Held: held}, noNode},
 		"A policy with components that are held is not, and each is named": {
 			policy(), nodes, plan.Network{Held: held},
-			verify.Verdict{Reason: v1alpha1.ReasonEmptyPeerSet, Message: "component a: allows nobody; component b: allows nobody either"},
+			verify.Verdict{Reason: v1alpha1.ReasonAddressesUnknown, Message: "component a: allows nobody; component b: allows nobody either"},
 		},
 	}
 	for name, test := range tests {
@@ -83,6 +84,20 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cachedPods returns pods as the cache keeps them.
+func cachedPods(t *testing.T, pods []corev1.Pod) []*state.HostPod {
+	t.Helper()
+	var kept []*state.HostPod
+	for i := range pods {
+		object, err := state.TransformPod(&pods[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, object.(*state.HostPod))
+	}
+	return kept
 }
 
 func TestHostNetworkedPodsEvadeTheirNetworkPolicy(t *testing.T) {
@@ -100,10 +115,10 @@ func TestHostNetworkedPodsEvadeTheirNetworkPolicy(t *testing.T) {
 	elsewhere := func(p *corev1.Pod) { p.Namespace = "shop" }
 	unlike := func(p *corev1.Pod) { p.Labels["app"] = "other" }
 
-	none := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonEffective, Message: "No pod of a component bypasses its NetworkPolicy"}
+	none := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "No pod of a component bypasses its NetworkPolicy"}
 	undeclared := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonNotDeclared, Message: "The policy declares no component"}
 	evade := func(who string) verify.Verdict {
-		return verify.Verdict{Reason: v1alpha1.ReasonHostNetworkedPods, Message: "Kubernetes NetworkPolicies do not select pods " +
+		return verify.Verdict{Reason: v1alpha1.ReasonBypassPossible, Message: "Kubernetes NetworkPolicies do not select pods " +
 			"in their node's network, so that nothing restricts " + who + ": run these pods without hostNetwork, " +
 			"or exclude these pods from the component's selector"}
 	}
@@ -136,7 +151,7 @@ func TestHostNetworkedPodsEvadeTheirNetworkPolicy(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, verify.PodsEffective(test.policy, test.pods)); diff != "" {
+			if diff := cmp.Diff(test.want, verify.PodsEffective(test.policy, cachedPods(t, test.pods))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -7,6 +7,7 @@ package wording
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,4 +58,12 @@ func Shorten(text string, limit int) string {
 		cut--
 	}
 	return text[:cut] + mark
+}
+
+// AppendUnique appends an item, unless the list has the item already.
+func AppendUnique(list []string, item string) []string {
+	if slices.Contains(list, item) {
+		return list
+	}
+	return append(list, item)
 }

@@ -92,8 +92,12 @@ func (b *bench) fill(ctx context.Context) error {
 
 // benchNode is a node that is as large as those of clusters that do some work.
 func benchNode(owner string, i int) *corev1.Node {
+	network := 100 // of the owner: an address that two nodes show identifies neither
+	if owner == nullUser {
+		network = 90
+	}
 	node := testbed.Node(name(owner, i), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
-		testbed.NodeLabels(labels(owner)), testbed.InternalIP(fmt.Sprintf("10.%d.%d.%d", 100+i/62500, i/250%250, i%250+1)))
+		testbed.NodeLabels(labels(owner)), testbed.InternalIP(fmt.Sprintf("10.%d.%d.%d", network+i/62500, i/250%250, i%250+1)))
 	for image := range images {
 		tag := fmt.Sprintf("registry.example/some/image-%d", image)
 		node.Status.Images = append(node.Status.Images, corev1.ContainerImage{
@@ -182,7 +186,9 @@ func policy() *v1alpha1.ControlPlaneNetworkPolicy {
 			Mode:         v1alpha1.ModeEnforce,
 			NodeSelector: selector,
 			Network:      network,
-			Taints:       []v1alpha1.Taint{{Key: testbed.ControlPlaneRole, Effect: corev1.TaintEffectNoSchedule}},
+			// No CNI runs here, by which the operator could tell.
+			Profile: v1alpha1.Profile{NetworkPolicies: v1alpha1.NetworkPoliciesEnforced},
+			Taints:  []v1alpha1.Taint{{Key: testbed.ControlPlaneRole, Effect: corev1.TaintEffectNoSchedule}},
 			Services: []v1alpha1.ServiceTrafficPolicy{{
 				Name: "all", Selector: selector, NamespaceSelector: &v1alpha1.LabelSelector{},
 				InternalTrafficPolicy: corev1.ServiceInternalTrafficPolicyLocal, LocalPolicy: v1alpha1.LocalForce,

@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -19,7 +20,7 @@ import (
 )
 
 // convergeLimit bounds the wait for the first convergence.
-const convergeLimit = 5 * time.Minute
+const convergeLimit = 10 * time.Minute
 
 // rounds is how often the bare client and the operator take turns.
 const rounds = 2
@@ -62,31 +63,56 @@ func (b *bench) converge(ctx context.Context) error {
 
 // convergeRaw writes to every Node and Service what the policy will declare, as
 // fast as a client can that knows it beforehand, and takes it back. Like the
-// operator it writes a value and an annotation.
+// operator it writes two objects for a Node, its record and then the Node, and a
+// value and an annotation of a Service.
 func (b *bench) convergeRaw(ctx context.Context, c *convergence) (err error) {
 	const there = `{"metadata":{"annotations":{"raw":"{\"field\":{\"policy\":\"bench\",\"applied\":\"\",\"original\":null}}"}},"spec":%s}`
 	const back = `{"metadata":{"annotations":{"raw":null}},"spec":%s}`
-	patchAll := func(node, service string) func(context.Context) error {
-		return func(ctx context.Context) error {
-			return parallel(ctx, b.nodes+b.services, func(i int) error {
-				k, patch := kinds[0], node
-				if i >= b.nodes {
-					k, patch, i = kinds[1], service, i-b.nodes
-				}
-				return b.admin.Patch(ctx, k.named(k.target(operatorUser, i)), client.RawPatch(types.MergePatchType, []byte(patch)))
-			})
-		}
-	}
-	taints := fmt.Sprintf(`{"taints":[{"key":%q,"effect":%q}]}`, declaredTaint.Key, declaredTaint.Effect)
-	write := patchAll(fmt.Sprintf(there, taints), fmt.Sprintf(there, `{"internalTrafficPolicy":"Local"}`))
-	if c.raw, err = b.untilRight(ctx, kinds[:2], write); err != nil {
+	taints := fmt.Sprintf(`{"spec":{"taints":[{"key":%q,"effect":%q}]}}`, declaredTaint.Key, declaredTaint.Effect)
+	c.raw, err = b.untilRight(ctx, kinds[:2], func(ctx context.Context) error {
+		return b.patchAll(ctx, b.createRecord, taints, fmt.Sprintf(there, `{"internalTrafficPolicy":"Local"}`))
+	})
+	if err != nil {
 		return err
 	}
-	takeBack := patchAll(fmt.Sprintf(back, `{"taints":null}`), fmt.Sprintf(back, `{"internalTrafficPolicy":"Cluster"}`))
-	if err := takeBack(ctx); err != nil {
+	services := fmt.Sprintf(back, `{"internalTrafficPolicy":"Cluster"}`)
+	if err := b.patchAll(ctx, b.deleteRecord, `{"spec":{"taints":null}}`, services); err != nil {
 		return err
 	}
 	return b.operator.quiet(ctx)
+}
+
+// patchAll patches every Node, after its record, and every Service.
+func (b *bench) patchAll(ctx context.Context, record func(ctx context.Context, node string) error, node, service string) error {
+	return parallel(ctx, b.nodes+b.services, func(i int) error {
+		k, patch := kinds[0], node
+		if i >= b.nodes {
+			k, patch, i = kinds[1], service, i-b.nodes
+		} else if err := record(ctx, k.target(operatorUser, i).Name); err != nil {
+			return err
+		}
+		return b.admin.Patch(ctx, k.named(k.target(operatorUser, i)), client.RawPatch(types.MergePatchType, []byte(patch)))
+	})
+}
+
+// rawRecord is as large as the operator's record, and of no node: the operator
+// leaves it alone.
+func rawRecord(node string) *v1alpha1.ControlPlaneNodeRecord {
+	return &v1alpha1.ControlPlaneNodeRecord{
+		ObjectMeta: metav1.ObjectMeta{Name: node},
+		Spec: v1alpha1.ControlPlaneNodeRecordSpec{
+			NodeUID: "00000000-0000-4000-8000-000000000000",
+			Taints:  []v1alpha1.RecordedTaint{{Key: declaredTaint.Key, Effect: declaredTaint.Effect, Policy: "bench"}},
+		},
+	}
+}
+
+func (b *bench) createRecord(ctx context.Context, node string) error {
+	return b.admin.Create(ctx, rawRecord(node))
+}
+
+func (b *bench) deleteRecord(ctx context.Context, node string) error {
+	return b.admin.Delete(ctx, rawRecord(node))
 }
 
 // untilRight acts, and returns how long it took until watches have shown every

@@ -15,10 +15,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/dataplane"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/judge"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
-	"github.com/cpnp-dev/cpnp-operator/internal/verify"
-	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
 )
 
 // BenchmarkLockout checks what a reconciliation does that begins to protect seven
@@ -36,11 +37,11 @@ func BenchmarkLockout(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			hosts := plannedHosts(b)
 			there := foreign(500, bench.selector)
-			var writes, next []verify.Write
+			var writes, next []judge.Write
 			for _, object := range hosts.WholeObjects {
-				write := verify.Write{Object: object}
+				write := judge.Write{Object: object}
 				writes = append(writes, write)
-				if calico.WriteStage(object) < calico.StageEndpoints {
+				if backend.TraitsOf(object).Stage < backend.StageEndpoints {
 					next = append(next, write)
 				}
 			}
@@ -52,21 +53,21 @@ func BenchmarkLockout(b *testing.B) {
 				there.Felix = []v3.FelixConfiguration{noneOut()}
 				there.Endpoints = append(there.Endpoints, cutOff(node))
 			}
-			if report := verify.CheckLockout(hosts.Lifelines, nodes, there, writes); len(report.Cuts) > 0 || len(report.AlreadyCut) > 0 != (bench.already > 0) {
+			if report := judge.CheckLockout(hosts.RequiredFlows, nodes, there, writes); len(report.Cuts) > 0 || len(report.AlreadyCut) > 0 != (bench.already > 0) {
 				b.Fatalf("%d are cut, %d already", len(report.Cuts), len(report.AlreadyCut))
 			}
 			runtime.GC()
 			b.ReportAllocs()
 			peak := watchHeap()
 			for b.Loop() {
-				verify.CheckLockout(hosts.Lifelines, nodes, there, writes)
-				verify.CheckLockout(hosts.Lifelines, nodes, there, next)
-				verify.ForeignPolicyWarnings(hosts, nodes, there, writes)
+				judge.CheckLockout(hosts.RequiredFlows, nodes, there, writes)
+				judge.CheckLockout(hosts.RequiredFlows, nodes, there, next)
+				judge.ForeignPolicyWarnings(hosts, nodes, there, writes)
 			}
 			b.ReportMetric(peak(), "peak-MiB")
 			b.ReportMetric(float64(len(writes)+len(next)), "writes")
-			b.ReportMetric(float64(len(hosts.Lifelines.Flows)), "flows")
-			b.ReportMetric(float64(len(hosts.Lifelines.Optional)), "optional")
+			b.ReportMetric(float64(len(hosts.RequiredFlows.Flows)), "flows")
+			b.ReportMetric(float64(len(hosts.RequiredFlows.Optional)), "optional")
 		})
 	}
 }
@@ -119,8 +120,8 @@ func cutOff(node dataplane.Node) v3.HostEndpoint {
 }
 
 // foreign returns policies of others, which deny what no flow needs.
-func foreign(count int, selector string) state.Calico {
-	there := state.Calico{
+func foreign(count int, selector string) calico.Live {
+	there := calico.Live{
 		Tiers: []v3.Tier{{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}},
 		Pools: []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}},
 	}

@@ -25,17 +25,20 @@ import (
 // settings are the command line.
 type settings struct {
 	nodes, services, drifts int
+	memoryLimit             int // MiB
 	program                 string
 }
 
-// limit is how long a whole run may take.
-const limit = 20 * time.Minute
+// limit is how long a whole run may take. With thousands of objects, most of the time goes
+// by while the cluster is filled and while it converges, at the pace of the API server.
+const limit = time.Hour
 
 func main() {
 	var s settings
 	flag.IntVar(&s.nodes, "nodes", 1000, "how many `nodes` the policy selects")
 	flag.IntVar(&s.services, "services", 2000, "how many `Services` the policy selects")
 	flag.IntVar(&s.drifts, "drifts", 1000, "how many drifts of each kind are repaired")
+	flag.IntVar(&s.memoryLimit, "memory", 256, "the memory limit, in `MiB`, that the operator is told; 0 for none")
 	flag.StringVar(&s.program, "operator", "", "measure this `program` instead of the one that the repository gives")
 	null := flag.String(nullFlag, "", "be the null repairer, with this `kubeconfig`; the program starts itself so")
 	flag.Parse()

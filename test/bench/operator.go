@@ -39,7 +39,8 @@ func (b *bench) startOperator(ctx context.Context) error {
 	if err := free.Close(); err != nil {
 		return err
 	}
-	process, err := b.start(ctx, "operator", b.program,
+	limit := fmt.Sprintf("MEMORY_LIMIT=%d", b.memoryLimit<<20) // as the downward API tells it in a cluster
+	process, err := b.start(ctx, "operator", b.program, []string{limit},
 		"--kubeconfig="+kubeconfig, "--metrics-bind-address="+address, "--health-probe-bind-address=0")
 	if err != nil {
 		return err

@@ -26,13 +26,13 @@ type process struct {
 
 // start starts a program, whose log goes to a file of its name. It ends with
 // ctx at the latest.
-func (b *bench) start(ctx context.Context, name, program string, args ...string) (*process, error) {
+func (b *bench) start(ctx context.Context, name, program string, environment []string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(b.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), environment...)
 	return &process{cmd: cmd, log: log}, cmd.Start()
 }
 

@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -42,7 +44,7 @@ func BenchmarkCompile(b *testing.B) {
 func BenchmarkNetworks(b *testing.B) {
 	policies, nodes := compiled(), makeNodes(manyNodes)
 	for b.Loop() {
-		plan.Networks(&policies[0], policies, state.Snapshot{Nodes: nodes})
+		plan.NetworkPolicies(&policies[0], policies, state.Snapshot{Nodes: nodes})
 	}
 }
 
@@ -50,13 +52,13 @@ func BenchmarkNetworks(b *testing.B) {
 // be.
 func BenchmarkNetworkDrift(b *testing.B) {
 	policies := compiled()
-	network := plan.Networks(&policies[0], policies, state.Snapshot{Nodes: makeNodes(manyNodes)})
+	network := plan.NetworkPolicies(&policies[0], policies, state.Snapshot{Nodes: makeNodes(manyNodes)})
 	var live state.Snapshot
 	for _, object := range network.Objects {
 		live.NetworkPolicies = append(live.NetworkPolicies, *object.DeepCopy())
 	}
 	for b.Loop() {
-		drift.Networks(&policies[0], network, live.NetworkPolicies)
+		drift.CompareNetworkPolicies(&policies[0], network, live.NetworkPolicies)
 	}
 }
 
@@ -68,7 +70,7 @@ func BenchmarkHosts(b *testing.B) {
 	objects := len(plannedHosts(b).WholeObjects)
 	for b.Loop() {
 		hosts := plan.HostProtection(&policies[0], policies, snapshot)
-		drift.Hosts(&policies[0], policies, hosts, snapshot.Calico)
+		drift.CompareHosts(&policies[0], policies, hosts, snapshot.Backend)
 	}
 	b.ReportMetric(float64(objects), "objects") // at the end: the loop's beginning forgets it
 }
@@ -97,12 +99,12 @@ func protection() ([]plan.Policy, state.Snapshot) {
 	}
 	p.Spec.Network.Peers = []v1alpha1.Peer{{Name: "admins", Role: v1alpha1.ExternalAdmin, CIDRs: []v1alpha1.CIDR{"10.8.0.0/16"}}}
 	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*p})
-	snapshot := state.Snapshot{Nodes: makeNodes(manyNodes), Calico: state.Calico{Mode: state.CalicoNative}}
+	snapshot := state.Snapshot{Nodes: makeNodes(manyNodes), Backend: calico.Live{Mode: calico.Native}}
 	for i := range 7 {
 		snapshot.Nodes[i].Labels = map[string]string{"bench/control-plane": ""}
 	}
 	snapshot.Facts.APIServer = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:6443")}
-	snapshot.Calico.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}}
+	calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Pools = []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}} })
 	return policies, snapshot
 }
 
@@ -111,8 +113,8 @@ func BenchmarkTaints(b *testing.B) {
 	policies, node := compiled(), &makeNodes(1)[0]
 	record := state.Record{state.TaintField(declaredTaint.Key, declaredTaint.Effect): {Policy: "bench"}}
 	for b.Loop() {
-		claims, _ := plan.Taints(node, policies)
-		drift.Fields(drift.Node(node, record), claims, policies)
+		claims, _ := plan.TaintClaims(node, policies)
+		drift.CompareFields(drift.SharedNode(node, record), claims, policies)
 	}
 }
 
@@ -120,8 +122,8 @@ func BenchmarkTaints(b *testing.B) {
 func BenchmarkTrafficPolicies(b *testing.B) {
 	policies, service := compiled(), state.Service{Service: slim(b, state.TransformService, makeService(0)).(*corev1.Service)}
 	for b.Loop() {
-		claims, _ := plan.Service(service, policies)
-		drift.Fields(drift.Service(service.Service), claims, policies)
+		claims, _ := plan.ServiceClaims(service, policies)
+		drift.CompareFields(drift.SharedService(service.Service), claims, policies)
 	}
 }
 

@@ -193,7 +193,7 @@ func (b *bench) startNull(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	null, err := b.start(ctx, nullUser, self, "-"+nullFlag+"="+kubeconfig)
+	null, err := b.start(ctx, nullUser, self, nil, "-"+nullFlag+"="+kubeconfig)
 	if err != nil {
 		return nil, err
 	}

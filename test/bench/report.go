@@ -32,9 +32,10 @@ func newReport(s settings) *report {
 
 // write prints the report as Markdown.
 func (r *report) write(out io.Writer) error {
-	const format = "\n%d nodes, %d Services, %d NetworkPolicies; %d drifts of each kind, one after the other; %s, %d CPUs\n\n%s\n%s\n%s"
+	const format = "\n%d nodes, %d Services, %d NetworkPolicies; %d drifts of each kind, one after the other; " +
+		"limit of %d MiB; %s, %d CPUs\n\n%s\n%s\n%s"
 	_, err := fmt.Fprintf(out, format,
-		r.nodes, r.services, targets, r.drifts, runtime.Version(), runtime.NumCPU(), r.latency(), r.cost(), r.whole())
+		r.nodes, r.services, targets, r.drifts, r.memoryLimit, runtime.Version(), runtime.NumCPU(), r.latency(), r.cost(), r.whole())
 	return err
 }
 

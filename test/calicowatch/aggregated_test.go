@@ -15,7 +15,8 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	served "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
@@ -23,29 +24,30 @@ import (
 // its API server, and is removed again.
 func TestComesAndGoes(t *testing.T) {
 	g := NewWithT(t)
-	f := follow(t, 0)
-	f.eventually(state.CalicoAbsent)
+	f := startFollower(t, 0)
+	f.eventually(served.Absent)
 	idle := len(goroutines())
 
 	uninstallAfter(t)
 	install(t, calico.Aggregated)
-	f.eventually(state.CalicoV1Only)
+	f.eventually(served.V1Only)
 
 	begin := time.Now()
 	installed := start(t, calico.Aggregated)
 	t.Logf("Calico in %s", time.Since(begin))
 	begin = time.Now()
-	c := f.eventually(state.CalicoAggregated)
+	c := f.eventually(served.Aggregated)
 	t.Logf("read %s later", time.Since(begin))
 	g.Expect(names(c.Tiers)).To(Equal([]string{"adminnetworkpolicy", "baselineadminnetworkpolicy", "default"}))
 
 	objects(t, f)
+	t.Run("too large", func(t *testing.T) { tooLarge(t, served.Aggregated) })
 
 	g.Expect(installed.Stop()).To(Succeed())
-	c = f.eventually(state.CalicoV1Only)
+	c = f.eventually(served.V1Only)
 	g.Expect(c.Tiers).To(BeEmpty())
 	uninstall(t)
-	f.eventually(state.CalicoAbsent)
+	f.eventually(served.Absent)
 	g.Eventually(goroutines, deadline, interval).Should(HaveLen(idle), "nothing of the reading is left")
 }
 
@@ -53,20 +55,20 @@ func TestComesAndGoes(t *testing.T) {
 func TestMigrated(t *testing.T) {
 	g := NewWithT(t)
 	start(t, calico.Aggregated)
-	f := follow(t, 0)
-	c := f.eventually(state.CalicoAggregated)
+	f := startFollower(t, 0)
+	c := f.eventually(served.Aggregated)
 	g.Expect(c.Tiers).NotTo(BeEmpty())
 
 	install(t, calico.Native)
-	f.eventually(state.CalicoAggregated)
+	f.eventually(served.Aggregated)
 	g.Expect(admin.Delete(t.Context(), apiService("v3.projectcalico.org", nil))).To(Succeed())
-	c = f.eventually(state.CalicoNative, "not been initialised yet")
+	c = f.eventually(served.Native, "not been initialised yet")
 	g.Expect(c.Tiers).To(BeEmpty())
 	g.Expect(admin.Create(t.Context(), &v3.ClusterInformation{ObjectMeta: metav1.ObjectMeta{Name: "default"}})).To(Succeed())
 	g.Expect(admin.Create(t.Context(), &v3.Tier{
 		ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v3.TierSpec{DefaultAction: ptr.To(v3.Deny)},
 	})).To(Succeed())
-	f.eventually(state.CalicoNative)
+	f.eventually(served.Native)
 	g.Eventually(func() []string { return names(f.Read().Tiers) }, deadline, interval).Should(Equal([]string{"default"}))
 }
 
@@ -76,11 +78,11 @@ func TestTierRights(t *testing.T) {
 	start(t, calico.Aggregated)
 	grantBut(t, "tier.globalnetworkpolicies")
 	t.Cleanup(func() { grantBut(t, "") })
-	f := follow(t, soon)
-	f.eventually(state.CalicoAggregated, "GlobalNetworkPolicy cannot be read",
+	f := startFollower(t, soon)
+	f.eventually(served.Aggregated, "GlobalNetworkPolicy cannot be read",
 		"grant the operator list and watch of globalnetworkpolicies.projectcalico.org, and of tier.globalnetworkpolicies, and get of tiers")
 	grantBut(t, "")
-	f.eventually(state.CalicoAggregated)
+	f.eventually(served.Aggregated)
 }
 
 // TestOutage: while Calico's API server can not be reached, what there was last
@@ -88,19 +90,19 @@ func TestTierRights(t *testing.T) {
 func TestOutage(t *testing.T) {
 	g := NewWithT(t)
 	start(t, calico.Aggregated)
-	f := follow(t, soon)
-	before := f.eventually(state.CalicoAggregated)
+	f := startFollower(t, soon)
+	before := f.eventually(served.Aggregated)
 
 	reach(t, "nowhere.invalid")
-	c := f.eventually(state.CalicoAggregated, "the API of Calico does not answer", "nowhere.invalid", "check that Calico's API server runs")
+	c := f.eventually(served.Aggregated, "the API of Calico does not answer", "nowhere.invalid", "check that Calico's API server runs")
 	g.Expect(c.Tiers).To(Equal(before.Tiers))
-	late := follow(t, soon)
-	c = late.eventually(state.CalicoAggregated, "the API of Calico does not answer")
+	late := startFollower(t, soon)
+	c = late.eventually(served.Aggregated, "the API of Calico does not answer")
 	g.Expect(c.Tiers).To(BeEmpty())
 
 	reach(t, "localhost")
-	f.eventually(state.CalicoAggregated)
-	c = late.eventually(state.CalicoAggregated)
+	f.eventually(served.Aggregated)
+	c = late.eventually(served.Aggregated)
 	g.Expect(names(c.Tiers)).To(Equal(names(before.Tiers)))
 }
 
@@ -112,13 +114,14 @@ func reach(t *testing.T, host string) {
 	NewWithT(t).Expect(admin.Patch(t.Context(), service, patch)).To(Succeed())
 }
 
-// objects: what is written is heard of, whole but for kubectl's copy, of which it is
-// kept that there is one.
+// objects: what the operator may have written is heard of, whole but for kubectl's copy, of
+// which it is kept that there is one.
 func objects(t *testing.T, f *following) {
 	t.Helper()
 	g := NewWithT(t)
 	for _, name := range []string{"b", "a", "c"} {
-		endpoint := &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{
+		ours := map[string]string{v1alpha1.LabelPolicy: "p"}
+		endpoint := &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: ours, Annotations: map[string]string{
 			corev1.LastAppliedConfigAnnotation: `{"spec":{"node":"node","interfaceName":"*"}}`, "else": "stays",
 		}}}
 		endpoint.Spec.Node, endpoint.Spec.InterfaceName = "node", "*"
@@ -168,8 +171,8 @@ func objects(t *testing.T, f *following) {
 func TestNewTiers(t *testing.T) {
 	g := NewWithT(t)
 	start(t, calico.Aggregated)
-	f := follow(t, 0)
-	f.eventually(state.CalicoAggregated)
+	f := startFollower(t, 0)
+	f.eventually(served.Aggregated)
 	for i := range 10 {
 		tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("tier-%d", i)}}
 		g.Expect(admin.Create(t.Context(), tier)).To(Succeed())

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/calicowatch"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	served "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/follow"
 )
 
 // TestEndless: a server that never says that it has told everything of a kind
@@ -24,14 +24,14 @@ import (
 func TestEndless(t *testing.T) {
 	g := NewWithT(t)
 	s := startStub(t, "hostendpoints")
-	f := follow(t, soon)
-	c := f.eventually(state.CalicoAggregated, "HostEndpoint cannot be read",
-		"the server has not listed all objects within 2s", "KUBE_FEATURE_WatchListClient=false")
+	f := startFollower(t, soon)
+	c := f.eventually(served.Aggregated, "HostEndpoint cannot be read",
+		"the server has not answered within 2s")
 	g.Expect(names(c.Tiers)).To(Equal([]string{"default"}))
 	g.Expect(c.Endpoints).To(BeEmpty())
 
 	s.Finish()
-	c = f.eventually(state.CalicoAggregated)
+	c = f.eventually(served.Aggregated)
 	g.Expect(names(c.Endpoints)).To(Equal([]string{"default"}))
 }
 
@@ -47,7 +47,7 @@ func TestManager(t *testing.T) {
 	})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(mgr.AddReadyzCheck("ping", healthz.Ping)).To(Succeed())
-	follower, err := calicowatch.NewFollower(mgr.GetConfig(), calicowatch.Options{Patience: soon})
+	follower, err := follow.NewFollower(mgr.GetConfig(), follow.Options{Patience: soon})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(mgr.Add(follower)).To(Succeed())
 

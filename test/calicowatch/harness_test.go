@@ -17,15 +17,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/calicowatch"
+	served "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/follow"
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
 // following is a follower that runs, and how often it told of changes.
 type following struct {
-	*calicowatch.Follower
+	*follow.Follower
 	t       *testing.T
 	changes atomic.Int64
 }
@@ -33,18 +33,22 @@ type following struct {
 // followers are those that run.
 var followers int
 
-// follow starts a follower, which has to end in order when the test does.
-func follow(t *testing.T, patience time.Duration) *following {
+// startFollower starts a follower, which has to end in order when the test does.
+func startFollower(t *testing.T, patience time.Duration) *following {
+	t.Helper()
+	return followWith(t, follow.Options{Patience: patience})
+}
+
+// followWith is follow with other options.
+func followWith(t *testing.T, o follow.Options) *following {
 	t.Helper()
 	g := NewWithT(t)
 	f := &following{t: t}
+	o.Changed = func() { f.changes.Add(1) }
 	var err error
-	f.Follower, err = calicowatch.NewFollower(options.UnthrottledConfig(userConfig), calicowatch.Options{
-		Patience: patience,
-		Changed:  func() { f.changes.Add(1) },
-	})
+	f.Follower, err = follow.NewFollower(options.UnthrottledConfig(userConfig), o)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(f.Read().Mode).To(Equal(state.CalicoUnknown))
+	g.Expect(f.Read().Mode).To(Equal(served.Undetected))
 	g.Expect(f.Read().Problem).NotTo(BeEmpty(), "nothing is known yet")
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -67,7 +71,7 @@ func goroutines() []string {
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	var found []string
 	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-		if strings.Contains(stack, "internal/calicowatch.(*reading)") || strings.Contains(stack, "cache.(*Reflector)") {
+		if strings.Contains(stack, "internal/backend/calico/follow.(*reading)") || strings.Contains(stack, "cache.(*Reflector)") {
 			found = append(found, stack)
 		}
 	}
@@ -76,7 +80,7 @@ func goroutines() []string {
 
 // eventually waits for a mode and for a problem that contains all of the
 // texts; without texts, for no problem.
-func (f *following) eventually(mode state.CalicoMode, problem ...string) state.Calico {
+func (f *following) eventually(mode served.Mode, problem ...string) served.Live {
 	f.t.Helper()
 	NewWithT(f.t).Eventually(func(g Gomega) {
 		c := f.Read()

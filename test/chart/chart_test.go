@@ -86,7 +86,7 @@ func TestInstallUseUpgradeAndUninstall(t *testing.T) {
 	mgr, err := operator.NewManager(account(ctx, g))
 	g.Expect(err).NotTo(HaveOccurred())
 	running, stop := context.WithCancel(context.Background())
-	g.Expect(controllers.Setup(running, mgr)).To(Succeed())
+	g.Expect(controllers.SetupWithManager(running, mgr, controllers.Options{})).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(running) }()
 	t.Cleanup(func() {

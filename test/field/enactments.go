@@ -4,12 +4,15 @@ package field
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -62,24 +65,42 @@ func (f *Field) Phases(want ...string) {
 // goes on.
 func (f *Field) Touched() func() string {
 	f.T.Helper()
-	seen := map[string]bool{}
-	w := f.WatchAPI(func(note func(string)) {
-		var list v3.HostEndpointList
-		if Admin.List(context.Background(), &list) != nil {
-			return
+	var nodes []string
+	note := func(object runtime.Object) error {
+		e, is := object.(*v3.HostEndpoint)
+		if is && strings.HasPrefix(e.Name, "cpnp-") && !slices.Contains(nodes, e.Spec.Node) {
+			nodes = append(nodes, e.Spec.Node)
 		}
-		for _, e := range list.Items {
-			if strings.HasPrefix(e.Name, "cpnp-") && !seen[e.Spec.Node] {
-				seen[e.Spec.Node] = true
-				note(e.Spec.Node)
+		return nil
+	}
+	ctx, cancel := context.WithCancel(f.T.Context())
+	ended := make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			// It begins with what there is. One that the server ends is begun anew.
+			changes, err := Admin.Watch(ctx, &v3.HostEndpointList{})
+			if err != nil {
+				ended <- err
+				return
 			}
+			for change := range changes.ResultChan() {
+				_ = note(change.Object)
+			}
+			changes.Stop()
 		}
-	})
+		ended <- nil
+	}()
+	f.T.Cleanup(cancel)
 	return func() string {
-		var nodes []string
-		for _, note := range w.Stop() {
-			nodes = append(nodes, note[strings.LastIndex(note, " ")+1:])
+		f.T.Helper()
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			f.T.Fatalf("watching host endpoints: %v", err)
 		}
+		// What is there now may still be on its way.
+		var now v3.HostEndpointList
+		f.Expect(Admin.List(context.Background(), &now)).To(Succeed())
+		f.Expect(meta.EachListItem(&now, note)).To(Succeed())
 		return strings.Join(nodes, " ")
 	}
 }

@@ -39,6 +39,8 @@ type Field struct {
 	*WithT
 	T       *testing.T
 	Cluster *calico.Cluster
+	// observed is whether an observer was started.
+	observed bool
 }
 
 // Enter starts one, which is gone when the test has ended.

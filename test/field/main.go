@@ -24,7 +24,7 @@ var (
 	// Installed is the Calico on it.
 	Installed *calico.Calico
 	// Admin may do everything.
-	Admin client.Client
+	Admin client.WithWatch
 	// OperatorConfig has the rights that the operator is shipped with.
 	OperatorConfig *rest.Config
 )
@@ -50,7 +50,7 @@ func (s suite) Run() (code int) {
 				code = max(code, 1)
 			}
 		}()
-		Admin, err = client.New(options.UnthrottledConfig(ControlPlane.Config), client.Options{Scheme: options.NewScheme()})
+		Admin, err = client.NewWithWatch(options.UnthrottledConfig(ControlPlane.Config), client.Options{Scheme: options.NewScheme()})
 	}
 	if err == nil {
 		err = startServers(context.Background())

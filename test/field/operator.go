@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -23,17 +24,33 @@ import (
 // it, which is also done when the test ends.
 func (f *Field) Operator() (stop func()) { return f.operatorAs(OperatorConfig) }
 
+// QuickOperator starts one that hardly waits for Felix between the stages of its writes. It
+// is for tests that wait for what becomes of packets: an operator that goes on while Felix
+// is behind may cut a flow for a moment, and promise what is not so yet.
+func (f *Field) QuickOperator() (stop func()) {
+	f.T.Helper()
+	return f.OperatorWith(OperatorConfig, controllers.Options{StageTime: quickStage})
+}
+
+const quickStage = 200 * time.Millisecond
+
 func (f *Field) operatorAs(config *rest.Config) (stop func()) {
 	f.T.Helper()
 	return f.OperatorWith(config, controllers.Options{})
 }
 
-// OperatorWith runs it with options that tests have.
+// OperatorWith runs it with options that tests have. Where no observer was started, none
+// is to come, and its clock is so much later that it waits for none.
 func (f *Field) OperatorWith(config *rest.Config, options controllers.Options) (stop func()) {
 	f.T.Helper()
+	if options.Clock == nil && !f.observed {
+		later := &operator.LaterClock{}
+		later.Passes(operator.AnnounceTime)
+		options.Clock = later
+	}
 	mgr, err := operator.NewManager(config)
 	f.Expect(err).NotTo(HaveOccurred())
-	f.Expect(controllers.SetupWith(f.Background(), mgr, options)).To(Succeed())
+	f.Expect(controllers.SetupWithManager(f.Background(), mgr, options)).To(Succeed())
 	return f.start(mgr)
 }
 
@@ -92,9 +109,10 @@ func (f *Field) Observers(nodes ...string) {
 }
 
 // Observer runs one, and returns what ends it, which is also done when the test
-// ends.
+// ends. It is started before the operator, which else does not wait for it.
 func (f *Field) Observer(node string) (stop func()) {
 	f.T.Helper()
+	f.observed = true
 	mgr, err := operator.NewManager(ControlPlane.Config)
 	f.Expect(err).NotTo(HaveOccurred())
 	f.Expect(probe.SetupObserver(mgr, &probe.Observer{Name: node, Dial: f.Cluster.Machine(node).DialContext})).To(Succeed())

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
@@ -56,10 +55,11 @@ func (s suite) Run() int {
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
 	os.Exit(testbed.Run(suite{m}, testbed.Options{
-		CRDPaths:    []string{config + "crd/bases"},
-		StopTimeout: time.Minute,
+		CRDPaths: []string{config + "crd/bases"},
 		// What is written over and over would fill etcd otherwise.
-		APIServerArgs: map[string][]string{"etcd-compaction-interval": {"5s"}, "authorization-mode": {"RBAC"}},
+		APIServerArgs: map[string][]string{
+			"etcd-compaction-interval": {"5s"}, "authorization-mode": {"Node", "RBAC"}, "enable-admission-plugins": {"NodeRestriction"},
+		},
 	}, &cluster))
 }
 

@@ -117,7 +117,7 @@ func endpointSlice(i int) client.Object {
 func node(i int) client.Object {
 	object := testbed.Node("", testbed.WithoutKwok(), testbed.InternalIP(fmt.Sprintf("10.99.0.%d", i+1)))
 	meta := full(fmt.Sprint("node-", i))
-	meta.Namespace = ""
+	meta.Namespace, meta.OwnerReferences = "", nil // kubelets may not set owners
 	meta.Annotations = map[string]string{v1alpha1.AnnotationRecord: forged(0, muchAnnotations)}
 	object.ObjectMeta = meta
 	return object

@@ -61,7 +61,7 @@ func wayOut(t *testing.T, g *WithT, revert bool) {
 	set, unset, shown := `{"spec":{"suspend":true}}`, `{"spec":{"suspend":false}}`, "False/Suspended"
 	if revert {
 		set, unset = `{"metadata":{"annotations":{"cpnp.dev/revert":"a flood"}}}`, `{"metadata":{"annotations":{"cpnp.dev/revert":null}}}`
-		shown = "False/TakenBack"
+		shown = "False/RolledBack"
 	}
 	edit := func(body string) {
 		target := declared(victim, victim)

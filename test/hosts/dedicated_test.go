@@ -6,13 +6,13 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/cpnp-dev/cpnp-operator/test/field"
-
 	. "github.com/onsi/gomega"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/test/field"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
@@ -28,14 +28,14 @@ func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
 	}
 
 	hosts := hosts(f)
-	hosts.Components = []render.Component{{
+	hosts.Components = []backend.Component{{
 		Name:      "metrics",
 		Ports:     []profile.Traffic{{Protocol: profile.TCP, First: field.OtherPort, Last: field.OtherPort}},
 		Interface: "eth1",
 		Address:   netip.MustParsePrefix("10.78.0.0/24"),
-		From:      []render.Source{{Prefixes: []netip.Prefix{netip.PrefixFrom(peer.Dedicated.IPv4, 32)}}},
+		From:      []backend.Source{{Prefixes: []netip.Prefix{netip.PrefixFrom(peer.Dedicated.IPv4, 32)}}},
 	}}
-	write(t, hosts)
+	write(t, render.WithRulesets(hosts))
 	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.Eventually(reached(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.Expect(reached(f, peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
@@ -60,7 +60,7 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 			Name: "metrics", Interface: "eth1", Ports: []v1alpha1.Port{{Protocol: "TCP", Port: field.OtherPort}}, AllowFrom: []v1alpha1.PeerReference{{Peer: "replication"}},
 		}}
 	}))
-	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
+	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
 	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.Expect(reached(f, outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "of either version")
 	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
@@ -71,8 +71,8 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
 	f.Eventually(reached(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.Expect(reached(f, detour, target.Dedicated.IPv6)()).To(Equal(network.Open))
-	f.Reports(v1alpha1.ConditionProgrammed, "True/Programmed")
-	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonDetourOpen)
+	f.Reports(v1alpha1.ConditionProgrammed, "True/AsDeclared")
+	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
 	f.Expect(field.Message(v1alpha1.ConditionEffective)).To(ContainSubstring("metrics (eth1, IPv6)"))
 
 	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {

@@ -38,9 +38,9 @@ func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
 	before := field.Inventory(t)
 	f.Operator()
 	f.Create(f.Policy(field.KubeletOnly))
-	f.Reports(v1alpha1.ConditionVerified, "False/DataplaneNotSupported")
-	f.Reports(v1alpha1.ConditionEffective, "Unknown/DataplaneNotSupported")
-	f.Reports(v1alpha1.ConditionReady, "False/DataplaneNotSupported")
+	f.Reports(v1alpha1.ConditionVerified, "False/NotJudged")
+	f.Reports(v1alpha1.ConditionEffective, "Unknown/NotJudged")
+	f.Reports(v1alpha1.ConditionReady, "False/NotJudged")
 	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(ContainSubstring("eBPF"), ContainSubstring("FelixConfiguration default"),
 		ContainSubstring("cp-1"), Not(ContainSubstring("cut"))))
 	f.Expect(field.Inventory(t)).To(Equal(before), "nothing was written")
@@ -50,12 +50,12 @@ func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
 	turn(false)
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
 	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Reports(v1alpha1.ConditionEffective, "True/Effective")
+	f.Reports(v1alpha1.ConditionEffective, "True/AsDeclared")
 
 	t.Log("it uses eBPF again: what was written stays, and nothing is promised")
 	turn(true)
-	f.Reports(v1alpha1.ConditionVerified, "False/DataplaneNotSupported")
-	f.Reports(v1alpha1.ConditionEffective, "Unknown/DataplaneNotSupported")
+	f.Reports(v1alpha1.ConditionVerified, "False/NotJudged")
+	f.Reports(v1alpha1.ConditionEffective, "Unknown/NotJudged")
 	f.Expect(field.Inventory(t)).To(ContainElement("HostEndpoint/cpnp-cp-1"))
 
 	t.Log("somebody insists: it is written, and the status tells the truth")
@@ -63,6 +63,6 @@ func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
 	f.Reports(v1alpha1.ConditionVerified, "True/Overridden")
 	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(ContainSubstring("tried by hand"), ContainSubstring("eBPF"),
 		Not(ContainSubstring("not needed"))))
-	f.Reports(v1alpha1.ConditionEffective, "Unknown/DataplaneNotSupported")
-	f.Reports(v1alpha1.ConditionReady, "Unknown/DataplaneNotSupported")
+	f.Reports(v1alpha1.ConditionEffective, "Unknown/NotJudged")
+	f.Reports(v1alpha1.ConditionReady, "Unknown/NotJudged")
 }

@@ -28,7 +28,7 @@ func TestAutomaticHostEndpointsAreReportedAndLeftAlone(t *testing.T) {
 	t.Cleanup(func() { autoCreate(f, "Disabled") })
 	automatic := named(&v3.HostEndpoint{}, "cp-1-auto-hep")
 	f.Eventually(func() error { return field.Admin.Get(t.Context(), client.ObjectKeyFromObject(automatic), automatic) }, field.Patience, field.Tick).Should(Succeed())
-	f.Operator()
+	f.QuickOperator()
 	f.Create(f.Policy(field.KubeletOnly))
 	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignHostEndpoint)
 	f.Expect(field.Message(v1alpha1.ConditionEffective)).To(And(ContainSubstring("cp-1-auto-hep"), ContainSubstring("autoCreate")))
@@ -38,7 +38,7 @@ func TestAutomaticHostEndpointsAreReportedAndLeftAlone(t *testing.T) {
 	t.Log("they are switched off: ours take the place")
 	autoCreate(f, "Disabled")
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionEffective, "True/Effective")
+	f.Reports(v1alpha1.ConditionEffective, "True/AsDeclared")
 }
 
 // autoCreate has Calico make automatic host endpoints, or take them away.
@@ -61,10 +61,10 @@ func TestForeignPolicyBeforeOursIsReported(t *testing.T) {
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}
 	f.Expect(field.Admin.Create(t.Context(), tier)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, tier) })
-	f.Operator()
+	f.QuickOperator()
 	f.Create(f.Policy(field.KubeletOnly))
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionEffective, "True/Effective")
+	f.Reports(v1alpha1.ConditionEffective, "True/AsDeclared")
 
 	allow := &v3.GlobalNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "platform.allow-monitoring"},
@@ -81,7 +81,7 @@ func TestForeignPolicyBeforeOursIsReported(t *testing.T) {
 
 	field.DeleteNow(f, allow)
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionEffective, "True/Effective")
+	f.Reports(v1alpha1.ConditionEffective, "True/AsDeclared")
 }
 
 // Felix leaves IPv6 alone where it is told to, and the status says so.
@@ -91,8 +91,8 @@ func TestUnfilteredIPv6IsReported(t *testing.T) {
 	configuration := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v3.FelixConfigurationSpec{IPv6Support: ptr.To(false)}}
 	f.Expect(field.Admin.Create(t.Context(), configuration)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, configuration) })
-	f.Operator()
+	f.QuickOperator()
 	f.Create(f.Policy(field.KubeletOnly))
-	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonIPv6Unfiltered)
+	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
 	f.Eventually(func() string { return f.Reaches(field.KubeletPort)["worker-1"] }, field.Patience, field.Tick).Should(Equal("Dropped/Open"))
 }

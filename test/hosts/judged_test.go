@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cpnp-dev/cpnp-operator/test/field"
-
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"github.com/projectcalico/api/pkg/lib/numorstring"
@@ -25,8 +23,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
-	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+	served "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/dataplane"
+	"github.com/cpnp-dev/cpnp-operator/test/field"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
@@ -262,7 +261,7 @@ func (c *comparison) awaitSentinel(world *dataplane.World, seed uint64) {
 }
 
 // there is what Calico's API serves of it.
-func (c *comparison) there() state.Calico {
+func (c *comparison) there() served.Live {
 	var tiers v3.TierList
 	var policies v3.GlobalNetworkPolicyList
 	var sets v3.GlobalNetworkSetList
@@ -271,7 +270,7 @@ func (c *comparison) there() state.Calico {
 	for _, list := range []client.ObjectList{&tiers, &policies, &sets, &endpoints, &felix} {
 		c.Expect(field.Admin.List(c.T.Context(), list)).To(Succeed())
 	}
-	return state.Calico{Mode: state.CalicoAggregated, Tiers: tiers.Items, Policies: policies.Items, Sets: sets.Items, Endpoints: endpoints.Items, Felix: felix.Items}
+	return served.Live{Mode: served.Aggregated, Tiers: tiers.Items, Policies: policies.Items, Sets: sets.Items, Endpoints: endpoints.Items, Felix: felix.Items}
 }
 
 func (c *comparison) nodes() []dataplane.Node {

@@ -8,21 +8,21 @@ import (
 	"context"
 	"testing"
 
-	"github.com/cpnp-dev/cpnp-operator/test/field"
-
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/field"
 )
 
 func TestMain(m *testing.M) { field.Main(m) }
 
 // write applies objects one after the other, as the operator would, and deletes
 // them in the reverse order when the test ends.
-func write(t *testing.T, hosts render.Hosts) []*unstructured.Unstructured {
+func write(t *testing.T, hosts backend.Hosts) []*unstructured.Unstructured {
 	t.Helper()
 	g := NewWithT(t)
 	objects, err := render.Render(hosts)
@@ -41,7 +41,7 @@ func write(t *testing.T, hosts render.Hosts) []*unstructured.Unstructured {
 	return written
 }
 
-func apply(t *testing.T, object render.Object) *unstructured.Unstructured {
+func apply(t *testing.T, object backend.Object) *unstructured.Unstructured {
 	t.Helper()
 	content, err := render.WrittenContent(object)
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
@@ -51,7 +51,7 @@ func apply(t *testing.T, object render.Object) *unstructured.Unstructured {
 	return u
 }
 
-func remove(t *testing.T, object render.Object) {
+func remove(t *testing.T, object backend.Object) {
 	t.Helper()
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(object.GetObjectKind().GroupVersionKind())

@@ -51,7 +51,7 @@ func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
 			v1alpha1.Component{Name: "controllerManager", AllowFrom: controlPlane},
 		)
 	}))
-	f.Reports(v1alpha1.ConditionProgrammed, "True/Programmed")
+	f.Reports(v1alpha1.ConditionProgrammed, "True/AsDeclared")
 	f.Becomes(field.OtherPort, field.Only("itself", "loopback"))
 	f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
 	for _, flow := range tried {

@@ -6,33 +6,34 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/cpnp-dev/cpnp-operator/test/field"
-
 	. "github.com/onsi/gomega"
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/test/field"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
 // hosts returns the intent: etcd and the kubelet for the control plane alone.
-func hosts(f *field.Field) render.Hosts {
+func hosts(f *field.Field) backend.Hosts {
 	members := map[string][]netip.Prefix{}
-	hosts := render.Hosts{Policy: "packets"}
+	hosts := backend.Hosts{Policy: "packets"}
 	for _, name := range []string{"cp-1", "cp-2"} {
 		a := f.Cluster.Machine(name).Cluster
 		members[name] = []netip.Prefix{netip.PrefixFrom(a.IPv4, 32), netip.PrefixFrom(a.IPv6, 128)}
-		hosts.Nodes = append(hosts.Nodes, render.Node{Name: name, Addresses: []netip.Addr{a.IPv4, a.IPv6}, Enforced: true})
+		hosts.Nodes = append(hosts.Nodes, backend.Node{Name: name, Addresses: []netip.Addr{a.IPv4, a.IPv6}})
 	}
-	hosts.Sets = []render.Set{{Name: "control-plane", Members: members}}
+	hosts.Sets = []backend.Set{{Name: "control-plane", Members: members}}
 	for name, port := range map[string]uint16{"etcd": field.EtcdPort, "kubelet": field.KubeletPort} {
-		hosts.Components = append(hosts.Components, render.Component{
+		hosts.Components = append(hosts.Components, backend.Component{
 			Name:  name,
 			Ports: []profile.Traffic{{Protocol: profile.TCP, First: port, Last: port}},
-			From:  []render.Source{{Set: "control-plane"}},
+			From:  []backend.Source{{Set: "control-plane"}},
 		})
 	}
 	return hosts
@@ -49,13 +50,13 @@ func TestComponentsAreReachedByTheirPeersOnly(t *testing.T) {
 				f.Expect(f.Reaches(port)).To(Equal(field.Only(field.Everybody...)), "before the policy, port %d", port)
 			}
 			hosts := hosts(f)
-			write(t, hosts)
+			write(t, render.WithRulesets(hosts))
 			f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
 			f.Expect(f.Reaches(field.EtcdPort)).To(Equal(field.Only(field.Everybody...)), "a failsafe port, whatever the policy says")
 			f.Expect(f.Reaches(field.OtherPort)).To(Equal(field.Only(field.Everybody...)), "no component's port")
 
 			hosts.ScopeFailsafes = true
-			write(t, hosts)
+			write(t, render.WithRulesets(hosts))
 			f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
 			f.Expect(f.Reaches(field.OtherPort)).To(Equal(field.Only(field.Everybody...)))
 		})
@@ -67,11 +68,11 @@ func TestComponentsAreReachedByTheirPeersOnly(t *testing.T) {
 func TestOneLabelEnforcesAndTakesBack(t *testing.T) {
 	f := field.Enter(t, calico.IPTables)
 	hosts := hosts(f)
-	hosts.Nodes[0].Enforced = false
-	write(t, hosts)
+	waiting := render.WithRulesets(hosts)
+	waiting.Nodes[0].Ruleset = rollout.Ruleset{}
+	write(t, waiting)
 	f.Expect(f.Reaches(field.KubeletPort)).To(Equal(field.Only(field.Everybody...)))
-	hosts.Nodes[0].Enforced = true
-	write(t, hosts)
+	write(t, render.WithRulesets(hosts))
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
 	f.Expect(field.Admin.Patch(t.Context(), named(&v3.HostEndpoint{}, "cpnp-cp-1"),
 		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`)))).To(Succeed())
@@ -84,16 +85,16 @@ func TestWhatIsNotListedIsDropped(t *testing.T) {
 	f := field.Enter(t, calico.IPTables)
 	hosts := hosts(f)
 	hosts.DenyUnlisted = true
-	hosts.Listed = []render.Flow{
+	hosts.Listed = []backend.Flow{
 		// Without neighbour discovery there is no IPv6 at all.
-		{Name: "neighbours", From: []render.Source{{}}, Traffic: []profile.Traffic{
+		{Name: "neighbours", From: []backend.Source{{}}, Traffic: []profile.Traffic{
 			{Protocol: profile.ICMPv6, Number: 135}, {Protocol: profile.ICMPv6, Number: 136},
 		}},
-		{Name: "other", From: []render.Source{{Prefixes: hosts.Sets[0].Members["cp-2"]}}, Traffic: []profile.Traffic{
+		{Name: "other", From: []backend.Source{{Prefixes: hosts.Sets[0].Members["cp-2"]}}, Traffic: []profile.Traffic{
 			{Protocol: profile.TCP, First: field.OtherPort, Last: field.OtherPort},
 		}},
 	}
-	write(t, hosts)
+	write(t, render.WithRulesets(hosts))
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
 	f.Becomes(field.OtherPort, field.Only("cp-2", "itself", "loopback"))
 }

@@ -21,13 +21,13 @@ func TestThePolicyProtectsHosts(t *testing.T) {
 	for _, backend := range []calico.Backend{calico.IPTables, calico.NFTables} {
 		t.Run(string(backend), func(t *testing.T) {
 			f := field.Enter(t, backend)
-			f.Operator()
+			f.QuickOperator()
 			for _, port := range []uint16{field.EtcdPort, field.KubeletPort, field.OtherPort} {
 				f.Expect(f.Reaches(port)).To(Equal(field.Only(field.Everybody...)), "before the policy, port %d", port)
 			}
 			f.Create(f.Policy())
 			f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-			f.Reports(v1alpha1.ConditionProgrammed, "True/Programmed")
+			f.Reports(v1alpha1.ConditionProgrammed, "True/AsDeclared")
 			f.Reports(v1alpha1.ConditionEffective, "False/FailsafePorts")
 			f.Expect(field.Message(v1alpha1.ConditionEffective)).To(And(ContainSubstring("2379"), ContainSubstring("etcd"), ContainSubstring("Scope")))
 			f.Expect(f.Reaches(field.EtcdPort)).To(Equal(field.Only(field.Everybody...)), "a failsafe port, whatever the policy says")

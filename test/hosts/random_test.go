@@ -14,7 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/verify/dataplane"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/dataplane"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )

@@ -20,7 +20,7 @@ import (
 // only administrators can make.
 func TestNobodyJoinsAnAllowListFromANamespace(t *testing.T) {
 	f := field.Enter(t, calico.IPTables)
-	f.Operator()
+	f.QuickOperator()
 	f.Create(f.Policy(field.KubeletOnly))
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
 	members := map[string]string{"cpnp.dev/policy": field.PolicyName, "cpnp.dev/peer": "control-plane"}

@@ -26,7 +26,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/controllers"
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
@@ -86,7 +86,7 @@ func TestNoPrefixOfTheWritesCutsWhatIsRequired(t *testing.T) {
 	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }, field.EtcdOnly))
 	watchman := f.Watch()
 	members, more := []string{"cp-2", "itself", "loopback"}, []string{"cp-2", "worker-1", "itself", "loopback"}
-	programmed := func() bool { return field.Condition(v1alpha1.ConditionProgrammed)() == "True/Programmed" }
+	programmed := func() bool { return field.Condition(v1alpha1.ConditionProgrammed)() == "True/AsDeclared" }
 	for _, step := range []struct {
 		what    string
 		change  func()

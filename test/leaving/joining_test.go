@@ -54,7 +54,7 @@ func TestNodesThatJoinAndLeaveAreFollowed(t *testing.T) {
 	label(f, "worker-1", "null")
 	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
 	f.Eventually(func() bool { return slices.Contains(field.Inventory(t), "HostEndpoint/cpnp-worker-1") }, field.Patience, field.Tick).Should(BeFalse())
-	f.Reports(v1alpha1.ConditionProgrammed, "True/Programmed")
+	f.Reports(v1alpha1.ConditionProgrammed, "True/AsDeclared")
 	f.Expect(watchman.Stop()).To(BeEmpty())
 }
 

@@ -53,9 +53,9 @@ func TestWhatIsReachableAfterwards(t *testing.T) {
 	f.Kubectl("annotate cpnp control-plane cpnp.dev/revert=paged-at-night")
 	f.Becomes(field.EtcdPort, field.Only(field.Everybody...))
 	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonTakenBack)
+	f.Reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolledBack)
 	f.Expect(field.Message(v1alpha1.ConditionReady)).To(ContainSubstring("paged-at-night"))
-	f.Phases("Reverted/TakenBack", "Reverted/TakenBack", "Reverted/TakenBack")
+	f.Phases("Reverted/RolledBack", "Reverted/RolledBack", "Reverted/RolledBack")
 	f.Eventually(func() []string { return field.Inventory(t) }, field.Patience, field.Tick).Should(Equal(before))
 
 	t.Log("without it, and not suspended, the nodes are begun again")
@@ -145,10 +145,10 @@ func TestRulesGoByHandWithNFTables(t *testing.T) {
 
 // After a policy has been deleted nothing of it is left but what was there
 // before.
-func TestNothingIsLeftBehind(t *testing.T) {
+func TestNothingIsOrphaned(t *testing.T) {
 	f := field.Enter(t, calico.IPTables)
 	before := field.Inventory(t)
-	f.Operator()
+	f.QuickOperator()
 	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
 	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(field.Inventory(t)).NotTo(Equal(before))

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	testcalico "github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
@@ -61,7 +61,7 @@ func version(f *field.Field, node string) string {
 
 // A policy that goes and leaves its rules behind leaves none that were still being
 // tried: nobody would take them back.
-func TestWhatIsBeingTriedIsNotLeftBehind(t *testing.T) {
+func TestRulesOnTrialAreNotOrphaned(t *testing.T) {
 	f := field.Enter(t, testcalico.IPTables)
 	f.Operator()
 	orphan := func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.DeletionPolicy = v1alpha1.DeletionOrphan }

@@ -65,7 +65,8 @@ func atRest(t *testing.T) {
 	s.Expect(reconciliations() - looked).To(BeNumerically("<=", 2*changes+looks))
 	s.delete(endpoint)
 	s.delete(set)
-	s.says(s.name, "Effective=True/Effective")
+	s.says(s.name, "Effective=True/AsDeclared")
+	s.quiet() // a late write of the stopped operator would count as the next one's
 
 	stop()
 	mark = s.mark()
@@ -109,7 +110,7 @@ func unavailableForGood(t *testing.T) {
 	s.waitsForCalico()
 	s.clock.Passes(time.Minute)
 	s.gone(s.name)
-	s.Eventually(s.events(s.name)).Should(ContainElement("LeftBehind"))
+	s.Eventually(s.events(s.name)).Should(ContainElement("Orphaned"))
 
 	s.reach(here)
 	s.Eventually(s.inventory).Should(ContainElements(s.whole(s.name)))
@@ -132,7 +133,7 @@ func backInTime(t *testing.T) {
 	s.reach(here)
 	s.gone(s.name)
 	s.Expect(s.inventory()).To(Equal(before))
-	s.Expect(s.events(s.name)()).NotTo(ContainElement("LeftBehind"))
+	s.Expect(s.events(s.name)()).NotTo(ContainElement("Orphaned"))
 }
 
 // programmedThenUnavailable is a policy that is in place, when Calico's API

@@ -30,7 +30,7 @@ func TestCalicoNeverFinishesItsList(t *testing.T) {
 	s.create(s.policy())
 	rest := ConsistOf(append(marked(nodes...), "web Local", "cpnp."+s.name+".coredns"))
 	s.Eventually(s.rest).Should(rest)
-	s.unprotected(s.name, "CalicoUnavailable", "HostEndpoint cannot be read", "has not listed all objects within 2s")
+	s.unprotected(s.name, "CalicoUnavailable", "HostEndpoint cannot be read", "has not answered within 2s")
 
 	t.Log("repairs go on")
 	s.patch(&corev1.Node{ObjectMeta: named(nodes[0])}, `{"spec":{"taints":[]}}`)

@@ -33,7 +33,7 @@ func TestCalicoComesAndGoes(t *testing.T) {
 	t.Log("without its API server")
 	uninstallAfter(t)
 	s.Expect(calico.InstallCRDs(s.ctx, cluster, calico.Aggregated)).To(Succeed())
-	s.unprotected(s.name, "CalicoAPIServerMissing", "install its API server", "operator.tigera.io/v1", "apiserver.yaml")
+	s.unprotected(s.name, "CalicoNotInstalled", "install its API server", "operator.tigera.io/v1", "apiserver.yaml")
 	s.leavesCalicoAlone(s.began, tick)
 
 	t.Log("with its API server")
@@ -45,11 +45,11 @@ func TestCalicoComesAndGoes(t *testing.T) {
 
 	t.Log("without its API server again")
 	s.Expect(installed.Stop()).To(Succeed())
-	s.unprotected(s.name, "CalicoAPIServerMissing")
+	s.unprotected(s.name, "CalicoNotInstalled", "install its API server")
 
 	t.Log("removed")
 	s.Expect(calico.Uninstall(s.ctx, cluster)).To(Succeed())
-	s.unprotected(s.name, "CalicoNotInstalled")
+	s.unprotected(s.name, "CalicoNotInstalled", "Calico is not installed")
 	s.Expect(s.rest()).To(rest)
 	s.patch(&corev1.Node{ObjectMeta: named(nodes[0])}, `{"spec":{"taints":[]}}`)
 	s.Eventually(s.rest).Should(rest, "repairs go on")
@@ -57,6 +57,6 @@ func TestCalicoComesAndGoes(t *testing.T) {
 
 	s.remove(s.name)
 	s.Expect(s.rest()).To(Equal(before))
-	s.Expect(s.events(s.name)()).NotTo(ContainElement("LeftBehind"), "what Calico had went with it")
+	s.Expect(s.events(s.name)()).NotTo(ContainElement("Orphaned"), "what Calico had went with it")
 	s.runs()
 }

@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 		ctrl.SetLogger(zap.New(zap.UseDevMode(true)))
 	}
 	os.Exit(testbed.Run(suite{m}, testbed.Options{
-		Aggregation: true, AuditLog: true, CRDPaths: []string{"../../config/crd/bases"},
+		Aggregation: true, AuditLog: true, GiveWay: true, CRDPaths: []string{"../../config/crd/bases"},
 	}, &cluster))
 }
 

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
 // migrationPhase has a migration of the datastore be under way in this phase.
@@ -76,8 +76,8 @@ func migration(t *testing.T) {
 	s.remove(s.name)
 }
 
-// givenUp: what somebody no longer wants of Calico is taken away.
-func givenUp(t *testing.T) {
+// released: what somebody no longer wants of Calico is taken away.
+func released(t *testing.T) {
 	s := begin(t)
 	before := s.inventory()
 	nodes := s.nodes()
@@ -106,7 +106,7 @@ func givenUp(t *testing.T) {
 	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Network.HostBackend = v1alpha1.HostBackendCalico
 	})
-	s.says(younger.Name, "Accepted=False/ClaimedByOlderPolicy", "Ready=False/ClaimedByOlderPolicy")
+	s.says(younger.Name, "Accepted=False/Conflicted", "Ready=False/Conflicted")
 	s.Eventually(s.enactments(younger.Name)).Should(BeEmpty())
 	s.Expect(s.message(younger.Name, v1alpha1.ConditionAccepted)()).To(ContainSubstring(
 		"the protection of node " + nodes[0] + " is claimed by " + s.name))

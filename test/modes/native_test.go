@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
@@ -31,7 +31,7 @@ func TestNative(t *testing.T) {
 	t.Run("foreign felix", foreignFelixConfiguration)
 	t.Run("locked", lockedDatastore)
 	t.Run("migration", migration)
-	t.Run("given up", givenUp)
+	t.Run("released", released)
 	t.Run("profile", foundOut)
 	t.Run("API server ports", apiServerPorts)
 	t.Run("managed", managedCluster)

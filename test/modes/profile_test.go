@@ -144,7 +144,7 @@ func noAdminPath(t *testing.T) {
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Network.Components[0] = v1alpha1.Component{Name: "apiServer", AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RoleNodes}}}
 	}))
-	s.says(s.name, "Verified=False/NoAdminPath", "Stalled=True/NoAdminPath", "Ready=False/NoAdminPath")
+	s.says(s.name, "Verified=False/PeerMissing", "Stalled=True/PeerMissing", "Ready=False/PeerMissing")
 	s.Expect(s.message(s.name, v1alpha1.ConditionVerified)()).To(ContainSubstring("role: Admin"))
 	s.leavesCalicoAlone(s.began, tick)
 	s.Expect(s.rest()).To(BeEmpty())

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
 // adding is what somebody puts into a list of an object of the operator's.

@@ -19,13 +19,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	render "github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
 // Conditions in the form of [story.says].
 const (
-	programmed = "Programmed=True/Programmed"
+	programmed = "Programmed=True/AsDeclared"
 	verified   = "Verified=True/Verified"
 )
 
@@ -86,10 +86,15 @@ func (s *story) message(name, kind string) func() string {
 }
 
 // unprotected waits until the policy says why nothing protects its hosts, with
-// the texts in the message, and that it could be worse: it is verified.
+// the texts in the message. While Calico cannot be read, nobody knows whether the
+// declared restrictions are safe; else there is nothing to judge.
 func (s *story) unprotected(name, reason string, texts ...string) {
 	s.t.Helper()
-	s.says(name, "Programmed=False/"+reason, "Effective=False/"+reason, "Ready=False/"+reason, verified)
+	judged := verified
+	if reason == v1alpha1.ReasonCalicoUnavailable {
+		judged = "Verified=Unknown/" + reason
+	}
+	s.says(name, "Programmed=False/"+reason, "Effective=False/"+reason, "Ready=False/"+reason, judged)
 	for _, kind := range []string{v1alpha1.ConditionProgrammed, v1alpha1.ConditionEffective} {
 		for _, text := range texts {
 			s.Eventually(s.message(name, kind)).Should(ContainSubstring(text))

@@ -27,7 +27,7 @@ func Start(config *rest.Config, o controllers.Options, change ...func(*ctrl.Opti
 		return nil, err
 	}
 	ctx, end := context.WithCancel(context.Background())
-	if err := controllers.SetupWith(ctx, mgr, o); err != nil {
+	if err := controllers.SetupWithManager(ctx, mgr, o); err != nil {
 		end()
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func TestWhatOthersWouldCutElsewhereIsForeseen(t *testing.T) {
 	}
 	f.Expect(field.Admin.Create(t.Context(), leaving)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, leaving) })
-	f.Operator()
+	f.QuickOperator()
 	f.Create(f.Policy(field.EtcdOnly))
 	f.Reports(v1alpha1.ConditionVerified, "False/"+v1alpha1.ReasonRequiredFlowCut)
 	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(

@@ -25,7 +25,7 @@ func TestWhatOnlyFailsafePortsLetInTakesTheNodeBack(t *testing.T) {
 	f.Operator()
 	touched, watchman := f.Touched(), f.WatchAPIServer()
 	f.Create(f.Policy(field.Soak(2), field.EtcdOnly, func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
-	f.Phases("Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
+	f.Phases("Reverted/ProbeFailed", "Aborted/RolloutFailed", "Aborted/RolloutFailed")
 	f.Expect(field.Told("cp-1")).To(MatchRegexp("2379 from cp-2: Open before, Dropped now"))
 	narrowed := field.EnactmentOf("cp-1").Status
 	f.Expect(narrowed.FailsafesScopedTime).NotTo(BeNil())
@@ -33,7 +33,7 @@ func TestWhatOnlyFailsafePortsLetInTakesTheNodeBack(t *testing.T) {
 	f.Becomes(field.EtcdPort, field.Only(field.Everybody...))
 	f.Eventually(func() []string { return field.Inventory(t) }, field.Patience, field.Tick).ShouldNot(ContainElement(Or(
 		HavePrefix("HostEndpoint/cpnp-"), HavePrefix("FelixConfiguration/node."))))
-	f.Reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolledBack)
+	f.Reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolloutFailed)
 	f.Expect(touched()).To(Equal("cp-1"), "the others were never touched")
 	f.Expect(watchman.Stop()).To(BeEmpty())
 

@@ -111,7 +111,7 @@ func TestWhatANodeNoLongerReachesOutsideTakesItBack(t *testing.T) {
 	f.Operator()
 	touched := f.Touched()
 	f.Create(f.Policy(field.KubeletOnly))
-	f.Phases("Reverted/ProbeFailed", "Aborted/OtherNodeReverted", "Aborted/OtherNodeReverted")
+	f.Phases("Reverted/ProbeFailed", "Aborted/RolloutFailed", "Aborted/RolloutFailed")
 	f.Expect(field.Told("cp-1")).To(ContainSubstring("169.254.169.254:80 from cp-1: Open before, Dropped now"))
 	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Open))
 	f.Expect(touched()).To(Equal("cp-1"))

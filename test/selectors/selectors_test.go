@@ -12,7 +12,7 @@ import (
 
 	. "github.com/onsi/gomega"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico/selector"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/selector"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 

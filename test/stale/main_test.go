@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -44,60 +45,68 @@ type place struct {
 // places are those that are free.
 var places chan *place
 
-var start = testbed.Options{CRDPaths: []string{"../../config/crd/bases"}}
+var start = testbed.Options{CRDPaths: []string{"../../config/crd/bases"}, GiveWay: true}
 
 // suite makes a place of the cluster that was started, and more of others.
 type suite struct {
 	m     *testing.M
 	first **testbed.ControlPlane
+
+	mu    sync.Mutex
 	stops []func() error
 }
 
 func (s *suite) Run() (code int) {
 	defer func() {
-		for _, stop := range s.stops {
-			if err := stop(); err != nil {
-				fmt.Fprintln(os.Stderr, "stopping a cluster:", err)
-				code = max(code, 1)
-			}
+		if err := sideBySide(len(s.stops), func(i int) error { return s.stops[i]() }); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping the clusters:", err)
+			code = max(code, 1)
 		}
 	}()
-	if err := s.furnish(context.Background()); err != nil {
+	places = make(chan *place, *clusters)
+	if err := sideBySide(*clusters, func(i int) error { return s.furnish(context.Background(), i) }); err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the clusters:", err)
 		return 1
 	}
 	return s.m.Run()
 }
 
-func (s *suite) furnish(ctx context.Context) error {
-	started := []*testbed.ControlPlane{*s.first}
-	for range *clusters - 1 {
-		cp, err := testbed.Start(ctx, start)
-		if err != nil {
-			return err
-		}
-		s.stops = append(s.stops, cp.Stop)
-		started = append(started, cp)
+// sideBySide does something so many times: most of it is waiting.
+func sideBySide(times int, do func(i int) error) error {
+	errs := make([]error, times)
+	var doing sync.WaitGroup
+	for i := range times {
+		doing.Go(func() { errs[i] = do(i) })
 	}
-	places = make(chan *place, len(started))
-	for _, cp := range started {
-		installed, err := calico.Start(ctx, cp, calico.Options{Mode: calico.Native})
-		if err != nil {
+	doing.Wait()
+	return errors.Join(errs...)
+}
+
+// furnish makes a place: the first in the cluster that was started, every other one in a
+// cluster of its own.
+func (s *suite) furnish(ctx context.Context, number int) (err error) {
+	cp, stop := *s.first, func() error { return nil }
+	if number > 0 {
+		if cp, err = testbed.Start(ctx, start); err != nil {
 			return err
 		}
-		s.stops = append([]func() error{installed.Stop}, s.stops...)
-		config := options.UnthrottledConfig(cp.Config)
-		p := &place{config: config}
-		var errs [3]error
-		p.admin, errs[0] = client.New(config, client.Options{Scheme: options.NewScheme()})
-		p.anything, errs[1] = dynamic.NewForConfig(config)
-		p.rights, errs[2] = cp.AddOperator(ctx, "cpnp-operator", "../../config/rbac/role.yaml")
-		if err := errors.Join(errs[:]...); err != nil {
-			return err
-		}
-		places <- p
+		stop = cp.Stop
 	}
-	return nil
+	installed, err := calico.Start(ctx, cp, calico.Options{Mode: calico.Native})
+	if err != nil {
+		return errors.Join(err, stop())
+	}
+	s.mu.Lock()
+	s.stops = append(s.stops, func() error { return errors.Join(installed.Stop(), stop()) })
+	s.mu.Unlock()
+	config := options.UnthrottledConfig(cp.Config)
+	p := &place{config: config}
+	var errs [3]error
+	p.admin, errs[0] = client.New(config, client.Options{Scheme: options.NewScheme()})
+	p.anything, errs[1] = dynamic.NewForConfig(config)
+	p.rights, errs[2] = cp.AddOperator(ctx, "cpnp-operator", "../../config/rbac/role.yaml")
+	places <- p
+	return errors.Join(errs[:]...)
 }
 
 func TestMain(m *testing.M) {

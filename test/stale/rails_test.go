@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/plan/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
@@ -152,7 +152,7 @@ func (w *world) endpoint(c change, was *unstructured.Unstructured) {
 		w.fail(c, "%s gets rules %s, and nothing is on record", node, version)
 		return
 	}
-	wanted, _ := rollout.RulesetFor(e)
+	wanted := rollout.RulesetFor(e).Version
 	if version != wanted && version != e.Status.PreviousRuleset {
 		w.fail(c, "%s gets rules %s, and on record it is %s with %q", node, version, rollout.PhaseOf(e), wanted)
 	}
@@ -193,7 +193,7 @@ func (w *world) failsafes(c change, was *unstructured.Unstructured) {
 		return
 	}
 	e := w.recordOf(node)
-	if _, wanted := rollout.RulesetFor(e); !wanted {
+	if !rollout.RulesetFor(e).FailsafesScoped {
 		w.fail(c, "the failsafe ports of %s are narrowed, and on record it is %s", node, rollout.PhaseOf(e))
 	}
 }

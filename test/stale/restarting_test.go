@@ -44,7 +44,7 @@ func TestRestartWithRecordsFromBeforeTheNodeWasSaved(t *testing.T) {
 	s.nodeReady(1, corev1.ConditionTrue)
 	s.stop()
 	s.restart("controlplanenodeenactments")
-	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolledBack"), s.tell)
+	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolloutFailed"), s.tell)
 	s.Expect(s.endpoints()).To(BeEmpty())
 	s.sound()
 }
@@ -79,11 +79,11 @@ func TestRestartWithThePolicyFromBeforeItWasTakenBack(t *testing.T) {
 	s.Expect(s.proxy.Remember(t.Context(), "controlplanenetworkpolicies")).To(Succeed())
 	s.annotate(v1alpha1.AnnotationRevert, "paged at night")
 	s.Eventually(s.endpoints).Should(BeEmpty(), s.tell)
-	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/TakenBack"), s.tell)
+	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolledBack"), s.tell)
 	s.stop()
 	s.restart("controlplanenetworkpolicies")
 	s.Expect(s.endpoints()).To(BeEmpty())
-	s.Expect(s.condition(v1alpha1.ConditionReady)()).To(Equal("False/TakenBack"))
+	s.Expect(s.condition(v1alpha1.ConditionReady)()).To(Equal("False/RolledBack"))
 	s.sound()
 }
 

@@ -87,8 +87,8 @@ var scenarios = []scenario{
 		happens: func(s *story) { s.edit(s.newRules()) },
 		ends: func(s *story) {
 			s.Eventually(s.phase(0)).Should(Equal("Reverted/ProbeFailed"), s.tell)
-			s.Eventually(s.phase(1)).Should(Equal("Aborted/OtherNodeReverted"), s.tell)
-			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolledBack"), s.tell)
+			s.Eventually(s.phase(1)).Should(Equal("Aborted/RolloutFailed"), s.tell)
+			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolloutFailed"), s.tell)
 			s.Eventually(s.versions).Should(HaveLen(1), s.tell)
 		},
 		after: func(s *story) {
@@ -102,7 +102,7 @@ var scenarios = []scenario{
 		happens: func(s *story) { s.nodeReady(1, corev1.ConditionUnknown) },
 		ends: func(s *story) {
 			s.Eventually(s.phase(0)).Should(Equal("Reverted/NodeNotReady"), s.tell)
-			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolledBack"), s.tell)
+			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolloutFailed"), s.tell)
 			s.Eventually(s.versions).Should(HaveLen(1), s.tell)
 		},
 		after: func(s *story) {
@@ -121,7 +121,7 @@ var scenarios = []scenario{
 		happens: func(s *story) { s.annotate(v1alpha1.AnnotationRevert, "paged at night") },
 		ends: func(s *story) {
 			s.Eventually(s.endpoints).Should(BeEmpty(), s.tell)
-			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/TakenBack"), s.tell)
+			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolledBack"), s.tell)
 		},
 		after: func(s *story) { s.annotate(v1alpha1.AnnotationRevert, "") },
 	},

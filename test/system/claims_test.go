@@ -30,12 +30,12 @@ func TestOlderPolicyWins(t *testing.T) {
 	newer.Spec.Services[0].InternalTrafficPolicy, newer.Spec.Services[0].LocalPolicy = corev1.ServiceInternalTrafficPolicyCluster, ""
 	s.waitForNextSecond(older) // creation times count in seconds
 	s.create(newer)
-	s.Eventually(s.condition(newer.Name, v1alpha1.ConditionAccepted)).Should(Equal("False/ClaimedByOlderPolicy"))
+	s.Eventually(s.condition(newer.Name, v1alpha1.ConditionAccepted)).Should(Equal("False/Conflicted"))
 	s.Expect(s.message(newer.Name, v1alpha1.ConditionAccepted)).To(And(
 		ContainSubstring("component coredns is claimed by "+older.Name),
 		ContainSubstring(dedicated+":NoSchedule of Node/"+node),
 		ContainSubstring("internalTrafficPolicy of Service/"+s.name+"/web")))
-	s.Expect(s.condition(newer.Name, v1alpha1.ConditionStalled)()).To(Equal("True/ClaimedByOlderPolicy"))
+	s.Expect(s.condition(newer.Name, v1alpha1.ConditionStalled)()).To(Equal("True/Conflicted"))
 	s.Expect(s.taints(node)()).To(ConsistOf(dedicated + ":NoSchedule"))
 	s.Expect(s.networkPolicies()).To(HaveLen(1))
 	s.ready(older.Name)
@@ -78,7 +78,7 @@ func TestForeignObjectOfOurNameIsLeftAlone(t *testing.T) {
 	foreign := s.foreignNetworkPolicy("cpnp." + s.name + ".coredns")
 	s.create(foreign, s.policy())
 	s.operator()
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionAccepted)).Should(Equal("False/NameTaken"))
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionAccepted)).Should(Equal("False/Conflicted"))
 	s.Expect(s.networkPolicies()).To(ConsistOf(And(HaveField("UID", foreign.UID), HaveField("ResourceVersion", foreign.ResourceVersion))))
 
 	s.Expect(admin.Delete(s.ctx, foreign)).To(Succeed())

@@ -33,7 +33,7 @@ func TestNodesThatCiliumDoesNotSelect(t *testing.T) {
 	s.create(s.policy())
 	s.operator()
 	verified := s.condition(s.name, v1alpha1.ConditionVerified)
-	s.Eventually(verified).Should(Equal("False/NodesNotSelected"))
+	s.Eventually(verified).Should(Equal("False/NetworkPolicyNotEnforced"))
 	s.Expect(s.message(s.name, v1alpha1.ConditionVerified)).To(ContainSubstring("kubectl -n kube-system patch configmap cilium-config"))
 	s.Expect(s.networkPolicies()).To(BeEmpty())
 
@@ -43,7 +43,7 @@ func TestNodesThatCiliumDoesNotSelect(t *testing.T) {
 	s.Expect(written).To(HaveLen(1))
 
 	s.Expect(admin.Patch(s.ctx, settings, client.RawPatch("application/merge-patch+json", []byte(`{"data":{"policy-cidr-match-mode":""}}`)))).To(Succeed())
-	s.Eventually(verified).Should(Equal("False/NodesNotSelected"))
+	s.Eventually(verified).Should(Equal("False/NetworkPolicyNotEnforced"))
 	s.Expect(s.networkPolicies()).To(ConsistOf(HaveField("ResourceVersion", written[0].ResourceVersion)), "what was written stays")
 
 	s.Expect(admin.Delete(s.ctx, cilium)).To(Succeed())

@@ -89,6 +89,7 @@ func TestDeletionLeavesWhatOthersChangedSince(t *testing.T) {
 	s.enforced(node)
 	// Audit writes nothing, so what others change now stays changed.
 	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Mode = v1alpha1.ModeAudit })
+	s.ready(s.name) // nodes and policies come by watches of their own
 	s.patch(s.node(node), "mallory", `{"spec":{"taints":[{"key":"`+dedicated+`","value":"since","effect":"NoSchedule"}]}}`)
 	s.patch(s.serviceNow("web"), "mallory", `{"spec":{"trafficDistribution":"PreferSameZone"}}`)
 	s.Eventually(s.condition(s.name, v1alpha1.ConditionDrifted)).Should(Equal("True/Drifted"))

@@ -91,12 +91,12 @@ func TestDNSBecomesLocalWhereEveryNodeHasAnEndpoint(t *testing.T) {
 	s.operator()
 
 	policyOf := s.internalTrafficPolicy(s.name, "dns")
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).Should(Equal("False/HeldBack"))
-	s.Expect(s.driftOf(s.name + "/dns")()).To(And(HavePrefix("HeldBack: 2 of 5 nodes"), ContainSubstring(nodes[2]+", "+nodes[3]+", "+nodes[4])))
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).Should(Equal("False/Held"))
+	s.Expect(s.driftOf(s.name + "/dns")()).To(And(HavePrefix("Held: 2 of 5 nodes"), ContainSubstring(nodes[2]+", "+nodes[3]+", "+nodes[4])))
 	s.Expect(policyOf()).To(Equal("Cluster"))
 
 	s.place(dns, nodes[:4]...)
-	s.Eventually(s.driftOf(s.name + "/dns")).Should(HavePrefix("HeldBack: 4 of 5 nodes"))
+	s.Eventually(s.driftOf(s.name + "/dns")).Should(HavePrefix("Held: 4 of 5 nodes"))
 	s.Expect(policyOf()).To(Equal("Cluster"))
 	s.place(dns, nodes...)
 	s.Eventually(policyOf).Should(Equal("Local"))
@@ -106,7 +106,7 @@ func TestDNSBecomesLocalWhereEveryNodeHasAnEndpoint(t *testing.T) {
 	s.place(dns, nodes[1:]...)
 	s.Eventually(s.condition(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).Should(Equal("False/EndpointsMissing"))
 	s.Expect(s.driftOf(s.name + "/dns")()).To(And(HavePrefix("EndpointsMissing: 4 of 5 nodes"), ContainSubstring(nodes[0])))
-	s.Expect(s.condition(s.name, v1alpha1.ConditionProgrammed)()).To(Equal("True/Programmed"))
+	s.Expect(s.condition(s.name, v1alpha1.ConditionProgrammed)()).To(Equal("True/AsDeclared"))
 	s.Expect(s.condition(s.name, v1alpha1.ConditionReady)()).To(Equal("False/EndpointsMissing"))
 	s.Expect(policyOf()).To(Equal("Local"))
 	s.place(dns, nodes...)
@@ -121,7 +121,7 @@ func TestNodeThatLeavesHoldsNothingBack(t *testing.T) {
 	s.place(web, nodes[:2]...)
 	s.create(s.onlyServices(internalLocal))
 	s.operator()
-	s.Eventually(s.driftOf(s.name + "/web")).Should(HavePrefix("HeldBack: 2 of 3 nodes"))
+	s.Eventually(s.driftOf(s.name + "/web")).Should(HavePrefix("Held: 2 of 3 nodes"))
 	s.Expect(admin.Delete(s.ctx, s.node(nodes[2]))).To(Succeed())
 	s.Eventually(s.internalTrafficPolicy(s.name, "web")).Should(Equal("Local"))
 	s.ready(s.name)
@@ -148,7 +148,7 @@ func TestServiceOfTheAPIServersIsNeverLocal(t *testing.T) {
 		entry.LocalPolicy = v1alpha1.LocalForce
 	}))
 	s.operator()
-	s.Eventually(s.driftOf("default/kubernetes")).Should(And(HavePrefix("HeldBack: "), ContainSubstring("API servers")))
+	s.Eventually(s.driftOf("default/kubernetes")).Should(And(HavePrefix("Held: "), ContainSubstring("API servers")))
 	s.Consistently(s.internalTrafficPolicy("default", "kubernetes"), "500ms").Should(Equal("Cluster"))
 }
 
@@ -168,7 +168,7 @@ func TestNodePortBecomesLocalWhereClientsMaySendTo(t *testing.T) {
 	s.create(policy)
 	s.operator()
 
-	s.Eventually(s.driftOf(s.name + "/door")).Should(And(HavePrefix("HeldBack: 1 of 3 nodes"), ContainSubstring("NodePort")))
+	s.Eventually(s.driftOf(s.name + "/door")).Should(And(HavePrefix("Held: 1 of 3 nodes"), ContainSubstring("NodePort")))
 	s.Eventually(s.externalTrafficPolicy("meant")).Should(Equal(corev1.ServiceExternalTrafficPolicyLocal))
 	s.Eventually(s.driftOf(s.name + "/meant")).Should(HavePrefix("Forced: 1 of 3 nodes"))
 	s.Expect(s.externalTrafficPolicy("door")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster))

@@ -26,14 +26,14 @@ func TestServiceInFrontOfAComponentIsNamed(t *testing.T) {
 	door := testbed.Service(s.name, "door", corev1.ServiceTypeNodePort, testbed.Selector(map[string]string{"k8s-app": "kube-dns"}))
 	slice := testbed.EndpointSlice(door, testbed.Endpoint(nodes[0], "10.1.0.9", true))
 	s.create(door, slice)
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionEffective)).Should(Equal("False/ExposedByService"))
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionEffective)).Should(Equal("False/ForeignService"))
 	s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(ContainSubstring(s.name + "/door to component coredns (tcp/80)"))
 
 	// With the client's address, its NetworkPolicy decides.
 	s.patch(door, "admin", `{"spec":{"externalTrafficPolicy":"Local"}}`)
 	s.ready(s.name)
 	s.patch(door, "admin", `{"spec":{"externalTrafficPolicy":"Cluster"}}`)
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/ExposedByService"))
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/ForeignService"))
 	s.Expect(admin.Delete(s.ctx, door)).To(Succeed())
 	s.ready(s.name)
 

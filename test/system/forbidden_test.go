@@ -75,7 +75,7 @@ func TestWhatMayNotBeDeletedHoldsUpNoDeletion(t *testing.T) {
 	s.gone(s.name)
 	s.Expect(s.taints(node)()).To(BeEmpty(), "what can be restored is")
 	s.Eventually(s.events(s.name)).Should(ContainElements(
-		And(HaveField("Reason", "LeftBehind"), HaveField("Note", ContainSubstring("kubectl delete networkpolicies.networking.k8s.io -n "+s.name+" "+ours.Name))),
+		And(HaveField("Reason", "Orphaned"), HaveField("Note", ContainSubstring("kubectl delete networkpolicies.networking.k8s.io -n "+s.name+" "+ours.Name))),
 		And(HaveField("Reason", "NotRestored"), HaveField("Note", And(ContainSubstring("Node/"+node), ContainSubstring("records stay here")))),
 	))
 	s.Expect(s.networkPolicyOf("coredns").UID).To(Equal(ours.UID))

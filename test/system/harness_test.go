@@ -100,7 +100,7 @@ func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (
 	s.Expect(err).NotTo(HaveOccurred())
 	s.running = mgr.Elected()
 	ctx, cancel := context.WithCancel(context.Background())
-	s.Expect(controllers.SetupWith(ctx, mgr, s.options())).To(Succeed())
+	s.Expect(controllers.SetupWithManager(ctx, mgr, s.options())).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	stopped := false

@@ -61,6 +61,7 @@ func TestMain(m *testing.M) {
 		Scheduler:         true,
 		Kwok:              true,
 		AuditLog:          true,
+		GiveWay:           true,
 		// As kubeadm has them: a kubelet has the rights of its node alone.
 		APIServerArgs: map[string][]string{"authorization-mode": {"Node", "RBAC"}, "enable-admission-plugins": {"NodeRestriction"}},
 	}, &cluster))

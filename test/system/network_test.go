@@ -76,7 +76,7 @@ func TestAllowFromNobodyIsNeverWritten(t *testing.T) {
 
 	s.Expect(admin.SubResource("status").Patch(s.ctx, s.node(node), client.RawPatch("application/merge-patch+json",
 		[]byte(`{"status":{"addresses":[]}}`)))).To(Succeed())
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionVerified)).Should(Equal("False/EmptyPeerSet"))
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionVerified)).Should(Equal("False/AddressesUnknown"))
 	s.Expect(s.message(s.name, v1alpha1.ConditionVerified)).To(ContainSubstring("role ControlPlane"))
 	s.Expect(s.networkPolicies()).To(ConsistOf(HaveField("ResourceVersion", before.ResourceVersion)))
 }
@@ -88,9 +88,9 @@ func TestHostNetworkedPodsAreReported(t *testing.T) {
 	s.operator()
 	s.ready(s.name)
 	s.create(testbed.Pod(s.name, "evader", testbed.OnNode(node), testbed.HostNetwork(), testbed.PodLabels(map[string]string{"k8s-app": "kube-dns"})))
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionEffective)).Should(Equal("False/HostNetworkedPods"))
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionEffective)).Should(Equal("False/BypassPossible"))
 	s.Expect(s.message(s.name, v1alpha1.ConditionEffective)).To(ContainSubstring(s.name + "/evader"))
-	s.Expect(s.condition(s.name, v1alpha1.ConditionReady)()).To(Equal("False/HostNetworkedPods"))
+	s.Expect(s.condition(s.name, v1alpha1.ConditionReady)()).To(Equal("False/BypassPossible"))
 	pod := s.pod("evader")()
 	s.Expect(admin.Delete(s.ctx, pod, client.GracePeriodSeconds(0))).To(Succeed())
 	s.ready(s.name)

@@ -78,7 +78,7 @@ func TestOperatorIsEvictedLast(t *testing.T) {
 	const evicting = "cpnp.test/maintenance"
 	s.create(s.onlyTaints(v1alpha1.Taint{Key: evicting, Effect: corev1.TaintEffectNoExecute, AllowEviction: true}))
 	stop := s.operator()
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/" + v1alpha1.ReasonHeldBack))
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/" + v1alpha1.ReasonHeld))
 	s.Expect(s.message(s.name, v1alpha1.ConditionTaintsInSync)).To(And(ContainSubstring("no node would be left"), ContainSubstring(evicting)))
 	tainted := func() (have []string) {
 		for _, node := range nodes {

@@ -35,15 +35,10 @@ func (s *story) as(user string, groups ...string) client.Client {
 // userWith returns a client of a user who may do what the rule allows, and nothing else.
 func (s *story) userWith(name string, rule rbacv1.PolicyRule) client.Client {
 	s.t.Helper()
-	meta := metav1.ObjectMeta{Name: name}
-	role := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule}}
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
-	}
-	s.create(role, binding)
+	role := testbed.RoleOf(name, "", rule)
+	s.create(role...)
 	s.t.Cleanup(func() {
-		for _, object := range []client.Object{binding, role} {
+		for _, object := range role {
 			if err := admin.Delete(context.Background(), object); err != nil {
 				s.t.Error(err)
 			}

@@ -86,13 +86,19 @@ const reportTime = 1500 * time.Millisecond
 // report of what happened before is still to come.
 func (s *story) quiet() {
 	s.t.Helper()
+	s.quietFor(reportTime)
+}
+
+// quietFor is quiet for another time.
+func (s *story) quietFor(long time.Duration) {
+	s.t.Helper()
 	mark, since := s.mark(), time.Now()
 	s.Eventually(func() time.Duration {
 		if s.requestsSince(mark).all() > 0 {
 			mark, since = s.mark(), time.Now()
 		}
 		return time.Since(since)
-	}).WithPolling(5*tick).Should(BeNumerically(">", reportTime), "the operator goes on asking the API server")
+	}).WithPolling(5*tick).Should(BeNumerically(">", long), "the operator goes on asking the API server")
 }
 
 // asksNothingFor watches for as long as d that the operator asks for nothing.

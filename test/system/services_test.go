@@ -40,10 +40,10 @@ func TestLocalIsHeldBackUntilAnEndpointIsReady(t *testing.T) {
 	s.create(s.onlyServices(external(corev1.ServiceExternalTrafficPolicyLocal)))
 	s.operator()
 
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).Should(Equal("False/HeldBack"))
+	s.Eventually(s.condition(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).Should(Equal("False/Held"))
 	s.Expect(s.externalTrafficPolicy("ingress")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster))
 	s.Expect(s.get(s.name).Status.Drift).To(ConsistOf(And(
-		HaveField("State", v1alpha1.StateHeldBack), HaveField("Message", ContainSubstring("no ready endpoint")))))
+		HaveField("State", v1alpha1.StateHeld), HaveField("Message", ContainSubstring("no ready endpoint")))))
 
 	// A node that load balancers leave out does not help ...
 	s.patch(s.node(node), "admin", `{"metadata":{"labels":{"node.kubernetes.io/exclude-from-external-load-balancers":""}}}`)

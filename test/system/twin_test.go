@@ -190,7 +190,7 @@ func (c *corner) copyNodes(ctx context.Context, policies []plan.Policy) error {
 	}
 	for i := range nodes {
 		node := &nodes[i]
-		claims, _ := plan.Taints(node, policies)
+		claims, _ := plan.TaintClaims(node, policies)
 		twin := testbed.Node(c.twin+strings.TrimPrefix(node.Name, c.name), testbed.WithoutKwok(), testbed.NodeLabels(node.Labels))
 		twin.Labels["corner"], twin.Labels[corev1.LabelHostname] = c.twin, twin.Name
 		for _, address := range node.Status.Addresses { // what two nodes show is neither's
@@ -222,7 +222,7 @@ func (c *corner) claimsOn(ctx context.Context, service *corev1.Service, policies
 	if err := admin.Get(ctx, client.ObjectKey{Name: service.Namespace}, namespace); err != nil {
 		return nil, err
 	}
-	claims, _ := plan.Service(state.Service{Service: service, NamespaceLabels: namespace.Labels}, policies)
+	claims, _ := plan.ServiceClaims(state.Service{Service: service, NamespaceLabels: namespace.Labels}, policies)
 	return claims, nil
 }
 
@@ -360,7 +360,7 @@ func (c *corner) leftovers(ctx context.Context) error {
 	}
 	for i := range nodes {
 		node := &nodes[i]
-		claims, _ := plan.Taints(node, policies)
+		claims, _ := plan.TaintClaims(node, policies)
 		for _, taint := range taints {
 			field := state.TaintField(taint.Key, taint.Effect)
 			failures = append(failures, c.leftover("Node/"+node.Name, field, plan.TaintValue(node, field), claims, absent))

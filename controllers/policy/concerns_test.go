@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Where no host is restricted, nobody waits for the API server to be asked.
+func TestOnlyHostsAreWaitedFor(t *testing.T) {
+	g := NewWithT(t)
+	g.Expect(concernsHosts(state.Snapshot{Policies: []v1alpha1.ControlPlaneNetworkPolicy{{}}})).To(BeFalse())
+	g.Expect(concernsHosts(controlled(func(*v1alpha1.ControlPlaneNetworkPolicy) {}))).To(BeTrue())
+	g.Expect(concernsHosts(showing("9"))).To(BeTrue())
+	s := &server{}
+	r, _ := confirming(s)
+	r.Confirmed = &freshness.Confirmed{}
+	shown, again := r.confirm(t.Context(), state.Snapshot{Policies: []v1alpha1.ControlPlaneNetworkPolicy{{}}})
+	g.Expect(shown.Unconfirmed).To(BeFalse())
+	g.Expect(again.RequeueAfter).To(BeZero())
+	g.Expect(s.asked).To(BeZero())
+}

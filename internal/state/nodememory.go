@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/profile"
+)
+
+// NodeMemory keeps between two snapshots what follows from all nodes: the sorted list, the
+// addresses that identify nodes, and the facts that tell the distribution. For 5,000 nodes,
+// to work these out takes longer than the rest of a reconciliation.
+//
+// Nothing is kept that is not true of the cache any more: every snapshot compares the
+// cached nodes with the remembered ones. A cached object never changes, and a changed node
+// is another object. The zero value is ready to use; a nil value remembers nothing.
+type NodeMemory struct {
+	mu     sync.Mutex
+	known  map[*corev1.Node]bool // the cached objects of list
+	cached []*corev1.Node        // the same, in the order of list
+	list   []corev1.Node
+	// identity numbers the states of the nodes, apart from fields of no consequence to
+	// identity.
+	identity uint64
+
+	// derived is worked out from the nodes of one identity, and from the tunnels.
+	derived   derived
+	derivedOf uint64
+	tunnels   Tunnels
+}
+
+// derived is what follows from all nodes.
+type derived struct {
+	addresses *Addresses
+	facts     []profile.Node
+}
+
+// update returns the sorted list of the nodes in the cache, and the number of their state.
+func (m *NodeMemory) update(objects []any) ([]corev1.Node, uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	changed := m.changed(objects)
+	if len(changed) == 0 && len(objects) == len(m.known) && m.identity != 0 {
+		return m.list, m.identity
+	}
+	kept := len(objects) == len(m.known) && m.identity != 0 &&
+		!slices.ContainsFunc(changed, func(node *corev1.Node) bool { return !m.knowsIdentity(node) })
+	if !m.exchange(objects, changed) {
+		m.replace(objects)
+	}
+	if !kept {
+		m.identity++
+	}
+	return m.list, m.identity
+}
+
+// changed returns the nodes that are not remembered. Among thousands of nodes, an address in
+// memory is found faster than a name.
+func (m *NodeMemory) changed(objects []any) []*corev1.Node {
+	var changed []*corev1.Node
+	for _, object := range objects {
+		if node, ok := object.(*corev1.Node); ok && !m.known[node] {
+			changed = append(changed, node)
+		}
+	}
+	return changed
+}
+
+// knowsIdentity tells whether a node of the name with the same identity is remembered.
+func (m *NodeMemory) knowsIdentity(node *corev1.Node) bool {
+	i, found := m.indexOf(node.Name)
+	return found && sameIdentity(m.cached[i], node)
+}
+
+// indexOf returns the place of a node in the list.
+func (m *NodeMemory) indexOf(name string) (i int, found bool) {
+	return slices.BinarySearchFunc(m.cached, name, func(n *corev1.Node, name string) int { return cmp.Compare(n.Name, name) })
+}
+
+// exchange replaces the changed nodes, if no node has come or gone. The work is in
+// proportion to the changed nodes, apart from the copy of the list: the former list may
+// still be in use, and is left alone.
+func (m *NodeMemory) exchange(objects []any, changed []*corev1.Node) bool {
+	if len(objects) != len(m.list) {
+		return false
+	}
+	places := make([]int, 0, len(changed))
+	for _, node := range changed {
+		i, found := m.indexOf(node.Name)
+		if !found {
+			return false
+		}
+		places = append(places, i)
+	}
+	m.list = slices.Clone(m.list)
+	for n, i := range places {
+		delete(m.known, m.cached[i])
+		m.known[changed[n]], m.cached[i], m.list[i] = true, changed[n], *changed[n]
+	}
+	return true
+}
+
+// replace remembers other nodes. The former list may still be in use, and is left alone.
+func (m *NodeMemory) replace(objects []any) {
+	sorted := make([]*corev1.Node, 0, len(objects))
+	for _, object := range objects {
+		if node, ok := object.(*corev1.Node); ok {
+			sorted = append(sorted, node)
+		}
+	}
+	slices.SortFunc(sorted, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	m.known, m.cached, m.list = make(map[*corev1.Node]bool, len(sorted)), sorted, make([]corev1.Node, 0, len(sorted))
+	for _, node := range sorted {
+		m.known[node], m.list = true, append(m.list, *node)
+	}
+}
+
+// derive returns what follows from the nodes of an identity, and works that out if it is
+// not known yet.
+func (m *NodeMemory) derive(identity uint64, tunnels Tunnels, work func() derived) derived {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.derived.addresses == nil || m.derivedOf != identity || !reflect.DeepEqual(m.tunnels, tunnels) {
+		m.derived, m.derivedOf, m.tunnels = work(), identity, tunnels
+	}
+	return m.derived
+}
+
+// sameIdentity tells whether two versions of a node differ at most in fields that have no
+// consequence beyond the node itself: its taints, who manages the taints, and the record of
+// the taints.
+func sameIdentity(a, b *corev1.Node) bool {
+	return equality.Semantic.DeepEqual(identityOf(a), identityOf(b))
+}
+
+func identityOf(node *corev1.Node) *corev1.Node {
+	is := *node
+	is.ResourceVersion, is.ManagedFields, is.Spec.Taints = "", nil, nil
+	is.Annotations = maps.Clone(node.Annotations)
+	delete(is.Annotations, v1alpha1.AnnotationRecord)
+	delete(is.Annotations, corev1.LastAppliedConfigAnnotation)
+	return &is
+}

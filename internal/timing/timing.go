@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package timing has every duration that the operator waits for by itself. Durations that
+// a policy declares are in the API. docs/timing.md is the same page for users.
+package timing
+
+import "time"
+
+// Writing.
+const (
+	// ReconcileTimeout ends a reconciliation when the API server does not answer.
+	ReconcileTimeout = 30 * time.Second
+	// ConflictDelay is the wait for a newer cache after a conflict. Normally the event with
+	// the newer object arrives before.
+	ConflictDelay = 200 * time.Millisecond
+	// WriteVisible is the wait for the cache to show a write, before the object is written
+	// again.
+	WriteVisible = time.Second
+	// InvalidRetry is the pause after a write that the API server finds invalid. A pause of
+	// 30 seconds would load the API server if thousands of objects are invalid.
+	InvalidRetry = time.Minute
+	// IncompleteRetryFirst and IncompleteRetryLast bound the pause after a write that was not
+	// stored as written. The pause doubles after each such write.
+	IncompleteRetryFirst = time.Second
+	IncompleteRetryLast  = 30 * time.Second
+	// QueueRetryFirst and QueueRetryLast bound the delay of a retry after an error.
+	QueueRetryFirst = 100 * time.Millisecond
+	QueueRetryLast  = 30 * time.Second
+	// QueueRetryFew is the longest delay while few objects fail, short enough to notice soon
+	// that the API server works again. While many objects fail, the longest delay is
+	// QueueRetryEach for each failing object.
+	QueueRetryFew  = 3 * time.Second
+	QueueRetryEach = 20 * time.Millisecond
+)
+
+// Reliable caches.
+const (
+	// CacheLag is the wait for the cache to show a write that decides a rollout. Afterwards
+	// the operator asks the API server, at most once in this time.
+	CacheLag = 300 * time.Millisecond
+	// AskAgain is when the API server is asked again while the cache is stale.
+	AskAgain = time.Second
+	// StartVisible is the wait for the cache to show the start of a node. A start that is
+	// missing after this time was not written.
+	StartVisible = 10 * time.Second
+	// WritingPoll is how soon to check again whether running writes have ended, before a
+	// deletion finishes.
+	WritingPoll = 100 * time.Millisecond
+)
+
+// Hosts.
+const (
+	// StageSettle is the time for the objects of a write stage to reach every node, before
+	// the next stage begins. Felix needs 0.7 to 1.7 seconds from the API server to the rules
+	// of the node.
+	StageSettle = 2 * time.Second
+	// FailsafeSettle is the same time for failsafe ports: Felix restarts after a change of
+	// its configuration, which takes 2.8 seconds on a small node.
+	FailsafeSettle = 5 * time.Second
+	// CalicoPatience is how long a policy in deletion waits for a Calico that does not
+	// answer. Afterwards the policy goes: a missing Calico never blocks a deletion for ever.
+	CalicoPatience = time.Minute
+	// CalicoReadPatience is how long the first read of Calico may take before the status
+	// reports the delay: longer than any healthy server takes.
+	CalicoReadPatience = 30 * time.Second
+	// CalicoAnswer is the longest wait for one answer of Calico's API, because all other work
+	// must continue without an answer.
+	CalicoAnswer = 5 * time.Second
+	// CalicoCalmAttempt is the duration of an attempt to follow Calico after which the next
+	// attempt starts with the shortest delay.
+	CalicoCalmAttempt = 10 * time.Second
+	// CalicoTierLag is the time from the appearance of a tier until policies are listed
+	// again. Calico's API server looks tiers up in a cache that may be delayed.
+	CalicoTierLag = time.Second
+	// CalicoMeasureFirst and CalicoMeasureLast bound the delay until it is measured again
+	// whether the objects of a kind fit into memory.
+	CalicoMeasureFirst = 5 * time.Second
+	CalicoMeasureLast  = 30 * time.Second
+)
+
+// Rollout.
+const (
+	// DefaultSoak and DefaultTimeout are the defaults of spec.rollout.
+	DefaultSoak    = 60 * time.Second
+	DefaultTimeout = 120 * time.Second
+	// Granularity is that of times in the API. A second is added to every declared time, so
+	// that at least the declared time passes.
+	Granularity = time.Second
+	// ObserverAnnounce is the time for observers to announce their presence, by an answer to
+	// the first probe round, before a node is started without observers.
+	ObserverAnnounce = 3 * time.Second
+	// ProbeInterval is the time between probe rounds while a node is in flight.
+	ProbeInterval = 5 * time.Second
+	// PatrolInterval is the time between probe rounds of enforced nodes.
+	PatrolInterval = 5 * time.Minute
+	// ProbeConnect and ProbeHandshake limit one attempt on a target, and ProbePause is the
+	// pause before the next attempt. A target that never connects takes 3.4 seconds.
+	ProbeConnect   = time.Second
+	ProbeHandshake = time.Second
+	ProbePause     = 200 * time.Millisecond
+	// ObserverRetryFirst and ObserverRetryLast bound the delay of an observer's retry.
+	ObserverRetryFirst = 100 * time.Millisecond
+	ObserverRetryLast  = 5 * time.Second
+)
+
+// API servers.
+const (
+	// APIServerSteady is how long an address must be in the EndpointSlice of the API servers
+	// before the address counts as an API server's. API servers correct the EndpointSlice
+	// every 10 seconds (k8s.io/kubernetes/pkg/controlplane,
+	// DefaultEndpointReconcilerInterval), so that a foreign entry does not stay for 20. The
+	// delay cuts off no API server: a denied API server could not have written its address
+	// into the EndpointSlice.
+	APIServerSteady = 20 * time.Second
+	// APIServerReturn is how long a known address counts again at once when it comes back. An
+	// API server removes its address while restarting.
+	APIServerReturn = 10 * time.Minute
+	// APIServerRemembered is for how long a missing API server keeps its place in the control
+	// plane: longer than the usual repair of a machine.
+	APIServerRemembered = 7 * 24 * time.Hour
+)
+
+// Taints.
+const (
+	// EvictionPause is how long evicted pods have to start on other nodes before the operator
+	// evicts pods of further nodes.
+	EvictionPause = 10 * time.Second
+	// HeldTaintCheck is when a node with a held taint is looked at again: the end of the hold
+	// causes no event of the node. The time is HeldTaintSpacing for each held node, if that
+	// is longer.
+	HeldTaintCheck   = 5 * time.Second
+	HeldTaintSpacing = 20 * time.Millisecond
+	// NodeUnwritable is how long writes to a node must have failed before the operator stops
+	// waiting for the node's taint.
+	NodeUnwritable = time.Minute
+)
+
+// Drift.
+const (
+	// ContestedInterval is the least time between two writes to an object with a contested
+	// field.
+	ContestedInterval = time.Second
+	// ContestRowKept is how long a manager that rewrites a field is remembered. Tools that
+	// restore a declaration look every few minutes, and some only every hour.
+	ContestRowKept = 6 * time.Hour
+	// ContestQuiet and ContestQuietMost bound the time for which a contested field must stay
+	// as repaired, so that the contest is over. ContestQuietTool and ContestQuietToolMost are
+	// the bounds for a tool that is known to return.
+	ContestQuiet         = 30 * time.Second
+	ContestQuietMost     = 30 * time.Minute
+	ContestQuietTool     = 15 * time.Minute
+	ContestQuietToolMost = 4 * time.Hour
+)
+
+// Reports.
+const (
+	// StatusInterval is the least time between two writes of a policy's status.
+	StatusInterval = time.Second
+	// CompareInterval is the least time between two comparisons for a report.
+	CompareInterval = 250 * time.Millisecond
+	// ReportDelay is how long a change of only the report waits for further changes: for the
+	// repair that follows, and for the next objects of a storm.
+	ReportDelay = 200 * time.Millisecond
+	// EndpointsDelay is the same delay for changes of endpoints that no policy waits for: in
+	// a large cluster, endpoints come and go all the time.
+	EndpointsDelay = 3 * time.Second
+	// LogRepeat is the time during which a logged error is not logged again.
+	LogRepeat = time.Minute
+)
+
+// The process.
+const (
+	// Grace is the time in which the operator ends: less than the 30 seconds after which the
+	// kubelet kills the process.
+	Grace = 15 * time.Second
+	// CacheSyncAnswer limits the question whether the caches are synced. The caches know the
+	// answer at once.
+	CacheSyncAnswer = 200 * time.Millisecond
+)
