@@ -35,7 +35,7 @@ func (e *Incomplete) Error() string {
 func incompleteError(left []drift.Finding) error {
 	lines := make([]string, 0, len(left))
 	for _, f := range left {
-		lines = append(lines, f.Difference())
+		lines = append(lines, f.DescribeDifference())
 	}
 	return &Incomplete{Left: lines}
 }
@@ -44,7 +44,7 @@ func incompleteError(left []drift.Finding) error {
 // replaces whole lists, whichever manager owns the items, and is refused if the object
 // has changed since.
 func correctionPatch(desired, answer client.Object, left []drift.Finding) (client.Patch, error) {
-	fields, err := plan.Fields(desired)
+	fields, err := plan.SpecFields(desired)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
+	_ "github.com/cpnp-dev/cpnp-operator/internal/backend/calico" // makes its kinds known
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )

@@ -11,13 +11,13 @@ import (
 	"fmt"
 	"reflect"
 
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
@@ -32,15 +32,15 @@ import (
 // patch removes such items: instead of the apply if the items are known before, and
 // otherwise after the apply.
 func WriteOwned(ctx context.Context, c client.Writer, desired, live client.Object) error {
-	if live != nil && !plan.Shared(desired) && drift.Outlives(desired, live) {
-		return patchDifferences(ctx, c, desired, live, drift.Left(desired, live))
+	if live != nil && !plan.IsShared(desired) && drift.ForeignPartRemains(desired, live) {
+		return patchDifferences(ctx, c, desired, live, drift.RemainingDifferences(desired, live))
 	}
 	object, err := renderConfiguration(desired, live)
 	if err != nil {
 		return err
 	}
 	err = applyOwned(ctx, c, object)
-	if _, policy := desired.(*v3.GlobalNetworkPolicy); policy && live == nil && apierrors.IsNotFound(err) {
+	if backend.TraitsOf(desired).NeedsCreate && live == nil && apierrors.IsNotFound(err) {
 		err = createThenApply(ctx, c, desired, object)
 	}
 	if err != nil {
@@ -50,19 +50,18 @@ func WriteOwned(ctx context.Context, c client.Writer, desired, live client.Objec
 	if err != nil {
 		return err
 	}
-	switch left := drift.Left(desired, is); {
+	switch left := drift.RemainingDifferences(desired, is); {
 	case len(left) == 0:
 		return nil
-	case plan.Shared(desired): // no apply could release the fields that a patch writes
+	case plan.IsShared(desired): // no apply could release the fields that a patch writes
 		return incompleteError(left)
 	default:
 		return patchDifferences(ctx, c, desired, is, left)
 	}
 }
 
-// createThenApply is for the API server of Calico v3.32.0, which answers a server-side
-// apply of a missing policy with "not found" (calico issue 12841). The object then
-// holds the last answer of the server.
+// createThenApply is for objects that an API server does not create by a server-side apply.
+// The object then holds the last answer of the server.
 func createThenApply(ctx context.Context, c client.Writer, desired client.Object, object *unstructured.Unstructured) error {
 	created := object.DeepCopy()
 	if err := c.Create(ctx, created, client.FieldOwner(v1alpha1.FieldManagerNetwork)); err != nil {
@@ -83,7 +82,7 @@ func createThenApply(ctx context.Context, c client.Writer, desired client.Object
 
 // renderConfiguration returns the object to apply.
 func renderConfiguration(desired, live client.Object) (*unstructured.Unstructured, error) {
-	content, err := plan.Content(desired)
+	content, err := plan.WrittenContent(desired)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +112,7 @@ func patchDifferences(ctx context.Context, c client.Writer, desired, live client
 	if err != nil {
 		return err
 	}
-	if left := drift.Left(desired, is); len(left) > 0 {
+	if left := drift.RemainingDifferences(desired, is); len(left) > 0 {
 		return incompleteError(left)
 	}
 	return nil
@@ -136,7 +135,7 @@ func applyOwned(ctx context.Context, c client.Writer, object *unstructured.Unstr
 // clearUnexpected claims the spec fields that others added, with empty values: an apply
 // does not change fields without a value in the request.
 func clearUnexpected(object *unstructured.Unstructured, live client.Object) error {
-	there, err := plan.Fields(live)
+	there, err := plan.SpecFields(live)
 	if err != nil {
 		return err
 	}
@@ -168,10 +167,9 @@ func emptyValue(value any) any {
 // DeleteOwned deletes a managed object, if the object is unchanged since the read. If
 // others have written to the object too, only the managed fields are removed.
 func DeleteOwned(ctx context.Context, c client.Writer, live client.Object) error {
-	if felix, shared := live.(*v3.FelixConfiguration); shared && !drift.Alone(felix) {
+	if traits := backend.TraitsOf(live); traits.Shared && !drift.IsOnlyWriter(live) {
 		object := &unstructured.Unstructured{}
-		// An object that was read has no kind. Only FelixConfiguration is shared.
-		object.SetGroupVersionKind(v3.SchemeGroupVersion.WithKind(v3.KindFelixConfiguration))
+		object.SetGroupVersionKind(traits.Kind) // an object that was read has no kind
 		object.SetName(live.GetName())
 		object.SetUID(live.GetUID())
 		object.SetResourceVersion(live.GetResourceVersion())
