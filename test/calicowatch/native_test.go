@@ -4,6 +4,7 @@ package calicowatch
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	served "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
@@ -23,12 +25,13 @@ import (
 func TestNative(t *testing.T) {
 	start(t, calico.Native)
 	t.Run("objects", func(t *testing.T) {
-		f := follow(t, 0)
-		c := f.eventually(state.CalicoNative)
+		f := startFollower(t, 0)
+		c := f.eventually(served.Native)
 		NewWithT(t).Expect(names(c.Tiers)).To(Equal([]string{"default", "kube-admin", "kube-baseline"}))
 		objects(t, f)
 	})
 	t.Run("quiet", quiet)
+	t.Run("too large", func(t *testing.T) { tooLarge(t, served.Native) })
 	t.Run("locked", lockedDatastore)
 	t.Run("migration", migration)
 	t.Run("forbidden", forbidden)
@@ -38,10 +41,9 @@ func TestNative(t *testing.T) {
 // quiet: when nothing happens to Calico, nothing is asked and nothing is told.
 func quiet(t *testing.T) {
 	g := NewWithT(t)
-	f := follow(t, soon)
-	before := f.eventually(state.CalicoNative)
-	mark, err := cluster.Audit().Mark()
-	g.Expect(err).NotTo(HaveOccurred())
+	f := startFollower(t, soon)
+	before := f.eventually(served.Native)
+	mark := restMark(g)
 	changes := f.changes.Load()
 
 	other := apiService("v1.example.com", map[string]any{
@@ -63,63 +65,83 @@ func quiet(t *testing.T) {
 	}, soon+time.Second, 10*interval).Should(Succeed())
 }
 
+// restMark returns a mark of the audit log before which the follower has asked for nothing
+// for some time: longer than a reflector pauses before it watches again, because new
+// definitions end the watches of the API server's clients.
+func restMark(g *WithT) testbed.Mark {
+	mark, err := cluster.Audit().Mark()
+	g.Expect(err).NotTo(HaveOccurred())
+	since := time.Now()
+	g.Eventually(func(g Gomega) {
+		events, err := cluster.Audit().Since(mark)
+		g.Expect(err).NotTo(HaveOccurred())
+		if slices.ContainsFunc(events, func(event testbed.AuditEvent) bool { return event.User == user }) {
+			mark, err = cluster.Audit().Mark()
+			g.Expect(err).NotTo(HaveOccurred())
+			since = time.Now()
+		}
+		g.Expect(time.Since(since)).To(BeNumerically(">", soon), "without a request")
+	}, deadline, 10*interval).Should(Succeed())
+	return mark
+}
+
 // lockedDatastore: nothing may be written while Calico says so, nor before it
 // has been initialised.
 func lockedDatastore(t *testing.T) {
 	g := NewWithT(t)
-	f := follow(t, 0)
-	f.eventually(state.CalicoNative)
+	f := startFollower(t, 0)
+	f.eventually(served.Native)
 	changes := f.changes.Load()
 
 	information := &v3.ClusterInformation{}
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "default"}, information)).To(Succeed())
 	information.Spec.DatastoreReady = ptr.To(false)
 	g.Expect(admin.Update(t.Context(), information)).To(Succeed())
-	c := f.eventually(state.CalicoNative, "datastoreReady is false", "the operator writes nothing")
+	c := f.eventually(served.Native, "datastoreReady is false", "the operator writes nothing")
 	g.Expect(c.Tiers).NotTo(BeEmpty())
 	g.Expect(f.changes.Load()).To(Equal(changes + 1))
 
 	information.Spec.DatastoreReady = ptr.To(true)
 	g.Expect(admin.Update(t.Context(), information)).To(Succeed())
-	f.eventually(state.CalicoNative)
+	f.eventually(served.Native)
 	g.Expect(f.changes.Load()).To(Equal(changes + 2))
 
 	g.Expect(admin.Delete(t.Context(), information)).To(Succeed())
-	f.eventually(state.CalicoNative, "not been initialised yet")
+	f.eventually(served.Native, "not been initialised yet")
 	information.ResourceVersion, information.UID = "", ""
 	g.Expect(admin.Create(t.Context(), information)).To(Succeed())
-	f.eventually(state.CalicoNative)
+	f.eventually(served.Native)
 }
 
 // migration: one that is not over is a problem. Its CRD comes while the
 // follower runs, and goes.
 func migration(t *testing.T) {
 	g := NewWithT(t)
-	f := follow(t, 0)
-	f.eventually(state.CalicoNative)
+	f := startFollower(t, 0)
+	f.eventually(served.Native)
 	installFrom(t, "testdata/datastoremigrations.yaml")
-	f.eventually(state.CalicoNative)
+	f.eventually(served.Native)
 
 	object := &unstructured.Unstructured{}
 	object.SetAPIVersion("migration.projectcalico.org/v1beta1")
 	object.SetKind("DatastoreMigration")
 	object.SetName("v1-to-v3")
 	g.Expect(admin.Create(t.Context(), object)).To(Succeed())
-	f.eventually(state.CalicoNative, "DatastoreMigration v1-to-v3 has not started")
+	f.eventually(served.Native, "DatastoreMigration v1-to-v3 has not started")
 	for _, phase := range []string{"Migrating", "WaitingForConflictResolution", "Converged", "Failed"} {
 		object.Object["status"] = map[string]any{"phase": phase, "message": "a reason"}
 		g.Expect(admin.Status().Update(t.Context(), object)).To(Succeed())
-		f.eventually(state.CalicoNative, "DatastoreMigration v1-to-v3 is in phase "+phase+" (a reason)")
+		f.eventually(served.Native, "DatastoreMigration v1-to-v3 is in phase "+phase+" (a reason)")
 	}
 	object.Object["status"] = map[string]any{"phase": "Complete"}
 	g.Expect(admin.Status().Update(t.Context(), object)).To(Succeed())
-	f.eventually(state.CalicoNative)
+	f.eventually(served.Native)
 
 	object.Object["status"] = map[string]any{"phase": "Migrating"}
 	g.Expect(admin.Status().Update(t.Context(), object)).To(Succeed())
-	f.eventually(state.CalicoNative, "is in phase Migrating")
+	f.eventually(served.Native, "is in phase Migrating")
 	g.Expect(admin.Delete(t.Context(), crd("datastoremigrations.migration.projectcalico.org"))).To(Succeed())
-	f.eventually(state.CalicoNative)
+	f.eventually(served.Native)
 }
 
 // forbidden: a kind that may not be read is named, with what to do; the others
@@ -128,16 +150,16 @@ func forbidden(t *testing.T) {
 	g := NewWithT(t)
 	grantBut(t, "ippools")
 	t.Cleanup(func() { grantBut(t, "") })
-	f := follow(t, soon)
-	f.eventually(state.CalicoNative, "the operator is still reading the objects of Calico")
-	c := f.eventually(state.CalicoNative, "IPPool cannot be read", "forbidden", `User "follower" cannot list resource "ippools"`,
+	f := startFollower(t, soon)
+	f.eventually(served.Native, "the operator is still reading the objects of Calico")
+	c := f.eventually(served.Native, "IPPool cannot be read", "forbidden", `User "follower" cannot list resource "ippools"`,
 		"grant the operator list and watch of ippools.projectcalico.org")
 	g.Expect(c.Problem).NotTo(ContainSubstring("cannot be read either"), "the others are well")
 	g.Expect(c.Tiers).NotTo(BeEmpty())
 	g.Expect(c.Pools).To(BeEmpty())
 
 	grantBut(t, "")
-	c = f.eventually(state.CalicoNative)
+	c = f.eventually(served.Native)
 	g.Expect(c.Pools).NotTo(BeEmpty())
 }
 
@@ -147,10 +169,10 @@ func missingKind(t *testing.T) {
 	sets := crd("globalnetworksets.projectcalico.org")
 	g.Expect(admin.Get(t.Context(), client.ObjectKeyFromObject(sets), sets)).To(Succeed())
 	g.Expect(admin.Delete(t.Context(), sets.DeepCopy())).To(Succeed())
-	f := follow(t, soon)
-	f.eventually(state.CalicoNative, "GlobalNetworkSet cannot be read", "the server does not have globalnetworksets.projectcalico.org")
+	f := startFollower(t, soon)
+	f.eventually(served.Native, "GlobalNetworkSet cannot be read", "the server does not have globalnetworksets.projectcalico.org")
 	install(t, calico.Native)
-	f.eventually(state.CalicoNative)
+	f.eventually(served.Native)
 }
 
 // TestServicesForbidden: without the right to see how Calico is served, nothing
@@ -158,10 +180,10 @@ func missingKind(t *testing.T) {
 func TestServicesForbidden(t *testing.T) {
 	grantBut(t, "apiservices")
 	t.Cleanup(func() { grantBut(t, "") })
-	f := follow(t, soon)
-	f.eventually(state.CalicoUnknown, "APIService cannot be read", "grant the operator list and watch of apiservices.apiregistration.k8s.io")
+	f := startFollower(t, soon)
+	f.eventually(served.Undetected, "APIService cannot be read", "grant the operator list and watch of apiservices.apiregistration.k8s.io")
 	grantBut(t, "")
-	f.eventually(state.CalicoAbsent)
+	f.eventually(served.Absent)
 }
 
 // grantBut gives the user all rights but those to one resource.
