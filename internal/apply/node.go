@@ -5,11 +5,13 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -47,13 +49,17 @@ type NodeClients struct {
 // WriteNode writes the outcome to a Node: the taints, and the record of the taints. The
 // record is stored before a taint is set, and kept until a taint is gone. A taint is
 // restored by the current record of the API server: an older record may contain a taint
-// that another manager has set since. A claim is released only from a Node that is not
-// stale: a stale Node may lack a taint that was set a moment ago, and the taint would stay
-// for good. A repair is one write without a read.
+// that another manager has set since. A repair is one write without a read.
+//
+// A claim is made or released only on a Node that is not stale. A stale Node may show a taint
+// that was removed a moment ago, which would be recorded as the original and stay when the
+// policy goes, or may lack a taint that was set a moment ago, which would stay too.
 func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record state.NodeRecord, outcome drift.Outcome) error {
 	during := state.Record{}
 	maps.Copy(during, record.Record)
-	maps.Copy(during, outcome.Record)
+	if len(outcome.Set) > 0 || hasOldRecord(node) {
+		maps.Copy(during, outcome.Record)
+	}
 	stored, err := writeNodeRecord(ctx, c, node, record.Stored, during)
 	if err != nil {
 		return err
@@ -63,7 +69,14 @@ func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record sta
 			return err
 		}
 	}
-	if err := patchNode(ctx, c, node, outcome.Set, len(during) > len(outcome.Record)); err != nil {
+	if err := patchNode(ctx, c, node, outcome.Set, !drift.SameRecord(during, outcome.Record)); err != nil {
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		// The Node was not written, and new originals on record may be those of a stale Node.
+		if _, undo := writeNodeRecord(ctx, c, node, stored, record.Record); undo != nil {
+			return errors.Join(err, undo)
+		}
 		return err
 	}
 	_, err = writeNodeRecord(ctx, c, node, stored, outcome.Record)
@@ -71,11 +84,11 @@ func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record sta
 }
 
 // patchNode sets and removes taints, and removes the annotation in which earlier
-// versions kept the record. If a claim is released and no taint changes, the patch changes
-// nothing: the API server refuses the resourceVersion of a stale Node.
-func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[string]*string, releases bool) error {
-	_, annotated := node.Annotations[v1alpha1.AnnotationRecord]
-	if len(set) == 0 && !annotated && !releases {
+// versions kept the record. If only claims change, the patch changes nothing: the API server
+// refuses the resourceVersion of a stale Node.
+func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[string]*string, claims bool) error {
+	annotated := hasOldRecord(node)
+	if len(set) == 0 && !annotated && !claims {
 		return nil
 	}
 	var patch nodePatch
@@ -96,6 +109,13 @@ func patchNode(ctx context.Context, c client.Writer, node *corev1.Node, set map[
 		return err
 	}
 	return checkStoredFields(set, func(field string) *string { return plan.TaintValue(target, field) })
+}
+
+// hasOldRecord tells whether the Node has the annotation in which earlier versions kept the
+// record.
+func hasOldRecord(node *corev1.Node) bool {
+	_, annotated := node.Annotations[v1alpha1.AnnotationRecord]
+	return annotated
 }
 
 // MergeTaints returns the list with the given taints set, or removed where the value is

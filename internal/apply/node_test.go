@@ -147,10 +147,10 @@ func TestNodeIsWrittenInAnOrderThatIsSafeAtEveryStep(t *testing.T) {
 			drift.Outcome{Set: values{dedicated: ptr.To("")}, Record: state.Record{dedicated: set}},
 			[]string{"patch node"}, []corev1.Taint{taint(dedicated, "")},
 		},
-		"a taint that is adopted is only recorded": {
+		"a taint that is adopted is only recorded, if the Node is not stale": {
 			nil, []corev1.Taint{taint(dedicated, "x")},
 			drift.Outcome{Record: state.Record{dedicated: adopted}},
-			[]string{"create record"}, []corev1.Taint{taint(dedicated, "x")},
+			[]string{"patch node", "create record"}, []corev1.Taint{taint(dedicated, "x")},
 		},
 		"a restored taint is on record until the taint is gone": {
 			state.Record{dedicated: set}, []corev1.Taint{taint(dedicated, ""), taint(theirs, "")},
@@ -226,6 +226,27 @@ func TestStaleNodeReleasesNothing(t *testing.T) {
 	g.Expect(err).To(Satisfy(apierrors.IsConflict))
 	_, stored := n.seen(t)
 	g.Expect(stored.Record).To(HaveKey(dedicated))
+}
+
+// A taint that a stale Node shows, and that is gone, is nobody's original: the operator would
+// set the taint, and leave it when the policy goes.
+func TestStaleNodeIsNotAdopted(t *testing.T) {
+	for name, outcome := range map[string]drift.Outcome{
+		"nothing to set":       {Record: state.Record{dedicated: record("p", "", ptr.To(""))}},
+		"another value to set": {Set: values{dedicated: ptr.To("")}, Record: state.Record{dedicated: record("p", "", ptr.To("old"))}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, n := NewWithT(t), newNodes(t, nil, taint(dedicated, "old"))
+			stale, seen := n.seen(t)
+			now := stale.DeepCopy()
+			now.Spec.Taints = nil
+			g.Expect(n.Update(t.Context(), now)).To(Succeed())
+			err := apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: n}, stale, seen, outcome)
+			g.Expect(err).To(Satisfy(apierrors.IsConflict))
+			_, stored := n.seen(t)
+			g.Expect(stored.Record).To(BeEmpty())
+		})
+	}
 }
 
 // An old view of the record is no reason to remove a taint, or to forget one.

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
@@ -56,7 +57,7 @@ func TestTaintThatTheCacheDoesNotShowGoes(t *testing.T) {
 	s.Expect(tainted()).To(BeTrue())
 	s.annotate(v1alpha1.AnnotationRevert, "paged at night")
 	s.Eventually(tainted).Should(BeFalse(), s.tell)
-	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/TakenBack"), s.tell)
+	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolledBack"), s.tell)
 	s.proxy.Freeze("nodes")
 	s.annotate(v1alpha1.AnnotationRevert, "")
 	s.Eventually(tainted).Should(BeTrue(), s.tell)
@@ -66,5 +67,36 @@ func TestTaintThatTheCacheDoesNotShowGoes(t *testing.T) {
 	}, "3s").Should(Succeed(), "the node still has the taint")
 	s.proxy.Thaw()
 	s.gone()
+	s.sound()
+}
+
+// A taint that was removed a moment ago, and that the watch of Nodes still shows, is not taken
+// for somebody else's when the policy claims it again: it would stay when the policy goes.
+func TestRemovedTaintThatTheCacheShowsIsNoOriginal(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	s.start()
+	s.create(s.policy())
+	s.ready()
+	tainted := func() (tainted int) {
+		var nodes corev1.NodeList
+		s.Expect(s.admin.List(t.Context(), &nodes, client.MatchingLabels(s.label()))).To(Succeed())
+		for _, node := range nodes.Items {
+			if slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == testbed.ControlPlaneRole }) {
+				tainted++
+			}
+		}
+		return tainted
+	}
+	s.Expect(tainted()).To(Equal(s.nodes))
+	s.proxy.Freeze("nodes")
+	s.annotate(v1alpha1.AnnotationRevert, "paged at night")
+	s.Eventually(tainted).Should(BeZero(), s.tell)
+	s.annotate(v1alpha1.AnnotationRevert, "")
+	s.lasts(2 * timing.WriteVisible)
+	s.proxy.Thaw()
+	s.Eventually(tainted).Should(Equal(s.nodes), s.tell)
+	s.remove()
+	s.Expect(tainted()).To(BeZero())
 	s.sound()
 }
