@@ -199,6 +199,27 @@ func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *te
 	}
 }
 
+// A forged status changes what is reported, and not what is written.
+func TestForgedStatusWritesNothing(t *testing.T) {
+	g := NewWithT(t)
+	forged := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		p.Status.NetworkPolicies = v1alpha1.SyncCount{Declared: ptr.To[int32](2), InSync: ptr.To[int32](2)}
+		for _, name := range []string{"cpnp.dns.a", "cpnp.dns.b", "other"} {
+			p.Status.Drift = append(p.Status.Drift, v1alpha1.Drift{Kind: "NetworkPolicy", Namespace: "kube-system", Name: name, State: v1alpha1.StateDrifted})
+		}
+	}
+	owner, network := rendered(policy("dns", protects("a", "b")))
+	deceived, _ := rendered(policy("dns", protects("a", "b"), forged))
+	live := []networkingv1.NetworkPolicy{
+		*written(network.Objects[0]), *named(written(network.Objects[0]), "kube-system", "other"), *foreign(named(written(network.Objects[0]), "shop", "cpnp.dns.a")),
+	}
+	for _, there := range [][]networkingv1.NetworkPolicy{nil, live[:1], live} {
+		honest, misled := drift.CompareNetworkPolicies(owner, network, there), drift.CompareNetworkPolicies(deceived, network, there)
+		g.Expect(objects(misled.Writes)).To(Equal(objects(honest.Writes)))
+		g.Expect(objects(misled.Removals)).To(Equal(objects(honest.Removals)))
+	}
+}
+
 // What the operator takes away itself is no drift, in whatever mode.
 func TestWhatIsTakenBackIsNoDrift(t *testing.T) {
 	audits := func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Mode = v1alpha1.ModeAudit }

@@ -83,6 +83,31 @@ func (s *story) endpoints() []string {
 	return found
 }
 
+// observersOf are those that have answered a round of probes of a node.
+func (s *story) observersOf(i int) func() []string {
+	return func() []string {
+		e := &v1alpha1.ControlPlaneNodeEnactment{}
+		key := client.ObjectKey{Name: rollout.EnactmentName(s.name, s.node(i))}
+		s.Expect(client.IgnoreNotFound(s.admin.Get(context.Background(), key, e))).To(Succeed())
+		var names []string
+		for _, o := range e.Status.Observers {
+			names = append(names, o.Name)
+		}
+		return names
+	}
+}
+
+// letsIn tells whether a set of peers has the address of a node.
+func (s *story) letsIn(i int) func() bool {
+	return func() bool {
+		var sets v3.GlobalNetworkSetList
+		s.Expect(s.admin.List(context.Background(), &sets, client.MatchingLabels{v1alpha1.LabelPolicy: s.name})).To(Succeed())
+		return slices.ContainsFunc(sets.Items, func(set v3.GlobalNetworkSet) bool {
+			return slices.Contains(set.Spec.Nets, address(i)+"/32")
+		})
+	}
+}
+
 // versions are those of the rules that nodes have.
 func (s *story) versions() []string {
 	s.t.Helper()

@@ -17,8 +17,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/operator"
 )
 
-// observe runs the observer of the second node, until it is not to any more. There are no packets
-// here: it reaches everything, but for nodes with rules that bite.
+// observe runs the observer of the second node until s.unobserve is called, and waits for the
+// observer's first answer: a node is started without observers that announce themselves late.
+// There are no packets here: the observer reaches everything, but for nodes with rules that
+// bite.
 func (s *story) observe() {
 	s.t.Helper()
 	mgr, err := operator.NewManager(s.config)
@@ -35,6 +37,7 @@ func (s *story) observe() {
 			s.t.Errorf("the observer ended with: %v", err)
 		}
 	}
+	s.Eventually(s.observersOf(0)).Should(ContainElement(s.node(1)), s.tell)
 }
 
 // bite has all other rules cut what they restrict, than those that nodes have now.

@@ -243,13 +243,14 @@ func (s *story) soaks() {
 	s.Eventually(s.phase(0)).Should(Equal("Progressing/Soaking"), s.tell)
 }
 
-// protects waits until all nodes that there are, and no others, have the same rules, and
-// the policy is Ready.
+// protects waits until all nodes that there are, and no others, have the same rules, no set
+// has the address of the node that left last, and the policy is Ready.
 func (s *story) protects() {
 	s.t.Helper()
 	s.Eventually(s.endpoints).Should(HaveLen(s.nodes), s.tell)
 	s.enforced()
 	s.Eventually(s.phase(s.nodes)).Should(Equal("none"), s.tell)
+	s.Eventually(s.letsIn(s.nodes)).Should(BeFalse(), s.tell)
 	s.ready()
 	s.Expect(s.versions()).To(HaveLen(1))
 }

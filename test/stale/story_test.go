@@ -101,11 +101,14 @@ func (s *story) label() map[string]string { return map[string]string{operator.St
 
 func (s *story) node(i int) string { return fmt.Sprintf("%s-%d", s.name, i+1) }
 
+// address is that of a node.
+func address(i int) string { return fmt.Sprintf("10.77.0.%d", i+1) }
+
 // join adds a node.
 func (s *story) join() {
 	s.t.Helper()
 	node := testbed.Node(s.node(s.nodes), testbed.NodeLabels(s.label()), testbed.ControlPlaneNode(),
-		testbed.InternalIP(fmt.Sprintf("10.77.0.%d", s.nodes+1)), testbed.NodeReady(corev1.ConditionTrue))
+		testbed.InternalIP(address(s.nodes)), testbed.NodeReady(corev1.ConditionTrue))
 	s.Expect(testbed.CreateNode(context.Background(), s.admin, node)).To(Succeed())
 	s.nodes++
 }
