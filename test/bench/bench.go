@@ -26,7 +26,8 @@ type bench struct {
 	admin   client.WithWatch
 	report  *report
 
-	operator *operator
+	operator   *operator
+	lastLeader string // as the lease names it
 }
 
 // measure starts a control plane, measures, and prints what came of it.
@@ -70,6 +71,7 @@ func measure(ctx context.Context, s settings) (err error) {
 		{"Resting, with heartbeats", b.rest},
 		{"Repairing", b.repair},
 		{"Starting the operator again", b.restart},
+		{"Failing over to a second replica", b.failover},
 	} {
 		progress(step.name)
 		if err := step.do(ctx); err != nil {

@@ -145,13 +145,9 @@ func (b *bench) grantShippedRights(ctx context.Context) error {
 		"config/rbac/metrics_auth_role.yaml":   operator,
 		"config/rbac/metrics_reader_role.yaml": scraper,
 	} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
 		role := &rbacv1.ClusterRole{}
-		if err := yaml.UnmarshalStrict(text, role); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+		if err := readYAML(file, role); err != nil {
+			return err
 		}
 		binding := &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: role.Name},
@@ -163,6 +159,17 @@ func (b *bench) grantShippedRights(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+func readYAML(file string, to any) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := yaml.UnmarshalStrict(text, to); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
 }

@@ -46,6 +46,13 @@ func (p *process) stop() {
 	_ = p.log.Close()
 }
 
+// kill ends the program as a crash does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+	_ = p.log.Close()
+}
+
 // cpu is the processor time that the program has used: proc_pid_stat(5), in
 // ticks of 10 ms on every architecture that Go knows.
 func (p *process) cpu() (time.Duration, error) {

@@ -24,6 +24,7 @@ type report struct {
 		writes, gets int
 		rss, peak    float64
 	}
+	failover struct{ graceful, crash []time.Duration }
 }
 
 func newReport(s settings) *report {
@@ -91,6 +92,8 @@ func (r *report) whole() string {
 		{"Reconciles for node heartbeats, CPU of each", fmt.Sprintf("%d heartbeats", r.rest.heartbeats),
 			fmt.Sprintf("%d, %s", r.rest.reconciles, ms(r.rest.heartbeatCPU/time.Duration(max(1, r.rest.heartbeats)))), ""},
 		{"Writes and GETs at a restart", "", fmt.Sprintf("%d, %d", r.restart.writes, r.restart.gets), ""},
+		failoverRow("The leader is told to end → the other replica has repaired a drift", r.failover.graceful),
+		failoverRow("The leader crashes → the other replica has repaired a drift", r.failover.crash),
 	}...))
 }
 
