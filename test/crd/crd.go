@@ -16,6 +16,7 @@ import (
 	crdvalidation "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/common"
 	"sigs.k8s.io/yaml"
 )
 
@@ -142,6 +144,52 @@ func (k Kinds) write(document []byte, stored map[string]any) (map[string]any, []
 		return nil, errs
 	}
 	return object, nil
+}
+
+// Upgrade returns what an API server shows of an object that was stored under an earlier
+// definition: fields that are unknown now are dropped, and defaults are added.
+func (k Kinds) Upgrade(document []byte) (map[string]any, error) {
+	stored := map[string]any{}
+	if err := yaml.UnmarshalStrict(document, &stored); err != nil {
+		return nil, err
+	}
+	stored = asJSON(stored).(map[string]any)
+	kind, err := k.of(stored)
+	if err != nil {
+		return nil, err
+	}
+	pruning.Prune(stored, kind.Schema, true)
+	defaulting.Default(stored, kind.Schema)
+	return stored, nil
+}
+
+// Change says what an API server has against an update of a stored object. A value that was
+// stored is let pass if the update leaves the value as it is (CRDValidationRatcheting, Kubernetes
+// 1.33 and later without an option).
+func (k Kinds) Change(object, stored map[string]any) []error {
+	kind, err := k.of(object)
+	if err != nil {
+		return []error{err}
+	}
+	return kind.checkUpdate(object, stored)
+}
+
+// checkUpdate follows customResourceStrategy.ValidateUpdate of the API server.
+func (k *Kind) checkUpdate(object, stored map[string]any) []error {
+	correlated := common.NewCorrelatedObject(object, stored, &model.Structural{Structural: k.Schema})
+	found := validation.ValidateCustomResourceUpdate(nil, object, stored, k.openAPI, validation.WithRatcheting(correlated))
+	if len(listtype.ValidateListSetsAndMaps(nil, k.Schema, stored)) == 0 {
+		found = append(found, listtype.ValidateListSetsAndMaps(nil, k.Schema, object)...)
+	}
+	if !blocking(found) {
+		broken, _ := k.rules.Validate(context.Background(), nil, k.Schema, object, stored, celconfig.RuntimeCELCostBudget, cel.WithRatcheting(correlated))
+		found = append(found, broken...)
+	}
+	errs := make([]error, 0, len(found))
+	for _, err := range found {
+		errs = append(errs, err)
+	}
+	return errs
 }
 
 // Check says what an API server would have against an object as it is, its
