@@ -49,18 +49,13 @@ func TestTaintThatTheCacheDoesNotShowGoes(t *testing.T) {
 	s.start()
 	s.create(s.policy())
 	s.ready()
-	tainted := func() bool {
-		node := &corev1.Node{}
-		s.Expect(s.admin.Get(t.Context(), client.ObjectKey{Name: s.node(0)}, node)).To(Succeed())
-		return slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == testbed.ControlPlaneRole })
-	}
-	s.Expect(tainted()).To(BeTrue())
+	s.Expect(s.taintedNodes()).To(Equal(s.nodes))
 	s.annotate(v1alpha1.AnnotationRevert, "paged at night")
-	s.Eventually(tainted).Should(BeFalse(), s.tell)
+	s.Eventually(s.taintedNodes).Should(BeZero(), s.tell)
 	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolledBack"), s.tell)
 	s.proxy.Freeze("nodes")
 	s.annotate(v1alpha1.AnnotationRevert, "")
-	s.Eventually(tainted).Should(BeTrue(), s.tell)
+	s.Eventually(s.taintedNodes).ShouldNot(BeZero(), s.tell)
 	s.Expect(s.admin.Delete(t.Context(), s.named())).To(Succeed())
 	s.Consistently(func() error {
 		return s.admin.Get(t.Context(), client.ObjectKeyFromObject(s.named()), s.named())
@@ -78,25 +73,28 @@ func TestRemovedTaintThatTheCacheShowsIsNoOriginal(t *testing.T) {
 	s.start()
 	s.create(s.policy())
 	s.ready()
-	tainted := func() (tainted int) {
-		var nodes corev1.NodeList
-		s.Expect(s.admin.List(t.Context(), &nodes, client.MatchingLabels(s.label()))).To(Succeed())
-		for _, node := range nodes.Items {
-			if slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == testbed.ControlPlaneRole }) {
-				tainted++
-			}
-		}
-		return tainted
-	}
-	s.Expect(tainted()).To(Equal(s.nodes))
+	s.Expect(s.taintedNodes()).To(Equal(s.nodes))
 	s.proxy.Freeze("nodes")
 	s.annotate(v1alpha1.AnnotationRevert, "paged at night")
-	s.Eventually(tainted).Should(BeZero(), s.tell)
+	s.Eventually(s.taintedNodes).Should(BeZero(), s.tell)
 	s.annotate(v1alpha1.AnnotationRevert, "")
 	s.lasts(2 * timing.WriteVisible)
 	s.proxy.Thaw()
-	s.Eventually(tainted).Should(Equal(s.nodes), s.tell)
+	s.Eventually(s.taintedNodes).Should(Equal(s.nodes), s.tell)
 	s.remove()
-	s.Expect(tainted()).To(BeZero())
+	s.Expect(s.taintedNodes()).To(BeZero())
 	s.sound()
+}
+
+// taintedNodes returns how many nodes have the taint that the policy declares.
+func (s *story) taintedNodes() (count int) {
+	s.t.Helper()
+	var nodes corev1.NodeList
+	s.Expect(s.admin.List(s.t.Context(), &nodes, client.MatchingLabels(s.label()))).To(Succeed())
+	for _, node := range nodes.Items {
+		if slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == testbed.ControlPlaneRole }) {
+			count++
+		}
+	}
+	return count
 }
