@@ -40,6 +40,7 @@ func TestUpgradeFromThePreviousVersion(t *testing.T) {
 	applyDefinitions(f, definitions)
 	stopPrevious := runPrevious(f, program)
 	f.Create(f.Policy(field.KubeletOnly))
+	defer f.Remove() // while an operator runs, unlike in a cleanup
 	protected := field.Only("cp-2", "itself", "loopback")
 	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
 	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
