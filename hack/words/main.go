@@ -4,7 +4,7 @@
 // and how many pronouns there are per 100 words of comment. Names of one word seldom say
 // what a function does to what; a pronoun makes the reader look for its noun.
 //
-//	go run ./hack/words [-list] [DIRECTORY...]
+//	go run ./hack/words [-list] [-tests] [DIRECTORY...]
 package main
 
 import (
@@ -51,6 +51,7 @@ func percent(part, whole int) float64 { return 100 * float64(part) / float64(max
 
 func main() {
 	list := flag.Bool("list", false, "list the function names of one word")
+	tests := flag.Bool("tests", false, "count the files of tests as well")
 	flag.Parse()
 	roots := flag.Args()
 	if len(roots) == 0 {
@@ -58,7 +59,7 @@ func main() {
 	}
 	packages := map[string]*figures{}
 	for _, root := range roots {
-		if err := measure(root, packages, *list); err != nil {
+		if err := measure(root, packages, *list, *tests); err != nil {
 			fmt.Fprintln(os.Stderr, "words:", err)
 			os.Exit(1)
 		}
@@ -71,9 +72,9 @@ func main() {
 	fmt.Printf("%-32s %s\n", "all", &all)
 }
 
-// measure adds the figures of every package under root. Tests and generated files do not
-// count.
-func measure(root string, packages map[string]*figures, list bool) error {
+// measure adds the figures of every package under root. Generated files do not count, and
+// files of tests count only where tests is set.
+func measure(root string, packages map[string]*figures, list, tests bool) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -81,7 +82,7 @@ func measure(root string, packages map[string]*figures, list bool) error {
 		if entry.IsDir() && path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata") {
 			return filepath.SkipDir
 		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") && !tests {
 			return nil
 		}
 		set := token.NewFileSet()
