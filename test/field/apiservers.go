@@ -19,16 +19,16 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/controllers"
 )
 
-// API servers keep the EndpointSlice with their addresses themselves. That of the
-// test bed does not, so that tests can have API servers elsewhere, which come and go.
+// API servers write the EndpointSlice with their own addresses. The API server of the test
+// bed does not, so tests can place API servers elsewhere, and add and remove them.
 var (
 	withoutEndpoints = map[string][]string{"endpoint-reconciler-type": {"none"}}
-	// nobodys is the address that the test bed's API server is said to have: nothing
-	// listens there.
-	nobodys = netip.MustParseAddr("192.0.2.1")
+	// unusedAddress is the address under which the test bed's API server is announced:
+	// nothing listens there.
+	unusedAddress = netip.MustParseAddr("192.0.2.1")
 )
 
-// serverPort is that of the test bed's API server.
+// serverPort returns the port of the test bed's API server.
 func serverPort() (uint16, error) {
 	server, _, err := rest.DefaultServerUrlFor(ControlPlane.Config)
 	if err != nil {
@@ -38,7 +38,7 @@ func serverPort() (uint16, error) {
 	return uint16(port), err
 }
 
-// showServers has the EndpointSlice of the API servers show these addresses.
+// showServers writes the given addresses into the EndpointSlice of the API servers.
 func showServers(ctx context.Context, port uint16, addresses ...netip.Addr) error {
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}}
 	_, err := controllerutil.CreateOrUpdate(ctx, Admin, slice, func() error {
@@ -57,20 +57,20 @@ func showServers(ctx context.Context, port uint16, addresses ...netip.Addr) erro
 	return nil
 }
 
-// SteadySoon has an address count as an API server's after a second: those of a test are
-// its own.
+// SteadySoon makes the operator trust an API server's address after one second, because a
+// test chooses these addresses itself.
 var SteadySoon = controllers.Options{APIServerTime: time.Second}
 
-// APIServers has API servers at these addresses, and nowhere else, until the test
-// ends.
-func (f *Field) APIServers(port uint16, addresses ...netip.Addr) {
+// SetAPIServers announces API servers at the given addresses, and nowhere else, until the
+// test ends.
+func (f *Field) SetAPIServers(port uint16, addresses ...netip.Addr) {
 	f.T.Helper()
 	f.Expect(showServers(f.T.Context(), port, addresses...)).To(Succeed())
-	f.T.Cleanup(func() { f.Expect(showServers(context.Background(), f.APIServerPort(), nobodys)).To(Succeed()) })
+	f.T.Cleanup(func() { f.Expect(showServers(context.Background(), f.APIServerPort(), unusedAddress)).To(Succeed()) })
 }
 
-// APIServerPort is that of the test bed's API server, which every node of the
-// control plane is taken to have.
+// APIServerPort returns the port of the test bed's API server. Every control-plane node is
+// assumed to use the same port.
 func (f *Field) APIServerPort() uint16 {
 	f.T.Helper()
 	port, err := serverPort()
@@ -78,11 +78,11 @@ func (f *Field) APIServerPort() uint16 {
 	return port
 }
 
-// startServers shows the API server where it is said to be from the beginning.
+// startServers announces the API server at its unused address before any test starts.
 func startServers(ctx context.Context) error {
 	port, err := serverPort()
 	if err != nil {
 		return err
 	}
-	return showServers(ctx, port, nobodys)
+	return showServers(ctx, port, unusedAddress)
 }

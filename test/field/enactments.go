@@ -19,8 +19,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// Phase returns the phase of a node and why it is in it.
-func Phase(node string) func() string {
+// PhaseOf returns a function that reads the phase of a node, with its reason.
+func PhaseOf(node string) func() string {
 	return func() string {
 		e := EnactmentOf(node)
 		if e == nil {
@@ -34,7 +34,7 @@ func Phase(node string) func() string {
 	}
 }
 
-// EnactmentOf is the enactment of a node; nil if there is none.
+// EnactmentOf returns the enactment of a node, or nil if there is none.
 func EnactmentOf(node string) *v1alpha1.ControlPlaneNodeEnactment {
 	e := &v1alpha1.ControlPlaneNodeEnactment{}
 	if err := Admin.Get(context.Background(), client.ObjectKey{Name: rollout.EnactmentName(PolicyName, node)}, e); err != nil {
@@ -43,8 +43,8 @@ func EnactmentOf(node string) *v1alpha1.ControlPlaneNodeEnactment {
 	return e
 }
 
-// Told is what the enactment of a node says of its phase.
-func Told(node string) string {
+// PhaseMessage returns the message of the phase in the enactment of a node.
+func PhaseMessage(node string) string {
 	e := EnactmentOf(node)
 	if c := meta.FindStatusCondition(e.Status.Conditions, rollout.PhaseOf(e)); c != nil {
 		return c.Message
@@ -52,18 +52,18 @@ func Told(node string) string {
 	return ""
 }
 
-// Phases waits until the control-plane nodes, in their order, are in these phases for
-// these reasons.
-func (f *Field) Phases(want ...string) {
+// WaitForPhases waits until the control-plane nodes, in order, have the given phases and
+// reasons.
+func (f *Field) WaitForPhases(want ...string) {
 	f.T.Helper()
 	for i, phaseAndReason := range want {
-		f.Eventually(Phase(fmt.Sprintf("cp-%d", i+1)), Patience, Tick).Should(Equal(phaseAndReason), Enactments)
+		f.Eventually(PhaseOf(fmt.Sprintf("cp-%d", i+1)), Patience, Tick).Should(Equal(phaseAndReason), DescribeEnactments)
 	}
 }
 
-// Touched returns the nodes that ever had an endpoint of ours while the test
-// goes on.
-func (f *Field) Touched() func() string {
+// RecordTouchedNodes returns a function that lists the nodes which ever had a managed
+// endpoint during the test.
+func (f *Field) RecordTouchedNodes() func() string {
 	f.T.Helper()
 	var nodes []string
 	note := func(object runtime.Object) error {
@@ -77,7 +77,8 @@ func (f *Field) Touched() func() string {
 	ended := make(chan error, 1)
 	go func() {
 		for ctx.Err() == nil {
-			// It begins with what there is. One that the server ends is begun anew.
+			// A watch begins with the existing objects. When the server ends a watch, a new
+			// watch is started.
 			changes, err := Admin.Watch(ctx, &v3.HostEndpointList{})
 			if err != nil {
 				ended <- err
@@ -95,9 +96,9 @@ func (f *Field) Touched() func() string {
 		f.T.Helper()
 		cancel()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
-			f.T.Fatalf("watching host endpoints: %v", err)
+			f.T.Fatalf("watch host endpoints: %v", err)
 		}
-		// What is there now may still be on its way.
+		// Current objects may not have arrived through the watch yet.
 		var now v3.HostEndpointList
 		f.Expect(Admin.List(context.Background(), &now)).To(Succeed())
 		f.Expect(meta.EachListItem(&now, note)).To(Succeed())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package field is a cluster on which the protection of hosts is tried: machines
-// with a real Felix, whose packets are dropped or let through, and the operator.
+// Package field provides a cluster for tests of host protection: machines with a real
+// Felix, whose packets are dropped or accepted, and the operator.
 package field
 
 import (
@@ -22,44 +22,44 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// The ports of cp-1 at which somebody answers, and how long to wait.
+// The ports of cp-1 at which a server answers, and how long tests wait.
 const (
 	EtcdPort      = 2379  // a failsafe port of Felix
-	PeersPort     = 2380  // one as well
-	APIServerPort = 6443  // one as well, and no component's: the test bed's API server has another one
-	KubeletPort   = 10250 // none
-	OtherPort     = 9999  // no component's
+	PeersPort     = 2380  // a failsafe port of Felix too
+	APIServerPort = 6443  // a failsafe port of no component: the test bed's API server has another port
+	KubeletPort   = 10250 // not a failsafe port
+	OtherPort     = 9999  // a port of no component
 	Patience      = 2 * time.Minute
 	Tick          = 100 * time.Millisecond
 )
 
-// Field is a cluster whose hosts are protected: two nodes of the control plane,
-// a worker, and somebody outside.
+// Field is a cluster whose hosts are protected: two control-plane nodes, a worker, and a
+// machine outside the cluster.
 type Field struct {
 	*WithT
 	T       *testing.T
 	Cluster *calico.Cluster
-	// observed is whether an observer was started.
+	// observed tells whether an observer was started.
 	observed bool
 }
 
-// Enter starts one, which is gone when the test has ended.
-func Enter(t *testing.T, backend calico.Backend) *Field {
+// StartCluster starts a cluster, and removes the cluster when the test ends.
+func StartCluster(t *testing.T, backend calico.Backend) *Field {
 	t.Helper()
-	return EnterWith(t, calico.ClusterOptions{
+	return StartClusterWith(t, calico.ClusterOptions{
 		ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true},
 	})
 }
 
-// EnterWith starts one with options of its own.
-func EnterWith(t *testing.T, o calico.ClusterOptions) *Field {
+// StartClusterWith starts a cluster with other options.
+func StartClusterWith(t *testing.T, o calico.ClusterOptions) *Field {
 	t.Helper()
 	network.Need(t, calico.Available(t.Context()))
 	c, err := Installed.StartCluster(t.Context(), o)
 	f := &Field{WithT: NewWithT(t), T: t, Cluster: c}
 	f.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { f.Expect(c.Stop()).To(Succeed()) })
-	f.spare()
+	f.addSpareNode()
 	for _, port := range []uint16{EtcdPort, PeersPort, APIServerPort, KubeletPort, OtherPort} {
 		_, err := c.Machine("cp-1").Listen(network.TCP, port)
 		f.Expect(err).NotTo(HaveOccurred())
@@ -67,9 +67,9 @@ func EnterWith(t *testing.T, o calico.ClusterOptions) *Field {
 	return f
 }
 
-// spare adds a third node to the control plane, which is no machine: with two,
-// etcd could not lose one, and nothing would be rolled out by itself.
-func (f *Field) spare() {
+// addSpareNode adds a third control-plane node without a machine. With two nodes, etcd
+// cannot lose any, and no rollout would start by itself.
+func (f *Field) addSpareNode() {
 	f.T.Helper()
 	node := testbed.Node("cp-3", testbed.ControlPlaneNode(), testbed.InternalIP("192.0.2.3", "2001:db8::3"),
 		testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue))
@@ -77,21 +77,21 @@ func (f *Field) spare() {
 	f.T.Cleanup(func() { f.Expect(client.IgnoreNotFound(Admin.Delete(context.Background(), node))).To(Succeed()) })
 }
 
-// Background is for what is also done after the test has ended.
-func (f *Field) Background() context.Context { return context.WithoutCancel(f.T.Context()) }
+// BackgroundContext is a context for work after the test has ended.
+func (f *Field) BackgroundContext() context.Context { return context.WithoutCancel(f.T.Context()) }
 
-// Everybody who may try to connect to cp-1. "itself" uses its own address,
-// "loopback" that of the loopback device.
-var Everybody = []string{"cp-2", "worker-1", calico.Outsider, "itself", "loopback"}
+// AllClients are the machines which may try to connect to cp-1. "itself" uses cp-1's own
+// address, "loopback" the address of the loopback device.
+var AllClients = []string{"cp-2", "worker-1", calico.Outsider, "itself", "loopback"}
 
-// Reaches returns who reaches the port of cp-1, by IPv4 and by IPv6. All try at
-// once: most of the time goes into waiting for what is dropped.
-func (f *Field) Reaches(port uint16) map[string]string {
+// ReachabilityOf tells which clients reach a port of cp-1, by IPv4 and by IPv6. All clients
+// try at once, because dropped packets take most of the time.
+func (f *Field) ReachabilityOf(port uint16) map[string]string {
 	f.T.Helper()
-	results := make([][2]network.Verdict, len(Everybody))
-	errs := make([]error, len(Everybody))
+	results := make([][2]network.Verdict, len(AllClients))
+	errs := make([]error, len(AllClients))
 	var trying sync.WaitGroup
-	for i, who := range Everybody {
+	for i, who := range AllClients {
 		target, from := f.Cluster.Machine("cp-1"), f.Cluster.Machine(who)
 		to := target.Cluster
 		switch who {
@@ -105,7 +105,7 @@ func (f *Field) Reaches(port uint16) map[string]string {
 	trying.Wait()
 	f.Expect(errors.Join(errs...)).NotTo(HaveOccurred())
 	reached := map[string]string{}
-	for i, who := range Everybody {
+	for i, who := range AllClients {
 		reached[who] = fmt.Sprintf("%s/%s", results[i][0], results[i][1])
 	}
 	return reached
@@ -124,11 +124,11 @@ func DialBoth(from *network.Machine, to network.Addresses, protocol network.Prot
 	return verdicts, errors.Join(errs[:]...)
 }
 
-// Only is the result where these reach the port, and packets of all the others
-// are dropped.
-func Only(who ...string) map[string]string {
+// OnlyFrom is the expected reachability where the given clients reach the port, and packets
+// of all other clients are dropped.
+func OnlyFrom(who ...string) map[string]string {
 	result := map[string]string{}
-	for _, name := range Everybody {
+	for _, name := range AllClients {
 		result[name] = "Dropped/Dropped"
 	}
 	for _, name := range who {
@@ -137,9 +137,9 @@ func Only(who ...string) map[string]string {
 	return result
 }
 
-// Becomes waits until a port of cp-1 is reached as is wanted.
-func (f *Field) Becomes(port uint16, want map[string]string) {
+// WaitForReachability waits until a port of cp-1 is reachable as wanted.
+func (f *Field) WaitForReachability(port uint16, want map[string]string) {
 	f.T.Helper()
-	f.Eventually(func() map[string]string { return f.Reaches(port) }, Patience, Tick).Should(Equal(want),
-		func() string { return fmt.Sprintf("port %d\n%s", port, Enactments()) })
+	f.Eventually(func() map[string]string { return f.ReachabilityOf(port) }, Patience, Tick).Should(Equal(want),
+		func() string { return fmt.Sprintf("port %d\n%s", port, DescribeEnactments()) })
 }

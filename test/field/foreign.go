@@ -10,9 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Foreign is a policy of somebody else, in a tier before ours, with
-// these rules for what it selects.
-func (f *Field) Foreign(name, selector string, rules ...v3.Rule) {
+// CreateForeignPolicy creates a foreign policy, in a tier before the operator's, with the
+// given rules for the selected endpoints.
+func (f *Field) CreateForeignPolicy(name, selector string, rules ...v3.Rule) {
 	f.T.Helper()
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}
 	f.Expect(client.IgnoreAlreadyExists(Admin.Create(f.T.Context(), tier))).To(Succeed())

@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Inventory is the names of Calico's objects of the kinds that the operator
+// ListInventory lists the names of all Calico objects of the kinds which the operator
 // writes.
-func Inventory(t *testing.T) []string {
+func ListInventory(t *testing.T) []string {
 	t.Helper()
 	g := NewWithT(t)
 	var names []string

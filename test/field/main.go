@@ -19,28 +19,28 @@ import (
 )
 
 var (
-	// ControlPlane is the package's.
+	// ControlPlane is the control plane of the whole test package.
 	ControlPlane *testbed.ControlPlane
-	// Installed is the Calico on it.
+	// Installed is the Calico in this control plane.
 	Installed *calico.Calico
-	// Admin may do everything.
+	// Admin is a client without restrictions.
 	Admin client.WithWatch
-	// OperatorConfig has the rights that the operator is shipped with.
+	// OperatorConfig has the rights with which the operator is shipped.
 	OperatorConfig *rest.Config
 )
 
-// Main runs the tests of a package on a control plane of its own.
-func Main(m *testing.M) {
+// RunTests runs the tests of a package on a control plane of their own.
+func RunTests(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
 	os.Exit(testbed.Run(suite{m}, testbed.Options{
 		Aggregation: true, CRDPaths: []string{"../../config/crd/bases"}, APIServerArgs: withoutEndpoints,
 	}, &ControlPlane))
 }
 
-// suite installs Calico between the start of the cluster and the tests.
+// suite installs Calico after the cluster has started and before the tests run.
 type suite struct{ m *testing.M }
 
-// Run installs it, and runs the tests.
+// Run installs Calico, and runs the tests.
 func (s suite) Run() (code int) {
 	var err error
 	if Installed, err = calico.Start(context.Background(), ControlPlane, calico.Options{}); err == nil {

@@ -20,28 +20,30 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/operator"
 )
 
-// Operator starts the operator with the shipped rights, and returns what ends
-// it, which is also done when the test ends.
-func (f *Field) Operator() (stop func()) { return f.operatorAs(OperatorConfig) }
+// StartOperator starts the operator with the shipped rights, and returns a function to stop
+// the operator. The operator also stops when the test ends.
+func (f *Field) StartOperator() (stop func()) { return f.startOperatorAs(OperatorConfig) }
 
-// QuickOperator starts one that hardly waits for Felix between the stages of its writes. It
-// is for tests that wait for what becomes of packets: an operator that goes on while Felix
-// is behind may cut a flow for a moment, and promise what is not so yet.
-func (f *Field) QuickOperator() (stop func()) {
+// StartQuickOperator starts an operator with a short wait for Felix between write stages.
+// Use this operator only in tests that wait for packets to be dropped or accepted: an
+// operator that writes the next stage before Felix has followed may cut a flow for a
+// moment, and report a result too early.
+func (f *Field) StartQuickOperator() (stop func()) {
 	f.T.Helper()
-	return f.OperatorWith(OperatorConfig, controllers.Options{StageTime: quickStage})
+	return f.StartOperatorWith(OperatorConfig, controllers.Options{StageTime: quickStage})
 }
 
 const quickStage = 200 * time.Millisecond
 
-func (f *Field) operatorAs(config *rest.Config) (stop func()) {
+func (f *Field) startOperatorAs(config *rest.Config) (stop func()) {
 	f.T.Helper()
-	return f.OperatorWith(config, controllers.Options{})
+	return f.StartOperatorWith(config, controllers.Options{})
 }
 
-// OperatorWith runs it with options that tests have. Where no observer was started, none
-// is to come, and its clock is so much later that it waits for none.
-func (f *Field) OperatorWith(config *rest.Config, options controllers.Options) (stop func()) {
+// StartOperatorWith starts the operator with options for tests. Where no observer was
+// started, the operator's clock runs ahead, so that the operator does not wait for
+// observers.
+func (f *Field) StartOperatorWith(config *rest.Config, options controllers.Options) (stop func()) {
 	f.T.Helper()
 	if options.Clock == nil && !f.observed {
 		later := &operator.LaterClock{}
@@ -50,13 +52,13 @@ func (f *Field) OperatorWith(config *rest.Config, options controllers.Options) (
 	}
 	mgr, err := operator.NewManager(config)
 	f.Expect(err).NotTo(HaveOccurred())
-	f.Expect(controllers.SetupWithManager(f.Background(), mgr, options)).To(Succeed())
-	return f.start(mgr)
+	f.Expect(controllers.SetupWithManager(f.BackgroundContext(), mgr, options)).To(Succeed())
+	return f.startManager(mgr)
 }
 
-// start starts a manager, and returns what ends it, which is also done when the
-// test ends.
-func (f *Field) start(mgr ctrl.Manager) (stop func()) {
+// startManager starts a manager, and returns a function to stop the manager, which also
+// stops when the test ends.
+func (f *Field) startManager(mgr ctrl.Manager) (stop func()) {
 	f.T.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -74,8 +76,8 @@ func (f *Field) start(mgr ctrl.Manager) (stop func()) {
 	return stop
 }
 
-// Enactments tells how far every node is.
-func Enactments() string {
+// DescribeEnactments describes how far every node is.
+func DescribeEnactments() string {
 	var list v1alpha1.ControlPlaneNodeEnactmentList
 	if err := Admin.List(context.Background(), &list); err != nil {
 		return err.Error()
@@ -92,29 +94,30 @@ func Enactments() string {
 	return text.String()
 }
 
-// Kubectl runs a line of the documentation.
-func (f *Field) Kubectl(line string) {
+// RunKubectl runs a kubectl command line of the documentation.
+func (f *Field) RunKubectl(line string) {
 	f.T.Helper()
 	out, err := ControlPlane.Kubectl(f.T.Context(), strings.Fields(line)...).CombinedOutput()
 	f.Expect(err).NotTo(HaveOccurred(), string(out))
 }
 
-// Observers runs an observer on each of the nodes, as the DaemonSet does, but
-// with connections from within the node's network.
-func (f *Field) Observers(nodes ...string) {
+// StartObservers starts an observer on each of the given nodes, as the DaemonSet does, but
+// with connections from the network of the node's machine.
+func (f *Field) StartObservers(nodes ...string) {
 	f.T.Helper()
 	for _, node := range nodes {
-		f.Observer(node)
+		f.StartObserver(node)
 	}
 }
 
-// Observer runs one, and returns what ends it, which is also done when the test
-// ends. It is started before the operator, which else does not wait for it.
-func (f *Field) Observer(node string) (stop func()) {
+// StartObserver starts an observer, and returns a function to stop the observer, which also
+// stops when the test ends. Start observers before the operator, because a later observer
+// is not waited for.
+func (f *Field) StartObserver(node string) (stop func()) {
 	f.T.Helper()
 	f.observed = true
 	mgr, err := operator.NewManager(ControlPlane.Config)
 	f.Expect(err).NotTo(HaveOccurred())
 	f.Expect(probe.SetupObserver(mgr, &probe.Observer{Name: node, Dial: f.Cluster.Machine(node).DialContext})).To(Succeed())
-	return f.start(mgr)
+	return f.startManager(mgr)
 }

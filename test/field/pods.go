@@ -15,10 +15,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Pod is the machine of a pod on a node, which Felix finds by the pod's address and the
-// name of its device, and to which it applies NetworkPolicies. Whoever is named is told
-// the way to it.
-func (f *Field) Pod(pod *corev1.Pod, address netip.Addr, known ...string) *network.Machine {
+// StartPod starts the machine of a pod on a node. Felix finds this machine by the pod's
+// address and by the name of the device, and applies NetworkPolicies to the pod. The known
+// machines get a route to the pod.
+func (f *Field) StartPod(pod *corev1.Pod, address netip.Addr, known ...string) *network.Machine {
 	f.T.Helper()
 	f.Expect(Admin.Create(f.T.Context(), pod)).To(Succeed())
 	f.T.Cleanup(func() {
@@ -29,7 +29,7 @@ func (f *Field) Pod(pod *corev1.Pod, address netip.Addr, known ...string) *netwo
 	pod.Status.PodIPs = []corev1.PodIP{{IP: address.String()}}
 	f.Expect(Admin.Status().Patch(f.T.Context(), pod, client.MergeFrom(bare))).To(Succeed())
 	node := f.Cluster.Machine(pod.Spec.NodeName)
-	machine, err := node.Attach(f.T.Context(), pod.Name, device(pod), address)
+	machine, err := node.Attach(f.T.Context(), pod.Name, deviceName(pod), address)
 	f.Expect(err).NotTo(HaveOccurred())
 	for _, name := range known {
 		_, err := f.Cluster.Machine(name).Output(f.T.Context(), "ip", "route", "replace", address.String(), "via", node.Dedicated.IPv4.String())
@@ -38,9 +38,9 @@ func (f *Field) Pod(pod *corev1.Pod, address netip.Addr, known ...string) *netwo
 	return machine
 }
 
-// device is the name of the pod's device on its node (libcalico-go:
+// deviceName returns the name of the pod's device on its node (libcalico-go:
 // VethNameForWorkload).
-func device(pod *corev1.Pod) string {
+func deviceName(pod *corev1.Pod) string {
 	sum := sha1.Sum([]byte(pod.Namespace + "." + pod.Name))
 	return "cali" + hex.EncodeToString(sum[:])[:11]
 }

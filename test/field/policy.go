@@ -16,11 +16,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// PolicyName is that of the only policy.
+// PolicyName is the name of the only policy.
 const PolicyName = "control-plane"
 
-// Policy restricts etcd and the kubelet to the control plane.
-func (f *Field) Policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
+// NewPolicy returns a policy that restricts etcd and the kubelet to the control plane.
+func (f *Field) NewPolicy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
 	controlPlane := []v1alpha1.PeerReference{{Role: v1alpha1.RoleControlPlane}}
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: PolicyName},
@@ -40,16 +40,16 @@ func (f *Field) Policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) 
 	return policy
 }
 
-// Create creates the policy, which is gone again, with all that it called for,
-// when the test ends.
-func (f *Field) Create(policy *v1alpha1.ControlPlaneNetworkPolicy) {
+// CreatePolicy creates the policy, and deletes the policy with all managed objects when the
+// test ends.
+func (f *Field) CreatePolicy(policy *v1alpha1.ControlPlaneNetworkPolicy) {
 	f.T.Helper()
 	f.Expect(Admin.Create(f.T.Context(), policy)).To(Succeed())
-	f.T.Cleanup(func() { f.Remove() })
+	f.T.Cleanup(func() { f.RemovePolicy() })
 }
 
-// Remove deletes the policy, and waits until it is gone.
-func (f *Field) Remove() {
+// RemovePolicy deletes the policy, and waits until the policy is gone.
+func (f *Field) RemovePolicy() {
 	f.T.Helper()
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: PolicyName}}
 	f.Expect(client.IgnoreNotFound(Admin.Delete(context.Background(), policy))).To(Succeed())
@@ -61,7 +61,7 @@ func (f *Field) Remove() {
 	}, Patience, Tick).Should(BeTrue(), func() string { return fmt.Sprint(PolicyNow()) })
 }
 
-// PolicyNow is the policy as it is; nil if there is none.
+// PolicyNow returns the current policy, or nil if there is none.
 func PolicyNow() *v1alpha1.ControlPlaneNetworkPolicy {
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 	if err := Admin.Get(context.Background(), client.ObjectKey{Name: PolicyName}, policy); err != nil {
@@ -70,8 +70,8 @@ func PolicyNow() *v1alpha1.ControlPlaneNetworkPolicy {
 	return policy
 }
 
-// Update changes the policy's spec.
-func (f *Field) Update(change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
+// UpdatePolicy changes the policy's spec.
+func (f *Field) UpdatePolicy(change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
 	f.T.Helper()
 	f.Eventually(func() error {
 		policy := PolicyNow()
@@ -80,9 +80,9 @@ func (f *Field) Update(change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
 	}, Patience, Tick).Should(Succeed())
 }
 
-// Condition is a condition of the policy in the form Status/Reason, for this
-// generation.
-func Condition(kind string) func() string {
+// ConditionOf returns a function that reads a condition of the policy as Status/Reason, for
+// the current generation.
+func ConditionOf(kind string) func() string {
 	return func() string {
 		policy := PolicyNow()
 		if policy == nil {
@@ -96,8 +96,8 @@ func Condition(kind string) func() string {
 	}
 }
 
-// Message is that of a condition of the policy.
-func Message(kind string) string {
+// ConditionMessage returns the message of a condition of the policy.
+func ConditionMessage(kind string) string {
 	c := meta.FindStatusCondition(PolicyNow().Status.Conditions, kind)
 	if c == nil {
 		return ""
@@ -105,10 +105,10 @@ func Message(kind string) string {
 	return c.Message
 }
 
-// Reports waits for a condition.
-func (f *Field) Reports(kind, want string) {
+// WaitForCondition waits until a condition of the policy is as wanted.
+func (f *Field) WaitForCondition(kind, want string) {
 	f.T.Helper()
-	f.Eventually(Condition(kind), Patience, Tick).Should(Equal(want), func() string {
+	f.Eventually(ConditionOf(kind), Patience, Tick).Should(Equal(want), func() string {
 		policy := PolicyNow()
 		if policy == nil {
 			return "the policy is gone"
@@ -117,27 +117,28 @@ func (f *Field) Reports(kind, want string) {
 		for _, c := range policy.Status.Conditions {
 			text += fmt.Sprintf("%s=%s %s: %s\n", c.Type, c.Status, c.Reason, c.Message)
 		}
-		return text + Enactments() + fmt.Sprintf("%+v", policy.Status.Drift)
+		return text + DescribeEnactments() + fmt.Sprintf("%+v", policy.Status.Drift)
 	})
 }
 
-// KubeletOnly leaves out etcd, whose ports are failsafe ports.
+// KubeletOnly removes etcd from the policy, because etcd's ports are failsafe ports.
 func KubeletOnly(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 	s.Network.Components = s.Network.Components[1:]
 }
 
-// EtcdOnly leaves out the kubelet.
+// EtcdOnly removes the kubelet from the policy.
 func EtcdOnly(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 	s.Network.Components = s.Network.Components[:1]
 }
 
-// Soak has nodes soak for so long.
-func Soak(seconds int32) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
+// SoakFor sets how many seconds a node soaks.
+func SoakFor(seconds int32) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
 	return func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Rollout.SoakSeconds = &seconds }
 }
 
-// Annotate sets an annotation of the policy; nil takes it away.
-func (f *Field) Annotate(key string, value *string) {
+// AnnotatePolicy sets an annotation of the policy, or removes the annotation where the
+// value is nil.
+func (f *Field) AnnotatePolicy(key string, value *string) {
 	f.T.Helper()
 	text := "null"
 	if value != nil {

@@ -20,11 +20,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Pods is the addresses that the worker has for its pods.
+// Pods are the addresses of pods on the worker.
 var Pods = network.Addresses{IPv4: netip.MustParseAddr("10.200.0.5"), IPv6: netip.MustParseAddr("fd00:200::5")}
 
-// GivePods gives the worker addresses of pods, which all others find there, and
-// Calico the pools that they are from.
+// GivePods gives addresses of pods to the worker, routes for these addresses to all other
+// machines, and the pools of these addresses to Calico.
 func (f *Field) GivePods() {
 	f.T.Helper()
 	worker := f.Cluster.Machine("worker-1")
@@ -49,14 +49,14 @@ func (f *Field) GivePods() {
 	}
 }
 
-// Who else is outside, by the addresses that the outsider's machine has for them.
+// Other senders outside the cluster, by the addresses of the outsider's machine.
 var (
 	Balancer   = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.91"), IPv6: netip.MustParseAddr("fd77::91")}
 	Prometheus = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.92"), IPv6: netip.MustParseAddr("fd77::92")}
 	Stranger   = network.Addresses{IPv4: netip.MustParseAddr("10.77.0.93"), IPv6: netip.MustParseAddr("fd77::93")}
 )
 
-// GiveOthers gives the outsider's machine the addresses of all others.
+// GiveOthers gives the addresses of all other senders to the outsider's machine.
 func (f *Field) GiveOthers() {
 	f.T.Helper()
 	var commands strings.Builder
@@ -70,24 +70,24 @@ func (f *Field) GiveOthers() {
 // DeleteNow deletes an object, also after the test has ended.
 func DeleteNow(f *Field, object client.Object) {
 	f.T.Helper()
-	f.Expect(client.IgnoreNotFound(Admin.Delete(context.Background(), object))).To(Succeed()) // also when the test has ended
+	f.Expect(client.IgnoreNotFound(Admin.Delete(context.Background(), object))).To(Succeed()) // the test's own context may be done
 }
 
-// Admins is the outsider, in the role of whoever administers the cluster.
-func (f *Field) Admins() v1alpha1.Peer {
-	return Peer("admins", v1alpha1.ExternalAdmin, f.Cluster.Machine(calico.Outsider).Cluster)
+// AdminPeer is the peer for the outsider, in the role of the cluster's administrators.
+func (f *Field) AdminPeer() v1alpha1.Peer {
+	return NewPeer("admins", v1alpha1.ExternalAdmin, f.Cluster.Machine(calico.Outsider).Cluster)
 }
 
-// Peer is a peer with these addresses.
-func Peer(name string, role v1alpha1.ExternalRole, a network.Addresses) v1alpha1.Peer {
+// NewPeer returns a peer with the given addresses.
+func NewPeer(name string, role v1alpha1.ExternalRole, a network.Addresses) v1alpha1.Peer {
 	return v1alpha1.Peer{Name: name, Role: role, CIDRs: []v1alpha1.CIDR{
 		v1alpha1.CIDR(netip.PrefixFrom(a.IPv4, 32).String()), v1alpha1.CIDR(netip.PrefixFrom(a.IPv6, 128).String()),
 	}}
 }
 
-// Senders are whoever plays the role towards cp-1, by the address that packets
-// come from.
-func (f *Field) Senders(role profile.Role) []Sender {
+// SendersOf returns the machines that have a role towards cp-1, with the source addresses
+// of their packets.
+func (f *Field) SendersOf(role profile.Role) []Sender {
 	of := func(machine string) Sender {
 		return Sender{f.Cluster.Machine(machine), f.Cluster.Machine(machine).Cluster}
 	}
@@ -110,18 +110,18 @@ func (f *Field) Senders(role profile.Role) []Sender {
 	return nil
 }
 
-// Sender is a machine, and the addresses that packets come from.
+// Sender is a machine with the source addresses of its packets.
 type Sender struct {
 	Machine *network.Machine
 	From    network.Addresses
 }
 
-// AlmostARetry is longer than any answer takes, and shorter than it takes until
-// a lost packet is sent again: a connection that needs longer was cut.
+// AlmostARetry is longer than any answer takes, and shorter than the time until a lost
+// packet is sent again. A connection that takes longer was cut.
 const AlmostARetry = 900 * time.Millisecond
 
-// Sends is what becomes of the traffic to cp-1, by IPv4 and IPv6.
-func (f *Field) Sends(s Sender, protocol network.Protocol, port uint16) [2]network.Verdict {
+// VerdictsOf returns the verdict on traffic from a sender to cp-1, by IPv4 and by IPv6.
+func (f *Field) VerdictsOf(s Sender, protocol network.Protocol, port uint16) [2]network.Verdict {
 	f.T.Helper()
 	to := f.Cluster.Machine("cp-1").Cluster
 	var verdicts [2]network.Verdict
@@ -133,15 +133,15 @@ func (f *Field) Sends(s Sender, protocol network.Protocol, port uint16) [2]netwo
 	return verdicts
 }
 
-// What becomes of a flow, by IPv4 and by IPv6.
+// The verdict on a flow, by IPv4 and by IPv6.
 var (
 	Open    = [2]network.Verdict{network.Open, network.Open}
 	Dropped = [2]network.Verdict{network.Dropped, network.Dropped}
 )
 
-// Answer listens on cp-1's addresses in the cluster network: on loopback, Felix's
-// way to the API server has the API server's port.
-func (f *Field) Answer(protocol network.Protocol, port uint16) {
+// AnswerAt listens on cp-1's addresses in the cluster network. Loopback is left out,
+// because there Felix's own path to the API server uses the API server's port.
+func (f *Field) AnswerAt(protocol network.Protocol, port uint16) {
 	f.T.Helper()
 	machine := f.Cluster.Machine("cp-1")
 	for _, address := range []netip.Addr{machine.Cluster.IPv4, machine.Cluster.IPv6} {

@@ -12,28 +12,28 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Watchman tries all the time what must never be cut.
+// Watchman tries required flows all the time.
 type Watchman struct {
-	cuts []string // read after it has stopped
+	cuts []string // read after the watchman has stopped
 	done chan struct{}
 	end  context.CancelFunc
 }
 
-// Watch tries etcd and the kubelet of cp-1 from the other node of the control
-// plane, and from cp-1 itself; and the API server's ports from everybody.
-func (f *Field) Watch() *Watchman {
-	f.Answer(network.TCP, f.APIServerPort())
+// WatchRequiredFlows tries etcd and the kubelet of cp-1 from the other control-plane node
+// and from cp-1 itself, and the ports of API servers from all machines.
+func (f *Field) WatchRequiredFlows() *Watchman {
+	f.AnswerAt(network.TCP, f.APIServerPort())
 	var flows []watched
 	for _, role := range []profile.Role{profile.RoleControlPlane, profile.RoleSelf} {
 		for _, port := range []uint16{EtcdPort, PeersPort, KubeletPort} {
-			flows = append(flows, watched{f.Senders(role)[0], port})
+			flows = append(flows, watched{f.SendersOf(role)[0], port})
 		}
 	}
 	return f.watchFlows(slices.Concat(flows, f.toAPIServer(f.APIServerPort()), f.toAPIServer(APIServerPort)))
 }
 
-// WatchAPIServer tries the API server's port of cp-1, which is a failsafe port, from
-// everybody.
+// WatchAPIServer tries the API server's port of cp-1, which is a failsafe port, from all
+// machines.
 func (f *Field) WatchAPIServer() *Watchman { return f.watchFlows(f.toAPIServer(APIServerPort)) }
 
 // watched is a flow to a port of cp-1.
@@ -45,7 +45,7 @@ type watched struct {
 func (f *Field) toAPIServer(port uint16) []watched {
 	var flows []watched
 	for _, role := range []profile.Role{profile.RoleNodes, profile.RoleAdmin, profile.RoleSelf} {
-		for _, s := range f.Senders(role) {
+		for _, s := range f.SendersOf(role) {
 			flows = append(flows, watched{s, port})
 		}
 	}
@@ -60,26 +60,26 @@ func (f *Field) watchFlows(flows []watched) *Watchman {
 		for range min(atOnce, len(flows)) {
 			flow := flows[next%len(flows)]
 			next++
-			if got := f.Sends(flow.Sender, network.TCP, flow.port); got != Open {
+			if got := f.VerdictsOf(flow.Sender, network.TCP, flow.port); got != Open {
 				cut(fmt.Sprintf("%s to port %d: %s", flow.Machine.Name, flow.port, got))
 			}
 		}
 	})
 }
 
-// packetBeat and apiBeat are the time between two attempts to connect, and to ask the
-// API server, which is far more work.
+// packetBeat and apiBeat are the times between two attempts to connect, and between two
+// requests to the API server, which take far more work.
 const (
 	packetBeat = 10 * time.Millisecond
 	apiBeat    = 50 * time.Millisecond
 )
 
-// WatchPackets has a watchman try again and again, and tell what was cut.
+// WatchPackets tries again and again, and records every cut.
 func (f *Field) WatchPackets(try func(cut func(string))) *Watchman {
 	return f.watchOver(packetBeat, try)
 }
 
-// WatchAPI has a watchman ask again and again, and note what it sees.
+// WatchAPI asks the API server again and again, and records notes.
 func (f *Field) WatchAPI(ask func(note func(string))) *Watchman { return f.watchOver(apiBeat, ask) }
 
 func (f *Field) watchOver(every time.Duration, try func(cut func(string))) *Watchman {
@@ -94,12 +94,12 @@ func (f *Field) watchOver(every time.Duration, try func(cut func(string))) *Watc
 			try(func(text string) { w.cuts = append(w.cuts, time.Now().Format(time.StampMilli)+" "+text) })
 		}
 	}()
-	f.T.Cleanup(func() { w.Stop() })
+	f.T.Cleanup(func() { w.StopWatching() })
 	return w
 }
 
-// Stop ends it, and returns what was cut, or noted.
-func (w *Watchman) Stop() []string {
+// StopWatching stops the watchman, and returns the recorded cuts or notes.
+func (w *Watchman) StopWatching() []string {
 	w.end()
 	<-w.done
 	return w.cuts

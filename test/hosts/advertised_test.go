@@ -26,17 +26,17 @@ import (
 // are known by where the API servers are: they are let in there, also while their own
 // API server is down, with an operator that never saw it, and without the node's label.
 func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	first, second := f.Cluster.Machine("cp-1").Dedicated.IPv4, f.Cluster.Machine("cp-2").Dedicated.IPv4
-	f.APIServers(field.APIServerPort, first, second)
-	stop := f.OperatorWith(field.OperatorConfig, field.SteadySoon)
+	f.SetAPIServers(field.APIServerPort, first, second)
+	stop := f.StartOperatorWith(field.OperatorConfig, field.SteadySoon)
 	f.Expect(reachDedicated(f)).To(Equal(onlyThese("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
 
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
 	protected := func() {
 		t.Helper()
-		f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1", "cp-2")), field.Enactments)
-		f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+		f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1", "cp-2")), field.DescribeEnactments)
+		f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	}
 	watchman := f.WatchPackets(func(cut func(string)) {
 		for _, from := range []string{"cp-1", "cp-2"} {
@@ -51,9 +51,9 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 
 	t.Log("an API server goes down while the operator does")
 	stop()
-	f.APIServers(field.APIServerPort, first)
-	f.OperatorWith(field.OperatorConfig, field.SteadySoon)
-	t.Cleanup(f.Remove) // while there is an operator
+	f.SetAPIServers(field.APIServerPort, first)
+	f.StartOperatorWith(field.OperatorConfig, field.SteadySoon)
+	t.Cleanup(f.RemovePolicy) // while there is an operator
 	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("missing"))
 	protected()
 
@@ -63,13 +63,13 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 	protected()
 
 	t.Log("the API server is back")
-	f.APIServers(field.APIServerPort, first, second)
+	f.SetAPIServers(field.APIServerPort, first, second)
 	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("there"))
 	protected()
-	f.Expect(watchman.Stop()).To(BeEmpty())
+	f.Expect(watchman.StopWatching()).To(BeEmpty())
 
 	t.Log("it is gone for good: that is not remembered for ever")
-	f.APIServers(field.APIServerPort, first)
+	f.SetAPIServers(field.APIServerPort, first)
 	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("missing"))
 	longAgo := time.Now().Add(-8 * 24 * time.Hour).UTC().Format(time.RFC3339)
 	forget := fmt.Sprintf(`{"status":{"apiServers":[{"address":%q},{"address":%q,"missingSince":%q}]}}`, first, second, longAgo)
@@ -82,17 +82,17 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 // A node of the control plane is let in by the address that Calico found it to have
 // beside those that its kubelet shows. One that is no member is not.
 func TestMembersAreLetInByTheirOtherAddresses(t *testing.T) {
-	f := field.Enter(t, calico.NFTables)
+	f := field.StartCluster(t, calico.NFTables)
 	for _, name := range []string{"cp-1", "cp-2", "worker-1"} {
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		patch := fmt.Sprintf(`{"metadata":{"annotations":{"projectcalico.org/IPv4Address":"%s/24"}}}`, f.Cluster.Machine(name).Dedicated.IPv4)
 		f.Expect(field.Admin.Patch(t.Context(), node, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
 	}
-	f.Operator()
+	f.StartOperator()
 	f.Expect(reachDedicated(f)).To(Equal(onlyThese("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
-	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1", "cp-2")), field.Enactments)
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1", "cp-2")), field.DescribeEnactments)
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 
 	t.Log("it loses the label: where no API server is, an address proves nothing")
 	label(f, "cp-2", "null")

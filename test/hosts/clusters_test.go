@@ -78,23 +78,23 @@ func newWorld(t *testing.T, seed uint64) *world {
 // holds says whether the policy was verified, and so tried.
 func (w *world) holds() bool {
 	policy := w.is.Policy()
-	policy.ObjectMeta = w.Policy().ObjectMeta
+	policy.ObjectMeta = w.NewPolicy().ObjectMeta
 	policy.Spec.Mode = v1alpha1.ModeAudit
 	policy.Spec.Rollout = &v1alpha1.Rollout{SoakSeconds: ptr.To[int32](0), MaxUnavailable: 4}
 	w.serve(true)
-	w.OperatorWith(field.OperatorConfig, field.SteadySoon)
-	w.Create(policy)
-	w.Eventually(field.Condition(v1alpha1.ConditionVerified), field.Patience, field.Tick).ShouldNot(BeElementOf("none", "Unknown/Pending"))
+	w.StartOperatorWith(field.OperatorConfig, field.SteadySoon)
+	w.CreatePolicy(policy)
+	w.Eventually(field.ConditionOf(v1alpha1.ConditionVerified), field.Patience, field.Tick).ShouldNot(BeElementOf("none", "Unknown/Pending"))
 	w.Eventually(func() int { return len(field.PolicyNow().Status.APIServers) }, field.Patience, field.Tick).Should(Equal(len(w.is.Servers(true))))
 	w.serve(false)
-	if verified := field.Condition(v1alpha1.ConditionVerified)(); !strings.HasPrefix(verified, "True/") {
+	if verified := field.ConditionOf(v1alpha1.ConditionVerified)(); !strings.HasPrefix(verified, "True/") {
 		w.T.Logf("Verified is %s", verified)
 		return false
 	}
 	w.build()
 	tries := w.tries()
 	w.Eventually(func() []string { return w.wrong(tries, true) }, field.Patience, field.Tick).Should(BeEmpty(), "before the policy")
-	w.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeEnforce })
+	w.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeEnforce })
 	w.settles(tries)
 	for i := range w.is.Machines { // those that were down are back, and others are down
 		w.is.Machines[i].Running = w.is.Machines[i].ControlPlane && (i == 0 || !w.is.Machines[i].Running)
@@ -108,7 +108,7 @@ func (w *world) holds() bool {
 func (w *world) serve(all bool) {
 	w.T.Helper()
 	running := w.is.Servers(all)
-	w.APIServers(reality.APIServerPort, running...)
+	w.SetAPIServers(reality.APIServerPort, running...)
 	if field.PolicyNow() == nil {
 		return
 	}
@@ -127,12 +127,14 @@ func (w *world) serve(all bool) {
 // restricted is dropped, as soon as the Felix of each node has come that far.
 func (w *world) settles(tries []reality.Connection) {
 	w.T.Helper()
-	w.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	what := func() string { return fmt.Sprintf("%+v\n%s", *w.is, field.Message(v1alpha1.ConditionVerified)) }
+	w.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	what := func() string {
+		return fmt.Sprintf("%+v\n%s", *w.is, field.ConditionMessage(v1alpha1.ConditionVerified))
+	}
 	required := slices.DeleteFunc(slices.Clone(tries), func(c reality.Connection) bool { return !c.Allowed })
 	w.Eventually(func() []string { return w.wrong(required, false) }, watchLatency, field.Tick).Should(BeEmpty(), what)
 	w.Eventually(func() []string { return w.wrong(tries, false) }, field.Patience, field.Tick).Should(BeEmpty(), what)
-	w.Expect(field.Condition(v1alpha1.ConditionReady)()).To(Equal("True/AsDeclared"))
+	w.Expect(field.ConditionOf(v1alpha1.ConditionReady)()).To(Equal("True/AsDeclared"))
 }
 
 // build starts a machine with a Felix for each node, gives all their addresses, and has

@@ -23,32 +23,32 @@ import (
 // is no component's by everybody, as before.
 func TestEveryComponentIsReachedByItsPeersOnly(t *testing.T) {
 	const schedulerPort, controllerManagerPort = 10259, 10257
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	f.GivePods()
 	f.GiveOthers()
-	f.Operator()
+	f.StartOperator()
 	server := f.APIServerPort()
 	for _, port := range []uint16{server, schedulerPort, controllerManagerPort} {
-		f.Answer(network.TCP, port)
+		f.AnswerAt(network.TCP, port)
 	}
-	of := func(role profile.Role) field.Sender { return f.Senders(role)[0] }
+	of := func(role profile.Role) field.Sender { return f.SendersOf(role)[0] }
 	everybody := map[string]field.Sender{
-		"member": of(profile.RoleControlPlane), "worker": f.Senders(profile.RoleNodes)[1], "pod": of(profile.RolePods), "itself": of(profile.RoleSelf),
+		"member": of(profile.RoleControlPlane), "worker": f.SendersOf(profile.RoleNodes)[1], "pod": of(profile.RolePods), "itself": of(profile.RoleSelf),
 		"admin": of(profile.RoleAdmin), "stranger": {Machine: f.Cluster.Machine(calico.Outsider), From: field.Stranger},
 	}
 	ports := []uint16{server, field.EtcdPort, field.PeersPort, field.KubeletPort, schedulerPort, controllerManagerPort, field.OtherPort}
 	f.Expect(reachedBy(f, everybody, ports)).To(HaveEach(HaveLen(len(everybody))), "before the policy")
 
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		members := s.Network.Components[0].AllowFrom
-		s.Network.Failsafe, s.Network.Peers = v1alpha1.FailsafeScope, []v1alpha1.Peer{f.Admins()}
+		s.Network.Failsafe, s.Network.Peers = v1alpha1.FailsafeScope, []v1alpha1.Peer{f.AdminPeer()}
 		s.Network.Components = append(s.Network.Components,
 			v1alpha1.Component{Name: "apiServer", AllowFrom: []v1alpha1.PeerReference{{Peer: "admins"}}},
 			v1alpha1.Component{Name: "scheduler", AllowFrom: members},
 			v1alpha1.Component{Name: "controllerManager", AllowFrom: members},
 		)
 	}))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	members := []string{"itself", "member"}
 	f.Expect(reachedBy(f, everybody, ports)).To(Equal(map[uint16][]string{
 		server:         {"admin", "itself", "member", "pod", "worker"},

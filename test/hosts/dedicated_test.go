@@ -20,7 +20,7 @@ import (
 // On a dedicated network the policy holds on its interface, leaves the other
 // interface alone, and closes the detour to its address through that.
 func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
 	detour := detour(f, target)
 	for _, from := range []*network.Machine{peer, outsider, detour} {
@@ -47,11 +47,11 @@ func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
 // The same from the policy: without the addresses of the network the detour
 // stays open, and the status says so.
 func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
 	detour := detour(f, target)
-	f.Operator()
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		cidrs := []v1alpha1.CIDR{
 			v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv4, 32).String()), v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv6, 128).String()),
 		}
@@ -60,7 +60,7 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 			Name: "metrics", Interface: "eth1", Ports: []v1alpha1.Port{{Protocol: "TCP", Port: field.OtherPort}}, AllowFrom: []v1alpha1.PeerReference{{Peer: "replication"}},
 		}}
 	}))
-	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
+	f.WaitForCondition(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
 	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.Expect(reached(f, outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "of either version")
 	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
@@ -68,20 +68,20 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 	}
 
 	t.Log("closed for one IP version, it is open for the other one, and told of")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
 	f.Eventually(reached(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.Expect(reached(f, detour, target.Dedicated.IPv6)()).To(Equal(network.Open))
-	f.Reports(v1alpha1.ConditionProgrammed, "True/AsDeclared")
-	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
-	f.Expect(field.Message(v1alpha1.ConditionEffective)).To(ContainSubstring("metrics (eth1, IPv6)"))
+	f.WaitForCondition(v1alpha1.ConditionProgrammed, "True/AsDeclared")
+	f.WaitForCondition(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
+	f.Expect(field.ConditionMessage(v1alpha1.ConditionEffective)).To(ContainSubstring("metrics (eth1, IPv6)"))
 
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		other := *s.Network.Components[0].DeepCopy()
 		other.Name, other.AddressCIDR = "metrics-ipv6", "fd78::/64"
 		s.Network.Components = append(s.Network.Components, other)
 	})
 	f.Eventually(reached(f, detour, target.Dedicated.IPv6), field.Patience, field.Tick).Should(Equal(network.Dropped))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	for _, from := range []*network.Machine{outsider, detour} {
 		for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
 			f.Expect(reached(f, from, to)()).To(Equal(network.Dropped), "from "+from.Name)
@@ -94,7 +94,7 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 		f.Expect(reached(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
 		f.Expect(reached(f, from, target.Cluster.IPv6)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
 	}
-	f.Remove()
+	f.RemovePolicy()
 	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Open))
 }
 
@@ -121,7 +121,7 @@ func reached(f *field.Field, from *network.Machine, to netip.Addr) func() networ
 // Rules that need no endpoint of their own for an interface any more are tried on it
 // all the same, and where they do not stay, what was there before comes back there.
 func TestWhatLeavesAnInterfaceIsTriedThere(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
 	metrics := func(iface string, allowed *network.Machine) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
 		return func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
@@ -136,41 +136,41 @@ func TestWhatLeavesAnInterfaceIsTriedThere(t *testing.T) {
 	}
 	becomes := func(from *network.Machine, want network.Verdict) {
 		f.T.Helper()
-		f.Eventually(reached(f, from, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(want), field.Enactments)
+		f.Eventually(reached(f, from, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(want), field.DescribeEnactments)
 	}
 	onEth1 := "HostEndpoint/" + render.EndpointName("cp-1", "eth1")
-	f.Operator()
-	f.Create(f.Policy(metrics("eth1", peer)))
-	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(metrics("eth1", peer)))
+	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
 	becomes(outsider, network.Dropped)
 	becomes(peer, network.Open)
 
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		metrics("", outsider)(s)
-		field.Soak(600)(s)
+		field.SoakFor(600)(s)
 	})
-	f.Phases("Progressing/Soaking", "Pending/Queued", "Pending/Queued")
+	f.WaitForPhases("Progressing/Soaking", "Pending/Queued", "Pending/Queued")
 	becomes(outsider, network.Open)
 	becomes(peer, network.Dropped)
-	f.Expect(field.Inventory(t)).To(ContainElement(onEth1))
+	f.Expect(field.ListInventory(t)).To(ContainElement(onEth1))
 
 	t.Log("it does not stay")
-	f.Update(metrics("eth1", peer))
+	f.UpdatePolicy(metrics("eth1", peer))
 	becomes(outsider, network.Dropped)
 	becomes(peer, network.Open)
-	f.Eventually(func() []string { return field.Inventory(t) }, field.Patience, field.Tick).Should(And(
+	f.Eventually(func() []string { return field.ListInventory(t) }, field.Patience, field.Tick).Should(And(
 		ContainElement(onEth1), Not(ContainElement("HostEndpoint/"+render.EndpointName("cp-1", "")))))
 	for _, from := range []*network.Machine{peer, outsider} {
 		f.Expect(reached(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
 	}
 
 	t.Log("it stays: what is of no use any more goes")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		metrics("", outsider)(s)
-		field.Soak(0)(s)
+		field.SoakFor(0)(s)
 	})
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Expect(field.Inventory(t)).NotTo(ContainElement(onEth1))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Expect(field.ListInventory(t)).NotTo(ContainElement(onEth1))
 	f.Expect(reached(f, outsider, target.Dedicated.IPv4)()).To(Equal(network.Open))
 	f.Expect(reached(f, peer, target.Dedicated.IPv4)()).To(Equal(network.Dropped))
 }

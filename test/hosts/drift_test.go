@@ -53,11 +53,11 @@ var meddlings = map[string]meddling{
 // Whatever somebody does to one of Calico's objects is repaired, and the status
 // says what it was and who did it. A deleted object takes with it who did it.
 func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
-	f := field.Enter(t, bed.IPTables)
-	f.Operator()
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
-	f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f := field.StartCluster(t, bed.IPTables)
+	f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	for name, m := range meddlings {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -100,9 +100,9 @@ func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 			}
 		})
 	}
-	f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 }
 
 // rules returns the name of a policy with its version.

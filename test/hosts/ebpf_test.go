@@ -20,7 +20,7 @@ import (
 // written, and once it says otherwise, it goes on. What is written by then stays. (The
 // Felix of the test bed is told by its environment to use iptables all the time.)
 func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
-	f := field.EnterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{
+	f := field.StartClusterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{
 		IPv6: true, Env: []string{"FELIX_BPFENABLED=false"},
 	}})
 	felix := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v3.FelixConfigurationSpec{BPFEnabled: ptr.To(true)}}
@@ -35,34 +35,34 @@ func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
 			return field.Admin.Update(t.Context(), felix)
 		}, field.Patience, field.Tick).Should(Succeed())
 	}
-	before := field.Inventory(t)
-	f.Operator()
-	f.Create(f.Policy(field.KubeletOnly))
-	f.Reports(v1alpha1.ConditionVerified, "False/NotJudged")
-	f.Reports(v1alpha1.ConditionEffective, "Unknown/NotJudged")
-	f.Reports(v1alpha1.ConditionReady, "False/NotJudged")
-	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(ContainSubstring("eBPF"), ContainSubstring("FelixConfiguration default"),
+	before := field.ListInventory(t)
+	f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
+	f.WaitForCondition(v1alpha1.ConditionVerified, "False/NotJudged")
+	f.WaitForCondition(v1alpha1.ConditionEffective, "Unknown/NotJudged")
+	f.WaitForCondition(v1alpha1.ConditionReady, "False/NotJudged")
+	f.Expect(field.ConditionMessage(v1alpha1.ConditionVerified)).To(And(ContainSubstring("eBPF"), ContainSubstring("FelixConfiguration default"),
 		ContainSubstring("cp-1"), Not(ContainSubstring("cut"))))
-	f.Expect(field.Inventory(t)).To(Equal(before), "nothing was written")
-	f.Expect(f.Reaches(field.KubeletPort)).To(Equal(field.Only(field.Everybody...)))
+	f.Expect(field.ListInventory(t)).To(Equal(before), "nothing was written")
+	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(field.OnlyFrom(field.AllClients...)))
 
 	t.Log("it uses another dataplane: it goes on")
 	turn(false)
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Reports(v1alpha1.ConditionEffective, "True/AsDeclared")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForCondition(v1alpha1.ConditionEffective, "True/AsDeclared")
 
 	t.Log("it uses eBPF again: what was written stays, and nothing is promised")
 	turn(true)
-	f.Reports(v1alpha1.ConditionVerified, "False/NotJudged")
-	f.Reports(v1alpha1.ConditionEffective, "Unknown/NotJudged")
-	f.Expect(field.Inventory(t)).To(ContainElement("HostEndpoint/cpnp-cp-1"))
+	f.WaitForCondition(v1alpha1.ConditionVerified, "False/NotJudged")
+	f.WaitForCondition(v1alpha1.ConditionEffective, "Unknown/NotJudged")
+	f.Expect(field.ListInventory(t)).To(ContainElement("HostEndpoint/cpnp-cp-1"))
 
 	t.Log("somebody insists: it is written, and the status tells the truth")
-	f.Annotate(v1alpha1.AnnotationAllowLockout, ptr.To("tried by hand"))
-	f.Reports(v1alpha1.ConditionVerified, "True/Overridden")
-	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(ContainSubstring("tried by hand"), ContainSubstring("eBPF"),
+	f.AnnotatePolicy(v1alpha1.AnnotationAllowLockout, ptr.To("tried by hand"))
+	f.WaitForCondition(v1alpha1.ConditionVerified, "True/Overridden")
+	f.Expect(field.ConditionMessage(v1alpha1.ConditionVerified)).To(And(ContainSubstring("tried by hand"), ContainSubstring("eBPF"),
 		Not(ContainSubstring("not needed"))))
-	f.Reports(v1alpha1.ConditionEffective, "Unknown/NotJudged")
-	f.Reports(v1alpha1.ConditionReady, "Unknown/NotJudged")
+	f.WaitForCondition(v1alpha1.ConditionEffective, "Unknown/NotJudged")
+	f.WaitForCondition(v1alpha1.ConditionReady, "Unknown/NotJudged")
 }

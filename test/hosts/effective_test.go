@@ -23,22 +23,22 @@ import (
 // is written, nothing is fought over, and the status says why the restriction
 // does not hold and how to make room.
 func TestAutomaticHostEndpointsAreReportedAndLeftAlone(t *testing.T) {
-	f := field.EnterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, KubeControllers: true, Felix: calico.FelixOptions{IPv6: true}})
+	f := field.StartClusterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, KubeControllers: true, Felix: calico.FelixOptions{IPv6: true}})
 	autoCreate(f, "Enabled")
 	t.Cleanup(func() { autoCreate(f, "Disabled") })
 	automatic := named(&v3.HostEndpoint{}, "cp-1-auto-hep")
 	f.Eventually(func() error { return field.Admin.Get(t.Context(), client.ObjectKeyFromObject(automatic), automatic) }, field.Patience, field.Tick).Should(Succeed())
-	f.QuickOperator()
-	f.Create(f.Policy(field.KubeletOnly))
-	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignHostEndpoint)
-	f.Expect(field.Message(v1alpha1.ConditionEffective)).To(And(ContainSubstring("cp-1-auto-hep"), ContainSubstring("autoCreate")))
-	f.Expect(field.Inventory(t)).NotTo(ContainElement("HostEndpoint/cpnp-cp-1"))
-	f.Expect(f.Reaches(field.KubeletPort)).To(Equal(field.Only(field.Everybody...)))
+	f.StartQuickOperator()
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
+	f.WaitForCondition(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignHostEndpoint)
+	f.Expect(field.ConditionMessage(v1alpha1.ConditionEffective)).To(And(ContainSubstring("cp-1-auto-hep"), ContainSubstring("autoCreate")))
+	f.Expect(field.ListInventory(t)).NotTo(ContainElement("HostEndpoint/cpnp-cp-1"))
+	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(field.OnlyFrom(field.AllClients...)))
 
 	t.Log("they are switched off: ours take the place")
 	autoCreate(f, "Disabled")
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionEffective, "True/AsDeclared")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForCondition(v1alpha1.ConditionEffective, "True/AsDeclared")
 }
 
 // autoCreate has Calico make automatic host endpoints, or take them away.
@@ -50,21 +50,21 @@ func autoCreate(f *field.Field, value string) {
 	configuration.SetName("default")
 	patch := `{"spec":{"controllers":{"node":{"hostEndpoint":{"autoCreate":"` + value + `"}}}}}`
 	f.Eventually(func() error {
-		return field.Admin.Patch(f.Background(), configuration, client.RawPatch(types.MergePatchType, []byte(patch)))
+		return field.Admin.Patch(f.BackgroundContext(), configuration, client.RawPatch(types.MergePatchType, []byte(patch)))
 	}, field.Patience, field.Tick).Should(Succeed())
 }
 
 // A policy of somebody else in a tier before ours lets a worker in: packets
 // pass, and the status names it.
 func TestForeignPolicyBeforeOursIsReported(t *testing.T) {
-	f := field.Enter(t, calico.NFTables)
+	f := field.StartCluster(t, calico.NFTables)
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}
 	f.Expect(field.Admin.Create(t.Context(), tier)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, tier) })
-	f.QuickOperator()
-	f.Create(f.Policy(field.KubeletOnly))
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionEffective, "True/AsDeclared")
+	f.StartQuickOperator()
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForCondition(v1alpha1.ConditionEffective, "True/AsDeclared")
 
 	allow := &v3.GlobalNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "platform.allow-monitoring"},
@@ -75,24 +75,24 @@ func TestForeignPolicyBeforeOursIsReported(t *testing.T) {
 	}
 	f.Expect(field.Admin.Create(t.Context(), allow)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, allow) })
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignPolicy)
-	f.Expect(field.Message(v1alpha1.ConditionEffective)).To(ContainSubstring("platform.allow-monitoring"))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
+	f.WaitForCondition(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonForeignPolicy)
+	f.Expect(field.ConditionMessage(v1alpha1.ConditionEffective)).To(ContainSubstring("platform.allow-monitoring"))
 
 	field.DeleteNow(f, allow)
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionEffective, "True/AsDeclared")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForCondition(v1alpha1.ConditionEffective, "True/AsDeclared")
 }
 
 // Felix leaves IPv6 alone where it is told to, and the status says so.
 func TestUnfilteredIPv6IsReported(t *testing.T) {
-	f := field.EnterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{IPv6: false}})
+	f := field.StartClusterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{IPv6: false}})
 	// The test bed sets it by Felix's environment; a cluster does so here.
 	configuration := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v3.FelixConfigurationSpec{IPv6Support: ptr.To(false)}}
 	f.Expect(field.Admin.Create(t.Context(), configuration)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, configuration) })
-	f.QuickOperator()
-	f.Create(f.Policy(field.KubeletOnly))
-	f.Reports(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
-	f.Eventually(func() string { return f.Reaches(field.KubeletPort)["worker-1"] }, field.Patience, field.Tick).Should(Equal("Dropped/Open"))
+	f.StartQuickOperator()
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
+	f.WaitForCondition(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
+	f.Eventually(func() string { return f.ReachabilityOf(field.KubeletPort)["worker-1"] }, field.Patience, field.Tick).Should(Equal("Dropped/Open"))
 }

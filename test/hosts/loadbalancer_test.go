@@ -21,50 +21,50 @@ import (
 // Kubelets that arrive with the address of a load balancer would be cut off, and no
 // probe of a node would find out: nothing is written until somebody names it.
 func TestNothingIsWrittenUntilTheLoadBalancerIsNamed(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	f.GivePods()
 	f.GiveOthers()
 	server := f.APIServerPort()
-	f.Answer(network.TCP, server)
+	f.AnswerAt(network.TCP, server)
 	endpointAt(f, field.Balancer.IPv4, server)
-	f.Operator()
-	balancer := f.Senders(profile.RoleLoadBalancer)[0]
+	f.StartOperator()
+	balancer := f.SendersOf(profile.RoleLoadBalancer)[0]
 	stranger := field.Sender{Machine: balancer.Machine, From: field.Stranger}
 
-	f.Create(f.Policy(restrictsAPIServer(f), func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Profile.LoadBalancer = v1alpha1.LoadBalancerAuto }))
-	f.Reports(v1alpha1.ConditionVerified, "False/"+v1alpha1.ReasonLoadBalancerUnknown)
-	f.Reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonLoadBalancerUnknown)
-	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(ContainSubstring(field.Balancer.IPv4.String() + "/32"))
-	f.Expect(field.Inventory(t)).NotTo(ContainElement(HavePrefix("HostEndpoint/cpnp-")))
-	f.Expect(f.Sends(stranger, network.TCP, server)).To(Equal(field.Open))
+	f.CreatePolicy(f.NewPolicy(restrictsAPIServer(f), func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Profile.LoadBalancer = v1alpha1.LoadBalancerAuto }))
+	f.WaitForCondition(v1alpha1.ConditionVerified, "False/"+v1alpha1.ReasonLoadBalancerUnknown)
+	f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonLoadBalancerUnknown)
+	f.Expect(field.ConditionMessage(v1alpha1.ConditionVerified)).To(ContainSubstring(field.Balancer.IPv4.String() + "/32"))
+	f.Expect(field.ListInventory(t)).NotTo(ContainElement(HavePrefix("HostEndpoint/cpnp-")))
+	f.Expect(f.VerdictsOf(stranger, network.TCP, server)).To(Equal(field.Open))
 
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
-		s.Network.Peers = append(s.Network.Peers, field.Peer("balancer", v1alpha1.ExternalLoadBalancer, field.Balancer))
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+		s.Network.Peers = append(s.Network.Peers, field.NewPeer("balancer", v1alpha1.ExternalLoadBalancer, field.Balancer))
 	})
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Eventually(func() [2]network.Verdict { return f.Sends(stranger, network.TCP, server) }, field.Patience, field.Tick).Should(Equal(field.Dropped))
-	f.Expect(f.Sends(balancer, network.TCP, server)).To(Equal(field.Open))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Eventually(func() [2]network.Verdict { return f.VerdictsOf(stranger, network.TCP, server) }, field.Patience, field.Tick).Should(Equal(field.Dropped))
+	f.Expect(f.VerdictsOf(balancer, network.TCP, server)).To(Equal(field.Open))
 }
 
 // A control-plane node that holds the virtual address of the API servers reaches
 // itself by it, with that address as the source; and observers try the address.
 func TestHolderOfAVirtualAddressReachesItself(t *testing.T) {
 	virtual := netip.MustParseAddr("10.77.0.100")
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	f.GivePods()
 	f.GiveOthers()
 	server, holder := f.APIServerPort(), f.Cluster.Machine("cp-1")
-	f.Answer(network.TCP, server)
+	f.AnswerAt(network.TCP, server)
 	_, err := holder.Output(t.Context(), "ip", "address", "add", virtual.String()+"/32", "dev", "eth0")
 	f.Expect(err).NotTo(HaveOccurred())
 	_, err = holder.ListenOn(network.TCP, virtual.String(), server)
 	f.Expect(err).NotTo(HaveOccurred())
 	endpointAt(f, virtual, server)
-	f.Observers("cp-2")
-	f.Operator()
+	f.StartObservers("cp-2")
+	f.StartOperator()
 
-	f.Create(f.Policy(restrictsAPIServer(f)))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.CreatePolicy(f.NewPolicy(restrictsAPIServer(f)))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	to := netip.AddrPortFrom(virtual, server)
 	f.Expect(holder.Dial(network.TCP, to, network.From(virtual))).To(Equal(network.Open))
 	f.Expect(f.Cluster.Machine("cp-2").Dial(network.TCP, to)).To(Equal(network.Open))
@@ -76,7 +76,7 @@ func TestHolderOfAVirtualAddressReachesItself(t *testing.T) {
 
 func restrictsAPIServer(f *field.Field) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
 	return func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
-		s.Network.Failsafe, s.Network.Peers = v1alpha1.FailsafeScope, []v1alpha1.Peer{f.Admins()}
+		s.Network.Failsafe, s.Network.Peers = v1alpha1.FailsafeScope, []v1alpha1.Peer{f.AdminPeer()}
 		s.Network.Components = []v1alpha1.Component{{Name: "apiServer", AllowFrom: []v1alpha1.PeerReference{{Peer: "admins"}}}}
 	}
 }

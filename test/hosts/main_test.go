@@ -18,7 +18,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/field"
 )
 
-func TestMain(m *testing.M) { field.Main(m) }
+func TestMain(m *testing.M) { field.RunTests(m) }
 
 // write applies objects one after the other, as the operator would, and deletes
 // them in the reverse order when the test ends.

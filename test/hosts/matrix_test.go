@@ -20,10 +20,10 @@ import (
 // comes in at a node still works: every one is tried with packets, from all
 // whom it is for, before and after.
 func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
-	f := field.Enter(t, calico.NFTables)
+	f := field.StartCluster(t, calico.NFTables)
 	f.GivePods()
 	f.GiveOthers()
-	f.Operator()
+	f.StartOperator()
 	matrix, err := profile.Resolve("kubeadm", "calico", profile.Overrides{APIServerPorts: []uint16{f.APIServerPort()}})
 	f.Expect(err).NotTo(HaveOccurred())
 	tried := listen(f, matrix)
@@ -35,13 +35,13 @@ func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
 		f.Expect(slices.ContainsFunc(tried, func(a attempt) bool { return a.protocol == protocol })).To(BeTrue(), string(protocol))
 	}
 	for _, flow := range tried {
-		f.Expect(f.Sends(flow.sender, flow.protocol, flow.port)).To(Equal(field.Open), "before the policy: %s", flow)
+		f.Expect(f.VerdictsOf(flow.sender, flow.protocol, flow.port)).To(Equal(field.Open), "before the policy: %s", flow)
 	}
 
 	everywhere := []v1alpha1.PeerReference{{Role: v1alpha1.RoleNodes}, {Role: v1alpha1.RolePods}}
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		s.Network.Peers = []v1alpha1.Peer{
-			f.Admins(), field.Peer("balancer", v1alpha1.ExternalLoadBalancer, field.Balancer), field.Peer("prometheus", v1alpha1.ExternalPrometheus, field.Prometheus),
+			f.AdminPeer(), field.NewPeer("balancer", v1alpha1.ExternalLoadBalancer, field.Balancer), field.NewPeer("prometheus", v1alpha1.ExternalPrometheus, field.Prometheus),
 		}
 		s.Network.Unlisted, s.Network.Failsafe = v1alpha1.UnlistedDeny, v1alpha1.FailsafeScope
 		controlPlane := s.Network.Components[0].AllowFrom
@@ -51,24 +51,24 @@ func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
 			v1alpha1.Component{Name: "controllerManager", AllowFrom: controlPlane},
 		)
 	}))
-	f.Reports(v1alpha1.ConditionProgrammed, "True/AsDeclared")
-	f.Becomes(field.OtherPort, field.Only("itself", "loopback"))
-	f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
+	f.WaitForCondition(v1alpha1.ConditionProgrammed, "True/AsDeclared")
+	f.WaitForReachability(field.OtherPort, field.OnlyFrom("itself", "loopback"))
+	f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 	for _, flow := range tried {
-		f.Expect(f.Sends(flow.sender, flow.protocol, flow.port)).To(Equal(field.Open), "%s", flow)
+		f.Expect(f.VerdictsOf(flow.sender, flow.protocol, flow.port)).To(Equal(field.Open), "%s", flow)
 	}
-	outsider := f.Senders(profile.RoleAdmin)[0]
-	worker := f.Senders(profile.RoleNodes)[1]
-	f.Expect(f.Sends(outsider, network.TCP, f.APIServerPort())).To(Equal(field.Open), "the way back in")
+	outsider := f.SendersOf(profile.RoleAdmin)[0]
+	worker := f.SendersOf(profile.RoleNodes)[1]
+	f.Expect(f.VerdictsOf(outsider, network.TCP, f.APIServerPort())).To(Equal(field.Open), "the way back in")
 	for _, port := range []uint16{field.EtcdPort, field.PeersPort, field.KubeletPort, 10257, 10259, field.OtherPort} {
-		f.Expect(f.Sends(outsider, network.TCP, port)).To(Equal(field.Dropped), "from outside, port %d", port)
+		f.Expect(f.VerdictsOf(outsider, network.TCP, port)).To(Equal(field.Dropped), "from outside, port %d", port)
 	}
 	for _, port := range []uint16{field.EtcdPort, field.PeersPort, 10257, 10259, field.OtherPort} {
-		f.Expect(f.Sends(worker, network.TCP, port)).To(Equal(field.Dropped), "from a worker, port %d", port)
+		f.Expect(f.VerdictsOf(worker, network.TCP, port)).To(Equal(field.Dropped), "from a worker, port %d", port)
 	}
 
-	f.Remove()
-	f.Becomes(field.OtherPort, field.Only(field.Everybody...))
+	f.RemovePolicy()
+	f.WaitForReachability(field.OtherPort, field.OnlyFrom(field.AllClients...))
 }
 
 // attempt is one flow of the profile from one of those whom it is for.
@@ -110,10 +110,10 @@ func listen(f *field.Field, matrix profile.Profile) []attempt {
 			}
 			if protocol != network.ICMP && !slices.Contains(listening[protocol], port) {
 				listening[protocol] = append(listening[protocol], port)
-				f.Answer(protocol, port)
+				f.AnswerAt(protocol, port)
 			}
 			for _, role := range flow.From {
-				for _, s := range f.Senders(role) {
+				for _, s := range f.SendersOf(role) {
 					attempts = append(attempts, attempt{flow.Name + " " + traffic.String(), s, protocol, port})
 				}
 			}

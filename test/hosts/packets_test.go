@@ -45,20 +45,20 @@ func hosts(f *field.Field) backend.Hosts {
 func TestComponentsAreReachedByTheirPeersOnly(t *testing.T) {
 	for _, backend := range []calico.Backend{calico.IPTables, calico.NFTables} {
 		t.Run(string(backend), func(t *testing.T) {
-			f := field.Enter(t, backend)
+			f := field.StartCluster(t, backend)
 			for _, port := range []uint16{field.EtcdPort, field.KubeletPort, field.OtherPort} {
-				f.Expect(f.Reaches(port)).To(Equal(field.Only(field.Everybody...)), "before the policy, port %d", port)
+				f.Expect(f.ReachabilityOf(port)).To(Equal(field.OnlyFrom(field.AllClients...)), "before the policy, port %d", port)
 			}
 			hosts := hosts(f)
 			write(t, render.WithRulesets(hosts))
-			f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-			f.Expect(f.Reaches(field.EtcdPort)).To(Equal(field.Only(field.Everybody...)), "a failsafe port, whatever the policy says")
-			f.Expect(f.Reaches(field.OtherPort)).To(Equal(field.Only(field.Everybody...)), "no component's port")
+			f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+			f.Expect(f.ReachabilityOf(field.EtcdPort)).To(Equal(field.OnlyFrom(field.AllClients...)), "a failsafe port, whatever the policy says")
+			f.Expect(f.ReachabilityOf(field.OtherPort)).To(Equal(field.OnlyFrom(field.AllClients...)), "no component's port")
 
 			hosts.ScopeFailsafes = true
 			write(t, render.WithRulesets(hosts))
-			f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
-			f.Expect(f.Reaches(field.OtherPort)).To(Equal(field.Only(field.Everybody...)))
+			f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+			f.Expect(f.ReachabilityOf(field.OtherPort)).To(Equal(field.OnlyFrom(field.AllClients...)))
 		})
 	}
 }
@@ -66,23 +66,23 @@ func TestComponentsAreReachedByTheirPeersOnly(t *testing.T) {
 // A node that is not enforced is not restricted, and one that is taken back is
 // open again.
 func TestOneLabelEnforcesAndTakesBack(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	hosts := hosts(f)
 	waiting := render.WithRulesets(hosts)
 	waiting.Nodes[0].Ruleset = rollout.Ruleset{}
 	write(t, waiting)
-	f.Expect(f.Reaches(field.KubeletPort)).To(Equal(field.Only(field.Everybody...)))
+	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(field.OnlyFrom(field.AllClients...)))
 	write(t, render.WithRulesets(hosts))
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 	f.Expect(field.Admin.Patch(t.Context(), named(&v3.HostEndpoint{}, "cpnp-cp-1"),
 		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`)))).To(Succeed())
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
 }
 
 // Everything that is neither a component's nor required nor listed is dropped,
 // failsafe ports apart.
 func TestWhatIsNotListedIsDropped(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	hosts := hosts(f)
 	hosts.DenyUnlisted = true
 	hosts.Listed = []backend.Flow{
@@ -95,6 +95,6 @@ func TestWhatIsNotListedIsDropped(t *testing.T) {
 		}},
 	}
 	write(t, render.WithRulesets(hosts))
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Becomes(field.OtherPort, field.Only("cp-2", "itself", "loopback"))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForReachability(field.OtherPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 }

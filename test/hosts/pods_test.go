@@ -21,10 +21,10 @@ import (
 // The same holds for who of that network reaches the pod.
 func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	const dns = 53
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	first, second, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
 	labels := map[string]string{"k8s-app": "kube-dns"}
-	coredns := f.Pod(testbed.Pod("kube-system", "coredns", testbed.OnNode("worker-1"), testbed.PodLabels(labels)),
+	coredns := f.StartPod(testbed.Pod("kube-system", "coredns", testbed.OnNode("worker-1"), testbed.PodLabels(labels)),
 		netip.MustParseAddr("10.200.0.7"), first.Name, second.Name, outsider.Name)
 	for _, m := range []*network.Machine{second, outsider} { // the first one does already
 		_, err := m.Listen(network.TCP, field.APIServerPort)
@@ -32,8 +32,8 @@ func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	}
 	_, err := coredns.Listen(network.TCP, dns)
 	f.Expect(err).NotTo(HaveOccurred())
-	f.APIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
-	f.OperatorWith(field.OperatorConfig, field.SteadySoon)
+	f.SetAPIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
+	f.StartOperatorWith(field.OperatorConfig, field.SteadySoon)
 
 	try := func(from *network.Machine, source, to netip.Addr, port uint16) string {
 		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, port), network.From(source), network.Within(field.AlmostARetry))
@@ -58,7 +58,7 @@ func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	f.Eventually(reached, field.Patience, field.Tick).Should(Equal(want("Open/Open")), "before the policy")
 
 	members := []v1alpha1.PeerReference{{Role: v1alpha1.RoleControlPlane}}
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		s.Network.Components = []v1alpha1.Component{{
 			Name:      "coredns",
 			Pods:      &v1alpha1.PodSelector{Namespace: metav1.NamespaceSystem, Selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"k8s-app": "kube-dns"}}},
@@ -68,20 +68,20 @@ func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 		}}
 	}))
 	f.Eventually(reached, field.Patience, field.Tick).Should(Equal(want("Dropped/Dropped")))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	watchman := f.WatchPackets(func(cut func(string)) {
 		if got := try(coredns, coredns.Cluster.IPv4, second.Dedicated.IPv4, field.APIServerPort); got != string(network.Open) {
 			cut(got)
 		}
 	})
 
-	f.APIServers(field.APIServerPort, first.Dedicated.IPv4)
+	f.SetAPIServers(field.APIServerPort, first.Dedicated.IPv4)
 	f.Eventually(missing(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("missing"))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(reached()).To(Equal(want("Dropped/Dropped")))
-	f.APIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
+	f.SetAPIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
 	f.Eventually(missing(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("there"))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(reached()).To(Equal(want("Dropped/Dropped")))
-	f.Expect(watchman.Stop()).To(BeEmpty())
+	f.Expect(watchman.StopWatching()).To(BeEmpty())
 }

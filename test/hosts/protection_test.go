@@ -20,26 +20,26 @@ import (
 func TestThePolicyProtectsHosts(t *testing.T) {
 	for _, backend := range []calico.Backend{calico.IPTables, calico.NFTables} {
 		t.Run(string(backend), func(t *testing.T) {
-			f := field.Enter(t, backend)
-			f.QuickOperator()
+			f := field.StartCluster(t, backend)
+			f.StartQuickOperator()
 			for _, port := range []uint16{field.EtcdPort, field.KubeletPort, field.OtherPort} {
-				f.Expect(f.Reaches(port)).To(Equal(field.Only(field.Everybody...)), "before the policy, port %d", port)
+				f.Expect(f.ReachabilityOf(port)).To(Equal(field.OnlyFrom(field.AllClients...)), "before the policy, port %d", port)
 			}
-			f.Create(f.Policy())
-			f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-			f.Reports(v1alpha1.ConditionProgrammed, "True/AsDeclared")
-			f.Reports(v1alpha1.ConditionEffective, "False/FailsafePorts")
-			f.Expect(field.Message(v1alpha1.ConditionEffective)).To(And(ContainSubstring("2379"), ContainSubstring("etcd"), ContainSubstring("Scope")))
-			f.Expect(f.Reaches(field.EtcdPort)).To(Equal(field.Only(field.Everybody...)), "a failsafe port, whatever the policy says")
+			f.CreatePolicy(f.NewPolicy())
+			f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+			f.WaitForCondition(v1alpha1.ConditionProgrammed, "True/AsDeclared")
+			f.WaitForCondition(v1alpha1.ConditionEffective, "False/FailsafePorts")
+			f.Expect(field.ConditionMessage(v1alpha1.ConditionEffective)).To(And(ContainSubstring("2379"), ContainSubstring("etcd"), ContainSubstring("Scope")))
+			f.Expect(f.ReachabilityOf(field.EtcdPort)).To(Equal(field.OnlyFrom(field.AllClients...)), "a failsafe port, whatever the policy says")
 
-			f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope })
-			f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
-			f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-			f.Expect(f.Reaches(field.OtherPort)).To(Equal(field.Only(field.Everybody...)), "no component's port")
+			f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope })
+			f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+			f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+			f.Expect(f.ReachabilityOf(field.OtherPort)).To(Equal(field.OnlyFrom(field.AllClients...)), "no component's port")
 
-			f.Remove()
+			f.RemovePolicy()
 			for _, port := range []uint16{field.EtcdPort, field.KubeletPort, field.OtherPort} {
-				f.Becomes(port, field.Only(field.Everybody...))
+				f.WaitForReachability(port, field.OnlyFrom(field.AllClients...))
 			}
 		})
 	}

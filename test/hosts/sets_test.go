@@ -22,33 +22,33 @@ import (
 // operator has taken it out: at once, or as soon as it may write again. Whoever must
 // get in does so all the time.
 func TestAddressThatSomebodyAddsIsTakenOut(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
-	stop := f.Operator()
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
-	members := field.Only("cp-2", "itself", "loopback")
+	f := field.StartCluster(t, calico.IPTables)
+	stop := f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	members := field.OnlyFrom("cp-2", "itself", "loopback")
 	protected := func() {
 		t.Helper()
-		f.Becomes(field.EtcdPort, members)
-		f.Becomes(field.KubeletPort, members)
-		f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+		f.WaitForReachability(field.EtcdPort, members)
+		f.WaitForReachability(field.KubeletPort, members)
+		f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	}
 	protected()
-	watchman := f.Watch()
+	watchman := f.WatchRequiredFlows()
 	before := netsOf(f)
-	suspend := func(is bool) { f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = is }) }
+	suspend := func(is bool) { f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = is }) }
 	for _, while := range []struct {
 		name       string
 		open, shut func()
 	}{
-		{"the operator is down", func() { stop() }, func() { stop = f.Operator(); t.Cleanup(f.Remove) }},
-		{"the policy is suspended", func() { suspend(true); f.Reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonSuspended) }, func() { suspend(false) }},
+		{"the operator is down", func() { stop() }, func() { stop = f.StartOperator(); t.Cleanup(f.RemovePolicy) }},
+		{"the policy is suspended", func() { suspend(true); f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonSuspended) }, func() { suspend(false) }},
 	} {
 		for _, declares := range []bool{false, true} {
 			t.Logf("while %s, somebody adds an address; declared: %t", while.name, declares)
 			while.open()
 			addToSet(f, f.Cluster.Machine(calico.Outsider).Cluster.IPv4, f.Cluster.Machine(calico.Outsider).Cluster.IPv6, declares)
-			f.Becomes(field.EtcdPort, field.Only("cp-2", calico.Outsider, "itself", "loopback"))
-			f.Becomes(field.KubeletPort, field.Only("cp-2", calico.Outsider, "itself", "loopback"))
+			f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", calico.Outsider, "itself", "loopback"))
+			f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", calico.Outsider, "itself", "loopback"))
 			while.shut()
 			protected()
 			f.Expect(netsOf(f)).To(ConsistOf(before))
@@ -68,7 +68,7 @@ func TestAddressThatSomebodyAddsIsTakenOut(t *testing.T) {
 			return nil
 		}, field.Patience, field.Tick).Should(And(Not(BeNil()), HaveField("Name", membersSet), HaveField("Field", "spec.nets"), HaveField("Manager", "mallory")))
 	}
-	f.Expect(watchman.Stop()).To(BeEmpty())
+	f.Expect(watchman.StopWatching()).To(BeEmpty())
 }
 
 // membersSet is the operator's set of whoever is of the control plane.

@@ -19,10 +19,10 @@ import (
 // right labels. That the labels are the right ones shows in a global set, which
 // only administrators can make.
 func TestNobodyJoinsAnAllowListFromANamespace(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
-	f.QuickOperator()
-	f.Create(f.Policy(field.KubeletOnly))
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
+	f := field.StartCluster(t, calico.IPTables)
+	f.StartQuickOperator()
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 	members := map[string]string{"cpnp.dev/policy": field.PolicyName, "cpnp.dev/peer": "control-plane"}
 	addresses := func(machine string) []string {
 		a := f.Cluster.Machine(machine).Cluster
@@ -40,5 +40,5 @@ func TestNobodyJoinsAnAllowListFromANamespace(t *testing.T) {
 	}
 	f.Expect(field.Admin.Create(t.Context(), global)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, global) })
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "worker-1", "itself", "loopback"))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "worker-1", "itself", "loopback"))
 }

@@ -16,112 +16,114 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// What is reachable after the ways in which a policy, or the operator, goes.
-func TestWhatIsReachableAfterwards(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
-	protected := field.Only("cp-2", "itself", "loopback")
+// A policy or the operator ends in several ways. Each way leaves the documented
+// reachability.
+func TestReachabilityAfterThePolicyOrOperatorEnds(t *testing.T) {
+	f := field.StartCluster(t, calico.IPTables)
+	protected := field.OnlyFrom("cp-2", "itself", "loopback")
 	scoped := func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }
-	before := field.Inventory(t)
-	stop := f.Operator()
-	f.Create(f.Policy(scoped))
-	f.Becomes(field.EtcdPort, protected)
+	before := field.ListInventory(t)
+	stop := f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(scoped))
+	f.WaitForReachability(field.EtcdPort, protected)
 
-	t.Log("suspended: what is there stays, and what others undo is not repaired")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = true })
-	f.Reports(v1alpha1.ConditionReady, "False/Suspended")
-	f.Expect(f.Reaches(field.EtcdPort)).To(Equal(protected))
-	f.Kubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Consistently(func() map[string]string { return f.Reaches(field.KubeletPort) }, "5s", field.Tick).Should(Equal(field.Only(field.Everybody...)))
+	t.Log("suspended: existing rules stay, and changes by others are not repaired")
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = true })
+	f.WaitForCondition(v1alpha1.ConditionReady, "False/Suspended")
+	f.Expect(f.ReachabilityOf(field.EtcdPort)).To(Equal(protected))
+	f.RunKubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
+	f.Consistently(func() map[string]string { return f.ReachabilityOf(field.KubeletPort) }, "5s", field.Tick).Should(Equal(field.OnlyFrom(field.AllClients...)))
 
 	t.Log("the operator is gone: the rules stay as they are")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = false })
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = false })
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	stop()
-	f.Becomes(field.EtcdPort, protected)
-	f.Becomes(field.KubeletPort, protected)
+	f.WaitForReachability(field.EtcdPort, protected)
+	f.WaitForReachability(field.KubeletPort, protected)
 
-	t.Log("with the operator gone, one label taken from every endpoint opens everything; started again, it puts it back")
-	f.Kubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
-	f.Becomes(field.EtcdPort, field.Only(field.Everybody...))
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Operator()
-	f.Becomes(field.EtcdPort, protected)
+	t.Log("with the operator gone, removing one label from every endpoint opens all ports; the operator restores the label after a restart")
+	f.RunKubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
+	f.WaitForReachability(field.EtcdPort, field.OnlyFrom(field.AllClients...))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
+	f.StartOperator()
+	f.WaitForReachability(field.EtcdPort, protected)
 
-	t.Log("an annotation takes everything back at once, also where writing is suspended, and keeps it so")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = true })
-	f.Kubectl("annotate cpnp control-plane cpnp.dev/revert=paged-at-night")
-	f.Becomes(field.EtcdPort, field.Only(field.Everybody...))
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Reports(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolledBack)
-	f.Expect(field.Message(v1alpha1.ConditionReady)).To(ContainSubstring("paged-at-night"))
-	f.Phases("Reverted/RolledBack", "Reverted/RolledBack", "Reverted/RolledBack")
-	f.Eventually(func() []string { return field.Inventory(t) }, field.Patience, field.Tick).Should(Equal(before))
+	t.Log("an annotation rolls everything back at once, also while the policy is suspended, and prevents a new rollout")
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = true })
+	f.RunKubectl("annotate cpnp control-plane cpnp.dev/revert=paged-at-night")
+	f.WaitForReachability(field.EtcdPort, field.OnlyFrom(field.AllClients...))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
+	f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolledBack)
+	f.Expect(field.ConditionMessage(v1alpha1.ConditionReady)).To(ContainSubstring("paged-at-night"))
+	f.WaitForPhases("Reverted/RolledBack", "Reverted/RolledBack", "Reverted/RolledBack")
+	f.Eventually(func() []string { return field.ListInventory(t) }, field.Patience, field.Tick).Should(Equal(before))
 
-	t.Log("without it, and not suspended, the nodes are begun again")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = false })
-	f.Kubectl("annotate cpnp control-plane cpnp.dev/revert-")
-	f.Becomes(field.EtcdPort, protected)
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	t.Log("without the annotation, and not suspended, the nodes are started again")
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = false })
+	f.RunKubectl("annotate cpnp control-plane cpnp.dev/revert-")
+	f.WaitForReachability(field.EtcdPort, protected)
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 
 	t.Log("deleted with Orphan: everything stays")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.DeletionPolicy = v1alpha1.DeletionOrphan })
-	f.Remove()
-	f.Expect(f.Reaches(field.EtcdPort)).To(Equal(protected))
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.DeletionPolicy = v1alpha1.DeletionOrphan })
+	f.RemovePolicy()
+	f.Expect(f.ReachabilityOf(field.EtcdPort)).To(Equal(protected))
 
-	t.Log("declared again: what was left behind is taken over, and with Revert taken back")
-	f.Create(f.Policy(scoped))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Remove()
-	f.Becomes(field.EtcdPort, field.Only(field.Everybody...))
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
+	t.Log("declared again: the orphaned rules are adopted, and rolled back with Revert")
+	f.CreatePolicy(f.NewPolicy(scoped))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.RemovePolicy()
+	f.WaitForReachability(field.EtcdPort, field.OnlyFrom(field.AllClients...))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
 }
 
-// Somebody insists on what locks everybody out, and the operator can not tell:
-// nobody observes. Both documented ways out work, with the operator and without.
+// An administrator overrides the verdict on a policy that locks all clients out. No
+// observer runs, so the operator cannot detect the lockout. Both documented ways out work,
+// with the operator and without.
 func TestThereIsAWayOutOfATotalLockout(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
-	nobody := field.Only()
-	f.Foreign("hostile", "has(cpnp.dev/policy)", v3.Rule{Action: v3.Deny})
-	stop := f.Operator()
-	policy := f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope })
+	f := field.StartCluster(t, calico.IPTables)
+	nobody := field.OnlyFrom()
+	f.CreateForeignPolicy("hostile", "has(cpnp.dev/policy)", v3.Rule{Action: v3.Deny})
+	stop := f.StartOperator()
+	policy := f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope })
 	policy.Annotations = map[string]string{v1alpha1.AnnotationAllowLockout: "we know what we do"}
-	f.Create(policy)
-	f.Becomes(field.KubeletPort, nobody)
-	f.Becomes(field.OtherPort, nobody)
-	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.CreatePolicy(policy)
+	f.WaitForReachability(field.KubeletPort, nobody)
+	f.WaitForReachability(field.OtherPort, nobody)
+	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
 
 	t.Log("the operator is there: an annotation")
-	f.Kubectl("annotate cpnp control-plane cpnp.dev/revert=locked-out")
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Becomes(field.OtherPort, field.Only(field.Everybody...))
+	f.RunKubectl("annotate cpnp control-plane cpnp.dev/revert=locked-out")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
+	f.WaitForReachability(field.OtherPort, field.OnlyFrom(field.AllClients...))
 
-	t.Log("it happens again, and not even the API server answers: Felix's rules go by hand")
-	f.Kubectl("annotate cpnp control-plane cpnp.dev/revert-")
-	f.Becomes(field.KubeletPort, nobody)
-	byHand(f, "cp-1", "iptables-save | grep -v cali | iptables-restore", "ip6tables-save | grep -v cali | ip6tables-restore")
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
+	t.Log("locked out again, and the API server does not answer: Felix's rules are removed by hand")
+	f.RunKubectl("annotate cpnp control-plane cpnp.dev/revert-")
+	f.WaitForReachability(field.KubeletPort, nobody)
+	runByHand(f, "cp-1", "iptables-save | grep -v cali | iptables-restore", "ip6tables-save | grep -v cali | ip6tables-restore")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
 	felix, err := field.Installed.StartFelix(t.Context(), f.Cluster.Machine("cp-1"), calico.FelixOptions{Backend: calico.IPTables, IPv6: true})
 	f.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(felix.Stop)
-	f.Becomes(field.KubeletPort, nobody)
-	f.Kubectl("annotate cpnp control-plane cpnp.dev/revert=locked-out")
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
+	f.WaitForReachability(field.KubeletPort, nobody)
+	f.RunKubectl("annotate cpnp control-plane cpnp.dev/revert=locked-out")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
 
-	t.Log("it happens again, and the operator is dead: its endpoints go")
-	f.Kubectl("annotate cpnp control-plane cpnp.dev/revert-")
-	f.Becomes(field.KubeletPort, nobody)
+	t.Log("locked out again, and the operator is dead: the managed endpoints are deleted")
+	f.RunKubectl("annotate cpnp control-plane cpnp.dev/revert-")
+	f.WaitForReachability(field.KubeletPort, nobody)
 	stop()
-	f.Kubectl("delete hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane")
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Becomes(field.OtherPort, field.Only(field.Everybody...))
-	f.Annotate(v1alpha1.AnnotationRevert, ptr.To("locked out"))
-	f.Operator()
-	f.Remove()
+	f.RunKubectl("delete hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
+	f.WaitForReachability(field.OtherPort, field.OnlyFrom(field.AllClients...))
+	f.AnnotatePolicy(v1alpha1.AnnotationRevert, ptr.To("locked out"))
+	f.StartOperator()
+	f.RemovePolicy()
 }
 
-// byHand stops a Felix, and runs lines of the documentation on its node.
-func byHand(f *field.Field, node string, lines ...string) {
+// runByHand stops a Felix, and runs command lines of the documentation on its node.
+func runByHand(f *field.Field, node string, lines ...string) {
 	f.T.Helper()
 	page, err := os.ReadFile("../../docs/rollout.md")
 	f.Expect(err).NotTo(HaveOccurred())
@@ -133,25 +135,24 @@ func byHand(f *field.Field, node string, lines ...string) {
 	}
 }
 
-// The last resort, where Felix uses nftables.
-func TestRulesGoByHandWithNFTables(t *testing.T) {
-	f := field.Enter(t, calico.NFTables)
-	f.Operator()
-	f.Create(f.Policy(field.KubeletOnly))
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	byHand(f, "cp-1", "nft delete table ip calico; nft delete table ip6 calico")
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
+// The documented last resort works where Felix uses nftables.
+func TestRulesAreRemovedByHandWithNFTables(t *testing.T) {
+	f := field.StartCluster(t, calico.NFTables)
+	f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	runByHand(f, "cp-1", "nft delete table ip calico; nft delete table ip6 calico")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
 }
 
-// After a policy has been deleted nothing of it is left but what was there
-// before.
+// After a policy has been deleted, the cluster has the same Calico objects as before.
 func TestNothingIsOrphaned(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
-	before := field.Inventory(t)
-	f.QuickOperator()
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Expect(field.Inventory(t)).NotTo(Equal(before))
-	f.Remove()
-	f.Expect(field.Inventory(t)).To(Equal(before))
+	f := field.StartCluster(t, calico.IPTables)
+	before := field.ListInventory(t)
+	f.StartQuickOperator()
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.Expect(field.ListInventory(t)).NotTo(Equal(before))
+	f.RemovePolicy()
+	f.Expect(field.ListInventory(t)).To(Equal(before))
 }

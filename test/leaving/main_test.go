@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package leaving tests what remains when something goes, or comes back, on a real
-// Calico: the operator half-way, a policy, a record, a node.
+// Package leaving tests the state of a real Calico after a loss or a return: of the
+// operator between two writes, of a policy, of an enactment, of a node.
 package leaving
 
 import (
@@ -10,4 +10,4 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/field"
 )
 
-func TestMain(m *testing.M) { field.Main(m) }
+func TestMain(m *testing.M) { field.RunTests(m) }

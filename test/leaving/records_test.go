@@ -16,77 +16,77 @@ import (
 	testcalico "github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// Nobody knows how far nodes were of which the record is gone. They keep what they
-// have, and are tried one by one, each by what it reaches without the rules.
+// Without its enactment, the progress of a node is unknown. Such nodes keep their rules,
+// and are tried one by one, each with a baseline taken without the rules.
 func TestNodesWithoutARecordAreTriedOneByOne(t *testing.T) {
-	f := field.Enter(t, testcalico.IPTables)
-	f.Observers("cp-1", "cp-2")
-	f.Operator()
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f := field.StartCluster(t, testcalico.IPTables)
+	f.StartObservers("cp-1", "cp-2")
+	f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 
-	f.Update(field.Soak(2))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	tried := version(f, "cp-1")
-	f.Kubectl("delete controlplanenodeenactments.cpnp.dev --all")
-	f.Eventually(field.Phase("cp-1"), field.Patience, field.Tick).Should(HavePrefix("Progressing/"), field.Enactments)
-	f.Expect(field.EnactmentOf("cp-1").Status.Baseline).NotTo(BeEmpty(), "it was asked what it reaches")
+	f.UpdatePolicy(field.SoakFor(2))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	tried := versionOf(f, "cp-1")
+	f.RunKubectl("delete controlplanenodeenactments.cpnp.dev --all")
+	f.Eventually(field.PhaseOf("cp-1"), field.Patience, field.Tick).Should(HavePrefix("Progressing/"), field.DescribeEnactments)
+	f.Expect(field.EnactmentOf("cp-1").Status.Baseline).NotTo(BeEmpty(), "the baseline is missing")
 	for _, node := range []string{"cp-2", "cp-3"} {
-		f.Expect(field.Phase(node)()).To(Equal("Pending/Queued"))
+		f.Expect(field.PhaseOf(node)()).To(Equal("Pending/Queued"))
 		f.Expect(field.EnactmentOf(node).Status.AdoptedTime).NotTo(BeNil())
-		f.Expect(version(f, node)).To(Equal(tried), "what is found stays until its turn")
-		f.Expect(narrow(f, node)).To(BeFalse(), "but not narrow failsafe ports: to widen them cuts nothing")
+		f.Expect(versionOf(f, node)).To(Equal(tried), "the existing rules stay until the node is tried")
+		f.Expect(hasScopedFailsafes(f, node)).To(BeFalse(), "scoped failsafe ports are opened at once, because open ports cut nothing")
 	}
-	f.Phases("Enforced/Proven", "Enforced/Unproven", "Enforced/Unproven")
-	f.Expect(narrow(f, "cp-1")).To(BeTrue())
-	f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForPhases("Enforced/Proven", "Enforced/Unproven", "Enforced/Unproven")
+	f.Expect(hasScopedFailsafes(f, "cp-1")).To(BeTrue())
+	f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 }
 
-// narrow says whether a node has narrow failsafe ports.
-func narrow(f *field.Field, node string) bool {
+// hasScopedFailsafes tells whether the failsafe ports of a node are scoped.
+func hasScopedFailsafes(f *field.Field, node string) bool {
 	f.T.Helper()
 	felix := &v3.FelixConfiguration{}
 	f.Expect(client.IgnoreNotFound(field.Admin.Get(f.T.Context(), client.ObjectKey{Name: calico.FelixConfigurationName(node)}, felix))).To(Succeed())
 	return felix.Spec.FailsafeInboundHostPorts != nil
 }
 
-// version is that of the rules that a node has.
-func version(f *field.Field, node string) string {
+// versionOf returns the version of a node's rules.
+func versionOf(f *field.Field, node string) string {
 	f.T.Helper()
 	endpoint := &v3.HostEndpoint{}
 	f.Expect(field.Admin.Get(f.T.Context(), client.ObjectKey{Name: calico.EndpointName(node, "")}, endpoint)).To(Succeed())
 	return endpoint.Labels[calico.LabelVersion]
 }
 
-// A policy that goes and leaves its rules behind leaves none that were still being
-// tried: nobody would take them back.
+// A policy that orphans its rules leaves no rules on trial, because nothing would roll
+// these back later.
 func TestRulesOnTrialAreNotOrphaned(t *testing.T) {
-	f := field.Enter(t, testcalico.IPTables)
-	f.Operator()
+	f := field.StartCluster(t, testcalico.IPTables)
+	f.StartOperator()
 	orphan := func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.DeletionPolicy = v1alpha1.DeletionOrphan }
-	f.Create(f.Policy(orphan, field.Soak(600)))
-	f.Phases("Progressing/Soaking", "Pending/Queued", "Pending/Queued")
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Remove()
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
-	f.Expect(field.Inventory(t)).NotTo(ContainElement(HavePrefix("HostEndpoint/")))
+	f.CreatePolicy(f.NewPolicy(orphan, field.SoakFor(600)))
+	f.WaitForPhases("Progressing/Soaking", "Pending/Queued", "Pending/Queued")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.RemovePolicy()
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
+	f.Expect(field.ListInventory(t)).NotTo(ContainElement(HavePrefix("HostEndpoint/")))
 
-	t.Log("what had been tried before stays")
-	f.Create(f.Policy(orphan))
-	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
-	tried := version(f, "cp-1")
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	t.Log("rules that were tried before stay")
+	f.CreatePolicy(f.NewPolicy(orphan))
+	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	tried := versionOf(f, "cp-1")
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		field.KubeletOnly(s)
-		field.Soak(600)(s)
+		field.SoakFor(600)(s)
 	})
-	f.Phases("Progressing/Soaking", "Pending/Queued", "Pending/Queued")
-	f.Expect(version(f, "cp-1")).NotTo(Equal(tried))
-	f.Remove()
-	f.Expect(version(f, "cp-1")).To(Equal(tried))
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "itself", "loopback"))
-	f.Create(f.Policy())
-	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
-	f.Remove()
-	f.Becomes(field.KubeletPort, field.Only(field.Everybody...))
+	f.WaitForPhases("Progressing/Soaking", "Pending/Queued", "Pending/Queued")
+	f.Expect(versionOf(f, "cp-1")).NotTo(Equal(tried))
+	f.RemovePolicy()
+	f.Expect(versionOf(f, "cp-1")).To(Equal(tried))
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.CreatePolicy(f.NewPolicy())
+	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.RemovePolicy()
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package operator has what every test needs that runs the operator in its own
+// Package operator has the common parts of all tests that run the operator in their own
 // process.
 package operator
 
@@ -12,8 +12,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
-// NewManager returns the manager that the operator runs with, but for its ports:
-// it listens on none. Several may be in one process.
+// NewManager returns a manager with the options of the shipped operator, but without any
+// listening port. One process may have several managers.
 func NewManager(config *rest.Config, change ...func(*ctrl.Options)) (ctrl.Manager, error) {
 	o := options.Options{MetricsAddress: "0", ProbeAddress: "0"}
 	managerOptions := o.ManagerOptions()

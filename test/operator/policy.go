@@ -11,12 +11,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// StoryLabel is on the nodes and Services that a test's policy selects: its value is the
-// policy's name, and that of the test's namespace.
+// StoryLabel is the label of the nodes and Services that a test's policy selects. The value
+// is the name of the policy and of the test's namespace.
 const StoryLabel = "story"
 
-// Policy returns a policy that enforces one of everything: rules and failsafe ports on
-// nodes, a NetworkPolicy, a taint, a traffic policy.
+// Policy returns a policy that enforces one of each: rules and failsafe ports on nodes, a
+// NetworkPolicy, a taint, a traffic policy.
 func Policy(name string, change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
 	labels := func(key, value string) v1alpha1.LabelSelector {
 		return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: v1alpha1.LabelValue(value)}}

@@ -13,14 +13,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/controllers"
 )
 
-// Running is an operator that was started.
+// Running is a started operator.
 type Running struct {
 	end   context.CancelFunc
 	ended chan struct{}
 	err   error
 }
 
-// Start starts an operator, with the manager of [NewManager].
+// Start starts an operator with the manager of [NewManager].
 func Start(config *rest.Config, o controllers.Options, change ...func(*ctrl.Options)) (*Running, error) {
 	mgr, err := NewManager(config, change...)
 	if err != nil {
@@ -39,28 +39,28 @@ func Start(config *rest.Config, o controllers.Options, change ...func(*ctrl.Opti
 	return r, nil
 }
 
-// Ended is closed when the operator has ended.
+// Ended returns a channel that is closed when the operator has ended.
 func (r *Running) Ended() <-chan struct{} { return r.ended }
 
-// Stop ends the operator, waits until it has, and returns what it ended with.
+// Stop stops the operator, waits for the end, and returns the operator's error.
 func (r *Running) Stop() error {
 	r.end()
 	<-r.ended
 	return r.err
 }
 
-// AnnounceTime is how long an operator waits for observers on nodes, with what is rounded
-// off. Where none is to come, a clock that is so much later saves the time.
+// AnnounceTime is how long an operator waits for observers on nodes, plus the loss by
+// rounding. A test without observers sets the clock ahead by this time instead of waiting.
 const AnnounceTime = 4 * time.Second
 
-// LaterClock is the machine's, and some time later when it is told so.
+// LaterClock is the machine's clock plus an offset.
 type LaterClock struct{ by atomic.Int64 }
 
-// Now is the clock's time.
+// Now returns the time of the clock.
 func (c *LaterClock) Now() time.Time { return time.Now().Add(time.Duration(c.by.Load())) }
 
-// Since returns how long ago a time was.
+// Since returns the time that has passed since t.
 func (c *LaterClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// Passes has some time pass at once.
+// Passes moves the clock ahead.
 func (c *LaterClock) Passes(d time.Duration) { c.by.Add(int64(d)) }

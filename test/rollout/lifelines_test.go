@@ -21,11 +21,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// A host endpoint of ours puts the whole host under the policies of others, in both
-// directions. What they would then cut is foreseen, though the policy restricts
-// nothing of the kind; and it is really cut where somebody insists.
-func TestWhatOthersWouldCutElsewhereIsForeseen(t *testing.T) {
-	f := field.Enter(t, calico.NFTables)
+// A managed host endpoint exposes the whole host to foreign policies, in both directions.
+// The verdict names the flows that these policies would cut, although the policy does not
+// restrict these flows, and the flows are really cut where the verdict is overridden.
+func TestCutsByForeignPoliciesElsewhereAreForeseen(t *testing.T) {
+	f := field.StartCluster(t, calico.NFTables)
 	_, err := f.Cluster.Machine("worker-1").Listen(network.TCP, field.KubeletPort)
 	f.Expect(err).NotTo(HaveOccurred())
 	toWorker := func() [2]network.Verdict {
@@ -48,33 +48,34 @@ func TestWhatOthersWouldCutElsewhereIsForeseen(t *testing.T) {
 	}
 	f.Expect(field.Admin.Create(t.Context(), leaving)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, leaving) })
-	f.QuickOperator()
-	f.Create(f.Policy(field.EtcdOnly))
-	f.Reports(v1alpha1.ConditionVerified, "False/"+v1alpha1.ReasonRequiredFlowCut)
-	f.Expect(field.Message(v1alpha1.ConditionVerified)).To(And(
+	f.StartQuickOperator()
+	f.CreatePolicy(f.NewPolicy(field.EtcdOnly))
+	f.WaitForCondition(v1alpha1.ConditionVerified, "False/"+v1alpha1.ReasonRequiredFlowCut)
+	f.Expect(field.ConditionMessage(v1alpha1.ConditionVerified)).To(And(
 		ContainSubstring("kubelet-from-control-plane"), ContainSubstring("platform.leaving"), ContainSubstring("(outgoing)")))
-	f.Expect(field.Inventory(t)).NotTo(ContainElement(HavePrefix("HostEndpoint/cpnp-")))
+	f.Expect(field.ListInventory(t)).NotTo(ContainElement(HavePrefix("HostEndpoint/cpnp-")))
 	f.Expect(toWorker()).To(Equal(field.Open))
 
-	f.Annotate(v1alpha1.AnnotationAllowLockout, ptr.To("to see whether it is true"))
+	f.AnnotatePolicy(v1alpha1.AnnotationAllowLockout, ptr.To("to see whether it is true"))
 	f.Eventually(toWorker, field.Patience, field.Tick).Should(Equal([2]network.Verdict{network.Dropped, network.Dropped}))
-	f.Remove()
+	f.RemovePolicy()
 	f.Eventually(toWorker, field.Patience, field.Tick).Should(Equal(field.Open))
 }
 
-// A policy may begin with one control-plane node: the others are still let in.
+// A policy may select a single control-plane node: the other control-plane nodes are still
+// let in.
 func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	canary := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp-1"}}
 	f.Expect(field.Admin.Patch(t.Context(), canary, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"canary":""}}}`)))).To(Succeed())
-	f.Operator()
-	f.Create(f.Policy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	f.StartOperator()
+	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		s.NodeSelector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"canary": ""}}
 		s.Network.Failsafe = v1alpha1.FailsafeScope
 	}))
-	f.Phases("Enforced/Unproven")
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Becomes(field.EtcdPort, field.Only("cp-2", "itself", "loopback"))
-	f.Expect(f.Reaches(field.KubeletPort)).To(Equal(field.Only("cp-2", "itself", "loopback")))
+	f.WaitForPhases("Enforced/Unproven")
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
+	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(field.OnlyFrom("cp-2", "itself", "loopback")))
 	f.Expect(field.EnactmentOf("cp-2")).To(BeNil())
 }

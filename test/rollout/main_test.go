@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rollout tests how protection comes to the nodes, on a
-// real Calico: what is cut on the way, and what takes a node back.
+// Package rollout tests the rollout to nodes on a real Calico: which flows are cut during a
+// rollout, and which findings roll a node back.
 package rollout
 
 import (
@@ -10,4 +10,4 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/field"
 )
 
-func TestMain(m *testing.M) { field.Main(m) }
+func TestMain(m *testing.M) { field.RunTests(m) }

@@ -19,11 +19,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// metadata is where clouds have their metadata service.
+// metadata is the usual address of the metadata service of clouds.
 var metadata = netip.MustParseAddrPort("169.254.169.254:80")
 
-// giveMetadata has the outsider answer as the metadata service of the control
-// plane's nodes, within the namespaces of the test.
+// giveMetadata makes the outsider answer as the metadata service for the control-plane
+// nodes, within the network namespaces of the test.
 func giveMetadata(f *field.Field) {
 	f.T.Helper()
 	outside := f.Cluster.Machine(calico.Outsider)
@@ -37,7 +37,7 @@ func giveMetadata(f *field.Field) {
 	}
 }
 
-// fromNode is what becomes of a new connection of cp-1 to the metadata service.
+// fromNode returns the verdict on a new connection from cp-1 to the metadata service.
 func fromNode(f *field.Field) func() network.Verdict {
 	return func() network.Verdict {
 		verdict, err := f.Cluster.Machine("cp-1").Dial(network.TCP, metadata, network.Within(field.AlmostARetry))
@@ -46,8 +46,8 @@ func fromNode(f *field.Field) func() network.Verdict {
 	}
 }
 
-// denyMetadata is a policy of somebody else that means pods, and selects all: no host
-// is concerned until one has a host endpoint.
+// denyMetadata creates a foreign policy that is meant for pods, but selects everything. A
+// host is affected only once the host has a host endpoint.
 func denyMetadata(f *field.Field) {
 	f.T.Helper()
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(2000.0), DefaultAction: ptr.To(v3.Pass)}}
@@ -67,52 +67,52 @@ func denyMetadata(f *field.Field) {
 	}
 }
 
-// What a new host endpoint puts under the policies of others is told before anything
-// is written, and is what becomes of packets.
-func TestWhatOthersWouldDenyIsForeseen(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+// The verdict tells, before any write, which foreign policies a new host endpoint exposes
+// the node to. Packets confirm the verdict.
+func TestDenialsByForeignPoliciesAreForeseen(t *testing.T) {
+	f := field.StartCluster(t, calico.IPTables)
 	giveMetadata(f)
 	denyMetadata(f)
-	f.Operator()
+	f.StartOperator()
 	f.Expect(fromNode(f)()).To(Equal(network.Open), "no host endpoint is there yet")
-	f.Create(f.Policy(field.KubeletOnly, func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeAudit }))
-	f.Reports(v1alpha1.ConditionVerified, "True/Verified")
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly, func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeAudit }))
+	f.WaitForCondition(v1alpha1.ConditionVerified, "True/Verified")
 	foreseen := And(ContainSubstring("metadata-out would be denied by rule 1 of GlobalNetworkPolicy platform.deny-metadata"),
 		ContainSubstring("169.254.169.254"), ContainSubstring("!has(cpnp.dev/policy)"))
-	// The first report may be from before Calico was read.
-	f.Eventually(func() string { return field.Message(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).Should(foreseen)
+	// The first report may be older than the first reading of Calico.
+	f.Eventually(func() string { return field.ConditionMessage(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).Should(foreseen)
 	f.Expect(fromNode(f)()).To(Equal(network.Open), "nothing was written")
 
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeEnforce })
-	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeEnforce })
+	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
 	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Dropped))
-	f.Reports(v1alpha1.ConditionVerified, "True/Verified")
-	f.Eventually(func() string { return field.Message(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).
+	f.WaitForCondition(v1alpha1.ConditionVerified, "True/Verified")
+	f.Eventually(func() string { return field.ConditionMessage(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).
 		Should(foreseen, "it is told as long as it is so")
 
-	t.Log("the hosts are taken out of its selector")
+	t.Log("the selector is changed to leave out hosts")
 	policy := &v3.GlobalNetworkPolicy{}
 	key := client.ObjectKey{Name: "platform.deny-metadata"}
 	f.Expect(field.Admin.Get(context.Background(), key, policy)).To(Succeed())
 	policy.Spec.Selector = "!has(cpnp.dev/policy)"
 	f.Expect(field.Admin.Update(t.Context(), policy)).To(Succeed())
 	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Open))
-	f.Eventually(func() string { return field.Message(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).
+	f.Eventually(func() string { return field.ConditionMessage(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).
 		ShouldNot(ContainSubstring("metadata-out"))
 }
 
-// Where the node's own observer reached the metadata service before, and does not
-// with the rules, the node is taken back.
-func TestWhatANodeNoLongerReachesOutsideTakesItBack(t *testing.T) {
-	f := field.Enter(t, calico.NFTables)
+// The node's own observer reached the metadata service in the baseline, and not with the
+// rules. So the node is rolled back.
+func TestLossOfATargetOutsideRollsTheNodeBack(t *testing.T) {
+	f := field.StartCluster(t, calico.NFTables)
 	giveMetadata(f)
 	denyMetadata(f)
-	f.Observers("cp-1", "cp-2")
-	f.Operator()
-	touched := f.Touched()
-	f.Create(f.Policy(field.KubeletOnly))
-	f.Phases("Reverted/ProbeFailed", "Aborted/RolloutFailed", "Aborted/RolloutFailed")
-	f.Expect(field.Told("cp-1")).To(ContainSubstring("169.254.169.254:80 from cp-1: Open before, Dropped now"))
+	f.StartObservers("cp-1", "cp-2")
+	f.StartOperator()
+	touched := f.RecordTouchedNodes()
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
+	f.WaitForPhases("Reverted/ProbeFailed", "Aborted/RolloutFailed", "Aborted/RolloutFailed")
+	f.Expect(field.PhaseMessage("cp-1")).To(ContainSubstring("169.254.169.254:80 from cp-1: Open before, Dropped now"))
 	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Open))
 	f.Expect(touched()).To(Equal("cp-1"))
 }

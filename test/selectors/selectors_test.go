@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package selectors compares how selectors are read with Calico's own parser.
+// Package selectors compares the operator's parser of selectors with Calico's own parser.
 package selectors
 
 import (
@@ -19,24 +19,24 @@ import (
 var seed = flag.Uint64("seed", 1, "seed of the random selectors")
 
 const (
-	madeUp  = 50_000 // selectors of each sort
-	mostSet = 6      // labels that each is tried on
+	madeUp  = 50_000 // selectors of each kind
+	mostSet = 6      // sets of labels for each selector
 )
 
-// Whatever the words are, a selector selects what it selects for Calico, and is
-// refused where Calico refuses it.
+// The operator's parser and Calico's parser accept the same selectors, refuse the same
+// selectors, and select the same labels.
 func TestSelectorsAreReadAsCalicoReadsThem(t *testing.T) {
 	t.Logf("seed %d", *seed)
 	for name, write := range map[string]func(*writer) string{
-		"selectors":                       (*writer).selector,
-		"selectors, with something wrong": (*writer).spoiled,
-		"pieces of selectors":             (*writer).pieces,
+		"selectors":                       (*writer).validSelector,
+		"selectors, with something wrong": (*writer).spoiledSelector,
+		"pieces of selectors":             (*writer).randomPieces,
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, w := NewWithT(t), &writer{rand.New(rand.NewPCG(*seed, 0))}
 			questions := make([]calico.Selector, madeUp)
 			for i := range questions {
-				questions[i] = calico.Selector{Selector: []byte(write(w)), Labels: w.labels()}
+				questions[i] = calico.Selector{Selector: []byte(write(w)), Labels: w.labelSets()}
 			}
 			answers, err := calico.Select(t.Context(), questions)
 			g.Expect(err).NotTo(HaveOccurred())
@@ -48,7 +48,7 @@ func TestSelectorsAreReadAsCalicoReadsThem(t *testing.T) {
 					continue
 				}
 				read++
-				g.Expect(err).NotTo(HaveOccurred(), "%q: Calico takes it", q.Selector)
+				g.Expect(err).NotTo(HaveOccurred(), "%q: Calico accepts this selector", q.Selector)
 				for n, labels := range q.Labels {
 					tried++
 					g.Expect(s(labels)).To(Equal(answers[i].Selects[n]), "%q of %v", q.Selector, labels)
@@ -58,89 +58,91 @@ func TestSelectorsAreReadAsCalicoReadsThem(t *testing.T) {
 				}
 			}
 			t.Logf("%d of %d are selectors, and select %d of %d sets of labels", read, madeUp, selected, tried)
-			g.Expect(selected).To(BeNumerically(">", 200), "too few to tell")
-			g.Expect(tried-selected).To(BeNumerically(">", 200), "too few to tell")
+			g.Expect(selected).To(BeNumerically(">", 200), "too few for a comparison")
+			g.Expect(tried-selected).To(BeNumerically(">", 200), "too few for a comparison")
 		})
 	}
 }
 
-// writer makes up selectors, and labels that they may select.
+// writer makes up random selectors, and labels that match some of them.
 type writer struct{ *rand.Rand }
 
-func (w *writer) pick(from ...string) string { return from[w.IntN(len(from))] }
+func (w *writer) pickFrom(from ...string) string { return from[w.IntN(len(from))] }
 
-func (w *writer) name() string {
-	return w.pick("a", "b", "c", "in", "not", "has", "all", "global", "contains", "projectcalico.org/x-y_z", "A.9/b")
+func (w *writer) randomName() string {
+	return w.pickFrom("a", "b", "c", "in", "not", "has", "all", "global", "contains", "projectcalico.org/x-y_z", "A.9/b")
 }
 
-func (w *writer) value() string {
-	return w.pick("", "x", "y", "xy", "xyx", "é", `"`, " ", "a == 'x'", "in")
+func (w *writer) randomValue() string {
+	return w.pickFrom("", "x", "y", "xy", "xyx", "é", `"`, " ", "a == 'x'", "in")
 }
 
-func (w *writer) space() string { return w.pick("", "", " ", " ", "  ", "\t") }
+func (w *writer) randomSpace() string { return w.pickFrom("", "", " ", " ", "  ", "\t") }
 
-func (w *writer) labels() []map[string]string {
+func (w *writer) labelSets() []map[string]string {
 	sets := []map[string]string{nil}
 	for range mostSet - 1 {
 		labels := map[string]string{}
 		for range w.IntN(5) {
-			labels[w.name()] = w.value()
+			labels[w.randomName()] = w.randomValue()
 		}
 		sets = append(sets, labels)
 	}
 	return sets
 }
 
-func (w *writer) selector() string { return w.space() + w.expression(3) + w.space() }
+func (w *writer) validSelector() string {
+	return w.randomSpace() + w.randomExpression(3) + w.randomSpace()
+}
 
-func (w *writer) expression(depth int) string {
+func (w *writer) randomExpression(depth int) string {
 	parts := make([]string, 1+w.IntN(3)*w.IntN(2))
 	for i := range parts {
-		parts[i] = w.space() + w.operand(depth) + w.space()
+		parts[i] = w.randomSpace() + w.randomOperand(depth) + w.randomSpace()
 		if i > 0 {
-			parts[i] = w.pick("&&", "||") + parts[i]
+			parts[i] = w.pickFrom("&&", "||") + parts[i]
 		}
 	}
 	return strings.Join(parts, "")
 }
 
-func (w *writer) operand(depth int) string {
-	not := strings.Repeat("!"+w.space(), max(0, w.IntN(5)-2))
+func (w *writer) randomOperand(depth int) string {
+	not := strings.Repeat("!"+w.randomSpace(), max(0, w.IntN(5)-2))
 	if depth > 0 && w.IntN(3) == 0 {
-		return not + "(" + w.expression(depth-1) + ")"
+		return not + "(" + w.randomExpression(depth-1) + ")"
 	}
 	switch w.IntN(6) {
 	case 0:
-		return not + "has(" + w.space() + w.name() + w.space() + ")"
+		return not + "has(" + w.randomSpace() + w.randomName() + w.randomSpace() + ")"
 	case 1:
-		return not + w.pick("all", "global") + "(" + w.space() + ")"
+		return not + w.pickFrom("all", "global") + "(" + w.randomSpace() + ")"
 	case 2:
-		return not + w.name() + " " + w.pick("in", "not in", "notin", "not  in") + w.space() + w.values()
+		return not + w.randomName() + " " + w.pickFrom("in", "not in", "notin", "not  in") + w.randomSpace() + w.valueList()
 	case 3:
-		return not + w.name() + " " + w.pick("contains", "starts with", "startswith", "ends with", "endswith") + w.space() + w.quoted()
+		return not + w.randomName() + " " + w.pickFrom("contains", "starts with", "startswith", "ends with", "endswith") + w.randomSpace() + w.quotedValue()
 	}
-	return not + w.name() + w.space() + w.pick("==", "!=") + w.space() + w.quoted()
+	return not + w.randomName() + w.randomSpace() + w.pickFrom("==", "!=") + w.randomSpace() + w.quotedValue()
 }
 
-func (w *writer) values() string {
+func (w *writer) valueList() string {
 	values := make([]string, w.IntN(4))
 	for i := range values {
-		values[i] = w.space() + w.quoted() + w.space()
+		values[i] = w.randomSpace() + w.quotedValue() + w.randomSpace()
 	}
-	return "{" + strings.Join(values, ",") + w.pick("", "", "", ",") + "}"
+	return "{" + strings.Join(values, ",") + w.pickFrom("", "", "", ",") + "}"
 }
 
-func (w *writer) quoted() string {
-	value := w.value()
+func (w *writer) quotedValue() string {
+	value := w.randomValue()
 	if strings.Contains(value, "'") || !strings.Contains(value, `"`) && w.IntN(2) == 0 {
 		return `"` + value + `"`
 	}
 	return "'" + value + "'"
 }
 
-// spoiled has one byte taken away, put in, or changed.
-func (w *writer) spoiled() string {
-	text := []byte(w.selector())
+// spoiledSelector returns a selector in which one byte was removed, inserted or changed.
+func (w *writer) spoiledSelector() string {
+	text := []byte(w.validSelector())
 	at := w.IntN(len(text))
 	odd := []byte("ax(){}!&|='\", \t\n\r\v\x00\xff0-./_:;<>")
 	put := odd[w.IntN(len(odd))]
@@ -155,10 +157,10 @@ func (w *writer) spoiled() string {
 	return string(text)
 }
 
-func (w *writer) pieces() string {
+func (w *writer) randomPieces() string {
 	var text strings.Builder
 	for range w.IntN(8) {
-		text.WriteString(w.pick("a", "b", "'x'", `"y"`, "==", "!=", "in", "not", "not in", "{", "}", ",", "contains", "starts", "with", "ends",
+		text.WriteString(w.pickFrom("a", "b", "'x'", `"y"`, "==", "!=", "in", "not", "not in", "{", "}", ",", "contains", "starts", "with", "ends",
 			"starts with", "has(", "has(a)", "all()", "global()", "(", ")", "!", "&&", "||", " ", "\t", "\n", "'", "a=='x'", "é", "\xff", "\u00a0"))
 	}
 	return text.String()
