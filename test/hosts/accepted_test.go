@@ -15,10 +15,9 @@ import (
 	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
-// Calico's API server takes every golden rendering in the order of its writes,
-// and written again it says the same. (It is not written again by the operator:
-// Calico's API server stores a new time in managedFields then, as if something
-// had changed.)
+// Calico's API server accepts every golden rendering in the order of its writes, and a
+// second write changes nothing. (The operator itself makes no second write: Calico's API
+// server would store a new time in managedFields, as if the object had changed.)
 func TestGoldenRenderingsAreAccepted(t *testing.T) {
 	inputs, err := filepath.Glob("../../internal/backend/calico/testdata/*.in.yaml")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
@@ -30,12 +29,12 @@ func TestGoldenRenderingsAreAccepted(t *testing.T) {
 			g.Expect(err).NotTo(HaveOccurred())
 			var hosts backend.Hosts
 			g.Expect(yaml.Unmarshal(text, &hosts)).To(Succeed())
-			hosts = render.WithRulesets(hosts) // on every node, also on those that wait in the golden file
-			first := write(t, hosts)
+			hosts = render.WithRulesets(hosts) // on every node, also on nodes that wait in the golden file
+			first := applyObjects(t, hosts)
 			objects, err := render.Render(hosts)
 			g.Expect(err).NotTo(HaveOccurred())
 			for i, object := range objects {
-				again := apply(t, object)
+				again := applyObject(t, object)
 				g.Expect(again.Object["spec"]).To(Equal(first[i].Object["spec"]), object.GetName())
 				g.Expect(again.GetLabels()).To(Equal(first[i].GetLabels()), object.GetName())
 			}

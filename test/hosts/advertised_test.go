@@ -22,20 +22,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Where API servers and etcd have a network of their own, which no node shows, members
-// are known by where the API servers are: they are let in there, also while their own
-// API server is down, with an operator that never saw it, and without the node's label.
+// API servers and etcd have a network of their own, which no node shows. Members are
+// recognized by the addresses of the API servers: members are let in there, also while
+// their own API server is down, with an operator that never saw this API server, and
+// without the node's label.
 func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	first, second := f.Cluster.Machine("cp-1").Dedicated.IPv4, f.Cluster.Machine("cp-2").Dedicated.IPv4
 	f.SetAPIServers(field.APIServerPort, first, second)
 	stop := f.StartOperatorWith(field.OperatorConfig, field.SteadySoon)
-	f.Expect(reachDedicated(f)).To(Equal(onlyThese("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
+	f.Expect(reachDedicated(f)).To(Equal(onlyFromDedicated("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
 
 	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
 	protected := func() {
 		t.Helper()
-		f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1", "cp-2")), field.DescribeEnactments)
+		f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyFromDedicated("cp-1", "cp-2")), field.DescribeEnactments)
 		f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	}
 	watchman := f.WatchPackets(func(cut func(string)) {
@@ -49,38 +50,38 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 	})
 	protected()
 
-	t.Log("an API server goes down while the operator does")
+	t.Log("an API server goes down together with the operator")
 	stop()
 	f.SetAPIServers(field.APIServerPort, first)
 	f.StartOperatorWith(field.OperatorConfig, field.SteadySoon)
-	t.Cleanup(f.RemovePolicy) // while there is an operator
-	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("missing"))
+	t.Cleanup(f.RemovePolicy) // while an operator runs
+	f.Eventually(missingServer(second), field.Patience, field.Tick).Should(Equal("missing"))
 	protected()
 
-	t.Log("its node loses the label")
-	label(f, "cp-2", "null")
+	t.Log("the node of the API server loses the label")
+	labelNode(f, "cp-2", "null")
 	f.Eventually(func() *v1alpha1.ControlPlaneNodeEnactment { return field.EnactmentOf("cp-2") }, field.Patience, field.Tick).Should(BeNil())
 	protected()
 
-	t.Log("the API server is back")
+	t.Log("the API server runs again")
 	f.SetAPIServers(field.APIServerPort, first, second)
-	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("there"))
+	f.Eventually(missingServer(second), field.Patience, field.Tick).Should(Equal("there"))
 	protected()
 	f.Expect(watchman.StopWatching()).To(BeEmpty())
 
-	t.Log("it is gone for good: that is not remembered for ever")
+	t.Log("the API server is gone for good: its address is forgotten in the end")
 	f.SetAPIServers(field.APIServerPort, first)
-	f.Eventually(missing(second), field.Patience, field.Tick).Should(Equal("missing"))
+	f.Eventually(missingServer(second), field.Patience, field.Tick).Should(Equal("missing"))
 	longAgo := time.Now().Add(-8 * 24 * time.Hour).UTC().Format(time.RFC3339)
 	forget := fmt.Sprintf(`{"status":{"apiServers":[{"address":%q},{"address":%q,"missingSince":%q}]}}`, first, second, longAgo)
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: field.PolicyName}}
 	f.Expect(field.Admin.Status().Patch(t.Context(), policy, client.RawPatch(types.MergePatchType, []byte(forget)))).To(Succeed())
-	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1")))
-	f.Expect(missing(second)()).To(Equal("unknown"))
+	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyFromDedicated("cp-1")))
+	f.Expect(missingServer(second)()).To(Equal("unknown"))
 }
 
-// A node of the control plane is let in by the address that Calico found it to have
-// beside those that its kubelet shows. One that is no member is not.
+// A control-plane node is let in by an address that only Calico has found, beside the
+// addresses that its kubelet shows. A node outside of the control plane is not let in.
 func TestMembersAreLetInByTheirOtherAddresses(t *testing.T) {
 	f := field.StartCluster(t, calico.NFTables)
 	for _, name := range []string{"cp-1", "cp-2", "worker-1"} {
@@ -89,21 +90,22 @@ func TestMembersAreLetInByTheirOtherAddresses(t *testing.T) {
 		f.Expect(field.Admin.Patch(t.Context(), node, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
 	}
 	f.StartOperator()
-	f.Expect(reachDedicated(f)).To(Equal(onlyThese("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
+	f.Expect(reachDedicated(f)).To(Equal(onlyFromDedicated("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
 	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
-	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1", "cp-2")), field.DescribeEnactments)
+	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyFromDedicated("cp-1", "cp-2")), field.DescribeEnactments)
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 
-	t.Log("it loses the label: where no API server is, an address proves nothing")
-	label(f, "cp-2", "null")
-	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyThese("cp-1")))
+	t.Log("the node loses the label: an address without an API server proves nothing")
+	labelNode(f, "cp-2", "null")
+	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyFromDedicated("cp-1")))
 }
 
-// dedicatedSenders are those who try to connect to etcd on cp-1 in the dedicated network.
+// dedicatedSenders are the machines that try to connect to etcd on cp-1 in the dedicated
+// network.
 var dedicatedSenders = []string{"cp-1", "cp-2", "worker-1", calico.Outsider}
 
-// reachDedicated is what becomes of connections to etcd on cp-1, for its clients and for
-// its peers, in the dedicated network.
+// reachDedicated returns the verdicts on connections to etcd on cp-1 in the dedicated
+// network, for its clients and for its peers.
 func reachDedicated(f *field.Field) map[string]string {
 	f.T.Helper()
 	reached := map[string]string{}
@@ -122,7 +124,7 @@ func dialDedicated(f *field.Field, from string, port uint16) string {
 	return string(verdict)
 }
 
-func onlyThese(names ...string) map[string]string {
+func onlyFromDedicated(names ...string) map[string]string {
 	want := map[string]string{}
 	for _, from := range dedicatedSenders {
 		want[from] = "Dropped/Dropped"
@@ -133,8 +135,9 @@ func onlyThese(names ...string) map[string]string {
 	return want
 }
 
-// missing says what the status tells of an API server.
-func missing(address netip.Addr) func() string {
+// missingServer returns a function that reads the status of an API server in the policy's
+// status.
+func missingServer(address netip.Addr) func() string {
 	return func() string {
 		policy := field.PolicyNow()
 		for _, server := range policy.Status.APIServers {
@@ -150,8 +153,9 @@ func missing(address netip.Addr) func() string {
 	}
 }
 
-// label sets the value of the label of a node of the control plane, or takes it away.
-func label(f *field.Field, node, value string) {
+// labelNode sets the control-plane label of a node, or removes the label where the value is
+// null.
+func labelNode(f *field.Field, node, value string) {
 	f.T.Helper()
 	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, testbed.ControlPlaneRole, value)
 	f.Expect(field.Admin.Patch(context.Background(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}},

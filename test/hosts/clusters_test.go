@@ -29,27 +29,27 @@ var (
 	clusters    = flag.Int("clusters", 3, "how many random clusters of which the policy is verified to try with packets")
 )
 
-// A sample of the random clusters that are judged in the package controllers, with
-// packets: whenever all conditions are True, whoever must connect does, and whoever is
-// not let in is dropped; also while API servers come and go.
-func TestWhatIsVerifiedHoldsInRandomClusters(t *testing.T) {
+// A sample of the random clusters that package controllers judges is tried with packets.
+// Whenever all conditions are True, required connections work and senders that are not let
+// in are dropped, also while API servers come and go.
+func TestVerdictsHoldInRandomClusters(t *testing.T) {
 	network.Need(t, calico.Available(t.Context()))
 	const perVerified = 20
 	seed := *clusterSeed
 	for tried := 0; tried < *clusters && !t.Failed() && seed < *clusterSeed+uint64(perVerified**clusters); seed++ {
 		t.Run(fmt.Sprintf("cluster-seed=%d", seed), func(t *testing.T) {
-			if newWorld(t, seed).holds() {
+			if newWorld(t, seed).tryCluster() {
 				tried++
 			}
 		})
 	}
 }
 
-// world is a random cluster, with machines for it once the policy is verified.
+// world is a random cluster. Machines are started once the policy is verified.
 type world struct {
 	*field.Field
 	is *reality.Reality
-	at map[netip.Addr]*network.Machine // who has an address that only one has
+	at map[netip.Addr]*network.Machine // the machine of each address that only one machine has
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -58,7 +58,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for _, pool := range w.is.Pools() {
 		objects = append(objects, &pool)
 	}
-	// Members that are no machines, and not selected: etcd can lose several others.
+	// Members without machines, which the policy does not select: with these, etcd can lose
+	// several other members.
 	for i := range 8 {
 		objects = append(objects, testbed.Node(fmt.Sprintf("spare-%d", i), testbed.NodeLabels(map[string]string{"node-role.kubernetes.io/master": ""}),
 			testbed.InternalIP(fmt.Sprintf("198.51.100.%d", i+1))))
@@ -75,37 +76,38 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
-// holds says whether the policy was verified, and so tried.
-func (w *world) holds() bool {
+// tryCluster tells whether the policy was verified, and therefore tried with packets.
+func (w *world) tryCluster() bool {
 	policy := w.is.Policy()
 	policy.ObjectMeta = w.NewPolicy().ObjectMeta
 	policy.Spec.Mode = v1alpha1.ModeAudit
 	policy.Spec.Rollout = &v1alpha1.Rollout{SoakSeconds: ptr.To[int32](0), MaxUnavailable: 4}
-	w.serve(true)
+	w.announceServers(true)
 	w.StartOperatorWith(field.OperatorConfig, field.SteadySoon)
 	w.CreatePolicy(policy)
 	w.Eventually(field.ConditionOf(v1alpha1.ConditionVerified), field.Patience, field.Tick).ShouldNot(BeElementOf("none", "Unknown/Pending"))
 	w.Eventually(func() int { return len(field.PolicyNow().Status.APIServers) }, field.Patience, field.Tick).Should(Equal(len(w.is.Servers(true))))
-	w.serve(false)
+	w.announceServers(false)
 	if verified := field.ConditionOf(v1alpha1.ConditionVerified)(); !strings.HasPrefix(verified, "True/") {
 		w.T.Logf("Verified is %s", verified)
 		return false
 	}
-	w.build()
-	tries := w.tries()
-	w.Eventually(func() []string { return w.wrong(tries, true) }, field.Patience, field.Tick).Should(BeEmpty(), "before the policy")
+	w.startMachines()
+	tries := w.possibleConnections()
+	w.Eventually(func() []string { return w.wrongConnections(tries, true) }, field.Patience, field.Tick).Should(BeEmpty(), "before the policy")
 	w.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeEnforce })
-	w.settles(tries)
-	for i := range w.is.Machines { // those that were down are back, and others are down
+	w.waitUntilEffective(tries)
+	for i := range w.is.Machines { // the stopped members run again, and other members stop
 		w.is.Machines[i].Running = w.is.Machines[i].ControlPlane && (i == 0 || !w.is.Machines[i].Running)
 	}
-	w.serve(false)
-	w.settles(tries)
+	w.announceServers(false)
+	w.waitUntilEffective(tries)
 	return true
 }
 
-// serve shows the API servers that run, or all, and waits until the operator knows.
-func (w *world) serve(all bool) {
+// announceServers announces the running API servers, or all API servers, and waits until
+// the operator knows these addresses.
+func (w *world) announceServers(all bool) {
 	w.T.Helper()
 	running := w.is.Servers(all)
 	w.SetAPIServers(reality.APIServerPort, running...)
@@ -120,26 +122,27 @@ func (w *world) serve(all bool) {
 			}
 		}
 		return shown
-	}, field.Patience, field.Tick).Should(ConsistOf(texts(running)))
+	}, field.Patience, field.Tick).Should(ConsistOf(textsOf(running)))
 }
 
-// settles waits until all conditions are True. What is required works then; and what is
-// restricted is dropped, as soon as the Felix of each node has come that far.
-func (w *world) settles(tries []reality.Connection) {
+// waitUntilEffective waits until all conditions are True. At this moment required flows
+// work, and restricted flows are dropped as soon as the Felix of each node has followed.
+func (w *world) waitUntilEffective(tries []reality.Connection) {
 	w.T.Helper()
 	w.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	what := func() string {
 		return fmt.Sprintf("%+v\n%s", *w.is, field.ConditionMessage(v1alpha1.ConditionVerified))
 	}
 	required := slices.DeleteFunc(slices.Clone(tries), func(c reality.Connection) bool { return !c.Allowed })
-	w.Eventually(func() []string { return w.wrong(required, false) }, watchLatency, field.Tick).Should(BeEmpty(), what)
-	w.Eventually(func() []string { return w.wrong(tries, false) }, field.Patience, field.Tick).Should(BeEmpty(), what)
+	w.Eventually(func() []string { return w.wrongConnections(required, false) }, watchLatency, field.Tick).Should(BeEmpty(), what)
+	w.Eventually(func() []string { return w.wrongConnections(tries, false) }, field.Patience, field.Tick).Should(BeEmpty(), what)
 	w.Expect(field.ConditionOf(v1alpha1.ConditionReady)()).To(Equal("True/AsDeclared"))
 }
 
-// build starts a machine with a Felix for each node, gives all their addresses, and has
-// them answer where a node of the control plane does.
-func (w *world) build() {
+// startMachines starts a machine with a Felix for each node, gives all addresses to the
+// machines, and makes control-plane machines answer at the ports of control-plane
+// components.
+func (w *world) startMachines() {
 	w.T.Helper()
 	workers := slices.DeleteFunc(slices.Clone(w.is.Machines), func(m reality.Machine) bool { return m.ControlPlane })
 	var err error
@@ -161,12 +164,12 @@ func (w *world) build() {
 			commands = append(commands, "address add "+reality.NATAddress.String()+"/32 dev lo")
 		}
 		if w.is.Virtual.IsValid() {
-			commands = append(commands, "address add "+w.is.Virtual.String()+"/32 dev lo") // each is tried as its holder
+			commands = append(commands, "address add "+w.is.Virtual.String()+"/32 dev lo") // every holder of the virtual address is tried
 		}
 		for _, address := range outside {
 			commands = append(commands, "route replace "+address.String()+"/32 dev eth0")
 		}
-		w.configure(machine, commands)
+		w.runCommands(machine, commands)
 		w.at[m.Registered], w.at[m.Advertised] = machine, machine
 		for _, port := range []uint16{reality.APIServerPort, reality.EtcdPort, reality.PeersPort, m.Kubelet} {
 			_, err := machine.Listen(network.TCP, port)
@@ -181,12 +184,12 @@ func (w *world) build() {
 			w.at[address] = outsider
 		}
 	}
-	w.configure(outsider, commands)
+	w.runCommands(outsider, commands)
 }
 
-// configure runs commands of ip on a machine, which then takes packets from whichever
-// network they come: with several networks, answers may go another way.
-func (w *world) configure(m *network.Machine, commands []string) {
+// runCommands runs commands of ip on a machine. The machine also accepts packets from any
+// network, because with several networks answers may take another path.
+func (w *world) runCommands(m *network.Machine, commands []string) {
 	w.T.Helper()
 	_, err := m.Output(w.T.Context(), "sh", "-c", "for f in all eth0 eth1; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
 	w.Expect(err).NotTo(HaveOccurred())
@@ -194,15 +197,15 @@ func (w *world) configure(m *network.Machine, commands []string) {
 	w.Expect(err).NotTo(HaveOccurred())
 }
 
-// tries are the connections that can be tried: nobody but the machine itself can send
-// from an address that it has too.
-func (w *world) tries() []reality.Connection {
+// possibleConnections are the connections that can be tried: only the machine itself can
+// send from an address that the machine shares with others.
+func (w *world) possibleConnections() []reality.Connection {
 	return slices.DeleteFunc(w.is.Connections(), func(c reality.Connection) bool { return c.From == reality.NATAddress && c.From != c.To })
 }
 
-// wrong tries all connections at once, and returns those of which not becomes what must:
-// that all are open, or only those that are allowed.
-func (w *world) wrong(tries []reality.Connection, allOpen bool) []string {
+// wrongConnections tries all connections at once, and returns the connections with a wrong
+// verdict. Either all connections must be open, or only the allowed connections.
+func (w *world) wrongConnections(tries []reality.Connection, allOpen bool) []string {
 	w.T.Helper()
 	got, errs := make([]network.Verdict, len(tries)), make([]error, len(tries))
 	var trying sync.WaitGroup

@@ -19,8 +19,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Every component is reached by those whom it is for and by nobody else, and what
-// is no component's by everybody, as before.
+// Every component is reached by its declared peers only. Ports of no component are reached
+// by all senders, as before.
 func TestEveryComponentIsReachedByItsPeersOnly(t *testing.T) {
 	const schedulerPort, controllerManagerPort = 10259, 10257
 	f := field.StartCluster(t, calico.IPTables)
@@ -57,8 +57,8 @@ func TestEveryComponentIsReachedByItsPeersOnly(t *testing.T) {
 	}))
 }
 
-// reachedBy returns who reaches which port of cp-1, by IPv4 and by IPv6; whose
-// packets are dropped in one of them only is told as such. All try at once.
+// reachedBy returns the senders that reach each port of cp-1, by IPv4 and by IPv6. A sender
+// whose packets are dropped in one IP version only is marked. All senders try at once.
 func reachedBy(f *field.Field, senders map[string]field.Sender, ports []uint16) map[uint16][]string {
 	f.T.Helper()
 	var (

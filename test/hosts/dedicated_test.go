@@ -17,17 +17,17 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// On a dedicated network the policy holds on its interface, leaves the other
-// interface alone, and closes the detour to its address through that.
-func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
+// On a dedicated network the policy acts on its interface, leaves the other interface
+// alone, and closes the bypass to the dedicated address through the other interface.
+func TestDedicatedInterfaceHasNoBypass(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
-	detour := detour(f, target)
+	detour := routeThroughOtherNetwork(f, target)
 	for _, from := range []*network.Machine{peer, outsider, detour} {
-		f.Expect(reached(f, from, target.Dedicated.IPv4)()).To(Equal(network.Open), "before the policy, from "+from.Name)
+		f.Expect(tryOtherPort(f, from, target.Dedicated.IPv4)()).To(Equal(network.Open), "before the policy, from "+from.Name)
 	}
 
-	hosts := hosts(f)
+	hosts := hostsOf(f)
 	hosts.Components = []backend.Component{{
 		Name:      "metrics",
 		Ports:     []profile.Traffic{{Protocol: profile.TCP, First: field.OtherPort, Last: field.OtherPort}},
@@ -35,21 +35,21 @@ func TestDedicatedInterfaceHoldsWithoutADetour(t *testing.T) {
 		Address:   netip.MustParsePrefix("10.78.0.0/24"),
 		From:      []backend.Source{{Prefixes: []netip.Prefix{netip.PrefixFrom(peer.Dedicated.IPv4, 32)}}},
 	}}
-	write(t, render.WithRulesets(hosts))
-	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
-	f.Eventually(reached(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
-	f.Expect(reached(f, peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
+	applyObjects(t, render.WithRulesets(hosts))
+	f.Eventually(tryOtherPort(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Eventually(tryOtherPort(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Expect(tryOtherPort(f, peer, target.Dedicated.IPv4)()).To(Equal(network.Open))
 	for _, from := range []*network.Machine{peer, outsider} {
-		f.Expect(reached(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+		f.Expect(tryOtherPort(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not restricted, from "+from.Name)
 	}
 }
 
-// The same from the policy: without the addresses of the network the detour
-// stays open, and the status says so.
+// A policy leads to the same rules. Without the addresses of the dedicated network the
+// bypass stays open, and the status reports the bypass.
 func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
-	detour := detour(f, target)
+	detour := routeThroughOtherNetwork(f, target)
 	f.StartOperator()
 	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		cidrs := []v1alpha1.CIDR{
@@ -61,16 +61,16 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 		}}
 	}))
 	f.WaitForCondition(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
-	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
-	f.Expect(reached(f, outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "of either version")
+	f.Eventually(tryOtherPort(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Expect(tryOtherPort(f, outsider, target.Dedicated.IPv6)()).To(Equal(network.Dropped), "IPv6 is restricted too")
 	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
-		f.Expect(reached(f, detour, to)()).To(Equal(network.Open), "the detour is told of, and open")
+		f.Expect(tryOtherPort(f, detour, to)()).To(Equal(network.Open), "the reported bypass is open")
 	}
 
-	t.Log("closed for one IP version, it is open for the other one, and told of")
+	t.Log("closed for one IP version, the bypass is open for the other IP version, and reported")
 	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Components[0].AddressCIDR = "10.78.0.0/24" })
-	f.Eventually(reached(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
-	f.Expect(reached(f, detour, target.Dedicated.IPv6)()).To(Equal(network.Open))
+	f.Eventually(tryOtherPort(f, detour, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Expect(tryOtherPort(f, detour, target.Dedicated.IPv6)()).To(Equal(network.Open))
 	f.WaitForCondition(v1alpha1.ConditionProgrammed, "True/AsDeclared")
 	f.WaitForCondition(v1alpha1.ConditionEffective, "False/"+v1alpha1.ReasonBypassPossible)
 	f.Expect(field.ConditionMessage(v1alpha1.ConditionEffective)).To(ContainSubstring("metrics (eth1, IPv6)"))
@@ -80,27 +80,27 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 		other.Name, other.AddressCIDR = "metrics-ipv6", "fd78::/64"
 		s.Network.Components = append(s.Network.Components, other)
 	})
-	f.Eventually(reached(f, detour, target.Dedicated.IPv6), field.Patience, field.Tick).Should(Equal(network.Dropped))
+	f.Eventually(tryOtherPort(f, detour, target.Dedicated.IPv6), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	for _, from := range []*network.Machine{outsider, detour} {
 		for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
-			f.Expect(reached(f, from, to)()).To(Equal(network.Dropped), "from "+from.Name)
+			f.Expect(tryOtherPort(f, from, to)()).To(Equal(network.Dropped), "from "+from.Name)
 		}
 	}
 	for _, to := range []netip.Addr{target.Dedicated.IPv4, target.Dedicated.IPv6} {
-		f.Expect(reached(f, peer, to)()).To(Equal(network.Open))
+		f.Expect(tryOtherPort(f, peer, to)()).To(Equal(network.Open))
 	}
 	for _, from := range []*network.Machine{peer, outsider} {
-		f.Expect(reached(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
-		f.Expect(reached(f, from, target.Cluster.IPv6)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+		f.Expect(tryOtherPort(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not restricted, from "+from.Name)
+		f.Expect(tryOtherPort(f, from, target.Cluster.IPv6)()).To(Equal(network.Open), "eth0 is not restricted, from "+from.Name)
 	}
 	f.RemovePolicy()
-	f.Eventually(reached(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Open))
+	f.Eventually(tryOtherPort(f, outsider, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(network.Open))
 }
 
-// detour has the worker send to the target's dedicated address through the
-// cluster network.
-func detour(f *field.Field, target *network.Machine) *network.Machine {
+// routeThroughOtherNetwork makes the worker send to the target's dedicated address through
+// the cluster network.
+func routeThroughOtherNetwork(f *field.Field, target *network.Machine) *network.Machine {
 	f.T.Helper()
 	worker := f.Cluster.Machine("worker-1")
 	for to, via := range map[netip.Addr]netip.Addr{target.Dedicated.IPv4: target.Cluster.IPv4, target.Dedicated.IPv6: target.Cluster.IPv6} {
@@ -110,7 +110,7 @@ func detour(f *field.Field, target *network.Machine) *network.Machine {
 	return worker
 }
 
-func reached(f *field.Field, from *network.Machine, to netip.Addr) func() network.Verdict {
+func tryOtherPort(f *field.Field, from *network.Machine, to netip.Addr) func() network.Verdict {
 	return func() network.Verdict {
 		verdict, err := from.Dial(network.TCP, netip.AddrPortFrom(to, field.OtherPort))
 		f.Expect(err).NotTo(HaveOccurred())
@@ -118,9 +118,9 @@ func reached(f *field.Field, from *network.Machine, to netip.Addr) func() networ
 	}
 }
 
-// Rules that need no endpoint of their own for an interface any more are tried on it
-// all the same, and where they do not stay, what was there before comes back there.
-func TestWhatLeavesAnInterfaceIsTriedThere(t *testing.T) {
+// Rules that no longer need an endpoint for one interface are still tried on this
+// interface. Where these rules are rolled back, the former rules return to the interface.
+func TestRulesThatLeaveAnInterfaceAreTriedThere(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
 	metrics := func(iface string, allowed *network.Machine) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
@@ -136,7 +136,7 @@ func TestWhatLeavesAnInterfaceIsTriedThere(t *testing.T) {
 	}
 	becomes := func(from *network.Machine, want network.Verdict) {
 		f.T.Helper()
-		f.Eventually(reached(f, from, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(want), field.DescribeEnactments)
+		f.Eventually(tryOtherPort(f, from, target.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal(want), field.DescribeEnactments)
 	}
 	onEth1 := "HostEndpoint/" + render.EndpointName("cp-1", "eth1")
 	f.StartOperator()
@@ -154,23 +154,23 @@ func TestWhatLeavesAnInterfaceIsTriedThere(t *testing.T) {
 	becomes(peer, network.Dropped)
 	f.Expect(field.ListInventory(t)).To(ContainElement(onEth1))
 
-	t.Log("it does not stay")
+	t.Log("the new rules are rolled back")
 	f.UpdatePolicy(metrics("eth1", peer))
 	becomes(outsider, network.Dropped)
 	becomes(peer, network.Open)
 	f.Eventually(func() []string { return field.ListInventory(t) }, field.Patience, field.Tick).Should(And(
 		ContainElement(onEth1), Not(ContainElement("HostEndpoint/"+render.EndpointName("cp-1", "")))))
 	for _, from := range []*network.Machine{peer, outsider} {
-		f.Expect(reached(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not concerned, from "+from.Name)
+		f.Expect(tryOtherPort(f, from, target.Cluster.IPv4)()).To(Equal(network.Open), "eth0 is not restricted, from "+from.Name)
 	}
 
-	t.Log("it stays: what is of no use any more goes")
+	t.Log("the new rules stay: unused objects are deleted")
 	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		metrics("", outsider)(s)
 		field.SoakFor(0)(s)
 	})
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(field.ListInventory(t)).NotTo(ContainElement(onEth1))
-	f.Expect(reached(f, outsider, target.Dedicated.IPv4)()).To(Equal(network.Open))
-	f.Expect(reached(f, peer, target.Dedicated.IPv4)()).To(Equal(network.Dropped))
+	f.Expect(tryOtherPort(f, outsider, target.Dedicated.IPv4)()).To(Equal(network.Open))
+	f.Expect(tryOtherPort(f, peer, target.Dedicated.IPv4)()).To(Equal(network.Dropped))
 }

@@ -21,37 +21,37 @@ import (
 	bed "github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// watchLatency is within what time something is repaired that a watch tells of: long
-// for that, and short for everything that comes by itself.
+// watchLatency is the time limit for a repair after a watch event: a long time for such a
+// repair, and too short for any resync.
 const watchLatency = 5 * time.Second
 
-// meddling is what somebody does to an object of the operator's.
+// meddling is a change by someone else of a managed object.
 type meddling struct {
 	object client.Object
 	// patch is a merge patch; empty deletes the object.
 	patch string
-	// field is what the status then says was changed.
+	// field is the name of the changed field in the status.
 	field string
 }
 
 var meddlings = map[string]meddling{
-	"tier edited":              {named(&v3.Tier{}, "cpnp"), `{"spec":{"order":2000000}}`, "spec.order"},
-	"set emptied":              {named(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), `{"spec":{"nets":["192.0.2.1/32"]}}`, "spec.nets"},
-	"set deleted":              {named(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), "", ""},
-	"set's label removed":      {named(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), `{"metadata":{"labels":{"cpnp.dev/peer":null}}}`, "metadata.labels[cpnp.dev/peer]"},
-	"allowing policy deleted":  {named(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-allow-etcd"), "", ""},
-	"foreign rule added":       {named(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-kubelet"), `{"spec":{"egress":[{"action":"Deny"}]}}`, "spec.egress"},
-	"denying policy edited":    {named(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-kubelet"), `{"spec":{"selector":"has(nothing)"}}`, "spec.selector"},
-	"denying policy deleted":   {named(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-etcd"), "", ""},
-	"label of endpoint gone":   {named(&v3.HostEndpoint{}, "cpnp-cp-1"), `{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`, "metadata.labels[cpnp.dev/enforced]"},
-	"addresses of endpoint":    {named(&v3.HostEndpoint{}, "cpnp-cp-1"), `{"spec":{"expectedIPs":["192.0.2.1"]}}`, "spec.expectedIPs"},
-	"endpoint deleted":         {named(&v3.HostEndpoint{}, "cpnp-cp-1"), "", ""},
-	"failsafes widened":        {named(&v3.FelixConfiguration{}, "node.cp-1"), `{"spec":{"failsafeInboundHostPorts":[{"protocol":"tcp","port":2379}]}}`, "spec.failsafeInboundHostPorts"},
-	"felix configuration gone": {named(&v3.FelixConfiguration{}, "node.cp-1"), "", ""},
+	"tier edited":              {withName(&v3.Tier{}, "cpnp"), `{"spec":{"order":2000000}}`, "spec.order"},
+	"set emptied":              {withName(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), `{"spec":{"nets":["192.0.2.1/32"]}}`, "spec.nets"},
+	"set deleted":              {withName(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), "", ""},
+	"set's label removed":      {withName(&v3.GlobalNetworkSet{}, "cpnp-control-plane-control-plane-0"), `{"metadata":{"labels":{"cpnp.dev/peer":null}}}`, "metadata.labels[cpnp.dev/peer]"},
+	"allowing policy deleted":  {withName(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-allow-etcd"), "", ""},
+	"foreign rule added":       {withName(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-kubelet"), `{"spec":{"egress":[{"action":"Deny"}]}}`, "spec.egress"},
+	"denying policy edited":    {withName(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-kubelet"), `{"spec":{"selector":"has(nothing)"}}`, "spec.selector"},
+	"denying policy deleted":   {withName(&v3.GlobalNetworkPolicy{}, "cpnp.control-plane-deny-etcd"), "", ""},
+	"label of endpoint gone":   {withName(&v3.HostEndpoint{}, "cpnp-cp-1"), `{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`, "metadata.labels[cpnp.dev/enforced]"},
+	"addresses of endpoint":    {withName(&v3.HostEndpoint{}, "cpnp-cp-1"), `{"spec":{"expectedIPs":["192.0.2.1"]}}`, "spec.expectedIPs"},
+	"endpoint deleted":         {withName(&v3.HostEndpoint{}, "cpnp-cp-1"), "", ""},
+	"failsafes widened":        {withName(&v3.FelixConfiguration{}, "node.cp-1"), `{"spec":{"failsafeInboundHostPorts":[{"protocol":"tcp","port":2379}]}}`, "spec.failsafeInboundHostPorts"},
+	"felix configuration gone": {withName(&v3.FelixConfiguration{}, "node.cp-1"), "", ""},
 }
 
-// Whatever somebody does to one of Calico's objects is repaired, and the status
-// says what it was and who did it. A deleted object takes with it who did it.
+// Any change of a managed Calico object is repaired, and the status names the changed field
+// and the manager. The manager of a deleted object is lost with the object.
 func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 	f := field.StartCluster(t, bed.IPTables)
 	f.StartOperator()
@@ -62,7 +62,7 @@ func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			if _, isPolicy := m.object.(*v3.GlobalNetworkPolicy); isPolicy {
-				m.object.SetName(rules(f, m.object.GetName()))
+				m.object.SetName(nameOfRules(f, m.object.GetName()))
 			}
 			key := client.ObjectKeyFromObject(m.object)
 			before := m.object.DeepCopyObject().(client.Object)
@@ -93,8 +93,8 @@ func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 				}
 				return status.LastDrift
 			}, field.Patience, field.Tick).Should(And(Not(BeNil()), HaveField("Name", key.Name), HaveField("Field", m.field)))
-			// Felix's own view of a removed label, and of a deleted object, is no
-			// field's: nobody can be named.
+			// Neither Felix's own view of a removed label nor a deleted object has a field
+			// with a manager, so the status names no manager.
 			if last := field.PolicyNow().Status.LastDrift; last.Cause != v1alpha1.CauseMissing {
 				g.Expect(last.Manager).To(Equal("mallory"))
 			}
@@ -105,8 +105,8 @@ func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 }
 
-// rules returns the name of a policy with its version.
-func rules(f *field.Field, name string) string {
+// nameOfRules returns the name of a policy with its version.
+func nameOfRules(f *field.Field, name string) string {
 	f.T.Helper()
 	var all v3.GlobalNetworkPolicyList
 	f.Expect(field.Admin.List(f.T.Context(), &all)).To(Succeed())
@@ -115,7 +115,7 @@ func rules(f *field.Field, name string) string {
 	return all.Items[i].Name
 }
 
-// nextSecond waits until times in the status differ from those before.
+// nextSecond waits until new times in the status differ from earlier times.
 func nextSecond(f *field.Field, t *testing.T) {
 	t.Helper()
 	now := time.Now().Unix()

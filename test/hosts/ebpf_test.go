@@ -16,9 +16,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// Where Calico says that it uses eBPF, nothing is judged: it is said once, nothing is
-// written, and once it says otherwise, it goes on. What is written by then stays. (The
-// Felix of the test bed is told by its environment to use iptables all the time.)
+// While Calico's configuration says eBPF, rules cannot be judged: the status tells so once,
+// and nothing is written. Once the configuration says otherwise, writing goes on. Rules
+// from before stay. (The Felix of the test bed uses iptables all the time, because of its
+// environment.)
 func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
 	f := field.StartClusterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{
 		IPv6: true, Env: []string{"FELIX_BPFENABLED=false"},
@@ -46,19 +47,19 @@ func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
 	f.Expect(field.ListInventory(t)).To(Equal(before), "nothing was written")
 	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(field.OnlyFrom(field.AllClients...)))
 
-	t.Log("it uses another dataplane: it goes on")
+	t.Log("Calico uses another dataplane: writing goes on")
 	turn(false)
 	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.WaitForCondition(v1alpha1.ConditionEffective, "True/AsDeclared")
 
-	t.Log("it uses eBPF again: what was written stays, and nothing is promised")
+	t.Log("Calico uses eBPF again: the written rules stay, and the status promises nothing")
 	turn(true)
 	f.WaitForCondition(v1alpha1.ConditionVerified, "False/NotJudged")
 	f.WaitForCondition(v1alpha1.ConditionEffective, "Unknown/NotJudged")
 	f.Expect(field.ListInventory(t)).To(ContainElement("HostEndpoint/cpnp-cp-1"))
 
-	t.Log("somebody insists: it is written, and the status tells the truth")
+	t.Log("the verdict is overridden: the rules are written, and the status tells the truth")
 	f.AnnotatePolicy(v1alpha1.AnnotationAllowLockout, ptr.To("tried by hand"))
 	f.WaitForCondition(v1alpha1.ConditionVerified, "True/Overridden")
 	f.Expect(field.ConditionMessage(v1alpha1.ConditionVerified)).To(And(ContainSubstring("tried by hand"), ContainSubstring("eBPF"),

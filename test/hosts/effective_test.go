@@ -19,14 +19,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// Where Calico makes host endpoints by itself, the place of ours is taken: none
-// is written, nothing is fought over, and the status says why the restriction
-// does not hold and how to make room.
+// Where Calico creates automatic host endpoints, these take the place of managed ones: the
+// operator writes no endpoint and contests nothing, and the status tells why the
+// restriction is not effective and how to make room.
 func TestAutomaticHostEndpointsAreReportedAndLeftAlone(t *testing.T) {
 	f := field.StartClusterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, KubeControllers: true, Felix: calico.FelixOptions{IPv6: true}})
-	autoCreate(f, "Enabled")
-	t.Cleanup(func() { autoCreate(f, "Disabled") })
-	automatic := named(&v3.HostEndpoint{}, "cp-1-auto-hep")
+	setAutoCreate(f, "Enabled")
+	t.Cleanup(func() { setAutoCreate(f, "Disabled") })
+	automatic := withName(&v3.HostEndpoint{}, "cp-1-auto-hep")
 	f.Eventually(func() error { return field.Admin.Get(t.Context(), client.ObjectKeyFromObject(automatic), automatic) }, field.Patience, field.Tick).Should(Succeed())
 	f.StartQuickOperator()
 	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
@@ -35,14 +35,14 @@ func TestAutomaticHostEndpointsAreReportedAndLeftAlone(t *testing.T) {
 	f.Expect(field.ListInventory(t)).NotTo(ContainElement("HostEndpoint/cpnp-cp-1"))
 	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(field.OnlyFrom(field.AllClients...)))
 
-	t.Log("they are switched off: ours take the place")
-	autoCreate(f, "Disabled")
+	t.Log("automatic host endpoints are switched off: managed endpoints replace these")
+	setAutoCreate(f, "Disabled")
 	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 	f.WaitForCondition(v1alpha1.ConditionEffective, "True/AsDeclared")
 }
 
-// autoCreate has Calico make automatic host endpoints, or take them away.
-func autoCreate(f *field.Field, value string) {
+// setAutoCreate makes Calico create or delete automatic host endpoints.
+func setAutoCreate(f *field.Field, value string) {
 	f.T.Helper()
 	configuration := &unstructured.Unstructured{}
 	configuration.SetAPIVersion(v3.GroupVersionCurrent)
@@ -54,9 +54,9 @@ func autoCreate(f *field.Field, value string) {
 	}, field.Patience, field.Tick).Should(Succeed())
 }
 
-// A policy of somebody else in a tier before ours lets a worker in: packets
-// pass, and the status names it.
-func TestForeignPolicyBeforeOursIsReported(t *testing.T) {
+// A foreign policy in an earlier tier lets a worker in: packets pass, and the status names
+// the policy.
+func TestForeignPolicyInAnEarlierTierIsReported(t *testing.T) {
 	f := field.StartCluster(t, calico.NFTables)
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}
 	f.Expect(field.Admin.Create(t.Context(), tier)).To(Succeed())
@@ -84,10 +84,11 @@ func TestForeignPolicyBeforeOursIsReported(t *testing.T) {
 	f.WaitForCondition(v1alpha1.ConditionEffective, "True/AsDeclared")
 }
 
-// Felix leaves IPv6 alone where it is told to, and the status says so.
+// Felix does not filter IPv6 where IPv6 is switched off, and the status reports so.
 func TestUnfilteredIPv6IsReported(t *testing.T) {
 	f := field.StartClusterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{IPv6: false}})
-	// The test bed sets it by Felix's environment; a cluster does so here.
+	// The test bed switches IPv6 off in Felix's environment; a cluster would use this
+	// configuration.
 	configuration := &v3.FelixConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v3.FelixConfigurationSpec{IPv6Support: ptr.To(false)}}
 	f.Expect(field.Admin.Create(t.Context(), configuration)).To(Succeed())
 	t.Cleanup(func() { field.DeleteNow(f, configuration) })

@@ -37,26 +37,26 @@ var (
 
 const flowsEach = 200
 
-// What the evaluator says of random flows under random policies is what becomes
-// of real packets.
+// The evaluator's verdict on random flows under random policies matches the fate of real
+// packets.
 func TestJudgementIsWhatPacketsMeet(t *testing.T) {
 	for i, backend := range []calico.Backend{calico.IPTables, calico.NFTables} {
 		t.Run(string(backend), func(t *testing.T) {
-			c := compare(t, backend)
+			c := startComparison(t, backend)
 			for n := range *policySets {
-				c.policySet(*firstSeed + uint64(2*n+i))
+				c.comparePolicySet(*firstSeed + uint64(2*n+i))
 			}
 			t.Logf("%d flows of %d policy sets: %d let through, %d dropped, %d not judged", c.counts[dataplane.Allowed]+
 				c.counts[dataplane.Denied]+c.counts[dataplane.Unknown], *policySets,
 				c.counts[dataplane.Allowed], c.counts[dataplane.Denied], c.counts[dataplane.Unknown])
-			c.Expect(c.counts[dataplane.Allowed]).To(BeNumerically(">", 50**policySets), "too few to tell")
-			c.Expect(c.counts[dataplane.Denied]).To(BeNumerically(">", 20**policySets), "too few to tell")
-			c.Expect(c.counts[dataplane.Unknown]).To(BeNumerically("<", 40**policySets), "too many to tell")
+			c.Expect(c.counts[dataplane.Allowed]).To(BeNumerically(">", 50**policySets), "too few for a comparison")
+			c.Expect(c.counts[dataplane.Denied]).To(BeNumerically(">", 20**policySets), "too few for a comparison")
+			c.Expect(c.counts[dataplane.Unknown]).To(BeNumerically("<", 40**policySets), "too many for a comparison")
 		})
 	}
 }
 
-// comparison is a cluster on which everything listens.
+// comparison is a cluster whose machines listen on all ports of the test.
 type comparison struct {
 	*field.Field
 	backend  calico.Backend
@@ -65,7 +65,7 @@ type comparison struct {
 	sentinel uint16
 }
 
-func compare(t *testing.T, backend calico.Backend) *comparison {
+func startComparison(t *testing.T, backend calico.Backend) *comparison {
 	t.Helper()
 	network.Need(t, calico.Available(t.Context()))
 	cluster, err := field.Installed.StartCluster(t.Context(), calico.ClusterOptions{
@@ -90,13 +90,13 @@ func compare(t *testing.T, backend calico.Backend) *comparison {
 			c.Expect(err).NotTo(HaveOccurred())
 		}
 	}
-	c.introduce()
+	c.setNeighbors()
 	return c
 }
 
-// introduce tells every machine the others' hardware addresses: with policies
-// that drop neighbour discovery, IPv6 would be another test.
-func (c *comparison) introduce() {
+// setNeighbors tells every machine the hardware addresses of the other machines. Otherwise
+// policies that drop neighbor discovery would cut all of IPv6.
+func (c *comparison) setNeighbors() {
 	for _, name := range someNames {
 		for _, device := range []string{"eth0", "eth1"} {
 			mac, err := c.machines[name].Output(c.T.Context(), "sh", "-c", "ip -oneline link show "+device+" | sed 's/.*link.ether \\([^ ]*\\).*/\\1/' | tr -d '\\n'")
@@ -117,23 +117,23 @@ func (c *comparison) introduce() {
 	}
 }
 
-// policySet writes one, and compares.
-func (c *comparison) policySet(seed uint64) {
+// comparePolicySet writes one random policy set, and compares verdicts with packets.
+func (c *comparison) comparePolicySet(seed uint64) {
 	r := &random{Rand: rand.New(rand.NewPCG(seed, 0)), backend: c.backend, machines: c.machines}
 	begin := time.Now()
-	written := c.write(r)
-	defer c.remove(written)
-	there := c.there()
-	world := dataplane.NewWorld(there, c.nodes())
+	written := c.writeObjects(r)
+	defer c.removeObjects(written)
+	there := c.readObjects()
+	world := dataplane.NewWorld(there, c.dataplaneNodes())
 	c.awaitSentinel(world, seed)
 	var trials []trial
 	for range flowsEach {
-		trials = append(trials, r.trial())
+		trials = append(trials, r.randomTrial())
 	}
 	var wrong []string
 	deadline := time.Now().Add(5 * time.Second)
 	for again := trials; ; {
-		again, wrong = c.differences(world, again)
+		again, wrong = c.findDifferences(world, again)
 		if len(again) == 0 || time.Now().After(deadline) {
 			break
 		}
@@ -149,14 +149,14 @@ func (c *comparison) policySet(seed uint64) {
 	}
 }
 
-// differences tries all flows at once, and returns those that are not as they
-// are judged.
-func (c *comparison) differences(world *dataplane.World, trials []trial) (wrong []trial, texts []string) {
+// findDifferences tries all flows at once, and returns the flows with another outcome than
+// judged.
+func (c *comparison) findDifferences(world *dataplane.World, trials []trial) (wrong []trial, texts []string) {
 	got := make([]network.Verdict, len(trials))
 	errs := make([]error, len(trials))
 	var trying sync.WaitGroup
 	for i, t := range trials {
-		trying.Go(func() { got[i], errs[i] = t.try() })
+		trying.Go(func() { got[i], errs[i] = t.sendPackets() })
 	}
 	trying.Wait()
 	for i, t := range trials {
@@ -170,7 +170,7 @@ func (c *comparison) differences(world *dataplane.World, trials []trial) (wrong 
 	return wrong, texts
 }
 
-func (t trial) try() (network.Verdict, error) {
+func (t trial) sendPackets() (network.Verdict, error) {
 	protocol := network.ICMP
 	switch t.flow.Protocol {
 	case dataplane.TCP:
@@ -181,19 +181,19 @@ func (t trial) try() (network.Verdict, error) {
 	return t.from.Dial(protocol, netip.AddrPortFrom(t.flow.To, t.flow.Port), network.From(t.flow.From))
 }
 
-// write writes a policy set, and a sentinel after all of it: what the API
-// refuses is left out.
-func (c *comparison) write(r *random) []client.Object {
+// writeObjects writes a policy set, and a sentinel after all objects. Objects that the API
+// refuses are left out.
+func (c *comparison) writeObjects(r *random) []client.Object {
 	var written []client.Object
-	if r.chance(35) {
-		configuration, restarts := r.failsafes(), c.Cluster.Felix("cp-1").Restarts()
+	if r.happensIn(35) {
+		configuration, restarts := r.randomFailsafes(), c.Cluster.Felix("cp-1").Restarts()
 		c.Expect(field.Admin.Create(c.T.Context(), configuration)).To(Succeed())
 		written = append(written, configuration)
 		c.Eventually(func() int { return c.Cluster.Felix("cp-1").Restarts() }, field.Patience, field.Tick).Should(BeNumerically(">", restarts))
 		c.Eventually(func() error { return c.Cluster.Felix("cp-1").Ready(c.T.Context()) }, field.Patience, field.Tick).Should(Succeed())
 	}
 	c.sentinel++
-	for _, object := range append(r.objects(), c.sentinelPolicy()...) {
+	for _, object := range append(r.policySetObjects(), c.sentinelPolicy()...) {
 		err := field.Admin.Create(c.T.Context(), object)
 		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
 			c.T.Logf("refused: %v", err)
@@ -205,9 +205,10 @@ func (c *comparison) write(r *random) []client.Object {
 	return written
 }
 
-// remove removes the set, and has Felix see that it is away before the next one:
-// restarts are counted.
-func (c *comparison) remove(written []client.Object) {
+// removeObjects removes the policy set, and waits until Felix has removed the rules too,
+// before the next policy set. A change of the configuration restarts Felix, so restarts are
+// counted.
+func (c *comparison) removeObjects(written []client.Object) {
 	restarts := c.Cluster.Felix("cp-1").Restarts()
 	configured := false
 	for _, object := range slices.Backward(written) {
@@ -221,7 +222,7 @@ func (c *comparison) remove(written []client.Object) {
 	}
 }
 
-// sentinelPolicy drops one port, another one each time, before everything else.
+// sentinelPolicy drops one port before all other rules, another port each time.
 func (c *comparison) sentinelPolicy() []client.Object {
 	return []client.Object{
 		&v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: "sentinel"}, Spec: v3.TierSpec{Order: ptr.To(1.0), DefaultAction: ptr.To(v3.Pass)}},
@@ -235,9 +236,9 @@ func (c *comparison) sentinelPolicy() []client.Object {
 	}
 }
 
-// awaitSentinel returns when the port is dropped where it should be. Nobody
-// listens there: without the policy, or with one that lets it through, it is
-// refused, unless another policy drops everything.
+// awaitSentinel waits until the sentinel's port is dropped wherever the sentinel applies.
+// No server listens at this port: without the sentinel, or with a policy that lets packets
+// through, connections are refused, unless another policy drops all packets.
 func (c *comparison) awaitSentinel(world *dataplane.World, seed uint64) {
 	outsider := c.machines[calico.Outsider]
 	var trials []trial
@@ -255,13 +256,13 @@ func (c *comparison) awaitSentinel(world *dataplane.World, seed uint64) {
 	}
 	c.Expect(trials).NotTo(BeEmpty())
 	c.Eventually(func() []string {
-		_, wrong := c.differences(world, trials)
+		_, wrong := c.findDifferences(world, trials)
 		return wrong
 	}, field.Patience, field.Tick).Should(BeEmpty(), "seed %d", seed)
 }
 
-// there is what Calico's API serves of it.
-func (c *comparison) there() served.Live {
+// readObjects returns the policy set as Calico's API serves these objects.
+func (c *comparison) readObjects() served.Live {
 	var tiers v3.TierList
 	var policies v3.GlobalNetworkPolicyList
 	var sets v3.GlobalNetworkSetList
@@ -273,7 +274,7 @@ func (c *comparison) there() served.Live {
 	return served.Live{Mode: served.Aggregated, Tiers: tiers.Items, Policies: policies.Items, Sets: sets.Items, Endpoints: endpoints.Items, Felix: felix.Items}
 }
 
-func (c *comparison) nodes() []dataplane.Node {
+func (c *comparison) dataplaneNodes() []dataplane.Node {
 	var out []dataplane.Node
 	for _, name := range nodeNames {
 		m := c.machines[name]

@@ -18,20 +18,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Kubelets that arrive with the address of a load balancer would be cut off, and no
-// probe of a node would find out: nothing is written until somebody names it.
+// Kubelets whose packets arrive with the address of a load balancer would be cut off, and
+// no probe of a node would notice: nothing is written until the policy names the load
+// balancer.
 func TestNothingIsWrittenUntilTheLoadBalancerIsNamed(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	f.GivePods()
 	f.GiveOthers()
 	server := f.APIServerPort()
 	f.AnswerAt(network.TCP, server)
-	endpointAt(f, field.Balancer.IPv4, server)
+	setControlPlaneEndpoint(f, field.Balancer.IPv4, server)
 	f.StartOperator()
 	balancer := f.SendersOf(profile.RoleLoadBalancer)[0]
 	stranger := field.Sender{Machine: balancer.Machine, From: field.Stranger}
 
-	f.CreatePolicy(f.NewPolicy(restrictsAPIServer(f), func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Profile.LoadBalancer = v1alpha1.LoadBalancerAuto }))
+	f.CreatePolicy(f.NewPolicy(restrictAPIServer(f), func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Profile.LoadBalancer = v1alpha1.LoadBalancerAuto }))
 	f.WaitForCondition(v1alpha1.ConditionVerified, "False/"+v1alpha1.ReasonLoadBalancerUnknown)
 	f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonLoadBalancerUnknown)
 	f.Expect(field.ConditionMessage(v1alpha1.ConditionVerified)).To(ContainSubstring(field.Balancer.IPv4.String() + "/32"))
@@ -46,8 +47,8 @@ func TestNothingIsWrittenUntilTheLoadBalancerIsNamed(t *testing.T) {
 	f.Expect(f.VerdictsOf(balancer, network.TCP, server)).To(Equal(field.Open))
 }
 
-// A control-plane node that holds the virtual address of the API servers reaches
-// itself by it, with that address as the source; and observers try the address.
+// A control-plane node that holds the virtual address of the API servers reaches itself by
+// this address, with the virtual address as the source. Observers try this address too.
 func TestHolderOfAVirtualAddressReachesItself(t *testing.T) {
 	virtual := netip.MustParseAddr("10.77.0.100")
 	f := field.StartCluster(t, calico.IPTables)
@@ -59,11 +60,11 @@ func TestHolderOfAVirtualAddressReachesItself(t *testing.T) {
 	f.Expect(err).NotTo(HaveOccurred())
 	_, err = holder.ListenOn(network.TCP, virtual.String(), server)
 	f.Expect(err).NotTo(HaveOccurred())
-	endpointAt(f, virtual, server)
+	setControlPlaneEndpoint(f, virtual, server)
 	f.StartObservers("cp-2")
 	f.StartOperator()
 
-	f.CreatePolicy(f.NewPolicy(restrictsAPIServer(f)))
+	f.CreatePolicy(f.NewPolicy(restrictAPIServer(f)))
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	to := netip.AddrPortFrom(virtual, server)
 	f.Expect(holder.Dial(network.TCP, to, network.From(virtual))).To(Equal(network.Open))
@@ -74,16 +75,16 @@ func TestHolderOfAVirtualAddressReachesItself(t *testing.T) {
 	}))
 }
 
-func restrictsAPIServer(f *field.Field) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
+func restrictAPIServer(f *field.Field) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
 	return func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		s.Network.Failsafe, s.Network.Peers = v1alpha1.FailsafeScope, []v1alpha1.Peer{f.AdminPeer()}
 		s.Network.Components = []v1alpha1.Component{{Name: "apiServer", AllowFrom: []v1alpha1.PeerReference{{Peer: "admins"}}}}
 	}
 }
 
-// endpointAt has kubeadm's configuration show by which address members of the cluster
-// reach the API servers.
-func endpointAt(f *field.Field, address netip.Addr, port uint16) {
+// setControlPlaneEndpoint writes kubeadm's configuration with the address under which
+// members of the cluster reach the API servers.
+func setControlPlaneEndpoint(f *field.Field, address netip.Addr, port uint16) {
 	f.T.Helper()
 	configMap := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "kubeadm-config"},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hosts tests what is rendered for hosts on a real Calico: its API
-// server takes it, and its Felix drops and lets through what it says.
+// Package hosts tests the rendered rules for hosts on a real Calico: its API server accepts
+// the rules, and its Felix drops and accepts packets as declared.
 package hosts
 
 import (
@@ -20,28 +20,28 @@ import (
 
 func TestMain(m *testing.M) { field.RunTests(m) }
 
-// write applies objects one after the other, as the operator would, and deletes
-// them in the reverse order when the test ends.
-func write(t *testing.T, hosts backend.Hosts) []*unstructured.Unstructured {
+// applyObjects applies objects one after the other, as the operator would, and deletes the
+// objects in the reverse order when the test ends.
+func applyObjects(t *testing.T, hosts backend.Hosts) []*unstructured.Unstructured {
 	t.Helper()
 	g := NewWithT(t)
 	objects, err := render.Render(hosts)
 	g.Expect(err).NotTo(HaveOccurred())
 	var written []*unstructured.Unstructured
 	for _, object := range objects {
-		// Rules of several versions may be written: whoever writes first makes the
-		// tier, and takes it away when all of them are gone.
+		// Rules of several versions may be written: the first test creates the tier, and
+		// deletes the tier after all rules are gone.
 		_, tier := object.(*v3.Tier)
 		there := tier && field.Admin.Get(t.Context(), client.ObjectKeyFromObject(object), &v3.Tier{}) == nil
-		written = append(written, apply(t, object))
+		written = append(written, applyObject(t, object))
 		if !there {
-			t.Cleanup(func() { remove(t, object) })
+			t.Cleanup(func() { removeObject(t, object) })
 		}
 	}
 	return written
 }
 
-func apply(t *testing.T, object backend.Object) *unstructured.Unstructured {
+func applyObject(t *testing.T, object backend.Object) *unstructured.Unstructured {
 	t.Helper()
 	content, err := render.WrittenContent(object)
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
@@ -51,7 +51,7 @@ func apply(t *testing.T, object backend.Object) *unstructured.Unstructured {
 	return u
 }
 
-func remove(t *testing.T, object backend.Object) {
+func removeObject(t *testing.T, object backend.Object) {
 	t.Helper()
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(object.GetObjectKind().GroupVersionKind())
@@ -59,7 +59,7 @@ func remove(t *testing.T, object backend.Object) {
 	NewWithT(t).Expect(client.IgnoreNotFound(field.Admin.Delete(context.Background(), u))).To(Succeed())
 }
 
-func named(object client.Object, name string) client.Object {
+func withName(object client.Object, name string) client.Object {
 	object.SetName(name)
 	return object
 }

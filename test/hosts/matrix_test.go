@@ -16,17 +16,16 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Everything that is not listed is dropped, and each flow of the profile that
-// comes in at a node still works: every one is tried with packets, from all
-// whom it is for, before and after.
-func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
+// Unlisted traffic is dropped, and each flow of the profile to a node still works: every
+// flow is tried with packets from each of its senders, before and after.
+func TestEveryFlowOfTheProfileWorksWhereUnlistedTrafficIsDenied(t *testing.T) {
 	f := field.StartCluster(t, calico.NFTables)
 	f.GivePods()
 	f.GiveOthers()
 	f.StartOperator()
 	matrix, err := profile.Resolve("kubeadm", "calico", profile.Overrides{APIServerPorts: []uint16{f.APIServerPort()}})
 	f.Expect(err).NotTo(HaveOccurred())
-	tried := listen(f, matrix)
+	tried := listenForProfile(f, matrix)
 	f.Expect(len(tried)).To(BeNumerically(">", 20))
 	for _, from := range []network.Addresses{field.Pods, field.Balancer, field.Prometheus} {
 		f.Expect(slices.ContainsFunc(tried, func(a attempt) bool { return a.sender.From == from })).To(BeTrue(), from.IPv4.String())
@@ -59,7 +58,7 @@ func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
 	}
 	outsider := f.SendersOf(profile.RoleAdmin)[0]
 	worker := f.SendersOf(profile.RoleNodes)[1]
-	f.Expect(f.VerdictsOf(outsider, network.TCP, f.APIServerPort())).To(Equal(field.Open), "the way back in")
+	f.Expect(f.VerdictsOf(outsider, network.TCP, f.APIServerPort())).To(Equal(field.Open), "an administrator can still reach the API server")
 	for _, port := range []uint16{field.EtcdPort, field.PeersPort, field.KubeletPort, 10257, 10259, field.OtherPort} {
 		f.Expect(f.VerdictsOf(outsider, network.TCP, port)).To(Equal(field.Dropped), "from outside, port %d", port)
 	}
@@ -71,7 +70,7 @@ func TestEveryFlowOfTheProfileWorksWhereNothingElseDoes(t *testing.T) {
 	f.WaitForReachability(field.OtherPort, field.OnlyFrom(field.AllClients...))
 }
 
-// attempt is one flow of the profile from one of those whom it is for.
+// attempt is one flow of the profile from one of its senders.
 type attempt struct {
 	flow     string
 	sender   field.Sender
@@ -83,16 +82,16 @@ func (a attempt) String() string {
 	return a.flow + " from " + a.sender.From.IPv4.String()
 }
 
-// listen listens on cp-1 for all that the profile has come in there, and
-// returns what there is to try.
-func listen(f *field.Field, matrix profile.Profile) []attempt {
+// listenForProfile listens on cp-1 for all flows of the profile to this node, and returns
+// the flows to try.
+func listenForProfile(f *field.Field, matrix profile.Profile) []attempt {
 	f.T.Helper()
 	listening := map[network.Protocol][]uint16{network.TCP: {field.EtcdPort, field.PeersPort, field.APIServerPort, field.KubeletPort, field.OtherPort}}
 	var attempts []attempt
 	for _, flow := range matrix.Flows {
 		component, _ := matrix.FindComponent(flow.Component)
 		if !flow.ArrivesAtNode() || len(flow.Destinations) > 0 || component.Translated {
-			continue // a group's address is nobody's to answer at, a node port is no port of the node
+			continue // no machine answers at the address of a group, and a node port is no port of the node itself
 		}
 		for _, traffic := range flow.Traffic {
 			protocol, port := network.TCP, traffic.First
@@ -101,8 +100,8 @@ func listen(f *field.Field, matrix profile.Profile) []attempt {
 			case profile.UDP:
 				protocol = network.UDP
 			case profile.ICMP, profile.ICMPv6:
-				if !echoRequest(traffic) {
-					continue // the kernel answers to nothing else
+				if !isEchoRequest(traffic) {
+					continue // the kernel answers no other message
 				}
 				protocol, port = network.ICMP, 0
 			default:
@@ -122,6 +121,6 @@ func listen(f *field.Field, matrix profile.Profile) []attempt {
 	return attempts
 }
 
-func echoRequest(t profile.Traffic) bool {
+func isEchoRequest(t profile.Traffic) bool {
 	return t.Protocol == profile.ICMP && t.Number == 8 || t.Protocol == profile.ICMPv6 && t.Number == 128
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// hosts returns the intent: etcd and the kubelet for the control plane alone.
-func hosts(f *field.Field) backend.Hosts {
+// hostsOf returns the host model: etcd and the kubelet for the control plane alone.
+func hostsOf(f *field.Field) backend.Hosts {
 	members := map[string][]netip.Prefix{}
 	hosts := backend.Hosts{Policy: "packets"}
 	for _, name := range []string{"cp-1", "cp-2"} {
@@ -39,9 +39,9 @@ func hosts(f *field.Field) backend.Hosts {
 	return hosts
 }
 
-// The restriction of a port that is no failsafe holds at once; that of etcd is
-// void until Felix's failsafe ports are narrowed; and what is no component's
-// stays as it was. In both ways in which Felix writes its rules.
+// The restriction of a port outside of the failsafe ports holds at once. The restriction of
+// etcd is void until Felix's failsafe ports are scoped. Ports of no component stay as
+// before. All three hold for iptables and for nftables.
 func TestComponentsAreReachedByTheirPeersOnly(t *testing.T) {
 	for _, backend := range []calico.Backend{calico.IPTables, calico.NFTables} {
 		t.Run(string(backend), func(t *testing.T) {
@@ -49,44 +49,44 @@ func TestComponentsAreReachedByTheirPeersOnly(t *testing.T) {
 			for _, port := range []uint16{field.EtcdPort, field.KubeletPort, field.OtherPort} {
 				f.Expect(f.ReachabilityOf(port)).To(Equal(field.OnlyFrom(field.AllClients...)), "before the policy, port %d", port)
 			}
-			hosts := hosts(f)
-			write(t, render.WithRulesets(hosts))
+			hosts := hostsOf(f)
+			applyObjects(t, render.WithRulesets(hosts))
 			f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
-			f.Expect(f.ReachabilityOf(field.EtcdPort)).To(Equal(field.OnlyFrom(field.AllClients...)), "a failsafe port, whatever the policy says")
-			f.Expect(f.ReachabilityOf(field.OtherPort)).To(Equal(field.OnlyFrom(field.AllClients...)), "no component's port")
+			f.Expect(f.ReachabilityOf(field.EtcdPort)).To(Equal(field.OnlyFrom(field.AllClients...)), "failsafe ports override the policy")
+			f.Expect(f.ReachabilityOf(field.OtherPort)).To(Equal(field.OnlyFrom(field.AllClients...)), "a port of no component")
 
 			hosts.ScopeFailsafes = true
-			write(t, render.WithRulesets(hosts))
+			applyObjects(t, render.WithRulesets(hosts))
 			f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 			f.Expect(f.ReachabilityOf(field.OtherPort)).To(Equal(field.OnlyFrom(field.AllClients...)))
 		})
 	}
 }
 
-// A node that is not enforced is not restricted, and one that is taken back is
-// open again.
-func TestOneLabelEnforcesAndTakesBack(t *testing.T) {
+// A node that is not enforced is not restricted, and a node that was rolled back is open
+// again.
+func TestOneLabelEnforcesAndRollsBack(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
-	hosts := hosts(f)
+	hosts := hostsOf(f)
 	waiting := render.WithRulesets(hosts)
 	waiting.Nodes[0].Ruleset = rollout.Ruleset{}
-	write(t, waiting)
+	applyObjects(t, waiting)
 	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(field.OnlyFrom(field.AllClients...)))
-	write(t, render.WithRulesets(hosts))
+	applyObjects(t, render.WithRulesets(hosts))
 	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
-	f.Expect(field.Admin.Patch(t.Context(), named(&v3.HostEndpoint{}, "cpnp-cp-1"),
+	f.Expect(field.Admin.Patch(t.Context(), withName(&v3.HostEndpoint{}, "cpnp-cp-1"),
 		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"cpnp.dev/enforced":null}}}`)))).To(Succeed())
 	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
 }
 
-// Everything that is neither a component's nor required nor listed is dropped,
-// failsafe ports apart.
-func TestWhatIsNotListedIsDropped(t *testing.T) {
+// Traffic that is neither for a component nor required nor listed is dropped, except on
+// failsafe ports.
+func TestUnlistedTrafficIsDropped(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
-	hosts := hosts(f)
+	hosts := hostsOf(f)
 	hosts.DenyUnlisted = true
 	hosts.Listed = []backend.Flow{
-		// Without neighbour discovery there is no IPv6 at all.
+		// IPv6 does not work without neighbor discovery.
 		{Name: "neighbours", From: []backend.Source{{}}, Traffic: []profile.Traffic{
 			{Protocol: profile.ICMPv6, Number: 135}, {Protocol: profile.ICMPv6, Number: 136},
 		}},
@@ -94,7 +94,7 @@ func TestWhatIsNotListedIsDropped(t *testing.T) {
 			{Protocol: profile.TCP, First: field.OtherPort, Last: field.OtherPort},
 		}},
 	}
-	write(t, render.WithRulesets(hosts))
+	applyObjects(t, render.WithRulesets(hosts))
 	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 	f.WaitForReachability(field.OtherPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 }

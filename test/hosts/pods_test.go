@@ -16,9 +16,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// A pod that may reach the control plane reaches the API servers where they are, on a
-// network that no node shows, and nobody else there; also one that is down for a while.
-// The same holds for who of that network reaches the pod.
+// A pod with access to the control plane reaches the API servers at their addresses, in a
+// network that no node shows, and no other machine there. This also holds for an API server
+// that is down for a while. Likewise only API servers of this network reach the pod.
 func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	const dns = 53
 	f := field.StartCluster(t, calico.IPTables)
@@ -26,7 +26,7 @@ func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	labels := map[string]string{"k8s-app": "kube-dns"}
 	coredns := f.StartPod(testbed.Pod("kube-system", "coredns", testbed.OnNode("worker-1"), testbed.PodLabels(labels)),
 		netip.MustParseAddr("10.200.0.7"), first.Name, second.Name, outsider.Name)
-	for _, m := range []*network.Machine{second, outsider} { // the first one does already
+	for _, m := range []*network.Machine{second, outsider} { // the first machine listens already
 		_, err := m.Listen(network.TCP, field.APIServerPort)
 		f.Expect(err).NotTo(HaveOccurred())
 	}
@@ -42,8 +42,8 @@ func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 		}
 		return string(verdict)
 	}
-	// Of each: what becomes of connections from the pod to its API server's port, and
-	// from it to the pod.
+	// For each machine: the verdict on connections from the pod to the API server's port,
+	// and from the machine to the pod.
 	reached := func() map[string]string {
 		is := map[string]string{}
 		for _, m := range []*network.Machine{first, second, outsider} {
@@ -76,11 +76,11 @@ func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	})
 
 	f.SetAPIServers(field.APIServerPort, first.Dedicated.IPv4)
-	f.Eventually(missing(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("missing"))
+	f.Eventually(missingServer(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("missing"))
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(reached()).To(Equal(want("Dropped/Dropped")))
 	f.SetAPIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
-	f.Eventually(missing(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("there"))
+	f.Eventually(missingServer(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("there"))
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(reached()).To(Equal(want("Dropped/Dropped")))
 	f.Expect(watchman.StopWatching()).To(BeEmpty())

@@ -18,10 +18,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// An address that somebody adds to the operator's own allow-list gets in, until the
-// operator has taken it out: at once, or as soon as it may write again. Whoever must
-// get in does so all the time.
-func TestAddressThatSomebodyAddsIsTakenOut(t *testing.T) {
+// An address that someone adds to a managed allow-list is let in until the operator has
+// removed the address: at once, or as soon as the operator may write again. Declared peers
+// are let in all the time.
+func TestAddressAddedToASetIsRemoved(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	stop := f.StartOperator()
 	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
@@ -44,7 +44,7 @@ func TestAddressThatSomebodyAddsIsTakenOut(t *testing.T) {
 		{"the policy is suspended", func() { suspend(true); f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonSuspended) }, func() { suspend(false) }},
 	} {
 		for _, declares := range []bool{false, true} {
-			t.Logf("while %s, somebody adds an address; declared: %t", while.name, declares)
+			t.Logf("while %s, an address is added by hand; declared: %t", while.name, declares)
 			while.open()
 			addToSet(f, f.Cluster.Machine(calico.Outsider).Cluster.IPv4, f.Cluster.Machine(calico.Outsider).Cluster.IPv6, declares)
 			f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", calico.Outsider, "itself", "loopback"))
@@ -55,7 +55,7 @@ func TestAddressThatSomebodyAddsIsTakenOut(t *testing.T) {
 		}
 	}
 	for _, declares := range []bool{false, true} {
-		t.Logf("while the operator works, somebody adds an address; declared: %t", declares)
+		t.Logf("while the operator works, an address is added by hand; declared: %t", declares)
 		told := field.PolicyNow().Status.LastDriftTime
 		nextSecond(f, t)
 		addToSet(f, f.Cluster.Machine(calico.Outsider).Cluster.IPv4, f.Cluster.Machine(calico.Outsider).Cluster.IPv6, declares)
@@ -71,7 +71,7 @@ func TestAddressThatSomebodyAddsIsTakenOut(t *testing.T) {
 	f.Expect(watchman.StopWatching()).To(BeEmpty())
 }
 
-// membersSet is the operator's set of whoever is of the control plane.
+// membersSet is the managed set of the addresses of control-plane nodes.
 var membersSet = render.SetName(field.PolicyName, "control-plane-0")
 
 func netsOf(f *field.Field) []string {
@@ -81,7 +81,8 @@ func netsOf(f *field.Field) []string {
 	return set.Spec.Nets
 }
 
-// addToSet adds addresses to the set, as kubectl edit does, or declares it with them.
+// addToSet adds addresses to the set, as kubectl edit does, or declares the set with these
+// addresses.
 func addToSet(f *field.Field, ipv4, ipv6 netip.Addr, declares bool) {
 	f.T.Helper()
 	f.Eventually(func() error {

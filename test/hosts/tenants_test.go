@@ -15,10 +15,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// Whoever may only write in a namespace does not join an allow-list with the
-// right labels. That the labels are the right ones shows in a global set, which
-// only administrators can make.
-func TestNobodyJoinsAnAllowListFromANamespace(t *testing.T) {
+// A tenant with write access to one namespace cannot join an allow-list by labels. A global
+// set with the same labels is let in, which proves the labels right; only administrators
+// can create global sets.
+func TestTenantsCannotJoinAnAllowListFromANamespace(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	f.StartQuickOperator()
 	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
