@@ -29,16 +29,16 @@ import (
 )
 
 const (
-	// theirs is the only tier that the author may write to.
+	// theirs is the only tier to which the author may write.
 	theirs = "theirs"
-	// onHosts is the policy that protects a node with Calico.
+	// onHosts is the policy that protects nodes with Calico.
 	onHosts = "on-hosts"
-	// rolledOut is how long a rollout to one node may take, and thrice the time until it
-	// is measured again whether the objects fit.
+	// rolledOut is the time limit for a rollout to one node, and three times the interval
+	// at which the operator measures again whether the objects fit.
 	rolledOut = 2 * time.Minute
 )
 
-// calicoFlood is what the author of one tier does.
+// calicoFlood is a flood of objects by the author of one tier.
 type calicoFlood struct {
 	kind  string
 	make  func(i int) client.Object
@@ -55,7 +55,7 @@ func floodMeta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Labels: map[string]string{"flood": theirs}}
 }
 
-// shortRules is a policy of 18 KiB that takes half a mebibyte in memory.
+// shortRules returns a policy of 18 KiB that takes half a mebibyte of memory.
 func shortRules(i int) client.Object {
 	policy := &v3.GlobalNetworkPolicy{ObjectMeta: floodMeta(fmt.Sprint(theirs, ".p", i))}
 	policy.Spec = v3.GlobalNetworkPolicySpec{Tier: theirs, Selector: "flood == 'no'", Types: []v3.PolicyType{v3.PolicyTypeIngress}}
@@ -68,19 +68,19 @@ func shortRules(i int) client.Object {
 
 func fullSet(i int) client.Object {
 	set := &v3.GlobalNetworkSet{ObjectMeta: floodMeta(fmt.Sprint(theirs, "-s", i))}
-	set.Annotations = map[string]string{"full": text(muchAnnotations)}
-	set.Spec.Nets = []string{text(muchText)}
+	set.Annotations = map[string]string{"full": longText(muchAnnotations)}
+	set.Spec.Nets = []string{longText(muchText)}
 	return set
 }
 
 func fullEndpoint(i int) client.Object {
 	endpoint := &v3.HostEndpoint{ObjectMeta: floodMeta(fmt.Sprint(theirs, "-e", i))}
-	endpoint.Spec = v3.HostEndpointSpec{Node: fmt.Sprint("elsewhere-", i), InterfaceName: "eth0", ExpectedIPs: []string{text(muchText)}}
+	endpoint.Spec = v3.HostEndpointSpec{Node: fmt.Sprint("elsewhere-", i), InterfaceName: "eth0", ExpectedIPs: []string{longText(muchText)}}
 	return endpoint
 }
 
-// Whoever may write to one tier of Calico cannot end the operator, nor keep it from
-// rolling back. While it cannot judge, nothing is said to be verified.
+// An author of one Calico tier can neither end the operator nor prevent a rollback. While
+// the operator cannot judge, no condition says Verified.
 func TestFloodsOfCalico(t *testing.T) {
 	g := NewWithT(t)
 	g.SetDefaultEventuallyTimeout(rolledOut)
@@ -88,70 +88,70 @@ func TestFloodsOfCalico(t *testing.T) {
 	startCalico(t, g)
 	author := authorOfOneTier(t, g)
 	protectThreeNodes(t, g)
-	p := start(t, g)
+	p := startOperator(t, g)
 	t.Cleanup(func() { p.Stop() })
 	g.Eventually(hostCondition(t, v1alpha1.ConditionProgrammed)).Should(HavePrefix("True/"))
 	g.Expect(ownEndpoints(t, g)).To(Equal(protected))
 	var atRest metrics
-	g.Eventually(func() (err error) { atRest, err = p.metrics(); return err }).Should(Succeed())
+	g.Eventually(func() (err error) { atRest, err = p.readMetrics(); return err }).Should(Succeed())
 
 	for _, f := range calicoFloods {
 		t.Run(f.kind, func(t *testing.T) {
-			g := in(t)
-			m := during(t, g, p, func(m *measured, _ <-chan struct{}) { f.make300(t, author, m) }, func() {
-				tooLarge(t, g, f.kind)
+			g := newExpectations(t)
+			m := measureDuring(t, g, p, func(m *measured, _ <-chan struct{}) { f.makeObjects(t, author, m) }, func() {
+				expectTooLarge(t, g, f.kind)
 			}, 1, 0)
 			t.Logf("%s: %.0f MiB, %d bytes logged, told after %.1f s", f.kind, m.peak, m.logged, m.seen.Seconds())
-			m.within(g, atRest.series)
-			g.Expect(ownEndpoints(t, g)).To(Equal(protected), "what is in force stays")
+			m.expectBounded(g, atRest.series)
+			g.Expect(ownEndpoints(t, g)).To(Equal(protected), "enforced rules stay")
 		})
 	}
 	t.Run("the way out", func(t *testing.T) {
-		g := in(t)
-		m := during(t, g, p, quiet, func() {
-			annotate(t, g, `{"cpnp.dev/revert":"a flood"}`)
+		g := newExpectations(t)
+		m := measureDuring(t, g, p, makeNothing, func() {
+			annotatePolicy(t, g, `{"cpnp.dev/revert":"a flood"}`)
 			g.Eventually(func() int { return ownEndpoints(t, g) }).Should(BeZero())
 			g.Eventually(hostCondition(t, v1alpha1.ConditionReady)).Should(HavePrefix("False/RolledBack"))
-			annotate(t, g, `{"cpnp.dev/revert":null}`)
-			tooLarge(t, g, "")
-			g.Expect(ownEndpoints(t, g)).To(BeZero(), "nothing restricts that was not judged")
+			annotatePolicy(t, g, `{"cpnp.dev/revert":null}`)
+			expectTooLarge(t, g, "")
+			g.Expect(ownEndpoints(t, g)).To(BeZero(), "rules without a verdict were written")
 		}, 0, 0)
-		m.within(g, atRest.series)
+		m.expectBounded(g, atRest.series)
 	})
 	t.Run("another start", func(t *testing.T) {
-		g := in(t)
+		g := newExpectations(t)
 		p.Stop()
-		p = start(t, g)
-		m := during(t, g, p, quiet, func() { tooLarge(t, g, "") }, 0, 0)
+		p = startOperator(t, g)
+		m := measureDuring(t, g, p, makeNothing, func() { expectTooLarge(t, g, "") }, 0, 0)
 		t.Logf("another start: %.0f MiB", m.peak)
-		m.within(g, atRest.series)
+		m.expectBounded(g, atRest.series)
 	})
 	t.Run("afterwards", func(t *testing.T) {
-		g := in(t)
+		g := newExpectations(t)
 		g.SetDefaultEventuallyTimeout(rolledOut)
-		m := during(t, g, p, quiet, func() {
+		m := measureDuring(t, g, p, makeNothing, func() {
 			endFloods(t, g)
 			g.Eventually(hostCondition(t, v1alpha1.ConditionProgrammed)).Should(HavePrefix("True/"))
 			g.Expect(ownEndpoints(t, g)).To(Equal(protected))
 		}, 0, 0)
-		m.within(g, atRest.series)
+		m.expectBounded(g, atRest.series)
 	})
 	t.Run("a policy goes", func(t *testing.T) {
-		g := in(t)
-		m := during(t, g, p, func(m *measured, _ <-chan struct{}) { calicoFloods[2].make300(t, author, m) }, func() {
-			tooLarge(t, g, "")
-			remove(t, g, onHosts)
+		g := newExpectations(t)
+		m := measureDuring(t, g, p, func(m *measured, _ <-chan struct{}) { calicoFloods[2].makeObjects(t, author, m) }, func() {
+			expectTooLarge(t, g, "")
+			removePolicy(t, g, onHosts)
 			g.Expect(ownEndpoints(t, g)).To(BeZero())
 		}, 1, 0)
 		t.Logf("a policy goes: %.0f MiB", m.peak)
-		m.within(g, atRest.series)
+		m.expectBounded(g, atRest.series)
 	})
 }
 
-func quiet(*measured, <-chan struct{}) {}
+func makeNothing(*measured, <-chan struct{}) {}
 
-// make300 makes the objects.
-func (f calicoFlood) make300(t *testing.T, author client.Client, m *measured) {
+// makeObjects creates the objects.
+func (f calicoFlood) makeObjects(t *testing.T, author client.Client, m *measured) {
 	workqueue.ParallelizeUntil(context.Background(), parallel, f.count, func(i int) {
 		if err := client.IgnoreAlreadyExists(author.Create(context.Background(), f.make(i))); err != nil {
 			t.Error(err)
@@ -172,8 +172,8 @@ func startCalico(t *testing.T, g *WithT) {
 	g.Expect(admin.Create(t.Context(), &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: theirs}, Spec: v3.TierSpec{}})).To(Succeed())
 }
 
-// authorOfOneTier returns a client of somebody who may write policies of one tier, which
-// Calico's admission sees to, and objects that policies refer to.
+// authorOfOneTier returns a client with rights to write policies of one tier, limited by an
+// admission policy, and the objects to which policies refer.
 func authorOfOneTier(t *testing.T, g *WithT) client.Client {
 	t.Helper()
 	named := metav1.ObjectMeta{Name: "author"}
@@ -215,11 +215,11 @@ func authorOfOneTier(t *testing.T, g *WithT) client.Client {
 	return author
 }
 
-// protected is how many nodes of the control plane the policy protects: with fewer than
-// three, etcd could lose no member, and each would have to be confirmed.
+// protected is the number of control-plane nodes which the policy protects: with fewer than
+// three, etcd could lose no member, and each node would need a confirmation.
 const protected = 3
 
-// protectThreeNodes has a policy protect three nodes.
+// protectThreeNodes creates a policy that protects three nodes.
 func protectThreeNodes(t *testing.T, g *WithT) {
 	t.Helper()
 	for i := range protected {
@@ -252,9 +252,9 @@ func hostCondition(t *testing.T, kind string) func() string {
 	}
 }
 
-// tooLarge expects that it is said of a kind that it is too large, and that nothing is
-// said to hold that cannot be judged.
-func tooLarge(t *testing.T, g *WithT, kind string) {
+// expectTooLarge expects the status to report a kind as too large, and to claim nothing
+// that cannot be judged.
+func expectTooLarge(t *testing.T, g *WithT, kind string) {
 	t.Helper()
 	g.Eventually(hostCondition(t, v1alpha1.ConditionVerified)).Should(And(HavePrefix("Unknown/CalicoTooLarge"),
 		ContainSubstring(kind), ContainSubstring("raise the memory limit of the operator, which is 256 MiB")))
@@ -263,14 +263,14 @@ func tooLarge(t *testing.T, g *WithT, kind string) {
 	}
 }
 
-func annotate(t *testing.T, g *WithT, annotations string) {
+func annotatePolicy(t *testing.T, g *WithT, annotations string) {
 	t.Helper()
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: onHosts}}
 	body := []byte(`{"metadata":{"annotations":` + annotations + `}}`)
 	g.Expect(admin.Patch(t.Context(), policy, client.RawPatch(types.MergePatchType, body))).To(Succeed())
 }
 
-// ownEndpoints counts the host endpoints of the operator.
+// ownEndpoints counts the managed host endpoints.
 func ownEndpoints(t *testing.T, g *WithT) int {
 	t.Helper()
 	list := &metav1.PartialObjectMetadataList{}
@@ -279,8 +279,8 @@ func ownEndpoints(t *testing.T, g *WithT) int {
 	return len(list.Items)
 }
 
-// endFloods deletes what the author has made: each object by itself, since the API server
-// may need longer for all of them than it gives one request.
+// endFloods deletes the author's objects one by one, because deleting all at once may take
+// the API server longer than one request may last.
 func endFloods(t *testing.T, g *WithT) {
 	t.Helper()
 	for _, f := range calicoFloods {

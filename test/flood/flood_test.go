@@ -24,62 +24,62 @@ import (
 const (
 	deadline = 60 * time.Second
 	tick     = 20 * time.Millisecond
-	parallel = 4 // writes at a time
+	parallel = 4 // concurrent writes
 )
 
-// Bounds of what a flood may make of the operator.
+// Limits of the effects of a flood on the operator.
 const (
-	// maxNewSeries is for those at the port of the metrics that were not there before any
-	// flood: fewer than a flood has objects or names, so that none of these is a label.
+	// maxNewSeries limits the series at the metrics port that did not exist before any
+	// flood: a flood has more objects and more names, so neither can be a label.
 	maxNewSeries = 40
-	// maxLogged is for what is logged during one flood, in bytes: less than a line for each
-	// object, or for each write.
+	// maxLogged limits the bytes logged during one flood: less than a line for each object,
+	// or for each write.
 	maxLogged = 64 << 10
-	// rewritten is how often small objects are written to at least.
+	// rewritten is the minimum number of writes to small objects.
 	rewritten = 300
 )
 
-// flood is what somebody does.
+// flood is an attack on the operator by other users.
 type flood struct {
 	name string
-	// make are the objects that are made, and write what is then written to them over
-	// and over.
+	// make returns the objects to create, and write the patches to apply to these objects
+	// over and over.
 	make  func(i int) client.Object
 	count int
 	write func(round, i int) string
-	// writes is how often they are written to at least.
+	// writes is the minimum number of patches.
 	writes int
-	// as returns who does so, with no more rights than it takes.
+	// as returns the writer of an object, with no more rights than needed.
 	as func(i int) writer
-	// instead is done over and over instead of both.
+	// instead, where set, is done over and over, and no object is written.
 	instead func(p *process, i int)
 }
 
-// touch is the least that makes others read the whole object.
-func touch(round, _ int) string {
+// touchPatch is the smallest patch that makes watchers read the whole object.
+func touchPatch(round, _ int) string {
 	return fmt.Sprintf(`{"metadata":{"annotations":{"touched":"%d"}}}`, round)
 }
 
-// record writes a record that the operator cannot have written.
-func record(size int) func(round, i int) string {
+// recordPatch returns patches with records which the operator cannot have written.
+func recordPatch(size int) func(round, i int) string {
 	return func(round, i int) string {
-		return fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationRecord, forged(1000*i+round, size))
+		return fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationRecord, forgedRecord(1000*i+round, size))
 	}
 }
 
-// floods come one after the other, and what they have made stays.
+// floods run one after the other, and the created objects stay.
 var floods = []flood{
-	{name: "NetworkPolicies of the operator's name, 1 MiB each", make: networkPolicy, count: hostile, write: touch, as: ofTenant("networking.k8s.io", "networkpolicies")},
-	{name: "DaemonSets with large templates", make: daemonSet, count: hostile, write: touch, as: ofTenant("apps", "daemonsets")},
-	{name: "Services with forged records", make: service, count: hostile, write: touch, as: ofTenant("", "services")},
-	{name: "EndpointSlices full of addresses", make: endpointSlice, count: hostile, write: touch, as: ofTenant("discovery.k8s.io", "endpointslices")},
-	{name: "Nodes full of labels and forged records", make: node, count: hostile, write: touch, as: kubelet},
-	{name: "namespaces full of metadata", make: namespace, count: hostile, write: touch, as: ofCluster("", "namespaces")},
-	{name: "pods in their node's network, full of metadata", make: pod, count: hostile, write: touch, as: ofTenant("", "pods")},
-	{name: "a Service whose record names 2,000 policies", make: small, count: 1, write: record(150 << 10), writes: rewritten / 3, as: ofTenant("", "services")},
-	{name: "20 Services with bad records", make: small, count: 20, write: record(1 << 10), writes: 2 * rewritten, as: ofTenant("", "services")},
+	{name: "NetworkPolicies of the operator's name, 1 MiB each", make: networkPolicy, count: hostile, write: touchPatch, as: ofTenant("networking.k8s.io", "networkpolicies")},
+	{name: "DaemonSets with large templates", make: daemonSet, count: hostile, write: touchPatch, as: ofTenant("apps", "daemonsets")},
+	{name: "Services with forged records", make: service, count: hostile, write: touchPatch, as: ofTenant("", "services")},
+	{name: "EndpointSlices full of addresses", make: endpointSlice, count: hostile, write: touchPatch, as: ofTenant("discovery.k8s.io", "endpointslices")},
+	{name: "Nodes full of labels and forged records", make: node, count: hostile, write: touchPatch, as: kubelet},
+	{name: "namespaces full of metadata", make: namespace, count: hostile, write: touchPatch, as: ofCluster("", "namespaces")},
+	{name: "pods in their node's network, full of metadata", make: pod, count: hostile, write: touchPatch, as: ofTenant("", "pods")},
+	{name: "a Service whose record names 2,000 policies", make: smallService, count: 1, write: recordPatch(150 << 10), writes: rewritten / 3, as: ofTenant("", "services")},
+	{name: "20 Services with bad records", make: smallService, count: 20, write: recordPatch(1 << 10), writes: 2 * rewritten, as: ofTenant("", "services")},
 	{name: "bad tokens at the port of the metrics", count: 200, writes: rewritten, instead: func(p *process, i int) {
-		if response, done, err := p.ask(fmt.Sprint("bad-", i), fmt.Sprintf("127.0.1.%d", 1+i%200)); err == nil {
+		if response, done, err := p.requestMetrics(fmt.Sprint("bad-", i), fmt.Sprintf("127.0.1.%d", 1+i%200)); err == nil {
 			defer done()
 			if response.StatusCode == http.StatusOK {
 				panic("a bad token reads the metrics")
@@ -88,34 +88,33 @@ var floods = []flood{
 	}},
 }
 
-// measured is what came of a flood.
+// measured is the effect of a flood.
 type measured struct {
 	mu     sync.Mutex
 	peak   float64        // of the memory, in MiB
-	depth  map[string]int // the most, by queue
+	depth  map[string]int // the highest depth of each queue
 	series int
-	// logged is in bytes, took how long it lasted, and written how many times something
-	// was written.
+	// logged is in bytes, took is the duration, and written is the number of writes.
 	logged  int64
 	took    time.Duration
 	written atomic.Int64
-	// seen is how long the way out took to be seen.
+	// seen is how long the operator took to report the way out.
 	seen time.Duration
 }
 
-// TestFloods has one operator work on under each of the floods, and start again when all
-// that they have made is there.
+// TestFloods runs one operator under each of the floods, and restarts the operator when the
+// objects of all floods exist.
 func TestFloods(t *testing.T) {
-	g := in(t)
+	g := newExpectations(t)
 	prepareVictim(t, g)
 	writers := map[string]client.Client{}
-	p := start(t, g)
+	p := startOperator(t, g)
 	t.Cleanup(func() { p.Stop() })
-	ready(t, g, victim)
-	ready(t, g, "other")
+	waitUntilReady(t, g, victim)
+	waitUntilReady(t, g, "other")
 
 	var atRest metrics
-	g.Eventually(func() (err error) { atRest, err = p.metrics(); return err }).Should(Succeed())
+	g.Eventually(func() (err error) { atRest, err = p.readMetrics(); return err }).Should(Succeed())
 	table := []string{fmt.Sprintf("%-52s %5s  %-19s %6s %8s %9s  %s", "flood", "MiB", "queues (n s p)", "series", "log B/s", "log bytes", "way out seen after")}
 	row := func(name string, m *measured) {
 		depth := fmt.Sprintf("%d %d %d", m.depth["node"], m.depth["service"], m.depth["policy"])
@@ -125,35 +124,35 @@ func TestFloods(t *testing.T) {
 	t.Cleanup(func() { t.Log("\n" + strings.Join(table, "\n")) })
 	for i, f := range floods {
 		t.Run(f.name, func(t *testing.T) {
-			g := in(t)
-			f.grant(t, g, writers)
-			m := during(t, g, p, func(m *measured, over <-chan struct{}) { f.run(t, p, m, over, writers) }, func() { wayOut(t, g, i%2 == 0) }, f.count, f.writes)
+			g := newExpectations(t)
+			f.grantWriters(t, g, writers)
+			m := measureDuring(t, g, p, func(m *measured, over <-chan struct{}) { f.runUntil(t, p, m, over, writers) }, func() { useWayOut(t, g, i%2 == 0) }, f.count, f.writes)
 			row(f.name, m)
-			m.within(g, atRest.series)
-			ready(t, g, victim)
+			m.expectBounded(g, atRest.series)
+			waitUntilReady(t, g, victim)
 		})
 	}
 	none := func(*measured, <-chan struct{}) {}
 	t.Run("deletion of a policy, with all of it there", func(t *testing.T) {
-		g := in(t)
+		g := newExpectations(t)
 		g.SetDefaultEventuallyTimeout(2 * deadline)
-		m := during(t, g, p, none, func() { remove(t, g, "other") }, 0, 0)
+		m := measureDuring(t, g, p, none, func() { removePolicy(t, g, "other") }, 0, 0)
 		row("deletion of a policy, with all of it there", m)
-		m.within(g, atRest.series)
+		m.expectBounded(g, atRest.series)
 	})
 	t.Run("another start, with all of it there", func(t *testing.T) {
-		g := in(t)
+		g := newExpectations(t)
 		p.Stop()
-		p = start(t, g)
-		m := during(t, g, p, none, func() { wayOut(t, g, true) }, 0, 0)
+		p = startOperator(t, g)
+		m := measureDuring(t, g, p, none, func() { useWayOut(t, g, true) }, 0, 0)
 		row("another start, with all of it there", m)
-		m.within(g, atRest.series)
-		ready(t, g, victim)
+		m.expectBounded(g, atRest.series)
+		waitUntilReady(t, g, victim)
 	})
 }
 
-// in returns what expects in a test.
-func in(t *testing.T) *WithT {
+// newExpectations returns the expectations of a test, with the time limits of this package.
+func newExpectations(t *testing.T) *WithT {
 	t.Helper()
 	g := NewWithT(t)
 	g.SetDefaultEventuallyTimeout(deadline)
@@ -161,19 +160,19 @@ func in(t *testing.T) *WithT {
 	return g
 }
 
-// within expects what came of a flood to be bounded.
-func (m *measured) within(g *WithT, atRest int) {
-	g.Expect(m.peak).To(BeNumerically("<", float64(limit())/(1<<20)), "memory")
+// expectBounded expects the effect of a flood to be bounded.
+func (m *measured) expectBounded(g *WithT, atRest int) {
+	g.Expect(m.peak).To(BeNumerically("<", float64(memoryLimit())/(1<<20)), "memory")
 	g.Expect(m.series).To(BeNumerically("<", atRest+maxNewSeries), "series")
 	g.Expect(m.logged).To(BeNumerically("<", maxLogged), "bytes logged")
-	g.Expect(m.depth["policy"]).To(BeNumerically("<=", 2), "only policies that exist wait")
-	// Each object waits once: those of all floods, and the few others.
+	g.Expect(m.depth["policy"]).To(BeNumerically("<=", 2), "only existing policies wait")
+	// Each object waits once: the objects of all floods, and a few others.
 	g.Expect(m.depth["node"]).To(BeNumerically("<=", hostile+6), "nodes")
 	g.Expect(m.depth["service"]).To(BeNumerically("<=", hostile+25), "Services")
 }
 
-// run makes the objects and then writes to them until it is over.
-func (f flood) run(t *testing.T, p *process, m *measured, over <-chan struct{}, writers map[string]client.Client) {
+// runUntil creates the objects, and then patches these objects until over is closed.
+func (f flood) runUntil(t *testing.T, p *process, m *measured, over <-chan struct{}, writers map[string]client.Client) {
 	ended := func() bool {
 		select {
 		case <-over:
@@ -201,7 +200,7 @@ func (f flood) run(t *testing.T, p *process, m *measured, over <-chan struct{}, 
 			if ended() {
 				return
 			}
-			// Of the answer nothing is kept: it is large.
+			// The answer is large, and not needed.
 			target := &metav1.PartialObjectMetadata{}
 			gvk, err := admin.GroupVersionKindFor(objects[i])
 			if err != nil {
@@ -220,19 +219,19 @@ func (f flood) run(t *testing.T, p *process, m *measured, over <-chan struct{}, 
 	}
 }
 
-// during measures while a flood lasts, until what is done meanwhile is done, what is written
-// is written, and all queues are empty.
-func during(t *testing.T, g *WithT, p *process, flood func(*measured, <-chan struct{}), meanwhile func(), count, writes int) *measured {
+// measureDuring measures the operator while a flood lasts: until meanwhile has returned,
+// the wanted number of writes is made, and all queues are empty.
+func measureDuring(t *testing.T, g *WithT, p *process, flood func(*measured, <-chan struct{}), meanwhile func(), count, writes int) *measured {
 	t.Helper()
 	m := &measured{depth: map[string]int{}}
 	g.Expect(p.forgetPeak()).To(Succeed())
-	before, begun := p.logged(), time.Now()
+	before, begun := p.loggedBytes(), time.Now()
 	over, measuredAll := make(chan struct{}), make(chan struct{})
 	var floods, measures sync.WaitGroup
 	end := sync.OnceFunc(func() { close(over); floods.Wait() })
-	defer end() // also where the test ends here
+	defer end() // the test may also end here
 	floods.Go(func() { flood(m, over) })
-	measures.Go(func() { m.watch(p, measuredAll) })
+	measures.Go(func() { m.watchMetrics(p, measuredAll) })
 	g.Eventually(m.written.Load).Should(BeNumerically(">=", count), "the flood has begun")
 	started := time.Now()
 	meanwhile()
@@ -242,20 +241,20 @@ func during(t *testing.T, g *WithT, p *process, flood func(*measured, <-chan str
 	m.took = time.Since(begun)
 	g.Expect(p.Died()).To(Succeed())
 	g.Eventually(func() (int, error) {
-		now, err := p.metrics()
-		return now.waiting(), err
+		now, err := p.readMetrics()
+		return now.totalDepth(), err
 	}).Should(BeZero(), "all that waits is done")
 	close(measuredAll)
 	measures.Wait()
-	m.logged = p.logged() - before
+	m.logged = p.loggedBytes() - before
 	var err error
-	m.peak, err = p.memory("VmHWM")
+	m.peak, err = p.memoryOf("VmHWM")
 	g.Expect(err).NotTo(HaveOccurred())
 	return m
 }
 
-// watch reads the metrics over and over.
-func (m *measured) watch(p *process, over <-chan struct{}) {
+// watchMetrics reads the metrics over and over.
+func (m *measured) watchMetrics(p *process, over <-chan struct{}) {
 	beat := time.NewTicker(50 * time.Millisecond)
 	defer beat.Stop()
 	for {
@@ -264,9 +263,9 @@ func (m *measured) watch(p *process, over <-chan struct{}) {
 			return
 		case <-beat.C:
 		}
-		now, err := p.metrics()
+		now, err := p.readMetrics()
 		if err != nil {
-			continue // where tokens are not looked at, because there are too many
+			continue // the metrics port refuses requests while there are too many tokens
 		}
 		m.mu.Lock()
 		m.series = max(m.series, now.series)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package flood has the program that is shipped, with the rights, the arguments and the
-// memory that it is shipped with, work on while others fill the cluster with objects
-// as large as an API server takes them.
+// Package flood tests the shipped program, with its shipped rights, arguments and memory
+// limit, while other users fill the cluster with objects of the largest size that an API
+// server accepts.
 package flood
 
 import (
@@ -36,16 +36,17 @@ const (
 var (
 	cluster *testbed.ControlPlane
 	admin   client.Client
-	// program is the operator's, shipped the container that it is shipped in.
+	// program is the path of the operator's program, and shipped is its container in the
+	// shipped Deployment.
 	program string
 	shipped corev1.Container
 )
 
-// suite prepares the cluster between its start and the tests.
+// suite prepares the cluster after the cluster has started and before the tests run.
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
-	if err := prepare(context.Background()); err != nil {
+	if err := prepareCluster(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
 		return 1
 	}
@@ -56,23 +57,23 @@ func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
 	os.Exit(testbed.Run(suite{m}, testbed.Options{
 		CRDPaths: []string{config + "crd/bases"},
-		// What is written over and over would fill etcd otherwise.
+		// Repeated writes would fill etcd otherwise.
 		APIServerArgs: map[string][]string{
 			"etcd-compaction-interval": {"5s"}, "authorization-mode": {"Node", "RBAC"}, "enable-admission-plugins": {"NodeRestriction"},
 		},
 	}, &cluster))
 }
 
-func prepare(ctx context.Context) (err error) {
+func prepareCluster(ctx context.Context) (err error) {
 	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
 	var deployment appsv1.Deployment
-	if err := read(config+"manager/manager.yaml", &deployment); err != nil {
+	if err := readFirst(config+"manager/manager.yaml", &deployment); err != nil {
 		return err
 	}
 	shipped = deployment.Spec.Template.Spec.Containers[0]
-	if err := grant(ctx); err != nil {
+	if err := grantRights(ctx); err != nil {
 		return err
 	}
 	program = filepath.Join(cluster.Dir, "manager")
@@ -82,8 +83,8 @@ func prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// read returns the first object of a file that is shipped.
-func read(file string, object any) error {
+// readFirst reads the first object of a shipped file.
+func readFirst(file string, object any) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -92,9 +93,9 @@ func read(file string, object any) error {
 	return yaml.UnmarshalStrict([]byte(first), object)
 }
 
-// grant gives the operator the rights that it is shipped with, and nothing more; and a
-// scraper those to read its metrics.
-func grant(ctx context.Context) error {
+// grantRights gives the operator its shipped rights and no other rights, and gives a
+// scraper the rights to read the metrics.
+func grantRights(ctx context.Context) error {
 	operator := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}
 	scraper := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: operatorNamespace, Name: "scraper"}
 	objects := []client.Object{
@@ -106,7 +107,7 @@ func grant(ctx context.Context) error {
 		"role.yaml": operator, "metrics_auth_role.yaml": operator, "metrics_reader_role.yaml": scraper,
 	} {
 		role := &rbacv1.ClusterRole{}
-		if err := read(config+"rbac/"+file, role); err != nil {
+		if err := readFirst(config+"rbac/"+file, role); err != nil {
 			return err
 		}
 		objects = append(objects, role, &rbacv1.ClusterRoleBinding{
@@ -115,7 +116,7 @@ func grant(ctx context.Context) error {
 		})
 	}
 	election := &rbacv1.Role{}
-	if err := read(config+"rbac/leader_election_role.yaml", election); err != nil {
+	if err := readFirst(config+"rbac/leader_election_role.yaml", election); err != nil {
 		return err
 	}
 	election.Namespace = operatorNamespace

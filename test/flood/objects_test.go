@@ -24,16 +24,16 @@ const (
 	tenant  = "tenant"
 	victim  = "victim"
 
-	// An API server takes 256 KiB of annotations, and etcd 1.5 MiB of everything.
+	// An API server accepts 256 KiB of annotations, and etcd 1.5 MiB for a whole object.
 	muchAnnotations = 250 << 10
 	muchText        = 300 << 10
 )
 
-// text is one value, and not many: those would take the API server most of the time.
-func text(size int) string { return strings.Repeat("x", size) }
+// longText is a single long value: many values would take most of the API server's time.
+func longText(size int) string { return strings.Repeat("x", size) }
 
-// labels returns more of them than the operator keeps.
-func labels(size int) map[string]string {
+// manyLabels returns more labels than the operator keeps.
+func manyLabels(size int) map[string]string {
 	out, value := map[string]string{}, strings.Repeat("v", 63)
 	for i := 0; size > 0; i++ {
 		key := strings.Repeat("a", 63) + ".example.com/" + strings.Repeat("k", 50) + strconv.Itoa(i)
@@ -43,26 +43,26 @@ func labels(size int) map[string]string {
 	return out
 }
 
-// full returns metadata that is as large as it may be.
-func full(name string) metav1.ObjectMeta {
+// fullMeta returns metadata of the largest allowed size.
+func fullMeta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Namespace: tenant, Name: name, Labels: labels(20 << 10), Annotations: map[string]string{"full": text(muchAnnotations)},
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Secret", Name: text(muchText), UID: "none"}},
+		Namespace: tenant, Name: name, Labels: manyLabels(20 << 10), Annotations: map[string]string{"full": longText(muchAnnotations)},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Secret", Name: longText(muchText), UID: "none"}},
 	}
 }
 
-// networkPolicy has the name of one of the operator's, and a mebibyte of metadata or of a
+// networkPolicy has a name like a managed NetworkPolicy, and a mebibyte of metadata or of
 // spec.
 func networkPolicy(i int) client.Object {
 	name := fmt.Sprintf("cpnp.%s.x%d", victim, i)
 	if i%2 == 0 {
-		object := &networkingv1.NetworkPolicy{ObjectMeta: full(name)}
-		object.OwnerReferences[0].Name = text(1 << 20)
-		return object // which is read of the API server when a policy goes
+		object := &networkingv1.NetworkPolicy{ObjectMeta: fullMeta(name)}
+		object.OwnerReferences[0].Name = longText(1 << 20)
+		return object // the operator reads such an object from the API server when a policy is deleted
 	}
 	object := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
-	// Few fields of many values: many addresses would take the API server itself most of
-	// the time.
+	// A few fields with many values: many addresses would take most of the API server's own
+	// time.
 	among := metav1.LabelSelectorRequirement{Key: "app", Operator: metav1.LabelSelectorOpIn}
 	for j := range (1 << 20) / 66 {
 		among.Values = append(among.Values, fmt.Sprintf("%s%08d", strings.Repeat("v", 55), j))
@@ -73,26 +73,26 @@ func networkPolicy(i int) client.Object {
 
 func daemonSet(i int) client.Object {
 	app := map[string]string{"app": "x"}
-	object := &appsv1.DaemonSet{ObjectMeta: full(fmt.Sprint("d", i)), Spec: appsv1.DaemonSetSpec{
+	object := &appsv1.DaemonSet{ObjectMeta: fullMeta(fmt.Sprint("d", i)), Spec: appsv1.DaemonSetSpec{
 		Selector: &metav1.LabelSelector{MatchLabels: app},
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: app}},
 	}}
-	object.Spec.Template.Spec.Containers = []corev1.Container{{Name: "main", Image: "none", Args: []string{text(muchText)}}}
+	object.Spec.Template.Spec.Containers = []corev1.Container{{Name: "main", Image: "none", Args: []string{longText(muchText)}}}
 	return object
 }
 
-// service is one that the policy selects, with a record that names policies that do not
+// service is a Service that the policy selects. Its record names policies that do not
 // exist.
 func service(i int) client.Object {
 	object := testbed.Service(tenant, "", corev1.ServiceTypeNodePort)
-	object.ObjectMeta = full(fmt.Sprint("s", i))
+	object.ObjectMeta = fullMeta(fmt.Sprint("s", i))
 	object.Labels["flood"] = victim
-	object.Annotations = map[string]string{v1alpha1.AnnotationRecord: forged(0, muchAnnotations)}
+	object.Annotations = map[string]string{v1alpha1.AnnotationRecord: forgedRecord(0, muchAnnotations)}
 	return object
 }
 
-// forged is a record with as many fields, of as many policies, as have the size.
-func forged(round, size int) string {
+// forgedRecord is a record of the given size, with many fields, each of another policy.
+func forgedRecord(round, size int) string {
 	var fields []string
 	for i := 0; size > 0; i++ {
 		field := fmt.Sprintf(`"f%d":{"policy":"invented-%d-%d","applied":"Cluster","original":null}`, i, round, i)
@@ -105,7 +105,7 @@ func forged(round, size int) string {
 func endpointSlice(i int) client.Object {
 	name := fmt.Sprint("s", i)
 	object := testbed.EndpointSlice(testbed.Service(tenant, name, corev1.ServiceTypeNodePort))
-	object.Annotations, object.OwnerReferences = full("").Annotations, full("").OwnerReferences
+	object.Annotations, object.OwnerReferences = fullMeta("").Annotations, fullMeta("").OwnerReferences
 	for j := range 1000 {
 		endpoint := discoveryv1.Endpoint{NodeName: ptr.To(fmt.Sprintf("%s%d", strings.Repeat("n", 200), j))}
 		endpoint.Addresses = append(endpoint.Addresses, fmt.Sprintf("10.1.%d.%d", j/256, j%256))
@@ -116,33 +116,33 @@ func endpointSlice(i int) client.Object {
 
 func node(i int) client.Object {
 	object := testbed.Node("", testbed.WithoutKwok(), testbed.InternalIP(fmt.Sprintf("10.99.0.%d", i+1)))
-	meta := full(fmt.Sprint("node-", i))
+	meta := fullMeta(fmt.Sprint("node-", i))
 	meta.Namespace, meta.OwnerReferences = "", nil // kubelets may not set owners
-	meta.Annotations = map[string]string{v1alpha1.AnnotationRecord: forged(0, muchAnnotations)}
+	meta.Annotations = map[string]string{v1alpha1.AnnotationRecord: forgedRecord(0, muchAnnotations)}
 	object.ObjectMeta = meta
 	return object
 }
 
 func namespace(i int) client.Object {
-	object := &corev1.Namespace{ObjectMeta: full(fmt.Sprint("namespace-", i))}
+	object := &corev1.Namespace{ObjectMeta: fullMeta(fmt.Sprint("namespace-", i))}
 	object.Namespace = ""
 	return object
 }
 
 func pod(i int) client.Object {
 	object := testbed.Pod(tenant, "", testbed.HostNetwork(), testbed.OnNode("node"))
-	object.ObjectMeta = full(fmt.Sprint("p", i))
-	object.Spec.Containers[0].Args = []string{text(muchText)}
+	object.ObjectMeta = fullMeta(fmt.Sprint("p", i))
+	object.Spec.Containers[0].Args = []string{longText(muchText)}
 	return object
 }
 
-// small is a Service that the policy selects, and that is not large.
-func small(i int) client.Object {
+// smallService is a small Service that the policy selects.
+func smallService(i int) client.Object {
 	return testbed.Service(tenant, fmt.Sprint("small", i), corev1.ServiceTypeNodePort, testbed.ServiceLabels(map[string]string{"flood": victim}))
 }
 
-// declared is a policy that enforces one of everything.
-func declared(name, label string) *v1alpha1.ControlPlaneNetworkPolicy {
+// newPolicy returns a policy that enforces one of each.
+func newPolicy(name, label string) *v1alpha1.ControlPlaneNetworkPolicy {
 	selector := v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"flood": v1alpha1.LabelValue(label)}}
 	return &v1alpha1.ControlPlaneNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: name},

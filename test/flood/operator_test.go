@@ -28,17 +28,17 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// process is the operator, as the Deployment runs it but for the addresses.
+// process is the operator, with the arguments of the Deployment except for the addresses.
 type process struct {
 	*testbed.Process
 	address, token, log string
-	// places counts from where the metrics were read: the port takes two requests a
-	// second of one address.
+	// places counts the source addresses used for reading metrics, because the metrics port
+	// accepts two requests a second from one address.
 	places atomic.Uint32
 }
 
-// start returns when the operator says that it has read the cluster.
-func start(t *testing.T, g *WithT) *process {
+// startOperator starts the program, and returns once the operator has read the cluster.
+func startOperator(t *testing.T, g *WithT) *process {
 	t.Helper()
 	kubeconfig, err := cluster.AddUserKubeconfig(operatorUser)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -47,13 +47,14 @@ func start(t *testing.T, g *WithT) *process {
 	g.Expect(admin.SubResource("token").Create(t.Context(), account, request)).To(Succeed())
 
 	name := fmt.Sprint("operator-", time.Now().UnixNano())
-	p := &process{address: free(g), token: request.Status.Token, log: filepath.Join(cluster.Dir, "logs", name+".log")}
-	health := free(g)
+	p := &process{address: freeAddress(g), token: request.Status.Token, log: filepath.Join(cluster.Dir, "logs", name+".log")}
+	health := freeAddress(g)
 	arguments := append(slices.Clone(shipped.Args), "--kubeconfig="+kubeconfig, "--leader-election-namespace="+operatorNamespace,
-		"--metrics-bind-address="+p.address, "--health-probe-bind-address="+health) // the last one counts
+		"--metrics-bind-address="+p.address, "--health-probe-bind-address="+health) // the last value of an option counts
 	cmd := exec.Command(program, arguments...)
-	// And nothing of how these tests collect garbage.
-	cmd.Env = []string{"POD_NAMESPACE=" + operatorNamespace, "POD_NAME=manager", fmt.Sprint("MEMORY_LIMIT=", limit())}
+	// The environment of these tests is not inherited, because it may configure the garbage
+	// collector.
+	cmd.Env = []string{"POD_NAMESPACE=" + operatorNamespace, "POD_NAME=manager", fmt.Sprint("MEMORY_LIMIT=", memoryLimit())}
 	p.Process, err = cluster.StartProcess(name, cmd, nil)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Eventually(func() error {
@@ -73,19 +74,19 @@ func start(t *testing.T, g *WithT) *process {
 	return p
 }
 
-func free(g *WithT) string {
+func freeAddress(g *WithT) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = listener.Close() }()
 	return listener.Addr().String()
 }
 
-// limit is the memory that the operator is shipped with, in bytes.
-func limit() int64 { return shipped.Resources.Limits.Memory().Value() }
+// memoryLimit is the operator's shipped memory limit, in bytes.
+func memoryLimit() int64 { return shipped.Resources.Limits.Memory().Value() }
 
-// memory returns a line of proc_pid_status(5), in MiB: VmRSS is what the program has in
-// memory, VmHWM the most that it had.
-func (p *process) memory(line string) (float64, error) {
+// memoryOf returns a line of proc_pid_status(5), in MiB: VmRSS is the resident memory of
+// the program, VmHWM its peak.
+func (p *process) memoryOf(line string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		return 0, err
@@ -99,13 +100,13 @@ func (p *process) memory(line string) (float64, error) {
 	return 0, fmt.Errorf("the process has no %s: it has ended", line)
 }
 
-// forgetPeak has VmHWM begin again: proc_pid_clear_refs(5).
+// forgetPeak resets VmHWM: proc_pid_clear_refs(5).
 func (p *process) forgetPeak() error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0)
 }
 
-// logged returns how much the operator has logged, in bytes.
-func (p *process) logged() int64 {
+// loggedBytes returns how much the operator has logged, in bytes.
+func (p *process) loggedBytes() int64 {
 	info, err := os.Stat(p.log)
 	if err != nil {
 		return 0
@@ -113,10 +114,11 @@ func (p *process) logged() int64 {
 	return info.Size()
 }
 
-// ask requests the metrics with a token, from one of many addresses.
-func (p *process) ask(token, from string) (*http.Response, func(), error) {
+// requestMetrics requests the metrics with a token, from one of many addresses.
+func (p *process) requestMetrics(token, from string) (*http.Response, func(), error) {
 	dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	// The certificate is made by the operator at its start, for nobody to know.
+	// The operator makes a certificate at each start, and no client can know this
+	// certificate.
 	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	request, err := http.NewRequest(http.MethodGet, "https://"+p.address+"/metrics", nil)
 	if err != nil {
@@ -131,15 +133,15 @@ func (p *process) ask(token, from string) (*http.Response, func(), error) {
 	return response, func() { _ = response.Body.Close(); transport.CloseIdleConnections() }, nil
 }
 
-// metrics are how many series there are, and how deep the queues are by controller.
+// metrics are the number of series, and the queue depths by controller.
 type metrics struct {
 	series int
 	depth  map[string]int
 }
 
-func (p *process) metrics() (metrics, error) {
+func (p *process) readMetrics() (metrics, error) {
 	place := p.places.Add(1)
-	response, done, err := p.ask(p.token, fmt.Sprintf("127.0.2.%d", 1+place%200))
+	response, done, err := p.requestMetrics(p.token, fmt.Sprintf("127.0.2.%d", 1+place%200))
 	if err != nil {
 		return metrics{}, err
 	}
@@ -168,8 +170,8 @@ func (p *process) metrics() (metrics, error) {
 	return read, nil
 }
 
-// waiting returns how much there is in all queues.
-func (m metrics) waiting() int {
+// totalDepth returns the total depth of all queues.
+func (m metrics) totalDepth() int {
 	sum := 0
 	for _, depth := range m.depth {
 		sum += depth

@@ -19,7 +19,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// prepareVictim makes what the operator looks after.
+// prepareVictim creates the nodes and objects of the policy under attack.
 func prepareVictim(t *testing.T, g *WithT) {
 	t.Helper()
 	for i, policy := range []string{victim, "other"} {
@@ -27,15 +27,15 @@ func prepareVictim(t *testing.T, g *WithT) {
 			testbed.NodeLabels(map[string]string{"flood": policy, testbed.ControlPlaneRole: ""}), testbed.InternalIP(fmt.Sprint("10.98.0.", i+1))))).To(Succeed())
 	}
 	cni := daemonSet(0).(*appsv1.DaemonSet)
-	cni.ObjectMeta = metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "calico-node"} // it enforces NetworkPolicies
+	cni.ObjectMeta = metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "calico-node"} // a CNI that enforces NetworkPolicies
 	for _, object := range []client.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: tenant}}, cni, declared(victim, victim), declared("other", "other"),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: tenant}}, cni, newPolicy(victim, victim), newPolicy("other", "other"),
 	} {
 		g.Expect(admin.Create(t.Context(), object)).To(Succeed())
 	}
 }
 
-func condition(t *testing.T, policy string) func() string {
+func conditionOf(t *testing.T, policy string) func() string {
 	return func() string {
 		now := &v1alpha1.ControlPlaneNetworkPolicy{}
 		if err := admin.Get(t.Context(), client.ObjectKey{Name: policy}, now); err != nil {
@@ -49,14 +49,14 @@ func condition(t *testing.T, policy string) func() string {
 	}
 }
 
-func ready(t *testing.T, g *WithT, policy string) {
+func waitUntilReady(t *testing.T, g *WithT, policy string) {
 	t.Helper()
-	g.Eventually(condition(t, policy)).Should(HavePrefix("True/"))
+	g.Eventually(conditionOf(t, policy)).Should(HavePrefix("True/"))
 }
 
-// wayOut has the operator take everything back, or write nothing more, returns when that
-// is on record, and takes it back.
-func wayOut(t *testing.T, g *WithT, revert bool) {
+// useWayOut makes the operator roll everything back, or suspends the operator, waits until
+// the status reports so, and ends the rollback or suspension.
+func useWayOut(t *testing.T, g *WithT, revert bool) {
 	t.Helper()
 	set, unset, shown := `{"spec":{"suspend":true}}`, `{"spec":{"suspend":false}}`, "False/Suspended"
 	if revert {
@@ -64,11 +64,11 @@ func wayOut(t *testing.T, g *WithT, revert bool) {
 		shown = "False/RolledBack"
 	}
 	edit := func(body string) {
-		target := declared(victim, victim)
+		target := newPolicy(victim, victim)
 		g.Expect(admin.Patch(t.Context(), target, client.RawPatch(types.MergePatchType, []byte(body)))).To(Succeed())
 	}
 	edit(set)
-	g.Eventually(condition(t, victim)).Should(HavePrefix(shown))
+	g.Eventually(conditionOf(t, victim)).Should(HavePrefix(shown))
 	if revert {
 		g.Eventually(func() []corev1.Taint {
 			node := &corev1.Node{}
@@ -79,10 +79,10 @@ func wayOut(t *testing.T, g *WithT, revert bool) {
 	edit(unset)
 }
 
-// remove deletes a policy and returns when it is gone.
-func remove(t *testing.T, g *WithT, policy string) {
+// removePolicy deletes a policy, and waits until the policy is gone.
+func removePolicy(t *testing.T, g *WithT, policy string) {
 	t.Helper()
-	target := declared(policy, policy)
+	target := newPolicy(policy, policy)
 	g.Expect(admin.Delete(t.Context(), target)).To(Succeed())
 	g.Eventually(func() bool {
 		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(target), target))

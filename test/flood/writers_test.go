@@ -15,7 +15,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// writer is who writes a flood: a user with a role of its own, or with the rights of its
+// writer is the author of a flood: a user with a role of its own, or with the rights of its
 // groups.
 type writer struct {
 	name      string
@@ -28,25 +28,26 @@ func mayWrite(group, resource string) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{"create", "patch"}}}
 }
 
-// ofTenant writes one kind in the tenant's namespace.
+// ofTenant returns writers of one kind in the tenant's namespace.
 func ofTenant(group, resource string) func(int) writer {
 	return func(int) writer {
 		return writer{name: "writer-of-" + resource, namespace: tenant, rules: mayWrite(group, resource)}
 	}
 }
 
-// ofCluster writes one kind that is in no namespace.
+// ofCluster returns writers of one cluster-scoped kind.
 func ofCluster(group, resource string) func(int) writer {
 	return func(int) writer { return writer{name: "writer-of-" + resource, rules: mayWrite(group, resource)} }
 }
 
-// kubelet registers its own node, and writes to that alone.
+// kubelet returns a writer that registers its own node, and writes only to this node.
 func kubelet(i int) writer {
 	return writer{name: fmt.Sprint("system:node:node-", i), groups: []string{"system:nodes"}}
 }
 
-// grant makes the writers of a flood, and returns when they may write.
-func (f flood) grant(t *testing.T, g *WithT, writers map[string]client.Client) {
+// grantWriters creates the writers of a flood, and waits until the writers have their
+// rights.
+func (f flood) grantWriters(t *testing.T, g *WithT, writers map[string]client.Client) {
 	t.Helper()
 	if f.as == nil {
 		return
@@ -66,7 +67,7 @@ func (f flood) grant(t *testing.T, g *WithT, writers map[string]client.Client) {
 		c, err := client.New(options.UnthrottledConfig(config), client.Options{Scheme: admin.Scheme(), Mapper: admin.RESTMapper()})
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Eventually(func() error { return c.Create(t.Context(), f.make(i), client.DryRunAll) }).ShouldNot(Satisfy(apierrors.IsForbidden))
-		g.Expect(c.Create(t.Context(), declared("theirs", victim), client.DryRunAll)).To(Satisfy(apierrors.IsForbidden), "it may do nothing else")
+		g.Expect(c.Create(t.Context(), newPolicy("theirs", victim), client.DryRunAll)).To(Satisfy(apierrors.IsForbidden), "a writer has other rights too")
 		writers[w.name] = c
 	}
 }

@@ -20,66 +20,66 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// TestAggregated is the stories of a Calico with an API server of its own.
+// TestAggregated runs the stories of a Calico with its own API server.
 func TestAggregated(t *testing.T) {
-	s := begin(t)
-	install(t, calico.Aggregated)
-	t.Run("at rest", atRest)
-	t.Run("added to sets", addedToSets)
-	t.Run("unavailable", unavailableForGood)
-	t.Run("back in time", backInTime)
-	t.Run("shared tier", sharedTier)
-	t.Run("rights", func(t *testing.T) { s.in(t).rightsAreUsed() })
+	s := beginStory(t)
+	installCalico(t, calico.Aggregated)
+	t.Run("at rest", restsWhenInSync)
+	t.Run("added to sets", additionsAreRemoved)
+	t.Run("unavailable", orphansAfterAMinute)
+	t.Run("back in time", rollsBackWithinAMinute)
+	t.Run("shared tier", tierIsShared)
+	t.Run("rights", func(t *testing.T) { s.inSubtest(t).rightsAreUsed() })
 }
 
-// atRest: with everything in place nothing is asked, whatever others do with
-// objects of their own, and nothing of it is looked at more often than it
-// changes. An operator that starts anew finds everything in place, and says
-// nothing else meanwhile.
-func atRest(t *testing.T) {
-	s := begin(t)
-	node := s.nodes()[0]
-	stop := s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed)
-	s.quiet()
+// restsWhenInSync: with all objects in sync, the operator makes no requests, even while
+// other users change foreign objects, and the operator looks at nothing more often than
+// objects change. After a restart, the operator finds all objects in sync, and reports no
+// other state meanwhile.
+func restsWhenInSync(t *testing.T) {
+	s := beginStory(t)
+	node := s.createNodes()[0]
+	stop := s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed)
+	s.waitUntilQuiet()
 
 	const (
 		changes = 20
 		looks   = int(2 * soon / (250 * time.Millisecond)) // controllers.lookInterval: a report that waits for its turn
 	)
-	endpoint := &v3.HostEndpoint{ObjectMeta: named("foreign")}
+	endpoint := &v3.HostEndpoint{ObjectMeta: metaNamed("foreign")}
 	endpoint.Spec.Node, endpoint.Spec.InterfaceName = node, "eth7"
-	set := &v3.GlobalNetworkSet{ObjectMeta: named("foreign")}
-	s.create(endpoint, set)
-	s.quiet()
-	mark, looked := s.mark(), reconciliations()
+	set := &v3.GlobalNetworkSet{ObjectMeta: metaNamed("foreign")}
+	s.createObjects(endpoint, set)
+	s.waitUntilQuiet()
+	mark, looked := s.markAuditLog(), countReconciliations()
 	ticker := time.NewTicker(soon / changes)
 	defer ticker.Stop()
 	for i := range changes {
 		<-ticker.C
-		s.patch(endpoint, fmt.Sprintf(`{"metadata":{"labels":{"number":"%d"}}}`, i))
-		s.patch(set, fmt.Sprintf(`{"spec":{"nets":["192.0.2.%d/32"]}}`, i))
+		s.patchObject(endpoint, fmt.Sprintf(`{"metadata":{"labels":{"number":"%d"}}}`, i))
+		s.patchObject(set, fmt.Sprintf(`{"spec":{"nets":["192.0.2.%d/32"]}}`, i))
 	}
-	s.Consistently(func() []string { return s.asked(mark, requests) }, moment).Should(BeEmpty())
-	s.Expect(reconciliations() - looked).To(BeNumerically("<=", 2*changes+looks))
-	s.delete(endpoint)
-	s.delete(set)
-	s.says(s.name, "Effective=True/AsDeclared")
-	s.quiet() // a late write of the stopped operator would count as the next one's
+	s.Consistently(func() []string { return s.requestsSince(mark, isNoWatch) }, moment).Should(BeEmpty())
+	s.Expect(countReconciliations() - looked).To(BeNumerically("<=", 2*changes+looks))
+	s.deleteObject(endpoint)
+	s.deleteObject(set)
+	s.waitForConditions(s.name, "Effective=True/AsDeclared")
+	s.waitUntilQuiet() // a late write of the stopped operator would count as a write of the next operator
 
 	stop()
-	mark = s.mark()
-	s.operatorAs(slowly(operatorConfig))
-	s.Eventually(func() []string { return s.asked(mark, requests) }).ShouldNot(BeEmpty())
-	s.quiet()
-	s.Expect(s.asked(mark, testbed.AuditEvent.Mutating)).To(BeEmpty(), "a start is no news")
+	mark = s.markAuditLog()
+	s.startOperatorAs(delayCalico(operatorConfig))
+	s.Eventually(func() []string { return s.requestsSince(mark, isNoWatch) }).ShouldNot(BeEmpty())
+	s.waitUntilQuiet()
+	s.Expect(s.requestsSince(mark, testbed.AuditEvent.Mutating)).To(BeEmpty(), "a restart writes nothing")
 
-	s.remove(s.name)
+	s.removePolicy(s.name)
 }
 
-// slowly is a connection over which Calico takes its time to tell what there is.
-func slowly(config *rest.Config) *rest.Config {
+// slowly returns a connection on which Calico's answers come late.
+func delayCalico(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return slow{next}
@@ -99,139 +99,140 @@ func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(r)
 }
 
-// unavailableForGood: a policy that is deleted while Calico does not answer
-// waits for it for a minute, and then leaves what it wrote, which is told. A
-// policy of the same name finds it again.
-func unavailableForGood(t *testing.T) {
-	s := begin(t)
-	before := s.inventory()
-	s.programmedThenUnavailable()
-	s.delete(s.get(s.name))
-	s.waitsForCalico()
+// orphansAfterAMinute: a policy that is deleted while Calico does not answer waits a minute
+// for Calico. After this minute the written objects are orphaned, and an event tells so. A
+// later policy of the same name adopts these objects.
+func orphansAfterAMinute(t *testing.T) {
+	s := beginStory(t)
+	before := s.listInventory()
+	s.loseCalicoAfterProgramming()
+	s.deleteObject(s.getPolicy(s.name))
+	s.expectWaitForCalico()
 	s.clock.Passes(time.Minute)
-	s.gone(s.name)
-	s.Eventually(s.events(s.name)).Should(ContainElement("Orphaned"))
+	s.waitUntilGone(s.name)
+	s.Eventually(s.eventsOf(s.name)).Should(ContainElement("Orphaned"))
 
-	s.reach(here)
-	s.Eventually(s.inventory).Should(ContainElements(s.whole(s.name)))
-	s.create(s.policy())
-	s.says(s.name, programmed)
-	s.remove(s.name)
-	s.Expect(s.inventory()).To(Equal(before))
+	s.reachCalicoAt(here)
+	s.Eventually(s.listInventory).Should(ContainElements(s.completeInventory(s.name)))
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed)
+	s.removePolicy(s.name)
+	s.Expect(s.listInventory()).To(Equal(before))
 }
 
-// backInTime: where it answers again within that minute, everything is taken
-// back, also by an operator that started meanwhile.
-func backInTime(t *testing.T) {
-	s := begin(t)
-	before := s.inventory()
-	stop := s.programmedThenUnavailable()
-	s.delete(s.get(s.name))
-	s.waitsForCalico()
+// rollsBackWithinAMinute: where Calico answers again within this minute, all objects are
+// rolled back, also by an operator that started meanwhile.
+func rollsBackWithinAMinute(t *testing.T) {
+	s := beginStory(t)
+	before := s.listInventory()
+	stop := s.loseCalicoAfterProgramming()
+	s.deleteObject(s.getPolicy(s.name))
+	s.expectWaitForCalico()
 	stop()
-	s.operator()
-	s.reach(here)
-	s.gone(s.name)
-	s.Expect(s.inventory()).To(Equal(before))
-	s.Expect(s.events(s.name)()).NotTo(ContainElement("Orphaned"))
+	s.startOperator()
+	s.reachCalicoAt(here)
+	s.waitUntilGone(s.name)
+	s.Expect(s.listInventory()).To(Equal(before))
+	s.Expect(s.eventsOf(s.name)()).NotTo(ContainElement("Orphaned"))
 }
 
-// programmedThenUnavailable is a policy that is in place, when Calico's API
-// server can not be reached any more.
-func (s *story) programmedThenUnavailable() (stop func()) {
+// loseCalicoAfterProgramming creates a policy, waits until its objects are written, and
+// then makes Calico's API server unreachable.
+func (s *story) loseCalicoAfterProgramming() (stop func()) {
 	s.t.Helper()
-	nodes := s.nodes()
-	stop = s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed)
-	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, nodes...)))
-	s.reach(nowhere)
-	s.t.Cleanup(func() { s.reach(here) })
-	s.unprotected(s.name, "CalicoUnavailable", "the API of Calico does not answer", nowhere)
+	nodes := s.createNodes()
+	stop = s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed)
+	s.Expect(s.listInventory()).To(ContainElements(s.completeInventory(s.name, nodes...)))
+	s.reachCalicoAt(nowhere)
+	s.t.Cleanup(func() { s.reachCalicoAt(here) })
+	s.waitUntilUnprotected(s.name, "CalicoUnavailable", "the API of Calico does not answer", nowhere)
 	return stop
 }
 
-// waitsForCalico: everything else has been taken back, and the policy stays.
-func (s *story) waitsForCalico() {
+// expectWaitForCalico expects all other objects to be restored, and the policy to stay.
+func (s *story) expectWaitForCalico() {
 	s.t.Helper()
-	s.Eventually(s.message(s.name, v1alpha1.ConditionReady)).Should(Equal(
+	s.Eventually(s.messageOf(s.name, v1alpha1.ConditionReady)).Should(Equal(
 		"The policy is being deleted; left to restore: objects of Calico, which does not answer now"))
-	s.Eventually(s.rest).Should(BeEmpty())
-	s.Consistently(func() []string { return s.get(s.name).Finalizers }, 3*moment).ShouldNot(BeEmpty())
+	s.Eventually(s.otherWrites).Should(BeEmpty())
+	s.Consistently(func() []string { return s.getPolicy(s.name).Finalizers }, 3*moment).ShouldNot(BeEmpty())
 }
 
-// sharedTier: the tier is all policies'. It stays until the last one goes, also
-// where several go at once, and where somebody else has put a policy into it.
-func sharedTier(t *testing.T) {
-	s := begin(t)
-	before := s.inventory()
+// tierIsShared: all policies share one tier. The tier stays until the last policy is
+// deleted, also where several policies are deleted at once, and where someone else has put
+// a policy into the tier.
+func tierIsShared(t *testing.T) {
+	s := beginStory(t)
+	before := s.listInventory()
 	nodes := map[string][]string{}
 	part := func(name string, offset int) *v1alpha1.ControlPlaneNetworkPolicy {
 		for i := range members {
-			nodes[name] = append(nodes[name], s.join(offset+i, testbed.ControlPlaneNode(), testbed.NodeLabels(map[string]string{"part": name})))
+			nodes[name] = append(nodes[name], s.createNode(offset+i, testbed.ControlPlaneNode(), testbed.NodeLabels(map[string]string{"part": name})))
 		}
-		policy := s.policy()
+		policy := s.newPolicy()
 		policy.Name = s.name + "-" + name
-		policy.Spec.Network.Components = policy.Spec.Network.Components[:2] // pods can not be had by both
+		policy.Spec.Network.Components = policy.Spec.Network.Components[:2] // two policies cannot restrict the same pods
 		policy.Spec.NodeSelector.MatchLabels["part"] = v1alpha1.LabelValue(name)
 		return policy
 	}
 	first, second := part("a", 1), part("b", 1+members)
-	s.operator()
+	s.startOperator()
 	create := func() {
-		s.create(first.DeepCopy(), second.DeepCopy())
-		s.says(first.Name, programmed)
-		s.says(second.Name, programmed)
-		s.Expect(s.inventory()).To(ContainElements(s.whole(first.Name, nodes["a"]...)))
-		s.Expect(s.inventory()).To(ContainElements(s.whole(second.Name, nodes["b"]...)))
+		s.createObjects(first.DeepCopy(), second.DeepCopy())
+		s.waitForConditions(first.Name, programmed)
+		s.waitForConditions(second.Name, programmed)
+		s.Expect(s.listInventory()).To(ContainElements(s.completeInventory(first.Name, nodes["a"]...)))
+		s.Expect(s.listInventory()).To(ContainElements(s.completeInventory(second.Name, nodes["b"]...)))
 	}
-	t.Log("one goes, and the other stays as it is")
+	t.Log("one policy is deleted, and the other policy stays as before")
 	create()
-	s.quiet()
-	looked := s.get(second.Name).Status
-	mark := s.mark()
-	s.remove(first.Name)
-	s.Expect(s.asked(mark, func(e testbed.AuditEvent) bool { return toCalico(e) && e.Resource == "tiers" })).To(BeEmpty())
-	s.says(second.Name, programmed)
-	s.Expect(s.get(second.Name).Status.LastDriftTime).To(Equal(looked.LastDriftTime))
-	s.remove(second.Name)
-	s.Expect(s.inventory()).To(Equal(before))
+	s.waitUntilQuiet()
+	looked := s.getPolicy(second.Name).Status
+	mark := s.markAuditLog()
+	s.removePolicy(first.Name)
+	s.Expect(s.requestsSince(mark, func(e testbed.AuditEvent) bool { return writesToCalico(e) && e.Resource == "tiers" })).To(BeEmpty())
+	s.waitForConditions(second.Name, programmed)
+	s.Expect(s.getPolicy(second.Name).Status.LastDriftTime).To(Equal(looked.LastDriftTime))
+	s.removePolicy(second.Name)
+	s.Expect(s.listInventory()).To(Equal(before))
 
-	t.Log("both go at once")
+	t.Log("both policies are deleted at once")
 	create()
-	s.delete(s.get(first.Name))
-	s.delete(s.get(second.Name))
-	s.gone(first.Name)
-	s.gone(second.Name)
-	s.Expect(s.inventory()).To(Equal(before))
+	s.deleteObject(s.getPolicy(first.Name))
+	s.deleteObject(s.getPolicy(second.Name))
+	s.waitUntilGone(first.Name)
+	s.waitUntilGone(second.Name)
+	s.Expect(s.listInventory()).To(Equal(before))
 
-	t.Log("somebody else uses it")
-	s.create(first.DeepCopy())
-	s.says(first.Name, programmed)
-	foreign := &v3.GlobalNetworkPolicy{ObjectMeta: named("cpnp.foreign")}
+	t.Log("a foreign policy uses the tier")
+	s.createObjects(first.DeepCopy())
+	s.waitForConditions(first.Name, programmed)
+	foreign := &v3.GlobalNetworkPolicy{ObjectMeta: metaNamed("cpnp.foreign")}
 	foreign.Spec.Tier = "cpnp"
-	s.create(foreign)
-	s.remove(first.Name)
-	s.Expect(s.inventory()).To(Equal(slices.Sorted(slices.Values(append(before, "Tier/cpnp", "GlobalNetworkPolicy/cpnp.foreign")))))
-	s.delete(foreign)
-	s.delete(&v3.Tier{ObjectMeta: named("cpnp")})
+	s.createObjects(foreign)
+	s.removePolicy(first.Name)
+	s.Expect(s.listInventory()).To(Equal(slices.Sorted(slices.Values(append(before, "Tier/cpnp", "GlobalNetworkPolicy/cpnp.foreign")))))
+	s.deleteObject(foreign)
+	s.deleteObject(&v3.Tier{ObjectMeta: metaNamed("cpnp")})
 }
 
-// rightsAreUsed: of the rights that are shipped to protect hosts, all are used that
-// can be seen. Those to tier.globalnetworkpolicies, and to get tiers, are asked for
-// by Calico's API server, in reviews of its own.
+// rightsAreUsed: all visible rights that are shipped to protect hosts are used. Calico's
+// API server checks the rights to tier.globalnetworkpolicies, and to get tiers, in its own
+// access reviews.
 func (s *story) rightsAreUsed() {
 	const migrations = "../calicowatch/testdata/datastoremigrations.yaml"
-	s.operator()
+	s.startOperator()
 	_, err := envtest.InstallCRDs(cluster.Config, envtest.CRDInstallOptions{Paths: []string{migrations}, ErrorIfPathMissing: true})
 	s.Expect(err).NotTo(HaveOccurred())
 	shipped, err := testbed.Rights(roleFile)
 	s.Expect(err).NotTo(HaveOccurred())
-	shipped = slices.DeleteFunc(shipped, func(right string) bool { return !forHosts(right) || indirect(right) })
+	shipped = slices.DeleteFunc(shipped, func(right string) bool { return !isForHosts(right) || isIndirect(right) })
 	s.Expect(shipped).NotTo(BeEmpty())
 	s.Eventually(func() []string {
 		logged, err := cluster.Audit().Since(s.began)
 		s.Expect(err).NotTo(HaveOccurred())
-		return slices.DeleteFunc(testbed.RightsUsed(logged, operatorUser), func(right string) bool { return !forHosts(right) })
+		return slices.DeleteFunc(testbed.RightsUsed(logged, operatorUser), func(right string) bool { return !isForHosts(right) })
 	}).Should(ConsistOf(shipped))
 }

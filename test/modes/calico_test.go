@@ -14,28 +14,28 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// install installs a Calico, which is there as long as the test lasts.
-func install(t *testing.T, mode calico.Mode) *calico.Calico {
+// installCalico installs a Calico, which stays until the test ends.
+func installCalico(t *testing.T, mode calico.Mode) *calico.Calico {
 	t.Helper()
 	uninstallAfter(t)
 	c, err := calico.Start(t.Context(), cluster, calico.Options{Mode: mode})
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { NewWithT(t).Expect(c.Stop()).To(Succeed()) })
-	// The API server tells of Calico's kinds a moment after they are available.
+	// The API server lists Calico's kinds a moment after these kinds are available.
 	NewWithT(t).Eventually(func() error { return admin.List(t.Context(), &v3.TierList{}) }, deadline, tick).Should(Succeed())
 	return c
 }
 
-// uninstallAfter leaves the cluster without Calico when the test ends.
+// uninstallAfter removes Calico from the cluster when the test ends.
 func uninstallAfter(t *testing.T) {
 	t.Cleanup(func() { NewWithT(t).Expect(calico.Uninstall(context.Background(), cluster)).To(Succeed()) })
 }
 
-// reach sets where Calico's API server is to be found.
-func (s *story) reach(host string) {
+// reachCalicoAt sets the host name of Calico's API server.
+func (s *story) reachCalicoAt(host string) {
 	s.t.Helper()
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "calico-apiserver", Name: "calico-api"}}
-	s.patch(service, `{"spec":{"externalName":"`+host+`"}}`)
+	s.patchObject(service, `{"spec":{"externalName":"`+host+`"}}`)
 }
 
 const (
@@ -43,4 +43,4 @@ const (
 	here    = "localhost"
 )
 
-func named(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }
+func metaNamed(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }

@@ -14,46 +14,46 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// An API server that never finishes to tell what there is of one kind keeps
-// nothing from going on but what needs it, and is named.
+// An API server that never finishes listing one kind stops only the work that needs this
+// kind, and the status names the kind.
 func TestCalicoNeverFinishesItsList(t *testing.T) {
-	s := begin(t)
-	nodes := s.nodes()
-	s.create(testbed.Service(s.name, "web", corev1.ServiceTypeClusterIP, testbed.ServiceLabels(s.label())))
-	before := s.rest()
+	s := beginStory(t)
+	nodes := s.createNodes()
+	s.createObjects(testbed.Service(s.name, "web", corev1.ServiceTypeClusterIP, testbed.ServiceLabels(s.storyLabels())))
+	before := s.otherWrites()
 	uninstallAfter(t)
 	stub, err := calico.StartStub(s.ctx, cluster, "hostendpoints")
 	s.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { s.Expect(stub.Stop()).To(Succeed()) })
 
-	s.operator()
-	s.create(s.policy())
-	rest := ConsistOf(append(marked(nodes...), "web Local", "cpnp."+s.name+".coredns"))
-	s.Eventually(s.rest).Should(rest)
-	s.unprotected(s.name, "CalicoUnavailable", "HostEndpoint cannot be read", "has not answered within 2s")
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	rest := ConsistOf(append(taintedAndRecorded(nodes...), "web Local", "cpnp."+s.name+".coredns"))
+	s.Eventually(s.otherWrites).Should(rest)
+	s.waitUntilUnprotected(s.name, "CalicoUnavailable", "HostEndpoint cannot be read", "has not answered within 2s")
 
 	t.Log("repairs go on")
-	s.patch(&corev1.Node{ObjectMeta: named(nodes[0])}, `{"spec":{"taints":[]}}`)
-	web := &corev1.Service{ObjectMeta: named("web")}
+	s.patchObject(&corev1.Node{ObjectMeta: metaNamed(nodes[0])}, `{"spec":{"taints":[]}}`)
+	web := &corev1.Service{ObjectMeta: metaNamed("web")}
 	web.Namespace = s.name
-	s.patch(web, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
-	coredns := &networkingv1.NetworkPolicy{ObjectMeta: named("cpnp." + s.name + ".coredns")}
+	s.patchObject(web, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
+	coredns := &networkingv1.NetworkPolicy{ObjectMeta: metaNamed("cpnp." + s.name + ".coredns")}
 	coredns.Namespace = s.name
-	s.delete(coredns)
-	s.Eventually(s.rest).Should(rest)
-	s.leavesCalicoAlone(s.began, tick)
-	s.runs()
+	s.deleteObject(coredns)
+	s.Eventually(s.otherWrites).Should(rest)
+	s.expectNoCalicoWrites(s.began, tick)
+	s.expectRunning()
 
-	t.Log("it finishes, and the operator goes on with what it has told")
+	t.Log("the list is finished, and the operator continues with the listed objects")
 	stub.Finish()
-	s.Eventually(func() []string { return s.asked(s.began, toCalico) }).ShouldNot(BeEmpty(), func() string { return s.tell(s.name) })
-	s.says(s.name, "Programmed=False/ApplyFailed", "Ready=False/ApplyFailed")
-	s.Expect(s.message(s.name, v1alpha1.ConditionProgrammed)()).To(ContainSubstring("Tier/cpnp: the server could not find the requested resource"))
+	s.Eventually(func() []string { return s.requestsSince(s.began, writesToCalico) }).ShouldNot(BeEmpty(), func() string { return s.describeStatus(s.name) })
+	s.waitForConditions(s.name, "Programmed=False/ApplyFailed", "Ready=False/ApplyFailed")
+	s.Expect(s.messageOf(s.name, v1alpha1.ConditionProgrammed)()).To(ContainSubstring("Tier/cpnp: the server could not find the requested resource"))
 
-	t.Log("it goes, and the policy with it")
+	t.Log("Calico is removed, and the policy is deleted")
 	s.Expect(stub.Stop()).To(Succeed())
-	s.unprotected(s.name, "CalicoNotInstalled")
-	s.remove(s.name)
-	s.Expect(s.rest()).To(Equal(before))
-	s.runs()
+	s.waitUntilUnprotected(s.name, "CalicoNotInstalled")
+	s.removePolicy(s.name)
+	s.Expect(s.otherWrites()).To(Equal(before))
+	s.expectRunning()
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package modes shows the whole operator, with the rights that it is shipped
-// with, in every way in which a Calico can be there, or not. There is one file
-// for each story.
+// Package modes tests the whole operator, with its shipped rights, for every way in which
+// Calico can be served or absent. Each story has its own file.
 package modes
 
 import (
@@ -23,8 +22,7 @@ import (
 )
 
 const (
-	// operatorUser is whom the operator acts as, and roleFile what it is shipped
-	// with.
+	// operatorUser is the user of the operator, and roleFile has the shipped rights.
 	operatorUser = "cpnp-operator"
 	roleFile     = "../../config/rbac/role.yaml"
 )
@@ -36,11 +34,11 @@ var (
 	verbose        = flag.Bool("operator-log", false, "show the operator's log")
 )
 
-// suite prepares the cluster between its start and the tests.
+// suite prepares the cluster after the cluster has started and before the tests run.
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
-	if err := prepare(); err != nil {
+	if err := prepareCluster(); err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
 		return 1
 	}
@@ -58,7 +56,7 @@ func TestMain(m *testing.M) {
 	}, &cluster))
 }
 
-func prepare() error {
+func prepareCluster() error {
 	var err error
 	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
-// migrationPhase has a migration of the datastore be under way in this phase.
-func (s *story) migrationPhase(phase string) {
+// setMigrationPhase makes a migration of the datastore be in this phase.
+func (s *story) setMigrationPhase(phase string) {
 	s.t.Helper()
 	const definition = "../calicowatch/testdata/datastoremigrations.yaml"
 	_, err := envtest.InstallCRDs(cluster.Config, envtest.CRDInstallOptions{Paths: []string{definition}, ErrorIfPathMissing: true})
@@ -37,90 +37,90 @@ func (s *story) migrationPhase(phase string) {
 	}).Should(Succeed())
 }
 
-// migration: while the datastore is migrated nothing of Calico is written,
-// whatever others change, and what is no longer declared is not taken away. All
-// of it follows.
-func migration(t *testing.T) {
-	s := begin(t)
-	before := s.inventory()
-	nodes := s.nodes()
-	s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed)
-	kubelet := s.part(s.name, "deny-kubelet")
+// waitsForMigration: while the datastore is migrated, no Calico object is written, whatever
+// other users change, and objects that are no longer declared are not deleted. All these
+// writes follow after the migration.
+func waitsForMigration(t *testing.T) {
+	s := beginStory(t)
+	before := s.listInventory()
+	nodes := s.createNodes()
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed)
+	kubelet := s.partName(s.name, "deny-kubelet")
 
-	s.migrationPhase("Migrating")
-	s.unprotected(s.name, "CalicoUnavailable", "DatastoreMigration v1-to-v3 is in phase Migrating", "the operator writes nothing")
-	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("15/15"), "as it was")
-	mark := s.mark()
-	s.delete(&v3.GlobalNetworkPolicy{ObjectMeta: named(kubelet)})
-	s.leavesCalicoAlone(mark, moment)
+	s.setMigrationPhase("Migrating")
+	s.waitUntilUnprotected(s.name, "CalicoUnavailable", "DatastoreMigration v1-to-v3 is in phase Migrating", "the operator writes nothing")
+	s.Expect(textOfCount(s.getPolicy(s.name).Status.HostPolicies)).To(Equal("15/15"), "as before")
+	mark := s.markAuditLog()
+	s.deleteObject(&v3.GlobalNetworkPolicy{ObjectMeta: metaNamed(kubelet)})
+	s.expectNoCalicoWrites(mark, moment)
 
-	s.migrationPhase("Complete")
-	s.says(s.name, programmed)
-	s.Eventually(s.inventory).Should(ContainElement("GlobalNetworkPolicy/" + kubelet))
-	s.Eventually(func() *v1alpha1.Drift { return s.get(s.name).Status.LastDrift }).Should(And(Not(BeNil()),
+	s.setMigrationPhase("Complete")
+	s.waitForConditions(s.name, programmed)
+	s.Eventually(s.listInventory).Should(ContainElement("GlobalNetworkPolicy/" + kubelet))
+	s.Eventually(func() *v1alpha1.Drift { return s.getPolicy(s.name).Status.LastDrift }).Should(And(Not(BeNil()),
 		HaveField("Name", kubelet), HaveField("Cause", v1alpha1.CauseMissing)))
 
-	t.Log("hosts are not declared any more")
-	s.migrationPhase("Migrating")
-	s.unprotected(s.name, "CalicoUnavailable")
-	mark = s.mark()
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Network = nil })
-	s.says(s.name, programmed)
-	s.leavesCalicoAlone(mark, moment)
-	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, nodes...)))
-	s.migrationPhase("Complete")
-	s.Eventually(s.inventory).Should(Equal(before))
-	s.Eventually(s.enactments(s.name)).Should(BeEmpty())
-	s.remove(s.name)
+	t.Log("hosts are no longer declared")
+	s.setMigrationPhase("Migrating")
+	s.waitUntilUnprotected(s.name, "CalicoUnavailable")
+	mark = s.markAuditLog()
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Network = nil })
+	s.waitForConditions(s.name, programmed)
+	s.expectNoCalicoWrites(mark, moment)
+	s.Expect(s.listInventory()).To(ContainElements(s.completeInventory(s.name, nodes...)))
+	s.setMigrationPhase("Complete")
+	s.Eventually(s.listInventory).Should(Equal(before))
+	s.Eventually(s.enactmentsOf(s.name)).Should(BeEmpty())
+	s.removePolicy(s.name)
 }
 
-// released: what somebody no longer wants of Calico is taken away.
-func released(t *testing.T) {
-	s := begin(t)
-	before := s.inventory()
-	nodes := s.nodes()
-	s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed)
+// releasesHosts: Calico objects that are no longer declared are deleted.
+func releasesHosts(t *testing.T) {
+	s := beginStory(t)
+	before := s.listInventory()
+	nodes := s.createNodes()
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed)
 
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Network.HostBackend = v1alpha1.HostBackendNone
 	})
-	s.unprotected(s.name, "HostBackendNone", "nothing protects the components on nodes")
-	s.Eventually(s.inventory).Should(Equal(before))
-	s.Eventually(s.enactments(s.name)).Should(BeEmpty(), "what was, is not taken up again")
-	s.Expect(counts(s.get(s.name).Status.HostPolicies)).To(Equal("0/0"))
+	s.waitUntilUnprotected(s.name, "HostBackendNone", "nothing protects the components on nodes")
+	s.Eventually(s.listInventory).Should(Equal(before))
+	s.Eventually(s.enactmentsOf(s.name)).Should(BeEmpty(), "former enactments are not used again")
+	s.Expect(textOfCount(s.getPolicy(s.name).Status.HostPolicies)).To(Equal("0/0"))
 
-	t.Log("a younger one may protect the same nodes")
-	younger := s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	t.Log("a younger policy may protect the same nodes")
+	younger := s.newPolicy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Network.Components, spec.Taints = spec.Network.Components[:2], nil
 	})
 	younger.Name += "-younger"
-	s.create(younger)
-	s.says(younger.Name, programmed)
-	s.Expect(s.inventory()).To(ContainElements(s.whole(younger.Name, nodes...)))
+	s.createObjects(younger)
+	s.waitForConditions(younger.Name, programmed)
+	s.Expect(s.listInventory()).To(ContainElements(s.completeInventory(younger.Name, nodes...)))
 
-	t.Log("until the older one does")
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	t.Log("until the older policy protects these nodes")
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Network.HostBackend = v1alpha1.HostBackendCalico
 	})
-	s.says(younger.Name, "Accepted=False/Conflicted", "Ready=False/Conflicted")
-	s.Eventually(s.enactments(younger.Name)).Should(BeEmpty())
-	s.Expect(s.message(younger.Name, v1alpha1.ConditionAccepted)()).To(ContainSubstring(
+	s.waitForConditions(younger.Name, "Accepted=False/Conflicted", "Ready=False/Conflicted")
+	s.Eventually(s.enactmentsOf(younger.Name)).Should(BeEmpty())
+	s.Expect(s.messageOf(younger.Name, v1alpha1.ConditionAccepted)()).To(ContainSubstring(
 		"the protection of node " + nodes[0] + " is claimed by " + s.name))
-	s.says(s.name, programmed)
+	s.waitForConditions(s.name, programmed)
 	s.Eventually(func() string {
 		endpoint := &v3.HostEndpoint{}
 		_ = admin.Get(s.ctx, client.ObjectKey{Name: render.EndpointName(nodes[0], "")}, endpoint)
 		return endpoint.Labels[v1alpha1.LabelPolicy]
 	}).Should(Equal(s.name), "the endpoint has changed hands")
-	s.quiet()
+	s.waitUntilQuiet()
 
-	s.remove(s.name)
-	s.says(younger.Name, programmed)
-	s.Expect(s.inventory()).To(ContainElements(s.whole(younger.Name, nodes...)))
-	s.remove(younger.Name)
-	s.Expect(s.inventory()).To(Equal(before))
+	s.removePolicy(s.name)
+	s.waitForConditions(younger.Name, programmed)
+	s.Expect(s.listInventory()).To(ContainElements(s.completeInventory(younger.Name, nodes...)))
+	s.removePolicy(younger.Name)
+	s.Expect(s.listInventory()).To(Equal(before))
 }

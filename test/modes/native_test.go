@@ -18,29 +18,29 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// TestNative is the stories of a Calico whose API is CRDs.
+// TestNative runs the stories of a Calico whose API consists of CRDs.
 func TestNative(t *testing.T) {
-	install(t, calico.Native)
-	t.Run("checked as later", later)
-	t.Run("everything", everything)
-	t.Run("added to sets", addedToSets)
-	t.Run("added again and again", addedAgainAndAgain)
-	t.Run("changed on its way", changedOnItsWay)
-	t.Run("joining", joining)
-	t.Run("interfaces", interfaces)
-	t.Run("foreign felix", foreignFelixConfiguration)
-	t.Run("locked", lockedDatastore)
-	t.Run("migration", migration)
-	t.Run("released", released)
-	t.Run("profile", foundOut)
-	t.Run("API server ports", apiServerPorts)
-	t.Run("managed", managedCluster)
-	t.Run("no admin path", noAdminPath)
-	t.Run("exposed by a Service", exposedByService)
+	installCalico(t, calico.Native)
+	t.Run("checked as later", refusesAsLaterVersions)
+	t.Run("everything", writesEverything)
+	t.Run("added to sets", additionsAreRemoved)
+	t.Run("added again and again", contestsAtAPace)
+	t.Run("changed on its way", reportsMutation)
+	t.Run("joining", joiningIsNoDrift)
+	t.Run("interfaces", acceptsInterfaceNames)
+	t.Run("foreign felix", keepsForeignFields)
+	t.Run("locked", waitsWhileLocked)
+	t.Run("migration", waitsForMigration)
+	t.Run("released", releasesHosts)
+	t.Run("profile", followsSigns)
+	t.Run("API server ports", followsAPIServerPorts)
+	t.Run("managed", leavesManagedHostsAlone)
+	t.Run("no admin path", keepsAnAdminPath)
+	t.Run("exposed by a Service", reportsExposure)
 }
 
-// drifting is what somebody does to an object of each kind: a merge patch, or
-// the deletion where there is none.
+// drifting is a change of an object of each kind by someone else: a merge patch, or a
+// deletion where the patch is empty.
 type drifting struct {
 	object       client.Object
 	patch, field string
@@ -54,28 +54,28 @@ func (s *story) driftOfEachKind(policy, node string) []drifting {
 	return []drifting{
 		{of(&v3.Tier{}, render.TierName), `{"spec":{"order":2000000}}`, "spec.order"},
 		{of(&v3.GlobalNetworkSet{}, render.SetName(policy, "control-plane-0")), `{"spec":{"nets":["198.51.100.1/32"]}}`, "spec.nets"},
-		{of(&v3.GlobalNetworkPolicy{}, s.part(policy, "deny-kubelet")), `{"spec":{"selector":"has(nothing)"}}`, "spec.selector"},
+		{of(&v3.GlobalNetworkPolicy{}, s.partName(policy, "deny-kubelet")), `{"spec":{"selector":"has(nothing)"}}`, "spec.selector"},
 		{of(&v3.HostEndpoint{}, render.EndpointName(node, "")), `{"spec":{"expectedIPs":["192.0.2.1"]}}`, "spec.expectedIPs"},
 		{
 			of(&v3.FelixConfiguration{}, render.FelixConfigurationName(node)),
 			`{"spec":{"failsafeInboundHostPorts":[{"protocol":"tcp","port":2379}]}}`, "spec.failsafeInboundHostPorts",
 		},
-		{of(&v3.GlobalNetworkPolicy{}, s.part(policy, "allow-etcd")), "", ""},
+		{of(&v3.GlobalNetworkPolicy{}, s.partName(policy, "allow-etcd")), "", ""},
 	}
 }
 
-// everything is written, what others change of each kind is put right and told,
-// and nothing is left behind.
-func everything(t *testing.T) {
-	s := begin(t)
-	before := s.inventory()
-	nodes := s.nodes()
-	s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed, "Drifted=False/NoDrift")
-	s.Expect(s.inventory()).To(ConsistOf(slices.Concat(before, s.whole(s.name, nodes...))))
-	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil())
-	s.Expect(s.enactments(s.name)()).To(ConsistOf(nodes[0]+" Enforced", nodes[1]+" Enforced", nodes[2]+" Enforced"))
+// writesEverything: all objects are written, foreign changes of each kind are repaired and
+// reported, and no object is left after the deletion.
+func writesEverything(t *testing.T) {
+	s := beginStory(t)
+	before := s.listInventory()
+	nodes := s.createNodes()
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed, "Drifted=False/NoDrift")
+	s.Expect(s.listInventory()).To(ConsistOf(slices.Concat(before, s.completeInventory(s.name, nodes...))))
+	s.Expect(s.getPolicy(s.name).Status.LastDrift).To(BeNil())
+	s.Expect(s.enactmentsOf(s.name)()).To(ConsistOf(nodes[0]+" Enforced", nodes[1]+" Enforced", nodes[2]+" Enforced"))
 
 	for _, d := range s.driftOfEachKind(s.name, nodes[0]) {
 		key := client.ObjectKeyFromObject(d.object)
@@ -84,10 +84,10 @@ func everything(t *testing.T) {
 		s.Expect(err).NotTo(HaveOccurred())
 		manager := "mallory"
 		if d.patch == "" {
-			manager = "" // a deleted object takes with it who deleted it
-			s.delete(d.object.DeepCopyObject().(client.Object))
+			manager = "" // the manager of a deletion is unknown
+			s.deleteObject(d.object.DeepCopyObject().(client.Object))
 		} else {
-			s.patch(d.object.DeepCopyObject().(client.Object), d.patch)
+			s.patchObject(d.object.DeepCopyObject().(client.Object), d.patch)
 		}
 		s.Eventually(func() any {
 			now := d.object.DeepCopyObject().(client.Object)
@@ -98,39 +98,39 @@ func everything(t *testing.T) {
 			s.Expect(err).NotTo(HaveOccurred())
 			return content["spec"]
 		}).Should(Equal(is["spec"]), key.Name)
-		s.Eventually(func() *v1alpha1.Drift { return s.get(s.name).Status.LastDrift }).Should(And(Not(BeNil()),
+		s.Eventually(func() *v1alpha1.Drift { return s.getPolicy(s.name).Status.LastDrift }).Should(And(Not(BeNil()),
 			HaveField("Name", key.Name), HaveField("Field", d.field), HaveField("Manager", manager)), key.Name)
 	}
-	s.says(s.name, programmed, "Drifted=False/NoDrift")
-	s.remove(s.name)
-	s.Expect(s.inventory()).To(Equal(before))
-	s.Expect(s.enactments(s.name)()).To(BeEmpty())
+	s.waitForConditions(s.name, programmed, "Drifted=False/NoDrift")
+	s.removePolicy(s.name)
+	s.Expect(s.listInventory()).To(Equal(before))
+	s.Expect(s.enactmentsOf(s.name)()).To(BeEmpty())
 }
 
-// joining: the objects of a node that is new have not drifted.
-func joining(t *testing.T) {
-	s := begin(t)
-	nodes := s.nodes()
-	s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed)
-	nodes = append(nodes, s.join(members+1))
-	s.Eventually(s.inventory).Should(ContainElements(s.whole(s.name, nodes...)))
-	s.Eventually(func() string { return counts(s.get(s.name).Status.HostPolicies) }).Should(Equal("17/17"))
-	s.quiet()
-	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil())
-	s.Expect(s.events(s.name)()).NotTo(ContainElement("DriftCorrected"))
-	s.remove(s.name)
+// joiningIsNoDrift: the objects of a new node have not drifted.
+func joiningIsNoDrift(t *testing.T) {
+	s := beginStory(t)
+	nodes := s.createNodes()
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed)
+	nodes = append(nodes, s.createNode(members+1))
+	s.Eventually(s.listInventory).Should(ContainElements(s.completeInventory(s.name, nodes...)))
+	s.Eventually(func() string { return textOfCount(s.getPolicy(s.name).Status.HostPolicies) }).Should(Equal("17/17"))
+	s.waitUntilQuiet()
+	s.Expect(s.getPolicy(s.name).Status.LastDrift).To(BeNil())
+	s.Expect(s.eventsOf(s.name)()).NotTo(ContainElement("DriftCorrected"))
+	s.removePolicy(s.name)
 }
 
-// interfaces may have names that no object can have.
-func interfaces(t *testing.T) {
-	s := begin(t)
-	before := s.inventory()
-	s.nodes()
-	s.operator()
+// acceptsInterfaceNames: interfaces may have names that are not valid for objects.
+func acceptsInterfaceNames(t *testing.T) {
+	s := beginStory(t)
+	before := s.listInventory()
+	s.createNodes()
+	s.startOperator()
 	names := []string{"eth1", "Eth1", "eth_1", "eth1.100", "a_.B"}
-	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	s.createObjects(s.newPolicy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Network.Components = nil
 		for i, name := range names {
 			spec.Network.Components = append(spec.Network.Components, v1alpha1.Component{
@@ -139,7 +139,7 @@ func interfaces(t *testing.T) {
 			})
 		}
 	}))
-	s.says(s.name, programmed)
+	s.waitForConditions(s.name, programmed)
 	var endpoints v3.HostEndpointList
 	s.Expect(admin.List(s.ctx, &endpoints)).To(Succeed())
 	var found []string
@@ -147,53 +147,53 @@ func interfaces(t *testing.T) {
 		found = append(found, endpoint.Spec.InterfaceName)
 	}
 	s.Expect(found).To(ConsistOf(slices.Repeat(names, members)))
-	s.remove(s.name)
-	s.Expect(s.inventory()).To(Equal(before))
+	s.removePolicy(s.name)
+	s.Expect(s.listInventory()).To(Equal(before))
 }
 
-// foreignFelixConfiguration: of one that others have made, and use for other
-// things, only the field that was written is taken away again.
-func foreignFelixConfiguration(t *testing.T) {
-	s := begin(t)
-	node := s.nodes()[0]
-	felix := &v3.FelixConfiguration{ObjectMeta: named(render.FelixConfigurationName(node))}
+// keepsForeignFields: of a foreign FelixConfiguration with other settings, only the managed
+// field is removed again.
+func keepsForeignFields(t *testing.T) {
+	s := beginStory(t)
+	node := s.createNodes()[0]
+	felix := &v3.FelixConfiguration{ObjectMeta: metaNamed(render.FelixConfigurationName(node))}
 	felix.Spec.LogSeverityScreen = "Warning"
-	s.create(felix)
-	s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed)
+	s.createObjects(felix)
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed)
 	now := func() v3.FelixConfigurationSpec {
 		is := &v3.FelixConfiguration{}
 		s.Expect(admin.Get(s.ctx, client.ObjectKeyFromObject(felix), is)).To(Succeed())
 		return is.Spec
 	}
 	s.Expect(now()).To(And(HaveField("LogSeverityScreen", "Warning"), HaveField("FailsafeInboundHostPorts", Not(BeNil()))))
-	s.remove(s.name)
+	s.removePolicy(s.name)
 	s.Expect(now()).To(And(HaveField("LogSeverityScreen", "Warning"), HaveField("FailsafeInboundHostPorts", BeNil())))
-	s.delete(felix)
+	s.deleteObject(felix)
 }
 
-// lockedDatastore: while Calico says so nothing of it is written, and all the
-// rest is. The writes follow when it is unlocked.
-func lockedDatastore(t *testing.T) {
-	s := begin(t)
-	nodes := s.nodes()
-	s.lock(true)
-	t.Cleanup(func() { s.lock(false) })
-	s.operator()
-	s.create(s.policy())
-	s.unprotected(s.name, "CalicoUnavailable", "ClusterInformation default: datastoreReady is false", "the operator writes nothing until Calico unlocks the datastore")
-	s.Eventually(s.rest).Should(ConsistOf(append(marked(nodes...), "cpnp."+s.name+".coredns")))
-	s.leavesCalicoAlone(s.began, moment)
+// waitsWhileLocked: while Calico locks its datastore, no Calico object is written, but all
+// other objects are. The writes follow when the datastore is unlocked.
+func waitsWhileLocked(t *testing.T) {
+	s := beginStory(t)
+	nodes := s.createNodes()
+	s.lockDatastore(true)
+	t.Cleanup(func() { s.lockDatastore(false) })
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitUntilUnprotected(s.name, "CalicoUnavailable", "ClusterInformation default: datastoreReady is false", "the operator writes nothing until Calico unlocks the datastore")
+	s.Eventually(s.otherWrites).Should(ConsistOf(append(taintedAndRecorded(nodes...), "cpnp."+s.name+".coredns")))
+	s.expectNoCalicoWrites(s.began, moment)
 
-	s.lock(false)
-	s.says(s.name, programmed)
-	s.Expect(s.inventory()).To(ContainElements(s.whole(s.name, nodes...)))
-	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil())
-	s.remove(s.name)
+	s.lockDatastore(false)
+	s.waitForConditions(s.name, programmed)
+	s.Expect(s.listInventory()).To(ContainElements(s.completeInventory(s.name, nodes...)))
+	s.Expect(s.getPolicy(s.name).Status.LastDrift).To(BeNil())
+	s.removePolicy(s.name)
 }
 
-func (s *story) lock(locked bool) {
+func (s *story) lockDatastore(locked bool) {
 	s.t.Helper()
 	information := &v3.ClusterInformation{}
 	s.Expect(admin.Get(context.Background(), client.ObjectKey{Name: "default"}, information)).To(Succeed())

@@ -14,15 +14,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-func (s *story) mark() testbed.Mark {
+func (s *story) markAuditLog() testbed.Mark {
 	s.t.Helper()
 	mark, err := cluster.Audit().Mark()
 	s.Expect(err).NotTo(HaveOccurred())
 	return mark
 }
 
-// asked are the operator's requests since the mark that are wanted, one a line.
-func (s *story) asked(mark testbed.Mark, wanted func(testbed.AuditEvent) bool) []string {
+// requestsSince returns the operator's wanted requests since the mark, one in each line.
+func (s *story) requestsSince(mark testbed.Mark, wanted func(testbed.AuditEvent) bool) []string {
 	s.t.Helper()
 	logged, err := cluster.Audit().Since(mark)
 	s.Expect(err).NotTo(HaveOccurred())
@@ -35,47 +35,48 @@ func (s *story) asked(mark testbed.Mark, wanted func(testbed.AuditEvent) bool) [
 	return lines
 }
 
-// requests are all but watches, which are renewed at all times.
-func requests(e testbed.AuditEvent) bool { return e.Verb != "watch" }
+// isNoWatch selects all requests but watches, which are renewed all the time.
+func isNoWatch(e testbed.AuditEvent) bool { return e.Verb != "watch" }
 
-// toCalico are writes to Calico, successful or not.
-func toCalico(e testbed.AuditEvent) bool {
+// writesToCalico selects writes of Calico's objects, successful or not.
+func writesToCalico(e testbed.AuditEvent) bool {
 	return e.Mutating() && strings.HasSuffix(e.Group, "projectcalico.org")
 }
 
-// forbidden are the requests of the story that its rights did not suffice for.
-func (s *story) forbidden() []string {
-	return s.asked(s.began, func(e testbed.AuditEvent) bool { return e.Code == http.StatusForbidden })
+// forbiddenRequests returns the requests of the story which the operator had no right to
+// make.
+func (s *story) forbiddenRequests() []string {
+	return s.requestsSince(s.began, func(e testbed.AuditEvent) bool { return e.Code == http.StatusForbidden })
 }
 
-// leavesCalicoAlone watches for some time that nothing has been written to
-// Calico since the mark.
-func (s *story) leavesCalicoAlone(mark testbed.Mark, d time.Duration) {
+// expectNoCalicoWrites expects no write of Calico's objects since the mark, and none for
+// some time more.
+func (s *story) expectNoCalicoWrites(mark testbed.Mark, d time.Duration) {
 	s.t.Helper()
-	s.Consistently(func() []string { return s.asked(mark, toCalico) }, d).Should(BeEmpty())
+	s.Consistently(func() []string { return s.requestsSince(mark, writesToCalico) }, d).Should(BeEmpty())
 }
 
-// reportTime is within what a change is reported, if nothing else comes.
+// reportTime is the time limit for reporting a change, if no other change follows.
 const reportTime = 1500 * time.Millisecond
 
-// quiet returns when the operator has asked for nothing for long enough that no
-// report of what happened before is still to come.
-func (s *story) quiet() {
+// waitUntilQuiet waits until the operator has made no requests for so long that no report
+// of an earlier change can follow.
+func (s *story) waitUntilQuiet() {
 	s.t.Helper()
-	mark, since := s.mark(), time.Now()
+	mark, since := s.markAuditLog(), time.Now()
 	s.Eventually(func() time.Duration {
-		if len(s.asked(mark, requests)) > 0 {
-			mark, since = s.mark(), time.Now()
+		if len(s.requestsSince(mark, isNoWatch)) > 0 {
+			mark, since = s.markAuditLog(), time.Now()
 		}
 		return time.Since(since)
-	}).WithPolling(5*tick).Should(BeNumerically(">", reportTime), "the operator goes on asking the API server")
+	}).WithPolling(5*tick).Should(BeNumerically(">", reportTime), "the operator continues to send requests to the API server")
 }
 
-// reconciliations counts those of policies in this process so far.
-func reconciliations() float64 { return total("controller_runtime_reconcile_total") }
+// countReconciliations counts the reconciliations in this process so far.
+func countReconciliations() float64 { return totalOf("controller_runtime_reconcile_total") }
 
-// total adds up a counter of controller-runtime's.
-func total(name string) float64 {
+// totalOf adds up one counter of controller-runtime.
+func totalOf(name string) float64 {
 	families, err := metrics.Registry.Gather()
 	if err != nil {
 		return -1
@@ -91,13 +92,13 @@ func total(name string) float64 {
 	return sum
 }
 
-// forHosts says whether a right is to something of Calico, or to the record of what
-// is done there: where there is no Calico, none is written.
-func forHosts(right string) bool {
+// isForHosts tells whether a right is for Calico's objects or for enactments: without
+// Calico, the operator writes neither.
+func isForHosts(right string) bool {
 	return strings.Contains(right, "projectcalico.org/") || strings.Contains(right, "/controlplanenodeenactments")
 }
 
-// indirect says whether a right is not asked for by the operator itself.
-func indirect(right string) bool {
+// isIndirect tells whether the operator itself does not use a right.
+func isIndirect(right string) bool {
 	return right == "get projectcalico.org/tiers" || strings.Contains(right, "/tier.")
 }

@@ -19,10 +19,10 @@ import (
 	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
-// adding is what somebody puts into a list of an object of the operator's.
+// adding is an item that someone else adds to a list in a managed object.
 type adding struct{ kind, name, field, item string }
 
-func (a adding) read(s *story) *unstructured.Unstructured {
+func (a adding) readObject(s *story) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{}
 	object.SetAPIVersion(v3.GroupVersionCurrent)
 	object.SetKind(a.kind)
@@ -30,18 +30,18 @@ func (a adding) read(s *story) *unstructured.Unstructured {
 	return object
 }
 
-// list is what is in the field.
-func (a adding) list(s *story) []string {
-	items, _, err := unstructured.NestedStringSlice(a.read(s).Object, "spec", a.field)
+// listItems returns the items of the field.
+func (a adding) listItems(s *story) []string {
+	items, _, err := unstructured.NestedStringSlice(a.readObject(s).Object, "spec", a.field)
 	s.Expect(err).NotTo(HaveOccurred())
 	return items
 }
 
-// by adds the item as kubectl edit does, or as somebody does who declares it.
-func (a adding) by(s *story, manager string, declares bool) {
+// addBy adds the item, either as kubectl edit does or as a manager that declares the item.
+func (a adding) addBy(s *story, manager string, declares bool) {
 	s.t.Helper()
 	s.Eventually(func() error {
-		object := a.read(s)
+		object := a.readObject(s)
 		items, _, _ := unstructured.NestedStringSlice(object.Object, "spec", a.field)
 		items = append(items, a.item)
 		if !declares {
@@ -52,7 +52,7 @@ func (a adding) by(s *story, manager string, declares bool) {
 		declared.SetAPIVersion(v3.GroupVersionCurrent)
 		declared.SetKind(a.kind)
 		declared.SetName(a.name)
-		if a.kind == "HostEndpoint" { // what its schema wants of every apply, merged or not
+		if a.kind == "HostEndpoint" { // required by the schema in every apply, merged or not
 			node, _, _ := unstructured.NestedString(object.Object, "spec", "node")
 			s.Expect(unstructured.SetNestedField(declared.Object, node, "spec", "node")).To(Succeed())
 		}
@@ -61,48 +61,49 @@ func (a adding) by(s *story, manager string, declares bool) {
 	}).Should(Succeed())
 }
 
-// addedToSets: what others add to a list of ours is out again, whether or not the list
-// is a set, of which a server-side apply takes away only what is its own. The status
-// says who it was.
-func addedToSets(t *testing.T) {
-	s := begin(t)
-	node := s.nodes()[0]
-	s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed, "Drifted=False/NoDrift")
-	s.quiet()
+// additionsAreRemoved: foreign items in a managed list are removed, whether or not the list
+// is a set. From a set, a server-side apply removes only its own items. The status names
+// the manager.
+func additionsAreRemoved(t *testing.T) {
+	s := beginStory(t)
+	node := s.createNodes()[0]
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed, "Drifted=False/NoDrift")
+	s.waitUntilQuiet()
 	endpoint := render.EndpointName(node, "")
 	for _, a := range []adding{
 		{"GlobalNetworkSet", render.SetName(s.name, "control-plane-0"), "nets", "198.51.100.7/32"},
 		{"HostEndpoint", endpoint, "profiles", "open"},
 		{"HostEndpoint", endpoint, "expectedIPs", "198.51.100.7"},
-		{"GlobalNetworkPolicy", s.part(s.name, "deny-kubelet"), "types", "Egress"},
+		{"GlobalNetworkPolicy", s.partName(s.name, "deny-kubelet"), "types", "Egress"},
 	} {
 		for manager, declares := range map[string]bool{"kubectl-edit": false, "mallory": true} {
-			before, mark := a.list(s), s.mark()
-			a.by(s, manager, declares)
-			s.Eventually(func() []string { return a.list(s) }).Should(ConsistOf(before), a.field+" by "+manager)
-			s.Eventually(func() *v1alpha1.Drift { return s.get(s.name).Status.LastDrift }).Should(And(Not(BeNil()),
+			before, mark := a.listItems(s), s.markAuditLog()
+			a.addBy(s, manager, declares)
+			s.Eventually(func() []string { return a.listItems(s) }).Should(ConsistOf(before), a.field+" by "+manager)
+			s.Eventually(func() *v1alpha1.Drift { return s.getPolicy(s.name).Status.LastDrift }).Should(And(Not(BeNil()),
 				HaveField("Name", a.name), HaveField("Field", "spec."+a.field), HaveField("Manager", manager)))
-			s.says(s.name, programmed, "Drifted=False/NoDrift")
-			s.quiet()
-			s.Expect(s.asked(mark, toCalico)).To(HaveLen(1), "a repair is one write")
+			s.waitForConditions(s.name, programmed, "Drifted=False/NoDrift")
+			s.waitUntilQuiet()
+			s.Expect(s.requestsSince(mark, writesToCalico)).To(HaveLen(1), "a repair is one write")
 		}
 	}
 	a := adding{"HostEndpoint", endpoint, "", ""}
-	s.patch(&v3.HostEndpoint{ObjectMeta: named(endpoint)}, `{"metadata":{"labels":{"cpnp.dev/interface":"eth0","team":"edge"}}}`)
-	s.Eventually(func() map[string]string { return a.read(s).GetLabels() }).Should(And(Not(HaveKey("cpnp.dev/interface")), HaveKey("team")))
-	s.says(s.name, programmed, "Drifted=False/NoDrift")
-	s.remove(s.name)
+	s.patchObject(&v3.HostEndpoint{ObjectMeta: metaNamed(endpoint)}, `{"metadata":{"labels":{"cpnp.dev/interface":"eth0","team":"edge"}}}`)
+	s.Eventually(func() map[string]string { return a.readObject(s).GetLabels() }).Should(And(Not(HaveKey("cpnp.dev/interface")), HaveKey("team")))
+	s.waitForConditions(s.name, programmed, "Drifted=False/NoDrift")
+	s.removePolicy(s.name)
 }
 
-// addedAgainAndAgain: who does not let go of it is fought with at a pace, and named.
-func addedAgainAndAgain(t *testing.T) {
-	s := begin(t)
-	s.nodes()
-	s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed, "Drifted=False/NoDrift")
+// contestsAtAPace: a manager that adds an item again and again is contested at a limited
+// pace, and named.
+func contestsAtAPace(t *testing.T) {
+	s := beginStory(t)
+	s.createNodes()
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed, "Drifted=False/NoDrift")
 	a := adding{"GlobalNetworkSet", render.SetName(s.name, "control-plane-0"), "nets", "198.51.100.7/32"}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -124,53 +125,53 @@ func addedAgainAndAgain(t *testing.T) {
 	}()
 	end := func() { stop(); <-done }
 	t.Cleanup(end)
-	s.says(s.name, "Drifted=True/Contested")
-	s.Expect(s.message(s.name, v1alpha1.ConditionDrifted)()).To(ContainSubstring("gitops"))
+	s.waitForConditions(s.name, "Drifted=True/Contested")
+	s.Expect(s.messageOf(s.name, v1alpha1.ConditionDrifted)()).To(ContainSubstring("gitops"))
 	const seconds = 4
-	mark := s.mark()
-	s.Consistently(s.conditions(s.name), seconds*time.Second).Should(ContainElement(HavePrefix("Drifted=True/Contested")))
-	writes := s.asked(mark, toCalico)
+	mark := s.markAuditLog()
+	s.Consistently(s.conditionsOf(s.name), seconds*time.Second).Should(ContainElement(HavePrefix("Drifted=True/Contested")))
+	writes := s.requestsSince(mark, writesToCalico)
 	s.Expect(len(writes)).To(BeNumerically("<=", seconds+2), "%v", writes)
 	end()
-	s.Eventually(func() []string { return a.list(s) }).ShouldNot(ContainElement(a.item))
-	s.remove(s.name)
+	s.Eventually(func() []string { return a.listItems(s) }).ShouldNot(ContainElement(a.item))
+	s.removePolicy(s.name)
 }
 
-// changedOnItsWay: where the API server itself makes something else of what is
-// written, nothing was repaired. The status says so until it is right, and it is not
-// tried over and over.
-func changedOnItsWay(t *testing.T) {
-	s := begin(t)
-	s.nodes()
-	s.operator()
-	s.create(s.policy())
-	s.says(s.name, programmed, "Drifted=False/NoDrift")
+// reportsMutation: where the API server itself changes the written object, nothing was
+// repaired. The status reports the change until the object is right, and the write is not
+// repeated over and over.
+func reportsMutation(t *testing.T) {
+	s := beginStory(t)
+	s.createNodes()
+	s.startOperator()
+	s.createObjects(s.newPolicy())
+	s.waitForConditions(s.name, programmed, "Drifted=False/NoDrift")
 	a := adding{"GlobalNetworkSet", render.SetName(s.name, "control-plane-0"), "nets", "198.51.100.7/32"}
-	before := a.list(s)
+	before := a.listItems(s)
 	const expression = `Object{spec: Object.spec{nets: object.spec.nets.exists(n, n == "198.51.100.7/32") ? object.spec.nets : object.spec.nets + ["198.51.100.7/32"]}}`
-	meddler := s.admission(a, expression)
+	meddler := s.createAdmissionPolicy(a, expression)
 	s.Eventually(func() []string {
-		s.patch(&v3.GlobalNetworkSet{ObjectMeta: named(a.name)}, `{"metadata":{"annotations":{"again":"`+time.Now().Format(time.RFC3339Nano)+`"}}}`)
-		return a.list(s)
+		s.patchObject(&v3.GlobalNetworkSet{ObjectMeta: metaNamed(a.name)}, `{"metadata":{"annotations":{"again":"`+time.Now().Format(time.RFC3339Nano)+`"}}}`)
+		return a.listItems(s)
 	}).Should(ContainElement(a.item))
-	s.says(s.name, "Programmed=False/ApplyFailed", "Drifted=True/Drifted", "Ready=False/ApplyFailed")
-	s.Expect(s.message(s.name, v1alpha1.ConditionProgrammed)()).To(And(ContainSubstring("198.51.100.7/32"), ContainSubstring("admission webhook")))
-	s.Expect(s.get(s.name).Status.LastDrift).To(BeNil(), "nothing was repaired")
-	mark := s.mark()
-	s.Consistently(s.conditions(s.name), 6*time.Second).Should(ContainElement(HavePrefix("Programmed=False/ApplyFailed")))
-	writes := s.asked(mark, toCalico)
+	s.waitForConditions(s.name, "Programmed=False/ApplyFailed", "Drifted=True/Drifted", "Ready=False/ApplyFailed")
+	s.Expect(s.messageOf(s.name, v1alpha1.ConditionProgrammed)()).To(And(ContainSubstring("198.51.100.7/32"), ContainSubstring("admission webhook")))
+	s.Expect(s.getPolicy(s.name).Status.LastDrift).To(BeNil(), "nothing was repaired")
+	mark := s.markAuditLog()
+	s.Consistently(s.conditionsOf(s.name), 6*time.Second).Should(ContainElement(HavePrefix("Programmed=False/ApplyFailed")))
+	writes := s.requestsSince(mark, writesToCalico)
 	s.Expect(len(writes)).To(BeNumerically("<=", 3*2), "%v", writes)
 
 	for _, object := range meddler {
-		s.delete(object)
+		s.deleteObject(object)
 	}
-	s.Eventually(func() []string { return a.list(s) }).Should(ConsistOf(before))
-	s.says(s.name, programmed, "Drifted=False/NoDrift", "Ready=True/AsDeclared")
-	s.remove(s.name)
+	s.Eventually(func() []string { return a.listItems(s) }).Should(ConsistOf(before))
+	s.waitForConditions(s.name, programmed, "Drifted=False/NoDrift", "Ready=True/AsDeclared")
+	s.removePolicy(s.name)
 }
 
-// admission has an admission policy change an object each time it is written.
-func (s *story) admission(a adding, expression string) []client.Object {
+// createAdmissionPolicy creates an admission policy that changes an object at each write.
+func (s *story) createAdmissionPolicy(a adding, expression string) []client.Object {
 	s.t.Helper()
 	object := func(kind string, spec map[string]any) *unstructured.Unstructured {
 		o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
@@ -193,7 +194,7 @@ func (s *story) admission(a adding, expression string) []client.Object {
 	})
 	binding := object("MutatingAdmissionPolicyBinding", map[string]any{"policyName": s.name})
 	created := []client.Object{policy, binding}
-	s.create(created...)
+	s.createObjects(created...)
 	s.t.Cleanup(func() {
 		for _, o := range created {
 			s.Expect(client.IgnoreNotFound(admin.Delete(context.Background(), o))).To(Succeed())
@@ -202,27 +203,27 @@ func (s *story) admission(a adding, expression string) []client.Object {
 	return created
 }
 
-// later: what later versions of Calico check is checked here, and what is rendered
-// passes (every story shows that).
-func later(t *testing.T) {
-	s := begin(t)
+// refusesAsLaterVersions: this Calico checks objects as later versions do, and rendered
+// objects pass these checks (as every story shows).
+func refusesAsLaterVersions(t *testing.T) {
+	s := beginStory(t)
 	refused := func(object client.Object, says string) {
 		s.t.Helper()
 		s.Expect(admin.Create(s.ctx, object)).To(MatchError(ContainSubstring(says)))
 	}
-	set := &v3.GlobalNetworkSet{ObjectMeta: named("x"), Spec: v3.GlobalNetworkSetSpec{Nets: []string{"10.0.0.1/32", "10.0.0.1/32"}}}
+	set := &v3.GlobalNetworkSet{ObjectMeta: metaNamed("x"), Spec: v3.GlobalNetworkSetSpec{Nets: []string{"10.0.0.1/32", "10.0.0.1/32"}}}
 	refused(set, "Duplicate value")
-	endpoint := &v3.HostEndpoint{ObjectMeta: named("x"), Spec: v3.HostEndpointSpec{Node: "x"}}
+	endpoint := &v3.HostEndpoint{ObjectMeta: metaNamed("x"), Spec: v3.HostEndpointSpec{Node: "x"}}
 	refused(endpoint, "at least one of interfaceName or expectedIPs")
-	endpoint = &v3.HostEndpoint{ObjectMeta: named("x"), Spec: v3.HostEndpointSpec{InterfaceName: "*"}}
+	endpoint = &v3.HostEndpoint{ObjectMeta: metaNamed("x"), Spec: v3.HostEndpointSpec{InterfaceName: "*"}}
 	refused(endpoint, "node must be specified")
-	policy := &v3.GlobalNetworkPolicy{ObjectMeta: named("x")}
+	policy := &v3.GlobalNetworkPolicy{ObjectMeta: metaNamed("x")}
 	policy.Spec.Ingress = slices.Repeat([]v3.Rule{{Action: v3.Allow}}, 1025)
 	refused(policy, "1024")
-	policy = &v3.GlobalNetworkPolicy{ObjectMeta: named("x")}
+	policy = &v3.GlobalNetworkPolicy{ObjectMeta: metaNamed("x")}
 	policy.Spec.Ingress = []v3.Rule{{Action: v3.Allow, Source: v3.EntityRule{Nets: slices.Repeat([]string{"10.0.0.1/32"}, 2)}}}
 	refused(policy, "Duplicate value")
 	pass := v3.Pass
-	s.Expect(admin.Patch(s.ctx, &v3.Tier{ObjectMeta: named("default")}, client.RawPatch("application/merge-patch+json",
+	s.Expect(admin.Patch(s.ctx, &v3.Tier{ObjectMeta: metaNamed("default")}, client.RawPatch("application/merge-patch+json",
 		[]byte(`{"spec":{"defaultAction":"`+string(pass)+`"}}`)))).To(MatchError(ContainSubstring("must have default action 'Deny'")))
 }

@@ -23,23 +23,23 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// Conditions in the form of [story.says].
+// Conditions in the form of [story.waitForConditions].
 const (
 	programmed = "Programmed=True/AsDeclared"
 	verified   = "Verified=True/Verified"
 )
 
-func (s *story) get(name string) *v1alpha1.ControlPlaneNetworkPolicy {
+func (s *story) getPolicy(name string) *v1alpha1.ControlPlaneNetworkPolicy {
 	s.t.Helper()
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 	s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: name}, policy)).To(Succeed())
 	return policy
 }
 
-// conditions are those of the present generation, as "Type=Status/Reason".
-func (s *story) conditions(name string) func() []string {
+// conditionsOf returns the conditions of the current generation, as "Type=Status/Reason".
+func (s *story) conditionsOf(name string) func() []string {
 	return func() []string {
-		policy := s.get(name)
+		policy := s.getPolicy(name)
 		var texts []string
 		for _, c := range policy.Status.Conditions {
 			if c.ObservedGeneration == policy.Generation {
@@ -50,16 +50,16 @@ func (s *story) conditions(name string) func() []string {
 	}
 }
 
-// says waits for conditions of the policy.
-func (s *story) says(name string, conditions ...string) {
+// waitForConditions waits for conditions of the policy.
+func (s *story) waitForConditions(name string, conditions ...string) {
 	s.t.Helper()
-	s.Eventually(s.conditions(name)).Should(ContainElements(conditions), func() string { return s.tell(name) })
+	s.Eventually(s.conditionsOf(name)).Should(ContainElements(conditions), func() string { return s.describeStatus(name) })
 }
 
-// tell is the whole status, for when it is not as it should be.
-func (s *story) tell(name string) string {
-	policy := s.get(name)
-	text := fmt.Sprintf("%v, hosts %v\n", policy.Finalizers, counts(policy.Status.HostPolicies))
+// describeStatus describes the whole status for failure messages.
+func (s *story) describeStatus(name string) string {
+	policy := s.getPolicy(name)
+	text := fmt.Sprintf("%v, hosts %v\n", policy.Finalizers, textOfCount(policy.Status.HostPolicies))
 	for _, c := range policy.Status.Conditions {
 		text += fmt.Sprintf("%s=%s/%s: %s\n", c.Type, c.Status, c.Reason, c.Message)
 	}
@@ -69,55 +69,55 @@ func (s *story) tell(name string) string {
 	return text
 }
 
-func counts(count v1alpha1.SyncCount) string {
+func textOfCount(count v1alpha1.SyncCount) string {
 	if count.Declared == nil || count.InSync == nil {
 		return "none"
 	}
 	return fmt.Sprintf("%d/%d", *count.InSync, *count.Declared)
 }
 
-func (s *story) message(name, kind string) func() string {
+func (s *story) messageOf(name, kind string) func() string {
 	return func() string {
-		if c := meta.FindStatusCondition(s.get(name).Status.Conditions, kind); c != nil {
+		if c := meta.FindStatusCondition(s.getPolicy(name).Status.Conditions, kind); c != nil {
 			return c.Message
 		}
 		return ""
 	}
 }
 
-// unprotected waits until the policy says why nothing protects its hosts, with
-// the texts in the message. While Calico cannot be read, nobody knows whether the
-// declared restrictions are safe; else there is nothing to judge.
-func (s *story) unprotected(name, reason string, texts ...string) {
+// waitUntilUnprotected waits until the policy reports why hosts are not protected, with the
+// given texts in the message. While Calico cannot be read, the verdict on the declared
+// restrictions is unknown; otherwise there is nothing to judge.
+func (s *story) waitUntilUnprotected(name, reason string, texts ...string) {
 	s.t.Helper()
 	judged := verified
 	if reason == v1alpha1.ReasonCalicoUnavailable {
 		judged = "Verified=Unknown/" + reason
 	}
-	s.says(name, "Programmed=False/"+reason, "Effective=False/"+reason, "Ready=False/"+reason, judged)
+	s.waitForConditions(name, "Programmed=False/"+reason, "Effective=False/"+reason, "Ready=False/"+reason, judged)
 	for _, kind := range []string{v1alpha1.ConditionProgrammed, v1alpha1.ConditionEffective} {
 		for _, text := range texts {
-			s.Eventually(s.message(name, kind)).Should(ContainSubstring(text))
+			s.Eventually(s.messageOf(name, kind)).Should(ContainSubstring(text))
 		}
 	}
 }
 
-// gone waits until the policy is.
-func (s *story) gone(name string) {
+// waitUntilGone waits until the policy is gone.
+func (s *story) waitUntilGone(name string) {
 	s.t.Helper()
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 	s.Eventually(func() bool {
 		return apierrors.IsNotFound(admin.Get(s.ctx, client.ObjectKey{Name: name}, policy))
-	}).Should(BeTrue(), func() string { return s.tell(name) })
+	}).Should(BeTrue(), func() string { return s.describeStatus(name) })
 }
 
-// rest is what the operator writes besides objects of Calico: taints, fields of
-// Services and NetworkPolicies.
-func (s *story) rest() []string {
+// otherWrites lists all that the operator writes beside Calico's objects: taints, fields of
+// Services, and NetworkPolicies.
+func (s *story) otherWrites() []string {
 	s.t.Helper()
 	var found []string
 	var nodes corev1.NodeList
-	s.Expect(admin.List(s.ctx, &nodes, client.MatchingLabels(s.label()))).To(Succeed())
+	s.Expect(admin.List(s.ctx, &nodes, client.MatchingLabels(s.storyLabels()))).To(Succeed())
 	for _, node := range nodes.Items {
 		for _, taint := range node.Spec.Taints {
 			if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") {
@@ -142,15 +142,15 @@ func (s *story) rest() []string {
 	return found
 }
 
-// calicoLists are the kinds of Calico that the operator writes.
+// calicoLists returns lists of the Calico kinds which the operator writes.
 func calicoLists() []client.ObjectList {
 	return []client.ObjectList{
 		&v3.TierList{}, &v3.GlobalNetworkSetList{}, &v3.GlobalNetworkPolicyList{}, &v3.HostEndpointList{}, &v3.FelixConfigurationList{},
 	}
 }
 
-// inventory is what there is of these kinds, as "Kind/name".
-func (s *story) inventory() []string {
+// listInventory returns the existing objects of these kinds, as "Kind/name".
+func (s *story) listInventory() []string {
 	s.t.Helper()
 	var names []string
 	for _, list := range calicoLists() {
@@ -166,9 +166,9 @@ func (s *story) inventory() []string {
 	return names
 }
 
-// version is that of the rules that are there for a policy: once every node has
-// them, there is no other.
-func (s *story) version(policy string) string {
+// versionOf returns the version of the existing rules of a policy: once every node has
+// these rules, no other version is left.
+func (s *story) versionOf(policy string) string {
 	s.t.Helper()
 	var list v3.GlobalNetworkPolicyList
 	s.Eventually(func() error { return admin.List(s.ctx, &list, client.MatchingLabels{v1alpha1.LabelPolicy: policy}) }).Should(Succeed())
@@ -183,23 +183,23 @@ func (s *story) version(policy string) string {
 	return versions[0]
 }
 
-// part is the name of a policy of Calico that is there, of those with a version.
-func (s *story) part(policy, part string) string {
+// partName returns the name of an existing Calico policy, including the version.
+func (s *story) partName(policy, partName string) string {
 	s.t.Helper()
-	return render.PolicyName(policy, part) + "-" + s.version(policy)
+	return render.PolicyName(policy, partName) + "-" + s.versionOf(policy)
 }
 
-// whole are the objects of Calico that the story's policy calls for, as in the
-// inventory.
-func (s *story) whole(policy string, nodes ...string) []string {
+// completeInventory returns all Calico objects which the story's policy needs, in the form
+// of listInventory.
+func (s *story) completeInventory(policy string, nodes ...string) []string {
 	names := []string{
 		"Tier/" + render.TierName,
 		"GlobalNetworkSet/" + render.SetName(policy, "control-plane-0"),
-		"GlobalNetworkSet/" + render.SetName(policy, "api-servers-0"), // no node shows the address of the test bed's
+		"GlobalNetworkSet/" + render.SetName(policy, "api-servers-0"), // no node shows the address of the test bed's API server
 		"GlobalNetworkPolicy/" + render.PolicyName(policy, "self"),
 	}
 	for _, part := range []string{"required", "allow-etcd", "allow-kubelet", "deny-etcd", "deny-kubelet"} {
-		names = append(names, "GlobalNetworkPolicy/"+s.part(policy, part))
+		names = append(names, "GlobalNetworkPolicy/"+s.partName(policy, part))
 	}
 	for _, node := range nodes {
 		names = append(names, "HostEndpoint/"+render.EndpointName(node, ""), "FelixConfiguration/"+render.FelixConfigurationName(node))
@@ -207,8 +207,8 @@ func (s *story) whole(policy string, nodes ...string) []string {
 	return names
 }
 
-// enactments are those of a policy's nodes, as "node phase".
-func (s *story) enactments(policy string) func() []string {
+// enactmentsOf returns the enactments of a policy's nodes, as "node phase".
+func (s *story) enactmentsOf(policy string) func() []string {
 	return func() []string {
 		var list v1alpha1.ControlPlaneNodeEnactmentList
 		s.Expect(admin.List(s.ctx, &list)).To(Succeed())
@@ -222,8 +222,8 @@ func (s *story) enactments(policy string) func() []string {
 	}
 }
 
-// events are the reasons of the events on a policy.
-func (s *story) events(name string) func() []string {
+// eventsOf returns the reasons of the events of a policy.
+func (s *story) eventsOf(name string) func() []string {
 	return func() []string {
 		var list eventsv1.EventList
 		s.Expect(admin.List(s.ctx, &list)).To(Succeed())

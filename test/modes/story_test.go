@@ -23,21 +23,21 @@ import (
 )
 
 const (
-	// deadline is long: a machine may compile at the same time.
+	// deadline is long because a compiler may run at the same time.
 	deadline = 40 * time.Second
 	tick     = 20 * time.Millisecond
-	// soon is a patience that a test can wait for.
+	// soon is a patience short enough for a test.
 	soon = 2 * time.Second
-	// moment is how long nothing is watched to happen.
+	// moment is how long a test watches for unwanted changes.
 	moment = time.Second
-	// stageTime leaves no node behind: there is none that enforces anything.
+	// stageTime is short, because no Felix enforces anything here.
 	stageTime = 100 * time.Millisecond
-	// members is how many nodes can lose one, so that they are rolled out to.
+	// members is a number of nodes that can lose one, so that a rollout starts.
 	members = 3
 )
 
-// story is one test's corner of the cluster: a namespace and nodes of its own,
-// and an operator that ends with it.
+// story is one test's part of the cluster: a namespace, nodes, and an operator that ends
+// with the story.
 type story struct {
 	*WithT
 	t     *testing.T
@@ -45,39 +45,39 @@ type story struct {
 	name  string
 	clock *operator.LaterClock
 	began testbed.Mark
-	ended <-chan struct{} // of the operator that was started last
+	ended <-chan struct{} // closed at the end of the last started operator
 }
 
-func begin(t *testing.T) *story {
+func beginStory(t *testing.T) *story {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "API", "api").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: &operator.LaterClock{}}
 	s.clock.Passes(operator.AnnounceTime)
-	s.poll()
-	s.began = s.mark()
+	s.setPolling()
+	s.began = s.markAuditLog()
 	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
-	t.Cleanup(s.end)
+	t.Cleanup(s.endStory)
 	return s
 }
 
-// in returns the story within one of its subtests.
-func (s *story) in(t *testing.T) *story {
+// inSubtest returns the story within one of its subtests.
+func (s *story) inSubtest(t *testing.T) *story {
 	inner := *s
 	inner.WithT, inner.t = NewWithT(t), t
-	inner.poll()
+	inner.setPolling()
 	return &inner
 }
 
-func (s *story) poll() {
+func (s *story) setPolling() {
 	s.SetDefaultEventuallyTimeout(deadline)
 	s.SetDefaultEventuallyPollingInterval(tick)
 	s.SetDefaultConsistentlyPollingInterval(5 * tick)
 }
 
-// end empties the cluster of what would get in the next story's way, and sees
-// what goes for every story: the operator was refused nothing, and nothing in it
-// panicked. The test's own context is over by then.
-func (s *story) end() {
+// endStory removes all objects that would disturb the next story, and checks the common
+// expectations of all stories: no request of the operator was forbidden, and no reconciler
+// panicked. The test's own context has ended by then.
+func (s *story) endStory() {
 	ctx := context.Background()
 	var policies v1alpha1.ControlPlaneNetworkPolicyList
 	s.Expect(admin.List(ctx, &policies)).To(Succeed())
@@ -87,16 +87,16 @@ func (s *story) end() {
 		s.Expect(client.IgnoreNotFound(admin.Patch(ctx, policy, body))).To(Succeed())
 		s.Expect(client.IgnoreNotFound(admin.Delete(ctx, policy))).To(Succeed())
 	}
-	s.Expect(admin.DeleteAllOf(ctx, &corev1.Node{}, client.MatchingLabels(s.label()))).To(Succeed())
-	s.Expect(s.forbidden()).To(BeEmpty(), "rights that are missing")
-	s.Expect(total("controller_runtime_reconcile_panics_total")).To(BeZero())
+	s.Expect(admin.DeleteAllOf(ctx, &corev1.Node{}, client.MatchingLabels(s.storyLabels()))).To(Succeed())
+	s.Expect(s.forbiddenRequests()).To(BeEmpty(), "missing rights")
+	s.Expect(totalOf("controller_runtime_reconcile_panics_total")).To(BeZero())
 }
 
-// operator starts the operator with the shipped rights. It returns what stops
-// it, which is also done when the test ends.
-func (s *story) operator() (stop func()) { return s.operatorAs(operatorConfig) }
+// startOperator starts the operator with the shipped rights, and returns a function to stop
+// the operator, which also stops when the test ends.
+func (s *story) startOperator() (stop func()) { return s.startOperatorAs(operatorConfig) }
 
-func (s *story) operatorAs(config *rest.Config) (stop func()) {
+func (s *story) startOperatorAs(config *rest.Config) (stop func()) {
 	s.t.Helper()
 	running, err := operator.Start(config, controllers.Options{Clock: s.clock, ReadPatience: soon, StageTime: stageTime})
 	s.Expect(err).NotTo(HaveOccurred())
@@ -106,81 +106,83 @@ func (s *story) operatorAs(config *rest.Config) (stop func()) {
 	return stop
 }
 
-// runs says that the operator that was started last has not ended.
-func (s *story) runs() {
+// expectRunning expects the last started operator to be running.
+func (s *story) expectRunning() {
 	s.t.Helper()
 	s.Expect(s.ended).NotTo(BeClosed(), "the operator has ended")
 }
 
-func (s *story) label() map[string]string { return map[string]string{operator.StoryLabel: s.name} }
+func (s *story) storyLabels() map[string]string {
+	return map[string]string{operator.StoryLabel: s.name}
+}
 
-// nodes creates as many control-plane nodes as it takes, which only this story's
-// policies select.
-func (s *story) nodes() []string {
+// createNodes creates enough control-plane nodes for a rollout. Only this story's policies
+// select these nodes.
+func (s *story) createNodes() []string {
 	s.t.Helper()
 	var names []string
 	for i := range members {
-		names = append(names, s.join(i+1))
+		names = append(names, s.createNode(i+1))
 	}
 	return names
 }
 
-func (s *story) join(number int, options ...testbed.NodeOption) string {
+func (s *story) createNode(number int, options ...testbed.NodeOption) string {
 	s.t.Helper()
 	name := fmt.Sprintf("%s-%d", s.name, number)
 	all := append([]testbed.NodeOption{
-		testbed.NodeLabels(s.label()), testbed.InternalIP(fmt.Sprintf("10.77.0.%d", number)),
+		testbed.NodeLabels(s.storyLabels()), testbed.InternalIP(fmt.Sprintf("10.77.0.%d", number)),
 		testbed.NodeReady(corev1.ConditionTrue),
 	}, options...)
 	s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(name, all...))).To(Succeed())
 	return name
 }
 
-// marked is what the story's policy makes of nodes.
-func marked(nodes ...string) (found []string) {
+// taintedAndRecorded returns the expected writes of the story's policy on nodes.
+func taintedAndRecorded(nodes ...string) (found []string) {
 	for _, node := range nodes {
 		found = append(found, node+" "+testbed.ControlPlaneRole+":NoSchedule", node+" is recorded")
 	}
 	return found
 }
 
-// policy returns a policy of the story that enforces one of everything.
-func (s *story) policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
+// newPolicy returns a policy of the story that enforces one of each.
+func (s *story) newPolicy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
 	return operator.Policy(s.name, change...)
 }
 
-func (s *story) create(objects ...client.Object) {
+func (s *story) createObjects(objects ...client.Object) {
 	s.t.Helper()
 	for _, object := range objects {
 		s.Expect(admin.Create(s.ctx, object)).To(Succeed(), object.GetName())
 	}
 }
 
-// edit changes a policy's spec.
-func (s *story) edit(name string, change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
+// editPolicy changes a policy's spec.
+func (s *story) editPolicy(name string, change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
 	s.t.Helper()
 	s.Eventually(func() error {
-		policy := s.get(name)
+		policy := s.getPolicy(name)
 		change(&policy.Spec)
 		return admin.Update(s.ctx, policy)
 	}).Should(Succeed())
 }
 
-// patch is what somebody else does to an object. It may be the test's end, when
-// its own context is over.
-func (s *story) patch(object client.Object, body string) {
+// patchObject patches an object as another user. The test may have ended already, so the
+// test's own context is not used.
+func (s *story) patchObject(object client.Object, body string) {
 	s.t.Helper()
 	s.Expect(admin.Patch(context.Background(), object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("mallory"))).To(Succeed())
 }
 
-func (s *story) delete(object client.Object) {
+func (s *story) deleteObject(object client.Object) {
 	s.t.Helper()
 	s.Expect(admin.Delete(s.ctx, object)).To(Succeed())
 }
 
-// remove deletes a policy, and waits until it is gone.
-func (s *story) remove(name string) {
+// removePolicy deletes a policy, and waits until the policy is gone.
+func (s *story) removePolicy(name string) {
 	s.t.Helper()
-	s.delete(s.get(name))
-	s.gone(name)
+	s.deleteObject(s.getPolicy(name))
+	s.waitUntilGone(name)
 }
