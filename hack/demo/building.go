@@ -10,20 +10,20 @@ import (
 	"sync"
 )
 
-// building is a program that is built while the story is told.
+// building is a program that is built during the story.
 type building struct {
 	cancel context.CancelFunc
 	done   chan struct{}
-	err    error // read when it is done
+	err    error // read after the end
 
 	mu   sync.Mutex
-	rest []byte    // of a line that has not ended
-	last string    // what the build said last
-	live io.Writer // gets what it says from now on, if there is one
+	rest []byte    // of an unfinished line
+	last string    // the last line of the build
+	live io.Writer // gets all further lines, if set
 }
 
-// build starts a build. What it says goes to the writer that it is given.
-func build(ctx context.Context, run func(ctx context.Context, progress io.Writer) error) *building {
+// startBuild starts a build. The build writes its progress to the given writer.
+func startBuild(ctx context.Context, run func(ctx context.Context, progress io.Writer) error) *building {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &building{cancel: cancel, done: make(chan struct{})}
 	go func() {
@@ -33,13 +33,13 @@ func build(ctx context.Context, run func(ctx context.Context, progress io.Writer
 	return b
 }
 
-// end ends it, if it is not done, and returns when it has ended.
-func (b *building) end() {
+// endBuild cancels an unfinished build, and waits for the end.
+func (b *building) endBuild() {
 	b.cancel()
 	<-b.done
 }
 
-// Write takes what the build says, line by line.
+// Write receives the build's progress, line by line.
 func (b *building) Write(text []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,8 +57,8 @@ func (b *building) Write(text []byte) (int, error) {
 	}
 }
 
-// underWay returns what the build said last, while it goes on and has said something.
-func (b *building) underWay() string {
+// lastLine returns the build's last line while the build is running, or nothing.
+func (b *building) lastLine() string {
 	select {
 	case <-b.done:
 		return ""
@@ -69,9 +69,9 @@ func (b *building) underWay() string {
 	return b.last
 }
 
-// wait waits until it is done, and shows meanwhile how far it is.
-func (b *building) wait(out io.Writer) error {
-	now := b.underWay()
+// waitFor waits for the end of the build, and shows its progress meanwhile.
+func (b *building) waitFor(out io.Writer) error {
+	now := b.lastLine()
 	b.mu.Lock()
 	if now != "" {
 		_, _ = io.WriteString(out, "· "+b.last+"\n")

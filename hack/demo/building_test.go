@@ -13,12 +13,12 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// While the story is told, what the build says is kept; whoever waits sees it as it
-// comes, from the last line on, and never half a line.
+// During the story the build's progress is kept. A waiting demo shows the progress from the
+// last line on, and never half a line.
 func TestProgressOfABuild(t *testing.T) {
 	g := NewWithT(t)
 	says, failed := make(chan string), errors.New("it failed")
-	b := build(t.Context(), func(_ context.Context, progress io.Writer) error {
+	b := startBuild(t.Context(), func(_ context.Context, progress io.Writer) error {
 		for text := range says {
 			_, _ = io.WriteString(progress, text)
 		}
@@ -28,17 +28,17 @@ func TestProgressOfABuild(t *testing.T) {
 		for _, text := range texts {
 			says <- text
 		}
-		says <- "" // what was said before has been written
+		says <- "" // the earlier lines have been written
 	}
-	g.Expect(b.underWay()).To(BeEmpty(), "it has said nothing yet")
+	g.Expect(b.lastLine()).To(BeEmpty(), "the build has written nothing yet")
 	say("testbed: calico: 1 of 9 packages compiled, 10 s\n", "testbed: calico: 2 of 9 pack")
-	g.Expect(b.underWay()).To(Equal("calico: 1 of 9 packages compiled, 10 s"))
+	g.Expect(b.lastLine()).To(Equal("calico: 1 of 9 packages compiled, 10 s"))
 	say("ages compiled, 20 s\n")
-	g.Expect(b.underWay()).To(Equal("calico: 2 of 9 packages compiled, 20 s"))
+	g.Expect(b.lastLine()).To(Equal("calico: 2 of 9 packages compiled, 20 s"))
 
 	shown, out := io.Pipe()
 	ended := make(chan error)
-	go func() { ended <- b.wait(out) }()
+	go func() { ended <- b.waitFor(out) }()
 	lines := bufio.NewScanner(shown)
 	next := func() string {
 		g.Expect(lines.Scan()).To(BeTrue())
@@ -54,26 +54,26 @@ func TestProgressOfABuild(t *testing.T) {
 	<-said
 	close(says)
 	g.Expect(<-ended).To(MatchError(failed))
-	g.Expect(b.underWay()).To(BeEmpty(), "it is done")
+	g.Expect(b.lastLine()).To(BeEmpty(), "the build has ended")
 }
 
-// A build that has nothing to do says nothing.
+// A build with nothing to do prints nothing.
 func TestNothingToBuild(t *testing.T) {
 	g := NewWithT(t)
 	var out bytes.Buffer
-	b := build(t.Context(), func(context.Context, io.Writer) error { return nil })
-	g.Expect(b.wait(&out)).To(Succeed())
+	b := startBuild(t.Context(), func(context.Context, io.Writer) error { return nil })
+	g.Expect(b.waitFor(&out)).To(Succeed())
 	g.Expect(out.String()).To(BeEmpty())
 }
 
-// A story that ends early takes the build with it.
+// An early end of the story also ends the build.
 func TestBuildEndsWithTheStory(t *testing.T) {
 	ended := false
-	b := build(t.Context(), func(ctx context.Context, _ io.Writer) error {
+	b := startBuild(t.Context(), func(ctx context.Context, _ io.Writer) error {
 		<-ctx.Done()
 		ended = true
 		return ctx.Err()
 	})
-	b.end()
+	b.endBuild()
 	NewWithT(t).Expect(ended).To(BeTrue())
 }

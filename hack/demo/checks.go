@@ -19,12 +19,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// A check looks at the cluster and returns what is not as it must be, or
-// nothing; an error ends the waiting.
+// A check looks at the cluster, and returns a description of the difference, or nothing; an
+// error ends the wait.
 type check func(context.Context) (wrong string, err error)
 
-// poll waits until nothing is wrong.
-func poll(ctx context.Context, limit time.Duration, c check) error {
+// pollUntilRight waits until a check finds no difference.
+func pollUntilRight(ctx context.Context, limit time.Duration, c check) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -48,18 +48,18 @@ func poll(ctx context.Context, limit time.Duration, c check) error {
 	}
 }
 
-// check waits until nothing is wrong, and says so.
-func (s *stage) check(ctx context.Context, what string, c check) error {
-	if err := poll(ctx, patience, c); err != nil {
+// waitAndSay waits until a check finds no difference, and prints so.
+func (s *stage) waitAndSay(ctx context.Context, what string, c check) error {
+	if err := pollUntilRight(ctx, patience, c); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	s.say("  ✓ %s", what)
+	s.printLine("  ✓ %s", what)
 	return nil
 }
 
-func (s *stage) becomes(ctx context.Context, kind, status, reason string) error {
-	return s.check(ctx, fmt.Sprintf("%s is %s because of %s", kind, status, reason), func(ctx context.Context) (string, error) {
-		policy, err := s.policy(ctx)
+func (s *stage) waitForCondition(ctx context.Context, kind, status, reason string) error {
+	return s.waitAndSay(ctx, fmt.Sprintf("%s is %s because of %s", kind, status, reason), func(ctx context.Context) (string, error) {
+		policy, err := s.getPolicy(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -74,15 +74,15 @@ func (s *stage) becomes(ctx context.Context, kind, status, reason string) error 
 	})
 }
 
-// posture is the part of the cluster that the policy is about.
+// posture is the part of the cluster which the policy declares.
 type posture struct {
 	tainted         int // control-plane nodes with the taint
-	records         int // nodes and Services that have a record
+	records         int // nodes and Services with a record
 	networkPolicies []networkingv1.NetworkPolicy
 	service         corev1.Service
 }
 
-func (s *stage) posture(ctx context.Context) (posture, error) {
+func (s *stage) readPosture(ctx context.Context) (posture, error) {
 	var p posture
 	var nodes corev1.NodeList
 	var policies networkingv1.NetworkPolicyList
@@ -106,9 +106,9 @@ func (s *stage) posture(ctx context.Context) (posture, error) {
 	return p, err
 }
 
-// declared checks that everything is as the policy declares.
-func (s *stage) declared(ctx context.Context) (string, error) {
-	p, err := s.posture(ctx)
+// checkDeclared checks that all objects are as the policy declares.
+func (s *stage) checkDeclared(ctx context.Context) (string, error) {
+	p, err := s.readPosture(ctx)
 	switch {
 	case err != nil:
 		return "", err
@@ -124,9 +124,9 @@ func (s *stage) declared(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// untouched checks that nothing is there that the policy brought.
-func (s *stage) untouched(ctx context.Context) (string, error) {
-	p, err := s.posture(ctx)
+// checkUntouched checks that no field or object of the policy exists.
+func (s *stage) checkUntouched(ctx context.Context) (string, error) {
+	p, err := s.readPosture(ctx)
 	switch {
 	case err != nil:
 		return "", err
@@ -142,8 +142,8 @@ func (s *stage) untouched(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// offControlPlane checks that the pods of the Deployment "app" run on workers.
-func (s *stage) offControlPlane(ctx context.Context) (string, error) {
+// checkPodsOnWorkers checks that the pods of the Deployment "app" run on workers.
+func (s *stage) checkPodsOnWorkers(ctx context.Context) (string, error) {
 	var pods corev1.PodList
 	if err := s.client.List(ctx, &pods, client.InNamespace("default"), client.MatchingLabels{"app": "app"}); err != nil {
 		return "", err

@@ -17,76 +17,76 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// hostKinds are the kinds of Calico that the operator writes.
+// hostKinds are the Calico kinds which the operator writes.
 const hostKinds = "tiers.projectcalico.org,globalnetworksets.projectcalico.org,globalnetworkpolicies.projectcalico.org," +
 	"hostendpoints.projectcalico.org,felixconfigurations.projectcalico.org"
 
 // endpoint is the host endpoint of cp-1.
 var endpoint = render.EndpointName(target, "")
 
-// protectEtcd is the chapter of which every claim is about packets.
+// protectEtcd is the chapter about packets.
 func protectEtcd(ctx context.Context, s *stage) error {
 	if err := s.waitForCalico(); err != nil {
 		return err
 	}
 	if s.noPackets != nil {
-		s.say("  – left out, because packets cannot be tried here: %s", oneLine(s.noPackets))
+		s.printLine("  – left out, because packets cannot be tried here: %s", oneLine(s.noPackets))
 		return nil
 	}
 	if err := s.openHosts(ctx); err != nil {
 		return err
 	}
-	before, err := s.kubectl(ctx, "get", hostKinds, "-o", "name")
+	before, err := s.runKubectl(ctx, "get", hostKinds, "-o", "name")
 	if err != nil {
 		return err
 	}
-	if err := s.reach(ctx, "every machine reaches etcd and the kubelet", func(flow) bool { return true }); err != nil {
+	if err := s.checkFlows(ctx, "every machine reaches etcd and the kubelet", func(flow) bool { return true }); err != nil {
 		return err
 	}
-	for _, act := range []func(context.Context, *stage) error{trap, scope, release} {
+	for _, act := range []func(context.Context, *stage) error{showTrap, scopeFailsafes, releaseNode} {
 		if err := act(ctx, s); err != nil {
 			return err
 		}
 	}
-	return reopen(ctx, s, before)
+	return removePolicy(ctx, s, before)
 }
 
-// trap: Felix's failsafe ports are stronger than any policy, and the status
-// says so.
-func trap(ctx context.Context, s *stage) error {
-	s.say("\n    A policy lets the control plane alone connect to both")
-	if err := s.show(ctx, "apply", "-f", "hack/demo/etcd.yaml"); err != nil {
+// showTrap shows that Felix's failsafe ports override any policy, and that the status
+// reports so.
+func showTrap(ctx context.Context, s *stage) error {
+	s.printLine("\n    A policy lets the control plane alone connect to both")
+	if err := s.showKubectl(ctx, "apply", "-f", "hack/demo/etcd.yaml"); err != nil {
 		return err
 	}
-	if err := s.rollsOut(ctx); err != nil {
+	if err := s.watchRollout(ctx); err != nil {
 		return err
 	}
-	if err := s.becomes(ctx, v1alpha1.ConditionProgrammed, "True", v1alpha1.ReasonAsDeclared); err != nil {
+	if err := s.waitForCondition(ctx, v1alpha1.ConditionProgrammed, "True", v1alpha1.ReasonAsDeclared); err != nil {
 		return err
 	}
-	// That the kubelet is protected shows that etcd is not for another reason
-	// than that the rules are still on their way.
-	err := s.reach(ctx, "the kubelet is protected, but etcd is as open as before", func(f flow) bool {
+	// The kubelet's protection proves that the rules have arrived, so etcd is open for
+	// another reason.
+	err := s.checkFlows(ctx, "the kubelet is protected, but etcd is as open as before", func(f flow) bool {
 		return f.port == etcdPort || fromControlPlane(f)
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.becomes(ctx, v1alpha1.ConditionEffective, "False", v1alpha1.ReasonFailsafePorts); err != nil {
+	if err := s.waitForCondition(ctx, v1alpha1.ConditionEffective, "False", v1alpha1.ReasonFailsafePorts); err != nil {
 		return err
 	}
-	if err := s.show(ctx, "get", "cpnp"); err != nil {
+	if err := s.showKubectl(ctx, "get", "cpnp"); err != nil {
 		return err
 	}
-	if err := s.show(ctx, "get", "cpnp", "control-plane", "-o",
+	if err := s.showKubectl(ctx, "get", "cpnp", "control-plane", "-o",
 		`jsonpath={.status.conditions[?(@.type=="Effective")].message}{'\n'}`); err != nil {
 		return err
 	}
-	return s.check(ctx, "the status says which port is open, and what to do", s.explained)
+	return s.waitAndSay(ctx, "the status says which port is open, and what to do", s.checkExplained)
 }
 
-// rollsOut watches the nodes get the rules, one after the other.
-func (s *stage) rollsOut(ctx context.Context) error {
+// watchRollout watches the nodes get the rules, one after the other.
+func (s *stage) watchRollout(ctx context.Context) error {
 	begun := func(phases map[string]string) bool { return phases[target] == v1alpha1.PhaseProgressing }
 	done := func(phases map[string]string) bool {
 		for _, phase := range phases {
@@ -96,21 +96,21 @@ func (s *stage) rollsOut(ctx context.Context) error {
 		}
 		return len(phases) == controlPlaneNodes
 	}
-	if err := s.check(ctx, target+" is started, and no other node has rules", s.oneByOne(begun)); err != nil {
+	if err := s.waitAndSay(ctx, target+" is started, and no other node has rules", s.checkOneByOne(begun)); err != nil {
 		return err
 	}
-	if err := s.show(ctx, "get", "cpne"); err != nil {
+	if err := s.showKubectl(ctx, "get", "cpne"); err != nil {
 		return err
 	}
-	if err := s.check(ctx, "all nodes are enforced, each started after the node before was enforced", s.oneByOne(done)); err != nil {
+	if err := s.waitAndSay(ctx, "all nodes are enforced, each started after the node before was enforced", s.checkOneByOne(done)); err != nil {
 		return err
 	}
-	return s.show(ctx, "get", "cpne")
+	return s.showKubectl(ctx, "get", "cpne")
 }
 
-// oneByOne waits for phases of the nodes, and fails if a node has rules before
-// its turn. What is on record is read last: there it comes first.
-func (s *stage) oneByOne(reached func(phases map[string]string) bool) check {
+// checkOneByOne waits for phases of the nodes, and fails if a node has rules before its
+// turn. The operator writes enactments first, so this function reads enactments last.
+func (s *stage) checkOneByOne(reached func(phases map[string]string) bool) check {
 	return func(ctx context.Context) (string, error) {
 		var endpoints v3.HostEndpointList
 		var enactments v1alpha1.ControlPlaneNodeEnactmentList
@@ -140,10 +140,10 @@ func (s *stage) oneByOne(reached func(phases map[string]string) bool) check {
 	}
 }
 
-// explained checks that the condition Effective names the port, the component
-// and the remedy.
-func (s *stage) explained(ctx context.Context) (string, error) {
-	policy, err := s.policy(ctx)
+// checkExplained checks that the condition Effective names the port, the component and the
+// remedy.
+func (s *stage) checkExplained(ctx context.Context) (string, error) {
+	policy, err := s.getPolicy(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -156,27 +156,27 @@ func (s *stage) explained(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-func scope(ctx context.Context, s *stage) error {
-	s.say("\n    The failsafe ports are scoped to the senders that the policy allows")
-	if err := s.show(ctx, "patch", "cpnp", "control-plane", "--type=merge", "-p", `{"spec":{"network":{"failsafe":"Scope"}}}`); err != nil {
+func scopeFailsafes(ctx context.Context, s *stage) error {
+	s.printLine("\n    The failsafe ports are scoped to the senders that the policy allows")
+	if err := s.showKubectl(ctx, "patch", "cpnp", "control-plane", "--type=merge", "-p", `{"spec":{"network":{"failsafe":"Scope"}}}`); err != nil {
 		return err
 	}
-	if err := s.becomes(ctx, v1alpha1.ConditionReady, "True", v1alpha1.ReasonAsDeclared); err != nil {
+	if err := s.waitForCondition(ctx, v1alpha1.ConditionReady, "True", v1alpha1.ReasonAsDeclared); err != nil {
 		return err
 	}
-	return s.reach(ctx, "the control plane reaches etcd, and all other packets are dropped", fromControlPlane)
+	return s.checkFlows(ctx, "the control plane reaches etcd, and all other packets are dropped", fromControlPlane)
 }
 
-// release: a label on the host endpoint is what enforces on a node. Somebody
-// who removed it could not be named: the API server keeps no manager of a field
-// that is gone. Who sets it to something else is.
-func release(ctx context.Context, s *stage) error {
-	s.say("")
+// releaseNode changes the label on the host endpoint that enforces the rules on a node. The
+// label is set to another value and not removed, because the API server keeps no manager of
+// a removed field, so the operator could not name the author of a removal.
+func releaseNode(ctx context.Context, s *stage) error {
+	s.printLine("")
 	d := deed{
 		"takes " + target + " out of the enforcement", "metadata.labels[" + render.LabelEnforced + "]",
 		[]string{"label", "hostendpoints.projectcalico.org", endpoint, "--overwrite", render.LabelEnforced + "=false"},
 	}
-	err := s.undone(ctx, d, func(ctx context.Context) (string, error) {
+	err := s.checkRepaired(ctx, d, func(ctx context.Context) (string, error) {
 		var now v3.HostEndpoint
 		if err := s.client.Get(ctx, client.ObjectKey{Name: endpoint}, &now); err != nil {
 			return "", err
@@ -189,20 +189,21 @@ func release(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	if err := s.show(ctx, "get", "cpnp", "control-plane", "-o", "jsonpath={.status.lastDrift}{'\\n'}"); err != nil {
+	if err := s.showKubectl(ctx, "get", "cpnp", "control-plane", "-o", "jsonpath={.status.lastDrift}{'\\n'}"); err != nil {
 		return err
 	}
-	return s.reach(ctx, "etcd is protected", fromControlPlane)
+	return s.checkFlows(ctx, "etcd is protected", fromControlPlane)
 }
 
-// reopen deletes the policy. before is what there was in Calico.
-func reopen(ctx context.Context, s *stage, before string) error {
-	s.say("\n    The policy is deleted")
-	if err := s.show(ctx, "delete", "cpnp", "control-plane"); err != nil {
+// removePolicy deletes the policy. before is the list of Calico's objects before the
+// policy.
+func removePolicy(ctx context.Context, s *stage, before string) error {
+	s.printLine("\n    The policy is deleted")
+	if err := s.showKubectl(ctx, "delete", "cpnp", "control-plane"); err != nil {
 		return err
 	}
-	err := s.check(ctx, "nothing of the policy is left in Calico", func(ctx context.Context) (string, error) {
-		now, err := s.kubectl(ctx, "get", hostKinds, "-o", "name")
+	err := s.waitAndSay(ctx, "nothing of the policy is left in Calico", func(ctx context.Context) (string, error) {
+		now, err := s.runKubectl(ctx, "get", hostKinds, "-o", "name")
 		if err == nil && now != before {
 			return "there is now " + now, nil
 		}
@@ -211,5 +212,5 @@ func reopen(ctx context.Context, s *stage, before string) error {
 	if err != nil {
 		return err
 	}
-	return s.reach(ctx, "every machine reaches etcd and the kubelet again", func(flow) bool { return true })
+	return s.checkFlows(ctx, "every machine reaches etcd and the kubelet again", func(flow) bool { return true })
 }

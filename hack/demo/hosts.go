@@ -14,25 +14,25 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// The ports of cp-1 that the story is about.
+// The ports of cp-1 in the story.
 const (
 	etcdPort    = 2379  // a failsafe port of Felix
-	kubeletPort = 10250 // none
+	kubeletPort = 10250 // not a failsafe port
 )
 
-// hosts are the demo's nodes as machines, each a network namespace with a Felix
-// that enforces Calico's policies.
+// hosts are the demo's nodes as machines, each a network namespace with a Felix that
+// enforces Calico's policies.
 type hosts struct {
 	calico  *calico.Calico
 	cluster *calico.Cluster
 }
 
-// lookForPackets finds out whether packets can be tried here. Calico is built
-// for it, unless it was: the story begins meanwhile.
+// lookForPackets finds out whether packets can be tried on this machine. If so, and Calico
+// is not built yet, the build starts now, together with the story.
 func (s *stage) lookForPackets(ctx context.Context) error {
 	s.noPackets = calico.Available(ctx)
 	if s.noPackets == nil {
-		s.calico = build(ctx, func(ctx context.Context, progress io.Writer) error {
+		s.calico = startBuild(ctx, func(ctx context.Context, progress io.Writer) error {
 			_, err := calico.FindAssets(ctx, progress)
 			return err
 		})
@@ -43,28 +43,28 @@ func (s *stage) lookForPackets(ctx context.Context) error {
 // waitForCalico waits until Calico is built.
 func (s *stage) waitForCalico() error {
 	if s.noPackets == nil {
-		s.noPackets = s.calico.wait(s.out)
+		s.noPackets = s.calico.waitFor(s.out)
 	}
 	return s.mustHavePackets()
 }
 
-// mustHavePackets fails where packets must be tried and can not be.
+// mustHavePackets fails where packets are required and cannot be tried.
 func (s *stage) mustHavePackets() error {
 	if s.noPackets != nil && network.Required() {
-		return fmt.Errorf("%s=required, but packets can not be tried here: %w", network.Variable, s.noPackets)
+		return fmt.Errorf("%s=required, but packets cannot be tried here: %w", network.Variable, s.noPackets)
 	}
 	return nil
 }
 
-// openHosts starts Calico and the machines, and lets cp-1 listen.
+// openHosts starts Calico and the machines, and makes cp-1 listen.
 func (s *stage) openHosts(ctx context.Context) (err error) {
 	began := time.Now()
 	s.hosts = &hosts{}
-	s.say("· Starting Calico's API server")
+	s.printLine("· Starting Calico's API server")
 	if s.hosts.calico, err = calico.Start(ctx, s.cluster, calico.Options{}); err != nil {
 		return err
 	}
-	s.say("· Making each node a network namespace with a Felix, and one for an outsider")
+	s.printLine("· Making each node a network namespace with a Felix, and one for an outsider")
 	s.hosts.cluster, err = s.hosts.calico.StartCluster(ctx, calico.ClusterOptions{
 		ControlPlane: controlPlaneNodes, Workers: workers, ExistingNodes: true, Felix: calico.FelixOptions{IPv6: true},
 	})
@@ -76,13 +76,13 @@ func (s *stage) openHosts(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	s.say("· Ready after %.0f s; %s listens on %d for its etcd and on %d for its kubelet",
+	s.printLine("· Ready after %.0f s; %s listens on %d for its etcd and on %d for its kubelet",
 		time.Since(began).Seconds(), target, etcdPort, kubeletPort)
 	return nil
 }
 
-// close ends what was started, the other way round.
-func (h *hosts) close() error {
+// closeHosts stops the machines and Calico, in the reverse order of their start.
+func (h *hosts) closeHosts() error {
 	var failures []error
 	if h.cluster != nil {
 		failures = append(failures, h.cluster.Stop())
@@ -93,5 +93,5 @@ func (h *hosts) close() error {
 	return errors.Join(failures...)
 }
 
-// oneLine is an error's text without line breaks.
+// oneLine returns an error's text without line breaks.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

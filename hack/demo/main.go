@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo shows the operator at work on a real control plane: it starts
-// one with kwok nodes, installs the CRD, runs the operator with the rights that
-// it is shipped with, and tells a story, of which every step is checked. Where
-// there can be network namespaces, the nodes then become machines with a real
-// Felix on each, and the story goes on to packets.
+// Command demo shows the operator at work on a real control plane: the demo starts a
+// control plane with kwok nodes, installs the CRD, runs the operator with its shipped
+// rights, and tells a story with a check after every step. Where network namespaces are
+// available, the nodes then become machines with a real Felix on each, and the story
+// continues with packets.
 //
-// Run it from the repository's root: make demo. With --once it ends by itself;
-// without, the cluster stays up until Ctrl-C.
+// Run the demo from the repository's root: make demo. With --once the demo ends by itself;
+// without --once, the cluster stays up until Ctrl-C.
 package main
 
 import (
@@ -23,9 +23,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// The operator's process is to end with the demo, however that ends. The kernel
-// sees to it when the thread ends that started the process, so the thread must
-// be the one that lives as long as the demo: the first.
+// The operator's process ends with the demo, whatever ends the demo. The kernel kills the
+// process when the thread ends that has started the process, so the first thread, which
+// lives as long as the demo, must start the operator.
 func init() { runtime.LockOSThread() }
 
 func main() {
@@ -45,14 +45,14 @@ func main() {
 func run(ctx context.Context, once bool) (err error) {
 	s := &stage{out: os.Stdout}
 	defer func() {
-		if stopErr := s.close(); err == nil {
+		if stopErr := s.closeStage(); err == nil {
 			err = stopErr
 		}
 	}()
-	if err := s.open(ctx); err != nil {
+	if err := s.openStage(ctx); err != nil {
 		return err
 	}
-	if err := tell(ctx, s); err != nil {
+	if err := tellStory(ctx, s); err != nil {
 		return err
 	}
 	if once {

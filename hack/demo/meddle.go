@@ -14,14 +14,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// repairLimit is how soon after a change by hand everything must be as declared
-// again.
+// repairLimit is the time limit for the repair of a change by hand.
 const repairLimit = time.Second
 
-// meddler is the field manager that the changes by hand are made under.
+// meddler is the field manager of the changes by hand.
 const meddler = "mallory"
 
-// deed is a change by hand, and the field that the operator must then name.
+// deed is a change by hand, with the field that the operator must name.
 type deed struct {
 	what, field string
 	command     []string
@@ -42,17 +41,17 @@ var deeds = []deed{
 	},
 }
 
-func meddle(ctx context.Context, s *stage) error {
+func changeByHand(ctx context.Context, s *stage) error {
 	for _, d := range deeds {
-		if err := s.undone(ctx, d, s.declared); err != nil {
+		if err := s.checkRepaired(ctx, d, s.checkDeclared); err != nil {
 			return err
 		}
 	}
-	if err := s.show(ctx, "get", "cpnp", "control-plane", "-o", "jsonpath={.status.lastDrift}{'\\n'}"); err != nil {
+	if err := s.showKubectl(ctx, "get", "cpnp", "control-plane", "-o", "jsonpath={.status.lastDrift}{'\\n'}"); err != nil {
 		return err
 	}
-	return s.check(ctx, "mallory's own taint on cp-1 is still there", func(ctx context.Context) (string, error) {
-		taints, err := s.kubectl(ctx, "get", "node", "cp-1", "-o", "jsonpath={.spec.taints[*].key}")
+	return s.waitAndSay(ctx, "mallory's own taint on cp-1 is still there", func(ctx context.Context) (string, error) {
+		taints, err := s.runKubectl(ctx, "get", "node", "cp-1", "-o", "jsonpath={.spec.taints[*].key}")
 		if err == nil && !strings.Contains(taints, "example.test/theirs") {
 			return "the taints are " + taints, nil
 		}
@@ -60,30 +59,29 @@ func meddle(ctx context.Context, s *stage) error {
 	})
 }
 
-// undone does the deed, and checks that the operator soon has everything as
-// declared again and knows who did what. How long it took is since kubectl came
-// back.
-func (s *stage) undone(ctx context.Context, d deed, declared check) error {
-	s.say("    %s %s", meddler, d.what)
-	if err := s.show(ctx, append(slices.Clone(d.command), "--field-manager="+meddler)...); err != nil {
+// checkRepaired makes the change, and checks that the operator soon repairs the change and
+// names its author. The printed time starts at the end of kubectl.
+func (s *stage) checkRepaired(ctx context.Context, d deed, declared check) error {
+	s.printLine("    %s %s", meddler, d.what)
+	if err := s.showKubectl(ctx, append(slices.Clone(d.command), "--field-manager="+meddler)...); err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := poll(ctx, repairLimit, declared); err != nil {
+	if err := pollUntilRight(ctx, repairLimit, declared); err != nil {
 		return fmt.Errorf("%s %s: %w", meddler, d.what, err)
 	}
 	took := time.Since(began)
-	if err := s.attributed(ctx, d.field); err != nil {
+	if err := s.waitForAttribution(ctx, d.field); err != nil {
 		return err
 	}
-	s.say("  ✓ repaired at most %d ms later, and attributed to %s", took.Milliseconds(), meddler)
+	s.printLine("  ✓ repaired at most %d ms later, and attributed to %s", took.Milliseconds(), meddler)
 	return nil
 }
 
-// attributed waits until the status names the meddler and the field.
-func (s *stage) attributed(ctx context.Context, field string) error {
-	return poll(ctx, patience, func(ctx context.Context) (string, error) {
-		policy, err := s.policy(ctx)
+// waitForAttribution waits until the status names the meddler and the field.
+func (s *stage) waitForAttribution(ctx context.Context, field string) error {
+	return pollUntilRight(ctx, patience, func(ctx context.Context) (string, error) {
+		policy, err := s.getPolicy(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -95,7 +93,7 @@ func (s *stage) attributed(ctx context.Context, field string) error {
 	})
 }
 
-func (s *stage) policy(ctx context.Context) (*v1alpha1.ControlPlaneNetworkPolicy, error) {
+func (s *stage) getPolicy(ctx context.Context) (*v1alpha1.ControlPlaneNetworkPolicy, error) {
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 	return policy, s.client.Get(ctx, client.ObjectKey{Name: "control-plane"}, policy)
 }

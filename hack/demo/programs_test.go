@@ -11,14 +11,15 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// The demo takes what is there: what the user names, else what was built, else what
-// setup-envtest has installed. It builds only where there is nothing.
-func TestProgramsThatAreThereAreTaken(t *testing.T) {
+// The demo uses existing programs: first the folder named by the user, then the built test
+// bed, then the programs installed by setup-envtest. The demo builds only where no programs
+// exist.
+func TestExistingProgramsAreUsed(t *testing.T) {
 	small := []string{"etcd", "kube-apiserver", "kubectl"}
 	all := append([]string{"kube-controller-manager", "kube-scheduler", "kwok", "kwok-stages.yaml"}, small...)
 	const platform = runtime.GOOS + "-" + runtime.GOARCH
 	tests := map[string]struct {
-		set              []string // what is in the folder that KUBEBUILDER_ASSETS names
+		set              []string // files in the folder named by KUBEBUILDER_ASSETS
 		built            []string
 		installed        map[string][]string
 		want             string
@@ -44,15 +45,15 @@ func TestProgramsThatAreThereAreTaken(t *testing.T) {
 			t.Setenv("HOME", home)
 			t.Setenv("XDG_DATA_HOME", "")
 			t.Setenv("KUBEBUILDER_ASSETS", "")
-			write(t, filepath.Join(root, "go.mod"), "module github.com/cpnp-dev/cpnp-operator\n")
+			writeFile(t, filepath.Join(root, "go.mod"), "module github.com/cpnp-dev/cpnp-operator\n")
 			script := "#!/bin/sh\n[ \"$1\" = --find ] || exec touch " + filepath.Join(root, "was-built") + "\n"
 			if test.built == nil {
 				script += "exit 1\n"
 			}
-			write(t, filepath.Join(root, "hack/testbed/build-controlplane.sh"), script+"echo "+filepath.Join(root, "built")+"\n")
+			writeFile(t, filepath.Join(root, "hack/testbed/build-controlplane.sh"), script+"echo "+filepath.Join(root, "built")+"\n")
 			t.Chdir(root)
-			fill(t, filepath.Join(root, "built"), test.built)
-			fill(t, filepath.Join(root, "set"), test.set)
+			fillFolder(t, filepath.Join(root, "built"), test.built)
+			fillFolder(t, filepath.Join(root, "set"), test.set)
 			if test.set != nil {
 				t.Setenv("KUBEBUILDER_ASSETS", "set")
 			}
@@ -61,7 +62,7 @@ func TestProgramsThatAreThereAreTaken(t *testing.T) {
 				store = filepath.Join(home, "Library/Application Support/io.kubebuilder.envtest/k8s")
 			}
 			for folder, files := range test.installed {
-				fill(t, filepath.Join(store, folder), files)
+				fillFolder(t, filepath.Join(store, folder), files)
 			}
 
 			found, there, err := findPrograms(t.Context())
@@ -80,14 +81,14 @@ func TestProgramsThatAreThereAreTaken(t *testing.T) {
 	}
 }
 
-func fill(t *testing.T, dir string, files []string) {
+func fillFolder(t *testing.T, dir string, files []string) {
 	t.Helper()
 	for _, file := range files {
-		write(t, filepath.Join(dir, file), "")
+		writeFile(t, filepath.Join(dir, file), "")
 	}
 }
 
-func write(t *testing.T, path, content string) {
+func writeFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

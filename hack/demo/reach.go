@@ -15,10 +15,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// target is the machine that everybody connects to, itself included.
+// target is the machine to which all machines connect, including itself.
 const target = "cp-1"
 
-var everybody = []string{target, "cp-2", "cp-3", "worker-1", calico.Outsider}
+var allMachines = []string{target, "cp-2", "cp-3", "worker-1", calico.Outsider}
 
 // flow is one way of connecting to the target.
 type flow struct {
@@ -27,19 +27,19 @@ type flow struct {
 	ipv6 bool
 }
 
-// columns are the flows from each machine.
-func columns(from string) []flow {
+// columnsOf returns the flows from a machine.
+func columnsOf(from string) []flow {
 	return []flow{{from, etcdPort, false}, {from, etcdPort, true}, {from, kubeletPort, false}, {from, kubeletPort, true}}
 }
 
-// fromControlPlane is whether a flow is one that the policy allows.
+// fromControlPlane tells whether the policy allows a flow.
 func fromControlPlane(f flow) bool { return strings.HasPrefix(f.from, "cp-") }
 
-// reach checks what becomes of every flow, and shows it.
-func (s *stage) reach(ctx context.Context, what string, open func(flow) bool) error {
+// checkFlows checks the verdict on every flow, and prints the verdicts.
+func (s *stage) checkFlows(ctx context.Context, what string, open func(flow) bool) error {
 	var verdicts map[flow]network.Verdict
-	err := poll(ctx, patience, func(context.Context) (wrong string, err error) {
-		if verdicts, err = s.hosts.dial(); err != nil {
+	err := pollUntilRight(ctx, patience, func(context.Context) (wrong string, err error) {
+		if verdicts, err = s.hosts.dialAll(); err != nil {
 			return "", err
 		}
 		for f, verdict := range verdicts {
@@ -55,19 +55,19 @@ func (s *stage) reach(ctx context.Context, what string, open func(flow) bool) er
 	if err := s.showReach(verdicts); err != nil {
 		return err
 	}
-	s.say("  ✓ %s", what)
+	s.printLine("  ✓ %s", what)
 	return nil
 }
 
-// dial tries all flows at the same time.
-func (h *hosts) dial() (map[flow]network.Verdict, error) {
+// dialAll tries all flows at the same time.
+func (h *hosts) dialAll() (map[flow]network.Verdict, error) {
 	var mu sync.Mutex
 	var dialling sync.WaitGroup
 	var failures []error
 	verdicts := map[flow]network.Verdict{}
 	to := h.cluster.Machine(target).Cluster
-	for _, from := range everybody {
-		for _, f := range columns(from) {
+	for _, from := range allMachines {
+		for _, f := range columnsOf(from) {
 			address := netip.AddrPortFrom(to.IPv4, f.port)
 			if f.ipv6 {
 				address = netip.AddrPortFrom(to.IPv6, f.port)
@@ -87,9 +87,9 @@ func (h *hosts) dial() (map[flow]network.Verdict, error) {
 func (s *stage) showReach(verdicts map[flow]network.Verdict) error {
 	table := tabwriter.NewWriter(s.out, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(table, "    TO %s FROM\tETCD IPv4\tETCD IPv6\tKUBELET IPv4\tKUBELET IPv6\n", target)
-	for _, from := range everybody {
+	for _, from := range allMachines {
 		fmt.Fprintf(table, "    %s", from)
-		for _, f := range columns(from) {
+		for _, f := range columnsOf(from) {
 			fmt.Fprintf(table, "\t%s", verdicts[f])
 		}
 		fmt.Fprintln(table)

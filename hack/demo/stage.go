@@ -23,7 +23,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// stage is what the story plays on: a control plane, and the operator.
+// stage is the cluster of the story: a control plane, and the operator.
 type stage struct {
 	out      io.Writer
 	cluster  *testbed.ControlPlane
@@ -32,8 +32,8 @@ type stage struct {
 	logPath  string
 
 	small     bool      // pods are neither scheduled nor started
-	noPackets error     // why packets can not be tried here, if so
-	calico    *building // else
+	noPackets error     // the reason why packets cannot be tried here, if any
+	calico    *building // set where packets can be tried
 	hosts     *hosts
 }
 
@@ -43,13 +43,13 @@ const (
 	workers           = 3
 )
 
-// operatorUser is whom the operator acts as: it has the shipped role, no more.
+// operatorUser is the operator's user, with the shipped role only.
 const operatorUser = "cpnp-operator"
 
-func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+func (s *stage) printLine(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
-// open starts everything, with a line for each step that takes long.
-func (s *stage) open(ctx context.Context) (err error) {
+// openStage starts all programs, and prints a line for each slow step.
+func (s *stage) openStage(ctx context.Context) (err error) {
 	began := time.Now()
 	if err := s.startControlPlane(ctx); err != nil {
 		return err
@@ -61,18 +61,18 @@ func (s *stage) open(ctx context.Context) (err error) {
 	if s.client, err = client.NewWithWatch(config, client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
-	s.say("· Creating %d control-plane nodes, %d workers, a cluster DNS and a public ingress", controlPlaneNodes, workers)
-	if err := s.populate(ctx); err != nil {
+	s.printLine("· Creating %d control-plane nodes, %d workers, a cluster DNS and a public ingress", controlPlaneNodes, workers)
+	if err := s.createNodes(ctx); err != nil {
 		return err
 	}
 	if err := s.startOperator(ctx); err != nil {
 		return err
 	}
-	s.say("· Ready after %.0f s", time.Since(began).Seconds())
+	s.printLine("· Ready after %.0f s", time.Since(began).Seconds())
 	return nil
 }
 
-// startControlPlane starts the programs that are there, or builds them first.
+// startControlPlane starts existing programs, or builds the programs first.
 func (s *stage) startControlPlane(ctx context.Context) error {
 	found, there, err := findPrograms(ctx)
 	if err != nil {
@@ -81,27 +81,27 @@ func (s *stage) startControlPlane(ctx context.Context) error {
 	o := testbed.Options{
 		AssetsDir: found.dir, CRDPaths: []string{"config/crd/bases"}, Aggregation: true,
 		ControllerManager: !found.small, Scheduler: !found.small, Kwok: !found.small,
-		Progress: func(step string) { s.say("· %s", step) },
+		Progress: func(step string) { s.printLine("· %s", step) },
 	}
 	switch s.small = found.small; {
 	case !there:
-		s.say("· No control plane is here yet, so one is built. KUBEBUILDER_ASSETS may name the folder of another one")
+		s.printLine("· No control plane is here yet, so one is built. KUBEBUILDER_ASSETS may name the folder of another one")
 	case s.small:
-		s.say("· The control plane is that of %s", found.dir)
-		// Nobody would take the taint of new nodes away.
+		s.printLine("· The control plane is that of %s", found.dir)
+		// No controller would remove the taint of new nodes.
 		o.APIServerArgs = map[string][]string{"disable-admission-plugins": {"ServiceAccount", "TaintNodesByCondition"}}
 	}
 	s.cluster, err = testbed.Start(ctx, o)
 	return err
 }
 
-// populate creates the nodes with the addresses that their machines get when
-// there are to be some (see calico.ClusterOptions).
-func (s *stage) populate(ctx context.Context) error {
+// createNodes creates the nodes with the addresses of their later machines (see
+// calico.ClusterOptions).
+func (s *stage) createNodes(ctx context.Context) error {
 	address := func(n int) testbed.NodeOption {
 		return testbed.InternalIP(fmt.Sprintf("10.77.0.%d", 10+n), fmt.Sprintf("fd77::%d", 10+n))
 	}
-	ready := func(*corev1.Node) {} // as kwok has it
+	ready := func(*corev1.Node) {} // kwok sets the condition
 	if s.small {
 		ready = func(node *corev1.Node) {
 			testbed.WithoutKwok()(node)
@@ -120,14 +120,14 @@ func (s *stage) populate(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := s.kubectl(ctx, "apply", "-f", "hack/demo/cluster.yaml"); err != nil || !s.small {
+	if _, err := s.runKubectl(ctx, "apply", "-f", "hack/demo/cluster.yaml"); err != nil || !s.small {
 		return err
 	}
 	return s.serveIngress(ctx)
 }
 
-// serveIngress says that the ingress runs, where no pod does: Local would otherwise
-// drop all its traffic.
+// serveIngress writes ready endpoints for the ingress where no pod runs: with Local, all
+// traffic to the ingress would be dropped otherwise.
 func (s *stage) serveIngress(ctx context.Context) error {
 	service := &corev1.Service{}
 	if err := s.client.Get(ctx, client.ObjectKey{Namespace: "default", Name: "ingress"}, service); err != nil {
@@ -140,19 +140,19 @@ func (s *stage) serveIngress(ctx context.Context) error {
 	return s.client.Create(ctx, testbed.EndpointSlice(service, endpoints...))
 }
 
-// startOperator builds the operator and runs it as a process of its own.
+// startOperator builds the operator, and runs the operator as a separate process.
 func (s *stage) startOperator(ctx context.Context) error {
-	s.say("· Building the operator and starting it with its shipped role")
+	s.printLine("· Building the operator and starting it with its shipped role")
 	binary := filepath.Join(s.cluster.Dir, "manager")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the operator: %w\n%s", err, output)
 	}
-	if _, err := s.kubectl(ctx, "apply", "-f", "config/rbac/role.yaml"); err != nil {
+	if _, err := s.runKubectl(ctx, "apply", "-f", "config/rbac/role.yaml"); err != nil {
 		return err
 	}
 	binding := []string{"create", "clusterrolebinding", "cpnp-operator", "--clusterrole=manager-role", "--user=" + operatorUser}
-	if _, err := s.kubectl(ctx, binding...); err != nil {
+	if _, err := s.runKubectl(ctx, binding...); err != nil {
 		return err
 	}
 	kubeconfig, err := s.cluster.AddUserKubeconfig(operatorUser)
@@ -167,18 +167,18 @@ func (s *stage) startOperator(ctx context.Context) error {
 	defer log.Close()
 	s.operator = exec.Command(binary, "--metrics-bind-address=0", "--health-probe-bind-address=0", "--kubeconfig="+kubeconfig)
 	s.operator.Stdout, s.operator.Stderr = log, log
-	// Ctrl-C reaches the demo, which then ends the operator in order; a demo
-	// that is killed takes the operator with it (see init).
+	// Ctrl-C reaches only the demo, which then stops the operator in order. If the demo is
+	// killed, the kernel kills the operator too (see init).
 	s.operator.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return s.operator.Start()
 }
 
-// close ends the operator, then the hosts, then the control plane; and Calico's build, if
-// the story ended before.
-func (s *stage) close() error {
+// closeStage stops the operator, then the hosts, then the control plane, and also Calico's
+// build, if the story ended before the build.
+func (s *stage) closeStage() error {
 	var failures []error
 	if s.calico != nil {
-		s.calico.end()
+		s.calico.endBuild()
 	}
 	if s.operator != nil && s.operator.Process != nil {
 		failures = append(failures, s.operator.Process.Signal(syscall.SIGTERM))
@@ -187,7 +187,7 @@ func (s *stage) close() error {
 		}
 	}
 	if s.hosts != nil {
-		failures = append(failures, s.hosts.close())
+		failures = append(failures, s.hosts.closeHosts())
 	}
 	if s.cluster != nil {
 		failures = append(failures, s.cluster.Stop())
@@ -195,9 +195,9 @@ func (s *stage) close() error {
 	return errors.Join(failures...)
 }
 
-// kubectl runs kubectl as the admin, for no longer than a step may take, and
-// returns what it prints.
-func (s *stage) kubectl(ctx context.Context, args ...string) (string, error) {
+// runKubectl runs kubectl as the admin, within the time limit of a step, and returns the
+// output.
+func (s *stage) runKubectl(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	cmd := s.cluster.Kubectl(ctx, args...)
@@ -209,15 +209,15 @@ func (s *stage) kubectl(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// show runs kubectl and prints the command and what it printed.
-func (s *stage) show(ctx context.Context, args ...string) error {
-	out, err := s.kubectl(ctx, args...)
+// showKubectl runs kubectl, and prints the command and its output.
+func (s *stage) showKubectl(ctx context.Context, args ...string) error {
+	out, err := s.runKubectl(ctx, args...)
 	if err != nil {
 		return err
 	}
-	s.say("    $ kubectl %s", strings.Join(args, " "))
+	s.printLine("    $ kubectl %s", strings.Join(args, " "))
 	for line := range strings.Lines(out) {
-		s.say("    %s", strings.TrimRight(line, "\n"))
+		s.printLine("    %s", strings.TrimRight(line, "\n"))
 	}
 	return nil
 }

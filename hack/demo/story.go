@@ -10,47 +10,47 @@ import (
 	"time"
 )
 
-// patience is how long a step may take at most.
+// patience is the time limit for a step.
 const patience = time.Minute
 
-// chapter is a part of the story: what is done, and what must then be so.
+// chapter is a part of the story: an action, and the expected state afterwards.
 type chapter struct {
 	title string
 	play  func(context.Context, *stage) error
 }
 
 var chapters = []chapter{
-	{"Audit shows what is wrong, and changes nothing", audit},
-	{"Enforce repairs the drift", enforce},
-	{"Somebody changes things by hand", meddle},
-	{"A pod without a toleration stays off the control plane", schedule},
-	{"Deleting the policy restores the original state", restore},
+	{"Audit shows what is wrong, and changes nothing", playAudit},
+	{"Enforce repairs the drift", playEnforce},
+	{"Changes by hand are repaired", changeByHand},
+	{"A pod without a toleration stays off the control plane", playSchedule},
+	{"Deleting the policy restores the original state", playDeletion},
 	{"On Calico, etcd is for the control plane alone", protectEtcd},
 }
 
-// tell plays the chapters. The first that fails ends the story.
-func tell(ctx context.Context, s *stage) error {
+// tellStory plays the chapters. The first failed chapter ends the story.
+func tellStory(ctx context.Context, s *stage) error {
 	for i, c := range chapters {
-		s.say("\n%d. %s", i+1, c.title)
+		s.printLine("\n%d. %s", i+1, c.title)
 		if err := c.play(ctx, s); err != nil {
-			return s.failure(fmt.Errorf("%q failed: %w", c.title, err))
+			return s.withLog(fmt.Errorf("%q failed: %w", c.title, err))
 		}
 		if s.calico != nil && i+2 < len(chapters) {
-			if now := s.calico.underWay(); now != "" {
-				s.say("\n· Calico is being built for chapter %d meanwhile. %s", len(chapters), now)
+			if now := s.calico.lastLine(); now != "" {
+				s.printLine("\n· Calico is being built for chapter %d meanwhile. %s", len(chapters), now)
 			}
 		}
 	}
 	if s.noPackets == nil {
-		s.say("\n✓ Every step was checked against the API server, and every flow by connecting.")
+		s.printLine("\n✓ Every step was checked against the API server, and every flow by connecting.")
 	} else {
-		s.say("\n✓ Every step was checked against the API server.")
+		s.printLine("\n✓ Every step was checked against the API server.")
 	}
 	return nil
 }
 
-// failure adds the end of the operator's log to an error.
-func (s *stage) failure(err error) error {
+// withLog adds the end of the operator's log to an error.
+func (s *stage) withLog(err error) error {
 	log, readErr := os.ReadFile(s.logPath)
 	if readErr != nil {
 		return err
@@ -59,54 +59,54 @@ func (s *stage) failure(err error) error {
 	return fmt.Errorf("%w\n\nThe end of the operator's log:\n%s", err, strings.Join(lines[max(0, len(lines)-20):], "\n"))
 }
 
-func audit(ctx context.Context, s *stage) error {
-	if err := s.show(ctx, "apply", "-f", "config/samples/control-plane.yaml"); err != nil {
+func playAudit(ctx context.Context, s *stage) error {
+	if err := s.showKubectl(ctx, "apply", "-f", "config/samples/control-plane.yaml"); err != nil {
 		return err
 	}
-	if err := s.becomes(ctx, "Ready", "False", "Drifted"); err != nil {
+	if err := s.waitForCondition(ctx, "Ready", "False", "Drifted"); err != nil {
 		return err
 	}
-	if err := s.show(ctx, "get", "cpnp"); err != nil {
+	if err := s.showKubectl(ctx, "get", "cpnp"); err != nil {
 		return err
 	}
-	if err := s.show(ctx, "get", "cpnp", "control-plane", "-o",
+	if err := s.showKubectl(ctx, "get", "cpnp", "control-plane", "-o",
 		"jsonpath={range .status.drift[*]}{.cause} {.kind}/{.name} {.field}{'\\n'}{end}"); err != nil {
 		return err
 	}
-	return s.check(ctx, "nothing was written", s.untouched)
+	return s.waitAndSay(ctx, "nothing was written", s.checkUntouched)
 }
 
-func enforce(ctx context.Context, s *stage) error {
-	if err := s.show(ctx, "patch", "cpnp", "control-plane", "--type=merge", "-p", `{"spec":{"mode":"Enforce"}}`); err != nil {
+func playEnforce(ctx context.Context, s *stage) error {
+	if err := s.showKubectl(ctx, "patch", "cpnp", "control-plane", "--type=merge", "-p", `{"spec":{"mode":"Enforce"}}`); err != nil {
 		return err
 	}
-	if err := s.becomes(ctx, "Ready", "True", "AsDeclared"); err != nil {
+	if err := s.waitForCondition(ctx, "Ready", "True", "AsDeclared"); err != nil {
 		return err
 	}
-	if err := s.show(ctx, "get", "cpnp"); err != nil {
+	if err := s.showKubectl(ctx, "get", "cpnp"); err != nil {
 		return err
 	}
-	return s.check(ctx, "the taints, the NetworkPolicy and the Service are as declared", s.declared)
+	return s.waitAndSay(ctx, "the taints, the NetworkPolicy and the Service are as declared", s.checkDeclared)
 }
 
-func schedule(ctx context.Context, s *stage) error {
+func playSchedule(ctx context.Context, s *stage) error {
 	if s.small {
-		s.say("  – left out: this control plane has no scheduler. `make testbed` builds one that has (about 7 minutes),")
-		s.say("    and the demo takes it if KUBEBUILDER_ASSETS is unset")
+		s.printLine("  – left out: this control plane has no scheduler. `make testbed` builds one that has (about 7 minutes),")
+		s.printLine("    and the demo takes it if KUBEBUILDER_ASSETS is unset")
 		return nil
 	}
-	if _, err := s.kubectl(ctx, "create", "deployment", "app", "--image=example.test/app", "--replicas=6"); err != nil {
+	if _, err := s.runKubectl(ctx, "create", "deployment", "app", "--image=example.test/app", "--replicas=6"); err != nil {
 		return err
 	}
-	if err := s.check(ctx, "6 pods without a toleration run, none of them on the control plane", s.offControlPlane); err != nil {
+	if err := s.waitAndSay(ctx, "6 pods without a toleration run, none of them on the control plane", s.checkPodsOnWorkers); err != nil {
 		return err
 	}
-	return s.show(ctx, "get", "pods", "-l", "app=app", "-o", "custom-columns=POD:.metadata.name,NODE:.spec.nodeName,PHASE:.status.phase")
+	return s.showKubectl(ctx, "get", "pods", "-l", "app=app", "-o", "custom-columns=POD:.metadata.name,NODE:.spec.nodeName,PHASE:.status.phase")
 }
 
-func restore(ctx context.Context, s *stage) error {
-	if err := s.show(ctx, "delete", "cpnp", "control-plane"); err != nil {
+func playDeletion(ctx context.Context, s *stage) error {
+	if err := s.showKubectl(ctx, "delete", "cpnp", "control-plane"); err != nil {
 		return err
 	}
-	return s.check(ctx, "no taint, NetworkPolicy or annotation of the operator is left, and the Service is as before", s.untouched)
+	return s.waitAndSay(ctx, "no taint, NetworkPolicy or annotation of the operator is left, and the Service is as before", s.checkUntouched)
 }
