@@ -38,7 +38,7 @@ func TestSelectorsAreReadAsCalicoReadsThem(t *testing.T) {
 			for i := range questions {
 				questions[i] = calico.Selector{Selector: []byte(write(w)), Labels: w.labelSets()}
 			}
-			answers, err := calico.Select(t.Context(), questions)
+			answers, err := calico.SelectWithCalico(t.Context(), questions)
 			g.Expect(err).NotTo(HaveOccurred())
 			read, selected, tried := 0, 0, 0
 			for i, q := range questions {

@@ -15,13 +15,13 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// frontProxy is whom the API server acts as towards the servers of APIServices.
+// frontProxy is the API server's user towards the servers of APIServices.
 const frontProxy = "front-proxy-client"
 
-// aggregationArgs has the API server say, in a way that an aggregated server
-// can verify, on whose behalf it calls. Without it no such server authenticates
-// anybody. The certificate is an authority of its own: it is the only one that
-// it could vouch for.
+// aggregationArgs makes the API server name the original user in requests to aggregated
+// servers, in a way that these servers can verify. Without these arguments, no aggregated
+// server authenticates any user. The certificate is its own authority, because this
+// authority signs no other certificate.
 func aggregationArgs(dir string) (map[string][]string, error) {
 	certificate, key, err := frontProxyFiles(dir)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"syscall"
 )
 
-// The files of an assets folder, named as envtest names them.
+// The files of an assets folder, named as envtest names the same files.
 const (
 	etcd              = "etcd"
 	apiServer         = "kube-apiserver"
@@ -28,27 +28,26 @@ const (
 )
 
 const (
-	// assetsVariable is envtest's own name for where the programs are.
+	// assetsVariable is envtest's own variable for the folder of the programs.
 	assetsVariable = "KUBEBUILDER_ASSETS"
-	// buildScript builds the programs, or finds them built, and prints the
-	// folder on its last line. `make testbed` is the same script.
+	// buildScript builds the programs, or finds the built programs, and prints the folder
+	// in its last line. `make testbed` runs the same script.
 	buildScript = "hack/testbed/build-controlplane.sh"
 )
 
-// moduleLine marks the go.mod of this repository's root: the modules below
-// hack have others, and a go.mod further up is somebody else's.
+// moduleLine marks the go.mod of this repository's root: the modules below hack have other
+// lines, and a go.mod further up belongs to another project.
 var moduleLine = regexp.MustCompile(`(?m)^module github\.com/cpnp-dev/cpnp-operator$`)
 
-// FindAssets returns the folder that holds the programs: KUBEBUILDER_ASSETS,
-// or else what the build script says.
+// FindAssets returns the folder of the programs: KUBEBUILDER_ASSETS, or else the folder of
+// the build script.
 func FindAssets(ctx context.Context, progress io.Writer) (string, error) {
 	return Assets(ctx, assetsVariable, buildScript, progress)
 }
 
-// Assets returns the folder that the variable names, or else the one that the
-// build script of this repository prints, so that a bare `go test ./...` works
-// too. The first build takes minutes; what it prints meanwhile goes to
-// progress.
+// Assets returns the folder in the variable, or else the folder printed by the build script
+// of this repository, so that a bare `go test ./...` works too. The first build takes
+// minutes, and its output goes to progress.
 func Assets(ctx context.Context, variable, script string, progress io.Writer) (string, error) {
 	if dir := os.Getenv(variable); dir != "" {
 		return filepath.Abs(dir)
@@ -60,11 +59,11 @@ func Assets(ctx context.Context, variable, script string, progress io.Writer) (s
 	return buildAssets(ctx, root, script, progress)
 }
 
-// FindBuilt is FindAssets where nothing is to be built: it returns "" if the programs of
-// this version have not been built yet.
+// FindBuilt is FindAssets without a build: FindBuilt returns "" if the programs of this
+// version have not been built yet.
 func FindBuilt(ctx context.Context) string { return Built(ctx, buildScript) }
 
-// Built is Assets for a build script alone, which builds nothing.
+// Built is Assets without a variable and without a build.
 func Built(ctx context.Context, script string) string {
 	root, err := moduleRoot()
 	if err != nil {
@@ -77,8 +76,8 @@ func Built(ctx context.Context, script string) string {
 	return dir
 }
 
-// requireAssets says which file is missing and what to do about it: an assets
-// folder that was made for envtest alone has neither scheduler nor kwok.
+// requireAssets names the missing file, and what to do: an assets folder for envtest alone
+// has neither scheduler nor kwok.
 func requireAssets(dir string, files []string) error {
 	for _, file := range files {
 		if _, err := os.Stat(filepath.Join(dir, file)); errors.Is(err, os.ErrNotExist) {
@@ -90,8 +89,8 @@ func requireAssets(dir string, files []string) error {
 	return nil
 }
 
-// moduleRoot is the nearest folder above the working directory that holds
-// this module. `go test` runs every package in its own folder.
+// moduleRoot returns the nearest folder of this module above the working directory. `go
+// test` runs every package in its own folder.
 func moduleRoot() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
@@ -108,8 +107,8 @@ func moduleRoot() (string, error) {
 	}
 }
 
-// buildAssets runs the build script in its own process group, so that a
-// cancelled ctx ends the compilers too and not just the shell.
+// buildAssets runs the build script in its own process group, so that a cancelled ctx ends
+// the compilers too, and not only the shell.
 func buildAssets(ctx context.Context, root, script string, progress io.Writer, arguments ...string) (string, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(root, script), arguments...)

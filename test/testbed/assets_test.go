@@ -25,8 +25,8 @@ func TestAssetsOfEnvtestAlone(t *testing.T) {
 		ContainSubstring("has no kwok"), ContainSubstring("run make testbed, or unset KUBEBUILDER_ASSETS"))))
 }
 
-// Without the variable the build script is asked, from wherever in the module
-// the test runs, and not from a module below it.
+// Without the variable the build script is run, for a test in any folder of this module,
+// and not of a module below.
 func TestAssetsAreBuilt(t *testing.T) {
 	tests := map[string]struct{ script, want, err string }{
 		"last line":  {script: "echo compiling >&2; echo first; echo /some/folder", want: "/some/folder"},
@@ -37,9 +37,9 @@ func TestAssetsAreBuilt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			root := t.TempDir()
-			write(t, filepath.Join(root, "go.mod"), "module github.com/cpnp-dev/cpnp-operator\n")
-			write(t, filepath.Join(root, "hack/testbed/controlplane/go.mod"), "module example.com/other\n")
-			write(t, filepath.Join(root, "hack/testbed/build-controlplane.sh"), "#!/bin/sh\n"+test.script+"\n")
+			writeFile(t, filepath.Join(root, "go.mod"), "module github.com/cpnp-dev/cpnp-operator\n")
+			writeFile(t, filepath.Join(root, "hack/testbed/controlplane/go.mod"), "module example.com/other\n")
+			writeFile(t, filepath.Join(root, "hack/testbed/build-controlplane.sh"), "#!/bin/sh\n"+test.script+"\n")
 			t.Chdir(filepath.Join(root, "hack/testbed/controlplane"))
 			t.Setenv("KUBEBUILDER_ASSETS", "")
 
@@ -63,7 +63,7 @@ func TestAssetsOutsideTheRepository(t *testing.T) {
 	NewWithT(t).Expect(err).To(MatchError(ContainSubstring("set KUBEBUILDER_ASSETS")))
 }
 
-func write(t *testing.T, path, content string) {
+func writeFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -16,17 +16,16 @@ import (
 	"time"
 )
 
-// auditPolicy logs who did what to which object, and no content. Every
-// request is logged when it ends; a watch, which may never end, when it
-// starts too.
+// auditPolicy logs the user and the object of every request, without content. Every request
+// is logged at its end; a watch, which may never end, also at its start.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules: [{level: Metadata}]
 `
 
-// Audit reads the API server's audit log. The log is written before the
-// answer is sent, so what a client has been answered is in it.
+// Audit reads the API server's audit log. The log is written before the answer is sent, so
+// every answered request is in the log.
 type Audit struct {
 	path, policyPath string
 }
@@ -34,12 +33,12 @@ type Audit struct {
 // Mark is a place in the log.
 type Mark int64
 
-// AuditEvent is one request. A watch is one event, when it starts.
+// AuditEvent is one request. A watch is one event, at its start.
 type AuditEvent struct {
 	User      string
 	UserAgent string
-	// Verb is Kubernetes' own: get, list, watch, create, update, patch,
-	// delete, deletecollection; for what is no resource, the HTTP method.
+	// Verb is Kubernetes' own: get, list, watch, create, update, patch, delete,
+	// deletecollection; without a resource, the HTTP method.
 	Verb                                          string
 	Group, Resource, Subresource, Namespace, Name string
 	// URI is the request's path and query.
@@ -50,29 +49,29 @@ type AuditEvent struct {
 
 var (
 	mutatingVerbs = []string{"create", "update", "patch", "delete", "deletecollection"}
-	// reviewGroups are asked by creating an object that is never stored.
+	// Reviews in reviewGroups create an object that is never stored.
 	reviewGroups = []string{"authentication.k8s.io", "authorization.k8s.io"}
 )
 
-// Mutating says whether the request was one to write, successful or not.
-// Dry runs and access reviews are not; but a dry-run delete looks like a real
-// one, since it says so in its body.
+// Mutating tells whether the request was a write, successful or not. Dry runs and access
+// reviews are no writes; but a dry-run delete looks like a real delete, since dryRun is in
+// its body.
 func (e AuditEvent) Mutating() bool {
 	return slices.Contains(mutatingVerbs, e.Verb) && !e.DryRun() && !slices.Contains(reviewGroups, e.Group)
 }
 
-// DryRun says whether the query asks for a dry run.
+// DryRun tells whether the query asks for a dry run.
 func (e AuditEvent) DryRun() bool {
 	uri, err := url.Parse(e.URI)
 	return err == nil && uri.Query().Has("dryRun")
 }
 
-// Succeeded says whether the answer was a 2xx.
+// Succeeded tells whether the answer was a 2xx.
 func (e AuditEvent) Succeeded() bool { return e.Code/100 == 2 }
 
-// Mark is the end of the log.
+// Mark returns the end of the log.
 func (a *Audit) Mark() (Mark, error) {
-	if err := a.check(); err != nil {
+	if err := a.checkEnabled(); err != nil {
 		return 0, err
 	}
 	info, err := os.Stat(a.path)
@@ -82,10 +81,10 @@ func (a *Audit) Mark() (Mark, error) {
 	return Mark(info.Size()), nil
 }
 
-// Since returns the requests that were logged after the mark, in the order in
-// which they were answered. Mark 0 is the beginning.
+// Since returns the requests that were logged after the mark, in the order of their
+// answers. Mark 0 is the beginning.
 func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
-	if err := a.check(); err != nil {
+	if err := a.checkEnabled(); err != nil {
 		return nil, err
 	}
 	file, err := os.Open(a.path)
@@ -93,7 +92,7 @@ func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
 		return nil, err
 	}
 	defer file.Close()
-	lines, err := after(file, mark)
+	lines, err := linesAfter(file, mark)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +100,7 @@ func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
 	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return events, nil // what follows the last newline is still being written
+			return events, nil // the text after the last newline is still being written
 		} else if err != nil {
 			return nil, err
 		}
@@ -115,9 +114,9 @@ func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
 	}
 }
 
-// after returns the lines that begin after the mark. A line that was being
-// written when the mark was made began before it.
-func after(file *os.File, mark Mark) (*bufio.Reader, error) {
+// linesAfter returns the lines that begin after the mark. A line that was being written at
+// the time of the mark began before.
+func linesAfter(file *os.File, mark Mark) (*bufio.Reader, error) {
 	if mark == 0 {
 		return bufio.NewReader(file), nil
 	}
@@ -131,14 +130,14 @@ func after(file *os.File, mark Mark) (*bufio.Reader, error) {
 	return lines, nil
 }
 
-func (a *Audit) check() error {
+func (a *Audit) checkEnabled() error {
 	if a == nil {
 		return errors.New("the audit log is off: set Options.AuditLog")
 	}
 	return nil
 }
 
-// auditLine is the part of audit.k8s.io/v1 Event that is used.
+// auditLine is the used part of an audit.k8s.io/v1 Event.
 type auditLine struct {
 	Stage      string
 	RequestURI string
@@ -151,9 +150,8 @@ type auditLine struct {
 	RequestReceivedTimestamp time.Time
 }
 
-// parseAuditLine also says whether the line is the one that counts for its
-// request: a watch is logged when it starts and when it ends, and so are the
-// few other requests that last.
+// parseAuditLine also tells whether the line counts for its request: a watch is logged at
+// its start and at its end, like a few other long requests.
 func parseAuditLine(text []byte) (event AuditEvent, counts bool, err error) {
 	var line auditLine
 	if err := json.Unmarshal(bytes.TrimSpace(text), &line); err != nil {
@@ -175,8 +173,7 @@ func parseAuditLine(text []byte) (event AuditEvent, counts bool, err error) {
 	}, starts == (line.Verb == "watch"), nil
 }
 
-// newAudit writes the policy, and an empty log so that it can be read before
-// the first event.
+// newAudit writes the policy, and an empty log that can be read before the first event.
 func newAudit(dir string) (*Audit, error) {
 	a := &Audit{path: filepath.Join(dir, "audit.log"), policyPath: filepath.Join(dir, "audit-policy.yaml")}
 	if err := os.WriteFile(a.policyPath, []byte(auditPolicy), 0o600); err != nil {

@@ -10,7 +10,8 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// A mark may be made while a line is being written: that request came before.
+// A mark may be made while a line is being written: the request of this line came before
+// the mark.
 func TestMarkInTheMiddleOfALine(t *testing.T) {
 	g := NewWithT(t)
 	line := func(user string) string {

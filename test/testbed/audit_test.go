@@ -49,7 +49,7 @@ func auditCounts(t *testing.T, cp *testbed.ControlPlane) {
 		HaveField("Namespace", "default"), HaveField("Name", "one"), HaveField("Code", 201),
 		HaveField("UserAgent", "audit-test")))
 
-	// A mark leaves out what was before it, and a refused write is one too.
+	// Requests from before a mark are left out, and a refused write counts too.
 	mark, err = cp.Audit().Mark()
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(c.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "one"}})).NotTo(Succeed())
@@ -76,7 +76,7 @@ func auditCountsWatch(t *testing.T, cp *testbed.ControlPlane) {
 		return found
 	}
 	open := openWatch(t, config)
-	g.Expect(watches(g)).To(HaveLen(1), "while it lasts")
+	g.Expect(watches(g)).To(HaveLen(1), "while the watch lasts")
 	open.Stop()
 	g.Consistently(watches, "300ms", interval).Should(HaveLen(1), "after its end")
 }

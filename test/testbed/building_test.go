@@ -12,17 +12,17 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// What the build scripts share: a build says how far it is, counts only what Go has to
-// compile, is done once, and is found without building.
+// The build scripts share these functions: a build tells its progress, counts only packages
+// that Go must compile, runs once, and is found without building.
 func TestBuildsTellHowFarTheyAre(t *testing.T) {
 	g := NewWithT(t)
 	lib, err := filepath.Abs("../../hack/testbed/lib.sh")
 	g.Expect(err).NotTo(HaveOccurred())
 	dir := t.TempDir()
 	step := filepath.Join(dir, "step")
-	// A Go that compiles two of four packages. After each step it waits until the
-	// progress was told.
-	write(t, filepath.Join(dir, "bin/go"), `#!/usr/bin/env bash
+	// A Go that compiles two of four packages. After each step this Go waits until the
+	// progress was shown.
+	writeFile(t, filepath.Join(dir, "bin/go"), `#!/usr/bin/env bash
 pause() { until grep -q "$1" "`+step+`"; do read -rt 0.01 <> <(:) || :; done; }
 case $1 in
 list)
@@ -42,7 +42,7 @@ build)
 	;;
 esac
 `)
-	write(t, filepath.Join(dir, "build.sh"), `set -euo pipefail
+	writeFile(t, filepath.Join(dir, "build.sh"), `set -euo pipefail
 source "`+lib+`"
 build() { go build -trimpath -ldflags "-s -w" -o "$1/program" ./x; }
 build_once thing 123 build
@@ -61,7 +61,7 @@ build_once thing 123 build
 		return strings.TrimSpace(string(out)), string(told), err
 	}
 	_, _, err = run("--find")
-	g.Expect(err).To(HaveOccurred(), "nothing is there")
+	g.Expect(err).To(HaveOccurred(), "nothing was built")
 	g.Expect(filepath.Join(dir, "cache")).NotTo(BeADirectory())
 
 	t.Setenv("FAIL", "")

@@ -16,11 +16,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// children are the processes that this one started for the control plane in
-// dir, by process id: all of them have that folder in their arguments. It is
-// read from /proc, because envtest tells no process ids; where there is no
-// /proc it finds none.
-func children(dir string) map[int]string {
+// childrenOf returns the processes which this process started for the control plane in dir,
+// by process id: all have dir in their arguments. These are read from /proc, because
+// envtest reports no process ids. Without /proc there are none.
+func childrenOf(dir string) map[int]string {
 	found := map[int]string{}
 	folders, _ := filepath.Glob("/proc/[0-9]*")
 	for _, folder := range folders {
@@ -41,8 +40,8 @@ func children(dir string) map[int]string {
 	return found
 }
 
-// parentOf is the parent's process id, or 0. The second field of stat is the
-// program's name in parentheses, which may itself hold spaces and parentheses.
+// parentOf returns the parent's process id, or 0. The second field of stat is the program's
+// name in parentheses, which may contain spaces and parentheses.
 func parentOf(folder string) int {
 	stat, err := os.ReadFile(filepath.Join(folder, "stat"))
 	if err != nil {
@@ -56,12 +55,12 @@ func parentOf(folder string) int {
 	return parent
 }
 
-// killChildren ends what is left of the control plane in dir: envtest sends a
-// SIGKILL to an API server that does not end in time, but does not wait for it.
+// killChildren kills the remaining programs of the control plane in dir: envtest sends a
+// SIGKILL to a slow API server, but does not wait for its end.
 func killChildren(dir string) error {
 	var left map[int]string
 	err := wait.PollUntilContextTimeout(context.Background(), pollInterval, stopTimeout, true, func(context.Context) (bool, error) {
-		left = children(dir)
+		left = childrenOf(dir)
 		for pid := range left {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -73,5 +72,5 @@ func killChildren(dir string) error {
 	return nil
 }
 
-// pollInterval is how often a condition is looked at that nothing announces.
+// pollInterval is how often a condition without notification is checked.
 const pollInterval = 50 * time.Millisecond

@@ -14,17 +14,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// ControlPlane is a control plane that runs. Its methods may be called from
-// several goroutines.
+// ControlPlane is a running control plane. Several goroutines may call its methods.
 type ControlPlane struct {
 	// Config is a client's configuration as user admin in system:masters.
 	Config *rest.Config
-	// KubeconfigPath is the same as a file, for kubectl.
+	// KubeconfigPath is the same configuration as a file, for kubectl.
 	KubeconfigPath string
 	// AssetsDir is the folder of the programs.
 	AssetsDir string
-	// Dir holds everything that the control plane writes: etcd's data, the
-	// certificates, kubeconfigs and logs. Stop removes it.
+	// Dir holds all files of the control plane: etcd's data, the certificates, kubeconfigs
+	// and logs. Stop removes this folder.
 	Dir string
 
 	options   Options
@@ -33,16 +32,16 @@ type ControlPlane struct {
 	logs      *logs
 	temp      *tempDir
 	processes []*Process
-	settled   time.Time // when the program started last counts as started
+	settled   time.Time // when the last started program counts as started
 	users     sync.Mutex
 
 	stopOnce sync.Once
 	stopErr  error
 }
 
-// Start starts a control plane and returns when it can be used. When it
-// fails, or ctx is cancelled meanwhile, nothing of it is left; after it has
-// returned ctx means nothing to it.
+// Start starts a control plane, and returns once the control plane can be used. After a
+// failure, or after a cancellation of ctx meanwhile, nothing is left. After Start has
+// returned, ctx has no effect.
 func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	assets := o.AssetsDir
 	if assets == "" {
@@ -51,7 +50,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 			return nil, err
 		}
 	}
-	if err := requireAssets(assets, o.files()); err != nil {
+	if err := requireAssets(assets, o.neededFiles()); err != nil {
 		return nil, err
 	}
 	temp, err := newTempDir()
@@ -71,28 +70,28 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 			err = step(ctx)
 		}
 		if err != nil {
-			return nil, errors.Join(err, cp.teardown())
+			return nil, errors.Join(err, cp.stopAll())
 		}
 	}
 	return cp, nil
 }
 
-// Stop ends the programs, waits until they are gone and removes Dir. Its
-// error names those that had ended before, by themselves. It may be called
-// more than once; every call returns when it is done.
+// Stop ends the programs, waits until all programs are gone, and removes Dir. The error
+// names programs that had already ended by themselves. Stop may be called more than once;
+// every call returns after the stop is complete.
 func (cp *ControlPlane) Stop() error {
 	cp.stopOnce.Do(func() {
-		early := cp.died()
-		cp.stopErr = errors.Join(early, cp.teardown())
+		early := cp.endedPrograms()
+		cp.stopErr = errors.Join(early, cp.stopAll())
 	})
 	return cp.stopErr
 }
 
-// PIDs are the process ids of the programs that run, by name. Only on Linux
-// does it know those of etcd and the API server.
+// PIDs returns the process ids of the running programs, by name. Process ids of etcd and
+// the API server are known only on Linux.
 func (cp *ControlPlane) PIDs() map[string]int {
 	pids := map[string]int{}
-	for pid, name := range children(cp.Dir) {
+	for pid, name := range childrenOf(cp.Dir) {
 		pids[name] = pid
 	}
 	for _, p := range cp.processes {
@@ -103,12 +102,12 @@ func (cp *ControlPlane) PIDs() map[string]int {
 	return pids
 }
 
-// Audit is the API server's audit log; it needs Options.AuditLog.
+// Audit returns the API server's audit log, which needs Options.AuditLog.
 func (cp *ControlPlane) Audit() *Audit { return cp.audit }
 
-// teardown stops the clients of the API server first, so that it does not
-// wait for their watches.
-func (cp *ControlPlane) teardown() error {
+// stopAll stops the clients of the API server first, so that the API server does not wait
+// for their watches.
+func (cp *ControlPlane) stopAll() error {
 	var stopping sync.WaitGroup
 	for _, p := range cp.processes {
 		stopping.Go(p.Stop)
@@ -120,7 +119,7 @@ func (cp *ControlPlane) teardown() error {
 		errs = append(errs, cp.env.Stop())
 	}
 	errs = append(errs, killChildren(cp.Dir))
-	cp.logs.close()
-	errs = append(errs, cp.temp.remove())
+	cp.logs.closeFiles()
+	errs = append(errs, cp.temp.removeDir())
 	return errors.Join(errs...)
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// helperVariable makes the test binary a helper, which starts a control
-// plane, prints helperReport as JSON and waits to be ended.
+// helperVariable makes the test binary a helper, which starts a control plane, prints
+// helperReport as JSON, and waits for its end.
 const helperVariable = "CPNP_TESTBED_HELPER"
 
 type helperReport struct {
@@ -30,7 +30,7 @@ type helperReport struct {
 	PIDs map[string]int
 }
 
-// runner is what a *testing.M is to testbed.Run.
+// runner takes the place of a *testing.M in testbed.Run.
 type runner func() int
 
 // Run runs the function.
@@ -51,11 +51,11 @@ func runHelper(ending string) int {
 	}), options, &cp)
 }
 
-// givesWay is the helper that leaves the processor to others.
+// givesWay is the helper with a lower priority.
 const givesWay = "return"
 
-// TestEndings: however the process ends that started a control plane, no
-// program of it stays; and where it was asked to end, no folder either.
+// TestEndings: however the process of a control plane ends, no program of the control plane
+// stays; and after an orderly end, no folder stays either.
 func TestEndings(t *testing.T) {
 	tests := map[string]struct {
 		end   func(helper *exec.Cmd, stdin func()) error
@@ -72,7 +72,7 @@ func TestEndings(t *testing.T) {
 			g := NewWithT(t)
 			helper, report, newline := startHelper(t, name)
 			for _, pid := range report.PIDs {
-				g.Expect(running(pid)).To(BeTrue())
+				g.Expect(isRunning(pid)).To(BeTrue())
 				priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, pid)
 				g.Expect(err).NotTo(HaveOccurred())
 				own, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
@@ -86,10 +86,10 @@ func TestEndings(t *testing.T) {
 			g.Expect(helper.ProcessState.String()).To(Equal(test.state))
 			g.Eventually(func(g Gomega) {
 				for name, pid := range report.PIDs {
-					g.Expect(running(pid)).To(BeFalse(), name)
+					g.Expect(isRunning(pid)).To(BeFalse(), name)
 				}
 			}, 10*time.Second, interval).Should(Succeed())
-			t.Logf("all gone after %s", time.Since(start).Round(time.Millisecond))
+			t.Logf("all programs are gone after %s", time.Since(start).Round(time.Millisecond))
 			if test.tidy {
 				g.Expect(report.Dir).NotTo(BeADirectory())
 			}
@@ -97,8 +97,8 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-// startHelper returns when the helper's control plane runs. newline has it
-// go on.
+// startHelper returns once the helper's control plane runs. newline makes the helper
+// continue.
 func startHelper(t *testing.T, ending string) (helper *exec.Cmd, report helperReport, newline func()) {
 	t.Helper()
 	g := NewWithT(t)
@@ -124,9 +124,9 @@ func startHelper(t *testing.T, ending string) (helper *exec.Cmd, report helperRe
 	return helper, report, func() { _, _ = fmt.Fprintln(stdin) }
 }
 
-// running tells a process from one that has ended and that nobody has waited
-// for yet: whose parent is gone stays so where process 1 is no init.
-func running(pid int) bool {
+// isRunning tells a running process from a zombie: an orphan stays a zombie where process 1
+// is no init.
+func isRunning(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false
 	}
@@ -151,7 +151,7 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 	return b.buffer.Write(p)
 }
 
-// String is what was written so far.
+// String returns the written text.
 func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

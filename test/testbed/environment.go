@@ -17,20 +17,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// startTimeout bounds each step of a start. A machine that compiles at the
-// same time takes several times the usual two seconds.
+// startTimeout limits each step of a start. On a machine that compiles at the same time, a
+// step takes several times the usual two seconds.
 const startTimeout = 60 * time.Second
 
-// apiServerArgs is what envtest's defaults are too small or too open for. The
+// apiServerArgs replaces defaults of envtest that are too small or too open. The
 // certificates are in the API server's own folder.
 func apiServerArgs() map[string][]string {
 	return map[string][]string{
 		// envtest's range is full after 254 Services.
 		"service-cluster-ip-range": {"10.96.0.0/12"},
 		"service-node-port-range":  {"20000-65000"},
-		// What the Endpoints of the Service "kubernetes" say. It may not be
-		// loopback; left alone, it would be an address of this machine, or an
-		// error where there is none. Nothing listens there, nothing dials it.
+		// The address in the Endpoints of the Service "kubernetes", which may not be
+		// loopback. The default would be an address of this machine, or an error on a
+		// machine without one. No server listens at this address, and no client dials this
+		// address.
 		"advertise-address": {"192.0.2.1"},
 		// Otherwise one forgotten watch keeps the API server from stopping.
 		"shutdown-watch-termination-grace-period": {"200ms"},
@@ -39,21 +40,21 @@ func apiServerArgs() map[string][]string {
 
 // startEnvironment starts etcd and the API server, through envtest.
 func (cp *ControlPlane) startEnvironment(ctx context.Context) error {
-	cp.options.progress("Starting etcd and kube-apiserver")
+	cp.options.showProgress("Starting etcd and kube-apiserver")
 	if err := cp.configureEnvironment(); err != nil {
 		return err
 	}
 	config, err := cp.env.Start()
 	if err != nil {
-		quoted := cp.logs.tail(apiServer)
-		if quoted == "" { // it was not started, since etcd did not
-			quoted = cp.logs.tail(etcd)
+		quoted := cp.logs.quoteTail(apiServer)
+		if quoted == "" { // the API server was not started, because etcd was not
+			quoted = cp.logs.quoteTail(etcd)
 		}
 		return fmt.Errorf("%w%s", err, quoted)
 	}
 	cp.Config = config
-	// envtest makes a folder for the certificates of webhooks, of which there
-	// are none, where nobody would look for it after a kill.
+	// envtest makes a folder for the certificates of webhooks, although there are no
+	// webhooks, and after a kill this folder would stay unnoticed.
 	if err := cp.env.WebhookInstallOptions.Cleanup(); err != nil {
 		return err
 	}
@@ -64,11 +65,11 @@ func (cp *ControlPlane) startEnvironment(ctx context.Context) error {
 }
 
 func (cp *ControlPlane) configureEnvironment() error {
-	etcdLog, err := cp.logs.open(etcd)
+	etcdLog, err := cp.logs.openWriter(etcd)
 	if err != nil {
 		return err
 	}
-	apiServerLog, err := cp.logs.open(apiServer)
+	apiServerLog, err := cp.logs.openWriter(apiServer)
 	if err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (cp *ControlPlane) configureEnvironment() error {
 
 	never := false
 	cp.env = &envtest.Environment{
-		// Whatever the environment says, a test bed is never a user's cluster.
+		// A test bed never uses a user's cluster, whatever the environment says.
 		UseExistingCluster:       &never,
 		ControlPlaneStartTimeout: startTimeout,
 		ControlPlaneStopTimeout:  serverStopTimeout,
@@ -123,12 +124,12 @@ func (cp *ControlPlane) configureAPIServer(certDir string, output io.Writer) err
 	return nil
 }
 
-// installCRDs returns when the API server serves them.
+// installCRDs returns once the API server serves the CRDs.
 func (cp *ControlPlane) installCRDs(context.Context) error {
 	if len(cp.options.CRDPaths) == 0 {
 		return nil
 	}
-	cp.options.progress("Installing CustomResourceDefinitions")
+	cp.options.showProgress("Installing CustomResourceDefinitions")
 	_, err := envtest.InstallCRDs(cp.Config, envtest.CRDInstallOptions{
 		Paths:              cp.options.CRDPaths,
 		ErrorIfPathMissing: true,
@@ -137,8 +138,7 @@ func (cp *ControlPlane) installCRDs(context.Context) error {
 	return err
 }
 
-// waitFor returns when the object exists, and fails early when a program ends
-// meanwhile.
+// waitFor waits until the object exists, and fails early when a program ends meanwhile.
 func (cp *ControlPlane) waitFor(ctx context.Context, what string, key client.ObjectKey, object client.Object) error {
 	reader, err := client.New(cp.Config, client.Options{})
 	if err != nil {
@@ -147,7 +147,7 @@ func (cp *ControlPlane) waitFor(ctx context.Context, what string, key client.Obj
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(ctx context.Context) (bool, error) {
 		last = reader.Get(ctx, key, object)
-		return last == nil, cp.died()
+		return last == nil, cp.endedPrograms()
 	})
 	if err != nil {
 		return fmt.Errorf("wait for %s: %w", what, errors.Join(err, last))

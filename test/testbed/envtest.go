@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// oldestMinor is the oldest Kubernetes 1.x that the operator runs on.
+// oldestMinor is the oldest Kubernetes 1.x on which the operator runs.
 const oldestMinor = 31
 
 // EnvtestAssets returns the folders with etcd, kube-apiserver and kubectl that
@@ -26,13 +26,13 @@ func EnvtestAssets() []string {
 	if runtime.GOOS == "darwin" {
 		store = filepath.Join(home, "Library", "Application Support", "io.kubebuilder.envtest")
 	}
-	return envtestAssets(filepath.Join(store, "k8s"), runtime.GOOS+"-"+runtime.GOARCH)
+	return assetsIn(filepath.Join(store, "k8s"), runtime.GOOS+"-"+runtime.GOARCH)
 }
 
-// envtestAssets returns the folders of a store for a platform: they are named
-// 1.37.0-linux-amd64 and alike.
-func envtestAssets(store, platform string) []string {
-	entries, _ := os.ReadDir(store) // without a store there are none
+// assetsIn returns the folders of a store for a platform, with names like
+// 1.37.0-linux-amd64.
+func assetsIn(store, platform string) []string {
+	entries, _ := os.ReadDir(store) // a missing store has no entries
 	type installed struct {
 		minor, patch int
 		dir          string

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Kubectl is a kubectl command as the admin, to be run by the caller. It
-// neither reads nor writes anything in the home folder.
+// Kubectl returns a kubectl command as the admin, for the caller to run. The command
+// neither reads nor writes the home folder.
 func (cp *ControlPlane) Kubectl(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"--cache-dir=" + filepath.Join(cp.Dir, "kubectl-cache")}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(cp.AssetsDir, kubectl), args...)

@@ -18,8 +18,8 @@ const (
 	tailLines = 12
 )
 
-// logs are what the programs print: one file each, and all of it to output,
-// when there is one.
+// logs are the output of the programs: one file for each program, and all output to one
+// writer, if set.
 type logs struct {
 	dir    string
 	output io.Writer
@@ -28,13 +28,13 @@ type logs struct {
 	files []*os.File
 }
 
-// open returns the writer for one program. Without an output it is the bare
-// file, which the program then inherits: no goroutine stands in between.
-func (l *logs) open(name string) (io.Writer, error) {
+// openWriter returns the writer for one program. Without an output, the writer is the file
+// itself, which the program then inherits without a goroutine between.
+func (l *logs) openWriter(name string) (io.Writer, error) {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(l.path(name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(l.pathOf(name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +47,11 @@ func (l *logs) open(name string) (io.Writer, error) {
 	return io.MultiWriter(file, &prefixer{logs: l, prefix: name + ": "}), nil
 }
 
-func (l *logs) path(name string) string { return filepath.Join(l.dir, name+".log") }
+func (l *logs) pathOf(name string) string { return filepath.Join(l.dir, name+".log") }
 
-// tail quotes the last lines of a program's log, for an error.
-func (l *logs) tail(name string) string {
-	content, err := os.ReadFile(l.path(name))
+// quoteTail quotes the last lines of a program's log, for an error.
+func (l *logs) quoteTail(name string) string {
+	content, err := os.ReadFile(l.pathOf(name))
 	if err != nil || len(content) == 0 {
 		return ""
 	}
@@ -61,7 +61,7 @@ func (l *logs) tail(name string) string {
 	return fmt.Sprintf("\nlast lines of %s:\n\t%s", name, strings.Join(lines, "\n\t"))
 }
 
-func (l *logs) close() {
+func (l *logs) closeFiles() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, file := range l.files {
@@ -69,7 +69,7 @@ func (l *logs) close() {
 	}
 }
 
-// prefixer names the program in every line, since several write to one place.
+// prefixer names the program in every line, since several programs write to one output.
 type prefixer struct {
 	logs   *logs
 	prefix string

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// ControlPlaneRole is the label of a control-plane node, and the key of
-	// its usual taint.
+	// ControlPlaneRole is the label of a control-plane node, and the key of the usual
+	// taint.
 	ControlPlaneRole = "node-role.kubernetes.io/control-plane"
 
 	betaOS   = "beta.kubernetes.io/os"
@@ -23,18 +23,18 @@ const (
 	kwokFake       = "fake"
 )
 
-// NodeOption changes a node that [Node] makes.
+// NodeOption changes a node of the function [Node].
 type NodeOption func(*corev1.Node)
 
-// Node is a node that kwok looks after. Create it with [CreateNode]: its
-// addresses are status, which an ordinary create drops.
+// Node is a node with kwok as its kubelet. Create the node with [CreateNode]: an ordinary
+// create drops the addresses, which are in the status.
 func Node(name string, options ...NodeOption) *corev1.Node {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        name,
 			Annotations: map[string]string{kwokAnnotation: kwokFake},
-			// Those that a kubelet sets. Without the older two, the node lifecycle
-			// controller adds them some time after the node was made.
+			// The labels of a kubelet. Without the two older labels, the node lifecycle
+			// controller adds these some time after the creation of the node.
 			Labels: map[string]string{
 				corev1.LabelHostname:   name,
 				corev1.LabelOSStable:   "linux",
@@ -53,8 +53,7 @@ func Node(name string, options ...NodeOption) *corev1.Node {
 	return node
 }
 
-// ControlPlaneNode labels the node as one of the control plane. It sets no
-// taint.
+// ControlPlaneNode labels the node as a control-plane node, and sets no taint.
 func ControlPlaneNode() NodeOption {
 	return NodeLabels(map[string]string{ControlPlaneRole: ""})
 }
@@ -85,9 +84,9 @@ func Taints(taints ...corev1.Taint) NodeOption {
 	}
 }
 
-// WithoutKwok makes a node that nobody looks after. It is as ready as the
-// test says, with [NodeReady] or [SetNodeReady]: kwok would make it Ready again
-// at once. A controller-manager finds it Unknown after 50 s without a lease.
+// WithoutKwok makes a node without a kubelet. The test sets its readiness, with [NodeReady]
+// or [SetNodeReady]: kwok would make the node Ready again at once. A controller-manager
+// sets the node to Unknown after 50 s without a lease.
 func WithoutKwok() NodeOption {
 	return func(node *corev1.Node) { delete(node.Annotations, kwokAnnotation) }
 }
@@ -99,9 +98,9 @@ func NodeReady(status corev1.ConditionStatus) NodeOption {
 	}
 }
 
-// CreateNode creates the node and then writes its status, in two requests.
-// The second names only what node.Status sets, because kwok writes there at
-// the same time. On return node is as the API server has it.
+// CreateNode creates the node, and then writes its status in a second request. The second
+// request contains only the fields of node.Status, because kwok writes the status at the
+// same time. On return, node is as the API server has stored the node.
 func CreateNode(ctx context.Context, c client.Client, node *corev1.Node) error {
 	status := node.Status.DeepCopy()
 	if err := c.Create(ctx, node); err != nil {
@@ -121,7 +120,7 @@ func SetNodeReady(ctx context.Context, c client.Client, name string, status core
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	before := node.DeepCopy()
 	node.Status.Conditions = []corev1.NodeCondition{readyCondition(status)}
-	// Strategic: the list is merged by type, the other conditions stay.
+	// A strategic merge patch merges the list by type, and other conditions stay.
 	if err := c.Status().Patch(ctx, node, client.StrategicMergeFrom(before)); err != nil {
 		return fmt.Errorf("readiness of node %s: %w", name, err)
 	}

@@ -7,56 +7,56 @@ import (
 	"slices"
 )
 
-// Options says what to start, besides etcd and the API server.
+// Options tells what to start beside etcd and the API server.
 type Options struct {
-	// AssetsDir is the folder of the programs; if empty, that of [FindAssets].
+	// AssetsDir is the folder of the programs; if empty, the folder of [FindAssets].
 	AssetsDir string
 
-	// CRDPaths are files or folders of CustomResourceDefinitions. They are
-	// established before Start returns; a path that does not exist is an error.
+	// CRDPaths are files or folders of CustomResourceDefinitions. Start returns once these
+	// are established; a missing path is an error.
 	CRDPaths []string
 
-	// ControllerManager starts kube-controller-manager: service accounts,
-	// EndpointSlices, NoExecute evictions, garbage collection. Without it a
-	// new node keeps the taint node.kubernetes.io/not-ready for good, which
-	// the API server puts there and the controller-manager removes.
+	// ControllerManager starts kube-controller-manager: service accounts, EndpointSlices,
+	// NoExecute evictions, garbage collection. Without a controller-manager, a new node
+	// keeps the taint node.kubernetes.io/not-ready for good, because the API server adds
+	// this taint and the controller-manager removes this taint.
 	ControllerManager bool
 	// Scheduler starts kube-scheduler.
 	Scheduler bool
-	// Kwok starts kwok, which makes the nodes of [Node] Ready and the pods
-	// that are bound to them Running.
+	// Kwok starts kwok, which makes the nodes of [Node] Ready, and the pods on these nodes
+	// Running.
 	Kwok bool
 
-	// AuditLog has the API server log every call; read it with
-	// [ControlPlane.Audit].
+	// AuditLog makes the API server log every call; read the log with [ControlPlane.Audit].
 	AuditLog bool
 
-	// Aggregation lets the API server pass requests on to the servers of
-	// APIServices. A Service of type ExternalName that names localhost is how
-	// one is reached.
+	// Aggregation lets the API server pass requests to the servers of APIServices. Such a
+	// server is reached by a Service of type ExternalName with the name localhost.
 	Aggregation bool
 
-	// APIServerArgs are flags of the API server, without the dashes. They
-	// replace what this package or envtest would have set.
+	// APIServerArgs are flags of the API server, without the dashes. These replace the
+	// flags of this package or of envtest.
 	APIServerArgs map[string][]string
 
-	// GiveWay leaves the processor to tests that run at the same time without it, by
-	// [Run]: those with packets, whose Felix must not be late.
+	// GiveWay leaves the processor to concurrent tests without this option, by [Run]: tests
+	// with packets, whose Felix must not be late.
 	GiveWay bool
 
-	// Output gets what the programs print, each line with the program's name
-	// before it. Files in [ControlPlane.Dir] get it in any case, and their
-	// last lines are in the error when a start fails.
+	// Output receives the output of the programs, each line with the program's name as a
+	// prefix. Files in [ControlPlane.Dir] receive the output in any case, and the error of
+	// a failed start has the last lines.
 	Output io.Writer
 	// Progress is called with one line before each step of the start.
 	Progress func(step string)
 }
 
-// Missing says which program these options need that is not in a folder.
-func (o Options) Missing(dir string) error { return requireAssets(dir, append(o.files(), kubectl)) }
+// Missing names a needed program that is not in a folder.
+func (o Options) Missing(dir string) error {
+	return requireAssets(dir, append(o.neededFiles(), kubectl))
+}
 
-// files are the files of the assets folder that these options need.
-func (o Options) files() []string {
+// neededFiles returns the files of the assets folder which these options need.
+func (o Options) neededFiles() []string {
 	needed := []string{etcd, apiServer}
 	for _, optional := range []struct {
 		wanted bool
@@ -73,7 +73,7 @@ func (o Options) files() []string {
 	return needed
 }
 
-func (o Options) progress(step string) {
+func (o Options) showProgress(step string) {
 	if o.Progress != nil {
 		o.Progress(step)
 	}

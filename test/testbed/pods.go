@@ -7,10 +7,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// PodOption changes a pod that [Pod] makes.
+// PodOption changes a pod of the function [Pod].
 type PodOption func(*corev1.Pod)
 
-// Pod is a pod of one container, whose image nobody ever pulls.
+// Pod is a pod with one container, whose image is never pulled.
 func Pod(namespace, name string, options ...PodOption) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -24,13 +24,13 @@ func Pod(namespace, name string, options ...PodOption) *corev1.Pod {
 	return pod
 }
 
-// OnNode binds the pod to a node, past the scheduler.
+// OnNode binds the pod to a node, without the scheduler.
 func OnNode(name string) PodOption {
 	return func(pod *corev1.Pod) { pod.Spec.NodeName = name }
 }
 
-// HostNetwork puts the pod on its node's network: NetworkPolicies then do not
-// select it, and kwok gives it the node's address.
+// HostNetwork puts the pod on its node's network: NetworkPolicies then do not select the
+// pod, and kwok gives the node's address to the pod.
 func HostNetwork() PodOption {
 	return func(pod *corev1.Pod) { pod.Spec.HostNetwork = true }
 }

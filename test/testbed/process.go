@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// stopTimeout is how long a program may take to end after SIGTERM before it
-// is killed. Its data are thrown away in any case.
+// stopTimeout is how long a program may take to end after SIGTERM before a SIGKILL. Its
+// data are deleted in any case.
 const stopTimeout = 5 * time.Second
 
-// serverStopTimeout is how long etcd and the API server may take. They end in order, and
-// take long where they hold much, or where other tests have the processor.
+// serverStopTimeout is how long etcd and the API server may take. Both end in order, and
+// take long with much data, or while other tests have the processor.
 const serverStopTimeout = time.Minute
 
 // Process is a program that runs beside the API server.
@@ -26,15 +26,13 @@ type Process struct {
 	done chan struct{} // closed when the process is gone
 }
 
-// StartProcess starts another program beside the control plane. What it prints
-// goes where the output of the control plane's programs goes, under this name;
-// a name may be used again when its last process has ended. The program ends
-// when this process does, in whatever way; the caller stops it before the
-// control plane.
+// StartProcess starts another program beside the control plane. The program's output goes
+// to the output of the control plane's programs, under this name; a name may be used again
+// after the end of its last process. The program ends when this process ends, however this
+// process ends; the caller stops the program before the control plane.
 //
-// start, when not nil, starts the command in place of its method: to do so
-// from a thread that is elsewhere, for example. The thread must live as long
-// as the program is wanted.
+// start, when not nil, starts the command in place of its method: for example, from a
+// thread in another namespace. This thread must live as long as the program is needed.
 func (cp *ControlPlane) StartProcess(name string, cmd *exec.Cmd, start func(*exec.Cmd) error) (*Process, error) {
 	if start == nil {
 		start = (*exec.Cmd).Start
@@ -42,10 +40,10 @@ func (cp *ControlPlane) StartProcess(name string, cmd *exec.Cmd, start func(*exe
 	return cp.startProcess(name, cmd, start)
 }
 
-// startProcess starts a program in its own process group, so that a Ctrl-C in
-// the terminal reaches only the test, which then stops things in order.
+// startProcess starts a program in its own process group, so that a Ctrl-C in the terminal
+// reaches only the test, which then stops all programs in order.
 func (cp *ControlPlane) startProcess(name string, cmd *exec.Cmd, start func(*exec.Cmd) error) (*Process, error) {
-	output, err := cp.logs.open(name)
+	output, err := cp.logs.openWriter(name)
 	if err != nil {
 		return nil, err
 	}
@@ -59,16 +57,16 @@ func (cp *ControlPlane) startProcess(name string, cmd *exec.Cmd, start func(*exe
 
 	p := &Process{name: name, cmd: cmd, logs: cp.logs, done: make(chan struct{})}
 	started := make(chan error, 1)
-	go p.run(start, started)
+	go p.runProcess(start, started)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	return p, nil
 }
 
-// run is the process from start to end. It stays on one thread, because one
-// may be what the process ends with.
-func (p *Process) run(start func(*exec.Cmd) error, started chan<- error) {
+// runProcess runs the process from start to end on one thread, because the process may end
+// with its thread.
+func (p *Process) runProcess(start func(*exec.Cmd) error, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := start(p.cmd)
@@ -76,33 +74,34 @@ func (p *Process) run(start func(*exec.Cmd) error, started chan<- error) {
 	if err != nil {
 		return
 	}
-	_ = p.cmd.Wait() // what there is to know is in the ProcessState
+	_ = p.cmd.Wait() // the result is in the ProcessState
 	close(p.done)
 }
 
-// Done is closed when the process is gone.
+// Done returns a channel that is closed when the process is gone.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// PID is the process id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Died returns an error, with the end of its log, when the process has ended.
+// Died returns an error with the end of the log, when the process has ended.
 func (p *Process) Died() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("%s ended by itself: %s%s", p.name, p.cmd.ProcessState, p.logs.tail(p.name))
+		return fmt.Errorf("%s ended by itself: %s%s", p.name, p.cmd.ProcessState, p.logs.quoteTail(p.name))
 	default:
 		return nil
 	}
 }
 
-// ExitCode is that of a process that is gone, or -1 if a signal ended it.
+// ExitCode waits for the end of the process, and returns its exit code, or -1 if a signal
+// ended the process.
 func (p *Process) ExitCode() int {
 	<-p.done
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// Stop ends the process and returns when it is gone.
+// Stop ends the process, and returns when the process is gone.
 func (p *Process) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	timeout := time.NewTimer(stopTimeout)

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// endWithThread has the kernel kill the program when the thread that starts it
-// ends, as all do when this process is killed. Those of the control plane watch
-// their parent themselves, but not before they have come to it, which takes a
-// second on a busy machine.
+// endWithThread makes the kernel kill the program when its starting thread ends, as all
+// threads do when this process is killed. The programs of the control plane also watch
+// their parent, but only some time after their start, which takes a second on a busy
+// machine.
 func endWithThread(cmd *exec.Cmd) { cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL }

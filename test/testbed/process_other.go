@@ -6,6 +6,5 @@ package testbed
 
 import "os/exec"
 
-// endWithThread has no means to do so here: a program may outlive a test that
-// is killed.
+// endWithThread has no effect on this platform: a program may outlive a killed test.
 func endWithThread(*exec.Cmd) {}

@@ -14,20 +14,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// settleTime is how long a program without any first effect to wait for must
-// have run to count as started. One that cannot use its flags or its
-// kubeconfig has ended long before.
+// settleTime is how long a program without a visible first effect must run to count as
+// started. A program with wrong flags or a wrong kubeconfig ends long before.
 const settleTime = 500 * time.Millisecond
 
-// program is one of the programs that envtest does not know. None of them
-// listens: the API server is all they need.
+// program is a program unknown to envtest. No such program listens: each needs the API
+// server only.
 type program struct {
 	name string
 	user string
 	args []string
 }
 
-func (cp *ControlPlane) programs() []program {
+func (cp *ControlPlane) wantedPrograms() []program {
 	certDir := cp.env.ControlPlane.GetAPIServer().CertDir
 	var wanted []program
 	if cp.options.ControllerManager {
@@ -56,11 +55,11 @@ func (cp *ControlPlane) programs() []program {
 	return wanted
 }
 
-// startPrograms starts them side by side, each as its own user, and returns
-// when they work.
+// startPrograms starts the programs side by side, each as a user of its own, and returns
+// once the programs work.
 func (cp *ControlPlane) startPrograms(ctx context.Context) error {
-	for _, p := range cp.programs() {
-		cp.options.progress("Starting " + p.name)
+	for _, p := range cp.wantedPrograms() {
+		cp.options.showProgress("Starting " + p.name)
 		if err := cp.startProgram(p); err != nil {
 			return err
 		}
@@ -74,7 +73,7 @@ func (cp *ControlPlane) startPrograms(ctx context.Context) error {
 			return err
 		}
 	}
-	return cp.settle(ctx)
+	return cp.waitUntilSettled(ctx)
 }
 
 func (cp *ControlPlane) startProgram(p program) error {
@@ -93,17 +92,16 @@ func (cp *ControlPlane) startProgram(p program) error {
 	return nil
 }
 
-// settle waits until the program that was started last has run for settleTime,
-// or one of them has ended.
-func (cp *ControlPlane) settle(ctx context.Context) error {
+// waitUntilSettled waits until the last started program has run for settleTime, or any
+// program has ended.
+func (cp *ControlPlane) waitUntilSettled(ctx context.Context) error {
 	return wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(context.Context) (bool, error) {
-		return time.Now().After(cp.settled), cp.died()
+		return time.Now().After(cp.settled), cp.endedPrograms()
 	})
 }
 
-// died returns an error for every program that has ended without having been
-// told to.
-func (cp *ControlPlane) died() error {
+// endedPrograms returns an error for every program that has ended without being stopped.
+func (cp *ControlPlane) endedPrograms() error {
 	var all []error
 	for _, p := range cp.processes {
 		all = append(all, p.Died())

@@ -16,11 +16,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ShippedBinding is the name of the ClusterRoleBinding that AddOperator makes.
+// ShippedBinding is the name of AddOperator's ClusterRoleBinding.
 const ShippedBinding = "manager-rolebinding"
 
-// AddOperator returns the configuration of a user who has the rights of the
-// ClusterRole in a file, and nothing more: those that are shipped.
+// AddOperator returns the configuration of a user with the rights of the ClusterRole in a
+// file, and no other rights: the shipped rights.
 func (cp *ControlPlane) AddOperator(ctx context.Context, user, roleFile string) (*rest.Config, error) {
 	role, err := readRole(roleFile)
 	if err != nil {
@@ -43,8 +43,8 @@ func (cp *ControlPlane) AddOperator(ctx context.Context, user, roleFile string) 
 	return cp.AddUser(user)
 }
 
-// RoleOf returns a role of the user's name with the rules, and what binds it to the user:
-// in the namespace, or in the whole cluster if there is none.
+// RoleOf returns a role of the user's name with the rules, and a binding of this role to
+// the user: in the namespace, or in the whole cluster without a namespace.
 func RoleOf(user, namespace string, rules ...rbacv1.PolicyRule) []client.Object {
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: user}
 	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
@@ -74,16 +74,16 @@ func readRole(file string) (*rbacv1.ClusterRole, error) {
 	return role, nil
 }
 
-// events are what a recorder writes. How it sums up repeated ones, and in which
-// of two groups, is its own affair.
+// events are written by a recorder. The recorder decides how to sum up repeated events, and
+// in which of two groups.
 const events = "events"
 
-// ownMark is no resource: who has the right to it is told from others by an admission
-// policy, and nothing is asked of it.
+// ownMark is no resource: an admission policy recognizes the operator by this right, and no
+// request uses this right.
 const ownMark = "controlplanenodeenactments/spec"
 
-// Rights returns the rules of the ClusterRole in a file as "verb
-// group/resource", without those to events.
+// Rights returns the rules of the ClusterRole in a file as "verb group/resource", without
+// the rights to events.
 func Rights(roleFile string) ([]string, error) {
 	role, err := readRole(roleFile)
 	if err != nil {
@@ -104,9 +104,9 @@ func Rights(roleFile string) ([]string, error) {
 	return rights, nil
 }
 
-// RightsUsed returns what the user has asked for, in the form of Rights. An
-// apply that creates needs the right to create as well, and a watch that to
-// list, which is the way of servers that do not stream lists.
+// RightsUsed returns the rights which the user's requests needed, in the form of Rights. An
+// apply that creates also needs the right to create, and a watch the right to list, for
+// servers that do not stream lists.
 func RightsUsed(logged []AuditEvent, user string) []string {
 	var used []string
 	for _, e := range logged {

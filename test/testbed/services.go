@@ -9,12 +9,12 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// ServiceOption changes a Service that [Service] makes.
+// ServiceOption changes a Service of the function [Service].
 type ServiceOption func(*corev1.Service)
 
-// Service is a Service of this type on TCP port 80. It has no selector, so
-// its endpoints are those of [EndpointSlice]; with [Selector], and a
-// controller-manager, they are made from the pods.
+// Service is a Service of this type on TCP port 80. Without a selector, its endpoints are
+// those of [EndpointSlice]; with [Selector], a controller-manager makes the endpoints from
+// pods.
 func Service(namespace, name string, kind corev1.ServiceType, options ...ServiceOption) *corev1.Service {
 	service := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -46,8 +46,7 @@ func Selector(labels map[string]string) ServiceOption {
 	return func(service *corev1.Service) { service.Spec.Selector = labels }
 }
 
-// EndpointSlice is the one slice of IPv4 endpoints of a Service that has no
-// selector.
+// EndpointSlice is the single slice of IPv4 endpoints of a Service without a selector.
 func EndpointSlice(service *corev1.Service, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{

@@ -15,19 +15,17 @@ const (
 	tempPrefix = "cpnp-testbed-"
 	tempLock   = "lock"
 
-	// memoryDir is a file system in memory on Linux: etcd then waits for no
-	// disk. It must have room, which it has not in a default container:
-	// etcd alone reserves 64 MiB for its log.
+	// memoryDir is a file system in memory on Linux, where etcd does not wait for a disk. A
+	// default container has not enough room there: etcd alone reserves 64 MiB for its log.
 	memoryDir     = "/dev/shm"
 	memoryDirRoom = 1 << 30
 
-	// staleAfter leaves another process the time between making its folder
-	// and locking it.
+	// staleAfter gives another process time to lock its new folder.
 	staleAfter = time.Minute
 )
 
-// tempDir is a folder which its owner keeps locked while it lives, so that
-// the next start can tell one that a killed process left behind.
+// tempDir is a folder whose owner keeps a lock, so that the next start recognizes the
+// folder of a killed process.
 type tempDir struct {
 	path string
 	lock *os.File
@@ -47,7 +45,7 @@ func newTempDir() (*tempDir, error) {
 	return &tempDir{path: path, lock: lock}, nil
 }
 
-func (d *tempDir) remove() error {
+func (d *tempDir) removeDir() error {
 	return errors.Join(os.RemoveAll(d.path), d.lock.Close())
 }
 
@@ -66,8 +64,8 @@ func tempBase() string {
 	return memoryDir
 }
 
-// removeStale removes the folders of processes that ended without Stop. It is
-// housekeeping: what cannot be removed now stays for the next time.
+// removeStale removes the folders of processes that ended without Stop. A folder that
+// cannot be removed now stays for the next start.
 func removeStale(base string) {
 	folders, _ := filepath.Glob(filepath.Join(base, tempPrefix+"*"))
 	for _, folder := range folders {
@@ -82,8 +80,8 @@ func removeStale(base string) {
 	}
 }
 
-// lockFile fails when another process holds the lock. The lock goes with the
-// process: the file is not inherited by the programs it starts.
+// lockFile fails when another process holds the lock. The lock ends with the process,
+// because started programs do not inherit the file.
 func lockFile(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestControlPlane is one control plane with everything, from start to stop.
+// TestControlPlane runs one control plane with all programs, from start to stop.
 func TestControlPlane(t *testing.T) {
 	g := NewWithT(t)
 	var output lockedBuffer
@@ -56,13 +56,13 @@ func TestControlPlane(t *testing.T) {
 	t.Logf("started in %s", time.Since(start).Round(time.Millisecond))
 	g.Expect(steps).To(HaveLen(5))
 
-	g.Expect(folders()).To(ConsistOf(cp.Dir))
+	g.Expect(foldersOfProcess()).To(ConsistOf(cp.Dir))
 
 	pids := cp.PIDs()
 	g.Expect(pids).To(And(HaveLen(5),
 		HaveKey("etcd"), HaveKey("kube-apiserver"), HaveKey("kube-controller-manager"), HaveKey("kube-scheduler"), HaveKey("kwok")))
 
-	// They run in any order, and each takes away what another would notice.
+	// The tests run in any order, so each removes objects that other tests would notice.
 	for name, test := range map[string]func(*testing.T, *testbed.ControlPlane){
 		"pod runs on a kwok node": podRuns,
 		"default addresses":       noAddressOfThisMachine,
@@ -70,7 +70,7 @@ func TestControlPlane(t *testing.T) {
 		"audit counts":            auditCounts,
 		"audit counts a watch":    auditCountsWatch,
 		"users are who they are":  usersAreBoundByRBAC,
-		"services":                services,
+		"services":                createsServices,
 		"node without kwok":       nodeWithoutKwok,
 		"kubectl":                 kubectlWorks,
 	} {
@@ -78,7 +78,7 @@ func TestControlPlane(t *testing.T) {
 	}
 	logMemory(t, pids)
 
-	// A client that has forgotten to close its watch does not hold up Stop.
+	// A client with a forgotten watch does not delay Stop.
 	watch := openWatch(t, cp.Config)
 	defer watch.Stop()
 
@@ -87,7 +87,7 @@ func TestControlPlane(t *testing.T) {
 	t.Logf("stopped in %s", time.Since(start).Round(time.Millisecond))
 	g.Expect(cp.Stop()).To(Succeed())
 	for name, pid := range pids {
-		g.Expect(running(pid)).To(BeFalse(), name)
+		g.Expect(isRunning(pid)).To(BeFalse(), name)
 	}
 	g.Expect(cp.Dir).NotTo(BeADirectory())
 	g.Expect(output.String()).To(ContainSubstring("\nkube-scheduler: "))
@@ -99,7 +99,7 @@ func podRuns(t *testing.T, cp *testbed.ControlPlane) {
 
 	start := time.Now()
 	taint := corev1.Taint{Key: testbed.ControlPlaneRole, Effect: corev1.TaintEffectNoSchedule}
-	// The scheduler may still know a node of another test that is deleted.
+	// The scheduler may still know a deleted node of another test.
 	ours := map[string]string{"test": "pod-runs"}
 	createNode(t, c, testbed.Node("cp-1", testbed.ControlPlaneNode(), testbed.Taints(taint),
 		testbed.NodeLabels(ours), testbed.InternalIP("10.1.0.1", "fd00::1")))
@@ -111,7 +111,7 @@ func podRuns(t *testing.T, cp *testbed.ControlPlane) {
 		testbed.Tolerations(corev1.Toleration{Operator: corev1.TolerationOpExists}))
 	for _, pod := range []*corev1.Pod{scheduled, bound} {
 		g.Expect(c.Create(ctx, pod)).To(Succeed())
-		t.Cleanup(func() { remove(t, c, pod, client.GracePeriodSeconds(0)) })
+		t.Cleanup(func() { removeObject(t, c, pod, client.GracePeriodSeconds(0)) })
 		g.Eventually(func(g Gomega) {
 			g.Expect(c.Get(ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed())
 			g.Expect(pod.Status.Phase).To(Equal(corev1.PodRunning))
@@ -122,27 +122,27 @@ func podRuns(t *testing.T, cp *testbed.ControlPlane) {
 	g.Expect(bound.Status.PodIP).To(Equal("10.1.0.1"))
 }
 
-// createNode creates a node that is there as long as the test lasts.
+// createNode creates a node, and deletes the node when the test ends.
 func createNode(t *testing.T, c client.Client, node *corev1.Node) {
 	t.Helper()
 	NewWithT(t).Expect(testbed.CreateNode(t.Context(), c, node)).To(Succeed())
-	t.Cleanup(func() { remove(t, c, node) })
+	t.Cleanup(func() { removeObject(t, c, node) })
 }
 
-// remove runs when the context of the test has ended.
-func remove(t *testing.T, c client.Client, object client.Object, options ...client.DeleteOption) {
+// removeObject runs after the context of the test has ended.
+func removeObject(t *testing.T, c client.Client, object client.Object, options ...client.DeleteOption) {
 	t.Helper()
 	NewWithT(t).Expect(client.IgnoreNotFound(c.Delete(context.Background(), object, options...))).To(Succeed())
 }
 
-// What the tests and the demo show is the same on every machine.
+// Addresses of nodes and pods are the same on every machine.
 func noAddressOfThisMachine(t *testing.T, cp *testbed.ControlPlane) {
 	g, ctx, c := NewWithT(t), t.Context(), newClient(t, cp)
 	node := testbed.Node("addresses", testbed.InternalIP("10.1.0.3", "fd00::3"))
 	createNode(t, c, node)
 	g.Eventually(func(g Gomega) {
 		g.Expect(c.Get(ctx, client.ObjectKeyFromObject(node), node)).To(Succeed())
-		g.Expect(node.Status.Conditions).NotTo(BeEmpty(), "kwok has not seen it yet")
+		g.Expect(node.Status.Conditions).NotTo(BeEmpty(), "kwok has not seen the node yet")
 		g.Expect(node.Spec.Taints).To(BeEmpty())
 	}, deadline, interval).Should(Succeed())
 	g.Expect(node.Status.Addresses).To(ConsistOf(
@@ -184,7 +184,7 @@ func usersAreBoundByRBAC(t *testing.T, cp *testbed.ControlPlane) {
 	g.Expect(err).To(MatchError(ContainSubstring(`"nobody"`)))
 }
 
-func services(t *testing.T, cp *testbed.ControlPlane) {
+func createsServices(t *testing.T, cp *testbed.ControlPlane) {
 	g, ctx, c := NewWithT(t), t.Context(), newClient(t, cp)
 	service := testbed.Service("default", "web", corev1.ServiceTypeLoadBalancer,
 		testbed.ServiceLabels(map[string]string{"exposure": "public"}))
@@ -202,8 +202,7 @@ func kubectlWorks(t *testing.T, cp *testbed.ControlPlane) {
 	g.Expect(err).NotTo(HaveOccurred())
 }
 
-// TestStartFails: nothing is left of a start that fails, and the error says
-// why.
+// TestStartFails: after a failed start nothing is left, and the error tells the cause.
 func TestStartFails(t *testing.T) {
 	badFlag := map[string][]string{"no-such-flag": {"x"}}
 	tests := map[string]struct {
@@ -220,12 +219,12 @@ func TestStartFails(t *testing.T) {
 			brokenScheduler(t)
 			_, err := testbed.Start(t.Context(), test.options)
 			g.Expect(err).To(MatchError(ContainSubstring(test.want)))
-			g.Expect(folders()).To(BeEmpty())
+			g.Expect(foldersOfProcess()).To(BeEmpty())
 		})
 	}
 }
 
-// brokenScheduler makes an assets folder whose scheduler does not start.
+// brokenScheduler makes an assets folder with a scheduler that does not start.
 func brokenScheduler(t *testing.T) {
 	t.Helper()
 	assets, err := testbed.FindAssets(t.Context(), os.Stderr)
@@ -238,12 +237,12 @@ func brokenScheduler(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(t, filepath.Join(broken, "kube-scheduler"), "#!/bin/sh\necho broken\nexit 4\n")
+	writeFile(t, filepath.Join(broken, "kube-scheduler"), "#!/bin/sh\necho broken\nexit 4\n")
 	t.Setenv("KUBEBUILDER_ASSETS", broken)
 }
 
-// A program that ends while the tests run makes Stop fail: what they saw was
-// not the control plane they asked for.
+// A program that ends during the tests makes Stop fail, because the tests did not run on
+// the requested control plane.
 func TestProgramEnds(t *testing.T) {
 	g := NewWithT(t)
 	cp, err := testbed.Start(t.Context(), testbed.Options{Kwok: true})
@@ -260,11 +259,11 @@ func TestStartIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := testbed.Start(ctx, testbed.Options{Progress: func(string) { cancel() }})
 	g.Expect(err).To(MatchError(context.Canceled))
-	g.Expect(folders()).To(BeEmpty())
+	g.Expect(foldersOfProcess()).To(BeEmpty())
 }
 
-// folders are this process's test beds, in either place where they may be.
-func folders() []string {
+// foldersOfProcess returns this process's test beds, in both possible places.
+func foldersOfProcess() []string {
 	var all []string
 	for _, base := range []string{"/dev/shm", os.TempDir()} {
 		found, _ := filepath.Glob(filepath.Join(base, fmt.Sprintf("cpnp-testbed-%d-*", os.Getpid())))
@@ -282,7 +281,7 @@ func newClient(t *testing.T, cp *testbed.ControlPlane) client.Client {
 	return c
 }
 
-// logMemory reports what the programs use, where the kernel tells.
+// logMemory logs the memory of the programs, where the kernel tells.
 func logMemory(t *testing.T, pids map[string]int) {
 	t.Helper()
 	for name, pid := range pids {

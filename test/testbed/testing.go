@@ -12,21 +12,20 @@ import (
 	"syscall"
 )
 
-// interrupted is what a shell reports for a program that Ctrl-C ended.
+// interrupted is the exit code of a program after Ctrl-C.
 const interrupted = 130
 
-// Run is a TestMain's body: it starts a control plane, sets *cp, runs the
-// tests, stops the control plane, and returns the exit code. m is a
-// *testing.M.
+// Run is the body of a TestMain: Run starts a control plane, sets *cp, runs the tests,
+// stops the control plane, and returns the exit code. m is a *testing.M.
 //
-// SIGINT and SIGTERM stop it in order. A test that panics, or a SIGKILL, ends
-// the test binary on the spot: the programs then end by themselves, and the
-// next start removes the folder.
+// SIGINT and SIGTERM stop the control plane in order. A panic of a test, or a SIGKILL, ends
+// the test binary at once: the programs then end by themselves, and the next start removes
+// the folder.
 func Run(m interface{ Run() int }, o Options, cp **ControlPlane) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if o.GiveWay {
-		giveWay()
+		lowerPriority()
 	}
 	started, err := Start(ctx, o)
 	if err != nil {
@@ -51,14 +50,14 @@ func Run(m interface{ Run() int }, o Options, cp **ControlPlane) int {
 	return code
 }
 
-// giveWay gives this process a lower priority, and so the programs that it starts. On
-// Linux each thread has its own, which later ones begin with.
-func giveWay() {
+// lowerPriority gives this process, and therefore its programs, a lower priority. On Linux
+// each thread has its own priority, which later threads inherit.
+func lowerPriority() {
 	const lower = 10
 	threads, _ := filepath.Glob("/proc/self/task/*")
-	for _, thread := range append(threads, "0") { // 0 is this process, where threads have none
+	for _, thread := range append(threads, "0") { // 0 is this process, where threads have no priority
 		if id, err := strconv.Atoi(filepath.Base(thread)); err == nil {
-			_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, lower) // without it tests only compete
+			_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, lower) // after a failure, tests merely compete for the processor
 		}
 	}
 }

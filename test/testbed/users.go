@@ -13,13 +13,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// Masters is the group that may do everything, whatever RBAC says.
+// Masters is the group with all rights, whatever RBAC says.
 const Masters = "system:masters"
 
-// AddUser returns the configuration of a client that is authenticated, by a
-// certificate, as this user in these groups. RBAC decides what the user may
-// do; each user has its own name in the audit log and in managedFields'
-// conflicts.
+// AddUser returns the configuration of a client that authenticates, by a certificate, as
+// this user in these groups. RBAC decides what the user may do. Each user has its own name
+// in the audit log and in conflicts of managedFields.
 func (cp *ControlPlane) AddUser(name string, groups ...string) (*rest.Config, error) {
 	user, err := cp.addUser(name, groups)
 	if err != nil {
@@ -28,8 +27,8 @@ func (cp *ControlPlane) AddUser(name string, groups ...string) (*rest.Config, er
 	return user.Config(), nil
 }
 
-// AddUserKubeconfig is AddUser for programs: it returns the path of a
-// kubeconfig, which is removed by Stop.
+// AddUserKubeconfig is AddUser for programs: the returned path is of a kubeconfig, which
+// Stop removes.
 func (cp *ControlPlane) AddUserKubeconfig(name string, groups ...string) (string, error) {
 	user, err := cp.addUser(name, groups)
 	if err != nil {
@@ -43,7 +42,7 @@ func (cp *ControlPlane) AddUserKubeconfig(name string, groups ...string) (string
 }
 
 func (cp *ControlPlane) addUser(name string, groups []string) (*envtest.AuthenticatedUser, error) {
-	// The client must not be what limits a test: the same figures as envtest's.
+	// The client must not limit a test: the same figures as in envtest.
 	base := &rest.Config{QPS: 1000, Burst: 2000}
 	cp.users.Lock() // envtest's authority counts its certificates
 	defer cp.users.Unlock()
@@ -54,8 +53,8 @@ func (cp *ControlPlane) addUser(name string, groups []string) (*envtest.Authenti
 	return user, nil
 }
 
-// writeKubeconfig keeps colons out of the path: they separate the paths in
-// the variable KUBECONFIG.
+// writeKubeconfig writes a kubeconfig to a path without colons, because colons separate the
+// paths in the variable KUBECONFIG.
 func (cp *ControlPlane) writeKubeconfig(user string, content []byte) (string, error) {
 	pattern := strings.NewReplacer(":", "-", "/", "-").Replace(user) + "-*.kubeconfig"
 	file, err := os.CreateTemp(cp.Dir, filepath.Base(pattern))

@@ -19,13 +19,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// Where the operator of Calico puts its API server.
+// The namespace and the Service in which Calico's operator places Calico's API server.
 const (
 	apiNamespace = "calico-apiserver"
 	apiService   = "calico-api"
 )
 
-// startAggregated starts Calico's API server and registers it.
+// startAggregated starts Calico's API server, and registers the server.
 func (c *Calico) startAggregated(ctx context.Context) error {
 	if err := c.installCRDs(storageCRDs); err != nil {
 		return err
@@ -34,24 +34,23 @@ func (c *Calico) startAggregated(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.register(ctx, authority, port); err != nil {
+	if err := c.registerAPI(ctx, authority, port); err != nil {
 		return err
 	}
-	service := object("apiregistration.k8s.io/v1", "APIService", "v3.projectcalico.org")
-	if err := c.waitFor(ctx, service, func() bool { return available(service) }); err != nil {
+	service := newObject("apiregistration.k8s.io/v1", "APIService", "v3.projectcalico.org")
+	if err := c.waitFor(ctx, service, func() bool { return isAvailable(service) }); err != nil {
 		return err
 	}
-	// The server makes both by itself, some time after it is ready.
-	information := object(groupVersion, "ClusterInformation", "default")
+	// The server creates both objects by itself, some time after becoming ready.
+	information := newObject(groupVersion, "ClusterInformation", "default")
 	if err := c.waitFor(ctx, information, func() bool { return true }); err != nil {
 		return err
 	}
-	tier := object(groupVersion, "Tier", "default")
+	tier := newObject(groupVersion, "Tier", "default")
 	return c.waitFor(ctx, tier, func() bool { return true })
 }
 
-// startAPIServer returns with what to verify the server, and its port on
-// loopback.
+// startAPIServer returns the certificate authority of the server, and its port on loopback.
 func (c *Calico) startAPIServer() (authority []byte, port int, err error) {
 	host := apiService + "." + apiNamespace + ".svc"
 	authority, key, err := cert.GenerateSelfSignedCertKey(host, nil, nil)
@@ -82,11 +81,12 @@ func (c *Calico) startAPIServer() (authority []byte, port int, err error) {
 	return authority, port, err
 }
 
-// register has the Kubernetes API server pass requests for the group on to
-// loopback. That a Service may be a name is what makes it possible.
-func (c *Calico) register(ctx context.Context, authority []byte, port int) error {
+// registerAPI makes the Kubernetes API server pass requests for the group to loopback, by a
+// Service of type ExternalName.
+func (c *Calico) registerAPI(ctx context.Context, authority []byte, port int) error {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: apiNamespace}}
-	// One of an earlier start stays: nobody here finishes the deletion of namespaces.
+	// The namespace of an earlier start stays: no controller here finishes the deletion of
+	// namespaces.
 	if err := client.IgnoreAlreadyExists(c.client.Create(ctx, namespace)); err != nil {
 		return err
 	}
@@ -94,18 +94,18 @@ func (c *Calico) register(ctx context.Context, authority []byte, port int) error
 		ObjectMeta: metav1.ObjectMeta{Namespace: apiNamespace, Name: apiService},
 		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "localhost"},
 	}
-	registration := object("apiregistration.k8s.io/v1", "APIService", "v3.projectcalico.org")
+	registration := newObject("apiregistration.k8s.io/v1", "APIService", "v3.projectcalico.org")
 	registration.Object["spec"] = map[string]any{
 		"group": "projectcalico.org", "version": "v3",
 		"groupPriorityMinimum": int64(1500), "versionPriority": int64(200),
 		"service":  map[string]any{"namespace": apiNamespace, "name": apiService, "port": int64(port)},
 		"caBundle": authority,
 	}
-	return c.create(ctx, service, registration)
+	return c.createObjects(ctx, service, registration)
 }
 
-// available is whether the API server can reach the APIService's server.
-func available(service *unstructured.Unstructured) bool {
+// isAvailable tells whether the API server can reach the APIService's server.
+func isAvailable(service *unstructured.Unstructured) bool {
 	conditions, _, _ := unstructured.NestedSlice(service.Object, "status", "conditions")
 	for _, condition := range conditions {
 		if c, ok := condition.(map[string]any); ok && c["type"] == "Available" {
@@ -115,7 +115,7 @@ func available(service *unstructured.Unstructured) bool {
 	return false
 }
 
-// freePort is one that nobody listens on now.
+// freePort returns a port without a listener.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

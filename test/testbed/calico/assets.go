@@ -20,16 +20,15 @@ const (
 )
 
 const (
-	// assetsVariable names a folder of programs that are built already.
+	// assetsVariable names a folder with built programs.
 	assetsVariable = "CPNP_CALICO_ASSETS"
-	// buildScript builds the programs, or finds them built.
-	// `make testbed-calico` is the same script.
+	// buildScript builds the programs, or finds the built programs. `make testbed-calico`
+	// runs the same script.
 	buildScript = "hack/testbed/build-calico.sh"
 )
 
-// FindAssets returns the folder that holds the programs: CPNP_CALICO_ASSETS,
-// or else what the build script says. The first build takes minutes; what it
-// prints meanwhile goes to progress.
+// FindAssets returns the folder of the programs: CPNP_CALICO_ASSETS, or else the folder of
+// the build script. The first build takes minutes, and its output goes to progress.
 func FindAssets(ctx context.Context, progress io.Writer) (string, error) {
 	return testbed.Assets(ctx, assetsVariable, buildScript, progress)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Available says why there can be no [Cluster] here, or nothing. Tests pass it
+// Available returns the reason why no [Cluster] can run here, or nil. Tests pass the result
 // to [network.Need].
 func Available(ctx context.Context) error {
 	return network.Available(ctx,

@@ -20,28 +20,27 @@ import (
 )
 
 const (
-	// startTimeout bounds each step of a start. A machine that compiles at the
-	// same time takes many times the usual two seconds.
+	// startTimeout limits each step of a start. On a machine that compiles at the same
+	// time, a step takes many times the usual two seconds.
 	startTimeout = 60 * time.Second
 	pollInterval = 50 * time.Millisecond
 )
 
-// Mode is how projectcalico.org/v3 is served.
+// Mode is the way in which projectcalico.org/v3 is served.
 type Mode string
 
 const (
-	// Aggregated is Calico up to v3.31: its own API server, which stores the
-	// objects as crd.projectcalico.org/v1. Felix reads those.
+	// Aggregated is the way of Calico up to v3.31: Calico's own API server stores the
+	// objects as crd.projectcalico.org/v1, and Felix reads these.
 	Aggregated Mode = "Aggregated"
-	// Native is what Calico v3.32 and later can have: CRDs of the v3 kinds
-	// themselves. There is no Felix here that reads them.
+	// Native is a way of Calico v3.32 and later: CRDs of the v3 kinds themselves. No Felix
+	// here reads such objects.
 	Native Mode = "Native"
 )
 
-// Options says what to start.
+// Options tells what to start.
 type Options struct {
-	// Mode is Aggregated when empty, which needs [testbed.Options] with
-	// Aggregation.
+	// Mode is Aggregated when empty. Aggregated needs [testbed.Options] with Aggregation.
 	Mode Mode
 }
 
@@ -50,13 +49,12 @@ type Calico struct {
 	cp        *testbed.ControlPlane
 	client    client.Client
 	assets    string
-	apiServer *testbed.Process // nil when native
-	created   []client.Object  // by Start, to be deleted by Stop, last first
+	apiServer *testbed.Process // nil in mode Native
+	created   []client.Object  // created by Start, and deleted by Stop in the reverse order
 }
 
-// Start returns when the API is served and has what every installation has:
-// the tiers, and a ClusterInformation that says that the datastore is ready.
-// When it fails, nothing of it runs.
+// Start returns once the API is served and has the objects of every installation: the
+// tiers, and a ClusterInformation with a ready datastore. After a failure, nothing runs.
 func Start(ctx context.Context, cp *testbed.ControlPlane, o Options) (*Calico, error) {
 	assets, err := FindAssets(ctx, os.Stderr)
 	if err != nil {
@@ -67,13 +65,13 @@ func Start(ctx context.Context, cp *testbed.ControlPlane, o Options) (*Calico, e
 		return nil, err
 	}
 	c := &Calico{cp: cp, client: admin, assets: assets}
-	if err := c.start(ctx, o); err != nil {
+	if err := c.startMode(ctx, o); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
 }
 
-func (c *Calico) start(ctx context.Context, o Options) error {
+func (c *Calico) startMode(ctx context.Context, o Options) error {
 	start := c.startAggregated
 	if o.Mode == Native {
 		start = c.startNative
@@ -81,12 +79,12 @@ func (c *Calico) start(ctx context.Context, o Options) error {
 	if err := start(ctx); err != nil {
 		return err
 	}
-	return c.discovered(ctx)
+	return c.waitForDiscovery(ctx)
 }
 
-// discovered returns when whoever asks for the first time what there is learns of
-// Calico's kinds: that is a moment after they are served.
-func (c *Calico) discovered(ctx context.Context) error {
+// waitForDiscovery waits until a new client discovers Calico's kinds, a moment after these
+// kinds are served.
+func (c *Calico) waitForDiscovery(ctx context.Context) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(ctx context.Context) (bool, error) {
 		var newcomer client.Client
@@ -96,7 +94,7 @@ func (c *Calico) discovered(ctx context.Context) error {
 			tiers.SetKind("TierList")
 			last = newcomer.List(ctx, tiers)
 		}
-		return last == nil, c.died()
+		return last == nil, c.serverError()
 	})
 	if err != nil {
 		return fmt.Errorf("wait until Calico's kinds are discovered: %w", errors.Join(err, last))
@@ -104,13 +102,13 @@ func (c *Calico) discovered(ctx context.Context) error {
 	return nil
 }
 
-// Stop unregisters the API and ends the program that served it, so that the
-// control plane is as one without Calico. Its CRDs stay, and what is stored in
-// them. The error says so when the program had ended before.
+// Stop unregisters the API and stops its server, so that the control plane is again without
+// Calico. The CRDs stay, with all stored objects. The error tells whether the program had
+// ended before.
 func (c *Calico) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	errs := []error{c.died()}
+	errs := []error{c.serverError()}
 	for _, object := range slices.Backward(c.created) {
 		errs = append(errs, client.IgnoreNotFound(c.client.Delete(ctx, object)))
 	}
@@ -142,13 +140,12 @@ func installCRDs(cp *testbed.ControlPlane, assets, folder string) error {
 	return err
 }
 
-// waitFor returns when the object is as it should be, and fails early when a
-// program ends meanwhile.
+// waitFor waits until the object is ready, and fails early when a program ends meanwhile.
 func (c *Calico) waitFor(ctx context.Context, object *unstructured.Unstructured, ready func() bool) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(ctx context.Context) (bool, error) {
 		last = c.client.Get(ctx, client.ObjectKeyFromObject(object), object)
-		return last == nil && ready(), c.died()
+		return last == nil && ready(), c.serverError()
 	})
 	if err != nil {
 		return fmt.Errorf("wait for %s %s: %w", object.GetKind(), object.GetName(), errors.Join(err, last))
@@ -156,7 +153,7 @@ func (c *Calico) waitFor(ctx context.Context, object *unstructured.Unstructured,
 	return nil
 }
 
-func (c *Calico) died() error {
+func (c *Calico) serverError() error {
 	if c.apiServer == nil {
 		return nil
 	}

@@ -46,7 +46,7 @@ type bed struct {
 	client client.Client
 }
 
-func start(t *testing.T, o calico.Options) *bed {
+func startBed(t *testing.T, o calico.Options) *bed {
 	t.Helper()
 	g, begin := NewWithT(t), time.Now()
 	cp, err := testbed.Start(t.Context(), testbed.Options{Aggregation: o.Mode != calico.Native})
@@ -65,55 +65,54 @@ func start(t *testing.T, o calico.Options) *bed {
 	return &bed{cp: cp, calico: c, client: admin}
 }
 
-// TestAggregated is one Calico with its own API server, and clusters on it.
+// TestAggregated runs one Calico with its own API server, and clusters on this Calico.
 func TestAggregated(t *testing.T) {
-	b := start(t, calico.Options{})
-	// They run in any order, and each takes away what another would notice.
+	b := startBed(t, calico.Options{})
+	// The tests run in any order, so each removes objects that other tests would notice.
 	for name, test := range map[string]func(*testing.T, *bed){
-		"objects":                 objects,
-		"informers":               informers,
-		"rendering iptables":      func(t *testing.T, b *bed) { rendering(t, b, calico.IPTables) },
-		"rendering nftables":      func(t *testing.T, b *bed) { rendering(t, b, calico.NFTables) },
-		"IPv6 off":                withoutIPv6,
-		"locked out iptables":     func(t *testing.T, b *bed) { lockedOut(t, b, calico.IPTables) },
-		"locked out nftables":     func(t *testing.T, b *bed) { lockedOut(t, b, calico.NFTables) },
-		"automatic host endpoint": automaticHostEndpoint,
+		"objects":                 acceptsObjects,
+		"informers":               fillsInformers,
+		"rendering iptables":      func(t *testing.T, b *bed) { enforcesRendering(t, b, calico.IPTables) },
+		"rendering nftables":      func(t *testing.T, b *bed) { enforcesRendering(t, b, calico.NFTables) },
+		"IPv6 off":                leavesIPv6Unfiltered,
+		"locked out iptables":     func(t *testing.T, b *bed) { survivesLockout(t, b, calico.IPTables) },
+		"locked out nftables":     func(t *testing.T, b *bed) { survivesLockout(t, b, calico.NFTables) },
+		"automatic host endpoint": createsAutomaticEndpoints,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, b) })
 	}
-	t.Run("gone", func(t *testing.T) { unregistered(t, b) })
+	t.Run("gone", func(t *testing.T) { unregistersAPI(t, b) })
 }
 
-// TestNative: the v3 kinds as plain CRDs take the same objects.
+// TestNative: the v3 kinds as plain CRDs accept the same objects.
 func TestNative(t *testing.T) {
-	b := start(t, calico.Options{Mode: calico.Native})
-	t.Run("objects", func(t *testing.T) { objects(t, b) })
-	t.Run("informers", func(t *testing.T) { informers(t, b) })
+	b := startBed(t, calico.Options{Mode: calico.Native})
+	t.Run("objects", func(t *testing.T) { acceptsObjects(t, b) })
+	t.Run("informers", func(t *testing.T) { fillsInformers(t, b) })
 }
 
-// objects is what the operator relies on: server-side apply, and what every
-// installation has.
-func objects(t *testing.T, b *bed) {
+// acceptsObjects checks that the operator can rely on server-side apply, and on the objects
+// of every installation.
+func acceptsObjects(t *testing.T, b *bed) {
 	g := NewWithT(t)
-	for _, object := range append(b.apply(t, "testdata/rendering.yaml"), b.apply(t, "testdata/failsafe.yaml")...) {
+	for _, object := range append(b.applyFile(t, "testdata/rendering.yaml"), b.applyFile(t, "testdata/failsafe.yaml")...) {
 		g.Expect(object.GetResourceVersion()).NotTo(BeEmpty())
 		g.Expect(object.GetNamespace()).To(BeEmpty())
 		g.Expect(object.GetManagedFields()).NotTo(BeEmpty(), object.GetName())
 	}
-	tiers := list("Tier")
+	tiers := listOf("Tier")
 	g.Expect(b.client.List(t.Context(), tiers)).To(Succeed())
 	g.Expect(len(tiers.Items)).To(Equal(4), "three by default")
 
-	information := list("ClusterInformation")
+	information := listOf("ClusterInformation")
 	g.Expect(b.client.List(t.Context(), information)).To(Succeed())
 	g.Expect(information.Items).To(HaveLen(1))
 	ready, _, err := unstructured.NestedBool(information.Items[0].Object, "spec", "datastoreReady")
 	g.Expect(ready, err).To(BeTrue())
 }
 
-// informers: a cache of each kind that the operator watches fills, and hears
-// of changes.
-func informers(t *testing.T, b *bed) {
+// fillsInformers: a cache of each watched kind fills, and receives changes.
+func fillsInformers(t *testing.T, b *bed) {
 	g, begin := NewWithT(t), time.Now()
 	config := rest.CopyConfig(b.cp.Config)
 	clients, err := dynamic.NewForConfig(config)
@@ -130,9 +129,9 @@ func informers(t *testing.T, b *bed) {
 	}
 	t.Logf("informers in %s", time.Since(begin).Round(time.Millisecond))
 
-	// A new tier ends the watches of policies, on Calico's API server: their
-	// informer has to begin anew.
-	b.apply(t, "testdata/rendering.yaml")
+	// On Calico's API server, a new tier ends the watches of policies: the informer of
+	// policies must start again.
+	b.applyFile(t, "testdata/rendering.yaml")
 	for resource, name := range map[string]string{"hostendpoints": "cpnp-cp-1", "globalnetworkpolicies": "cpnp.canary"} {
 		begin = time.Now()
 		lister := factory.ForResource(resourceOf(resource)).Lister()
@@ -141,11 +140,11 @@ func informers(t *testing.T, b *bed) {
 	}
 }
 
-// unregistered: after Stop the API is not there any more.
-func unregistered(t *testing.T, b *bed) {
+// unregistersAPI: after Stop the API is gone.
+func unregistersAPI(t *testing.T, b *bed) {
 	g := NewWithT(t)
 	g.Expect(b.calico.Stop()).To(Succeed())
-	g.Eventually(func() error { return b.client.List(t.Context(), list("Tier")) }, deadline, interval).ShouldNot(Succeed())
+	g.Eventually(func() error { return b.client.List(t.Context(), listOf("Tier")) }, deadline, interval).ShouldNot(Succeed())
 	g.Expect(b.calico.Stop()).To(Succeed())
 }
 
@@ -153,15 +152,15 @@ func resourceOf(resource string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "projectcalico.org", Version: "v3", Resource: resource}
 }
 
-func list(kind string) *unstructured.UnstructuredList {
+func listOf(kind string) *unstructured.UnstructuredList {
 	list := &unstructured.UnstructuredList{}
 	list.SetAPIVersion("projectcalico.org/v3")
 	list.SetKind(kind + "List")
 	return list
 }
 
-// apply applies the objects of a file, as far as the test lasts.
-func (b *bed) apply(t *testing.T, path string) []*unstructured.Unstructured {
+// applyFile applies the objects of a file, and deletes these objects when the test ends.
+func (b *bed) applyFile(t *testing.T, path string) []*unstructured.Unstructured {
 	t.Helper()
 	g := NewWithT(t)
 	content, err := os.ReadFile(path)
@@ -177,13 +176,13 @@ func (b *bed) apply(t *testing.T, path string) []*unstructured.Unstructured {
 		}
 		g.Expect(b.client.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(object),
 			client.FieldOwner("test"), client.ForceOwnership)).To(Succeed())
-		t.Cleanup(func() { b.remove(t, object) })
+		t.Cleanup(func() { b.removeObject(t, object) })
 		applied = append(applied, object)
 	}
 }
 
-// remove runs when the context of the test has ended.
-func (b *bed) remove(t *testing.T, object client.Object) {
+// removeObject runs after the context of the test has ended.
+func (b *bed) removeObject(t *testing.T, object client.Object) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	if err := b.client.Delete(ctx, object); client.IgnoreNotFound(err) != nil {

@@ -15,30 +15,28 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Outsider is the machine of every [Cluster] that is no node: it is in both
-// networks, and no Felix runs on it.
+// Outsider is the only machine of a [Cluster] that is not a node: this machine is in both
+// networks, and no Felix runs there.
 const Outsider = "outsider"
 
-// ClusterOptions says which nodes there are.
+// ClusterOptions tells which nodes to create.
 type ClusterOptions struct {
 	ControlPlane int // nodes cp-1, cp-2, … with the label of the control plane
 	Workers      int // nodes worker-1, worker-2, …
 	Felix        FelixOptions
-	// KubeControllers starts Calico's kube-controllers with the node
-	// controller, which makes automatic host endpoints when its configuration
-	// says so.
+	// KubeControllers starts Calico's kube-controllers with the node controller, which
+	// creates automatic host endpoints when configured to do so.
 	KubeControllers bool
-	// ExistingNodes has the Kubernetes nodes there already, with the addresses
-	// that [network.New] gives to the control plane, followed by the workers.
-	// They are not the cluster's: Stop leaves them.
+	// ExistingNodes means that the Kubernetes nodes exist already, with the addresses which
+	// [network.New] gives to the control plane and then to the workers. Stop leaves
+	// existing nodes alone.
 	ExistingNodes bool
-	// Node changes every node, as the arguments of [testbed.Node] do.
+	// Node changes every node, like the arguments of [testbed.Node].
 	Node []testbed.NodeOption
 }
 
-// Cluster is nodes whose policies are enforced: a machine and a Felix for
-// each, and the Kubernetes node, which has the machine's addresses in the
-// cluster network.
+// Cluster is a set of nodes whose policies are enforced: a machine and a Felix for each
+// node, and the Kubernetes node with the machine's addresses in the cluster network.
 type Cluster struct {
 	calico  *Calico
 	network *network.Network
@@ -48,10 +46,10 @@ type Cluster struct {
 	kubeControllers *supervised
 }
 
-// StartCluster returns when every Felix is ready. A cluster is new: neither
-// rules nor nodes of an earlier one are in it. When it fails, nothing is left.
+// StartCluster returns once every Felix is ready. A cluster is new: without rules or nodes
+// of an earlier cluster. After a failure, nothing is left.
 func (c *Calico) StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
-	names := o.names()
+	names := o.nodeNames()
 	machines, err := network.New(ctx, append(names, Outsider, kubeControllers)...)
 	if err != nil {
 		return nil, err
@@ -72,9 +70,8 @@ func (c *Calico) StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, 
 	return cluster, nil
 }
 
-// startKubeControllers gives the program a machine of its own, because it
-// serves metrics on every address and writes its status to the root of the
-// file system.
+// startKubeControllers gives the program a machine of its own, because this program serves
+// metrics on every address and writes its status to the root of the file system.
 func (c *Cluster) startKubeControllers(ctx context.Context) error {
 	m := c.Machine(kubeControllers)
 	if _, err := c.calico.reachAPI(ctx, m); err != nil {
@@ -87,14 +84,14 @@ func (c *Cluster) startKubeControllers(ctx context.Context) error {
 	return err
 }
 
-// Machine is the machine of a node, or the [Outsider].
+// Machine returns the machine of a node, or the [Outsider].
 func (c *Cluster) Machine(name string) *network.Machine { return c.network.Machine(name) }
 
-// Felix is that of a node.
+// Felix returns the Felix of a node.
 func (c *Cluster) Felix(node string) *Felix { return c.felixes[node] }
 
-// Stop takes the machines down and deletes the Kubernetes nodes that were
-// created for them. Its error names each program that had ended before.
+// Stop removes the machines, and deletes the Kubernetes nodes which StartCluster created.
+// The error names each program that had ended before.
 func (c *Cluster) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -106,7 +103,7 @@ func (c *Cluster) Stop() error {
 	}
 	if c.kubeControllers != nil {
 		errs = append(errs, c.kubeControllers.Died())
-		stopping.Go(c.kubeControllers.stop)
+		stopping.Go(c.kubeControllers.stopProgram)
 	}
 	stopping.Wait()
 	c.network.Close()
@@ -116,20 +113,19 @@ func (c *Cluster) Stop() error {
 	return errors.Join(errs...)
 }
 
-// Node is the Kubernetes node of a machine, with its addresses in the cluster
-// network.
+// Node returns the Kubernetes node of a machine, with its addresses in the cluster network.
 func Node(m *network.Machine, options ...testbed.NodeOption) *corev1.Node {
 	addresses := testbed.InternalIP(m.Cluster.IPv4.String(), m.Cluster.IPv6.String())
 	return testbed.Node(m.Name, append([]testbed.NodeOption{addresses}, options...)...)
 }
 
-func (o ClusterOptions) names() []string {
-	return append(o.controlPlane(), numbered("worker", o.Workers)...)
+func (o ClusterOptions) nodeNames() []string {
+	return append(o.controlPlaneNames(), numberedNames("worker", o.Workers)...)
 }
 
-func (o ClusterOptions) controlPlane() []string { return numbered("cp", o.ControlPlane) }
+func (o ClusterOptions) controlPlaneNames() []string { return numberedNames("cp", o.ControlPlane) }
 
-func numbered(name string, count int) []string {
+func numberedNames(name string, count int) []string {
 	names := make([]string, count)
 	for i := range names {
 		names[i] = fmt.Sprintf("%s-%d", name, i+1)
@@ -138,7 +134,7 @@ func numbered(name string, count int) []string {
 }
 
 func (c *Cluster) createNodes(ctx context.Context, o ClusterOptions) error {
-	for i, name := range o.names() {
+	for i, name := range o.nodeNames() {
 		options := append([]testbed.NodeOption{testbed.NodeReady(corev1.ConditionTrue)}, o.Node...)
 		if i < o.ControlPlane {
 			options = append([]testbed.NodeOption{testbed.ControlPlaneNode()}, options...)
@@ -152,8 +148,7 @@ func (c *Cluster) createNodes(ctx context.Context, o ClusterOptions) error {
 	return nil
 }
 
-// startFelixes starts them side by side: they are independent, and most of a
-// start is waiting.
+// startFelixes starts all Felixes side by side, because most of a start is waiting.
 func (c *Cluster) startFelixes(ctx context.Context, nodes []string, o FelixOptions) error {
 	felixes, errs := make([]*Felix, len(nodes)), make([]error, len(nodes))
 	var starting sync.WaitGroup

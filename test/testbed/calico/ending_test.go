@@ -20,12 +20,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// helperVariable makes the test binary a helper, which starts a Calico with a
-// cluster, prints the folder of the control plane, and waits to be killed.
+// helperVariable makes the test binary a helper, which starts a Calico with a cluster,
+// prints the folder of the control plane, and waits to be killed.
 const helperVariable = "CPNP_CALICO_HELPER"
 
 func runHelper() int {
-	cp, err := help(context.Background())
+	cp, err := startEverything(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -37,7 +37,7 @@ func runHelper() int {
 	return 0
 }
 
-func help(ctx context.Context) (*testbed.ControlPlane, error) {
+func startEverything(ctx context.Context) (*testbed.ControlPlane, error) {
 	cp, err := testbed.Start(ctx, testbed.Options{Aggregation: true})
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func help(ctx context.Context) (*testbed.ControlPlane, error) {
 	return cp, err
 }
 
-// TestKilled: a test that is killed leaves no program behind.
+// TestKilled: a killed test leaves no program running.
 func TestKilled(t *testing.T) {
 	network.Need(t, calico.Available(t.Context()))
 	g := NewWithT(t)
@@ -66,18 +66,18 @@ func TestKilled(t *testing.T) {
 	var dir string
 	g.Expect(json.NewDecoder(stdout).Decode(&dir)).To(Succeed())
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	// Felix's own short-lived children count too, while they are there.
-	g.Eventually(func() []string { return programs(dir) }, deadline, interval).Should(
+	// Felix's own short-lived children count too while these run.
+	g.Eventually(func() []string { return programsOf(dir) }, deadline, interval).Should(
 		ConsistOf("etcd", "kube-apiserver", "apiserver", "calico-felix", "kube-controllers"))
 
 	g.Expect(helper.Process.Kill()).To(Succeed())
 	_ = helper.Wait()
-	g.Eventually(func() []string { return programs(dir) }, deadline, interval).Should(BeEmpty())
+	g.Eventually(func() []string { return programsOf(dir) }, deadline, interval).Should(BeEmpty())
 }
 
-// programs are those of the control plane in dir, which all have it in their
-// arguments or their environment.
-func programs(dir string) []string {
+// programsOf returns the programs of the control plane in dir: each has dir in its
+// arguments or its environment.
+func programsOf(dir string) []string {
 	var found []string
 	folders, _ := filepath.Glob("/proc/[0-9]*")
 	for _, folder := range folders {

@@ -16,24 +16,24 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Felix enforces Calico's policies on one machine. When its configuration has
-// changed it is started again.
+// Felix enforces Calico's policies on one machine. After a change of its configuration,
+// Felix is started again.
 type Felix struct {
 	*supervised
 	machine *network.Machine
 	relay   io.Closer
 }
 
-// StartFelix starts Felix on a machine, whose name is that of the Kubernetes
-// node, and returns when it is ready. Its rules outlive it: a machine is for
-// one Felix, or for others with the same options.
+// StartFelix starts Felix on a machine with the name of the Kubernetes node, and returns
+// once Felix is ready. Felix's rules stay after its end, so a machine can only have one
+// Felix, or several with the same options.
 func (c *Calico) StartFelix(ctx context.Context, m *network.Machine, o FelixOptions) (*Felix, error) {
 	relay, err := c.reachAPI(ctx, m)
 	if err != nil {
 		return nil, err
 	}
 	f := &Felix{machine: m, relay: relay}
-	f.supervised, err = c.superviseOn(m, program{name: "felix-" + m.Name, file: felix, env: o.environment(m.Name)})
+	f.supervised, err = c.superviseOn(m, program{name: "felix-" + m.Name, file: felix, env: o.felixEnvironment(m.Name)})
 	if err != nil {
 		return nil, errors.Join(err, relay.Close())
 	}
@@ -54,20 +54,20 @@ func (c *Calico) superviseOn(m *network.Machine, p program) (*supervised, error)
 	return c.supervise(p)
 }
 
-// Stop ends Felix. The rules stay, as they do on a node.
+// Stop stops Felix. The rules stay, as on a real node.
 func (f *Felix) Stop() {
-	f.stop()
+	f.stopProgram()
 	_ = f.relay.Close()
 }
 
-// Restart ends Felix and returns when it is ready again.
+// Restart restarts Felix, and returns once Felix is ready again.
 func (f *Felix) Restart(ctx context.Context) error {
-	f.end(true)
+	f.endProcess(true)
 	return f.waitReady(ctx)
 }
 
-// Ready is nil when Felix says that the rules are those of the policies that
-// there were when it started.
+// Ready returns nil once Felix has written the rules for all policies which existed at its
+// start.
 func (f *Felix) Ready(ctx context.Context) error {
 	transport := &http.Transport{DialContext: f.machine.DialContext, DisableKeepAlives: true}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+healthPort+"/readiness", http.NoBody)

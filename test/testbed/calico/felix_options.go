@@ -4,7 +4,7 @@ package calico
 
 import "strconv"
 
-// Backend is what Felix writes its rules with.
+// Backend is the packet filter to which Felix writes its rules.
 type Backend string
 
 // The backends. iptables-legacy would need other kernel modules.
@@ -13,27 +13,27 @@ const (
 	NFTables Backend = "nftables"
 )
 
-// healthPort is where Felix says, on loopback, whether it is ready.
+// healthPort is the port, on loopback, of Felix's readiness.
 const healthPort = "9099"
 
-// FelixOptions is what is the same for all of a cluster's Felixes.
+// FelixOptions are the common options of all Felixes of a cluster.
 type FelixOptions struct {
 	// Backend is IPTables when empty.
 	Backend Backend
-	// IPv6 has Felix police IPv6 too; without it, IPv6 is unfiltered.
+	// IPv6 makes Felix filter IPv6 too; otherwise, IPv6 is unfiltered.
 	IPv6 bool
-	// Env are more of Felix's environment variables. They are stronger than
-	// any FelixConfiguration.
+	// Env are further environment variables of Felix. These override any
+	// FelixConfiguration.
 	Env []string
 }
 
-// environment is that of a Felix that can not use eBPF, since it is built
-// without cgo, and that writes no files but those in the machine's own /run.
-func (o FelixOptions) environment(node string) []string {
+// felixEnvironment returns the environment of a Felix without eBPF, because this Felix is
+// built without cgo. This Felix writes files only below the machine's own /run.
+func (o FelixOptions) felixEnvironment(node string) []string {
 	env := []string{
 		"FELIX_DATASTORETYPE=kubernetes",
 		"FELIX_FELIXHOSTNAME=" + node,
-		"FELIX_DebugSkipCTLBCleanup=true", // in this spelling: without it, Felix panics
+		"FELIX_DebugSkipCTLBCleanup=true", // required in this spelling: otherwise Felix panics
 		"FELIX_XDPENABLED=false",
 		"FELIX_USAGEREPORTINGENABLED=false",
 		"FELIX_HEALTHENABLED=true",

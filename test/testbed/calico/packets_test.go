@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	component = 8080 // a port like that of any component
+	component = 8080 // a port of any component
 	etcd      = 2379 // a failsafe port of Calico
 	canary    = 9
 )
@@ -42,71 +42,73 @@ func startCluster(t *testing.T, b *bed, o calico.ClusterOptions) *calico.Cluster
 	return cluster
 }
 
-// rendering walks a policy through its life on real packets, of both families.
-func rendering(t *testing.T, b *bed, backend calico.Backend) {
+// enforcesRendering follows a policy from creation to deletion with real packets, of both
+// families.
+func enforcesRendering(t *testing.T, b *bed, backend calico.Backend) {
 	cluster := startCluster(t, b, calico.ClusterOptions{
 		ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true},
 	})
-	w := watch(t, cluster.Machine("cp-1"), cluster.Machine("cp-2"), cluster.Machine("worker-1"), cluster.Machine(calico.Outsider))
-	w.expect("nothing is written", open)
+	w := watchMachine(t, cluster.Machine("cp-1"), cluster.Machine("cp-2"), cluster.Machine("worker-1"), cluster.Machine(calico.Outsider))
+	w.expectVerdicts("nothing is written", alwaysOpen)
 
-	endpoint := last(b.apply(t, "testdata/rendering.yaml"), "HostEndpoint")
-	w.eventually("the policy is there", func(f flow) network.Verdict {
-		return verdict(f.port != canary || f.from == "cp-1" || f.from == "loopback")
+	endpoint := lastOf(b.applyFile(t, "testdata/rendering.yaml"), "HostEndpoint")
+	w.waitForVerdicts("the policy is there", func(f flow) network.Verdict {
+		return openOrDropped(f.port != canary || f.from == "cp-1" || f.from == "loopback")
 	})
 
-	b.label(t, endpoint, `"true"`)
-	w.eventually("the node is enforced: only the node itself reaches the component, everybody the failsafe port",
+	b.labelEndpoint(t, endpoint, `"true"`)
+	w.waitForVerdicts("the node is enforced: only the node itself reaches the component, everybody the failsafe port",
 		func(f flow) network.Verdict {
-			return verdict(f.port == etcd || f.from == "cp-1" || f.from == "loopback")
+			return openOrDropped(f.port == etcd || f.from == "cp-1" || f.from == "loopback")
 		})
 
-	b.apply(t, "testdata/failsafe.yaml")
-	w.eventually("the failsafe port is narrowed: only the peers reach it", func(f flow) network.Verdict {
-		return verdict(f.from == "cp-1" || f.from == "loopback" || f.from == "cp-2" && f.port == etcd)
+	b.applyFile(t, "testdata/failsafe.yaml")
+	w.waitForVerdicts("the failsafe port is narrowed: only the peers reach it", func(f flow) network.Verdict {
+		return openOrDropped(f.from == "cp-1" || f.from == "loopback" || f.from == "cp-2" && f.port == etcd)
 	})
 	NewWithT(t).Expect(cluster.Felix("cp-1").Restarts()).To(BeNumerically(">", 0))
 	NewWithT(t).Expect(cluster.Felix("cp-2").Restarts()).To(BeZero())
 
-	b.label(t, endpoint, "null")
-	w.eventually("the node is let go", func(f flow) network.Verdict {
-		return verdict(f.port != canary || f.from == "cp-1" || f.from == "loopback")
+	b.labelEndpoint(t, endpoint, "null")
+	w.waitForVerdicts("the node is let go", func(f flow) network.Verdict {
+		return openOrDropped(f.port != canary || f.from == "cp-1" || f.from == "loopback")
 	})
 }
 
-// withoutIPv6: a Felix without support for it leaves IPv6 unfiltered.
-func withoutIPv6(t *testing.T, b *bed) {
+// leavesIPv6Unfiltered: a Felix without support for IPv6 leaves IPv6 unfiltered.
+func leavesIPv6Unfiltered(t *testing.T, b *bed) {
 	cluster := startCluster(t, b, calico.ClusterOptions{ControlPlane: 1})
-	w := watch(t, cluster.Machine("cp-1"), cluster.Machine(calico.Outsider))
-	b.label(t, last(b.apply(t, "testdata/rendering.yaml"), "HostEndpoint"), `"true"`)
-	w.eventually("IPv4 alone is dropped", func(f flow) network.Verdict {
-		return verdict(f.family == "IPv6" || f.port == etcd || f.from != calico.Outsider)
+	w := watchMachine(t, cluster.Machine("cp-1"), cluster.Machine(calico.Outsider))
+	b.labelEndpoint(t, lastOf(b.applyFile(t, "testdata/rendering.yaml"), "HostEndpoint"), `"true"`)
+	w.waitForVerdicts("IPv4 alone is dropped", func(f flow) network.Verdict {
+		return openOrDropped(f.family == "IPv6" || f.port == etcd || f.from != calico.Outsider)
 	})
 }
 
-// lockedOut: a host endpoint without policy and profile cuts everything, but
-// not Felix from the API server, nor even when it starts anew: it would never
-// hear that the lock-out is over.
-func lockedOut(t *testing.T, b *bed, backend calico.Backend) {
+// survivesLockout: a host endpoint without policy and profile cuts all traffic except
+// between Felix and the API server, even after a restart of Felix. Otherwise Felix would
+// never learn of the end of the lockout.
+func survivesLockout(t *testing.T, b *bed, backend calico.Backend) {
 	g := NewWithT(t)
 	cluster := startCluster(t, b, calico.ClusterOptions{Workers: 1, Felix: calico.FelixOptions{Backend: backend, IPv6: true}})
-	w := watch(t, cluster.Machine("worker-1"), cluster.Machine(calico.Outsider))
-	endpoint := b.apply(t, "testdata/lock-out.yaml")[0]
-	onlyFailsafes := func(f flow) network.Verdict { return verdict(f.port == etcd) }
-	w.eventually("only failsafe ports are open", onlyFailsafes)
+	w := watchMachine(t, cluster.Machine("worker-1"), cluster.Machine(calico.Outsider))
+	endpoint := b.applyFile(t, "testdata/lock-out.yaml")[0]
+	onlyFailsafes := func(f flow) network.Verdict { return openOrDropped(f.port == etcd) }
+	w.waitForVerdicts("only failsafe ports are open", onlyFailsafes)
 
 	g.Expect(cluster.Felix("worker-1").Restart(t.Context())).To(Succeed())
 	g.Expect(cluster.Felix("worker-1").Restarts()).To(Equal(1))
-	w.expect("they are after a restart", onlyFailsafes)
+	w.expectVerdicts("they are after a restart", onlyFailsafes)
 	g.Expect(b.client.Delete(t.Context(), endpoint)).To(Succeed())
-	w.eventually("everything is open again", open)
+	w.waitForVerdicts("everything is open again", alwaysOpen)
 }
 
-// automaticHostEndpoint: kube-controllers makes one for each node when told to.
-func automaticHostEndpoint(t *testing.T, b *bed) {
+// createsAutomaticEndpoints: kube-controllers creates an endpoint for each node when
+// configured to do so.
+func createsAutomaticEndpoints(t *testing.T, b *bed) {
 	g := NewWithT(t)
 	cluster := startCluster(t, b, calico.ClusterOptions{Workers: 1, KubeControllers: true})
-	g.Eventually(b.autoCreate(t.Context(), "Enabled"), deadline, interval).Should(Succeed())
+	g.Eventually(b.setAutoCreate(t.Context(), "Enabled"), deadline, interval).Should(Succeed())
 
 	endpoint := &unstructured.Unstructured{}
 	endpoint.SetAPIVersion("projectcalico.org/v3")
@@ -114,19 +116,19 @@ func automaticHostEndpoint(t *testing.T, b *bed) {
 	endpoint.SetName("worker-1-auto-hep")
 	key := client.ObjectKeyFromObject(endpoint)
 	t.Cleanup(func() {
-		ctx := context.Background() // the test's own is over
-		g.Eventually(b.autoCreate(ctx, "Disabled"), deadline, interval).Should(Succeed())
+		ctx := context.Background() // the test's own context has ended
+		g.Eventually(b.setAutoCreate(ctx, "Disabled"), deadline, interval).Should(Succeed())
 		g.Eventually(func() bool {
 			return apierrors.IsNotFound(b.client.Get(ctx, key, endpoint))
-		}, deadline, interval).Should(BeTrue(), "it would be there for the next cluster's worker-1")
+		}, deadline, interval).Should(BeTrue(), "the endpoint would stay for the next cluster's worker-1")
 	})
 	g.Eventually(func() error { return b.client.Get(t.Context(), key, endpoint) }, deadline, interval).Should(Succeed())
 	g.Expect(endpoint.Object["spec"]).To(HaveKeyWithValue("expectedIPs",
 		ContainElements(cluster.Machine("worker-1").Cluster.IPv4.String())))
 }
 
-// autoCreate tells kube-controllers whether to make host endpoints.
-func (b *bed) autoCreate(ctx context.Context, value string) func() error {
+// setAutoCreate makes kube-controllers create or delete host endpoints.
+func (b *bed) setAutoCreate(ctx context.Context, value string) func() error {
 	patch := `{"spec":{"controllers":{"node":{"hostEndpoint":{"autoCreate":"` + value + `"}}}}}`
 	return func() error {
 		configuration := &unstructured.Unstructured{}
@@ -137,8 +139,8 @@ func (b *bed) autoCreate(ctx context.Context, value string) func() error {
 	}
 }
 
-// last is the last object of a kind.
-func last(objects []*unstructured.Unstructured, kind string) *unstructured.Unstructured {
+// lastOf returns the last object of a kind.
+func lastOf(objects []*unstructured.Unstructured, kind string) *unstructured.Unstructured {
 	var found *unstructured.Unstructured
 	for _, object := range objects {
 		if object.GetKind() == kind {
@@ -148,8 +150,8 @@ func last(objects []*unstructured.Unstructured, kind string) *unstructured.Unstr
 	return found
 }
 
-// label sets the label that rolls a policy out to a host endpoint.
-func (b *bed) label(t *testing.T, endpoint client.Object, value string) {
+// labelEndpoint sets the label that enforces a policy on a host endpoint.
+func (b *bed) labelEndpoint(t *testing.T, endpoint client.Object, value string) {
 	t.Helper()
 	patch := fmt.Appendf(nil, `{"metadata":{"labels":{"cpnp.dev/enforced":%s}}}`, value)
 	if err := b.client.Patch(t.Context(), endpoint, client.RawPatch("application/merge-patch+json", patch)); err != nil {
@@ -157,21 +159,21 @@ func (b *bed) label(t *testing.T, endpoint client.Object, value string) {
 	}
 }
 
-// flow is one way to one port of the machine that is watched.
+// flow is one path to one port of the watched machine.
 type flow struct {
 	from, family string
 	port         uint16
 }
 
-// watched is a machine with listeners, and everybody who dials them.
+// watched is a machine with listeners, and all flows to this machine.
 type watched struct {
 	t     *testing.T
 	flows map[flow]func() (network.Verdict, error)
 }
 
-// watch listens on the machine and dials it from all machines, itself
-// included, and through its loopback.
-func watch(t *testing.T, target *network.Machine, others ...*network.Machine) *watched {
+// watchMachine listens on the machine, and dials the machine from all machines, including
+// itself, and through its loopback.
+func watchMachine(t *testing.T, target *network.Machine, others ...*network.Machine) *watched {
 	t.Helper()
 	w := &watched{t: t, flows: map[flow]func() (network.Verdict, error){}}
 	loopback := network.Addresses{IPv4: netip.MustParseAddr("127.0.0.1"), IPv6: netip.IPv6Loopback()}
@@ -179,15 +181,15 @@ func watch(t *testing.T, target *network.Machine, others ...*network.Machine) *w
 		if _, err := target.Listen(network.TCP, port); err != nil {
 			t.Fatal(err)
 		}
-		w.add("loopback", target, loopback, port)
+		w.addFlows("loopback", target, loopback, port)
 		for _, from := range append(others, target) {
-			w.add(from.Name, from, target.Cluster, port)
+			w.addFlows(from.Name, from, target.Cluster, port)
 		}
 	}
 	return w
 }
 
-func (w *watched) add(name string, from *network.Machine, to network.Addresses, port uint16) {
+func (w *watched) addFlows(name string, from *network.Machine, to network.Addresses, port uint16) {
 	for family, address := range map[string]netip.Addr{"IPv4": to.IPv4, "IPv6": to.IPv6} {
 		w.flows[flow{name, family, port}] = func() (network.Verdict, error) {
 			return from.Dial(network.TCP, netip.AddrPortFrom(address, port))
@@ -195,8 +197,8 @@ func (w *watched) add(name string, from *network.Machine, to network.Addresses, 
 	}
 }
 
-// differences dials all flows at the same time.
-func (w *watched) differences(want func(flow) network.Verdict) []string {
+// findDifferences dials all flows at the same time.
+func (w *watched) findDifferences(want func(flow) network.Verdict) []string {
 	var mu sync.Mutex
 	var dialling sync.WaitGroup
 	var all []string
@@ -213,21 +215,21 @@ func (w *watched) differences(want func(flow) network.Verdict) []string {
 	return all
 }
 
-func (w *watched) expect(state string, want func(flow) network.Verdict) {
+func (w *watched) expectVerdicts(state string, want func(flow) network.Verdict) {
 	w.t.Helper()
-	NewWithT(w.t).Expect(w.differences(want)).To(BeEmpty(), state)
+	NewWithT(w.t).Expect(w.findDifferences(want)).To(BeEmpty(), state)
 }
 
-func (w *watched) eventually(state string, want func(flow) network.Verdict) {
+func (w *watched) waitForVerdicts(state string, want func(flow) network.Verdict) {
 	w.t.Helper()
 	begin := time.Now()
-	NewWithT(w.t).Eventually(func() []string { return w.differences(want) }, deadline, interval).Should(BeEmpty(), state)
+	NewWithT(w.t).Eventually(func() []string { return w.findDifferences(want) }, deadline, interval).Should(BeEmpty(), state)
 	w.t.Logf("%s: %s", state, time.Since(begin).Round(time.Millisecond))
 }
 
-func open(flow) network.Verdict { return network.Open }
+func alwaysOpen(flow) network.Verdict { return network.Open }
 
-func verdict(open bool) network.Verdict {
+func openOrDropped(open bool) network.Verdict {
 	if open {
 		return network.Open
 	}

@@ -10,21 +10,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// program is how to start one of Calico's programs.
+// program describes how to start one of Calico's programs.
 type program struct {
 	name       string // of its log
 	file       string
 	kubeconfig string
 	args       []string
 	env        []string
-	start      func(*exec.Cmd) error // the command's own if nil
+	start      func(*exec.Cmd) error // the command's own Start if nil
 }
 
-// startProgram starts a program in an environment that is not that of the
-// test, where a variable might configure it. All of them take variables.
+// startProgram starts a program without the environment of the test, because any variable
+// there might configure the program.
 func (c *Calico) startProgram(p program) (*testbed.Process, error) {
 	cmd := exec.Command(filepath.Join(c.assets, p.file), p.args...)
-	cmd.Dir = "/" // wherever it is started, there is one
+	cmd.Dir = "/" // a folder that exists on every machine
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"DATASTORE_TYPE=kubernetes",

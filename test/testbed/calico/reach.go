@@ -12,11 +12,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// guard exempts what Felix needs on a machine's loopback from the machine's
-// policies. On a node the API server is somewhere else, and a policy that cuts
-// it off is what tests are about; here it is reached through loopback, and a
-// Felix that cut itself off could never take the policy back. 0x10000 is the
-// mark by which Felix's own chains know a packet that is accepted already.
+// guard exempts Felix's own connections on a machine's loopback from the machine's
+// policies. On a real node the API server is elsewhere, and tests are about policies that
+// cut the API server off. Here the API server is reached through loopback, and a Felix
+// without these connections could never remove the policy again. 0x10000 is the mark of
+// packets that Felix's own chains have already accepted.
 const guard = `table inet cpnp-testbed {
 	chain input {
 		type filter hook input priority -10;
@@ -31,8 +31,8 @@ const guard = `table inet cpnp-testbed {
 }
 `
 
-// reachAPI makes the API server's address, which is on this machine's
-// loopback, work on the other machine too, whatever its policies are.
+// reachAPI makes the API server's address, which is on this machine's loopback, reachable
+// on the other machine too, whatever the other machine's policies are.
 func (c *Calico) reachAPI(ctx context.Context, m *network.Machine) (io.Closer, error) {
 	server, err := url.Parse(c.cp.Config.Host)
 	if err != nil {
@@ -49,11 +49,11 @@ func (c *Calico) reachAPI(ctx context.Context, m *network.Machine) (io.Closer, e
 	if _, err := m.Input(ctx, fmt.Sprintf(guard, port, healthPort), "nft", "-f", "-"); err != nil {
 		return nil, err
 	}
-	return m.Serve(address, relayTo(address))
+	return m.Serve(address, relayConnections(address))
 }
 
-// relayTo connects each connection with one to the address, made from here.
-func relayTo(address string) func(net.Conn) {
+// relayConnections connects each connection to the address, from this machine.
+func relayConnections(address string) func(net.Conn) {
 	return func(inside net.Conn) {
 		outside, err := net.Dial("tcp", address)
 		if err != nil {

@@ -13,22 +13,22 @@ import (
 	"path/filepath"
 )
 
-// Selector is a question to Calico's own parser: which of the labels does it
-// select? It need not be one, or text.
+// Selector is a question to Calico's own parser: which of the labels does the selector
+// select? Neither a valid selector nor valid text is required.
 type Selector struct {
 	Selector []byte              `json:"selector"`
 	Labels   []map[string]string `json:"labels"`
 }
 
-// Selected is the answer: why it is no selector, or for each of the labels
-// whether it selects them.
+// Selected is the answer: the error of an invalid selector, or for each set of labels
+// whether the selector selects the labels.
 type Selected struct {
 	Error   string `json:"error"`
 	Selects []bool `json:"selects"`
 }
 
-// Select asks Calico's own parser. There is one answer to each question.
-func Select(ctx context.Context, questions []Selector) ([]Selected, error) {
+// Select asks Calico's own parser, and returns one answer for each question.
+func SelectWithCalico(ctx context.Context, questions []Selector) ([]Selected, error) {
 	assets, err := FindAssets(ctx, os.Stderr)
 	if err != nil {
 		return nil, err

@@ -22,32 +22,32 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// Stub is an API server in the place of Calico's. It answers everything, with
-// one object of each kind, but never says that it has told all of one resource.
+// Stub is an API server in the place of Calico's. The stub answers every request, with one
+// object of each kind, but never finishes the list of one resource.
 type Stub struct {
 	endless string
-	finish  chan struct{} // closed when it says so after all
+	finish  chan struct{} // closed to finish this list after all
 	server  *httptest.Server
 	client  client.Client
 	created []client.Object
 }
 
-// stubKinds are those of projectcalico.org/v3 that a stub serves, by resource.
+// stubKinds are the projectcalico.org/v3 kinds of a stub, by resource.
 var stubKinds = map[string]string{
 	"tiers": "Tier", "globalnetworkpolicies": "GlobalNetworkPolicy", "globalnetworksets": "GlobalNetworkSet",
 	"hostendpoints": "HostEndpoint", "felixconfigurations": "FelixConfiguration", "ippools": "IPPool",
 	"clusterinformations": "ClusterInformation",
 }
 
-// Where a stub is registered.
+// The place where a stub is registered.
 const (
 	stubNamespace = "default"
 	stubName      = "stub"
 	stubPath      = "/apis/" + groupVersion
 )
 
-// StartStub serves and registers a stub, and returns when the API server passes
-// requests on to it. The control plane needs [testbed.Options] with Aggregation.
+// StartStub serves and registers a stub, and returns once the API server passes requests to
+// the stub. The control plane needs [testbed.Options] with Aggregation.
 func StartStub(ctx context.Context, cp *testbed.ControlPlane, endless string) (*Stub, error) {
 	authority, key, err := cert.GenerateSelfSignedCertKey(stubName+"."+stubNamespace+".svc", nil, nil)
 	if err != nil {
@@ -65,18 +65,18 @@ func StartStub(ctx context.Context, cp *testbed.ControlPlane, endless string) (*
 	s.server = httptest.NewUnstartedServer(s)
 	s.server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	s.server.StartTLS()
-	if err := s.register(ctx, authority); err != nil {
+	if err := s.registerStub(ctx, authority); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
-func (s *Stub) register(ctx context.Context, authority []byte) error {
+func (s *Stub) registerStub(ctx context.Context, authority []byte) error {
 	service := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: stubNamespace, Name: stubName},
 		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "localhost"},
 	}
-	registration := object("apiregistration.k8s.io/v1", "APIService", "v3.projectcalico.org")
+	registration := newObject("apiregistration.k8s.io/v1", "APIService", "v3.projectcalico.org")
 	registration.Object["spec"] = map[string]any{
 		"group": "projectcalico.org", "version": "v3", "groupPriorityMinimum": int64(1500), "versionPriority": int64(200),
 		"service": map[string]any{
@@ -90,7 +90,7 @@ func (s *Stub) register(ctx context.Context, authority []byte) error {
 		}
 		s.created = append(s.created, object)
 	}
-	// The API server passes requests on once it has found the way.
+	// The API server passes requests once the route to the stub works.
 	tiers := &unstructured.UnstructuredList{}
 	tiers.SetAPIVersion(groupVersion)
 	tiers.SetKind("TierList")
@@ -99,10 +99,10 @@ func (s *Stub) register(ctx context.Context, authority []byte) error {
 	})
 }
 
-// Finish has the stub say that it has told all.
+// Finish makes the stub finish its list.
 func (s *Stub) Finish() { close(s.finish) }
 
-// Stop unregisters the stub and ends it.
+// Stop unregisters and stops the stub.
 func (s *Stub) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -122,14 +122,14 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind := stubKinds[resource]
 	switch {
 	case r.URL.Path == stubPath:
-		write(w, map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": groupVersion, "resources": stubResources()})
+		writeObject(w, map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": groupVersion, "resources": stubResources()})
 	case kind == "":
 		http.NotFound(w, r)
 	case r.URL.Query().Get("watch") == "":
-		s.list(w, r, resource, kind)
+		s.sendList(w, r, resource, kind)
 	default:
 		w.(http.Flusher).Flush()
-		<-r.Context().Done() // nothing happens
+		<-r.Context().Done() // no event follows
 	}
 }
 
@@ -143,11 +143,11 @@ func stubResources() []any {
 	return resources
 }
 
-// list sends one object, and that it was all.
-func (s *Stub) list(w http.ResponseWriter, r *http.Request, resource, kind string) {
+// sendList sends one object, and the end of the list.
+func (s *Stub) sendList(w http.ResponseWriter, r *http.Request, resource, kind string) {
 	only := map[string]any{"kind": kind, "apiVersion": groupVersion, "metadata": map[string]any{"name": "default", "resourceVersion": "1"}}
 	if resource == "globalnetworkpolicies" {
-		// One without a selector would deny everything on every host.
+		// A policy without a selector would deny all traffic on every host.
 		only["spec"] = map[string]any{"selector": "stub == 'yes'"}
 	}
 	if resource == s.endless {
@@ -159,12 +159,12 @@ func (s *Stub) list(w http.ResponseWriter, r *http.Request, resource, kind strin
 			return
 		}
 	}
-	write(w, map[string]any{
+	writeObject(w, map[string]any{
 		"kind": kind + "List", "apiVersion": groupVersion, "metadata": map[string]any{"resourceVersion": "1"}, "items": []any{only},
 	})
 }
 
-func write(w http.ResponseWriter, object any) {
+func writeObject(w http.ResponseWriter, object any) {
 	_ = json.NewEncoder(w).Encode(object)
 	w.(http.Flusher).Flush()
 }

@@ -8,21 +8,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// configChanged is how Calico's daemons end when their configuration is
-// another: they want to be started again, as the kubelet would.
+// configChanged is the exit code of Calico's daemons after a change of their configuration:
+// the kubelet would then start the daemon again.
 const configChanged = 129
 
-// supervised is a program that is started again when it ends for that reason.
+// supervised is a program that is started again after this exit code.
 type supervised struct {
 	calico  *Calico
 	program program
 
 	mu       sync.Mutex
 	process  *testbed.Process
-	again    bool // it was told to end, to be started again
+	again    bool // the program was stopped to be started again
 	stopping bool
 	restarts int
-	err      error // why it is not started again
+	err      error // the reason why the program is not started again
 
 	running sync.WaitGroup
 }
@@ -34,15 +34,15 @@ func (c *Calico) supervise(p program) (*supervised, error) {
 	}
 	s := &supervised{calico: c, program: p, process: process}
 	s.running.Go(func() {
-		for goOn := true; goOn; goOn = s.restart() {
+		for goOn := true; goOn; goOn = s.restartProgram() {
 			<-s.process.Done()
 		}
 	})
 	return s, nil
 }
 
-// restart starts the program again, when it is to run.
-func (s *supervised) restart() bool {
+// restartProgram starts the program again, unless the program is being stopped.
+func (s *supervised) restartProgram() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -62,8 +62,8 @@ func (s *supervised) restart() bool {
 	return s.err == nil
 }
 
-// end ends the process that runs now.
-func (s *supervised) end(again bool) {
+// endProcess ends the current process.
+func (s *supervised) endProcess(again bool) {
 	s.mu.Lock()
 	s.again, s.stopping = again, !again
 	process := s.process
@@ -71,20 +71,20 @@ func (s *supervised) end(again bool) {
 	process.Stop()
 }
 
-func (s *supervised) stop() {
-	s.end(false)
+func (s *supervised) stopProgram() {
+	s.endProcess(false)
 	s.running.Wait()
 }
 
-// Restarts is how often the program was started again.
+// Restarts returns how often the program was started again.
 func (s *supervised) Restarts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.restarts
 }
 
-// Died returns an error, with the end of its log, when the program has ended
-// and is not started again.
+// Died returns an error with the end of the log, when the program has ended and is not
+// started again.
 func (s *supervised) Died() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

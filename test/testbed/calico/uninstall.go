@@ -20,8 +20,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// InstallCRDs installs CRDs and nothing else: for Aggregated those that its API
-// server stores the objects as, for Native those of the API itself.
+// InstallCRDs installs only CRDs: for Aggregated the CRDs in which the API server stores
+// objects, for Native the CRDs of the API itself.
 func InstallCRDs(ctx context.Context, cp *testbed.ControlPlane, mode Mode) error {
 	assets, err := FindAssets(ctx, os.Stderr)
 	if err != nil {
@@ -34,11 +34,11 @@ func InstallCRDs(ctx context.Context, cp *testbed.ControlPlane, mode Mode) error
 	return installCRDs(cp, assets, folder)
 }
 
-// group is the end of the name of each of Calico's API groups.
+// group is the suffix of all of Calico's API groups.
 const group = "projectcalico.org"
 
-// Uninstall deletes all CRDs of Calico, and what is stored in them. It returns
-// when the API server serves nothing of them any more.
+// Uninstall deletes all CRDs of Calico, with all stored objects, and returns once the API
+// server serves none of these CRDs.
 func Uninstall(ctx context.Context, cp *testbed.ControlPlane) error {
 	scheme := runtime.NewScheme()
 	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
@@ -48,7 +48,7 @@ func Uninstall(ctx context.Context, cp *testbed.ControlPlane) error {
 	if err != nil {
 		return err
 	}
-	left, err := definitions(ctx, admin)
+	left, err := calicoDefinitions(ctx, admin)
 	if err != nil {
 		return err
 	}
@@ -59,8 +59,8 @@ func Uninstall(ctx context.Context, cp *testbed.ControlPlane) error {
 	}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(ctx context.Context) (bool, error) {
-		left := gone(ctx, admin)
-		// At the deadline the client says only that it is too late.
+		left := checkGone(ctx, admin)
+		// At the deadline, the client's error only tells that the time is over.
 		if last == nil || ctx.Err() == nil {
 			last = left
 		}
@@ -72,7 +72,7 @@ func Uninstall(ctx context.Context, cp *testbed.ControlPlane) error {
 	return nil
 }
 
-func definitions(ctx context.Context, admin client.Client) ([]apiextensionsv1.CustomResourceDefinition, error) {
+func calicoDefinitions(ctx context.Context, admin client.Client) ([]apiextensionsv1.CustomResourceDefinition, error) {
 	var all apiextensionsv1.CustomResourceDefinitionList
 	if err := admin.List(ctx, &all); err != nil {
 		return nil, err
@@ -86,20 +86,19 @@ func definitions(ctx context.Context, admin client.Client) ([]apiextensionsv1.Cu
 	return ours, nil
 }
 
-// nudged is an annotation that means nothing.
+// nudged is an annotation without a meaning.
 const nudged = "testbed.cpnp.dev/nudged"
 
-// nudge has the API server try again to delete what is stored, where it could
-// not. That happens where nobody has listed a resource yet: its storage takes a
-// moment to be there. The API server's own second try is lost when it begins
-// with the definition as it was before the failure was written to it: its write
-// then conflicts, which ends the try, and the finalizer waits for a change of
-// anything but its own condition (crd_finalizer.go of Kubernetes 1.37). An
-// annotation is such a change.
-func nudge(ctx context.Context, admin client.Client, definitions []apiextensionsv1.CustomResourceDefinition) error {
+// retryDeletion makes the API server try again to delete stored objects after a failure.
+// The deletion fails where no client has listed a resource yet, because the storage of the
+// resource needs a moment to start. The API server's own second try is lost if this try
+// begins with the definition from before the failure was written: its write then conflicts,
+// which ends the try, and the finalizer waits for any change except of its own condition
+// (crd_finalizer.go of Kubernetes 1.37). An annotation is such a change.
+func retryDeletion(ctx context.Context, admin client.Client, definitions []apiextensionsv1.CustomResourceDefinition) error {
 	var errs []error
 	for i := range definitions {
-		if definition := &definitions[i]; stuck(definition) {
+		if definition := &definitions[i]; deletionFailed(definition) {
 			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, nudged, definition.ResourceVersion)
 			err := admin.Patch(ctx, definition, client.RawPatch(types.MergePatchType, []byte(patch)))
 			errs = append(errs, client.IgnoreNotFound(err))
@@ -108,23 +107,23 @@ func nudge(ctx context.Context, admin client.Client, definitions []apiextensions
 	return errors.Join(errs...)
 }
 
-// stuck says whether the last try to delete what is stored has failed.
-func stuck(definition *apiextensionsv1.CustomResourceDefinition) bool {
+// deletionFailed tells whether the last deletion of stored objects has failed.
+func deletionFailed(definition *apiextensionsv1.CustomResourceDefinition) bool {
 	return slices.ContainsFunc(definition.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
 		return c.Type == apiextensionsv1.Terminating && c.Reason == "InstanceDeletionFailed"
 	})
 }
 
-// gone returns what of Calico is still there, and has the API server try again
-// to delete it where it could not.
-func gone(ctx context.Context, admin client.Client) error {
-	left, err := definitions(ctx, admin)
+// checkGone returns an error while any part of Calico still exists, and makes the API
+// server retry a failed deletion.
+func checkGone(ctx context.Context, admin client.Client) error {
+	left, err := calicoDefinitions(ctx, admin)
 	if err != nil {
 		return err
 	}
 	if len(left) > 0 {
 		still := fmt.Errorf("%s is still there: %v", left[0].Name, left[0].Status.Conditions)
-		return errors.Join(still, nudge(ctx, admin, left))
+		return errors.Join(still, retryDeletion(ctx, admin, left))
 	}
 	services := &unstructured.UnstructuredList{}
 	services.SetAPIVersion("apiregistration.k8s.io/v1")

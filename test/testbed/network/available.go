@@ -9,19 +9,19 @@ import (
 	"os/exec"
 )
 
-// Variable is the environment variable that, set to "required", makes a packet
-// test that can not run fail instead of being skipped. CI sets it.
+// Variable is the environment variable that, set to "required", makes a packet test fail
+// instead of being skipped where the test cannot run. CI sets this variable.
 const Variable = "CPNP_PACKET_TESTS"
 
-// Program is what a test needs on its machines: a command that succeeds where
-// both the program and what it asks of the kernel are there.
+// Program is a program that a test needs on its machines: a command that succeeds where the
+// program and the needed features of the kernel exist.
 type Program struct {
 	Package string // of Debian
 	Command []string
 }
 
-// Available says why there can be no network of machines with these programs
-// here, or nothing. It takes a few milliseconds.
+// Available returns the reason why no network of machines with these programs can run here,
+// or nil. The check takes a few milliseconds.
 func Available(ctx context.Context, programs ...Program) error {
 	if _, err := exec.LookPath("ip"); err != nil {
 		return fmt.Errorf("no iproute2: %w", err)
@@ -39,12 +39,12 @@ func Available(ctx context.Context, programs ...Program) error {
 	return nil
 }
 
-// Required is whether packets must be tried: where they can not be, that is a
+// Required tells whether packet tests must run, so that a machine without the means is a
 // failure.
 func Required() bool { return os.Getenv(Variable) == "required" }
 
-// Need skips the test when unavailable is an error of [Available], or fails it
-// where packet tests are required. t is a *testing.T.
+// Need skips the test when unavailable is an error of [Available], or fails the test where
+// packet tests are required. t is a *testing.T.
 func Need(t interface {
 	Helper()
 	Skip(args ...any)
@@ -54,8 +54,8 @@ func Need(t interface {
 	switch {
 	case unavailable == nil:
 	case Required():
-		t.Fatal(Variable+"=required, but packet tests can not run here:", unavailable)
+		t.Fatal(Variable+"=required, but packet tests cannot run here:", unavailable)
 	default:
-		t.Skip("packet tests can not run here:", unavailable)
+		t.Skip("packet tests cannot run here:", unavailable)
 	}
 }

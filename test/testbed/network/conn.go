@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// DialContext connects from the machine by TCP, to a literal address with a
-// port. It is what an [http.Transport] wants to have. Many may be tried at once.
+// DialContext connects from the machine by TCP, to a literal address with a port, as an
+// [http.Transport] requires. Several calls may run at once.
 func (m *Machine) DialContext(ctx context.Context, _, address string) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -26,7 +26,7 @@ func (m *Machine) DialContext(ctx context.Context, _, address string) (net.Conn,
 	}
 	var socket int
 	err = m.namespace.do(func() (err error) {
-		socket, err = d.socket()
+		socket, err = d.openSocket()
 		return err
 	})
 	if err != nil {
@@ -34,7 +34,7 @@ func (m *Machine) DialContext(ctx context.Context, _, address string) (net.Conn,
 	}
 	file := os.NewFile(uintptr(socket), address)
 	defer func() { _ = file.Close() }() // the connection has a copy
-	switch err := d.try(socket); {
+	switch err := d.tryOnce(socket); {
 	case errors.Is(err, syscall.EINPROGRESS), errors.Is(err, syscall.EALREADY), errors.Is(err, syscall.EAGAIN):
 		return nil, os.ErrDeadlineExceeded
 	case err != nil:

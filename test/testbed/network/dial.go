@@ -10,25 +10,24 @@ import (
 	"time"
 )
 
-// DialTimeout is how long [Machine.Dial] waits before it calls a flow dropped.
-// No packet leaves the kernel: where nothing is in the way, an answer takes
-// well under a millisecond.
+// DialTimeout is how long [Machine.Dial] waits before a flow counts as dropped. No packet
+// leaves the kernel: without a block, an answer takes well under a millisecond.
 const DialTimeout = 500 * time.Millisecond
 
-// Verdict is what became of a flow.
+// Verdict is the outcome of a flow.
 type Verdict string
 
-// The verdicts. They are not the same: who is refused has got through.
+// The verdicts. Refused and Dropped differ: a refused packet has reached the machine.
 const (
 	Open    Verdict = "Open"    // connected; or, without connections, answered
-	Refused Verdict = "Refused" // nobody listens, and the machine said so
+	Refused Verdict = "Refused" // the machine answered that no server listens
 	Dropped Verdict = "Dropped" // no answer
 )
 
 // DialOption changes how [Machine.Dial] dials.
 type DialOption func(*dial)
 
-// From sets the source address, which otherwise the route decides.
+// From sets the source address; otherwise the route decides.
 func From(address netip.Addr) DialOption {
 	return func(d *dial) { d.from = address }
 }
@@ -38,13 +37,13 @@ func Within(timeout time.Duration) DialOption {
 	return func(d *dial) { d.timeout = timeout }
 }
 
-// Dial opens a new flow from the machine, from a new port: established ones
-// survive a new policy. The error is for what is no verdict, such as a missing
-// route. ICMP is an echo request, whose port means nothing. UDP is open when
-// [Machine.Listen] answers, which is this process and so may need time.
+// Dial opens a new flow from the machine, from a new port, because established flows
+// survive a new policy. An error is returned where there is no verdict, such as without a
+// route. ICMP is an echo request, whose port has no meaning. UDP is open when
+// [Machine.Listen] answers in this process, which may need time.
 //
-// To TCP and ICMP the kernel answers, and the kernel keeps the time: on a busy
-// machine this process may be late, but an answer does not become none.
+// The kernel answers TCP and ICMP, and the kernel keeps the time: on a busy machine this
+// process may be late, but no answer is lost.
 func (m *Machine) Dial(protocol Protocol, to netip.AddrPort, options ...DialOption) (Verdict, error) {
 	d := &dial{protocol: protocol, to: to, timeout: DialTimeout}
 	for _, option := range options {
@@ -52,14 +51,14 @@ func (m *Machine) Dial(protocol Protocol, to netip.AddrPort, options ...DialOpti
 	}
 	var socket int
 	err := m.namespace.do(func() (err error) {
-		socket, err = d.socket()
+		socket, err = d.openSocket()
 		return err
 	})
 	if err != nil {
 		return "", fmt.Errorf("socket on %s: %w", m.Name, err)
 	}
 	defer func() { _ = syscall.Close(socket) }()
-	return d.verdict(m.Name, d.try(socket))
+	return d.verdictOn(m.Name, d.tryOnce(socket))
 }
 
 type dial struct {
@@ -69,8 +68,8 @@ type dial struct {
 	timeout  time.Duration
 }
 
-// socket makes a blocking socket, whose calls give up after the timeout.
-func (d *dial) socket() (int, error) {
+// openSocket opens a blocking socket, whose calls end after the timeout.
+func (d *dial) openSocket() (int, error) {
 	kind, protocol := syscall.SOCK_DGRAM, 0
 	switch {
 	case d.protocol == TCP:
@@ -93,32 +92,32 @@ func (d *dial) socket() (int, error) {
 	return socket, err
 }
 
-// try returns nil for an answer.
-func (d *dial) try(socket int) error {
+// tryOnce returns nil for an answer.
+func (d *dial) tryOnce(socket int) error {
 	limit := syscall.NsecToTimeval(d.timeout.Nanoseconds())
 	err := errors.Join(
 		syscall.SetsockoptTimeval(socket, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &limit),
 		syscall.SetsockoptTimeval(socket, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &limit),
-		// Close with a reset, which leaves no state that a later flow could meet.
+		// Close with a reset, which leaves no state for a later flow.
 		syscall.SetsockoptLinger(socket, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1}))
 	if err != nil {
 		return err
 	}
 	if d.from.IsValid() {
-		if err := syscall.Bind(socket, sockaddr(netip.AddrPortFrom(d.from, 0))); err != nil {
+		if err := syscall.Bind(socket, socketAddress(netip.AddrPortFrom(d.from, 0))); err != nil {
 			return fmt.Errorf("bind to %s: %w", d.from, err)
 		}
 	}
-	err = uninterrupted(func() error { return syscall.Connect(socket, sockaddr(d.to)) })
+	err = retryInterrupted(func() error { return syscall.Connect(socket, socketAddress(d.to)) })
 	if err != nil || d.protocol == TCP {
 		return err
 	}
-	return exchange(socket, d.message())
+	return exchangeMessage(socket, d.requestMessage())
 }
 
-// message is something to be answered. Of an ICMP echo request the kernel
-// fills in identifier and checksum.
-func (d *dial) message() []byte {
+// requestMessage returns a message that is answered. The kernel fills in the identifier and
+// the checksum of an ICMP echo request.
+func (d *dial) requestMessage() []byte {
 	const echo4, echo6 = 8, 128
 	switch {
 	case d.protocol == UDP:
@@ -130,20 +129,20 @@ func (d *dial) message() []byte {
 	}
 }
 
-func exchange(socket int, message []byte) error {
+func exchangeMessage(socket int, message []byte) error {
 	if _, err := syscall.Write(socket, message); err != nil {
 		return err
 	}
-	return uninterrupted(func() error {
+	return retryInterrupted(func() error {
 		_, err := syscall.Read(socket, make([]byte, 1500))
 		return err
 	})
 }
 
-// uninterrupted repeats a call that one of the Go runtime's signals ended:
-// the kernel does not restart those that have a timeout. When an interrupted
-// connect is repeated, it may turn out to have been done.
-func uninterrupted(call func() error) error {
+// retryInterrupted repeats a call that a signal of the Go runtime has ended: the kernel
+// does not restart calls with a timeout. A repeated connect may find the connection already
+// made.
+func retryInterrupted(call func() error) error {
 	for {
 		switch err := call(); {
 		case errors.Is(err, syscall.EINTR):
@@ -156,9 +155,9 @@ func uninterrupted(call func() error) error {
 	}
 }
 
-// verdict tells what the answer means. A packet that its own machine's policy
-// drops on the way out is EPERM to a datagram and silence to a connection.
-func (d *dial) verdict(machine string, err error) (Verdict, error) {
+// verdictOn returns the verdict for an answer. Where a machine's own policy drops an
+// outgoing packet, a datagram gets EPERM, and a connection gets no answer.
+func (d *dial) verdictOn(machine string, err error) (Verdict, error) {
 	switch {
 	case err == nil:
 		return Open, nil
@@ -172,7 +171,7 @@ func (d *dial) verdict(machine string, err error) (Verdict, error) {
 	}
 }
 
-func sockaddr(to netip.AddrPort) syscall.Sockaddr {
+func socketAddress(to netip.AddrPort) syscall.Sockaddr {
 	if to.Addr().Is4() {
 		return &syscall.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}
 	}

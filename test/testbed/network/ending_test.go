@@ -19,12 +19,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// helperVariable makes the test binary a helper, which makes a network with a
-// program in it, prints which network namespace that is, and waits.
+// helperVariable makes the test binary a helper, which creates a network with a program,
+// prints the network namespace of the program, and waits.
 const helperVariable = "CPNP_NETWORK_HELPER"
 
 func runHelper() int {
-	namespace, err := help()
+	namespace, err := startWaiting()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -34,8 +34,8 @@ func runHelper() int {
 	return 0
 }
 
-// help starts a program that waits for input that never comes and never ends.
-func help() (namespace string, err error) {
+// startWaiting starts a program that waits for input that never comes.
+func startWaiting() (namespace string, err error) {
 	n, err := network.New(context.Background(), "a")
 	if err != nil {
 		return "", err
@@ -52,8 +52,8 @@ func help() (namespace string, err error) {
 	return os.Readlink(fmt.Sprintf("/proc/%d/ns/net", program.Process.Pid))
 }
 
-// TestEndings: however the process ends, nothing that it started is left in
-// the namespace, and nothing else holds it.
+// TestEndings: however the process ends, no program stays in the namespace, and no other
+// process holds the namespace.
 func TestEndings(t *testing.T) {
 	network.Need(t, network.Available(t.Context()))
 	for name, end := range map[string]func(helper *exec.Cmd, stdin io.Closer) error{
@@ -82,7 +82,7 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-// inNamespace are the threads, of any process, that are in a network namespace.
+// inNamespace returns the threads, of any process, in a network namespace.
 func inNamespace(namespace string) []string {
 	var found []string
 	links, _ := filepath.Glob("/proc/[0-9]*/task/*/ns/net")

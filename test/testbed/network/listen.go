@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Protocol is what a flow is made of.
+// Protocol is the protocol of a flow.
 type Protocol string
 
 // The protocols.
@@ -19,9 +19,8 @@ const (
 	ICMP Protocol = "icmp" // ICMPv6 to an IPv6 address
 )
 
-// Listen answers on all addresses of the machine, of both families, until the
-// returned listener or the network is closed. It returns to the sender what it
-// receives.
+// Listen answers on all addresses of the machine, of both families, until the returned
+// listener or the network is closed. Received data is returned to the sender.
 func (m *Machine) Listen(protocol Protocol, port uint16) (io.Closer, error) {
 	return m.ListenOn(protocol, "", port)
 }
@@ -44,7 +43,7 @@ func (m *Machine) listenUDP(endpoint string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.closeLater(packets)
+	m.addListener(packets)
 	go echoPackets(packets)
 	return packets, nil
 }
@@ -56,12 +55,12 @@ func echoPackets(packets net.PacketConn) {
 		if err != nil {
 			return
 		}
-		_, _ = packets.WriteTo(buffer[:size], from) // a lost answer is what tests are about
+		_, _ = packets.WriteTo(buffer[:size], from) // tests are about lost answers
 	}
 }
 
-// Serve accepts TCP connections on the machine and has each handled in a
-// goroutine of its own. Closing it closes them too.
+// Serve accepts TCP connections on the machine, and handles each connection in a goroutine
+// of its own. Closing the listener closes its connections too.
 func (m *Machine) Serve(endpoint string, handle func(net.Conn)) (io.Closer, error) {
 	s := &server{handle: handle, open: map[net.Conn]struct{}{}}
 	err := m.namespace.do(func() (err error) {
@@ -71,18 +70,18 @@ func (m *Machine) Serve(endpoint string, handle func(net.Conn)) (io.Closer, erro
 	if err != nil {
 		return nil, err
 	}
-	m.closeLater(s)
-	go s.accept()
+	m.addListener(s)
+	go s.acceptAll()
 	return s, nil
 }
 
-func (m *Machine) closeLater(listener io.Closer) {
+func (m *Machine) addListener(listener io.Closer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.listeners = append(m.listeners, listener)
 }
 
-// server is a TCP listener that knows its connections.
+// server is a TCP listener with a list of its connections.
 type server struct {
 	listener net.Listener
 	handle   func(net.Conn)
@@ -92,20 +91,20 @@ type server struct {
 	open   map[net.Conn]struct{}
 }
 
-func (s *server) accept() {
+func (s *server) acceptAll() {
 	for {
 		conn, err := s.listener.Accept()
 		if err != nil {
 			return
 		}
-		if s.keep(conn) {
-			go s.serve(conn)
+		if s.keepOpen(conn) {
+			go s.handleOne(conn)
 		}
 	}
 }
 
-// keep is false when the server was closed meanwhile.
-func (s *server) keep(conn net.Conn) bool {
+// keepOpen returns false when the server was closed meanwhile.
+func (s *server) keepOpen(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -116,7 +115,7 @@ func (s *server) keep(conn net.Conn) bool {
 	return true
 }
 
-func (s *server) serve(conn net.Conn) {
+func (s *server) handleOne(conn net.Conn) {
 	s.handle(conn)
 	_ = conn.Close()
 	s.mu.Lock()
@@ -124,7 +123,7 @@ func (s *server) serve(conn net.Conn) {
 	delete(s.open, conn)
 }
 
-// Close stops listening and closes the connections.
+// Close stops listening, and closes the connections.
 func (s *server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

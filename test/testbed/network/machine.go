@@ -13,8 +13,8 @@ import (
 	"sync"
 )
 
-// Machine is a host as far as its network goes: processes, users and files are
-// this machine's.
+// Machine is a host with a network of its own, but with the processes, users and files of
+// this machine.
 type Machine struct {
 	Name      string
 	Cluster   Addresses // of eth0
@@ -40,22 +40,22 @@ func newMachine(name string, index int) (*Machine, error) {
 	}, nil
 }
 
-func (m *Machine) configure(ctx context.Context) error {
+func (m *Machine) configureDevices(ctx context.Context) error {
 	var commands strings.Builder
 	commands.WriteString("link set lo up\n")
 	for device, addresses := range map[string]Addresses{"eth0": m.Cluster, "eth1": m.Dedicated} {
-		// Nobody else has the address; to ask first takes a second.
+		// No other machine has the address; duplicate detection would take a second.
 		fmt.Fprintf(&commands, "address add %s/24 dev %s\naddress add %s/64 dev %s nodad\nlink set %s up\n",
 			addresses.IPv4, device, addresses.IPv6, device, device)
 	}
 	return ipBatch(ctx, m.namespace, commands.String())
 }
 
-func (m *Machine) close() {
+func (m *Machine) closeGuests() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, guest := range m.guests {
-		guest.close()
+		guest.closeGuests()
 	}
 	for _, listener := range m.listeners {
 		_ = listener.Close()
@@ -63,16 +63,16 @@ func (m *Machine) close() {
 	m.namespace.close()
 }
 
-// guestGateway and guestMAC are what a guest sends everything to, as pods do with
+// guestGateway and guestMAC are the next hop for all packets of a guest, as for pods with
 // Calico.
 const (
 	guestGateway = "169.254.1.1"
 	guestMAC     = "ee:ee:ee:ee:ee:ee"
 )
 
-// Attach returns a machine that is to this one what a pod is to its node: it has one
-// address, and reaches all others through the device of this name here. It goes with
-// this machine. That packets are sent on, and have a way back, others see to.
+// Attach returns a guest of this machine, like a pod of a node: the guest has one address,
+// reaches all other machines through the device of this name on this machine, and ends with
+// this machine. The caller cares for forwarding and for routes back.
 func (m *Machine) Attach(ctx context.Context, name, device string, address netip.Addr) (*Machine, error) {
 	n, err := newNamespace()
 	if err != nil {
@@ -93,22 +93,22 @@ func (m *Machine) Attach(ctx context.Context, name, device string, address netip
 		address, guestGateway, guestMAC))
 }
 
-// Start starts a command on the machine, in place of the command's own method.
-// It is killed when the network is closed or this process ends.
+// Start starts a command on the machine, in place of the command's own method. The command
+// is killed when the network is closed or this process ends.
 func (m *Machine) Start(cmd *exec.Cmd) error { return m.namespace.start(cmd) }
 
-// Output runs a command on the machine to its end, and returns what it prints.
-// The error quotes what it complained about.
+// Output runs a command on the machine to its end, and returns its output. The error quotes
+// the standard error of the command.
 func (m *Machine) Output(ctx context.Context, name string, args ...string) (string, error) {
-	return output(ctx, m.namespace, "", name, args...)
+	return runCommand(ctx, m.namespace, "", name, args...)
 }
 
-// Input is Output for a command that reads its standard input.
+// Input is Output for a command with standard input.
 func (m *Machine) Input(ctx context.Context, input, name string, args ...string) (string, error) {
-	return output(ctx, m.namespace, input, name, args...)
+	return runCommand(ctx, m.namespace, input, name, args...)
 }
 
-func output(ctx context.Context, n *namespace, input, name string, args ...string) (string, error) {
+func runCommand(ctx context.Context, n *namespace, input, name string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr

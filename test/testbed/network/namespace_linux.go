@@ -11,11 +11,11 @@ import (
 	"syscall"
 )
 
-// namespace is a network namespace without a name: it exists because a thread
-// is in it, and goes with that thread even when this process is killed. What
-// the thread opens or starts is in it too.
+// namespace is a network namespace without a name: the namespace exists because a thread is
+// inside, and ends with this thread even when this process is killed. All files and
+// programs which the thread opens or starts are in the namespace too.
 type namespace struct {
-	path  string // for programs that want to name it
+	path  string // a name of the namespace for programs
 	calls chan func()
 	gone  chan struct{}
 }
@@ -23,22 +23,22 @@ type namespace struct {
 func newNamespace() (*namespace, error) {
 	n := &namespace{calls: make(chan func()), gone: make(chan struct{})}
 	entered := make(chan error, 1)
-	go n.live(entered)
+	go n.liveInside(entered)
 	if err := <-entered; err != nil {
 		return nil, err
 	}
 	return n, nil
 }
 
-// live is the thread. It returns locked, by which Go ends the thread rather
-// than have it run something else in the wrong network.
-func (n *namespace) live(entered chan<- error) {
+// liveInside runs the thread of the namespace, and returns with the thread locked, so that
+// Go ends the thread instead of running other goroutines in the wrong network.
+func (n *namespace) liveInside(entered chan<- error) {
 	runtime.LockOSThread()
 	if syscall.Gettid() == syscall.Getpid() {
-		// Go does not end the main thread. While it is held here, the next
-		// goroutine that locks its thread gets another.
+		// Go does not end the main thread. While this goroutine holds the main thread, the
+		// next goroutine that locks its thread gets another thread.
 		onward := make(chan error, 1)
-		go n.live(onward)
+		go n.liveInside(onward)
 		entered <- <-onward
 		runtime.UnlockOSThread()
 		return
@@ -55,9 +55,9 @@ func (n *namespace) live(entered chan<- error) {
 	}
 }
 
-// enterNamespace also gives the thread mounts of its own: /run is empty, so
-// that daemons on several machines do not share locks and sockets, and what
-// else they would write to the file system fails, rather than stay behind.
+// enterNamespace also gives the thread its own mounts: /run is empty, so that daemons on
+// several machines do not share locks and sockets, and other writes to the file system fail
+// instead of leaving files.
 func enterNamespace() error {
 	if err := syscall.Unshare(syscall.CLONE_NEWNET | syscall.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("new network and mount namespace: %w", err)
@@ -70,15 +70,15 @@ func enterNamespace() error {
 	}
 	return errors.Join(
 		mountReadOnly("/"),
-		mountReadOnly("/var/lib"), // which may be another file system
+		mountReadOnly("/var/lib"), // possibly another file system
 		os.MkdirAll("/run/lock", 0o755),
-		// Everybody may ping, without a raw socket.
+		// All users may ping, without a raw socket.
 		os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0),
 	)
 }
 
-// mountReadOnly makes the file system at dir read-only to the namespace. The
-// other flags of a mount may not be dropped by everybody.
+// mountReadOnly makes the file system at dir read-only in the namespace. Other flags of a
+// mount stay, because some users may not drop these.
 func mountReadOnly(dir string) error {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err != nil {
@@ -97,7 +97,7 @@ func mountReadOnly(dir string) error {
 	return nil
 }
 
-// do has the thread call f. One call at a time: f should not wait long.
+// do makes the thread call f. There is one call at a time, so f should not wait long.
 func (n *namespace) do(f func() error) error {
 	result := make(chan error, 1)
 	n.calls <- func() { result <- f() }
@@ -113,8 +113,8 @@ func (n *namespace) start(cmd *exec.Cmd) error {
 	return n.do(cmd.Start)
 }
 
-// close ends the thread; no call may follow. The kernel removes the namespace
-// when its programs are gone too.
+// close ends the thread; no call may follow. The kernel removes the namespace once its
+// programs are gone too.
 func (n *namespace) close() {
 	close(n.calls)
 	<-n.gone

@@ -12,19 +12,18 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// maxMachines is how many addresses there are, from .11 on.
+// maxMachines is the number of addresses, from .11 on.
 const maxMachines = 200
 
-// Network is a set of machines. Its methods may be called from several
-// goroutines.
+// Network is a set of machines. Several goroutines may call its methods.
 type Network struct {
 	machines map[string]*Machine
 	bridges  *namespace // holds one bridge for each of the two networks
 }
 
-// New makes machines of these names and connects them. The n-th machine has
-// the addresses 10.77.0.<10+n> and fd77::<10+n> in the cluster network, and
-// the same of 10.78.0.0/24 and fd78::/64 in the dedicated one.
+// New creates machines of these names, and connects the machines. The n-th machine has the
+// addresses 10.77.0.<10+n> and fd77::<10+n> in the cluster network, and the same of
+// 10.78.0.0/24 and fd78::/64 in the dedicated network.
 func New(ctx context.Context, names ...string) (*Network, error) {
 	if len(names) > maxMachines {
 		return nil, fmt.Errorf("%d machines, of at most %d", len(names), maxMachines)
@@ -34,29 +33,28 @@ func New(ctx context.Context, names ...string) (*Network, error) {
 		return nil, err
 	}
 	n := &Network{machines: map[string]*Machine{}, bridges: bridges}
-	if err := n.connect(ctx, names); err != nil {
+	if err := n.connectMachines(ctx, names); err != nil {
 		n.Close()
 		return nil, err
 	}
 	return n, nil
 }
 
-// Machine is the machine of this name, or nil.
+// Machine returns the machine of this name, or nil.
 func (n *Network) Machine(name string) *Machine { return n.machines[name] }
 
-// Close takes the network down. Programs that still run on a machine are
-// killed.
+// Close removes the network, and kills all programs on its machines.
 func (n *Network) Close() {
 	for _, m := range n.machines {
-		m.close()
+		m.closeGuests()
 	}
 	n.bridges.close()
 }
 
-func (n *Network) connect(ctx context.Context, names []string) error {
+func (n *Network) connectMachines(ctx context.Context, names []string) error {
 	var bridges strings.Builder
 	for _, bridge := range []string{clusterBridge, dedicatedBridge} {
-		// Without snooping, neighbour discovery needs no multicast router.
+		// Without snooping, neighbor discovery needs no multicast router.
 		fmt.Fprintf(&bridges, "link add %s type bridge mcast_snooping 0\nlink set %s up\n", bridge, bridge)
 	}
 	for i, name := range names {
@@ -75,18 +73,18 @@ func (n *Network) connect(ctx context.Context, names []string) error {
 		return fmt.Errorf("bridges: %w", err)
 	}
 	for _, m := range n.machines {
-		if err := m.configure(ctx); err != nil {
+		if err := m.configureDevices(ctx); err != nil {
 			return fmt.Errorf("machine %s: %w", m.Name, err)
 		}
 	}
-	return n.carry(ctx)
+	return n.waitUntilForwarding(ctx)
 }
 
-// carry returns when the devices do: the kernel brings up a link some time
-// after it was told to, and drops what is sent meanwhile.
-func (n *Network) carry(ctx context.Context) error {
+// waitUntilForwarding waits until the devices forward packets: the kernel brings a link up
+// some time after the command, and drops packets meanwhile.
+func (n *Network) waitUntilForwarding(ctx context.Context) error {
 	return wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		links, err := output(ctx, n.bridges, "", "bridge", "link")
+		links, err := runCommand(ctx, n.bridges, "", "bridge", "link")
 		if err != nil || strings.Count(links, " state forwarding ") < 2*len(n.machines) {
 			return false, err
 		}
@@ -105,10 +103,10 @@ const (
 	dedicatedBridge = "dedicated"
 )
 
-// Addresses are those of one device.
+// Addresses are the addresses of one device.
 type Addresses struct{ IPv4, IPv6 netip.Addr }
 
-// addressesIn are the index-th machine's in 10.<network>.0.0/24 and
+// addressesIn returns the index-th machine's addresses in 10.<network>.0.0/24 and
 // fd<network>::/64.
 func addressesIn(network, index int) Addresses {
 	return Addresses{
@@ -117,8 +115,8 @@ func addressesIn(network, index int) Addresses {
 	}
 }
 
-// ipBatch runs the commands of ip(8), one on each line.
+// ipBatch runs the commands of ip(8), one in each line.
 func ipBatch(ctx context.Context, n *namespace, commands string) error {
-	_, err := output(ctx, n, commands, "ip", "-batch", "-")
+	_, err := runCommand(ctx, n, commands, "ip", "-batch", "-")
 	return err
 }

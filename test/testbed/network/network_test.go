@@ -36,13 +36,13 @@ func newNetwork(t *testing.T, names ...string) *network.Network {
 	return n
 }
 
-// TestVerdicts tells the three apart, for each protocol and family.
+// TestVerdicts distinguishes the three verdicts, for each protocol and family.
 func TestVerdicts(t *testing.T) {
 	n := newNetwork(t, "a", "b")
 	a, b := n.Machine("a"), n.Machine("b")
-	listen(t, b, network.TCP, 80)
-	listen(t, b, network.UDP, 80)
-	drop(t, b, "meta l4proto { tcp, udp } th dport 82")
+	listenOn(t, b, network.TCP, 80)
+	listenOn(t, b, network.UDP, 80)
+	dropPackets(t, b, "meta l4proto { tcp, udp } th dport 82")
 
 	for name, to := range map[string]network.Addresses{"eth0": b.Cluster, "eth1": b.Dedicated} {
 		for _, address := range []netip.Addr{to.IPv4, to.IPv6} {
@@ -65,19 +65,19 @@ func TestPing(t *testing.T) {
 	for _, address := range []netip.Addr{b.Cluster.IPv4, b.Cluster.IPv6} {
 		g.Expect(a.Dial(network.ICMP, netip.AddrPortFrom(address, 0))).To(Equal(network.Open))
 	}
-	drop(t, b, "meta l4proto { icmp, icmpv6 } meta length < 70") // spares neighbour discovery
+	dropPackets(t, b, "meta l4proto { icmp, icmpv6 } meta length < 70") // spares neighbor discovery
 	for _, address := range []netip.Addr{b.Cluster.IPv4, b.Cluster.IPv6} {
 		g.Expect(a.Dial(network.ICMP, netip.AddrPortFrom(address, 0))).To(Equal(network.Dropped))
 	}
 }
 
-// A policy is about the source address, and a machine has several.
+// A policy is about the source address, and a machine has several addresses.
 func TestSourceAddress(t *testing.T) {
 	g, n := NewWithT(t), newNetwork(t, "a", "b")
 	a, b := n.Machine("a"), n.Machine("b")
 	g.Expect(a.Output(t.Context(), "ip", "address", "add", "10.77.0.200/24", "dev", "eth0")).To(BeEmpty())
-	listen(t, b, network.TCP, 80)
-	drop(t, b, "ip saddr 10.77.0.200")
+	listenOn(t, b, network.TCP, 80)
+	dropPackets(t, b, "ip saddr 10.77.0.200")
 
 	to := netip.AddrPortFrom(b.Cluster.IPv4, 80)
 	g.Expect(a.Dial(network.TCP, to)).To(Equal(network.Open))
@@ -86,28 +86,29 @@ func TestSourceAddress(t *testing.T) {
 	g.Expect(err).To(MatchError(ContainSubstring("bind to 10.77.0.201")))
 }
 
-// What a machine's own policy drops on the way out is dropped too.
+// Packets that a machine's own policy drops on the way out are dropped too.
 func TestEgress(t *testing.T) {
 	g, n := NewWithT(t), newNetwork(t, "a", "b")
 	a, b := n.Machine("a"), n.Machine("b")
-	rules(t, a, "chain out { type filter hook output priority 0; th dport 80 drop; }")
+	addRules(t, a, "chain out { type filter hook output priority 0; th dport 80 drop; }")
 	for _, protocol := range []network.Protocol{network.TCP, network.UDP} {
 		g.Expect(a.Dial(protocol, netip.AddrPortFrom(b.Cluster.IPv4, 80))).To(Equal(network.Dropped))
 	}
 }
 
-// An established connection outlives a new rule that spares it; Close ends it.
+// An established connection outlives a new rule for new connections; Close ends the
+// connection.
 func TestEstablished(t *testing.T) {
 	g, n := NewWithT(t), newNetwork(t, "a", "b")
 	a, b := n.Machine("a"), n.Machine("b")
 	listener, err := b.ListenOn(network.TCP, b.Cluster.IPv4.String(), 80)
 	g.Expect(err).NotTo(HaveOccurred())
 	to := netip.AddrPortFrom(b.Cluster.IPv4, 80)
-	rules(t, b, "chain in { type filter hook input priority 0; ct state established accept; }")
+	addRules(t, b, "chain in { type filter hook input priority 0; ct state established accept; }")
 	conn, err := a.DialContext(t.Context(), "tcp", to.String())
 	g.Expect(err).NotTo(HaveOccurred())
 	defer conn.Close()
-	rules(t, b, "chain in { tcp dport 80 drop; }") // adds to the chain
+	addRules(t, b, "chain in { tcp dport 80 drop; }") // adds to the chain
 
 	g.Expect(conn.SetDeadline(time.Now().Add(10 * time.Second))).To(Succeed())
 	g.Expect(conn.Write([]byte("still there"))).To(BeNumerically(">", 0))
@@ -120,11 +121,11 @@ func TestEstablished(t *testing.T) {
 	g.Expect(err).To(HaveOccurred())
 }
 
-// One network knows nothing of another with the same addresses, nor of this
-// machine's own.
-func TestApart(t *testing.T) {
+// A network is isolated from another network with the same addresses, and from this
+// machine's own network.
+func TestNetworksAreIsolated(t *testing.T) {
 	g, one, other := NewWithT(t), newNetwork(t, "a"), newNetwork(t, "a", "b")
-	listen(t, other.Machine("a"), network.TCP, 80)
+	listenOn(t, other.Machine("a"), network.TCP, 80)
 	to := netip.AddrPortFrom(one.Machine("a").Cluster.IPv4, 80)
 	g.Expect(one.Machine("a").Dial(network.TCP, to)).To(Equal(network.Refused))
 	g.Expect(other.Machine("b").Dial(network.TCP, to)).To(Equal(network.Open))
@@ -137,19 +138,19 @@ func TestApart(t *testing.T) {
 	}
 }
 
-func listen(t *testing.T, m *network.Machine, protocol network.Protocol, port uint16) {
+func listenOn(t *testing.T, m *network.Machine, protocol network.Protocol, port uint16) {
 	t.Helper()
 	if _, err := m.Listen(protocol, port); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func drop(t *testing.T, m *network.Machine, match string) {
+func dropPackets(t *testing.T, m *network.Machine, match string) {
 	t.Helper()
-	rules(t, m, "chain in { type filter hook input priority 0; "+match+" drop; }")
+	addRules(t, m, "chain in { type filter hook input priority 0; "+match+" drop; }")
 }
 
-func rules(t *testing.T, m *network.Machine, chain string) {
+func addRules(t *testing.T, m *network.Machine, chain string) {
 	t.Helper()
 	if _, err := m.Input(t.Context(), "table inet test {\n"+chain+"\n}\n", "nft", "-f", "-"); err != nil {
 		t.Fatal(err)

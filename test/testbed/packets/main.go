@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command packets says whether packet tests can run here, and if not which are
-// left out and why: go test does not show what it skips.
+// Command packets prints whether packet tests can run here, and if not, which tests are
+// left out and why: go test does not show skipped tests.
 package main
 
 import (

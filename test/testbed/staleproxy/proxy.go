@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package staleproxy stands between an operator and the API server, and shows it the
-// past: per kind, it holds back what watches tell, and answers lists that may be old with
-// what was there some time ago. It also cuts streams, loses answers and refuses writes.
-// What asks for the present is always answered by the API server, as Kubernetes promises
-// it: a list without a resourceVersion.
+// Package staleproxy stands between an operator and the API server, and shows a former
+// state to the operator: for each kind, the proxy delays the events of watches, and answers
+// lists that may be old with former objects. The proxy also cuts streams, loses answers and
+// refuses writes. A list without a resourceVersion asks for the current state, and the API
+// server always answers such a list, as Kubernetes promises.
 package staleproxy
 
 import (
@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Proxy is in the way of all requests of whoever uses its Config.
+// Proxy handles all requests of clients with its Config.
 type Proxy struct {
 	target    *url.URL
 	transport http.RoundTripper
@@ -27,39 +27,39 @@ type Proxy struct {
 	server    *httptest.Server
 
 	mu      sync.Mutex
-	changed chan struct{}               // closed, and made anew, when what follows changes
-	frozen  map[string]bool             // kinds whose watches tell nothing
-	late    map[string]time.Duration    // kinds whose watches tell everything so much later
-	old     map[string]bool             // kinds of which lists may be old
-	past    map[request][]byte          // what lists were answered with then
-	seen    map[string]map[request]bool // the lists that are asked for, by kind
-	streams map[string]chan struct{}    // closed, and made anew, to end the watches of a kind
-	held    map[string]int              // how often something of a kind was kept back, or shown old
+	changed chan struct{}               // closed, and replaced, when any of the following fields changes
+	frozen  map[string]bool             // kinds whose watches show nothing
+	late    map[string]time.Duration    // kinds whose watches show all events later, by this time
+	old     map[string]bool             // kinds with lists that may be old
+	past    map[request][]byte          // former answers to lists
+	seen    map[string]map[request]bool // the requested lists, by kind
+	streams map[string]chan struct{}    // closed, and replaced, to end the watches of a kind
+	held    map[string]int              // how often data of a kind was delayed, or shown old
 	spoil   func(Request) Fate
 }
 
-// request is a list, as it is asked for.
+// request is a request for a list.
 type request struct{ path, query, accept string }
 
-// Request is one to write.
+// Request is a request to write.
 type Request struct{ Method, Resource, Name, Subresource string }
 
-// Fate is what becomes of a request to write.
+// Fate is the outcome of a request to write.
 type Fate int
 
 // The fates.
 const (
 	// Pass lets the request through.
 	Pass Fate = iota
-	// Refuse answers with an error, and does nothing.
+	// Refuse answers with an error, without a write.
 	Refuse
-	// Contradict answers that the object has changed meanwhile, and does nothing.
+	// Contradict answers that the object has changed meanwhile, without a write.
 	Contradict
-	// LoseAnswer does what is asked for, and ends the connection without an answer.
+	// LoseAnswer makes the write, and ends the connection without an answer.
 	LoseAnswer
 )
 
-// New returns a proxy to the API server that has the rights of the config.
+// New returns a proxy to the API server with the rights of the config.
 func New(config *rest.Config) (*Proxy, error) {
 	target, err := url.Parse(config.Host)
 	if err != nil {
@@ -84,20 +84,20 @@ func New(config *rest.Config) (*Proxy, error) {
 	return p, nil
 }
 
-// Config leads through the proxy.
+// Config returns a configuration for requests through the proxy.
 func (p *Proxy) Config() *rest.Config { return &rest.Config{Host: p.server.URL, QPS: -1} }
 
-// Close ends it.
+// Close closes the proxy.
 func (p *Proxy) Close() {
 	p.Cut()
 	p.server.Close()
 }
 
-// Cut ends all connections: watches begin anew, from where they were.
+// Cut ends all connections: watches start again from their last event.
 func (p *Proxy) Cut() { p.server.CloseClientConnections() }
 
-// CutWatches ends the watches of the kinds, in the middle of what they tell: they begin
-// anew from where they were.
+// CutWatches ends the watches of the kinds, in the middle of an event: watches start again
+// from their last event.
 func (p *Proxy) CutWatches(resources ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,8 +110,8 @@ func (p *Proxy) CutWatches(resources ...string) {
 	}
 }
 
-// stream returns what is closed when the watches of a kind are to end.
-func (p *Proxy) stream(resource string) <-chan struct{} {
+// streamOf returns a channel that is closed to end the watches of a kind.
+func (p *Proxy) streamOf(resource string) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.streams[resource] == nil {
@@ -120,42 +120,44 @@ func (p *Proxy) stream(resource string) <-chan struct{} {
 	return p.streams[resource]
 }
 
-// Held returns how often something of a kind was kept back so far, shown as it was, or
-// cut: a fault of which nothing came shows nothing.
+// Held returns how often data of a kind was delayed so far, shown old, or cut: a fault
+// without effect proves nothing.
 func (p *Proxy) Held(resource string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.held[resource]
 }
 
-func (p *Proxy) hold(resource string) {
+func (p *Proxy) countHeld(resource string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held[resource]++
 }
 
-// Freeze holds back what watches of the kinds tell, until they thaw. Kinds are named as
-// in paths: "hostendpoints".
+// Freeze delays all events of watches of the kinds until Thaw. Kinds are named as in paths:
+// "hostendpoints".
 func (p *Proxy) Freeze(resources ...string) {
-	p.change(func() {
+	p.changeState(func() {
 		for _, r := range resources {
 			p.frozen[r] = true
 		}
 	})
 }
 
-// Thaw lets everything through again, what was held back first.
+// Thaw lets all data through again, the delayed data first.
 func (p *Proxy) Thaw() {
-	p.change(func() { clear(p.frozen); clear(p.late); clear(p.old) })
+	p.changeState(func() { clear(p.frozen); clear(p.late); clear(p.old) })
 }
 
-// Delay has watches of a kind tell everything so much later.
-func (p *Proxy) Delay(resource string, by time.Duration) { p.change(func() { p.late[resource] = by }) }
+// Delay makes watches of a kind show every event later.
+func (p *Proxy) Delay(resource string, by time.Duration) {
+	p.changeState(func() { p.late[resource] = by })
+}
 
-// Spoil decides what becomes of requests to write; nil lets all pass.
-func (p *Proxy) Spoil(fate func(Request) Fate) { p.change(func() { p.spoil = fate }) }
+// Spoil decides on the fate of requests to write; nil lets all requests pass.
+func (p *Proxy) Spoil(fate func(Request) Fate) { p.changeState(func() { p.spoil = fate }) }
 
-func (p *Proxy) change(do func()) {
+func (p *Proxy) changeState(do func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	do()
@@ -163,11 +165,11 @@ func (p *Proxy) change(do func()) {
 	p.changed = make(chan struct{})
 }
 
-// ServeHTTP passes requests on, or what becomes of them.
+// ServeHTTP passes requests on, or answers with their fate.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	resource, name, subresource := parse(r.URL.Path)
+	resource, name, subresource := parsePath(r.URL.Path)
 	if r.Method == http.MethodGet {
-		p.read(w, r, resource, name)
+		p.serveRead(w, r, resource, name)
 		return
 	}
 	p.mu.Lock()
@@ -179,9 +181,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch spoil(Request{r.Method, resource, name, subresource}) {
 	case Refuse:
-		refuse(w, http.StatusInternalServerError, "InternalError")
+		writeRefusal(w, http.StatusInternalServerError, "InternalError")
 	case Contradict:
-		refuse(w, http.StatusConflict, "Conflict")
+		writeRefusal(w, http.StatusConflict, "Conflict")
 	case LoseAnswer:
 		p.forward.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
@@ -190,14 +192,14 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func refuse(w http.ResponseWriter, code int, reason string) {
+func writeRefusal(w http.ResponseWriter, code int, reason string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"` + reason + `","message":"refused by the proxy"}`))
 }
 
-// parse returns which kind a path is of, and which object.
-func parse(path string) (resource, name, subresource string) {
+// parsePath returns the kind and the object of a path.
+func parsePath(path string) (resource, name, subresource string) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	skip := 2 // api/v1
 	if parts[0] == "apis" {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Remember keeps what there is of the kinds now, as it is asked for, and shows that to
-// lists that may be old from when Old says so.
+// Remember keeps the current objects of the kinds, for each kind of list request, and Old
+// shows these objects later.
 func (p *Proxy) Remember(ctx context.Context, resources ...string) error {
 	for _, resource := range resources {
 		p.mu.Lock()
@@ -26,7 +26,7 @@ func (p *Proxy) Remember(ctx context.Context, resources ...string) error {
 			return fmt.Errorf("nobody has asked for %s yet", resource)
 		}
 		for _, a := range asked {
-			body, err := p.list(ctx, a)
+			body, err := p.readList(ctx, a)
 			if err != nil {
 				return err
 			}
@@ -38,16 +38,16 @@ func (p *Proxy) Remember(ctx context.Context, resources ...string) error {
 	return nil
 }
 
-// Old answers lists of the kinds that may be old with what was remembered.
+// Old answers lists of the kinds, where lists may be old, with the remembered objects.
 func (p *Proxy) Old(resources ...string) {
-	p.change(func() {
+	p.changeState(func() {
 		for _, r := range resources {
 			p.old[r] = true
 		}
 	})
 }
 
-func (p *Proxy) list(ctx context.Context, a request) ([]byte, error) {
+func (p *Proxy) readList(ctx context.Context, a request) ([]byte, error) {
 	to := *p.target
 	to.Path, to.RawQuery = a.path, a.query
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), http.NoBody)
@@ -64,16 +64,16 @@ func (p *Proxy) list(ctx context.Context, a request) ([]byte, error) {
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = fmt.Errorf("list %s: %s", a.path, answer.Status)
 	}
-	// The body alone does not say what it is.
+	// The body alone does not tell its content type.
 	return append([]byte(answer.Header.Get("Content-Type")+"\n"), body...), err
 }
 
-// read answers a request to read.
-func (p *Proxy) read(w http.ResponseWriter, r *http.Request, resource, name string) {
+// serveRead answers a request to read.
+func (p *Proxy) serveRead(w http.ResponseWriter, r *http.Request, resource, name string) {
 	query := r.URL.Query()
 	watches := query.Get("watch") == "true" || query.Get("watch") == "1"
 	if name == "" && resource != "" {
-		asked := request{path: r.URL.Path, query: selectors(query), accept: listed(r.Header.Get("Accept"))}
+		asked := request{path: r.URL.Path, query: selectorsOf(query), accept: listAccept(r.Header.Get("Accept"))}
 		p.mu.Lock()
 		if p.seen[resource] == nil {
 			p.seen[resource] = map[request]bool{}
@@ -84,29 +84,29 @@ func (p *Proxy) read(w http.ResponseWriter, r *http.Request, resource, name stri
 		switch {
 		case !old || past == nil:
 		case watches && query.Get("sendInitialEvents") == "true":
-			refuse(w, http.StatusBadRequest, "BadRequest") // as API servers do that do not know it: a list comes next
+			writeRefusal(w, http.StatusBadRequest, "BadRequest") // API servers without this option answer the same: a list comes next
 			return
 		case !watches && query.Get("resourceVersion") == "0":
-			p.hold(resource)
-			answer(w, past)
+			p.countHeld(resource)
+			writeAnswer(w, past)
 			return
 		}
 	}
 	if watches {
-		p.watch(w, r, resource)
+		p.serveWatch(w, r, resource)
 		return
 	}
 	p.forward.ServeHTTP(w, r)
 }
 
-// listed returns how a list is asked for where what is asked for may be a watch that begins
-// with it: of metadata alone, it is of another kind then.
-func listed(accept string) string {
+// listAccept returns the Accept header of a list for a request that may be a watch with
+// initial events: for metadata alone, a list is of another kind.
+func listAccept(accept string) string {
 	return strings.ReplaceAll(accept, "as=PartialObjectMetadata;", "as=PartialObjectMetadataList;")
 }
 
-// selectors returns what of a query says which objects are asked for.
-func selectors(query url.Values) string {
+// selectorsOf returns the part of a query that selects objects.
+func selectorsOf(query url.Values) string {
 	kept := url.Values{}
 	for _, key := range []string{"labelSelector", "fieldSelector"} {
 		if value := query.Get(key); value != "" {
@@ -116,7 +116,7 @@ func selectors(query url.Values) string {
 	return kept.Encode()
 }
 
-func answer(w http.ResponseWriter, past []byte) {
+func writeAnswer(w http.ResponseWriter, past []byte) {
 	for i, b := range past {
 		if b == '\n' {
 			w.Header().Set("Content-Type", string(past[:i]))
@@ -126,19 +126,19 @@ func answer(w http.ResponseWriter, past []byte) {
 	}
 }
 
-// chunk is some of what a watch tells.
+// chunk is a part of a watch's data.
 type chunk struct {
 	data []byte
 	at   time.Time
 }
 
-// watch passes on what a watch tells, when it may be told.
-func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, resource string) {
+// serveWatch passes on a watch's data, when allowed.
+func (p *Proxy) serveWatch(w http.ResponseWriter, r *http.Request, resource string) {
 	to := *p.target
 	to.Path, to.RawQuery = r.URL.Path, r.URL.RawQuery
 	ctx, end := context.WithCancel(r.Context())
 	defer end()
-	cut := p.stream(resource)
+	cut := p.streamOf(resource)
 	go func() {
 		select {
 		case <-cut:
@@ -177,7 +177,7 @@ func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, resource string) {
 		}
 	}()
 	for c := range chunks {
-		if !p.mayTell(ctx, resource, c.at) {
+		if !p.waitToTell(ctx, resource, c.at) {
 			return
 		}
 		if _, err := w.Write(c.data); err != nil || flush.Flush() != nil {
@@ -186,9 +186,9 @@ func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, resource string) {
 	}
 }
 
-// mayTell returns when what came at a time may be told; false, when nobody listens any
-// more.
-func (p *Proxy) mayTell(ctx context.Context, resource string, came time.Time) bool {
+// waitToTell waits until data that came at a time may be passed on, and returns false when
+// the client has gone.
+func (p *Proxy) waitToTell(ctx context.Context, resource string, came time.Time) bool {
 	for first := true; ; first = false {
 		p.mu.Lock()
 		frozen, wait, changed := p.frozen[resource], time.Until(came.Add(p.late[resource])), p.changed
@@ -197,7 +197,7 @@ func (p *Proxy) mayTell(ctx context.Context, resource string, came time.Time) bo
 			return ctx.Err() == nil
 		}
 		if first {
-			p.hold(resource)
+			p.countHeld(resource)
 		}
 		due := make(<-chan time.Time)
 		if !frozen {
