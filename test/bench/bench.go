@@ -30,8 +30,8 @@ type bench struct {
 	lastLeader string // as the lease names it
 }
 
-// measure starts a control plane, measures, and prints what came of it.
-func measure(ctx context.Context, s settings) (err error) {
+// runBench starts a control plane, measures the operator, and prints the report.
+func runBench(ctx context.Context, s settings) (err error) {
 	ctrl.SetLogger(logr.Discard())
 	b := &bench{settings: s, report: newReport(s)}
 	if b.dir, err = os.MkdirTemp("", "cpnp-bench-*"); err != nil {
@@ -44,10 +44,10 @@ func measure(ctx context.Context, s settings) (err error) {
 			err = os.RemoveAll(b.dir)
 		}
 	}()
-	if err := b.build(ctx); err != nil {
+	if err := b.buildOperator(ctx); err != nil {
 		return err
 	}
-	b.cluster, err = testbed.Start(ctx, testbed.Options{CRDPaths: []string{"config/crd/bases"}, AuditLog: true, Progress: progress})
+	b.cluster, err = testbed.Start(ctx, testbed.Options{CRDPaths: []string{"config/crd/bases"}, AuditLog: true, Progress: showProgress})
 	if err != nil {
 		return err
 	}
@@ -58,39 +58,39 @@ func measure(ctx context.Context, s settings) (err error) {
 	}
 	defer func() {
 		if b.operator != nil {
-			b.operator.stop()
+			b.operator.stopProgram()
 		}
 	}()
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
 	}{
-		{"Filling the cluster", b.fill},
+		{"Filling the cluster", b.fillCluster},
 		{"Starting the operator", b.startOperator},
-		{"Converging, in turn with a bare client", b.converge},
-		{"Resting, with heartbeats", b.rest},
-		{"Repairing", b.repair},
-		{"Starting the operator again", b.restart},
-		{"Failing over to a second replica", b.failover},
+		{"Converging, in turn with a bare client", b.convergeBoth},
+		{"Resting, with heartbeats", b.measureRest},
+		{"Repairing", b.measureRepairs},
+		{"Starting the operator again", b.measureRestart},
+		{"Failing over to a second replica", b.measureFailover},
 	} {
-		progress(step.name)
+		showProgress(step.name)
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
-	return b.report.write(os.Stdout)
+	return b.report.writeTo(os.Stdout)
 }
 
-// build makes the operator's program, unless one was given.
-func (b *bench) build(ctx context.Context) error {
+// buildOperator builds the operator's program, unless a program was given.
+func (b *bench) buildOperator(ctx context.Context) error {
 	if b.program != "" {
 		return nil
 	}
-	progress("Building the operator")
+	showProgress("Building the operator")
 	b.program = filepath.Join(b.dir, "operator")
 	build := exec.CommandContext(ctx, "go", "build", "-o", b.program, ".")
 	build.Stderr = os.Stderr
 	return build.Run()
 }
 
-func progress(step string) { fmt.Fprintln(os.Stderr, step) }
+func showProgress(step string) { fmt.Fprintln(os.Stderr, step) }

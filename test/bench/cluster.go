@@ -21,34 +21,35 @@ import (
 )
 
 const (
-	// namespaces that the Services are spread over.
+	// namespaces is the number of namespaces of the Services.
 	namespaces = 20
-	// targets is how many objects of each kind are made to drift in turn, the
-	// operator's and the null repairer's. It is also how many components the
-	// policy has, the most that the API allows.
+	// targets is the number of objects of each kind that drift in turn, for the operator
+	// and for the null repairer. The policy has as many components, the most that the API
+	// allows.
 	targets = 32
-	// workers is how many requests the bare client has under way.
+	// workers is the number of concurrent requests of the bare client.
 	workers = 32
-	// images of a node, and hostPods on it (a CNI and a proxy), so that the
-	// operator has to read as much as in a cluster that does some work.
+	// images of a node, and hostPods on the node (a CNI and a proxy), so that the operator
+	// reads as much as in a busy cluster.
 	images   = 30
 	hostPods = 2
 )
 
-// The label that tells who repairs an object.
+// The label with the name of an object's repairer.
 const (
 	repairedBy   = "repaired-by"
 	operatorUser = "cpnp-operator"
 	nullUser     = "null-repairer"
 )
 
-func labels(owner string) map[string]string { return map[string]string{repairedBy: owner} }
+func ownerLabels(owner string) map[string]string { return map[string]string{repairedBy: owner} }
 
-func namespace(i int) string          { return fmt.Sprintf("bench-%d", i%namespaces) }
-func name(owner string, i int) string { return fmt.Sprintf("%s-%d", owner, i) }
+func namespaceOf(i int) string              { return fmt.Sprintf("bench-%d", i%namespaces) }
+func objectName(owner string, i int) string { return fmt.Sprintf("%s-%d", owner, i) }
 
-// parallel calls do for 0 to count-1, as many at once as the bare client may.
-func parallel(ctx context.Context, count int, do func(i int) error) error {
+// runParallel calls do for 0 to count-1, with as many concurrent calls as the bare client
+// has workers.
+func runParallel(ctx context.Context, count int, do func(i int) error) error {
 	var mu sync.Mutex
 	var first error
 	workqueue.ParallelizeUntil(ctx, workers, count, func(i int) {
@@ -61,14 +62,14 @@ func parallel(ctx context.Context, count int, do func(i int) error) error {
 	return errors.Join(ctx.Err(), first)
 }
 
-// fill creates what the operator will look after, and as much for the null
-// repairer as is made to drift.
-func (b *bench) fill(ctx context.Context) error {
+// fillCluster creates the operator's objects, and for the null repairer as many objects as
+// drift.
+func (b *bench) fillCluster(ctx context.Context) error {
 	if err := b.grantShippedRights(ctx); err != nil {
 		return err
 	}
 	for i := range namespaces {
-		object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace(i)}}
+		object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespaceOf(i)}}
 		if err := b.admin.Create(ctx, object); err != nil {
 			return err
 		}
@@ -83,21 +84,21 @@ func (b *bench) fill(ctx context.Context) error {
 		{nullUser, targets, b.createNode},
 		{nullUser, targets, b.createService},
 	} {
-		if err := parallel(ctx, step.count, func(i int) error { return step.do(ctx, step.owner, i) }); err != nil {
+		if err := runParallel(ctx, step.count, func(i int) error { return step.do(ctx, step.owner, i) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// benchNode is a node that is as large as those of clusters that do some work.
+// benchNode is a node of the size of nodes in busy clusters.
 func benchNode(owner string, i int) *corev1.Node {
-	network := 100 // of the owner: an address that two nodes show identifies neither
+	network := 100 // a network for each owner, because an address of two nodes identifies neither node
 	if owner == nullUser {
 		network = 90
 	}
-	node := testbed.Node(name(owner, i), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
-		testbed.NodeLabels(labels(owner)), testbed.InternalIP(fmt.Sprintf("10.%d.%d.%d", network+i/62500, i/250%250, i%250+1)))
+	node := testbed.Node(objectName(owner, i), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
+		testbed.NodeLabels(ownerLabels(owner)), testbed.InternalIP(fmt.Sprintf("10.%d.%d.%d", network+i/62500, i/250%250, i%250+1)))
 	for image := range images {
 		tag := fmt.Sprintf("registry.example/some/image-%d", image)
 		node.Status.Images = append(node.Status.Images, corev1.ContainerImage{
@@ -123,16 +124,16 @@ func (b *bench) createNode(ctx context.Context, owner string, i int) error {
 }
 
 func (b *bench) createService(ctx context.Context, owner string, i int) error {
-	service := testbed.Service(namespace(i), name(owner, i), corev1.ServiceTypeClusterIP, testbed.ServiceLabels(labels(owner)))
+	service := testbed.Service(namespaceOf(i), objectName(owner, i), corev1.ServiceTypeClusterIP, testbed.ServiceLabels(ownerLabels(owner)))
 	if err := b.admin.Create(ctx, service); err != nil {
 		return err
 	}
 	return b.admin.Create(ctx, testbed.EndpointSlice(service,
-		testbed.Endpoint(name(operatorUser, i%b.nodes), "10.200.0.1", true),
-		testbed.Endpoint(name(operatorUser, (i+1)%b.nodes), "10.200.0.2", true)))
+		testbed.Endpoint(objectName(operatorUser, i%b.nodes), "10.200.0.1", true),
+		testbed.Endpoint(objectName(operatorUser, (i+1)%b.nodes), "10.200.0.2", true)))
 }
 
-// grantShippedRights binds the ClusterRoles that are shipped, and nothing more.
+// grantShippedRights binds the shipped ClusterRoles, and no other roles.
 func (b *bench) grantShippedRights(ctx context.Context) error {
 	scraper := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceDefault, Name: "scraper"}
 	operator := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}
@@ -174,15 +175,15 @@ func readYAML(file string, to any) error {
 	return nil
 }
 
-// policy selects every node and Service of the operator's.
-func policy() *v1alpha1.ControlPlaneNetworkPolicy {
+// benchPolicy selects all Nodes and Services of the operator.
+func benchPolicy() *v1alpha1.ControlPlaneNetworkPolicy {
 	selector := v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{repairedBy: operatorUser}}
 	network := &v1alpha1.NetworkSpec{}
 	for i := range targets {
-		app := v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": v1alpha1.LabelValue(name("component", i))}}
+		app := v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": v1alpha1.LabelValue(objectName("component", i))}}
 		network.Components = append(network.Components, v1alpha1.Component{
-			Name:      name("component", i),
-			Pods:      &v1alpha1.PodSelector{Namespace: namespace(0), Selector: app},
+			Name:      objectName("component", i),
+			Pods:      &v1alpha1.PodSelector{Namespace: namespaceOf(0), Selector: app},
 			Ports:     []v1alpha1.Port{{Protocol: "TCP", Port: 443}},
 			AllowFrom: []v1alpha1.PeerReference{{Role: v1alpha1.RoleControlPlane}},
 		})
@@ -193,7 +194,7 @@ func policy() *v1alpha1.ControlPlaneNetworkPolicy {
 			Mode:         v1alpha1.ModeEnforce,
 			NodeSelector: selector,
 			Network:      network,
-			// No CNI runs here, by which the operator could tell.
+			// No CNI runs here, so the operator cannot detect one.
 			Profile: v1alpha1.Profile{NetworkPolicies: v1alpha1.NetworkPoliciesEnforced},
 			Taints:  []v1alpha1.Taint{{Key: testbed.ControlPlaneRole, Effect: corev1.TaintEffectNoSchedule}},
 			Services: []v1alpha1.ServiceTrafficPolicy{{

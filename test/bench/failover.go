@@ -25,17 +25,17 @@ const (
 	leaseName     = "cpnp-operator.cpnp.dev"
 )
 
-// failover measures how long a drift stays if the leader ends at the same moment: by a
+// measureFailover measures how long a drift stays if the leader ends at the same moment: by a
 // signal, as when its node is drained, and by a crash.
-func (b *bench) failover(ctx context.Context) error {
-	b.operator.stop()
+func (b *bench) measureFailover(ctx context.Context) error {
+	b.operator.stopProgram()
 	if err := b.grantLease(ctx); err != nil {
 		return err
 	}
 	var replicas []*process
 	defer func() {
 		for _, replica := range replicas {
-			replica.stop()
+			replica.stopProgram()
 		}
 	}()
 	kubeconfig, err := b.cluster.AddUserKubeconfig(operatorUser)
@@ -55,7 +55,7 @@ func (b *bench) failover(ctx context.Context) error {
 			continue
 		}
 		// One leads, and one stands by.
-		if err := replica.quiet(ctx); err != nil {
+		if err := replica.waitUntilIdle(ctx); err != nil {
 			return err
 		}
 		took, err := b.failOver(ctx, replicas[0], i, i > failovers)
@@ -78,12 +78,12 @@ func (b *bench) failover(ctx context.Context) error {
 // failOver ends the leader, makes a node drift, and returns how long the drift stays.
 func (b *bench) failOver(ctx context.Context, leader *process, i int, crash bool) (time.Duration, error) {
 	k := kinds[0]
-	object := k.named(k.target(operatorUser, i))
+	object := k.objectNamed(k.target(operatorUser, i))
 	started := time.Now()
 	if crash {
-		leader.kill()
+		leader.killProgram()
 	} else {
-		go leader.stop()
+		go leader.stopProgram()
 	}
 	if err := b.admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(k.drift))); err != nil {
 		return 0, err
@@ -116,12 +116,12 @@ func (b *bench) waitForLeader(ctx context.Context, replica *process) error {
 		return fmt.Errorf("no replica leads: %w", err)
 	}
 	b.lastLeader = before
-	return replica.quiet(ctx)
+	return replica.waitUntilIdle(ctx)
 }
 
 // startReplica starts the operator as one of several.
 func (b *bench) startReplica(ctx context.Context, i int, kubeconfig string) (*process, error) {
-	return b.start(ctx, fmt.Sprintf("replica-%d", i), b.program, nil, "--kubeconfig="+kubeconfig, "--leader-elect",
+	return b.startProgram(ctx, fmt.Sprintf("replica-%d", i), b.program, nil, "--kubeconfig="+kubeconfig, "--leader-elect",
 		"--leader-election-namespace="+metav1.NamespaceDefault, "--metrics-bind-address=0", "--health-probe-bind-address=0")
 }
 

@@ -23,11 +23,11 @@ type kind struct {
 	list           func() client.ObjectList
 	// drift is the foreign write, a merge patch.
 	drift string
-	// right says whether the object is as declared.
+	// right tells whether the object is as declared.
 	right func(client.Object) bool
-	// repair is the merge patch that makes the object as it is now.
+	// repair returns the merge patch that restores the object's current state.
 	repair func(client.Object) any
-	// target is one of the objects that are made to drift.
+	// target returns the name of one of the drifting objects.
 	target func(owner string, i int) types.NamespacedName
 }
 
@@ -43,7 +43,9 @@ var kinds = []kind{
 			return slices.Contains(o.(*corev1.Node).Spec.Taints, declaredTaint)
 		},
 		repair: func(o client.Object) any { return map[string]any{"taints": o.(*corev1.Node).Spec.Taints} },
-		target: func(owner string, i int) types.NamespacedName { return types.NamespacedName{Name: name(owner, i)} },
+		target: func(owner string, i int) types.NamespacedName {
+			return types.NamespacedName{Name: objectName(owner, i)}
+		},
 	},
 	{
 		name: "Service, a traffic policy", resource: "services",
@@ -57,14 +59,14 @@ var kinds = []kind{
 			return map[string]any{"internalTrafficPolicy": o.(*corev1.Service).Spec.InternalTrafficPolicy}
 		},
 		target: func(owner string, i int) types.NamespacedName {
-			return types.NamespacedName{Namespace: namespace(i), Name: name(owner, i)}
+			return types.NamespacedName{Namespace: namespaceOf(i), Name: objectName(owner, i)}
 		},
 	},
 	{
 		name: "NetworkPolicy, its rules", resource: "networkpolicies",
 		object: func() client.Object { return &networkingv1.NetworkPolicy{} },
 		list:   func() client.ObjectList { return &networkingv1.NetworkPolicyList{} },
-		drift:  `{"spec":{"ingress":[{}]}}`, // from everywhere
+		drift:  `{"spec":{"ingress":[{}]}}`, // from all senders
 		right: func(o client.Object) bool {
 			rules := o.(*networkingv1.NetworkPolicy).Spec.Ingress
 			return len(rules) == 1 && len(rules[0].From) > 0
@@ -78,21 +80,21 @@ var kinds = []kind{
 
 func networkPolicyTarget(owner string, i int) types.NamespacedName {
 	if owner == operatorUser {
-		return types.NamespacedName{Namespace: namespace(0), Name: plan.NetworkPolicyName("bench", name("component", i))}
+		return types.NamespacedName{Namespace: namespaceOf(0), Name: plan.NetworkPolicyName("bench", objectName("component", i))}
 	}
-	return types.NamespacedName{Namespace: namespace(0), Name: name(owner, i)}
+	return types.NamespacedName{Namespace: namespaceOf(0), Name: objectName(owner, i)}
 }
 
-// named returns an object of the kind that has only its name.
-func (k kind) named(key types.NamespacedName) client.Object {
+// objectNamed returns an object of the kind with only a name.
+func (k kind) objectNamed(key types.NamespacedName) client.Object {
 	object := k.object()
 	object.SetNamespace(key.Namespace)
 	object.SetName(key.Name)
 	return object
 }
 
-// prepared is the patch that restores the object's present state.
-func (k kind) prepared(object client.Object) client.Patch {
+// repairPatch returns the patch that restores the object's current state.
+func (k kind) repairPatch(object client.Object) client.Patch {
 	body, err := json.Marshal(map[string]any{"spec": k.repair(object)})
 	if err != nil {
 		panic(fmt.Sprintf("what the API server sent can be written as JSON: %v", err))

@@ -22,21 +22,21 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// BenchmarkLockout checks what a reconciliation does that begins to protect seven
-// nodes in a cluster of 5,000 with 500 policies of others: all writes of the whole
-// rollout, those that come next, and what becomes of flows that are not required.
-// Policies for workloads do not select hosts, those
-// for hosts are all evaluated before ours. Where workers are cut off already,
-// whatever is cut is judged in the state before all writes too.
+// BenchmarkLockout measures the checks of a reconciliation that starts to protect seven
+// nodes in a cluster of 5,000 nodes with 500 foreign policies: all writes of the whole
+// rollout, the next writes, and the verdicts on flows that are not required. Policies for
+// workloads do not select hosts. Policies for hosts are all evaluated before the operator's
+// policies. Where workers are already cut off, every cut is also judged in the state before
+// all writes.
 func BenchmarkLockout(b *testing.B) {
 	const workloads, onHosts = "app == 'app-%d'", "has(cpnp.dev/policy) && tenant != 't-%d'"
 	for _, bench := range []struct {
 		name, selector string
-		already        int // how many workers
+		already        int // number of workers
 	}{{"workloads", workloads, 0}, {"hosts", onHosts, 0}, {"already", onHosts, 100}} {
 		b.Run(bench.name, func(b *testing.B) {
 			hosts := plannedHosts(b)
-			there := foreign(500, bench.selector)
+			there := foreignPolicies(500, bench.selector)
 			var writes, next []judge.Write
 			for _, object := range hosts.WholeObjects {
 				write := judge.Write{Object: object}
@@ -72,8 +72,8 @@ func BenchmarkLockout(b *testing.B) {
 	}
 }
 
-// watchHeap begins to watch by how much the heap grows, garbage that is not collected
-// yet included. What it returns ends that, and returns the most, in MiB.
+// watchHeap measures how much the heap grows, including garbage that is not collected yet.
+// The returned function stops the measurement, and returns the peak in MiB.
 func watchHeap() (peak func() float64) {
 	heap := func() uint64 {
 		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
@@ -103,7 +103,7 @@ func watchHeap() (peak func() float64) {
 	}
 }
 
-// noneOut has no failsafe ports where something leaves a node.
+// noneOut has no outbound failsafe ports.
 func noneOut() v3.FelixConfiguration {
 	return v3.FelixConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "default"},
@@ -111,7 +111,7 @@ func noneOut() v3.FelixConfiguration {
 	}
 }
 
-// cutOff returns an endpoint that drops what its node sends.
+// cutOff returns an endpoint that drops all packets from its node.
 func cutOff(node dataplane.Node) v3.HostEndpoint {
 	return v3.HostEndpoint{
 		ObjectMeta: metav1.ObjectMeta{Name: "theirs-" + node.Name},
@@ -119,8 +119,8 @@ func cutOff(node dataplane.Node) v3.HostEndpoint {
 	}
 }
 
-// foreign returns policies of others, which deny what no flow needs.
-func foreign(count int, selector string) calico.Live {
+// foreignPolicies returns foreign policies that deny flows which no component needs.
+func foreignPolicies(count int, selector string) calico.Live {
 	there := calico.Live{
 		Tiers: []v3.Tier{{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}},
 		Pools: []v3.IPPool{{Spec: v3.IPPoolSpec{CIDR: "10.244.0.0/16"}}},

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures the operator: the program that is shipped, as a
-// process of its own with the rights that it is shipped with, on a real API
-// server. `make bench` runs it, from the repository's root.
+// Command bench measures the operator: the shipped program, as a separate process with the
+// shipped rights, on a real API server. `make bench` runs this command from the
+// repository's root.
 //
-// Machines differ, and the same machine differs from minute to minute. So what
-// counts is how the operator compares with the least that could do the same
-// job, at the same time on the same machine: for repairs a null repairer (a
-// watch and one prepared PATCH), for the first convergence a bare client that
-// patches the same objects in parallel. Nothing is asserted; the program fails
-// only if something is not put right at all.
+// Machines differ, and the same machine differs from minute to minute. So the result is a
+// comparison of the operator with the smallest program for the same job, at the same time
+// on the same machine: for repairs a null repairer (a watch and one prepared PATCH), for
+// the first convergence a bare client that patches the same objects in parallel. Nothing is
+// asserted; the program fails only if an object is not repaired at all.
 package main
 
 import (
@@ -29,8 +28,8 @@ type settings struct {
 	program                 string
 }
 
-// limit is how long a whole run may take. With thousands of objects, most of the time goes
-// by while the cluster is filled and while it converges, at the pace of the API server.
+// limit is the time limit for a whole run. With thousands of objects, the API server needs
+// most of this time to fill the cluster and to converge.
 const limit = time.Hour
 
 func main() {
@@ -60,6 +59,6 @@ func run(s settings, null string) error {
 	case least < targets:
 		return fmt.Errorf("fewer than %d nodes or Services", targets)
 	default:
-		return measure(ctx, s)
+		return runBench(ctx, s)
 	}
 }

@@ -16,10 +16,9 @@ import (
 
 const nullFlag = "null-repairer"
 
-// beNullRepairer repairs the objects that are labelled as its own, with nothing
-// that is not needed for it: a watch, and one PATCH that is prepared when it
-// first sees an object. It keeps no cache and no queue, plans nothing, reports
-// nothing and would repair nothing else.
+// beNullRepairer repairs the objects with its own label, with the least possible work: a
+// watch, and one PATCH that is prepared at the first sight of an object. The null repairer
+// has no cache and no queue, plans and reports nothing, and repairs no other objects.
 func beNullRepairer(ctx context.Context, kubeconfig string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -37,7 +36,7 @@ func beNullRepairer(ctx context.Context, kubeconfig string) error {
 }
 
 func repairAll(ctx context.Context, c client.WithWatch, k kind) error {
-	open, err := c.Watch(ctx, k.list(), client.MatchingLabels(labels(nullUser)))
+	open, err := c.Watch(ctx, k.list(), client.MatchingLabels(ownerLabels(nullUser)))
 	if err != nil {
 		return err
 	}
@@ -50,11 +49,11 @@ func repairAll(ctx context.Context, c client.WithWatch, k kind) error {
 		key := client.ObjectKeyFromObject(object)
 		switch patch := prepared[key]; {
 		case patch == nil:
-			if prepared[key] = k.prepared(object); len(prepared) == targets {
+			if prepared[key] = k.repairPatch(object); len(prepared) == targets {
 				fmt.Fprintln(os.Stdout, nullReady)
 			}
 		case !k.right(object):
-			if err := c.Patch(ctx, k.named(key), patch); err != nil {
+			if err := c.Patch(ctx, k.objectNamed(key), patch); err != nil {
 				return err
 			}
 		}

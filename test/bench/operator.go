@@ -25,7 +25,7 @@ type operator struct {
 	metricsAddress, token string
 }
 
-// startOperator returns when the operator has read the cluster.
+// startOperator starts the operator, and returns once the operator has read the cluster.
 func (b *bench) startOperator(ctx context.Context) error {
 	kubeconfig, err := b.cluster.AddUserKubeconfig(operatorUser)
 	if err != nil {
@@ -39,8 +39,8 @@ func (b *bench) startOperator(ctx context.Context) error {
 	if err := free.Close(); err != nil {
 		return err
 	}
-	limit := fmt.Sprintf("MEMORY_LIMIT=%d", b.memoryLimit<<20) // as the downward API tells it in a cluster
-	process, err := b.start(ctx, "operator", b.program, []string{limit},
+	limit := fmt.Sprintf("MEMORY_LIMIT=%d", b.memoryLimit<<20) // as the downward API sets the variable in a cluster
+	process, err := b.startProgram(ctx, "operator", b.program, []string{limit},
 		"--kubeconfig="+kubeconfig, "--metrics-bind-address="+address, "--health-probe-bind-address=0")
 	if err != nil {
 		return err
@@ -51,17 +51,18 @@ func (b *bench) startOperator(ctx context.Context) error {
 		return err
 	}
 	b.operator = &operator{process: process, metricsAddress: address, token: request.Status.Token}
-	return b.operator.quiet(ctx)
+	return b.operator.waitUntilIdle(ctx)
 }
 
-// metrics returns the operator's metrics by name, summed over their labels.
-func (o *operator) metrics(ctx context.Context) (map[string]float64, error) {
+// readMetrics returns the operator's metrics by name, summed over all labels.
+func (o *operator) readMetrics(ctx context.Context) (map[string]float64, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+o.metricsAddress+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+o.token)
-	// The certificate is made by the operator at its start, for nobody to know.
+	// The operator makes a certificate at each start, and no client can know this
+	// certificate.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport}).Do(request)
@@ -83,8 +84,8 @@ func (o *operator) metrics(ctx context.Context) (map[string]float64, error) {
 	return sums, nil
 }
 
-// calls are the requests of a user since the mark.
-func (b *bench) calls(mark testbed.Mark, user string, counts func(testbed.AuditEvent) bool) (int, error) {
+// countRequests counts the requests of a user since the mark.
+func (b *bench) countRequests(mark testbed.Mark, user string, counts func(testbed.AuditEvent) bool) (int, error) {
 	events, err := b.cluster.Audit().Since(mark)
 	count := 0
 	for _, event := range events {
@@ -95,14 +96,14 @@ func (b *bench) calls(mark testbed.Mark, user string, counts func(testbed.AuditE
 	return count, err
 }
 
-// restart measures a start at which everything is as declared.
-func (b *bench) restart(ctx context.Context) error {
-	peak, err := b.operator.memory("VmHWM")
+// measureRestart measures a start with all objects in sync.
+func (b *bench) measureRestart(ctx context.Context) error {
+	peak, err := b.operator.memoryOf("VmHWM")
 	if err != nil {
 		return err
 	}
 	b.report.memory.peak = peak
-	b.operator.stop()
+	b.operator.stopProgram()
 	mark, err := b.cluster.Audit().Mark()
 	if err != nil {
 		return err
@@ -110,16 +111,16 @@ func (b *bench) restart(ctx context.Context) error {
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	if b.report.restart.writes, err = b.calls(mark, operatorUser, testbed.AuditEvent.Mutating); err != nil {
+	if b.report.restart.writes, err = b.countRequests(mark, operatorUser, testbed.AuditEvent.Mutating); err != nil {
 		return err
 	}
 	read := func(e testbed.AuditEvent) bool { return e.Verb == "get" && e.Resource != "" }
-	if b.report.restart.gets, err = b.calls(mark, operatorUser, read); err != nil {
+	if b.report.restart.gets, err = b.countRequests(mark, operatorUser, read); err != nil {
 		return err
 	}
-	if b.report.restart.rss, err = b.operator.memory("VmRSS"); err != nil {
+	if b.report.restart.rss, err = b.operator.memoryOf("VmRSS"); err != nil {
 		return err
 	}
-	b.report.restart.peak, err = b.operator.memory("VmHWM")
+	b.report.restart.peak, err = b.operator.memoryOf("VmHWM")
 	return err
 }

@@ -17,16 +17,16 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// process is a program that is measured.
+// process is a measured program.
 type process struct {
 	cmd *exec.Cmd
 	log *os.File
 	lap time.Duration // the processor time at the end of the last lap
 }
 
-// start starts a program, whose log goes to a file of its name. It ends with
-// ctx at the latest.
-func (b *bench) start(ctx context.Context, name, program string, environment []string, args ...string) (*process, error) {
+// startProgram starts a program with a log file of the same name. The program ends with ctx
+// at the latest.
+func (b *bench) startProgram(ctx context.Context, name, program string, environment []string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(b.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -36,8 +36,8 @@ func (b *bench) start(ctx context.Context, name, program string, environment []s
 	return &process{cmd: cmd, log: log}, cmd.Start()
 }
 
-// stop ends the program and returns when it is gone.
-func (p *process) stop() {
+// stopProgram stops the program, and waits for its end.
+func (p *process) stopProgram() {
 	if p.cmd.Process == nil || p.cmd.ProcessState != nil {
 		return
 	}
@@ -46,16 +46,16 @@ func (p *process) stop() {
 	_ = p.log.Close()
 }
 
-// kill ends the program as a crash does.
-func (p *process) kill() {
+// killProgram ends the program as a crash does.
+func (p *process) killProgram() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 	_ = p.log.Close()
 }
 
-// cpu is the processor time that the program has used: proc_pid_stat(5), in
-// ticks of 10 ms on every architecture that Go knows.
-func (p *process) cpu() (time.Duration, error) {
+// cpuTime returns the processor time of the program: proc_pid_stat(5), in ticks of 10 ms on
+// every architecture of Go.
+func (p *process) cpuTime() (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -72,18 +72,17 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
-// since is the processor time that the program has used since the last call.
-func (p *process) since() (time.Duration, error) {
-	now, err := p.cpu()
+// cpuSinceLastCall returns the processor time since the last call.
+func (p *process) cpuSinceLastCall() (time.Duration, error) {
+	now, err := p.cpuTime()
 	used := now - p.lap
 	p.lap = now
 	return used, err
 }
 
-// memory is a line of proc_pid_status(5) in bytes: VmRSS is resident memory,
-// RssAnon the part of it that is no page of the program's own file, VmHWM the
-// peak.
-func (p *process) memory(line string) (float64, error) {
+// memoryOf returns a line of proc_pid_status(5) in bytes: VmRSS is resident memory, RssAnon
+// the part without pages of the program's own file, VmHWM the peak.
+func (p *process) memoryOf(line string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -97,14 +96,14 @@ func (p *process) memory(line string) (float64, error) {
 	return 0, fmt.Errorf("the process has no %s: it has ended", line)
 }
 
-// quiet returns when the program has done next to nothing for a second.
-func (p *process) quiet(ctx context.Context) error {
+// waitUntilIdle waits until the program has done almost nothing for a second.
+func (p *process) waitUntilIdle(ctx context.Context) error {
 	const every, calm, limit = 100 * time.Millisecond, time.Second, 2 * time.Minute
 	const little = 30 * time.Millisecond
 	var since time.Time
 	var before time.Duration
 	return wait.PollUntilContextTimeout(ctx, every, limit, true, func(context.Context) (bool, error) {
-		now, err := p.cpu()
+		now, err := p.cpuTime()
 		if since.IsZero() || now-before > little {
 			since, before = time.Now(), now
 		}

@@ -27,31 +27,31 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// The functions between observing and applying, at the size that the targets
-// are set for.
+// The pure functions between observing and applying are measured at the size of the
+// performance targets.
 const manyNodes = 5000
 
-// BenchmarkCompile is what every event and every reconcile begins with.
+// BenchmarkCompile measures the first step of every event and every reconciliation.
 func BenchmarkCompile(b *testing.B) {
-	policies := []v1alpha1.ControlPlaneNetworkPolicy{*policy()}
+	policies := []v1alpha1.ControlPlaneNetworkPolicy{*benchPolicy()}
 	for b.Loop() {
 		plan.Compile(policies)
 	}
 }
 
-// BenchmarkNetworks renders the NetworkPolicies of a policy of 32 components
-// that selects 5,000 nodes.
+// BenchmarkNetworks renders the NetworkPolicies of a policy with 32 components that selects
+// 5,000 nodes.
 func BenchmarkNetworks(b *testing.B) {
-	policies, nodes := compiled(), makeNodes(manyNodes)
+	policies, nodes := compiledPolicies(), makeNodes(manyNodes)
 	for b.Loop() {
 		plan.NetworkPolicies(&policies[0], policies, state.Snapshot{Nodes: nodes})
 	}
 }
 
-// BenchmarkNetworkDrift compares them with what is there, which is as it should
-// be.
+// BenchmarkNetworkDrift compares the rendered NetworkPolicies with live ones, which are in
+// sync.
 func BenchmarkNetworkDrift(b *testing.B) {
-	policies := compiled()
+	policies := compiledPolicies()
 	network := plan.NetworkPolicies(&policies[0], policies, state.Snapshot{Nodes: makeNodes(manyNodes)})
 	var live state.Snapshot
 	for _, object := range network.Objects {
@@ -62,23 +62,23 @@ func BenchmarkNetworkDrift(b *testing.B) {
 	}
 }
 
-// BenchmarkHosts plans the protection of seven nodes in a cluster of 5,000, and
-// compares it with what is there. No node has had its turn yet: so both what is to
-// be written now and what it all becomes are rendered.
+// BenchmarkHosts plans the protection of seven nodes in a cluster of 5,000 nodes, and
+// compares the plan with live objects. No node was started yet, so both the writes of now
+// and the final objects are rendered.
 func BenchmarkHosts(b *testing.B) {
-	policies, snapshot := protection()
+	policies, snapshot := hostProtection()
 	objects := len(plannedHosts(b).WholeObjects)
 	for b.Loop() {
 		hosts := plan.HostProtection(&policies[0], policies, snapshot)
 		drift.CompareHosts(&policies[0], policies, hosts, snapshot.Backend)
 	}
-	b.ReportMetric(float64(objects), "objects") // at the end: the loop's beginning forgets it
+	b.ReportMetric(float64(objects), "objects") // reported at the end, because the beginning of the loop resets metrics
 }
 
-// plannedHosts is what is planned there.
+// plannedHosts returns the plan of the same protection.
 func plannedHosts(b *testing.B) plan.Hosts {
 	b.Helper()
-	policies, snapshot := protection()
+	policies, snapshot := hostProtection()
 	hosts := plan.HostProtection(&policies[0], policies, snapshot)
 	if len(hosts.WholeObjects) == 0 {
 		b.Fatalf("nothing is rendered: %v %v", hosts.Held, hosts.Unprotected)
@@ -86,9 +86,9 @@ func plannedHosts(b *testing.B) plan.Hosts {
 	return hosts
 }
 
-// protection is a policy that protects seven nodes in a cluster of 5,000.
-func protection() ([]plan.Policy, state.Snapshot) {
-	p := policy()
+// hostProtection returns a policy that protects seven nodes in a cluster of 5,000 nodes.
+func hostProtection() ([]plan.Policy, state.Snapshot) {
+	p := benchPolicy()
 	p.Spec.NodeSelector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"bench/control-plane": ""}}
 	p.Spec.Profile = v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico"}
 	p.Spec.Network.Failsafe = v1alpha1.FailsafeScope
@@ -110,7 +110,7 @@ func protection() ([]plan.Policy, state.Snapshot) {
 
 // BenchmarkTaints plans and compares one node.
 func BenchmarkTaints(b *testing.B) {
-	policies, node := compiled(), &makeNodes(1)[0]
+	policies, node := compiledPolicies(), &makeNodes(1)[0]
 	record := state.Record{state.TaintField(declaredTaint.Key, declaredTaint.Effect): {Policy: "bench"}}
 	for b.Loop() {
 		claims, _ := plan.TaintClaims(node, policies)
@@ -120,71 +120,71 @@ func BenchmarkTaints(b *testing.B) {
 
 // BenchmarkTrafficPolicies plans and compares one Service.
 func BenchmarkTrafficPolicies(b *testing.B) {
-	policies, service := compiled(), state.Service{Service: slim(b, state.TransformService, makeService(0)).(*corev1.Service)}
+	policies, service := compiledPolicies(), state.Service{Service: slimObject(b, state.TransformService, makeService(0)).(*corev1.Service)}
 	for b.Loop() {
 		claims, _ := plan.ServiceClaims(service, policies)
 		drift.CompareFields(drift.SharedService(service.Service), claims, policies)
 	}
 }
 
-// BenchmarkTransformNode is what a heartbeat costs after it is decoded.
+// BenchmarkTransformNode measures the cost of a heartbeat after decoding.
 func BenchmarkTransformNode(b *testing.B) {
 	node := makeNode(0)
 	for b.Loop() {
-		slim(b, state.TransformNode, node)
+		slimObject(b, state.TransformNode, node)
 	}
 }
 
-// The memory that one object takes in the cache, its place in the store
-// included.
+// The memory of one object in the cache, including its entry in the store.
 func BenchmarkCachedNode(b *testing.B) {
-	cached(b, state.TransformNode, func(i int) encoded { return makeNode(i) })
+	measureCache(b, state.TransformNode, func(i int) encoded { return makeNode(i) })
 }
 
 func BenchmarkCachedService(b *testing.B) {
-	cached(b, state.TransformService, func(i int) encoded { return makeService(i) })
+	measureCache(b, state.TransformService, func(i int) encoded { return makeService(i) })
 }
 
 func BenchmarkCachedEndpointSlice(b *testing.B) {
-	cached(b, state.TransformEndpointSlice, func(i int) encoded {
+	measureCache(b, state.TransformEndpointSlice, func(i int) encoded {
 		return testbed.EndpointSlice(makeService(i),
-			testbed.Endpoint(name(operatorUser, i), "10.200.0.1", true), testbed.Endpoint(name(operatorUser, i+1), "10.200.0.2", true))
+			testbed.Endpoint(objectName(operatorUser, i), "10.200.0.1", true), testbed.Endpoint(objectName(operatorUser, i+1), "10.200.0.2", true))
 	})
 }
 
 func BenchmarkCachedPod(b *testing.B) {
-	cached(b, state.TransformPod, func(i int) encoded {
-		pod := testbed.Pod("kube-system", name("agent", i), testbed.OnNode(name(operatorUser, i)), testbed.HostNetwork(),
+	measureCache(b, state.TransformPod, func(i int) encoded {
+		pod := testbed.Pod("kube-system", objectName("agent", i), testbed.OnNode(objectName(operatorUser, i)), testbed.HostNetwork(),
 			testbed.PodLabels(map[string]string{"k8s-app": "agent", "controller-revision-hash": fmt.Sprint(i)}))
-		pod.UID, pod.ResourceVersion = uid(i), fmt.Sprint(100000+i)
+		pod.UID, pod.ResourceVersion = uidOf(i), fmt.Sprint(100000+i)
 		return pod
 	})
 }
 
-// encoded is an object in the form in which it comes from the API server.
+// encoded is an object in the encoding of the API server.
 type encoded interface {
 	client.Object
 	Marshal() ([]byte, error)
 	Unmarshal([]byte) error
 }
 
-func cached(b *testing.B, transform func(any) (any, error), object func(i int) encoded) {
+func measureCache(b *testing.B, transform func(any) (any, error), object func(i int) encoded) {
 	const many = 20000
 	for b.Loop() {
 		store := cache.NewIndexer(cache.DeletionHandlingMetaNamespaceKeyFunc, cache.Indexers{})
-		before := heap()
+		before := heapSize()
 		for i := range many {
-			if err := store.Add(slim(b, transform, decoded(b, object(i)))); err != nil {
+			if err := store.Add(slimObject(b, transform, decodedCopy(b, object(i)))); err != nil {
 				b.Fatal(err)
 			}
 		}
-		b.ReportMetric(float64(heap()-before)/many, "B/object")
+		b.ReportMetric(float64(heapSize()-before)/many, "B/object")
 		runtime.KeepAlive(store)
 	}
 }
 
-// decoded returns a copy that shares no memory, as what is read has it.
-func decoded(b *testing.B, object encoded) encoded {
+// decodedCopy returns a copy that shares no memory, like an object read from the API
+// server.
+func decodedCopy(b *testing.B, object encoded) encoded {
 	text, err := object.Marshal()
 	if err != nil {
 		b.Fatal(err)
@@ -196,14 +196,14 @@ func decoded(b *testing.B, object encoded) encoded {
 	return out
 }
 
-func heap() uint64 {
+func heapSize() uint64 {
 	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
 }
 
-func slim(b *testing.B, transform func(any) (any, error), object any) any {
+func slimObject(b *testing.B, transform func(any) (any, error), object any) any {
 	out, err := transform(object)
 	if err != nil {
 		b.Fatal(err)
@@ -211,7 +211,9 @@ func slim(b *testing.B, transform func(any) (any, error), object any) any {
 	return out
 }
 
-func compiled() []plan.Policy { return plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*policy()}) }
+func compiledPolicies() []plan.Policy {
+	return plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*benchPolicy()})
+}
 
 func makeNodes(count int) []corev1.Node {
 	nodes := make([]corev1.Node, 0, count)
@@ -222,26 +224,26 @@ func makeNodes(count int) []corev1.Node {
 	return nodes
 }
 
-// makeNode is a node as the operator has left it.
+// makeNode returns a node in the state that the operator leaves.
 func makeNode(i int) *corev1.Node {
 	node := benchNode(operatorUser, i)
 	node.Spec.Taints = []corev1.Taint{declaredTaint}
-	written(node, i, v1alpha1.FieldManagerTaints, `{"f:spec":{"f:taints":{}}}`)
+	setManager(node, i, v1alpha1.FieldManagerTaints, `{"f:spec":{"f:taints":{}}}`)
 	return node
 }
 
-// makeService is a Service as the operator has left it.
+// makeService returns a Service in the state that the operator leaves.
 func makeService(i int) *corev1.Service {
-	service := testbed.Service(namespace(i), name(operatorUser, i), corev1.ServiceTypeClusterIP, testbed.ServiceLabels(labels(operatorUser)))
+	service := testbed.Service(namespaceOf(i), objectName(operatorUser, i), corev1.ServiceTypeClusterIP, testbed.ServiceLabels(ownerLabels(operatorUser)))
 	service.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyLocal)
 	record := state.Record{plan.InternalTrafficPolicy: {Policy: "bench", Applied: "Local"}}
 	service.SetAnnotations(map[string]string{v1alpha1.AnnotationRecord: record.String()})
-	written(service, i, v1alpha1.FieldManagerServices, `{"f:spec":{"f:internalTrafficPolicy":{}}}`)
+	setManager(service, i, v1alpha1.FieldManagerServices, `{"f:spec":{"f:internalTrafficPolicy":{}}}`)
 	return service
 }
 
-func written(object client.Object, i int, manager, fields string) {
-	object.SetUID(uid(i))
+func setManager(object client.Object, i int, manager, fields string) {
+	object.SetUID(uidOf(i))
 	object.SetResourceVersion(fmt.Sprint(100000 + i))
 	now := metav1.NewTime(time.Unix(int64(i), 0))
 	object.SetManagedFields([]metav1.ManagedFieldsEntry{{
@@ -250,4 +252,4 @@ func written(object client.Object, i int, manager, fields string) {
 	}})
 }
 
-func uid(i int) types.UID { return types.UID(fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)) }
+func uidOf(i int) types.UID { return types.UID(fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)) }

@@ -22,67 +22,66 @@ import (
 )
 
 const (
-	// block is how many drifts one repairer gets before it is the other's turn.
+	// block is the number of drifts of one repairer before the other repairer's turn.
 	block = 25
-	// repairLimit is when a drift counts as not repaired at all.
+	// repairLimit is the time after which a drift counts as not repaired at all.
 	repairLimit = 30 * time.Second
 )
 
 // latencies of one repairer's repairs.
 type latencies struct {
-	// repaired is from sending the foreign write until a watch shows the
-	// object right again. wrong is the part of it in which the watch shows the
-	// object wrong.
+	// repaired lasts from the foreign write until a watch shows the object as declared
+	// again. wrong is the part of this time in which the watch shows the object as drifted.
 	repaired, wrong []time.Duration
 	cpu             time.Duration
 }
 
-// measured is what came of one kind.
+// measured is the result for one kind.
 type measured struct {
 	operator, null latencies
-	// writes to objects of the kind, status writes and reads, by the operator.
+	// the operator's writes to objects of the kind, status writes and reads.
 	writes, status, reads int
 	took                  time.Duration
 }
 
-// repair measures every kind, the two repairers taking turns.
-func (b *bench) repair(ctx context.Context) error {
-	if err := b.equip(ctx); err != nil {
+// measureRepairs measures repairs of every kind, with both repairers in turn.
+func (b *bench) measureRepairs(ctx context.Context) error {
+	if err := b.equipNull(ctx); err != nil {
 		return err
 	}
 	null, err := b.startNull(ctx)
 	if err != nil {
 		return err
 	}
-	defer null.stop()
+	defer null.stopProgram()
 	for i, k := range kinds {
-		if err := b.operator.quiet(ctx); err != nil {
+		if err := b.operator.waitUntilIdle(ctx); err != nil {
 			return err
 		}
-		progress("… " + k.name)
+		showProgress("… " + k.name)
 		if err := b.repairKind(ctx, k, &b.report.repairs[i], null); err != nil {
 			return err
 		}
 	}
-	b.report.memory.null, err = null.memory("VmRSS")
+	b.report.memory.null, err = null.memoryOf("VmRSS")
 	return err
 }
 
-// equip gives the null repairer the same NetworkPolicies, and brings its other
-// objects into the same state.
-func (b *bench) equip(ctx context.Context) error {
+// equipNull creates the same NetworkPolicies for the null repairer, and sets its other
+// objects to the same state.
+func (b *bench) equipNull(ctx context.Context) error {
 	for i := range targets {
 		for _, k := range kinds {
-			original, twin := k.named(k.target(operatorUser, i)), k.named(k.target(nullUser, i))
+			original, twin := k.objectNamed(k.target(operatorUser, i)), k.objectNamed(k.target(nullUser, i))
 			if err := b.admin.Get(ctx, client.ObjectKeyFromObject(original), original); err != nil {
 				return err
 			}
 			var err error
 			if rules, ok := original.(*networkingv1.NetworkPolicy); ok {
-				meta := metav1.ObjectMeta{Namespace: twin.GetNamespace(), Name: twin.GetName(), Labels: labels(nullUser)}
+				meta := metav1.ObjectMeta{Namespace: twin.GetNamespace(), Name: twin.GetName(), Labels: ownerLabels(nullUser)}
 				err = b.admin.Create(ctx, &networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: rules.Spec})
 			} else {
-				err = b.admin.Patch(ctx, twin, k.prepared(original))
+				err = b.admin.Patch(ctx, twin, k.repairPatch(original))
 			}
 			if err != nil {
 				return err
@@ -103,10 +102,10 @@ func (b *bench) repairKind(ctx context.Context, k kind, m *measured, null *proce
 		return err
 	}
 	started := time.Now()
-	if _, err := b.operator.since(); err != nil {
+	if _, err := b.operator.cpuSinceLastCall(); err != nil {
 		return err
 	}
-	if _, err := null.since(); err != nil {
+	if _, err := null.cpuSinceLastCall(); err != nil {
 		return err
 	}
 	for done := 0; done < b.drifts; done += block {
@@ -121,25 +120,25 @@ func (b *bench) repairKind(ctx context.Context, k kind, m *measured, null *proce
 			}
 		}
 	}
-	if err := b.operator.quiet(ctx); err != nil { // the report belongs to the repairs
+	if err := b.operator.waitUntilIdle(ctx); err != nil { // the report belongs to the repairs
 		return err
 	}
 	m.took = time.Since(started)
-	if m.operator.cpu, err = b.operator.since(); err != nil {
+	if m.operator.cpu, err = b.operator.cpuSinceLastCall(); err != nil {
 		return err
 	}
-	if m.null.cpu, err = null.since(); err != nil {
+	if m.null.cpu, err = null.cpuSinceLastCall(); err != nil {
 		return err
 	}
 	return b.countCalls(mark, k, m)
 }
 
-// driftOnce makes one object drift and waits for its repair. The writer has
-// another name whenever it comes back to an object: one that undoes the same
-// repair again and again is slowed down, which is not what is measured here.
+// driftOnce makes one object drift, and waits for the repair. The writer has a new name at
+// each return to an object: a writer that undoes the same repair again and again would be
+// slowed down, and contests are not measured here.
 func (b *bench) driftOnce(ctx context.Context, k kind, owner string, i int, open watch.Interface, to *latencies) error {
 	key := k.target(owner, i%targets)
-	object, writer := k.named(key), client.FieldOwner(fmt.Sprintf("writer-%d", i/targets))
+	object, writer := k.objectNamed(key), client.FieldOwner(fmt.Sprintf("writer-%d", i/targets))
 	started := time.Now()
 	if err := b.admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(k.drift)), writer); err != nil {
 		return err
@@ -172,18 +171,18 @@ func (b *bench) driftOnce(ctx context.Context, k kind, owner string, i int, open
 
 func (b *bench) countCalls(mark testbed.Mark, k kind, m *measured) (err error) {
 	written := func(e testbed.AuditEvent) bool { return e.Mutating() && e.Resource == k.resource }
-	if m.writes, err = b.calls(mark, operatorUser, written); err != nil {
+	if m.writes, err = b.countRequests(mark, operatorUser, written); err != nil {
 		return err
 	}
 	status := func(e testbed.AuditEvent) bool { return e.Mutating() && e.Subresource == "status" }
-	if m.status, err = b.calls(mark, operatorUser, status); err != nil {
+	if m.status, err = b.countRequests(mark, operatorUser, status); err != nil {
 		return err
 	}
-	m.reads, err = b.calls(mark, operatorUser, func(e testbed.AuditEvent) bool { return e.Verb == "get" || e.Verb == "list" })
+	m.reads, err = b.countRequests(mark, operatorUser, func(e testbed.AuditEvent) bool { return e.Verb == "get" || e.Verb == "list" })
 	return err
 }
 
-// startNull returns when the null repairer has prepared all of its patches.
+// startNull starts the null repairer, and returns once all its patches are prepared.
 func (b *bench) startNull(ctx context.Context) (*process, error) {
 	kubeconfig, err := b.cluster.AddUserKubeconfig(nullUser, testbed.Masters)
 	if err != nil {
@@ -193,7 +192,7 @@ func (b *bench) startNull(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	null, err := b.start(ctx, nullUser, self, nil, "-"+nullFlag+"="+kubeconfig)
+	null, err := b.startProgram(ctx, nullUser, self, nil, "-"+nullFlag+"="+kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -202,15 +201,14 @@ func (b *bench) startNull(ctx context.Context) (*process, error) {
 		return bytes.Count(log, []byte(nullReady)) == len(kinds), err
 	})
 	if err != nil {
-		null.stop()
+		null.stopProgram()
 		return nil, fmt.Errorf("starting the null repairer: %w", err)
 	}
 	return null, nil
 }
 
-// quantile returns the latency that the given share of the repairs did not
-// exceed.
-func quantile(all []time.Duration, share float64) time.Duration {
+// quantileOf returns the latency which the given share of the repairs did not exceed.
+func quantileOf(all []time.Duration, share float64) time.Duration {
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
 }

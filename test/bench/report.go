@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// report is what was measured.
+// report is the result of all measurements.
 type report struct {
 	settings
 	repairs     []measured // by kind
@@ -31,16 +31,16 @@ func newReport(s settings) *report {
 	return &report{settings: s, repairs: make([]measured, len(kinds))}
 }
 
-// write prints the report as Markdown.
-func (r *report) write(out io.Writer) error {
+// writeTo prints the report as Markdown.
+func (r *report) writeTo(out io.Writer) error {
 	const format = "\n%d nodes, %d Services, %d NetworkPolicies; %d drifts of each kind, one after the other; " +
 		"limit of %d MiB; %s, %d CPUs\n\n%s\n%s\n%s"
 	_, err := fmt.Fprintf(out, format,
-		r.nodes, r.services, targets, r.drifts, r.memoryLimit, runtime.Version(), runtime.NumCPU(), r.latency(), r.cost(), r.whole())
+		r.nodes, r.services, targets, r.drifts, r.memoryLimit, runtime.Version(), runtime.NumCPU(), r.latencyTable(), r.costTable(), r.wholeTable())
 	return err
 }
 
-func (r *report) latency() string {
+func (r *report) latencyTable() string {
 	rows := [][]string{{
 		"Foreign write → repaired", "null p50", "operator p50", "ratio", "null p99", "operator p99", "ratio", "ratio p50 while wrong",
 	}}
@@ -48,68 +48,70 @@ func (r *report) latency() string {
 		m := r.repairs[i]
 		row := []string{k.name}
 		for _, share := range []float64{0.5, 0.99} {
-			null, operator := quantile(m.null.repaired, share), quantile(m.operator.repaired, share)
-			row = append(row, ms(null), ms(operator), ratio(operator, null))
+			null, operator := quantileOf(m.null.repaired, share), quantileOf(m.operator.repaired, share)
+			row = append(row, milliseconds(null), milliseconds(operator), ratioOf(operator, null))
 		}
-		rows = append(rows, append(row, ratio(quantile(m.operator.wrong, 0.5), quantile(m.null.wrong, 0.5))))
+		rows = append(rows, append(row, ratioOf(quantileOf(m.operator.wrong, 0.5), quantileOf(m.null.wrong, 0.5))))
 	}
-	return table(rows) + "\nWhile wrong: without the foreign write itself, from when a watch shows the drift until it shows the repair.\n"
+	return markdownTable(rows) + "\nWhile wrong: without the foreign write itself, from when a watch shows the drift until it shows the repair.\n"
 }
 
-func (r *report) cost() string {
+func (r *report) costTable() string {
 	rows := [][]string{{"Cost of a repair", "null CPU", "operator CPU", "ratio", "writes", "reads", "status writes a second"}}
 	for i, k := range kinds {
 		m, drifts := r.repairs[i], time.Duration(r.drifts)
 		rows = append(rows, []string{
-			k.name, ms(m.null.cpu / drifts), ms(m.operator.cpu / drifts), ratio(m.operator.cpu, m.null.cpu),
+			k.name, milliseconds(m.null.cpu / drifts), milliseconds(m.operator.cpu / drifts), ratioOf(m.operator.cpu, m.null.cpu),
 			fmt.Sprintf("%.3f", float64(m.writes)/float64(r.drifts)), fmt.Sprint(m.reads), fmt.Sprintf("%.2f", float64(m.status)/m.took.Seconds()),
 		})
 	}
-	return table(rows)
+	return markdownTable(rows)
 }
 
-func (r *report) whole() string {
+func (r *report) wholeTable() string {
 	objects := float64(r.nodes + r.services)
 	rate := func(d time.Duration) string { return fmt.Sprintf("%.0f objects/s", objects/d.Seconds()) }
 	m := r.memory
 	rows := [][]string{{"The whole", "null or bare client", "operator", "ratio"}}
 	for i, c := range r.convergence {
 		what := fmt.Sprintf("First convergence, round %d", i+1)
-		rows = append(rows, []string{what, rate(c.raw), rate(c.operator), ratio(c.raw, c.operator)})
+		rows = append(rows, []string{what, rate(c.raw), rate(c.operator), ratioOf(c.raw, c.operator)})
 	}
 	last := r.convergence[rounds-1]
-	return table(append(rows, [][]string{
-		{"… of the last: time; until the status says so", ms(last.raw), ms(last.operator) + "; " + ms(last.reported), ""},
-		{"Deletion until all is taken back", "", ms(r.convergence[0].reverted), ""},
-		{"Memory after convergence (RSS)", mib(m.null), mib(m.steady), fmt.Sprintf("%.2f", m.steady/m.null)},
+	return markdownTable(append(rows, [][]string{
+		{"… of the last: time; until the status says so", milliseconds(last.raw), milliseconds(last.operator) + "; " + milliseconds(last.reported), ""},
+		{"Deletion until all is taken back", "", milliseconds(r.convergence[0].reverted), ""},
+		{"Memory after convergence (RSS)", mebibytes(m.null), mebibytes(m.steady), fmt.Sprintf("%.2f", m.steady/m.null)},
 		{
 			"… of it anonymous; Go heap in use; heap at which Go collects", "",
-			mib(m.anonymous) + "; " + mib(m.heap) + "; " + mib(m.nextGC), "",
+			mebibytes(m.anonymous) + "; " + mebibytes(m.heap) + "; " + mebibytes(m.nextGC), "",
 		},
-		{"Memory at its peak (RSS), to after convergence", "", mib(m.peak), fmt.Sprintf("%.2f", m.peak/m.steady)},
-		{"Memory after a restart (RSS), at its peak", "", mib(r.restart.rss) + ", " + mib(r.restart.peak), ""},
-		{"API calls in 20 s at rest, half of it with heartbeats; CPU without", "", fmt.Sprintf("%d, %s", r.rest.calls, ms(r.rest.cpu)), ""},
+		{"Memory at its peak (RSS), to after convergence", "", mebibytes(m.peak), fmt.Sprintf("%.2f", m.peak/m.steady)},
+		{"Memory after a restart (RSS), at its peak", "", mebibytes(r.restart.rss) + ", " + mebibytes(r.restart.peak), ""},
+		{"API calls in 20 s at rest, half of it with heartbeats; CPU without", "", fmt.Sprintf("%d, %s", r.rest.calls, milliseconds(r.rest.cpu)), ""},
 		{"Reconciles for node heartbeats, CPU of each", fmt.Sprintf("%d heartbeats", r.rest.heartbeats),
-			fmt.Sprintf("%d, %s", r.rest.reconciles, ms(r.rest.heartbeatCPU/time.Duration(max(1, r.rest.heartbeats)))), ""},
+			fmt.Sprintf("%d, %s", r.rest.reconciles, milliseconds(r.rest.heartbeatCPU/time.Duration(max(1, r.rest.heartbeats)))), ""},
 		{"Writes and GETs at a restart", "", fmt.Sprintf("%d, %d", r.restart.writes, r.restart.gets), ""},
 		failoverRow("The leader is told to end → the other replica has repaired a drift", r.failover.graceful),
 		failoverRow("The leader crashes → the other replica has repaired a drift", r.failover.crash),
 	}...))
 }
 
-func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000) }
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000)
+}
 
-func mib(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
+func mebibytes(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
 
-func ratio(a, b time.Duration) string {
+func ratioOf(a, b time.Duration) string {
 	if b == 0 {
 		return "–"
 	}
 	return fmt.Sprintf("%.2f", float64(a)/float64(b))
 }
 
-// table lays out rows as Markdown; the first is the header.
-func table(rows [][]string) string {
+// markdownTable formats rows as Markdown; the first row is the header.
+func markdownTable(rows [][]string) string {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
