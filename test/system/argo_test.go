@@ -21,13 +21,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// argo writes an object as Argo CD does, as it is in git, and puts it back when it
-// is not so any more: what it compares is what git declares.
+// argo writes an object from git as Argo CD does, and restores the object whenever a field
+// that git declares differs.
 type argo struct {
 	*story
-	// mode is how it writes.
+	// mode is the way of writing.
 	mode argoMode
-	// git is what is declared: an object with kind, name, labels and spec.
+	// git is the declared object, with kind, name, labels and spec.
 	git *unstructured.Unstructured
 }
 
@@ -43,7 +43,7 @@ var argoModes = []argoMode{clientSide, serverSide, replace}
 
 const argoManager = "argocd-controller"
 
-// inGit returns an object as it is in git.
+// inGit returns an object in git.
 func (s *story) inGit(mode argoMode, apiVersion, kind, name string, labels, spec map[string]any) argo {
 	object := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
 	object.SetAPIVersion(apiVersion)
@@ -63,14 +63,14 @@ func (s *story) inGit(mode argoMode, apiVersion, kind, name string, labels, spec
 	return argo{story: s, mode: mode, git: object}
 }
 
-func (a argo) live(ctx context.Context) (*unstructured.Unstructured, error) {
+func (a argo) getLive(ctx context.Context) (*unstructured.Unstructured, error) {
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(a.git.GroupVersionKind())
 	return live, admin.Get(ctx, client.ObjectKeyFromObject(a.git), live)
 }
 
-// sync writes the object, which may not be there yet.
-func (a argo) sync(ctx context.Context) error {
+// syncOnce writes the object, which may not exist yet.
+func (a argo) syncOnce(ctx context.Context) error {
 	if a.mode == serverSide {
 		return admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(a.git.DeepCopy()), client.FieldOwner(argoManager), client.ForceOwnership)
 	}
@@ -84,7 +84,7 @@ func (a argo) sync(ctx context.Context) error {
 		annotations[corev1.LastAppliedConfigAnnotation] = string(text)
 		desired.SetAnnotations(annotations)
 	}
-	live, err := a.live(ctx)
+	live, err := a.getLive(ctx)
 	switch {
 	case client.IgnoreNotFound(err) != nil:
 		return err
@@ -97,12 +97,12 @@ func (a argo) sync(ctx context.Context) error {
 		}
 		return admin.Patch(ctx, live, client.RawPatch(types.MergePatchType, body), client.FieldOwner(argoManager))
 	}
-	return a.put(ctx, desired, live)
+	return a.replaceObject(ctx, desired, live)
 }
 
-// put replaces an object. A node is one that others need as well: of it only what
-// is in git is replaced, and what the operator has put on record goes.
-func (a argo) put(ctx context.Context, desired, live *unstructured.Unstructured) error {
+// replaceObject replaces an object. Other components need Node objects too: of a Node, only
+// the fields in git are replaced, and the operator's annotations are removed.
+func (a argo) replaceObject(ctx context.Context, desired, live *unstructured.Unstructured) error {
 	desired.SetResourceVersion(live.GetResourceVersion())
 	if desired.GetKind() == "Node" {
 		desired.Object["status"] = live.Object["status"]
@@ -119,8 +119,8 @@ func (a argo) put(ctx context.Context, desired, live *unstructured.Unstructured)
 	return admin.Update(ctx, desired, client.FieldOwner(argoManager))
 }
 
-// outOfSync says whether something that git declares is not so. Taints that
-// Kubernetes sets by itself are left out.
+// outOfSync tells whether a field that git declares differs. Kubernetes' own taints are
+// left out.
 func (a argo) outOfSync(live *unstructured.Unstructured) bool {
 	spec, _ := live.Object["spec"].(map[string]any)
 	if taints, there := spec["taints"].([]any); there {
@@ -129,16 +129,16 @@ func (a argo) outOfSync(live *unstructured.Unstructured) bool {
 			return strings.HasPrefix(key, "node.kubernetes.io/")
 		})
 	}
-	return !within(a.git.Object["spec"], live.Object["spec"])
+	return !isContained(a.git.Object["spec"], live.Object["spec"])
 }
 
-// within says whether all that is wanted is there. Lists are as long, and what they
-// have may have more fields.
-func within(want, is any) bool {
+// isContained tells whether all wanted values exist. Lists must have the same length, and
+// their items may have more fields.
+func isContained(want, is any) bool {
 	if items, list := want.([]any); list {
 		there, _ := is.([]any)
 		for i := range items {
-			if len(there) != len(items) || !within(items[i], there[i]) {
+			if len(there) != len(items) || !isContained(items[i], there[i]) {
 				return false
 			}
 		}
@@ -152,17 +152,17 @@ func within(want, is any) bool {
 	}
 	there, ok := is.(map[string]any)
 	for key, value := range fields {
-		if !ok || !within(value, there[key]) {
+		if !ok || !isContained(value, there[key]) {
 			return false
 		}
 	}
 	return true
 }
 
-// heals puts the object back whenever it is out of sync, after waiting, as Argo CD
-// does, three times as long each time: here a hundredth of it. It is stopped when
-// the test ends, if not before; rounds counts what it wrote.
-func (a argo) heals() (stop func(), rounds func() int) {
+// startHealing restores the object whenever the object is out of sync. As in Argo CD, each
+// wait is three times as long as the last wait: here a hundredth of Argo CD's waits.
+// Healing stops when the test ends, or before by stop; rounds counts the writes.
+func (a argo) startHealing() (stop func(), rounds func() int) {
 	ctx, cancel := context.WithCancel(a.ctx)
 	done, count := make(chan struct{}), 0
 	var mu sync.Mutex
@@ -170,14 +170,14 @@ func (a argo) heals() (stop func(), rounds func() int) {
 		defer close(done)
 		wait := 20 * time.Millisecond
 		for ctx.Err() == nil {
-			live, err := a.live(ctx)
+			live, err := a.getLive(ctx)
 			if err != nil || !a.outOfSync(live) {
-				pause(ctx, tick)
+				waitFor(ctx, tick)
 				continue
 			}
-			pause(ctx, wait)
-			if err := a.sync(ctx); err != nil {
-				continue // somebody was faster: it looks again
+			waitFor(ctx, wait)
+			if err := a.syncOnce(ctx); err != nil {
+				continue // another writer was faster: compare again
 			}
 			wait = min(3*wait, 3*time.Second)
 			mu.Lock()
@@ -190,8 +190,8 @@ func (a argo) heals() (stop func(), rounds func() int) {
 	return stop, func() int { mu.Lock(); defer mu.Unlock(); return count }
 }
 
-// pause waits, but not longer than the context lasts.
-func pause(ctx context.Context, d time.Duration) {
+// waitFor waits, but not longer than the context lasts.
+func waitFor(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -200,15 +200,15 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// samples watches a policy's Ready, and returns what it has been since the last
-// time it was asked: "Status/Reason", each once.
-func (s *story) samples() func() []string {
+// startSampling watches a policy's Ready condition, and returns a function that lists all
+// values since its last call: "Status/Reason", each once.
+func (s *story) startSampling() func() []string {
 	ctx, cancel := context.WithCancel(s.ctx)
 	done, seen := make(chan struct{}), map[string]bool{}
 	var mu sync.Mutex
 	go func() {
 		defer close(done)
-		for ; ctx.Err() == nil; pause(ctx, tick) {
+		for ; ctx.Err() == nil; waitFor(ctx, tick) {
 			policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 			if admin.Get(ctx, client.ObjectKey{Name: s.name}, policy) != nil {
 				continue

@@ -14,13 +14,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// A component that lets nodes in is not written while Cilium takes no ipBlock for
-// nodes, and is as soon as it does.
+// A component that lets nodes in is not written while Cilium ignores an ipBlock for nodes.
+// The component is written as soon as Cilium respects such an ipBlock.
 func TestNodesThatCiliumDoesNotSelect(t *testing.T) {
-	s := begin(t)
-	s.nodes(1)
+	s := beginStory(t)
+	s.createNodes(1)
 	cilium := daemonSet("cilium")
-	s.create(cilium)
+	s.createObjects(cilium)
 	settings := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "cilium-config"},
 		Data:       map[string]string{"policy-cidr-match-mode": "nodes"},
@@ -30,22 +30,22 @@ func TestNodesThatCiliumDoesNotSelect(t *testing.T) {
 			_ = client.IgnoreNotFound(admin.Delete(context.Background(), object))
 		}
 	})
-	s.create(s.policy())
-	s.operator()
-	verified := s.condition(s.name, v1alpha1.ConditionVerified)
+	s.createObjects(s.newPolicy())
+	s.startOperator()
+	verified := s.conditionOf(s.name, v1alpha1.ConditionVerified)
 	s.Eventually(verified).Should(Equal("False/NetworkPolicyNotEnforced"))
-	s.Expect(s.message(s.name, v1alpha1.ConditionVerified)).To(ContainSubstring("kubectl -n kube-system patch configmap cilium-config"))
+	s.Expect(s.messageOf(s.name, v1alpha1.ConditionVerified)).To(ContainSubstring("kubectl -n kube-system patch configmap cilium-config"))
 	s.Expect(s.networkPolicies()).To(BeEmpty())
 
-	s.create(settings)
-	s.ready(s.name)
+	s.createObjects(settings)
+	s.waitUntilReady(s.name)
 	written := s.networkPolicies()
 	s.Expect(written).To(HaveLen(1))
 
 	s.Expect(admin.Patch(s.ctx, settings, client.RawPatch("application/merge-patch+json", []byte(`{"data":{"policy-cidr-match-mode":""}}`)))).To(Succeed())
 	s.Eventually(verified).Should(Equal("False/NetworkPolicyNotEnforced"))
-	s.Expect(s.networkPolicies()).To(ConsistOf(HaveField("ResourceVersion", written[0].ResourceVersion)), "what was written stays")
+	s.Expect(s.networkPolicies()).To(ConsistOf(HaveField("ResourceVersion", written[0].ResourceVersion)), "the written NetworkPolicy stays")
 
 	s.Expect(admin.Delete(s.ctx, cilium)).To(Succeed())
-	s.ready(s.name)
+	s.waitUntilReady(s.name)
 }

@@ -26,9 +26,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// corner is a part of the cluster in which a random sequence happens: two
-// namespaces, up to three nodes, three Services, and up to two policies that
-// concern nothing else.
+// corner is a part of the cluster for one random sequence: two namespaces, up to three
+// nodes, three Services, and up to two policies for these objects only.
 type corner struct {
 	number int
 	name   string
@@ -36,12 +35,12 @@ type corner struct {
 	random *rand.Rand
 	steps  []string
 
-	// specs are the last specs, by policy; nil where it is to be deleted.
+	// specs are the last specs, by policy; nil for a deleted policy.
 	specs map[string]*v1alpha1.ControlPlaneNetworkPolicySpec
 	ends  ending
-	// gave are the values that others gave to the fields that policies claim.
+	// gave are the values that foreign managers gave to claimed fields.
 	gave map[string]map[string]bool
-	// theirs are the taints of others on each node that no policy claims.
+	// theirs are the foreign taints on each node that no policy claims.
 	theirs map[string]map[string]bool
 }
 
@@ -69,31 +68,31 @@ func newCorner(number int, random *rand.Rand) *corner {
 	return c
 }
 
-// String lists what happened.
+// String lists the steps.
 func (c *corner) String() string { return strings.Join(c.steps, "\n") }
 
-func (c *corner) note(format string, args ...any) {
+func (c *corner) noteStep(format string, args ...any) {
 	c.steps = append(c.steps, fmt.Sprintf("%s %2d: ", c.name, len(c.steps))+fmt.Sprintf(format, args...))
 }
 
-func (c *corner) one(of ...string) string { return of[c.random.IntN(len(of))] }
-func (c *corner) chance(percent int) bool { return c.random.IntN(100) < percent }
+func (c *corner) pickOne(of ...string) string { return of[c.random.IntN(len(of))] }
+func (c *corner) happensIn(percent int) bool  { return c.random.IntN(100) < percent }
 
-// main and rival are the names of the policies. The rival comes later and, of two
-// as old as each other, second.
-func (c *corner) main() string                   { return c.name }
-func (c *corner) rival() string                  { return c.name + "-z" }
-func (c *corner) node(n int) string              { return fmt.Sprintf("%s-%d", c.name, n) }
-func (c *corner) namespace(suffix string) string { return c.name + "-" + suffix }
+// mainPolicy and rivalPolicy are the names of the policies. The rival is created later and,
+// of two policies of the same age, comes second.
+func (c *corner) mainPolicy() string                 { return c.name }
+func (c *corner) rivalPolicy() string                { return c.name + "-z" }
+func (c *corner) nodeName(n int) string              { return fmt.Sprintf("%s-%d", c.name, n) }
+func (c *corner) namespaceName(suffix string) string { return c.name + "-" + suffix }
 
 var services = map[string]string{"web": "a", "public": "a", "other": "b"}
 
-func (c *corner) service(name string) client.ObjectKey {
-	return client.ObjectKey{Namespace: c.namespace(services[name]), Name: name}
+func (c *corner) serviceKey(name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: c.namespaceName(services[name]), Name: name}
 }
 
-// given notes that others gave a field a value.
-func (c *corner) given(object, field, value string) {
+// noteForeign notes that a foreign manager gave a value to a field.
+func (c *corner) noteForeign(object, field, value string) {
 	key := object + " " + field
 	if c.gave[key] == nil {
 		c.gave[key] = map[string]bool{}
@@ -101,10 +100,10 @@ func (c *corner) given(object, field, value string) {
 	c.gave[key][value] = true
 }
 
-// begin creates the corner and its first policy.
-func (c *corner) begin(ctx context.Context) error {
+// createCorner creates the corner and its first policy.
+func (c *corner) createCorner(ctx context.Context) error {
 	for _, suffix := range []string{"a", "b"} {
-		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace(suffix), Labels: map[string]string{"zone": "x"}}}
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespaceName(suffix), Labels: map[string]string{"zone": "x"}}}
 		if err := admin.Create(ctx, namespace); err != nil {
 			return err
 		}
@@ -119,15 +118,15 @@ func (c *corner) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	c.specs[c.main()] = c.spec(c.main())
-	return c.applySpec(ctx, c.main())
+	c.specs[c.mainPolicy()] = c.randomSpec(c.mainPolicy())
+	return c.applySpec(ctx, c.mainPolicy())
 }
 
 func (c *corner) addNode(ctx context.Context, n int) error {
-	c.theirs[c.node(n)] = map[string]bool{}
+	c.theirs[c.nodeName(n)] = map[string]bool{}
 	role := map[int]string{1: "cp", 2: "cp", 3: "worker"}[n]
 	address := fmt.Sprintf("10.%d.%d.%d", 100+c.number/250, c.number%250, n)
-	return testbed.CreateNode(ctx, admin, testbed.Node(c.node(n), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
+	return testbed.CreateNode(ctx, admin, testbed.Node(c.nodeName(n), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
 		testbed.NodeLabels(map[string]string{"story": "everysequenceendsasdeclared", "corner": c.name, "role": role}), testbed.InternalIP(address)))
 }
 
@@ -136,39 +135,39 @@ func (c *corner) addService(ctx context.Context, name string) error {
 	if name == "public" {
 		kind = corev1.ServiceTypeLoadBalancer
 	}
-	service := testbed.Service(c.service(name).Namespace, name, kind, testbed.ServiceLabels(map[string]string{"corner": c.name, "tier": "front"}))
+	service := testbed.Service(c.serviceKey(name).Namespace, name, kind, testbed.ServiceLabels(map[string]string{"corner": c.name, "tier": "front"}))
 	if err := admin.Create(ctx, service, client.FieldOwner("owner")); err != nil || name != "public" {
 		return err
 	}
-	slice := testbed.EndpointSlice(service, testbed.Endpoint(c.node(1), "10.200.0.1", true))
+	slice := testbed.EndpointSlice(service, testbed.Endpoint(c.nodeName(1), "10.200.0.1", true))
 	return client.IgnoreAlreadyExists(admin.Create(ctx, slice))
 }
 
-// applySpec makes the policy's spec what the corner says, or deletes the policy.
+// applySpec applies the corner's spec to the policy, or deletes the policy.
 func (c *corner) applySpec(ctx context.Context, name string) error {
 	spec := c.specs[name]
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if spec == nil {
 		return client.IgnoreNotFound(admin.Delete(ctx, policy))
 	}
-	return tolerantly(func() error {
+	return retryConflicts(func() error {
 		err := admin.Get(ctx, client.ObjectKeyFromObject(policy), policy)
 		if apierrors.IsNotFound(err) {
 			policy.ResourceVersion, policy.Spec = "", *spec.DeepCopy()
 			return admin.Create(ctx, policy)
 		}
 		if err != nil || policy.DeletionTimestamp != nil {
-			return err // in the latter case the spec comes at the end
+			return err // in the latter case the spec is applied at the end
 		}
 		policy.Spec = *spec.DeepCopy()
 		return admin.Update(ctx, policy)
 	})
 }
 
-// tolerantly repeats what lost a race, for a while.
-func tolerantly(do func() error) error {
+// retryConflicts repeats a write after a conflict, for a while.
+func retryConflicts(do func() error) error {
 	var last error
-	err := poll(context.Background(), func() (bool, error) {
+	err := pollUntil(context.Background(), func() (bool, error) {
 		last = do()
 		if apierrors.IsConflict(last) || apierrors.IsAlreadyExists(last) {
 			return false, nil
@@ -178,11 +177,11 @@ func tolerantly(do func() error) error {
 	return errors.Join(err, last)
 }
 
-// absent is the value of what is not there.
+// absent is the value of a missing field.
 const absent = "(none)"
 
-// step does the next thing.
-func (c *corner) step(ctx context.Context) error {
+// takeStep makes the next random change.
+func (c *corner) takeStep(ctx context.Context) error {
 	type kind struct {
 		weight int
 		do     func(context.Context) error
@@ -190,7 +189,7 @@ func (c *corner) step(ctx context.Context) error {
 	kinds := []kind{
 		{25, c.changeSpec}, {14, c.changeTaints}, {12, c.changeService}, {8, c.declareService},
 		{14, c.changeNetworkPolicy}, {8, c.changeLabels}, {8, c.changeNodes}, {5, c.changeServices},
-		{4, c.deletePolicy}, {3, c.changeStatus}, {15, c.settle},
+		{4, c.deletePolicy}, {3, c.changeStatus}, {15, c.waitBriefly},
 	}
 	total := 0
 	for _, k := range kinds {
@@ -205,13 +204,13 @@ func (c *corner) step(ctx context.Context) error {
 	return nil
 }
 
-// settle waits a moment for the operator, if one runs, so that not everything
-// comes at once.
-func (c *corner) settle(ctx context.Context) error {
-	c.note("settle")
+// waitBriefly waits a moment for a running operator, so that some changes come one after
+// the other.
+func (c *corner) waitBriefly(ctx context.Context) error {
+	c.noteStep("settle")
 	_ = wait.PollUntilContextTimeout(ctx, 5*tick, 600*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-		if err := admin.Get(ctx, client.ObjectKey{Name: c.main()}, policy); err != nil {
+		if err := admin.Get(ctx, client.ObjectKey{Name: c.mainPolicy()}, policy); err != nil {
 			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 		}
 		ready := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady)
@@ -220,14 +219,14 @@ func (c *corner) settle(ctx context.Context) error {
 	return nil
 }
 
-// changeSpec changes one part of a policy's spec, or brings it back.
+// changeSpec changes one part of a policy's spec, or creates the policy again.
 func (c *corner) changeSpec(ctx context.Context) error {
-	name := c.main()
-	if c.chance(25) {
-		name = c.rival()
+	name := c.mainPolicy()
+	if c.happensIn(25) {
+		name = c.rivalPolicy()
 	}
 	old := c.specs[name]
-	next := c.spec(name)
+	next := c.randomSpec(name)
 	if old != nil {
 		changed := old.DeepCopy()
 		switch c.random.IntN(6) {
@@ -249,28 +248,28 @@ func (c *corner) changeSpec(ctx context.Context) error {
 		}
 	}
 	c.specs[name] = next
-	c.note("spec of %s is %s", name, named(next, c.name))
+	c.noteStep("spec of %s is %s", name, withCommonName(next, c.name))
 	return c.applySpec(ctx, name)
 }
 
 func (c *corner) deletePolicy(ctx context.Context) error {
-	name := c.main()
-	if c.chance(50) {
-		name = c.rival()
+	name := c.mainPolicy()
+	if c.happensIn(50) {
+		name = c.rivalPolicy()
 	}
 	c.specs[name] = nil
-	c.note("delete policy %s", name)
+	c.noteStep("delete policy %s", name)
 	return c.applySpec(ctx, name)
 }
 
-// changeTaints has somebody change a taint that policies claim, or one of their
-// own, with care for the others' or without.
+// changeTaints changes a claimed taint or a foreign taint as a foreign manager, either with
+// care for other taints or without.
 func (c *corner) changeTaints(ctx context.Context) error {
-	node, key := c.node(1+c.random.IntN(3)), c.random.IntN(len(taints))
-	value, own := c.one(absent, "", "x1", "x2"), fmt.Sprintf("theirs/%d", c.random.IntN(3))
+	node, key := c.nodeName(1+c.random.IntN(3)), c.random.IntN(len(taints))
+	value, own := c.pickOne(absent, "", "x1", "x2"), fmt.Sprintf("theirs/%d", c.random.IntN(3))
 	field := taints[key].Key + ":" + string(taints[key].Effect)
-	careful, manager := c.chance(60), c.one("mallory", "eve")
-	c.note("taints of %s: %s is %q, %s is there; careful: %v", node, field, value, own, careful)
+	careful, manager := c.happensIn(60), c.pickOne("mallory", "eve")
+	c.noteStep("taints of %s: %s is %q, %s is there; careful: %v", node, field, value, own, careful)
 	var list []corev1.Taint
 	change := func(before []corev1.Taint) []corev1.Taint {
 		after := []corev1.Taint{{Key: own, Effect: corev1.TaintEffectPreferNoSchedule}}
@@ -299,17 +298,17 @@ func (c *corner) changeTaints(ctx context.Context) error {
 			return patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, manager, map[string]any{"spec": map[string]any{"taints": list}})
 		}
 	}
-	if err := tolerantly(write); err != nil {
+	if err := retryConflicts(write); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	if !careful {
 		c.theirs[node] = map[string]bool{}
 		for _, t := range taints {
-			c.given("Node/"+node, t.Key+":"+string(t.Effect), absent)
+			c.noteForeign("Node/"+node, t.Key+":"+string(t.Effect), absent)
 		}
 	}
 	c.theirs[node][own] = true
-	c.given("Node/"+node, field, value)
+	c.noteForeign("Node/"+node, field, value)
 	return nil
 }
 
@@ -321,50 +320,50 @@ func patchAs(ctx context.Context, object client.Object, manager string, patch ma
 	return admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, body), client.FieldOwner(manager))
 }
 
-// field returns a field of Services with a value that somebody may give it.
-func (c *corner) field() (field, value string) {
+// randomField returns a field of Services with a value for a foreign manager.
+func (c *corner) randomField() (randomField, value string) {
 	switch c.random.IntN(3) {
 	case 0:
-		return "internalTrafficPolicy", c.one("Cluster", "Local")
+		return "internalTrafficPolicy", c.pickOne("Cluster", "Local")
 	case 1:
 		return "trafficDistribution", "PreferSameZone"
 	default:
-		return "externalTrafficPolicy", c.one("Cluster", "Local")
+		return "externalTrafficPolicy", c.pickOne("Cluster", "Local")
 	}
 }
 
-// changeService has somebody set a field.
+// changeService sets a field as a foreign manager.
 func (c *corner) changeService(ctx context.Context) error {
-	name, manager := c.one("web", "public", "public", "other"), c.one("mallory", "eve")
-	field, value := c.field()
-	c.note("%s sets %s of %s to %s", manager, field, name, value)
-	err := patchAs(ctx, c.bare(name), manager, map[string]any{"spec": map[string]any{field: value}})
+	name, manager := c.pickOne("web", "public", "public", "other"), c.pickOne("mallory", "eve")
+	field, value := c.randomField()
+	c.noteStep("%s sets %s of %s to %s", manager, field, name, value)
+	err := patchAs(ctx, c.emptyService(name), manager, map[string]any{"spec": map[string]any{field: value}})
 	if err == nil {
-		c.given("Service/"+name, field, value)
+		c.noteForeign("Service/"+name, field, value)
 	}
 	return ignoreRefused(err)
 }
 
-// declareService has somebody declare fields with server-side apply, or let go of
-// them.
+// declareService declares fields with server-side apply as a foreign manager, or releases
+// such fields.
 func (c *corner) declareService(ctx context.Context) error {
-	name, fields := c.one("web", "public", "other"), map[string]any{}
+	name, fields := c.pickOne("web", "public", "other"), map[string]any{}
 	for range c.random.IntN(3) {
-		field, value := c.field()
+		field, value := c.randomField()
 		fields[field] = value
 	}
-	c.note("gitops declares of %s %v", name, fields)
-	err := declare(ctx, c.service(name), fields)
+	c.noteStep("gitops declares of %s %v", name, fields)
+	err := declareFields(ctx, c.serviceKey(name), fields)
 	if err == nil {
 		for field, value := range fields {
-			c.given("Service/"+name, field, fmt.Sprint(value))
+			c.noteForeign("Service/"+name, field, fmt.Sprint(value))
 		}
 	}
 	return ignoreRefused(err)
 }
 
-// declare applies fields of a Service that is there.
-func declare(ctx context.Context, key client.ObjectKey, fields map[string]any) error {
+// declareFields applies fields of an existing Service.
+func declareFields(ctx context.Context, key client.ObjectKey, fields map[string]any) error {
 	service := &corev1.Service{}
 	if err := admin.Get(ctx, key, service); err != nil {
 		return err
@@ -377,13 +376,13 @@ func declare(ctx context.Context, key client.ObjectKey, fields map[string]any) e
 	return admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("gitops"), client.ForceOwnership)
 }
 
-// bare returns a Service without content.
-func (c *corner) bare(name string) *corev1.Service {
-	key := c.service(name)
+// emptyService returns a Service with only a name.
+func (c *corner) emptyService(name string) *corev1.Service {
+	key := c.serviceKey(name)
 	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 }
 
-// ignoreRefused: a Service that is not there, or can not have the field.
+// ignoreRefused ignores errors of a missing Service, and of a Service without the field.
 func ignoreRefused(err error) error {
 	if apierrors.IsInvalid(err) || apierrors.IsConflict(err) {
 		return nil
@@ -391,16 +390,16 @@ func ignoreRefused(err error) error {
 	return client.IgnoreNotFound(err)
 }
 
-// changeNetworkPolicy has somebody change or delete one of the operator's.
+// changeNetworkPolicy changes or deletes a managed NetworkPolicy.
 func (c *corner) changeNetworkPolicy(ctx context.Context) error {
 	object := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
-		Namespace: c.namespace(c.one("a", "b")), Name: "cpnp." + c.one(c.main(), c.main(), c.rival()) + "." + c.one(components...),
+		Namespace: c.namespaceName(c.pickOne("a", "b")), Name: "cpnp." + c.pickOne(c.mainPolicy(), c.mainPolicy(), c.rivalPolicy()) + "." + c.pickOne(components...),
 	}}
-	if c.chance(30) {
-		c.note("delete NetworkPolicy %s/%s", object.Namespace, object.Name)
+	if c.happensIn(30) {
+		c.noteStep("delete NetworkPolicy %s/%s", object.Namespace, object.Name)
 		return client.IgnoreNotFound(admin.Delete(ctx, object))
 	}
-	body := c.one(
+	body := c.pickOne(
 		`{"spec":{"ingress":[{}]}}`,
 		`{"spec":{"egress":[{}],"policyTypes":["Ingress","Egress"]}}`,
 		`{"spec":{"podSelector":null}}`,
@@ -409,8 +408,8 @@ func (c *corner) changeNetworkPolicy(ctx context.Context) error {
 		`{"metadata":{"annotations":{"cpnp.dev/desired-hash":"0"}}}`,
 		`{"metadata":{"annotations":null}}`,
 	)
-	c.note("NetworkPolicy %s/%s gets %s", object.Namespace, object.Name, body)
-	return client.IgnoreNotFound(admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner(c.one("mallory", "eve"))))
+	c.noteStep("NetworkPolicy %s/%s gets %s", object.Namespace, object.Name, body)
+	return client.IgnoreNotFound(admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner(c.pickOne("mallory", "eve"))))
 }
 
 // changeLabels moves a node, a Service or a namespace in or out of selectors.
@@ -419,67 +418,67 @@ func (c *corner) changeLabels(ctx context.Context) error {
 	var labels map[string]any
 	switch c.random.IntN(3) {
 	case 0:
-		object, labels = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.node(1 + c.random.IntN(3))}}, map[string]any{"role": c.one("cp", "worker")}
+		object, labels = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(1 + c.random.IntN(3))}}, map[string]any{"role": c.pickOne("cp", "worker")}
 	case 1:
-		object, labels = c.bare(c.one("web", "public", "other")), map[string]any{"tier": c.one("front", "back")}
+		object, labels = c.emptyService(c.pickOne("web", "public", "other")), map[string]any{"tier": c.pickOne("front", "back")}
 	default:
-		object = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace(c.one("a", "b"))}}
-		labels = map[string]any{"zone": c.one("x", "y")}
+		object = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespaceName(c.pickOne("a", "b"))}}
+		labels = map[string]any{"zone": c.pickOne("x", "y")}
 	}
-	c.note("labels of %T %s are %v", object, object.GetName(), labels)
+	c.noteStep("labels of %T %s are %v", object, object.GetName(), labels)
 	return client.IgnoreNotFound(patchAs(ctx, object, "owner", map[string]any{"metadata": map[string]any{"labels": labels}}))
 }
 
-// changeNodes has a node join, leave or change its address.
+// changeNodes makes a node join, leave or change its address.
 func (c *corner) changeNodes(ctx context.Context) error {
 	n := 2 + c.random.IntN(2)
-	if c.chance(50) {
+	if c.happensIn(50) {
 		address := fmt.Sprintf("10.99.%d.%d", c.number%250, c.random.IntN(200))
-		c.note("address of %s is %s", c.node(n), address)
-		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.node(n)}}
+		c.noteStep("address of %s is %s", c.nodeName(n), address)
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(n)}}
 		body := fmt.Sprintf(`{"status":{"addresses":[{"type":"InternalIP","address":%q}]}}`, address)
 		return client.IgnoreNotFound(admin.Status().Patch(ctx, node, client.RawPatch(types.MergePatchType, []byte(body))))
 	}
-	if err := admin.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.node(n)}}); !apierrors.IsNotFound(err) {
-		c.note("%s leaves", c.node(n))
+	if err := admin.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(n)}}); !apierrors.IsNotFound(err) {
+		c.noteStep("%s leaves", c.nodeName(n))
 		return err
 	}
-	c.note("%s joins", c.node(n))
+	c.noteStep("%s joins", c.nodeName(n))
 	return c.addNode(ctx, n)
 }
 
-// changeServices has a Service come, go, change its type, or lose its endpoint.
+// changeServices creates or deletes a Service, changes its type, or removes its endpoint.
 func (c *corner) changeServices(ctx context.Context) error {
 	switch c.random.IntN(3) {
 	case 0:
-		ready := c.chance(50)
-		c.note("endpoint of public is ready: %v", ready)
-		return c.endpoint(ctx, ready)
+		ready := c.happensIn(50)
+		c.noteStep("endpoint of public is ready: %v", ready)
+		return c.setEndpoint(ctx, ready)
 	case 1:
-		kind := c.one("ClusterIP", "NodePort", "LoadBalancer")
-		c.note("type of public is %s", kind)
-		return ignoreRefused(patchAs(ctx, c.bare("public"), "owner", map[string]any{"spec": map[string]any{"type": kind}}))
+		kind := c.pickOne("ClusterIP", "NodePort", "LoadBalancer")
+		c.noteStep("type of public is %s", kind)
+		return ignoreRefused(patchAs(ctx, c.emptyService("public"), "owner", map[string]any{"spec": map[string]any{"type": kind}}))
 	default:
-		name := c.one("web", "public", "other")
-		if err := admin.Delete(ctx, c.bare(name)); !apierrors.IsNotFound(err) {
-			c.note("Service %s goes", name)
+		name := c.pickOne("web", "public", "other")
+		if err := admin.Delete(ctx, c.emptyService(name)); !apierrors.IsNotFound(err) {
+			c.noteStep("Service %s goes", name)
 			return err
 		}
-		c.note("Service %s comes", name)
+		c.noteStep("Service %s comes", name)
 		return c.addService(ctx, name)
 	}
 }
 
-func (c *corner) endpoint(ctx context.Context, ready bool) error {
-	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace("a"), Name: "public"}}
-	return patchAs(ctx, slice, "owner", map[string]any{"endpoints": []any{testbed.Endpoint(c.node(1), "10.200.0.1", ready)}})
+func (c *corner) setEndpoint(ctx context.Context, ready bool) error {
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespaceName("a"), Name: "public"}}
+	return patchAs(ctx, slice, "owner", map[string]any{"endpoints": []any{testbed.Endpoint(c.nodeName(1), "10.200.0.1", ready)}})
 }
 
-// changeStatus has somebody say that a policy is not verified, which would stop
-// all writing for it.
+// changeStatus writes a false status as a foreign manager. A policy without Verified would
+// not be written any more.
 func (c *corner) changeStatus(ctx context.Context) error {
-	c.note("somebody edits the status")
-	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: c.main()}}
+	c.noteStep("somebody edits the status")
+	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: c.mainPolicy()}}
 	body := `{"status":{"conditions":[],"driftedObjects":7}}`
 	return client.IgnoreNotFound(admin.Status().Patch(ctx, policy, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("mallory")))
 }

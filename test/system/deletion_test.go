@@ -25,22 +25,22 @@ func (s *story) foreignNetworkPolicy(name string) *networkingv1.NetworkPolicy {
 	}
 }
 
-// originals sets up a node and a Service that are not as the policy will have
-// them, nor as Kubernetes would have them by default.
-func (s *story) originals() (node string) {
-	node = s.nodes(1, testbed.Taints(
+// createOriginals creates a node and a Service with other values than the policy will
+// declare, and other values than Kubernetes' defaults.
+func (s *story) createOriginals() (node string) {
+	node = s.createNodes(1, testbed.Taints(
 		corev1.Taint{Key: dedicated, Value: "before", Effect: corev1.TaintEffectNoSchedule},
 		corev1.Taint{Key: "theirs", Effect: corev1.TaintEffectNoSchedule}))[0]
-	web := testbed.Service(s.name, "web", corev1.ServiceTypeNodePort, testbed.ServiceLabels(s.label()))
+	web := testbed.Service(s.name, "web", corev1.ServiceTypeNodePort, testbed.ServiceLabels(s.storyLabels()))
 	web.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 	web.Spec.TrafficDistribution = ptr.To("PreferClose")
-	s.create(web, s.foreignNetworkPolicy("theirs"))
+	s.createObjects(web, s.foreignNetworkPolicy("theirs"))
 	return node
 }
 
-// replacing returns a policy that changes all of that.
-func (s *story) replacing() *v1alpha1.ControlPlaneNetworkPolicy {
-	policy := s.policy()
+// replacingPolicy returns a policy that changes all of these values.
+func (s *story) replacingPolicy() *v1alpha1.ControlPlaneNetworkPolicy {
+	policy := s.newPolicy()
 	policy.Spec.Taints = append(policy.Spec.Taints, v1alpha1.Taint{Key: "added", Effect: corev1.TaintEffectNoSchedule})
 	policy.Spec.Services[0].ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 	policy.Spec.Services[0].TrafficDistribution = "PreferSameNode"
@@ -49,129 +49,129 @@ func (s *story) replacing() *v1alpha1.ControlPlaneNetworkPolicy {
 
 type traffic struct{ external, internal, distribution string }
 
-func (s *story) traffic(service string) traffic {
-	spec := s.serviceNow(service).Spec
+func (s *story) trafficOf(service string) traffic {
+	spec := s.getService(service).Spec
 	return traffic{string(spec.ExternalTrafficPolicy), string(ptr.Deref(spec.InternalTrafficPolicy, "")), ptr.Deref(spec.TrafficDistribution, "")}
 }
 
-func (s *story) enforced(node string) {
+func (s *story) enforcePolicy(node string) {
 	s.t.Helper()
-	s.create(s.replacing())
-	s.operator()
-	s.ready(s.name)
-	s.Expect(s.taints(node)()).To(ConsistOf(dedicated+":NoSchedule", "theirs:NoSchedule", "added:NoSchedule"))
-	s.Expect(s.traffic("web")).To(Equal(traffic{"Cluster", "Local", "PreferSameNode"}))
+	s.createObjects(s.replacingPolicy())
+	s.startOperator()
+	s.waitUntilReady(s.name)
+	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated+":NoSchedule", "theirs:NoSchedule", "added:NoSchedule"))
+	s.Expect(s.trafficOf("web")).To(Equal(traffic{"Cluster", "Local", "PreferSameNode"}))
 	s.Expect(s.networkPolicies()).To(HaveLen(2))
 }
 
-func (s *story) delete(name string) {
+func (s *story) deletePolicy(name string) {
 	s.t.Helper()
-	s.Expect(admin.Delete(s.ctx, s.get(name))).To(Succeed())
-	s.gone(name)
+	s.Expect(admin.Delete(s.ctx, s.getPolicy(name))).To(Succeed())
+	s.waitUntilGone(name)
 }
 
-func TestDeletionRestoresWhatWasThere(t *testing.T) {
-	s := begin(t)
-	node := s.originals()
-	s.enforced(node)
+func TestDeletionRestoresOriginals(t *testing.T) {
+	s := beginStory(t)
+	node := s.createOriginals()
+	s.enforcePolicy(node)
 
-	s.delete(s.name)
-	s.Expect(s.taints(node)()).To(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule"))
-	s.Expect(s.traffic("web")).To(Equal(traffic{"Local", "Cluster", "PreferClose"}))
+	s.deletePolicy(s.name)
+	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule"))
+	s.Expect(s.trafficOf("web")).To(Equal(traffic{"Local", "Cluster", "PreferClose"}))
 	s.Expect(s.networkPolicies()).To(ConsistOf(HaveField("Name", "theirs")))
-	s.Expect(s.recorded(node)()).To(BeEmpty())
-	s.Expect(s.serviceNow("web").Annotations).NotTo(HaveKey(v1alpha1.AnnotationRecord))
+	s.Expect(s.recordedTaints(node)()).To(BeEmpty())
+	s.Expect(s.getService("web").Annotations).NotTo(HaveKey(v1alpha1.AnnotationRecord))
 }
 
-func TestDeletionLeavesWhatOthersChangedSince(t *testing.T) {
-	s := begin(t)
-	node := s.originals()
-	s.enforced(node)
-	// Audit writes nothing, so what others change now stays changed.
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Mode = v1alpha1.ModeAudit })
-	s.ready(s.name) // nodes and policies come by watches of their own
-	s.patch(s.node(node), "mallory", `{"spec":{"taints":[{"key":"`+dedicated+`","value":"since","effect":"NoSchedule"}]}}`)
-	s.patch(s.serviceNow("web"), "mallory", `{"spec":{"trafficDistribution":"PreferSameZone"}}`)
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionDrifted)).Should(Equal("True/Drifted"))
+func TestDeletionLeavesForeignChanges(t *testing.T) {
+	s := beginStory(t)
+	node := s.createOriginals()
+	s.enforcePolicy(node)
+	// Audit writes nothing, so foreign changes now stay.
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Mode = v1alpha1.ModeAudit })
+	s.waitUntilReady(s.name) // nodes and policies have separate watches
+	s.patchObject(s.getNode(node), "mallory", `{"spec":{"taints":[{"key":"`+dedicated+`","value":"since","effect":"NoSchedule"}]}}`)
+	s.patchObject(s.getService("web"), "mallory", `{"spec":{"trafficDistribution":"PreferSameZone"}}`)
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionDrifted)).Should(Equal("True/Drifted"))
 
-	s.delete(s.name)
-	s.Expect(s.taints(node)()).To(ConsistOf(dedicated + "=since:NoSchedule"))
-	s.Expect(s.traffic("web")).To(Equal(traffic{"Local", "Cluster", "PreferSameZone"}))
+	s.deletePolicy(s.name)
+	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated + "=since:NoSchedule"))
+	s.Expect(s.trafficOf("web")).To(Equal(traffic{"Local", "Cluster", "PreferSameZone"}))
 }
 
 func TestOrphanLeavesEverything(t *testing.T) {
-	s := begin(t)
-	node := s.originals()
-	s.enforced(node)
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.DeletionPolicy = v1alpha1.DeletionOrphan })
-	s.ready(s.name)
-	s.delete(s.name)
-	s.Expect(s.taints(node)()).To(ConsistOf(dedicated+":NoSchedule", "theirs:NoSchedule", "added:NoSchedule"))
-	s.Expect(s.traffic("web")).To(Equal(traffic{"Cluster", "Local", "PreferSameNode"}))
+	s := beginStory(t)
+	node := s.createOriginals()
+	s.enforcePolicy(node)
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.DeletionPolicy = v1alpha1.DeletionOrphan })
+	s.waitUntilReady(s.name)
+	s.deletePolicy(s.name)
+	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated+":NoSchedule", "theirs:NoSchedule", "added:NoSchedule"))
+	s.Expect(s.trafficOf("web")).To(Equal(traffic{"Cluster", "Local", "PreferSameNode"}))
 	s.Expect(s.networkPolicies()).To(HaveLen(2))
 }
 
 func TestSuspendKeepsEverythingAsItIs(t *testing.T) {
-	s := begin(t)
-	node := s.originals()
-	s.enforced(node)
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Suspend = true })
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/Suspended"))
-	s.patch(s.node(node), "mallory", `{"spec":{"taints":[]}}`)
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionDrifted)).Should(Equal("True/Drifted"))
-	s.Expect(s.taints(node)()).To(BeEmpty())
+	s := beginStory(t)
+	node := s.createOriginals()
+	s.enforcePolicy(node)
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Suspend = true })
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("False/Suspended"))
+	s.patchObject(s.getNode(node), "mallory", `{"spec":{"taints":[]}}`)
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionDrifted)).Should(Equal("True/Drifted"))
+	s.Expect(s.taintsOf(node)()).To(BeEmpty())
 
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Suspend = false })
-	s.Eventually(s.taints(node)).Should(ConsistOf(dedicated+":NoSchedule", "added:NoSchedule"))
-	s.ready(s.name)
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Suspend = false })
+	s.Eventually(s.taintsOf(node)).Should(ConsistOf(dedicated+":NoSchedule", "added:NoSchedule"))
+	s.waitUntilReady(s.name)
 
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Suspend = true })
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/Suspended"))
-	s.delete(s.name)
-	s.Expect(s.taints(node)()).To(ConsistOf(dedicated+":NoSchedule", "added:NoSchedule"))
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Suspend = true })
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("False/Suspended"))
+	s.deletePolicy(s.name)
+	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated+":NoSchedule", "added:NoSchedule"))
 }
 
-// What the spec does not say any more is given back, without deleting anything.
-func TestWhatIsNoLongerDeclaredIsRestored(t *testing.T) {
-	s := begin(t)
-	node := s.originals()
-	s.enforced(node)
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+// Fields that are no longer declared are restored, without any deletion.
+func TestUndeclaredFieldsAreRestored(t *testing.T) {
+	s := beginStory(t)
+	node := s.createOriginals()
+	s.enforcePolicy(node)
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Taints = spec.Taints[1:]
 		spec.Network = nil
 		spec.Services[0].TrafficDistribution = ""
 	})
-	s.ready(s.name)
-	s.Eventually(s.taints(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule", "added:NoSchedule"))
-	s.Eventually(func() traffic { return s.traffic("web") }).Should(Equal(traffic{"Cluster", "Local", "PreferClose"}))
+	s.waitUntilReady(s.name)
+	s.Eventually(s.taintsOf(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule", "added:NoSchedule"))
+	s.Eventually(func() traffic { return s.trafficOf("web") }).Should(Equal(traffic{"Cluster", "Local", "PreferClose"}))
 	s.Eventually(s.networkPolicies).Should(ConsistOf(HaveField("Name", "theirs")))
 
-	// A node that is no longer selected gets its taints back, too.
-	s.patch(s.node(node), "admin", `{"metadata":{"labels":{"story":"another"}}}`)
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionAccepted)).Should(Equal("False/NoMatchingNodes"))
-	s.Expect(s.taints(node)()).To(ContainElement("added:NoSchedule"), "without any matching node, the last good state stays")
-	s.join("10.77.0.99")
-	s.Eventually(s.taints(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule"))
+	// The taints of a node that is no longer selected are restored, too.
+	s.patchObject(s.getNode(node), "admin", `{"metadata":{"labels":{"story":"another"}}}`)
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionAccepted)).Should(Equal("False/NoMatchingNodes"))
+	s.Expect(s.taintsOf(node)()).To(ContainElement("added:NoSchedule"), "without any matching node, the last good state stays")
+	s.joinNode("10.77.0.99")
+	s.Eventually(s.taintsOf(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule"))
 }
 
-// A policy that selects no node any more keeps its taints: most likely a label was
-// lost. That stands in the way of nobody else, and not of the break-glass.
-func TestTaintsOfAPolicyThatSelectsNoNodeStayUntilItIsTakenBack(t *testing.T) {
-	s := begin(t)
-	node := s.originals()
-	s.enforced(node)
+// A policy that no longer selects any node keeps its taints, because most likely a label
+// was lost. These taints hinder no other policy, and break-glass still works.
+func TestTaintsOfAPolicyWithoutNodesStayUntilRevert(t *testing.T) {
+	s := beginStory(t)
+	node := s.createOriginals()
+	s.enforcePolicy(node)
 	other := s.onlyTaints(v1alpha1.Taint{Key: "other", Effect: corev1.TaintEffectNoSchedule})
 	other.Name = s.name + "-other"
-	s.create(other)
-	s.ready(other.Name)
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	s.createObjects(other)
+	s.waitUntilReady(other.Name)
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.NodeSelector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"lost": v1alpha1.LabelValue(s.name)}}
 	})
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionReady)).Should(Equal("False/" + v1alpha1.ReasonNoMatchingNodes))
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("False/" + v1alpha1.ReasonNoMatchingNodes))
 
-	s.patch(s.node(node), "mallory", `{"spec":{"taints":[{"key":"`+dedicated+`","effect":"NoSchedule"},{"key":"added","effect":"NoSchedule"}]}}`)
-	s.Eventually(s.taints(node)).Should(ConsistOf(dedicated+":NoSchedule", "added:NoSchedule", "other:NoSchedule"))
+	s.patchObject(s.getNode(node), "mallory", `{"spec":{"taints":[{"key":"`+dedicated+`","effect":"NoSchedule"},{"key":"added","effect":"NoSchedule"}]}}`)
+	s.Eventually(s.taintsOf(node)).Should(ConsistOf(dedicated+":NoSchedule", "added:NoSchedule", "other:NoSchedule"))
 
-	s.patch(s.get(s.name), "kubectl", `{"metadata":{"annotations":{"`+v1alpha1.AnnotationRevert+`":"paged at night"}}}`)
-	s.Eventually(s.taints(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "other:NoSchedule"))
+	s.patchObject(s.getPolicy(s.name), "kubectl", `{"metadata":{"annotations":{"`+v1alpha1.AnnotationRevert+`":"paged at night"}}}`)
+	s.Eventually(s.taintsOf(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "other:NoSchedule"))
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// forbid has admission refuse what does not meet the expression, until the test ends: in
-// the story's namespace, or of what is in none.
-func (s *story) forbid(operation admissionv1.OperationType, what admissionv1.Rule, expression, message string) {
+// forbidByAdmission makes admission refuse objects that do not meet the expression, until
+// the test ends: objects in the story's namespace, or without a namespace.
+func (s *story) forbidByAdmission(operation admissionv1.OperationType, what admissionv1.Rule, expression, message string) {
 	s.t.Helper()
 	meta := metav1.ObjectMeta{GenerateName: s.name + "-"}
 	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicySpec{
@@ -32,11 +32,11 @@ func (s *story) forbid(operation admissionv1.OperationType, what admissionv1.Rul
 		},
 		Validations: []admissionv1.Validation{{Expression: expression, Message: message}},
 	}}
-	s.create(policy)
+	s.createObjects(policy)
 	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
 		PolicyName: policy.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 	}}
-	s.create(binding)
+	s.createObjects(binding)
 	s.t.Cleanup(func() {
 		for _, object := range []client.Object{binding, policy} {
 			if err := admin.Delete(context.Background(), object); err != nil {
@@ -46,35 +46,35 @@ func (s *story) forbid(operation admissionv1.OperationType, what admissionv1.Rul
 	})
 }
 
-// What admission does not let the operator delete is told while it is tried, and then
-// left behind: the policy goes.
-func TestWhatMayNotBeDeletedHoldsUpNoDeletion(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
-	policy := s.policy()
+// Objects that admission does not let the operator delete are reported while the operator
+// retries, and orphaned after some time: the policy is deleted.
+func TestForbiddenDeletionHoldsUpNoPolicy(t *testing.T) {
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
+	policy := s.newPolicy()
 	policy.Spec.Services = nil
-	s.create(policy)
-	s.operator()
-	s.ready(s.name)
+	s.createObjects(policy)
+	s.startOperator()
+	s.waitUntilReady(s.name)
 	ours := s.networkPolicyOf("coredns")
 	rule := func(group, version, resource string) admissionv1.Rule {
 		return admissionv1.Rule{APIGroups: []string{group}, APIVersions: []string{version}, Resources: []string{resource}}
 	}
-	s.forbid(admissionv1.Delete, rule(networkingv1.GroupName, "v1", "networkpolicies"), "false", "network policies stay here")
-	s.forbid(admissionv1.Delete, rule(v1alpha1.SchemeGroupVersion.Group, "*", "controlplanenoderecords"),
+	s.forbidByAdmission(admissionv1.Delete, rule(networkingv1.GroupName, "v1", "networkpolicies"), "false", "network policies stay here")
+	s.forbidByAdmission(admissionv1.Delete, rule(v1alpha1.SchemeGroupVersion.Group, "*", "controlplanenoderecords"),
 		"oldObject.metadata.name != '"+node+"'", "records stay here")
 	record := &v1alpha1.ControlPlaneNodeRecord{ObjectMeta: metav1.ObjectMeta{Name: node}}
-	for _, object := range []client.Object{ours, record} { // it takes a moment until it is in force
+	for _, object := range []client.Object{ours, record} { // admission takes effect after a moment
 		s.Eventually(func() error { return admin.Delete(s.ctx, object, client.DryRunAll) }).ShouldNot(Succeed())
 	}
 
-	s.Expect(admin.Delete(s.ctx, s.get(s.name))).To(Succeed())
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"))
-	s.Expect(s.message(s.name, v1alpha1.ConditionReady)).To(And(
+	s.Expect(admin.Delete(s.ctx, s.getPolicy(s.name))).To(Succeed())
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"))
+	s.Expect(s.messageOf(s.name, v1alpha1.ConditionReady)).To(And(
 		ContainSubstring("NetworkPolicy/"+s.name+"/"+ours.Name), ContainSubstring("network policies stay here"), ContainSubstring("make the API server accept the change")))
-	s.gone(s.name)
-	s.Expect(s.taints(node)()).To(BeEmpty(), "what can be restored is")
-	s.Eventually(s.events(s.name)).Should(ContainElements(
+	s.waitUntilGone(s.name)
+	s.Expect(s.taintsOf(node)()).To(BeEmpty(), "everything else is restored")
+	s.Eventually(s.eventsOf(s.name)).Should(ContainElements(
 		And(HaveField("Reason", "Orphaned"), HaveField("Note", ContainSubstring("kubectl delete networkpolicies.networking.k8s.io -n "+s.name+" "+ours.Name))),
 		And(HaveField("Reason", "NotRestored"), HaveField("Note", And(ContainSubstring("Node/"+node), ContainSubstring("records stay here")))),
 	))

@@ -29,53 +29,52 @@ import (
 )
 
 const (
-	// deadline is long: other tests run at the same time.
+	// deadline is long, because other tests run at the same time.
 	deadline = 40 * time.Second
 	tick     = 20 * time.Millisecond
 )
 
-// story is one test's corner of the cluster: names, a namespace and nodes of
-// its own, and an operator that ends with it.
+// story is one test's part of the cluster: names, a namespace, nodes, and an operator that
+// ends with the story.
 type story struct {
 	*WithT
 	t     *testing.T
 	ctx   context.Context
 	name  string
 	clock clock.PassiveClock // of the story's operators
-	// own is the pod that the operator takes for its own, and pause how long evicted pods
-	// have to run elsewhere.
+	// own is the pod that the operator takes for its own pod, and pause is the time that
+	// evicted pods have to run elsewhere.
 	own   string
 	pause time.Duration
-	// running is closed once the operator that was started last has read the
-	// cluster.
+	// running is closed once the last started operator has read the cluster.
 	running <-chan struct{}
 }
 
-func begin(t *testing.T) *story {
+func beginStory(t *testing.T) *story {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: clock.RealClock{}, pause: time.Millisecond}
-	s.poll()
+	s.setPolling()
 	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
-	t.Cleanup(func() { s.clean() })
+	t.Cleanup(func() { s.cleanUp() })
 	return s
 }
 
-// in returns the story within one of its subtests.
-func (s *story) in(t *testing.T) *story {
+// inSubtest returns the story within one of its subtests.
+func (s *story) inSubtest(t *testing.T) *story {
 	s = &story{WithT: NewWithT(t), t: t, ctx: s.ctx, name: s.name, clock: s.clock, pause: s.pause}
-	s.poll()
+	s.setPolling()
 	return s
 }
 
-func (s *story) poll() {
+func (s *story) setPolling() {
 	s.SetDefaultEventuallyTimeout(deadline)
 	s.SetDefaultEventuallyPollingInterval(tick)
 }
 
-// clean empties the cluster of what would get in the next story's way. The
-// test's own context is over by then.
-func (s *story) clean() {
+// cleanUp removes all objects that would disturb the next story. The test's own context has
+// ended by then.
+func (s *story) cleanUp() {
 	ctx := context.Background()
 	var policies v1alpha1.ControlPlaneNetworkPolicyList
 	s.Expect(admin.List(ctx, &policies)).To(Succeed())
@@ -86,21 +85,22 @@ func (s *story) clean() {
 		s.Expect(client.IgnoreNotFound(admin.Delete(ctx, policy))).To(Succeed())
 	}
 	s.Expect(admin.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(s.name), client.GracePeriodSeconds(0))).To(Succeed())
-	// All nodes, with whichever labels: one that stays would show an address of the next story's.
+	// All nodes are deleted, with any labels: a remaining node would show an address of the
+	// next story.
 	s.Expect(admin.DeleteAllOf(ctx, &corev1.Node{})).To(Succeed())
 }
 
-// operator starts the operator with the shipped rights. It returns what stops
-// it, which is also done when the test ends.
-func (s *story) operator() (stop func()) { return s.operatorAs(operatorConfig) }
+// startOperator starts the operator with the shipped rights, and returns a function to stop
+// the operator, which also stops when the test ends.
+func (s *story) startOperator() (stop func()) { return s.startOperatorAs(operatorConfig) }
 
-func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (stop func()) {
+func (s *story) startOperatorAs(config *rest.Config, change ...func(*ctrl.Options)) (stop func()) {
 	s.t.Helper()
 	mgr, err := operator.NewManager(config, change...)
 	s.Expect(err).NotTo(HaveOccurred())
 	s.running = mgr.Elected()
 	ctx, cancel := context.WithCancel(context.Background())
-	s.Expect(controllers.SetupWithManager(ctx, mgr, s.options())).To(Succeed())
+	s.Expect(controllers.SetupWithManager(ctx, mgr, s.controllerOptions())).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	stopped := false
@@ -117,7 +117,7 @@ func (s *story) operatorAs(config *rest.Config, change ...func(*ctrl.Options)) (
 	return stop
 }
 
-func (s *story) options() controllers.Options {
+func (s *story) controllerOptions() controllers.Options {
 	o := controllers.Options{Clock: s.clock, EvictionPause: s.pause}
 	if s.own != "" {
 		o.Own = types.NamespacedName{Namespace: s.name, Name: s.own}
@@ -125,20 +125,20 @@ func (s *story) options() controllers.Options {
 	return o
 }
 
-// nodes creates control-plane nodes that only this story's policies select.
-func (s *story) nodes(count int, options ...testbed.NodeOption) []string {
+// createNodes creates control-plane nodes that only this story's policies select.
+func (s *story) createNodes(count int, options ...testbed.NodeOption) []string {
 	s.t.Helper()
 	var names []string
 	for i := range count {
 		name := fmt.Sprintf("%s-%d", s.name, i+1)
-		all := append([]testbed.NodeOption{testbed.NodeLabels(s.label()), testbed.InternalIP(fmt.Sprintf("10.77.0.%d", i+11))}, options...)
+		all := append([]testbed.NodeOption{testbed.NodeLabels(s.storyLabels()), testbed.InternalIP(fmt.Sprintf("10.77.0.%d", i+11))}, options...)
 		s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(name, all...))).To(Succeed())
 		names = append(names, name)
 	}
 	return names
 }
 
-func (s *story) label() map[string]string { return map[string]string{"story": s.name} }
+func (s *story) storyLabels() map[string]string { return map[string]string{"story": s.name} }
 
 func (s *story) matchLabels() v1alpha1.LabelSelector {
 	return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"story": v1alpha1.LabelValue(s.name)}}
@@ -146,14 +146,14 @@ func (s *story) matchLabels() v1alpha1.LabelSelector {
 
 const dedicated = "node-role.kubernetes.io/control-plane"
 
-// policy returns a policy of the story that enforces one of everything.
-func (s *story) policy() *v1alpha1.ControlPlaneNetworkPolicy {
+// newPolicy returns a policy of the story that enforces one of each.
+func (s *story) newPolicy() *v1alpha1.ControlPlaneNetworkPolicy {
 	return &v1alpha1.ControlPlaneNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: s.name},
 		Spec: v1alpha1.ControlPlaneNetworkPolicySpec{
 			Mode:         v1alpha1.ModeEnforce,
 			NodeSelector: s.matchLabels(),
-			Network:      &v1alpha1.NetworkSpec{Components: []v1alpha1.Component{s.coredns()}},
+			Network:      &v1alpha1.NetworkSpec{Components: []v1alpha1.Component{s.corednsComponent()}},
 			Taints:       []v1alpha1.Taint{{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}},
 			Services: []v1alpha1.ServiceTrafficPolicy{{
 				Name: "all", Selector: s.matchLabels(), NamespaceSelector: &v1alpha1.LabelSelector{},
@@ -163,7 +163,7 @@ func (s *story) policy() *v1alpha1.ControlPlaneNetworkPolicy {
 	}
 }
 
-func (s *story) coredns() v1alpha1.Component {
+func (s *story) corednsComponent() v1alpha1.Component {
 	return v1alpha1.Component{
 		Name:      "coredns",
 		Pods:      &v1alpha1.PodSelector{Namespace: s.name, Selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"k8s-app": "kube-dns"}}},
@@ -172,23 +172,23 @@ func (s *story) coredns() v1alpha1.Component {
 	}
 }
 
-func (s *story) create(objects ...client.Object) {
+func (s *story) createObjects(objects ...client.Object) {
 	s.t.Helper()
 	for _, object := range objects {
 		s.Expect(admin.Create(s.ctx, object)).To(Succeed())
 	}
 }
 
-// service creates a Service that the story's policies select.
-func (s *story) service(name string, kind corev1.ServiceType) *corev1.Service {
+// createService creates a Service that the story's policies select.
+func (s *story) createService(name string, kind corev1.ServiceType) *corev1.Service {
 	s.t.Helper()
-	service := testbed.Service(s.name, name, kind, testbed.ServiceLabels(s.label()))
-	s.create(service)
+	service := testbed.Service(s.name, name, kind, testbed.ServiceLabels(s.storyLabels()))
+	s.createObjects(service)
 	return service
 }
 
-// edit changes the policy's spec.
-func (s *story) edit(name string, change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
+// editPolicy changes the policy's spec.
+func (s *story) editPolicy(name string, change func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
 	s.t.Helper()
 	s.Eventually(func() error {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
@@ -200,17 +200,17 @@ func (s *story) edit(name string, change func(*v1alpha1.ControlPlaneNetworkPolic
 	}).Should(Succeed())
 }
 
-func (s *story) get(name string) *v1alpha1.ControlPlaneNetworkPolicy {
+func (s *story) getPolicy(name string) *v1alpha1.ControlPlaneNetworkPolicy {
 	s.t.Helper()
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 	s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: name}, policy)).To(Succeed())
 	return policy
 }
 
-// condition returns "Status/Reason" of a condition of the present generation.
-func (s *story) condition(name, kind string) func() string {
+// conditionOf returns "Status/Reason" of a condition of the current generation.
+func (s *story) conditionOf(name, kind string) func() string {
 	return func() string {
-		policy := s.get(name)
+		policy := s.getPolicy(name)
 		c := meta.FindStatusCondition(policy.Status.Conditions, kind)
 		if c == nil || c.ObservedGeneration != policy.Generation {
 			return ""
@@ -219,31 +219,30 @@ func (s *story) condition(name, kind string) func() string {
 	}
 }
 
-func (s *story) message(name, kind string) string {
-	if c := meta.FindStatusCondition(s.get(name).Status.Conditions, kind); c != nil {
+func (s *story) messageOf(name, kind string) string {
+	if c := meta.FindStatusCondition(s.getPolicy(name).Status.Conditions, kind); c != nil {
 		return c.Message
 	}
 	return ""
 }
 
-func (s *story) ready(name string) {
+func (s *story) waitUntilReady(name string) {
 	s.t.Helper()
-	s.Eventually(s.condition(name, v1alpha1.ConditionReady)).Should(Equal("True/AsDeclared"), func() string { return s.message(name, v1alpha1.ConditionReady) })
+	s.Eventually(s.conditionOf(name, v1alpha1.ConditionReady)).Should(Equal("True/AsDeclared"), func() string { return s.messageOf(name, v1alpha1.ConditionReady) })
 }
 
-func (s *story) node(name string) *corev1.Node {
+func (s *story) getNode(name string) *corev1.Node {
 	s.t.Helper()
 	node := &corev1.Node{}
 	s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: name}, node)).To(Succeed())
 	return node
 }
 
-// taints returns the node's taints as "key=value:effect", without those that
-// Kubernetes sets by itself.
-func (s *story) taints(node string) func() []string {
+// taintsOf returns the node's taints as "key=value:effect", without Kubernetes' own taints.
+func (s *story) taintsOf(node string) func() []string {
 	return func() []string {
 		taints := []string{}
-		for _, taint := range s.node(node).Spec.Taints {
+		for _, taint := range s.getNode(node).Spec.Taints {
 			if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") {
 				taints = append(taints, taint.ToString())
 			}
@@ -252,7 +251,7 @@ func (s *story) taints(node string) func() []string {
 	}
 }
 
-func (s *story) serviceNow(name string) *corev1.Service {
+func (s *story) getService(name string) *corev1.Service {
 	s.t.Helper()
 	service := &corev1.Service{}
 	s.Expect(admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: name}, service)).To(Succeed())
@@ -274,17 +273,17 @@ func (s *story) networkPolicyOf(component string) *networkingv1.NetworkPolicy {
 	return policy
 }
 
-// posture returns what the story's policies are about, by object.
-func (s *story) posture() map[string]any {
+// readPosture returns all fields that the story's policies declare, by object.
+func (s *story) readPosture() map[string]any {
 	s.t.Helper()
 	posture := map[string]any{}
 	for _, policy := range s.networkPolicies() {
 		posture["NetworkPolicy/"+policy.Name] = []any{policy.Labels, policy.Annotations, policy.Spec}
 	}
 	var nodes corev1.NodeList
-	s.Expect(admin.List(s.ctx, &nodes, client.MatchingLabels(s.label()))).To(Succeed())
+	s.Expect(admin.List(s.ctx, &nodes, client.MatchingLabels(s.storyLabels()))).To(Succeed())
 	for _, node := range nodes.Items {
-		posture["Node/"+node.Name] = []any{node.Labels, node.Spec.Taints, s.recorded(node.Name)()}
+		posture["Node/"+node.Name] = []any{node.Labels, node.Spec.Taints, s.recordedTaints(node.Name)()}
 	}
 	var services corev1.ServiceList
 	s.Expect(admin.List(s.ctx, &services, client.InNamespace(s.name))).To(Succeed())
@@ -294,8 +293,8 @@ func (s *story) posture() map[string]any {
 	return posture
 }
 
-// recorded returns what the operator has on record of a node's taints.
-func (s *story) recorded(node string) func() []v1alpha1.RecordedTaint {
+// recordedTaints returns the taints in the record of a node.
+func (s *story) recordedTaints(node string) func() []v1alpha1.RecordedTaint {
 	return func() []v1alpha1.RecordedTaint {
 		record := &v1alpha1.ControlPlaneNodeRecord{}
 		s.Expect(client.IgnoreNotFound(admin.Get(s.ctx, client.ObjectKey{Name: node}, record))).To(Succeed())
@@ -303,17 +302,17 @@ func (s *story) recorded(node string) func() []v1alpha1.RecordedTaint {
 	}
 }
 
-// join adds one more control-plane node.
-func (s *story) join(address string, more ...testbed.NodeOption) string {
+// joinNode adds one more control-plane node.
+func (s *story) joinNode(address string, more ...testbed.NodeOption) string {
 	s.t.Helper()
 	name := s.name + "-" + strings.ReplaceAll(address, ".", "-")
-	all := append([]testbed.NodeOption{testbed.NodeLabels(s.label()), testbed.InternalIP(address)}, more...)
+	all := append([]testbed.NodeOption{testbed.NodeLabels(s.storyLabels()), testbed.InternalIP(address)}, more...)
 	s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(name, all...))).To(Succeed())
 	return name
 }
 
-// events returns the events on a policy.
-func (s *story) events(name string) func() []eventsv1.Event {
+// eventsOf returns the events of a policy.
+func (s *story) eventsOf(name string) func() []eventsv1.Event {
 	return func() []eventsv1.Event {
 		var list eventsv1.EventList
 		s.Expect(admin.List(s.ctx, &list)).To(Succeed())

@@ -22,14 +22,14 @@ func (s *story) applyTaints(c client.Client, manager, node string, taints ...*co
 	return c.Apply(s.ctx, corev1ac.Node(node).WithSpec(corev1ac.NodeSpec().WithTaints(taints...)), client.FieldOwner(manager), client.ForceOwnership)
 }
 
-// A kubelet may not change the taints of its node. It may say in three ways that somebody
-// declares them, and that keeps no taint off the node.
+// A kubelet may not change the taints of its node. A kubelet may claim in three ways that
+// another manager declares these taints, and no such claim keeps a taint off the node.
 func TestTaintSignsOfKubelets(t *testing.T) {
 	theirs := corev1ac.Taint().WithKey("theirs").WithEffect(corev1.TaintEffectNoSchedule)
 	for name, forge := range map[string]func(s *story, kubelet client.Client, node string) error{
 		"copy": func(s *story, kubelet client.Client, node string) error {
 			return kubelet.Patch(s.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}},
-				annotate(corev1.LastAppliedConfigAnnotation, `{"spec":{"taints":[{"key":"theirs","effect":"NoSchedule"}]}}`), client.FieldOwner(argoManager))
+				annotationPatch(corev1.LastAppliedConfigAnnotation, `{"spec":{"taints":[{"key":"theirs","effect":"NoSchedule"}]}}`), client.FieldOwner(argoManager))
 		},
 		"apply": func(s *story, kubelet client.Client, node string) error {
 			return s.applyTaints(kubelet, argoManager, node, theirs)
@@ -41,41 +41,41 @@ func TestTaintSignsOfKubelets(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := begin(t)
-			node := s.nodes(1)[0]
-			s.Eventually(func() []corev1.Taint { return s.node(node).Spec.Taints }).Should(BeEmpty(), "Kubernetes has taken its own away")
-			s.patch(s.node(node), "somebody", `{"spec":{"taints":[{"key":"theirs","effect":"NoSchedule"}]}}`)
-			kubelet := s.kubelet(node)
+			s := beginStory(t)
+			node := s.createNodes(1)[0]
+			s.Eventually(func() []corev1.Taint { return s.getNode(node).Spec.Taints }).Should(BeEmpty(), "Kubernetes has removed its own taints")
+			s.patchObject(s.getNode(node), "somebody", `{"spec":{"taints":[{"key":"theirs","effect":"NoSchedule"}]}}`)
+			kubelet := s.kubeletClient(node)
 			s.Expect(s.applyTaints(kubelet, argoManager, node, corev1ac.Taint().WithKey("more").WithEffect(corev1.TaintEffectNoSchedule))).
-				To(Satisfy(apierrors.IsForbidden), "it may not change the taints")
+				To(Satisfy(apierrors.IsForbidden), "the kubelet has a right to change taints")
 			s.Expect(forge(s, kubelet, node)).To(Succeed())
 
-			s.create(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-			s.operator()
-			s.ready(s.name)
-			s.Expect(s.taints(node)()).To(ConsistOf("theirs:NoSchedule", dedicated+":NoSchedule"))
+			s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+			s.startOperator()
+			s.waitUntilReady(s.name)
+			s.Expect(s.taintsOf(node)()).To(ConsistOf("theirs:NoSchedule", dedicated+":NoSchedule"))
 
-			// A kubelet that says so again changes nothing either.
+			// A kubelet that repeats the claim changes nothing either.
 			_ = forge(s, kubelet, node) // an apply without the new taint is refused
-			s.quiet()
-			s.Expect(s.condition(s.name, v1alpha1.ConditionReady)()).To(Equal(asDeclared))
-			s.Expect(s.taints(node)()).To(ConsistOf("theirs:NoSchedule", dedicated+":NoSchedule"))
+			s.waitUntilQuiet()
+			s.Expect(s.conditionOf(s.name, v1alpha1.ConditionReady)()).To(Equal(asDeclared))
+			s.Expect(s.taintsOf(node)()).To(ConsistOf("theirs:NoSchedule", dedicated+":NoSchedule"))
 		})
 	}
 }
 
-// Somebody who may write taints, and declares another value, is left alone.
+// A manager with the right to write taints, who declares another value, is left alone.
 func TestTaintOfAnotherValueThatIsDeclaredStays(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
-	s.Eventually(func() []corev1.Taint { return s.node(node).Spec.Taints }).Should(BeEmpty(), "Kubernetes has taken its own away")
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
+	s.Eventually(func() []corev1.Taint { return s.getNode(node).Spec.Taints }).Should(BeEmpty(), "Kubernetes has removed its own taints")
 	s.Expect(s.applyTaints(admin, "gitops", node, corev1ac.Taint().WithKey(dedicated).WithValue("x").WithEffect(corev1.TaintEffectNoSchedule))).To(Succeed())
-	mark := s.mark()
-	s.create(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-	s.operator()
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionTaintsInSync)).Should(Equal("False/Conflicted"))
-	s.quiet()
-	s.Expect(s.message(s.name, v1alpha1.ConditionTaintsInSync)).To(ContainSubstring("gitops declares it as x"))
-	s.Expect(s.written(mark, "nodes", node)).To(BeEmpty())
-	s.Expect(s.taints(node)()).To(ConsistOf(dedicated + "=x:NoSchedule"))
+	mark := s.markAuditLog()
+	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+	s.startOperator()
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionTaintsInSync)).Should(Equal("False/Conflicted"))
+	s.waitUntilQuiet()
+	s.Expect(s.messageOf(s.name, v1alpha1.ConditionTaintsInSync)).To(ContainSubstring("gitops declares it as x"))
+	s.Expect(s.writesOf(mark, "nodes", node)).To(BeEmpty())
+	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated + "=x:NoSchedule"))
 }

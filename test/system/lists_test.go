@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/discovery"
 )
 
-// schemaOf returns a definition of the API server's, with its parts.
+// schemaOf returns a definition of the API server, with its parts.
 func schemaOf(t *testing.T, groupVersion, name string) map[string]any {
 	t.Helper()
 	g := NewWithT(t)
@@ -43,13 +43,13 @@ func listType(t *testing.T, schema map[string]any, field string) string {
 	NewWithT(t).Expect(found).To(BeTrue(), field)
 	kind, _ := property["x-kubernetes-list-type"].(string)
 	if property["type"] == "array" && kind == "" {
-		return "atomic" // what a list is that does not say
+		return "atomic" // the default type of a list
 	}
 	return kind
 }
 
-// What an apply, or a patch, leaves of others depends on how the API merges lists
-// (docs/design.md): of the kinds of Kubernetes, none that is written is a set or a map.
+// How the API merges lists decides what an apply, or a patch, leaves of foreign items
+// (docs/design.md): no written list of Kubernetes' own kinds is a set or a map.
 func TestListsThatAreWrittenAreAtomic(t *testing.T) {
 	g := NewWithT(t)
 	policy := schemaOf(t, "apis/networking.k8s.io/v1", "v1.NetworkPolicySpec")

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package system tests the operator as users have it: the whole of it, with no
-// more rights than it is shipped with, on a real control plane. There is one
-// file for each story.
+// Package system tests the operator as users run the operator: as a whole, with its shipped
+// rights only, on a real control plane. Each story has its own file.
 package system
 
 import (
@@ -25,10 +24,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// operatorUser is whom the operator acts as.
+// operatorUser is the operator's user.
 const operatorUser = "cpnp-operator"
 
-// roleFile is what the operator is shipped with.
+// roleFile has the shipped rights.
 const roleFile = "../../config/rbac/role.yaml"
 
 var (
@@ -38,11 +37,11 @@ var (
 	verbose        = flag.Bool("operator-log", false, "show the operator's log")
 )
 
-// suite prepares the cluster between its start and the tests.
+// suite prepares the cluster after the cluster has started and before the tests run.
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
-	if err := prepare(); err != nil {
+	if err := prepareCluster(); err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
 		return 1
 	}
@@ -62,12 +61,12 @@ func TestMain(m *testing.M) {
 		Kwok:              true,
 		AuditLog:          true,
 		GiveWay:           true,
-		// As kubeadm has them: a kubelet has the rights of its node alone.
+		// As with kubeadm: a kubelet has the rights of its own node only.
 		APIServerArgs: map[string][]string{"authorization-mode": {"Node", "RBAC"}, "enable-admission-plugins": {"NodeRestriction"}},
 	}, &cluster))
 }
 
-func prepare() error {
+func prepareCluster() error {
 	var err error
 	if admin, err = client.NewWithWatch(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
@@ -79,8 +78,8 @@ func prepare() error {
 	return err
 }
 
-// daemonSet returns one of kube-system that runs on no node: it tells the operator
-// which CNI the cluster has, and so that NetworkPolicies are enforced.
+// daemonSet returns a DaemonSet of kube-system that runs on no node. From this DaemonSet,
+// the operator detects the cluster's CNI, and therefore that NetworkPolicies are enforced.
 func daemonSet(name string) *appsv1.DaemonSet {
 	labels := map[string]string{"app": name}
 	return &appsv1.DaemonSet{

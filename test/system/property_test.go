@@ -27,28 +27,27 @@ var (
 	sequences = flag.Int("sequences", 120, "how many random sequences")
 )
 
-// Whatever happens, and in whatever order, the cluster ends as if the last specs
-// had just been applied to a cluster in the same state, and then nothing more is
-// written.
+// After any changes, in any order, the cluster ends as if the last specs had just been
+// applied to a cluster in the same state, and then nothing more is written.
 //
-// The sequences happen side by side, each in a corner of the cluster of its own,
-// and one operator is stopped, killed and started meanwhile. Then each corner
-// gets a twin: the same nodes, Services and namespaces, with what others wrote
-// on them and without what the operator did, and the same policies. What the
-// operator makes of the twin must equal what it made of the corner:
+// The sequences run side by side, each in its own corner of the cluster, and one operator
+// is stopped, killed and started meanwhile. Then each corner gets a twin: the same nodes,
+// Services and namespaces, with the foreign writes and without the operator's writes, and
+// the same policies. The operator's writes on the twin must equal the operator's writes on
+// the corner:
 //
-//   - NetworkPolicies, but for the hash, which is over the policy's name too;
+//   - NetworkPolicies, except for the hash, which includes the policy's name;
 //   - taints and traffic policies, and whether the operator owns the latter;
-//   - the policies' finalizers and status, but for times and for what was
-//     repaired last: the twin has no past.
+//   - the policies' finalizers and status, except for times and for the last
+//     repair: the twin has no past.
 //
-// The recorded originals may differ: in the corner they are what was there when
-// the field was first taken, in the twin what others had written at the end. So
-// where the operator has let go of a field in the corner, its value must be one
-// that somebody else had given it there, whichever. That is checked beside.
+// The recorded originals may differ: in the corner the originals are the values at the
+// first claim of a field, in the twin the values at the end. So where the operator has
+// released a field in the corner, the value must be any foreign value of this field. This
+// is checked separately.
 func TestEverySequenceEndsAsDeclared(t *testing.T) {
 	const together = 40 // corners at once
-	s, wall := begin(t), &wallClock{}
+	s, wall := beginStory(t), &wallClock{}
 	s.clock = wall
 	s.SetDefaultEventuallyTimeout(patience)
 	if *seed == 0 {
@@ -60,7 +59,7 @@ func TestEverySequenceEndsAsDeclared(t *testing.T) {
 		for i := first; i < min(first+together, *sequences); i++ {
 			b.corners = append(b.corners, newCorner(i, rand.New(rand.NewPCG(*seed, uint64(1_000_000+i)))))
 		}
-		b.run()
+		b.runSequences()
 	}
 }
 
@@ -73,94 +72,94 @@ type batch struct {
 
 	line *line
 	log  journal
-	stop func() // nil: no operator runs
+	stop func() // nil while no operator runs
 }
 
 const (
 	rounds   = 12
-	writers  = 8            // requests at once
-	patience = 4 * deadline // with so much at once
+	writers  = 8            // concurrent requests
+	patience = 4 * deadline // long, because so many corners change at once
 )
 
-func (b *batch) run() {
+func (b *batch) runSequences() {
 	b.t.Helper()
 	begun := time.Now()
-	b.each(func(c *corner) error { return c.begin(b.ctx) })
-	b.start()
+	b.forEachCorner(func(c *corner) error { return c.createCorner(b.ctx) })
+	b.startIfStopped()
 	for range rounds {
-		b.interrupt()
-		b.each(func(c *corner) error { return c.step(b.ctx) })
+		b.maybeInterrupt()
+		b.forEachCorner(func(c *corner) error { return c.takeStep(b.ctx) })
 	}
-	b.start()
-	b.each(func(c *corner) error { return c.end(b.ctx) })
-	b.quiet()
-	b.outlastFights()
+	b.startIfStopped()
+	b.forEachCorner(func(c *corner) error { return c.endSequence(b.ctx) })
+	b.waitUntilQuiet()
+	b.outlastContests()
 	made := time.Since(begun)
 	b.compareWithTwins()
 	b.restartChangesNothing()
-	b.crash()
-	b.clean()
+	b.crashOperator()
+	b.cleanUp()
 	b.t.Logf("%d sequences in %s, compared after %s", len(b.corners), made.Round(time.Second), time.Since(begun).Round(time.Second))
 }
 
-// quiet waits longer than other stories: with so many corners at once, on a machine with
-// other tests, an event may be on its way to the operator for seconds.
-func (b *batch) quiet() {
+// waitUntilQuiet waits longer than in other stories: with so many corners at once, on a
+// machine with other tests, an event may take seconds to reach the operator.
+func (b *batch) waitUntilQuiet() {
 	b.t.Helper()
-	b.quietFor(3 * reportTime)
+	b.waitUntilQuietFor(3 * reportTime)
 }
 
-// outlastFights lets so much time pass that no fight is told any more: the twin has
-// had none.
-func (b *batch) outlastFights() {
+// outlastContests sets the clock ahead until no contest is reported any more, because the
+// twin has had no contest.
+func (b *batch) outlastContests() {
 	b.t.Helper()
-	b.wall.leap(4 * time.Hour)
-	passing := b.join("10.77.0.99") // has every policy looked at
-	b.quiet()
-	b.Expect(admin.Delete(b.ctx, b.node(passing))).To(Succeed())
-	b.quiet()
+	b.wall.leapBy(4 * time.Hour)
+	passing := b.joinNode("10.77.0.99") // makes the operator look at every policy
+	b.waitUntilQuiet()
+	b.Expect(admin.Delete(b.ctx, b.getNode(passing))).To(Succeed())
+	b.waitUntilQuiet()
 }
 
-// interrupt starts, stops or kills the operator, or does not.
-func (b *batch) interrupt() {
+// maybeInterrupt starts, stops or kills the operator, or does nothing.
+func (b *batch) maybeInterrupt() {
 	switch n := b.random.IntN(12); {
 	case b.stop == nil && n < 8:
-		b.start()
+		b.startIfStopped()
 	case b.stop != nil && n == 8:
 		b.stop()
 		b.stop = nil
 	case b.stop != nil && n == 9:
-		b.crash()
+		b.crashOperator()
 	case b.stop != nil && n == 10:
-		b.crash()
-		b.start()
+		b.crashOperator()
+		b.startIfStopped()
 	}
 }
 
-func (b *batch) start() {
+func (b *batch) startIfStopped() {
 	b.t.Helper()
 	if b.stop == nil {
 		b.line = &line{conns: map[net.Conn]bool{}}
-		b.stop = b.operatorAs(b.line.config(), func(o *ctrl.Options) { o.Logger = b.log.logger() })
+		b.stop = b.startOperatorAs(b.line.lineConfig(), func(o *ctrl.Options) { o.Logger = b.log.newLogger() })
 	}
 }
 
-// crash ends the operator in the middle of whatever it does: the answers to what
-// it has asked for are lost.
-func (b *batch) crash() {
+// crashOperator ends the operator in the middle of any work: answers to open requests are
+// lost.
+func (b *batch) crashOperator() {
 	b.t.Helper()
 	if b.stop != nil {
-		// A manager that is stopped while it can not read the cluster for the
-		// first time does not end (controller-runtime, runnableGroup.Start).
+		// A manager that is stopped during its first reading of the cluster does not end
+		// (controller-runtime, runnableGroup.Start).
 		b.Eventually(b.running, patience).Should(BeClosed())
-		b.line.cut()
+		b.line.cutConnections()
 		b.stop()
 		b.stop = nil
 	}
 }
 
-// each does something with every corner, several at once.
-func (b *batch) each(do func(*corner) error) {
+// forEachCorner calls a function for every corner, with several calls at once.
+func (b *batch) forEachCorner(do func(*corner) error) {
 	b.t.Helper()
 	next := make(chan *corner)
 	var group sync.WaitGroup
@@ -168,7 +167,7 @@ func (b *batch) each(do func(*corner) error) {
 		group.Go(func() {
 			for c := range next {
 				if err := do(c); err != nil {
-					b.t.Errorf("sequence %d: %v\n%s\nThe operator's log of it:\n%s", c.number, err, c, strings.Join(b.log.with(c.name), "\n"))
+					b.t.Errorf("sequence %d: %v\n%s\nThe operator's log of it:\n%s", c.number, err, c, strings.Join(b.log.linesWith(c.name), "\n"))
 				}
 			}
 		})
@@ -183,18 +182,19 @@ func (b *batch) each(do func(*corner) error) {
 	}
 }
 
-// compareWithTwins makes the twins and compares what the operator made of both.
+// compareWithTwins creates the twins, and compares the operator's writes on corners and
+// twins.
 func (b *batch) compareWithTwins() {
 	b.t.Helper()
-	b.each(func(c *corner) error { return c.makeTwin(b.ctx) })
-	b.each(func(c *corner) error { return c.createPolicies(b.ctx, true) })
-	b.nextSecond() // the age of policies is in seconds
-	b.each(func(c *corner) error { return c.createPolicies(b.ctx, false) })
-	b.quiet()
-	// A machine with other tests may keep an event from the operator for longer.
-	b.each(func(c *corner) (differs error) {
+	b.forEachCorner(func(c *corner) error { return c.makeTwin(b.ctx) })
+	b.forEachCorner(func(c *corner) error { return c.createPolicies(b.ctx, true) })
+	b.nextSecond() // the age of policies counts in seconds
+	b.forEachCorner(func(c *corner) error { return c.createPolicies(b.ctx, false) })
+	b.waitUntilQuiet()
+	// On a machine with other tests, events may take longer to reach the operator.
+	b.forEachCorner(func(c *corner) (differs error) {
 		_ = wait.PollUntilContextTimeout(b.ctx, 10*tick, deadline, true, func(ctx context.Context) (bool, error) {
-			differs = c.differs(ctx)
+			differs = c.compareWithTwin(ctx)
 			return differs == nil, nil
 		})
 		return differs
@@ -207,14 +207,13 @@ func (b *batch) nextSecond() {
 	b.Eventually(func() int64 { return time.Now().Unix() }).Should(BeNumerically(">", now))
 }
 
-// restartChangesNothing: an operator that has just started finds nothing to do,
-// nor to say.
+// restartChangesNothing expects that a restarted operator writes and reports nothing.
 func (b *batch) restartChangesNothing() {
 	b.t.Helper()
-	b.crash()
-	mark := b.mark()
-	b.start()
-	b.quietFor(reportTime)
+	b.crashOperator()
+	mark := b.markAuditLog()
+	b.startIfStopped()
+	b.waitUntilQuietFor(reportTime)
 	asked := b.requestsSince(mark)
 	b.Expect(append(append(asked.Repairs, asked.Status...), asked.Events...)).To(BeEmpty(), asked.String)
 }
@@ -226,7 +225,7 @@ type line struct {
 	dead  bool
 }
 
-func (l *line) config() *rest.Config {
+func (l *line) lineConfig() *rest.Config {
 	config := options.UnthrottledConfig(operatorConfig)
 	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
@@ -245,7 +244,7 @@ func (l *line) config() *rest.Config {
 	return config
 }
 
-func (l *line) cut() {
+func (l *line) cutConnections() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dead = true
@@ -254,8 +253,8 @@ func (l *line) cut() {
 	}
 }
 
-// named returns a value as JSON, in which corner and twin have the same name.
-func named(value any, name string) string {
+// withCommonName returns a value as JSON, with the same name for corner and twin.
+func withCommonName(value any, name string) string {
 	out, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Sprint(err)

@@ -22,8 +22,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// as returns a client with the rights of a user.
-func (s *story) as(user string, groups ...string) client.Client {
+// clientAs returns a client with the rights of a user.
+func (s *story) clientAs(user string, groups ...string) client.Client {
 	s.t.Helper()
 	config, err := cluster.AddUser(user, groups...)
 	s.Expect(err).NotTo(HaveOccurred())
@@ -32,11 +32,11 @@ func (s *story) as(user string, groups ...string) client.Client {
 	return c
 }
 
-// userWith returns a client of a user who may do what the rule allows, and nothing else.
+// userWith returns a client of a user with the rights of the rule, and no other rights.
 func (s *story) userWith(name string, rule rbacv1.PolicyRule) client.Client {
 	s.t.Helper()
 	role := testbed.RoleOf(name, "", rule)
-	s.create(role...)
+	s.createObjects(role...)
 	s.t.Cleanup(func() {
 		for _, object := range role {
 			if err := admin.Delete(context.Background(), object); err != nil {
@@ -44,42 +44,44 @@ func (s *story) userWith(name string, rule rbacv1.PolicyRule) client.Client {
 			}
 		}
 	})
-	return s.as(name)
+	return s.clientAs(name)
 }
 
-// kubelet returns a client with the rights of the node's kubelet.
-func (s *story) kubelet(node string) client.Client { return s.as("system:node:"+node, "system:nodes") }
+// kubeletClient returns a client with the rights of the node's kubelet.
+func (s *story) kubeletClient(node string) client.Client {
+	return s.clientAs("system:node:"+node, "system:nodes")
+}
 
-// statusWriter returns a client that may patch the status of nodes, and no more.
+// statusWriter returns a client with the single right to patch the status of nodes.
 func (s *story) statusWriter() client.Client {
 	s.t.Helper()
 	name := s.name + "-status-writer"
 	return s.userWith(name, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"nodes/status"}, Verbs: []string{"patch"}})
 }
 
-func annotate(key, value string) client.Patch {
+func annotationPatch(key, value string) client.Patch {
 	return client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value))
 }
 
-// Whoever may write a node's annotations, and not its taints, must not have the
-// operator write them.
+// A user with the right to write a node's annotations, but not its taints, must not be able
+// to write taints through the operator.
 func TestRecordThatAKubeletForgesRemovesNoTaint(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1, testbed.Taints(corev1.Taint{Key: "theirs", Value: "x", Effect: corev1.TaintEffectNoSchedule}))[0]
+	s := beginStory(t)
+	node := s.createNodes(1, testbed.Taints(corev1.Taint{Key: "theirs", Value: "x", Effect: corev1.TaintEffectNoSchedule}))[0]
 	worker := s.name + "-worker"
 	s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(worker, testbed.InternalIP("10.77.1.1"),
 		testbed.Taints(corev1.Taint{Key: "quarantine", Value: "yes", Effect: corev1.TaintEffectNoExecute})))).To(Succeed())
-	s.create(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-	s.operator()
-	s.ready(s.name)
+	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+	s.startOperator()
+	s.waitUntilReady(s.name)
 
 	forged := func(field, applied, original string) client.Patch {
-		return annotate(v1alpha1.AnnotationRecord, fmt.Sprintf(`{%q:{"policy":%q,"applied":%q,"original":%s}}`, field, s.name, applied, original))
+		return annotationPatch(v1alpha1.AnnotationRecord, fmt.Sprintf(`{%q:{"policy":%q,"applied":%q,"original":%s}}`, field, s.name, applied, original))
 	}
-	kubelet, writer := s.kubelet(worker), s.statusWriter()
+	kubelet, writer := s.kubeletClient(worker), s.statusWriter()
 	target := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: worker}}
 	s.Expect(kubelet.Patch(s.ctx, target.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"taints":[]}}`)))).
-		To(Satisfy(apierrors.IsForbidden), "it may not do so itself")
+		To(Satisfy(apierrors.IsForbidden), "the kubelet has a right to do so itself")
 	s.Eventually(func() error {
 		return kubelet.Patch(s.ctx, target.DeepCopy(), forged("quarantine:NoExecute", "yes", "null"))
 	}).Should(Succeed())
@@ -88,85 +90,84 @@ func TestRecordThatAKubeletForgesRemovesNoTaint(t *testing.T) {
 		return client.IgnoreNotFound(writer.Status().Patch(s.ctx, own.DeepCopy(), forged("theirs:NoSchedule", "x", `"y"`)))
 	}).Should(Succeed())
 
-	// A repair on the same nodes shows that they were looked at since.
+	// A repair on the same nodes shows that the operator has looked at these nodes since.
 	s.Expect(admin.Patch(s.ctx, target.DeepCopy(), client.RawPatch(types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"story":"`+s.name+`"}}}`)))).To(Succeed())
-	s.Eventually(s.taints(worker)).Should(ContainElement(HavePrefix(dedicated)))
-	s.patch(s.node(node), "mallory", `{"spec":{"taints":[{"key":"theirs","value":"x","effect":"NoSchedule"}]}}`)
-	s.Eventually(s.taints(node)).Should(ContainElement(HavePrefix(dedicated)))
-	s.Expect(s.taints(node)()).To(ContainElement("theirs=x:NoSchedule"))
-	s.Expect(s.taints(worker)()).To(ContainElement("quarantine=yes:NoExecute"))
-	s.delete(s.name)
-	s.Expect(s.taints(node)()).To(ConsistOf("theirs=x:NoSchedule"))
-	s.Expect(s.taints(worker)()).To(ContainElement("quarantine=yes:NoExecute"))
+	s.Eventually(s.taintsOf(worker)).Should(ContainElement(HavePrefix(dedicated)))
+	s.patchObject(s.getNode(node), "mallory", `{"spec":{"taints":[{"key":"theirs","value":"x","effect":"NoSchedule"}]}}`)
+	s.Eventually(s.taintsOf(node)).Should(ContainElement(HavePrefix(dedicated)))
+	s.Expect(s.taintsOf(node)()).To(ContainElement("theirs=x:NoSchedule"))
+	s.Expect(s.taintsOf(worker)()).To(ContainElement("quarantine=yes:NoExecute"))
+	s.deletePolicy(s.name)
+	s.Expect(s.taintsOf(node)()).To(ConsistOf("theirs=x:NoSchedule"))
+	s.Expect(s.taintsOf(worker)()).To(ContainElement("quarantine=yes:NoExecute"))
 }
 
-// What was done to nodes is out of the reach of everybody who has no rights to the
-// operator's own objects.
+// Only users with rights to the operator's own objects can change the records of nodes.
 func TestRecordOfANodeIsTheOperatorsAlone(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
-	s.create(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-	s.operator()
-	s.ready(s.name)
-	s.Expect(s.recorded(node)()).To(ConsistOf(v1alpha1.RecordedTaint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule, Policy: s.name}))
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
+	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+	s.startOperator()
+	s.waitUntilReady(s.name)
+	s.Expect(s.recordedTaints(node)()).To(ConsistOf(v1alpha1.RecordedTaint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule, Policy: s.name}))
 	record := &v1alpha1.ControlPlaneNodeRecord{ObjectMeta: metav1.ObjectMeta{Name: node}}
-	s.Expect(s.kubelet(node).Delete(s.ctx, record)).To(Satisfy(apierrors.IsForbidden))
-	s.Expect(s.kubelet(node).Patch(s.ctx, record, annotate("a", "b"))).To(Satisfy(apierrors.IsForbidden))
+	s.Expect(s.kubeletClient(node).Delete(s.ctx, record)).To(Satisfy(apierrors.IsForbidden))
+	s.Expect(s.kubeletClient(node).Patch(s.ctx, record, annotationPatch("a", "b"))).To(Satisfy(apierrors.IsForbidden))
 
-	// It is made anew where an administrator deletes it, with what is remembered.
+	// After a deletion by an administrator, the record is written again from memory.
 	s.Expect(admin.Delete(s.ctx, record)).To(Succeed())
-	s.Eventually(s.recorded(node)).Should(ConsistOf(v1alpha1.RecordedTaint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule, Policy: s.name}))
-	s.delete(s.name)
-	s.Expect(s.taints(node)()).To(BeEmpty())
-	s.Expect(s.recorded(node)()).To(BeEmpty())
-	s.Eventually(s.events(s.name)).Should(ContainElement(And(HaveField("Reason", "Released"),
+	s.Eventually(s.recordedTaints(node)).Should(ConsistOf(v1alpha1.RecordedTaint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule, Policy: s.name}))
+	s.deletePolicy(s.name)
+	s.Expect(s.taintsOf(node)()).To(BeEmpty())
+	s.Expect(s.recordedTaints(node)()).To(BeEmpty())
+	s.Eventually(s.eventsOf(s.name)).Should(ContainElement(And(HaveField("Reason", "Released"),
 		HaveField("Note", ContainSubstring("Node/"+node+" "+dedicated+":NoSchedule was removed")))))
 }
 
-// A node that is made anew under its name has nothing of the one before.
-func TestRecordGoesWithItsNode(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
-	s.create(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-	s.operator()
-	s.ready(s.name)
-	s.Expect(admin.Delete(s.ctx, s.node(node))).To(Succeed())
-	s.nodes(1, testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-	s.Eventually(s.recorded(node)).Should(ConsistOf(HaveField("Original", HaveValue(BeEmpty()))), "this one had the taint before")
-	s.delete(s.name)
-	s.Expect(s.taints(node)()).To(ConsistOf(dedicated + ":NoSchedule"))
+// A node that is created again under the same name inherits no record.
+func TestRecordIsDeletedWithItsNode(t *testing.T) {
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
+	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+	s.startOperator()
+	s.waitUntilReady(s.name)
+	s.Expect(admin.Delete(s.ctx, s.getNode(node))).To(Succeed())
+	s.createNodes(1, testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+	s.Eventually(s.recordedTaints(node)).Should(ConsistOf(HaveField("Original", HaveValue(BeEmpty()))), "this one had the taint before")
+	s.deletePolicy(s.name)
+	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated + ":NoSchedule"))
 }
 
 // An earlier version kept records on the nodes.
-func TestRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
-	s := begin(t)
-	nodes := s.nodes(2, testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+func TestRecordsOfAnEarlierVersionAreMigrated(t *testing.T) {
+	s := beginStory(t)
+	nodes := s.createNodes(2, testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
 	policy := s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule})
 	policy.Finalizers = []string{v1alpha1.Finalizer}
-	s.create(policy)
+	s.createObjects(policy)
 	policy.Status.ObservedGeneration = 1
 	s.Expect(admin.Status().Update(s.ctx, policy)).To(Succeed())
 	for i, original := range []string{"null", `"before"`} {
-		s.Expect(admin.Patch(s.ctx, s.node(nodes[i]), annotate(v1alpha1.AnnotationRecord,
+		s.Expect(admin.Patch(s.ctx, s.getNode(nodes[i]), annotationPatch(v1alpha1.AnnotationRecord,
 			`{"`+dedicated+`:NoSchedule":{"policy":"`+s.name+`","applied":"","original":`+original+`}}`))).To(Succeed())
 	}
-	s.operator()
-	s.ready(s.name)
-	s.Eventually(func() int32 { return s.get(s.name).Status.RecordFormat }).Should(BeEquivalentTo(2))
-	s.Expect(s.recorded(nodes[0])()).To(ConsistOf(HaveField("Original", BeNil())))
-	s.Expect(s.recorded(nodes[1])()).To(ConsistOf(HaveField("Original", HaveValue(Equal("before")))))
-	s.Expect(s.node(nodes[0]).Annotations).NotTo(HaveKey(v1alpha1.AnnotationRecord))
-	s.delete(s.name)
-	s.Expect(s.taints(nodes[0])()).To(BeEmpty())
-	s.Expect(s.taints(nodes[1])()).To(ConsistOf(dedicated + "=before:NoSchedule"))
+	s.startOperator()
+	s.waitUntilReady(s.name)
+	s.Eventually(func() int32 { return s.getPolicy(s.name).Status.RecordFormat }).Should(BeEquivalentTo(2))
+	s.Expect(s.recordedTaints(nodes[0])()).To(ConsistOf(HaveField("Original", BeNil())))
+	s.Expect(s.recordedTaints(nodes[1])()).To(ConsistOf(HaveField("Original", HaveValue(Equal("before")))))
+	s.Expect(s.getNode(nodes[0]).Annotations).NotTo(HaveKey(v1alpha1.AnnotationRecord))
+	s.deletePolicy(s.name)
+	s.Expect(s.taintsOf(nodes[0])()).To(BeEmpty())
+	s.Expect(s.taintsOf(nodes[1])()).To(ConsistOf(dedicated + "=before:NoSchedule"))
 }
 
-// Some policies together may have declared many taints for a node. Its kubelet has
-// written into the same annotation, which makes nothing its own.
+// Several policies together may have declared many taints for a node. The node's kubelet
+// has written into the same annotation, and still owns no taint.
 func TestLongRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
 	const each = 16
-	s := begin(t)
+	s := beginStory(t)
 	var had, entries []string
 	var taints []corev1.Taint
 	for i := range 4 * each {
@@ -175,7 +176,7 @@ func TestLongRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
 		had = append(had, key+"=before:NoSchedule")
 	}
 	forged := corev1.Taint{Key: "quarantine", Value: "yes", Effect: corev1.TaintEffectNoExecute}
-	node := s.nodes(1, testbed.Taints(append([]corev1.Taint{forged}, taints...)...))[0]
+	node := s.createNodes(1, testbed.Taints(append([]corev1.Taint{forged}, taints...)...))[0]
 	var names []string
 	for i := range 4 {
 		policy := s.onlyTaints()
@@ -185,7 +186,7 @@ func TestLongRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
 			policy.Spec.Taints = append(policy.Spec.Taints, v1alpha1.Taint{Key: taint.Key, Effect: taint.Effect})
 			entries = append(entries, fmt.Sprintf(`"%s:NoSchedule":{"policy":%q,"applied":"","original":"before"}`, taint.Key, policy.Name))
 		}
-		s.create(policy)
+		s.createObjects(policy)
 		policy.Status.ObservedGeneration = 1
 		s.Expect(admin.Status().Update(s.ctx, policy)).To(Succeed())
 		names = append(names, policy.Name)
@@ -193,72 +194,74 @@ func TestLongRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
 	text := "{" + strings.Join(append(entries, `"quarantine:NoExecute":{"policy":"`+names[0]+`","applied":"yes","original":null}`), ",") + "}"
 	s.Expect(len(text)).To(BeNumerically(">", 8<<10))
 	own := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}
-	s.Eventually(func() error { return s.kubelet(node).Patch(s.ctx, own, annotate(v1alpha1.AnnotationRecord, text)) }).Should(Succeed())
-	s.operator()
+	s.Eventually(func() error {
+		return s.kubeletClient(node).Patch(s.ctx, own, annotationPatch(v1alpha1.AnnotationRecord, text))
+	}).Should(Succeed())
+	s.startOperator()
 	for _, name := range names {
-		s.ready(name)
+		s.waitUntilReady(name)
 	}
-	s.Eventually(s.recorded(node)).Should(And(HaveLen(len(taints)), HaveEach(HaveField("Original", HaveValue(Equal("before"))))))
-	s.Eventually(func() map[string]string { return s.node(node).Annotations }).ShouldNot(HaveKey(v1alpha1.AnnotationRecord))
+	s.Eventually(s.recordedTaints(node)).Should(And(HaveLen(len(taints)), HaveEach(HaveField("Original", HaveValue(Equal("before"))))))
+	s.Eventually(func() map[string]string { return s.getNode(node).Annotations }).ShouldNot(HaveKey(v1alpha1.AnnotationRecord))
 	for _, name := range names {
-		s.delete(name)
+		s.deletePolicy(name)
 	}
-	s.Expect(s.taints(node)()).To(ConsistOf(append(had, "quarantine=yes:NoExecute")))
+	s.Expect(s.taintsOf(node)()).To(ConsistOf(append(had, "quarantine=yes:NoExecute")))
 }
 
-// What a tenant writes into the record of his Service is his own affair: it holds up
-// no policy, and is told once.
-func TestRecordOfAServiceThatIsMadeUpHoldsUpNothing(t *testing.T) {
-	s := begin(t)
-	s.nodes(1)
-	web := s.service("web", corev1.ServiceTypeNodePort)
+// A tenant's forged record of a Service concerns only this Service: the forgery delays no
+// policy, and is reported once.
+func TestForgedRecordOfAServiceHoldsUpNothing(t *testing.T) {
+	s := beginStory(t)
+	s.createNodes(1)
+	web := s.createService("web", corev1.ServiceTypeNodePort)
 	other := testbed.Service(s.name, "other", corev1.ServiceTypeNodePort)
 	other.Annotations = map[string]string{v1alpha1.AnnotationRecord: `{"externalTrafficPolicy":{"policy":"` + s.name + `","applied":"Cluster","original":"bogus"}}`}
-	policy := s.onlyServices(external(corev1.ServiceExternalTrafficPolicyCluster))
+	policy := s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyCluster))
 	policy.Spec.Services[0].InternalTrafficPolicy = ""
-	s.create(other, policy)
-	s.operator()
-	s.ready(s.name)
-	s.Expect(admin.Patch(s.ctx, web, annotate(v1alpha1.AnnotationRecord,
+	s.createObjects(other, policy)
+	s.startOperator()
+	s.waitUntilReady(s.name)
+	s.Expect(admin.Patch(s.ctx, web, annotationPatch(v1alpha1.AnnotationRecord,
 		`{"externalTrafficPolicy":{"policy":"`+s.name+`","applied":"Cluster","original":"bogus"}}`))).To(Succeed())
-	s.Eventually(s.events(s.name)).Should(ContainElement(And(HaveField("Reason", "RecordReplaced"), HaveField("Note", ContainSubstring("Service/"+s.name+"/web")))))
-	s.ready(s.name)
-	s.Expect(s.serviceNow("web").Annotations[v1alpha1.AnnotationRecord]).NotTo(ContainSubstring("bogus"))
-	s.delete(s.name)
-	s.Expect(s.serviceNow("other").Annotations[v1alpha1.AnnotationRecord]).To(ContainSubstring("bogus"), "it is none of the operator's")
+	s.Eventually(s.eventsOf(s.name)).Should(ContainElement(And(HaveField("Reason", "RecordReplaced"), HaveField("Note", ContainSubstring("Service/"+s.name+"/web")))))
+	s.waitUntilReady(s.name)
+	s.Expect(s.getService("web").Annotations[v1alpha1.AnnotationRecord]).NotTo(ContainSubstring("bogus"))
+	s.deletePolicy(s.name)
+	s.Expect(s.getService("other").Annotations[v1alpha1.AnnotationRecord]).To(ContainSubstring("bogus"), "the operator removed a foreign record")
 }
 
-// A Service whose annotations are full does not get out of the policy's way.
+// A Service with full annotations does not escape the policy.
 func TestServiceWithFullAnnotationsIsWritten(t *testing.T) {
-	s := begin(t)
-	s.nodes(1)
-	web := testbed.Service(s.name, "web", corev1.ServiceTypeNodePort, testbed.ServiceLabels(s.label()))
+	s := beginStory(t)
+	s.createNodes(1)
+	web := testbed.Service(s.name, "web", corev1.ServiceTypeNodePort, testbed.ServiceLabels(s.storyLabels()))
 	web.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 	web.Annotations = map[string]string{"full": strings.Repeat("x", 256<<10-4)}
-	s.create(web, s.onlyServices(external(corev1.ServiceExternalTrafficPolicyCluster)))
-	s.operator()
-	s.ready(s.name)
+	s.createObjects(web, s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyCluster)))
+	s.startOperator()
+	s.waitUntilReady(s.name)
 	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster))
-	s.patch(s.serviceNow("web"), "mallory", `{"spec":{"externalTrafficPolicy":"Local"}}`)
+	s.patchObject(s.getService("web"), "mallory", `{"spec":{"externalTrafficPolicy":"Local"}}`)
 	s.Eventually(s.externalTrafficPolicy("web")).Should(Equal(corev1.ServiceExternalTrafficPolicyCluster))
 	s.Eventually(s.lastDrift(s.name)).Should(HaveField("Name", "web"))
-	s.delete(s.name)
-	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyLocal), "what it was before is remembered")
+	s.deletePolicy(s.name)
+	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyLocal), "the original is restored")
 }
 
-// What the API server refuses to restore is let go after some tries, and told.
-func TestWhatCannotBeRestoredHoldsUpNoDeletion(t *testing.T) {
-	s := begin(t)
-	s.nodes(1)
-	web := testbed.Service(s.name, "web", corev1.ServiceTypeClusterIP, testbed.ServiceLabels(s.label()))
+// Restoring is abandoned after some refusals by the API server, and the status reports so.
+func TestFailedRestoreHoldsUpNoDeletion(t *testing.T) {
+	s := beginStory(t)
+	s.createNodes(1)
+	web := testbed.Service(s.name, "web", corev1.ServiceTypeClusterIP, testbed.ServiceLabels(s.storyLabels()))
 	web.Spec.TrafficDistribution = ptr.To("PreferClose")
 	policy := s.onlyServices(func(p *v1alpha1.ServiceTrafficPolicy) { p.TrafficDistribution = "PreferSameNode" })
-	s.create(web, policy)
-	s.operator()
-	s.ready(s.name)
-	s.refuse("PreferClose")
-	s.delete(s.name)
-	s.Eventually(s.events(s.name)).Should(ContainElement(And(HaveField("Reason", "NotRestored"),
+	s.createObjects(web, policy)
+	s.startOperator()
+	s.waitUntilReady(s.name)
+	s.refuseValue("PreferClose")
+	s.deletePolicy(s.name)
+	s.Eventually(s.eventsOf(s.name)).Should(ContainElement(And(HaveField("Reason", "NotRestored"),
 		HaveField("Note", ContainSubstring("Service/"+s.name+"/web trafficDistribution could not be restored")))))
-	s.Expect(s.serviceNow("web").Annotations).NotTo(HaveKey(v1alpha1.AnnotationRecord))
+	s.Expect(s.getService("web").Annotations).NotTo(HaveKey(v1alpha1.AnnotationRecord))
 }

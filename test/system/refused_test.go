@@ -14,10 +14,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// What api/v1alpha1 shows of the schema without an API server holds with one:
-// each of its files is one mistake, and the comments before it are the answer.
-func TestMistakesAreRefusedWithWhatToWriteInstead(t *testing.T) {
-	for name, text := range documents(t, "refused") {
+// A real API server confirms the examples of api/v1alpha1: each file has one mistake, and
+// the comments before are the expected answer.
+func TestMistakesAreRefusedWithAdvice(t *testing.T) {
+	for name, text := range readDocuments(t, "refused") {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			err := dryCreate(t, text)
@@ -31,12 +31,12 @@ func TestMistakesAreRefusedWithWhatToWriteInstead(t *testing.T) {
 			}
 		})
 	}
-	for name, text := range documents(t, "accepted") {
+	for name, text := range readDocuments(t, "accepted") {
 		t.Run("but not "+name, func(t *testing.T) { NewWithT(t).Expect(dryCreate(t, text)).To(Succeed()) })
 	}
 }
 
-func documents(t *testing.T, folder string) map[string]string {
+func readDocuments(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	g := NewWithT(t)
 	files, err := filepath.Glob("../../api/v1alpha1/testdata/" + folder + "/*.yaml")
@@ -51,7 +51,8 @@ func documents(t *testing.T, folder string) map[string]string {
 	return documents
 }
 
-// dryCreate has the API server check a policy, as kubectl would, and not store it.
+// dryCreate lets the API server check a policy, as kubectl would, without storing the
+// policy.
 func dryCreate(t *testing.T, text string) error {
 	t.Helper()
 	object := &unstructured.Unstructured{}

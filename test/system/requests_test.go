@@ -14,22 +14,24 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// requests are what an operator asked of the API server, from the audit log.
-// Renewals of watches and of the lease are left out: they go on at all times.
+// requests are the operator's requests to the API server, from the audit log, without
+// renewals of watches and of the lease, which never stop.
 type requests struct {
-	// Repairs are writes of Nodes, Services, NetworkPolicies and finalizers,
-	// successful or not.
+	// Repairs are writes of Nodes, Services, NetworkPolicies and finalizers, successful or
+	// not.
 	Repairs []testbed.AuditEvent
-	// Status are writes of policies' status, Events those of events.
+	// Status are writes of policies' status, Events are writes of events.
 	Status, Events []testbed.AuditEvent
-	// Reads are all the others.
+	// Reads are all other requests.
 	Reads []testbed.AuditEvent
 }
 
-// all are the requests of every sort.
-func (r requests) all() int { return len(r.Repairs) + len(r.Status) + len(r.Events) + len(r.Reads) }
+// countAll returns the number of all requests.
+func (r requests) countAll() int {
+	return len(r.Repairs) + len(r.Status) + len(r.Events) + len(r.Reads)
+}
 
-// String lists the requests, for when there are too many of them.
+// String lists the requests, for failure messages.
 func (r requests) String() string {
 	text := ""
 	for _, sort := range []struct {
@@ -43,15 +45,15 @@ func (r requests) String() string {
 	return text
 }
 
-// mark is the present end of the audit log.
-func (s *story) mark() testbed.Mark {
+// markAuditLog returns the current end of the audit log.
+func (s *story) markAuditLog() testbed.Mark {
 	s.t.Helper()
 	mark, err := cluster.Audit().Mark()
 	s.Expect(err).NotTo(HaveOccurred())
 	return mark
 }
 
-// requestsSince returns what the operator has asked for after the mark.
+// requestsSince returns the operator's requests after the mark.
 func (s *story) requestsSince(mark testbed.Mark) requests {
 	s.t.Helper()
 	logged, err := cluster.Audit().Since(mark)
@@ -73,44 +75,43 @@ func (s *story) requestsSince(mark testbed.Mark) requests {
 	return r
 }
 
-// reportPace is controllers.writeInterval, from one report's answer to the next
-// report, less what the clock on the wall may be set by meanwhile.
+// reportPace is controllers.writeInterval, from the answer to one report until the next
+// report, less the largest correction of the wall clock.
 const reportPace = time.Second - 100*time.Millisecond
 
-// reportTime is within what a change is reported, if nothing else comes: a
-// report is delayed and then paced, by controllers.reportDelay and
-// writeInterval.
+// reportTime is the time limit for reporting a change, if no other change follows: a report
+// is delayed and then paced, by controllers.reportDelay and writeInterval.
 const reportTime = 1500 * time.Millisecond
 
-// quiet returns when the operator has asked for nothing for long enough that no
-// report of what happened before is still to come.
-func (s *story) quiet() {
+// waitUntilQuiet waits until the operator has made no requests for so long that no report
+// of an earlier change can follow.
+func (s *story) waitUntilQuiet() {
 	s.t.Helper()
-	s.quietFor(reportTime)
+	s.waitUntilQuietFor(reportTime)
 }
 
-// quietFor is quiet for another time.
-func (s *story) quietFor(long time.Duration) {
+// waitUntilQuietFor is waitUntilQuiet with another time.
+func (s *story) waitUntilQuietFor(long time.Duration) {
 	s.t.Helper()
-	mark, since := s.mark(), time.Now()
+	mark, since := s.markAuditLog(), time.Now()
 	s.Eventually(func() time.Duration {
-		if s.requestsSince(mark).all() > 0 {
-			mark, since = s.mark(), time.Now()
+		if s.requestsSince(mark).countAll() > 0 {
+			mark, since = s.markAuditLog(), time.Now()
 		}
 		return time.Since(since)
-	}).WithPolling(5*tick).Should(BeNumerically(">", long), "the operator goes on asking the API server")
+	}).WithPolling(5*tick).Should(BeNumerically(">", long), "the operator continues to send requests to the API server")
 }
 
-// asksNothingFor watches for as long as d that the operator asks for nothing.
-func (s *story) asksNothingFor(d time.Duration) {
+// expectNoRequests expects the operator to make no request for the time d.
+func (s *story) expectNoRequests(d time.Duration) {
 	s.t.Helper()
-	mark := s.mark()
+	mark := s.markAuditLog()
 	s.Consistently(func() requests { return s.requestsSince(mark) }, d, 5*tick).Should(BeZero())
 }
 
-// fastest is how many writes were made at most within a time. One that was refused
-// because somebody else had written was not made, and is tried again sooner.
-func fastest(events []testbed.AuditEvent, within time.Duration) int {
+// mostWithin returns the largest number of writes within a time. A write that was refused
+// because of a conflict does not count, and is repeated sooner.
+func mostWithin(events []testbed.AuditEvent, within time.Duration) int {
 	made := slices.DeleteFunc(slices.Clone(events), func(e testbed.AuditEvent) bool { return e.Code == http.StatusConflict })
 	most := 0
 	for i, first := range made {
@@ -125,8 +126,8 @@ func fastest(events []testbed.AuditEvent, within time.Duration) int {
 	return most
 }
 
-// reconciliations counts the reconciliations in this process so far.
-func (s *story) reconciliations() float64 {
+// countReconciliations counts the reconciliations in this process so far.
+func (s *story) countReconciliations() float64 {
 	s.t.Helper()
 	families, err := metrics.Registry.Gather()
 	s.Expect(err).NotTo(HaveOccurred())

@@ -14,10 +14,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// onlyServices returns a policy of the story that declares one thing: the
-// traffic policies of its Services.
+// onlyServices returns a policy of the story that declares only the traffic policies of its
+// Services.
 func (s *story) onlyServices(change func(*v1alpha1.ServiceTrafficPolicy)) *v1alpha1.ControlPlaneNetworkPolicy {
-	policy := s.policy()
+	policy := s.newPolicy()
 	policy.Spec.Network, policy.Spec.Taints = nil, nil
 	entry := &policy.Spec.Services[0]
 	entry.InternalTrafficPolicy, entry.LocalPolicy = "", ""
@@ -25,51 +25,51 @@ func (s *story) onlyServices(change func(*v1alpha1.ServiceTrafficPolicy)) *v1alp
 	return policy
 }
 
-func external(policy corev1.ServiceExternalTrafficPolicy) func(*v1alpha1.ServiceTrafficPolicy) {
+func setExternal(policy corev1.ServiceExternalTrafficPolicy) func(*v1alpha1.ServiceTrafficPolicy) {
 	return func(entry *v1alpha1.ServiceTrafficPolicy) { entry.ExternalTrafficPolicy = policy }
 }
 
 func (s *story) externalTrafficPolicy(service string) func() corev1.ServiceExternalTrafficPolicy {
-	return func() corev1.ServiceExternalTrafficPolicy { return s.serviceNow(service).Spec.ExternalTrafficPolicy }
+	return func() corev1.ServiceExternalTrafficPolicy { return s.getService(service).Spec.ExternalTrafficPolicy }
 }
 
-func TestLocalIsHeldBackUntilAnEndpointIsReady(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
-	service := s.service("ingress", corev1.ServiceTypeLoadBalancer)
-	s.create(s.onlyServices(external(corev1.ServiceExternalTrafficPolicyLocal)))
-	s.operator()
+func TestLocalIsHeldUntilAnEndpointIsReady(t *testing.T) {
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
+	service := s.createService("ingress", corev1.ServiceTypeLoadBalancer)
+	s.createObjects(s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyLocal)))
+	s.startOperator()
 
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).Should(Equal("False/Held"))
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).Should(Equal("False/Held"))
 	s.Expect(s.externalTrafficPolicy("ingress")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster))
-	s.Expect(s.get(s.name).Status.Drift).To(ConsistOf(And(
+	s.Expect(s.getPolicy(s.name).Status.Drift).To(ConsistOf(And(
 		HaveField("State", v1alpha1.StateHeld), HaveField("Message", ContainSubstring("no ready endpoint")))))
 
-	// A node that load balancers leave out does not help ...
-	s.patch(s.node(node), "admin", `{"metadata":{"labels":{"node.kubernetes.io/exclude-from-external-load-balancers":""}}}`)
-	s.create(testbed.EndpointSlice(service, testbed.Endpoint(node, "10.1.0.1", true)))
+	// An endpoint on a node that load balancers exclude does not help ...
+	s.patchObject(s.getNode(node), "admin", `{"metadata":{"labels":{"node.kubernetes.io/exclude-from-external-load-balancers":""}}}`)
+	s.createObjects(testbed.EndpointSlice(service, testbed.Endpoint(node, "10.1.0.1", true)))
 	s.Consistently(s.externalTrafficPolicy("ingress"), "500ms").Should(Equal(corev1.ServiceExternalTrafficPolicyCluster))
-	// ... and one that they use does.
-	s.patch(s.node(node), "admin", `{"metadata":{"labels":{"node.kubernetes.io/exclude-from-external-load-balancers":null}}}`)
+	// ... and an endpoint on a node that load balancers use does.
+	s.patchObject(s.getNode(node), "admin", `{"metadata":{"labels":{"node.kubernetes.io/exclude-from-external-load-balancers":null}}}`)
 	s.Eventually(s.externalTrafficPolicy("ingress")).Should(Equal(corev1.ServiceExternalTrafficPolicyLocal))
-	s.ready(s.name)
-	s.Expect(s.serviceNow("ingress").Spec.HealthCheckNodePort).NotTo(BeZero())
+	s.waitUntilReady(s.name)
+	s.Expect(s.getService("ingress").Spec.HealthCheckNodePort).NotTo(BeZero())
 }
 
-func TestServiceThatCanNotHaveAFieldIsReportedAndNoError(t *testing.T) {
-	s := begin(t)
-	s.nodes(1)
-	s.service("plain", corev1.ServiceTypeClusterIP)
-	s.create(s.onlyServices(external(corev1.ServiceExternalTrafficPolicyLocal)))
-	s.operator()
-	s.ready(s.name)
-	s.Expect(s.get(s.name).Status.Drift).To(ConsistOf(And(
+func TestServiceWithoutTheFieldIsReported(t *testing.T) {
+	s := beginStory(t)
+	s.createNodes(1)
+	s.createService("plain", corev1.ServiceTypeClusterIP)
+	s.createObjects(s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyLocal)))
+	s.startOperator()
+	s.waitUntilReady(s.name)
+	s.Expect(s.getPolicy(s.name).Status.Drift).To(ConsistOf(And(
 		HaveField("Name", "plain"), HaveField("State", v1alpha1.StateNotApplicable), HaveField("Message", ContainSubstring("ClusterIP")))))
-	s.Expect(s.message(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).To(ContainSubstring("Service/" + s.name + "/plain"))
+	s.Expect(s.messageOf(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).To(ContainSubstring("Service/" + s.name + "/plain"))
 }
 
-// declare writes a field of a Service with server-side apply, as Argo CD does.
-func (s *story) declare(service, manager, field, value string) {
+// declareField writes a field of a Service with server-side apply, as Argo CD does.
+func (s *story) declareField(service, manager, field, value string) {
 	s.t.Helper()
 	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{field: value}}}
 	object.SetAPIVersion("v1")
@@ -79,36 +79,36 @@ func (s *story) declare(service, manager, field, value string) {
 	s.Expect(admin.Apply(s.ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(manager), client.ForceOwnership)).To(Succeed())
 }
 
-func TestFieldThatOthersDeclareIsReportedAndNotFoughtOver(t *testing.T) {
-	s := begin(t)
-	s.nodes(1)
-	s.service("web", corev1.ServiceTypeNodePort)
-	s.declare("web", "argocd-controller", "internalTrafficPolicy", "Cluster")
-	s.create(s.onlyServices(func(entry *v1alpha1.ServiceTrafficPolicy) {
+func TestFieldThatOthersDeclareIsReportedAndNotContested(t *testing.T) {
+	s := beginStory(t)
+	s.createNodes(1)
+	s.createService("web", corev1.ServiceTypeNodePort)
+	s.declareField("web", "argocd-controller", "internalTrafficPolicy", "Cluster")
+	s.createObjects(s.onlyServices(func(entry *v1alpha1.ServiceTrafficPolicy) {
 		entry.InternalTrafficPolicy, entry.LocalPolicy = corev1.ServiceInternalTrafficPolicyLocal, v1alpha1.LocalForce
 	}))
-	s.operator()
+	s.startOperator()
 
-	s.Eventually(s.condition(s.name, v1alpha1.ConditionDrifted)).Should(Equal("True/Conflicted"))
-	s.Expect(s.message(s.name, v1alpha1.ConditionDrifted)).To(And(ContainSubstring("argocd-controller"), ContainSubstring("internalTrafficPolicy")))
-	s.Expect(s.serviceNow("web").Spec.InternalTrafficPolicy).To(HaveValue(BeEquivalentTo("Cluster")))
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionDrifted)).Should(Equal("True/Conflicted"))
+	s.Expect(s.messageOf(s.name, v1alpha1.ConditionDrifted)).To(And(ContainSubstring("argocd-controller"), ContainSubstring("internalTrafficPolicy")))
+	s.Expect(s.getService("web").Spec.InternalTrafficPolicy).To(HaveValue(BeEquivalentTo("Cluster")))
 
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		spec.Services[0].ConflictPolicy = v1alpha1.ConflictOverride
 	})
-	s.Eventually(func() any { return s.serviceNow("web").Spec.InternalTrafficPolicy }).Should(HaveValue(BeEquivalentTo("Local")))
-	s.ready(s.name)
+	s.Eventually(func() any { return s.getService("web").Spec.InternalTrafficPolicy }).Should(HaveValue(BeEquivalentTo("Local")))
+	s.waitUntilReady(s.name)
 }
 
 // A field that was merely set, or defaulted, is taken over.
 func TestFieldThatWasMerelySetIsTakenOver(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
-	service := testbed.Service(s.name, "web", corev1.ServiceTypeLoadBalancer, testbed.ServiceLabels(s.label()))
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
+	service := testbed.Service(s.name, "web", corev1.ServiceTypeLoadBalancer, testbed.ServiceLabels(s.storyLabels()))
 	s.Expect(admin.Create(s.ctx, service, client.FieldOwner("kubectl-client-side-apply"))).To(Succeed())
-	s.create(testbed.EndpointSlice(service, testbed.Endpoint(node, "10.1.0.2", true)))
-	s.create(s.onlyServices(external(corev1.ServiceExternalTrafficPolicyLocal)))
-	s.operator()
+	s.createObjects(testbed.EndpointSlice(service, testbed.Endpoint(node, "10.1.0.2", true)))
+	s.createObjects(s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyLocal)))
+	s.startOperator()
 	s.Eventually(s.externalTrafficPolicy("web")).Should(Equal(corev1.ServiceExternalTrafficPolicyLocal))
-	s.ready(s.name)
+	s.waitUntilReady(s.name)
 }

@@ -16,47 +16,48 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// serviceStatusWriter returns a client that may write the status of Services, as
-// controllers of load balancers do, and no more.
+// serviceStatusWriter returns a client with the single right to write the status of
+// Services, as controllers of load balancers have.
 func (s *story) serviceStatusWriter() client.Client {
 	s.t.Helper()
 	name := s.name + "-service-status-writer"
 	return s.userWith(name, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services/status"}, Verbs: []string{"patch", "update"}})
 }
 
-// Whoever may write the status of Services alone can write their annotations as well, and
-// so the record: the operator puts it right, and restores what it remembers.
+// A user with the single right to write the status of Services can also write their
+// annotations, and therefore the record: the operator repairs the record, and restores the
+// remembered original.
 func TestRecordThatAWriterOfStatusForges(t *testing.T) {
-	s := begin(t)
-	s.nodes(1)
-	web := testbed.Service(s.name, "web", corev1.ServiceTypeNodePort, testbed.ServiceLabels(s.label()))
+	s := beginStory(t)
+	s.createNodes(1)
+	web := testbed.Service(s.name, "web", corev1.ServiceTypeNodePort, testbed.ServiceLabels(s.storyLabels()))
 	web.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
-	s.create(web, s.onlyServices(external(corev1.ServiceExternalTrafficPolicyCluster)))
+	s.createObjects(web, s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyCluster)))
 	writer := s.serviceStatusWriter()
-	stop := s.operator()
-	s.ready(s.name)
+	stop := s.startOperator()
+	s.waitUntilReady(s.name)
 	patch := func(patch client.Patch) error { return writer.Status().Patch(s.ctx, web.DeepCopy(), patch) }
 	s.Eventually(func() error {
 		return patch(client.RawPatch(types.MergePatchType, []byte(`{"spec":{"externalTrafficPolicy":"Local"}}`)))
 	}).Should(Succeed())
-	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster), "it may not do so itself")
-	record := func() string { return s.serviceNow("web").Annotations[v1alpha1.AnnotationRecord] }
+	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster), "the user has a right to do so itself")
+	record := func() string { return s.getService("web").Annotations[v1alpha1.AnnotationRecord] }
 	genuine := record()
 	s.Expect(genuine).To(ContainSubstring(`"original":"Local"`))
-	forged := annotate(v1alpha1.AnnotationRecord, strings.ReplaceAll(genuine, `"original":"Local"`, `"original":"Cluster"`))
+	forged := annotationPatch(v1alpha1.AnnotationRecord, strings.ReplaceAll(genuine, `"original":"Local"`, `"original":"Cluster"`))
 
-	s.Expect(patch(forged)).To(Succeed(), "the API server lets who may write the status write annotations")
+	s.Expect(patch(forged)).To(Succeed(), "the API server accepts annotations from a writer of the status")
 	s.Eventually(record).Should(Equal(genuine), "it is put right")
-	s.delete(s.name)
+	s.deletePolicy(s.name)
 	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyLocal))
 
-	// What is forged while no operator runs is taken for what there was. The most that
-	// comes of it is another value that the API admits for a field that a policy declares.
-	s.create(s.onlyServices(external(corev1.ServiceExternalTrafficPolicyCluster)))
-	s.ready(s.name)
+	// A record that is forged while no operator runs is believed. The worst result is
+	// another value, admitted by the API, of a field that a policy declares.
+	s.createObjects(s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyCluster)))
+	s.waitUntilReady(s.name)
 	stop()
 	s.Expect(patch(forged)).To(Succeed())
-	s.operator()
-	s.delete(s.name)
+	s.startOperator()
+	s.deletePolicy(s.name)
 	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster))
 }

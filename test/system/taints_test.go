@@ -17,27 +17,27 @@ import (
 )
 
 func (s *story) onlyTaints(taints ...v1alpha1.Taint) *v1alpha1.ControlPlaneNetworkPolicy {
-	policy := s.policy()
+	policy := s.newPolicy()
 	policy.Spec.Network, policy.Spec.Services, policy.Spec.Taints = nil, nil, taints
 	return policy
 }
 
 func TestPodWithoutTolerationStaysOffTheControlPlane(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
-	s.create(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-	s.operator()
-	s.ready(s.name)
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
+	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+	s.startOperator()
+	s.waitUntilReady(s.name)
 
 	tolerant := testbed.Pod(s.name, "tolerant", testbed.Tolerations(corev1.Toleration{Key: dedicated, Operator: corev1.TolerationOpExists}))
-	s.create(testbed.Pod(s.name, "plain"), tolerant)
-	s.Eventually(s.pod("tolerant")).Should(And(HaveField("Spec.NodeName", node), HaveField("Status.Phase", corev1.PodRunning)))
-	s.Eventually(s.pod("plain")).Should(HaveField("Status.Conditions", ContainElement(
+	s.createObjects(testbed.Pod(s.name, "plain"), tolerant)
+	s.Eventually(s.getPod("tolerant")).Should(And(HaveField("Spec.NodeName", node), HaveField("Status.Phase", corev1.PodRunning)))
+	s.Eventually(s.getPod("plain")).Should(HaveField("Status.Conditions", ContainElement(
 		HaveField("Message", ContainSubstring("untolerated taint")))))
-	s.Expect(s.pod("plain")()).To(HaveField("Spec.NodeName", BeEmpty()))
+	s.Expect(s.getPod("plain")()).To(HaveField("Spec.NodeName", BeEmpty()))
 }
 
-func (s *story) pod(name string) func() *corev1.Pod {
+func (s *story) getPod(name string) func() *corev1.Pod {
 	return func() *corev1.Pod {
 		pod := &corev1.Pod{}
 		s.Expect(client.IgnoreNotFound(admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: name}, pod))).To(Succeed())
@@ -45,35 +45,36 @@ func (s *story) pod(name string) func() *corev1.Pod {
 	}
 }
 
-// The pods that a NoExecute taint would evict are counted while the policy only
-// audits; enforced, it evicts them.
+// The pods that a NoExecute taint would evict are counted while the policy audits. Once
+// enforced, the taint evicts these pods.
 func TestEvictionsAreCountedBeforeTheyHappen(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
 	for i := range 3 {
-		s.create(testbed.Pod(s.name, fmt.Sprintf("plain-%d", i), testbed.OnNode(node)))
+		s.createObjects(testbed.Pod(s.name, fmt.Sprintf("plain-%d", i), testbed.OnNode(node)))
 	}
-	s.create(testbed.Pod(s.name, "tolerant", testbed.OnNode(node), testbed.Tolerations(corev1.Toleration{Operator: corev1.TolerationOpExists})))
-	s.Eventually(s.pod("tolerant")).Should(HaveField("Status.Phase", corev1.PodRunning))
+	s.createObjects(testbed.Pod(s.name, "tolerant", testbed.OnNode(node), testbed.Tolerations(corev1.Toleration{Operator: corev1.TolerationOpExists})))
+	s.Eventually(s.getPod("tolerant")).Should(HaveField("Status.Phase", corev1.PodRunning))
 	policy := s.onlyTaints(v1alpha1.Taint{Key: "cpnp.dev/dedicated", Effect: corev1.TaintEffectNoExecute, AllowEviction: true})
 	policy.Spec.Mode = v1alpha1.ModeAudit
-	s.create(policy)
-	s.operator()
-	s.Eventually(func() any { return s.get(s.name).Status.PodsToEvict }).Should(HaveValue(BeEquivalentTo(3)))
+	s.createObjects(policy)
+	s.startOperator()
+	s.Eventually(func() any { return s.getPolicy(s.name).Status.PodsToEvict }).Should(HaveValue(BeEquivalentTo(3)))
 
-	s.edit(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Mode = v1alpha1.ModeEnforce })
-	s.ready(s.name)
-	s.Eventually(s.pod("plain-0")).Should(HaveField("Name", BeEmpty()))
-	s.Expect(s.pod("tolerant")()).To(HaveField("DeletionTimestamp", BeNil()))
-	s.Eventually(func() any { return s.get(s.name).Status.PodsToEvict }).Should(HaveValue(BeZero()))
+	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Mode = v1alpha1.ModeEnforce })
+	s.waitUntilReady(s.name)
+	s.Eventually(s.getPod("plain-0")).Should(HaveField("Name", BeEmpty()))
+	s.Expect(s.getPod("tolerant")()).To(HaveField("DeletionTimestamp", BeNil()))
+	s.Eventually(func() any { return s.getPolicy(s.name).Status.PodsToEvict }).Should(HaveValue(BeZero()))
 }
 
-// Others may write taints at the same time: none is lost, theirs or ours.
-func TestOthersTaintsSurviveConcurrentWrites(t *testing.T) {
-	s := begin(t)
-	node := s.nodes(1)[0]
-	s.create(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-	s.operator()
+// Other managers may write taints at the same time: no taint is lost, neither foreign nor
+// managed.
+func TestForeignTaintsSurviveConcurrentWrites(t *testing.T) {
+	s := beginStory(t)
+	node := s.createNodes(1)[0]
+	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
+	s.startOperator()
 	const writers, rounds = 4, 10
 	var group sync.WaitGroup
 	for w := range writers {
@@ -84,13 +85,13 @@ func TestOthersTaintsSurviveConcurrentWrites(t *testing.T) {
 		})
 	}
 	group.Wait()
-	s.Eventually(s.taints(node)).Should(And(HaveLen(writers*rounds+1), ContainElement(dedicated+":NoSchedule")))
-	s.ready(s.name)
+	s.Eventually(s.taintsOf(node)).Should(And(HaveLen(writers*rounds+1), ContainElement(dedicated+":NoSchedule")))
+	s.waitUntilReady(s.name)
 }
 
-// addTaint adds a taint as a careful writer does, and may take ours away.
+// addTaint adds a taint as a careful writer does, and may remove the managed taint.
 func (s *story) addTaint(name, key string, removeOurs bool) error {
-	node := s.node(name)
+	node := s.getNode(name)
 	var taints []corev1.Taint
 	for _, taint := range node.Spec.Taints {
 		if !removeOurs || taint.Key != dedicated {

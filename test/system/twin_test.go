@@ -27,111 +27,111 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// end brings the corner to its end: from there on, nothing happens to it. What
-// would have the operator keep the last good state is set right before, since
-// the twin has no such state: a policy must select a node, and the endpoint must
-// be ready.
-func (c *corner) end(ctx context.Context) error {
-	if err := patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.node(1)}}, "owner",
+// endSequence ends the changes of the corner. Some states make the operator keep the last
+// good state, and the twin has no such state, so these states are ended first: the policy
+// must select a node, and the endpoint must be ready.
+func (c *corner) endSequence(ctx context.Context) error {
+	if err := patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(1)}}, "owner",
 		map[string]any{"metadata": map[string]any{"labels": map[string]any{"role": "cp"}}}); err != nil {
 		return err
 	}
-	if err := c.endpoint(ctx, true); err != nil {
+	if err := c.setEndpoint(ctx, true); err != nil {
 		return err
 	}
-	if c.specs[c.main()] == nil {
-		c.specs[c.main()] = c.spec(c.main())
+	if c.specs[c.mainPolicy()] == nil {
+		c.specs[c.mainPolicy()] = c.randomSpec(c.mainPolicy())
 	}
 	if c.ends == endsAudited {
-		c.specs[c.rival()] = nil
+		c.specs[c.rivalPolicy()] = nil
 	}
-	for _, name := range []string{c.main(), c.rival()} {
+	for _, name := range []string{c.mainPolicy(), c.rivalPolicy()} {
 		if spec := c.specs[name]; spec != nil {
 			spec = spec.DeepCopy()
 			spec.Mode, spec.Suspend, spec.DeletionPolicy = v1alpha1.ModeEnforce, false, v1alpha1.DeletionRevert
-			spec.NodeSelector = c.selector("corner", c.name, "role", "cp")
+			spec.NodeSelector = c.selectorOf("corner", c.name, "role", "cp")
 			c.specs[name] = spec
 		}
-		c.note("ends: spec of %s is %s", name, named(c.specs[name], c.name))
-		if err := c.apply(ctx, name); err != nil {
+		c.noteStep("ends: spec of %s is %s", name, withCommonName(c.specs[name], c.name))
+		if err := c.applyAfterDeletion(ctx, name); err != nil {
 			return err
 		}
 	}
 	switch c.ends {
 	case endsAudited:
-		return c.audit(ctx)
+		return c.endAudited(ctx)
 	case endsDeleted:
-		return c.remove(ctx)
+		return c.endDeleted(ctx)
 	}
 	return nil
 }
 
-// apply is applySpec, after what is being deleted has gone.
-func (c *corner) apply(ctx context.Context, name string) error {
-	if err := poll(ctx, func() (bool, error) {
+// applyAfterDeletion is applySpec after a pending deletion of the policy.
+func (c *corner) applyAfterDeletion(ctx context.Context, name string) error {
+	if err := pollUntil(ctx, func() (bool, error) {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 		err := admin.Get(ctx, client.ObjectKey{Name: name}, policy)
 		return err != nil || policy.DeletionTimestamp == nil, client.IgnoreNotFound(err)
 	}); err != nil {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 		_ = admin.Get(ctx, client.ObjectKey{Name: name}, policy)
-		return fmt.Errorf("waiting for the end of %s: %w; %s", name, err, named(policy.Status.Conditions, c.name))
+		return fmt.Errorf("waiting for the end of %s: %w; %s", name, err, withCommonName(policy.Status.Conditions, c.name))
 	}
 	return c.applySpec(ctx, name)
 }
 
-// poll asks until it is so, or takes too long.
-func poll(ctx context.Context, so func() (bool, error)) error {
+// pollUntil polls until the condition is true, or patience is over.
+func pollUntil(ctx context.Context, so func() (bool, error)) error {
 	return wait.PollUntilContextTimeout(ctx, 5*tick, patience, true, func(context.Context) (bool, error) { return so() })
 }
 
-// observed waits until the operator has reported on the main policy.
-func (c *corner) observed(ctx context.Context) error {
-	err := poll(ctx, func() (bool, error) {
+// waitForReport waits until the operator has reported on the main policy.
+func (c *corner) waitForReport(ctx context.Context) error {
+	err := pollUntil(ctx, func() (bool, error) {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-		err := admin.Get(ctx, client.ObjectKey{Name: c.main()}, policy)
+		err := admin.Get(ctx, client.ObjectKey{Name: c.mainPolicy()}, policy)
 		verified := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionVerified)
 		return err == nil && verified != nil && verified.ObservedGeneration == policy.Generation, err
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for a report on %s: %w", c.main(), err)
+		return fmt.Errorf("waiting for a report on %s: %w", c.mainPolicy(), err)
 	}
 	return nil
 }
 
-// audit has the operator stop writing, and then somebody change something.
-func (c *corner) audit(ctx context.Context) error {
-	c.note("ends: audit")
-	c.specs[c.main()].Mode = v1alpha1.ModeAudit
-	c.specs[c.main()].Taints = []v1alpha1.Taint{{Key: "cpnp.test/a", Value: "v1", Effect: corev1.TaintEffectNoSchedule}}
-	if err := c.applySpec(ctx, c.main()); err != nil {
+// endAudited makes the operator stop writing, and then changes a taint as a foreign
+// manager.
+func (c *corner) endAudited(ctx context.Context) error {
+	c.noteStep("ends: audit")
+	c.specs[c.mainPolicy()].Mode = v1alpha1.ModeAudit
+	c.specs[c.mainPolicy()].Taints = []v1alpha1.Taint{{Key: "cpnp.test/a", Value: "v1", Effect: corev1.TaintEffectNoSchedule}}
+	if err := c.applySpec(ctx, c.mainPolicy()); err != nil {
 		return err
 	}
-	if err := c.observed(ctx); err != nil {
+	if err := c.waitForReport(ctx); err != nil {
 		return err
 	}
-	return patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.node(1)}}, "mallory",
+	return patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(1)}}, "mallory",
 		map[string]any{"spec": map[string]any{"taints": []corev1.Taint{{Key: "cpnp.test/a", Value: "audited", Effect: corev1.TaintEffectNoSchedule}}}})
 }
 
-// remove deletes the main policy once it enforces.
-func (c *corner) remove(ctx context.Context) error {
-	if err := c.observed(ctx); err != nil {
+// endDeleted deletes the main policy once the policy is enforced.
+func (c *corner) endDeleted(ctx context.Context) error {
+	if err := c.waitForReport(ctx); err != nil {
 		return err
 	}
-	c.note("ends: delete %s", c.main())
-	c.specs[c.main()] = nil
-	return c.applySpec(ctx, c.main())
+	c.noteStep("ends: delete %s", c.mainPolicy())
+	c.specs[c.mainPolicy()] = nil
+	return c.applySpec(ctx, c.mainPolicy())
 }
 
-// makeTwin makes a corner that is in the state in which others left this one.
+// makeTwin creates a corner in the state that foreign managers left here.
 func (c *corner) makeTwin(ctx context.Context) error {
 	if c.ends == endsAudited {
-		return nil // the operator wrote before, and has left that as it was: there is no fresh way there
+		return nil // the operator wrote before the audit, and the written state stayed: a new policy would not lead to this state
 	}
 	for _, suffix := range []string{"a", "b"} {
 		namespace := &corev1.Namespace{}
-		if err := admin.Get(ctx, client.ObjectKey{Name: c.namespace(suffix)}, namespace); err != nil {
+		if err := admin.Get(ctx, client.ObjectKey{Name: c.namespaceName(suffix)}, namespace); err != nil {
 			return err
 		}
 		twin := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.twin + "-" + suffix, Labels: map[string]string{"zone": namespace.Labels["zone"]}}}
@@ -139,17 +139,17 @@ func (c *corner) makeTwin(ctx context.Context) error {
 			return err
 		}
 	}
-	policies, err := c.policies(ctx)
+	policies, err := c.compilePolicies(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(c.copyNodes(ctx, policies), c.copyServices(ctx, policies))
 }
 
-// policies returns the corner's policies as the planner has them, oldest first.
-func (c *corner) policies(ctx context.Context) ([]plan.Policy, error) {
+// compilePolicies returns the corner's policies in the form of the planner, oldest first.
+func (c *corner) compilePolicies(ctx context.Context) ([]plan.Policy, error) {
 	var policies []v1alpha1.ControlPlaneNetworkPolicy
-	for _, name := range []string{c.main(), c.rival()} {
+	for _, name := range []string{c.mainPolicy(), c.rivalPolicy()} {
 		policy := v1alpha1.ControlPlaneNetworkPolicy{}
 		if err := admin.Get(ctx, client.ObjectKey{Name: name}, &policy); err == nil {
 			policies = append(policies, policy)
@@ -163,7 +163,7 @@ func (c *corner) policies(ctx context.Context) ([]plan.Policy, error) {
 	return plan.Compile(policies), nil
 }
 
-// The networks of a corner's nodes and of its twin's begin with these.
+// The networks of a corner's nodes and of its twin's nodes begin with these bytes.
 const (
 	cornerNetwork = "10."
 	twinNetwork   = "11."
@@ -193,13 +193,13 @@ func (c *corner) copyNodes(ctx context.Context, policies []plan.Policy) error {
 		claims, _ := plan.TaintClaims(node, policies)
 		twin := testbed.Node(c.twin+strings.TrimPrefix(node.Name, c.name), testbed.WithoutKwok(), testbed.NodeLabels(node.Labels))
 		twin.Labels["corner"], twin.Labels[corev1.LabelHostname] = c.twin, twin.Name
-		for _, address := range node.Status.Addresses { // what two nodes show is neither's
+		for _, address := range node.Status.Addresses { // an address of two nodes identifies neither node
 			address.Address = twinNetwork + strings.TrimPrefix(address.Address, cornerNetwork)
 			twin.Status.Addresses = append(twin.Status.Addresses, address)
 		}
 		testbed.NodeReady(corev1.ConditionTrue)(twin)
 		for _, taint := range node.Spec.Taints {
-			if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") && !claimed(claims, state.TaintField(taint.Key, taint.Effect)) {
+			if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") && !isClaimed(claims, state.TaintField(taint.Key, taint.Effect)) {
 				twin.Spec.Taints = append(twin.Spec.Taints, taint)
 			}
 		}
@@ -210,13 +210,13 @@ func (c *corner) copyNodes(ctx context.Context, policies []plan.Policy) error {
 	return nil
 }
 
-func claimed(claims []plan.Claim, field string) bool {
+func isClaimed(claims []plan.Claim, field string) bool {
 	return slices.ContainsFunc(claims, func(c plan.Claim) bool { return c.Field == field })
 }
 
 var trafficFields = []string{plan.ExternalTrafficPolicy, plan.InternalTrafficPolicy, plan.TrafficDistribution}
 
-// claimsOn returns what the policies claim of a Service.
+// claimsOn returns the policies' claims on a Service.
 func (c *corner) claimsOn(ctx context.Context, service *corev1.Service, policies []plan.Policy) ([]plan.Claim, error) {
 	namespace := &corev1.Namespace{}
 	if err := admin.Get(ctx, client.ObjectKey{Name: service.Namespace}, namespace); err != nil {
@@ -229,7 +229,7 @@ func (c *corner) claimsOn(ctx context.Context, service *corev1.Service, policies
 func (c *corner) copyServices(ctx context.Context, policies []plan.Policy) error {
 	for name := range services {
 		service := &corev1.Service{}
-		if err := admin.Get(ctx, c.service(name), service); apierrors.IsNotFound(err) {
+		if err := admin.Get(ctx, c.serviceKey(name), service); apierrors.IsNotFound(err) {
 			continue
 		} else if err != nil {
 			return err
@@ -239,13 +239,13 @@ func (c *corner) copyServices(ctx context.Context, policies []plan.Policy) error
 			return err
 		}
 		twin := testbed.Service(c.twin+"-"+services[name], name, service.Spec.Type, testbed.ServiceLabels(map[string]string{"corner": c.twin, "tier": service.Labels["tier"]}))
-		if !claimed(claims, plan.ExternalTrafficPolicy) {
+		if !isClaimed(claims, plan.ExternalTrafficPolicy) {
 			twin.Spec.ExternalTrafficPolicy = service.Spec.ExternalTrafficPolicy
 		}
-		if !claimed(claims, plan.InternalTrafficPolicy) {
+		if !isClaimed(claims, plan.InternalTrafficPolicy) {
 			twin.Spec.InternalTrafficPolicy = service.Spec.InternalTrafficPolicy
 		}
-		if !claimed(claims, plan.TrafficDistribution) {
+		if !isClaimed(claims, plan.TrafficDistribution) {
 			twin.Spec.TrafficDistribution = service.Spec.TrafficDistribution
 		}
 		if err := admin.Create(ctx, twin, client.FieldOwner("owner")); err != nil {
@@ -253,12 +253,12 @@ func (c *corner) copyServices(ctx context.Context, policies []plan.Policy) error
 		}
 		declared := map[string]any{}
 		for _, field := range trafficFields {
-			if value := plan.TrafficPolicy(service, field); value != nil && applies(service, "gitops", field) {
+			if value := plan.TrafficPolicy(service, field); value != nil && isAppliedBy(service, "gitops", field) {
 				declared[field] = *value
 			}
 		}
 		if len(declared) > 0 {
-			if err := declare(ctx, client.ObjectKeyFromObject(twin), declared); err != nil {
+			if err := declareFields(ctx, client.ObjectKeyFromObject(twin), declared); err != nil {
 				return err
 			}
 		}
@@ -272,8 +272,8 @@ func (c *corner) copyServices(ctx context.Context, policies []plan.Policy) error
 	return nil
 }
 
-// applies says whether the manager declares the field with server-side apply.
-func applies(service *corev1.Service, manager, field string) bool {
+// isAppliedBy tells whether the manager declares the field with server-side apply.
+func isAppliedBy(service *corev1.Service, manager, field string) bool {
 	return slices.ContainsFunc(service.ManagedFields, func(entry metav1.ManagedFieldsEntry) bool {
 		var set fieldpath.Set
 		return entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.FieldsV1 != nil &&
@@ -281,13 +281,13 @@ func applies(service *corev1.Service, manager, field string) bool {
 	})
 }
 
-// createPolicies gives the twin the policy that is the older one, or the other:
-// the older one decides.
+// createPolicies creates the twin's older policy, or its newer policy, because the older
+// policy wins.
 func (c *corner) createPolicies(ctx context.Context, older bool) error {
 	if c.ends == endsAudited {
 		return nil
 	}
-	policies, err := c.policies(ctx)
+	policies, err := c.compilePolicies(ctx)
 	if err != nil {
 		return err
 	}
@@ -310,30 +310,30 @@ func (c *corner) createPolicies(ctx context.Context, older bool) error {
 	return nil
 }
 
-// differs compares what the operator made of the corner and of its twin, and
-// checks what can not be compared.
-func (c *corner) differs(ctx context.Context) error {
+// compareWithTwin compares the operator's writes on the corner and on its twin, and checks
+// the fields that cannot be compared.
+func (c *corner) compareWithTwin(ctx context.Context) error {
 	if c.ends == endsAudited {
-		return c.unrepaired(ctx)
+		return c.checkUnrepaired(ctx)
 	}
-	ours, err := posture(ctx, c.name)
+	ours, err := describeCorner(ctx, c.name)
 	if err != nil {
 		return err
 	}
-	fresh, err := posture(ctx, c.twin)
+	fresh, err := describeCorner(ctx, c.twin)
 	if err != nil {
 		return err
 	}
 	if diff := cmp.Diff(fresh, ours); diff != "" {
-		return fmt.Errorf("it is not as if just applied (-fresh +this):\n%s", diff)
+		return fmt.Errorf("the corner is not as if just applied (-fresh +this):\n%s", diff)
 	}
-	return c.leftovers(ctx)
+	return c.checkLeftovers(ctx)
 }
 
-// unrepaired: a policy that only audits leaves what somebody changed.
-func (c *corner) unrepaired(ctx context.Context) error {
+// checkUnrepaired: a policy that only audits repairs no foreign change.
+func (c *corner) checkUnrepaired(ctx context.Context) error {
 	node := &corev1.Node{}
-	if err := admin.Get(ctx, client.ObjectKey{Name: c.node(1)}, node); err != nil {
+	if err := admin.Get(ctx, client.ObjectKey{Name: c.nodeName(1)}, node); err != nil {
 		return err
 	}
 	if value := plan.TaintValue(node, "cpnp.test/a:NoSchedule"); value == nil || *value != "audited" {
@@ -342,10 +342,10 @@ func (c *corner) unrepaired(ctx context.Context) error {
 	return nil
 }
 
-// leftovers finds what the operator wrote and no policy claims any more, and what
-// it did to the taints of others.
-func (c *corner) leftovers(ctx context.Context) error {
-	policies, err := c.policies(ctx)
+// checkLeftovers finds the operator's writes that no policy claims any more, and the
+// operator's changes of foreign taints.
+func (c *corner) checkLeftovers(ctx context.Context) error {
+	policies, err := c.compilePolicies(ctx)
 	if err != nil {
 		return err
 	}
@@ -363,9 +363,9 @@ func (c *corner) leftovers(ctx context.Context) error {
 		claims, _ := plan.TaintClaims(node, policies)
 		for _, taint := range taints {
 			field := state.TaintField(taint.Key, taint.Effect)
-			failures = append(failures, c.leftover("Node/"+node.Name, field, plan.TaintValue(node, field), claims, absent))
+			failures = append(failures, c.checkLeftover("Node/"+node.Name, field, plan.TaintValue(node, field), claims, absent))
 		}
-		failures = append(failures, strays("Node/"+node.Name, records.OfNode(node).Record, claims))
+		failures = append(failures, findStrays("Node/"+node.Name, records.OfNode(node).Record, claims))
 		found := map[string]bool{}
 		for _, taint := range node.Spec.Taints {
 			if strings.HasPrefix(taint.Key, "theirs/") {
@@ -378,7 +378,7 @@ func (c *corner) leftovers(ctx context.Context) error {
 	}
 	for name := range services {
 		service := &corev1.Service{}
-		if err := admin.Get(ctx, c.service(name), service); apierrors.IsNotFound(err) {
+		if err := admin.Get(ctx, c.serviceKey(name), service); apierrors.IsNotFound(err) {
 			continue
 		} else if err != nil {
 			return err
@@ -388,39 +388,39 @@ func (c *corner) leftovers(ctx context.Context) error {
 			return err
 		}
 		for _, field := range trafficFields {
-			failures = append(failures, c.leftover("Service/"+name, field, plan.TrafficPolicy(service, field), claims, absent, "Cluster"))
+			failures = append(failures, c.checkLeftover("Service/"+name, field, plan.TrafficPolicy(service, field), claims, absent, "Cluster"))
 		}
 		record, err := state.ServiceRecord(service.Annotations)
-		failures = append(failures, err, strays("Service/"+name, record, claims))
+		failures = append(failures, err, findStrays("Service/"+name, record, claims))
 	}
 	return errors.Join(failures...)
 }
 
-// leftover checks a field that nobody claims: it must have a value that others
-// gave it, or the one that it has by itself.
-func (c *corner) leftover(object, field string, value *string, claims []plan.Claim, itself ...string) error {
+// checkLeftover checks a field without a claim: the field must have a foreign value, or its
+// default.
+func (c *corner) checkLeftover(object, field string, value *string, claims []plan.Claim, itself ...string) error {
 	is := absent
 	if value != nil {
 		is = *value
 	}
-	if claimed(claims, field) || slices.Contains(itself, is) || c.gave[object+" "+field][is] {
+	if isClaimed(claims, field) || slices.Contains(itself, is) || c.gave[object+" "+field][is] {
 		return nil
 	}
-	return fmt.Errorf("%s %s is %q, which nobody declares or wrote but the operator", object, field, is)
+	return fmt.Errorf("%s %s is %q, which only the operator has written, and no policy claims", object, field, is)
 }
 
-// strays finds entries of the record for what is not claimed.
-func strays(object string, record state.Record, claims []plan.Claim) error {
+// findStrays finds entries of the record without a claim.
+func findStrays(object string, record state.Record, claims []plan.Claim) error {
 	for field, entry := range record {
-		if !claimed(claims, field) {
+		if !isClaimed(claims, field) {
 			return fmt.Errorf("%s has a record of %s for policy %s, which does not claim it", object, field, entry.Policy)
 		}
 	}
 	return nil
 }
 
-// posture returns what the operator made of a corner, as lines.
-func posture(ctx context.Context, name string) ([]string, error) {
+// describeCorner returns the operator's writes on a corner, as lines.
+func describeCorner(ctx context.Context, name string) ([]string, error) {
 	shown := map[string]any{}
 	var errs []error
 	for _, add := range []func(context.Context, string, map[string]any) error{showNetworkPolicies, showNodes, showServices, showPolicies} {
@@ -482,8 +482,8 @@ func showServices(ctx context.Context, name string, shown map[string]any) error 
 		fields := map[string]any{}
 		for _, field := range trafficFields {
 			value := plan.TrafficPolicy(object, field)
-			// A field that went with the type of the Service keeps its managers.
-			fields[field] = []any{value, value != nil && applies(object, v1alpha1.FieldManagerServices, field)}
+			// A field that was lost with the type of the Service keeps its managers.
+			fields[field] = []any{value, value != nil && isAppliedBy(object, v1alpha1.FieldManagerServices, field)}
 		}
 		shown["Service/"+service] = fields
 	}
@@ -508,7 +508,7 @@ func showPolicies(ctx context.Context, name string, shown map[string]any) error 
 			c.LastTransitionTime, c.ObservedGeneration = metav1.Time{}, 0
 			c.Message, _, _ = strings.Cut(c.Message, "; forced: ")
 		}
-		// What is forced, and told, depends on the nodes of all sequences.
+		// Forced values in the status depend on the nodes of all sequences.
 		status.Drift = slices.DeleteFunc(status.Drift, func(d v1alpha1.Drift) bool { return d.State == v1alpha1.StateForced })
 		slices.SortFunc(status.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 		shown["Policy/"+name] = []any{current, policy.Finalizers, status}

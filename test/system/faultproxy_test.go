@@ -23,29 +23,29 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
-// weather stands between an operator and the API server, and spoils some of the
-// requests that pass through it.
-type weather struct {
+// faultProxy stands between an operator and the API server, and spoils some of the
+// operator's requests.
+type faultProxy struct {
 	server  *httptest.Server
 	forward *httputil.ReverseProxy
 
 	mu    sync.Mutex
 	fault *fault
-	blind answer   // to requests to read; nil lets them through
-	asked []string // to write since the fault began: method and path
+	blind answer   // to requests to read; nil lets these through
+	asked []string // requests to write since the fault began: method and path
 }
 
-// fault is what is done to requests whose path has one of the words in it.
+// fault is an answer to requests whose path contains one of the words.
 type fault struct {
 	paths  []string
 	answer answer
 }
 
-// answer is what becomes of a request; forward would do it.
+// answer is the outcome of a request; forward would pass the request on.
 type answer func(w http.ResponseWriter, r *http.Request, forward http.Handler)
 
-// answering answers with an error of Kubernetes, and does nothing.
-func answering(code int, reason metav1.StatusReason, retryAfter string) answer {
+// answerWith answers with an error of Kubernetes, without a write.
+func answerWith(code int, reason metav1.StatusReason, retryAfter string) answer {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/json")
 		if retryAfter != "" {
@@ -54,26 +54,26 @@ func answering(code int, reason metav1.StatusReason, retryAfter string) answer {
 		w.WriteHeader(code)
 		_ = json.NewEncoder(w).Encode(metav1.Status{
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-			Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: "bad weather: " + string(reason),
+			Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: "injected fault: " + string(reason),
 		})
 	}
 }
 
-// hanging never answers. That the client has gone is seen only once the request
-// has been read.
-func hanging(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+// neverAnswer never answers. The server notices a lost client only once the request has
+// been read.
+func neverAnswer(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
 }
 
-// losing does what it is asked for, and loses the answer.
-func losing(_ http.ResponseWriter, r *http.Request, forward http.Handler) {
+// loseAnswer passes the request on, and loses the answer.
+func loseAnswer(_ http.ResponseWriter, r *http.Request, forward http.Handler) {
 	forward.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
 }
 
-// but spares the requests whose path ends in the word.
-func but(word string, a answer) answer {
+// exceptFor spares the requests whose path ends in the word.
+func exceptFor(word string, a answer) answer {
 	return func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		if strings.HasSuffix(r.URL.Path, word) {
 			forward.ServeHTTP(w, r)
@@ -83,14 +83,14 @@ func but(word string, a answer) answer {
 	}
 }
 
-func newWeather(t *testing.T, config *rest.Config) *weather {
+func newFaultProxy(t *testing.T, config *rest.Config) *faultProxy {
 	t.Helper()
 	g := NewWithT(t)
 	target, err := url.Parse(config.Host)
 	g.Expect(err).NotTo(HaveOccurred())
 	transport, err := rest.TransportFor(config)
 	g.Expect(err).NotTo(HaveOccurred())
-	w := &weather{forward: &httputil.ReverseProxy{
+	w := &faultProxy{forward: &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:     transport,
 		FlushInterval: -1, // watches
@@ -104,21 +104,21 @@ func newWeather(t *testing.T, config *rest.Config) *weather {
 	return w
 }
 
-// config leads through the weather.
-func (w *weather) config() *rest.Config {
+// clientConfig leads through the proxy.
+func (w *faultProxy) clientConfig() *rest.Config {
 	return options.UnthrottledConfig(&rest.Config{Host: w.server.URL})
 }
 
-// ServeHTTP passes requests on, but for those that the fault hits.
-func (w *weather) ServeHTTP(answer http.ResponseWriter, r *http.Request) {
-	if f := w.hit(r); f != nil {
+// ServeHTTP passes requests on, except for requests with a fault.
+func (w *faultProxy) ServeHTTP(answer http.ResponseWriter, r *http.Request) {
+	if f := w.faultFor(r); f != nil {
 		f.answer(answer, r, w.forward)
 		return
 	}
 	w.forward.ServeHTTP(answer, r)
 }
 
-func (w *weather) hit(r *http.Request) *fault {
+func (w *faultProxy) faultFor(r *http.Request) *fault {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r.Method == http.MethodGet {
@@ -134,15 +134,15 @@ func (w *weather) hit(r *http.Request) *fault {
 	return nil
 }
 
-func (w *weather) turn(f *fault) {
+func (w *faultProxy) setFault(f *fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fault, w.asked = f, nil
 }
 
-// darken answers so to whoever reads, and ends all watches; nil lets all through
-// again.
-func (w *weather) darken(a answer) {
+// answerReads answers all requests to read, and ends all watches; nil lets all requests
+// through again.
+func (w *faultProxy) answerReads(a answer) {
 	w.mu.Lock()
 	w.blind = a
 	w.mu.Unlock()
@@ -151,9 +151,9 @@ func (w *weather) darken(a answer) {
 	}
 }
 
-// most returns what was asked for most often since the weather turned, and how
-// often.
-func (w *weather) most() (request string, times int) {
+// mostFrequent returns the most frequent request since the last change of the fault, with
+// its number.
+func (w *faultProxy) mostFrequent() (request string, times int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	counts := map[string]int{}
@@ -175,7 +175,7 @@ type journal struct {
 	lines []string
 }
 
-func (j *journal) logger() logr.Logger {
+func (j *journal) newLogger() logr.Logger {
 	return funcr.New(func(_, args string) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
@@ -183,8 +183,8 @@ func (j *journal) logger() logr.Logger {
 	}, funcr.Options{})
 }
 
-// with returns the lines that hold all the words.
-func (j *journal) with(words ...string) []string {
+// linesWith returns the lines with all the words.
+func (j *journal) linesWith(words ...string) []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var found []string
