@@ -19,24 +19,24 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/follow"
 )
 
-// TestEndless: a server that never says that it has told everything of a kind
-// is a problem of that kind, and nothing else.
-func TestEndless(t *testing.T) {
+// TestEndlessListIsReported: a server that never finishes the list of one kind is a problem
+// of this kind, and of no other kind.
+func TestEndlessListIsReported(t *testing.T) {
 	g := NewWithT(t)
 	s := startStub(t, "hostendpoints")
 	f := startFollower(t, soon)
-	c := f.eventually(served.Aggregated, "HostEndpoint cannot be read",
+	c := f.waitForMode(served.Aggregated, "HostEndpoint cannot be read",
 		"the server has not answered within 2s")
-	g.Expect(names(c.Tiers)).To(Equal([]string{"default"}))
+	g.Expect(namesOf(c.Tiers)).To(Equal([]string{"default"}))
 	g.Expect(c.Endpoints).To(BeEmpty())
 
 	s.Finish()
-	c = f.eventually(served.Aggregated)
-	g.Expect(names(c.Endpoints)).To(Equal([]string{"default"}))
+	c = f.waitForMode(served.Aggregated)
+	g.Expect(namesOf(c.Endpoints)).To(Equal([]string{"default"}))
 }
 
-// TestManager: a manager with such a follower serves, and stops in time.
-func TestManager(t *testing.T) {
+// TestManagerServesAndStops: a manager with such a follower serves, and stops in time.
+func TestManagerServesAndStops(t *testing.T) {
 	g := NewWithT(t)
 	startStub(t, "hostendpoints")
 	address := freeAddress(t)
@@ -56,14 +56,14 @@ func TestManager(t *testing.T) {
 	go func() { ended <- mgr.Start(ctx) }()
 	g.Eventually(func() string { return follower.Read().Problem }, deadline, interval).Should(ContainSubstring("HostEndpoint cannot be read"))
 	g.Expect(ended).NotTo(Receive())
-	g.Expect(ready(t, address)).To(Succeed())
+	g.Expect(checkReady(t, address)).To(Succeed())
 
 	cancel()
 	g.Eventually(ended, 5*time.Second).Should(Receive(BeNil()))
-	g.Eventually(goroutines, 5*time.Second, interval).Should(BeEmpty())
+	g.Eventually(followerGoroutines, 5*time.Second, interval).Should(BeEmpty())
 }
 
-func ready(t *testing.T, address string) error {
+func checkReady(t *testing.T, address string) error {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/readyz", nil)
 	if err != nil {

@@ -23,23 +23,23 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// following is a follower that runs, and how often it told of changes.
+// following is a running follower, with the number of its notifications.
 type following struct {
 	*follow.Follower
 	t       *testing.T
 	changes atomic.Int64
 }
 
-// followers are those that run.
+// followers is the number of running followers.
 var followers int
 
-// startFollower starts a follower, which has to end in order when the test does.
+// startFollower starts a follower, which must end in order when the test ends.
 func startFollower(t *testing.T, patience time.Duration) *following {
 	t.Helper()
 	return followWith(t, follow.Options{Patience: patience})
 }
 
-// followWith is follow with other options.
+// followWith starts a follower with other options.
 func followWith(t *testing.T, o follow.Options) *following {
 	t.Helper()
 	g := NewWithT(t)
@@ -49,7 +49,7 @@ func followWith(t *testing.T, o follow.Options) *following {
 	f.Follower, err = follow.NewFollower(options.UnthrottledConfig(userConfig), o)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(f.Read().Mode).To(Equal(served.Undetected))
-	g.Expect(f.Read().Problem).NotTo(BeEmpty(), "nothing is known yet")
+	g.Expect(f.Read().Problem).NotTo(BeEmpty(), "a new follower has no problem")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -59,14 +59,14 @@ func followWith(t *testing.T, o follow.Options) *following {
 		cancel()
 		g.Eventually(ended, 5*time.Second).Should(Receive(BeNil()))
 		if followers--; followers == 0 {
-			g.Eventually(goroutines, 5*time.Second, interval).Should(BeEmpty())
+			g.Eventually(followerGoroutines, 5*time.Second, interval).Should(BeEmpty())
 		}
 	})
 	return f
 }
 
-// goroutines are those of followers that run.
-func goroutines() []string {
+// followerGoroutines returns the goroutines of running followers.
+func followerGoroutines() []string {
 	stacks := make([]byte, 1<<22)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	var found []string
@@ -78,9 +78,9 @@ func goroutines() []string {
 	return found
 }
 
-// eventually waits for a mode and for a problem that contains all of the
-// texts; without texts, for no problem.
-func (f *following) eventually(mode served.Mode, problem ...string) served.Live {
+// waitForMode waits for a mode, and for a problem with all of the texts; without texts, for
+// no problem.
+func (f *following) waitForMode(mode served.Mode, problem ...string) served.Live {
 	f.t.Helper()
 	NewWithT(f.t).Eventually(func(g Gomega) {
 		c := f.Read()
@@ -95,8 +95,8 @@ func (f *following) eventually(mode served.Mode, problem ...string) served.Live 
 	return f.Read()
 }
 
-// install installs the CRDs of a mode of Calico, and nothing else.
-func install(t *testing.T, mode calico.Mode) {
+// installCRDs installs only the CRDs of a mode of Calico.
+func installCRDs(t *testing.T, mode calico.Mode) {
 	t.Helper()
 	NewWithT(t).Expect(calico.InstallCRDs(t.Context(), cluster, mode)).To(Succeed())
 }
@@ -109,7 +109,7 @@ func installFrom(t *testing.T, path string) {
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 }
 
-// startStub serves a stub as long as the test lasts.
+// startStub serves a stub until the test ends.
 func startStub(t *testing.T, endless string) *calico.Stub {
 	t.Helper()
 	uninstallAfter(t)
@@ -119,8 +119,8 @@ func startStub(t *testing.T, endless string) *calico.Stub {
 	return s
 }
 
-// start installs a Calico, which is there as long as the test lasts.
-func start(t *testing.T, mode calico.Mode) *calico.Calico {
+// startCalico starts a Calico until the test ends.
+func startCalico(t *testing.T, mode calico.Mode) *calico.Calico {
 	t.Helper()
 	uninstallAfter(t)
 	c, err := calico.Start(t.Context(), cluster, calico.Options{Mode: mode})
@@ -129,15 +129,15 @@ func start(t *testing.T, mode calico.Mode) *calico.Calico {
 	return c
 }
 
-// uninstallAfter leaves the cluster without Calico when the test ends.
-func uninstallAfter(t *testing.T) { t.Cleanup(func() { uninstall(t) }) }
+// uninstallAfter removes Calico from the cluster when the test ends.
+func uninstallAfter(t *testing.T) { t.Cleanup(func() { uninstallCalico(t) }) }
 
-func uninstall(t *testing.T) {
+func uninstallCalico(t *testing.T) {
 	t.Helper()
 	NewWithT(t).Expect(calico.Uninstall(context.Background(), cluster)).To(Succeed())
 }
 
-func crd(name string) *apiextensionsv1.CustomResourceDefinition {
+func crdNamed(name string) *apiextensionsv1.CustomResourceDefinition {
 	return &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
@@ -149,8 +149,8 @@ func apiService(name string, spec map[string]any) *unstructured.Unstructured {
 	return service
 }
 
-// names are those of objects, in their order.
-func names[T any, P interface {
+// namesOf returns the names of objects, in their order.
+func namesOf[T any, P interface {
 	*T
 	client.Object
 }](objects []T) []string {

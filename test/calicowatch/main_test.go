@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package calicowatch tests the follower of Calico's API on a real control
-// plane and a real Calico, as a user with no more rights than it needs.
+// Package calicowatch tests the follower of Calico's API on a real control plane with a
+// real Calico, as a user with exactly the needed rights.
 package calicowatch
 
 import (
@@ -29,7 +29,7 @@ import (
 const (
 	deadline = 60 * time.Second
 	interval = 20 * time.Millisecond
-	// soon is a patience that a test can wait for.
+	// soon is a patience short enough for a test.
 	soon = 2 * time.Second
 
 	user = "follower"
@@ -41,11 +41,11 @@ var (
 	userConfig *rest.Config
 )
 
-// suite prepares the cluster between its start and the tests.
+// suite prepares the cluster after the cluster has started and before the tests run.
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
-	if err := prepare(); err != nil {
+	if err := prepareCluster(); err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
 		return 1
 	}
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testbed.Run(suite{m}, testbed.Options{Aggregation: true, AuditLog: true}, &cluster))
 }
 
-func prepare() error {
+func prepareCluster() error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v3.AddToScheme,
@@ -73,17 +73,17 @@ func prepare() error {
 	if userConfig, err = cluster.AddUser(user); err != nil {
 		return err
 	}
-	return grant()
+	return grantRights()
 }
 
-// calicoResources are those of projectcalico.org that the follower reads.
+// calicoResources are the resources of projectcalico.org which the follower reads.
 var calicoResources = []string{
 	"tiers", "globalnetworkpolicies", "tier.globalnetworkpolicies", "globalnetworksets",
 	"hostendpoints", "felixconfigurations", "ippools", "clusterinformations",
 }
 
-// rules are the rights that the package asks for, without one resource.
-func rules(without string) []rbacv1.PolicyRule {
+// rulesWithout returns the rights of the follower, except for one resource.
+func rulesWithout(without string) []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
 	allow := func(group, resource string) {
 		if resource != without {
@@ -97,15 +97,15 @@ func rules(without string) []rbacv1.PolicyRule {
 	for _, resource := range calicoResources {
 		allow("projectcalico.org", resource)
 	}
-	// Without it Calico's API server shows nobody a tier's policies.
+	// Without this right, Calico's API server shows no policy of any tier.
 	return append(rules, rbacv1.PolicyRule{
 		APIGroups: []string{"projectcalico.org"}, Resources: []string{"tiers"}, Verbs: []string{"get"},
 	})
 }
 
-func grant() error {
+func grantRights() error {
 	meta := metav1.ObjectMeta{Name: user}
-	role := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules("")}
+	role := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rulesWithout("")}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: meta,
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},

@@ -21,28 +21,29 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// TestNative: the API as CRDs, and what can be amiss with it.
-func TestNative(t *testing.T) {
-	start(t, calico.Native)
+// TestNativeAPI tests the API as CRDs, and its possible problems.
+func TestNativeAPI(t *testing.T) {
+	startCalico(t, calico.Native)
 	t.Run("objects", func(t *testing.T) {
 		f := startFollower(t, 0)
-		c := f.eventually(served.Native)
-		NewWithT(t).Expect(names(c.Tiers)).To(Equal([]string{"default", "kube-admin", "kube-baseline"}))
-		objects(t, f)
+		c := f.waitForMode(served.Native)
+		NewWithT(t).Expect(namesOf(c.Tiers)).To(Equal([]string{"default", "kube-admin", "kube-baseline"}))
+		followsObjects(t, f)
 	})
-	t.Run("quiet", quiet)
-	t.Run("too large", func(t *testing.T) { tooLarge(t, served.Native) })
-	t.Run("locked", lockedDatastore)
-	t.Run("migration", migration)
-	t.Run("forbidden", forbidden)
-	t.Run("not installed whole", missingKind)
+	t.Run("quiet", staysQuiet)
+	t.Run("too large", func(t *testing.T) { reportsTooLarge(t, served.Native) })
+	t.Run("locked", reportsLockedDatastore)
+	t.Run("migration", reportsMigration)
+	t.Run("forbidden", namesForbiddenKind)
+	t.Run("not installed whole", namesMissingKind)
 }
 
-// quiet: when nothing happens to Calico, nothing is asked and nothing is told.
-func quiet(t *testing.T) {
+// staysQuiet: without changes in Calico, the follower sends no requests and no
+// notifications.
+func staysQuiet(t *testing.T) {
 	g := NewWithT(t)
 	f := startFollower(t, soon)
-	before := f.eventually(served.Native)
+	before := f.waitForMode(served.Native)
 	mark := restMark(g)
 	changes := f.changes.Load()
 
@@ -65,8 +66,8 @@ func quiet(t *testing.T) {
 	}, soon+time.Second, 10*interval).Should(Succeed())
 }
 
-// restMark returns a mark of the audit log before which the follower has asked for nothing
-// for some time: longer than a reflector pauses before it watches again, because new
+// restMark returns a mark of the audit log with no request of the follower for some time
+// before. This time is longer than the pause of a reflector before a new watch, because new
 // definitions end the watches of the API server's clients.
 func restMark(g *WithT) testbed.Mark {
 	mark, err := cluster.Audit().Mark()
@@ -85,110 +86,110 @@ func restMark(g *WithT) testbed.Mark {
 	return mark
 }
 
-// lockedDatastore: nothing may be written while Calico says so, nor before it
-// has been initialised.
-func lockedDatastore(t *testing.T) {
+// reportsLockedDatastore: nothing may be written while Calico locks its datastore, nor
+// before its initialization.
+func reportsLockedDatastore(t *testing.T) {
 	g := NewWithT(t)
 	f := startFollower(t, 0)
-	f.eventually(served.Native)
+	f.waitForMode(served.Native)
 	changes := f.changes.Load()
 
 	information := &v3.ClusterInformation{}
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "default"}, information)).To(Succeed())
 	information.Spec.DatastoreReady = ptr.To(false)
 	g.Expect(admin.Update(t.Context(), information)).To(Succeed())
-	c := f.eventually(served.Native, "datastoreReady is false", "the operator writes nothing")
+	c := f.waitForMode(served.Native, "datastoreReady is false", "the operator writes nothing")
 	g.Expect(c.Tiers).NotTo(BeEmpty())
 	g.Expect(f.changes.Load()).To(Equal(changes + 1))
 
 	information.Spec.DatastoreReady = ptr.To(true)
 	g.Expect(admin.Update(t.Context(), information)).To(Succeed())
-	f.eventually(served.Native)
+	f.waitForMode(served.Native)
 	g.Expect(f.changes.Load()).To(Equal(changes + 2))
 
 	g.Expect(admin.Delete(t.Context(), information)).To(Succeed())
-	f.eventually(served.Native, "not been initialised yet")
+	f.waitForMode(served.Native, "not been initialised yet")
 	information.ResourceVersion, information.UID = "", ""
 	g.Expect(admin.Create(t.Context(), information)).To(Succeed())
-	f.eventually(served.Native)
+	f.waitForMode(served.Native)
 }
 
-// migration: one that is not over is a problem. Its CRD comes while the
-// follower runs, and goes.
-func migration(t *testing.T) {
+// reportsMigration: an unfinished migration is a problem. The migration's CRD is installed
+// and removed while the follower runs.
+func reportsMigration(t *testing.T) {
 	g := NewWithT(t)
 	f := startFollower(t, 0)
-	f.eventually(served.Native)
+	f.waitForMode(served.Native)
 	installFrom(t, "testdata/datastoremigrations.yaml")
-	f.eventually(served.Native)
+	f.waitForMode(served.Native)
 
 	object := &unstructured.Unstructured{}
 	object.SetAPIVersion("migration.projectcalico.org/v1beta1")
 	object.SetKind("DatastoreMigration")
 	object.SetName("v1-to-v3")
 	g.Expect(admin.Create(t.Context(), object)).To(Succeed())
-	f.eventually(served.Native, "DatastoreMigration v1-to-v3 has not started")
+	f.waitForMode(served.Native, "DatastoreMigration v1-to-v3 has not started")
 	for _, phase := range []string{"Migrating", "WaitingForConflictResolution", "Converged", "Failed"} {
 		object.Object["status"] = map[string]any{"phase": phase, "message": "a reason"}
 		g.Expect(admin.Status().Update(t.Context(), object)).To(Succeed())
-		f.eventually(served.Native, "DatastoreMigration v1-to-v3 is in phase "+phase+" (a reason)")
+		f.waitForMode(served.Native, "DatastoreMigration v1-to-v3 is in phase "+phase+" (a reason)")
 	}
 	object.Object["status"] = map[string]any{"phase": "Complete"}
 	g.Expect(admin.Status().Update(t.Context(), object)).To(Succeed())
-	f.eventually(served.Native)
+	f.waitForMode(served.Native)
 
 	object.Object["status"] = map[string]any{"phase": "Migrating"}
 	g.Expect(admin.Status().Update(t.Context(), object)).To(Succeed())
-	f.eventually(served.Native, "is in phase Migrating")
-	g.Expect(admin.Delete(t.Context(), crd("datastoremigrations.migration.projectcalico.org"))).To(Succeed())
-	f.eventually(served.Native)
+	f.waitForMode(served.Native, "is in phase Migrating")
+	g.Expect(admin.Delete(t.Context(), crdNamed("datastoremigrations.migration.projectcalico.org"))).To(Succeed())
+	f.waitForMode(served.Native)
 }
 
-// forbidden: a kind that may not be read is named, with what to do; the others
-// are read, and it is too once that is done.
-func forbidden(t *testing.T) {
+// namesForbiddenKind: a kind without the right to read is named, with the remedy. The other
+// kinds are read, and so is this kind once the right is granted.
+func namesForbiddenKind(t *testing.T) {
 	g := NewWithT(t)
-	grantBut(t, "ippools")
-	t.Cleanup(func() { grantBut(t, "") })
+	grantWithout(t, "ippools")
+	t.Cleanup(func() { grantWithout(t, "") })
 	f := startFollower(t, soon)
-	f.eventually(served.Native, "the operator is still reading the objects of Calico")
-	c := f.eventually(served.Native, "IPPool cannot be read", "forbidden", `User "follower" cannot list resource "ippools"`,
+	f.waitForMode(served.Native, "the operator is still reading the objects of Calico")
+	c := f.waitForMode(served.Native, "IPPool cannot be read", "forbidden", `User "follower" cannot list resource "ippools"`,
 		"grant the operator list and watch of ippools.projectcalico.org")
-	g.Expect(c.Problem).NotTo(ContainSubstring("cannot be read either"), "the others are well")
+	g.Expect(c.Problem).NotTo(ContainSubstring("cannot be read either"), "the problem names other kinds too")
 	g.Expect(c.Tiers).NotTo(BeEmpty())
 	g.Expect(c.Pools).To(BeEmpty())
 
-	grantBut(t, "")
-	c = f.eventually(served.Native)
+	grantWithout(t, "")
+	c = f.waitForMode(served.Native)
 	g.Expect(c.Pools).NotTo(BeEmpty())
 }
 
-// missingKind: a kind without a CRD is named until it has one.
-func missingKind(t *testing.T) {
+// namesMissingKind: a kind without a CRD is named until the CRD exists.
+func namesMissingKind(t *testing.T) {
 	g := NewWithT(t)
-	sets := crd("globalnetworksets.projectcalico.org")
+	sets := crdNamed("globalnetworksets.projectcalico.org")
 	g.Expect(admin.Get(t.Context(), client.ObjectKeyFromObject(sets), sets)).To(Succeed())
 	g.Expect(admin.Delete(t.Context(), sets.DeepCopy())).To(Succeed())
 	f := startFollower(t, soon)
-	f.eventually(served.Native, "GlobalNetworkSet cannot be read", "the server does not have globalnetworksets.projectcalico.org")
-	install(t, calico.Native)
-	f.eventually(served.Native)
+	f.waitForMode(served.Native, "GlobalNetworkSet cannot be read", "the server does not have globalnetworksets.projectcalico.org")
+	installCRDs(t, calico.Native)
+	f.waitForMode(served.Native)
 }
 
-// TestServicesForbidden: without the right to see how Calico is served, nothing
-// is known, and that is said.
-func TestServicesForbidden(t *testing.T) {
-	grantBut(t, "apiservices")
-	t.Cleanup(func() { grantBut(t, "") })
+// TestForbiddenServicesAreReported: without the right to see how Calico is served, the mode
+// is unknown, and the problem tells so.
+func TestForbiddenServicesAreReported(t *testing.T) {
+	grantWithout(t, "apiservices")
+	t.Cleanup(func() { grantWithout(t, "") })
 	f := startFollower(t, soon)
-	f.eventually(served.Undetected, "APIService cannot be read", "grant the operator list and watch of apiservices.apiregistration.k8s.io")
-	grantBut(t, "")
-	f.eventually(served.Absent)
+	f.waitForMode(served.Undetected, "APIService cannot be read", "grant the operator list and watch of apiservices.apiregistration.k8s.io")
+	grantWithout(t, "")
+	f.waitForMode(served.Absent)
 }
 
-// grantBut gives the user all rights but those to one resource.
-func grantBut(t *testing.T, resource string) {
+// grantWithout grants the user all rights except to one resource.
+func grantWithout(t *testing.T, resource string) {
 	t.Helper()
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: rules(resource)}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: rulesWithout(resource)}
 	NewWithT(t).Expect(admin.Update(context.Background(), role)).To(Succeed())
 }

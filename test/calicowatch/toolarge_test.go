@@ -28,10 +28,10 @@ func networkSet(name string, nets int, labels map[string]string) *v3.GlobalNetwo
 	return set
 }
 
-// tooLarge: where others make more objects than fit, it is said which kind that is, and
-// the operator's own objects are still read, listed and watched. Once the others are gone,
-// everything is read again.
-func tooLarge(t *testing.T, mode served.Mode) {
+// reportsTooLarge: where foreign objects do not fit, the problem names their kind, and the
+// operator's own objects are still read, listed and watched. Once the foreign objects are
+// deleted, all objects are read again.
+func reportsTooLarge(t *testing.T, mode served.Mode) {
 	t.Helper()
 	g := NewWithT(t)
 	g.SetDefaultEventuallyTimeout(deadline)
@@ -43,16 +43,16 @@ func tooLarge(t *testing.T, mode served.Mode) {
 	}
 	t.Cleanup(remove)
 	f := followWith(t, follow.Options{Memory: littleMemory})
-	f.eventually(mode)
+	f.waitForMode(mode)
 	own := networkSet("cpnp-p-nodes-0", 1, label("p"))
 	g.Expect(admin.Create(t.Context(), own)).To(Succeed())
 	for i := range 20 {
 		g.Expect(admin.Create(t.Context(), networkSet(fmt.Sprint("flood-", i), 2000, flood))).To(Succeed())
 	}
-	sets := func() []string { return names(f.Read().Sets) }
+	sets := func() []string { return namesOf(f.Read().Sets) }
 	g.Eventually(func() string { return f.Read().TooLarge }).Should(And(ContainSubstring("GlobalNetworkSet"), ContainSubstring("768 KiB")))
 	g.Eventually(sets).Should(Equal([]string{"cpnp-p-nodes-0"}))
-	f.eventually(mode)
+	f.waitForMode(mode)
 
 	other := networkSet("cpnp-q-nodes-0", 1, label("q"))
 	g.Expect(admin.Create(t.Context(), other)).To(Succeed())
@@ -60,14 +60,14 @@ func tooLarge(t *testing.T, mode served.Mode) {
 	there, err := f.ReadNow(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(there.TooLarge).To(ContainSubstring("GlobalNetworkSet"))
-	g.Expect(names(there.Sets)).To(Equal(sets()))
-	g.Expect(names(there.Tiers)).To(Equal(names(f.Read().Tiers)), "of other kinds all are read")
+	g.Expect(namesOf(there.Sets)).To(Equal(sets()))
+	g.Expect(namesOf(there.Tiers)).To(Equal(namesOf(f.Read().Tiers)), "objects of other kinds are missing")
 
 	again := followWith(t, follow.Options{Memory: littleMemory})
-	again.eventually(mode)
+	again.waitForMode(mode)
 	g.Eventually(func() string { return f.Read().TooLarge }).Should(Equal(again.Read().TooLarge),
 		"another start tells the same as the one that has measured again")
-	g.Expect(names(again.Read().Sets)).To(Equal(sets()))
+	g.Expect(namesOf(again.Read().Sets)).To(Equal(sets()))
 
 	remove()
 	g.Eventually(func() string { return f.Read().TooLarge }).Should(BeEmpty())

@@ -17,11 +17,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/probe"
 )
 
-// What the operator writes of an enactment is as decided afterwards, also where
-// something is taken away: a target, a result of before, a confirmation that
-// somebody gave of something else. What observers found stays, but for those that
-// are gone; and a decision on what has changed since is refused.
-func TestAnEnactmentIsAsDecided(t *testing.T) {
+// The operator's writes of an enactment have the decided result, also for removals: of a
+// target, of a result in the baseline, of a confirmation for another phase. Observers'
+// results stay, except for observers that are gone, and a decision on a stale enactment is
+// refused.
+func TestEnactmentIsWrittenAsDecided(t *testing.T) {
 	g, ctx := NewWithT(t), t.Context()
 	e := &v1alpha1.ControlPlaneNodeEnactment{
 		ObjectMeta: metav1.ObjectMeta{Name: "decided.cp-1", Labels: map[string]string{v1alpha1.LabelPolicy: "decided"}},
@@ -44,7 +44,7 @@ func TestAnEnactmentIsAsDecided(t *testing.T) {
 	g.Expect(first.Labels).To(Equal(e.Labels))
 	g.Expect(first.Status.Baseline).To(HaveLen(2))
 	for _, name := range []string{"cp-2", "gone"} {
-		status := map[string]any{"observers": []any{item(name)}}
+		status := map[string]any{"observers": []any{observerItem(name)}}
 		g.Expect(applyStatus(ctx, admin, probe.FieldManager(name), e.Name, status)).To(Succeed())
 	}
 	confirmed := read()
@@ -55,7 +55,7 @@ func TestAnEnactmentIsAsDecided(t *testing.T) {
 	decided.Annotations = map[string]string{"else": "stays"}
 	decided.Spec.Targets, decided.Spec.ProbeRound = decided.Spec.Targets[:1], ptr.To(int64(2))
 	decided.Status.Baseline, decided.Status.PreviousRuleset, decided.Status.Ruleset = decided.Status.Baseline[1:], "v1", "v2"
-	g.Expect(apierrors.IsConflict(apply.WriteEnactment(ctx, admin, decided, first))).To(BeTrue(), "it was decided on what is not there any more")
+	g.Expect(apierrors.IsConflict(apply.WriteEnactment(ctx, admin, decided, first))).To(BeTrue(), "a decision on a stale enactment was written")
 	g.Expect(apply.WriteEnactment(ctx, admin, decided, read())).To(Succeed())
 	second := read()
 	g.Expect(second.Spec).To(Equal(decided.Spec))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package probe tests observers on a real control plane, with what config/probe
-// ships, as the user that it gives them.
+// Package probe tests observers on a real control plane, with the objects of config/probe,
+// as the user of these objects.
 package probe
 
 import (
@@ -33,11 +33,11 @@ var (
 	admin   client.Client
 )
 
-// suite prepares the cluster between its start and the tests.
+// suite prepares the cluster after the cluster has started and before the tests run.
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
-	if err := prepare(); err != nil {
+	if err := prepareCluster(); err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
 		return 1
 	}
@@ -49,8 +49,8 @@ func TestMain(m *testing.M) {
 	os.Exit(testbed.Run(suite{m}, testbed.Options{CRDPaths: []string{"../../config/crd/bases"}}, &cluster))
 }
 
-// prepare installs what is shipped, as its documentation says.
-func prepare() error {
+// prepareCluster installs the shipped objects, as the documentation says.
+func prepareCluster() error {
 	var err error
 	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
@@ -62,9 +62,9 @@ func prepare() error {
 	return nil
 }
 
-// credentials are those of the probe on a node: its service account's, bound to
-// a pod there. None is a token that is not bound.
-func credentials(node string) *rest.Config {
+// probeCredentials returns the credentials of the probe on a node: of its service account,
+// bound to a pod there. Without a node, the token is not bound.
+func probeCredentials(node string) *rest.Config {
 	config := options.UnthrottledConfig(cluster.Config)
 	config.Impersonate = rest.ImpersonationConfig{
 		UserName: serviceaccount.MakeUsername(namespace, account),

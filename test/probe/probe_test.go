@@ -32,14 +32,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/probe"
 )
 
-// network is where the observers of a test are: what they reach of a node is as
-// is set.
+// network is the network of a test's observers: the test sets which addresses of a node are
+// reachable.
 type network struct {
 	mu    sync.Mutex
 	fails map[string]error // by address and port
 }
 
-func (n *network) dial(_ context.Context, _, address string) (net.Conn, error) {
+func (n *network) dialAddress(_ context.Context, _, address string) (net.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.fails[address]; err != nil {
@@ -49,20 +49,20 @@ func (n *network) dial(_ context.Context, _, address string) (net.Conn, error) {
 	return here, nil
 }
 
-func (n *network) set(address string, err error) {
+func (n *network) setFailure(address string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fails[address] = err
 }
 
-// observe runs the observer of a node, as cpnp-operator probe does, until the
-// test ends.
-func observe(t *testing.T, node string, dial probe.Dial) {
+// startObserver runs the observer of a node, as cpnp-operator probe does, until the test
+// ends.
+func startObserver(t *testing.T, node string, dial probe.Dial) {
 	t.Helper()
 	g := NewWithT(t)
 	opts := (&options.Probe{NodeName: node, ProbeAddress: "0"}).ManagerOptions()
 	opts.Controller.SkipNameValidation = ptr.To(true)
-	mgr, err := ctrl.NewManager(credentials(node), opts)
+	mgr, err := ctrl.NewManager(probeCredentials(node), opts)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(probe.SetupObserver(mgr, &probe.Observer{Name: node, Dial: dial})).To(Succeed())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -74,8 +74,8 @@ func observe(t *testing.T, node string, dial probe.Dial) {
 	})
 }
 
-// create makes an enactment that asks for nothing yet.
-func create(t *testing.T, name string) *v1alpha1.ControlPlaneNodeEnactment {
+// createEnactment creates an enactment without a probe request.
+func createEnactment(t *testing.T, name string) *v1alpha1.ControlPlaneNodeEnactment {
 	t.Helper()
 	e := &v1alpha1.ControlPlaneNodeEnactment{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -92,24 +92,24 @@ func create(t *testing.T, name string) *v1alpha1.ControlPlaneNodeEnactment {
 	return e
 }
 
-// ask asks the observers of an enactment for a round.
-func ask(t *testing.T, name string, round int64) {
+// requestRound asks the observers of an enactment for a probe round.
+func requestRound(t *testing.T, name string, round int64) {
 	t.Helper()
 	e := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	patch := fmt.Appendf(nil, `{"spec":{"probeRound":%d}}`, round)
 	NewWithT(t).Expect(admin.Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
-	decide(t, e)
+	markDecided(t, e)
 }
 
-// decide notes that what an enactment asks is what was decided, as the operator does.
-func decide(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
+// markDecided records that the enactment's probe request was decided, as the operator does.
+func markDecided(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
 	t.Helper()
 	patch := fmt.Appendf(nil, `{"status":{"probeRequestHash":%q}}`, e.Spec.ProbeRequestHash())
 	NewWithT(t).Expect(admin.Status().Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
 }
 
-// ownAddress returns an address of this machine that is not one of loopback; empty if
-// it has none.
+// ownAddress returns an address of this machine outside of loopback, or nothing if there is
+// none.
 func ownAddress(t *testing.T) string {
 	t.Helper()
 	addresses, err := net.InterfaceAddrs()
@@ -130,14 +130,14 @@ func applyStatus(ctx context.Context, c client.Client, manager, name string, sta
 	return c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(manager), client.ForceOwnership)
 }
 
-// item is an observation as it is applied.
-func item(name string) map[string]any {
+// observerItem is an observer's item in the status, in the form of an apply.
+func observerItem(name string) map[string]any {
 	return map[string]any{"name": name, "probeRound": int64(1), "time": "2026-01-02T03:04:05Z"}
 }
 
-// found returns, sorted, what the observers of an enactment have found: observer,
-// round and outcomes.
-func found(name string) func(context.Context) []string {
+// listResults returns the sorted results of an enactment's observers: observer, probe round
+// and outcomes.
+func listResults(name string) func(context.Context) []string {
 	return func(ctx context.Context) []string {
 		e := &v1alpha1.ControlPlaneNodeEnactment{}
 		if err := admin.Get(ctx, client.ObjectKey{Name: name}, e); err != nil {
@@ -156,19 +156,19 @@ func found(name string) func(context.Context) []string {
 	}
 }
 
-// Observers, and whoever runs the rollout, write into the same status and leave
-// each other's alone.
+// Observers and the operator write into the same status, and leave each other's fields
+// alone.
 func TestObserversWriteSideBySide(t *testing.T) {
 	g := NewWithT(t)
 	g.SetDefaultEventuallyTimeout(deadline)
 	g.SetDefaultEventuallyPollingInterval(interval)
 	here, there := &network{fails: map[string]error{}}, &network{fails: map[string]error{"192.0.2.1:2379": syscall.ECONNREFUSED}}
-	create(t, "hosts.cp-1")
-	other := create(t, "hosts.cp-2")
-	observe(t, "cp-2", here.dial)
-	observe(t, "cp-3", there.dial)
-	ask(t, "hosts.cp-1", 1)
-	g.Eventually(found("hosts.cp-1")).WithContext(t.Context()).
+	createEnactment(t, "hosts.cp-1")
+	other := createEnactment(t, "hosts.cp-2")
+	startObserver(t, "cp-2", here.dialAddress)
+	startObserver(t, "cp-3", there.dialAddress)
+	requestRound(t, "hosts.cp-1", 1)
+	g.Eventually(listResults("hosts.cp-1")).WithContext(t.Context()).
 		Should(HaveExactElements("cp-2 1 6443=Open 2379=Open", "cp-3 1 6443=Open 2379=Refused"))
 
 	condition := map[string]any{
@@ -176,11 +176,11 @@ func TestObserversWriteSideBySide(t *testing.T) {
 	}
 	status := map[string]any{"ruleset": "v1", "conditions": []any{condition}}
 	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, "hosts.cp-1", status)).To(Succeed())
-	here.set("192.0.2.1:6443", syscall.EHOSTUNREACH)
-	ask(t, "hosts.cp-1", 2)
-	g.Eventually(found("hosts.cp-1")).WithContext(t.Context()).
+	here.setFailure("192.0.2.1:6443", syscall.EHOSTUNREACH)
+	requestRound(t, "hosts.cp-1", 2)
+	g.Eventually(listResults("hosts.cp-1")).WithContext(t.Context()).
 		Should(HaveExactElements("cp-2 2 6443=Unreachable 2379=Open", "cp-3 2 6443=Open 2379=Refused"))
-	// One field less: it goes, and the observers stay.
+	// An apply with one field less removes the field, and the observers' results stay.
 	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, "hosts.cp-1", map[string]any{"ruleset": "v2"})).To(Succeed())
 
 	e := &v1alpha1.ControlPlaneNodeEnactment{}
@@ -188,59 +188,60 @@ func TestObserversWriteSideBySide(t *testing.T) {
 	g.Expect(e.Status.Ruleset).To(Equal("v2"))
 	g.Expect(e.Status.Conditions).To(BeEmpty())
 	g.Expect(e.Status.Observers).To(HaveLen(2))
-	g.Expect(found(other.Name)(t.Context())).To(BeEmpty(), "it was not asked")
+	g.Expect(listResults(other.Name)(t.Context())).To(BeEmpty(), "an observer answered without a request")
 }
 
 func TestThereIsNoRoomForASeventeenthObserver(t *testing.T) {
 	g := NewWithT(t)
-	create(t, "hosts.full")
+	createEnactment(t, "hosts.full")
 	for i := range probe.MaxObservers {
 		name := fmt.Sprint("node-", i)
-		status := map[string]any{"observers": []any{item(name)}}
+		status := map[string]any{"observers": []any{observerItem(name)}}
 		g.Expect(applyStatus(t.Context(), admin, probe.FieldManager(name), "hosts.full", status)).To(Succeed())
 	}
-	ask(t, "hosts.full", 2)
-	// One that does not know yet that the others were faster.
+	requestRound(t, "hosts.full", 2)
+	// This observer does not know yet that the other observers were faster.
 	e := &v1alpha1.ControlPlaneNodeEnactment{}
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "hosts.full"}, e)).To(Succeed())
 	e.Status.Observers = nil
-	g.Expect(answer(t, e)).To(Succeed())
-	g.Expect(found("hosts.full")(t.Context())).To(And(HaveLen(probe.MaxObservers), Not(ContainElement(HavePrefix("cp-2")))))
+	g.Expect(answerFromCache(t, e)).To(Succeed())
+	g.Expect(listResults("hosts.full")(t.Context())).To(And(HaveLen(probe.MaxObservers), Not(ContainElement(HavePrefix("cp-2")))))
 }
 
-// While an observer tries the targets, the enactment goes, and another one comes.
+// The enactment is deleted and created again while an observer tries the targets.
 func TestAnEnactmentThatWasReplacedIsNotAnswered(t *testing.T) {
 	g := NewWithT(t)
-	create(t, "hosts.cp-1")
-	ask(t, "hosts.cp-1", 1)
+	createEnactment(t, "hosts.cp-1")
+	requestRound(t, "hosts.cp-1", 1)
 	old := &v1alpha1.ControlPlaneNodeEnactment{}
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "hosts.cp-1"}, old)).To(Succeed())
 	g.Expect(admin.Delete(t.Context(), old)).To(Succeed())
-	g.Expect(answer(t, old)).To(Succeed())
-	g.Expect(applyStatus(t.Context(), as(t, "cp-2"), probe.FieldManager("cp-2"), old.Name, map[string]any{"observers": []any{item("cp-2")}})).
-		To(MatchError(apierrors.IsNotFound, "not found"), "an answer makes no enactment")
+	g.Expect(answerFromCache(t, old)).To(Succeed())
+	g.Expect(applyStatus(t.Context(), clientOf(t, "cp-2"), probe.FieldManager("cp-2"), old.Name, map[string]any{"observers": []any{observerItem("cp-2")}})).
+		To(MatchError(apierrors.IsNotFound, "not found"), "an answer created an enactment")
 
-	create(t, "hosts.cp-1")
-	g.Expect(answer(t, old)).To(Succeed())
-	g.Expect(found("hosts.cp-1")(t.Context())).To(BeEmpty())
+	createEnactment(t, "hosts.cp-1")
+	g.Expect(answerFromCache(t, old)).To(Succeed())
+	g.Expect(listResults("hosts.cp-1")(t.Context())).To(BeEmpty())
 }
 
-// answer has an observer answer an enactment as its cache has it at first.
-func answer(t *testing.T, cached *v1alpha1.ControlPlaneNodeEnactment) error {
+// answerFromCache makes an observer answer an enactment, with a cache that first shows the
+// given state.
+func answerFromCache(t *testing.T, cached *v1alpha1.ControlPlaneNodeEnactment) error {
 	t.Helper()
-	observer := &probe.Observer{Client: &late{as(t, "cp-2"), cached}, Name: "cp-2", Dial: (&network{}).dial}
+	observer := &probe.Observer{Client: &lateClient{clientOf(t, "cp-2"), cached}, Name: "cp-2", Dial: (&network{}).dialAddress}
 	_, err := observer.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(cached)})
 	return err
 }
 
-// late is a client that reads from a cache that is late, the first time.
-type late struct {
+// lateClient is a client whose first read comes from a stale cache.
+type lateClient struct {
 	client.Client
 	cached *v1alpha1.ControlPlaneNodeEnactment
 }
 
 // Get implements client.Client.
-func (l *late) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+func (l *lateClient) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
 	if l.cached == nil {
 		return l.Client.Get(ctx, key, object, opts...)
 	}
@@ -249,27 +250,27 @@ func (l *late) Get(ctx context.Context, key client.ObjectKey, object client.Obje
 	return nil
 }
 
-// as returns a client with the credentials of the probe on a node.
-func as(t *testing.T, node string) client.Client {
+// clientOf returns a client with the credentials of the probe on a node.
+func clientOf(t *testing.T, node string) client.Client {
 	t.Helper()
-	c, err := client.New(credentials(node), client.Options{Scheme: options.NewScheme()})
+	c, err := client.New(probeCredentials(node), client.Options{Scheme: options.NewScheme()})
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	return c
 }
 
-// What the credentials of a probe are not good for.
+// The credentials of a probe allow writes of the probe's own item only.
 func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 	g := NewWithT(t)
-	e := create(t, "hosts.cp-1")
-	status := map[string]any{"ruleset": "v1", "observers": []any{item("operator"), item("cp-2")}}
+	e := createEnactment(t, "hosts.cp-1")
+	status := map[string]any{"ruleset": "v1", "observers": []any{observerItem("operator"), observerItem("cp-2")}}
 	g.Expect(applyStatus(t.Context(), admin, v1alpha1.FieldManagerRollout, e.Name, status)).To(Succeed())
-	own := as(t, "cp-2")
+	own := clientOf(t, "cp-2")
 	merge := func(patch string) client.Patch { return client.RawPatch("application/merge-patch+json", []byte(patch)) }
 	named := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: e.Name}}
 	apply := func(c client.Client, status map[string]any) func() error {
 		return func() error { return applyStatus(t.Context(), c, "anybody", e.Name, status) }
 	}
-	// The API server takes a moment until it goes by a new policy.
+	// A new policy takes effect in the API server after a moment.
 	g.Eventually(apply(own, map[string]any{"ruleset": "v2"}), deadline, interval).Should(MatchError(apierrors.IsForbidden, "forbidden"))
 
 	refused := map[string]func() error{
@@ -290,29 +291,29 @@ func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 		"to take a field out":    func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":{"ruleset":null}}`)) },
 		"to take the status out": func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":null}`)) },
 		"the operator's item":    apply(own, map[string]any{"observers": []any{map[string]any{"name": "operator", "probeRound": int64(7), "time": "2026-01-02T03:04:05Z"}}}),
-		"another node's item":    apply(own, map[string]any{"observers": []any{item("cp-3")}}),
+		"another node's item":    apply(own, map[string]any{"observers": []any{observerItem("cp-3")}}),
 		"to take others' out":    func() error { return own.Status().Patch(t.Context(), named, merge(`{"status":{"observers":[]}}`)) },
-		"without a node":         apply(as(t, ""), map[string]any{"observers": []any{item("cp-3")}}),
+		"without a node":         apply(clientOf(t, ""), map[string]any{"observers": []any{observerItem("cp-3")}}),
 	}
 	for name, try := range refused {
 		t.Run(name, func(t *testing.T) {
 			NewWithT(t).Expect(try()).To(MatchError(apierrors.IsForbidden, "forbidden"))
 		})
 	}
-	before := item("cp-2")
+	before := observerItem("cp-2")
 	before["probeRound"] = int64(2)
-	g.Expect(apply(own, map[string]any{"observers": []any{before}})()).To(Succeed(), "its own item")
-	g.Expect(found(e.Name)(t.Context())).To(HaveExactElements("cp-2 2", "operator 1"))
+	g.Expect(apply(own, map[string]any{"observers": []any{before}})()).To(Succeed(), "the probe's own item")
+	g.Expect(listResults(e.Name)(t.Context())).To(HaveExactElements("cp-2 2", "operator 1"))
 	g.Expect(own.Status().Patch(t.Context(), named, merge(`{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}},"spec":{"probeRound":9}}`))).To(Succeed())
 	latest := &v1alpha1.ControlPlaneNodeEnactment{}
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: e.Name}, latest)).To(Succeed())
-	g.Expect(latest.Annotations).To(BeEmpty(), "what else comes with a status is not looked at")
+	g.Expect(latest.Annotations).To(BeEmpty(), "other fields in a write of the status were stored")
 	g.Expect(latest.Spec).To(Equal(e.Spec))
 }
 
 func TestAnEnactmentStaysThatOfItsNodeAndPolicy(t *testing.T) {
 	g := NewWithT(t)
-	e := create(t, "hosts.cp-1")
+	e := createEnactment(t, "hosts.cp-1")
 	for _, change := range []func(*v1alpha1.ControlPlaneNodeEnactmentSpec){
 		func(spec *v1alpha1.ControlPlaneNodeEnactmentSpec) { spec.Node = "cp-2" },
 		func(spec *v1alpha1.ControlPlaneNodeEnactmentSpec) { spec.Policy = "others" },
@@ -323,8 +324,8 @@ func TestAnEnactmentStaysThatOfItsNodeAndPolicy(t *testing.T) {
 	}
 }
 
-// What is shipped runs where Pod Security is enforced, and asks for nothing that
-// there is not.
+// The shipped pods are admitted where Pod Security is enforced, and refer only to existing
+// objects.
 func TestShippedPodsAreAdmitted(t *testing.T) {
 	g := NewWithT(t)
 	install := cluster.Kubectl(t.Context(), "apply", "--server-side", "--kustomize", "../../config/default")
@@ -352,7 +353,7 @@ func TestShippedPodsAreAdmitted(t *testing.T) {
 		"POD_IPS=status.podIPs", "HOST_IPS=status.hostIPs", "MEMORY_LIMIT=limits.memory"), "it knows itself, and observes too")
 }
 
-// The program itself, as the DaemonSet starts it but for the addresses.
+// The program itself observes, started as by the DaemonSet except for the addresses.
 func TestProgramObserves(t *testing.T) {
 	g := NewWithT(t)
 	program := filepath.Join(t.TempDir(), "manager")
@@ -362,10 +363,10 @@ func TestProgramObserves(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = listener.Close() }()
 
-	e := create(t, "hosts.program")
+	e := createEnactment(t, "hosts.program")
 	port := listener.Addr().(*net.TCPAddr).Port
 	asked := []v1alpha1.ProbeTarget{{Address: "127.0.0.1", Port: v1alpha1.PortNumber(port), Protocol: v1alpha1.ProbeTCP}}
-	want := fmt.Sprintf("cp-2 1 %d=Unreachable", port) // though something listens there
+	want := fmt.Sprintf("cp-2 1 %d=Unreachable", port) // although a server listens there
 	if address := ownAddress(t); address != "" {
 		asked = append(asked, v1alpha1.ProbeTarget{Address: address, Port: v1alpha1.PortNumber(port), Protocol: v1alpha1.ProbeTCP})
 		want += fmt.Sprintf(" %d=Open", port)
@@ -375,25 +376,26 @@ func TestProgramObserves(t *testing.T) {
 	patch := fmt.Appendf(nil, `{"spec":{"probeRound":1,"targets":%s}}`, targets)
 	g.Expect(admin.Patch(t.Context(), e, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
 
-	decide(t, e)
+	markDecided(t, e)
 
 	var log strings.Builder
-	run := exec.CommandContext(t.Context(), program, "probe", "--health-probe-bind-address=0", "--kubeconfig="+kubeconfig(t, "cp-2"))
+	run := exec.CommandContext(t.Context(), program, "probe", "--health-probe-bind-address=0", "--kubeconfig="+writeKubeconfig(t, "cp-2"))
 	run.Env = append(os.Environ(), "NODE_NAME=cp-2")
 	run.Stdout, run.Stderr = &log, &log
 	g.Expect(run.Start()).To(Succeed())
-	g.Eventually(found(e.Name), deadline, interval).WithContext(t.Context()).Should(HaveExactElements(want))
+	g.Eventually(listResults(e.Name), deadline, interval).WithContext(t.Context()).Should(HaveExactElements(want))
 	g.Expect(run.Process.Signal(syscall.SIGTERM)).To(Succeed())
 	g.Expect(run.Wait()).To(Succeed(), "%s", &log)
 }
 
-// kubeconfig returns the path of one with the credentials of the probe on a node.
-func kubeconfig(t *testing.T, node string) string {
+// writeKubeconfig returns the path of a kubeconfig with the credentials of the probe on a
+// node.
+func writeKubeconfig(t *testing.T, node string) string {
 	t.Helper()
 	g := NewWithT(t)
 	config, err := clientcmd.LoadFromFile(cluster.KubeconfigPath)
 	g.Expect(err).NotTo(HaveOccurred())
-	impersonated := credentials(node).Impersonate
+	impersonated := probeCredentials(node).Impersonate
 	for _, user := range config.AuthInfos {
 		user.Impersonate, user.ImpersonateGroups, user.ImpersonateUserExtra = impersonated.UserName, impersonated.Groups, impersonated.Extra
 	}

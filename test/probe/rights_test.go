@@ -20,15 +20,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
-// install installs what config/default ships.
-func install(t *testing.T) {
+// installOperator installs the objects of config/default.
+func installOperator(t *testing.T) {
 	t.Helper()
 	out, err := cluster.Kubectl(t.Context(), "apply", "--server-side", "--force-conflicts", "--kustomize", "../../config/default").CombinedOutput()
 	NewWithT(t).Expect(err).NotTo(HaveOccurred(), string(out))
 }
 
-// user returns a client of somebody who has a ClusterRole in the whole cluster.
-func user(t *testing.T, name, role string) client.Client {
+// clientWithRole returns a client of a user with a ClusterRole in the whole cluster.
+func clientWithRole(t *testing.T, name, role string) client.Client {
 	t.Helper()
 	g := NewWithT(t)
 	binding := &rbacv1.ClusterRoleBinding{
@@ -38,10 +38,10 @@ func user(t *testing.T, name, role string) client.Client {
 	}
 	g.Expect(admin.Create(t.Context(), binding)).To(Succeed())
 	t.Cleanup(func() { _ = admin.Delete(context.Background(), binding) })
-	return impersonate(t, rest.ImpersonationConfig{UserName: name, Groups: []string{"system:authenticated"}})
+	return clientAs(t, rest.ImpersonationConfig{UserName: name, Groups: []string{"system:authenticated"}})
 }
 
-func impersonate(t *testing.T, who rest.ImpersonationConfig) client.Client {
+func clientAs(t *testing.T, who rest.ImpersonationConfig) client.Client {
 	t.Helper()
 	config := options.UnthrottledConfig(cluster.Config)
 	config.Impersonate = who
@@ -50,19 +50,20 @@ func impersonate(t *testing.T, who rest.ImpersonationConfig) client.Client {
 	return c
 }
 
-// Who may patch enactments may confirm a node, and have probes connect nowhere.
+// A user with the right to patch enactments may confirm a node, and cannot make probes
+// connect anywhere.
 func TestOthersMayConfirmANodeAndNothingElse(t *testing.T) {
 	g := NewWithT(t)
-	install(t)
-	e := create(t, "hosts.cp-1")
-	own := user(t, "editor", "cpnp-controlplanenetworkpolicy-editor-role")
+	installOperator(t)
+	e := createEnactment(t, "hosts.cp-1")
+	own := clientWithRole(t, "editor", "cpnp-controlplanenetworkpolicy-editor-role")
 	merge := func(c client.Client, patch string) func() error {
 		return func() error {
 			named := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: e.Name}}
 			return c.Patch(t.Context(), named, client.RawPatch("application/merge-patch+json", []byte(patch)))
 		}
 	}
-	// The API server takes a moment until it goes by a new policy, and a new role.
+	// A new policy, and a new role, take effect in the API server after a moment.
 	g.Eventually(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"0"}}}`), deadline, interval).Should(Succeed())
 	g.Eventually(merge(own, `{"spec":{"probeRound":9}}`), deadline, interval).Should(MatchError(ContainSubstring("only the annotation cpnp.dev/confirm")))
 
@@ -88,17 +89,17 @@ func TestOthersMayConfirmANodeAndNothingElse(t *testing.T) {
 	g.Expect(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}}}`)()).To(Succeed())
 	g.Expect(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":null}}}`)()).To(Succeed())
 
-	operator := impersonate(t, rest.ImpersonationConfig{
+	operator := clientAs(t, rest.ImpersonationConfig{
 		UserName: serviceaccount.MakeUsername("cpnp-system", "cpnp-controller-manager"),
 		Groups:   append(serviceaccount.MakeGroupNames("cpnp-system"), "system:authenticated"),
 	})
-	g.Expect(merge(operator, `{"metadata":{"labels":{"x":"y"}},"spec":{"probeRound":9}}`)()).To(Succeed(), "the operator is not held up")
+	g.Expect(merge(operator, `{"metadata":{"labels":{"x":"y"}},"spec":{"probeRound":9}}`)()).To(Succeed(), "the operator's write was refused")
 }
 
-// Neither edit nor admin of the cluster says who reaches the control plane: a role that
-// people are given for what they run.
+// Neither the role edit nor the role admin, which users get for their workloads, decides
+// who reaches the control plane.
 func TestRolesOfTheClusterReachNoPolicy(t *testing.T) {
-	install(t)
+	installOperator(t)
 	allowed := func(c client.Client, verb, resource string) func() (bool, error) {
 		return func() (bool, error) {
 			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
@@ -110,21 +111,22 @@ func TestRolesOfTheClusterReachNoPolicy(t *testing.T) {
 	}
 	writes := []string{"create", "update", "patch", "delete", "deletecollection"}
 	resources := []string{"controlplanenetworkpolicies", "controlplanenodeenactments"}
-	own := user(t, "owner", "cpnp-controlplanenetworkpolicy-admin-role")
-	NewWithT(t).Eventually(allowed(own, "patch", resources[0]), deadline, interval).Should(BeTrue(), "the role that is meant for it")
+	own := clientWithRole(t, "owner", "cpnp-controlplanenetworkpolicy-admin-role")
+	NewWithT(t).Eventually(allowed(own, "patch", resources[0]), deadline, interval).Should(BeTrue(), "the role for this purpose")
 
 	var roles rbacv1.ClusterRoleList
 	NewWithT(t).Expect(admin.List(t.Context(), &roles)).To(Succeed())
 	for _, role := range []string{"edit", "admin"} {
 		t.Run(role, func(t *testing.T) {
 			g := NewWithT(t)
-			c := user(t, "with-"+role, role)
+			c := clientWithRole(t, "with-"+role, role)
 			for _, resource := range resources {
 				for _, verb := range writes {
 					g.Expect(allowed(c, verb, resource)()).To(BeFalse(), "%s %s", verb, resource)
 				}
 			}
-			// What the controller that sums roles up would add: it may not run here.
+			// Rules that the controller for aggregated roles would add: this controller may
+			// not run here.
 			for i := range roles.Items {
 				aggregated := &roles.Items[i]
 				if aggregated.Labels[fmt.Sprintf("rbac.authorization.k8s.io/aggregate-to-%s", role)] != "true" {
