@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// building is a program that is built during the story.
+// building is a program being built during the story.
 type building struct {
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -22,7 +22,7 @@ type building struct {
 	live io.Writer // gets all further lines, if set
 }
 
-// startBuild starts a build. The build writes its progress to the given writer.
+// startBuild starts a build, with the given writer for progress.
 func startBuild(ctx context.Context, run func(ctx context.Context, progress io.Writer) error) *building {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &building{cancel: cancel, done: make(chan struct{})}
@@ -69,7 +69,7 @@ func (b *building) lastLine() string {
 	return b.last
 }
 
-// waitFor waits for the end of the build, and shows its progress meanwhile.
+// waitFor waits for the end of the build, and shows progress meanwhile.
 func (b *building) waitFor(out io.Writer) error {
 	now := b.lastLine()
 	b.mu.Lock()

@@ -74,7 +74,7 @@ func (s *stage) waitForCondition(ctx context.Context, kind, status, reason strin
 	})
 }
 
-// posture is the part of the cluster which the policy declares.
+// posture is the part of the cluster under the policy.
 type posture struct {
 	tainted         int // control-plane nodes with the taint
 	records         int // nodes and Services with a record
@@ -106,7 +106,7 @@ func (s *stage) readPosture(ctx context.Context) (posture, error) {
 	return p, err
 }
 
-// checkDeclared checks that all objects are as the policy declares.
+// checkDeclared compares all objects with the policy.
 func (s *stage) checkDeclared(ctx context.Context) (string, error) {
 	p, err := s.readPosture(ctx)
 	switch {
@@ -124,7 +124,7 @@ func (s *stage) checkDeclared(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// checkUntouched checks that no field or object of the policy exists.
+// checkUntouched expects no field or object of the policy.
 func (s *stage) checkUntouched(ctx context.Context) (string, error) {
 	p, err := s.readPosture(ctx)
 	switch {
@@ -142,7 +142,7 @@ func (s *stage) checkUntouched(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// checkPodsOnWorkers checks that the pods of the Deployment "app" run on workers.
+// checkPodsOnWorkers expects all pods of the Deployment "app" on workers.
 func (s *stage) checkPodsOnWorkers(ctx context.Context) (string, error) {
 	var pods corev1.PodList
 	if err := s.client.List(ctx, &pods, client.InNamespace("default"), client.MatchingLabels{"app": "app"}); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// hostKinds are the Calico kinds which the operator writes.
+// hostKinds are the Calico kinds written by the operator.
 const hostKinds = "tiers.projectcalico.org,globalnetworksets.projectcalico.org,globalnetworkpolicies.projectcalico.org," +
 	"hostendpoints.projectcalico.org,felixconfigurations.projectcalico.org"
 
@@ -51,8 +51,7 @@ func protectEtcd(ctx context.Context, s *stage) error {
 	return removePolicy(ctx, s, before)
 }
 
-// showTrap shows that Felix's failsafe ports override any policy, and that the status
-// reports so.
+// showTrap shows Felix's failsafe ports overriding any policy, and the status reporting so.
 func showTrap(ctx context.Context, s *stage) error {
 	s.printLine("\n    A policy lets the control plane alone connect to both")
 	if err := s.showKubectl(ctx, "apply", "-f", "hack/demo/etcd.yaml"); err != nil {
@@ -108,8 +107,8 @@ func (s *stage) watchRollout(ctx context.Context) error {
 	return s.showKubectl(ctx, "get", "cpne")
 }
 
-// checkOneByOne waits for phases of the nodes, and fails if a node has rules before its
-// turn. The operator writes enactments first, so this function reads enactments last.
+// checkOneByOne waits for phases of the nodes, and fails if a node has rules too early. The
+// operator writes enactments before rules, so enactments are read last.
 func (s *stage) checkOneByOne(reached func(phases map[string]string) bool) check {
 	return func(ctx context.Context) (string, error) {
 		var endpoints v3.HostEndpointList

@@ -81,7 +81,7 @@ func (s *stage) openHosts(ctx context.Context) (err error) {
 	return nil
 }
 
-// closeHosts stops the machines and Calico, in the reverse order of their start.
+// closeHosts stops the machines and Calico, in the reverse order of the start.
 func (h *hosts) closeHosts() error {
 	var failures []error
 	if h.cluster != nil {

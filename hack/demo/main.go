@@ -23,9 +23,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// The operator's process ends with the demo, whatever ends the demo. The kernel kills the
-// process when the thread ends that has started the process, so the first thread, which
-// lives as long as the demo, must start the operator.
+// The operator's process must end with the demo in every case. The kernel kills a process
+// when its starting thread ends. The first thread lives as long as the demo, so the first
+// thread must start the operator.
 func init() { runtime.LockOSThread() }
 
 func main() {

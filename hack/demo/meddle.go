@@ -20,7 +20,7 @@ const repairLimit = time.Second
 // meddler is the field manager of the changes by hand.
 const meddler = "mallory"
 
-// deed is a change by hand, with the field that the operator must name.
+// deed is a change by hand, with the name of the changed field.
 type deed struct {
 	what, field string
 	command     []string
@@ -59,8 +59,8 @@ func changeByHand(ctx context.Context, s *stage) error {
 	})
 }
 
-// checkRepaired makes the change, and checks that the operator soon repairs the change and
-// names its author. The printed time starts at the end of kubectl.
+// checkRepaired makes the change, waits for the repair, and expects the status to name the
+// author. The printed time starts at the end of kubectl.
 func (s *stage) checkRepaired(ctx context.Context, d deed, declared check) error {
 	s.printLine("    %s %s", meddler, d.what)
 	if err := s.showKubectl(ctx, append(slices.Clone(d.command), "--field-manager="+meddler)...); err != nil {

@@ -30,7 +30,7 @@ func findPrograms(ctx context.Context) (programs, bool, error) {
 		if err != nil {
 			return programs{}, false, err
 		}
-		// A user who names a folder wants this folder, or an error about this folder.
+		// A folder named by the user is used, or an error tells why not.
 		if err := (testbed.Options{}).Missing(dir); err != nil {
 			return programs{}, false, err
 		}

@@ -15,12 +15,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// target is the machine to which all machines connect, including itself.
+// target is the machine under attack. All machines connect to the target, even the target.
 const target = "cp-1"
 
 var allMachines = []string{target, "cp-2", "cp-3", "worker-1", calico.Outsider}
 
-// flow is one way of connecting to the target.
+// flow is a source and a port of the target.
 type flow struct {
 	from string
 	port uint16

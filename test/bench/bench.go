@@ -21,7 +21,7 @@ import (
 // bench is one run.
 type bench struct {
 	settings
-	dir     string // programs and their logs
+	dir     string // programs and logs
 	cluster *testbed.ControlPlane
 	admin   client.WithWatch
 	report  *report

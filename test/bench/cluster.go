@@ -194,7 +194,7 @@ func benchPolicy() *v1alpha1.ControlPlaneNetworkPolicy {
 			Mode:         v1alpha1.ModeEnforce,
 			NodeSelector: selector,
 			Network:      network,
-			// No CNI runs here, so the operator cannot detect one.
+			// No CNI runs here, so the operator cannot detect a CNI.
 			Profile: v1alpha1.Profile{NetworkPolicies: v1alpha1.NetworkPoliciesEnforced},
 			Taints:  []v1alpha1.Taint{{Key: testbed.ControlPlaneRole, Effect: corev1.TaintEffectNoSchedule}},
 			Services: []v1alpha1.ServiceTrafficPolicy{{

@@ -61,10 +61,10 @@ func (b *bench) convergeBoth(ctx context.Context) error {
 	return nil
 }
 
-// convergeRaw writes to every Node and Service the fields that the policy will declare, as
-// fast as a client without planning can, and removes these fields again. Like the operator,
-// the bare client writes two objects for a Node, its record and then the Node, and one
-// value and one annotation of a Service.
+// convergeRaw writes the later declared fields to every Node and Service, as fast as a
+// client without planning can, and then removes the fields again. Like the operator, the
+// bare client makes two writes for a Node, first the record and then the Node, and a single
+// write with a value and an annotation for a Service.
 func (b *bench) convergeRaw(ctx context.Context, c *convergence) (err error) {
 	const there = `{"metadata":{"annotations":{"raw":"{\"field\":{\"policy\":\"bench\",\"applied\":\"\",\"original\":null}}"}},"spec":%s}`
 	const back = `{"metadata":{"annotations":{"raw":null}},"spec":%s}`
@@ -82,7 +82,7 @@ func (b *bench) convergeRaw(ctx context.Context, c *convergence) (err error) {
 	return b.operator.waitUntilIdle(ctx)
 }
 
-// patchAll patches every Node, after writing its record, and every Service.
+// patchAll patches every Node, after writing the record, and every Service.
 func (b *bench) patchAll(ctx context.Context, record func(ctx context.Context, node string) error, node, service string) error {
 	return runParallel(ctx, b.nodes+b.services, func(i int) error {
 		k, patch := kinds[0], node

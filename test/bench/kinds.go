@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// kind is a kind of object that the operator repairs.
+// kind is a kind of repaired objects.
 type kind struct {
 	name, resource string
 	object         func() client.Object
@@ -25,9 +25,9 @@ type kind struct {
 	drift string
 	// right tells whether the object is as declared.
 	right func(client.Object) bool
-	// repair returns the merge patch that restores the object's current state.
+	// repair returns the merge patch to restore the object's current state.
 	repair func(client.Object) any
-	// target returns the name of one of the drifting objects.
+	// target returns the name of a drifting object.
 	target func(owner string, i int) types.NamespacedName
 }
 
@@ -93,7 +93,7 @@ func (k kind) objectNamed(key types.NamespacedName) client.Object {
 	return object
 }
 
-// repairPatch returns the patch that restores the object's current state.
+// repairPatch returns the patch to restore the object's current state.
 func (k kind) repairPatch(object client.Object) client.Patch {
 	body, err := json.Marshal(map[string]any{"spec": k.repair(object)})
 	if err != nil {

@@ -111,7 +111,7 @@ func noneOut() v3.FelixConfiguration {
 	}
 }
 
-// cutOff returns an endpoint that drops all packets from its node.
+// cutOff returns an endpoint without policies, so all packets from the node are dropped.
 func cutOff(node dataplane.Node) v3.HostEndpoint {
 	return v3.HostEndpoint{
 		ObjectMeta: metav1.ObjectMeta{Name: "theirs-" + node.Name},
@@ -119,7 +119,7 @@ func cutOff(node dataplane.Node) v3.HostEndpoint {
 	}
 }
 
-// foreignPolicies returns foreign policies that deny flows which no component needs.
+// foreignPolicies returns foreign policies. Only unneeded flows are denied.
 func foreignPolicies(count int, selector string) calico.Live {
 	there := calico.Live{
 		Tiers: []v3.Tier{{ObjectMeta: metav1.ObjectMeta{Name: "platform"}, Spec: v3.TierSpec{Order: ptr.To(100.0), DefaultAction: ptr.To(v3.Pass)}}},

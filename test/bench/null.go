@@ -16,9 +16,9 @@ import (
 
 const nullFlag = "null-repairer"
 
-// beNullRepairer repairs the objects with its own label, with the least possible work: a
-// watch, and one PATCH that is prepared at the first sight of an object. The null repairer
-// has no cache and no queue, plans and reports nothing, and repairs no other objects.
+// beNullRepairer repairs only its own labelled objects, with the least possible work: a
+// watch, and a PATCH prepared at the first sight of an object. The null repairer has
+// neither cache nor queue, and neither plans nor reports.
 func beNullRepairer(ctx context.Context, kubeconfig string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {

@@ -36,7 +36,7 @@ func (b *bench) startProgram(ctx context.Context, name, program string, environm
 	return &process{cmd: cmd, log: log}, cmd.Start()
 }
 
-// stopProgram stops the program, and waits for its end.
+// stopProgram stops the program, and waits for the end.
 func (p *process) stopProgram() {
 	if p.cmd.Process == nil || p.cmd.ProcessState != nil {
 		return

@@ -39,8 +39,8 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
-// BenchmarkNetworks renders the NetworkPolicies of a policy with 32 components that selects
-// 5,000 nodes.
+// BenchmarkNetworks renders the NetworkPolicies of a policy with 32 components and 5,000
+// selected nodes.
 func BenchmarkNetworks(b *testing.B) {
 	policies, nodes := compiledPolicies(), makeNodes(manyNodes)
 	for b.Loop() {
@@ -48,8 +48,7 @@ func BenchmarkNetworks(b *testing.B) {
 	}
 }
 
-// BenchmarkNetworkDrift compares the rendered NetworkPolicies with live ones, which are in
-// sync.
+// BenchmarkNetworkDrift compares rendered NetworkPolicies with equal live NetworkPolicies.
 func BenchmarkNetworkDrift(b *testing.B) {
 	policies := compiledPolicies()
 	network := plan.NetworkPolicies(&policies[0], policies, state.Snapshot{Nodes: makeNodes(manyNodes)})
@@ -135,7 +134,7 @@ func BenchmarkTransformNode(b *testing.B) {
 	}
 }
 
-// The memory of one object in the cache, including its entry in the store.
+// The memory of a cached object, including the entry in the store.
 func BenchmarkCachedNode(b *testing.B) {
 	measureCache(b, state.TransformNode, func(i int) encoded { return makeNode(i) })
 }
@@ -224,7 +223,7 @@ func makeNodes(count int) []corev1.Node {
 	return nodes
 }
 
-// makeNode returns a node in the state that the operator leaves.
+// makeNode returns a node after the operator's writes.
 func makeNode(i int) *corev1.Node {
 	node := benchNode(operatorUser, i)
 	node.Spec.Taints = []corev1.Taint{declaredTaint}
@@ -232,7 +231,7 @@ func makeNode(i int) *corev1.Node {
 	return node
 }
 
-// makeService returns a Service in the state that the operator leaves.
+// makeService returns a Service after the operator's writes.
 func makeService(i int) *corev1.Service {
 	service := testbed.Service(namespaceOf(i), objectName(operatorUser, i), corev1.ServiceTypeClusterIP, testbed.ServiceLabels(ownerLabels(operatorUser)))
 	service.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyLocal)

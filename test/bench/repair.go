@@ -24,7 +24,7 @@ import (
 const (
 	// block is the number of drifts of one repairer before the other repairer's turn.
 	block = 25
-	// repairLimit is the time after which a drift counts as not repaired at all.
+	// repairLimit is the time limit of a repair.
 	repairLimit = 30 * time.Second
 )
 

@@ -23,8 +23,8 @@ import (
 // bed does not, so tests can place API servers elsewhere, and add and remove them.
 var (
 	withoutEndpoints = map[string][]string{"endpoint-reconciler-type": {"none"}}
-	// unusedAddress is the address under which the test bed's API server is announced:
-	// nothing listens there.
+	// unusedAddress is the announced address of the test bed's API server. No server
+	// listens at unusedAddress.
 	unusedAddress = netip.MustParseAddr("192.0.2.1")
 )
 
@@ -57,8 +57,8 @@ func showServers(ctx context.Context, port uint16, addresses ...netip.Addr) erro
 	return nil
 }
 
-// SteadySoon makes the operator trust an API server's address after one second, because a
-// test chooses these addresses itself.
+// SteadySoon makes the operator trust an API server's address after a second, because the
+// test chooses all addresses.
 var SteadySoon = controllers.Options{APIServerTime: time.Second}
 
 // SetAPIServers announces API servers at the given addresses, and nowhere else, until the

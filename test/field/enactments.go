@@ -19,7 +19,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// PhaseOf returns a function that reads the phase of a node, with its reason.
+// PhaseOf returns a function to read the phase and the reason of a node.
 func PhaseOf(node string) func() string {
 	return func() string {
 		e := EnactmentOf(node)
@@ -61,8 +61,8 @@ func (f *Field) WaitForPhases(want ...string) {
 	}
 }
 
-// RecordTouchedNodes returns a function that lists the nodes which ever had a managed
-// endpoint during the test.
+// RecordTouchedNodes returns a function to list all nodes with a managed endpoint at any
+// time during the test.
 func (f *Field) RecordTouchedNodes() func() string {
 	f.T.Helper()
 	var nodes []string

@@ -80,8 +80,8 @@ func (f *Field) addSpareNode() {
 // BackgroundContext is a context for work after the test has ended.
 func (f *Field) BackgroundContext() context.Context { return context.WithoutCancel(f.T.Context()) }
 
-// AllClients are the machines which may try to connect to cp-1. "itself" uses cp-1's own
-// address, "loopback" the address of the loopback device.
+// AllClients are the machines trying to connect to cp-1. "itself" uses cp-1's own address,
+// "loopback" the address of the loopback device.
 var AllClients = []string{"cp-2", "worker-1", calico.Outsider, "itself", "loopback"}
 
 // ReachabilityOf tells which clients reach a port of cp-1, by IPv4 and by IPv6. All clients

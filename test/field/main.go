@@ -21,11 +21,11 @@ import (
 var (
 	// ControlPlane is the control plane of the whole test package.
 	ControlPlane *testbed.ControlPlane
-	// Installed is the Calico in this control plane.
+	// Installed is the Calico in ControlPlane.
 	Installed *calico.Calico
 	// Admin is a client without restrictions.
 	Admin client.WithWatch
-	// OperatorConfig has the rights with which the operator is shipped.
+	// OperatorConfig has the shipped rights.
 	OperatorConfig *rest.Config
 )
 

@@ -23,8 +23,8 @@ import (
 // Pods are the addresses of pods on the worker.
 var Pods = network.Addresses{IPv4: netip.MustParseAddr("10.200.0.5"), IPv6: netip.MustParseAddr("fd00:200::5")}
 
-// GivePods gives addresses of pods to the worker, routes for these addresses to all other
-// machines, and the pools of these addresses to Calico.
+// GivePods adds pod addresses to the worker, routes for the pod addresses to all other
+// machines, and the matching pools to Calico.
 func (f *Field) GivePods() {
 	f.T.Helper()
 	worker := f.Cluster.Machine("worker-1")
@@ -85,8 +85,8 @@ func NewPeer(name string, role v1alpha1.ExternalRole, a network.Addresses) v1alp
 	}}
 }
 
-// SendersOf returns the machines that have a role towards cp-1, with the source addresses
-// of their packets.
+// SendersOf returns the machines with a role towards cp-1, and the source addresses of the
+// packets.
 func (f *Field) SendersOf(role profile.Role) []Sender {
 	of := func(machine string) Sender {
 		return Sender{f.Cluster.Machine(machine), f.Cluster.Machine(machine).Cluster}
@@ -110,7 +110,7 @@ func (f *Field) SendersOf(role profile.Role) []Sender {
 	return nil
 }
 
-// Sender is a machine with the source addresses of its packets.
+// Sender is a machine with the source addresses of the packets.
 type Sender struct {
 	Machine *network.Machine
 	From    network.Addresses

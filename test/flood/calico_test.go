@@ -29,12 +29,12 @@ import (
 )
 
 const (
-	// theirs is the only tier to which the author may write.
+	// theirs is the author's own tier.
 	theirs = "theirs"
-	// onHosts is the policy that protects nodes with Calico.
+	// onHosts is the policy for nodes with Calico.
 	onHosts = "on-hosts"
-	// rolledOut is the time limit for a rollout to one node, and three times the interval
-	// at which the operator measures again whether the objects fit.
+	// rolledOut is the time limit of a rollout to a node, and three times the interval
+	// between two measurements of the objects by the operator.
 	rolledOut = 2 * time.Minute
 )
 
@@ -55,7 +55,7 @@ func floodMeta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Labels: map[string]string{"flood": theirs}}
 }
 
-// shortRules returns a policy of 18 KiB that takes half a mebibyte of memory.
+// shortRules returns a policy of 18 KiB with half a mebibyte in memory.
 func shortRules(i int) client.Object {
 	policy := &v3.GlobalNetworkPolicy{ObjectMeta: floodMeta(fmt.Sprint(theirs, ".p", i))}
 	policy.Spec = v3.GlobalNetworkPolicySpec{Tier: theirs, Selector: "flood == 'no'", Types: []v3.PolicyType{v3.PolicyTypeIngress}}
@@ -172,8 +172,8 @@ func startCalico(t *testing.T, g *WithT) {
 	g.Expect(admin.Create(t.Context(), &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: theirs}, Spec: v3.TierSpec{}})).To(Succeed())
 }
 
-// authorOfOneTier returns a client with rights to write policies of one tier, limited by an
-// admission policy, and the objects to which policies refer.
+// authorOfOneTier returns a client with rights to write policies of a single tier, limited
+// by an admission policy, and objects for rules to refer to.
 func authorOfOneTier(t *testing.T, g *WithT) client.Client {
 	t.Helper()
 	named := metav1.ObjectMeta{Name: "author"}
@@ -219,7 +219,7 @@ func authorOfOneTier(t *testing.T, g *WithT) client.Client {
 // three, etcd could lose no member, and each node would need a confirmation.
 const protected = 3
 
-// protectThreeNodes creates a policy that protects three nodes.
+// protectThreeNodes creates a policy for three nodes.
 func protectThreeNodes(t *testing.T, g *WithT) {
 	t.Helper()
 	for i := range protected {
@@ -252,8 +252,8 @@ func hostCondition(t *testing.T, kind string) func() string {
 	}
 }
 
-// expectTooLarge expects the status to report a kind as too large, and to claim nothing
-// that cannot be judged.
+// expectTooLarge expects the status to report a kind as too large, and all dependent
+// conditions to be False or Unknown.
 func expectTooLarge(t *testing.T, g *WithT, kind string) {
 	t.Helper()
 	g.Eventually(hostCondition(t, v1alpha1.ConditionVerified)).Should(And(HavePrefix("Unknown/CalicoTooLarge"),
@@ -279,8 +279,8 @@ func ownEndpoints(t *testing.T, g *WithT) int {
 	return len(list.Items)
 }
 
-// endFloods deletes the author's objects one by one, because deleting all at once may take
-// the API server longer than one request may last.
+// endFloods deletes the author's objects singly, because the deletion of all objects may
+// take longer than the time limit of a request.
 func endFloods(t *testing.T, g *WithT) {
 	t.Helper()
 	for _, f := range calicoFloods {

@@ -60,7 +60,7 @@ func touchPatch(round, _ int) string {
 	return fmt.Sprintf(`{"metadata":{"annotations":{"touched":"%d"}}}`, round)
 }
 
-// recordPatch returns patches with records which the operator cannot have written.
+// recordPatch returns patches with records in an invalid form for the operator.
 func recordPatch(size int) func(round, i int) string {
 	return func(round, i int) string {
 		return fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationRecord, forgedRecord(1000*i+round, size))
@@ -171,7 +171,7 @@ func (m *measured) expectBounded(g *WithT, atRest int) {
 	g.Expect(m.depth["service"]).To(BeNumerically("<=", hostile+25), "Services")
 }
 
-// runUntil creates the objects, and then patches these objects until over is closed.
+// runUntil creates the objects, and then patches all objects until over is closed.
 func (f flood) runUntil(t *testing.T, p *process, m *measured, over <-chan struct{}, writers map[string]client.Client) {
 	ended := func() bool {
 		select {

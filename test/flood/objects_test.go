@@ -81,8 +81,7 @@ func daemonSet(i int) client.Object {
 	return object
 }
 
-// service is a Service that the policy selects. Its record names policies that do not
-// exist.
+// service is a selected Service. The record names missing policies.
 func service(i int) client.Object {
 	object := testbed.Service(tenant, "", corev1.ServiceTypeNodePort)
 	object.ObjectMeta = fullMeta(fmt.Sprint("s", i))
@@ -136,12 +135,12 @@ func pod(i int) client.Object {
 	return object
 }
 
-// smallService is a small Service that the policy selects.
+// smallService is a small selected Service.
 func smallService(i int) client.Object {
 	return testbed.Service(tenant, fmt.Sprint("small", i), corev1.ServiceTypeNodePort, testbed.ServiceLabels(map[string]string{"flood": victim}))
 }
 
-// newPolicy returns a policy that enforces one of each.
+// newPolicy returns a policy with every kind of declaration.
 func newPolicy(name, label string) *v1alpha1.ControlPlaneNetworkPolicy {
 	selector := v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"flood": v1alpha1.LabelValue(label)}}
 	return &v1alpha1.ControlPlaneNetworkPolicy{

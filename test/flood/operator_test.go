@@ -52,8 +52,8 @@ func startOperator(t *testing.T, g *WithT) *process {
 	arguments := append(slices.Clone(shipped.Args), "--kubeconfig="+kubeconfig, "--leader-election-namespace="+operatorNamespace,
 		"--metrics-bind-address="+p.address, "--health-probe-bind-address="+health) // the last value of an option counts
 	cmd := exec.Command(program, arguments...)
-	// The environment of these tests is not inherited, because it may configure the garbage
-	// collector.
+	// The environment of the tests is not inherited, because variables there may configure
+	// the garbage collector.
 	cmd.Env = []string{"POD_NAMESPACE=" + operatorNamespace, "POD_NAME=manager", fmt.Sprint("MEMORY_LIMIT=", memoryLimit())}
 	p.Process, err = cluster.StartProcess(name, cmd, nil)
 	g.Expect(err).NotTo(HaveOccurred())

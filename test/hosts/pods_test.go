@@ -16,9 +16,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// A pod with access to the control plane reaches the API servers at their addresses, in a
-// network that no node shows, and no other machine there. This also holds for an API server
-// that is down for a while. Likewise only API servers of this network reach the pod.
+// A pod with access to the control plane reaches the API servers, in a network hidden from
+// all nodes, and no other machine there, even while an API server is down for a while.
+// Likewise only API servers of the hidden network reach the pod.
 func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	const dns = 53
 	f := field.StartCluster(t, calico.IPTables)

@@ -49,7 +49,7 @@ func pickSome[T any](r *random, from ...T) []T {
 	return out
 }
 
-// policySetObjects are the objects of one policy set in the order of their writes.
+// policySetObjects returns the objects of a policy set in the order of writes.
 func (r *random) policySetObjects() []client.Object {
 	var out []client.Object
 	for _, name := range []string{"x", "y", "z"} {

@@ -16,8 +16,8 @@ import (
 	testcalico "github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// Without its enactment, the progress of a node is unknown. Such nodes keep their rules,
-// and are tried one by one, each with a baseline taken without the rules.
+// Without an enactment, the progress of a node is unknown. Such nodes keep the rules, and
+// are tried in turn, with a baseline taken without rules.
 func TestNodesWithoutARecordAreTriedOneByOne(t *testing.T) {
 	f := field.StartCluster(t, testcalico.IPTables)
 	f.StartObservers("cp-1", "cp-2")
@@ -59,8 +59,8 @@ func versionOf(f *field.Field, node string) string {
 	return endpoint.Labels[calico.LabelVersion]
 }
 
-// A policy that orphans its rules leaves no rules on trial, because nothing would roll
-// these back later.
+// A policy with orphaned rules leaves no rules on trial, because no operator would roll
+// back rules on trial later.
 func TestRulesOnTrialAreNotOrphaned(t *testing.T) {
 	f := field.StartCluster(t, testcalico.IPTables)
 	f.StartOperator()

@@ -20,7 +20,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// TestAggregated runs the stories of a Calico with its own API server.
+// TestAggregated runs the stories of a Calico with a separate API server.
 func TestAggregated(t *testing.T) {
 	s := beginStory(t)
 	installCalico(t, calico.Aggregated)
@@ -46,7 +46,7 @@ func restsWhenInSync(t *testing.T) {
 
 	const (
 		changes = 20
-		looks   = int(2 * soon / (250 * time.Millisecond)) // controllers.lookInterval: a report that waits for its turn
+		looks   = int(2 * soon / (250 * time.Millisecond)) // controllers.lookInterval: a report in the queue
 	)
 	endpoint := &v3.HostEndpoint{ObjectMeta: metaNamed("foreign")}
 	endpoint.Spec.Node, endpoint.Spec.InterfaceName = node, "eth7"
@@ -78,7 +78,7 @@ func restsWhenInSync(t *testing.T) {
 	s.removePolicy(s.name)
 }
 
-// slowly returns a connection on which Calico's answers come late.
+// delayCalico returns a connection with late answers from Calico.
 func delayCalico(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -99,9 +99,9 @@ func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(r)
 }
 
-// orphansAfterAMinute: a policy that is deleted while Calico does not answer waits a minute
-// for Calico. After this minute the written objects are orphaned, and an event tells so. A
-// later policy of the same name adopts these objects.
+// orphansAfterAMinute: a policy deleted during an outage of Calico waits a minute for
+// Calico. Then the written objects are orphaned, and an event tells so. A later policy of
+// the same name adopts the orphaned objects.
 func orphansAfterAMinute(t *testing.T) {
 	s := beginStory(t)
 	before := s.listInventory()
@@ -120,8 +120,8 @@ func orphansAfterAMinute(t *testing.T) {
 	s.Expect(s.listInventory()).To(Equal(before))
 }
 
-// rollsBackWithinAMinute: where Calico answers again within this minute, all objects are
-// rolled back, also by an operator that started meanwhile.
+// rollsBackWithinAMinute: where Calico answers again in time, all objects are rolled back,
+// also by an operator started meanwhile.
 func rollsBackWithinAMinute(t *testing.T) {
 	s := beginStory(t)
 	before := s.listInventory()

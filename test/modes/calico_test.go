@@ -21,7 +21,7 @@ func installCalico(t *testing.T, mode calico.Mode) *calico.Calico {
 	c, err := calico.Start(t.Context(), cluster, calico.Options{Mode: mode})
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { NewWithT(t).Expect(c.Stop()).To(Succeed()) })
-	// The API server lists Calico's kinds a moment after these kinds are available.
+	// The API server lists Calico's kinds a moment after making the kinds available.
 	NewWithT(t).Eventually(func() error { return admin.List(t.Context(), &v3.TierList{}) }, deadline, tick).Should(Succeed())
 	return c
 }

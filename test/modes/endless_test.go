@@ -14,8 +14,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// An API server that never finishes listing one kind stops only the work that needs this
-// kind, and the status names the kind.
+// An API server with an endless list of a kind stops only work on objects of the kind, and
+// the status names the kind.
 func TestCalicoNeverFinishesItsList(t *testing.T) {
 	s := beginStory(t)
 	nodes := s.createNodes()

@@ -12,8 +12,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// Calico is absent, installed step by step, and removed again, while one operator runs all
-// the time. Objects that do not need Calico are in sync throughout.
+// Calico is absent, installed step by step, and removed again, while the same operator runs
+// all the time. Objects without need for Calico are in sync throughout.
 func TestCalicoComesAndGoes(t *testing.T) {
 	s := beginStory(t)
 	nodes := s.createNodes()

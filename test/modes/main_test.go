@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package modes tests the whole operator, with its shipped rights, for every way in which
-// Calico can be served or absent. Each story has its own file.
+// Package modes tests the whole operator, with the shipped rights, for every way of serving
+// Calico, and without Calico. Each story has a separate file.
 package modes
 
 import (

@@ -15,7 +15,7 @@ import (
 	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
-// setMigrationPhase makes a migration of the datastore be in this phase.
+// setMigrationPhase creates a migration of the datastore in the given phase.
 func (s *story) setMigrationPhase(phase string) {
 	s.t.Helper()
 	const definition = "../calicowatch/testdata/datastoremigrations.yaml"
@@ -37,8 +37,8 @@ func (s *story) setMigrationPhase(phase string) {
 	}).Should(Succeed())
 }
 
-// waitsForMigration: while the datastore is migrated, no Calico object is written, whatever
-// other users change, and objects that are no longer declared are not deleted. All these
+// waitsForMigration: during a migration of the datastore, no Calico object is written,
+// despite changes by other users, and undeclared objects are not deleted. All delayed
 // writes follow after the migration.
 func waitsForMigration(t *testing.T) {
 	s := beginStory(t)
@@ -76,7 +76,7 @@ func waitsForMigration(t *testing.T) {
 	s.removePolicy(s.name)
 }
 
-// releasesHosts: Calico objects that are no longer declared are deleted.
+// releasesHosts: undeclared Calico objects are deleted.
 func releasesHosts(t *testing.T) {
 	s := beginStory(t)
 	before := s.listInventory()

@@ -123,7 +123,7 @@ func joiningIsNoDrift(t *testing.T) {
 	s.removePolicy(s.name)
 }
 
-// acceptsInterfaceNames: interfaces may have names that are not valid for objects.
+// acceptsInterfaceNames: interfaces may have invalid names for objects.
 func acceptsInterfaceNames(t *testing.T) {
 	s := beginStory(t)
 	before := s.listInventory()

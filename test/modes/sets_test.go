@@ -19,7 +19,7 @@ import (
 	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
-// adding is an item that someone else adds to a list in a managed object.
+// adding is an item added by a foreign manager to a list in a managed object.
 type adding struct{ kind, name, field, item string }
 
 func (a adding) readObject(s *story) *unstructured.Unstructured {
@@ -203,8 +203,8 @@ func (s *story) createAdmissionPolicy(a adding, expression string) []client.Obje
 	return created
 }
 
-// refusesAsLaterVersions: this Calico checks objects as later versions do, and rendered
-// objects pass these checks (as every story shows).
+// refusesAsLaterVersions: the installed CRDs check objects as later versions do, and every
+// story shows rendered objects to pass.
 func refusesAsLaterVersions(t *testing.T) {
 	s := beginStory(t)
 	refused := func(object client.Object, says string) {

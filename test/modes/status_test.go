@@ -142,14 +142,14 @@ func (s *story) otherWrites() []string {
 	return found
 }
 
-// calicoLists returns lists of the Calico kinds which the operator writes.
+// calicoLists returns lists of the Calico kinds written by the operator.
 func calicoLists() []client.ObjectList {
 	return []client.ObjectList{
 		&v3.TierList{}, &v3.GlobalNetworkSetList{}, &v3.GlobalNetworkPolicyList{}, &v3.HostEndpointList{}, &v3.FelixConfigurationList{},
 	}
 }
 
-// listInventory returns the existing objects of these kinds, as "Kind/name".
+// listInventory returns the existing objects of all written kinds, as "Kind/name".
 func (s *story) listInventory() []string {
 	s.t.Helper()
 	var names []string

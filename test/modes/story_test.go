@@ -32,12 +32,12 @@ const (
 	moment = time.Second
 	// stageTime is short, because no Felix enforces anything here.
 	stageTime = 100 * time.Millisecond
-	// members is a number of nodes that can lose one, so that a rollout starts.
+	// members is the smallest number of nodes for a rollout.
 	members = 3
 )
 
-// story is one test's part of the cluster: a namespace, nodes, and an operator that ends
-// with the story.
+// story is a test's part of the cluster: a namespace, nodes, and an operator with the same
+// lifetime.
 type story struct {
 	*WithT
 	t     *testing.T
@@ -60,7 +60,7 @@ func beginStory(t *testing.T) *story {
 	return s
 }
 
-// inSubtest returns the story within one of its subtests.
+// inSubtest returns the story for a subtest.
 func (s *story) inSubtest(t *testing.T) *story {
 	inner := *s
 	inner.WithT, inner.t = NewWithT(t), t
@@ -116,8 +116,8 @@ func (s *story) storyLabels() map[string]string {
 	return map[string]string{operator.StoryLabel: s.name}
 }
 
-// createNodes creates enough control-plane nodes for a rollout. Only this story's policies
-// select these nodes.
+// createNodes creates enough control-plane nodes for a rollout. Only policies of the story
+// select the nodes.
 func (s *story) createNodes() []string {
 	s.t.Helper()
 	var names []string
@@ -146,7 +146,7 @@ func taintedAndRecorded(nodes ...string) (found []string) {
 	return found
 }
 
-// newPolicy returns a policy of the story that enforces one of each.
+// newPolicy returns a policy of the story with every kind of declaration.
 func (s *story) newPolicy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
 	return operator.Policy(s.name, change...)
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package operator has the common parts of all tests that run the operator in their own
-// process.
+// Package operator has the common parts of all tests with an operator in the same process.
 package operator
 
 import (

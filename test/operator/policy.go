@@ -15,8 +15,8 @@ import (
 // is the name of the policy and of the test's namespace.
 const StoryLabel = "story"
 
-// Policy returns a policy that enforces one of each: rules and failsafe ports on nodes, a
-// NetworkPolicy, a taint, a traffic policy.
+// Policy returns a policy with every kind of declaration: rules and failsafe ports on
+// nodes, a NetworkPolicy, a taint, a traffic policy.
 func Policy(name string, change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
 	labels := func(key, value string) v1alpha1.LabelSelector {
 		return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: v1alpha1.LabelValue(value)}}

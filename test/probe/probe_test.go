@@ -200,7 +200,7 @@ func TestThereIsNoRoomForASeventeenthObserver(t *testing.T) {
 		g.Expect(applyStatus(t.Context(), admin, probe.FieldManager(name), "hosts.full", status)).To(Succeed())
 	}
 	requestRound(t, "hosts.full", 2)
-	// This observer does not know yet that the other observers were faster.
+	// The last observer does not know of the faster observers yet.
 	e := &v1alpha1.ControlPlaneNodeEnactment{}
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "hosts.full"}, e)).To(Succeed())
 	e.Status.Observers = nil
@@ -234,7 +234,7 @@ func answerFromCache(t *testing.T, cached *v1alpha1.ControlPlaneNodeEnactment) e
 	return err
 }
 
-// lateClient is a client whose first read comes from a stale cache.
+// lateClient is a client with a stale cache for the first read.
 type lateClient struct {
 	client.Client
 	cached *v1alpha1.ControlPlaneNodeEnactment

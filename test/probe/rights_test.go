@@ -96,8 +96,8 @@ func TestOthersMayConfirmANodeAndNothingElse(t *testing.T) {
 	g.Expect(merge(operator, `{"metadata":{"labels":{"x":"y"}},"spec":{"probeRound":9}}`)()).To(Succeed(), "the operator's write was refused")
 }
 
-// Neither the role edit nor the role admin, which users get for their workloads, decides
-// who reaches the control plane.
+// Users get the roles edit and admin for workloads. Neither role decides on access to the
+// control plane.
 func TestRolesOfTheClusterReachNoPolicy(t *testing.T) {
 	installOperator(t)
 	allowed := func(c client.Client, verb, resource string) func() (bool, error) {
@@ -125,8 +125,8 @@ func TestRolesOfTheClusterReachNoPolicy(t *testing.T) {
 					g.Expect(allowed(c, verb, resource)()).To(BeFalse(), "%s %s", verb, resource)
 				}
 			}
-			// Rules that the controller for aggregated roles would add: this controller may
-			// not run here.
+			// Rules for the controller of aggregated roles, because the controller may not
+			// run here.
 			for i := range roles.Items {
 				aggregated := &roles.Items[i]
 				if aggregated.Labels[fmt.Sprintf("rbac.authorization.k8s.io/aggregate-to-%s", role)] != "true" {

@@ -57,8 +57,8 @@ func TestNodesAreEnforcedOneAfterTheOther(t *testing.T) {
 	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(field.OnlyFrom("cp-2", "itself", "loopback")))
 }
 
-// Failsafe ports in the environment of Felix override any configuration, and the operator
-// cannot read them. A probe finds the port open that is declared closed.
+// Failsafe ports in the environment of Felix override any configuration, and are hidden
+// from the operator. A probe finds the port open, although declared closed.
 func TestProbeFindsAnOpenPortThatIsDeclaredClosed(t *testing.T) {
 	f := field.StartClusterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, Felix: calico.FelixOptions{
 		Backend: calico.NFTables, IPv6: true, Env: []string{"FELIX_FAILSAFEINBOUNDHOSTPORTS=tcp:22,tcp:6443,tcp:10250"},
@@ -100,8 +100,8 @@ func TestCutOfEnforcedNodesIsForeseenOrRolledBack(t *testing.T) {
 	f.StartObservers("cp-1", "cp-2")
 	f.StartOperator()
 	touched, watchman := f.RecordTouchedNodes(), f.WatchAPIServer()
-	// Only TCP: a policy that denies all protocols would cut IPv6 neighbor discovery, which
-	// no failsafe port allows.
+	// Only TCP: a policy against all protocols would cut IPv6 neighbor discovery, because
+	// no failsafe port allows neighbor discovery.
 	tcp := numorstring.ProtocolFromString("TCP")
 	f.CreateForeignPolicy("bites", "has(cpnp.dev/enforced)", v3.Rule{Action: v3.Deny, Protocol: &tcp})
 	hostile := field.ListInventory(t)
@@ -142,8 +142,8 @@ func TestCutDuringTheSoakRollsTheNodeBack(t *testing.T) {
 	f.Expect(watchman.StopWatching()).To(BeEmpty(), "the API server's port was cut")
 }
 
-// A control-plane member that sends from an address unknown to Kubernetes is cut off. The
-// verdict cannot foresee this cut, but a probe finds the cut.
+// A control-plane member with a source address unknown to Kubernetes is cut off. The
+// verdict cannot foresee the cut, but a probe finds the cut.
 func TestCutFoundByAProbeRollsTheNodeBack(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	sendFrom(f, "cp-2", "10.77.0.77", "fd77::77")
@@ -158,8 +158,8 @@ func TestCutFoundByAProbeRollsTheNodeBack(t *testing.T) {
 	f.Expect(watchman.StopWatching()).To(BeEmpty(), "the API server's port was cut")
 }
 
-// The kubelet's port is the port in the status of its node. Where all unlisted traffic is
-// denied, control-plane nodes reach this port, and strangers do not.
+// The kubelet's port is the port in the node's status. Where all unlisted traffic is
+// denied, control-plane nodes reach the kubelet, and strangers do not.
 func TestKubeletIsProtectedAtThePortThatItsNodeShows(t *testing.T) {
 	const unexpected = 10350
 	f := field.StartCluster(t, calico.IPTables)

@@ -64,7 +64,7 @@ func TestSelectorsAreReadAsCalicoReadsThem(t *testing.T) {
 	}
 }
 
-// writer makes up random selectors, and labels that match some of them.
+// writer makes up random selectors, and random labels with some matches.
 type writer struct{ *rand.Rand }
 
 func (w *writer) pickFrom(from ...string) string { return from[w.IntN(len(from))] }
@@ -140,7 +140,7 @@ func (w *writer) quotedValue() string {
 	return "'" + value + "'"
 }
 
-// spoiledSelector returns a selector in which one byte was removed, inserted or changed.
+// spoiledSelector returns a selector after removing, inserting or changing a byte.
 func (w *writer) spoiledSelector() string {
 	text := []byte(w.validSelector())
 	at := w.IntN(len(text))

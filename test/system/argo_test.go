@@ -200,8 +200,8 @@ func waitFor(ctx context.Context, d time.Duration) {
 	}
 }
 
-// startSampling watches a policy's Ready condition, and returns a function that lists all
-// values since its last call: "Status/Reason", each once.
+// startSampling watches a policy's Ready condition, and returns a function to list all
+// values since the last call: "Status/Reason", without repetitions.
 func (s *story) startSampling() func() []string {
 	ctx, cancel := context.WithCancel(s.ctx)
 	done, seen := make(chan struct{}), map[string]bool{}

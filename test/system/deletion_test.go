@@ -38,7 +38,7 @@ func (s *story) createOriginals() (node string) {
 	return node
 }
 
-// replacingPolicy returns a policy that changes all of these values.
+// replacingPolicy returns a policy with other values for all originals.
 func (s *story) replacingPolicy() *v1alpha1.ControlPlaneNetworkPolicy {
 	policy := s.newPolicy()
 	policy.Spec.Taints = append(policy.Spec.Taints, v1alpha1.Taint{Key: "added", Effect: corev1.TaintEffectNoSchedule})
@@ -131,7 +131,7 @@ func TestSuspendKeepsEverythingAsItIs(t *testing.T) {
 	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated+":NoSchedule", "added:NoSchedule"))
 }
 
-// Fields that are no longer declared are restored, without any deletion.
+// Undeclared fields are restored, without any deletion.
 func TestUndeclaredFieldsAreRestored(t *testing.T) {
 	s := beginStory(t)
 	node := s.createOriginals()
@@ -146,7 +146,7 @@ func TestUndeclaredFieldsAreRestored(t *testing.T) {
 	s.Eventually(func() traffic { return s.trafficOf("web") }).Should(Equal(traffic{"Cluster", "Local", "PreferClose"}))
 	s.Eventually(s.networkPolicies).Should(ConsistOf(HaveField("Name", "theirs")))
 
-	// The taints of a node that is no longer selected are restored, too.
+	// The taints of an unselected node are restored, too.
 	s.patchObject(s.getNode(node), "admin", `{"metadata":{"labels":{"story":"another"}}}`)
 	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionAccepted)).Should(Equal("False/NoMatchingNodes"))
 	s.Expect(s.taintsOf(node)()).To(ContainElement("added:NoSchedule"), "without any matching node, the last good state stays")
@@ -154,8 +154,8 @@ func TestUndeclaredFieldsAreRestored(t *testing.T) {
 	s.Eventually(s.taintsOf(node)).Should(ConsistOf(dedicated+"=before:NoSchedule", "theirs:NoSchedule"))
 }
 
-// A policy that no longer selects any node keeps its taints, because most likely a label
-// was lost. These taints hinder no other policy, and break-glass still works.
+// A policy without selected nodes keeps all taints, because most likely a label was lost.
+// The kept taints hinder no other policy, and break-glass still works.
 func TestTaintsOfAPolicyWithoutNodesStayUntilRevert(t *testing.T) {
 	s := beginStory(t)
 	node := s.createOriginals()

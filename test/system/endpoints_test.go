@@ -113,7 +113,7 @@ func TestDNSBecomesLocalWhereEveryNodeHasAnEndpoint(t *testing.T) {
 	s.waitUntilReady(s.name)
 }
 
-// A Service that waits for endpoints on every node does not wait for nodes that have left.
+// A Service waiting for endpoints on every node does not wait for former nodes.
 func TestNodeThatLeavesHoldsUpNothing(t *testing.T) {
 	s := beginStory(t)
 	nodes := s.createNodes(3)
@@ -125,7 +125,7 @@ func TestNodeThatLeavesHoldsUpNothing(t *testing.T) {
 	s.Expect(admin.Delete(s.ctx, s.getNode(nodes[2]))).To(Succeed())
 	s.Eventually(s.internalTrafficPolicy(s.name, "web")).Should(Equal("Local"))
 	s.waitUntilReady(s.name)
-	// A node that joins needs an endpoint.
+	// A new node needs an endpoint.
 	joined := s.joinNode("10.77.0.201")
 	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("False/EndpointsMissing"))
 	s.placeEndpoints(web, nodes[0], nodes[1], joined)

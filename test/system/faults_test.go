@@ -22,7 +22,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// Objects which the operator writes, as named in request paths.
+// Objects written by the operator, as named in request paths.
 var (
 	writesOfObjects = []string{"/nodes/", "/services/", "/networkpolicies/"}
 	writesOfAll     = append([]string{"/controlplanenetworkpolicies/", "/events"}, writesOfObjects...)
@@ -187,7 +187,7 @@ func TestMissingRightsAreReported(t *testing.T) {
 }
 
 // removeRights removes the matching rights from the operator's role, and returns a function
-// to restore these rights, which also runs when the test ends.
+// to restore the rights. The end of the test also restores the rights.
 func (s *story) removeRights(rights func(rbacv1.PolicyRule) bool) (restoreRights func()) {
 	s.t.Helper()
 	role := &rbacv1.ClusterRole{}

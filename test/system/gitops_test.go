@@ -70,8 +70,8 @@ func TestServiceFieldInGitIsLeftAlone(t *testing.T) {
 	})
 }
 
-// A field that git does not declare is only defaulted, and the operator manages this field:
-// Argo CD leaves the field alone.
+// A field outside of git is only defaulted, so the operator manages the field, and Argo CD
+// leaves the field alone.
 func TestFieldNotInGitIsManaged(t *testing.T) {
 	for _, mode := range []argoMode{clientSide, serverSide} {
 		t.Run(strings.Fields(string(mode))[0], func(t *testing.T) {
@@ -208,8 +208,8 @@ func (s *story) onlyNetwork() *v1alpha1.ControlPlaneNetworkPolicy {
 	return policy
 }
 
-// A NetworkPolicy that existed before, and that git keeps, is not adopted, and is not
-// deleted with the policy.
+// A NetworkPolicy from git, created before the policy, is not adopted, and is not deleted
+// with the policy.
 func TestObjectInGitIsNotTakenOver(t *testing.T) {
 	inEveryMode(t, func(s *story, mode argoMode) {
 		s.createNodes(1)

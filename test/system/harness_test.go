@@ -34,16 +34,16 @@ const (
 	tick     = 20 * time.Millisecond
 )
 
-// story is one test's part of the cluster: names, a namespace, nodes, and an operator that
-// ends with the story.
+// story is a test's part of the cluster: names, a namespace, nodes, and an operator with
+// the same lifetime.
 type story struct {
 	*WithT
 	t     *testing.T
 	ctx   context.Context
 	name  string
 	clock clock.PassiveClock // of the story's operators
-	// own is the pod that the operator takes for its own pod, and pause is the time that
-	// evicted pods have to run elsewhere.
+	// own is the name of the operator's own pod, and pause is the time for evicted pods to
+	// run elsewhere.
 	own   string
 	pause time.Duration
 	// running is closed once the last started operator has read the cluster.
@@ -60,7 +60,7 @@ func beginStory(t *testing.T) *story {
 	return s
 }
 
-// inSubtest returns the story within one of its subtests.
+// inSubtest returns the story for a subtest.
 func (s *story) inSubtest(t *testing.T) *story {
 	s = &story{WithT: NewWithT(t), t: t, ctx: s.ctx, name: s.name, clock: s.clock, pause: s.pause}
 	s.setPolling()
@@ -125,7 +125,7 @@ func (s *story) controllerOptions() controllers.Options {
 	return o
 }
 
-// createNodes creates control-plane nodes that only this story's policies select.
+// createNodes creates control-plane nodes for the policies of the story.
 func (s *story) createNodes(count int, options ...testbed.NodeOption) []string {
 	s.t.Helper()
 	var names []string
@@ -146,7 +146,7 @@ func (s *story) matchLabels() v1alpha1.LabelSelector {
 
 const dedicated = "node-role.kubernetes.io/control-plane"
 
-// newPolicy returns a policy of the story that enforces one of each.
+// newPolicy returns a policy of the story with every kind of declaration.
 func (s *story) newPolicy() *v1alpha1.ControlPlaneNetworkPolicy {
 	return &v1alpha1.ControlPlaneNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: s.name},
@@ -179,7 +179,7 @@ func (s *story) createObjects(objects ...client.Object) {
 	}
 }
 
-// createService creates a Service that the story's policies select.
+// createService creates a Service for the policies of the story.
 func (s *story) createService(name string, kind corev1.ServiceType) *corev1.Service {
 	s.t.Helper()
 	service := testbed.Service(s.name, name, kind, testbed.ServiceLabels(s.storyLabels()))
@@ -273,7 +273,7 @@ func (s *story) networkPolicyOf(component string) *networkingv1.NetworkPolicy {
 	return policy
 }
 
-// readPosture returns all fields that the story's policies declare, by object.
+// readPosture returns all fields declared by the story's policies, by object.
 func (s *story) readPosture() map[string]any {
 	s.t.Helper()
 	posture := map[string]any{}

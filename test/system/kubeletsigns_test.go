@@ -22,8 +22,8 @@ func (s *story) applyTaints(c client.Client, manager, node string, taints ...*co
 	return c.Apply(s.ctx, corev1ac.Node(node).WithSpec(corev1ac.NodeSpec().WithTaints(taints...)), client.FieldOwner(manager), client.ForceOwnership)
 }
 
-// A kubelet may not change the taints of its node. A kubelet may claim in three ways that
-// another manager declares these taints, and no such claim keeps a taint off the node.
+// A kubelet may not change taints. A kubelet may claim in three ways another manager's
+// declaration of the taints, and no such claim keeps a taint off the node.
 func TestTaintSignsOfKubelets(t *testing.T) {
 	theirs := corev1ac.Taint().WithKey("theirs").WithEffect(corev1.TaintEffectNoSchedule)
 	for name, forge := range map[string]func(s *story, kubelet client.Client, node string) error{
@@ -55,7 +55,7 @@ func TestTaintSignsOfKubelets(t *testing.T) {
 			s.waitUntilReady(s.name)
 			s.Expect(s.taintsOf(node)()).To(ConsistOf("theirs:NoSchedule", dedicated+":NoSchedule"))
 
-			// A kubelet that repeats the claim changes nothing either.
+			// Repeating the claim changes nothing either.
 			_ = forge(s, kubelet, node) // an apply without the new taint is refused
 			s.waitUntilQuiet()
 			s.Expect(s.conditionOf(s.name, v1alpha1.ConditionReady)()).To(Equal(asDeclared))

@@ -78,8 +78,8 @@ func prepareCluster() error {
 	return err
 }
 
-// daemonSet returns a DaemonSet of kube-system that runs on no node. From this DaemonSet,
-// the operator detects the cluster's CNI, and therefore that NetworkPolicies are enforced.
+// daemonSet returns a DaemonSet of kube-system without pods. The operator detects the
+// cluster's CNI by the DaemonSet, and concludes that NetworkPolicies are enforced.
 func daemonSet(name string) *appsv1.DaemonSet {
 	labels := map[string]string{"app": name}
 	return &appsv1.DaemonSet{

@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// createOwnPod creates the pod that the operator takes for its own pod.
+// createOwnPod creates the operator's own pod.
 func (s *story) createOwnPod(node string, options ...testbed.PodOption) {
 	s.t.Helper()
 	s.own = "operator"

@@ -90,7 +90,7 @@ func TestRecordThatAKubeletForgesRemovesNoTaint(t *testing.T) {
 		return client.IgnoreNotFound(writer.Status().Patch(s.ctx, own.DeepCopy(), forged("theirs:NoSchedule", "x", `"y"`)))
 	}).Should(Succeed())
 
-	// A repair on the same nodes shows that the operator has looked at these nodes since.
+	// A repair on the same nodes shows a later look of the operator at the nodes.
 	s.Expect(admin.Patch(s.ctx, target.DeepCopy(), client.RawPatch(types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"story":"`+s.name+`"}}}`)))).To(Succeed())
 	s.Eventually(s.taintsOf(worker)).Should(ContainElement(HavePrefix(dedicated)))

@@ -37,8 +37,8 @@ func (s *story) withLeaderElection() func(*ctrl.Options) {
 	return func(o *ctrl.Options) { o.LeaderElection, o.LeaderElectionNamespace = true, s.name }
 }
 
-// While no object of a policy changes, the operator's only requests are for its lease,
-// whatever other changes the cluster has.
+// While no object of a policy changes, the operator only renews the lease, despite any
+// other changes in the cluster.
 func TestNoRequestsAreMadeAtRest(t *testing.T) {
 	const (
 		window  = 4 * time.Second
@@ -89,7 +89,7 @@ func TestNoRequestsAreMadeAtRest(t *testing.T) {
 	t.Logf("%d heartbeats, %d requests for the lease, none besides, in %s", heartbeats, leases, window)
 }
 
-// auditingPolicy returns a policy that only audits, and finds drift.
+// auditingPolicy returns a policy in Audit mode with drift.
 func (s *story) auditingPolicy() *v1alpha1.ControlPlaneNetworkPolicy {
 	policy := s.newPolicy()
 	policy.Name += "-audit"
@@ -99,8 +99,8 @@ func (s *story) auditingPolicy() *v1alpha1.ControlPlaneNetworkPolicy {
 	return policy
 }
 
-// sendHeartbeat writes the status that a kubelet writes every few minutes, or when its
-// images change.
+// sendHeartbeat writes the status as a kubelet does every few minutes, or after a change of
+// images.
 func (s *story) sendHeartbeat(node string) {
 	s.t.Helper()
 	now := time.Now().UTC().Format(time.RFC3339)

@@ -14,8 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// onlyServices returns a policy of the story that declares only the traffic policies of its
-// Services.
+// onlyServices returns a policy of the story with nothing but traffic policies.
 func (s *story) onlyServices(change func(*v1alpha1.ServiceTrafficPolicy)) *v1alpha1.ControlPlaneNetworkPolicy {
 	policy := s.newPolicy()
 	policy.Spec.Network, policy.Spec.Taints = nil, nil
@@ -45,11 +44,11 @@ func TestLocalIsHeldUntilAnEndpointIsReady(t *testing.T) {
 	s.Expect(s.getPolicy(s.name).Status.Drift).To(ConsistOf(And(
 		HaveField("State", v1alpha1.StateHeld), HaveField("Message", ContainSubstring("no ready endpoint")))))
 
-	// An endpoint on a node that load balancers exclude does not help ...
+	// An endpoint on a node excluded from load balancers does not help ...
 	s.patchObject(s.getNode(node), "admin", `{"metadata":{"labels":{"node.kubernetes.io/exclude-from-external-load-balancers":""}}}`)
 	s.createObjects(testbed.EndpointSlice(service, testbed.Endpoint(node, "10.1.0.1", true)))
 	s.Consistently(s.externalTrafficPolicy("ingress"), "500ms").Should(Equal(corev1.ServiceExternalTrafficPolicyCluster))
-	// ... and an endpoint on a node that load balancers use does.
+	// ... and an endpoint on a node behind load balancers does.
 	s.patchObject(s.getNode(node), "admin", `{"metadata":{"labels":{"node.kubernetes.io/exclude-from-external-load-balancers":null}}}`)
 	s.Eventually(s.externalTrafficPolicy("ingress")).Should(Equal(corev1.ServiceExternalTrafficPolicyLocal))
 	s.waitUntilReady(s.name)

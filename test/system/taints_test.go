@@ -45,8 +45,8 @@ func (s *story) getPod(name string) func() *corev1.Pod {
 	}
 }
 
-// The pods that a NoExecute taint would evict are counted while the policy audits. Once
-// enforced, the taint evicts these pods.
+// Evictions by a NoExecute taint are counted while the policy audits. Once enforced, the
+// taint evicts the counted pods.
 func TestEvictionsAreCountedBeforeTheyHappen(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]

@@ -163,7 +163,7 @@ func (c *corner) compilePolicies(ctx context.Context) ([]plan.Policy, error) {
 	return plan.Compile(policies), nil
 }
 
-// The networks of a corner's nodes and of its twin's nodes begin with these bytes.
+// The networks of nodes begin with the byte for corners, or the byte for twins.
 const (
 	cornerNetwork = "10."
 	twinNetwork   = "11."
@@ -310,8 +310,8 @@ func (c *corner) createPolicies(ctx context.Context, older bool) error {
 	return nil
 }
 
-// compareWithTwin compares the operator's writes on the corner and on its twin, and checks
-// the fields that cannot be compared.
+// compareWithTwin compares the operator's writes on corner and twin, and checks the
+// remaining fields.
 func (c *corner) compareWithTwin(ctx context.Context) error {
 	if c.ends == endsAudited {
 		return c.checkUnrepaired(ctx)

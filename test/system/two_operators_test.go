@@ -54,8 +54,7 @@ func TestTwoOperatorsComeToRest(t *testing.T) {
 	s.Expect(mostWithin(asked.Status, reportPace)).To(BeNumerically("<=", 2), asked.String)
 	t.Logf("%d drifts: %d requests to repair by both, %d writes of status", drifts, len(asked.Repairs), len(asked.Status))
 
-	// Each repairs the objects that the other cannot, so that both have last seen different
-	// objects.
+	// Each operator repairs other objects, so both have last seen different objects.
 	refuse := answerWith(http.StatusInternalServerError, metav1.StatusReasonInternalError, "")
 	left.setFault(&fault{[]string{"/services/"}, refuse})
 	right.setFault(&fault{[]string{"/nodes/"}, refuse})
@@ -68,7 +67,7 @@ func TestTwoOperatorsComeToRest(t *testing.T) {
 	s.waitUntilReady(s.name)
 	s.waitUntilQuiet()
 
-	// A node that joins makes both operators report. Both must report the same.
+	// A new node makes both operators report. Both must report the same.
 	s.joinNode("10.77.0.99", testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
 	s.waitUntilReady(s.name)
 	s.waitUntilQuiet()

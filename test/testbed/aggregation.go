@@ -19,9 +19,9 @@ import (
 const frontProxy = "front-proxy-client"
 
 // aggregationArgs makes the API server name the original user in requests to aggregated
-// servers, in a way that these servers can verify. Without these arguments, no aggregated
-// server authenticates any user. The certificate is its own authority, because this
-// authority signs no other certificate.
+// servers, verifiably for aggregated servers. Without aggregationArgs, no aggregated server
+// authenticates any user. The certificate is a self-signed authority, because no other
+// certificate needs the authority.
 func aggregationArgs(dir string) (map[string][]string, error) {
 	certificate, key, err := frontProxyFiles(dir)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// The build scripts share these functions: a build tells its progress, counts only packages
-// that Go must compile, runs once, and is found without building.
+// Common functions of the build scripts: a build tells the progress, counts only packages
+// left to compile, runs once, and is found without building.
 func TestBuildsTellHowFarTheyAre(t *testing.T) {
 	g := NewWithT(t)
 	lib, err := filepath.Abs("../../hack/testbed/lib.sh")
 	g.Expect(err).NotTo(HaveOccurred())
 	dir := t.TempDir()
 	step := filepath.Join(dir, "step")
-	// A Go that compiles two of four packages. After each step this Go waits until the
+	// The fake Go compiles two of four packages, and waits after each step until the
 	// progress was shown.
 	writeFile(t, filepath.Join(dir, "bin/go"), `#!/usr/bin/env bash
 pause() { until grep -q "$1" "`+step+`"; do read -rt 0.01 <> <(:) || :; done; }

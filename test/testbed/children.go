@@ -16,9 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// childrenOf returns the processes which this process started for the control plane in dir,
-// by process id: all have dir in their arguments. These are read from /proc, because
-// envtest reports no process ids. Without /proc there are none.
+// childrenOf returns the programs started by the current process for the control plane in
+// dir, by process id: all programs have dir in the arguments. Process ids are read from
+// /proc, because envtest reports no process ids. Without /proc there are none.
 func childrenOf(dir string) map[int]string {
 	found := map[int]string{}
 	folders, _ := filepath.Glob("/proc/[0-9]*")

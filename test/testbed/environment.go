@@ -29,9 +29,9 @@ func apiServerArgs() map[string][]string {
 		"service-cluster-ip-range": {"10.96.0.0/12"},
 		"service-node-port-range":  {"20000-65000"},
 		// The address in the Endpoints of the Service "kubernetes", which may not be
-		// loopback. The default would be an address of this machine, or an error on a
-		// machine without one. No server listens at this address, and no client dials this
-		// address.
+		// loopback. The default would be an address of the machine, or an error on a
+		// machine without addresses. No server listens at 192.0.2.1, and no client connects
+		// there.
 		"advertise-address": {"192.0.2.1"},
 		// Otherwise one forgotten watch keeps the API server from stopping.
 		"shutdown-watch-termination-grace-period": {"200ms"},

@@ -34,8 +34,8 @@ type Options struct {
 	// server is reached by a Service of type ExternalName with the name localhost.
 	Aggregation bool
 
-	// APIServerArgs are flags of the API server, without the dashes. These replace the
-	// flags of this package or of envtest.
+	// APIServerArgs are flags of the API server, without the dashes, and replace the flags
+	// of testbed or of envtest.
 	APIServerArgs map[string][]string
 
 	// GiveWay leaves the processor to concurrent tests without this option, by [Run]: tests
@@ -55,7 +55,7 @@ func (o Options) Missing(dir string) error {
 	return requireAssets(dir, append(o.neededFiles(), kubectl))
 }
 
-// neededFiles returns the files of the assets folder which these options need.
+// neededFiles returns the needed files of the assets folder.
 func (o Options) neededFiles() []string {
 	needed := []string{etcd, apiServer}
 	for _, optional := range []struct {

@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// endWithThread makes the kernel kill the program when its starting thread ends, as all
-// threads do when this process is killed. The programs of the control plane also watch
-// their parent, but only some time after their start, which takes a second on a busy
-// machine.
+// endWithThread makes the kernel kill the program at the end of the starting thread, and
+// all threads end when the process is killed. The programs of the control plane also watch
+// the parent process, but only some time after the start: a second on a busy machine.
 func endWithThread(cmd *exec.Cmd) { cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL }

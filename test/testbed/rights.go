@@ -78,8 +78,8 @@ func readRole(file string) (*rbacv1.ClusterRole, error) {
 // in which of two groups.
 const events = "events"
 
-// ownMark is no resource: an admission policy recognizes the operator by this right, and no
-// request uses this right.
+// ownMark is no resource: an admission policy recognizes the operator by the right to
+// ownMark, and no request uses the right.
 const ownMark = "controlplanenodeenactments/spec"
 
 // Rights returns the rules of the ClusterRole in a file as "verb group/resource", without

@@ -12,8 +12,8 @@ import (
 // ServiceOption changes a Service of the function [Service].
 type ServiceOption func(*corev1.Service)
 
-// Service is a Service of this type on TCP port 80. Without a selector, its endpoints are
-// those of [EndpointSlice]; with [Selector], a controller-manager makes the endpoints from
+// Service is a Service of the given type on TCP port 80. Without a selector, the endpoints
+// come from [EndpointSlice]; with [Selector], a controller-manager makes the endpoints from
 // pods.
 func Service(namespace, name string, kind corev1.ServiceType, options ...ServiceOption) *corev1.Service {
 	service := &corev1.Service{

@@ -50,8 +50,8 @@ func Run(m interface{ Run() int }, o Options, cp **ControlPlane) int {
 	return code
 }
 
-// lowerPriority gives this process, and therefore its programs, a lower priority. On Linux
-// each thread has its own priority, which later threads inherit.
+// lowerPriority gives the process and all started programs a lower priority. On Linux each
+// thread has a separate priority, inherited by later threads.
 func lowerPriority() {
 	const lower = 10
 	threads, _ := filepath.Glob("/proc/self/task/*")

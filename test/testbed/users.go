@@ -16,9 +16,9 @@ import (
 // Masters is the group with all rights, whatever RBAC says.
 const Masters = "system:masters"
 
-// AddUser returns the configuration of a client that authenticates, by a certificate, as
-// this user in these groups. RBAC decides what the user may do. Each user has its own name
-// in the audit log and in conflicts of managedFields.
+// AddUser returns the configuration of a client with a certificate for the user and the
+// groups. RBAC decides on the user's rights. Each user has a separate name in the audit log
+// and in conflicts of managedFields.
 func (cp *ControlPlane) AddUser(name string, groups ...string) (*rest.Config, error) {
 	user, err := cp.addUser(name, groups)
 	if err != nil {

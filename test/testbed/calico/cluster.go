@@ -15,8 +15,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Outsider is the only machine of a [Cluster] that is not a node: this machine is in both
-// networks, and no Felix runs there.
+// Outsider is the only machine of a [Cluster] without a node: the outsider is in both
+// networks, without a Felix.
 const Outsider = "outsider"
 
 // ClusterOptions tells which nodes to create.
@@ -70,8 +70,8 @@ func (c *Calico) StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, 
 	return cluster, nil
 }
 
-// startKubeControllers gives the program a machine of its own, because this program serves
-// metrics on every address and writes its status to the root of the file system.
+// startKubeControllers gives the program a separate machine, because the program serves
+// metrics on every address, and writes a status file to the root of the file system.
 func (c *Cluster) startKubeControllers(ctx context.Context) error {
 	m := c.Machine(kubeControllers)
 	if _, err := c.calico.reachAPI(ctx, m); err != nil {

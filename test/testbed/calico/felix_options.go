@@ -22,13 +22,13 @@ type FelixOptions struct {
 	Backend Backend
 	// IPv6 makes Felix filter IPv6 too; otherwise, IPv6 is unfiltered.
 	IPv6 bool
-	// Env are further environment variables of Felix. These override any
+	// Env are further environment variables of Felix, which override any
 	// FelixConfiguration.
 	Env []string
 }
 
-// felixEnvironment returns the environment of a Felix without eBPF, because this Felix is
-// built without cgo. This Felix writes files only below the machine's own /run.
+// felixEnvironment returns the environment of a Felix without eBPF, because the test bed's
+// Felix is built without cgo. Felix then writes files only below the machine's own /run.
 func (o FelixOptions) felixEnvironment(node string) []string {
 	env := []string{
 		"FELIX_DATASTORETYPE=kubernetes",

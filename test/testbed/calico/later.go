@@ -8,10 +8,11 @@ import (
 )
 
 // The API as CRDs exists from v3.32 on. The CRDs here are made from the files of v3.31,
-// which have fewer checks. The following functions add the checks of later versions
-// (api/pkg/apis/projectcalico/v3) to the kinds that the operator writes. Calico's storage
-// and its API server of v3.31 do not know these checks, and this API server would ignore
-// the checks: for the merge of a server-side apply, the server uses its own schemas.
+// with fewer checks. The following functions add the checks of later versions
+// (api/pkg/apis/projectcalico/v3) to the kinds written by the operator. Calico's storage
+// and the API server of v3.31 do not know the later checks, and the API server of v3.31
+// would ignore the checks: for the merge of a server-side apply, the server uses built-in
+// schemas.
 
 // asLater changes a kind to its form in later versions of Calico: which lists are sets, and
 // which checks exist (v3.32); and the limits of all sizes (v3.33).

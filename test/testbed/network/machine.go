@@ -70,9 +70,9 @@ const (
 	guestMAC     = "ee:ee:ee:ee:ee:ee"
 )
 
-// Attach returns a guest of this machine, like a pod of a node: the guest has one address,
-// reaches all other machines through the device of this name on this machine, and ends with
-// this machine. The caller cares for forwarding and for routes back.
+// Attach returns a guest of the machine, like a pod of a node: the guest has one address,
+// reaches all other machines through the named device, and ends with the machine. The
+// caller cares for forwarding and for routes back.
 func (m *Machine) Attach(ctx context.Context, name, device string, address netip.Addr) (*Machine, error) {
 	n, err := newNamespace()
 	if err != nil {

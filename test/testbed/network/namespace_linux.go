@@ -12,8 +12,8 @@ import (
 )
 
 // namespace is a network namespace without a name: the namespace exists because a thread is
-// inside, and ends with this thread even when this process is killed. All files and
-// programs which the thread opens or starts are in the namespace too.
+// inside, and ends with the thread even when the process is killed. Files and programs
+// started or opened by the thread are in the namespace too.
 type namespace struct {
 	path  string // a name of the namespace for programs
 	calls chan func()
