@@ -80,7 +80,7 @@ func (r *report) wholeTable() string {
 	last := r.convergence[rounds-1]
 	return markdownTable(append(rows, [][]string{
 		{"… of the last: time; until the status says so", milliseconds(last.raw), milliseconds(last.operator) + "; " + milliseconds(last.reported), ""},
-		{"Deletion until all is taken back", "", milliseconds(r.convergence[0].reverted), ""},
+		{"Deletion until everything is restored", "", milliseconds(r.convergence[0].reverted), ""},
 		{"Memory after convergence (RSS)", mebibytes(m.null), mebibytes(m.steady), fmt.Sprintf("%.2f", m.steady/m.null)},
 		{
 			"… of it anonymous; Go heap in use; heap at which Go collects", "",

@@ -19,8 +19,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/follow"
 )
 
-// TestEndlessListIsReported: a server that never finishes the list of one kind is a problem
-// of this kind, and of no other kind.
+// TestEndlessListIsReported: a server with an endless list of a kind is a problem of the
+// same kind only.
 func TestEndlessListIsReported(t *testing.T) {
 	g := NewWithT(t)
 	s := startStub(t, "hostendpoints")

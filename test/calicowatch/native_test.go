@@ -86,8 +86,8 @@ func restMark(g *WithT) testbed.Mark {
 	return mark
 }
 
-// reportsLockedDatastore: nothing may be written while Calico locks its datastore, nor
-// before its initialization.
+// reportsLockedDatastore: no object may be written while Calico locks the datastore, nor
+// before Calico's initialization.
 func reportsLockedDatastore(t *testing.T) {
 	g := NewWithT(t)
 	f := startFollower(t, 0)

@@ -101,7 +101,7 @@ func TestFloodsOfCalico(t *testing.T) {
 			m := measureDuring(t, g, p, func(m *measured, _ <-chan struct{}) { f.makeObjects(t, author, m) }, func() {
 				expectTooLarge(t, g, f.kind)
 			}, 1, 0)
-			t.Logf("%s: %.0f MiB, %d bytes logged, told after %.1f s", f.kind, m.peak, m.logged, m.seen.Seconds())
+			t.Logf("%s: %.0f MiB, %d bytes logged, reported after %.1f s", f.kind, m.peak, m.logged, m.seen.Seconds())
 			m.expectBounded(g, atRest.series)
 			g.Expect(ownEndpoints(t, g)).To(Equal(protected), "enforced rules stay")
 		})

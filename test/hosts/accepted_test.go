@@ -15,9 +15,9 @@ import (
 	render "github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
-// Calico's API server accepts every golden rendering in the order of its writes, and a
-// second write changes nothing. (The operator itself makes no second write: Calico's API
-// server would store a new time in managedFields, as if the object had changed.)
+// Calico's API server accepts every golden rendering in the order of writes, and a second
+// write changes no object. (The operator makes no second write: Calico's API server would
+// store a new time in managedFields, as if the object had changed.)
 func TestGoldenRenderingsAreAccepted(t *testing.T) {
 	inputs, err := filepath.Glob("../../internal/backend/calico/testdata/*.in.yaml")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
@@ -29,7 +29,7 @@ func TestGoldenRenderingsAreAccepted(t *testing.T) {
 			g.Expect(err).NotTo(HaveOccurred())
 			var hosts backend.Hosts
 			g.Expect(yaml.Unmarshal(text, &hosts)).To(Succeed())
-			hosts = render.WithRulesets(hosts) // on every node, also on nodes that wait in the golden file
+			hosts = render.WithRulesets(hosts) // on every node, also on nodes still waiting in the golden file
 			first := applyObjects(t, hosts)
 			objects, err := render.Render(hosts)
 			g.Expect(err).NotTo(HaveOccurred())

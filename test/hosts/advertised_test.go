@@ -22,10 +22,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// API servers and etcd have a network of their own, which no node shows. Members are
-// recognized by the addresses of the API servers: members are let in there, also while
-// their own API server is down, with an operator that never saw this API server, and
-// without the node's label.
+// API servers and etcd have a separate network, hidden from all nodes' addresses. Members
+// are recognized by the addresses of the API servers. Members are let in at the addresses
+// of API servers, even while the member's API server is down, even by an operator started
+// after the API server went down, and even without the node's label.
 func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	first, second := f.Cluster.Machine("cp-1").Dedicated.IPv4, f.Cluster.Machine("cp-2").Dedicated.IPv4
@@ -80,8 +80,8 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 	f.Expect(missingServer(second)()).To(Equal("unknown"))
 }
 
-// A control-plane node is let in by an address that only Calico has found, beside the
-// addresses that its kubelet shows. A node outside of the control plane is not let in.
+// A control-plane node is let in by an address found by Calico, beside the addresses shown
+// by the kubelet. A node outside of the control plane is not let in.
 func TestMembersAreLetInByTheirOtherAddresses(t *testing.T) {
 	f := field.StartCluster(t, calico.NFTables)
 	for _, name := range []string{"cp-1", "cp-2", "worker-1"} {

@@ -58,8 +58,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for _, pool := range w.is.Pools() {
 		objects = append(objects, &pool)
 	}
-	// Members without machines, which the policy does not select: with these, etcd can lose
-	// several other members.
+	// Unselected members without machines. With so many members, etcd can lose several
+	// others.
 	for i := range 8 {
 		objects = append(objects, testbed.Node(fmt.Sprintf("spare-%d", i), testbed.NodeLabels(map[string]string{"node-role.kubernetes.io/master": ""}),
 			testbed.InternalIP(fmt.Sprintf("198.51.100.%d", i+1))))
@@ -197,8 +197,8 @@ func (w *world) runCommands(m *network.Machine, commands []string) {
 	w.Expect(err).NotTo(HaveOccurred())
 }
 
-// possibleConnections are the connections that can be tried: only the machine itself can
-// send from an address that the machine shares with others.
+// possibleConnections are the connections to try. Only the machine itself can send from an
+// address shared with other machines.
 func (w *world) possibleConnections() []reality.Connection {
 	return slices.DeleteFunc(w.is.Connections(), func(c reality.Connection) bool { return c.From == reality.NATAddress && c.From != c.To })
 }

@@ -57,8 +57,8 @@ func TestEveryComponentIsReachedByItsPeersOnly(t *testing.T) {
 	}))
 }
 
-// reachedBy returns the senders that reach each port of cp-1, by IPv4 and by IPv6. A sender
-// whose packets are dropped in one IP version only is marked. All senders try at once.
+// reachedBy returns the senders with access to each port of cp-1, by IPv4 and by IPv6. A
+// sender with dropped packets in only one IP version is marked. All senders try at once.
 func reachedBy(f *field.Field, senders map[string]field.Sender, ports []uint16) map[uint16][]string {
 	f.T.Helper()
 	var (

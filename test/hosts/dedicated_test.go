@@ -118,8 +118,8 @@ func tryOtherPort(f *field.Field, from *network.Machine, to netip.Addr) func() n
 	}
 }
 
-// Rules that no longer need an endpoint for one interface are still tried on this
-// interface. Where these rules are rolled back, the former rules return to the interface.
+// Rules that no longer need an endpoint for an interface are still tried on the interface.
+// After a rollback, the former rules return to the interface.
 func TestRulesThatLeaveAnInterfaceAreTriedThere(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)

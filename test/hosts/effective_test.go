@@ -19,9 +19,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// Where Calico creates automatic host endpoints, these take the place of managed ones: the
-// operator writes no endpoint and contests nothing, and the status tells why the
-// restriction is not effective and how to make room.
+// Automatic host endpoints of Calico take the place of managed host endpoints: the operator
+// writes no endpoint and contests nothing, and the status tells why the restriction is not
+// effective and how to make room.
 func TestAutomaticHostEndpointsAreReportedAndLeftAlone(t *testing.T) {
 	f := field.StartClusterWith(t, calico.ClusterOptions{ControlPlane: 2, Workers: 1, KubeControllers: true, Felix: calico.FelixOptions{IPv6: true}})
 	setAutoCreate(f, "Enabled")

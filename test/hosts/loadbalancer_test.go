@@ -47,8 +47,8 @@ func TestNothingIsWrittenUntilTheLoadBalancerIsNamed(t *testing.T) {
 	f.Expect(f.VerdictsOf(balancer, network.TCP, server)).To(Equal(field.Open))
 }
 
-// A control-plane node that holds the virtual address of the API servers reaches itself by
-// this address, with the virtual address as the source. Observers try this address too.
+// A control-plane node with the virtual address of the API servers reaches itself by the
+// virtual address, which is then also the source. Observers try the virtual address too.
 func TestHolderOfAVirtualAddressReachesItself(t *testing.T) {
 	virtual := netip.MustParseAddr("10.77.0.100")
 	f := field.StartCluster(t, calico.IPTables)

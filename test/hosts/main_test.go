@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hosts tests the rendered rules for hosts on a real Calico: its API server accepts
-// the rules, and its Felix drops and accepts packets as declared.
+// Package hosts tests the rendered rules for hosts on a real Calico: the API server accepts
+// the rules, and Felix drops and accepts packets as declared.
 package hosts
 
 import (

@@ -88,7 +88,7 @@ func TestDenialsByForeignPoliciesAreForeseen(t *testing.T) {
 	f.Eventually(fromNode(f), field.Patience, field.Tick).Should(Equal(network.Dropped))
 	f.WaitForCondition(v1alpha1.ConditionVerified, "True/Verified")
 	f.Eventually(func() string { return field.ConditionMessage(v1alpha1.ConditionVerified) }, field.Patience, field.Tick).
-		Should(foreseen, "it is told as long as it is so")
+		Should(foreseen, "the status reports the denial as long as the policy denies")
 
 	t.Log("the selector is changed to leave out hosts")
 	policy := &v3.GlobalNetworkPolicy{}

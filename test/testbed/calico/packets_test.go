@@ -70,7 +70,7 @@ func enforcesRendering(t *testing.T, b *bed, backend calico.Backend) {
 	NewWithT(t).Expect(cluster.Felix("cp-2").Restarts()).To(BeZero())
 
 	b.labelEndpoint(t, endpoint, "null")
-	w.waitForVerdicts("the node is let go", func(f flow) network.Verdict {
+	w.waitForVerdicts("the node is released", func(f flow) network.Verdict {
 		return openOrDropped(f.port != canary || f.from == "cp-1" || f.from == "loopback")
 	})
 }

@@ -23,7 +23,7 @@ func (p *Proxy) Remember(ctx context.Context, resources ...string) error {
 		}
 		p.mu.Unlock()
 		if len(asked) == 0 {
-			return fmt.Errorf("nobody has asked for %s yet", resource)
+			return fmt.Errorf("no client has listed %s yet", resource)
 		}
 		for _, a := range asked {
 			body, err := p.readList(ctx, a)
