@@ -60,7 +60,7 @@ func touchPatch(round, _ int) string {
 	return fmt.Sprintf(`{"metadata":{"annotations":{"touched":"%d"}}}`, round)
 }
 
-// recordPatch returns patches with records in an invalid form for the operator.
+// recordPatch returns patches with records that the operator cannot have written.
 func recordPatch(size int) func(round, i int) string {
 	return func(round, i int) string {
 		return fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationRecord, forgedRecord(1000*i+round, size))

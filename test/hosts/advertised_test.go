@@ -55,7 +55,7 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 	f.SetAPIServers(field.APIServerPort, first)
 	f.StartOperatorWith(field.OperatorConfig, field.SteadySoon)
 	t.Cleanup(f.RemovePolicy) // while an operator runs
-	f.Eventually(missingServer(second), field.Patience, field.Tick).Should(Equal("missing"))
+	f.Eventually(serverState(second), field.Patience, field.Tick).Should(Equal("missing"))
 	protected()
 
 	t.Log("the node of the API server loses the label")
@@ -65,19 +65,19 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 
 	t.Log("the API server runs again")
 	f.SetAPIServers(field.APIServerPort, first, second)
-	f.Eventually(missingServer(second), field.Patience, field.Tick).Should(Equal("there"))
+	f.Eventually(serverState(second), field.Patience, field.Tick).Should(Equal("there"))
 	protected()
 	f.Expect(watchman.StopWatching()).To(BeEmpty())
 
 	t.Log("the API server is gone for good: its address is forgotten in the end")
 	f.SetAPIServers(field.APIServerPort, first)
-	f.Eventually(missingServer(second), field.Patience, field.Tick).Should(Equal("missing"))
+	f.Eventually(serverState(second), field.Patience, field.Tick).Should(Equal("missing"))
 	longAgo := time.Now().Add(-8 * 24 * time.Hour).UTC().Format(time.RFC3339)
 	forget := fmt.Sprintf(`{"status":{"apiServers":[{"address":%q},{"address":%q,"missingSince":%q}]}}`, first, second, longAgo)
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: field.PolicyName}}
 	f.Expect(field.Admin.Status().Patch(t.Context(), policy, client.RawPatch(types.MergePatchType, []byte(forget)))).To(Succeed())
 	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyFromDedicated("cp-1")))
-	f.Expect(missingServer(second)()).To(Equal("unknown"))
+	f.Expect(serverState(second)()).To(Equal("unknown"))
 }
 
 // A control-plane node is let in by an address found by Calico, beside the addresses shown
@@ -135,9 +135,9 @@ func onlyFromDedicated(names ...string) map[string]string {
 	return want
 }
 
-// missingServer returns a function that reads the status of an API server in the policy's
+// serverState returns a function to read the state of an API server from the policy's
 // status.
-func missingServer(address netip.Addr) func() string {
+func serverState(address netip.Addr) func() string {
 	return func() string {
 		policy := field.PolicyNow()
 		for _, server := range policy.Status.APIServers {

@@ -76,7 +76,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
-// tryCluster tells whether the policy was verified, and therefore tried with packets.
+// tryCluster tries a cluster with packets where the policy is verified, and tells whether
+// the policy was verified.
 func (w *world) tryCluster() bool {
 	policy := w.is.Policy()
 	policy.ObjectMeta = w.NewPolicy().ObjectMeta

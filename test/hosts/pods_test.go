@@ -76,11 +76,11 @@ func TestPodsReachAPIServersWhereTheyAre(t *testing.T) {
 	})
 
 	f.SetAPIServers(field.APIServerPort, first.Dedicated.IPv4)
-	f.Eventually(missingServer(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("missing"))
+	f.Eventually(serverState(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("missing"))
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(reached()).To(Equal(want("Dropped/Dropped")))
 	f.SetAPIServers(field.APIServerPort, first.Dedicated.IPv4, second.Dedicated.IPv4)
-	f.Eventually(missingServer(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("there"))
+	f.Eventually(serverState(second.Dedicated.IPv4), field.Patience, field.Tick).Should(Equal("there"))
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
 	f.Expect(reached()).To(Equal(want("Dropped/Dropped")))
 	f.Expect(watchman.StopWatching()).To(BeEmpty())

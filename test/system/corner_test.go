@@ -477,7 +477,7 @@ func (c *corner) setEndpoint(ctx context.Context, ready bool) error {
 // changeStatus writes a false status as a foreign manager. A policy without Verified would
 // not be written any more.
 func (c *corner) changeStatus(ctx context.Context) error {
-	c.noteStep("somebody edits the status")
+	c.noteStep("mallory edits the status")
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: c.mainPolicy()}}
 	body := `{"status":{"conditions":[],"driftedObjects":7}}`
 	return client.IgnoreNotFound(admin.Status().Patch(ctx, policy, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("mallory")))

@@ -32,10 +32,10 @@ var (
 // manager with repeated changes is contested.
 func (s *story) driftEverything(node string) {
 	s.t.Helper()
-	somebody := "mallory-" + rand.Text()
-	s.patchObject(s.getNode(node), somebody, `{"spec":{"taints":[{"key":"`+dedicated+`","effect":"NoSchedule","value":"no"}]}}`)
-	s.patchObject(s.getService("web"), somebody, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
-	s.patchObject(s.networkPolicyOf("coredns"), somebody, `{"spec":{"ingress":[{}]}}`)
+	manager := "mallory-" + rand.Text()
+	s.patchObject(s.getNode(node), manager, `{"spec":{"taints":[{"key":"`+dedicated+`","effect":"NoSchedule","value":"no"}]}}`)
+	s.patchObject(s.getService("web"), manager, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
+	s.patchObject(s.networkPolicyOf("coredns"), manager, `{"spec":{"ingress":[{}]}}`)
 }
 
 // Failures of the API server, with an error or without an answer, are reported, and the

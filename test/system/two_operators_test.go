@@ -35,11 +35,11 @@ func TestTwoOperatorsComeToRest(t *testing.T) {
 	posture, begun := s.readPosture(), s.markAuditLog()
 
 	for round := range rounds {
-		somebody := fmt.Sprintf("mallory-%d", round)
-		s.patchObject(s.networkPolicyOf("coredns"), somebody, `{"spec":{"ingress":[{}]}}`)
+		manager := fmt.Sprintf("mallory-%d", round)
+		s.patchObject(s.networkPolicyOf("coredns"), manager, `{"spec":{"ingress":[{}]}}`)
 		for i, node := range nodes {
-			s.patchObject(s.getNode(node), somebody, `{"spec":{"taints":null}}`)
-			s.patchObject(s.getService(fmt.Sprintf("web-%d", i)), somebody, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
+			s.patchObject(s.getNode(node), manager, `{"spec":{"taints":null}}`)
+			s.patchObject(s.getService(fmt.Sprintf("web-%d", i)), manager, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
 		}
 		if round == rounds-1 {
 			s.Expect(admin.Delete(s.ctx, s.networkPolicyOf("coredns"))).To(Succeed())
