@@ -23,9 +23,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// previous is the revision that is upgraded from. A release is compared with the last one:
+// previousRevision is the revision that is upgraded from. A release is compared with the last one:
 // CPNP_PREVIOUS=v0.1.0.
-func previous() string {
+func previousRevision() string {
 	if revision := os.Getenv("CPNP_PREVIOUS"); revision != "" {
 		return revision
 	}
@@ -35,49 +35,49 @@ func previous() string {
 // An upgrade from the previous version writes nothing to nodes and to Calico, cuts nothing,
 // and goes on with a rollout where the previous version has left it.
 func TestUpgradeFromThePreviousVersion(t *testing.T) {
-	f := field.Enter(t, calico.IPTables)
+	f := field.StartCluster(t, calico.IPTables)
 	program, definitions := buildPrevious(f)
 	applyDefinitions(f, definitions)
-	stopPrevious := runPrevious(f, program)
-	f.Create(f.Policy(field.KubeletOnly))
-	defer f.Remove() // while an operator runs, unlike in a cleanup
-	protected := field.Only("cp-2", "itself", "loopback")
-	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Becomes(field.KubeletPort, protected)
+	stopPrevious := startPrevious(f, program)
+	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
+	defer f.RemovePolicy() // while an operator runs, unlike in a cleanup
+	protected := field.OnlyFrom("cp-2", "itself", "loopback")
+	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForReachability(field.KubeletPort, protected)
 
 	t.Log("at rest")
-	watchman := f.Watch()
+	watchman := f.WatchRequiredFlows()
 	stopPrevious()
 	before := writtenObjects(f)
 	applyDefinitions(f, "../../config/crd/bases")
-	stop := f.Operator()
-	reconciles(f, 1)
-	f.Reports(v1alpha1.ConditionReady, "True/AsDeclared")
-	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	stop := f.StartOperator()
+	waitForReport(f, 1)
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")
+	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
 	f.Expect(writtenObjects(f)).To(Equal(before))
-	f.Expect(f.Reaches(field.KubeletPort)).To(Equal(protected))
+	f.Expect(f.ReachabilityOf(field.KubeletPort)).To(Equal(protected))
 	stop()
 
 	t.Log("while a node soaks")
-	stopPrevious = runPrevious(f, program)
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
+	stopPrevious = startPrevious(f, program)
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		s.Rollout.SoakSeconds = ptr.To[int32](600)
 		s.Network.Components[0].AllowFrom = append(s.Network.Components[0].AllowFrom, v1alpha1.PeerReference{Role: v1alpha1.RoleNodes})
 	})
-	f.Eventually(field.Phase("cp-1"), field.Patience, field.Tick).Should(Equal("Progressing/Soaking"), field.Enactments)
+	f.Eventually(field.PhaseOf("cp-1"), field.Patience, field.Tick).Should(Equal("Progressing/Soaking"), field.DescribeEnactments)
 	stopPrevious()
 	before = writtenObjects(f)
 	started := field.EnactmentOf("cp-1").Status.StartTime
-	f.Operator()
-	reconciles(f, 601)
-	f.Expect(field.Phase("cp-1")()).To(Equal("Progressing/Soaking"))
+	f.StartOperator()
+	waitForReport(f, 601)
+	f.Expect(field.PhaseOf("cp-1")()).To(Equal("Progressing/Soaking"))
 	f.Expect(field.EnactmentOf("cp-1").Status.StartTime).To(Equal(started), "the node is not started anew")
 	f.Expect(writtenObjects(f)).To(Equal(before))
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Rollout.SoakSeconds = ptr.To[int32](0) })
-	f.Phases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
-	f.Becomes(field.KubeletPort, field.Only("cp-2", "worker-1", "itself", "loopback"))
-	f.Expect(watchman.Stop()).To(BeEmpty())
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Rollout.SoakSeconds = ptr.To[int32](0) })
+	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
+	f.WaitForReachability(field.KubeletPort, field.OnlyFrom("cp-2", "worker-1", "itself", "loopback"))
+	f.Expect(watchman.StopWatching()).To(BeEmpty())
 }
 
 // buildPrevious builds the previous version, and returns the program and the folder of the
@@ -85,10 +85,10 @@ func TestUpgradeFromThePreviousVersion(t *testing.T) {
 func buildPrevious(f *field.Field) (program, definitions string) {
 	f.T.Helper()
 	dir := f.T.TempDir()
-	source := exec.CommandContext(f.T.Context(), "git", "archive", "--format=tar", previous())
+	source := exec.CommandContext(f.T.Context(), "git", "archive", "--format=tar", previousRevision())
 	source.Dir = "../.."
 	archive, err := source.Output()
-	f.Expect(err).NotTo(HaveOccurred(), "git has no %s: fetch the history, or set CPNP_PREVIOUS", previous())
+	f.Expect(err).NotTo(HaveOccurred(), "git has no %s: fetch the history, or set CPNP_PREVIOUS", previousRevision())
 	unpack := exec.CommandContext(f.T.Context(), "tar", "-x", "-C", dir)
 	unpack.Stdin = bytes.NewReader(archive)
 	out, err := unpack.CombinedOutput()
@@ -104,13 +104,13 @@ func buildPrevious(f *field.Field) (program, definitions string) {
 // applyDefinitions applies the CustomResourceDefinitions in a folder, as an upgrade does.
 func applyDefinitions(f *field.Field, folder string) {
 	f.T.Helper()
-	f.Kubectl("apply --server-side --force-conflicts -f " + folder)
-	f.Kubectl("wait --for=condition=Established --timeout=60s -f " + folder)
+	f.RunKubectl("apply --server-side --force-conflicts -f " + folder)
+	f.RunKubectl("wait --for=condition=Established --timeout=60s -f " + folder)
 }
 
-// runPrevious runs the program of the previous version as a process, and returns what ends the
+// startPrevious runs the program of the previous version as a process, and returns what ends the
 // process, which is also done when the test ends.
-func runPrevious(f *field.Field, program string) (stop func()) {
+func startPrevious(f *field.Field, program string) (stop func()) {
 	f.T.Helper()
 	kubeconfig, err := field.ControlPlane.AddUserKubeconfig("cpnp-operator")
 	f.Expect(err).NotTo(HaveOccurred())
@@ -130,12 +130,12 @@ func runPrevious(f *field.Field, program string) (stop func()) {
 	return stop
 }
 
-// reconciles waits until the operator that runs now has reported on a change of the policy, which
+// waitForReport waits until the operator that runs now has reported on a change of the policy, which
 // asks for no other rules.
-func reconciles(f *field.Field, soakSeconds int32) {
+func waitForReport(f *field.Field, soakSeconds int32) {
 	f.T.Helper()
-	f.Update(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Rollout.SoakSeconds = &soakSeconds })
-	f.Eventually(field.Condition(v1alpha1.ConditionProgrammed), field.Patience, field.Tick).ShouldNot(Equal("none"), field.Enactments)
+	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Rollout.SoakSeconds = &soakSeconds })
+	f.Eventually(field.ConditionOf(v1alpha1.ConditionProgrammed), field.Patience, field.Tick).ShouldNot(Equal("none"), field.DescribeEnactments)
 }
 
 // writtenObjects returns the versions of Calico's objects of the kinds that the operator writes.
