@@ -9,15 +9,17 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
+	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // Where no host is restricted, nobody waits for the API server to be asked.
 func TestOnlyHostsAreWaitedFor(t *testing.T) {
 	g := NewWithT(t)
-	g.Expect(concernsHosts(state.Snapshot{Policies: []v1alpha1.ControlPlaneNetworkPolicy{{}}})).To(BeFalse())
-	g.Expect(concernsHosts(controlled(func(*v1alpha1.ControlPlaneNetworkPolicy) {}))).To(BeTrue())
-	g.Expect(concernsHosts(showing("9"))).To(BeTrue())
+	concerns := func(s state.Snapshot) bool { return concernsHosts(s, plan.Compile(s.Policies)) }
+	g.Expect(concerns(state.Snapshot{Policies: []v1alpha1.ControlPlaneNetworkPolicy{{}}})).To(BeFalse())
+	g.Expect(concerns(controlled(func(*v1alpha1.ControlPlaneNetworkPolicy) {}))).To(BeTrue())
+	g.Expect(concerns(showing("9"))).To(BeTrue())
 	s := &server{}
 	r, _ := confirming(s)
 	r.Confirmed = &freshness.Confirmed{}

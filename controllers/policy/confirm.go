@@ -24,7 +24,7 @@ import (
 // the API server. If neither is available, the snapshot is marked as unconfirmed, and the
 // result tells when to try again.
 func (r *Reconciler) confirm(ctx context.Context, cached state.Snapshot) (state.Snapshot, reconcile.Result) {
-	if r.Confirmed == nil || !r.Confirmed.Begun() && !concernsHosts(cached) {
+	if r.Confirmed == nil || !r.Confirmed.Begun() && !concernsHosts(cached, r.compiler.Compile(cached.Policies)) {
 		return cached, reconcile.Result{}
 	}
 	shown, again := r.confirmRecords(ctx, cached)
@@ -63,9 +63,9 @@ func (r *Reconciler) confirmRecords(ctx context.Context, cached state.Snapshot) 
 
 // concernsHosts tells whether hosts are protected, or were. Without restrictions on hosts,
 // no policy has to wait for a confirmed cache.
-func concernsHosts(snapshot state.Snapshot) bool {
+func concernsHosts(snapshot state.Snapshot, policies []plan.Policy) bool {
 	return len(snapshot.Enactments)+len(snapshot.Outlived) > 0 || len(snapshot.OnHosts().Objects()) > 0 ||
-		slices.ContainsFunc(plan.Compile(snapshot.Policies), func(p plan.Policy) bool {
+		slices.ContainsFunc(policies, func(p plan.Policy) bool {
 			return p.ProtectsHosts() || p.Intent() == intent.RollBack
 		})
 }

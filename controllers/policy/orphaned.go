@@ -60,8 +60,9 @@ func (r *Reconciler) tellAbandoned(ctx context.Context, name string, policies []
 		r.abandoned.forget(name)
 		return err
 	}
-	left := r.labelledWith(name, plan.Compile(live.Policies), live)
-	if len(left) == 0 || plan.FindPolicy(plan.Compile(live.Policies), name) != nil {
+	present := r.compiler.Compile(live.Policies)
+	left := r.labelledWith(name, present, live)
+	if len(left) == 0 || plan.FindPolicy(present, name) != nil {
 		return nil
 	}
 	e := report.ObjectsWithoutPolicy(name, namesOf(left))

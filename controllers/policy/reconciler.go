@@ -48,6 +48,7 @@ type Reconciler struct {
 	cleared   cleared
 	abandoned abandoned
 	planned   planned
+	compiler  plan.Compiler
 }
 
 // +kubebuilder:rbac:groups=cpnp.dev,resources=controlplanenetworkpolicies,verbs=list;watch;patch
@@ -79,7 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 // reconcile runs the pipeline: plan, diff, verify, rollout, apply, report. Each step takes
 // the results of the steps before, and acts by the intent of the policy.
 func (r *Reconciler) reconcile(ctx context.Context, name string, snapshot state.Snapshot) (reconcile.Result, error) {
-	policies := plan.Compile(snapshot.Policies)
+	policies := r.compiler.Compile(snapshot.Policies)
 	repair.CountOnly(policies)
 	policy := plan.FindPolicy(policies, name)
 	if policy == nil {

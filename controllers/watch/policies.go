@@ -22,6 +22,7 @@ type Policies struct {
 	mu       sync.Mutex
 	versions []policyVersion
 	compiled []plan.Policy
+	compiler plan.Compiler
 }
 
 // policyVersion identifies one state of a policy.
@@ -32,7 +33,8 @@ type policyVersion struct {
 }
 
 // Compile returns the compiled policies. Policies in the same order and of the same versions
-// as the last time are not compiled again.
+// as the last time are not compiled again, and of other versions only the changed selectors
+// are.
 func (p *Policies) Compile(policies []v1alpha1.ControlPlaneNetworkPolicy) []plan.Policy {
 	if p == nil {
 		return plan.Compile(policies)
@@ -43,7 +45,7 @@ func (p *Policies) Compile(policies []v1alpha1.ControlPlaneNetworkPolicy) []plan
 	if known && p.compiled != nil && slices.Equal(versions, p.versions) {
 		return p.compiled
 	}
-	compiled := plan.Compile(policies)
+	compiled := p.compiler.Compile(policies)
 	p.versions, p.compiled = versions, compiled
 	return compiled
 }

@@ -39,6 +39,16 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
+// BenchmarkRecompile compiles policies after a report, which changes only the status.
+func BenchmarkRecompile(b *testing.B) {
+	policies := []v1alpha1.ControlPlaneNetworkPolicy{*benchPolicy()}
+	var compiler plan.Compiler
+	for b.Loop() {
+		policies[0].Status.ObservedGeneration++
+		compiler.Compile(policies)
+	}
+}
+
 // BenchmarkNetworks renders the NetworkPolicies of a policy with 32 components and 5,000
 // selected nodes.
 func BenchmarkNetworks(b *testing.B) {
