@@ -46,6 +46,8 @@ func (m *NetworkMemory) NetworkPolicies(policy *Policy, policies []Policy, snaps
 	defer m.mu.Unlock()
 	input := networkInputOf(policy, policies, snapshot)
 	if known, found := m.plans[policy.Name]; found && known.from.same(input) {
+		known.from = input // whose parts the next input shares: equal pointers are compared fastest
+		m.plans[policy.Name] = known
 		return known.network
 	}
 	if m.plans == nil {

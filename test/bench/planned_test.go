@@ -45,6 +45,20 @@ func BenchmarkNetworkRepair(b *testing.B) {
 	}
 }
 
+// BenchmarkKeptAfterReport asks for kept plans after one report, which makes another object
+// of the policy.
+func BenchmarkKeptAfterReport(b *testing.B) {
+	c, nodes, memory := newNetworkRepair(b, 50), &state.NodeMemory{}, &plan.NetworkMemory{}
+	policies, snapshot := c.observeCluster(b, nodes)
+	memory.NetworkPolicies(&policies[0], policies, snapshot)
+	decoded := policies[0].DeepCopy()
+	for b.Loop() {
+		version := *decoded // as the cache lists it: the parts are shared
+		policies[0].ControlPlaneNetworkPolicy = &version
+		memory.NetworkPolicies(&policies[0], policies, snapshot)
+	}
+}
+
 // networkRepair is a cluster in which the NetworkPolicies of a policy drift in turn.
 type networkRepair struct {
 	observer state.Observer
