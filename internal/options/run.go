@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -23,6 +24,7 @@ func Run(opts ctrl.Options, setUp func(context.Context, ctrl.Manager) error) err
 		return fmt.Errorf("finding the cluster: %w; set the flag --kubeconfig or the variable KUBECONFIG", err)
 	}
 	ctx := ctrl.SetupSignalHandler()
+	go returnIdleMemory(ctx, os.Getenv)
 	mgr, err := ctrl.NewManager(UnthrottledConfig(config), opts)
 	if err != nil {
 		return fmt.Errorf("creating the manager: %w", err)

@@ -176,4 +176,10 @@ const (
 	// CacheSyncAnswer limits the question whether the caches are synced. The caches know the
 	// answer at once.
 	CacheSyncAnswer = 200 * time.Millisecond
+	// MemoryCheck is how long no garbage may have been collected for the operator to be at
+	// rest. Then the memory that a burst of work took is returned to the machine.
+	MemoryCheck = 5 * time.Second
+	// MemoryReturnPause is the least time between two returns of memory: each costs a
+	// collection of garbage.
+	MemoryReturnPause = time.Minute
 )
