@@ -222,11 +222,8 @@ func markOf(live plan.Object) string {
 }
 
 func writesSpec(entry metav1.ManagedFieldsEntry) bool {
-	if entry.FieldsV1 == nil {
-		return false
-	}
-	var set fieldpath.Set
-	if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
+	set, readable := state.ManagedFields(entry)
+	if !readable {
 		return false
 	}
 	return !set.WithPrefix(fieldpath.MakePathOrDie("spec")[0]).Empty() || set.Has(fieldpath.MakePathOrDie("spec"))

@@ -7,6 +7,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // Manager is a field manager of an object.
@@ -67,12 +69,6 @@ func HoldsField(entries []metav1.ManagedFieldsEntry, self string, path ...any) b
 }
 
 func entryOwns(entry metav1.ManagedFieldsEntry, has func(*fieldpath.Set) bool) bool {
-	if entry.FieldsV1 == nil {
-		return false
-	}
-	var set fieldpath.Set
-	if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
-		return false
-	}
-	return has(&set)
+	set, readable := state.ManagedFields(entry)
+	return readable && has(set)
 }

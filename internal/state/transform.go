@@ -258,11 +258,11 @@ func keepManagers(entries []metav1.ManagedFieldsEntry, paths []fieldpath.Path) [
 		if entry.FieldsV1 == nil || entry.Subresource != "" || entry.FieldsV1.Size() > maxManaged || len(kept) == maxManagers {
 			continue
 		}
-		var owned fieldpath.Set
-		if err := owned.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
+		owned, readable := ManagedFields(entry)
+		if !readable {
 			continue
 		}
-		common := concernedFields(&owned, paths)
+		common := concernedFields(owned, paths)
 		if common.Empty() {
 			continue
 		}

@@ -136,6 +136,20 @@ func BenchmarkTrafficPolicies(b *testing.B) {
 	}
 }
 
+// BenchmarkManager asks who manages a field of an object with three managers.
+func BenchmarkManager(b *testing.B) {
+	service := makeService(0)
+	for _, manager := range []string{"kubectl", "kube-controller-manager"} {
+		entry := service.ManagedFields[0]
+		entry.Manager, entry.FieldsV1 = manager, metav1.NewFieldsV1(
+			`{"f:metadata":{"f:labels":{".":{},"f:app":{},"f:exposure":{}}},"f:spec":{"f:ports":{".":{},"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:port":{}}},"f:type":{}}}`)
+		service.ManagedFields = append(service.ManagedFields, entry)
+	}
+	for b.Loop() {
+		drift.ManagerOf(service.ManagedFields, "", "spec", "internalTrafficPolicy")
+	}
+}
+
 // BenchmarkTransformNode measures the cost of a heartbeat after decoding.
 func BenchmarkTransformNode(b *testing.B) {
 	node := makeNode(0)
