@@ -17,7 +17,7 @@ import (
 )
 
 // NodeMemory keeps between two snapshots what follows from all nodes: the sorted list, the
-// addresses that identify nodes, and the facts that tell the distribution. For 5,000 nodes,
+// addresses that identify nodes, the facts that tell the distribution, and the roster. For 5,000 nodes,
 // to work these out takes longer than the rest of a reconciliation.
 //
 // Nothing is kept that is not true of the cache any more: every snapshot compares the
@@ -25,9 +25,9 @@ import (
 // is another object. The zero value is ready to use; a nil value remembers nothing.
 type NodeMemory struct {
 	mu     sync.Mutex
-	known  map[*corev1.Node]bool // the cached objects of list
-	cached []*corev1.Node        // the same, in the order of list
-	list   []corev1.Node
+	known  map[*corev1.Node]bool // the cached objects
+	cached []*corev1.Node        // the same, sorted by name
+	list   []corev1.Node         // copies of the same; nil until a list is needed
 	// identity numbers the states of the nodes, apart from fields of no consequence to
 	// identity.
 	identity uint64
@@ -36,6 +36,10 @@ type NodeMemory struct {
 	derived   derived
 	derivedOf uint64
 	tunnels   Tunnels
+
+	// roster is worked out from the list when it is first needed; nil after a change of the
+	// traits of a node.
+	roster *roster
 }
 
 // derived is what follows from all nodes.
@@ -48,19 +52,44 @@ type derived struct {
 func (m *NodeMemory) update(objects []any) ([]corev1.Node, uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	changed := m.changed(objects)
-	if len(changed) == 0 && len(objects) == len(m.known) && m.identity != 0 {
-		return m.list, m.identity
+	m.refresh(objects)
+	if m.list == nil {
+		m.list = copiesOf(m.cached)
 	}
-	kept := len(objects) == len(m.known) && m.identity != 0 &&
-		!slices.ContainsFunc(changed, func(node *corev1.Node) bool { return !m.knowsIdentity(node) })
+	return m.list, m.identity
+}
+
+// rosterOf returns the roster of the nodes in the cache. Nobody may change the result.
+func (m *NodeMemory) rosterOf(objects []any) roster {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refresh(objects)
+	if m.roster == nil {
+		all := rosterOfAll(m.cached)
+		m.roster = &all
+	}
+	return *m.roster
+}
+
+// refresh compares the nodes in the cache with the remembered ones.
+func (m *NodeMemory) refresh(objects []any) {
+	changed, asMany := m.changed(objects), len(objects) == len(m.known) && m.identity != 0
+	if len(changed) == 0 && asMany {
+		return
+	}
+	every := func(is func(*corev1.Node) bool) bool {
+		return asMany && !slices.ContainsFunc(changed, func(node *corev1.Node) bool { return !is(node) })
+	}
+	kept := every(m.knowsIdentity)
+	if !every(m.knowsTraits) {
+		m.roster = nil
+	}
 	if !m.exchange(objects, changed) {
 		m.replace(objects)
 	}
 	if !kept {
 		m.identity++
 	}
-	return m.list, m.identity
 }
 
 // changed returns the nodes that are not remembered. Among thousands of nodes, an address in
@@ -81,16 +110,21 @@ func (m *NodeMemory) knowsIdentity(node *corev1.Node) bool {
 	return found && sameIdentity(m.cached[i], node)
 }
 
+// knowsTraits tells whether a node of the name with the same traits is remembered.
+func (m *NodeMemory) knowsTraits(node *corev1.Node) bool {
+	i, found := m.indexOf(node.Name)
+	return found && traitsOf(m.cached[i]) == traitsOf(node)
+}
+
 // indexOf returns the place of a node in the list.
 func (m *NodeMemory) indexOf(name string) (i int, found bool) {
 	return slices.BinarySearchFunc(m.cached, name, func(n *corev1.Node, name string) int { return cmp.Compare(n.Name, name) })
 }
 
 // exchange replaces the changed nodes, if no node has come or gone. The work is in
-// proportion to the changed nodes, apart from the copy of the list: the former list may
-// still be in use, and is left alone.
+// proportion to the changed nodes. The former list may still be in use, and is left alone.
 func (m *NodeMemory) exchange(objects []any, changed []*corev1.Node) bool {
-	if len(objects) != len(m.list) {
+	if len(objects) != len(m.cached) {
 		return false
 	}
 	places := make([]int, 0, len(changed))
@@ -101,11 +135,11 @@ func (m *NodeMemory) exchange(objects []any, changed []*corev1.Node) bool {
 		}
 		places = append(places, i)
 	}
-	m.list = slices.Clone(m.list)
 	for n, i := range places {
 		delete(m.known, m.cached[i])
-		m.known[changed[n]], m.cached[i], m.list[i] = true, changed[n], *changed[n]
+		m.known[changed[n]], m.cached[i] = true, changed[n]
 	}
+	m.list = nil
 	return true
 }
 
@@ -118,10 +152,18 @@ func (m *NodeMemory) replace(objects []any) {
 		}
 	}
 	slices.SortFunc(sorted, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
-	m.known, m.cached, m.list = make(map[*corev1.Node]bool, len(sorted)), sorted, make([]corev1.Node, 0, len(sorted))
+	m.known, m.cached, m.list = make(map[*corev1.Node]bool, len(sorted)), sorted, nil
 	for _, node := range sorted {
-		m.known[node], m.list = true, append(m.list, *node)
+		m.known[node] = true
 	}
+}
+
+func copiesOf(nodes []*corev1.Node) []corev1.Node {
+	list := make([]corev1.Node, 0, len(nodes))
+	for _, node := range nodes {
+		list = append(list, *node)
+	}
+	return list
 }
 
 // derive returns what follows from the nodes of an identity, and works that out if it is

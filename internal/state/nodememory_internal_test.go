@@ -62,6 +62,63 @@ func relabel(node *corev1.Node) {
 	node.Labels = map[string]string{"version": node.ResourceVersion}
 }
 
+// retrait changes what a roster has of a node, each time something else.
+func retrait(node *corev1.Node) {
+	version, _ := strconv.Atoi(node.ResourceVersion)
+	switch version % 4 {
+	case 0:
+		node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionFalse}}
+	case 1:
+		node.Status.Conditions = nil
+	case 2:
+		node.Spec.Taints = []corev1.Taint{{Key: autoscalerDeletionTaint}}
+	default:
+		node.Labels = map[string]string{corev1.LabelNodeExcludeBalancers: ""}
+	}
+}
+
+// Whatever changes in whatever order, the roster is that of the nodes in the cache.
+func TestRosterFollowsTheCache(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	g := NewWithT(t)
+	for range 500 {
+		for range random.IntN(3) {
+			name := fmt.Sprint("node-", random.IntN(8))
+			switch random.IntN(5) {
+			case 0:
+				delete(nodes.objects, name)
+			case 1:
+				nodes.put(name, taint)
+			case 2:
+				nodes.put(name, relabel)
+			default:
+				nodes.put(name, retrait)
+			}
+		}
+		if random.IntN(3) == 0 {
+			memory.update(nodes.list()) // a snapshot, which asks for no roster
+		}
+		g.Expect(memory.rosterOf(nodes.list())).To(Equal(new(NodeMemory).rosterOf(nodes.list())))
+	}
+}
+
+// A taint of the operator changes no roster.
+func TestRosterIsKept(t *testing.T) {
+	g := NewWithT(t)
+	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	for i := range 5 {
+		nodes.put(fmt.Sprint(i), relabel)
+	}
+	place := func() *nodeTraits { return &memory.rosterOf(nodes.list()).sorted[0] }
+	before := place()
+	g.Expect(place()).To(BeIdenticalTo(before))
+	nodes.put("3", taint)
+	g.Expect(place()).To(BeIdenticalTo(before))
+	nodes.put("3", func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: autoscalerDeletionTaint}} })
+	g.Expect(place()).NotTo(BeIdenticalTo(before), "load balancers use another node")
+}
+
 // Whatever changes in whatever order, the memory returns the nodes of the cache, sorted, and
 // leaves alone the lists that it has returned before.
 func TestNodeMemoryFollowsTheCache(t *testing.T) {
@@ -125,4 +182,32 @@ func TestNodeMemoryNumbersStates(t *testing.T) {
 	delete(nodes.objects, "2")
 	nodes.put("9", taint) // as many nodes as before
 	g.Expect(identity()).NotTo(Equal(third))
+}
+
+// BenchmarkRoster asks for the roster of 5,000 nodes after one got a taint.
+func BenchmarkRoster(b *testing.B) {
+	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	for i := range 5000 {
+		nodes.put(fmt.Sprintf("node-%04d", i), relabel)
+	}
+	objects := nodes.list()
+	for b.Loop() {
+		changed := *objects[0].(*corev1.Node)
+		objects[0] = &changed
+		memory.rosterOf(objects)
+	}
+}
+
+// BenchmarkRosterAnew is the same without what is kept of the roster.
+func BenchmarkRosterAnew(b *testing.B) {
+	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	for i := range 5000 {
+		nodes.put(fmt.Sprintf("node-%04d", i), relabel)
+	}
+	objects := nodes.list()
+	for b.Loop() {
+		changed := *objects[0].(*corev1.Node)
+		objects[0], memory.roster = &changed, nil
+		memory.rosterOf(objects)
+	}
 }

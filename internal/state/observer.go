@@ -95,16 +95,24 @@ func (o Observer) ListNodes(ctx context.Context) ([]corev1.Node, error) {
 
 // listNodes returns all nodes, and the number of their state in the memory.
 func (o Observer) listNodes(ctx context.Context) (nodes []corev1.Node, identity uint64, err error) {
-	objects, err := o.listCached(ctx, &corev1.Node{}, &corev1.NodeList{}, "", nil)
+	objects, memory, err := o.cachedNodes(ctx)
 	if err != nil {
-		return nil, 0, fmt.Errorf("listing nodes: %w", err)
-	}
-	memory := o.Nodes
-	if memory == nil {
-		memory = &NodeMemory{}
+		return nil, 0, err
 	}
 	nodes, identity = memory.update(objects)
 	return nodes, identity, nil
+}
+
+// cachedNodes returns the nodes in the cache, in no particular order, and the memory of
+// what follows from them.
+func (o Observer) cachedNodes(ctx context.Context) (objects []any, memory *NodeMemory, err error) {
+	if objects, err = o.listCached(ctx, &corev1.Node{}, &corev1.NodeList{}, "", nil); err != nil {
+		return nil, nil, fmt.Errorf("listing nodes: %w", err)
+	}
+	if o.Nodes == nil {
+		return objects, &NodeMemory{}, nil
+	}
+	return objects, o.Nodes, nil
 }
 
 // GetNode returns one node, or an error for apierrors.IsNotFound.

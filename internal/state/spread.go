@@ -66,20 +66,25 @@ func newRoster(byName map[string]nodeTraits) roster {
 	return r
 }
 
-// listRoster returns the roster of all nodes.
-func (o Observer) listRoster(ctx context.Context) (roster, error) {
-	nodes, err := o.ListNodes(ctx)
-	if err != nil {
-		return roster{}, err
-	}
+// rosterOfAll returns the roster of all nodes, which are sorted by name.
+func rosterOfAll(nodes []*corev1.Node) roster {
 	byName, sorted := make(map[string]nodeTraits, len(nodes)), make([]nodeTraits, 0, len(nodes))
-	for i := range nodes {
-		traits := traitsOf(&nodes[i])
+	for _, node := range nodes {
+		traits := traitsOf(node)
 		byName[traits.name], sorted = traits, append(sorted, traits)
 	}
 	r := newRoster(byName)
 	r.sorted = sorted
-	return r, nil
+	return r
+}
+
+// listRoster returns the roster of all nodes. Nobody may change the result.
+func (o Observer) listRoster(ctx context.Context) (roster, error) {
+	objects, memory, err := o.cachedNodes(ctx)
+	if err != nil {
+		return roster{}, err
+	}
+	return memory.rosterOf(objects), nil
 }
 
 // countNodes counts the nodes with endpoints, and names the first nodes without an
