@@ -32,12 +32,25 @@ func WrittenContent(object Object) (map[string]any, error) {
 // SpecFields returns the fields of an object's spec. The operator writes and compares each
 // field as a whole.
 func SpecFields(object Object) (map[string]any, error) {
+	if policy, kubernetes := object.(*networkingv1.NetworkPolicy); kubernetes {
+		return specOf(policy)
+	}
 	content, err := WrittenContent(object)
 	if err != nil {
 		return nil, err
 	}
 	spec, _ := content["spec"].(map[string]any)
 	return spec, nil
+}
+
+// specOf renders the spec alone: metadata, above all managedFields, is the larger part of most
+// NetworkPolicies.
+func specOf(policy *networkingv1.NetworkPolicy) (map[string]any, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&policy.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("rendering the spec of %s/%s: %w", policy.Namespace, policy.Name, err)
+	}
+	return fields, nil
 }
 
 // IsShared tells whether other managers may own other fields of an object.
