@@ -135,7 +135,9 @@ func WithoutBlocks(text string) string {
 }
 
 // FindLinks returns the targets of the links of a page.
-func FindLinks(text string) []string { return submatches(link, codeSpan.ReplaceAllString(WithoutBlocks(text), "")) }
+func FindLinks(text string) []string {
+	return submatches(link, codeSpan.ReplaceAllString(WithoutBlocks(text), ""))
+}
 
 // FindCode returns what a page writes as code within its text.
 func FindCode(text string) []string { return submatches(codeSpan, WithoutBlocks(text)) }
