@@ -3,6 +3,7 @@
 package docs
 
 import (
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -125,4 +126,24 @@ func TestValuesOfThePagesExist(t *testing.T) {
 		}
 	}
 	g.Expect(found).To(BeNumerically(">", 2))
+}
+
+// Every block of commands is what a shell can read.
+func TestCommandsOfThePagesParse(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("there is no bash here")
+	}
+	for name, text := range readPages(t) {
+		for _, block := range page.FindBlocks(text) {
+			if block.Language != "sh" {
+				continue
+			}
+			command := exec.CommandContext(t.Context(), bash, "-n")
+			command.Stdin = strings.NewReader(block.Text)
+			if out, err := command.CombinedOutput(); err != nil {
+				t.Errorf("%s, line %d: %s", name, block.Line, out)
+			}
+		}
+	}
 }
