@@ -111,6 +111,6 @@ func (r *reader) runCommands(ctx context.Context, t *testing.T, line int, comman
 	if err := r.followRelease(ctx); err != nil {
 		t.Fatalf("line %d: the operator does not follow the release: %v", line, err)
 	}
-	t.Logf("%5.1f s, line %d: %s\n%s", time.Since(started).Seconds(), line, commands, printed)
+	t.Logf("%5.1f s, line %d: %s\n%s%s", time.Since(started).Seconds(), line, commands, printed, output)
 	return string(printed)
 }
