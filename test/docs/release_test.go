@@ -8,16 +8,19 @@ import (
 	"testing"
 	"time"
 
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/controllers"
 	"github.com/cpnp-dev/cpnp-operator/test/operator"
 )
@@ -78,7 +81,8 @@ func accountConfig(ctx context.Context) (*rest.Config, error) {
 	return config, nil
 }
 
-// requireNothingLeft fails if the pages leave objects of the operator behind.
+// requireNothingLeft fails if objects of the operator are left after the pages, whose last
+// commands uninstall the operator.
 func requireNothingLeft(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, name := range []string{namespace, "cpnp-probe", "shop"} {
@@ -86,6 +90,11 @@ func requireNothingLeft(ctx context.Context, t *testing.T) {
 		err := admin.Get(ctx, client.ObjectKey{Name: name}, found)
 		if !apierrors.IsNotFound(err) && (err != nil || found.DeletionTimestamp == nil) {
 			t.Errorf("the namespace %s is still there: %v", name, err)
+		}
+	}
+	for _, list := range []client.ObjectList{&v3.GlobalNetworkPolicyList{}, &v3.GlobalNetworkSetList{}, &v3.HostEndpointList{}} {
+		if err := admin.List(ctx, list, client.HasLabels{v1alpha1.LabelPolicy}); err != nil || meta.LenList(list) > 0 {
+			t.Errorf("%d objects are left in a %T: %v", meta.LenList(list), list, err)
 		}
 	}
 }
