@@ -56,7 +56,7 @@ func TestIndexHasEveryPage(t *testing.T) {
 	index := page.FindLinks(pages["docs/README.md"])
 	for name := range pages {
 		if rest, inDocs := strings.CutPrefix(name, "docs/"); inDocs && rest != "README.md" && !strings.Contains(rest, "/") {
-			g.Expect(index).To(ContainElement(rest))
+			g.Expect(index).To(ContainElement(rest), "docs/README.md has no link to %s", rest)
 		}
 	}
 }
