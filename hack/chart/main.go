@@ -25,8 +25,9 @@ var copied = map[string][]string{
 	"crds": {"crd/bases/*.yaml"},
 	"rbac": {
 		"rbac/role.yaml", "rbac/metrics_auth_role.yaml", "rbac/metrics_reader_role.yaml", "rbac/leader_election_role.yaml",
-		"rbac/controlplanenetworkpolicy_*_role.yaml", "rbac/enactment_admission.yaml",
+		"rbac/controlplanenetworkpolicy_*_role.yaml", "rbac/enactment_admission.yaml", "rbac/operator_admission.yaml",
 	},
+	"configmaps": {"configmaps/role.yaml"},
 	"probe": {"probe/role.yaml", "probe/admission.yaml", "probe/daemonset.yaml"},
 }
 

@@ -142,7 +142,7 @@ func (s *stage) serveIngress(ctx context.Context) error {
 
 // startOperator builds the operator, and runs the operator as a separate process.
 func (s *stage) startOperator(ctx context.Context) error {
-	s.printLine("· Building the operator and starting it with its shipped role")
+	s.printLine("· Building the operator and starting it with its shipped rights")
 	binary := filepath.Join(s.cluster.Dir, "manager")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
 	if output, err := build.CombinedOutput(); err != nil {
@@ -154,6 +154,15 @@ func (s *stage) startOperator(ctx context.Context) error {
 	binding := []string{"create", "clusterrolebinding", "cpnp-operator", "--clusterrole=manager-role", "--user=" + operatorUser}
 	if _, err := s.runKubectl(ctx, binding...); err != nil {
 		return err
+	}
+	besides, err := testbed.ShippedBesides("config", operatorUser)
+	if err != nil {
+		return err
+	}
+	for _, object := range besides {
+		if err := s.client.Create(ctx, object); err != nil {
+			return err
+		}
 	}
 	kubeconfig, err := s.cluster.AddUserKubeconfig(operatorUser)
 	if err != nil {

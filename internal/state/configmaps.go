@@ -16,10 +16,8 @@ import (
 
 // ConfigMaps are the readers of single ConfigMaps, by name. Each reader has a separate
 // cache, because a role can permit the watch of a named object only for a watch of this
-// single object.
+// single object. The Roles are in config/configmaps.
 type ConfigMaps map[types.NamespacedName]client.Reader
-
-// +kubebuilder:rbac:groups="",resources=configmaps,resourceNames=kubeadm-config;cluster-info;cluster-config-v1;cilium-config,verbs=list;watch
 
 // readData returns the data of the existing ConfigMaps.
 func (c ConfigMaps) readData(ctx context.Context) (map[types.NamespacedName]map[string]string, error) {

@@ -133,7 +133,8 @@ func (b *bench) createService(ctx context.Context, owner string, i int) error {
 		testbed.Endpoint(objectName(operatorUser, (i+1)%b.nodes), "10.200.0.2", true)))
 }
 
-// grantShippedRights binds the shipped ClusterRoles, and no other roles.
+// grantShippedRights binds the roles that are shipped, and nothing more, and installs the
+// admission policies that confine the operator.
 func (b *bench) grantShippedRights(ctx context.Context) error {
 	scraper := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceDefault, Name: "scraper"}
 	operator := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}
@@ -159,6 +160,15 @@ func (b *bench) grantShippedRights(ctx context.Context) error {
 			if err := b.admin.Create(ctx, object); err != nil {
 				return err
 			}
+		}
+	}
+	besides, err := testbed.ShippedBesides("config", operatorUser)
+	if err != nil {
+		return err
+	}
+	for _, object := range besides {
+		if err := b.admin.Create(ctx, object); err != nil {
+			return err
 		}
 	}
 	return nil

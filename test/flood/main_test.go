@@ -124,7 +124,11 @@ func grantRights(ctx context.Context) error {
 		ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: election.Name}, Subjects: []rbacv1.Subject{operator},
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: election.Name},
 	})
-	for _, object := range objects {
+	besides, err := testbed.ShippedBesides(config, operatorUser)
+	if err != nil {
+		return err
+	}
+	for _, object := range append(objects, besides...) {
 		if err := admin.Create(ctx, object); err != nil {
 			return err
 		}

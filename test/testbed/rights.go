@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -19,8 +20,9 @@ import (
 // ShippedBinding is the name of AddOperator's ClusterRoleBinding.
 const ShippedBinding = "manager-rolebinding"
 
-// AddOperator returns the configuration of a user with the rights of the ClusterRole in a
-// file, and no other rights: the shipped rights.
+// AddOperator returns the configuration of a user who has the rights of the
+// ClusterRole in a file of config/rbac, and what else is shipped for the operator, and
+// nothing more. Admission policies confine the user as they confine the operator.
 func (cp *ControlPlane) AddOperator(ctx context.Context, user, roleFile string) (*rest.Config, error) {
 	role, err := readRole(roleFile)
 	if err != nil {
@@ -35,7 +37,11 @@ func (cp *ControlPlane) AddOperator(ctx context.Context, user, roleFile string) 
 	if err != nil {
 		return nil, err
 	}
-	for _, object := range []client.Object{role, binding} {
+	besides, err := ShippedBesides(configDirOf(roleFile), user)
+	if err != nil {
+		return nil, err
+	}
+	for _, object := range append([]client.Object{role, binding}, besides...) {
 		if err := admin.Create(ctx, object); err != nil {
 			return nil, fmt.Errorf("granting the operator's rights: %w", err)
 		}
@@ -62,6 +68,9 @@ func RoleOf(user, namespace string, rules ...rbacv1.PolicyRule) []client.Object 
 	}
 }
 
+// configDirOf returns the folder config of the repository, of a file in config/rbac.
+func configDirOf(roleFile string) string { return filepath.Dir(filepath.Dir(roleFile)) }
+
 func readRole(file string) (*rbacv1.ClusterRole, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -82,15 +91,23 @@ const events = "events"
 // ownMark, and no request uses the right.
 const ownMark = "controlplanenodeenactments/spec"
 
-// Rights returns the rules of the ClusterRole in a file as "verb group/resource", without
-// the rights to events.
+// Rights returns the rules of the ClusterRole in a file of config/rbac, and of the Roles
+// to read ConfigMaps, as "verb group/resource", without those to events.
 func Rights(roleFile string) ([]string, error) {
 	role, err := readRole(roleFile)
 	if err != nil {
 		return nil, err
 	}
+	configMaps, err := configMapRoles(configDirOf(roleFile))
+	if err != nil {
+		return nil, err
+	}
+	rules := role.Rules
+	for _, role := range configMaps {
+		rules = append(rules, role.Rules...)
+	}
 	var rights []string
-	for _, rule := range role.Rules {
+	for _, rule := range rules {
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
 				for _, verb := range rule.Verbs {
@@ -101,7 +118,8 @@ func Rights(roleFile string) ([]string, error) {
 			}
 		}
 	}
-	return rights, nil
+	slices.Sort(rights)
+	return slices.Compact(rights), nil
 }
 
 // RightsUsed returns the rights which the user's requests needed, in the form of Rights. An
