@@ -28,6 +28,7 @@ var copied = map[string][]string{
 		"rbac/controlplanenetworkpolicy_*_role.yaml", "rbac/enactment_admission.yaml", "rbac/operator_admission.yaml",
 	},
 	"configmaps": {"configmaps/role.yaml"},
+	"guard":      {"guard/admission.yaml", "guard/break_glass_role.yaml"},
 	"probe": {"probe/role.yaml", "probe/admission.yaml", "probe/daemonset.yaml"},
 }
 
