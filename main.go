@@ -2,7 +2,8 @@
 
 // Command cpnp-operator keeps a Kubernetes control plane's network posture as
 // its ControlPlaneNetworkPolicies declare it. As cpnp-operator probe it tries,
-// from the node it runs on, whether control-plane nodes can be reached.
+// from the node it runs on, whether control-plane nodes can be reached. As cpnp-operator
+// check it waits until an operator is ready.
 package main
 
 import (
@@ -22,7 +23,7 @@ import (
 func main() {
 	var logging zap.Options
 	logging.BindFlags(flag.CommandLine)
-	run, err := options.ParseCommand(flag.CommandLine, os.Args[1:], map[string]options.Command{"": operator, "probe": observer})
+	run, err := options.ParseCommand(flag.CommandLine, os.Args[1:], map[string]options.Command{"": operator, "probe": observer, "check": checker})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -58,4 +59,10 @@ func observer(flags *flag.FlagSet) func() error {
 			return probe.SetupObserver(mgr, &probe.Observer{Name: opts.NodeName})
 		})
 	}
+}
+
+func checker(flags *flag.FlagSet) func() error {
+	var check options.Check
+	check.BindFlags(flags)
+	return func() error { return check.Run(ctrl.SetupSignalHandler()) }
 }
