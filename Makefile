@@ -22,6 +22,7 @@ SHELL := /usr/bin/env bash
 # operator's. The go command builds them on first use and keeps them.
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
+HELM_UNITTEST := go tool -modfile=hack/helm-unittest/go.mod helm-unittest
 HELM := go tool -modfile=hack/helm/go.mod helm
 KUSTOMIZE := go tool -modfile=hack/tools/go.mod kustomize
 GOLANGCI_LINT := bin/golangci-lint
@@ -111,6 +112,10 @@ test: ## Run every test, on a real control plane (ARGS, PKG).
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane (ARGS).
 	@go test $(ARGS) ./api/... ./internal/...
+
+.PHONY: chart-test
+chart-test: ## Test what the Helm chart renders.
+	@$(HELM_UNITTEST) charts/cpnp-operator
 
 .PHONY: bench
 bench: ## Measure the operator on a real control plane (ARGS).

@@ -5,6 +5,7 @@ package stolen
 import (
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -29,7 +30,7 @@ func as(t *testing.T, name string, groups []string, roles ...string) thief {
 	}
 	requests, err := rest.HTTPClientFor(config)
 	g.Expect(err).NotTo(HaveOccurred())
-	return thief{name: name, requests: requests, server: cluster.Config.Host}
+	return thief{name: name, requests: requests, server: strings.TrimSuffix(cluster.Config.Host, "/")}
 }
 
 // The guard refuses what others change of the operator's objects, and lets through who has
@@ -45,6 +46,7 @@ func TestGuardKeepsOthersFromManagedObjects(t *testing.T) {
 	author.Name = "author"
 	g.Expect(admin.Create(t.Context(), author)).To(Succeed())
 
+	installed = time.Now()
 	changes := map[string]write{
 		"change a NetworkPolicy":  patch(policies+"cpnp.plane.web", `{spec: {podSelector: {}}}`),
 		"unlabel a NetworkPolicy": patch(policies+"cpnp.plane.web", `{metadata: {labels: {cpnp.dev/policy: null}}}`),

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,7 @@ func prepare(ctx context.Context) (err error) {
 			return fmt.Errorf("%w: %s", err, out)
 		}
 	}
+	installed = time.Now()
 	if operator, err = steal(ctx, operatorNamespace, operatorAccount, nil); err != nil {
 		return err
 	}
@@ -97,5 +99,5 @@ func steal(ctx context.Context, namespace, name string, pod *corev1.Pod) (thief,
 	config := options.UnthrottledConfig(rest.AnonymousClientConfig(cluster.Config))
 	config.BearerToken = request.Status.Token
 	requests, err := rest.HTTPClientFor(config)
-	return thief{name: name, requests: requests, server: cluster.Config.Host}, err
+	return thief{name: name, requests: requests, server: strings.TrimSuffix(cluster.Config.Host, "/")}, err
 }
