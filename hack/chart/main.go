@@ -2,7 +2,8 @@
 
 // Command chart writes what the Helm chart takes over from config/: the CRDs, the
 // rules of the roles, the admission policies and the pods' environment. So the two
-// ways to install the operator grant and define the same.
+// ways to install the operator grant and define the same. It also lists the values of the
+// chart.
 package main
 
 import (
@@ -16,7 +17,8 @@ import (
 
 const (
 	config = "config"
-	files  = "charts/cpnp-operator/files"
+	chart  = "charts/cpnp-operator"
+	files  = chart + "/files"
 	note   = "# Written by `make chart-files` from config/. Do not edit.\n"
 )
 
@@ -53,7 +55,7 @@ func write() error {
 			}
 		}
 	}
-	return writeEnvironment()
+	return errors.Join(writeEnvironment(), writeValues())
 }
 
 func copyAll(folder, pattern string) error {
