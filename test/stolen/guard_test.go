@@ -48,9 +48,9 @@ func TestGuardKeepsOthersFromManagedObjects(t *testing.T) {
 
 	installed = time.Now()
 	changes := map[string]write{
-		"change a NetworkPolicy":  patch(policies+"cpnp.plane.web", `{spec: {podSelector: {}}}`),
+		"change a NetworkPolicy":  patch(policies+"cpnp.plane.web", `{spec: {podSelector: {matchLabels: {app: other}}}}`),
 		"unlabel a NetworkPolicy": patch(policies+"cpnp.plane.web", `{metadata: {labels: {cpnp.dev/policy: null}}}`),
-		"add a label of cpnp.dev": patch(policies+"cpnp.plane.web", `{metadata: {labels: {cpnp.dev/x: y}}}`),
+		"add a label of cpnp.dev": patch(policies+"cpnp.plane.web", `{metadata: {labels: {cpnp.dev/x: z}}}`),
 		"delete a NetworkPolicy":  remove(policies + "cpnp.plane.web"),
 		"change rules":            patch(calicos+"globalnetworkpolicies/cpnp.plane-self", `{spec: {order: 5}}`),
 		"delete rules":            remove(calicos + "globalnetworkpolicies/cpnp.plane-self"),

@@ -57,7 +57,7 @@ func ungranted() map[string]write {
 	for _, target := range targets {
 		collection, name := target[0], target[1]
 		writes["create "+collection] = create(collection, `{metadata: {name: thief}}`)
-		writes["patch "+collection] = patch(collection+"/"+name, `{metadata: {labels: {x: y}}}`)
+		writes["patch "+collection] = patch(collection+"/"+name, `{metadata: {labels: {x: z}}}`)
 		writes["delete "+collection] = remove(collection + "/" + name)
 	}
 	return writes
