@@ -23,7 +23,8 @@ import (
 func main() {
 	var logging zap.Options
 	logging.BindFlags(flag.CommandLine)
-	run, err := options.ParseCommand(flag.CommandLine, os.Args[1:], map[string]options.Command{"": operator, "probe": observer, "check": checker})
+	commands := map[string]options.Command{"": operator, "probe": observer, "check": checker}
+	run, err := options.ParseCommand(flag.CommandLine, os.Args[1:], commands)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)

@@ -31,7 +31,7 @@ var copied = map[string][]string{
 	},
 	"configmaps": {"configmaps/role.yaml"},
 	"guard":      {"guard/admission.yaml", "guard/break_glass_role.yaml"},
-	"probe": {"probe/role.yaml", "probe/admission.yaml", "probe/daemonset.yaml"},
+	"probe":      {"probe/role.yaml", "probe/admission.yaml", "probe/daemonset.yaml"},
 }
 
 func main() {

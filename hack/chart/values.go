@@ -30,7 +30,8 @@ func writeValues() error {
 		return err
 	}
 	var out strings.Builder
-	out.WriteString("<!-- Written by `make chart-files` from values.yaml. Do not edit. -->\n\n# Values\n\n| Value | Default | |\n|---|---|---|\n")
+	out.WriteString("<!-- Written by `make chart-files` from values.yaml. Do not edit. -->\n\n# Values\n\n")
+	out.WriteString("| Value | Default | |\n|---|---|---|\n")
 	for _, v := range values {
 		fmt.Fprintf(&out, "| `%s` | %s | %s |\n", v.path, v.standard, strings.ReplaceAll(v.about, "|", `\|`))
 	}

@@ -96,14 +96,17 @@ func refusedBy(code int, answer string) (who, why string) {
 // was installed.
 func (th thief) tries(t *testing.T, w write, want string) (who, why string) {
 	t.Helper()
-	for begun := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
 		code, answer, err := th.send(t.Context(), w)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if who, why = refusedBy(code, answer); who == want || time.Since(begun) > lag || time.Since(installed) > lag {
+		if who, why = refusedBy(code, answer); who == want || time.Since(installed) > lag {
 			return who, why
 		}
+		<-again.C
 	}
 }
 
