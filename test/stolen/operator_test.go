@@ -92,7 +92,7 @@ var confined = map[string]write{
 	"taint not ready":              patch(nodes+"cp-1", `{spec: {taints: [{key: node.kubernetes.io/not-ready, effect: NoExecute}]}}`),
 	"taint unschedulable":          patch(nodes+"cp-1", `{spec: {taints: [{key: node.kubernetes.io/unschedulable, effect: NoSchedule}]}}`),
 	"taint of a cloud":             patch(nodes+"cp-1", `{spec: {taints: [{key: node.cloudprovider.kubernetes.io/shutdown, effect: NoSchedule}]}}`),
-	"more taints than a Node has":  patch(nodes+"cp-1", `{spec: {taints: [`+manyTaints(201)+`]}}`),
+	"more taints than a Node has":  patch(nodes+"cp-1", `{spec: {taints: [`+manyTaints(301)+`]}}`),
 	"taint and cordon":             patch(nodes+"cp-1", `{spec: {unschedulable: true, taints: []}}`),
 
 	"selector of a Service":           patch(services+"web", `{spec: {selector: {app: thief}}}`),
