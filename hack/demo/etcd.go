@@ -157,7 +157,8 @@ func (s *stage) checkExplained(ctx context.Context) (string, error) {
 
 func scopeFailsafes(ctx context.Context, s *stage) error {
 	s.printLine("\n    The failsafe ports are scoped to the senders that the policy allows")
-	if err := s.showKubectl(ctx, "patch", "cpnp", "control-plane", "--type=merge", "-p", `{"spec":{"network":{"failsafe":"Scope"}}}`); err != nil {
+	if err := s.showKubectl(ctx, "patch", "cpnp", "control-plane", "--type=merge",
+		"-p", `{"spec":{"network":{"failsafe":"Scope"}}}`); err != nil {
 		return err
 	}
 	if err := s.waitForCondition(ctx, v1alpha1.ConditionReady, "True", v1alpha1.ReasonAsDeclared); err != nil {

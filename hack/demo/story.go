@@ -101,7 +101,8 @@ func playSchedule(ctx context.Context, s *stage) error {
 	if err := s.waitAndSay(ctx, "6 pods without a toleration run, none of them on the control plane", s.checkPodsOnWorkers); err != nil {
 		return err
 	}
-	return s.showKubectl(ctx, "get", "pods", "-l", "app=app", "-o", "custom-columns=POD:.metadata.name,NODE:.spec.nodeName,PHASE:.status.phase")
+	return s.showKubectl(ctx, "get", "pods", "-l", "app=app",
+		"-o", "custom-columns=POD:.metadata.name,NODE:.spec.nodeName,PHASE:.status.phase")
 }
 
 func playDeletion(ctx context.Context, s *stage) error {

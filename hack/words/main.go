@@ -82,7 +82,7 @@ func measure(root string, packages map[string]*figures, list, tests bool) error 
 		if entry.IsDir() && path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata") {
 			return filepath.SkipDir
 		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") && !tests {
+		if !isCounted(path, tests) {
 			return nil
 		}
 		set := token.NewFileSet()
@@ -101,6 +101,11 @@ func measure(root string, packages map[string]*figures, list, tests bool) error 
 		}))
 		return nil
 	})
+}
+
+// isCounted tells whether a file is of Go and, without tests, not of a test.
+func isCounted(path string, tests bool) bool {
+	return strings.HasSuffix(path, ".go") && (tests || !strings.HasSuffix(path, "_test.go"))
 }
 
 // figuresOf counts one file, and calls oneWord with each function of one word.

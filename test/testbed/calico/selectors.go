@@ -27,7 +27,7 @@ type Selected struct {
 	Selects []bool `json:"selects"`
 }
 
-// Select asks Calico's own parser, and returns one answer for each question.
+// SelectWithCalico asks Calico's own parser, and returns one answer for each question.
 func SelectWithCalico(ctx context.Context, questions []Selector) ([]Selected, error) {
 	assets, err := FindAssets(ctx, os.Stderr)
 	if err != nil {
