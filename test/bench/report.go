@@ -36,7 +36,8 @@ func (r *report) writeTo(out io.Writer) error {
 	const format = "\n%d nodes, %d Services, %d NetworkPolicies; %d drifts of each kind, one after the other; " +
 		"limit of %d MiB; %s, %d CPUs\n\n%s\n%s\n%s"
 	_, err := fmt.Fprintf(out, format,
-		r.nodes, r.services, targets, r.drifts, r.memoryLimit, runtime.Version(), runtime.NumCPU(), r.latencyTable(), r.costTable(), r.wholeTable())
+		r.nodes, r.services, targets, r.drifts, r.memoryLimit, runtime.Version(), runtime.NumCPU(),
+		r.latencyTable(), r.costTable(), r.wholeTable())
 	return err
 }
 
@@ -49,11 +50,11 @@ func (r *report) latencyTable() string {
 		row := []string{k.name}
 		for _, share := range []float64{0.5, 0.99} {
 			null, operator := quantileOf(m.null.repaired, share), quantileOf(m.operator.repaired, share)
-			row = append(row, milliseconds(null), milliseconds(operator), ratioOf(operator, null))
+			row = append(row, inMillis(null), inMillis(operator), ratioOf(operator, null))
 		}
 		rows = append(rows, append(row, ratioOf(quantileOf(m.operator.wrong, 0.5), quantileOf(m.null.wrong, 0.5))))
 	}
-	return markdownTable(rows) + "\nWhile wrong: without the foreign write itself, from when a watch shows the drift until it shows the repair.\n"
+	return asTable(rows) + "\nWhile wrong: without the foreign write itself, from when a watch shows the drift until it shows the repair.\n"
 }
 
 func (r *report) costTable() string {
@@ -61,11 +62,11 @@ func (r *report) costTable() string {
 	for i, k := range kinds {
 		m, drifts := r.repairs[i], time.Duration(r.drifts)
 		rows = append(rows, []string{
-			k.name, milliseconds(m.null.cpu / drifts), milliseconds(m.operator.cpu / drifts), ratioOf(m.operator.cpu, m.null.cpu),
+			k.name, inMillis(m.null.cpu / drifts), inMillis(m.operator.cpu / drifts), ratioOf(m.operator.cpu, m.null.cpu),
 			fmt.Sprintf("%.3f", float64(m.writes)/float64(r.drifts)), fmt.Sprint(m.reads), fmt.Sprintf("%.2f", float64(m.status)/m.took.Seconds()),
 		})
 	}
-	return markdownTable(rows)
+	return asTable(rows)
 }
 
 func (r *report) wholeTable() string {
@@ -78,30 +79,30 @@ func (r *report) wholeTable() string {
 		rows = append(rows, []string{what, rate(c.raw), rate(c.operator), ratioOf(c.raw, c.operator)})
 	}
 	last := r.convergence[rounds-1]
-	return markdownTable(append(rows, [][]string{
-		{"… of the last: time; until the status says so", milliseconds(last.raw), milliseconds(last.operator) + "; " + milliseconds(last.reported), ""},
-		{"Deletion until everything is restored", "", milliseconds(r.convergence[0].reverted), ""},
-		{"Memory after convergence (RSS)", mebibytes(m.null), mebibytes(m.steady), fmt.Sprintf("%.2f", m.steady/m.null)},
+	return asTable(append(rows, [][]string{
+		{"… of the last: time; until the status says so", inMillis(last.raw), inMillis(last.operator) + "; " + inMillis(last.reported), ""},
+		{"Deletion until everything is restored", "", inMillis(r.convergence[0].reverted), ""},
+		{"Memory after convergence (RSS)", inMiB(m.null), inMiB(m.steady), fmt.Sprintf("%.2f", m.steady/m.null)},
 		{
 			"… of it anonymous; Go heap in use; heap at which Go collects", "",
-			mebibytes(m.anonymous) + "; " + mebibytes(m.heap) + "; " + mebibytes(m.nextGC), "",
+			inMiB(m.anonymous) + "; " + inMiB(m.heap) + "; " + inMiB(m.nextGC), "",
 		},
-		{"Memory at its peak (RSS), to after convergence", "", mebibytes(m.peak), fmt.Sprintf("%.2f", m.peak/m.steady)},
-		{"Memory after a restart (RSS), at its peak", "", mebibytes(r.restart.rss) + ", " + mebibytes(r.restart.peak), ""},
-		{"API calls in 20 s at rest, half of it with heartbeats; CPU without", "", fmt.Sprintf("%d, %s", r.rest.calls, milliseconds(r.rest.cpu)), ""},
+		{"Memory at its peak (RSS), to after convergence", "", inMiB(m.peak), fmt.Sprintf("%.2f", m.peak/m.steady)},
+		{"Memory after a restart (RSS), at its peak", "", inMiB(r.restart.rss) + ", " + inMiB(r.restart.peak), ""},
+		{"API calls in 20 s at rest, half of it with heartbeats; CPU without", "", fmt.Sprintf("%d, %s", r.rest.calls, inMillis(r.rest.cpu)), ""},
 		{"Reconciles for node heartbeats, CPU of each", fmt.Sprintf("%d heartbeats", r.rest.heartbeats),
-			fmt.Sprintf("%d, %s", r.rest.reconciles, milliseconds(r.rest.heartbeatCPU/time.Duration(max(1, r.rest.heartbeats)))), ""},
+			fmt.Sprintf("%d, %s", r.rest.reconciles, inMillis(r.rest.heartbeatCPU/time.Duration(max(1, r.rest.heartbeats)))), ""},
 		{"Writes and GETs at a restart", "", fmt.Sprintf("%d, %d", r.restart.writes, r.restart.gets), ""},
 		failoverRow("The leader is told to end → the other replica has repaired a drift", r.failover.graceful),
 		failoverRow("The leader crashes → the other replica has repaired a drift", r.failover.crash),
 	}...))
 }
 
-func milliseconds(d time.Duration) string {
+func inMillis(d time.Duration) string {
 	return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000)
 }
 
-func mebibytes(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
+func inMiB(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
 
 func ratioOf(a, b time.Duration) string {
 	if b == 0 {
@@ -110,8 +111,8 @@ func ratioOf(a, b time.Duration) string {
 	return fmt.Sprintf("%.2f", float64(a)/float64(b))
 }
 
-// markdownTable formats rows as Markdown; the first row is the header.
-func markdownTable(rows [][]string) string {
+// asTable formats rows as Markdown; the first row is the header.
+func asTable(rows [][]string) string {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
