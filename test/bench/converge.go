@@ -44,7 +44,8 @@ func (b *bench) convergeBoth(ctx context.Context) error {
 		}
 		started := time.Now()
 		var err error
-		if c.operator, err = b.timeUntilDeclared(ctx, kinds, func(ctx context.Context) error { return b.admin.Create(ctx, benchPolicy()) }); err != nil {
+		create := func(ctx context.Context) error { return b.admin.Create(ctx, benchPolicy()) }
+		if c.operator, err = b.timeUntilDeclared(ctx, kinds, create); err != nil {
 			return err
 		}
 		if err := b.waitUntilReady(ctx); err != nil {
