@@ -62,28 +62,36 @@ const (
 	// Reasons when True: Drifted, Conflicted, Contested. Reasons when False: NoDrift.
 	ConditionDrifted = "Drifted"
 
-	// ConditionReady is the summary of the other conditions: the cluster is as
-	// declared.
+	// ConditionReady is the summary of the other conditions: everything is as asked. In
+	// mode Enforce the cluster is as declared; in mode Audit the audit is complete, and
+	// Drifted tells what the audit found; with spec.suspend nothing is written.
 	//
-	// Reasons when True: AsDeclared. Reasons when False: Deleting, Suspended, and the
-	// reasons of the condition that is not fulfilled. Reasons when Unknown: Observing,
-	// and the reasons of Verified and Effective if one of them is Unknown and no
-	// condition is False.
+	// Reasons when True: AsDeclared, Audited, Suspended. Reasons when False: Deleting,
+	// RolledBack, the reasons of the condition that is not fulfilled, and if every node that
+	// is left waits for a person, the reason of the first of these nodes. Reasons when
+	// Unknown: Observing, and the reasons of Verified and Effective if one of them is
+	// Unknown and no condition is False.
 	ConditionReady = "Ready"
 
-	// ConditionReconciling is True while the operator is writing.
+	// ConditionReconciling is True while the policy is not Ready and the operator goes on
+	// by itself: it writes, restores, or waits for the cluster.
 	//
-	// Reasons: Pending, RollingOut, Deleting.
+	// Reasons: Pending, RollingOut, ApplyFailed, CalicoUnavailable, NotVerified,
+	// NotProgrammed, Observing, RolledBack, Deleting.
 	ConditionReconciling = "Reconciling"
 
-	// ConditionStalled is True when only a change from outside helps.
+	// ConditionStalled is True while the policy is not Ready and only a change by a person
+	// helps.
 	//
-	// Reasons: those of Accepted and Verified, RolloutFailed, RolledBack.
+	// Reasons: those of Accepted and Verified, and of Ready, except the reasons of
+	// Reconciling; RolledBack once everything is rolled back.
 	ConditionStalled = "Stalled"
 )
 
 // Types of the conditions of a ControlPlaneNodeEnactment: the phases of a node. Exactly
-// one phase is True, and the others are False.
+// one phase is True, and the others are False. Ready, Reconciling and Stalled are present
+// as in a ControlPlaneNetworkPolicy, with the reason of the phase: Ready is True in the
+// phase Enforced.
 const (
 	// PhasePending: the node is as it was before the rollout.
 	//
@@ -168,6 +176,7 @@ const (
 	ReasonRolloutFailed            = "RolloutFailed"
 	ReasonRolledBack               = "RolledBack"
 	ReasonAudit                    = "Audit"
+	ReasonAudited                  = "Audited"
 	ReasonSuspended                = "Suspended"
 	ReasonNotVerified              = "NotVerified"
 	ReasonNotProgrammed            = "NotProgrammed"

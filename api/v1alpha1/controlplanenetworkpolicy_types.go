@@ -32,6 +32,7 @@ type ControlPlaneNetworkPolicy struct {
 	Spec ControlPlaneNetworkPolicySpec `json:"spec,omitzero"`
 
 	// status is the observed posture.
+	// +kubebuilder:default:={"observedGeneration":-1}
 	// +optional
 	Status ControlPlaneNetworkPolicyStatus `json:"status,omitzero"`
 }

@@ -32,6 +32,7 @@ type ControlPlaneNodeEnactment struct {
 	Spec ControlPlaneNodeEnactmentSpec `json:"spec,omitzero"`
 
 	// status is how far the rollout to the node is.
+	// +kubebuilder:default:={"observedGeneration":-1}
 	// +optional
 	Status ControlPlaneNodeEnactmentStatus `json:"status,omitzero"`
 }
@@ -116,13 +117,20 @@ const (
 
 // ControlPlaneNodeEnactmentStatus is how far the rollout to a node is.
 type ControlPlaneNodeEnactmentStatus struct {
-	// conditions are Pending, Progressing, Enforced, Reverted and Aborted. Exactly one
-	// condition is True.
+	// conditions are the phases Pending, Progressing, Enforced, Reverted and Aborted, of
+	// which exactly one is True; and the verdict on the phase: Ready, and while they last
+	// Reconciling or Stalled.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation of the probe request to which the status
+	// refers; -1 until the operator has written the status.
+	// +kubebuilder:validation:Minimum=-1
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// policyGeneration is the generation of the policy to which the status refers.
 	// +kubebuilder:validation:Minimum=1

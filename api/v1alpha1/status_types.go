@@ -18,8 +18,10 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec to which the status refers.
-	// +kubebuilder:validation:Minimum=1
+	// observedGeneration is the generation of the spec to which the status refers; -1
+	// while the operator has not seen the policy yet, so that no tool takes a policy
+	// without conditions for ready.
+	// +kubebuilder:validation:Minimum=-1
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 

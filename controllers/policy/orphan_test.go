@@ -109,6 +109,7 @@ func enactmentIn(node, phase, previous string) v1alpha1.ControlPlaneNodeEnactmen
 	}
 	if phase != "" {
 		e.Status.Conditions = []metav1.Condition{{Type: phase, Status: metav1.ConditionTrue, Reason: "x"}}
+		rollout.SetVerdict(&e, metav1.Time{})
 	}
 	return e
 }

@@ -23,10 +23,11 @@ import (
 // The spec is written before the status: the decision in the status counts on the probe
 // round that the spec asks for.
 func WriteEnactment(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) error {
-	version, err := writeEnactmentSpec(ctx, c, desired, live)
+	version, generation, err := writeEnactmentSpec(ctx, c, desired, live)
 	if err != nil {
 		return err
 	}
+	desired.Status.ObservedGeneration = generation
 	status := desired.Status.DeepCopy()
 	status.Observers = nil
 	object, err := renderEnactment(desired, version, "status", status)
@@ -60,8 +61,10 @@ func WriteEnactment(ctx context.Context, c client.Client, desired, live *v1alpha
 }
 
 // writeEnactmentSpec writes all fields but the status, as far as the fields differ, and
-// returns the new resourceVersion.
-func writeEnactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) (string, error) {
+// returns the new resourceVersion and the generation.
+func writeEnactmentSpec(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) (
+	version string, generation int64, err error,
+) {
 	if live == nil {
 		// Create only with the fields that never change: created fields belong to the
 		// create request for ever, and no apply could remove a created target from the
@@ -71,11 +74,11 @@ func writeEnactmentSpec(ctx context.Context, c client.Client, desired, live *v1a
 			Spec:       v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: desired.Spec.Policy, Node: desired.Spec.Node},
 		}
 		if err := c.Create(ctx, created, client.FieldOwner(v1alpha1.FieldManagerRollout)); err != nil {
-			return "", err
+			return "", 0, err
 		}
 		live = created
 	}
-	version := live.ResourceVersion
+	version = live.ResourceVersion
 	if live.Annotations[v1alpha1.AnnotationConfirm] != "" && desired.Annotations[v1alpha1.AnnotationConfirm] == "" {
 		// The confirmation was given for an earlier state. The annotation belongs to
 		// the manager that set the annotation, so only a patch removes the annotation.
@@ -83,24 +86,24 @@ func writeEnactmentSpec(ctx context.Context, c client.Client, desired, live *v1a
 		delete(withdrawn.Annotations, v1alpha1.AnnotationConfirm)
 		patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
 		if err := c.Patch(ctx, withdrawn, patch, client.FieldOwner(v1alpha1.FieldManagerRollout)); err != nil {
-			return "", err
+			return "", 0, err
 		}
 		version = withdrawn.ResourceVersion
 	}
 	if equality.Semantic.DeepEqual(desired.Spec, live.Spec) {
-		return version, nil
+		return version, live.Generation, nil
 	}
 	object, err := renderEnactment(desired, version, "spec", &desired.Spec)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
 		client.FieldOwner(v1alpha1.FieldManagerRollout), client.ForceOwnership); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	answer := &v1alpha1.ControlPlaneNodeEnactment{}
 	if err := readAnswer(object.Object, answer); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	want := answer.DeepCopy()
 	desired.Spec.DeepCopyInto(&want.Spec)
@@ -110,7 +113,7 @@ func writeEnactmentSpec(ctx context.Context, c client.Client, desired, live *v1a
 	err = ensureStored(patch, answer, want, func(object client.Object) any {
 		return *object.(*v1alpha1.ControlPlaneNodeEnactment).Spec.DeepCopy()
 	})
-	return want.ResourceVersion, err
+	return want.ResourceVersion, answer.Generation, err
 }
 
 // WriteObservers removes all observers from an enactment but the kept ones: observers

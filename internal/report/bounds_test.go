@@ -177,5 +177,5 @@ func TestUnknownSaysWhyAndLeavesWhatIsKnown(t *testing.T) {
 	g.Expect(ready.ObservedGeneration).To(BeEquivalentTo(3))
 	g.Expect(ready.LastTransitionTime).To(Equal(later))
 	g.Expect(status.Drift).To(Equal(in.Policy.Status.Drift))
-	g.Expect(kstatus(in, status)).To(Equal("InProgress"))
+	g.Expect(outcomeIn(status)).To(Equal(v1alpha1.ConditionReconciling))
 }

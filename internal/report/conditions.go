@@ -31,9 +31,7 @@ func conditionsOf(in Input) conditions {
 		traffic:    inSyncCondition(v1alpha1.ConditionTrafficPoliciesInSync, in.Services, "Service"),
 		drifted:    driftedCondition(in),
 	}
-	c.ready = readyCondition(in, c)
-	c.stalled = stalledCondition(in, c)
-	c.reconciling = reconcilingCondition(in, c)
+	c.ready, c.reconciling, c.stalled = verdictOf(in, c).Conditions()
 	return c
 }
 
@@ -55,8 +53,6 @@ func conditionFalse(kind, reason, message string) metav1.Condition {
 func conditionUnknown(kind, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: reason, Message: message}
 }
-
-func conditionAbsent(kind string) metav1.Condition { return metav1.Condition{Type: kind} }
 
 func acceptedCondition(in Input) metav1.Condition {
 	const kind = v1alpha1.ConditionAccepted
@@ -225,31 +221,6 @@ func driftedCondition(in Input) metav1.Condition {
 	return conditionFalse(kind, v1alpha1.ReasonNoDrift, "No drift was found")
 }
 
-// readyCondition sums up the other conditions: its reason is the most urgent obstacle
-// for a user to deal with.
-func readyCondition(in Input, c conditions) metav1.Condition {
-	const kind = v1alpha1.ConditionReady
-	switch {
-	case in.Policy.Deleting():
-		return conditionFalse(kind, v1alpha1.ReasonDeleting, describeDeletion(in))
-	case in.Policy.Intent() == intent.RollBack:
-		return conditionFalse(kind, v1alpha1.ReasonRolledBack, describeRollBack(in))
-	case in.Policy.Intent() == intent.Suspend:
-		return conditionFalse(kind, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is written, and existing objects stay")
-	case c.programmed.Reason == v1alpha1.ReasonApplyFailed:
-		return conditionFalse(kind, c.programmed.Reason, c.programmed.Message)
-	case c.drifted.Status == metav1.ConditionTrue && c.accepted.Status == metav1.ConditionTrue && c.verified.Status != metav1.ConditionFalse:
-		return conditionFalse(kind, c.drifted.Reason, c.drifted.Message)
-	}
-	causes := []metav1.Condition{c.accepted, c.verified, c.programmed, c.taints, c.traffic, c.effective}
-	for _, status := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} { // what is known goes first
-		if i := slices.IndexFunc(causes, func(c metav1.Condition) bool { return c.Status == status }); i >= 0 {
-			return metav1.Condition{Type: kind, Status: status, Reason: causes[i].Reason, Message: causes[i].Message}
-		}
-	}
-	return conditionTrue(kind, v1alpha1.ReasonAsDeclared, "The cluster is as declared")
-}
-
 func describeRemaining(in Input) string {
 	return "left to restore: " + wording.ListPoints(in.Remaining)
 }
@@ -264,35 +235,4 @@ func describeDeletion(in Input) string {
 			"unless it restricts hosts: make the API server accept the change, or delete the object by hand"
 	}
 	return text
-}
-
-// stalledCondition is present when only a change from outside helps.
-func stalledCondition(in Input, c conditions) metav1.Condition {
-	const kind = v1alpha1.ConditionStalled
-	if in.Policy.Deleting() || in.Policy.Intent() == intent.Suspend {
-		return conditionAbsent(kind)
-	}
-	for _, cause := range []metav1.Condition{c.accepted, c.verified} {
-		if cause.Status == metav1.ConditionFalse {
-			return conditionTrue(kind, cause.Reason, cause.Message)
-		}
-	}
-	if reason := c.programmed.Reason; reason == v1alpha1.ReasonRolloutFailed || reason == v1alpha1.ReasonRolledBack {
-		return conditionTrue(kind, reason, c.programmed.Message)
-	}
-	return conditionAbsent(kind)
-}
-
-// reconcilingCondition is present while the operator may write and has objects to write.
-func reconcilingCondition(in Input, c conditions) metav1.Condition {
-	const kind = v1alpha1.ConditionReconciling
-	switch {
-	case in.Policy.Deleting():
-		return conditionTrue(kind, v1alpha1.ReasonDeleting, describeDeletion(in))
-	case c.stalled.Status == "" && c.programmed.Reason == v1alpha1.ReasonRollingOut:
-		return conditionTrue(kind, v1alpha1.ReasonRollingOut, c.programmed.Message)
-	case in.Policy.Enforces() && c.stalled.Status == "" && objectsToWrite(in) > 0:
-		return conditionTrue(kind, v1alpha1.ReasonPending, wording.CountOf(objectsToWrite(in), "object")+" left to write")
-	}
-	return conditionAbsent(kind)
 }

@@ -68,41 +68,41 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Reconciling": "True/Pending",
 			"Programmed": "False/Pending", "TrafficPoliciesInSync": "False/Drifted",
 		},
-		"Service held back": {"Ready": "False/Held", "Programmed": "False/Held", "TrafficPoliciesInSync": "False/Held"},
+		"Service held back": {"Ready": "False/Held", "Stalled": "True/Held", "Programmed": "False/Held", "TrafficPoliciesInSync": "False/Held"},
 		"Service conflicted": {
-			"Ready": "False/Conflicted", "Drifted": "True/Conflicted", "Programmed": "False/Conflicted", "TrafficPoliciesInSync": "False/Conflicted",
+			"Ready": "False/Conflicted", "Stalled": "True/Conflicted", "Drifted": "True/Conflicted", "Programmed": "False/Conflicted", "TrafficPoliciesInSync": "False/Conflicted",
 		},
 		"Service not applicable":    {},
-		"Service without endpoints": {"Ready": "False/EndpointsMissing", "TrafficPoliciesInSync": "False/EndpointsMissing"},
+		"Service without endpoints": {"Ready": "False/EndpointsMissing", "Stalled": "True/EndpointsMissing", "TrafficPoliciesInSync": "False/EndpointsMissing"},
 		"Service without endpoints, pending": {
 			"Ready": "False/Pending", "Reconciling": "True/Pending", "Programmed": "False/Pending", "TrafficPoliciesInSync": "False/EndpointsMissing",
 		},
-		"Audit, Service without endpoints": {"Ready": "False/EndpointsMissing", "TrafficPoliciesInSync": "False/EndpointsMissing"},
+		"Audit, Service without endpoints": {"Ready": "True/Audited", "TrafficPoliciesInSync": "False/EndpointsMissing"},
 		"Service forced":                   {},
 		"Service contested": {
-			"Ready": "False/Contested", "Drifted": "True/Contested", "Programmed": "False/Contested", "TrafficPoliciesInSync": "False/Contested",
+			"Ready": "False/Contested", "Stalled": "True/Contested", "Drifted": "True/Contested", "Programmed": "False/Contested", "TrafficPoliciesInSync": "False/Contested",
 		},
 		"taint drifted, Service held back": {
 			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Reconciling": "True/Pending", "Programmed": "False/Pending",
 			"TaintsInSync": "False/Drifted", "TrafficPoliciesInSync": "False/Held",
 		},
-		"Audit as declared": {},
+		"Audit as declared": {"Ready": "True/Audited"},
 		"Audit drifted": {
-			"Ready": "False/Drifted", "Drifted": "True/Drifted", "Programmed": "False/Audit",
+			"Ready": "True/Audited", "Drifted": "True/Drifted", "Programmed": "False/Audit",
 			"Effective": "False/NotProgrammed", "TaintsInSync": "False/Drifted",
 		},
-		"Audit held back": {"Ready": "False/Audit", "Programmed": "False/Audit", "TrafficPoliciesInSync": "False/Held"},
+		"Audit held back": {"Ready": "True/Audited", "Programmed": "False/Audit", "TrafficPoliciesInSync": "False/Held"},
 		"Audit lost": {
 			"Ready": "False/Conflicted", "Accepted": "False/Conflicted", "Stalled": "True/Conflicted",
 			"Programmed": "False/Audit",
 		},
-		"Audit after failures":  {},
-		"suspended as declared": {"Ready": "False/Suspended"},
+		"Audit after failures":  {"Ready": "True/Audited"},
+		"suspended as declared": {"Ready": "True/Suspended"},
 		"suspended with differences": {
-			"Ready": "False/Suspended", "Drifted": "True/Drifted", "Programmed": "False/Suspended",
+			"Ready": "True/Suspended", "Drifted": "True/Drifted", "Programmed": "False/Suspended",
 			"TaintsInSync": "False/Pending", "TrafficPoliciesInSync": "False/Drifted",
 		},
-		"suspended without nodes": {"Ready": "False/Suspended", "Accepted": "False/NoMatchingNodes", "Verified": "False/NoMatchingNodes"},
+		"suspended without nodes": {"Ready": "True/Suspended", "Accepted": "False/NoMatchingNodes", "Verified": "False/NoMatchingNodes"},
 		"invalid": {
 			"Ready": "False/InvalidSelector", "Accepted": "False/InvalidSelector", "Verified": "False/NoMatchingNodes", "Stalled": "True/InvalidSelector",
 		},
@@ -135,7 +135,7 @@ func TestConditionsInEachScenario(t *testing.T) {
 		"write failed": {
 			"Ready": "False/ApplyFailed", "Programmed": "False/ApplyFailed", "TrafficPoliciesInSync": "False/Pending", "Reconciling": "True/Pending",
 		},
-		"host-networked":                {"Ready": "False/BypassPossible", "Effective": "False/BypassPossible"},
+		"host-networked":                {"Ready": "False/BypassPossible", "Stalled": "True/BypassPossible", "Effective": "False/BypassPossible"},
 		"being deleted":                 {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"deleted but for the finalizer": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"being deleted while suspended": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
@@ -147,16 +147,16 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Ready": "False/RolloutFailed", "Stalled": "True/RolloutFailed", "Programmed": "False/RolloutFailed", "Effective": "False/NotProgrammed",
 		},
 		"all nodes enforced": {},
-		"connected":          {"Ready": "False/ProbeConnected", "Effective": "False/ProbeConnected"},
+		"connected":          {"Ready": "False/ProbeConnected", "Stalled": "True/ProbeConnected", "Effective": "False/ProbeConnected"},
 		"reverted by annotation": {
 			"Ready": "False/RolledBack", "Stalled": "True/RolledBack", "Programmed": "False/RolledBack", "Effective": "False/RolledBack",
 		},
 		"reverted by annotation while suspended": {
-			"Ready": "False/RolledBack", "Stalled": "True/RolledBack", "Programmed": "False/RolledBack", "Effective": "False/RolledBack",
+			"Ready": "False/RolledBack", "Reconciling": "True/RolledBack", "Programmed": "False/RolledBack", "Effective": "False/RolledBack",
 		},
 		"Calico unread": {
 			"Ready": "False/CalicoUnavailable", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/CalicoUnavailable",
-			"Effective": "False/CalicoUnavailable",
+			"Effective": "False/CalicoUnavailable", "Reconciling": "True/CalicoUnavailable",
 		},
 		"Calico unread, to be written": {
 			"Ready": "False/Pending", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/Pending",
@@ -167,7 +167,7 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Effective": "False/CalicoUnavailable", "Reconciling": "True/Pending", "TrafficPoliciesInSync": "False/Drifted",
 		},
 		"Audit, Calico unread, to be written": {
-			"Ready": "False/Audit", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/Audit", "Effective": "False/CalicoUnavailable",
+			"Ready": "False/CalicoUnavailable", "Reconciling": "True/CalicoUnavailable", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/Audit", "Effective": "False/CalicoUnavailable",
 		},
 		"profile unknown": {
 			"Ready": "False/ProfileUnknown", "Verified": "False/ProfileUnknown", "Stalled": "True/ProfileUnknown",
@@ -177,9 +177,9 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Ready": "False/ProfileUnknown", "Verified": "False/ProfileUnknown", "Stalled": "True/ProfileUnknown",
 			"Programmed": "False/Pending", "Effective": "False/NotProgrammed",
 		},
-		"not judged": {"Ready": "Unknown/NotJudged", "Effective": "Unknown/NotJudged"},
+		"not judged": {"Ready": "Unknown/NotJudged", "Stalled": "True/NotJudged", "Effective": "Unknown/NotJudged"},
 		"not judged, overridden": {
-			"Ready": "Unknown/NotJudged", "Effective": "Unknown/NotJudged", "Verified": "True/Overridden",
+			"Ready": "Unknown/NotJudged", "Stalled": "True/NotJudged", "Effective": "Unknown/NotJudged", "Verified": "True/Overridden",
 		},
 		"not judged, to be written": {
 			"Ready": "False/Pending", "Effective": "Unknown/NotJudged", "Programmed": "False/Pending", "Reconciling": "True/Pending",
@@ -199,9 +199,24 @@ func TestConditionsInEachScenario(t *testing.T) {
 			"Ready": "False/NotJudged", "Effective": "Unknown/NotJudged",
 			"Verified": "False/NotJudged", "Stalled": "True/NotJudged",
 		},
-		"overridden":        {"Verified": "True/Overridden"},
+		"overridden": {"Verified": "True/Overridden"},
+		"waiting for a person on every node": {
+			"Ready": "False/NoQuorumToSpare", "Stalled": "True/NoQuorumToSpare", "Programmed": "False/RollingOut", "Effective": "False/NotProgrammed",
+		},
+		"waiting for a person on one node of two": {
+			"Ready": "False/RollingOut", "Reconciling": "True/RollingOut", "Programmed": "False/RollingOut", "Effective": "False/NotProgrammed",
+		},
+		"awaiting a confirmation": {
+			"Ready": "False/RollingOut", "Reconciling": "True/RollingOut", "Programmed": "False/RollingOut", "Effective": "False/NotProgrammed",
+		},
+		"enactment refused": {"Ready": "False/ApplyFailed", "Reconciling": "True/ApplyFailed", "Programmed": "False/ApplyFailed"},
+		"Calico unread, Service held back": {
+			"Ready": "False/Held", "Stalled": "True/Held", "Verified": "Unknown/CalicoUnavailable", "Programmed": "False/Held",
+			"Effective": "False/CalicoUnavailable", "TrafficPoliciesInSync": "False/Held",
+		},
 		"required flow cut": {"Ready": "False/RequiredFlowCut", "Verified": "False/RequiredFlowCut", "Stalled": "True/RequiredFlowCut"},
 	}
+	addReasons(wanted)
 	NewWithT(t).Expect(slices.Sorted(maps.Keys(wanted))).To(Equal(slices.Sorted(maps.Keys(scenarios))))
 	for name, edits := range scenarios {
 		t.Run(name, func(t *testing.T) {
@@ -214,6 +229,31 @@ func TestConditionsInEachScenario(t *testing.T) {
 	}
 }
 
+// addReasons adds the conditions of the scenarios that are made from a reason.
+func addReasons(wanted map[string]map[string]string) {
+	for _, reason := range refusals {
+		wanted["refused: "+reason] = map[string]string{
+			"Ready": "False/" + reason, "Stalled": "True/" + reason, "Verified": "False/" + reason,
+		}
+	}
+	for _, reason := range leaks {
+		wanted["without effect: "+reason] = map[string]string{
+			"Ready": "False/" + reason, "Stalled": "True/" + reason, "Effective": "False/" + reason,
+		}
+		wanted["Audit, without effect: "+reason] = map[string]string{"Ready": "True/Audited", "Effective": "False/" + reason}
+	}
+	for _, reason := range obstacles {
+		for _, mode := range []string{"", "Audit, "} {
+			wanted[mode+"hosts unprotected: "+reason] = map[string]string{
+				"Ready": "False/" + reason, "Stalled": "True/" + reason, "Programmed": "False/" + reason, "Effective": "False/" + reason,
+			}
+		}
+	}
+	for _, mode := range []string{"", "Audit, "} {
+		wanted[mode+"hosts unprotected: CalicoTooLarge"]["Verified"] = "Unknown/CalicoTooLarge"
+	}
+}
+
 func TestReadyNamesFirstWhatMostNeedsSomebody(t *testing.T) {
 	// Everything is wrong at once; one after the other is put right.
 	steps := []struct {
@@ -222,12 +262,12 @@ func TestReadyNamesFirstWhatMostNeedsSomebody(t *testing.T) {
 	}{
 		{"Deleting", func(in *report.Input) { in.Policy.DeletionTimestamp = nil }},
 		{"Suspended", func(in *report.Input) { in.Policy.Spec.Suspend = false }},
-		{"ApplyFailed", func(in *report.Input) { in.History.Failures = nil }},
 		{"InvalidSelector", func(in *report.Input) { in.Policy.Invalid = nil }},
 		{"NoMatchingNodes", func(in *report.Input) { emptyPeers(in) }},
 		{"Conflicted", func(in *report.Input) { in.Losses = nil }},
 		{"Conflicted", func(in *report.Input) { in.ForeignNames = nil }},
 		{"AddressesUnknown", func(in *report.Input) { in.Verified = input().Verified }},
+		{"ApplyFailed", func(in *report.Input) { in.History.Failures = nil }},
 		{"Contested", func(in *report.Input) { in.History.Contested = nil }},
 		{"Conflicted", func(in *report.Input) {
 			in.Services = report.Section{Declared: 2, InSync: 2}
@@ -262,6 +302,11 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		{nil, "Drifted", "No drift was found"},
 		{[]edit{undeclared}, "TaintsInSync", "The policy declares no taint"},
 		{[]edit{undeclared}, "TrafficPoliciesInSync", "The policy declares no Service"},
+		{[]edit{audits}, "Ready", "The audit is complete: Enforce would write 0 objects"},
+		{[]edit{audits, taint(v1alpha1.StateDrifted), network(v1alpha1.StateDrifted)}, "Ready",
+			"The audit is complete: Enforce would write 2 objects; findings are in Drifted, TaintsInSync, Effective"},
+		{[]edit{audits, service(v1alpha1.StateHeld)}, "Ready",
+			"The audit is complete: Enforce would write 0 objects; findings are in TrafficPoliciesInSync"},
 		{[]edit{taint(v1alpha1.StateDrifted)}, "Ready", "Node/cp-1 a:NoSchedule is is instead of want"},
 		{[]edit{taint(v1alpha1.StateDrifted)}, "TaintsInSync", "1 of 2 in sync: Node/cp-1 a:NoSchedule is is instead of want"},
 		{[]edit{taint(v1alpha1.StateDrifted)}, "Reconciling", "1 object left to write"},
@@ -283,7 +328,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		{[]edit{alike(at("a", "Pending"), at("b", "Pending"), at("c", "Pending"), at("d", "Pending"), at("e", "Aborted"))}, "Ready",
 			"0 of 5 nodes are enforced; a, b, c and 1 more are pending: all alike; e is aborted: all alike"},
 		{[]edit{connected}, "Effective", "Connections were made although they are declared closed: worker-1 to 10.0.0.1:2379"},
-		{[]edit{revertedByAnnotation, suspended, remaining}, "Stalled",
+		{[]edit{revertedByAnnotation, suspended, remaining}, "Reconciling",
 			"The annotation cpnp.dev/revert rolls everything back that was written, until the annotation is removed: \"paged\"; " +
 				"left to restore: Node/cp-1; Service/shop/web"},
 		{[]edit{revertedByAnnotation, failing}, "Programmed",

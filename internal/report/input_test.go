@@ -180,8 +180,47 @@ func cut(in *report.Input) {
 	in.Verified = verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "etcd is cut"}
 }
 
+// waiting adds a node that is pending for a reason.
+func waiting(node, phase, reason string) edit {
+	return func(in *report.Input) {
+		at(node, phase)(in)
+		in.Rollout.Enactments[len(in.Rollout.Enactments)-1].Status.Conditions[0].Reason = reason
+	}
+}
+
+// Reasons of Verified, of Effective and of hosts without protection, of which each makes a
+// scenario.
+var (
+	refusals = []string{
+		v1alpha1.ReasonNotJudged, v1alpha1.ReasonOperatorCutOff, v1alpha1.ReasonPeerMissing, v1alpha1.ReasonLoadBalancerUnknown,
+		v1alpha1.ReasonNetworkPolicyNotEnforced,
+	}
+	leaks = []string{
+		v1alpha1.ReasonFailsafePorts, v1alpha1.ReasonForeignHostEndpoint, v1alpha1.ReasonForeignPolicy, v1alpha1.ReasonForeignService,
+		v1alpha1.ReasonAddressesUnknown, v1alpha1.ReasonNetworkPolicyNotEnforced,
+	}
+	obstacles = []string{
+		v1alpha1.ReasonHostBackendNone, v1alpha1.ReasonNotApplicable, v1alpha1.ReasonCalicoNotInstalled, v1alpha1.ReasonCalicoTooLarge,
+	}
+)
+
+func refused(reason string) edit {
+	return func(in *report.Input) { in.Verified = verify.Verdict{Reason: reason, Message: "refused"} }
+}
+
+func leaking(reason string) edit {
+	return func(in *report.Input) { in.Effective = verify.Verdict{Reason: reason, Message: "without effect"} }
+}
+
+func obstructed(reason string) edit {
+	return func(in *report.Input) {
+		in.HostObstacle = &backend.Obstacle{Reason: reason, Message: "hosts are not protected"}
+		in.Verified = verify.WithHostObstacle(in.Verified, plan.Hosts{Unprotected: in.HostObstacle}, nil)
+	}
+}
+
 // scenarios are what can be found out about a policy.
-var scenarios = map[string][]edit{
+var scenarios = withReasons(map[string][]edit{
 	"as declared":                            nil,
 	"nothing declared":                       {undeclared},
 	"to be written":                          {network(v1alpha1.StatePending), taint(v1alpha1.StatePending), service(v1alpha1.StatePending)},
@@ -240,6 +279,31 @@ var scenarios = map[string][]edit{
 	"not judged, reverted by annotation":     {unjudged, revertedByAnnotation},
 	"not judged, held":                       {unjudgedHeld},
 	"Audit not judged":                       {audits, unjudgedHeld},
+	"waiting for a person on every node": {
+		at("cp-1", "Enforced"), waiting("cp-2", "Pending", v1alpha1.ReasonNoQuorumToSpare),
+	},
+	"waiting for a person on one node of two": {
+		waiting("cp-1", "Pending", v1alpha1.ReasonForeignHostEndpoint), waiting("cp-2", "Pending", v1alpha1.ReasonQueued),
+	},
+	"awaiting a confirmation":          {waiting("cp-1", "Progressing", v1alpha1.ReasonAwaitingConfirmation)},
+	"enactment refused":                {failing},
+	"Calico unread, Service held back": {unread, service(v1alpha1.StateHeld)},
+})
+
+// withReasons adds the scenarios that are made from a reason.
+func withReasons(all map[string][]edit) map[string][]edit {
+	for _, reason := range refusals {
+		all["refused: "+reason] = []edit{refused(reason)}
+	}
+	for _, reason := range leaks {
+		all["without effect: "+reason] = []edit{leaking(reason)}
+		all["Audit, without effect: "+reason] = []edit{audits, leaking(reason)}
+	}
+	for _, reason := range obstacles {
+		all["hosts unprotected: "+reason] = []edit{obstructed(reason)}
+		all["Audit, hosts unprotected: "+reason] = []edit{audits, obstructed(reason)}
+	}
+	return all
 }
 
 // statusOf returns what is reported, as it comes back from the API server.

@@ -17,6 +17,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
+	"github.com/cpnp-dev/cpnp-operator/internal/verdict"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
@@ -125,15 +126,15 @@ func isNewRepair(repairs drift.Summary, told *metav1.Time) bool {
 // UnknownStatus returns the status of a policy while the cluster cannot be read.
 func UnknownStatus(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	status := *policy.Status.DeepCopy()
-	if status.ObservedGeneration == 0 { // No earlier version of the operator has served the policy.
+	if status.ObservedGeneration <= 0 { // No earlier version of the operator has served the policy.
 		status.RecordFormat = drift.RecordFormat
 	}
 	status.ObservedGeneration = policy.Generation
-	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonObserving,
-		Message:            wording.OneLine("The operator cannot read the cluster, and tries again: "+cause.Error(), maxMessage),
-		ObservedGeneration: policy.Generation, LastTransitionTime: now,
-	})
+	ready, reconciling, stalled := verdict.Verdict{
+		Outcome: verdict.InProgress, Reason: v1alpha1.ReasonObserving, Unknown: true,
+		Message: "The operator cannot read the cluster, and tries again: " + cause.Error(),
+	}.Conditions()
+	writeConditions(&status.Conditions, []metav1.Condition{ready, reconciling, stalled}, policy.Generation, now)
 	return status
 }
 
@@ -180,14 +181,19 @@ func (in *Input) allFindings() []drift.Finding {
 }
 
 func setConditions(conditions *[]metav1.Condition, in Input) {
-	c := conditionsOf(in)
-	for _, condition := range c.inOrder() {
+	writeConditions(conditions, conditionsOf(in).inOrder(), in.Policy.Generation, in.Now)
+}
+
+// writeConditions writes conditions for a generation. A condition without a status is
+// removed.
+func writeConditions(conditions *[]metav1.Condition, desired []metav1.Condition, generation int64, now metav1.Time) {
+	for _, condition := range desired {
 		if condition.Status == "" {
 			meta.RemoveStatusCondition(conditions, condition.Type)
 			continue
 		}
-		condition.ObservedGeneration = in.Policy.Generation
-		condition.LastTransitionTime = in.Now
+		condition.ObservedGeneration = generation
+		condition.LastTransitionTime = now
 		condition.Message = wording.OneLine(condition.Message, maxMessage)
 		meta.SetStatusCondition(conditions, condition)
 	}

@@ -143,6 +143,7 @@ func Decide(in Input) Decision {
 		r.continueRollout()
 		d.ForbiddenConnections = r.patrolEnforced()
 	}
+	r.setVerdicts()
 	if !r.nextWake.IsZero() {
 		d.WakeAfter = r.nextWake.Sub(in.Now)
 	}
