@@ -135,19 +135,19 @@ func TestConditionsInEachScenario(t *testing.T) {
 		"write failed": {
 			"Ready": "False/ApplyFailed", "Programmed": "False/ApplyFailed", "TrafficPoliciesInSync": "False/Pending", "Reconciling": "True/Pending",
 		},
-		"host-networked":                {"Ready": "False/BypassPossible", "Stalled": "True/BypassPossible", "Effective": "False/BypassPossible"},
-		"being deleted":                 {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
-		"deleted but for the finalizer": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
-		"being deleted while suspended": {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
-		"being deleted, write failed":   {"Ready": "False/Deleting", "Reconciling": "True/Deleting", "Programmed": "False/ApplyFailed"},
+		"pods on the network of their node": {"Ready": "False/BypassPossible", "Stalled": "True/BypassPossible", "Effective": "False/BypassPossible"},
+		"being deleted":                     {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"deleted but for the finalizer":     {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"being deleted while suspended":     {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"being deleted, write failed":       {"Ready": "False/Deleting", "Reconciling": "True/Deleting", "Programmed": "False/ApplyFailed"},
 		"rolling out": {
 			"Ready": "False/RollingOut", "Reconciling": "True/RollingOut", "Programmed": "False/RollingOut", "Effective": "False/NotProgrammed",
 		},
-		"rolled back": {
+		"rollout failed": {
 			"Ready": "False/RolloutFailed", "Stalled": "True/RolloutFailed", "Programmed": "False/RolloutFailed", "Effective": "False/NotProgrammed",
 		},
-		"all nodes enforced": {},
-		"connected":          {"Ready": "False/ProbeConnected", "Stalled": "True/ProbeConnected", "Effective": "False/ProbeConnected"},
+		"all nodes enforced":   {},
+		"forbidden connection": {"Ready": "False/ProbeConnected", "Stalled": "True/ProbeConnected", "Effective": "False/ProbeConnected"},
 		"reverted by annotation": {
 			"Ready": "False/RolledBack", "Stalled": "True/RolledBack", "Programmed": "False/RolledBack", "Effective": "False/RolledBack",
 		},
