@@ -63,7 +63,7 @@ func playAudit(ctx context.Context, s *stage) error {
 	if err := s.showKubectl(ctx, "apply", "-f", "config/samples/control-plane.yaml"); err != nil {
 		return err
 	}
-	if err := s.waitForCondition(ctx, "Ready", "False", "Drifted"); err != nil {
+	if err := s.waitForCondition(ctx, "Ready", "True", "Audited"); err != nil {
 		return err
 	}
 	if err := s.showKubectl(ctx, "get", "cpnp"); err != nil {

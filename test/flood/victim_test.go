@@ -58,7 +58,7 @@ func waitUntilReady(t *testing.T, g *WithT, policy string) {
 // the status reports so, and ends the rollback or suspension.
 func useWayOut(t *testing.T, g *WithT, revert bool) {
 	t.Helper()
-	set, unset, shown := `{"spec":{"suspend":true}}`, `{"spec":{"suspend":false}}`, "False/Suspended"
+	set, unset, shown := `{"spec":{"suspend":true}}`, `{"spec":{"suspend":false}}`, "True/Suspended"
 	if revert {
 		set, unset = `{"metadata":{"annotations":{"cpnp.dev/revert":"a flood"}}}`, `{"metadata":{"annotations":{"cpnp.dev/revert":null}}}`
 		shown = "False/RolledBack"

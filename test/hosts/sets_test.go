@@ -41,7 +41,7 @@ func TestAddressAddedToASetIsRemoved(t *testing.T) {
 		open, shut func()
 	}{
 		{"the operator is down", func() { stop() }, func() { stop = f.StartOperator(); t.Cleanup(f.RemovePolicy) }},
-		{"the policy is suspended", func() { suspend(true); f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonSuspended) }, func() { suspend(false) }},
+		{"the policy is suspended", func() { suspend(true); f.WaitForCondition(v1alpha1.ConditionReady, "True/"+v1alpha1.ReasonSuspended) }, func() { suspend(false) }},
 	} {
 		for _, declares := range []bool{false, true} {
 			t.Logf("while %s, an address is added by hand; declared: %t", while.name, declares)

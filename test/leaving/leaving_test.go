@@ -29,7 +29,7 @@ func TestReachabilityAfterThePolicyOrOperatorEnds(t *testing.T) {
 
 	t.Log("suspended: existing rules stay, and changes by others are not repaired")
 	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Suspend = true })
-	f.WaitForCondition(v1alpha1.ConditionReady, "False/Suspended")
+	f.WaitForCondition(v1alpha1.ConditionReady, "True/Suspended")
 	f.Expect(f.ReachabilityOf(field.EtcdPort)).To(Equal(protected))
 	f.RunKubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
 	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))

@@ -251,7 +251,7 @@ func TestSingleControlPlaneNodeNeedsConfirmation(t *testing.T) {
 	f.StartOperator()
 	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
 	f.WaitForPhases("Pending/NoQuorumToSpare")
-	f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRollingOut)
+	f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonNoQuorumToSpare)
 	f.Expect(field.ConditionMessage(v1alpha1.ConditionReady)).To(ContainSubstring("spec.rollout.confirm to Manual"))
 	f.Expect(field.ListInventory(t)).NotTo(ContainElement(HavePrefix("HostEndpoint/cpnp-")))
 

@@ -23,10 +23,10 @@ func policyOf(object *unstructured.Unstructured) *v1alpha1.ControlPlaneNetworkPo
 	return policy
 }
 
-// says returns whether a policy is said to be Ready in its present generation.
+// says returns whether a policy is said to be as declared in its present generation.
 func says(policy *v1alpha1.ControlPlaneNetworkPolicy) bool {
 	ready := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady)
-	return ready != nil && ready.Status == "True" && ready.ObservedGeneration == policy.Generation
+	return ready != nil && ready.Status == "True" && ready.Reason == v1alpha1.ReasonAsDeclared && ready.ObservedGeneration == policy.Generation
 }
 
 // promise: Ready becomes True only when every node has the rules, and that is on record.

@@ -129,7 +129,7 @@ var scenarios = []scenario{
 		name:    "is suspended",
 		happens: func(s *story) { s.edit(s.newRules(), suspend(true)) },
 		ends: func(s *story) {
-			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/Suspended"), s.tell)
+			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("True/Suspended"), s.tell)
 			s.Expect(s.endpoints()).To(HaveLen(s.nodes))
 		},
 		after: func(s *story) { s.edit(suspend(false)) },

@@ -21,7 +21,7 @@ func TestAuditReportsAndEnforceRepairs(t *testing.T) {
 	s.createObjects(policy)
 	s.startOperator()
 
-	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("False/Drifted"))
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("True/Audited"))
 	audited := s.getPolicy(s.name)
 	s.Expect(audited.Finalizers).To(BeEmpty(), "Audit writes nothing but the status")
 	s.Expect(audited.Status.DriftedObjects).To(HaveValue(BeEquivalentTo(4)))

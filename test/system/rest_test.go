@@ -51,7 +51,7 @@ func TestNoRequestsAreMadeAtRest(t *testing.T) {
 	s.createObjects(s.newPolicy(), s.auditingPolicy(), s.foreignNetworkPolicy("theirs"))
 	s.startOperatorAs(operatorConfig, s.withLeaderElection())
 	s.waitUntilReady(s.name)
-	s.Eventually(s.conditionOf(s.name+"-audit", v1alpha1.ConditionReady)).Should(Equal("False/Drifted"))
+	s.Eventually(s.conditionOf(s.name+"-audit", v1alpha1.ConditionReady)).Should(Equal("True/Audited"))
 	s.waitUntilQuiet()
 
 	mark, before := s.markAuditLog(), s.countReconciliations()

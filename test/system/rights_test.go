@@ -25,7 +25,7 @@ func TestShippedRightsAreUsedAndSuffice(t *testing.T) {
 	policy.Spec.Mode = v1alpha1.ModeAudit
 	s.createObjects(policy)
 	s.startOperator()
-	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("False/Drifted"))
+	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("True/Audited"))
 	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Mode = v1alpha1.ModeEnforce })
 	s.waitUntilReady(s.name)
 	s.patchObject(s.getNode(node), "mallory", `{"spec":{"taints":[]}}`)
