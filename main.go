@@ -3,7 +3,8 @@
 // Command cpnp-operator keeps a Kubernetes control plane's network posture as
 // its ControlPlaneNetworkPolicies declare it. As cpnp-operator probe it tries,
 // from the node it runs on, whether control-plane nodes can be reached. As cpnp-operator
-// check it waits until an operator is ready.
+// check it waits until an operator is ready, and as cpnp-operator uninstall it removes all
+// policies before the operator goes.
 package main
 
 import (
@@ -18,12 +19,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/controllers"
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 	"github.com/cpnp-dev/cpnp-operator/internal/probe"
+	"github.com/cpnp-dev/cpnp-operator/internal/uninstall"
 )
 
 func main() {
 	var logging zap.Options
 	logging.BindFlags(flag.CommandLine)
-	commands := map[string]options.Command{"": operator, "probe": observer, "check": checker}
+	commands := map[string]options.Command{"": operator, "probe": observer, "check": checker, "uninstall": uninstaller}
 	run, err := options.ParseCommand(flag.CommandLine, os.Args[1:], commands)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -66,4 +68,15 @@ func checker(flags *flag.FlagSet) func() error {
 	var check options.Check
 	check.BindFlags(flags)
 	return func() error { return check.Run(ctrl.SetupSignalHandler()) }
+}
+
+func uninstaller(flags *flag.FlagSet) func() error {
+	var opts options.Uninstall
+	opts.BindFlags(flags)
+	return func() error {
+		if err := opts.Check(); err != nil {
+			return err
+		}
+		return uninstall.Run(ctrl.SetupSignalHandler(), opts)
+	}
 }

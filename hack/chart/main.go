@@ -20,6 +20,8 @@ const (
 	chart  = "charts/cpnp-operator"
 	files  = chart + "/files"
 	note   = "# Written by `make chart-files` from config/. Do not edit.\n"
+	// healthChecks has a folder for each kind.
+	healthChecks = "examples/gitops/argo-cd/resource_customizations/cpnp.dev"
 )
 
 // copied are files of config/ that are taken over as they are, by folder of the chart.
@@ -55,7 +57,31 @@ func write() error {
 			}
 		}
 	}
-	return errors.Join(writeEnvironment(), writeValues())
+	return errors.Join(copyHealthChecks(), writeEnvironment(), writeValues())
+}
+
+// copyHealthChecks takes over the health checks for Argo CD, which have the form of a
+// contribution to Argo CD in examples/.
+func copyHealthChecks() error {
+	found, err := filepath.Glob(filepath.Join(healthChecks, "*", "health.lua"))
+	if err != nil || len(found) == 0 {
+		return errors.Join(fmt.Errorf("there is no health check in %s", healthChecks), err)
+	}
+	folder := filepath.Join(files, "argocd")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	for _, file := range found {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		kind := filepath.Base(filepath.Dir(file))
+		if err := os.WriteFile(filepath.Join(folder, kind+".lua"), text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func copyAll(folder, pattern string) error {

@@ -68,7 +68,7 @@ func (o *Options) ManagerOptions() ctrl.Options {
 		Metrics:                       o.metricsOptions(),
 		HealthProbeBindAddress:        o.ProbeAddress,
 		LeaderElection:                o.LeaderElect,
-		LeaderElectionID:              "cpnp-operator.cpnp.dev",
+		LeaderElectionID:              LeaderElectionID,
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		Controller: config.Controller{

@@ -182,4 +182,9 @@ const (
 	// MemoryReturnPause is the least time between two returns of memory: each costs a
 	// collection of garbage.
 	MemoryReturnPause = time.Minute
+	// LeaderPatience is how long cpnp-operator uninstall waits for an operator that renews its
+	// lease, before a policy is deleted: longer than another replica needs to take over.
+	LeaderPatience = 30 * time.Second
+	// UninstallPoll is the time between two looks of cpnp-operator uninstall.
+	UninstallPoll = time.Second
 )

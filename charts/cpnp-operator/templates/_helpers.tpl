@@ -59,3 +59,15 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
+
+{{/* A part of the hook before helm uninstall, in the order of its weight. */}}
+{{- define "cpnp.uninstallHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* Argo CD creates the operator before policies, and deletes it after them. */}}
+{{- define "cpnp.operatorWave" -}}
+argocd.argoproj.io/sync-wave: "-1"
+{{- end -}}
