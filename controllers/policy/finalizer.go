@@ -26,7 +26,8 @@ import (
 // policy that is rolled back stays. An orphaned policy has waited long enough.
 func (r *Reconciler) finishDeletion(ctx context.Context, o Observation, snapshot state.Snapshot, done outcome) (reconcile.Result, error) {
 	if err := errors.Join(done.failures...); err != nil && o.policy.RollsBack() {
-		return reconcile.Result{}, err
+		_, reportErr := r.Reporter.report(ctx, o) // otherwise the last status would tell of objects restored since
+		return reconcile.Result{}, errors.Join(err, reportErr)
 	}
 	// The garbage collector would delete the enactments with the policy, but perhaps only after
 	// a new policy of the same name exists.

@@ -220,19 +220,3 @@ func driftedCondition(in Input) metav1.Condition {
 	}
 	return conditionFalse(kind, v1alpha1.ReasonNoDrift, "No drift was found")
 }
-
-func describeRemaining(in Input) string {
-	return "left to restore: " + wording.ListPoints(in.Remaining)
-}
-
-func describeDeletion(in Input) string {
-	text := "The policy is being deleted; nothing is left to restore"
-	if len(in.Remaining) > 0 {
-		text = "The policy is being deleted; " + describeRemaining(in)
-	}
-	if len(in.History.Failures) > 0 {
-		text += "; failed: " + wording.ListPoints(in.History.Failures) + ". An object that the API server keeps refusing is soon abandoned, " +
-			"unless it restricts hosts: make the API server accept the change, or delete the object by hand"
-	}
-	return text
-}

@@ -139,6 +139,7 @@ func TestConditionsInEachScenario(t *testing.T) {
 		"being deleted":                     {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"deleted but for the finalizer":     {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
 		"being deleted while suspended":     {"Ready": "False/Deleting", "Reconciling": "True/Deleting"},
+		"deleted, finalizer refused":        {"Ready": "False/Deleting", "Reconciling": "True/Deleting", "Programmed": "False/ApplyFailed"},
 		"being deleted, write failed":       {"Ready": "False/Deleting", "Reconciling": "True/Deleting", "Programmed": "False/ApplyFailed"},
 		"rolling out": {
 			"Ready": "False/RollingOut", "Reconciling": "True/RollingOut", "Programmed": "False/RollingOut", "Effective": "False/NotProgrammed",
@@ -322,7 +323,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 			"Foreign objects have names that the policy needs; rename or delete them: NetworkPolicy/kube-system/cpnp.p.a"},
 		{[]edit{lost}, "Programmed", "Objects that older policies claim, or that are foreign, are not written: see condition Accepted"},
 		{[]edit{failing}, "Ready", "Service/shop/web: forbidden"},
-		{[]edit{deleted, remaining}, "Ready", "The policy is being deleted; left to restore: Node/cp-1; Service/shop/web"},
+		{[]edit{deleted, remaining}, "Ready", "The policy is being deleted; left to restore: Node/cp-1; Service/shop/web. If this message stays, no operator with its rights runs any more: install it again until the policy is gone"},
 		{[]edit{at("a", "Enforced"), at("b", "Pending"), at("c", "Progressing")}, "Ready",
 			"1 of 3 nodes are enforced; c is progressing: because of c; b is pending: because of b"},
 		{[]edit{alike(at("a", "Pending"), at("b", "Pending"), at("c", "Pending"), at("d", "Pending"), at("e", "Aborted"))}, "Ready",
@@ -334,7 +335,12 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		{[]edit{revertedByAnnotation, failing}, "Programmed",
 			"The annotation cpnp.dev/revert rolls everything back that was written, until the annotation is removed: \"paged\"; " +
 				"failed: Service/shop/web: forbidden"},
-		{[]edit{deleted}, "Reconciling", "The policy is being deleted; nothing is left to restore"},
+		{[]edit{deleted, failing}, "Ready", "The policy is being deleted; everything is restored, and only the finalizer cpnp.dev/finalizer is left; " +
+			"failed: Service/shop/web: forbidden. Give the operator its rights again: install it again"},
+		{[]edit{deleted, remaining, failing}, "Ready", "The policy is being deleted; left to restore: Node/cp-1; Service/shop/web; " +
+			"failed: Service/shop/web: forbidden. An object that the API server keeps refusing is soon abandoned, " +
+			"unless it restricts hosts: make the API server accept the change, or delete the object by hand"},
+		{[]edit{deleted}, "Reconciling", "The policy is being deleted; nothing is left to restore. If this message stays, no operator with its rights runs any more: install it again until the policy is gone"},
 	}
 	for _, test := range tests {
 		t.Run(test.want, func(t *testing.T) {

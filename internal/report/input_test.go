@@ -257,6 +257,7 @@ var scenarios = withReasons(map[string][]edit{
 	"being deleted":                          {deleted, remaining},
 	"deleted but for the finalizer":          {deleted},
 	"being deleted while suspended":          {deleted, suspended, remaining},
+	"deleted, finalizer refused":             {deleted, failing},
 	"being deleted, write failed":            {deleted, remaining, failing},
 	"rolling out":                            {at("cp-1", "Enforced"), at("cp-2", "Progressing"), at("cp-3", "Pending")},
 	"rollout failed":                         {at("cp-1", "Enforced"), at("cp-2", "Reverted"), at("cp-3", "Aborted")},

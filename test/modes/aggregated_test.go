@@ -154,8 +154,8 @@ func (s *story) loseCalicoAfterProgramming() (stop func()) {
 // expectWaitForCalico expects all other objects to be restored, and the policy to stay.
 func (s *story) expectWaitForCalico() {
 	s.t.Helper()
-	s.Eventually(s.messageOf(s.name, v1alpha1.ConditionReady)).Should(Equal(
-		"The policy is being deleted; left to restore: objects of Calico, which does not answer now"))
+	s.Eventually(s.messageOf(s.name, v1alpha1.ConditionReady)).Should(HavePrefix(
+		"The policy is being deleted; left to restore: objects of Calico, which does not answer now. If this message stays"))
 	s.Eventually(s.otherWrites).Should(BeEmpty())
 	s.Consistently(func() []string { return s.getPolicy(s.name).Finalizers }, 3*moment).ShouldNot(BeEmpty())
 }
