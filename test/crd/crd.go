@@ -50,6 +50,11 @@ func Load(folder string) (Kinds, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%s holds no definition", folder)
 	}
+	return LoadFiles(files...)
+}
+
+// LoadFiles reads the definitions in files.
+func LoadFiles(files ...string) (Kinds, error) {
 	kinds := Kinds{}
 	for _, file := range files {
 		if err := kinds.load(file); err != nil {
