@@ -109,6 +109,10 @@ test: ## Run every test, on a real control plane (ARGS, PKG).
 	@go run ./test/testbed/packets
 	@$(WITH_TESTBED) GOGC=400 go test -p 3 -timeout 40m $(PKG) $(ARGS)
 
+.PHONY: test-gitops
+test-gitops: ## Try on every state what Flux, Helm and Argo CD make of it (ARGS).
+	@go -C test/gitops test ./... $(ARGS)
+
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane (ARGS).
 	@go test $(ARGS) ./api/... ./internal/...
