@@ -350,3 +350,39 @@ func compareBetween(t *testing.T, file, begin, end, want string) {
 	}
 	compareFile(t, file, before+begin+want+end+after)
 }
+
+// Even conditions that the operator never reports together are read in the same way.
+func TestKstatusAndArgoCDAgreeOnEveryCombination(t *testing.T) {
+	for _, kind := range kinds {
+		check, err := os.ReadFile(filepath.Join(customizations, kind, "health.lua"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bits := range 1 << 3 {
+			object := &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": "cpnp.dev/v1alpha1", "kind": kind, "metadata": map[string]any{"name": "x", "generation": int64(1)},
+				"status": map[string]any{"observedGeneration": int64(1)},
+			}}
+			ready := map[string]any{"type": "Ready", "status": "False", "reason": "A", "message": "b"}
+			list := []any{ready}
+			if bits&1 != 0 {
+				ready["status"] = "True"
+			}
+			for bit, name := range map[int]string{2: "Reconciling", 4: "Stalled"} {
+				if bits&bit != 0 {
+					list = append(list, map[string]any{"type": name, "status": "True", "reason": "A", "message": "b"})
+				}
+			}
+			if bits&6 == 6 {
+				continue // kstatus goes by the order of the two
+			}
+			if err := unstructured.SetNestedSlice(object.Object, list, "status", "conditions"); err != nil {
+				t.Fatal(err)
+			}
+			s := state{ready: conditionOf(object, "Ready"), kstatus: kstatusOf(t, object)}
+			if s.health, _ = healthOf(t, string(check), object); s.health != healthFor(s) {
+				t.Errorf("%s %03b: kstatus says %s, Argo CD %s", kind, bits, s.kstatus, s.health)
+			}
+		}
+	}
+}
