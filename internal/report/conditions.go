@@ -31,7 +31,7 @@ func conditionsOf(in Input) conditions {
 		traffic:    inSyncCondition(v1alpha1.ConditionTrafficPoliciesInSync, in.Services, "Service"),
 		drifted:    driftedCondition(in),
 	}
-	c.ready, c.reconciling, c.stalled = verdictOf(in, c).Conditions()
+	c.ready, c.reconciling, c.stalled = verdictOf(in, c).ToConditions()
 	return c
 }
 

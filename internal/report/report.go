@@ -133,7 +133,7 @@ func UnknownStatus(policy *plan.Policy, cause error, now metav1.Time) v1alpha1.C
 	ready, reconciling, stalled := verdict.Verdict{
 		Outcome: verdict.InProgress, Reason: v1alpha1.ReasonObserving, Unknown: true,
 		Message: "The operator cannot read the cluster, and tries again: " + cause.Error(),
-	}.Conditions()
+	}.ToConditions()
 	writeConditions(&status.Conditions, []metav1.Condition{ready, reconciling, stalled}, policy.Generation, now)
 	return status
 }

@@ -45,7 +45,7 @@ func (r *run) setVerdicts() {
 // SetVerdict writes the verdict on a node into its enactment. The phases stay the first
 // conditions: kubectl get shows the first condition that is True.
 func SetVerdict(e *v1alpha1.ControlPlaneNodeEnactment, now metav1.Time) {
-	ready, reconciling, stalled := VerdictOf(e).Conditions()
+	ready, reconciling, stalled := VerdictOf(e).ToConditions()
 	for _, c := range []metav1.Condition{ready, reconciling, stalled} {
 		if c.Status == "" {
 			meta.RemoveStatusCondition(&e.Status.Conditions, c.Type)

@@ -40,9 +40,9 @@ type Verdict struct {
 // Work is the reason and the message of Reconciling.
 type Work struct{ Reason, Message string }
 
-// Conditions returns the three conditions of a verdict. Of Reconciling and Stalled, at most
+// ToConditions returns the three conditions of a verdict. Of Reconciling and Stalled, at most
 // one is present: the other has no status.
-func (v Verdict) Conditions() (ready, reconciling, stalled metav1.Condition) {
+func (v Verdict) ToConditions() (ready, reconciling, stalled metav1.Condition) {
 	ready = metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v.Reason, Message: v.Message,
 	}

@@ -33,7 +33,7 @@ func TestOutcomeDecidesWhichConditionsArePresent(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			ready, reconciling, stalled := test.verdict.Conditions()
+			ready, reconciling, stalled := test.verdict.ToConditions()
 			g.Expect([]string{brief(ready), brief(reconciling), brief(stalled)}).To(Equal([]string{test.ready, test.reconciling, test.stalled}))
 		})
 	}
