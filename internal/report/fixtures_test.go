@@ -32,7 +32,7 @@ func TestFixturesAreWhatIsReported(t *testing.T) {
 }
 
 func policyWith(in report.Input, status v1alpha1.ControlPlaneNetworkPolicyStatus) *v1alpha1.ControlPlaneNetworkPolicy {
-	policy := in.Policy.ControlPlaneNetworkPolicy.DeepCopy()
+	policy := in.Policy.DeepCopy()
 	policy.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "ControlPlaneNetworkPolicy"}
 	policy.Status = status
 	return policy

@@ -18,7 +18,8 @@ func VerdictOf(e *v1alpha1.ControlPlaneNodeEnactment) verdict.Verdict {
 	phase := PhaseOf(e)
 	condition := meta.FindStatusCondition(e.Status.Conditions, phase)
 	if condition == nil {
-		return verdict.Verdict{Outcome: verdict.InProgress, Reason: v1alpha1.ReasonPending, Message: "The operator has not decided about the node yet"}
+		const undecided = "The operator has not decided about the node yet"
+		return verdict.Verdict{Outcome: verdict.InProgress, Reason: v1alpha1.ReasonPending, Message: undecided}
 	}
 	v := verdict.Verdict{Outcome: verdict.Stalled, Reason: condition.Reason, Message: strings.TrimSuffix(phase+": "+condition.Message, ": ")}
 	switch phase {

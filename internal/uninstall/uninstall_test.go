@@ -112,7 +112,7 @@ func TestNothingIsDeletedWithoutAnOperator(t *testing.T) {
 		"it does not renew its lease": func(c *cluster) { c.renews = false },
 		"there is no lease": func(c *cluster) {
 			lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: options.LeaderElectionID}}
-			if err := c.Client.Delete(context.Background(), lease); err != nil {
+			if err := c.Delete(context.Background(), lease); err != nil {
 				panic(err)
 			}
 			c.deleted = nil
@@ -146,7 +146,7 @@ func TestPolicyInDeletionIsOnlyAwaited(t *testing.T) {
 	g := NewWithT(t)
 	going := policyNamed("going")
 	c := newCluster(going)
-	g.Expect(c.Client.Delete(t.Context(), going)).To(Succeed())
+	g.Expect(c.Delete(t.Context(), going)).To(Succeed())
 	c.deleted = nil
 	_, err := c.uninstall(t)
 	g.Expect(err).NotTo(HaveOccurred())
