@@ -136,9 +136,9 @@ var foreignFlags = strings.Fields(`
 	--all --all-namespaces --certificate-identity-regexp --certificate-oidc-issuer --cluster-cidr --cluster-init --clusterrole
 	--config --control-plane-endpoint --create-namespace --datastore-endpoint --disable-network-policy
 	--enable-validating-admission-policy --field-manager --field-selector --flannel-backend --for --host-open-ports --image
-	--kubeconfig --kubernetes-service-node-port --name --namespace --no-hooks --node-ip --now --output --overwrite --owner
+	--kubeconfig --kubernetes-service-node-port --name --namespace --no-hooks --node-ip --now --output --overwrite --owner --patch
 	--pod-network-cidr --remove --replicas --reset-then-reuse-values --run-firewall --selector --server --service-node-port-range
-	--serviceaccount --set --tail --take-ownership --tcp --timeout --type --upload-certs --user --wait`)
+	--serviceaccount --set --set-string --tail --take-ownership --tcp --timeout --type --upload-certs --user --wait`)
 
 // Every flag is one of the operator or of the probe, or is known to be of another program.
 func TestFlagsOfThePagesExist(t *testing.T) {
