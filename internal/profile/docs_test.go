@@ -48,7 +48,7 @@ apiVersion: cpnp.dev/v1alpha1
 kind: ControlPlaneNetworkPolicy
 metadata: {name: control-plane}
 spec:
-  nodeSelector: {matchLabels: {node-role.kubernetes.io/control-plane: ""}}
+  nodeSelector: {matchExpressions: [{key: node-role.kubernetes.io/control-plane, operator: Exists}]}
   profile:
     apiServerPorts: [8443]                 # further ones, such as a load balancer's on the same nodes
     nodePorts: {first: 20000, last: 20999}
