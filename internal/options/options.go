@@ -71,6 +71,9 @@ func (o *Options) ManagerOptions() ctrl.Options {
 		LeaderElectionID:              LeaderElectionID,
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 ptr.To(timing.LeaseDuration),
+		RenewDeadline:                 ptr.To(timing.LeaseRenewal),
+		RetryPeriod:                   ptr.To(timing.LeaseRetry),
 		Controller: config.Controller{
 			ReconciliationTimeout: timing.ReconcileTimeout,
 			EnableWarmup:          ptr.To(true),

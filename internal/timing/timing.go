@@ -168,6 +168,20 @@ const (
 	LogRepeat = time.Minute
 )
 
+// Leader election.
+const (
+	// LeaseDuration is how long a leader that does not renew its lease is waited for. After a
+	// crash another replica leads within LeaseDuration and two LeaseRetry, each up to a fifth
+	// longer: the replica may have looked at the lease just before the last renewal, and looks
+	// again some time after the lease has ended.
+	LeaseDuration = 13 * time.Second
+	// LeaseRenewal is how long a leader tries to renew its lease before it ends. A second leader
+	// begins later than that.
+	LeaseRenewal = 9 * time.Second
+	// LeaseRetry is the time between two looks at the lease, and between two renewals.
+	LeaseRetry = 1500 * time.Millisecond
+)
+
 // The process.
 const (
 	// Grace is the time in which the operator ends: less than the 30 seconds after which the

@@ -20,7 +20,7 @@ import (
 const (
 	// failovers is how often the leader ends in each way.
 	failovers = 3
-	// failoverLimit bounds one failover. A lease lasts 15 seconds (client-go, leaderelection).
+	// failoverLimit bounds one failover.
 	failoverLimit = time.Minute
 	leaseName     = "cpnp-operator.cpnp.dev"
 )
