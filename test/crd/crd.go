@@ -187,7 +187,8 @@ func (k *Kind) checkUpdate(object, stored map[string]any) []error {
 		found = append(found, listtype.ValidateListSetsAndMaps(nil, k.Schema, object)...)
 	}
 	if !blocking(found) {
-		broken, _ := k.rules.Validate(context.Background(), nil, k.Schema, object, stored, celconfig.RuntimeCELCostBudget, cel.WithRatcheting(correlated))
+		const budget = celconfig.RuntimeCELCostBudget
+		broken, _ := k.rules.Validate(context.Background(), nil, k.Schema, object, stored, budget, cel.WithRatcheting(correlated))
 		found = append(found, broken...)
 	}
 	errs := make([]error, 0, len(found))
