@@ -32,8 +32,8 @@ var (
 	admin   client.WithWatch
 	// kubeconfig is that of whoever installs charts.
 	kubeconfig string
-	// helm is the program.
-	helm string
+	// helm and helm3 are the programs.
+	helm, helm3 string
 )
 
 type suite struct{ m *testing.M }
@@ -58,10 +58,17 @@ func prepare() (err error) {
 	if kubeconfig, err = cluster.AddUserKubeconfig("installer", testbed.Masters); err != nil {
 		return err
 	}
-	// The go command builds it, and says where it is.
-	out, err := exec.Command("go", "tool", "-n", "-modfile="+absolute("../../hack/helm/go.mod"), "helm").Output()
-	helm = strings.TrimSpace(string(out))
+	if helm, err = buildHelm("../../hack/helm/go.mod"); err != nil {
+		return err
+	}
+	helm3, err = buildHelm("../../hack/helm3/go.mod")
 	return err
+}
+
+// buildHelm returns the program of a module: the go command builds it, and says where it is.
+func buildHelm(module string) (string, error) {
+	out, err := exec.Command("go", "tool", "-n", "-modfile="+absolute(module), "helm").Output()
+	return strings.TrimSpace(string(out)), err
 }
 
 func absolute(path string) string {
@@ -74,7 +81,11 @@ func absolute(path string) string {
 
 // runHelm runs helm as whoever installs charts, and returns what it printed.
 func runHelm(ctx context.Context, arguments ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, helm, arguments...)
+	return runProgram(ctx, helm, arguments...)
+}
+
+func runProgram(ctx context.Context, program string, arguments ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, arguments...)
 	home := filepath.Join(cluster.Dir, "helm")
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 	out, err := cmd.CombinedOutput()
