@@ -89,7 +89,7 @@ func TestDeletionLeavesForeignChanges(t *testing.T) {
 	s.enforcePolicy(node)
 	// Audit writes nothing, so foreign changes now stay.
 	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Mode = v1alpha1.ModeAudit })
-	s.waitUntilReady(s.name) // nodes and policies have separate watches
+	s.waitUntilAudited(s.name) // nodes and policies have separate watches
 	s.patchObject(s.getNode(node), "mallory", `{"spec":{"taints":[{"key":"`+dedicated+`","value":"since","effect":"NoSchedule"}]}}`)
 	s.patchObject(s.getService("web"), "mallory", `{"spec":{"trafficDistribution":"PreferSameZone"}}`)
 	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionDrifted)).Should(Equal("True/Drifted"))

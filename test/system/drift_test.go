@@ -97,7 +97,7 @@ func TestAuditReportsDriftAndRepairsNothing(t *testing.T) {
 	s.startOperator()
 	s.waitUntilReady(s.name)
 	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Mode = v1alpha1.ModeAudit })
-	s.waitUntilReady(s.name)
+	s.waitUntilAudited(s.name)
 
 	policy := s.networkPolicies()[0]
 	s.patchObject(&policy, "mallory", `{"spec":{"ingress":[{}]}}`)

@@ -231,6 +231,12 @@ func (s *story) waitUntilReady(name string) {
 	s.Eventually(s.conditionOf(name, v1alpha1.ConditionReady)).Should(Equal("True/AsDeclared"), func() string { return s.messageOf(name, v1alpha1.ConditionReady) })
 }
 
+// waitUntilAudited waits until a policy in mode Audit has compared everything.
+func (s *story) waitUntilAudited(name string) {
+	s.t.Helper()
+	s.Eventually(s.conditionOf(name, v1alpha1.ConditionReady)).Should(Equal("True/Audited"), func() string { return s.messageOf(name, v1alpha1.ConditionReady) })
+}
+
 func (s *story) getNode(name string) *corev1.Node {
 	s.t.Helper()
 	node := &corev1.Node{}
