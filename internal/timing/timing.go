@@ -184,8 +184,8 @@ const (
 
 // The process.
 const (
-	// Grace is the time in which the operator ends: less than the 30 seconds after which the
-	// kubelet kills the process.
+	// Grace is the longest time that the process takes to end by itself. In a pod, the kubelet
+	// kills the process after terminationGracePeriodSeconds, which is 10 in the manifests.
 	Grace = 15 * time.Second
 	// CacheSyncAnswer limits the question whether the caches are synced. The caches know the
 	// answer at once.
