@@ -58,6 +58,9 @@ func TestGuardKeepsOthersFromManagedObjects(t *testing.T) {
 		"delete a set":            remove(calicos + "globalnetworksets/cpnp-plane-nodes-0"),
 		"enforce an endpoint":     patch(calicos+"hostendpoints/cpnp-cp-1", `{metadata: {labels: {cpnp.dev/enforced: "true"}}}`),
 		"delete an endpoint":      remove(calicos + "hostendpoints/cpnp-cp-1"),
+		"owner of an endpoint":    patch(calicos+"hostendpoints/cpnp-cp-1", `{metadata: {ownerReferences: [{apiVersion: v1, kind: Node, name: gone, uid: "1"}]}}`),
+		"change the tier":         patch(calicos+"tiers/cpnp", `{spec: {defaultAction: Deny}}`),
+		"delete the tier":         remove(calicos + "tiers/cpnp"),
 		"change failsafes":        patch(calicos+"felixconfigurations/node.cp-4", `{spec: {failsafeInboundHostPorts: [{protocol: tcp, port: 1}]}}`),
 	}
 	foreign := map[string]write{
@@ -65,6 +68,8 @@ func TestGuardKeepsOthersFromManagedObjects(t *testing.T) {
 		"NetworkPolicy of others": patch(policies+"theirs", `{spec: {podSelector: {}}}`),
 		"no label":                remove(policies + "cpnp.theirs"),
 		"rules of others":         patch(calicos+"globalnetworkpolicies/default.theirs", `{spec: {order: 5}}`),
+		"label of the tier":       patch(calicos+"tiers/cpnp", `{metadata: {labels: {example.com/by: flux}}}`),
+		"tier of others":          patch(calicos+"tiers/kube-admin", `{metadata: {labels: {example.com/by: flux}}}`),
 		"another field of Felix":  patch(calicos+"felixconfigurations/node.cp-4", `{spec: {logSeverityScreen: Debug}}`),
 	}
 	somebody := as(t, "author", nil, "author")

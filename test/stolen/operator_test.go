@@ -135,6 +135,7 @@ var confined = map[string]write{
 	"tier of others removed":            remove(calicos + "tiers/kube-admin"),
 	"new tier":                          create(calicos+"tiers", `{apiVersion: projectcalico.org/v3, kind: Tier, metadata: {name: thief}, spec: {order: 1}}`),
 	"tier that denies":                  patch(calicos+"tiers/cpnp", `{spec: {defaultAction: Deny}}`),
+	"tier without default action":       patch(calicos+"tiers/cpnp", `{spec: {defaultAction: null}}`),
 	"tier before all":                   patch(calicos+"tiers/cpnp", `{spec: {order: 1}}`),
 	"label of the tier":                 patch(calicos+"tiers/cpnp", `{metadata: {labels: {x: z}}}`),
 	"finalizer of the tier":             patch(calicos+"tiers/cpnp", `{metadata: {finalizers: [example.com/x]}}`),
