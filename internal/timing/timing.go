@@ -171,21 +171,23 @@ const (
 // Leader election.
 const (
 	// LeaseDuration is how long a leader that does not renew its lease is waited for. After a
-	// crash another replica leads within LeaseDuration and two LeaseRetry, each up to a fifth
-	// longer: the replica may have looked at the lease just before the last renewal, and looks
+	// crash another replica leads within LeaseDuration and the time of two looks at the lease,
+	// which is 17 seconds: the replica may have looked just before the last renewal, and looks
 	// again some time after the lease has ended.
-	LeaseDuration = 13 * time.Second
-	// LeaseRenewal is how long a leader tries to renew its lease before it ends. A second leader
-	// begins later than that.
-	LeaseRenewal = 9 * time.Second
-	// LeaseRetry is the time between two looks at the lease, and between two renewals.
-	LeaseRetry = 1500 * time.Millisecond
+	LeaseDuration = 12 * time.Second
+	// LeaseRenewal is how long a leader tries to renew its lease before it ends, beginning
+	// LeaseRetry after the last renewal. A second leader begins later than that.
+	LeaseRenewal = 8 * time.Second
+	// LeaseRetry is the time between two renewals, and the least time between two looks of
+	// another replica, which is up to 1.2 times LeaseRetry longer (client-go, leaderelection,
+	// JitterFactor).
+	LeaseRetry = time.Second
 )
 
 // The process.
 const (
-	// Grace is the longest time that the process takes to end by itself. In a pod, the kubelet
-	// kills the process after terminationGracePeriodSeconds, which is 10 in the manifests.
+	// Grace is the longest time that the process takes to end by itself: less than the 20
+	// seconds after which the kubelet kills the process (terminationGracePeriodSeconds).
 	Grace = 15 * time.Second
 	// CacheSyncAnswer limits the question whether the caches are synced. The caches know the
 	// answer at once.
