@@ -60,6 +60,20 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* Where the CNI is broken, nodes are not ready: this is where the operator must run, and
+the job that removes its policies. Empty without tolerations. */}}
+{{- define "cpnp.tolerations" -}}
+{{- $tolerations := .Values.tolerations -}}
+{{- if .Values.hostNetwork -}}
+{{- $tolerations = concat $tolerations (list
+  (dict "key" "node.kubernetes.io/not-ready" "operator" "Exists")
+  (dict "key" "node.kubernetes.io/network-unavailable" "operator" "Exists")) -}}
+{{- end -}}
+{{- with $tolerations -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A part of the hook before helm uninstall, in the order of its weight. */}}
 {{- define "cpnp.uninstallHook" -}}
 helm.sh/hook: pre-delete
