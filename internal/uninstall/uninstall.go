@@ -54,7 +54,7 @@ func (u *Uninstall) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	return u.awaitEnd(ctx)
+	return u.awaitEnd(ctx, policies)
 }
 
 // listPolicies returns all policies; none if the kind does not exist.
@@ -82,32 +82,29 @@ func (u *Uninstall) deletePolicy(ctx context.Context, policy *v1alpha1.ControlPl
 	return nil
 }
 
-// awaitEnd waits until no policy is left.
-func (u *Uninstall) awaitEnd(ctx context.Context) error {
-	var left []v1alpha1.ControlPlaneNetworkPolicy
+// awaitEnd waits until no policy is left of those that were there, and of any since.
+func (u *Uninstall) awaitEnd(ctx context.Context, left []v1alpha1.ControlPlaneNetworkPolicy) error {
 	var failure error
-	told := ""
+	there, told := uidsOf(left), ""
 	err := wait.PollUntilContextTimeout(ctx, u.Poll, u.Timeout, true, func(ctx context.Context) (bool, error) {
 		now, err := u.listPolicies(ctx)
 		if failure = err; err != nil {
 			return false, nil // the API server may restart
 		}
 		left = now
-		if text := describeLeft(left); text != told && len(left) > 0 {
+		if text := describeLeft(left, there); text != told && len(left) > 0 {
 			told = text
 			u.tell("Waiting for the operator: %s", text)
 		}
 		return len(left) == 0, nil
 	})
-	switch {
-	case err == nil:
+	if err == nil {
 		u.tell("All policies are gone")
 		return nil
-	case failure != nil:
-		return errors.Join(failure, err)
 	}
-	return fmt.Errorf("not everything is rolled back after %s: %s. The operator goes on; "+
-		"do what the messages say, and uninstall again", u.Timeout, describeLeft(left))
+	err = fmt.Errorf("not everything is rolled back after %s: %s. The operator goes on; "+
+		"do what the messages say, and uninstall again", u.Timeout, describeLeft(left, there))
+	return errors.Join(err, failure) // the last look may have failed, or the time may have ended it
 }
 
 func (u *Uninstall) tell(format string, arguments ...any) {

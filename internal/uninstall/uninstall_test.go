@@ -34,6 +34,9 @@ type cluster struct {
 	renews, finishes bool
 	renewed          time.Time
 	deleted          []string
+	// afterDelete is what happens after a deletion, and listing is the failure of a list.
+	afterDelete func(client.WithWatch)
+	listing     error
 }
 
 func newCluster(policies ...client.Object) *cluster {
@@ -53,6 +56,9 @@ func newCluster(policies ...client.Object) *cluster {
 			return err
 		},
 		List: func(ctx context.Context, w client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if c.listing != nil {
+				return c.listing
+			}
 			err := w.List(ctx, list, opts...)
 			policies, is := list.(*v1alpha1.ControlPlaneNetworkPolicyList)
 			if err != nil || !is || !c.finishes {
@@ -71,7 +77,11 @@ func newCluster(policies ...client.Object) *cluster {
 		},
 		Delete: func(ctx context.Context, w client.WithWatch, object client.Object, opts ...client.DeleteOption) error {
 			c.deleted = append(c.deleted, object.GetName())
-			return w.Delete(ctx, object, opts...)
+			err := w.Delete(ctx, object, opts...)
+			if c.afterDelete != nil {
+				c.afterDelete(w)
+			}
+			return err
 		},
 	})
 	return c
@@ -140,6 +150,28 @@ func TestErrorSaysWhatIsLeft(t *testing.T) {
 	g.Expect(err).To(MatchError(And(ContainSubstring("not everything is rolled back"), ContainSubstring("policy stuck: left to restore: Node/cp-1"))))
 	g.Expect(told).To(ContainSubstring("Waiting for the operator: policy stuck: left to restore: Node/cp-1"))
 	g.Expect(bytes.Count([]byte(told), []byte("Waiting"))).To(Equal(1), "the same is not told again")
+}
+
+// The API server fails exactly when the reader needs to know what is left.
+func TestErrorSaysWhatIsLeftThoughTheLastLookFailed(t *testing.T) {
+	g := NewWithT(t)
+	c := newCluster(policyNamed("a"))
+	c.afterDelete = func(client.WithWatch) { c.listing = context.DeadlineExceeded }
+	_, err := c.uninstall(t)
+	g.Expect(err).To(MatchError(And(ContainSubstring("not everything is rolled back"), ContainSubstring("policy a"), ContainSubstring("listing the policies"))))
+	g.Expect(err).NotTo(MatchError(ContainSubstring("created since")))
+}
+
+// A tool that creates a policy again is named as the cause.
+func TestErrorNamesPoliciesThatWereCreatedSince(t *testing.T) {
+	g := NewWithT(t)
+	c := newCluster(policyNamed("a"))
+	again := policyNamed("again")
+	again.UID = "other"
+	c.afterDelete = func(w client.WithWatch) { g.Expect(w.Create(t.Context(), again)).To(Succeed()) }
+	_, err := c.uninstall(t)
+	g.Expect(err).To(MatchError(And(ContainSubstring("policy again: it was created since"), ContainSubstring("GitOps"))))
+	g.Expect(c.deleted).To(ConsistOf("a"))
 }
 
 func TestPolicyInDeletionIsOnlyAwaited(t *testing.T) {
