@@ -100,7 +100,8 @@ func (d rememberedWrite) recordEntry() state.RecordEntry {
 
 func (h *History) forgetWrites(policy string) {
 	for object, done := range h.done {
-		done.fields = slices.DeleteFunc(done.fields, func(d unique.Handle[rememberedWrite]) bool { return d.Value().policy == policy })
+		// Reports keep the fields in their Writes, so the fields are copied.
+		done.fields = slices.DeleteFunc(slices.Clone(done.fields), func(d unique.Handle[rememberedWrite]) bool { return d.Value().policy == policy })
 		if h.done[object] = done; len(done.fields) == 0 {
 			delete(h.done, object)
 		}
