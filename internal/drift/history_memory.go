@@ -99,9 +99,9 @@ func (d rememberedWrite) recordEntry() state.RecordEntry {
 }
 
 func (h *History) forgetWrites(policy string) {
+	of := func(d unique.Handle[rememberedWrite]) bool { return d.Value().policy == policy }
 	for object, done := range h.done {
-		// Reports keep the fields in their Writes, so the fields are copied.
-		done.fields = slices.DeleteFunc(slices.Clone(done.fields), func(d unique.Handle[rememberedWrite]) bool { return d.Value().policy == policy })
+		done.fields = slices.DeleteFunc(slices.Clone(done.fields), of) // reports keep the fields in their Writes
 		if h.done[object] = done; len(done.fields) == 0 {
 			delete(h.done, object)
 		}
