@@ -136,7 +136,7 @@ var foreignFlags = strings.Fields(`
 	--all --all-namespaces --certificate-identity-regexp --certificate-oidc-issuer --cluster-cidr --cluster-init --clusterrole
 	--config --control-plane-endpoint --create-namespace --datastore-endpoint --disable-network-policy
 	--enable-validating-admission-policy --field-manager --field-selector --flannel-backend --for --host-open-ports --image
-	--kubeconfig --kubernetes-service-node-port --name --namespace --no-hooks --node-ip --now --output --overwrite --owner --patch
+	--kubeconfig --kubernetes-service-node-port --name --namespace --no-hooks --node-ip --now --output --atomic --overwrite --owner --patch --rollback-on-failure
 	--pod-network-cidr --remove --replicas --reset-then-reuse-values --run-firewall --selector --server --service-node-port-range
 	--serviceaccount --set --set-string --tail --take-ownership --tcp --timeout --type --upload-certs --user --wait`)
 
