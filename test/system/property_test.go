@@ -14,11 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
@@ -211,11 +213,25 @@ func (b *batch) nextSecond() {
 func (b *batch) restartChangesNothing() {
 	b.t.Helper()
 	b.crashOperator()
-	mark := b.markAuditLog()
+	mark, before := b.markAuditLog(), b.listStatuses()
 	b.startIfStopped()
 	b.waitUntilQuietFor(reportTime)
 	asked := b.requestsSince(mark)
-	b.Expect(append(append(asked.Repairs, asked.Status...), asked.Events...)).To(BeEmpty(), asked.String)
+	b.Expect(append(append(asked.Repairs, asked.Status...), asked.Events...)).To(BeEmpty(), func() string {
+		return asked.String() + cmp.Diff(before, b.listStatuses())
+	})
+}
+
+// listStatuses returns the status of every policy, by name.
+func (b *batch) listStatuses() map[string]v1alpha1.ControlPlaneNetworkPolicyStatus {
+	b.t.Helper()
+	var list v1alpha1.ControlPlaneNetworkPolicyList
+	b.Expect(admin.List(b.ctx, &list)).To(Succeed())
+	statuses := map[string]v1alpha1.ControlPlaneNetworkPolicyStatus{}
+	for i := range list.Items {
+		statuses[list.Items[i].Name] = list.Items[i].Status
+	}
+	return statuses
 }
 
 // line is an operator's connection to the API server, which can be cut.
