@@ -27,7 +27,7 @@ func TestHelm3InstallsUpgradesAndUninstalls(t *testing.T) {
 	}
 	node := testbed.Node("helm3-1", testbed.InternalIP("10.80.0.3")) // for the job before the uninstall
 	g.Expect(testbed.CreateNode(ctx, admin, node)).To(Succeed())
-	run("install", release, chart, "--create-namespace", "--set", "probe.enabled=true")
+	run("install", release, chart, "--create-namespace", "--set", "probe.enabled=true,probe.namespace=cpnp-helm3-probe")
 	run(append([]string{"upgrade", release, chart, "--reuse-values"}, policies...)...)
 	before := versions(ctx, g)
 	g.Expect(before).NotTo(BeEmpty())
