@@ -5,13 +5,11 @@ package apply
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,6 +58,11 @@ func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record sta
 	if len(outcome.Set) > 0 || hasOldRecord(node) {
 		maps.Copy(during, outcome.Record)
 	}
+	if len(outcome.Set) > 0 && !hasOldRecord(node) && newOriginals(record.Record, outcome.Record) {
+		if err := patchNode(ctx, c, node, nil, true); err != nil {
+			return err
+		}
+	}
 	stored, err := writeNodeRecord(ctx, c, node, record.Stored, during)
 	if err != nil {
 		return err
@@ -70,17 +73,22 @@ func WriteNode(ctx context.Context, c NodeClients, node *corev1.Node, record sta
 		}
 	}
 	if err := patchNode(ctx, c, node, outcome.Set, !drift.SameRecord(during, outcome.Record)); err != nil {
-		if !apierrors.IsConflict(err) {
-			return err
-		}
-		// The Node was not written, and new originals on record may be those of a stale Node.
-		if _, undo := writeNodeRecord(ctx, c, node, stored, record.Record); undo != nil {
-			return errors.Join(err, undo)
-		}
 		return err
 	}
 	_, err = writeNodeRecord(ctx, c, node, stored, outcome.Record)
 	return err
+}
+
+// newOriginals tells whether a new claim has an original: a value that the Node showed. The
+// Node is confirmed before the original is recorded. To take the record back after a refused
+// write would be too late: another operator may have set the taint by the same record.
+func newOriginals(before, after state.Record) bool {
+	for field, entry := range after {
+		if _, known := before[field]; !known && entry.Original != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // patchNode sets and removes taints, and removes the annotation in which earlier

@@ -249,6 +249,21 @@ func TestStaleNodeIsNotAdopted(t *testing.T) {
 	}
 }
 
+// Two operators work for a moment, and the other one sets the taint by the record of this one.
+// The record stays: without the record, the taint would count as somebody else's.
+func TestConflictLeavesTheRecord(t *testing.T) {
+	g, n := NewWithT(t), newNodes(t, nil)
+	n.meanwhile["patch node"] = func() {
+		node, _ := n.seen(t)
+		node.Spec.Taints = []corev1.Taint{taint(dedicated, "")}
+		g.Expect(n.Update(t.Context(), node)).To(Succeed())
+	}
+	_, err := n.write(t, drift.Outcome{Set: values{dedicated: ptr.To("")}, Record: state.Record{dedicated: record("p", "", nil)}})
+	g.Expect(err).To(Satisfy(apierrors.IsConflict))
+	_, stored := n.seen(t)
+	g.Expect(stored.Record).To(HaveKey(dedicated))
+}
+
 // An old view of the record is no reason to remove a taint, or to forget one.
 func TestOldViewOfARecordWritesNothing(t *testing.T) {
 	ours := state.Record{dedicated: record("p", "", nil)}
