@@ -22,7 +22,7 @@ import (
 // missing. inPlace tells that the object existed before in the present generation of the
 // policy, so that a missing object must have been deleted.
 func CompareOwned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Finding {
-	base := Finding{Policy: policy.Name, Object: ObjectOf(desired), State: v1alpha1.StateDrifted}
+	base := Finding{Policy: policy.Name, Object: ObjectOf(desired), State: v1alpha1.StateDrifted, Unrepaired: !policy.Enforces()}
 	audit := policy.Spec.Mode == v1alpha1.ModeAudit
 	if live == nil {
 		base.Cause = v1alpha1.CauseMissing

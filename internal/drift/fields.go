@@ -222,7 +222,7 @@ func endsByWrite(is v1alpha1.DriftState) bool {
 func compareClaim(object Shared, claim plan.Claim, live *string) (Finding, bool) {
 	finding := Finding{
 		Policy: claim.Policy.Name, Object: object.Object, Field: claim.Field,
-		Cause: v1alpha1.CauseModified, Expected: claim.Want,
+		Cause: v1alpha1.CauseModified, Expected: claim.Want, Unrepaired: !claim.Policy.Enforces(),
 	}
 	if live != nil {
 		finding.Actual = *live

@@ -37,6 +37,9 @@ type Finding struct {
 	Expected, Actual string
 	// By is the writer behind the difference, if known.
 	By Manager
+	// Unrepaired tells that nothing is written for the policy now, as in mode Audit. The
+	// difference is then no round of a contest, whoever has made it.
+	Unrepaired bool
 	// Message says more where there is more to say.
 	Message string
 }

@@ -234,6 +234,18 @@ func TestDriftThatLastsIsNotContested(t *testing.T) {
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
+// A tool that declares another value is known to return, so that one round is a contest. In
+// mode Audit there is no round: nothing is repaired, and a restart of the operator must not
+// report a contest that it did not report before.
+func TestDriftThatIsNotRepairedIsNoContest(t *testing.T) {
+	for _, unrepaired := range []bool{false, true} {
+		s, declared := begin(t), rewritten("spec.type", "gitops")
+		declared.By.Declares, declared.Unrepaired = true, unrepaired
+		s.Expect(s.freshlySees(declared)).To(HaveLen(1))
+		s.Expect(s.Summarize("p", s.now).Contested).To(HaveLen(map[bool]int{false: 1, true: 0}[unrepaired]))
+	}
+}
+
 func TestSummaryCountsRepairsUntilTheyAreAcknowledged(t *testing.T) {
 	s := begin(t)
 	first, second := rewritten("f", "kubectl"), rewritten("g", "helm")

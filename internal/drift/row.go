@@ -68,7 +68,7 @@ func (r *row) quietTime() time.Duration {
 }
 
 func (r *row) isContested(now time.Time) bool {
-	return r.hasEnoughRounds() && now.Sub(r.last) < r.quietTime()
+	return !r.finding.Unrepaired && r.hasEnoughRounds() && now.Sub(r.last) < r.quietTime()
 }
 
 // isOver tells whether the row may be forgotten: the wait for the next round was too long, or
