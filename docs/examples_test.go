@@ -132,7 +132,7 @@ func TestValuesOfThePagesExist(t *testing.T) {
 func TestCommandsOfThePagesParse(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
-		t.Skip("there is no bash here")
+		t.Skip("bash is not installed: install bash to check the commands in the pages")
 	}
 	for name, text := range readPages(t) {
 		for _, block := range page.FindBlocks(text) {

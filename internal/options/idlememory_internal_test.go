@@ -66,7 +66,7 @@ func TestReturnsOfMemoryAreBounded(t *testing.T) {
 		"objects have gone since")
 }
 
-// The memory of a real burst goes back to the machine.
+// The memory of a real burst is returned to the machine.
 func TestGarbageGoesBackToTheMachine(t *testing.T) {
 	g := NewWithT(t)
 	released := func() uint64 {

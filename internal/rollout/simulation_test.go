@@ -333,7 +333,7 @@ func (w *world) rolledBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 		want = ""
 	}
 	if to := rollout.RulesetFor(is); to != (rollout.Ruleset{Version: want}) {
-		w.errorf("%s goes back to %q instead of %q", n.Name, to.Version, want)
+		w.errorf("%s is rolled back to %q instead of %q", n.Name, to.Version, want)
 	}
 }
 

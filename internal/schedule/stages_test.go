@@ -70,7 +70,7 @@ func TestAfterAStartEveryLaterStageWaits(t *testing.T) {
 }
 
 // What another operator has written may not have reached every node: nothing is
-// decided before. What was taken back of a node concerns that one only.
+// decided before. A rollback of one node does not concern the other nodes.
 func TestWhatWasJustWrittenIsWaitedFor(t *testing.T) {
 	g := NewWithT(t)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

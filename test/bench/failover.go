@@ -101,7 +101,7 @@ func (b *bench) failOver(ctx context.Context, leader *process, i int, crash bool
 // waitForLeader waits until a replica leads.
 func (b *bench) waitForLeader(ctx context.Context, replica *process) error {
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: leaseName}}
-	var before string
+	var holder string
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, failoverLimit, true, func(ctx context.Context) (bool, error) {
 		if err := client.IgnoreNotFound(b.admin.Get(ctx, client.ObjectKeyFromObject(lease), lease)); err != nil {
 			return false, err
@@ -109,13 +109,13 @@ func (b *bench) waitForLeader(ctx context.Context, replica *process) error {
 		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
 			return false, nil
 		}
-		before = *lease.Spec.HolderIdentity
-		return before != b.lastLeader, nil
+		holder = *lease.Spec.HolderIdentity
+		return holder != b.lastLeader, nil
 	})
 	if err != nil {
 		return fmt.Errorf("no replica leads: %w", err)
 	}
-	b.lastLeader = before
+	b.lastLeader = holder
 	return replica.waitUntilIdle(ctx)
 }
 

@@ -191,11 +191,7 @@ func (k *Kind) checkUpdate(object, stored map[string]any) []error {
 		broken, _ := k.rules.Validate(context.Background(), nil, k.Schema, object, stored, budget, cel.WithRatcheting(correlated))
 		found = append(found, broken...)
 	}
-	errs := make([]error, 0, len(found))
-	for _, err := range found {
-		errs = append(errs, err)
-	}
-	return errs
+	return asErrors(found)
 }
 
 // Check says what an API server would have against an object as it is, its
@@ -234,6 +230,10 @@ func (k *Kind) check(object, stored map[string]any) []error {
 		broken, _ := k.rules.Validate(context.Background(), nil, k.Schema, object, old, celconfig.RuntimeCELCostBudget)
 		found = append(found, broken...)
 	}
+	return asErrors(found)
+}
+
+func asErrors(found field.ErrorList) []error {
 	errs := make([]error, 0, len(found))
 	for _, err := range found {
 		errs = append(errs, err)

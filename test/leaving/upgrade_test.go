@@ -63,7 +63,7 @@ func TestUpgradeFromThePreviousVersion(t *testing.T) {
 	f.StartOperator()
 	waitForReport(f, 601)
 	f.Expect(field.PhaseOf("cp-1")()).To(Equal("Progressing/Soaking"))
-	f.Expect(field.EnactmentOf("cp-1").Status.StartTime).To(Equal(started), "the node is not started anew")
+	f.Expect(field.EnactmentOf("cp-1").Status.StartTime).To(Equal(started), "the node is not started again")
 	f.Expect(writtenObjects(f)).To(Equal(before))
 	f.UpdatePolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Rollout.SoakSeconds = ptr.To[int32](0) })
 	f.WaitForPhases("Enforced/Unproven", "Enforced/Unproven", "Enforced/Unproven")
