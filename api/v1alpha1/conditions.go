@@ -4,7 +4,8 @@ package v1alpha1
 
 // Types of the conditions of a ControlPlaneNetworkPolicy. All conditions are always
 // present, except for Reconciling and Stalled, which are present only while True, and
-// never together (the contract on which kubectl, Argo CD and Flux rely).
+// never together (the contract on which kubectl, Argo CD and Flux rely); and except for
+// TLSCompliant and BackupFresh, which are present only where spec.posture declares them.
 const (
 	// ConditionAccepted says whether the operator can act on the spec.
 	//
@@ -61,6 +62,22 @@ const (
 	//
 	// Reasons when True: Drifted, Conflicted, Contested. Reasons when False: NoDrift.
 	ConditionDrifted = "Drifted"
+
+	// ConditionTLSCompliant says whether the components of the control plane offer TLS as
+	// spec.posture.tls declares. The operator cannot repair TLS: the condition changes
+	// neither Ready nor what is written.
+	//
+	// Reasons when True: Compliant. Reasons when False: NotCompliant.
+	// Reasons when Unknown: NotProbed, ProfileUnknown, NotApplicable.
+	ConditionTLSCompliant = "TLSCompliant"
+
+	// ConditionBackupFresh says whether the newest backup of etcd is as young as
+	// spec.posture.etcdBackup declares. The condition changes neither Ready nor what is
+	// written.
+	//
+	// Reasons when True: Fresh. Reasons when False: Stale.
+	// Reasons when Unknown: NoBackup, Observing.
+	ConditionBackupFresh = "BackupFresh"
 
 	// ConditionReady is the summary of the other conditions: everything is as asked. In
 	// mode Enforce the cluster is as declared; in mode Audit the audit is complete, and
@@ -188,4 +205,10 @@ const (
 	ReasonContested                = "Contested"
 	ReasonDeleting                 = "Deleting"
 	ReasonObserving                = "Observing"
+	ReasonCompliant                = "Compliant"
+	ReasonNotCompliant             = "NotCompliant"
+	ReasonNotProbed                = "NotProbed"
+	ReasonFresh                    = "Fresh"
+	ReasonStale                    = "Stale"
+	ReasonNoBackup                 = "NoBackup"
 )

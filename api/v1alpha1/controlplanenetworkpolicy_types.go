@@ -53,16 +53,18 @@ type ControlPlaneNetworkPolicyList struct {
 
 // ControlPlaneNetworkPolicySpec is the declared posture.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.network) || has(self.taints) || has(self.services)",message="must declare at least one of network, taints and services"
+// +kubebuilder:validation:XValidation:rule="has(self.network) || has(self.taints) || has(self.services) || has(self.posture)",message="must declare at least one of network, taints, services and posture"
 type ControlPlaneNetworkPolicySpec struct {
 	// mode says what the operator does about a difference. Audit (the default): the
-	// operator reports the difference, and writes only the status of this object.
-	// Enforce: the operator also repairs the difference.
+	// operator reports the difference, and writes only the status of this object and, for
+	// posture.tls, its ControlPlaneNodePostures. Enforce: the operator also repairs the
+	// difference.
 	// +kubebuilder:default=Audit
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
 
-	// suspend stops every write except writes of the status, and keeps what is there. A
+	// suspend stops every write except writes of the report, which are those of mode
+	// Audit, and keeps what is there. A
 	// policy that is deleted while suspended leaves its objects in the cluster, as with
 	// deletionPolicy Orphan.
 	// +optional
@@ -102,6 +104,11 @@ type ControlPlaneNetworkPolicySpec struct {
 	// +listMapKey=name
 	// +optional
 	Services []ServiceTrafficPolicy `json:"services,omitempty"`
+
+	// posture declares what the operator reports about the control plane besides: TLS,
+	// and backups of etcd.
+	// +optional
+	Posture *PostureSpec `json:"posture,omitempty"`
 
 	// rollout says how the protection of hosts is rolled out to the nodes.
 	// +kubebuilder:default={}

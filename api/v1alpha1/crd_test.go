@@ -17,12 +17,29 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/crd"
 )
 
-// complete are the kinds, each with the file in testdata/accepted that has every
-// field of it.
+// complete are the kinds, each with a file in testdata/accepted that has every field of the kind.
 var complete = map[string]string{
 	"ControlPlaneNetworkPolicy": "everything.yaml",
 	"ControlPlaneNodeEnactment": "enactment.yaml",
+	"ControlPlaneNodePosture":   "posture.yaml",
 	"ControlPlaneNodeRecord":    "node-record.yaml",
+}
+
+// alternatives are further files, for fields that exclude each other.
+var alternatives = map[string][]string{
+	"ControlPlaneNetworkPolicy": {"backup-lease.yaml", "backup-annotation.yaml", "backup-etcd-druid.yaml", "backup-snapshot-files.yaml"},
+}
+
+// withField returns the stored object of the kind that has a field, and its file.
+func withField(t *testing.T, kinds crd.Kinds, name, path string) (object map[string]any, file string) {
+	t.Helper()
+	same := func(value any) any { return value }
+	for _, file := range append([]string{complete[name]}, alternatives[name]...) {
+		if object := stored(t, kinds, file); change(object, strings.Split(path, "."), same) {
+			return object, file
+		}
+	}
+	return stored(t, kinds, complete[name]), complete[name]
 }
 
 // kinds loads the definitions, and fails where an API server would refuse one.
@@ -81,12 +98,12 @@ func TestAPIServerAcceptsEveryExample(t *testing.T) {
 				To(Succeed(), "the types know every field of the definition")
 			again, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
 			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect(kinds.Check(again)).To(BeEmpty(), "what the types make of it can be written back")
+			g.Expect(kinds.Check(again)).To(BeEmpty(), "the object as the Go types encode it can be written")
 		})
 	}
 }
 
-// inPages returns the objects that the documentation shows, by page and number.
+// inPages returns the objects in the documentation, by page and number.
 func inPages(t *testing.T, patterns ...string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -98,8 +115,8 @@ func inPages(t *testing.T, patterns ...string) map[string]string {
 			NewWithT(t).Expect(err).NotTo(HaveOccurred())
 			for i, block := range strings.Split(string(text), "\n```yaml\n")[1:] {
 				document, _, _ := strings.Cut(block, "\n```")
-				if strings.Contains(document, "apiVersion:") && !strings.Contains(document, "apiVersion: cpnp.dev/") {
-					continue // of somebody else's kind
+				if !strings.Contains(document, "apiVersion: cpnp.dev/") {
+					continue // of a foreign kind, or values of the chart
 				}
 				found[fmt.Sprintf("%s#%d", filepath.Base(page), i)] = document
 			}
@@ -108,7 +125,7 @@ func inPages(t *testing.T, patterns ...string) map[string]string {
 	return found
 }
 
-// stored returns what an API server stores of a file in testdata/accepted.
+// stored returns the object that an API server stores for a file in testdata/accepted.
 func stored(t *testing.T, kinds crd.Kinds, file string) map[string]any {
 	t.Helper()
 	g := NewWithT(t)
@@ -119,7 +136,7 @@ func stored(t *testing.T, kinds crd.Kinds, file string) map[string]any {
 	return object
 }
 
-// created returns the policy that an API server stores of such a file.
+// created returns the policy that an API server stores for such a file.
 func created(t *testing.T, file string) v1alpha1.ControlPlaneNetworkPolicy {
 	t.Helper()
 	var policy v1alpha1.ControlPlaneNetworkPolicy

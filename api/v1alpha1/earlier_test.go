@@ -14,10 +14,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// What an earlier version has stored can be read and written after an upgrade of the
-// definitions: an object that the operator cannot decode ends the watch of its kind, and a policy
-// that cannot be written cannot lose its finalizer. testdata/earlier has every earlier content
-// of testdata/accepted and of config/samples.
+// Objects that an earlier version has stored can be read and written after an upgrade of the definitions: an
+// object that the operator cannot decode ends the watch of its kind, and a policy that cannot be written cannot
+// lose its finalizer. testdata/earlier has every earlier content of testdata/accepted and of config/samples.
 func TestObjectsOfEarlierVersionsCanBeWritten(t *testing.T) {
 	kinds, scheme, earlier := kinds(t), runtime.NewScheme(), documents(t, "testdata/earlier/*.yaml")
 	NewWithT(t).Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())

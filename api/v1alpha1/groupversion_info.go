@@ -22,6 +22,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion,
 		&ControlPlaneNetworkPolicy{}, &ControlPlaneNetworkPolicyList{},
 		&ControlPlaneNodeEnactment{}, &ControlPlaneNodeEnactmentList{},
+		&ControlPlaneNodePosture{}, &ControlPlaneNodePostureList{},
 		&ControlPlaneNodeRecord{}, &ControlPlaneNodeRecordList{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)

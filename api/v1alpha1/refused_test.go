@@ -16,14 +16,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/crd"
 )
 
-// Each file in testdata/refused is one mistake. Its first lines say, as
-// comments, what the API server answers: every message, one to a line. The
-// notice that it adds where it did not look at the rules is left out.
+// Each file in testdata/refused is one mistake. The comment at its start is the API server's answer:
+// every message, one per line, except for the notice that the API server did not evaluate the rules.
 //
-// Each in testdata/refused-update is one too, as a change of the object in
-// testdata/accepted that has every field of its kind.
+// Each file in testdata/refused-update is one mistake too, as a change of the
+// object in testdata/accepted that has every field of its kind.
 
-// refusal is a file of these, and what the API server answers.
+// refusal is such a file with the API server's answer.
 type refusal struct {
 	kind, document string
 	errs           []error
@@ -43,14 +42,14 @@ func refusals(t *testing.T, kinds crd.Kinds) map[string]refusal {
 	return found
 }
 
-// kind returns the kind of a document that has one of them.
+// kind returns the kind of a document that has one of the kinds.
 func kind(document string) string {
 	_, rest, _ := strings.Cut(document, "\nkind: ")
 	name, _, _ := strings.Cut(rest, "\n")
 	return name
 }
 
-func TestAPIServerRefusesEachMistakeAndSaysWhatToWrite(t *testing.T) {
+func TestAPIServerRefusesEachMistakeWithAHelpfulMessage(t *testing.T) {
 	refusals := refusals(t, kinds(t))
 	NewWithT(t).Expect(len(refusals)).To(BeNumerically(">", 120))
 	for name, refusal := range refusals {
@@ -86,11 +85,11 @@ func announced(document string) []string {
 	return messages
 }
 
-// rule is a rule of the definition. The same type in several places, such as a
-// label selector, has its rules in each, with the same description.
+// rule is a rule of the definition. A type in several places, such as a label
+// selector, has the same rules with the same description in each.
 type rule struct{ rule, message, description string }
 
-func TestEveryRuleRefusesSomethingInTestdata(t *testing.T) {
+func TestEveryRuleRefusesAFileOfTestdata(t *testing.T) {
 	g := NewWithT(t)
 	kinds := kinds(t)
 	rules, places := map[rule]string{}, map[string][]rule{}

@@ -11,7 +11,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-func TestLabelSelectorMeansWhatThatOfKubernetesMeans(t *testing.T) {
+func TestLabelSelectorMatchesLikeThatOfKubernetes(t *testing.T) {
 	type sets = []labels.Set
 	labelled := func(key string, value v1alpha1.LabelValue) v1alpha1.LabelSelector {
 		return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: value}}
@@ -27,13 +27,13 @@ func TestLabelSelectorMeansWhatThatOfKubernetesMeans(t *testing.T) {
 		selector     v1alpha1.LabelSelector
 		matches, not sets
 	}{
-		"A label must have the very value":      {labelled("app", ""), sets{{"app": ""}}, sets{{}, {"app": "x"}}},
-		"In takes each of the values":           {required("zone", "In", "a", "b"), sets{{"zone": "a"}, {"zone": "b"}}, sets{{}, {"zone": "c"}}},
-		"NotIn takes objects without the label": {required("zone", "NotIn", "a"), sets{{}, {"zone": "b"}}, sets{{"zone": "a"}}},
-		"Exists takes any value":                {required("zone", "Exists"), sets{{"zone": ""}}, sets{{}}},
-		"DoesNotExist takes objects without it": {required("zone", "DoesNotExist"), sets{{}}, sets{{"zone": "a"}}},
-		"Labels and expressions must all hold":  {both, sets{{"app": "web", "tier": ""}}, sets{{"app": "web"}, {"tier": ""}}},
-		"An empty one takes every object":       {v1alpha1.LabelSelector{}, sets{{}, {"app": "web"}}, nil},
+		"A label must have the exact value":              {labelled("app", ""), sets{{"app": ""}}, sets{{}, {"app": "x"}}},
+		"In matches each of the values":                  {required("zone", "In", "a", "b"), sets{{"zone": "a"}, {"zone": "b"}}, sets{{}, {"zone": "c"}}},
+		"NotIn matches objects without the label":        {required("zone", "NotIn", "a"), sets{{}, {"zone": "b"}}, sets{{"zone": "a"}}},
+		"Exists matches any value":                       {required("zone", "Exists"), sets{{"zone": ""}}, sets{{}}},
+		"DoesNotExist matches objects without the label": {required("zone", "DoesNotExist"), sets{{}}, sets{{"zone": "a"}}},
+		"Labels and expressions must all hold":           {both, sets{{"app": "web", "tier": ""}}, sets{{"app": "web"}, {"tier": ""}}},
+		"An empty selector matches every object":         {v1alpha1.LabelSelector{}, sets{{}, {"app": "web"}}, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -68,6 +68,10 @@ type ControlPlaneNetworkPolicyStatus struct {
 	// +optional
 	Services SyncCount `json:"services,omitzero"`
 
+	// posture is what was found about spec.posture.
+	// +optional
+	Posture *PostureStatus `json:"posture,omitempty"`
+
 	// driftedObjects is how many objects differ from what is declared.
 	// +kubebuilder:validation:Minimum=0
 	// +optional

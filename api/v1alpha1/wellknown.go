@@ -48,6 +48,11 @@ const (
 	// the control plane would be cut. The value is the reason, in words; a blank value
 	// permits nothing.
 	AnnotationAllowLockout = "cpnp.dev/allow-lockout"
+
+	// AnnotationEtcdBackupTime on a policy is the time of the newest backup of etcd, in the
+	// form of RFC 3339. The annotation counts if the policy declares it as the source of
+	// backups.
+	AnnotationEtcdBackupTime = "cpnp.dev/etcd-backup-time"
 )
 
 // Field managers, one for each concern, in the managedFields of objects that the
@@ -58,6 +63,8 @@ const (
 	FieldManagerServices = "cpnp.dev/services"
 	FieldManagerStatus   = "cpnp.dev/status"
 	FieldManagerRollout  = "cpnp.dev/rollout"
+	FieldManagerPosture  = "cpnp.dev/posture"
+	FieldManagerReports  = "cpnp.dev/reports"
 	// FieldManagerProbe is followed by a dot and the name of the observer.
 	FieldManagerProbe = "cpnp.dev/probe"
 )

@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// addressVariables are environment variables that the downward API sets to one address,
-// or to several with commas in between. Packets of a pod have the address of the pod,
-// or where packets are masqueraded the address of the node.
+// addressVariables are environment variables set by the downward API to an address, or to
+// several addresses separated by commas. Packets of a pod have the address of the pod, or
+// where packets are masqueraded the address of the node.
 var addressVariables = []string{"POD_IP", "POD_IPS", "HOST_IP", "HOST_IPS"}
 
 // maxAddresses is the maximum number of addresses of an observer.
 const maxAddresses = 8
 
-// EnvironmentAddresses returns the addresses that packets of this process may come
-// from, sorted, by the environment variables POD_IP, POD_IPS, HOST_IP and HOST_IPS.
-// Outside of a cluster the variables are not set, and the result is empty.
+// EnvironmentAddresses returns the possible source addresses of packets of the process,
+// sorted, from the environment variables POD_IP, POD_IPS, HOST_IP and HOST_IPS. Outside of
+// a cluster the variables are not set, and the result is empty.
 func EnvironmentAddresses() []string {
 	var addresses []netip.Addr
 	for _, variable := range addressVariables {

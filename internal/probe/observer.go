@@ -10,11 +10,7 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,11 +29,8 @@ import (
 // has an enactment, and few nodes are in flight at a time.
 const workers = 4
 
-// MaxObservers is the number of observers that an enactment has room for.
-const MaxObservers = 16
-
-// Observer answers the probe rounds of enactments: an observer tries their targets, and
-// writes the results into its own item of status.observers, and to no other field.
+// Observer answers the probe rounds of enactments: an observer tries the targets, and
+// writes the results into the observer's item of status.observers, and to no other field.
 type Observer struct {
 	// Client reads enactments, from a cache if possible, and writes their status.
 	Client client.Client
@@ -54,7 +47,7 @@ type Observer struct {
 	// Clock tells the time; nil stands for the clock of the machine.
 	Clock clock.PassiveClock
 
-	noRoomLogged sync.Once // logs once that there is no room for this observer
+	noRoomLogged sync.Once // logs only the first lack of room for the observer
 }
 
 // SetupObserver adds an observer to a manager. An observer without a client uses the
@@ -80,10 +73,21 @@ func SetupObserver(mgr ctrl.Manager, o *Observer) error {
 	return nil
 }
 
-// SetupOperator adds the operator's own observer to the manager. Without known addresses
-// of the operator's packets no observer is added, because its results would prove
-// nothing. Only the leading replica observes.
+// SetupNode adds the observers of a node to the manager.
+func SetupNode(mgr ctrl.Manager, node string) error {
+	if err := SetupTLSObserver(mgr, &TLSObserver{Name: node}); err != nil {
+		return err
+	}
+	return SetupObserver(mgr, &Observer{Name: node})
+}
+
+// SetupOperator adds the operator's own observers to the manager. Without known addresses
+// of the operator's packets, enactments have no such observer, because the results would be
+// no proof. Only the leading replica observes.
 func SetupOperator(mgr ctrl.Manager) error {
+	if err := SetupTLSObserver(mgr, &TLSObserver{Name: v1alpha1.ObserverOperator}); err != nil {
+		return err
+	}
 	addresses := EnvironmentAddresses()
 	if len(addresses) == 0 {
 		return nil
@@ -112,13 +116,13 @@ func (o *Observer) Reconcile(ctx context.Context, request reconcile.Request) (re
 	if still, err := o.stillNeedsAnswer(ctx, enactment); err != nil || !still {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{}, o.classifyWriteError(ctx, o.writeObservation(ctx, enactment, observation))
+	return reconcile.Result{}, classifyWriteError(o.writeObservation(ctx, enactment, observation), func() { o.logNoRoom(ctx) })
 }
 
 // stillNeedsAnswer reads the enactment again, and tells whether the enactment is the same
 // and requests the same round. The API server would not notice a difference, because the
-// API server does not compare the UID of an object whose status is written. In the moment
-// between this read and the write, a new enactment of the same name can only begin.
+// API server does not compare UIDs when a status is written. Between the read and the
+// write, a new enactment of the same name can only begin.
 func (o *Observer) stillNeedsAnswer(ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment) (bool, error) {
 	current := &v1alpha1.ControlPlaneNodeEnactment{}
 	if err := o.Client.Get(ctx, client.ObjectKeyFromObject(enactment), current); err != nil {
@@ -128,9 +132,8 @@ func (o *Observer) stillNeedsAnswer(ctx context.Context, enactment *v1alpha1.Con
 		current.HasOperatorsProbeRequest(), nil
 }
 
-// needsAnswer tells whether the operator requests, by the enactment, a round that this
-// observer has not answered. An answer to a later round belongs to an earlier enactment
-// of the same name.
+// needsAnswer tells whether the enactment requests a round without an answer of the
+// observer. An answer to a later round belongs to an earlier enactment of the same name.
 func (o *Observer) needsAnswer(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
 	round := enactment.Spec.ProbeRound
 	if round == nil || *round <= 0 || !enactment.HasOperatorsProbeRequest() {
@@ -142,7 +145,7 @@ func (o *Observer) needsAnswer(enactment *v1alpha1.ControlPlaneNodeEnactment) bo
 
 // hasNoRoom tells whether the enactment has no room for this observer.
 func (o *Observer) hasNoRoom(enactment *v1alpha1.ControlPlaneNodeEnactment) bool {
-	return o.ownObservation(enactment) == nil && len(enactment.Status.Observers) >= MaxObservers
+	return o.ownObservation(enactment) == nil && len(enactment.Status.Observers) >= v1alpha1.MaxObservers
 }
 
 // ownObservation returns the observer's own item, or nil.
@@ -166,46 +169,21 @@ func (o *Observer) probeTargets(ctx context.Context, enactment *v1alpha1.Control
 	}
 }
 
-// writeObservation applies only the observer's own item. Items of other observers and the
-// rest of the status stay unchanged.
+// writeObservation writes the observer's own item.
 func (o *Observer) writeObservation(
 	ctx context.Context, enactment *v1alpha1.ControlPlaneNodeEnactment, observation v1alpha1.Observation,
 ) error {
-	item, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&observation)
-	if err != nil {
-		return fmt.Errorf("rendering the observation of %s: %w", enactment.Name, err)
-	}
-	object := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"observers": []any{item}}}}
-	object.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNodeEnactment"))
-	object.SetName(enactment.Name)
-	if err := o.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object),
-		client.FieldOwner(FieldManager(o.Name)), client.ForceOwnership); err != nil {
-		return fmt.Errorf("writing the observation of %s: %w", enactment.Name, err)
+	if err := writeItem(ctx, o.Client, "ControlPlaneNodeEnactment", enactment.Name, o.Name, &observation); err != nil {
+		return err
 	}
 	logf.FromContext(ctx).V(1).Info("Wrote observation", "probeRound", observation.ProbeRound)
 	return nil
 }
 
-// classifyWriteError returns the error to retry after a failed write. An enactment that
-// is gone needs no answer; an enactment without room for another observer would refuse
-// the write for ever.
-func (o *Observer) classifyWriteError(ctx context.Context, err error) error {
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil
-	case apierrors.HasStatusCause(err, metav1.CauseType(field.ErrorTypeTooMany)):
-		o.logNoRoom(ctx)
-		return nil
-	case apierrors.IsInvalid(err):
-		return reconcile.TerminalError(err)
-	}
-	return err
-}
-
 func (o *Observer) logNoRoom(ctx context.Context) {
 	o.noRoomLogged.Do(func() {
 		logf.FromContext(ctx).Info("The enactment has no room for this observer: run fewer observers; this is logged once",
-			"observer", o.Name, "most", MaxObservers)
+			"observer", o.Name, "most", v1alpha1.MaxObservers)
 	})
 }
 

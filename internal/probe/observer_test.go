@@ -33,9 +33,8 @@ import (
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// world is an observer, and what it writes. The fake client does not know how
-// items of a list are merged: what the API server makes of it is tested in
-// test/probe.
+// world is an observer with the requests that the observer sends. The fake client
+// cannot merge items of a list; test/probe tests how the API server merges.
 type world struct {
 	*WithT
 	probe.Observer
@@ -76,7 +75,7 @@ func (w *world) reconcile(ctx context.Context) error {
 	return err
 }
 
-// enactment asks for a round, which the observers have answered up to theirs.
+// enactment requests a probe round; the given observers have answered up to their own rounds.
 func enactment(round int64, observers ...v1alpha1.Observation) *v1alpha1.ControlPlaneNodeEnactment {
 	e := &v1alpha1.ControlPlaneNodeEnactment{
 		ObjectMeta: metav1.ObjectMeta{Name: "hosts.cp-1", UID: "uid-1"},
@@ -94,7 +93,7 @@ func answered(name string, round int64) v1alpha1.Observation {
 	return v1alpha1.Observation{Name: name, ProbeRound: round, Time: &metav1.Time{Time: now}}
 }
 
-func TestObserverWritesItsOwnItemAlone(t *testing.T) {
+func TestObserverWritesOnlyItsOwnItem(t *testing.T) {
 	w := observing(t, enactment(2, answered("cp-2", 1), answered("cp-3", 2)))
 	w.Expect(w.reconcile(t.Context())).To(Succeed())
 	w.Expect(w.applies).To(HaveExactElements(`status cpnp.dev/probe.cp-2 force=true {` +
@@ -103,7 +102,7 @@ func TestObserverWritesItsOwnItemAlone(t *testing.T) {
 		`"probeRound":2,"results":[{"address":"192.0.2.1","outcome":"Open","port":6443}],"time":"2026-01-02T03:04:05Z"}]}}`))
 }
 
-func TestObserverAnswersWhatItIsAskedOnly(t *testing.T) {
+func TestObserverAnswersOnlyTheOperatorsRequests(t *testing.T) {
 	never := enactment(0)
 	never.Spec.ProbeRound = nil
 	foreignRound, foreignTarget, foreignNode, undecided := enactment(1), enactment(1), enactment(1), enactment(1)
@@ -112,26 +111,26 @@ func TestObserverAnswersWhatItIsAskedOnly(t *testing.T) {
 	foreignNode.Spec.Node = "cp-2"
 	undecided.Status.ProbeRequestHash = ""
 	var crowd []v1alpha1.Observation
-	for i := range probe.MaxObservers {
+	for i := range v1alpha1.MaxObservers {
 		crowd = append(crowd, answered(fmt.Sprint("node-", i), 1))
 	}
 	tests := map[string]struct {
 		enactment *v1alpha1.ControlPlaneNodeEnactment
 		dials     int
 	}{
-		"nothing was asked yet":          {never, 0},
-		"in round 0":                     {enactment(0), 0},
-		"somebody else asks a round":     {foreignRound, 0},
-		"somebody else names a target":   {foreignTarget, 0},
-		"it is another node's question":  {foreignNode, 0},
-		"nobody decided to ask":          {undecided, 0},
-		"it has not answered at all":     {enactment(1), 1},
-		"others have":                    {enactment(1, answered("cp-3", 1), answered("operator", 1)), 1},
-		"it has answered an earlier one": {enactment(3, answered("cp-2", 1)), 1},
-		"it has answered this one":       {enactment(3, answered("cp-2", 3)), 0},
-		"it has answered one before it":  {enactment(3, answered("cp-2", 4)), 1},
-		"there is no room for it":        {enactment(2, crowd...), 0},
-		"there is room for it alone":     {enactment(2, append(crowd[1:], answered("cp-2", 1))...), 1},
+		"no probe round was requested yet":                                             {never, 0},
+		"the request is for round 0":                                                   {enactment(0), 0},
+		"the request is foreign":                                                       {foreignRound, 0},
+		"a target is foreign":                                                          {foreignTarget, 0},
+		"the request is for the enactment of another node":                             {foreignNode, 0},
+		"the operator did not make the request":                                        {undecided, 0},
+		"the observer has not answered yet":                                            {enactment(1), 1},
+		"only other observers have answered":                                           {enactment(1, answered("cp-3", 1), answered("operator", 1)), 1},
+		"the observer has answered an earlier round":                                   {enactment(3, answered("cp-2", 1)), 1},
+		"the observer has answered this round":                                         {enactment(3, answered("cp-2", 3)), 0},
+		"the observer has answered a later round, of which the operator knows nothing": {enactment(3, answered("cp-2", 4)), 1},
+		"the list of observations is full":                                             {enactment(2, crowd...), 0},
+		"the last place in the list of observations is free":                           {enactment(2, append(crowd[1:], answered("cp-2", 1))...), 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -143,24 +142,24 @@ func TestObserverAnswersWhatItIsAskedOnly(t *testing.T) {
 	}
 }
 
-func TestWhatIsGoneIsNotAnswered(t *testing.T) {
+func TestDeletedEnactmentIsNotAnswered(t *testing.T) {
 	w := observing(t)
 	w.Expect(w.reconcile(t.Context())).To(Succeed())
 	w.Expect(w.dials).To(BeZero())
 }
 
-func TestAnAnswerThatIsRefused(t *testing.T) {
+func TestHowAnObserverTakesARefusedAnswer(t *testing.T) {
 	resource := schema.GroupResource{Group: "cpnp.dev", Resource: "controlplanenodeenactments"}
 	kind := schema.GroupKind{Group: "cpnp.dev", Kind: "ControlPlaneNodeEnactment"}
 	invalid := func(err *field.Error) error { return apierrors.NewInvalid(kind, "hosts.cp-1", field.ErrorList{err}) }
 	tooMany := invalid(field.TooMany(field.NewPath("status", "observers"), 17, 16))
 	bad := invalid(field.Invalid(field.NewPath("status"), "", ""))
 	tests := map[string]struct{ answer, want error }{
-		"the enactment is gone":         {apierrors.NewNotFound(resource, "hosts.cp-1"), nil},
-		"others wrote at that moment":   {apierrors.NewConflict(resource, "hosts.cp-1", errors.New("")), apierrors.NewConflict(resource, "hosts.cp-1", errors.New(""))},
-		"others were faster":            {tooMany, nil},
-		"it would be refused for ever":  {bad, reconcile.TerminalError(nil)},
-		"it is worth trying once again": {apierrors.NewServerTimeout(resource, "patch", 1), apierrors.NewServerTimeout(resource, "patch", 1)},
+		"the enactment was deleted":                 {apierrors.NewNotFound(resource, "hosts.cp-1"), nil},
+		"another observer wrote at the same moment": {apierrors.NewConflict(resource, "hosts.cp-1", errors.New("")), apierrors.NewConflict(resource, "hosts.cp-1", errors.New(""))},
+		"other observers filled the list first":     {tooMany, nil},
+		"every repetition would be refused":         {bad, reconcile.TerminalError(nil)},
+		"a repetition may succeed":                  {apierrors.NewServerTimeout(resource, "patch", 1), apierrors.NewServerTimeout(resource, "patch", 1)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -177,14 +176,14 @@ func TestAnAnswerThatIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnObserverTooManySaysSoOnce(t *testing.T) {
+func TestAnObserverWithoutAPlaceReportsThatOnce(t *testing.T) {
 	foreignRound, foreignTarget, foreignNode, undecided := enactment(1), enactment(1), enactment(1), enactment(1)
 	foreignRound.Spec.ProbeRound = ptr.To[int64](2)
 	foreignTarget.Spec.Targets[0].Address = "192.0.2.7"
 	foreignNode.Spec.Node = "cp-2"
 	undecided.Status.ProbeRequestHash = ""
 	var crowd []v1alpha1.Observation
-	for i := range probe.MaxObservers {
+	for i := range v1alpha1.MaxObservers {
 		crowd = append(crowd, answered(fmt.Sprint("node-", i), 1))
 	}
 	w := observing(t, enactment(2, crowd...))
@@ -196,7 +195,7 @@ func TestAnObserverTooManySaysSoOnce(t *testing.T) {
 	w.Expect(lines).To(Equal(1))
 }
 
-func TestWhatWasInterruptedIsNotWritten(t *testing.T) {
+func TestInterruptedProbeRoundIsNotWritten(t *testing.T) {
 	w := observing(t, enactment(1))
 	ctx, cancel := context.WithCancel(t.Context())
 	w.Dial = func(context.Context, string, string) (net.Conn, error) {
@@ -207,21 +206,21 @@ func TestWhatWasInterruptedIsNotWritten(t *testing.T) {
 	w.Expect(w.applies).To(BeEmpty())
 }
 
-func TestWhatIsNoLongerAskedIsNotWritten(t *testing.T) {
+func TestAnswerToAnOutdatedRequestIsNotWritten(t *testing.T) {
 	changes := map[string]func(w *world, e *v1alpha1.ControlPlaneNodeEnactment){
-		"somebody else has changed it": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
+		"the request was changed by somebody else": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
 			e.Spec.Targets[0].Port = 22
 			w.Expect(w.Client.Update(context.Background(), e)).To(Succeed())
 		},
-		"the round has moved on": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
+		"the next round was requested": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
 			e.Spec.ProbeRound = ptr.To[int64](2)
 			e.Status.ProbeRequestHash = e.Spec.ProbeRequestHash()
 			w.Expect(w.Client.Update(context.Background(), e)).To(Succeed())
 		},
-		"the enactment is gone": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
+		"the enactment was deleted": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
 			w.Expect(w.Client.Delete(context.Background(), e)).To(Succeed())
 		},
-		"it was replaced by another": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
+		"the enactment was replaced": func(w *world, e *v1alpha1.ControlPlaneNodeEnactment) {
 			w.Expect(w.Client.Delete(context.Background(), e)).To(Succeed())
 			another := enactment(1)
 			another.UID = "uid-2"
@@ -244,13 +243,13 @@ func TestWhatIsNoLongerAskedIsNotWritten(t *testing.T) {
 	}
 }
 
-func TestThereIsRoomForAsManyObserversAsTheDefinitionHas(t *testing.T) {
+func TestMaximumOfObserversIsThatOfTheCRD(t *testing.T) {
 	g := NewWithT(t)
 	kinds, err := crd.Load("../../config/crd/bases")
 	g.Expect(err).NotTo(HaveOccurred())
 	status := kinds[v1alpha1.SchemeGroupVersion.WithKind("ControlPlaneNodeEnactment")].Schema.Properties["status"]
 	observers := status.Properties["observers"]
-	g.Expect(*observers.ValueValidation.MaxItems).To(BeEquivalentTo(probe.MaxObservers))
+	g.Expect(*observers.ValueValidation.MaxItems).To(BeEquivalentTo(v1alpha1.MaxObservers))
 	addresses := observers.Items.Properties["addresses"]
 	g.Expect(*addresses.ValueValidation.MaxItems).To(BeEquivalentTo(8), "as many as EnvironmentAddresses returns")
 }
@@ -273,5 +272,5 @@ func TestObserversConnectToNothingThatTrustsTheirNode(t *testing.T) {
 		}
 	}
 	metadata := v1alpha1.ProbeTarget{Address: "169.254.169.254", Port: 80, Protocol: v1alpha1.ProbeTCP}
-	NewWithT(t).Expect(probe.IsRefused(metadata)).To(BeFalse(), "the cloud's metadata service is what nodes turn to")
+	NewWithT(t).Expect(probe.IsRefused(metadata)).To(BeFalse(), "nodes themselves connect to the cloud's metadata service")
 }

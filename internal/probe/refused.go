@@ -12,10 +12,10 @@ import (
 // address in profiles, because policies may cut the traffic of a node to the service.
 var metadataAddress = netip.MustParseAddr("169.254.169.254")
 
-// IsRefused tells whether a target is never tried, whoever requests the probe. Observers
-// connect from the network of their node, where services on loopback and link-local
-// addresses trust every client. The operator requests no such target except the metadata
-// service of the cloud.
+// IsRefused tells whether a target is never tried, for any requester. Observers connect
+// from the network of the node, where services on loopback and link-local addresses trust
+// every client. The operator requests no such target except the metadata service of the
+// cloud.
 func IsRefused(target v1alpha1.ProbeTarget) bool {
 	address, err := netip.ParseAddr(target.Address)
 	if err != nil || address.Zone() != "" {

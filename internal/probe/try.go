@@ -17,9 +17,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// Limits of the attempts on a target. A target that never connects takes 3.4 seconds,
-// the slowest target that connects 4.4 seconds. So a round of 64 targets takes less than
-// 18 seconds, well within the 30 seconds that a reconciliation may take.
+// Limits of the attempts on a target. A target without a connection takes 3.4 seconds, the
+// slowest target with a connection 4.4 seconds. So a round of 64 targets takes less than 18
+// seconds, well within the 30 seconds for a reconciliation.
 const (
 	maxAttempts = 3
 )
@@ -32,9 +32,9 @@ const parallelTargets = 16
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // TryTarget tries a target with new TCP connections. Established connections live on in
-// conntrack, and would hide that new connections are not let in. A target that does not
-// connect is tried three times in all, because a single lost packet must not roll back
-// a node. When ctx ends first, the outcome means nothing.
+// conntrack, and would hide a denial of new connections. A target without a connection is
+// tried three times in all, because a single lost packet must not roll back a node. When
+// ctx ends first, the outcome has no meaning.
 func TryTarget(ctx context.Context, dial Dial, target v1alpha1.ProbeTarget) v1alpha1.ProbeOutcome {
 	outcome := tryOnce(ctx, dial, target)
 	for range maxAttempts - 1 {
@@ -88,9 +88,9 @@ func dialWithTimeout(ctx context.Context, dial Dial, address string) (net.Conn, 
 	return dial(ctx, "tcp", address)
 }
 
-// outcomeOf returns the outcome of a failed connection. An error that is neither an
-// answer nor a missing answer is a fault on this side, such as no local address of the
-// address family: the target is unreachable from here.
+// outcomeOf returns the outcome of a failed connection. An error other than an answer or a
+// missing answer is a fault of the observer, such as no local address of the address
+// family: the target is unreachable from the observer.
 func outcomeOf(err error) v1alpha1.ProbeOutcome {
 	var network net.Error
 	switch {

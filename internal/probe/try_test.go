@@ -48,10 +48,10 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 	return listener.Addr().String()
 }
 
-// mute reads, and says nothing.
+// mute reads, and never answers.
 func mute(connection net.Conn) { _, _ = io.Copy(io.Discard, connection) }
 
-// says answers everything with the same words.
+// says gives the same answer to every connection.
 func says(words string) func(net.Conn) {
 	return func(connection net.Conn) {
 		_, _ = connection.Read(make([]byte, 1024))
@@ -68,7 +68,7 @@ func speaks(config *tls.Config) func(net.Conn) {
 	return func(connection net.Conn) { _ = tls.Server(connection, config).Handshake() }
 }
 
-// closed returns an address at which nobody listens.
+// closed returns an address without a listener.
 func closed(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,7 +82,7 @@ func target(address string, protocol v1alpha1.ProbeProtocol) v1alpha1.ProbeTarge
 	return v1alpha1.ProbeTarget{Address: to.Addr().String(), Port: v1alpha1.PortNumber(to.Port()), Protocol: protocol}
 }
 
-func TestOutcomeSaysWhatIsThere(t *testing.T) {
+func TestOutcomesOfAProbe(t *testing.T) {
 	wantsCertificate := tls.Config{ClientAuth: tls.RequireAnyClientCert}
 	wantsCertificateAtOnce := tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}
 	tests := map[string]struct {
@@ -90,16 +90,16 @@ func TestOutcomeSaysWhatIsThere(t *testing.T) {
 		protocol v1alpha1.ProbeProtocol
 		want     v1alpha1.ProbeOutcome
 	}{
-		"a port that accepts":                      {listen(t, mute), v1alpha1.ProbeTCP, v1alpha1.ProbeOpen},
-		"a port at which nobody listens":           {closed(t), v1alpha1.ProbeTCP, v1alpha1.ProbeRefused},
-		"nobody listens, with TLS":                 {closed(t), v1alpha1.ProbeTLS, v1alpha1.ProbeRefused},
-		"TLS":                                      {listen(t, speaks(&tls.Config{})), v1alpha1.ProbeTLS, v1alpha1.ProbeOpen},
-		"TLS that wants a certificate":             {listen(t, speaks(&wantsCertificate)), v1alpha1.ProbeTLS, v1alpha1.ProbeOpen},
-		"TLS that refuses us with an alert":        {listen(t, speaks(&wantsCertificateAtOnce)), v1alpha1.ProbeTLS, v1alpha1.ProbeOpen},
-		"TLS of a version that is not spoken here": {listen(t, speaks(&tls.Config{MaxVersion: tls.VersionTLS11})), v1alpha1.ProbeTLS, v1alpha1.ProbeOpen},
-		"no answer to the handshake":               {listen(t, mute), v1alpha1.ProbeTLS, v1alpha1.ProbeSilent},
-		"it hangs up in the handshake":             {listen(t, says("")), v1alpha1.ProbeTLS, v1alpha1.ProbeSilent},
-		"something else than TLS":                  {listen(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), v1alpha1.ProbeTLS, v1alpha1.ProbeSilent},
+		"a port that accepts":                              {listen(t, mute), v1alpha1.ProbeTCP, v1alpha1.ProbeOpen},
+		"a port without a listener":                        {closed(t), v1alpha1.ProbeTCP, v1alpha1.ProbeRefused},
+		"a port without a listener, with TLS":              {closed(t), v1alpha1.ProbeTLS, v1alpha1.ProbeRefused},
+		"TLS":                                              {listen(t, speaks(&tls.Config{})), v1alpha1.ProbeTLS, v1alpha1.ProbeOpen},
+		"TLS that requires a certificate":                  {listen(t, speaks(&wantsCertificate)), v1alpha1.ProbeTLS, v1alpha1.ProbeOpen},
+		"TLS that refuses the client with an alert":        {listen(t, speaks(&wantsCertificateAtOnce)), v1alpha1.ProbeTLS, v1alpha1.ProbeOpen},
+		"TLS of a version that the probe does not support": {listen(t, speaks(&tls.Config{MaxVersion: tls.VersionTLS11})), v1alpha1.ProbeTLS, v1alpha1.ProbeOpen},
+		"no answer to the handshake":                       {listen(t, mute), v1alpha1.ProbeTLS, v1alpha1.ProbeSilent},
+		"the server hangs up in the handshake":             {listen(t, says("")), v1alpha1.ProbeTLS, v1alpha1.ProbeSilent},
+		"another protocol than TLS":                        {listen(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), v1alpha1.ProbeTLS, v1alpha1.ProbeSilent},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestOutcomeSaysWhatIsThere(t *testing.T) {
 	}
 }
 
-// failure is how the system says why there is no connection.
+// failure is the system's error for a connection that failed.
 func failure(err error) error {
 	return &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", err)}
 }
@@ -132,13 +132,13 @@ func TestOutcomeOfAFailureToConnect(t *testing.T) {
 	}
 }
 
-// drop is a dialer whose packets are lost.
+// drop is a dialer whose first packets are lost.
 func drop(ctx context.Context, _, _ string) (net.Conn, error) {
 	<-ctx.Done()
 	return nil, failure(ctx.Err())
 }
 
-func TestOneLostPacketIsNoOutcome(t *testing.T) {
+func TestOneLostPacketDoesNotChangeTheOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
 		for lost, want := range []v1alpha1.ProbeOutcome{v1alpha1.ProbeOpen, v1alpha1.ProbeOpen, v1alpha1.ProbeOpen, v1alpha1.ProbeDropped} {
@@ -152,14 +152,14 @@ func TestOneLostPacketIsNoOutcome(t *testing.T) {
 				return here, nil
 			}
 			began := time.Now()
-			g.Expect(probe.TryTarget(t.Context(), dial, target("[2001:db8::1]:6443", v1alpha1.ProbeTCP))).To(Equal(want), "%d are lost", lost)
+			g.Expect(probe.TryTarget(t.Context(), dial, target("[2001:db8::1]:6443", v1alpha1.ProbeTCP))).To(Equal(want), "%d packets are lost", lost)
 			g.Expect(dials).To(Equal(min(lost+1, 3)))
 			g.Expect(time.Since(began)).To(BeNumerically("<", 4*time.Second))
 		}
 	})
 }
 
-func TestARoundIsTriedSixteenAtATimeAndEndsInTime(t *testing.T) {
+func TestAProbeRoundTriesSixteenTargetsAtATimeAndEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewWithT(t)
 		var now, most atomic.Int64
@@ -183,7 +183,7 @@ func TestARoundIsTriedSixteenAtATimeAndEndsInTime(t *testing.T) {
 	})
 }
 
-func TestARoundEndsWithItsContext(t *testing.T) {
+func TestAProbeRoundEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()

@@ -6,7 +6,6 @@ package probe
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -33,33 +32,18 @@ var (
 	admin   client.Client
 )
 
-// suite prepares the cluster after the cluster has started and before the tests run.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() int {
-	if err := prepareCluster(); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		return 1
-	}
-	return s.m.Run()
-}
-
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(testbed.Run(suite{m}, testbed.Options{CRDPaths: []string{"../../config/crd/bases"}}, &cluster))
+	os.Exit(testbed.Run(testbed.Prepared(m, prepareCluster), testbed.Options{CRDPaths: []string{"../../config/crd/bases"}}, &cluster))
 }
 
 // prepareCluster installs the shipped objects, as the documentation says.
-func prepareCluster() error {
+func prepareCluster(ctx context.Context) error {
 	var err error
 	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
-	apply := cluster.Kubectl(context.Background(), "apply", "--server-side", "--kustomize", "../../config/probe")
-	if out, err := apply.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
+	return cluster.ApplyKustomize(ctx, "../../config/probe")
 }
 
 // probeCredentials returns the credentials of the probe on a node: of its service account,

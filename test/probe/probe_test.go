@@ -191,10 +191,10 @@ func TestObserversWriteSideBySide(t *testing.T) {
 	g.Expect(listResults(other.Name)(t.Context())).To(BeEmpty(), "an observer answered without a request")
 }
 
-func TestThereIsNoRoomForASeventeenthObserver(t *testing.T) {
+func TestASeventeenthObserverIsRefused(t *testing.T) {
 	g := NewWithT(t)
 	createEnactment(t, "hosts.full")
-	for i := range probe.MaxObservers {
+	for i := range v1alpha1.MaxObservers {
 		name := fmt.Sprint("node-", i)
 		status := map[string]any{"observers": []any{observerItem(name)}}
 		g.Expect(applyStatus(t.Context(), admin, probe.FieldManager(name), "hosts.full", status)).To(Succeed())
@@ -205,7 +205,7 @@ func TestThereIsNoRoomForASeventeenthObserver(t *testing.T) {
 	g.Expect(admin.Get(t.Context(), client.ObjectKey{Name: "hosts.full"}, e)).To(Succeed())
 	e.Status.Observers = nil
 	g.Expect(answerFromCache(t, e)).To(Succeed())
-	g.Expect(listResults("hosts.full")(t.Context())).To(And(HaveLen(probe.MaxObservers), Not(ContainElement(HavePrefix("cp-2")))))
+	g.Expect(listResults("hosts.full")(t.Context())).To(And(HaveLen(v1alpha1.MaxObservers), Not(ContainElement(HavePrefix("cp-2")))))
 }
 
 // The enactment is deleted and created again while an observer tries the targets.
@@ -259,7 +259,7 @@ func clientOf(t *testing.T, node string) client.Client {
 }
 
 // The credentials of a probe allow writes of the probe's own item only.
-func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
+func TestAProbeMayWriteOnlyItsOwnItem(t *testing.T) {
 	g := NewWithT(t)
 	e := createEnactment(t, "hosts.cp-1")
 	status := map[string]any{"ruleset": "v1", "observers": []any{observerItem("operator"), observerItem("cp-2")}}
@@ -311,7 +311,7 @@ func TestAProbeMayWriteNothingButItsOwnItem(t *testing.T) {
 	g.Expect(latest.Spec).To(Equal(e.Spec))
 }
 
-func TestAnEnactmentStaysThatOfItsNodeAndPolicy(t *testing.T) {
+func TestNodeAndPolicyOfAnEnactmentCannotChange(t *testing.T) {
 	g := NewWithT(t)
 	e := createEnactment(t, "hosts.cp-1")
 	for _, change := range []func(*v1alpha1.ControlPlaneNodeEnactmentSpec){

@@ -23,8 +23,7 @@ import (
 // installOperator installs the objects of config/default.
 func installOperator(t *testing.T) {
 	t.Helper()
-	out, err := cluster.Kubectl(t.Context(), "apply", "--server-side", "--force-conflicts", "--kustomize", "../../config/default").CombinedOutput()
-	NewWithT(t).Expect(err).NotTo(HaveOccurred(), string(out))
+	NewWithT(t).Expect(cluster.ApplyKustomize(t.Context(), "../../config/default")).To(Succeed())
 }
 
 // clientWithRole returns a client of a user with a ClusterRole in the whole cluster.
@@ -52,7 +51,7 @@ func clientAs(t *testing.T, who rest.ImpersonationConfig) client.Client {
 
 // A user with the right to patch enactments may confirm a node, and cannot make probes
 // connect anywhere.
-func TestOthersMayConfirmANodeAndNothingElse(t *testing.T) {
+func TestOthersMayOnlyConfirmANode(t *testing.T) {
 	g := NewWithT(t)
 	installOperator(t)
 	e := createEnactment(t, "hosts.cp-1")
@@ -96,6 +95,33 @@ func TestOthersMayConfirmANodeAndNothingElse(t *testing.T) {
 	g.Expect(merge(operator, `{"metadata":{"labels":{"x":"y"}},"spec":{"probeRound":9}}`)()).To(Succeed(), "the operator's write was refused")
 }
 
+// Users with the right to write postures cannot make probes connect anywhere either.
+func TestOthersMayNotChangeTheTLSTargets(t *testing.T) {
+	g := NewWithT(t)
+	installOperator(t)
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "postures"}, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{"cpnp.dev"}, Resources: []string{"controlplanenodepostures"}, Verbs: []string{"create", "update", "patch"},
+	}}}
+	g.Expect(admin.Create(t.Context(), role)).To(Succeed())
+	posture := &v1alpha1.ControlPlaneNodePosture{
+		ObjectMeta: metav1.ObjectMeta{Name: "hosts.cp-1"}, Spec: v1alpha1.ControlPlaneNodePostureSpec{Policy: "hosts", Node: "cp-1", IntervalSeconds: 300},
+	}
+	g.Expect(admin.Create(t.Context(), posture.DeepCopy())).To(Succeed())
+	t.Cleanup(func() {
+		_ = admin.Delete(context.Background(), role)
+		_ = admin.Delete(context.Background(), posture)
+	})
+	own := clientWithRole(t, "posture-writer", "postures")
+	patch := func() error {
+		return own.Patch(t.Context(), posture.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(
+			`{"spec":{"targets":[{"address":"10.0.0.9","port":22,"component":"kubelet"}]}}`)))
+	}
+	g.Eventually(patch, deadline, interval).Should(MatchError(ContainSubstring("only the annotation cpnp.dev/confirm")))
+	another := posture.DeepCopy()
+	another.Name = "hosts.cp-2"
+	g.Expect(own.Create(t.Context(), another)).To(MatchError(ContainSubstring("enactments and postures are made by the operator")))
+}
+
 // Users get the roles edit and admin for workloads. Neither role decides on access to the
 // control plane.
 func TestRolesOfTheClusterReachNoPolicy(t *testing.T) {
@@ -110,7 +136,7 @@ func TestRolesOfTheClusterReachNoPolicy(t *testing.T) {
 		}
 	}
 	writes := []string{"create", "update", "patch", "delete", "deletecollection"}
-	resources := []string{"controlplanenetworkpolicies", "controlplanenodeenactments"}
+	resources := []string{"controlplanenetworkpolicies", "controlplanenodeenactments", "controlplanenodepostures"}
 	own := clientWithRole(t, "owner", "cpnp-controlplanenetworkpolicy-admin-role")
 	NewWithT(t).Eventually(allowed(own, "patch", resources[0]), deadline, interval).Should(BeTrue(), "the role for this purpose")
 
