@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package crd accepts and refuses objects as an API server would that has the
-// CustomResourceDefinitions of this repository: with the code of the API
-// server, but without one.
+// Package crd accepts and refuses objects like an API server with the
+// CustomResourceDefinitions of the repository: by the API server's code, but without a
+// running API server.
 package crd
 
 import (
@@ -31,7 +31,7 @@ import (
 // Kinds are the kinds that CustomResourceDefinitions define.
 type Kinds map[schema.GroupVersionKind]*Kind
 
-// Kind is one kind in one version.
+// Kind is a kind in a version.
 type Kind struct {
 	// Schema is its structural schema.
 	Schema *structural.Structural
@@ -40,8 +40,8 @@ type Kind struct {
 	rules   *cel.Validator
 }
 
-// Load reads the definitions in a folder. It fails where an API server would
-// refuse one, because a rule could cost too much, for example.
+// Load reads the definitions in a folder. Load fails where an API server would refuse a
+// definition, for example because a rule could cost too much.
 func Load(folder string) (Kinds, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	if err != nil {
@@ -94,8 +94,8 @@ func (k Kinds) load(file string) error {
 	return nil
 }
 
-// schemaOf returns the schema of a version. The conversion moves it to where
-// all versions share it if all have the same, or there is only one.
+// schemaOf returns the schema of a version. The conversion moves the schema to the shared
+// place if all versions have the same schema, or there is a single version.
 func schemaOf(definition *apiextensions.CustomResourceDefinition, version int) *apiextensions.JSONSchemaProps {
 	if schema := definition.Spec.Versions[version].Schema; schema != nil {
 		return schema.OpenAPIV3Schema
@@ -115,12 +115,12 @@ func newKind(props *apiextensions.JSONSchemaProps) (*Kind, error) {
 	return &Kind{Schema: s, openAPI: openAPI, rules: cel.NewValidator(s, true, celconfig.PerCallLimit)}, nil
 }
 
-// Create does to a document what an API server does to an object that is to be
-// created: it returns the object with its defaults, or why it is refused.
+// Create handles a document like an API server handles a request to create: Create returns
+// the object with defaults, or the reason of the refusal.
 func (k Kinds) Create(document []byte) (map[string]any, []error) { return k.write(document, nil) }
 
-// Update does to a document what an API server does to an object that is to
-// replace one that it has stored.
+// Update handles a document like an API server handles a request to replace a stored
+// object.
 func (k Kinds) Update(document []byte, stored map[string]any) (map[string]any, []error) {
 	return k.write(document, stored)
 }
@@ -151,8 +151,8 @@ func (k Kinds) write(document []byte, stored map[string]any) (map[string]any, []
 	return object, nil
 }
 
-// Upgrade returns what an API server shows of an object that was stored under an earlier
-// definition: fields that are unknown now are dropped, and defaults are added.
+// Upgrade returns an object stored under an earlier definition as an API server shows the
+// object: unknown fields are dropped, and defaults are added.
 func (k Kinds) Upgrade(document []byte) (map[string]any, error) {
 	stored := map[string]any{}
 	if err := yaml.UnmarshalStrict(document, &stored); err != nil {
@@ -168,9 +168,9 @@ func (k Kinds) Upgrade(document []byte) (map[string]any, error) {
 	return stored, nil
 }
 
-// Change says what an API server has against an update of a stored object. A value that was
-// stored is let pass if the update leaves the value as it is (CRDValidationRatcheting, Kubernetes
-// 1.33 and later without an option).
+// Change returns an API server's objections to an update of a stored object. A stored value
+// passes if the update does not change the value (CRDValidationRatcheting, Kubernetes 1.33 and
+// later without an option).
 func (k Kinds) Change(object, stored map[string]any) []error {
 	kind, err := k.of(object)
 	if err != nil {
@@ -194,8 +194,7 @@ func (k *Kind) checkUpdate(object, stored map[string]any) []error {
 	return asErrors(found)
 }
 
-// Check says what an API server would have against an object as it is, its
-// status included.
+// Check returns an API server's objections to an object as given, including the status.
 func (k Kinds) Check(object map[string]any) []error {
 	kind, err := k.of(object)
 	if err != nil {
@@ -214,16 +213,15 @@ func (k Kinds) of(object map[string]any) (*Kind, error) {
 	return kind, nil
 }
 
-// check follows customResourceStrategy.Validate and ValidateUpdate of the API
-// server (apiextensions-apiserver/pkg/registry/customresource/strategy.go),
-// which leave the rules out as long as the shape of the object is wrong. What is
-// stored is nil where nothing is. Nothing that was wrong is stored, so nothing is
-// let pass because it was wrong before.
+// check follows customResourceStrategy.Validate and ValidateUpdate of the API server
+// (apiextensions-apiserver/pkg/registry/customresource/strategy.go): both leave the rules
+// out as long as the shape of the object is wrong. stored is nil without a stored object. A
+// stored object is valid, so no wrong value passes because of an earlier wrong value.
 func (k *Kind) check(object, stored map[string]any) []error {
 	found := validation.ValidateCustomResource(nil, object, k.openAPI)
 	found = append(found, listtype.ValidateListSetsAndMaps(nil, k.Schema, object)...)
 	if !blocking(found) {
-		var old any // and not a map that is nil, which is an object to CEL
+		var old any // not a nil map, because CEL takes a nil map for an object
 		if stored != nil {
 			old = stored
 		}
