@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command chart writes what the Helm chart takes over from config/: the CRDs, the
-// rules of the roles, the admission policies and the pods' environment. So the two
-// ways to install the operator grant and define the same. It also lists the values of the
-// chart.
+// Command chart writes what the Helm chart takes over from config/: the CRDs, the rules of the
+// roles, the admission policies, the pods' environment, the alerts and the dashboard. So the
+// two ways to install the operator grant and define the same. The command also lists the values
+// of the chart.
 package main
 
 import (
@@ -24,16 +24,18 @@ const (
 	healthChecks = "examples/gitops/argo-cd/resource_customizations/cpnp.dev"
 )
 
-// copied are files of config/ that are taken over as they are, by folder of the chart.
+// copied are files of config/ that are taken over unchanged, by folder of the chart.
 var copied = map[string][]string{
 	"crds": {"crd/bases/*.yaml"},
 	"rbac": {
 		"rbac/role.yaml", "rbac/metrics_auth_role.yaml", "rbac/metrics_reader_role.yaml", "rbac/leader_election_role.yaml",
 		"rbac/controlplanenetworkpolicy_*_role.yaml", "rbac/enactment_admission.yaml", "rbac/operator_admission.yaml",
+		"rbac/backup_reader_role.yaml", "rbac/reports_role.yaml",
 	},
-	"configmaps": {"configmaps/role.yaml"},
-	"guard":      {"guard/admission.yaml", "guard/break_glass_role.yaml"},
-	"probe":      {"probe/role.yaml", "probe/admission.yaml", "probe/daemonset.yaml"},
+	"configmaps":   {"configmaps/role.yaml"},
+	"guard":        {"guard/admission.yaml", "guard/break_glass_role.yaml"},
+	"probe":        {"probe/role.yaml", "probe/admission.yaml", "probe/daemonset.yaml"},
+	"etcdsnapshot": {"etcd-snapshot/role.yaml", "etcd-snapshot/cronjob.yaml"},
 }
 
 func main() {
@@ -57,7 +59,7 @@ func write() error {
 			}
 		}
 	}
-	return errors.Join(copyHealthChecks(), writeEnvironment(), writeValues())
+	return errors.Join(copyHealthChecks(), writeEnvironment(), writeMonitoring(), writeValues())
 }
 
 // copyHealthChecks takes over the health checks for Argo CD, which have the form of a

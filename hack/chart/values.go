@@ -14,8 +14,7 @@ import (
 // value is a value of the chart.
 type value struct{ path, standard, about string }
 
-// writeValues lists the values of the chart, with their defaults and the comments above
-// them, in VALUES.md.
+// writeValues lists the values of the chart, with defaults and comments, in VALUES.md.
 func writeValues() error {
 	text, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
 	if err != nil {

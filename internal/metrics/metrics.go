@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package metrics holds the metrics of the operator. The labels are names of policies
-// and kinds, never of single objects: the number of policies bounds the number of
-// series.
+// Package metrics holds the metrics of the operator. The labels are names of policies,
+// kinds, components, observers and control-plane nodes, and words of bounded lists: the
+// number of nodes, Services and addresses of a cluster has no influence on the number of
+// series. The series of a policy are deleted with the policy.
 package metrics
 
 import (
@@ -17,8 +18,8 @@ import (
 var (
 	detected = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cpnp_drift_detected_total",
-		Help: "Fields, or whole objects, that drifted from the declared state.",
-	}, []string{"policy", "kind", "cause"})
+		Help: "Fields, or whole objects, that drifted from the declared state, by the manager that wrote the field.",
+	}, []string{"policy", "kind", "cause", "manager"})
 
 	corrected = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cpnp_drift_corrected_total",
@@ -68,8 +69,9 @@ const (
 // CountDetected counts drift that was not seen before.
 func CountDetected(findings []drift.Finding) {
 	for _, f := range findings {
-		if book.noteSeries(f.Policy, detected.MetricVec, f.Object.Kind, string(f.Cause)) {
-			detected.WithLabelValues(f.Policy, f.Object.Kind, string(f.Cause)).Inc()
+		manager := managerLabel(f.By.Name)
+		if book.noteSeries(f.Policy, detected.MetricVec, f.Object.Kind, string(f.Cause), manager) {
+			detected.WithLabelValues(f.Policy, f.Object.Kind, string(f.Cause), manager).Inc()
 		}
 	}
 }

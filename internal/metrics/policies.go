@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,45 @@ func (l *ledger) noteSeries(policy string, vector *prometheus.MetricVec, labels 
 	return exists
 }
 
+// gaugeValue is the value of one series of a gauge. The labels follow the name of the
+// policy.
+type gaugeValue struct {
+	labels []string
+	value  float64
+}
+
+// replaceGauge sets the series of a policy in a gauge, and deletes the other series of the
+// policy in the gauge.
+func (l *ledger) replaceGauge(policy string, gauge *prometheus.GaugeVec, values []gaugeValue) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	of, exists := l.series[policy]
+	if !exists {
+		return
+	}
+	wanted := map[series]bool{}
+	for _, v := range values {
+		gauge.WithLabelValues(append([]string{policy}, v.labels...)...).Set(v.value)
+		wanted[series{gauge.MetricVec, strings.Join(v.labels, separator)}] = true
+	}
+	for s := range of {
+		if s.vector == gauge.MetricVec && !wanted[s] {
+			s.deleteFrom(policy)
+			delete(of, s)
+		}
+	}
+	maps.Copy(of, wanted)
+}
+
+// deleteFrom deletes the series of a policy.
+func (s series) deleteFrom(policy string) {
+	labels := []string{policy}
+	if s.labels != "" { // else the metric has no label but the policy
+		labels = append(labels, strings.Split(s.labels, separator)...)
+	}
+	s.vector.DeleteLabelValues(labels...)
+}
+
 // SetPolicies sets which policies exist. The series of other policies are deleted.
 func SetPolicies(names []string) {
 	book.mu.Lock()
@@ -56,7 +96,7 @@ func SetPolicies(names []string) {
 			continue
 		}
 		for s := range of {
-			s.vector.DeleteLabelValues(append([]string{policy}, strings.Split(s.labels, separator)...)...)
+			s.deleteFrom(policy)
 		}
 		delete(book.series, policy)
 	}
