@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package docs tests what the documentation says of the code.
+// Package docs compares the documentation with the code.
 package docs
 
 import (
@@ -13,7 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// Every test that the threat model names exists, in the file that it names.
+// Every test that the threat model names exists in the named file.
 func TestTestsOfTheThreatModelExist(t *testing.T) {
 	g := NewWithT(t)
 	text, err := os.ReadFile("threat-model.md")
@@ -22,7 +22,7 @@ func TestTestsOfTheThreatModelExist(t *testing.T) {
 	var source []byte
 	tests := 0
 	for line := range strings.Lines(string(text)) {
-		source = nil // a test is named after its file, in the same line
+		source = nil // a test comes after its file, on the same line
 		for _, word := range words.FindAllStringSubmatch(line, -1) {
 			switch name := word[1]; {
 			case strings.HasSuffix(name, "_test.go") && strings.Contains(name, "/"):

@@ -12,11 +12,12 @@ import (
 	. "github.com/onsi/gomega"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/etcdsnapshot"
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 	"github.com/cpnp-dev/cpnp-operator/test/docs/page"
 )
 
-// shipped are the folders with what the names of the documentation must be in.
+// shipped are the folders in which the names of the documentation must occur.
 var shipped = []string{"api", "internal", "controllers", "config", "charts"}
 
 // constants returns the values of the string constants of a file whose names begin with a
@@ -49,20 +50,19 @@ func TestReasonsAreExplained(t *testing.T) {
 	}
 }
 
-// foreignWords are words in the form of a reason that are not of this repository's code.
+// foreignWords are words in the form of a reason that are not in this repository's code.
 var foreignWords = strings.Fields(`APIServer CiliumClusterwideNetworkPolicies DenyServiceExternalIPs IngressNodeFirewall
 	NetworkDefaultActionConfig NetworkRuleConfig NotReady`)
 
-// pagesForUsers say which reasons, states, events and values there are. Pages for
-// contributors name functions of Go, too.
+// pagesForUsers list reasons, states, events and values. Pages for contributors also name functions of Go.
 var pagesForUsers = []string{
 	"README.md", "docs/getting-started.md", "docs/concepts.md", "docs/safety.md", "docs/break-glass.md", "docs/day-2.md",
 	"docs/where-it-runs.md", "docs/troubleshooting.md", "docs/comparison.md", "docs/status.md", "docs/rollout.md", "docs/hosts.md",
-	"docs/gitops.md", "docs/probes.md", "docs/ports.md",
+	"docs/gitops.md", "docs/probes.md", "docs/ports.md", "docs/metrics.md",
 }
 
-// Every word in the form of a reason is one in the code: a reason, a condition, a phase, an
-// event, a kind, a value of a field.
+// Every word in the form of a reason is in the code: as a reason, a condition,
+// a phase, an event, a kind, or a value of a field.
 func TestWordsOfThePagesAreInTheCode(t *testing.T) {
 	pages := readPages(t)
 	source := readSource(t, []string{".go", ".yaml"}, shipped...)
@@ -82,8 +82,7 @@ func TestWordsOfThePagesAreInTheCode(t *testing.T) {
 	NewWithT(t).Expect(found).To(BeNumerically(">", 200))
 }
 
-// isInSource tells whether a word is a text or a name in the source. An event of a phase is
-// put together from the phase.
+// isInSource tells whether a word is a text or a name in the source. The event of a phase is composed from the phase.
 func isInSource(source, word string) bool {
 	if phase, of := strings.CutPrefix(word, "Node"); of && strings.Contains(source, "Phase"+phase+" ") {
 		return true
@@ -97,7 +96,7 @@ var foreignLabels = []string{"cpnp.dev/probe"}
 
 // Every label and annotation, every metric and every environment variable is in the code.
 func TestNamesOfThePagesAreInTheCode(t *testing.T) {
-	source := readSource(t, []string{".go", ".yaml", ".tpl", ".sh", ".json"}, append(shipped, "hack", "main.go", "test/testbed")...) +
+	source := readSource(t, []string{".go", ".yaml", ".tpl", ".sh", ".json"}, append(shipped, "hack", "main.go", "test/testbed", "test/monitoring/scrape")...) +
 		readSource(t, []string{"Makefile", "run"}, ".")
 	for kind, pattern := range map[string]*regexp.Regexp{
 		"label or annotation":  regexp.MustCompile(`[^.\w](cpnp\.dev/[a-z][a-z0-9-]*[a-z0-9])`),
@@ -122,36 +121,41 @@ func TestNamesOfThePagesAreInTheCode(t *testing.T) {
 // Every metric in the code is explained.
 func TestMetricsAreExplained(t *testing.T) {
 	g := NewWithT(t)
-	status := readPages(t)["docs/status.md"]
+	explained := readPages(t)["docs/metrics.md"]
 	names := regexp.MustCompile(`Name: +"(cpnp_\w+)"`).FindAllStringSubmatch(readSource(t, []string{".go"}, "internal/metrics"), -1)
 	g.Expect(names).NotTo(BeEmpty())
 	for _, name := range names {
-		g.Expect(status).To(ContainSubstring("`" + name[1] + "`"))
+		g.Expect(explained).To(ContainSubstring("`" + name[1] + "`"))
 	}
 }
 
 // foreignFlags are flags of other programs in the pages: of kubectl, helm, kind, kubeadm, k3s,
-// kubelets and API servers, OpenShift, Cilium, cosign, GitHub, and of this repository's tools.
+// kubelets, API servers and etcd, OpenShift, Cilium, cosign, GitHub, and of this repository's tools.
 var foreignFlags = strings.Fields(`
-	--all --all-namespaces --certificate-identity-regexp --certificate-oidc-issuer --cluster-cidr --cluster-init --clusterrole
-	--config --control-plane-endpoint --create-namespace --datastore-endpoint --disable-network-policy
-	--enable-validating-admission-policy --field-manager --field-selector --flannel-backend --for --host-open-ports --image
-	--kubeconfig --kubernetes-service-node-port --name --namespace --no-hooks --node-ip --now --output --atomic --overwrite --owner --patch --rollback-on-failure
-	--pod-network-cidr --remove --replicas --reset-then-reuse-values --run-firewall --selector --server --service-node-port-range
+	--all --all-namespaces --certificate-identity-regexp --certificate-oidc-issuer --cluster --cluster-cidr --cluster-init --clusterrole
+	--atomic --bump-revision --cipher-suites --client-ca-file --client-cert-auth --config --control-plane-endpoint --create-namespace --data-dir
+	--datastore-endpoint --disable-network-policy --enable-validating-admission-policy --field-manager --field-selector
+	--flannel-backend --for --from --host-open-ports --image --initial-advertise-peer-urls --initial-cluster --insecure-port
+	--kubeconfig --kubernetes-service-node-port --listen-client-urls --listen-metrics-urls --listen-peer-urls --mark-compacted --name
+	--namespace --no-hooks --node-ip --now --output --overwrite --owner --patch --peer-client-cert-auth --pod-network-cidr --raw
+	--remove --replicas --reset-then-reuse-values --rollback-on-failure --run-firewall --selector --server --service-node-port-range
+	--tls-cipher-suites --tls-min-version --trusted-ca-file
 	--serviceaccount --set --set-string --tail --take-ownership --tcp --timeout --type --upload-certs --user --wait`)
 
-// Every flag is one of the operator or of the probe, or is known to be of another program.
+// Every flag belongs to the operator, the probe or etcd-snapshot, or is a known flag of another program.
 func TestFlagsOfThePagesExist(t *testing.T) {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	new(options.Options).BindFlags(flags)
 	new(zap.Options).BindFlags(flags)
 	probe := flag.NewFlagSet("", flag.ContinueOnError)
 	new(options.Probe).BindFlags(probe)
+	snapshot := flag.NewFlagSet("", flag.ContinueOnError)
+	new(etcdsnapshot.Options).BindFlags(snapshot)
 	pattern := regexp.MustCompile("(?:^|[\\s`(\\[\"',{])(--[a-z][a-z-]+)")
 	for name, text := range readWrittenPages(t) {
 		for _, match := range pattern.FindAllStringSubmatch(text, -1) {
 			word := strings.TrimPrefix(match[1], "--")
-			if flags.Lookup(word) == nil && probe.Lookup(word) == nil && !slices.Contains(foreignFlags, match[1]) {
+			if flags.Lookup(word) == nil && probe.Lookup(word) == nil && snapshot.Lookup(word) == nil && !slices.Contains(foreignFlags, match[1]) {
 				t.Errorf("%s: --%s is no flag of the operator; if another program has it, add it to foreignFlags", name, word)
 			}
 		}

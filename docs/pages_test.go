@@ -17,7 +17,7 @@ import (
 const root = ".."
 
 // generated are pages that a generator writes from code, and that other tests compare.
-var generated = []string{"docs/api.md", "docs/profiles.md", "docs/timing.md"}
+var generated = []string{"docs/api.md", "docs/profiles.md", "docs/timing.md", "docs/controls.md"}
 
 // readPages returns the text of every page of the repository, by its path from the root.
 func readPages(t *testing.T) map[string]string {
@@ -28,8 +28,7 @@ func readPages(t *testing.T) map[string]string {
 	return pages
 }
 
-// readWrittenPages is readPages without what is generated, and without the history of
-// changes, which has names of former versions.
+// readWrittenPages is readPages without generated pages, and without the history of changes, which has former names.
 func readWrittenPages(t *testing.T) map[string]string {
 	t.Helper()
 	pages := readPages(t)

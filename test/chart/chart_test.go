@@ -41,8 +41,7 @@ func gomega(t *testing.T) *WithT {
 	return g
 }
 
-// account returns the operator's configuration: the token of the installed account,
-// and nothing more.
+// account returns a configuration with only the token of the operator's installed account.
 func account(ctx context.Context, g *WithT) *rest.Config {
 	request := &authenticationv1.TokenRequest{}
 	installed := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: release}}
@@ -64,7 +63,7 @@ func condition(ctx context.Context, g *WithT, policy, kind string) func() string
 	}
 }
 
-// A release from the first install to the last trace of it.
+// A release from the first install to the removal of its last object.
 func TestInstallUseUpgradeAndUninstall(t *testing.T) {
 	g, ctx := gomega(t), t.Context()
 	begun := time.Now()
@@ -96,7 +95,7 @@ func TestInstallUseUpgradeAndUninstall(t *testing.T) {
 		}
 	})
 
-	// The values of a release may hold policies, in Audit unless they say otherwise.
+	// The values of a release may have policies, in mode Audit by default.
 	values := []string{
 		"--set-string", "policies.plane.nodeSelector.matchLabels.node-role\\.kubernetes\\.io/control-plane=",
 		"--set-string", "policies.plane.taints[0].key=" + role, "--set-string", "policies.plane.taints[0].effect=NoSchedule",
@@ -107,15 +106,15 @@ func TestInstallUseUpgradeAndUninstall(t *testing.T) {
 	g.Eventually(condition(ctx, g, "plane", v1alpha1.ConditionDrifted)).Should(HavePrefix("True/"))
 	step("the first finding is shown")
 	g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(node), node)).To(Succeed())
-	g.Expect(node.Spec.Taints).NotTo(ContainElement(HaveField("Key", role)), "it only audits")
+	g.Expect(node.Spec.Taints).NotTo(ContainElement(HaveField("Key", role)), "the policy is in mode Audit")
 
 	out, err = runHelm(ctx, append(upgrade, "--set", "policies.plane.mode=Enforce")...)
 	g.Expect(err).NotTo(HaveOccurred(), out)
 	g.Eventually(condition(ctx, g, "plane", v1alpha1.ConditionReady)).Should(Equal("True/AsDeclared"))
 	step("enforced")
 
-	// What the operator writes is none of the chart's: the same release again changes
-	// nothing, and conflicts with nobody.
+	// Objects that the operator writes do not belong to the chart: an upgrade to
+	// the same release changes no object, and conflicts with no manager.
 	before := versions(ctx, g)
 	out, err = runHelm(ctx, append(upgrade, "--set", "policies.plane.mode=Enforce")...)
 	g.Expect(err).NotTo(HaveOccurred(), out)
@@ -126,7 +125,7 @@ func TestInstallUseUpgradeAndUninstall(t *testing.T) {
 	g.Expect(admin.Delete(ctx, plane)).To(Succeed())
 	g.Eventually(func() bool { return apierrors.IsNotFound(admin.Get(ctx, client.ObjectKeyFromObject(plane), plane)) }).Should(BeTrue())
 	g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(node), node)).To(Succeed())
-	g.Expect(node.Spec.Taints).NotTo(ContainElement(HaveField("Key", role)), "what was there before is restored")
+	g.Expect(node.Spec.Taints).NotTo(ContainElement(HaveField("Key", role)), "the original is restored")
 	step("the policy is gone")
 	out, err = runHelm(ctx, "uninstall", release, "--namespace", namespace)
 	g.Expect(err).NotTo(HaveOccurred(), out)
@@ -137,7 +136,7 @@ func TestInstallUseUpgradeAndUninstall(t *testing.T) {
 	step("uninstalled")
 }
 
-// versions returns the resourceVersions of what the release has.
+// versions returns the resourceVersions of the release's objects.
 func versions(ctx context.Context, g *WithT) map[string]string {
 	found := map[string]string{}
 	for _, list := range []client.ObjectList{
@@ -154,7 +153,7 @@ func versions(ctx context.Context, g *WithT) map[string]string {
 	return found
 }
 
-// left returns what is still there of the release.
+// left returns the release's objects that still exist.
 func left(ctx context.Context, g *WithT) []string {
 	var names []string
 	for name := range versions(ctx, g) {
@@ -163,7 +162,7 @@ func left(ctx context.Context, g *WithT) []string {
 	return names
 }
 
-func TestChartRefusesWhatItDoesNotKnow(t *testing.T) {
+func TestChartRefusesUnknownValues(t *testing.T) {
 	for name, test := range map[string]struct{ set, want string }{
 		"a typo":                     {"replica=3", "'replica' not allowed"},
 		"a typo within":              {"metrics.prot=1", "'prot' not allowed"},

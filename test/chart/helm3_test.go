@@ -12,7 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// Helm 3 applies on the client's side, with a merge of three states. It installs the same
+// Helm 3 applies on the client side, with a merge of three states. It installs the same
 // release, changes nothing when it upgrades to the same values, and leaves nothing behind.
 func TestHelm3InstallsUpgradesAndUninstalls(t *testing.T) {
 	g, ctx := gomega(t), t.Context()
@@ -21,7 +21,7 @@ func TestHelm3InstallsUpgradesAndUninstalls(t *testing.T) {
 		out, err := runProgram(ctx, helm3, append(arguments, "--namespace", namespace)...)
 		g.Expect(err).NotTo(HaveOccurred(), out)
 	}
-	policies := []string{ // once their definition is there
+	policies := []string{ // once their definition exists
 		"--set", "policies.plane.nodeSelector.matchLabels.helm3=here",
 		"--set-string", "policies.plane.taints[0].key=" + role, "--set-string", "policies.plane.taints[0].effect=NoSchedule",
 	}

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package chart installs the Helm chart with the real helm into a real control plane,
-// and runs the operator with the token of the account that was installed.
+// Package chart installs the Helm chart with the real helm into a real control
+// plane, and runs the operator with the token of the installed account.
 package chart
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,28 +29,18 @@ const (
 var (
 	cluster *testbed.ControlPlane
 	admin   client.WithWatch
-	// kubeconfig is that of whoever installs charts.
+	// kubeconfig has the credentials of an administrator who installs charts.
 	kubeconfig string
 	// helm and helm3 are the programs.
 	helm, helm3 string
 )
 
-type suite struct{ m *testing.M }
-
-func (s suite) Run() int {
-	if err := prepare(); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		return 1
-	}
-	return s.m.Run()
-}
-
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(testbed.Run(suite{m}, testbed.Options{ControllerManager: true, Scheduler: true, Kwok: true, AuditLog: true}, &cluster))
+	os.Exit(testbed.Run(testbed.Prepared(m, prepare), testbed.Options{ControllerManager: true, Scheduler: true, Kwok: true, AuditLog: true}, &cluster))
 }
 
-func prepare() (err error) {
+func prepare(_ context.Context) (err error) {
 	if admin, err = client.NewWithWatch(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
@@ -65,7 +54,7 @@ func prepare() (err error) {
 	return err
 }
 
-// buildHelm returns the program of a module: the go command builds it, and says where it is.
+// buildHelm returns the program of a module: the go command builds the program and prints its path.
 func buildHelm(module string) (string, error) {
 	out, err := exec.Command("go", "tool", "-n", "-modfile="+absolute(module), "helm").Output()
 	return strings.TrimSpace(string(out)), err
@@ -79,7 +68,7 @@ func absolute(path string) string {
 	return full
 }
 
-// runHelm runs helm as whoever installs charts, and returns what it printed.
+// runHelm runs helm as an administrator, and returns its output.
 func runHelm(ctx context.Context, arguments ...string) (string, error) {
 	return runProgram(ctx, helm, arguments...)
 }

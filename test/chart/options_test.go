@@ -15,12 +15,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The API server accepts what the chart renders with every option on, without unknown or
-// duplicate fields. It knows no ServiceMonitor, and policies only after their definition.
+// The API server accepts the chart's output with every option on, without unknown or duplicate fields.
+// It knows no ServiceMonitor and no PrometheusRule, and knows policies only after their definition.
 func TestAPIServerAcceptsEveryOption(t *testing.T) {
 	const other = "cpnp-every-option"
 	g, ctx := gomega(t), t.Context()
-	for _, name := range []string{other, "cpnp-every-probe"} {
+	for _, name := range []string{other, "cpnp-every-probe", "cpnp-every-snapshot"} {
 		created := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		g.Expect(client.IgnoreAlreadyExists(admin.Create(ctx, created))).To(Succeed())
 	}
@@ -34,7 +34,7 @@ func TestAPIServerAcceptsEveryOption(t *testing.T) {
 			continue
 		}
 		kinds[object.GetKind()] = true
-		if slices.Contains([]string{"ServiceMonitor", "ControlPlaneNetworkPolicy"}, object.GetKind()) {
+		if slices.Contains([]string{"ServiceMonitor", "PrometheusRule", "ControlPlaneNetworkPolicy"}, object.GetKind()) {
 			continue
 		}
 		apply := cluster.Kubectl(ctx, "apply", "--server-side", "--dry-run=server", "--validate=strict", "--field-manager=every-option", "-f", "-")
@@ -43,7 +43,7 @@ func TestAPIServerAcceptsEveryOption(t *testing.T) {
 		g.Expect(err).NotTo(HaveOccurred(), "%s\n%s", answer, document)
 	}
 	for _, kind := range []string{
-		"ConfigMap", "CustomResourceDefinition", "DaemonSet", "Deployment", "Job", "PodDisruptionBudget", "ServiceMonitor",
+		"ConfigMap", "CronJob", "CustomResourceDefinition", "DaemonSet", "Deployment", "Job", "Lease", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule",
 		"ValidatingAdmissionPolicy", "ControlPlaneNetworkPolicy",
 	} {
 		g.Expect(kinds).To(HaveKey(kind))

@@ -28,8 +28,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// The hook before helm uninstall, with the rights and the arguments of the chart, rolls a
-// live policy back. kwok runs no programs, so that the test runs the program of the job.
+// The hook before helm uninstall, with the rights and the arguments of the chart, rolls
+// a live policy back. kwok runs no programs, so the test runs the job's program itself.
 func TestHookRollsPoliciesBackBeforeUninstall(t *testing.T) {
 	g, ctx := gomega(t), t.Context()
 	node := testbed.Node("hook-1", testbed.NodeLabels(map[string]string{role: "", "hook": "here"}), testbed.InternalIP("10.80.1.1"))
@@ -48,7 +48,7 @@ func TestHookRollsPoliciesBackBeforeUninstall(t *testing.T) {
 		Client: hook, Out: &told, Namespace: arguments["namespace"], Timeout: deadline, LeaderTimeout: deadline, Poll: tick,
 	}).Run(ctx)).To(Succeed(), told.String())
 	t.Log(told.String())
-	g.Expect(taintsOf(ctx, g, node)).NotTo(ContainElement("hooked"), "what was there before is restored")
+	g.Expect(taintsOf(ctx, g, node)).NotTo(ContainElement("hooked"), "the original is restored")
 	live := &v1alpha1.ControlPlaneNetworkPolicy{}
 	g.Expect(apierrors.IsNotFound(admin.Get(ctx, client.ObjectKey{Name: "live"}, live))).To(BeTrue())
 	for what, err := range map[string]error{
@@ -62,7 +62,7 @@ func TestHookRollsPoliciesBackBeforeUninstall(t *testing.T) {
 	stop()
 	out, err = runHelm(ctx, "uninstall", release, "--namespace", namespace)
 	g.Expect(err).NotTo(HaveOccurred(), out)
-	g.Eventually(func() []string { return left(ctx, g) }).Should(BeEmpty(), "nothing of the hook is left either")
+	g.Eventually(func() []string { return left(ctx, g) }).Should(BeEmpty(), "the hook leaves nothing either")
 }
 
 // startLeader runs the operator with the installed account, as the leader.
@@ -110,7 +110,7 @@ func createHook(ctx context.Context, g *WithT) (client.Client, map[string]string
 		object := &unstructured.Unstructured{}
 		g.Expect(yaml.Unmarshal([]byte(document), &object.Object)).To(Succeed())
 		if object.GetAnnotations()["helm.sh/hook"] != "pre-delete" {
-			continue // nothing, or the check of helm test
+			continue // no job, or the check of helm test
 		}
 		switch object.GetKind() {
 		case "Job":

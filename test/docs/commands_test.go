@@ -14,14 +14,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/docs/page"
 )
 
-// pages have commands that run, in this order: the first installs the operator, and the last
-// removes the operator.
+// pages are the pages whose commands run, in this order: the first installs
+// the operator, and the last removes the operator.
 var pages = []string{"getting-started", "troubleshooting", "where-it-runs", "hosts", "break-glass", "day-2"}
 
 // limit bounds all commands together.
 const limit = 5 * time.Minute
 
-// states are what a page can ask to be prepared, in a comment that readers do not see.
+// states are the states that a page can request in a comment that readers do not see.
 var states = map[string]string{
 	"enforced": `
 kubectl --namespace cpnp-system scale deployment cpnp-operator --replicas=2
@@ -40,13 +40,13 @@ spec:
 YAML`,
 }
 
-// wait is what follows the preparation, once the operator runs.
+// wait runs after the preparation, once the operator runs.
 const wait = `
 kubectl wait --for=condition=Programmed cpnp/control-plane --timeout=2m
 kubectl wait --for=condition=TaintsInSync cpnp/control-plane --timeout=1m`
 
-// TestCommandsOfThePagesRun runs every marked block of the pages, and compares the output
-// with the block that the page shows.
+// TestCommandsOfThePagesRun runs every marked block of the pages, and compares
+// the output with the block that the page shows.
 func TestCommandsOfThePagesRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -54,13 +54,13 @@ func TestCommandsOfThePagesRun(t *testing.T) {
 	defer reader.stopOperator()
 	for _, name := range pages {
 		if !t.Run(name, func(t *testing.T) { reader.followPage(ctx, t, name) }) {
-			return // the later pages go on from where this page ends
+			return // the later pages continue where this page ends
 		}
 	}
 	requireNothingLeft(ctx, t)
 }
 
-// reader does what the pages say.
+// reader follows the instructions of a page.
 type reader struct{ releaseFollower }
 
 func (r *reader) followPage(ctx context.Context, t *testing.T, name string) {
@@ -95,8 +95,7 @@ func (r *reader) followPage(ctx context.Context, t *testing.T, name string) {
 	}
 }
 
-// runCommands runs commands as a user would who stops at the first failure, and returns the
-// standard output.
+// runCommands runs commands as a user would who stops at the first failure, and returns the standard output.
 func (r *reader) runCommands(ctx context.Context, t *testing.T, line int, commands string) string {
 	t.Helper()
 	started := time.Now()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package docs runs the commands of the documentation's pages on a real control plane, with
-// the operator as the pages install it, and compares what they print with what the pages
-// show. Nodes and pods are played by kwok, and of Calico only the API is there.
+// Package docs runs the commands of the documentation's pages on a real control
+// plane, with the operator as the pages install it, and compares the output with that
+// in the pages. kwok simulates nodes and pods, and Calico is present only as an API.
 package docs
 
 import (
@@ -29,13 +29,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// root is the folder in which the pages have their commands run.
+// root is the folder in which the commands of the pages run.
 const root = "../.."
 
 var (
 	cluster *testbed.ControlPlane
 	admin   client.Client
-	// shell is the environment of the commands: kubectl and helm, and whom they act as.
+	// shell is the environment of the commands: kubectl and helm, with their credentials.
 	shell []string
 )
 
@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testbed.Run(suite{m}, testbed.Options{ControllerManager: true, Scheduler: true, Kwok: true}, &cluster))
 }
 
-// prepareCluster makes the cluster that section 1 of getting-started leads to.
+// prepareCluster makes the cluster of section 1 of getting-started.
 func prepareCluster(ctx context.Context) (bed *calico.Calico, err error) {
 	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func prepareShell(ctx context.Context) error {
 		os.Symlink(strings.TrimSpace(string(path)), filepath.Join(programs, "helm")))
 }
 
-// createNodes creates the nodes as kind names and taints them.
+// createNodes creates the nodes with kind's names and taints.
 func createNodes(ctx context.Context) error {
 	taint := corev1.Taint{Key: testbed.ControlPlaneRole, Effect: corev1.TaintEffectNoSchedule}
 	for i, name := range []string{"cpnp-control-plane", "cpnp-control-plane2", "cpnp-control-plane3", "cpnp-worker"} {
@@ -114,14 +114,14 @@ func createNodes(ctx context.Context) error {
 	return nil
 }
 
-// createAgents creates the DaemonSet that shows which CNI the cluster has.
+// createAgents creates the DaemonSet by which the operator detects the CNI.
 func createAgents(ctx context.Context) error {
 	labels := map[string]string{"k8s-app": "calico-node"}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "calico-system"}}
 	agents := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: "calico-node"}}
 	agents.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
 	agents.Spec.Template.Labels = labels
-	agents.Spec.Template.Spec.NodeSelector = map[string]string{"example.test/real": "true"} // no node is
+	agents.Spec.Template.Spec.NodeSelector = map[string]string{"example.test/real": "true"} // matches no node
 	agents.Spec.Template.Spec.Containers = []corev1.Container{{Name: "calico-node", Image: "example.test/calico-node"}}
 	if err := admin.Create(ctx, namespace); err != nil {
 		return err

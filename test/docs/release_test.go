@@ -33,11 +33,11 @@ const (
 // stageTime is short, because no Felix has to follow.
 const stageTime = 100 * time.Millisecond
 
-// releaseFollower runs the operator while the release says so: no container runs here.
+// releaseFollower runs the operator while the release wants that: no container runs here.
 type releaseFollower struct{ running *operator.Running }
 
-// followRelease starts the operator, with the token of the installed account and nothing
-// more, if the Deployment wants replicas, and stops the operator otherwise.
+// followRelease starts the operator, with only the token of the installed
+// account, if the Deployment wants replicas, and stops the operator otherwise.
 func (f *releaseFollower) followRelease(ctx context.Context) error {
 	deployment := &appsv1.Deployment{}
 	err := admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: release}, deployment)
@@ -59,10 +59,10 @@ func (f *releaseFollower) followRelease(ctx context.Context) error {
 	return nil
 }
 
-// electLeader has the operator hold the lease, as the release does.
+// electLeader makes the operator hold the lease, as in the release.
 func electLeader(o *ctrl.Options) { o.LeaderElection, o.LeaderElectionNamespace = true, namespace }
 
-// stopOperator stops the operator. An operator whose account is gone may end with an error.
+// stopOperator stops the operator. An operator whose account was deleted may end with an error.
 func (f *releaseFollower) stopOperator() {
 	if f.running != nil {
 		_ = f.running.Stop()
@@ -81,8 +81,8 @@ func accountConfig(ctx context.Context) (*rest.Config, error) {
 	return config, nil
 }
 
-// requireNothingLeft fails if objects of the operator are left after the pages, whose last
-// commands uninstall the operator.
+// requireNothingLeft fails if objects of the operator are left after the
+// pages, whose last commands uninstall the operator.
 func requireNothingLeft(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, name := range []string{namespace, "cpnp-probe", "shop"} {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package page reads the documentation's pages: blocks of code with the comments that mark
-// these blocks, links, anchors, and the words that are written as code. It knows as much
-// Markdown as the documentation uses.
+// the blocks, links, anchors, and words written as code. The package knows only the
+// Markdown that the documentation uses.
 package page
 
 import (
@@ -14,8 +14,8 @@ import (
 
 // Marks of blocks, in HTML comments that readers do not see.
 const (
-	// MarkRun is before a block of commands that a test runs, or before a table whose last
-	// column has commands.
+	// MarkRun is before a block of commands to be run by a test, or before a table with
+	// commands in the last column.
 	MarkRun = "run"
 	// MarkExpect is before a block with the output of the block of commands above.
 	MarkExpect = "expect"
@@ -139,7 +139,7 @@ func FindLinks(text string) []string {
 	return submatches(link, codeSpan.ReplaceAllString(WithoutBlocks(text), ""))
 }
 
-// FindCode returns what a page writes as code within its text.
+// FindCode returns the words written as code within the text of a page.
 func FindCode(text string) []string { return submatches(codeSpan, WithoutBlocks(text)) }
 
 func submatches(pattern *regexp.Regexp, text string) []string {
@@ -152,21 +152,28 @@ func submatches(pattern *regexp.Regexp, text string) []string {
 
 // FindAnchors returns the anchors of a page's headings, as GitHub makes them.
 func FindAnchors(text string) map[string]bool {
-	anchors, count := map[string]bool{}, map[string]int{}
+	found, anchors := map[string]bool{}, Anchors{}
 	for line := range strings.Lines(WithoutBlocks(text)) {
-		title := heading.FindStringSubmatch(strings.TrimRight(line, "\n"))
-		if title == nil {
-			continue
+		if title := heading.FindStringSubmatch(strings.TrimRight(line, "\n")); title != nil {
+			found[anchors.NextAnchor(title[1])] = true
 		}
-		anchor := anchorOf(title[1])
-		if n := count[anchor]; n > 0 {
-			anchors[anchor+"-"+strconv.Itoa(n)] = true
-		} else {
-			anchors[anchor] = true
-		}
-		count[anchor]++
 	}
-	return anchors
+	return found
+}
+
+// Anchors counts the headings of one page that have the same anchor.
+type Anchors map[string]int
+
+// NextAnchor returns the anchor of the next heading of the page, as GitHub makes it. The
+// title is Markdown.
+func (a Anchors) NextAnchor(title string) string {
+	anchor := anchorOf(title)
+	n := a[anchor]
+	a[anchor]++
+	if n > 0 {
+		return anchor + "-" + strconv.Itoa(n)
+	}
+	return anchor
 }
 
 func anchorOf(title string) string {
