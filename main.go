@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command cpnp-operator keeps a Kubernetes control plane's network posture as
-// its ControlPlaneNetworkPolicies declare it. As cpnp-operator probe it tries,
-// from the node it runs on, whether control-plane nodes can be reached. As cpnp-operator
-// check it waits until an operator is ready, and as cpnp-operator uninstall it removes all
-// policies before the operator goes.
+// Command cpnp-operator keeps a Kubernetes control plane's network posture as declared by
+// the cluster's ControlPlaneNetworkPolicies. cpnp-operator probe tries to reach
+// control-plane nodes from the node of the probe. cpnp-operator check waits until an
+// operator is ready. cpnp-operator uninstall removes all policies before the operator goes.
+// cpnp-operator etcd-snapshot takes a verified snapshot of etcd.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/cpnp-dev/cpnp-operator/controllers"
+	"github.com/cpnp-dev/cpnp-operator/internal/etcdsnapshot"
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 	"github.com/cpnp-dev/cpnp-operator/internal/probe"
 	"github.com/cpnp-dev/cpnp-operator/internal/uninstall"
@@ -25,7 +26,9 @@ import (
 func main() {
 	var logging zap.Options
 	logging.BindFlags(flag.CommandLine)
-	commands := map[string]options.Command{"": operator, "probe": observer, "check": checker, "uninstall": uninstaller}
+	commands := map[string]options.Command{
+		"": operator, "probe": observer, "check": checker, "uninstall": uninstall.Command, "etcd-snapshot": etcdsnapshot.Command,
+	}
 	run, err := options.ParseCommand(flag.CommandLine, os.Args[1:], commands)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -43,7 +46,8 @@ func operator(flags *flag.FlagSet) func() error {
 	opts.BindFlags(flags)
 	return func() error {
 		return options.Run(opts.ManagerOptions(), func(ctx context.Context, mgr ctrl.Manager) error {
-			if err := controllers.SetupWithManager(ctx, mgr, controllers.Options{Own: options.OwnPod(), Memory: options.Memory()}); err != nil {
+			o := controllers.Options{Own: options.OwnPod(), Memory: options.Memory(), Reports: opts.Reports}
+			if err := controllers.SetupWithManager(ctx, mgr, o); err != nil {
 				return err
 			}
 			return probe.SetupOperator(mgr)
@@ -59,7 +63,7 @@ func observer(flags *flag.FlagSet) func() error {
 			return err
 		}
 		return options.Run(opts.ManagerOptions(), func(_ context.Context, mgr ctrl.Manager) error {
-			return probe.SetupObserver(mgr, &probe.Observer{Name: opts.NodeName})
+			return probe.SetupNode(mgr, opts.NodeName)
 		})
 	}
 }
@@ -68,15 +72,4 @@ func checker(flags *flag.FlagSet) func() error {
 	var check options.Check
 	check.BindFlags(flags)
 	return func() error { return check.Run(ctrl.SetupSignalHandler()) }
-}
-
-func uninstaller(flags *flag.FlagSet) func() error {
-	var opts options.Uninstall
-	opts.BindFlags(flags)
-	return func() error {
-		if err := opts.Check(); err != nil {
-			return err
-		}
-		return uninstall.Run(ctrl.SetupSignalHandler(), opts)
-	}
 }

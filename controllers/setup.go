@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controllers holds the three reconcilers, for policies, nodes and Services, and
-// the watches that wake the reconcilers.
+// Package controllers holds the reconcilers, of policies, nodes, Services and postures, and the
+// watches that wake the reconcilers.
 package controllers
 
 import (
@@ -17,14 +17,20 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/controllers/node"
 	"github.com/cpnp-dev/cpnp-operator/controllers/policy"
+	"github.com/cpnp-dev/cpnp-operator/controllers/policyreport"
+	"github.com/cpnp-dev/cpnp-operator/controllers/posture"
 	"github.com/cpnp-dev/cpnp-operator/controllers/service"
 	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/follow"
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/judge"
+	"github.com/cpnp-dev/cpnp-operator/internal/backup"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
+	reports "github.com/cpnp-dev/cpnp-operator/internal/policyreport"
+	"github.com/cpnp-dev/cpnp-operator/internal/probe"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -48,6 +54,8 @@ type Options struct {
 	EvictionPause time.Duration
 	// Memory is the memory of the operator, in bytes. Zero means the default of follow.Options.
 	Memory int64
+	// Reports writes a policy report for each policy.
+	Reports bool
 	// Own is the operator's pod; empty outside of a cluster.
 	Own types.NamespacedName
 }
@@ -57,7 +65,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	if err := addIndexes(ctx, mgr); err != nil {
+	if err := state.AddIndexes(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
 	changes := make(chan event.GenericEvent, 1)
@@ -77,9 +85,10 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Cache: mgr.GetClient(), Stores: state.StoresOf(mgr.GetCache()), Live: mgr.GetAPIReader(),
 		Backend:    func() backend.Live { return follower.Read() },
 		BackendNow: func(ctx context.Context) (backend.Live, error) { return follower.ReadNow(ctx) },
-		ConfigMaps: configMaps.Readers(), Own: own, Nodes: &state.NodeMemory{},
+		ConfigMaps: configMaps.Readers(), Own: own, Nodes: &state.NodeMemory{}, WithoutPostures: !probe.ServesPostures(mgr),
 	}
-	requests, confirmed, writing := policy.NewReportRequests(), &freshness.Confirmed{}, &repair.Writing{}
+	backups := &backup.Memory{Clock: o.Clock}
+	requests, confirmed, echoes, writing := policy.NewReportRequests(), &freshness.Confirmed{}, &freshness.Echoes{}, &repair.Writing{}
 	repairer := repair.Repairer{
 		Clock: o.Clock, History: drift.NewHistory(), Report: requests.Ask, Retries: &repair.Retries{}, Releases: &repair.Releases{},
 	}
@@ -87,15 +96,18 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	quiet := repairer
 	quiet.Report = func(string) {} // a requested report would cause an immediate retry
 	if err := (&policy.Reconciler{
-		Observe: observer, Client: freshness.NewClient(mgr.GetClient(), confirmed, o.Clock), Repairer: quiet,
-		Judge:  judge.Calico{},
-		Stages: &schedule.Stages{Time: cmp.Or(o.StageTime, timing.StageSettle)}, Confirmed: confirmed, Writing: writing,
+		Observe: observer, Client: freshness.NewClient(mgr.GetClient(), confirmed, echoes, o.Clock), Repairer: quiet,
+		Assessor:  pipeline.Assessor{Judge: judge.Calico{}},
+		Rollouts:  pipeline.Rollouts{Stages: &schedule.Stages{Time: cmp.Or(o.StageTime, timing.StageSettle)}},
+		Confirmed: confirmed, Writing: writing,
 		APIServers: &schedule.SteadyServers{After: cmp.Or(o.APIServerTime, timing.APIServerSteady)},
 		Reporter: &policy.Reporter{
-			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History,
+			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History, Backups: backups,
 			Recorder: mgr.GetEventRecorder("cpnp-operator"),
 		},
-	}).SetupWithManager(mgr, policy.Sources{Requests: requests, Backend: changes, ConfigMaps: configMaps, OwnPods: ownPods}); err != nil {
+	}).SetupWithManager(mgr, policy.Sources{
+		Requests: requests, Echoes: echoes, Backend: changes, ConfigMaps: configMaps, OwnPods: ownPods,
+	}); err != nil {
 		return fmt.Errorf("setting up the reconciler of policies: %w", err)
 	}
 	if err := (&node.Reconciler{
@@ -110,14 +122,23 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}).SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the reconciler of services: %w", err)
 	}
-	return nil
+	return setupPosture(mgr, o, observer, &backup.Poller{Live: mgr.GetAPIReader(), Memory: backups}, requests.Ask)
 }
 
-func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
-	for _, index := range state.RequiredIndexes() {
-		if err := mgr.GetFieldIndexer().IndexField(ctx, index.Object, index.Field, index.Value); err != nil {
-			return fmt.Errorf("indexing %T by %s: %w", index.Object, index.Field, err)
-		}
+// setupPosture adds the reconcilers of what is only reported.
+func setupPosture(mgr ctrl.Manager, o Options, observer state.Observer, backups *backup.Poller, report func(policy string)) error {
+	if err := (&posture.Reconciler{
+		Observe: observer, Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("cpnp-operator"), Clock: o.Clock,
+		Backups: backups, Report: report,
+	}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the reconciler of postures: %w", err)
+	}
+	if !o.Reports {
+		return nil
+	}
+	writer := &reports.Writer{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock}
+	if err := (&policyreport.Reconciler{Client: mgr.GetClient(), Writer: writer}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the reconciler of policy reports: %w", err)
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func (r *Reconciler) keepStranded(ctx context.Context, outcome *drift.Outcome, b
 		return err
 	}
 	for field, policy := range outcome.Released {
-		if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.SelectsNode(&n) }) {
+		if !slices.ContainsFunc(nodes, func(n *corev1.Node) bool { return policy.SelectsNode(n) }) {
 			outcome.KeepField(field, before)
 		}
 	}

@@ -25,9 +25,9 @@ type Shelters struct {
 	shelter *plan.Shelter
 }
 
-// hold holds taints that would evict the operator, with a look not older than timing.HeldTaintCheck.
-// Only a new look can tell whether the operator itself may be evicted. again tells when to
-// look at the node again if all evicting taints are held.
+// hold holds taints that would evict the operator, with a look not older than
+// timing.HeldTaintCheck. Only a new look can tell whether the operator may be evicted. again
+// tells when to look at the node again if all evicting taints are held.
 func (s *Shelters) hold(node *corev1.Node, claims []plan.Claim, policies []plan.Policy, now time.Time, look func() (*plan.Shelter, error)) (
 	again time.Duration, err error,
 ) {

@@ -21,9 +21,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// evicting returns nodes for which a policy declares a taint that evicts, of which the
-// operator runs on the first and can go to none.
-func evicting(count int) ([]corev1.Node, []plan.Policy, func(stuck plan.Stuck) *plan.Shelter) {
+// evicting returns nodes for which a policy declares an evicting taint. The
+// operator runs on the first node and can move to none.
+func evicting(count int) ([]*corev1.Node, []plan.Policy, func(stuck plan.Stuck) *plan.Shelter) {
 	policy := v1alpha1.ControlPlaneNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "p", UID: "u", ResourceVersion: "1", Generation: 1, Finalizers: []string{v1alpha1.Finalizer}},
 		Spec: v1alpha1.ControlPlaneNetworkPolicySpec{
@@ -33,9 +33,9 @@ func evicting(count int) ([]corev1.Node, []plan.Policy, func(stuck plan.Stuck) *
 		},
 	}
 	policy.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionVerified, Status: metav1.ConditionTrue, ObservedGeneration: 1}}
-	nodes := make([]corev1.Node, count)
+	nodes := make([]*corev1.Node, count)
 	for i := range nodes {
-		nodes[i].Name, nodes[i].Labels = fmt.Sprintf("n-%d", i), map[string]string{"in": ""}
+		nodes[i] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("n-%d", i), Labels: map[string]string{"in": ""}}}
 		nodes[i].Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	}
 	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{policy})
@@ -46,45 +46,45 @@ func evicting(count int) ([]corev1.Node, []plan.Policy, func(stuck plan.Stuck) *
 	return nodes, policies, func(stuck plan.Stuck) *plan.Shelter { return plan.NewShelter(operator, nodes, policies, stuck) }
 }
 
-// However many nodes wait, the cluster is looked at once in a while for all of them.
-func TestNodesThatWaitShareOneLook(t *testing.T) {
+// However many nodes wait, one look at the cluster, repeated from time to time, serves all of them.
+func TestWaitingNodesShareOneLook(t *testing.T) {
 	const count = 1000
 	g := NewWithT(t)
 	nodes, policies, shelter := evicting(count)
 	s, now, looks := &Shelters{}, time.Unix(9, 0), 0
-	round := func(nodes []corev1.Node) (again time.Duration) {
+	round := func(nodes []*corev1.Node) (again time.Duration) {
 		for i := range nodes {
-			claims, _ := plan.TaintClaims(&nodes[i], policies)
+			claims, _ := plan.TaintClaims(nodes[i], policies)
 			var err error
-			again, err = s.hold(&nodes[i], claims, policies, now, func() (*plan.Shelter, error) { looks++; return shelter(nil), nil })
+			again, err = s.hold(nodes[i], claims, policies, now, func() (*plan.Shelter, error) { looks++; return shelter(nil), nil })
 			g.Expect(err).NotTo(HaveOccurred())
 		}
 		return again
 	}
-	g.Expect(round(nodes[1:])).To(Equal((count-1)*timing.HeldTaintSpacing), "no more than 50 come back in a second")
+	g.Expect(round(nodes[1:])).To(Equal((count-1)*timing.HeldTaintSpacing), "no more than 50 nodes are reconciled in a second")
 	g.Expect(looks).To(Equal(1))
 	now = now.Add(timing.HeldTaintCheck - time.Second)
 	round(nodes[1:])
 	g.Expect(looks).To(Equal(1))
 	now = now.Add(time.Second)
 	round(nodes[1:])
-	g.Expect(looks).To(Equal(2), "it is old")
+	g.Expect(looks).To(Equal(2), "the last look is old")
 	policies[0].ResourceVersion = "2"
 	round(nodes[1:])
-	g.Expect(looks).To(Equal(3), "other policies call for something else")
+	g.Expect(looks).To(Equal(3), "other policies have other declarations")
 	round(nodes[:1])
-	g.Expect(looks).To(Equal(4), "whether the operator itself is evicted, only a new look tells")
+	g.Expect(looks).To(Equal(4), "only a new look shows whether the operator itself is evicted")
 	for i := range nodes[2:] {
 		s.free(nodes[2+i].Name)
 	}
-	g.Expect(round(nodes[1:2])).To(Equal(timing.HeldTaintCheck), "few come back soon")
+	g.Expect(round(nodes[1:2])).To(Equal(timing.HeldTaintCheck), "a few nodes are reconciled soon again")
 
-	_, err := s.hold(&nodes[0], []plan.Claim{}, policies, now, func() (*plan.Shelter, error) { return nil, errors.New("no cache") })
+	_, err := s.hold(nodes[0], []plan.Claim{}, policies, now, func() (*plan.Shelter, error) { return nil, errors.New("no cache") })
 	g.Expect(err).To(HaveOccurred())
 }
 
-// What others declare, and what cannot be written, is not waited for.
-func TestWhatNodesAreStuck(t *testing.T) {
+// Taints that are declared elsewhere, and taints that cannot be written, are not waited for.
+func TestWhichNodesAreStuck(t *testing.T) {
 	g := NewWithT(t)
 	nodes, policies, _ := evicting(3)
 	history, now := drift.NewHistory(), time.Unix(9, 0)
@@ -97,8 +97,8 @@ func TestWhatNodesAreStuck(t *testing.T) {
 	stuckAt := func(now time.Time) (names []string) {
 		is := repair.StuckTaints(history, state.NodeRecords{}, policies, now)
 		for i := range nodes {
-			claims, _ := plan.TaintClaims(&nodes[i], policies)
-			if is(&nodes[i], claims[0]) {
+			claims, _ := plan.TaintClaims(nodes[i], policies)
+			if is(nodes[i], claims[0]) {
 				names = append(names, nodes[i].Name)
 			}
 		}

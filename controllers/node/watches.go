@@ -31,8 +31,7 @@ func (w watches) nodesOfPolicy() handler.EventHandler {
 		}
 		policy := watch.CompileOne(object)
 		var requests []reconcile.Request
-		for i := range snapshot.Nodes {
-			node := &snapshot.Nodes[i]
+		for _, node := range snapshot.Nodes {
 			if policy.SelectsNode(node) || records.OfNode(node).MentionsPolicy(policy.Name) {
 				requests = append(requests, watch.NewRequest("", node.Name))
 			}

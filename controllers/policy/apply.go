@@ -12,7 +12,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
-	"github.com/cpnp-dev/cpnp-operator/internal/intent"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
@@ -20,75 +20,27 @@ import (
 
 // apply writes the permitted part of the difference, once the finalizer guarantees the
 // rollback. NetworkPolicies come first, because NetworkPolicies wait for nothing.
-func (r *Reconciler) apply(ctx context.Context, o *Observation) (result reconcile.Result, err error) {
-	may, writes := permissionsOf(*o), slices.Concat(o.diff.Writes, o.diff.Removals)
-	if may.networkPolicies && o.policy.Enforces() {
-		part, done := share(ctx, 1+len(writes)+len(o.hostDiff.Writes)+len(o.hostDiff.Removals))
+func (r *Reconciler) apply(ctx context.Context, a *pipeline.Assessment) (result reconcile.Result, err error) {
+	may, writes := a.Permissions(), slices.Concat(a.Diff.Writes, a.Diff.Removals)
+	if may.NetworkPolicies && a.Policy.Enforces() {
+		part, done := share(ctx, 1+len(writes)+len(a.HostDiff.Writes)+len(a.HostDiff.Removals))
 		defer done()
-		if held, result, err := r.addFinalizer(part, o.policy); !held {
+		if held, result, err := r.addFinalizer(part, a.Policy); !held {
 			return result, err
 		}
 	}
-	o.written = repaired{}
-	result, err = r.writeAll(ctx, o.policy, writes, always(may.networkPolicies), o.written)
-	r.differing(o.policy, writes, drift.KindNetworkPolicy)
-	next, hostErr := r.writeHosts(ctx, o.policy, o.hostDiff, always(may.hosts), may.rollBacks, o.written)
+	a.Written = pipeline.Written{}
+	result, err = r.writeAll(ctx, a.Policy, writes, pipeline.Always(may.NetworkPolicies), a.Written)
+	r.differing(a.Policy, writes, drift.KindNetworkPolicy)
+	next, hostErr := r.writeHosts(ctx, a.Policy, a.HostDiff, pipeline.Always(may.Hosts), may.RollBacks, a.Written)
 	return schedule.Sooner(result, next), errors.Join(err, hostErr)
 }
 
-// permissions are the writes that a policy may make now.
-type permissions struct {
-	networkPolicies bool
-	// hosts are the writes to Calico that wait for their stage.
-	hosts bool
-	// rollBacks are the writes to Calico that only roll back nodes.
-	rollBacks permission
-}
-
-// permissionsOf returns the permitted writes of a policy. Nothing is written for a node
-// whose record differs from the decision: no node is started or rolled back without a
-// record, so that a later operator knows every step. While the cache is not confirmed, only
-// rollbacks are written, and only if the API server could not be asked.
-//
-// The rollback of a whole policy waits for no record. While the cache may not show all host
-// endpoints, the rules that host endpoints need stay.
-func permissionsOf(o Observation) permissions {
-	recorded := func(w drift.Write) bool { return !o.unsettled[w.Node] }
-	switch o.policy.Intent() {
-	case intent.RollBack, intent.Delete:
-		return permissions{networkPolicies: true, hosts: !o.unconfirmed, rollBacks: always(true)}
-	case intent.Enforce:
-		enforces := o.policy.Invalid == nil && !o.unconfirmed
-		may := permissions{
-			networkPolicies: enforces && o.verdict.HoldsOffHosts(),
-			hosts:           enforces && o.verdict.Holds && len(o.unsettled) == 0,
-			rollBacks:       always(false),
-		}
-		if !o.unconfirmed || o.unasked {
-			may.rollBacks = recorded
-		}
-		return may
-	case intent.Orphan:
-		if !o.policy.Spec.Suspend && !o.unconfirmed {
-			return permissions{rollBacks: recorded}
-		}
-	}
-	return permissions{rollBacks: always(false)}
-}
-
-// permission tells whether a write is allowed.
-type permission func(drift.Write) bool
-
-func always(may bool) permission { return func(drift.Write) bool { return may } }
-
-// repaired holds the objects repaired in the current reconciliation.
-type repaired map[drift.Object]bool
-
 // writeAll writes all objects one after the other. A write that fails or hangs does not
 // block the other writes.
-func (r *Reconciler) writeAll(ctx context.Context, policy *plan.Policy, writes []drift.Write, may permission, written repaired) (
-	result reconcile.Result, err error,
-) {
+func (r *Reconciler) writeAll(
+	ctx context.Context, policy *plan.Policy, writes []drift.Write, may pipeline.Permission, written pipeline.Written,
+) (result reconcile.Result, err error) {
 	var failures []error
 	for i, w := range writes {
 		part, done := share(ctx, len(writes)-i)

@@ -28,11 +28,11 @@ var clusterSeed = flag.Uint64("cluster-seed", 1, "of the first random cluster; 0
 
 const randomClusters = 400
 
-// TestWhatIsVerifiedCutsNothingInRandomClusters makes clusters whose machines are known
-// and of which Kubernetes shows only a part. Whenever a policy is verified, every required
-// connection is let in by the data-plane model once all is written, and those that are
-// tried of the restricted ones are not. test/hosts tries a sample of them with packets.
-func TestWhatIsVerifiedCutsNothingInRandomClusters(t *testing.T) {
+// Random clusters have known machines, and Kubernetes shows only a part of the machines.
+// Whenever a policy is verified, the model of the dataplane allows every required connection
+// after all writes, and denies the tried restricted connections. test/hosts tries a sample of
+// the clusters with packets.
+func TestVerifiedPoliciesCutNoRequiredFlowInRandomClusters(t *testing.T) {
 	verified := 0
 	for i := range uint64(randomClusters) {
 		seed := *clusterSeed + i
@@ -51,7 +51,7 @@ func TestWhatIsVerifiedCutsNothingInRandomClusters(t *testing.T) {
 
 var randomClusterTime = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
-// clusterOf is what Kubernetes shows, with a policy that has seen every API server.
+// clusterOf returns what Kubernetes shows of a cluster, with a policy that knows every API server.
 func clusterOf(g *WithT, r *reality.Reality) *cluster {
 	c := &cluster{policy: "p", calico: calico.Live{
 		Mode: calico.Aggregated, Felix: []v3.FelixConfiguration{{ObjectMeta: metav1.ObjectMeta{Name: "default"}}}, Pools: r.Pools(),
@@ -81,7 +81,7 @@ func clusterOf(g *WithT, r *reality.Reality) *cluster {
 	return c
 }
 
-// tryRandomCluster says whether the policy is verified.
+// tryRandomCluster tells whether the policy is verified.
 func tryRandomCluster(t *testing.T, seed uint64) bool {
 	t.Helper()
 	g, r := NewWithT(t), reality.Make(seed)
@@ -91,18 +91,18 @@ func tryRandomCluster(t *testing.T, seed uint64) bool {
 	snapshot.Now = randomClusterTime
 	policies := plan.Compile(snapshot.Policies)
 	o := assess(&policies[0], policies, snapshot)
-	if !o.verdict.Holds {
+	if !o.Verdict.Holds {
 		return false
 	}
-	whole := o.hosts
+	whole := o.Hosts
 	whole.Now, whole.Objects = whole.Whole, whole.WholeObjects
-	writes := judge.WritesOf(drift.CompareHosts(o.policy, o.policies, whole, snapshot.Backend))
+	writes := judge.WritesOf(drift.CompareHosts(o.Policy, o.Policies, whole, snapshot.Backend))
 	world := dataplane.NewWorld(judge.StateAfter(calico.Of(snapshot.Backend), writes), calicoNodes(snapshot))
 	for _, try := range r.Connections() {
 		is := world.VerdictOn(dataplane.Flow{From: try.From, To: try.To, Node: try.Node, Protocol: dataplane.TCP, Port: try.Port})
 		if (is.Decision == dataplane.Allowed) != try.Allowed {
 			t.Errorf("-cluster-seed=%d: %s, from %s to %s port %d of %s: %s (%s)\nverified: %s\n%+v",
-				seed, try.Why, try.From, try.To, try.Port, try.Node, is.Decision, is.Reason, o.verdict.Message, *r)
+				seed, try.Why, try.From, try.To, try.Port, try.Node, is.Decision, is.Reason, o.Verdict.Message, *r)
 			return true
 		}
 	}

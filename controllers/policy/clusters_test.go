@@ -33,6 +33,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/judge"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	operator "github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
@@ -206,9 +207,6 @@ func cached(g *WithT, object client.Object) client.Object {
 func (c *cluster) observer() state.Observer {
 	builder := fake.NewClientBuilder().WithScheme(operator.NewScheme()).WithReturnManagedFields().WithObjects(c.objects...).
 		WithIndex(&corev1.Pod{}, "spec.nodeName", podNode)
-	for _, index := range state.RequiredIndexes() {
-		builder = builder.WithIndex(index.Object, index.Field, index.Value)
-	}
 	reader := builder.Build()
 	observer := state.Observer{
 		Cache: reader, Live: reader, Backend: func() backend.Live { return c.calico }, ConfigMaps: state.ConfigMaps{},
@@ -246,10 +244,10 @@ func (c *cluster) compare(t *testing.T) {
 	c.compareDrift(t, status)
 	c.compareNetworkPolicies(t, o)
 	writes := []judge.Write{}
-	if o.verdict.Holds && o.policy.Enforces() {
-		whole := o.hosts
+	if o.Verdict.Holds && o.Policy.Enforces() {
+		whole := o.Hosts
 		whole.Now, whole.Objects = whole.Whole, whole.WholeObjects
-		writes = judge.WritesOf(drift.CompareHosts(o.policy, o.policies, whole, snapshot.Backend))
+		writes = judge.WritesOf(drift.CompareHosts(o.Policy, o.Policies, whole, snapshot.Backend))
 	}
 	if c.expected.Hosts != nil {
 		g.Expect(len(writes) > 0).To(Equal(*c.expected.Hosts), "whether objects of Calico are written: %v", writes)
@@ -293,15 +291,15 @@ func (c *cluster) compareDrift(t *testing.T, status v1alpha1.ControlPlaneNetwork
 	}
 }
 
-func (c *cluster) compareNetworkPolicies(t *testing.T, o Observation) {
+func (c *cluster) compareNetworkPolicies(t *testing.T, o pipeline.Assessment) {
 	t.Helper()
 	for name, addresses := range c.expected.NetworkPolicies {
-		i := slices.IndexFunc(o.network.Objects, func(p *networkingv1.NetworkPolicy) bool { return p.Namespace+"/"+p.Name == name })
+		i := slices.IndexFunc(o.Network.Objects, func(p *networkingv1.NetworkPolicy) bool { return p.Namespace+"/"+p.Name == name })
 		if i < 0 {
-			t.Errorf("there is no NetworkPolicy %s; held: %v", name, o.network.Held)
+			t.Errorf("there is no NetworkPolicy %s; held: %v", name, o.Network.Held)
 			continue
 		}
-		blocks := blocksOf(o.network.Objects[i])
+		blocks := blocksOf(o.Network.Objects[i])
 		for _, address := range addresses {
 			if !slices.ContainsFunc(blocks, func(b netip.Prefix) bool { return b.Contains(netip.MustParseAddr(address)) }) {
 				t.Errorf("NetworkPolicy %s does not let through %s: %v", name, address, blocks)

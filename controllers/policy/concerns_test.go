@@ -8,17 +8,18 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Where no host is restricted, nobody waits for the API server to be asked.
-func TestOnlyHostsAreWaitedFor(t *testing.T) {
+// Without restrictions on hosts, no policy waits for an answer of the API server.
+func TestOnlyPoliciesForHostsWaitForAConfirmedCache(t *testing.T) {
 	g := NewWithT(t)
 	concerns := func(s state.Snapshot) bool { return concernsHosts(s, plan.Compile(s.Policies)) }
 	g.Expect(concerns(state.Snapshot{Policies: []v1alpha1.ControlPlaneNetworkPolicy{{}}})).To(BeFalse())
-	g.Expect(concerns(controlled(func(*v1alpha1.ControlPlaneNetworkPolicy) {}))).To(BeTrue())
+	g.Expect(concerns(calicotest.Snapshot(func(*v1alpha1.ControlPlaneNetworkPolicy) {}))).To(BeTrue())
 	g.Expect(concerns(showing("9"))).To(BeTrue())
 	s := &server{}
 	r, _ := confirming(s)

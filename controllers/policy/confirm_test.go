@@ -26,7 +26,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// server is what the API server has, and how often it was asked.
+// server is an API server that counts its lists of enactments.
 type server struct {
 	enactments []v1alpha1.ControlPlaneNodeEnactment
 	calico     calico.Live
@@ -34,7 +34,7 @@ type server struct {
 	fails      error
 }
 
-// List answers with the enactments, and with nothing of all other kinds.
+// List returns the enactments, and no objects of other kinds.
 func (s *server) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
 	if of, is := list.(*v1alpha1.ControlPlaneNodeEnactmentList); is {
 		s.asked++
@@ -43,7 +43,7 @@ func (s *server) List(_ context.Context, list client.ObjectList, _ ...client.Lis
 	return s.fails
 }
 
-// Get is not asked for.
+// Get fails, because a confirmation only lists.
 func (s *server) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
 	return errors.New("nobody gets")
 }
@@ -68,8 +68,8 @@ func showing(versions ...string) state.Snapshot {
 	return snapshot
 }
 
-// An operator that begins asks the API server once, and again as long as the cache does
-// not show at least that.
+// After a start the operator asks the API server once, and again only while the cache is
+// older than the answer.
 func TestTheCacheIsConfirmedOnce(t *testing.T) {
 	g := NewWithT(t)
 	s := &server{enactments: []v1alpha1.ControlPlaneNodeEnactment{recordAt("12")}}
@@ -94,7 +94,7 @@ func TestTheCacheIsConfirmedOnce(t *testing.T) {
 	g.Expect(s.asked).To(Equal(3))
 }
 
-func TestWhatIsGoneIsNotShownAgain(t *testing.T) {
+func TestDeletedEnactmentIsNotReturnedAgain(t *testing.T) {
 	g := NewWithT(t)
 	s := &server{}
 	r, _ := confirming(s)
@@ -103,8 +103,8 @@ func TestWhatIsGoneIsNotShownAgain(t *testing.T) {
 	g.Expect(again.RequeueAfter).To(Equal(timing.AskAgain))
 }
 
-// Where the API server cannot be asked, nothing that restricts follows from the cache.
-func TestWhatCannotBeConfirmedIsSaidToBe(t *testing.T) {
+// While the API server does not answer, no restriction follows from the cache.
+func TestSnapshotIsUnconfirmedWhileTheAPIServerDoesNotAnswer(t *testing.T) {
 	g := NewWithT(t)
 	s := &server{fails: errors.New("no answer")}
 	r, _ := confirming(s)
@@ -113,9 +113,9 @@ func TestWhatCannotBeConfirmedIsSaidToBe(t *testing.T) {
 	g.Expect(shown.ConfirmError).To(MatchError(ContainSubstring("no answer")))
 }
 
-// The cache has to show every own write; for a moment that is waited for, and then the
-// API server is asked.
-func TestTheCacheHasToShowEveryOwnWrite(t *testing.T) {
+// The cache must show every write of the operator. The operator waits for a moment, and then
+// asks the API server.
+func TestCacheMustShowEveryWriteOfTheOperator(t *testing.T) {
 	conflict := apierrors.NewConflict(schema.GroupResource{}, "x", errors.New("changed"))
 	gone := map[string]bool{"": true, "10": true, "11": false}
 	for name, test := range map[string]struct {

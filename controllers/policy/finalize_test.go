@@ -18,10 +18,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// A missing Calico holds no policy for ever; but the wait begins when this operator
-// sees that it is missing, not when the policy was deleted: that may be long before
-// the operator was started, and knows nothing of Calico yet.
-func TestAPolicyWaitsForCalicoFromWhenItIsSeenToBeMissing(t *testing.T) {
+// A missing Calico does not block a deletion for ever. The wait begins when the running
+// operator finds Calico missing, and not with the deletion, which may be long before the
+// start of the operator.
+func TestDeletionWaitsFromWhenTheOperatorMissesCalico(t *testing.T) {
 	g := NewWithT(t)
 	deleted := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	clock := clocktesting.NewFakePassiveClock(deleted.Add(time.Hour))

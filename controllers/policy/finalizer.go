@@ -14,36 +14,36 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
-	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // finishDeletion deletes the enactments of a policy without remaining objects, and then
 // removes the finalizer. done holds the results of the earlier steps: after a failure, a
 // policy that is rolled back stays. An orphaned policy has waited long enough.
-func (r *Reconciler) finishDeletion(ctx context.Context, o Observation, snapshot state.Snapshot, done outcome) (reconcile.Result, error) {
-	if err := errors.Join(done.failures...); err != nil && o.policy.RollsBack() {
-		_, reportErr := r.Reporter.report(ctx, o) // otherwise the last status would tell of objects restored since
+func (r *Reconciler) finishDeletion(ctx context.Context, a pipeline.Assessment, done outcome) (reconcile.Result, error) {
+	if err := errors.Join(done.failures...); err != nil && a.Policy.RollsBack() {
+		_, reportErr := r.Reporter.report(ctx, a) // otherwise the last status would tell of objects restored since
 		return reconcile.Result{}, errors.Join(err, reportErr)
 	}
 	// The garbage collector would delete the enactments with the policy, but perhaps only after
 	// a new policy of the same name exists.
-	stay, result, err := r.forgetNodes(ctx, o.policy, left(o.policy.Name, nil, snapshot.Enactments))
+	stay, result, err := r.forgetNodes(ctx, a.Policy, pipeline.EnactmentsOutside(a.Policy.Name, nil, a.Snapshot.Enactments))
 	gone := false
 	if len(stay) == 0 {
-		gone, result, err = r.removeFinalizer(ctx, o.policy)
+		gone, result, err = r.removeFinalizer(ctx, a.Policy)
 	}
 	if len(stay) > 0 || err != nil {
-		o.remaining = stay
-		next, reportErr := r.Reporter.report(ctx, o)
+		a.Remaining = stay
+		next, reportErr := r.Reporter.report(ctx, a)
 		return schedule.SoonerUnless(errors.Join(err, reportErr), result, next)
 	}
-	r.Reporter.tellReleases(o.policy)
-	if gone && o.policy.RollsBack() && unread(o.policy, snapshot.OnHosts()) {
-		r.Reporter.event(o.policy, report.CalicoObjectsLeft(o.policy.Name))
+	r.Reporter.tellReleases(a.Policy)
+	if gone && a.Policy.RollsBack() && pipeline.IsUnread(a.Policy, a.Live()) {
+		r.Reporter.event(a.Policy, report.CalicoObjectsLeft(a.Policy.Name))
 	}
 	return result, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 )
@@ -24,22 +25,22 @@ import (
 //
 // A write that rolls back waits neither for a stage nor for failed writes. All other writes
 // wait for the roll back.
-func (r *Reconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff drift.Diff, may, back permission, written repaired) (
-	result reconcile.Result, err error,
-) {
+func (r *Reconciler) writeHosts(
+	ctx context.Context, policy *plan.Policy, diff drift.Diff, may, back pipeline.Permission, written pipeline.Written,
+) (result reconcile.Result, err error) {
 	rollBacks, rest := diff.SplitRollBacks(back)
 	var failures []error
 	failed := false
 	for _, part := range rollBacks {
-		for _, stage := range stagesOf(part) {
-			next, err := r.writeStage(ctx, policy, stage, always(true), written)
+		for _, stage := range pipeline.StagesOf(part) {
+			next, err := r.writeStage(ctx, policy, stage, pipeline.Always(true), written)
 			result, failures = schedule.Sooner(result, next), append(failures, err)
-			for _, w := range stage.writes {
+			for _, w := range stage.Writes {
 				if written[w.Object] {
-					r.Stages.RolledBack(policy.Name, w.Node, r.Clock.Now())
+					r.Rollouts.Stages.RolledBack(policy.Name, w.Node, r.Clock.Now())
 				}
 			}
-			failed = failed || stage.left(written, always(true))
+			failed = failed || stage.IsUnfinished(written, pipeline.Always(true))
 		}
 	}
 	if failed { // a node that is not rolled back yet still needs its rules
@@ -51,63 +52,31 @@ func (r *Reconciler) writeHosts(ctx context.Context, policy *plan.Policy, diff d
 }
 
 // writeStage writes one stage, and records the time of the write.
-func (r *Reconciler) writeStage(ctx context.Context, policy *plan.Policy, s stage, may permission, written repaired) (
-	result reconcile.Result, err error,
-) {
-	result, err = r.writeAll(ctx, policy, s.writes, may, written)
-	if slices.ContainsFunc(s.writes, func(w drift.Write) bool { return written[w.Object] }) {
-		r.Stages.Wrote(policy.Name, s.Step, r.Clock.Now())
+func (r *Reconciler) writeStage(
+	ctx context.Context, policy *plan.Policy, s pipeline.Stage, may pipeline.Permission, written pipeline.Written,
+) (result reconcile.Result, err error) {
+	result, err = r.writeAll(ctx, policy, s.Writes, may, written)
+	if s.IsWritten(written) {
+		r.Rollouts.Stages.Wrote(policy.Name, s.Step, r.Clock.Now())
 	}
 	return result, err
 }
 
 // writeStages writes one stage after the other. A stage with a missing write holds all
 // later stages.
-func (r *Reconciler) writeStages(ctx context.Context, policy *plan.Policy, diff drift.Diff, may permission, written repaired) (
-	result reconcile.Result, err error,
-) {
+func (r *Reconciler) writeStages(
+	ctx context.Context, policy *plan.Policy, diff drift.Diff, may pipeline.Permission, written pipeline.Written,
+) (result reconcile.Result, err error) {
 	going := len(diff.Taken) == 0
 	allowed := func(w drift.Write) bool { return going && may(w) }
 	var failures []error
-	for _, stage := range stagesOf(diff) {
-		if wait := r.Stages.Wait(policy.Name, stage.Step, r.Clock.Now()); wait > 0 && slices.ContainsFunc(stage.writes, allowed) {
+	for _, stage := range pipeline.StagesOf(diff) {
+		if wait := r.Rollouts.Stages.Wait(policy.Name, stage.Step, r.Clock.Now()); wait > 0 && slices.ContainsFunc(stage.Writes, allowed) {
 			result, going = schedule.Sooner(result, reconcile.Result{RequeueAfter: wait}), false
 		}
 		next, stageErr := r.writeStage(ctx, policy, stage, allowed, written)
-		going = going && !stage.left(written, may)
+		going = going && !stage.IsUnfinished(written, may)
 		result, failures = schedule.Sooner(result, next), append(failures, stageErr)
 	}
 	return result, errors.Join(failures...)
-}
-
-// stage holds writes that need not wait for each other.
-type stage struct {
-	schedule.Step
-	writes []drift.Write
-}
-
-// left tells whether a permitted write of the stage was not made.
-func (s stage) left(written repaired, may permission) bool {
-	return slices.ContainsFunc(s.writes, func(w drift.Write) bool { return !written[w.Object] && !w.IsConflicted() && may(w) })
-}
-
-// stagesOf returns the stages in order: first all writes, then the removals from the last
-// stage to the first.
-func stagesOf(diff drift.Diff) []stage {
-	var stages []stage
-	add := func(w drift.Write, is schedule.Step) {
-		last := len(stages) - 1
-		if last < 0 || stages[last].Step != is {
-			stages = append(stages, stage{Step: is})
-			last++
-		}
-		stages[last].writes = append(stages[last].writes, w)
-	}
-	for _, w := range diff.Writes {
-		add(w, schedule.Step{Number: w.Stage})
-	}
-	for _, w := range diff.Removals {
-		add(w, schedule.Step{Number: w.Stage, Removing: true})
-	}
-	return stages
 }

@@ -10,6 +10,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -80,26 +81,26 @@ func (r *Reconciler) writingIsOver(ctx context.Context, policy *plan.Policy) (bo
 // leftNow asks the API server for remaining objects of the policy. there compares the
 // managed objects; left holds the names of all remaining objects.
 func (r *Reconciler) leftNow(ctx context.Context, policy *plan.Policy, snapshot state.Snapshot) (
-	there Observation, left []string, err error,
+	there pipeline.Assessment, left []string, err error,
 ) {
 	live, err := r.Observe.RefreshSnapshot(ctx, snapshot)
 	if err != nil {
-		return Observation{}, nil, err
+		return pipeline.Assessment{}, nil, err
 	}
 	if live.NetworkPolicies, err = r.Observe.NetworkPoliciesNow(ctx); err != nil {
-		return Observation{}, nil, err
+		return pipeline.Assessment{}, nil, err
 	}
 	nodes, records, err := r.Observe.NodesNow(ctx)
 	if err != nil {
-		return Observation{}, nil, err
+		return pipeline.Assessment{}, nil, err
 	}
 	services, err := r.Observe.ServicesNow(ctx)
 	if err != nil {
-		return Observation{}, nil, fmt.Errorf("looking for what is left: %w", err)
+		return pipeline.Assessment{}, nil, fmt.Errorf("looking for what is left: %w", err)
 	}
 	live.Unconfirmed = false
-	there = r.assess(policy, plan.Compile(live.Policies), live)
-	left = slices.Concat(r.waitedFor(there), r.recordedFor(policy, there.policies, nodes, records, services))
+	there = r.Assessor.AssessOnce(policy, plan.Compile(live.Policies), live)
+	left = slices.Concat(r.waitedFor(there), r.recordedFor(policy, there.Policies, nodes, records, services))
 	if r.awaitsBackend(policy, live.OnHosts()) {
 		left = append(left, calicoUnanswered)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	shipped "github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
@@ -37,7 +38,7 @@ var byUs = []metav1.ManagedFieldsEntry{{
 	FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`), Time: &metav1.Time{Time: time.Unix(1, 0)},
 }}
 
-// deleted is a policy that is being deleted, of which the cache shows nothing any more.
+// deleted returns a policy in deletion, without objects in the cache.
 func deleted() *v1alpha1.ControlPlaneNetworkPolicy {
 	return &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{
 		Name: "p", UID: "u", Finalizers: []string{v1alpha1.Finalizer}, DeletionTimestamp: ptr.To(metav1.NewTime(time.Unix(9, 0))),
@@ -49,7 +50,7 @@ func looking(policy *v1alpha1.ControlPlaneNetworkPolicy, there calico.Live, obje
 	live := fake.NewClientBuilder().WithScheme(shipped.NewScheme()).WithObjects(objects...).WithReturnManagedFields().Build()
 	cache := fake.NewClientBuilder().WithScheme(shipped.NewScheme()).WithObjects(policy).Build()
 	return &Reconciler{
-		Client: api, Stages: &schedule.Stages{}, Writing: &repair.Writing{}, Reporter: &Reporter{Recorder: events.NewFakeRecorder(9)},
+		Client: api, Rollouts: pipeline.Rollouts{Stages: &schedule.Stages{}}, Writing: &repair.Writing{}, Reporter: &Reporter{Recorder: events.NewFakeRecorder(9)},
 		Repairer: repair.Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
 		Observe: state.Observer{
 			Cache: cache, Live: live, BackendNow: func(context.Context) (backend.Live, error) { return there, nil },
@@ -57,25 +58,25 @@ func looking(policy *v1alpha1.ControlPlaneNetworkPolicy, there calico.Live, obje
 	}, api, now
 }
 
-// Who may patch a NetworkPolicy may give it a finalizer, and the policy does not wait for
-// what is only kept by that.
-func TestFinalizersOfOthersHoldUpNoPolicy(t *testing.T) {
+// Everybody with the right to patch a NetworkPolicy can add a finalizer. The deletion of the
+// policy does not wait for a NetworkPolicy that only a foreign finalizer keeps.
+func TestForeignFinalizersDoNotBlockTheDeletionOfAPolicy(t *testing.T) {
 	g := NewWithT(t)
 	network := networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "shop", Name: "cpnp.p.web", Labels: map[string]string{v1alpha1.LabelPolicy: "p"}, ManagedFields: byUs,
 	}}
 	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*deleted()})
 	there := func() []drift.Write {
-		return assess(&policies[0], policies, state.Snapshot{NetworkPolicies: []networkingv1.NetworkPolicy{network}}).diff.Removals
+		return assess(&policies[0], policies, state.Snapshot{NetworkPolicies: []networkingv1.NetworkPolicy{network}}).Diff.Removals
 	}
 	g.Expect(there()).To(HaveLen(1))
 	network.Finalizers, network.DeletionTimestamp = []string{"example.com/mine"}, ptr.To(metav1.NewTime(time.Unix(9, 0)))
 	g.Expect(there()).To(BeEmpty())
 }
 
-// What the cache does not show is found at the API server, and is rolled back, or waited
-// for.
-func TestWhatTheCacheDoesNotShowIsStillTakenBack(t *testing.T) {
+// The last look finds objects that the cache does not show, and the operator rolls back the
+// objects or waits for them.
+func TestObjectsMissingInTheCacheAreRolledBack(t *testing.T) {
 	label := map[string]string{v1alpha1.LabelPolicy: "p"}
 	recorded := map[string]string{v1alpha1.AnnotationRecord: `{"externalTrafficPolicy":{"policy":"p","applied":"Local","original":"Cluster"}}`}
 	recordOfNode := &v1alpha1.ControlPlaneNodeRecord{
@@ -119,7 +120,7 @@ func TestWhatTheCacheDoesNotShowIsStillTakenBack(t *testing.T) {
 			policy := deleted()
 			objects = append(objects, policy.DeepCopy(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp-1", UID: "n"}})
 			r, api, now := looking(policy, test.calico, objects...)
-			r.Stages.Time = time.Minute
+			r.Rollouts.Stages.Time = time.Minute
 			compiled := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*policy})
 			left, _, err := r.lastLook(t.Context(), &compiled[0], state.Snapshot{})
 			g.Expect(err).NotTo(HaveOccurred())
@@ -141,7 +142,7 @@ func TestWhatTheCacheDoesNotShowIsStillTakenBack(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeAskedForIsLeft(t *testing.T) {
+func TestDeletionWaitsWhileTheAPIServerDoesNotAnswer(t *testing.T) {
 	g := NewWithT(t)
 	policy := deleted()
 	r, _, _ := looking(policy, calico.Live{})
@@ -153,7 +154,7 @@ func TestWhatCannotBeAskedForIsLeft(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(left).To(ConsistOf(ContainSubstring("Calico, which does not answer")))
 
-	// One that wrote nothing there does not wait for it.
+	// A policy without objects for hosts does not wait for Calico.
 	policy.Status.HostPolicies.Declared = nil
 	r, _, _ = looking(policy, calico.Live{})
 	r.Observe.BackendNow = func(context.Context) (backend.Live, error) { return nil, errors.New("no answer") }
@@ -172,9 +173,9 @@ func TestWhatCannotBeAskedForIsLeft(t *testing.T) {
 	g.Expect(left).To(ConsistOf(ContainSubstring("no answer")))
 }
 
-// What is being written to nodes and Services by those who may not know yet that the
-// policy goes is waited for; and so is the cache that tells them.
-func TestWhatIsBeingWrittenIsWaitedFor(t *testing.T) {
+// The deletion waits for running writes to nodes and Services, because their reconciliations
+// may not know of the deletion yet; and for the cache to show the deletion.
+func TestDeletionWaitsForRunningWrites(t *testing.T) {
 	g := NewWithT(t)
 	policy := deleted()
 	compiled := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*policy})
@@ -197,8 +198,8 @@ func TestWhatIsBeingWrittenIsWaitedFor(t *testing.T) {
 	g.Expect(left).NotTo(BeEmpty(), "the cache does not show yet that it goes")
 }
 
-// What bears the name of a policy that is gone is told of, once, and stays.
-func TestWhatIsLeftOfAPolicyThatIsGoneIsTold(t *testing.T) {
+// Objects with the label of a missing policy are reported once, and stay.
+func TestObjectsOfAMissingPolicyAreReportedOnce(t *testing.T) {
 	g := NewWithT(t)
 	recorder := events.NewFakeRecorder(9)
 	endpoint := v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{
@@ -223,7 +224,7 @@ func TestWhatIsLeftOfAPolicyThatIsGoneIsTold(t *testing.T) {
 	g.Expect(recorder.Events).To(BeEmpty(), "only the cache shows it still")
 }
 
-func TestNamesOfPoliciesThatAreGoneCostNothing(t *testing.T) {
+func TestMissingPoliciesTakeBoundedMemory(t *testing.T) {
 	g := NewWithT(t)
 	var a abandoned
 	news := 0

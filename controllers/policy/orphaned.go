@@ -75,8 +75,8 @@ func (r *Reconciler) tellAbandoned(ctx context.Context, name string, policies []
 func (r *Reconciler) labelledWith(name string, policies []plan.Policy, snapshot state.Snapshot) []drift.Write {
 	gone := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{}}
 	gone.Name, gone.Annotations = name, map[string]string{v1alpha1.AnnotationRevert: "deleted"}
-	there := r.assess(gone, policies, snapshot)
-	return slices.DeleteFunc(slices.Concat(there.diff.Removals, there.hostDiff.Removals), func(w drift.Write) bool {
+	there := r.Assessor.AssessOnce(gone, policies, snapshot)
+	return slices.DeleteFunc(slices.Concat(there.Diff.Removals, there.HostDiff.Removals), func(w drift.Write) bool {
 		return w.Live.GetLabels()[v1alpha1.LabelPolicy] != name
 	})
 }

@@ -4,28 +4,17 @@ package policy
 
 import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend"
-	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// unread tells whether objects for hosts cannot be rolled back at present.
-func unread(policy *plan.Policy, there backend.Live) bool {
-	return there.Availability().MayHideObjects && wroteHosts(policy, there)
-}
-
-// wroteHosts tells whether the backend has objects of the policy, as far as known.
-func wroteHosts(policy *plan.Policy, there backend.Live) bool {
-	count := policy.Status.HostPolicies.Declared
-	return count != nil && *count > 0 || drift.WroteHosts(policy.Name, there)
-}
-
 // awaitsBackend tells whether the policy waits until objects for hosts can be rolled back. A
 // first read in progress is always waited for.
 func (r *Reconciler) awaitsBackend(policy *plan.Policy, there backend.Live) bool {
-	if settling := there.Availability().Settling; settling || !unread(policy, there) {
+	if settling := there.Availability().Settling; settling || !pipeline.IsUnread(policy, there) {
 		r.patience.Forget(policy.Name)
-		return settling && unread(policy, there)
+		return settling && pipeline.IsUnread(policy, there)
 	}
 	return !policy.Deleting() || r.hasPatience(policy)
 }

@@ -16,12 +16,13 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
+	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
-	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
 // Reconciler keeps the objects of one policy as declared: NetworkPolicies, and
@@ -31,9 +32,9 @@ type Reconciler struct {
 	Observe  state.Observer
 	Client   client.Client
 	Reporter *Reporter
-	Stages   *schedule.Stages
-	// Judge knows what the objects of the backend do to flows.
-	Judge verify.Judge
+	// Assessor and Rollouts are the steps that write nothing.
+	Assessor pipeline.Assessor
+	Rollouts pipeline.Rollouts
 	// Confirmed tells whether the cache is reliable. Writing tells which reconciliations are
 	// writing to nodes and Services.
 	Confirmed *freshness.Confirmed
@@ -44,10 +45,8 @@ type Reconciler struct {
 	APIServers *schedule.SteadyServers
 	// patience is since when each policy in deletion has waited for Calico.
 	patience  schedule.Timers[string]
-	turns     schedule.Turns
 	cleared   cleared
 	abandoned abandoned
-	planned   planned
 	compiler  plan.Compiler
 }
 
@@ -91,16 +90,18 @@ func (r *Reconciler) reconcile(ctx context.Context, name string, snapshot state.
 		return reconcile.Result{}, nil // nothing was written for the policy
 	}
 	var done outcome
-	o := r.planned.assess(r.Judge, policy, policies, snapshot)
-	done.add(r.decideRollout(&o, snapshot), nil)
-	done.add(reconcile.Result{}, r.announce(ctx, o, snapshot))
-	done.add(r.apply(ctx, &o))
-	done.add(r.recordRollout(ctx, &o, snapshot))
-	done.add(r.findRemaining(ctx, &o, snapshot))
-	if policy.Deleting() && len(o.remaining) == 0 {
-		return r.finishDeletion(ctx, o, snapshot, done)
+	started := r.Clock.Now()
+	a := r.Assessor.Assess(policy, policies, snapshot)
+	metrics.ObserveVerification(r.Clock.Since(started))
+	done.add(reconcile.Result{RequeueAfter: r.Rollouts.Decide(&a, r.Clock.Now())}, nil)
+	done.add(reconcile.Result{}, r.announce(ctx, a))
+	done.add(r.apply(ctx, &a))
+	done.add(r.recordRollout(ctx, &a))
+	done.add(r.findRemaining(ctx, &a))
+	if policy.Deleting() && len(a.Remaining) == 0 {
+		return r.finishDeletion(ctx, a, done)
 	}
-	done.add(r.Reporter.report(ctx, o))
+	done.add(r.Reporter.report(ctx, a))
 	return done.result()
 }
 
@@ -136,15 +137,15 @@ func (r *Reconciler) forgetOtherIntents(policy *plan.Policy) {
 
 // announce reports at once that a rollback by the annotation begins, because in an emergency
 // users want a prompt answer; or that it has ended, before rules are written again.
-func (r *Reconciler) announce(ctx context.Context, o Observation, snapshot state.Snapshot) error {
-	if o.policy.Deleting() || saysRolledBack(o.policy) == o.policy.RollsBack() {
+func (r *Reconciler) announce(ctx context.Context, a pipeline.Assessment) error {
+	if a.Policy.Deleting() || saysRolledBack(a.Policy) == a.Policy.RollsBack() {
 		return nil
 	}
-	o.rollout = rollout.Decision{Enactments: recordsOf(o.policy.Name, snapshot.Enactments)}
-	if o.policy.RollsBack() {
-		o.remaining = r.waitedFor(o)
+	a.Rollout = rollout.Decision{Enactments: pipeline.EnactmentsOf(a.Policy.Name, a.Snapshot.Enactments)}
+	if a.Policy.RollsBack() {
+		a.Remaining = r.waitedFor(a)
 	}
-	return r.Reporter.announce(ctx, o)
+	return r.Reporter.announce(ctx, a)
 }
 
 // saysRolledBack tells whether the status reports the rollback by the annotation
@@ -158,7 +159,7 @@ func saysRolledBack(policy *plan.Policy) bool {
 func (r *Reconciler) forgetPolicy(ctx context.Context, name string, policies []plan.Policy, snapshot state.Snapshot) error {
 	r.History.ForgetPolicy(name)
 	r.Releases.Forget(name)
-	r.Stages.Forget(name)
+	r.Rollouts.Stages.Forget(name)
 	r.patience.Forget(name)
 	r.cleared.forget(name)
 	r.Reporter.next.Forget(name)

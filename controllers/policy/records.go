@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,9 +16,8 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
-	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
-	"github.com/cpnp-dev/cpnp-operator/internal/intent"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
@@ -36,13 +34,13 @@ import (
 // recordRollout persists the decision about the nodes: the next reconciliation acts on it.
 // Afterwards, o has the persisted enactments, because without a successful write a decision
 // does not count. A stale cache is no error: the next state of the cache decides.
-func (r *Reconciler) recordRollout(ctx context.Context, o *Observation, snapshot state.Snapshot) (result reconcile.Result, err error) {
-	if o.decided {
-		o.rollout.Enactments, result, err = r.record(ctx, o.policy, o.rollout.Enactments, snapshot)
+func (r *Reconciler) recordRollout(ctx context.Context, a *pipeline.Assessment) (result reconcile.Result, err error) {
+	if a.Decided {
+		a.Rollout.Enactments, result, err = r.record(ctx, a.Policy, a.Rollout.Enactments, a.Snapshot)
 	} else {
-		r.History.SettleOthers(o.policy.Name, drift.KindEnactment, nil, r.Clock.Now())
+		r.History.SettleOthers(a.Policy.Name, drift.KindEnactment, nil, r.Clock.Now())
 	}
-	_, next, forgetErr := r.forgetNodes(ctx, o.policy, o.leaving)
+	_, next, forgetErr := r.forgetNodes(ctx, a.Policy, a.Leaving)
 	result = schedule.Sooner(result, next)
 	if err = errors.Join(err, forgetErr); apierrors.IsConflict(err) {
 		return schedule.Sooner(result, reconcile.Result{RequeueAfter: timing.ConflictDelay}), nil
@@ -102,7 +100,7 @@ func persistedOf(want, live *v1alpha1.ControlPlaneNodeEnactment) *v1alpha1.Contr
 func (r *Reconciler) recordOf(policy *plan.Policy, want, live *v1alpha1.ControlPlaneNodeEnactment) repair.Job {
 	job := repair.Job{
 		Object: drift.Object{Kind: drift.KindEnactment, Name: want.Name}, Policies: []string{policy.Name},
-		Needed: live == nil || !sameRecord(want, live),
+		Needed: live == nil || !pipeline.SameEnactment(want, live),
 	}
 	if live != nil {
 		job.Version = live.ResourceVersion
@@ -119,20 +117,12 @@ func (r *Reconciler) recordOf(policy *plan.Policy, want, live *v1alpha1.ControlP
 	return job
 }
 
-// sameRecord compares the fields written by the operator.
-func sameRecord(a, b *v1alpha1.ControlPlaneNodeEnactment) bool {
-	is, was := a.Status.DeepCopy(), b.Status.DeepCopy()
-	is.Observers, was.Observers = nil, nil
-	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(is, was) &&
-		a.Annotations[v1alpha1.AnnotationConfirm] == b.Annotations[v1alpha1.AnnotationConfirm]
-}
-
 // forgetObservers uses a repair without other writes to remove the observations of deleted
 // nodes from an enactment.
 func (r *Reconciler) forgetObservers(job *repair.Job, live *v1alpha1.ControlPlaneNodeEnactment, snapshot state.Snapshot) {
 	gone := func(o v1alpha1.Observation) bool {
 		return o.Name != v1alpha1.ObserverOperator &&
-			!slices.ContainsFunc(snapshot.Nodes, func(n corev1.Node) bool { return n.Name == o.Name })
+			!slices.ContainsFunc(snapshot.Nodes, func(n *corev1.Node) bool { return n.Name == o.Name })
 	}
 	if !slices.ContainsFunc(live.Status.Observers, gone) {
 		return
@@ -142,36 +132,6 @@ func (r *Reconciler) forgetObservers(job *repair.Job, live *v1alpha1.ControlPlan
 		kept := slices.DeleteFunc(slices.Clone(live.Status.Observers), gone)
 		return apply.WriteObservers(ctx, r.Client, live, kept)
 	}
-}
-
-// isGivenUp tells whether a policy does not protect nodes any more, and all of its objects
-// are gone from Calico. Then the enactments are deleted: with enactments left in place, all
-// nodes would get the rules at once if the policy protected nodes again, and other policies
-// would wait for a node in flight.
-func isGivenUp(o Observation, snapshot state.Snapshot) bool {
-	return o.policy.Enforces() && o.hosts.Intent == intent.Enforce && !snapshot.Unconfirmed && snapshot.OnHosts().Availability().Readable &&
-		!drift.WroteHosts(o.policy.Name, snapshot.OnHosts())
-}
-
-// goneNodes returns the enactments of nodes not protected by the policy any more, and the
-// name of a node reverted for the current generation, if any. The enactment of the reverted
-// node stays, because the enactment is the reason for not starting other nodes.
-func goneNodes(policy *plan.Policy, protected []backend.Node, there []v1alpha1.ControlPlaneNodeEnactment) (
-	gone []*v1alpha1.ControlPlaneNodeEnactment, failed string,
-) {
-	for _, e := range left(policy.Name, protected, there) {
-		if rollout.FailedInGeneration(e, policy.Generation) {
-			failed = e.Spec.Node
-		} else {
-			gone = append(gone, e)
-		}
-	}
-	return gone, failed
-}
-
-// recordsOf returns the policy's enactments.
-func recordsOf(policy string, there []v1alpha1.ControlPlaneNodeEnactment) []v1alpha1.ControlPlaneNodeEnactment {
-	return slices.DeleteFunc(slices.Clone(there), func(e v1alpha1.ControlPlaneNodeEnactment) bool { return e.Spec.Policy != policy })
 }
 
 // forgetNodes deletes enactments, and returns the names of the enactments that stay. An
@@ -199,17 +159,4 @@ func (r *Reconciler) forgetNodes(ctx context.Context, policy *plan.Policy, gone 
 		}
 	}
 	return stay, result, errors.Join(failures...)
-}
-
-// left returns the policy's enactments of nodes that are not among the protected nodes.
-func left(policy string, protected []backend.Node, there []v1alpha1.ControlPlaneNodeEnactment) []*v1alpha1.ControlPlaneNodeEnactment {
-	var gone []*v1alpha1.ControlPlaneNodeEnactment
-	for i := range there {
-		e := &there[i]
-		kept := slices.ContainsFunc(protected, func(n backend.Node) bool { return n.Name == e.Spec.Node })
-		if e.Spec.Policy == policy && !kept {
-			gone = append(gone, e)
-		}
-	}
-	return gone
 }

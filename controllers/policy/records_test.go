@@ -17,15 +17,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// recording is an API server that answers every write of a record with an error, or
-// takes it.
+// recording is an API server that answers every write of an enactment with an error, or
+// accepts the write.
 type recording struct {
 	client.Client
 	err error
@@ -48,8 +50,9 @@ func (r recordingStatus) Patch(context.Context, client.Object, client.Patch, ...
 	return r.err
 }
 
-// A node whose record could not be written counts as it is on record, and that is told.
-func TestNodesCountAsTheyAreOnRecord(t *testing.T) {
+// After a failed write of an enactment, the persisted enactment counts, and the failure is
+// reported.
+func TestPersistedEnactmentCountsAfterAFailedWrite(t *testing.T) {
 	conflict := apierrors.NewConflict(schema.GroupResource{}, "p.cp-1", context.Canceled)
 	for name, test := range map[string]struct {
 		err   error
@@ -69,15 +72,14 @@ func TestNodesCountAsTheyAreOnRecord(t *testing.T) {
 			}
 			policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{}}
 			policy.Name = "p"
-			there := []v1alpha1.ControlPlaneNodeEnactment{enactmentIn("cp-1", v1alpha1.PhaseProgressing, "")}
+			there := []v1alpha1.ControlPlaneNodeEnactment{calicotest.Enactment("cp-1", v1alpha1.PhaseProgressing, "")}
 			there[0].ResourceVersion = "7"
-			decided := []v1alpha1.ControlPlaneNodeEnactment{enactmentIn("cp-1", v1alpha1.PhaseEnforced, "")}
-			o := Observation{policy: policy}
-			o.decide(rollout.Decision{Enactments: decided}, state.Snapshot{Enactments: there})
-			g.Expect(o.unsettled).To(HaveKey("cp-1"))
-			again, err := r.recordRollout(t.Context(), &o, state.Snapshot{Enactments: there})
+			decided := []v1alpha1.ControlPlaneNodeEnactment{calicotest.Enactment("cp-1", v1alpha1.PhaseEnforced, "")}
+			o := pipeline.Assessment{Policy: policy, Snapshot: state.Snapshot{Enactments: there}}
+			o.Rollout, o.Decided = rollout.Decision{Enactments: decided}, true
+			again, err := r.recordRollout(t.Context(), &o)
 			g.Expect(err != nil).To(Equal(test.fails))
-			g.Expect(rollout.PhaseOf(&o.rollout.Enactments[0])).To(Equal(test.phase))
+			g.Expect(rollout.PhaseOf(&o.Rollout.Enactments[0])).To(Equal(test.phase))
 			g.Expect(r.History.Summarize("p", now.Now()).Failures).To(HaveLen(map[bool]int{true: 1}[test.fails]))
 			g.Expect(again.RequeueAfter > 0).To(Equal(errors.Is(test.err, conflict)))
 
@@ -87,7 +89,7 @@ func TestNodesCountAsTheyAreOnRecord(t *testing.T) {
 			g.Expect(r.History.Summarize("p", now.Now()).Failures).To(BeEmpty(), "it is as decided")
 		})
 	}
-	t.Run("one that is not there has not been begun", func(t *testing.T) {
+	t.Run("a node without an enactment was not started", func(t *testing.T) {
 		g := NewWithT(t)
 		r := &Reconciler{
 			Client:   recording{err: apierrors.NewInternalError(context.Canceled)},
@@ -95,7 +97,7 @@ func TestNodesCountAsTheyAreOnRecord(t *testing.T) {
 		}
 		policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{}}
 		policy.Name = "p"
-		persisted, _, _ := r.record(t.Context(), policy, []v1alpha1.ControlPlaneNodeEnactment{enactmentIn("cp-1", v1alpha1.PhaseEnforced, "")}, state.Snapshot{})
+		persisted, _, _ := r.record(t.Context(), policy, []v1alpha1.ControlPlaneNodeEnactment{calicotest.Enactment("cp-1", v1alpha1.PhaseEnforced, "")}, state.Snapshot{})
 		g.Expect(persisted).To(ConsistOf(HaveField("Spec.Node", "cp-1")))
 		g.Expect(rollout.PhaseOf(&persisted[0])).To(BeEmpty())
 	})

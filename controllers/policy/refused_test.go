@@ -16,7 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/calicotest"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
@@ -42,27 +44,27 @@ func reverting(uid types.UID) *plan.Policy {
 	return &plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*p})[0]
 }
 
-// What the API server does not let the operator delete holds up no deletion of a policy,
-// and is told: NetworkPolicies, and records of nodes.
-func TestRefusedDeletionsHoldUpNoPolicy(t *testing.T) {
+// A NetworkPolicy or enactment that the API server refuses to delete does not block the
+// deletion of the policy, and is reported.
+func TestRefusedDeletionsDoNotBlockAPolicy(t *testing.T) {
 	tries := func(t *testing.T, err error) (r *Reconciler, stays func(*plan.Policy) []string) {
 		clock := testingclock.NewFakePassiveClock(time.Now())
 		r = &Reconciler{
 			Client:   deleting{err: err},
 			Repairer: repair.Repairer{Clock: clock, History: drift.NewHistory(), Report: func(string) {}, Retries: &repair.Retries{}},
 		}
-		enactment := enactmentIn("cp-1", v1alpha1.PhaseEnforced, "")
+		enactment := calicotest.Enactment("cp-1", v1alpha1.PhaseEnforced, "")
 		network := drift.Write{Object: drift.Object{Kind: drift.KindNetworkPolicy, Namespace: "n", Name: "x"}, Live: &corev1.ConfigMap{}}
 		return r, func(p *plan.Policy) []string {
-			_, err := r.writeAll(t.Context(), p, []drift.Write{network}, always(true), repaired{})
+			_, err := r.writeAll(t.Context(), p, []drift.Write{network}, pipeline.Always(true), pipeline.Written{})
 			NewWithT(t).Expect(err).NotTo(HaveOccurred())
 			stay, _, err := r.forgetNodes(t.Context(), p, []*v1alpha1.ControlPlaneNodeEnactment{&enactment})
 			NewWithT(t).Expect(err).NotTo(HaveOccurred())
 			clock.SetTime(clock.Now().Add(timing.IncompleteRetryLast))
-			return append(stay, r.waitedFor(Observation{policy: p, diff: drift.Diff{Removals: []drift.Write{network}}})...)
+			return append(stay, r.waitedFor(pipeline.Assessment{Policy: p, Diff: drift.Diff{Removals: []drift.Write{network}}})...)
 		}
 	}
-	t.Run("one that is deleted", func(t *testing.T) {
+	t.Run("the policy is deleted", func(t *testing.T) {
 		g := NewWithT(t)
 		r, stays := tries(t, apiError(403, webhookDenial))
 		p := reverting("1")
@@ -76,22 +78,22 @@ func TestRefusedDeletionsHoldUpNoPolicy(t *testing.T) {
 			HaveField("Object.Kind", drift.KindNetworkPolicy), HaveField("Object.Kind", drift.KindEnactment)))
 		g.Expect(stays(reverting("2"))).To(HaveLen(2), "another one of its name has its own tries")
 	})
-	t.Run("where the API server does not answer, it waits", func(t *testing.T) {
+	t.Run("the deletion waits while the API server does not answer", func(t *testing.T) {
 		g := NewWithT(t)
 		r, _ := tries(t, apiError(500, "etcd has no leader"))
-		enactment := enactmentIn("cp-1", v1alpha1.PhaseEnforced, "")
+		enactment := calicotest.Enactment("cp-1", v1alpha1.PhaseEnforced, "")
 		for range 2 * repair.MaxUnanswered {
 			stay, _, err := r.forgetNodes(t.Context(), reverting("1"), []*v1alpha1.ControlPlaneNodeEnactment{&enactment})
 			g.Expect(err).To(HaveOccurred())
 			g.Expect(stay).To(HaveLen(1))
 		}
 	})
-	t.Run("one that stays goes on trying", func(t *testing.T) {
+	t.Run("a policy that stays retries", func(t *testing.T) {
 		g := NewWithT(t)
 		r, _ := tries(t, apiError(403, webhookDenial))
 		p := reverting("1")
 		p.DeletionTimestamp = nil
-		enactment := enactmentIn("cp-1", v1alpha1.PhaseEnforced, "")
+		enactment := calicotest.Enactment("cp-1", v1alpha1.PhaseEnforced, "")
 		for range 2 * repair.MaxUnanswered {
 			_, _, err := r.forgetNodes(t.Context(), p, []*v1alpha1.ControlPlaneNodeEnactment{&enactment})
 			g.Expect(err).To(HaveOccurred())
@@ -102,9 +104,9 @@ func TestRefusedDeletionsHoldUpNoPolicy(t *testing.T) {
 		r, _ := tries(t, apiError(403, webhookDenial))
 		endpoint := drift.Write{Object: drift.Object{Kind: "HostEndpoint", Name: "x"}, Live: &corev1.ConfigMap{}}
 		for range 2 * repair.MaxUnanswered {
-			_, err := r.writeAll(t.Context(), reverting("1"), []drift.Write{endpoint}, always(true), repaired{})
+			_, err := r.writeAll(t.Context(), reverting("1"), []drift.Write{endpoint}, pipeline.Always(true), pipeline.Written{})
 			g.Expect(err).To(HaveOccurred())
 		}
-		g.Expect(r.waitedFor(Observation{policy: reverting("1"), hostDiff: drift.Diff{Removals: []drift.Write{endpoint}}})).To(HaveLen(1))
+		g.Expect(r.waitedFor(pipeline.Assessment{Policy: reverting("1"), HostDiff: drift.Diff{Removals: []drift.Write{endpoint}}})).To(HaveLen(1))
 	})
 }

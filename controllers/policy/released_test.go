@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Whoever may write a Service can put its record back again and again.
+// Everybody with the right to write a Service can restore the record again and again.
 func TestDeletionWaitsForAServiceOnce(t *testing.T) {
 	g := NewWithT(t)
 	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*deleted()})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/intent"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
@@ -21,14 +22,14 @@ import (
 // findRemaining finds what is still to be rolled back for a policy that claims nothing any
 // more: everything, or for an orphaned policy the rules on trial. The reconcilers of nodes
 // and Services restore taints and traffic policies.
-func (r *Reconciler) findRemaining(ctx context.Context, o *Observation, snapshot state.Snapshot) (result reconcile.Result, err error) {
-	switch o.policy.Intent() {
+func (r *Reconciler) findRemaining(ctx context.Context, a *pipeline.Assessment) (result reconcile.Result, err error) {
+	switch a.Policy.Intent() {
 	case intent.RollBack, intent.Delete:
-		o.remaining, result, err = r.notRolledBack(ctx, *o, snapshot)
+		a.Remaining, result, err = r.notRolledBack(ctx, *a)
 	case intent.Orphan:
-		o.remaining, result = r.leftOnTrial(*o, snapshot)
+		a.Remaining, result = r.leftOnTrial(*a)
 	}
-	if len(o.remaining) > 0 { // the end of a wait may come without an event
+	if len(a.Remaining) > 0 { // the end of a wait may come without an event
 		result = schedule.Sooner(result, reconcile.Result{RequeueAfter: timing.AskAgain})
 	}
 	return result, err
@@ -37,11 +38,11 @@ func (r *Reconciler) findRemaining(ctx context.Context, o *Observation, snapshot
 // notRolledBack returns the names of the objects not yet restored or deleted for the
 // policy, according to the cache; and once the cache shows none, according to the API
 // server.
-func (r *Reconciler) notRolledBack(ctx context.Context, o Observation, snapshot state.Snapshot) (
+func (r *Reconciler) notRolledBack(ctx context.Context, a pipeline.Assessment) (
 	left []string, result reconcile.Result, err error,
 ) {
-	left = r.waitedFor(o)
-	if r.awaitsBackend(o.policy, snapshot.OnHosts()) {
+	left = r.waitedFor(a)
+	if r.awaitsBackend(a.Policy, a.Live()) {
 		left = append(left, calicoUnanswered)
 	}
 	records, err := r.Observe.ListNodeRecords(ctx)
@@ -52,11 +53,11 @@ func (r *Reconciler) notRolledBack(ctx context.Context, o Observation, snapshot 
 	if err != nil {
 		return []string{unknownRemains}, reconcile.Result{}, err
 	}
-	left = append(left, r.recordedFor(o.policy, o.policies, snapshot.Nodes, records, services)...)
+	left = append(left, r.recordedFor(a.Policy, a.Policies, a.Snapshot.Nodes, records, services)...)
 	if len(left) > 0 {
 		return left, reconcile.Result{}, nil
 	}
-	return r.lastLook(ctx, o.policy, snapshot)
+	return r.lastLook(ctx, a.Policy, a.Snapshot)
 }
 
 // Names for what is waited for, if it has no name.
@@ -68,11 +69,11 @@ const (
 // waitedFor returns the names of the objects to remove before the policy may go.
 // NetworkPolicies are abandoned if the API server refuses the deletion; hosts must be
 // rolled back.
-func (r *Reconciler) waitedFor(o Observation) []string {
-	ours := slices.DeleteFunc(slices.Clone(o.diff.Removals), func(w drift.Write) bool {
-		return r.Retries.Abandoned(w.Object, o.policy.UID)
+func (r *Reconciler) waitedFor(a pipeline.Assessment) []string {
+	ours := slices.DeleteFunc(slices.Clone(a.Diff.Removals), func(w drift.Write) bool {
+		return r.Retries.Abandoned(w.Object, a.Policy.UID)
 	})
-	return namesOf(slices.Concat(ours, o.hostDiff.Removals))
+	return namesOf(slices.Concat(ours, a.HostDiff.Removals))
 }
 
 func namesOf(writes []drift.Write) []string {
@@ -86,11 +87,10 @@ func namesOf(writes []drift.Write) []string {
 // recordedFor returns the nodes and Services that still have a field from the policy,
 // without abandoned nodes and Services.
 func (r *Reconciler) recordedFor(
-	policy *plan.Policy, policies []plan.Policy, nodes []corev1.Node, records state.NodeRecords, services []state.Service,
+	policy *plan.Policy, policies []plan.Policy, nodes []*corev1.Node, records state.NodeRecords, services []state.Service,
 ) []string {
 	var left []string
-	for i := range nodes {
-		node := &nodes[i]
+	for _, node := range nodes {
 		object := drift.Object{Kind: "Node", Name: node.Name}
 		if drift.MoveRecord(node, records.OfNode(node).Record, policies).MentionsPolicy(policy.Name) && !r.Retries.Abandoned(object, policy.UID) {
 			left = append(left, object.String())

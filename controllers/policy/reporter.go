@@ -19,8 +19,11 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
+	"github.com/cpnp-dev/cpnp-operator/internal/backup"
+	"github.com/cpnp-dev/cpnp-operator/internal/compare"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
@@ -35,56 +38,61 @@ type Reporter struct {
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
 	History  *drift.History
+	// Backups has what is known of the backups of etcd.
+	Backups *backup.Memory
 
 	// next is the earliest time of the next report of each policy.
 	next schedule.Timers[string]
 
-	postures postureMemories
+	comparer compare.Comparer
 }
 
-// report compares the whole posture in the cache with the declared posture, and writes the
+// report compares what is in the cache with what is declared, and writes the
 // status. The result tells when to report again.
-func (r *Reporter) report(ctx context.Context, o Observation) (reconcile.Result, error) {
+func (r *Reporter) report(ctx context.Context, a pipeline.Assessment) (reconcile.Result, error) {
 	now := r.Clock.Now()
-	if o.settling() {
+	if a.Settling() {
 		return reconcile.Result{}, nil
 	}
-	if wait := r.pace(o.policy.Name, now); wait > 0 {
+	if wait := r.pace(a.Policy.Name, now); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
-	r.History.ResumeContests(o.policy, now)
-	r.tellReleases(o.policy)
-	input, err := r.input(ctx, o)
+	r.History.ResumeContests(a.Policy, now)
+	r.tellReleases(a.Policy)
+	input, err := r.input(ctx, a)
 	if err != nil {
-		return reconcile.Result{}, errors.Join(err, r.admitIgnorance(ctx, o.policy, err))
+		return reconcile.Result{}, errors.Join(err, r.admitIgnorance(ctx, a.Policy, err))
 	}
 	input.Now = metav1.NewTime(now)
 	status := report.StatusOf(input)
-	metrics.SetManaged(o.policy.Name, "NetworkPolicy", input.Network.Declared)
-	metrics.SetManaged(o.policy.Name, "HostPolicy", input.Hosts.Declared)
-	metrics.SetManaged(o.policy.Name, "Taint", input.Taints.Declared)
-	metrics.SetManaged(o.policy.Name, "Service", input.Services.Declared)
-	if !equality.Semantic.DeepEqual(status, o.policy.Status) {
-		err := r.write(ctx, o.policy.ControlPlaneNetworkPolicy, status)
+	metrics.SetManaged(a.Policy.Name, "NetworkPolicy", input.Network.Declared)
+	metrics.SetManaged(a.Policy.Name, "HostPolicy", input.Hosts.Declared)
+	metrics.SetManaged(a.Policy.Name, "Taint", input.Taints.Declared)
+	metrics.SetManaged(a.Policy.Name, "Service", input.Services.Declared)
+	if !equality.Semantic.DeepEqual(status, a.Policy.Status) {
+		err := r.write(ctx, a.Policy.ControlPlaneNetworkPolicy, status)
 		if apierrors.IsConflict(err) { // decide again with the changed policy
 			return reconcile.Result{RequeueAfter: timing.ConflictDelay}, nil
 		}
 		if err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(err)
 		}
-		r.next.Set(o.policy.Name, r.Clock.Now().Add(timing.StatusInterval)) // counted from the end of the write
-		for _, e := range report.ConditionEvents(o.policy.Status.Conditions, status.Conditions, input.History) {
-			r.event(o.policy, e)
+		r.next.Set(a.Policy.Name, r.Clock.Now().Add(timing.StatusInterval)) // counted from the end of the write
+		for _, e := range report.ConditionEvents(a.Policy.Status.Conditions, status.Conditions, input.History) {
+			r.event(a.Policy, e)
 		}
-		r.History.AcknowledgeSummary(o.policy.Name, input.History)
+		r.History.AcknowledgeSummary(a.Policy.Name, input.History)
 	}
-	return reconcile.Result{RequeueAfter: input.History.Quiet}, nil
+	metrics.SetStatus(a.Policy.Name, a.Policy.Intent(), &status)
+	again := reconcile.Result{RequeueAfter: input.History.Quiet}
+	tellPosture(a.Policy, input)
+	return schedule.Sooner(again, untilPostureChanges(input, now)), nil
 }
 
 // announce reports at once, without regard to the time of the last report.
-func (r *Reporter) announce(ctx context.Context, o Observation) error {
-	r.next.Forget(o.policy.Name)
-	_, err := r.report(ctx, o)
+func (r *Reporter) announce(ctx context.Context, a pipeline.Assessment) error {
+	r.next.Forget(a.Policy.Name)
+	_, err := r.report(ctx, a)
 	return err
 }
 
@@ -110,6 +118,9 @@ func (r *Reporter) admitIgnorance(ctx context.Context, policy *plan.Policy, caus
 	err := r.write(ctx, policy.ControlPlaneNetworkPolicy, status)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return nil
+	}
+	if err == nil {
+		metrics.SetStatus(policy.Name, policy.Intent(), &status)
 	}
 	return err
 }

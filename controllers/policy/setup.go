@@ -17,11 +17,13 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
+	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
 )
 
 // Sources are the origins of events from outside the manager's cache.
 type Sources struct {
 	Requests   *ReportRequests
+	Echoes     *freshness.Echoes
 	Backend    <-chan event.GenericEvent
 	ConfigMaps watch.ConfigMapCaches
 	OwnPods    cache.Cache // nil outside of a cluster
@@ -29,11 +31,12 @@ type Sources struct {
 
 // SetupWithManager adds the reconciler to a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, from Sources) error {
-	w := watches{watch.Watcher{Observe: r.Observe, Compiled: &watch.Policies{}}}
+	w := watches{watch.Watcher{Observe: r.Observe, Compiled: &watch.Policies{}}, from.Echoes}
 	b := builder.ControllerManagedBy(mgr).Named("policy").
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, watch.WithUrgency(w.policiesOfPolicy()), builder.WithPredicates(watch.IntentChanged)).
 		Watches(&v1alpha1.ControlPlaneNetworkPolicy{}, w.policyToReport(), builder.WithPredicates(watch.StatusChanged)).
 		Watches(&v1alpha1.ControlPlaneNodeEnactment{}, w.policyOfEnactment(), builder.WithPredicates(watch.EnactmentChanged)).
+		Watches(&v1alpha1.ControlPlaneNodeRecord{}, w.policiesOfNodeRecord()).
 		Watches(&corev1.Node{}, w.policiesOfNode()).
 		Watches(&corev1.Service{}, w.policiesOfService(), builder.WithPredicates(watch.ServiceChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, w.policiesOfEndpointSlice(), builder.WithPredicates(watch.EndpointsChanged)).

@@ -4,24 +4,29 @@ package policy
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
 	"github.com/cpnp-dev/cpnp-operator/internal/intent"
+	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
 // watches maps events to policies.
-type watches struct{ watch.Watcher }
+type watches struct {
+	watch.Watcher
+	echoes *freshness.Echoes
+}
 
 // policyToReport requests a report on the policy of an event. The report repairs a foreign
 // change of the status, and a status decided before the cache showed the last status.
@@ -69,6 +74,19 @@ func (w watches) policiesOfNode() handler.EventHandler {
 	})
 }
 
+// policiesOfNodeRecord requests policies that are rolled back or deleted, because such a
+// policy waits until no record of a node names the policy. The cache may show the restored
+// Node before the record.
+func (w watches) policiesOfNodeRecord() handler.EventHandler {
+	return watch.HandleEvery(func(ctx context.Context, q watch.Queue, _, _ client.Object) {
+		for _, policy := range w.Policies(ctx) {
+			if !policy.Claims() {
+				q.AddAfter(watch.NewRequest("", policy.Name), timing.ReportDelay)
+			}
+		}
+	})
+}
+
 // policiesOfService requests reports on the policies of a Service, because of the traffic
 // policies and of access from outside the cluster.
 func (w watches) policiesOfService() handler.EventHandler {
@@ -98,7 +116,7 @@ func (w watches) policiesOfPod() handler.EventHandler {
 			pod = before
 		}
 		for _, policy := range w.Policies(ctx) {
-			if namespacesOf(&policy).Has(pod.GetNamespace()) {
+			if pipeline.ComponentNamespaces(&policy).Has(pod.GetNamespace()) {
 				q.AddAfter(watch.NewRequest("", policy.Name), timing.ReportDelay)
 			}
 		}
@@ -148,11 +166,15 @@ func (w watches) policiesOfBackends() handler.EventHandler {
 
 // serviceOf returns the Service of an EndpointSlice.
 func (w watches) serviceOf(ctx context.Context, before, after client.Object) (state.Service, error) {
-	slice := after
-	if slice == nil {
-		slice = before
+	object := after
+	if object == nil {
+		object = before
 	}
-	key := types.NamespacedName{Namespace: slice.GetNamespace(), Name: slice.GetLabels()[discoveryv1.LabelServiceName]}
+	slice, ok := object.(*state.EndpointSlice)
+	if !ok {
+		return state.Service{}, fmt.Errorf("an EndpointSlice is a %T in the cache", object)
+	}
+	key := types.NamespacedName{Namespace: slice.Namespace, Name: slice.Service}
 	return w.Observe.GetService(ctx, key, nil)
 }
 
@@ -174,7 +196,7 @@ func (w watches) policiesOnHosts() handler.EventHandler {
 	return watch.HandleEvery(func(ctx context.Context, q watch.Queue, _, _ client.Object) {
 		there, policies := w.Observe.Backend(), w.Policies(ctx)
 		for _, policy := range policies {
-			if policy.ProtectsHosts() || wroteHosts(&policy, there) {
+			if policy.ProtectsHosts() || pipeline.WroteHosts(&policy, there) {
 				q.Add(watch.NewRequest("", policy.Name))
 			}
 		}
@@ -193,15 +215,26 @@ func (w watches) allPolicies() handler.EventHandler {
 	})
 }
 
-// policyOfNetworkPolicy requests the existing policy named by a NetworkPolicy's name.
+// policyOfNetworkPolicy requests the existing policy named by a NetworkPolicy's name. The
+// event of the operator's own write only concerns the report, and waits. So does the event
+// of a write that reaches the API server at the same time, which is repaired a little later.
 func (w watches) policyOfNetworkPolicy() handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+	return watch.HandleEvery(func(ctx context.Context, q watch.Queue, before, after client.Object) {
+		object := after
+		if after == nil {
+			object = before
+		}
 		rest, ours := strings.CutPrefix(object.GetName(), state.NetworkPolicyPrefix)
 		policy, _, found := strings.Cut(rest, ".")
 		if !ours || !found || plan.FindPolicy(w.Policies(ctx), policy) == nil {
-			return nil
+			return
 		}
-		return []reconcile.Request{watch.NewRequest("", policy)}
+		is := drift.Object{Kind: drift.KindNetworkPolicy, Namespace: object.GetNamespace(), Name: object.GetName()}
+		if after != nil && w.echoes.IsEcho(is, after.GetResourceVersion()) {
+			q.AddAfter(watch.NewRequest("", policy), timing.ReportDelay)
+		} else {
+			q.Add(watch.NewRequest("", policy))
+		}
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"slices"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -58,11 +57,11 @@ func (w watches) servicesWaitingForNode() handler.EventHandler {
 
 func (w watches) serviceOfEndpointSlice() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, slice client.Object) []reconcile.Request {
-		service := slice.GetLabels()[discoveryv1.LabelServiceName]
-		if service == "" {
+		of, ok := slice.(*state.EndpointSlice)
+		if !ok || of.Service == "" {
 			return nil
 		}
-		return []reconcile.Request{watch.NewRequest(slice.GetNamespace(), service)}
+		return []reconcile.Request{watch.NewRequest(of.Namespace, of.Service)}
 	})
 }
 

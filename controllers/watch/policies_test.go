@@ -18,7 +18,7 @@ func storedPolicy(name, uid, version string) v1alpha1.ControlPlaneNetworkPolicy 
 	return policy
 }
 
-// Policies are compiled once for each of their states, and never later than a change.
+// Policies are compiled once for each of their states, and always in their present state.
 func TestPoliciesAreCompiledOnceForEachState(t *testing.T) {
 	g := NewWithT(t)
 	var memory Policies
@@ -36,16 +36,16 @@ func TestPoliciesAreCompiledOnceForEachState(t *testing.T) {
 	}
 	a, b := storedPolicy("a", "1", "1"), storedPolicy("b", "2", "1")
 	g.Expect(compile(a, b)).To(BeTrue())
-	g.Expect(compile(a, b)).To(BeFalse(), "nothing has changed")
+	g.Expect(compile(a, b)).To(BeFalse(), "no policy has changed")
 
 	changed := storedPolicy("b", "2", "2")
 	g.Expect(compile(a, changed)).To(BeTrue(), "another version")
 	g.Expect(compile(changed, a)).To(BeTrue(), "another order of precedence")
-	g.Expect(compile(changed)).To(BeTrue(), "one is gone")
+	g.Expect(compile(changed)).To(BeTrue(), "a policy was deleted")
 	g.Expect(compile(storedPolicy("b", "3", "2"))).To(BeTrue(), "another policy of the same name")
 	g.Expect(compile()).To(BeTrue())
 	g.Expect(compile(a)).To(BeTrue())
 	g.Expect(compile(storedPolicy("c", "", "9"))).To(BeTrue())
-	g.Expect(compile(storedPolicy("c", "", "9"))).To(BeTrue(), "nobody has stored it, so its version says nothing")
+	g.Expect(compile(storedPolicy("c", "", "9"))).To(BeTrue(), "the policy was never stored, so its version proves nothing")
 	g.Expect((*Policies)(nil).Compile([]v1alpha1.ControlPlaneNetworkPolicy{a})).To(HaveLen(1))
 }

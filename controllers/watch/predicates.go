@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -45,6 +44,12 @@ var (
 			before.Annotations[v1alpha1.AnnotationConfirm] != after.Annotations[v1alpha1.AnnotationConfirm]
 	})
 
+	// PostureChanged passes a posture after a new observation, or a foreign change of the
+	// operator's fields.
+	PostureChanged = onUpdate(func(before, after *v1alpha1.ControlPlaneNodePosture) bool {
+		return !equality.Semantic.DeepEqual(before.Status, after.Status) || !equality.Semantic.DeepEqual(before.Spec, after.Spec)
+	})
+
 	// StatusChanged passes a policy after a change of status.
 	StatusChanged = onUpdate(func(before, after *v1alpha1.ControlPlaneNetworkPolicy) bool {
 		return !equality.Semantic.DeepEqual(before.Status, after.Status)
@@ -76,22 +81,22 @@ var (
 	})
 
 	// EndpointsChanged passes an EndpointSlice after a change of the nodes with ready endpoints.
-	EndpointsChanged = onUpdate(func(before, after *discoveryv1.EndpointSlice) bool {
+	EndpointsChanged = onUpdate(func(before, after *state.EndpointSlice) bool {
 		wereReady, wereNot := state.EndpointNodes(before)
 		areReady, areNot := state.EndpointNodes(after)
 		return !slices.Equal(wereReady, areReady) || !slices.Equal(wereNot, areNot)
 	})
 
 	// BackendsChanged passes an EndpointSlice after a change of addresses or ports.
-	BackendsChanged = onUpdate(func(before, after *discoveryv1.EndpointSlice) bool { return !state.SameBackends(before, after) })
+	BackendsChanged = onUpdate(func(before, after *state.EndpointSlice) bool { return !state.SameBackends(before, after) })
 
 	// APIServersChanged passes the EndpointSlice of the API servers after a change of addresses.
 	APIServersChanged = predicate.And(
 		predicate.NewPredicateFuncs(func(o client.Object) bool {
-			slice, ok := o.(*discoveryv1.EndpointSlice)
+			slice, ok := o.(*state.EndpointSlice)
 			return ok && state.IsAPIServerSlice(slice)
 		}),
-		onUpdate(func(before, after *discoveryv1.EndpointSlice) bool {
+		onUpdate(func(before, after *state.EndpointSlice) bool {
 			return !slices.Equal(state.APIServerAddresses(before), state.APIServerAddresses(after))
 		}))
 
@@ -123,9 +128,12 @@ var (
 	LabelsChanged = onUpdate(func(before, after client.Object) bool { return !maps.Equal(before.GetLabels(), after.GetLabels()) })
 )
 
-// told returns the values of the annotations by which users command a policy.
-func told(policy *v1alpha1.ControlPlaneNetworkPolicy) [2]string {
-	return [2]string{policy.Annotations[v1alpha1.AnnotationRevert], policy.Annotations[v1alpha1.AnnotationAllowLockout]}
+// told returns the values of the annotations by which users tell a policy something.
+func told(policy *v1alpha1.ControlPlaneNetworkPolicy) [3]string {
+	return [3]string{
+		policy.Annotations[v1alpha1.AnnotationRevert], policy.Annotations[v1alpha1.AnnotationAllowLockout],
+		policy.Annotations[v1alpha1.AnnotationEtcdBackupTime],
+	}
 }
 
 // MembershipChanged tells whether a node changed in a field that policies use for selection and

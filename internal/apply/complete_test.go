@@ -19,7 +19,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
-	_ "github.com/cpnp-dev/cpnp-operator/internal/backend/calico" // makes its kinds known
+	_ "github.com/cpnp-dev/cpnp-operator/internal/backend/calico" // registers its kinds
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
@@ -37,8 +37,7 @@ func there(s *v3.GlobalNetworkSet) *v3.GlobalNetworkSet {
 	return s
 }
 
-// keeping is a server on which others hold something in a part of an object, which an
-// apply leaves; a merge patch does not.
+// keeping is a server on which others own a part of an object. An apply leaves that part; a merge patch does not.
 func keeping(part, field string, value any) *recorder {
 	r := &recorder{}
 	r.tamper = func(stored map[string]any) {
@@ -71,32 +70,32 @@ func of(body string, path ...string) any {
 	return object[path[len(path)-1]]
 }
 
-func TestWhatAnApplyLeavesOfOthersIsTakenOut(t *testing.T) {
+func TestForeignPartsThatAnApplyLeavesAreRemoved(t *testing.T) {
 	const intruder = "198.51.100.7/32"
 	const nets = `{"spec":{"nets":["10.0.0.1/32"]}}`
 	unseen, seen, labelled := set("10.0.0.1/32", intruder), set("10.0.0.1/32", intruder), set("10.0.0.1/32")
 	seen.ManagedFields = []metav1.ManagedFieldsEntry{{
 		Manager: "mallory", Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1",
-		FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:nets":{"v:\"198.51.100.7/32\"":{}}}}`),
+		FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:nets":{"v:\"10.0.0.1/32\"":{},"v:\"198.51.100.7/32\"":{}}}}`),
 	}}
 	labelled.Labels["cpnp.dev/peer"] = "pods"
 	tests := map[string]struct {
 		server   *recorder
 		live     *v3.GlobalNetworkSet
 		requests []string
-		patch    string // but for uid and version
+		patch    string // without uid and version
 		version  string
 	}{
-		"an item of a set, after the apply that left it": {
+		"an item of a set, after an apply that left it": {
 			keeping("spec", "nets", intruder), unseen, []string{"force", "patch application/merge-patch+json"}, nets, "8",
 		},
-		"an item of a set, at once where it is known to be somebody's": {
+		"an item of a set that is known to be foreign, at once": {
 			&recorder{}, seen, []string{"patch application/merge-patch+json"}, nets, "7",
 		},
 		"a label that decides which rules select the object": {
 			&recorder{}, labelled, []string{"patch application/merge-patch+json"}, `{"metadata":{"labels":{"cpnp.dev/peer":null}}}`, "7",
 		},
-		"not what is no field of ours": {keeping("spec", "more", "x"), set("10.0.0.2/32"), []string{"force"}, "", ""},
+		"not a field that the operator does not write": {keeping("spec", "more", "x"), set("10.0.0.2/32"), []string{"force"}, "", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -111,13 +110,13 @@ func TestWhatAnApplyLeavesOfOthersIsTakenOut(t *testing.T) {
 			g.Expect(verbs).To(Equal(test.requests))
 			if test.patch != "" {
 				want := merged(content(json.RawMessage(test.patch)), map[string]any{"metadata": map[string]any{"uid": "uid", "resourceVersion": test.version}})
-				g.Expect(content(json.RawMessage(r.requests[len(r.requests)-1].body))).To(Equal(want), "refused if it has changed since")
+				g.Expect(content(json.RawMessage(r.requests[len(r.requests)-1].body))).To(Equal(want), "the patch is refused if the object has changed since")
 			}
 		})
 	}
 }
 
-func TestWhatIsNotStoredAsWrittenIsNoSuccess(t *testing.T) {
+func TestAWriteThatIsNotStoredAsWrittenFails(t *testing.T) {
 	g, r := NewWithT(t), &recorder{}
 	r.tamper = func(stored map[string]any) { stored["spec"].(map[string]any)["nets"] = []any{"0.0.0.0/0"} } // a webhook
 	err := apply.WriteOwned(t.Context(), r, set("10.0.0.1/32"), there(set("0.0.0.0/0")))
@@ -136,14 +135,14 @@ func TestWhatIsNotStoredAsWrittenIsNoSuccess(t *testing.T) {
 		stored["spec"].(map[string]any)["failsafeInboundHostPorts"] = []any{map[string]any{"protocol": "tcp", "port": 2379}}
 	}}
 	g.Expect(apply.WriteOwned(t.Context(), shared, felix(22), felix(2379))).To(BeAssignableToTypeOf(&apply.Incomplete{}))
-	g.Expect(shared.requests).To(HaveLen(1), "a patch of a shared object would stay after the release")
+	g.Expect(shared.requests).To(HaveLen(1), "a patch of a shared object would outlast the release")
 
 	r = &recorder{errs: []error{nil, apierrors.NewConflict(schema.GroupResource{}, "x", nil)}, tamper: r.tamper}
 	err = apply.WriteOwned(t.Context(), r, set("10.0.0.1/32"), there(set("0.0.0.0/0")))
-	g.Expect(apierrors.IsConflict(err)).To(BeTrue(), "somebody was faster: what the cache will show decides")
+	g.Expect(apierrors.IsConflict(err)).To(BeTrue(), "somebody else wrote first: the next decision follows from the cache")
 }
 
-func TestTheOrderOfASetIsTheServers(t *testing.T) {
+func TestAnotherOrderOfASetIsNoDifference(t *testing.T) {
 	g, r := NewWithT(t), &recorder{}
 	r.tamper = func(stored map[string]any) {
 		stored["spec"].(map[string]any)["nets"] = []any{"10.0.0.2/32", "10.0.0.1/32"}
@@ -152,8 +151,8 @@ func TestTheOrderOfASetIsTheServers(t *testing.T) {
 	g.Expect(r.requests).To(HaveLen(1))
 }
 
-// The API server of Calico v3.32.0 does not find a policy that is to be created.
-func TestAPolicyThatCanNotBeAppliedBeforeItIsThereIsCreatedFirst(t *testing.T) {
+// The API server of Calico v3.32.0 rejects an apply of a policy that does not exist yet.
+func TestAPolicyIsCreatedWhereAnApplyCannotCreateIt(t *testing.T) {
 	g := NewWithT(t)
 	missing := apierrors.NewNotFound(schema.GroupResource{Resource: "globalnetworkpolicies"}, "cpnp.p-self")
 	r := &recorder{errs: []error{missing}}
@@ -165,26 +164,26 @@ func TestAPolicyThatCanNotBeAppliedBeforeItIsThereIsCreatedFirst(t *testing.T) {
 	g.Expect(apply.WriteOwned(t.Context(), r, policy, nil)).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(3))
 	g.Expect([]string{r.requests[0].verb, r.requests[1].verb, r.requests[2].verb}).To(Equal([]string{"force", "create", "force"}))
-	g.Expect(of(r.requests[1].body, "spec")).To(Equal(of(r.requests[0].body, "spec")), "whole: without rules it would deny")
+	g.Expect(of(r.requests[1].body, "spec")).To(Equal(of(r.requests[0].body, "spec")), "the whole spec: a policy without rules would deny")
 	g.Expect(of(r.requests[2].body, "spec")).To(Equal(of(r.requests[0].body, "spec")))
-	g.Expect(of(r.requests[2].body, "metadata", "resourceVersion")).To(Equal("9"), "that of the answer")
+	g.Expect(of(r.requests[2].body, "metadata", "resourceVersion")).To(Equal("9"), "the version in the answer")
 
 	r = &recorder{errs: []error{missing, missing}}
-	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, policy, nil))).To(BeTrue(), "there is no such kind any more")
+	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, policy, nil))).To(BeTrue(), "the kind no longer exists")
 
 	r = &recorder{errs: []error{missing}}
 	live := policy.DeepCopy()
 	live.UID, live.ResourceVersion = "uid", "7"
-	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, policy, live))).To(BeTrue(), "it was deleted meanwhile: that is to be seen first")
+	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, policy, live))).To(BeTrue(), "the object was deleted meanwhile, which the cache has to show first")
 	g.Expect(r.requests).To(HaveLen(1))
 
 	r = &recorder{errs: []error{missing}}
 	network := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "gone", Name: "cpnp.p.c"}}
-	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, network, nil))).To(BeTrue(), "its namespace is not there")
+	g.Expect(apierrors.IsNotFound(apply.WriteOwned(t.Context(), r, network, nil))).To(BeTrue(), "the namespace does not exist")
 	g.Expect(r.requests).To(HaveLen(1))
 }
 
-func TestAServiceIsAsTheAPIServerAnswersIt(t *testing.T) {
+func TestTheAnswerToAnApplyOfAServiceIsChecked(t *testing.T) {
 	const field = "externalTrafficPolicy"
 	service := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "uid", ResourceVersion: "7"},
@@ -198,7 +197,7 @@ func TestAServiceIsAsTheAPIServerAnswersIt(t *testing.T) {
 	r = &recorder{tamper: func(stored map[string]any) { stored["metadata"].(map[string]any)["annotations"] = map[string]any{} }}
 	g.Expect(apply.WriteService(t.Context(), r, service, set)).To(MatchError(ContainSubstring("the annotation cpnp.dev/record is not as written")))
 
-	// Somebody has applied a copy with the record, so that it stays when it is released.
+	// Somebody has applied a copy with the record, so that the record stays after a release.
 	r = keeping("metadata", "annotations", map[string]any{"cpnp.dev/record": "{}"})
 	released := drift.Outcome{Set: map[string]*string{field: ptr.To("Cluster")}, Record: state.Record{}}
 	g.Expect(apply.WriteService(t.Context(), r, service, released)).To(Succeed())
@@ -218,9 +217,9 @@ func enactment() *v1alpha1.ControlPlaneNodeEnactment {
 	}
 }
 
-// What others add to a record would otherwise make it differ from what was decided
-// for ever, and nothing is written to a node whose record does.
-func TestARecordIsWhatWasDecided(t *testing.T) {
+// Foreign additions to a record are removed. Otherwise the record would never
+// equal the decided one, and nothing is written to a node whose record differs.
+func TestForeignPartsOfARecordAreRemoved(t *testing.T) {
 	const target, condition = `{"address":"192.0.2.1","port":1,"protocol":"TCP"}`, `{"type":"Mine","status":"True","lastTransitionTime":null,"reason":"","message":""}`
 	g := NewWithT(t)
 	live := enactment()
@@ -230,7 +229,7 @@ func TestARecordIsWhatWasDecided(t *testing.T) {
 	g.Expect(r.requests).To(HaveLen(3))
 	g.Expect(r.requests[1].verb).To(Equal("patch application/merge-patch+json"))
 	g.Expect(of(r.requests[1].body, "spec", "targets")).To(HaveLen(1))
-	g.Expect(of(r.requests[2].body, "metadata", "resourceVersion")).To(Equal("9"), "that of the patch")
+	g.Expect(of(r.requests[2].body, "metadata", "resourceVersion")).To(Equal("9"), "the version after the patch")
 
 	r = keeping("status", "conditions", content(json.RawMessage(condition)))
 	g.Expect(apply.WriteEnactment(t.Context(), r, enactment(), enactment())).To(Succeed())
@@ -240,7 +239,7 @@ func TestARecordIsWhatWasDecided(t *testing.T) {
 
 	r = keeping("status", "observers", []any{map[string]any{"name": "cp-2", "probeRound": 1}})
 	g.Expect(apply.WriteEnactment(t.Context(), r, enactment(), enactment())).To(Succeed())
-	g.Expect(r.requests).To(HaveLen(1), "what observers found is theirs")
+	g.Expect(r.requests).To(HaveLen(1), "the observers' items are not the operator's")
 
 	r = &recorder{tamper: func(stored map[string]any) { stored["status"] = map[string]any{"ruleset": "x"} }}
 	g.Expect(apply.WriteEnactment(t.Context(), r, enactment(), enactment())).To(BeAssignableToTypeOf(&apply.Incomplete{}))
@@ -256,7 +255,7 @@ func TestAStatusIsWrittenAsAWhole(t *testing.T) {
 	r := &recorder{}
 	g.Expect(apply.WriteStatus(t.Context(), r, policy, status)).To(Succeed())
 	g.Expect(r.requests).To(HaveLen(1))
-	g.Expect(of(r.requests[0].body, "metadata", "resourceVersion")).To(Equal("7"), "it is not written over that of another generation")
+	g.Expect(of(r.requests[0].body, "metadata", "resourceVersion")).To(Equal("7"), "a status of another generation is not overwritten")
 
 	r = keeping("status", "conditions", map[string]any{"type": "Mine", "status": "True"})
 	g.Expect(apply.WriteStatus(t.Context(), r, policy, status)).To(Succeed())

@@ -26,8 +26,7 @@ import (
 
 const dedicated, theirs = "dedicated:NoSchedule", "theirs:NoExecute"
 
-// nodes is an API server with one node, which takes down what is asked of it and
-// refuses the request that fails.
+// nodes is an API server with one node, which records the requests and refuses the chosen one.
 type nodes struct {
 	client.WithWatch
 	requests []string
@@ -99,7 +98,7 @@ func newNodes(t *testing.T, record state.Record, taints ...corev1.Taint) *nodes 
 	return n
 }
 
-// seen returns the node and its record as they are.
+// seen returns the present node and its record.
 func (n *nodes) seen(t *testing.T) (*corev1.Node, state.NodeRecord) {
 	t.Helper()
 	node, stored := &corev1.Node{}, &v1alpha1.ControlPlaneNodeRecord{}
@@ -111,8 +110,7 @@ func (n *nodes) seen(t *testing.T) (*corev1.Node, state.NodeRecord) {
 	return node, records.OfNode(node)
 }
 
-// write has an outcome written that was decided on what is seen now, and returns the
-// requests.
+// write writes an outcome that was decided on the present node, and returns the requests.
 func (n *nodes) write(t *testing.T, outcome drift.Outcome) ([]string, error) {
 	t.Helper()
 	node, record := n.seen(t)
@@ -128,7 +126,7 @@ func taint(field, value string) corev1.Taint {
 
 type values = map[string]*string
 
-func TestNodeIsWrittenInAnOrderThatIsSafeAtEveryStep(t *testing.T) {
+func TestOrderOfWritesToANodeIsSafeAfterEachWrite(t *testing.T) {
 	set, adopted := record("p", "", nil), record("p", "x", ptr.To("x"))
 	for name, test := range map[string]struct {
 		before  state.Record
@@ -137,32 +135,32 @@ func TestNodeIsWrittenInAnOrderThatIsSafeAtEveryStep(t *testing.T) {
 		want    []string
 		after   []corev1.Taint
 	}{
-		"a taint that is set is on record before": {
+		"a taint is recorded before it is set": {
 			nil, []corev1.Taint{taint(theirs, "")},
 			drift.Outcome{Set: values{dedicated: ptr.To("")}, Record: state.Record{dedicated: set}},
 			[]string{"create record", "patch node"}, []corev1.Taint{taint(theirs, ""), taint(dedicated, "")},
 		},
-		"a repair is one write, and nothing is read": {
+		"a repair is one write, without a read": {
 			state.Record{dedicated: set}, nil,
 			drift.Outcome{Set: values{dedicated: ptr.To("")}, Record: state.Record{dedicated: set}},
 			[]string{"patch node"}, []corev1.Taint{taint(dedicated, "")},
 		},
-		"a taint that is adopted is only recorded, if the Node is not stale": {
+		"an adopted taint is only recorded, if the Node is not stale": {
 			nil, []corev1.Taint{taint(dedicated, "x")},
 			drift.Outcome{Record: state.Record{dedicated: adopted}},
 			[]string{"patch node", "create record"}, []corev1.Taint{taint(dedicated, "x")},
 		},
-		"a restored taint is on record until the taint is gone": {
+		"a restored taint stays on record until the taint is removed": {
 			state.Record{dedicated: set}, []corev1.Taint{taint(dedicated, ""), taint(theirs, "")},
 			drift.Outcome{Set: values{dedicated: nil}, Record: state.Record{}},
 			[]string{"get record", "patch node", "delete record"}, []corev1.Taint{taint(theirs, "")},
 		},
-		"of two, one is restored and one set": {
+		"one taint is restored and another one set": {
 			state.Record{dedicated: set}, []corev1.Taint{taint(dedicated, "")},
 			drift.Outcome{Set: values{dedicated: nil, "b:NoSchedule": ptr.To("")}, Record: state.Record{"b:NoSchedule": set}},
 			[]string{"update record", "get record", "patch node", "update record"}, []corev1.Taint{taint("b:NoSchedule", "")},
 		},
-		"what others have changed since is only forgotten": {
+		"a taint that others changed is only forgotten": {
 			state.Record{dedicated: set}, []corev1.Taint{taint(dedicated, "since")},
 			drift.Outcome{Record: state.Record{}},
 			[]string{"patch node", "delete record"}, []corev1.Taint{taint(dedicated, "since")},
@@ -177,15 +175,14 @@ func TestNodeIsWrittenInAnOrderThatIsSafeAtEveryStep(t *testing.T) {
 			g.Expect(node.Spec.Taints).To(ConsistOf(test.after))
 			g.Expect(drift.SameRecord(stored.Record, test.outcome.Record)).To(BeTrue(), "%v", stored.Record)
 			if stored.Stored != nil && test.before == nil {
-				g.Expect(stored.Stored.OwnerReferences).To(ConsistOf(And(HaveField("Kind", "Node"), HaveField("UID", node.UID))), "it goes with the node")
+				g.Expect(stored.Stored.OwnerReferences).To(ConsistOf(And(HaveField("Kind", "Node"), HaveField("UID", node.UID))), "the record is deleted with the node")
 			}
 		})
 	}
 }
 
-// Whatever request is the last one: a taint of the operator's is on record, and one
-// of somebody else's never is.
-func TestNodeThatIsWrittenHalfway(t *testing.T) {
+// Whichever request is the last one: a taint of the operator is on record, and a foreign taint never is.
+func TestHalfwayWriteKeepsTheRecordRight(t *testing.T) {
 	outcomes := map[string]struct {
 		before  state.Record
 		taints  []corev1.Taint
@@ -204,7 +201,7 @@ func TestNodeThatIsWrittenHalfway(t *testing.T) {
 				n.fails = ""
 				node, stored := n.seen(t)
 				if len(node.Spec.Taints) > 0 {
-					g.Expect(stored.Record).To(HaveKey(dedicated), "it is there, and nobody knows whose it is")
+					g.Expect(stored.Record).To(HaveKey(dedicated), "the taint exists, and only the record shows that it is the operator's")
 				}
 				if err == nil {
 					g.Expect(drift.SameRecord(stored.Record, test.outcome.Record)).To(BeTrue())
@@ -214,9 +211,9 @@ func TestNodeThatIsWrittenHalfway(t *testing.T) {
 	}
 }
 
-// A claim is not released from a stale Node, which lacks the taint that was set a moment
-// ago: the taint would stay for good.
-func TestStaleNodeReleasesNothing(t *testing.T) {
+// A claim is not released from a stale Node, which lacks the taint that was
+// set a moment ago: otherwise the taint would stay forever.
+func TestNoReleaseFromAStaleNode(t *testing.T) {
 	g, n := NewWithT(t), newNodes(t, state.Record{dedicated: record("p", "", nil)})
 	stale, seen := n.seen(t)
 	now := stale.DeepCopy()
@@ -228,9 +225,9 @@ func TestStaleNodeReleasesNothing(t *testing.T) {
 	g.Expect(stored.Record).To(HaveKey(dedicated))
 }
 
-// A taint that a stale Node shows, and that is gone, is nobody's original: the operator would
-// set the taint, and leave it when the policy goes.
-func TestStaleNodeIsNotAdopted(t *testing.T) {
+// A taint that a stale Node shows, and that was removed, is not an original: otherwise
+// the operator would set the taint, and leave it when the policy is deleted.
+func TestNoAdoptionFromAStaleNode(t *testing.T) {
 	for name, outcome := range map[string]drift.Outcome{
 		"nothing to set":       {Record: state.Record{dedicated: record("p", "", ptr.To(""))}},
 		"another value to set": {Set: values{dedicated: ptr.To("")}, Record: state.Record{dedicated: record("p", "", ptr.To("old"))}},
@@ -249,8 +246,8 @@ func TestStaleNodeIsNotAdopted(t *testing.T) {
 	}
 }
 
-// Two operators work for a moment, and the other one sets the taint by the record of this one.
-// The record stays: without the record, the taint would count as somebody else's.
+// Two operators run for a moment, and the other one sets the taint of this one's
+// record. The record stays: without the record, the taint would count as foreign.
 func TestConflictLeavesTheRecord(t *testing.T) {
 	g, n := NewWithT(t), newNodes(t, nil)
 	n.meanwhile["patch node"] = func() {
@@ -264,8 +261,8 @@ func TestConflictLeavesTheRecord(t *testing.T) {
 	g.Expect(stored.Record).To(HaveKey(dedicated))
 }
 
-// An old view of the record is no reason to remove a taint, or to forget one.
-func TestOldViewOfARecordWritesNothing(t *testing.T) {
+// A stale record is no reason to remove a taint, or to forget one.
+func TestAStaleRecordCausesNoWrite(t *testing.T) {
 	ours := state.Record{dedicated: record("p", "", nil)}
 	released := drift.Outcome{Set: values{dedicated: nil}, Record: state.Record{}}
 
@@ -287,7 +284,7 @@ func TestOldViewOfARecordWritesNothing(t *testing.T) {
 	adopts := drift.Outcome{Record: state.Record{dedicated: record("p", "", ptr.To(""))}}
 	g.Expect(apply.WriteNode(t.Context(), apply.NodeClients{Live: n, Writer: n}, node, state.NodeRecord{}, adopts)).To(Satisfy(apierrors.IsConflict))
 
-	// Somebody changes it between the look and the write.
+	// Somebody changes the record between the read and the write.
 	n = newNodes(t, ours, taint(dedicated, ""))
 	node, record := n.seen(t)
 	n.meanwhile["get record"] = func() {
@@ -300,8 +297,8 @@ func TestOldViewOfARecordWritesNothing(t *testing.T) {
 	g.Expect(node.Spec.Taints).To(HaveLen(1))
 }
 
-// The record of a Node that is gone makes room for that of the one with its name.
-func TestRecordOfAnotherNodeOfTheName(t *testing.T) {
+// The record of a deleted Node is replaced by that of a new Node of the same name.
+func TestRecordOfADeletedNodeIsReplaced(t *testing.T) {
 	g, n := NewWithT(t), newNodes(t, state.Record{theirs: record("q", "", nil)})
 	_, was := n.seen(t)
 	was.Stored.Spec.NodeUID = "before"
@@ -313,8 +310,8 @@ func TestRecordOfAnotherNodeOfTheName(t *testing.T) {
 	g.Expect(drift.SameRecord(is.Record, set)).To(BeTrue())
 }
 
-// What earlier versions kept in an annotation goes with the first write.
-func TestRecordInAnAnnotationOfANodeGoes(t *testing.T) {
+// The first write removes the annotation in which earlier versions kept the record.
+func TestRecordInAnAnnotationOfANodeIsRemoved(t *testing.T) {
 	g, n := NewWithT(t), newNodes(t, nil, taint(dedicated, ""))
 	node, _ := n.seen(t)
 	node.Annotations = map[string]string{v1alpha1.AnnotationRecord: "{}", "other": "x"}
@@ -327,7 +324,7 @@ func TestRecordInAnAnnotationOfANodeGoes(t *testing.T) {
 	g.Expect(node.Spec.Taints).To(HaveLen(1))
 }
 
-func TestANodeIsAsTheAPIServerAnswersIt(t *testing.T) {
+func TestTheAnswerToAPatchOfANodeIsChecked(t *testing.T) {
 	g, n := NewWithT(t), newNodes(t, nil)
 	node, none := n.seen(t)
 	r := &recorder{tamper: func(stored map[string]any) { delete(stored, "spec") }}
@@ -341,7 +338,7 @@ func TestANodeIsAsTheAPIServerAnswersIt(t *testing.T) {
 		`"spec":{"taints":[{"key":"dedicated","effect":"NoSchedule"}]}}`))
 }
 
-// mixed stores records, and has patches of nodes taken down.
+// mixed stores records, and records patches of nodes.
 type mixed struct {
 	*nodes
 	recorder *recorder

@@ -24,16 +24,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// recorder takes down what is asked of the API server, and answers with what was sent
-// unless told otherwise. What an API server really makes of it is the matter of the
-// system tests.
+// recorder records the requests, and answers with the sent object unless told
+// otherwise. The system tests cover how an API server really answers.
 type recorder struct {
 	client.Client
 	requests []request
 	err      error
-	// errs are of the requests in their order, before err.
+	// errs are the errors of the first requests, in order; err is that of the others.
 	errs []error
-	// tamper is what becomes of an object on its way, each time it is written.
+	// tamper changes an object on its way, each time it is written.
 	tamper func(stored map[string]any)
 	stored map[string]any
 }
@@ -49,7 +48,7 @@ func (r *recorder) answers() error {
 	return err
 }
 
-// answer stores what was sent, and has it in the object.
+// answer stores the sent object, and returns it in the given one.
 func (r *recorder) answer(sent map[string]any, object any) error {
 	if err := r.answers(); err != nil {
 		return err
@@ -183,7 +182,7 @@ func record(policy, applied string, original *string) state.RecordEntry {
 	return state.RecordEntry{Policy: policy, Applied: applied, Original: original}
 }
 
-func TestServiceIsAppliedWithTheFieldsThatAreOurs(t *testing.T) {
+func TestServiceIsAppliedWithManagedFieldsOnly(t *testing.T) {
 	type fields = map[string]*string
 	const external, internal = "externalTrafficPolicy", "internalTrafficPolicy"
 	held := state.Record{external: record("p", "Local", ptr.To("Cluster")), internal: record("p", "Local", ptr.To("Cluster"))}
@@ -191,22 +190,22 @@ func TestServiceIsAppliedWithTheFieldsThatAreOurs(t *testing.T) {
 		outcome drift.Outcome
 		spec    string // of the apply; empty for none
 		version string
-		first   string // the spec of the patch before it; empty for none
+		first   string // the spec of the patch before the apply; empty for none
 	}{
-		"what is set, and what was set before and is as it was left": {
+		"new values, and former values that are unchanged": {
 			drift.Outcome{Set: fields{external: ptr.To("Local")}, Record: held},
 			`{"externalTrafficPolicy":"Local","internalTrafficPolicy":"Local"}`, "7", "",
 		},
-		"not what somebody has changed since and that is left alone": {
+		"not a field that somebody changed since and that is left alone": {
 			drift.Outcome{Record: held}, `{"internalTrafficPolicy":"Local"}`, "7", "",
 		},
-		"not a restored field that falls to the default": {
+		"not a restored field whose original is the default": {
 			drift.Outcome{Set: fields{internal: ptr.To("Cluster")}, Record: state.Record{}}, "", "7", "",
 		},
 		"not a restored field without an original": {
 			drift.Outcome{Set: fields{"trafficDistribution": nil}, Record: state.Record{}}, "", "7", "",
 		},
-		"an original that is no default is written first, and managed fields stay": {
+		"an original other than the default is written first, and managed fields stay": {
 			drift.Outcome{
 				Set: fields{"trafficDistribution": ptr.To("PreferClose"), external: ptr.To("Local")}, Record: state.Record{external: held[external]},
 			},
@@ -257,7 +256,7 @@ func TestServiceIsNotAppliedWhenItsOriginalCouldNotBeWritten(t *testing.T) {
 	g.Expect(r.requests).To(HaveLen(1))
 }
 
-func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
+func TestNetworkPolicyIsAppliedOnlyToTheJudgedVersion(t *testing.T) {
 	desired := &networkingv1.NetworkPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cpnp.p.c"},
@@ -272,9 +271,9 @@ func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
 		live           client.Object
 		metadata, spec string
 	}{
-		"one that is not there is created":                     {nil, ``, spec},
-		"one that is there is changed if it is still the same": {live(networkingv1.NetworkPolicySpec{}), `,"uid":"uid","resourceVersion":"7"`, spec},
-		"rules that others added are claimed as none":          {live(egress), `,"uid":"uid","resourceVersion":"7"`, spec + `,"egress":[]`},
+		"a missing NetworkPolicy is created":                           {nil, ``, spec},
+		"an existing NetworkPolicy is changed if it is still the same": {live(networkingv1.NetworkPolicySpec{}), `,"uid":"uid","resourceVersion":"7"`, spec},
+		"foreign rules are claimed as an empty list":                   {live(egress), `,"uid":"uid","resourceVersion":"7"`, spec + `,"egress":[]`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -294,14 +293,14 @@ func TestNetworkPolicyIsAppliedOnWhatItWasDecidedOn(t *testing.T) {
 	g.Expect(r.requests[0].body).To(ContainSubstring(`"ingress":[]`), "in the other direction too")
 }
 
-func TestNetworkPolicyIsDeletedIfItIsStillTheOneThatWasLookedAt(t *testing.T) {
+func TestOnlyTheJudgedNetworkPolicyIsDeleted(t *testing.T) {
 	g, r := NewWithT(t), &recorder{}
 	live := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cpnp.p.c", UID: "uid", ResourceVersion: "7"}}
 	g.Expect(apply.DeleteOwned(t.Context(), r, live)).To(Succeed())
 	g.Expect(r.requests[0].body).To(MatchJSON(
 		`{"namespace":"kube-system","name":"cpnp.p.c","preconditions":{"uid":"uid","resourceVersion":"7"}}`))
 	r.err = apierrors.NewNotFound(schema.GroupResource{}, "x")
-	g.Expect(apply.DeleteOwned(t.Context(), r, live)).To(Succeed(), "it is gone already")
+	g.Expect(apply.DeleteOwned(t.Context(), r, live)).To(Succeed(), "the NetworkPolicy is deleted already")
 	r.err = errors.New("forbidden")
 	g.Expect(apply.DeleteOwned(t.Context(), r, live)).To(MatchError("forbidden"))
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-func TestTaintsAreSetAndRemovedInTheListThatIsThere(t *testing.T) {
+func TestTaintsAreMergedIntoTheList(t *testing.T) {
 	taint := func(key, value string, effect corev1.TaintEffect) corev1.Taint {
 		return corev1.Taint{Key: key, Value: value, Effect: effect}
 	}
@@ -34,15 +34,15 @@ func TestTaintsAreSetAndRemovedInTheListThatIsThere(t *testing.T) {
 		set  set
 		want taints
 	}{
-		"A new taint comes last":                        {taints{a, b}, set{"c:NoSchedule": ptr.To("3")}, taints{a, b, c}},
-		"New taints come in the order of their names":   {nil, set{"c:NoSchedule": ptr.To("3"), "a:NoSchedule": ptr.To("1")}, taints{a, c}},
-		"A taint with another value stays in its place": {taints{a, b, c}, set{"a:NoSchedule": ptr.To("9")}, taints{taint("a", "9", "NoSchedule"), b, c}},
-		"A taint is removed":                            {taints{a, b, c}, set{"b:NoExecute": nil}, taints{a, c}},
-		"A taint that is not there is not removed":      {taints{a}, set{"b:NoExecute": nil}, taints{a}},
-		"The last taint leaves an empty list, not none": {taints{a}, set{"a:NoSchedule": nil}, taints{}},
-		"The same key with another effect is another":   {taints{a}, set{"a:NoExecute": ptr.To("1")}, taints{a, taint("a", "1", "NoExecute")}},
-		"When a taint was added stays with it":          {taints{dated}, set{"c:NoSchedule": ptr.To("3")}, taints{dated, c}},
-		"Nothing to set leaves everything":              {taints{c, a}, nil, taints{c, a}},
+		"A new taint comes last":                            {taints{a, b}, set{"c:NoSchedule": ptr.To("3")}, taints{a, b, c}},
+		"New taints come in the order of their names":       {nil, set{"c:NoSchedule": ptr.To("3"), "a:NoSchedule": ptr.To("1")}, taints{a, c}},
+		"A taint with another value stays in its place":     {taints{a, b, c}, set{"a:NoSchedule": ptr.To("9")}, taints{taint("a", "9", "NoSchedule"), b, c}},
+		"A taint is removed":                                {taints{a, b, c}, set{"b:NoExecute": nil}, taints{a, c}},
+		"A missing taint is not removed":                    {taints{a}, set{"b:NoExecute": nil}, taints{a}},
+		"Removal of the last taint leaves an empty list":    {taints{a}, set{"a:NoSchedule": nil}, taints{}},
+		"The same key with another effect is another taint": {taints{a}, set{"a:NoExecute": ptr.To("1")}, taints{a, taint("a", "1", "NoExecute")}},
+		"A taint keeps the time when it was added":          {taints{dated}, set{"c:NoSchedule": ptr.To("3")}, taints{dated, c}},
+		"An empty change leaves every taint":                {taints{c, a}, nil, taints{c, a}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -53,9 +53,9 @@ func TestTaintsAreSetAndRemovedInTheListThatIsThere(t *testing.T) {
 	}
 }
 
-// TestTaintsOfOthersSurvive tries lists and changes at random, always the same
-// ones: what is not in the change is there afterwards as it was, in its order;
-// what is in the change is there with its value, or not there; nothing else is.
+// TestTaintsOfOthersSurvive tries random lists and changes, the same ones in every
+// run. Taints outside of the change stay as they were, in their order. A taint of
+// the change has its value afterwards, or is missing. No other taint appears.
 func TestTaintsOfOthersSurvive(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	effects := []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute}
@@ -83,7 +83,7 @@ func TestTaintsOfOthersSurvive(t *testing.T) {
 		}
 		before := slices.Clone(live)
 		after := apply.MergeTaints(live, set)
-		g.Expect(cmp.Diff(before, live)).To(BeEmpty(), "the list that was read stays as it was")
+		g.Expect(cmp.Diff(before, live)).To(BeEmpty(), "the list that was read is unchanged")
 		g.Expect(cmp.Diff(others(live, set), others(after, set), cmpopts.EquateEmpty())).To(BeEmpty(), "%v, set %v", live, set)
 
 		seen := map[string]int{}
@@ -97,11 +97,11 @@ func TestTaintsOfOthersSurvive(t *testing.T) {
 		for field, want := range set {
 			g.Expect(seen[field]).To(Equal(map[bool]int{true: 1, false: 0}[want != nil]), field)
 		}
-		g.Expect(cmp.Diff(after, apply.MergeTaints(after, set))).To(BeEmpty(), "a second time changes nothing")
+		g.Expect(cmp.Diff(after, apply.MergeTaints(after, set))).To(BeEmpty(), "a second merge changes nothing")
 	}
 }
 
-// others returns the taints that a change is not about.
+// others returns the taints that are not part of a change.
 func others(taints []corev1.Taint, set map[string]*string) []corev1.Taint {
 	return slices.DeleteFunc(slices.Clone(taints), func(t corev1.Taint) bool {
 		_, ours := set[state.TaintField(t.Key, t.Effect)]

@@ -8,12 +8,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// Failsafe is a port that a backend leaves open whatever a policy says.
+// Failsafe is a port that a backend leaves open regardless of policies.
 type Failsafe struct {
 	Protocol string `json:"protocol"`
 	Port     uint16 `json:"port"`
 	// Net is the network from which the port is open; empty if the port is open from
-	// everywhere. A backend may have a text here that is no network.
+	// everywhere. A backend may put a text here that is no network.
 	Net string `json:"net,omitempty"`
 }
 

@@ -45,25 +45,25 @@ type Node struct {
 	// Addresses are all addresses of the node.
 	Addresses []netip.Addr
 	// Ruleset is the ruleset to render for the node. Without a ruleset the node has no
-	// managed endpoint, and nothing changes on the node. A node with another version
-	// than Hosts.Version keeps its endpoints of that version; only the fields that do
-	// not depend on a ruleset follow the current input.
+	// managed endpoint, and nothing changes on the node. A node with another version than
+	// Hosts.Version keeps the endpoints of the other version; only fields that are
+	// independent of rulesets follow the current input.
 	Ruleset rollout.Ruleset
 	// Interfaces are the interfaces of the endpoints that a node with another version
 	// has. The current version may call for other interfaces. "" stands for every
 	// interface.
 	Interfaces []string
 	// Leaving are interfaces for which the node has an endpoint, although the current
-	// version calls for none. A ruleset that is tried is tried on these endpoints too,
-	// because an endpoint for a named interface precedes the endpoint for every
-	// interface. The endpoints are deleted once the node is enforced.
+	// version calls for none. A new ruleset is tried on these endpoints too, because an
+	// endpoint for a named interface precedes the endpoint for every interface. The
+	// endpoints are deleted once the node is enforced.
 	Leaving []string
-	// Shared are addresses that several nodes show. The node may reach its own ports at
-	// a shared address; a shared address lets in no other sender.
+	// Shared are addresses of several nodes. The node may reach its own ports at a shared
+	// address; a shared address lets in no other sender.
 	Shared []netip.Addr
-	// Foreign says that a foreign endpoint governs the interfaces of the managed
-	// endpoint. Then no endpoint is rendered for the node, except those that the node
-	// has already: one of both would be void on the node.
+	// Foreign says that a foreign endpoint governs the interfaces of the managed endpoint.
+	// Then no endpoint is rendered for the node, except for existing endpoints of the node:
+	// of two endpoints for an interface, only one has an effect.
 	Foreign bool
 	// KeepFailsafes says that failsafe ports cannot be scoped on the node: foreign
 	// policies may govern an interface of the node, or the backend has no configuration
@@ -75,8 +75,8 @@ type Node struct {
 type Set struct {
 	// Name of the set in labels and names of objects, such as control-plane.
 	Name string
-	// Members are the networks of the set, by the node that contributes the networks,
-	// so that a joining node changes only a small object.
+	// Members are the networks of the set, by contributing node. A joining node then
+	// changes only a small object.
 	Members map[string][]netip.Prefix
 }
 
@@ -96,8 +96,8 @@ type Component struct {
 	From  []Source
 	// RequiredOnly says that only the sources of required flows are let in.
 	RequiredOnly bool
-	// Interface limits the restriction of the component to traffic that arrives at this
-	// interface.
+	// Interface limits the restriction of the component to traffic that arrives at the
+	// named interface.
 	Interface string
 	// Address limits the restriction of the component to traffic to these addresses;
 	// invalid if there is no such limit.
@@ -115,8 +115,8 @@ type Source struct {
 type Flow struct {
 	Name string
 	From []Source
-	// Destinations are the addresses to which the traffic is sent, if these are not the
-	// addresses of the nodes.
+	// Destinations are the destination addresses of the traffic; empty for the addresses of
+	// the nodes.
 	Destinations []netip.Prefix
 	Traffic      []profile.Traffic
 }

@@ -4,8 +4,8 @@ package backend
 
 import "net/netip"
 
-// Live is a backend, and what the backend has in the cluster at one moment. A Live never
-// changes.
+// Live is a backend, with the state of the backend in the cluster at one moment. A Live
+// never changes.
 type Live interface {
 	Renderer
 
@@ -17,7 +17,7 @@ type Live interface {
 	// Objects returns the objects that the operator may have made.
 	Objects() []Object
 	// ForeignIn returns the foreign objects in a common object, such as foreign policies in
-	// the operator's tier. Foreign objects are those that ours does not accept.
+	// the operator's tier. Foreign objects are the objects that ours does not accept.
 	ForeignIn(common Object, ours func(Object) bool) []Object
 	// HostEndpoints returns the endpoints of all nodes, sorted by name.
 	HostEndpoints() []Endpoint
@@ -68,10 +68,10 @@ type Endpoint struct {
 	// for addresses only.
 	Interface string
 	Addresses []netip.Addr
-	// Managed says that the operator manages the endpoint. The other fields are what the rules
-	// go by, and what another writer may have changed: the policy, the version of the rules,
-	// the interface of which the rules act here (EveryInterface if not of a single one), and
-	// whether the rules deny.
+	// Managed says that the operator manages the endpoint. The rules depend on the other
+	// fields, and another writer may have changed these fields: the policy, the version of the
+	// rules, the interface whose rules act here (EveryInterface if the endpoint is for every
+	// interface), and whether the rules deny.
 	Managed         bool
 	Policy, Version string
 	RulesFor        string
@@ -87,12 +87,12 @@ func (e Endpoint) IsManagedFor(policy, node string) bool {
 type Availability struct {
 	// Readable says that the operator's own objects can be compared and written.
 	Readable bool
-	// MayHideObjects says that there may be objects that cannot be seen now.
+	// MayHideObjects says that there may be objects which the operator cannot see now.
 	MayHideObjects bool
 	// Partial says that only the operator's own objects are known: enough to roll back, and
 	// not enough to judge or to restrict anything.
 	Partial bool
-	// Problem is the reason why the objects cannot be relied on, and nothing may be written;
+	// Problem is the reason why the objects are unreliable, and writes are not allowed;
 	// empty if there is no problem. Settling says that the only problem is an unfinished
 	// first read, for a moment after a start.
 	Problem  string

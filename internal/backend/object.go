@@ -22,7 +22,7 @@ type Object interface {
 // of the sequence leaves all required flows open.
 const (
 	StageAddresses       = iota + 1 // the objects on which rules depend, such as sets of addresses
-	StageRules                      // rules, which concern nobody before a node has their version
+	StageRules                      // rules, without effect until a node has their version
 	StageEndpoints                  // what makes rules act on a node
 	StageScopedFailsafes            // failsafe ports
 )
@@ -46,7 +46,7 @@ type Traits struct {
 	// Common says that the object belongs to no policy, and is needed by all policies.
 	Common bool
 	// Shared says that other managers may own other fields of the object. The operator
-	// creates a missing object, but manages only single fields of an existing one.
+	// creates a missing object, but manages only single fields of an existing object.
 	Shared bool
 	// NeedsCreate says that an API server may refuse to create the object by a server-side
 	// apply.
@@ -64,9 +64,9 @@ type Kinds interface {
 	// HasNameFor tells whether an object has a name that the operator gives to objects of
 	// the policy. The same name may belong to another policy with a longer name.
 	HasNameFor(object Object, policy string) bool
-	// Merge returns an object that allows what the live and the desired object allow, and
-	// tells whether the desired object allows more, and less, than the live object. For
-	// objects that allow nothing, merged is nil.
+	// Merge returns an object that allows all traffic of the live and of the desired
+	// object, and tells whether the desired object allows more, and less, than the live
+	// object. For objects without allowed traffic, merged is nil.
 	Merge(desired, live Object) (merged Object, adds, drops bool)
 }
 
@@ -89,7 +89,7 @@ func KindsOf(object Object) (Kinds, bool) {
 	return nil, false
 }
 
-// TraitsOf returns what an object stands for. An object that belongs to no backend has no
+// TraitsOf returns the traits of an object. An object that belongs to no backend has no
 // traits.
 func TraitsOf(object Object) Traits {
 	for _, kinds := range registered {

@@ -11,7 +11,7 @@ import (
 )
 
 // PermittedSources returns the addresses that may send matching traffic: the sources of
-// components and flows with such traffic, and the nodes. If anybody may send the
+// components and flows with such traffic, and the nodes. If every address may send the
 // traffic, the result is not bounded.
 func (h Hosts) PermittedSources(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
 	all, bounded := h.collectSources(flows, matches)
@@ -24,8 +24,8 @@ func (h Hosts) PermittedSources(flows []Flow, matches func(profile.Traffic) bool
 	return set, bounded && err == nil // without a set, the failsafe port stays open, because a wrong scope would cut traffic
 }
 
-// SourcesWithoutNodes returns what PermittedSources returns, without the nodes: each
-// node may send only to itself.
+// SourcesWithoutNodes returns the result of PermittedSources without the nodes: each node
+// may send only to itself.
 func (h Hosts) SourcesWithoutNodes(flows []Flow, matches func(profile.Traffic) bool) (set *netipx.IPSet, bounded bool) {
 	all, bounded := h.collectSources(flows, matches)
 	set, err := all.IPSet()

@@ -9,8 +9,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Unknown is the backend of a cluster of which nothing is known yet. The zero value is ready
-// to use.
+// Unknown is the backend of a cluster that the operator has not read yet. The zero value is
+// ready to use.
 type Unknown struct{}
 
 var findingOut = Obstacle{v1alpha1.ReasonCalicoUnavailable, "It is being found out whether Calico is there"}

@@ -20,7 +20,7 @@ import (
 
 // CompareOwned compares a managed object with its desired content; live is nil if the object is
 // missing. inPlace tells that the object existed before in the present generation of the
-// policy, so that a missing object must have been deleted.
+// policy, so a missing object must have been deleted.
 func CompareOwned(policy *plan.Policy, desired, live plan.Object, inPlace bool) []Finding {
 	base := Finding{Policy: policy.Name, Object: ObjectOf(desired), State: v1alpha1.StateDrifted, Unrepaired: !policy.Enforces()}
 	audit := policy.Spec.Mode == v1alpha1.ModeAudit
@@ -58,8 +58,8 @@ func compareObjects(base Finding, desired, live plan.Object) []Finding {
 	)
 }
 
-// respectOwner marks foreign decisions about a shared object: a value that the operator has
-// never written, or that another manager declares. A shared object has no stamp, so a value
+// respectOwner marks foreign decisions about a shared object: a value never written by the
+// operator, or declared by another manager. A shared object has no stamp, so a value
 // without another manager counts as an earlier declaration of the operator.
 func respectOwner(findings []Finding, live plan.Object, audit bool) []Finding {
 	for i := range findings {
@@ -98,9 +98,9 @@ func unexpectedFinding(policy *plan.Policy, object Object) Finding {
 	return finding
 }
 
-// hasDesiredStamp tells whether the live object was last written with the desired content and by
-// the present renderer, so that all differences come from other writers. A stamp that
-// another writer has changed proves nothing and is not compared.
+// hasDesiredStamp tells whether the live object was last written with the desired content and
+// by the present renderer. All differences then come from other writers. A stamp changed by
+// another writer is no proof and is not compared.
 func hasDesiredStamp(desired, live plan.Object) bool {
 	stamps := []string{v1alpha1.AnnotationDesiredHash, v1alpha1.AnnotationRendererVersion}
 	is, want := live.GetAnnotations(), desired.GetAnnotations()

@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// protects makes a policy protect components, which pods of a label each are.
+// protects makes a policy restrict components, each of which is the pods with a label.
 func protects(names ...string) edit {
 	return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 		p.Spec.Network = &v1alpha1.NetworkSpec{}
@@ -31,13 +31,13 @@ func protects(names ...string) edit {
 	}
 }
 
-// rendered returns a policy and what it calls for.
+// rendered returns a policy and the NetworkPolicies that it calls for.
 func rendered(p v1alpha1.ControlPlaneNetworkPolicy) (*plan.Policy, plan.Network) {
 	policies := compile(p)
 	return &policies[0], plan.NetworkPolicies(&policies[0], policies, state.Snapshot{})
 }
 
-// fields are those that the operator holds in what it has applied.
+// fields are the fields that the operator's apply owns.
 var fields = map[string][]any{
 	"hash":        path("metadata", "annotations", v1alpha1.AnnotationDesiredHash),
 	"version":     path("metadata", "annotations", v1alpha1.AnnotationRendererVersion),
@@ -48,8 +48,7 @@ var fields = map[string][]any{
 	"policyTypes": path("spec", "policyTypes"),
 }
 
-// written returns the object as it is after the operator has applied it, and
-// after somebody else has taken some fields from it.
+// written returns the object after the operator's apply, and after another manager has taken over some fields.
 func written(desired *networkingv1.NetworkPolicy, taken ...string) *networkingv1.NetworkPolicy {
 	live := desired.DeepCopy()
 	live.UID, live.ResourceVersion = "uid", "7"
@@ -67,12 +66,12 @@ func written(desired *networkingv1.NetworkPolicy, taken ...string) *networkingv1
 	return live
 }
 
-// by adds that somebody holds some fields.
+// by adds a manager of some fields.
 func by(live *networkingv1.NetworkPolicy, manager string, operation metav1.ManagedFieldsOperationType, paths ...[]any) {
 	live.ManagedFields = append(live.ManagedFields, owns(manager, operation, 2, paths...))
 }
 
-// difference is a finding without what all of them have in common.
+// difference holds the parts of a finding in which the findings of one object differ.
 type difference struct {
 	Field  string
 	Cause  v1alpha1.DriftCause
@@ -88,7 +87,7 @@ func differences(t *testing.T, findings []drift.Finding) []difference {
 		g := NewWithT(t)
 		g.Expect(f.Policy).To(Equal("dns"))
 		g.Expect(f.Object).To(Equal(drift.Object{Kind: "NetworkPolicy", Namespace: "kube-system", Name: "cpnp.dns.coredns"}))
-		g.Expect(f.By.Declares).To(BeFalse(), "the object is the operator's: nobody else can declare it")
+		g.Expect(f.By.Declares).To(BeFalse(), "the object is managed, so nobody else can declare it")
 		out = append(out, difference{f.Field, f.Cause, f.State, f.By.Name, f.Actual})
 	}
 	return out
@@ -106,22 +105,22 @@ func nobody() []networkingv1.NetworkPolicyIngressRule {
 	return []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "192.0.2.1/32"}}}}}
 }
 
-func TestNetworkPolicyThatSomebodyChangedHasDrifted(t *testing.T) {
+func TestWhichChangesOfANetworkPolicyAreDrift(t *testing.T) {
 	tests := map[string]struct {
 		taken  []string
 		change func(*networkingv1.NetworkPolicy)
 		want   []difference
 	}{
-		"One that is as written does not differ": {nil, func(*networkingv1.NetworkPolicy) {}, nil},
-		"An empty list is no list":               {nil, func(n *networkingv1.NetworkPolicy) { n.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{} }, nil},
-		"Labels and annotations of others are theirs": {nil, func(n *networkingv1.NetworkPolicy) {
+		"A NetworkPolicy as written has no difference": {nil, func(*networkingv1.NetworkPolicy) {}, nil},
+		"An empty list equals no list":                 {nil, func(n *networkingv1.NetworkPolicy) { n.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{} }, nil},
+		"Foreign labels and annotations are ignored": {nil, func(n *networkingv1.NetworkPolicy) {
 			n.Labels["team"], n.Annotations["note"] = "edge", "keep"
 		}, nil},
-		"Rules that were changed are modified, by whom is told": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
+		"Changed rules are modified, and the manager is named": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
 			n.Spec.Ingress = nobody()
 			by(n, "kubectl-edit", set, path("spec", "ingress"))
 		}, []difference{{"spec.ingress", v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", fromNobody}}},
-		"Rules that were removed are missing, by whom is not known": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
+		"Removed rules are missing, and the manager is unknown": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
 			n.Spec.Ingress = nil
 		}, []difference{{"spec.ingress", v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""}}},
 		"Rules in a direction that is not declared are unexpected": {nil, func(n *networkingv1.NetworkPolicy) {
@@ -136,14 +135,14 @@ func TestNetworkPolicyThatSomebodyChangedHasDrifted(t *testing.T) {
 			n.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
 			by(n, "kubectl-edit", set, path("spec", "policyTypes"))
 		}, []difference{{"spec.policyTypes", v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", `["Egress"]`}}},
-		"A label that was changed is modified": {[]string{"component"}, func(n *networkingv1.NetworkPolicy) {
+		"A changed label is modified": {[]string{"component"}, func(n *networkingv1.NetworkPolicy) {
 			n.Labels[v1alpha1.LabelComponent] = "other"
 			by(n, "kubectl-label", set, path("metadata", "labels", v1alpha1.LabelComponent))
 		}, []difference{{componentField, v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-label", "other"}}},
-		"A label that was removed is missing": {[]string{"policy"}, func(n *networkingv1.NetworkPolicy) {
+		"A removed label is missing": {[]string{"policy"}, func(n *networkingv1.NetworkPolicy) {
 			delete(n.Labels, v1alpha1.LabelPolicy)
 		}, []difference{{policyField, v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""}}},
-		"A hash that somebody else wrote proves nothing: it has drifted itself": {[]string{"hash"}, func(n *networkingv1.NetworkPolicy) {
+		"A foreign hash has drifted, and proves nothing of the rules": {[]string{"hash"}, func(n *networkingv1.NetworkPolicy) {
 			n.Annotations[v1alpha1.AnnotationDesiredHash] = "forged"
 			by(n, "kubectl-edit", set, path("metadata", "annotations", v1alpha1.AnnotationDesiredHash))
 		}, []difference{{hashField, v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", "forged"}}},
@@ -154,7 +153,7 @@ func TestNetworkPolicyThatSomebodyChangedHasDrifted(t *testing.T) {
 			{hashField, v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", "forged"},
 			{"spec.ingress", v1alpha1.CauseModified, v1alpha1.StateDrifted, "kubectl-edit", fromNobody},
 		}},
-		"Stamps that were removed are missing": {[]string{"hash", "version"}, func(n *networkingv1.NetworkPolicy) {
+		"Removed stamps are missing": {[]string{"hash", "version"}, func(n *networkingv1.NetworkPolicy) {
 			n.Annotations = nil
 		}, []difference{
 			{hashField, v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""}, {versionField, v1alpha1.CauseMissing, v1alpha1.StateDrifted, "", ""},
@@ -214,16 +213,16 @@ func TestNetworkPolicyOfNewIntentIsPendingAndNoDrift(t *testing.T) {
 		change func(*networkingv1.NetworkPolicy)
 		want   []difference
 	}{
-		"One that the operator wrote from another spec": {nil, func(n *networkingv1.NetworkPolicy) {
+		"Written by the operator from another spec": {nil, func(n *networkingv1.NetworkPolicy) {
 			n.Annotations[v1alpha1.AnnotationDesiredHash], n.Spec.Ingress = "before", nobody()
 		}, pending},
-		"One that another version of the operator wrote": {nil, func(n *networkingv1.NetworkPolicy) {
+		"Written by another version of the operator": {nil, func(n *networkingv1.NetworkPolicy) {
 			n.Annotations[v1alpha1.AnnotationRendererVersion], n.Spec.Ingress = "0", nobody()
 		}, pending},
-		"One of which only the hash is of another spec": {nil, func(n *networkingv1.NetworkPolicy) {
+		"Only the hash is of another spec": {nil, func(n *networkingv1.NetworkPolicy) {
 			n.Annotations[v1alpha1.AnnotationDesiredHash] = "before"
 		}, pending},
-		"One that somebody changed before the new spec came": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
+		"Changed by somebody before the new spec": {[]string{"ingress"}, func(n *networkingv1.NetworkPolicy) {
 			n.Annotations[v1alpha1.AnnotationDesiredHash], n.Spec.Ingress = "before", nobody()
 			by(n, "kubectl-edit", set, path("spec", "ingress"))
 		}, pending},
@@ -240,7 +239,7 @@ func TestNetworkPolicyOfNewIntentIsPendingAndNoDrift(t *testing.T) {
 
 			auditor, network := rendered(policy("dns", audits, protects("coredns")))
 			for _, d := range differences(t, drift.CompareOwned(auditor, network.Objects[0], live, true)) {
-				NewWithT(t).Expect(d.State).To(Equal(v1alpha1.StateDrifted), "Audit knows no pending: %s", d.Field)
+				NewWithT(t).Expect(d.State).To(Equal(v1alpha1.StateDrifted), "a policy in mode Audit has no pending objects: %s", d.Field)
 			}
 		})
 	}
@@ -252,9 +251,9 @@ func TestNetworkPolicyThatIsMissing(t *testing.T) {
 		inPlace bool
 		want    v1alpha1.DriftState
 	}{
-		"was deleted, if it had been in place":         {nil, true, v1alpha1.StateDrifted},
-		"is still to be made, if it had not":           {nil, false, v1alpha1.StatePending},
-		"is not as declared, for a policy that audits": {[]edit{audits}, false, v1alpha1.StateDrifted},
+		"was deleted, if it existed before":              {nil, true, v1alpha1.StateDrifted},
+		"is still to be created, if it did not exist":    {nil, false, v1alpha1.StatePending},
+		"is not as declared, for a policy in mode Audit": {[]edit{audits}, false, v1alpha1.StateDrifted},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 // writer of the object can set these signs. A false sign makes the operator leave a field
 // of the object alone, or an object of the same name, and report the reason. A false sign
 // never makes the operator write a value, release a field or delete an object. On Nodes, a
-// sign counts only with a proof, because kubelets may write signs, and not taints.
+// sign counts only with a proof, because kubelets may write signs, but not taints.
 
 // Tools that keep objects as declared elsewhere.
 const (
@@ -72,7 +72,7 @@ func managerAndTool(entries []metav1.ManagedFieldsEntry, self string, path ...an
 // Declaration is the content of a client-side apply for one field, as recorded on the
 // object.
 type Declaration struct {
-	// Applied tells that the object records a client-side apply; Declares tells that the apply
+	// Applied tells that the object records a client-side apply; Declares, that the apply
 	// contains the field. An applied object without the field has the field's default.
 	Applied, Declares bool
 	// Value is the declared value; nil for none.
@@ -119,9 +119,9 @@ func (s Shared) declaringManager(claim plan.Claim, live *string, overwritten boo
 }
 
 // isDecided tells whether a writer with the right to the field has decided on the value
-// that the signs on the object declare. On an object with forgeable signs, only the value
-// of the field itself proves that: the field has the declared value, or somebody has undone
-// the operator's write.
+// declared by the signs on the object. On an object with forgeable signs, only the value of
+// the field proves the decision: the field has the declared value, or another writer has
+// reverted the operator's write.
 func (s Shared) isDecided(claim plan.Claim, live, declared *string) bool {
 	if !s.ForgeableSigns {
 		return true
@@ -205,8 +205,8 @@ func latestDeclarer(managers []metav1.ManagedFieldsEntry) (found string) {
 	return found
 }
 
-// markOf returns the tool whose mark an object carries. Argo CD's mark names its object, so
-// the mark does not count on a copy.
+// markOf returns the tool whose mark an object carries. Argo CD's mark names the marked
+// object, so the mark does not count on a copy.
 func markOf(live plan.Object) string {
 	annotations, labels := live.GetAnnotations(), live.GetLabels()
 	object := ObjectOf(live)

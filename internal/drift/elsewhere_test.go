@@ -42,8 +42,8 @@ func joinedMaps(all ...map[string]string) map[string]string {
 	return out
 }
 
-// A Service on which policy p wants Local, and which has Cluster.
-func TestWhatAToolDeclaresIsLeftAloneAndWhatIsDefaultedIsOurs(t *testing.T) {
+// Policy p wants Local on a Service that has Cluster.
+func TestDeclaredFieldsAreLeftAloneAndDefaultsAreOverwritten(t *testing.T) {
 	const (
 		conflicted, pending, drifted = v1alpha1.StateConflicted, v1alpha1.StatePending, v1alpha1.StateDrifted
 		kubectl, argoCD              = "kubectl-client-side-apply", "argocd-controller"
@@ -54,63 +54,63 @@ func TestWhatAToolDeclaresIsLeftAloneAndWhatIsDefaultedIsOurs(t *testing.T) {
 		annotations map[string]string
 		managers    managers
 		live, want  string // Cluster and Local, if empty
-		remembered  bool   // that Local was written
+		remembered  bool   // whether the operator remembers that it wrote Local
 		override    bool
 		state       v1alpha1.DriftState
 		by          string
 	}{
-		"Argo CD applies it from the client's side": {annotations: lastApplied(`{"externalTrafficPolicy":"Cluster"}`),
+		"Argo CD applies it on the client side": {annotations: lastApplied(`{"externalTrafficPolicy":"Cluster"}`),
 			managers: applied(argoCD), state: conflicted, by: argoCD},
 		"kubectl applied it": {annotations: lastApplied(`{"externalTrafficPolicy":"Cluster"}`),
 			managers: applied(kubectl), state: conflicted, by: kubectl},
 		"it was applied, and edited since": {annotations: lastApplied(`{"externalTrafficPolicy":"Cluster"}`),
 			managers: managers{owns(argoCD, set, 1, lastAppliedPath), owns("kubectl-edit", set, 2, externalPath)}, state: conflicted, by: argoCD},
-		"it was applied by nobody knows whom": {annotations: lastApplied(`{"externalTrafficPolicy":"Cluster"}`),
+		"it was applied by an unknown manager": {annotations: lastApplied(`{"externalTrafficPolicy":"Cluster"}`),
 			state: conflicted, by: "a client-side apply"},
 		"it is applied, and the policy overrides": {annotations: lastApplied(`{"externalTrafficPolicy":"Cluster"}`),
 			managers: applied(argoCD), override: true, state: pending, by: argoCD},
 		"it is applied, and was overridden before": {annotations: joinedMaps(recordOfLocal, lastApplied(`{"externalTrafficPolicy":"Cluster"}`)),
 			managers: applied(argoCD), override: true, state: drifted, by: argoCD},
-		"it is applied as the policy wants it, and was edited": {annotations: lastApplied(`{"externalTrafficPolicy":"Local"}`),
+		"it is applied with the value of the policy, and was edited": {annotations: lastApplied(`{"externalTrafficPolicy":"Local"}`),
 			managers: managers{owns("kubectl-edit", set, 2, externalPath)}, state: pending, by: "kubectl-edit"},
-		"it was defaulted: kubectl applied the rest": {annotations: lastApplied(`{"type":"NodePort"}`),
+		"the default: kubectl applied other fields": {annotations: lastApplied(`{"type":"NodePort"}`),
 			managers: applied(kubectl), state: pending, by: kubectl},
-		"it was defaulted: Argo CD applies the rest": {annotations: lastApplied(`{"type":"NodePort"}`),
+		"the default: Argo CD applied other fields": {annotations: lastApplied(`{"type":"NodePort"}`),
 			managers: applied(argoCD), state: pending, by: argoCD},
-		"it is not in git any more": {annotations: joinedMaps(recordOfLocal, lastApplied(`{}`)),
+		"it was removed from git": {annotations: joinedMaps(recordOfLocal, lastApplied(`{}`)),
 			managers: applied(argoCD), state: drifted, by: argoCD},
 		"it is null in git": {annotations: lastApplied(`{"externalTrafficPolicy":null}`), managers: applied(argoCD), state: pending, by: argoCD},
-		"the copy can not be read": {annotations: map[string]string{corev1.LastAppliedConfigAnnotation: `{"spec":`},
+		"the annotation cannot be read": {annotations: map[string]string{corev1.LastAppliedConfigAnnotation: `{"spec":`},
 			managers: applied(kubectl), state: pending, by: kubectl},
-		"the copy has a spec of another kind": {annotations: lastApplied(`["externalTrafficPolicy"]`),
+		"the annotation has a spec that is no object": {annotations: lastApplied(`["externalTrafficPolicy"]`),
 			managers: applied(kubectl), state: pending, by: kubectl},
-		"the copy is longer than anybody needs": {
+		"the annotation is longer than any real one": {
 			annotations: lastApplied(`{"externalTrafficPolicy":"Cluster","x":"` + strings.Repeat("x", 70_000) + `"}`),
 			managers:    applied(kubectl), state: pending, by: kubectl},
 
 		"Argo CD replaces it, for the first time": {managers: managers{owns(argoCD, set, 1, externalPath)}, state: pending, by: argoCD},
-		"Argo CD replaced what had been written": {managers: managers{owns(argoCD, set, 1, externalPath)}, remembered: true,
+		"Argo CD replaced the written value": {managers: managers{owns(argoCD, set, 1, externalPath)}, remembered: true,
 			state: conflicted, by: argoCD},
-		"Helm set back what the record tells": {annotations: recordOfLocal, managers: managers{owns("helm", set, 1, externalPath)},
+		"Helm restored the value in the record": {annotations: recordOfLocal, managers: managers{owns("helm", set, 1, externalPath)},
 			state: conflicted, by: "helm"},
-		"Helm set another value than the default": {managers: managers{owns("helm", set, 1, externalPath)}, live: "Local", want: "Cluster",
+		"Helm set a value other than the default": {managers: managers{owns("helm", set, 1, externalPath)}, live: "Local", want: "Cluster",
 			state: conflicted, by: "helm"},
 		"an installer that uses Helm set it": {
 			managers: managers{owns("installer", set, 1, externalPath, path("metadata", "annotations", state.AnnotationHelmRelease))},
 			live:     "Local", want: "Cluster", state: conflicted, by: "installer"},
-		"who set Argo CD's mark set it back": {annotations: recordOfLocal,
+		"whoever set Argo CD's mark restored the value": {annotations: recordOfLocal,
 			managers: managers{owns("fork", set, 1, externalPath, trackingPath)}, state: conflicted, by: "fork"},
-		"who set Flux's mark set it back": {annotations: recordOfLocal,
+		"whoever set Flux's mark restored the value": {annotations: recordOfLocal,
 			managers: managers{owns("fork", set, 1, externalPath, path("metadata", "labels", state.LabelFluxKustomization))},
 			state:    conflicted, by: "fork"},
-		"on an object that Argo CD tracks, somebody edited it": {annotations: recordOfLocal,
+		"somebody edited it on an object that Argo CD tracks": {annotations: recordOfLocal,
 			managers: managers{owns("kubectl-edit", set, 2, externalPath), owns(argoCD, set, 1, trackingPath)}, state: drifted, by: "kubectl-edit"},
 		"the label that many charts set is no mark": {annotations: recordOfLocal,
 			managers: managers{owns("somebody", set, 1, externalPath, path("metadata", "labels", "app.kubernetes.io/instance"))},
 			state:    drifted, by: "somebody"},
-		"somebody edited what had been written": {remembered: true, managers: managers{owns("kubectl-edit", set, 1, externalPath)},
+		"somebody edited the written value": {remembered: true, managers: managers{owns("kubectl-edit", set, 1, externalPath)},
 			state: drifted, by: "kubectl-edit"},
-		"the server's side applies it": {managers: managers{owns("terraform", apply, 1, externalPath)}, state: conflicted, by: "terraform"},
+		"a server-side apply declares it": {managers: managers{owns("terraform", apply, 1, externalPath)}, state: conflicted, by: "terraform"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -140,15 +140,15 @@ func TestWhatAToolDeclaresIsLeftAloneAndWhatIsDefaultedIsOurs(t *testing.T) {
 				g.Expect(outcome.Findings[0].By.Name).To(Equal(test.by))
 				g.Expect(outcome.Set).To(HaveLen(btoi(test.state != conflicted)))
 				if test.remembered {
-					g.Expect(outcome.Remember).To(HaveKey(external), "it goes on being known")
+					g.Expect(outcome.Remember).To(HaveKey(external), "the operator continues to remember the write")
 				}
 			}
 		})
 	}
 }
 
-// A node that lacks the taint that policy p wants, or has another value of it.
-func TestTaintsThatAreDeclaredElsewhere(t *testing.T) {
+// A node lacks the taint that policy p wants, or has another value of it.
+func TestTaintsDeclaredElsewhereAreLeftAlone(t *testing.T) {
 	const field, argoCD = "dedicated:NoSchedule", "argocd-controller"
 	const conflicted, pending, drifted = v1alpha1.StateConflicted, v1alpha1.StatePending, v1alpha1.StateDrifted
 	const without = argoCD + " declares spec.taints without it: declare it there too, or remove spec.taints there"
@@ -167,39 +167,39 @@ func TestTaintsThatAreDeclaredElsewhere(t *testing.T) {
 		state       v1alpha1.DriftState
 		says        string
 	}{
-		// Somebody with the right to taints has undone what was written.
-		"git declares others": {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), record: wrote,
+		// Somebody with the right to taints has removed the written taint.
+		"git declares other taints": {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), record: wrote,
 			state: conflicted, says: without},
-		"git declares that there are none": {annotations: lastApplied(`{"taints":[]}`), manager: owns(argoCD, set, 1, lastAppliedPath), record: wrote,
+		"git declares an empty list of taints": {annotations: lastApplied(`{"taints":[]}`), manager: owns(argoCD, set, 1, lastAppliedPath), record: wrote,
 			state: conflicted, says: without},
-		"git declares more than is read": {annotations: lastApplied(`{"taints":[` + strings.Repeat(`{"key":"theirs","effect":"NoSchedule"},`, 200) + `{}]}`),
+		"git declares a list that is too long to be read": {annotations: lastApplied(`{"taints":[` + strings.Repeat(`{"key":"theirs","effect":"NoSchedule"},`, 200) + `{}]}`),
 			manager: owns(argoCD, set, 1, lastAppliedPath), record: wrote, state: conflicted, says: without},
-		"the server's side applies the list": {manager: owns(argoCD, apply, 1, taintsPath), record: wrote, state: conflicted, says: without},
-		"Argo CD replaces the node":          {manager: owns(argoCD, set, 1, taintsPath), taints: theirs, record: wrote, state: conflicted, says: without},
-		"git declares the same, and it was removed": {annotations: lastApplied(`{"taints":[{"key":"dedicated","effect":"NoSchedule"}]}`),
+		"a server-side apply declares the list": {manager: owns(argoCD, apply, 1, taintsPath), record: wrote, state: conflicted, says: without},
+		"Argo CD replaces the node":             {manager: owns(argoCD, set, 1, taintsPath), taints: theirs, record: wrote, state: conflicted, says: without},
+		"git declares the same taint, which was removed": {annotations: lastApplied(`{"taints":[{"key":"dedicated","effect":"NoSchedule"}]}`),
 			manager: owns("kubectl-taint", set, 1, taintsPath), record: wrote, state: drifted},
 		"somebody removed the taint": {manager: owns("kubectl-taint", set, 1, taintsPath), taints: theirs, record: wrote, state: drifted},
 
-		// The node has another value, which its kubelet cannot have given it.
+		// The node has another value, which its kubelet cannot have written.
 		"git declares another value": {annotations: gitHasOther, manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), taints: other,
 			state: conflicted, says: argoCD + " declares it as x: declare the same value there, or remove the taint here"},
-		"the server's side applies another value": {manager: owns(argoCD, apply, 1, taintsPath), taints: other,
+		"a server-side apply declares another value": {manager: owns(argoCD, apply, 1, taintsPath), taints: other,
 			state: conflicted, says: argoCD + " declares it as x: declare the same value there, or remove the taint here"},
 		"Argo CD has set another value": {manager: owns(argoCD, set, 1, taintsPath), taints: other,
 			state: conflicted, says: argoCD + " declares it as x: declare the same value there, or remove the taint here"},
 
-		// All of this may be the word of the kubelet.
-		"it is said that git declares others":                  {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), taints: theirs, state: pending},
-		"it is said that git declares none":                    {annotations: lastApplied(`{"taints":[]}`), manager: owns(argoCD, set, 1, lastAppliedPath), state: pending},
-		"it is said that git declares another value":           {annotations: gitHasOther, manager: owns(argoCD, set, 1, lastAppliedPath), state: pending},
-		"it is said that the value that is there is not git's": {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, lastAppliedPath), taints: other, state: pending},
-		"the list is applied as it was":                        {manager: owns("gitops", apply, 1, taintsPath), taints: theirs, state: pending},
-		"a tool's name is on the list":                         {manager: owns(argoCD, set, 1, taintsPath), taints: theirs, state: pending},
-		"the same, and the first write failed":                 {manager: owns("gitops", apply, 1, taintsPath), record: wrote, unwritten: true, state: drifted},
-		"the same, and another policy had written it":          {manager: owns("gitops", apply, 1, taintsPath), record: state.Record{field: *done("q", "", "")}, state: pending},
-		"the same, and another value had been written":         {manager: owns("gitops", apply, 1, taintsPath), record: state.Record{field: *done("p", "before", "")}, state: pending},
+		// A kubelet can write all of the following.
+		"a claim of the kubelet: git declares other taints":                    {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), taints: theirs, state: pending},
+		"a claim of the kubelet: git declares no taints":                       {annotations: lastApplied(`{"taints":[]}`), manager: owns(argoCD, set, 1, lastAppliedPath), state: pending},
+		"a claim of the kubelet: git declares another value":                   {annotations: gitHasOther, manager: owns(argoCD, set, 1, lastAppliedPath), state: pending},
+		"a claim of the kubelet: the present value is not from git":            {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, lastAppliedPath), taints: other, state: pending},
+		"a list that is applied unchanged":                                     {manager: owns("gitops", apply, 1, taintsPath), taints: theirs, state: pending},
+		"a tool as the manager of the list":                                    {manager: owns(argoCD, set, 1, taintsPath), taints: theirs, state: pending},
+		"a list that is applied unchanged, and the first write failed":         {manager: owns("gitops", apply, 1, taintsPath), record: wrote, unwritten: true, state: drifted},
+		"a list that is applied unchanged, and another policy wrote the taint": {manager: owns("gitops", apply, 1, taintsPath), record: state.Record{field: *done("q", "", "")}, state: pending},
+		"a list that is applied unchanged, and another value was written":      {manager: owns("gitops", apply, 1, taintsPath), record: state.Record{field: *done("p", "before", "")}, state: pending},
 
-		"git declares the same": {annotations: lastApplied(`{"taints":[{"key":"dedicated","effect":"NoSchedule"}]}`),
+		"git declares the same taint": {annotations: lastApplied(`{"taints":[{"key":"dedicated","effect":"NoSchedule"}]}`),
 			manager: owns("kubectl-taint", set, 1, taintsPath), state: pending},
 		"git declares the node without taints": {annotations: lastApplied(`{}`), manager: owns(argoCD, set, 1, taintsPath, lastAppliedPath), state: pending},
 		"somebody sets a taint":                {manager: owns("kubectl-taint", set, 1, taintsPath), taints: theirs, state: pending},
@@ -228,9 +228,9 @@ func TestTaintsThatAreDeclaredElsewhere(t *testing.T) {
 	}
 }
 
-// The record goes with what is replaced. What the operator remembers tells drift
-// from new intent, and what was there before.
-func TestWhatIsRememberedStandsInForALostRecord(t *testing.T) {
+// When an object is replaced, its record is lost. The operator's remembered
+// writes then distinguish drift from new intent, and hold the original.
+func TestRememberedWritesReplaceALostRecord(t *testing.T) {
 	remembered := func(entry *state.RecordEntry) func(string) (state.RecordEntry, bool) {
 		return func(string) (state.RecordEntry, bool) { return *entry, true }
 	}
@@ -243,26 +243,26 @@ func TestWhatIsRememberedStandsInForALostRecord(t *testing.T) {
 	g := NewWithT(t)
 	g.Expect(resultOf(outcomeOf("theirs", done("p", "want", "old")))).To(Equal(result{
 		state: v1alpha1.StateDrifted, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "theirs"),
-	}), "whoever replaced it has put another original there")
+	}), "whoever replaced the object has set another original there")
 	g.Expect(resultOf(outcomeOf("want", done("p", "want", "old")))).To(Equal(result{record: done("p", "want", "old")}),
 		"only the record was taken away")
-	g.Expect(resultOf(outcomeOf("theirs", done("q", "want", "old"))).state).To(Equal(v1alpha1.StatePending), "it was done for another policy")
-	g.Expect(resultOf(outcomeOf("theirs", done("p", "before", "old"))).state).To(Equal(v1alpha1.StatePending), "the policy wants something else now")
+	g.Expect(resultOf(outcomeOf("theirs", done("q", "want", "old"))).state).To(Equal(v1alpha1.StatePending), "another policy made the write")
+	g.Expect(resultOf(outcomeOf("theirs", done("p", "before", "old"))).state).To(Equal(v1alpha1.StatePending), "the policy has a new declaration now")
 }
 
-// A release that somebody else's ownership makes void is no release, and what is
-// declared elsewhere is not overwritten on the way out.
-func TestReleaseOfWhatOthersHoldToo(t *testing.T) {
+// A release that another manager's ownership makes void does not count as a
+// release, and a release does not overwrite what is declared elsewhere.
+func TestReleaseOfAFieldThatOthersManageToo(t *testing.T) {
 	tests := map[string]struct {
 		managers []metav1.ManagedFieldsEntry
 		applied  string
 		kept     string
 	}{
-		"nobody holds it":                           {nil, "", ""},
-		"another manager applies it":                {entriesOf(owns("argocd-controller", apply, 1, externalPath)), "", "argocd-controller"},
-		"another manager has set it":                {entriesOf(owns("kubectl-edit", set, 1, externalPath)), "", "kubectl-edit"},
-		"a client-side apply declares it":           {entriesOf(owns("argocd-controller", set, 1, lastAppliedPath)), `{"externalTrafficPolicy":"Local"}`, "argocd-controller"},
-		"a client-side apply declares it otherwise": {entriesOf(owns("argocd-controller", set, 1, lastAppliedPath)), `{"externalTrafficPolicy":"Cluster"}`, ""},
+		"no other manager":                           {nil, "", ""},
+		"another manager applies it":                 {entriesOf(owns("argocd-controller", apply, 1, externalPath)), "", "argocd-controller"},
+		"another manager has set it":                 {entriesOf(owns("kubectl-edit", set, 1, externalPath)), "", "kubectl-edit"},
+		"a client-side apply declares it":            {entriesOf(owns("argocd-controller", set, 1, lastAppliedPath)), `{"externalTrafficPolicy":"Local"}`, "argocd-controller"},
+		"a client-side apply declares another value": {entriesOf(owns("argocd-controller", set, 1, lastAppliedPath)), `{"externalTrafficPolicy":"Cluster"}`, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -300,20 +300,20 @@ func TestReleaseOfWhatOthersHoldToo(t *testing.T) {
 		"a tool that wrote the list last would put the taint back")
 }
 
-// A NetworkPolicy with our name and our label that was there before.
-func TestObjectOfOurNameThatIsDeclaredElsewhereIsNotTakenOver(t *testing.T) {
+// A NetworkPolicy with the operator's name and label existed before the operator wrote one.
+func TestNetworkPolicyOfOurNameDeclaredElsewhereIsNotTakenOver(t *testing.T) {
 	ingress := path("spec", "ingress")
 	const name = "kube-system/cpnp.dns.coredns"
 	tests := map[string]struct {
 		change func(*networkingv1.NetworkPolicy)
-		by     string // empty: it is taken over
+		by     string // empty: the operator takes it over
 	}{
 		"restored from a backup": {func(*networkingv1.NetworkPolicy) {}, ""},
-		"applied from the client's side": {func(n *networkingv1.NetworkPolicy) {
+		"applied on the client side": {func(n *networkingv1.NetworkPolicy) {
 			n.Annotations = joinedMaps(n.Annotations, lastApplied(`{}`))
 			n.ManagedFields = entriesOf(owns("argocd-controller", set, 1, ingress, lastAppliedPath))
 		}, "argocd-controller"},
-		"applied from the server's side": {func(n *networkingv1.NetworkPolicy) {
+		"applied on the server side": {func(n *networkingv1.NetworkPolicy) {
 			n.ManagedFields = entriesOf(owns("velero", set, 1, ingress), owns("kustomize-controller", apply, 2, ingress))
 		}, "kustomize-controller"},
 		"applied as a whole": {func(n *networkingv1.NetworkPolicy) {
@@ -322,17 +322,17 @@ func TestObjectOfOurNameThatIsDeclaredElsewhereIsNotTakenOver(t *testing.T) {
 		"replaced by Argo CD": {func(n *networkingv1.NetworkPolicy) {
 			n.ManagedFields = entriesOf(owns("argocd-controller", set, 1, ingress))
 		}, "argocd-controller"},
-		"somebody applied a label": {func(n *networkingv1.NetworkPolicy) {
+		"with a label that somebody applied": {func(n *networkingv1.NetworkPolicy) {
 			n.ManagedFields = entriesOf(owns("somebody", apply, 1, path("metadata", "labels", "x")))
 		}, ""},
-		"tracked by Argo CD":        {annotated(state.AnnotationArgoTracking, "shop:networking.k8s.io/NetworkPolicy:"+name), drift.ToolArgo},
-		"a copy of what is tracked": {annotated(state.AnnotationArgoTracking, "shop:networking.k8s.io/NetworkPolicy:kube-system/other"), ""},
-		"of a release of Helm": {func(n *networkingv1.NetworkPolicy) {
+		"tracked by Argo CD":         {annotated(state.AnnotationArgoTracking, "shop:networking.k8s.io/NetworkPolicy:"+name), drift.ToolArgo},
+		"a copy of a tracked object": {annotated(state.AnnotationArgoTracking, "shop:networking.k8s.io/NetworkPolicy:kube-system/other"), ""},
+		"of a Helm release": {func(n *networkingv1.NetworkPolicy) {
 			annotated(state.AnnotationHelmRelease, "x")(n)
 			n.Labels[state.LabelManagedBy] = "Helm"
 		}, drift.ToolHelm},
 		"with half of Helm's mark": {annotated(state.AnnotationHelmRelease, "x"), ""},
-		"with a label of Flux's":   {func(n *networkingv1.NetworkPolicy) { n.Labels[state.LabelFluxKustomization] = "x" }, drift.ToolFlux},
+		"with a label of Flux":     {func(n *networkingv1.NetworkPolicy) { n.Labels[state.LabelFluxKustomization] = "x" }, drift.ToolFlux},
 		"with the label instance":  {func(n *networkingv1.NetworkPolicy) { n.Labels["app.kubernetes.io/instance"] = "x" }, ""},
 	}
 	for what, test := range tests {
@@ -350,7 +350,7 @@ func TestObjectOfOurNameThatIsDeclaredElsewhereIsNotTakenOver(t *testing.T) {
 			}
 			g.Expect(diff.Writes).To(BeEmpty())
 			g.Expect(diff.Taken).To(ConsistOf("NetworkPolicy/" + name + ", which " + test.by + " declares"))
-			g.Expect(drift.CompareNetworkPolicies(owner, plan.Network{}, []networkingv1.NetworkPolicy{*live}).Removals).To(BeEmpty(), "nor does it go with the policy")
+			g.Expect(drift.CompareNetworkPolicies(owner, plan.Network{}, []networkingv1.NetworkPolicy{*live}).Removals).To(BeEmpty(), "a foreign object is not deleted with the policy")
 		})
 	}
 }
@@ -361,8 +361,8 @@ func annotated(key, value string) func(*networkingv1.NetworkPolicy) {
 	}
 }
 
-// One of Calico's that carries our label and our stamp, and is in git.
-func TestObjectOfCalicoThatIsDeclaredElsewhereStays(t *testing.T) {
+// An object of Calico has the operator's label and stamp, and is declared in git.
+func TestCalicoObjectDeclaredElsewhereIsNotDeleted(t *testing.T) {
 	g := NewWithT(t)
 	there := everything(g)
 	set := &there.Sets[0]
@@ -378,9 +378,9 @@ func TestObjectOfCalicoThatIsDeclaredElsewhereStays(t *testing.T) {
 	endpoint := &there.Endpoints[0]
 	endpoint.ManagedFields = nil
 	endpoint.Annotations[corev1.LastAppliedConfigAnnotation] = "{}"
-	g.Expect(names()).To(ContainElement("delete "+endpoint.Name), "restored by kubectl: it is what denies")
+	g.Expect(names()).To(ContainElement("delete "+endpoint.Name), "restored by kubectl: a denying object is deleted")
 	endpoint.Labels[state.LabelFluxKustomization] = "x"
-	g.Expect(names()).NotTo(ContainElement("delete "+endpoint.Name), "Flux would put it back")
+	g.Expect(names()).NotTo(ContainElement("delete "+endpoint.Name), "Flux would restore the object")
 
 	tier := &v3.Tier{ObjectMeta: metav1.ObjectMeta{Name: calico.TierName, Labels: map[string]string{v1alpha1.LabelPolicy: "dns"}}}
 	theirs := tier.DeepCopy()
@@ -389,7 +389,7 @@ func TestObjectOfCalicoThatIsDeclaredElsewhereStays(t *testing.T) {
 	g.Expect(diff.Taken).To(ConsistOf("Tier/cpnp, which a client-side apply declares"))
 }
 
-func TestFailsafePortsThatAreDeclaredElsewhereAreLeftAlone(t *testing.T) {
+func TestFailsafePortsDeclaredElsewhereAreLeftAlone(t *testing.T) {
 	ports := path("spec", "failsafeInboundHostPorts")
 	wide := &[]v3.ProtoPort{{Protocol: "TCP", Port: 22}}
 	tests := map[string]struct {
@@ -397,10 +397,10 @@ func TestFailsafePortsThatAreDeclaredElsewhereAreLeftAlone(t *testing.T) {
 		other       metav1.ManagedFieldsEntry
 		state       v1alpha1.DriftState
 	}{
-		"set by somebody":           {nil, owns("calicoctl", set, 2, ports), v1alpha1.StateDrifted},
-		"set by Argo CD":            {nil, owns("argocd-controller", set, 2, ports), v1alpha1.StateConflicted},
-		"applied from the client's": {lastApplied(`{"failsafeInboundHostPorts":[]}`), owns("kubectl", set, 2, ports), v1alpha1.StateConflicted},
-		"applied without them":      {lastApplied(`{"bpfEnabled":true}`), owns("kubectl", set, 2, ports), v1alpha1.StateDrifted},
+		"set by somebody":                 {nil, owns("calicoctl", set, 2, ports), v1alpha1.StateDrifted},
+		"set by Argo CD":                  {nil, owns("argocd-controller", set, 2, ports), v1alpha1.StateConflicted},
+		"applied on the client side":      {lastApplied(`{"failsafeInboundHostPorts":[]}`), owns("kubectl", set, 2, ports), v1alpha1.StateConflicted},
+		"an apply without failsafe ports": {lastApplied(`{"bpfEnabled":true}`), owns("kubectl", set, 2, ports), v1alpha1.StateDrifted},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -418,7 +418,7 @@ func TestFailsafePortsThatAreDeclaredElsewhereAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestContestedInWords(t *testing.T) {
+func TestMessageOfAContest(t *testing.T) {
 	g := NewWithT(t)
 	contested := rewritten("f", "argo")
 	contested.State, contested.Actual, contested.Expected = v1alpha1.StateContested, "Cluster", "Local"

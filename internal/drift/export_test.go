@@ -6,12 +6,12 @@ package drift
 func (h *History) Remembered() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.objects)
+	return h.objects.count()
 }
 
-// Rows returns how many rows are kept of an object.
+// Rows returns how many contests are kept for an object.
 func (h *History) Rows(object Object) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.objects[object].rows)
+	return len(h.objects.get(object).contests)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Shared is a foreign object of which policies claim single fields: a Node with its taints,
-// or a Service with its traffic policies.
+// Shared is a foreign object with single fields claimed by policies: a Node with taints, or
+// a Service with traffic policies.
 type Shared struct {
 	Object Object
 	// Live returns the value of a field; nil if unset.
@@ -25,11 +25,11 @@ type Shared struct {
 	// Declared returns the content of a client-side apply for the field; nil if unknown.
 	Declared func(field string) Declaration
 	// ForgeableSigns tells that the signs of a declaration may come from a writer without the
-	// right to the fields: a kubelet may write annotations and managers of its Node, and not
+	// right to the fields: a kubelet may write annotations and managers of the Node, but not
 	// the taints.
 	ForgeableSigns bool
-	// Unwritten tells that the operator's last write to the object failed, so that a missing
-	// value is nobody's decision, although the record was stored.
+	// Unwritten tells that the operator's last write to the object failed. A missing value
+	// is then not a decision of another writer, although the record was stored.
 	Unwritten bool
 	// Default returns the field's value without any declaration; nil if there is none.
 	Default func(field string) string
@@ -37,8 +37,8 @@ type Shared struct {
 	Record state.Record
 	// Unreadable is the reason for distrusting the object's record; nil if the record is valid.
 	Unreadable error
-	// NoRoom tells that the object has no room for a record. The operator remembers its writes
-	// to such an object until the next restart only.
+	// NoRoom tells that the object has no room for a record. The operator remembers writes to
+	// such an object only until the next restart.
 	NoRoom bool
 	// Remembered returns the operator's memory of an earlier write to a field; nil without a
 	// memory. The memory counts if the record has been lost, because a writer that replaces the
@@ -122,9 +122,9 @@ func (o *Outcome) rememberLost(object Shared, claims []plan.Claim) {
 	}
 }
 
-// reportReplacedRecord reports a distrusted record, or a record that contradicts the operator's
-// memory, once to each policy whose entry is rewritten. An object without room for a record
-// gets none.
+// reportReplacedRecord reports a distrusted record, or a record in contradiction to the
+// operator's memory, once to each policy whose entry is rewritten. An object without room gets
+// no record.
 func (o *Outcome) reportReplacedRecord(object Shared, claims []plan.Claim) {
 	told := map[string]bool{}
 	for _, claim := range claims {
@@ -299,9 +299,9 @@ func restoredFinding(object Shared, field string, entry state.RecordEntry) Findi
 }
 
 // alsoHeldBy returns the manager that holds or declares the same value beside the operator.
-// A release would then change nothing, and restoring the original would change the other
+// A release would then have no effect, and restoring the original would change the other
 // manager's field. A list of taints has a single manager, so for taints only a declaration
-// counts, or a list that a tool has written last.
+// counts, or a list last written by a tool.
 func (s Shared) alsoHeldBy(field, live string) Manager {
 	if said := s.declarationOf(field); said.Declares && !said.otherThan(live) {
 		return said.By

@@ -16,31 +16,31 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// situation is one field of a shared object, and who wants what of it.
+// situation is one field of a shared object, with the claims on the field.
 type situation struct {
-	// live is what is there; empty for nothing.
+	// live is the present value; empty for no value.
 	live string
-	// by is who set it.
+	// by is the manager that set the value.
 	by drift.Manager
-	// record is what had been done to the field before; nil for nothing.
+	// record is the record's entry for the field; nil for none.
 	record *state.RecordEntry
-	// policies exist; the first is the one that claims, if claim is not nil.
+	// policies exist; the first one makes the claim, if claim is not nil.
 	policies []v1alpha1.ControlPlaneNetworkPolicy
 	claim    func(*plan.Claim)
 	// disowned says that the operator is not among the field's managers.
 	disowned bool
 }
 
-// result is what comes of it.
+// result is the expected outcome.
 type result struct {
-	// state of the finding; empty for none.
+	// state of the finding; empty for no finding.
 	state v1alpha1.DriftState
 	cause v1alpha1.DriftCause
-	// set is what is written: empty for nothing, "(removed)" for no value.
+	// set is the written value: empty for no write, "(removed)" for a removal.
 	set string
-	// record is what the record says of the field afterwards.
+	// record is the record's entry afterwards.
 	record *state.RecordEntry
-	// released is the policy that let the field go.
+	// released is the policy whose claim ended.
 	released string
 }
 
@@ -93,7 +93,7 @@ func resultOf(outcome drift.Outcome) result {
 	return r
 }
 
-// done is a record's entry; an empty original is none.
+// done is a record's entry; an empty original stands for no value.
 func done(policy, applied, original string) *state.RecordEntry {
 	entry := &state.RecordEntry{Policy: policy, Applied: applied}
 	if original != "" {
@@ -124,51 +124,51 @@ type fieldTests map[string]struct {
 }
 
 var claimedFields = fieldTests{
-	"A field that never was as declared is pending, and what was there is noted": {
+	"A field that was never as declared is pending, and its original is recorded": {
 		situation{live: "old", policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StatePending, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "old")},
 	},
-	"A field that was not there at all is pending, and its absence is noted": {
+	"A field without a value is pending, and the missing original is recorded": {
 		situation{policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StatePending, cause: v1alpha1.CauseMissing, set: "want", record: done("p", "want", "")},
 	},
-	"A field that has the value already is adopted: only the record is written": {
+	"A field that already has the value is adopted: only the record is written": {
 		situation{live: "want", policies: only(policy("p")), claim: claims},
 		result{record: done("p", "want", "want")},
 	},
-	"A field that has the value already, and drops traffic, is told and adopted": {
+	"A field that already has the value, and drops traffic, is reported and adopted": {
 		situation{live: "want", policies: only(policy("p")), claim: dropping},
 		result{state: v1alpha1.StateEndpointsMissing, cause: v1alpha1.CauseModified, record: done("p", "want", "want")},
 	},
-	"A field that drops traffic as it was written is told, and stays": {
+	"A field that drops traffic as written is reported, and stays": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p")), claim: dropping},
 		result{state: v1alpha1.StateEndpointsMissing, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
 	},
-	"A field that drops traffic because that is forced is told as such": {
+	"A field that drops traffic because the policy forces it is reported as forced": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p")), claim: forced},
 		result{state: v1alpha1.StateForced, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
 	},
-	"A field that is forced is written": {
+	"A forced field is written": {
 		situation{live: "old", policies: only(policy("p")), claim: forced},
 		result{state: v1alpha1.StatePending, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "old")},
 	},
-	"A field that is as written stays": {
+	"A field as written stays": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{record: done("p", "want", "old")},
 	},
-	"A field that is as written, but is not the operator's any more, is declared again": {
+	"A field as written that the operator no longer owns is applied again": {
 		situation{live: "want", disowned: true, record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{set: "want", record: done("p", "want", "old")},
 	},
-	"A field that is not the operator's any more is left alone while suspended": {
+	"A field that the operator no longer owns is left alone while suspended": {
 		situation{live: "want", disowned: true, record: done("p", "want", "old"), policies: only(policy("p", suspended)), claim: claims},
 		result{record: done("p", "want", "old")},
 	},
-	"A field that was changed after it was written has drifted, and the original is kept": {
+	"A field that was changed after the write has drifted, and the original is kept": {
 		situation{live: "changed", by: kubectl, record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StateDrifted, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "old")},
 	},
-	"A field that was removed after it was written has drifted": {
+	"A field that was removed after the write has drifted": {
 		situation{record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StateDrifted, cause: v1alpha1.CauseMissing, set: "want", record: done("p", "want", "old")},
 	},
@@ -176,63 +176,63 @@ var claimedFields = fieldTests{
 		situation{live: "before", record: done("p", "before", "old"), policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StatePending, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "old")},
 	},
-	"A new value in the spec that is there already is adopted, and the first original is kept": {
+	"A new value in the spec that the field already has is adopted, and the first original is kept": {
 		situation{live: "want", record: done("p", "before", "old"), policies: only(policy("p")), claim: claims},
 		result{record: done("p", "want", "old")},
 	},
-	"A field that somebody else declares is conflicted and left alone": {
+	"A field that another manager declares is conflicted and left alone": {
 		situation{live: "theirs", by: argo, policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StateConflicted, cause: v1alpha1.CauseModified},
 	},
-	"A field that somebody began to declare after it was written is conflicted too": {
+	"A field that another manager declares since the write is conflicted too": {
 		situation{live: "theirs", by: argo, record: done("p", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StateConflicted, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
 	},
-	"A new value in the spec that somebody else declares otherwise lets go of the earlier one": {
+	"A new value in the spec, of which another manager declares the opposite, releases the earlier value": {
 		situation{live: "before", by: argo, record: done("p", "before", "old"), policies: only(policy("p")), claim: claims},
 		result{state: v1alpha1.StateConflicted, cause: v1alpha1.CauseModified},
 	},
-	"A suspended policy does not let go of an earlier value": {
+	"A suspended policy does not release an earlier value": {
 		situation{live: "before", by: argo, record: done("p", "before", "old"), policies: only(policy("p", suspended)), claim: claims},
 		result{state: v1alpha1.StateConflicted, cause: v1alpha1.CauseModified, record: done("p", "before", "old")},
 	},
-	"A field that somebody else declares with the same value is no conflict": {
+	"A field that another manager declares with the same value is no conflict": {
 		situation{live: "want", by: argo, policies: only(policy("p")), claim: claims},
 		result{record: done("p", "want", "want")},
 	},
-	"With Override a declared field is taken over": {
+	"With Override, a declared field is taken over": {
 		situation{live: "theirs", by: argo, policies: only(policy("p")), claim: overriding},
 		result{state: v1alpha1.StatePending, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "theirs")},
 	},
-	"With Override a declared field that was written before has drifted": {
+	"With Override, a declared field that was written before has drifted": {
 		situation{live: "theirs", by: argo, record: done("p", "want", "old"), policies: only(policy("p")), claim: overriding},
 		result{state: v1alpha1.StateDrifted, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "old")},
 	},
-	"A value that would do harm is held back": {
+	"A harmful value is held": {
 		situation{live: "old", policies: only(policy("p")), claim: heldBack},
 		result{state: v1alpha1.StateHeld, cause: v1alpha1.CauseModified},
 	},
-	"A value that would do harm now is held back also where it had been written before": {
+	"A value that has become harmful is held even if it was written before": {
 		situation{live: "changed", record: done("p", "want", "old"), policies: only(policy("p")), claim: heldBack},
 		result{state: v1alpha1.StateHeld, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
 	},
-	"Held back goes before conflicted: it would not be written in any case": {
+	"A hold takes precedence over a conflict: the value would not be written in any case": {
 		situation{live: "theirs", by: argo, policies: only(policy("p")), claim: heldBack},
 		result{state: v1alpha1.StateHeld, cause: v1alpha1.CauseModified},
 	},
-	"A field that the object can not have is not applicable, and not written": {
+	"A field that the object cannot have is not applicable, and not written": {
 		situation{policies: only(policy("p")), claim: notApplicable},
 		result{state: v1alpha1.StateNotApplicable, cause: v1alpha1.CauseMissing},
 	},
-	"A field that the object can not have is not adopted": {
+	"A field that the object cannot have is not adopted": {
 		situation{live: "want", policies: only(policy("p")), claim: notApplicable},
 		result{state: v1alpha1.StateNotApplicable, cause: v1alpha1.CauseModified},
 	},
-	"A policy that audits calls every difference drift, and writes nothing": {
+	"A policy in mode Audit reports every difference as drift, and writes nothing": {
 		situation{live: "old", policies: only(policy("p", audits)), claim: claims},
 		result{state: v1alpha1.StateDrifted, cause: v1alpha1.CauseModified},
 	},
-	"A policy that audits adopts nothing": {
+	"A policy in mode Audit adopts nothing": {
 		situation{live: "want", policies: only(policy("p", audits)), claim: claims},
 		result{},
 	},
@@ -240,58 +240,58 @@ var claimedFields = fieldTests{
 		situation{live: "old", policies: only(policy("p", editedSince)), claim: claims},
 		result{state: v1alpha1.StatePending, cause: v1alpha1.CauseModified},
 	},
-	"A suspended policy tells drift, and writes nothing": {
+	"A suspended policy reports drift, and writes nothing": {
 		situation{live: "changed", record: done("p", "want", "old"), policies: only(policy("p", suspended)), claim: claims},
 		result{state: v1alpha1.StateDrifted, cause: v1alpha1.CauseModified, record: done("p", "want", "old")},
 	},
 }
 
 var releasedFields = fieldTests{
-	"A field that is not claimed any more gets its original back": {
+	"The original is restored when the claim ends": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p"))},
 		result{set: "old", released: "p"},
 	},
-	"A field that was not there before is removed": {
+	"A field without an original is removed when the claim ends": {
 		situation{live: "want", record: done("p", "want", ""), policies: only(policy("p"))},
 		result{set: removed, released: "p"},
 	},
-	"A field that had been adopted keeps its value: only the record goes": {
+	"An adopted field keeps its value when the claim ends: only the record is removed": {
 		situation{live: "want", record: done("p", "want", "want"), policies: only(policy("p"))},
 		result{released: "p"},
 	},
-	"A field that someone has changed since is left to them": {
+	"A field that was changed since the write keeps the foreign value": {
 		situation{live: "changed", record: done("p", "want", "old"), policies: only(policy("p"))},
 		result{released: "p"},
 	},
-	"A field that someone has removed since is left to them": {
+	"A field that was removed since the write stays removed": {
 		situation{record: done("p", "want", "old"), policies: only(policy("p"))},
 		result{released: "p"},
 	},
-	"A policy that only audits now gives nothing back": {
+	"A policy in mode Audit restores nothing": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p", audits))},
 		result{record: done("p", "want", "old")},
 	},
-	"A suspended policy gives nothing back": {
+	"A suspended policy restores nothing": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p", suspended))},
 		result{record: done("p", "want", "old")},
 	},
-	"A policy gives nothing back until what it says now is verified": {
+	"A policy restores nothing until its present generation is verified": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p", editedSince))},
 		result{record: done("p", "want", "old")},
 	},
-	"A policy that is being deleted gives everything back": {
+	"A deleted policy restores every original": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p", deleted))},
 		result{set: "old"},
 	},
-	"A policy that is being deleted with Orphan leaves everything": {
+	"A deleted policy with Orphan restores nothing": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p", deleted, orphans))},
 		result{record: done("p", "want", "old")},
 	},
-	"A policy that is being deleted while suspended leaves everything": {
+	"A policy that is deleted while suspended restores nothing": {
 		situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p", deleted, suspended))},
 		result{record: done("p", "want", "old")},
 	},
-	"What a policy that is gone has left stays": {
+	"Fields of a policy that no longer exists stay": {
 		situation{live: "want", record: done("gone", "want", "old"), policies: only(policy("p"))},
 		result{record: done("gone", "want", "old")},
 	},
@@ -306,31 +306,31 @@ var passedFields = fieldTests{
 		situation{live: "want", record: done("q", "want", "old"), policies: only(policy("p"), policy("q")), claim: claims},
 		result{record: done("p", "want", "old")},
 	},
-	"A claim on what a policy that is gone has left keeps its original": {
+	"A claim on a field of a policy that no longer exists keeps the original": {
 		situation{live: "want", record: done("gone", "want", "old"), policies: only(policy("p")), claim: claims},
 		result{record: done("p", "want", "old")},
 	},
-	"A claim that passes from a policy that is being deleted is not given back in between": {
+	"A claim that passes from a deleted policy is not restored in between": {
 		situation{live: "before", record: done("q", "before", "old"), policies: only(policy("p"), policy("q", deleted)), claim: claims},
 		result{state: v1alpha1.StatePending, cause: v1alpha1.CauseModified, set: "want", record: done("p", "want", "old")},
 	},
-	"A claim that passes to a policy that only audits leaves what was written": {
+	"A claim that passes to a policy in mode Audit leaves the written value": {
 		situation{live: "before", record: done("q", "before", "old"), policies: only(policy("p", audits), policy("q")), claim: claims},
 		result{state: v1alpha1.StateDrifted, cause: v1alpha1.CauseModified, record: done("q", "before", "old")},
 	},
-	"A policy that is being deleted gives back what a policy that only audits claims": {
+	"A deleted policy restores a field that a policy in mode Audit claims": {
 		situation{live: "before", record: done("q", "before", "old"), policies: only(policy("p", audits), policy("q", deleted)), claim: claims},
 		result{state: v1alpha1.StateDrifted, cause: v1alpha1.CauseModified, set: "old"},
 	},
-	"A policy that is being deleted lets go of what is held back for another": {
+	"A deleted policy releases a field that is held for another policy": {
 		situation{live: "changed", record: done("q", "want", "old"), policies: only(policy("p"), policy("q", deleted)), claim: heldBack},
 		result{state: v1alpha1.StateHeld, cause: v1alpha1.CauseModified},
 	},
-	"A policy that is being deleted lets go of what somebody else declares by now": {
+	"A deleted policy releases a field that another manager declares now": {
 		situation{live: "theirs", by: argo, record: done("q", "want", "old"), policies: only(policy("p"), policy("q", deleted)), claim: claims},
 		result{state: v1alpha1.StateConflicted, cause: v1alpha1.CauseModified},
 	},
-	"A policy that is being deleted lets go of a field that the object can not have any more": {
+	"A deleted policy releases a field that the object can no longer have": {
 		situation{record: done("q", "want", "old"), policies: only(policy("p"), policy("q", deleted)), claim: notApplicable},
 		result{state: v1alpha1.StateNotApplicable, cause: v1alpha1.CauseMissing},
 	},
@@ -348,7 +348,7 @@ func TestFieldOfASharedObject(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrittenNeedsNoSecondWrite(t *testing.T) {
+func TestAWriteLeavesNoDifference(t *testing.T) {
 	for _, tests := range []fieldTests{claimedFields, releasedFields, passedFields} {
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
@@ -373,7 +373,7 @@ func TestWhatIsWrittenNeedsNoSecondWrite(t *testing.T) {
 	}
 }
 
-func TestFindingSaysWhatIsExpectedAndWhoMadeItSo(t *testing.T) {
+func TestFindingNamesTheExpectedValueAndTheManager(t *testing.T) {
 	outcome := situation{live: "changed", by: kubectl, record: done("p", "want", "old"), policies: only(policy("p")), claim: claims}.outcome()
 	want := []drift.Finding{{
 		Policy: "p", Object: drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}, Field: "f",
@@ -389,7 +389,7 @@ func TestMessagesSayWhyAFieldIsLeftAlone(t *testing.T) {
 		given situation
 		want  string
 	}{
-		"held back":      {situation{live: "old", policies: only(policy("p")), claim: heldBack}, "it would do harm"},
+		"held":           {situation{live: "old", policies: only(policy("p")), claim: heldBack}, "it would do harm"},
 		"not applicable": {situation{live: "old", policies: only(policy("p")), claim: notApplicable}, "it has no such field"},
 		"conflicted": {situation{live: "theirs", by: argo, policies: only(policy("p")), claim: claims},
 			"argocd-controller declares it as theirs: remove the field there; or set conflictPolicy: Override here, and have the other manager ignore the field"},
@@ -429,28 +429,28 @@ func TestSeveralFieldsOfAnObject(t *testing.T) {
 		"for whom it is written, sorted; whoever else the record names was perhaps made up")
 	g.Expect(outcome.Restored).To(ConsistOf(And(HaveField("Field", "c"), HaveField("Policy", "r"))))
 	let := outcome.WithoutRestoring(func(policy string) bool { return policy == "r" })
-	g.Expect(let.Set).NotTo(HaveKey("c"), "given up")
+	g.Expect(let.Set).NotTo(HaveKey("c"), "r has abandoned its release")
 	g.Expect(let.Record).To(Equal(outcome.Record))
 	waits := outcome.WithoutRestoring(func(string) bool { return false })
-	g.Expect(waits.Set).NotTo(HaveKey("c"), "another policy has given up something else")
+	g.Expect(waits.Set).NotTo(HaveKey("c"), "another policy has abandoned a release")
 	g.Expect(waits.Record).To(HaveKeyWithValue("c", record["c"]))
 	g.Expect(waits.Remember).To(HaveKeyWithValue("c", record["c"]))
-	g.Expect(outcome.Record).NotTo(HaveKey("c"), "what was decided stays as it was")
-	g.Expect(cmp.Diff(before, record)).To(BeEmpty(), "the record that was read stays as it was")
+	g.Expect(outcome.Record).NotTo(HaveKey("c"), "the decision is unchanged")
+	g.Expect(cmp.Diff(before, record)).To(BeEmpty(), "the record that was read is unchanged")
 }
 
-// Others may be able to write the record and not the field: what the operator remembers of
-// the original goes before it, and is put on record again.
-func TestWhatIsRememberedGoesBeforeTheRecord(t *testing.T) {
+// Others may have the right to write the record, but not the field. So the
+// remembered original takes precedence over the record, and is recorded again.
+func TestRememberedOriginalTakesPrecedenceOverTheRecord(t *testing.T) {
 	for name, test := range map[string]struct {
 		claimed  bool
 		record   *state.RecordEntry
 		set      string
 		original string
 	}{
-		"a claim":                         {true, done("p", "want", "forged"), "", "old"},
-		"a claim, with another value too": {true, done("p", "else", "forged"), "", "old"},
-		"a release":                       {false, done("p", "want", "forged"), "old", ""},
+		"a claim":                    {true, done("p", "want", "forged"), "", "old"},
+		"a claim with another value": {true, done("p", "else", "forged"), "", "old"},
+		"a release":                  {false, done("p", "want", "forged"), "old", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -473,15 +473,15 @@ func TestWhatIsRememberedGoesBeforeTheRecord(t *testing.T) {
 				g.Expect(is.record).To(HaveValue(Equal(*done("p", "want", test.original))))
 				g.Expect(outcome.Replaced).To(ConsistOf(And(HaveField("Policy", "p"), HaveField("Field", "f"), HaveField("Cause", v1alpha1.CauseModified))))
 			} else {
-				g.Expect(outcome.Replaced).To(BeEmpty(), "the record goes")
+				g.Expect(outcome.Replaced).To(BeEmpty(), "the record is removed")
 			}
 		})
 	}
 }
 
-// What a policy lets go because it is taken back is given back in any case; what
-// it lets go because it does not claim it any more may be kept.
-func TestWhatIsReleasedMayBeKeptUnlessItIsTakenBack(t *testing.T) {
+// What a policy releases because of a rollback is restored in any case; what a
+// policy releases because it no longer claims the field may be kept.
+func TestReleasedFieldsMayBeKeptExceptInARollback(t *testing.T) {
 	g := NewWithT(t)
 	s := situation{live: "want", record: done("p", "want", "old"), policies: only(policy("p"))}
 	outcome := s.outcome()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package drift compares the declared with the live state, and reports each difference, its
-// kind and its writer. The package is pure.
+// Package drift compares the declared with the live state, and reports each difference with
+// kind and writer. The package is pure.
 package drift
 
 import (
@@ -24,7 +24,7 @@ func (o Object) String() string {
 	return o.Kind + "/" + o.Namespace + "/" + o.Name
 }
 
-// Finding is one difference: in one field of one object, or a whole object.
+// Finding is one difference: in a single field of an object, or a whole object.
 type Finding struct {
 	// Policy is the policy that calls for the object.
 	Policy string
@@ -37,8 +37,8 @@ type Finding struct {
 	Expected, Actual string
 	// By is the writer behind the difference, if known.
 	By Manager
-	// Unrepaired tells that nothing is written for the policy now, as in mode Audit. The
-	// difference is then no round of a contest, whoever has made it.
+	// Unrepaired tells that the operator writes no object for the policy now, as in mode
+	// Audit. The difference is then no round of a contest, whoever the writer is.
 	Unrepaired bool
 	// Message says more where there is more to say.
 	Message string
@@ -123,7 +123,7 @@ func (f Finding) DescribeRepaired() string {
 // clientSideApply is the name for a manager that the object does not name.
 const clientSideApply = "a client-side apply"
 
-// managerText renders a manager for a sentence: a fixed phrase of this package as it is, a name
+// managerText renders a manager for a sentence: a fixed phrase of the package unchanged, a name
 // of several words in quotes.
 func managerText(by string) string {
 	if by == ToolArgo || by == clientSideApply {

@@ -13,7 +13,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 )
 
-func TestFindingInWords(t *testing.T) {
+func TestFindingMessages(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	tests := map[string]struct {
 		finding        drift.Finding
@@ -39,17 +39,17 @@ func TestFindingInWords(t *testing.T) {
 			"NetworkPolicy/shop/x is missing",
 			"NetworkPolicy/shop/x was removed by an unknown writer",
 		},
-		"a field that should not be there": {
+		"a field that should not exist": {
 			drift.Finding{Object: service, Field: "f", Cause: v1alpha1.CauseUnexpected, Actual: "[{}]"},
 			"Service/shop/web f is [{}] and should not be there",
 			"Service/shop/web f was added by an unknown writer",
 		},
-		"a message goes before everything else": {
+		"a message takes precedence over the standard wording": {
 			drift.Finding{Object: service, Field: "f", Cause: v1alpha1.CauseModified, Actual: "x", By: kubectl, Message: "it would do harm"},
 			"Service/shop/web f: it would do harm",
 			"Service/shop/web f was changed from (none) to x by kubectl-edit",
 		},
-		"long values are cut": {
+		"long values are shortened": {
 			drift.Finding{Object: service, Field: "f", Cause: v1alpha1.CauseModified, Expected: long, Actual: "y"},
 			"Service/shop/web f is y instead of " + long[:77] + "…",
 			"Service/shop/web f was changed from " + long[:77] + "… to y by an unknown writer",

@@ -23,16 +23,17 @@ const (
 // again. The history is empty after a restart, and is safe for concurrent use.
 type History struct {
 	mu       sync.Mutex
-	objects  map[Object]*past
+	objects  pasts
 	policies map[string]*tally
 	resumed  map[string]bool // policies whose status was read once
 	crowded  time.Time       // when objects were last forgotten because there were many
 	done     map[Object]writeMemory
+	touched  map[Object]bool // see TakeTouched
 }
 
 // past is the memory of one object.
 type past struct {
-	rows      map[rowKey]*row
+	contests  map[contestKey]*contest
 	failures  map[string]string // by policy
 	failing   time.Time         // since when there are any
 	conflicts int               // in a row
@@ -42,10 +43,10 @@ type past struct {
 }
 
 func (h *History) pastOf(object Object) *past {
-	p := h.objects[object]
+	p := h.objects.get(object)
 	if p == nil {
-		p = &past{rows: map[rowKey]*row{}, failures: map[string]string{}}
-		h.objects[object] = p
+		p = &past{contests: map[contestKey]*contest{}, failures: map[string]string{}}
+		h.objects.put(object, p)
 	}
 	return p
 }
@@ -53,7 +54,8 @@ func (h *History) pastOf(object Object) *past {
 // NewHistory returns an empty history.
 func NewHistory() *History {
 	return &History{
-		objects: map[Object]*past{}, policies: map[string]*tally{}, resumed: map[string]bool{}, done: map[Object]writeMemory{},
+		objects: pasts{}, policies: map[string]*tally{}, resumed: map[string]bool{}, done: map[Object]writeMemory{},
+		touched: map[Object]bool{},
 	}
 }
 
@@ -63,24 +65,24 @@ func NewHistory() *History {
 func (h *History) Observe(object Object, version string, findings []Finding, now time.Time) (fresh []Finding, wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.objects[object]
-	seen := map[rowKey]bool{}
+	p := h.objects.get(object)
+	seen := map[contestKey]bool{}
 	for _, finding := range findings {
 		if finding.State != v1alpha1.StateDrifted {
 			continue
 		}
 		p = h.pastOf(object)
-		key := rowKey{finding.Field, finding.By.Name}
+		key := contestKey{finding.Field, finding.By.Name}
 		seen[key] = true
 		if p.recordDrift(key, finding, version, now) {
 			fresh = append(fresh, finding)
 		}
-		if p.rows[key].isContested(now) {
+		if p.contests[key].isContested(now) {
 			wait = max(wait, p.lastWrite.Add(timing.ContestedInterval).Sub(now))
 		}
 	}
 	if p != nil {
-		p.closeRows(seen)
+		p.closeContests(seen)
 		h.sweepObject(object, now)
 		h.forgetInactive(now)
 	}
@@ -91,10 +93,11 @@ func (h *History) Observe(object Object, version string, findings []Finding, now
 func (h *History) RecordRepair(object Object, findings []Finding, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p := h.objects[object]; p != nil {
+	if p := h.objects.get(object); p != nil {
+		h.touch(object)
 		p.lastWrite = now
 		clear(p.failures)
-		for _, r := range p.rows {
+		for _, r := range p.contests {
 			r.open = false
 			if r.version == "" { // a missing object has no version
 				r.version = noVersion
@@ -113,20 +116,24 @@ func (h *History) RecordRepair(object Object, findings []Finding, now time.Time)
 
 // sweepObject forgets an object without anything worth remembering.
 func (h *History) sweepObject(object Object, now time.Time) {
-	p := h.objects[object]
-	maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.isOver(now) })
-	if len(p.rows) == 0 && len(p.failures) == 0 && p.written == nil && p.conflicts == 0 {
-		delete(h.objects, object)
+	p := h.objects.get(object)
+	maps.DeleteFunc(p.contests, func(_ contestKey, r *contest) bool { return r.isOver(now) })
+	if len(p.contests) == 0 && len(p.failures) == 0 && p.written == nil && p.conflicts == 0 {
+		h.objects.remove(object)
 	}
 }
 
 // forgetInactive forgets inactive objects if there are many objects.
 func (h *History) forgetInactive(now time.Time) {
-	if len(h.objects) <= objectsKept || now.Sub(h.crowded) < timing.ContestQuiet {
+	if h.objects.count() <= objectsKept || now.Sub(h.crowded) < timing.ContestQuiet {
 		return
 	}
 	h.crowded = now
-	maps.DeleteFunc(h.objects, func(_ Object, p *past) bool { return p.isInactive(now) })
+	for object, p := range h.objects.all() {
+		if p.isInactive(now) {
+			h.objects.remove(object)
+		}
+	}
 }
 
 // ForgetPolicy drops the memory of a deleted policy.
@@ -136,11 +143,14 @@ func (h *History) ForgetPolicy(policy string) {
 	delete(h.policies, policy)
 	delete(h.resumed, policy)
 	h.forgetWrites(policy)
-	for object, p := range h.objects {
+	for object, p := range h.objects.all() {
+		if _, failed := p.failures[policy]; failed {
+			h.touch(object)
+		}
 		delete(p.failures, policy)
-		maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.finding.Policy == policy })
-		if len(p.rows) == 0 && len(p.failures) == 0 {
-			delete(h.objects, object)
+		maps.DeleteFunc(p.contests, func(_ contestKey, r *contest) bool { return r.finding.Policy == policy })
+		if len(p.contests) == 0 && len(p.failures) == 0 {
+			h.objects.remove(object)
 		}
 	}
 }

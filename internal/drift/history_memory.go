@@ -32,10 +32,14 @@ type rememberedWrite struct {
 func (h *History) RememberWrites(object Object, uid types.UID, record state.Record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	before, known := h.done[object]
 	if len(record) == 0 {
-		delete(h.done, object)
-		if p := h.objects[object]; p != nil {
-			maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return !r.open })
+		if known {
+			h.touch(object)
+			delete(h.done, object)
+		}
+		if p := h.objects.get(object); p != nil {
+			maps.DeleteFunc(p.contests, func(_ contestKey, r *contest) bool { return !r.open })
 		}
 		return
 	}
@@ -48,27 +52,25 @@ func (h *History) RememberWrites(object Object, uid types.UID, record state.Reco
 		}
 		done.fields = append(done.fields, unique.Make(d))
 	}
+	if known && before.uid == uid && slices.Equal(before.fields, done.fields) {
+		return
+	}
+	h.touch(object)
 	h.done[object] = done
 }
 
-// Writes is all that a comparison of an object reads of the History: the remembered writes
-// to the object, and whether the last write failed.
-type Writes struct {
-	memory writeMemory
-	failed bool
-}
+// touch notes that something changes that a comparison of an object reads.
+func (h *History) touch(object Object) { h.touched[object] = true }
 
-// RememberedWrites returns what a comparison of an object reads of the History.
-func (h *History) RememberedWrites(object Object) Writes {
-	failed := h.LastWriteFailed(object)
+// TakeTouched returns the objects of which, since the last call, the remembered writes have
+// changed, or whether the last write failed. A comparison of other objects reads the same of
+// the History as before.
+func (h *History) TakeTouched() map[Object]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Writes{h.done[object], failed}
-}
-
-// Equal tells whether the operator remembers the same.
-func (w Writes) Equal(other Writes) bool {
-	return w.failed == other.failed && w.memory.uid == other.memory.uid && slices.Equal(w.memory.fields, other.memory.fields)
+	touched := h.touched
+	h.touched = map[Object]bool{}
+	return touched
 }
 
 // RecallWrites returns a lookup of the operator's remembered writes to an object, by field.
@@ -101,7 +103,11 @@ func (d rememberedWrite) recordEntry() state.RecordEntry {
 func (h *History) forgetWrites(policy string) {
 	of := func(d unique.Handle[rememberedWrite]) bool { return d.Value().policy == policy }
 	for object, done := range h.done {
-		done.fields = slices.DeleteFunc(slices.Clone(done.fields), of) // reports keep the fields in their Writes
+		if !slices.ContainsFunc(done.fields, of) {
+			continue
+		}
+		h.touch(object)
+		done.fields = slices.DeleteFunc(done.fields, of)
 		if h.done[object] = done; len(done.fields) == 0 {
 			delete(h.done, object)
 		}

@@ -47,11 +47,11 @@ func (h *History) Summarize(policy string, now time.Time) Summary {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var s Summary
-	for object, p := range h.objects {
+	for object, p := range h.objects.all() {
 		if text, failed := p.failures[policy]; failed {
 			s.Failures = append(s.Failures, object.String()+": "+text)
 		}
-		for _, r := range p.rows {
+		for _, r := range p.contests {
 			if r.finding.Policy != policy || !r.isContested(now) {
 				continue
 			}
@@ -87,10 +87,10 @@ type Releases struct {
 	// Restored counts the fields with a restored original, and Last is the latest.
 	Restored int
 	Last     Finding
-	// Kept are fields that stay as they are because another manager holds them too. NotRestored
-	// are fields that could not be restored. Replaced are distrusted records; a finding with a
-	// Cause is about a record that contradicts the operator's memory. Each list has at most 16
-	// findings.
+	// Kept are fields that stay unchanged because another manager holds the field too.
+	// NotRestored are fields that could not be restored. Replaced are distrusted records; a
+	// finding with a Cause is about a record in contradiction to the operator's memory. Each
+	// list has at most 16 findings.
 	Kept, NotRestored, Replaced []Finding
 }
 

@@ -20,14 +20,14 @@ var (
 	service = drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}
 )
 
-// rewritten is drift of one field of a Service of policy p, made by a manager.
+// rewritten is drift of one field of a Service of policy p, caused by a manager.
 func rewritten(field, manager string) drift.Finding {
 	return drift.Finding{Policy: "p", Object: service, Field: field, State: v1alpha1.StateDrifted, By: drift.Manager{Name: manager}}
 }
 
 func list(findings ...drift.Finding) []drift.Finding { return findings }
 
-// story is a history with a clock and the version of the one object in it.
+// story is a history with a clock and the version of its only object.
 type story struct {
 	*WithT
 	*drift.History
@@ -54,8 +54,8 @@ func (s *story) repairs(findings ...drift.Finding) {
 	s.version++
 }
 
-// fight lets a manager rewrite a field, and has it repaired, every interval.
-func (s *story) fight(rounds int, manager string, every time.Duration) {
+// contest lets a manager rewrite a field at every interval, and lets the operator repair it.
+func (s *story) contest(rounds int, manager string, every time.Duration) {
 	for range rounds {
 		s.version++
 		finding := rewritten("f", manager)
@@ -73,7 +73,7 @@ func TestDriftIsFreshOnceUntilItIsRepaired(t *testing.T) {
 	s.Expect(s.freshlySees(finding)).To(Equal(list(finding)))
 	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "seen again")
 	s.version++
-	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "seen again in another version, because something else changed")
+	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "seen again in another version, because another field changed")
 
 	s.RecordRepair(service, list(finding), s.now)
 	s.Expect(s.freshlySees(finding)).To(BeEmpty(), "the cache does not show the repair yet")
@@ -83,17 +83,17 @@ func TestDriftIsFreshOnceUntilItIsRepaired(t *testing.T) {
 	s.Expect(s.freshlySees(finding)).To(Equal(list(finding)), "rewritten after the repair")
 }
 
-func TestDriftIsFreshAgainAfterItWasGone(t *testing.T) {
+func TestDriftIsFreshAgainAfterItEnded(t *testing.T) {
 	s := begin(t)
 	finding := rewritten("f", "kubectl")
 	s.Expect(s.freshlySees(finding)).To(HaveLen(1))
 	s.version++
-	s.Expect(s.freshlySees()).To(BeEmpty(), "somebody else put it right")
+	s.Expect(s.freshlySees()).To(BeEmpty(), "somebody else repaired it")
 	s.version++
 	s.Expect(s.freshlySees(finding)).To(HaveLen(1))
 }
 
-func TestEachFieldAndEachManagerIsFreshForItself(t *testing.T) {
+func TestEachFieldAndEachManagerIsFreshSeparately(t *testing.T) {
 	s := begin(t)
 	a, b := rewritten("a", "kubectl"), rewritten("b", "kubectl")
 	s.Expect(s.freshlySees(a)).To(Equal(list(a)))
@@ -112,7 +112,7 @@ func TestOnlyDriftIsRemembered(t *testing.T) {
 		finding.State = state
 		s.Expect(s.freshlySees(finding)).To(BeEmpty())
 		s.repairs(finding)
-		s.Expect(s.Summarize("p", s.now)).To(Equal(drift.Summary{}), "new intent that was written is no repair")
+		s.Expect(s.Summarize("p", s.now)).To(Equal(drift.Summary{}), "a write of new intent is no repair")
 	}
 }
 
@@ -125,13 +125,13 @@ func TestMissingObjectIsFreshEachTimeItWasWritten(t *testing.T) {
 	}
 	for range 10 {
 		s.Expect(observe()).To(HaveLen(1))
-		s.Expect(observe()).To(BeEmpty(), "seen again before it is written")
+		s.Expect(observe()).To(BeEmpty(), "seen again before the write")
 		s.RecordRepair(service, list(missing), s.now)
 	}
 	s.Expect(s.contested()).To(HaveLen(1))
 }
 
-func TestMissingObjectIsFreshAfterSomebodyElseMadeItAnew(t *testing.T) {
+func TestMissingObjectIsFreshAfterSomebodyElseRecreatedIt(t *testing.T) {
 	s := begin(t)
 	missing := drift.Finding{Policy: "p", Object: service, Cause: v1alpha1.CauseMissing, State: v1alpha1.StateDrifted}
 	for range 3 {
@@ -144,42 +144,42 @@ func TestMissingObjectIsFreshAfterSomebodyElseMadeItAnew(t *testing.T) {
 
 func TestFieldIsContestedWhenOneManagerRewritesItFiveTimes(t *testing.T) {
 	s := begin(t)
-	s.fight(4, "argo", time.Second)
-	s.Expect(s.contested()).To(BeEmpty(), "four times")
-	s.fight(1, "argo", 0)
+	s.contest(4, "argo", time.Second)
+	s.Expect(s.contested()).To(BeEmpty(), "after four rewrites")
+	s.contest(1, "argo", 0)
 	want := rewritten("f", "argo")
 	want.State = v1alpha1.StateContested
-	s.Expect(s.contested()).To(Equal(list(want)), "five times, and also while it is as declared")
-	s.Expect(s.Summarize("other", s.now).Contested).To(BeEmpty(), "it is no matter of other policies")
+	s.Expect(s.contested()).To(Equal(list(want)), "after five rewrites, even while the field is as declared")
+	s.Expect(s.Summarize("other", s.now).Contested).To(BeEmpty(), "other policies are not concerned")
 }
 
-func TestTwoManagersAreTwoRows(t *testing.T) {
+func TestTwoManagersAreTwoContests(t *testing.T) {
 	s := begin(t)
 	for range 4 {
-		s.fight(1, "argo", 0)
-		s.fight(1, "flux", 0)
+		s.contest(1, "argo", 0)
+		s.contest(1, "flux", 0)
 	}
 	s.Expect(s.contested()).To(BeEmpty())
-	s.fight(1, "flux", 0)
+	s.contest(1, "flux", 0)
 	s.Expect(s.contested()).To(HaveExactElements(HaveField("By.Name", "flux")))
-	s.fight(1, "argo", 0)
+	s.contest(1, "argo", 0)
 	for range 20 {
 		s.Expect(s.contested()).To(HaveExactElements(HaveField("By.Name", "argo"), HaveField("By.Name", "flux")), "sorted")
 	}
 }
 
-func TestRewritesLongAfterEachOtherMakeNoRow(t *testing.T) {
+func TestRewritesFarApartAreNoContest(t *testing.T) {
 	s := begin(t)
-	s.fight(30, "kubectl", 6*time.Hour)
+	s.contest(30, "kubectl", 6*time.Hour)
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
 func TestContestedObjectIsWrittenAtMostOnceASecond(t *testing.T) {
 	s := begin(t)
 	finding := rewritten("f", "argo")
-	s.fight(4, "argo", 0)
+	s.contest(4, "argo", 0)
 	_, wait := s.sees(finding)
-	s.Expect(wait).To(Equal(time.Second), "the fifth time it waits, counted from the write before")
+	s.Expect(wait).To(Equal(time.Second), "the fifth write waits a second after the fourth")
 
 	s.now = s.now.Add(400 * time.Millisecond)
 	_, wait = s.sees(finding)
@@ -190,43 +190,43 @@ func TestContestedObjectIsWrittenAtMostOnceASecond(t *testing.T) {
 
 	s.repairs(finding)
 	_, wait = s.sees()
-	s.Expect(wait).To(BeZero(), "there is nothing to write")
+	s.Expect(wait).To(BeZero(), "no write is needed")
 }
 
 func TestFieldThatIsNotContestedIsWrittenAtOnce(t *testing.T) {
 	s := begin(t)
-	s.fight(3, "argo", 0)
+	s.contest(3, "argo", 0)
 	_, wait := s.sees(rewritten("f", "argo"))
 	s.Expect(wait).To(BeZero())
 }
 
 func TestContestEndsWhenTheFieldStaysForHalfAMinute(t *testing.T) {
 	s := begin(t)
-	s.fight(10, "argo", 0)
+	s.contest(10, "argo", 0)
 	s.now = start.Add(10 * time.Second)
-	s.Expect(s.Summarize("p", s.now).Quiet).To(Equal(20*time.Second), "when to look again")
+	s.Expect(s.Summarize("p", s.now).Quiet).To(Equal(20*time.Second), "the time until the next look")
 	s.now = start.Add(30*time.Second - 1)
 	s.Expect(s.contested()).To(HaveLen(1))
 	s.now = start.Add(30 * time.Second)
 	s.Expect(s.contested()).To(BeEmpty())
 	s.Expect(s.Summarize("p", s.now).Quiet).To(BeZero())
 
-	s.fight(4, "argo", 0)
-	s.Expect(s.contested()).To(BeEmpty(), "the count begins anew")
+	s.contest(4, "argo", 0)
+	s.Expect(s.contested()).To(BeEmpty(), "the count starts again")
 }
 
-func TestCountBeginsAnewAfterHalfAMinuteAlsoWhenNobodyLooked(t *testing.T) {
+func TestCountOfRewritesRestartsAfterHalfAMinuteEvenUnobserved(t *testing.T) {
 	s := begin(t)
-	s.fight(10, "argo", 0)
+	s.contest(10, "argo", 0)
 	s.now = start.Add(30 * time.Second)
-	s.fight(4, "argo", 0)
+	s.contest(4, "argo", 0)
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
-func TestDriftThatLastsIsNotContested(t *testing.T) {
+func TestUnrepairedDriftIsNotContested(t *testing.T) {
 	s := begin(t)
 	finding := rewritten("f", "kubectl")
-	for range 100 { // Audit, say: nothing is repaired
+	for range 100 { // as in mode Audit: no repair
 		s.version++
 		s.now = s.now.Add(time.Second)
 		s.sees(finding)
@@ -234,9 +234,9 @@ func TestDriftThatLastsIsNotContested(t *testing.T) {
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
-// A tool that declares another value is known to return, so that one round is a contest. In
-// mode Audit there is no round: nothing is repaired, and a restart of the operator must not
-// report a contest that it did not report before.
+// A tool that declares another value is known to return, so that a single rewrite
+// is a contest. In mode Audit nothing is rewritten, because nothing is repaired. A
+// restart of the operator must not report a contest that was not reported before.
 func TestDriftThatIsNotRepairedIsNoContest(t *testing.T) {
 	for _, unrepaired := range []bool{false, true} {
 		s, declared := begin(t), rewritten("spec.type", "gitops")
@@ -259,14 +259,14 @@ func TestSummaryCountsRepairsUntilTheyAreAcknowledged(t *testing.T) {
 
 	s.repairs(first)
 	s.AcknowledgeSummary("p", reported)
-	s.Expect(s.Summarize("p", s.now).Count).To(Equal(1), "the one that came in between")
+	s.Expect(s.Summarize("p", s.now).Count).To(Equal(1), "the repair that came in between")
 	s.AcknowledgeSummary("p", s.Summarize("p", s.now))
 	after := s.Summarize("p", s.now)
 	s.Expect(after.Count).To(BeZero())
-	s.Expect(after.Last).To(HaveValue(Equal(first)), "the last is told for ever")
+	s.Expect(after.Last).To(HaveValue(Equal(first)), "the last repair stays in the summary")
 }
 
-func TestRepairsAreCountedForThePolicyTheyWereMadeFor(t *testing.T) {
+func TestRepairsAreCountedPerPolicy(t *testing.T) {
 	s := begin(t)
 	theirs := rewritten("g", "helm")
 	theirs.Policy = "q"
@@ -276,11 +276,11 @@ func TestRepairsAreCountedForThePolicyTheyWereMadeFor(t *testing.T) {
 	s.Expect(s.Summarize("r", s.now)).To(Equal(drift.Summary{}))
 }
 
-func TestFailureIsToldUntilTheObjectIsWrittenOrNeedsNoWrite(t *testing.T) {
+func TestFailureIsReportedUntilTheObjectIsWrittenOrNeedsNoWrite(t *testing.T) {
 	over := map[string]func(*story){
-		"written":        func(s *story) { s.repairs() },
-		"nothing to do":  func(s *story) { s.RecordSettled(service, s.now) },
-		"policy is gone": func(s *story) { s.ForgetPolicy("p") },
+		"written":             func(s *story) { s.repairs() },
+		"nothing to do":       func(s *story) { s.RecordSettled(service, s.now) },
+		"policy is forgotten": func(s *story) { s.ForgetPolicy("p") },
 	}
 	for name, ends := range over {
 		t.Run(name, func(t *testing.T) {
@@ -292,7 +292,7 @@ func TestFailureIsToldUntilTheObjectIsWrittenOrNeedsNoWrite(t *testing.T) {
 			s.Expect(s.Summarize("p", s.now).Failures).To(Equal([]string{"Node/cp-1: still a timeout", "Service/shop/web: forbidden"}))
 			s.Expect(s.Summarize("q", s.now).Failures).To(Equal([]string{"Service/shop/web: forbidden"}))
 			s.now = s.now.Add(time.Hour)
-			s.Expect(s.Summarize("p", s.now).Failures).To(HaveLen(2), "it does not fade")
+			s.Expect(s.Summarize("p", s.now).Failures).To(HaveLen(2), "failures do not expire")
 			ends(s)
 			s.Expect(s.Summarize("p", s.now).Failures).NotTo(ContainElement(ContainSubstring("Service")))
 		})
@@ -301,7 +301,7 @@ func TestFailureIsToldUntilTheObjectIsWrittenOrNeedsNoWrite(t *testing.T) {
 
 func TestForgetDropsOnePolicyAndNoOther(t *testing.T) {
 	s := begin(t)
-	s.fight(10, "argo", 0)
+	s.contest(10, "argo", 0)
 	theirs := rewritten("g", "helm")
 	theirs.Policy = "q"
 	s.repairs(theirs)
@@ -316,7 +316,7 @@ func TestForgetDropsOnePolicyAndNoOther(t *testing.T) {
 	s.Expect(s.Remembered()).To(BeZero())
 }
 
-func TestWhatIsLongOverIsForgotten(t *testing.T) {
+func TestOldEntriesAreForgotten(t *testing.T) {
 	s := begin(t)
 	for i := range 1000 {
 		object := drift.Object{Kind: "Service", Namespace: "shop", Name: fmt.Sprint(i)}
@@ -334,7 +334,7 @@ func TestWhatIsLongOverIsForgotten(t *testing.T) {
 	s.Expect(s.Remembered()).To(BeZero())
 }
 
-func TestHistoryMayBeUsedByManyAtOnce(t *testing.T) {
+func TestHistoryIsSafeForConcurrentUse(t *testing.T) {
 	s := begin(t)
 	const workers, rounds = 8, 200
 	var wg sync.WaitGroup

@@ -19,6 +19,7 @@ const maxFailure = 512
 func (h *History) RecordFailure(object Object, policies []string, err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.touch(object)
 	p := h.pastOf(object)
 	if len(p.failures) == 0 {
 		p.failing = now
@@ -33,7 +34,7 @@ func (h *History) RecordFailure(object Object, policies []string, err error, now
 func (h *History) FailingFor(object Object, now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.objects[object]
+	p := h.objects.get(object)
 	if p == nil || len(p.failures) == 0 {
 		return 0
 	}
@@ -45,7 +46,7 @@ func (h *History) FailingFor(object Object, now time.Time) time.Duration {
 func (h *History) LastWriteFailed(object Object) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.objects[object]
+	p := h.objects.get(object)
 	return p != nil && (p.conflicts > 0 || len(p.failures) > 0)
 }
 
@@ -54,6 +55,7 @@ func (h *History) LastWriteFailed(object Object) bool {
 func (h *History) RecordWrite(object Object, version string, policies []string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.touch(object)
 	p := h.pastOf(object)
 	p.written, p.policies, p.lastWrite, p.conflicts = &version, policies, now, 0
 }
@@ -64,7 +66,7 @@ func (h *History) RecordWrite(object Object, version string, policies []string, 
 func (h *History) UnseenFor(object Object, version string, now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.objects[object]
+	p := h.objects.get(object)
 	if p == nil || p.written == nil {
 		return 0
 	}
@@ -80,7 +82,7 @@ func (h *History) UnseenFor(object Object, version string, now time.Time) time.D
 func (h *History) IsStale(object Object, version string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.objects[object]
+	p := h.objects.get(object)
 	return p != nil && p.written != nil && *p.written == version
 }
 
@@ -89,6 +91,7 @@ func (h *History) IsStale(object Object, version string) bool {
 func (h *History) RecordConflict(object Object) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.touch(object)
 	p := h.pastOf(object)
 	p.conflicts++
 	return p.conflicts
@@ -99,10 +102,11 @@ func (h *History) RecordConflict(object Object) int {
 func (h *History) RecordSettled(object Object, now time.Time) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.objects[object]
+	p := h.objects.get(object)
 	if p == nil {
 		return nil
 	}
+	h.touch(object)
 	relieved := slices.Sorted(maps.Keys(p.failures))
 	p.clearWrites()
 	h.sweepObject(object, now)
@@ -114,16 +118,17 @@ func (p *past) clearWrites() {
 	p.written, p.policies, p.conflicts = nil, nil, 0
 }
 
-// SettleOthers records that, of all objects of a kind, only the given ones differ from a
-// policy's declaration. All others are settled.
+// SettleOthers records that, of all objects of a kind, only the given objects differ from a
+// policy's declaration. All other objects are settled.
 func (h *History) SettleOthers(policy, kind string, objects []Object, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for object, p := range h.objects {
-		if object.Kind != kind || slices.Contains(objects, object) || !p.concernsPolicy(policy) {
+	for object, p := range h.objects[kind] {
+		if slices.Contains(objects, object) || !p.concernsPolicy(policy) {
 			continue
 		}
-		p.closeRows(nil)
+		h.touch(object)
+		p.closeContests(nil)
 		p.clearWrites()
 		h.sweepObject(object, now)
 	}
@@ -134,7 +139,7 @@ func (p *past) concernsPolicy(policy string) bool {
 	if failed || slices.Contains(p.policies, policy) {
 		return true
 	}
-	for _, r := range p.rows {
+	for _, r := range p.contests {
 		if r.finding.Policy == policy {
 			return true
 		}

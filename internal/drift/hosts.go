@@ -46,7 +46,7 @@ func createdFirst(a, b Write) int {
 	return 0
 }
 
-// deniesFirst orders objects that deny before objects that allow, the order of deletion.
+// deniesFirst orders denying objects before allowing objects, the order of deletion.
 func deniesFirst(a, b plan.Object) int {
 	allows := func(object plan.Object) int {
 		if backend.TraitsOf(object).Denies {

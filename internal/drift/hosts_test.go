@@ -19,7 +19,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// everything is one of each kind that the operator made for dns.
+// everything has one object of each kind that the operator wrote for policy dns.
 func everything(g Gomega) calico.Live {
 	ours := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelPolicy: "dns", calico.LabelVersion: "old"}}
@@ -38,7 +38,7 @@ func everything(g Gomega) calico.Live {
 	}
 }
 
-func TestWhatIsRemovedGoesInTheReverseOrderOfTheWrites(t *testing.T) {
+func TestRemovalsComeInTheReverseOrderOfWrites(t *testing.T) {
 	g := NewWithT(t)
 	policies := compile(policy("dns"))
 	removals := func(hosts plan.Hosts) []string {
@@ -54,13 +54,13 @@ func TestWhatIsRemovedGoesInTheReverseOrderOfTheWrites(t *testing.T) {
 		Targets:       map[string]plan.NodeTarget{"cp-1": {Now: rollout.Ruleset{Version: "old", FailsafesScoped: true}}},
 		VersionsInUse: sets.New("", "old"),
 	}
-	g.Expect(removals(older)).To(Equal([]string{"delete cpnp-cp-1"}), "what older rules need stays, but no endpoint that is not called for")
-	g.Expect(removals(plan.Hosts{Intent: intent.Hold})).To(BeEmpty(), "while nothing can be rendered")
+	g.Expect(removals(older)).To(Equal([]string{"delete cpnp-cp-1"}), "older rules keep their policies, but an endpoint that is not called for is deleted")
+	g.Expect(removals(plan.Hosts{Intent: intent.Hold})).To(BeEmpty(), "nothing is deleted while the policy cannot be rendered")
 }
 
-// What an object of Calico's belongs to is told by its label; where that was taken
-// away, by its name, if no other policy can have made it.
-func TestWhoseAnObjectIs(t *testing.T) {
+// The policy of a Calico object is found by its label. Where the label was removed, the
+// policy is found by the object's name, if no other policy can have written that name.
+func TestWhichPolicyOwnsACalicoObject(t *testing.T) {
 	g := NewWithT(t)
 	stripped := func(object plan.Object) plan.Object {
 		object = stampedAs(g, object)
@@ -89,19 +89,19 @@ func TestWhoseAnObjectIs(t *testing.T) {
 		others []string
 		ours   bool
 	}{
-		"a policy that lost its label":                            {stripped(gnp("cpnp.prod-self")), nil, true},
-		"a versioned one":                                         {stripped(gnp("cpnp.prod-deny-etcd-0a1b2c3d")), nil, true},
-		"one of a policy with a longer name":                      {stripped(gnp("cpnp.prod-edge-self")), nil, false},
-		"one that may be of a policy with a longer name":          {stripped(gnp("cpnp.prod-allow-required-0a1b2c3d")), []string{"prod-allow"}, false},
-		"one that would be, if there were such a policy":          {stripped(gnp("cpnp.prod-allow-required-0a1b2c3d")), []string{"prod-edge"}, true},
-		"one of somebody else in our tier":                        {stripped(gnp("cpnp.prod-mine")), nil, false},
-		"a set that lost its label":                               {stripped(set("cpnp-prod-control-plane-0")), nil, true},
-		"a set of a policy with a longer name":                    {stripped(set("cpnp-prod-edge-nodes-0")), nil, false},
-		"an endpoint whose node's name begins with the policy's":  {stripped(endpoint("cpnp-prod-1", "prod-1")), nil, false},
-		"one from a backup, which nobody is told to have written": {restored(gnp("cpnp.prod-self")), nil, true},
-		"an endpoint from a backup":                               {restored(endpoint("cpnp-cp-1", "cp-1")), nil, true},
-		"one from a backup that somebody has changed since":       {changed, nil, false},
-		"one with our label that we never wrote":                  {&v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.prod-self", Labels: map[string]string{v1alpha1.LabelPolicy: "prod"}}}, nil, false},
+		"a policy that lost its label":                                                {stripped(gnp("cpnp.prod-self")), nil, true},
+		"a versioned policy":                                                          {stripped(gnp("cpnp.prod-deny-etcd-0a1b2c3d")), nil, true},
+		"a policy of an owner with a longer name":                                     {stripped(gnp("cpnp.prod-edge-self")), nil, false},
+		"a policy that may be of an owner with a longer name":                         {stripped(gnp("cpnp.prod-allow-required-0a1b2c3d")), []string{"prod-allow"}, false},
+		"a policy that would be of an owner with a longer name, which does not exist": {stripped(gnp("cpnp.prod-allow-required-0a1b2c3d")), []string{"prod-edge"}, true},
+		"a foreign policy in the operator's tier":                                     {stripped(gnp("cpnp.prod-mine")), nil, false},
+		"a set that lost its label":                                                   {stripped(set("cpnp-prod-control-plane-0")), nil, true},
+		"a set of an owner with a longer name":                                        {stripped(set("cpnp-prod-edge-nodes-0")), nil, false},
+		"an endpoint whose node name begins with the owner's name":                    {stripped(endpoint("cpnp-prod-1", "prod-1")), nil, false},
+		"a policy from a backup, without managed fields":                              {restored(gnp("cpnp.prod-self")), nil, true},
+		"an endpoint from a backup":                                                   {restored(endpoint("cpnp-cp-1", "cp-1")), nil, true},
+		"a policy from a backup that was changed since":                               {changed, nil, false},
+		"a policy with the operator's label that the operator did not write":          {&v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.prod-self", Labels: map[string]string{v1alpha1.LabelPolicy: "prod"}}}, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -125,21 +125,21 @@ func TestWhoseAnObjectIs(t *testing.T) {
 	}
 }
 
-// A list of failsafe ports without any is what somebody wants, not nothing.
-func TestNoFailsafePortAtAllIsSomebodysWill(t *testing.T) {
+// An empty list of failsafe ports is a declaration, unlike no list.
+func TestAnEmptyListOfFailsafePortsIsADeclaration(t *testing.T) {
 	g := NewWithT(t)
-	narrow := felixOf(&[]v3.ProtoPort{{Protocol: "tcp", Port: 2379, Net: "10.0.0.0/24"}})
+	scoped := felixOf(&[]v3.ProtoPort{{Protocol: "tcp", Port: 2379, Net: "10.0.0.0/24"}})
 	none := felixOf(&[]v3.ProtoPort{}, func(f *v3.FelixConfiguration) {
 		f.ManagedFields = entriesOf(owns("kubectl-edit", set, 2, path("spec", "failsafeInboundHostPorts")))
 	})
-	g.Expect(drift.CompareOwned(&compile(policy("dns"))[0], narrow, none, false)).To(ConsistOf(And(
+	g.Expect(drift.CompareOwned(&compile(policy("dns"))[0], scoped, none, false)).To(ConsistOf(And(
 		HaveField("State", v1alpha1.StateConflicted), HaveField("Actual", "[]"), HaveField("By.Name", "kubectl-edit"),
 	)))
 	g.Expect(drift.CompareOwned(&compile(policy("dns"))[0], none, none, false)).To(BeEmpty())
 }
 
-// Rules of a version that no node has yet are new, however whole the last report
-// was; so is the first write to a configuration that somebody else made.
+// Rules of a version that no node has yet are new intent, even if the last
+// report was complete. So is the first write to a foreign configuration.
 func TestNewRulesAreNoDrift(t *testing.T) {
 	g := NewWithT(t)
 	inSync := policy("dns", func(p *v1alpha1.ControlPlaneNetworkPolicy) {
@@ -154,16 +154,16 @@ func TestNewRulesAreNoDrift(t *testing.T) {
 	g.Expect(diff.Writes).To(HaveLen(1))
 	g.Expect(diff.Writes[0].Findings).To(ConsistOf(HaveField("State", v1alpha1.StatePending)))
 
-	narrow := felixOf(&[]v3.ProtoPort{{Protocol: "tcp", Port: 2379, Net: "10.0.0.0/24"}})
+	scoped := felixOf(&[]v3.ProtoPort{{Protocol: "tcp", Port: 2379, Net: "10.0.0.0/24"}})
 	theirs := felixOf(nil, func(f *v3.FelixConfiguration) {
 		f.Spec.LogSeverityScreen = "Debug"
 		f.ManagedFields = entriesOf(owns("kubectl-edit", set, 2, path("spec", "logSeverityScreen")))
 	})
-	g.Expect(drift.CompareOwned(&policies[0], narrow, theirs, true)).To(HaveEach(HaveField("State", v1alpha1.StatePending)))
+	g.Expect(drift.CompareOwned(&policies[0], scoped, theirs, true)).To(HaveEach(HaveField("State", v1alpha1.StatePending)))
 	ours := felixOf(nil, func(f *v3.FelixConfiguration) {
 		f.ManagedFields = entriesOf(owns(v1alpha1.FieldManagerNetwork, apply, 1, path("metadata", "labels", v1alpha1.LabelPolicy)))
 	})
-	g.Expect(drift.CompareOwned(&policies[0], narrow, ours, true)).To(HaveEach(HaveField("State", v1alpha1.StateDrifted)), "somebody took it out")
+	g.Expect(drift.CompareOwned(&policies[0], scoped, ours, true)).To(HaveEach(HaveField("State", v1alpha1.StateDrifted)), "somebody removed the operator's part")
 }
 
 // felixOf returns a configuration with failsafe ports, nil for none.

@@ -54,10 +54,10 @@ func enforcesOtherRuleset(version, node string, endpoints []backend.Endpoint) bo
 	return false
 }
 
-// SplitRollBacks separates the wanted writes that roll nodes back from the rest. The parts
-// of the rollback are in order. Failsafe ports are opened first. Endpoints are deleted
-// last, because the interface of a deleted endpoint falls under the endpoint for every
-// interface, which must have been rolled back before.
+// SplitRollBacks separates the wanted writes into rollbacks of nodes and all other writes.
+// The parts of the rollback are in order. Failsafe ports are opened first. Endpoints are
+// deleted last, because the interface of a deleted endpoint falls under the endpoint for
+// every interface, which must have been rolled back before.
 func (d Diff) SplitRollBacks(wanted func(Write) bool) (rollBacks []Diff, rest Diff) {
 	rest.Taken = d.Taken
 	var failsafes, endpoints, writes Diff

@@ -23,8 +23,8 @@ func endpointOn(node, version, enforced string) *v3.HostEndpoint {
 	}
 }
 
-// A write rolls back only where a node has a newer ruleset than the plan has for it, or
-// where what restricts a node is deleted.
+// A write rolls back only where a node has a newer ruleset than the plan has
+// for it, or where an object that restricts a node is deleted.
 func TestWritesThatRollBack(t *testing.T) {
 	hosts := plan.Hosts{Now: backend.Hosts{Version: "new", Nodes: []backend.Node{{Name: "cp-1", Ruleset: rollout.Ruleset{Version: "old"}}, {Name: "cp-2", Ruleset: rollout.Ruleset{Version: "new"}}}}}
 	elsewhere := endpointOn("cp-2", "new", "true")
@@ -42,20 +42,20 @@ func TestWritesThatRollBack(t *testing.T) {
 		stage         int
 		rollsBack     bool
 	}{
-		"the node has the newer ruleset":     {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, "", "cp-1", backend.StageEndpoints, true},
-		"somebody else decides about it":     {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, v1alpha1.StateConflicted, "cp-1", backend.StageEndpoints, false},
-		"somebody has opened it":             {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", ""), nil, "", "cp-1", backend.StageEndpoints, false},
-		"somebody has deleted it":            {endpointOn("cp-1", "old", "true"), nil, nil, "", "cp-1", backend.StageEndpoints, false},
-		"another interface has the newer":    {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*another}, "", "cp-1", backend.StageEndpoints, true},
-		"another node has the newer":         {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*elsewhere}, "", "cp-1", backend.StageEndpoints, false},
-		"it is rolled back already":          {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "old", "true"), nil, "", "cp-1", backend.StageEndpoints, false},
-		"the ruleset that is called for":     {endpointOn("cp-2", "new", "true"), endpointOn("cp-2", "old", "true"), nil, "", "cp-2", backend.StageEndpoints, false},
-		"an endpoint is deleted":             {nil, endpointOn("cp-9", "new", "true"), nil, "", "cp-9", backend.StageEndpoints, true},
-		"failsafe ports are opened":          {nil, felix, nil, "", "cp-2", backend.StageScopedFailsafes, true},
-		"somebody moved it to another node":  {endpointOn("cp-1", "old", "true"), moved, nil, "", "cp-1", backend.StageEndpoints, false},
-		"a set is deleted":                   {nil, &v3.GlobalNetworkSet{}, nil, "", "", backend.StageAddresses, false},
-		"a set is written":                   {&v3.GlobalNetworkSet{}, nil, nil, "", "", backend.StageAddresses, false},
-		"a policy that allows less, removed": {&v3.GlobalNetworkPolicy{}, &v3.GlobalNetworkPolicy{}, nil, "", "", backend.StageRules, false},
+		"the node has the newer ruleset":                         {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, "", "cp-1", backend.StageEndpoints, true},
+		"the failsafe ports are contested":                       {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", "true"), nil, v1alpha1.StateConflicted, "cp-1", backend.StageEndpoints, false},
+		"the failsafe ports were opened by somebody":             {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "new", ""), nil, "", "cp-1", backend.StageEndpoints, false},
+		"the endpoint was deleted by somebody":                   {endpointOn("cp-1", "old", "true"), nil, nil, "", "cp-1", backend.StageEndpoints, false},
+		"an endpoint of another interface has the newer ruleset": {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*another}, "", "cp-1", backend.StageEndpoints, true},
+		"an endpoint of another node has the newer ruleset":      {endpointOn("cp-1", "old", "true"), nil, []v3.HostEndpoint{*elsewhere}, "", "cp-1", backend.StageEndpoints, false},
+		"the node is rolled back already":                        {endpointOn("cp-1", "old", "true"), endpointOn("cp-1", "old", "true"), nil, "", "cp-1", backend.StageEndpoints, false},
+		"the ruleset that is called for":                         {endpointOn("cp-2", "new", "true"), endpointOn("cp-2", "old", "true"), nil, "", "cp-2", backend.StageEndpoints, false},
+		"an endpoint is deleted":                                 {nil, endpointOn("cp-9", "new", "true"), nil, "", "cp-9", backend.StageEndpoints, true},
+		"failsafe ports are opened":                              {nil, felix, nil, "", "cp-2", backend.StageScopedFailsafes, true},
+		"the endpoint was moved to another node by somebody":     {endpointOn("cp-1", "old", "true"), moved, nil, "", "cp-1", backend.StageEndpoints, false},
+		"a set is deleted":                                       {nil, &v3.GlobalNetworkSet{}, nil, "", "", backend.StageAddresses, false},
+		"a set is written":                                       {&v3.GlobalNetworkSet{}, nil, nil, "", "", backend.StageAddresses, false},
+		"a policy that allows less, removed":                     {&v3.GlobalNetworkPolicy{}, &v3.GlobalNetworkPolicy{}, nil, "", "", backend.StageRules, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -74,8 +74,8 @@ func TestWritesThatRollBack(t *testing.T) {
 	}
 }
 
-// Failsafe ports are open before a node gets an older ruleset, and the node has that on
-// every interface before an endpoint goes: the endpoint of every interface governs then.
+// Failsafe ports are opened before a node gets an older ruleset. A node has the older ruleset on every
+// interface before an endpoint is deleted, because the endpoint of every interface governs then.
 func TestOrderOfRollBacks(t *testing.T) {
 	g := NewWithT(t)
 	felix := Write{Object: Object{Name: "felix"}, Node: "cp-1", Stage: backend.StageScopedFailsafes, RollsBack: true}

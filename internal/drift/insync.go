@@ -9,13 +9,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// InSync remembers which versions of live objects are as planned, so that the drift of one
-// object does not cost a comparison of all objects of the policy. The zero value is ready to
-// use; a nil value remembers nothing. InSync is not safe for concurrent use.
+// InSync remembers the versions of live objects that are as planned: the drift of a single
+// object then does not cost a comparison of all objects of the policy. The zero value is
+// ready to use; a nil value remembers nothing. InSync is not safe for concurrent use.
 type InSync struct{ objects map[Object]comparison }
 
-// comparison is a comparison without a difference. desired is the planned object itself: a
-// plan that was made anew is compared anew.
+// comparison is a comparison without a difference. desired is the planned object, not a
+// copy: a new plan is compared anew.
 type comparison struct {
 	desired plan.Object
 	uid     types.UID

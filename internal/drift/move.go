@@ -19,9 +19,9 @@ const RecordFormat = 2
 // MoveRecord returns a node's record, completed from the Node's annotation of an earlier operator
 // version, for policies whose records were not moved yet.
 //
-// A kubelet can write the annotation, so the operator trusts only entries about taints that
-// the policy declares for the node, however long the annotation is. A taint that the policy
-// does not declare any more stays on the node.
+// A kubelet can write the annotation, so the operator trusts only entries about taints
+// declared by the policy for the node, however long the annotation is. A taint no longer
+// declared by the policy stays on the node.
 func MoveRecord(node *corev1.Node, record state.Record, policies []plan.Policy) state.Record {
 	earlier := func(p plan.Policy) bool { return ofEarlierVersion(&p) }
 	if !slices.ContainsFunc(policies, earlier) {

@@ -15,8 +15,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Of what a kubelet can write, only what earlier versions may have written counts, and
-// only until it was moved over.
+// Kubelets can write the annotations of earlier versions. So only entries that an
+// earlier version may have written count, and only until they are moved to node records.
 func TestRecordsOfEarlierVersionsAreMovedOver(t *testing.T) {
 	const (
 		field = "a:NoSchedule"
@@ -41,17 +41,17 @@ func TestRecordsOfEarlierVersionsAreMovedOver(t *testing.T) {
 		record state.Record
 		want   state.Record
 	}{
-		"one that an earlier version wrote":          {with(), text, nil, entry},
+		"written by an earlier version":              {with(), text, nil, entry},
 		"of a policy that is being deleted":          {with(deleted), text, nil, entry},
-		"of a policy that is moved over":             {with(func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Status.RecordFormat = 2 }), text, nil, nil},
-		"of a policy that no version has served yet": {with(func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Status.ObservedGeneration = 0 }), text, nil, nil},
+		"of a policy whose records were moved":       {with(func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Status.RecordFormat = 2 }), text, nil, nil},
+		"of a policy that no earlier version served": {with(func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Status.ObservedGeneration = 0 }), text, nil, nil},
 		"of a policy that does not select the node": {with(func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 			p.Spec.NodeSelector.MatchLabels = map[string]v1alpha1.LabelValue{"elsewhere": ""}
 		}), text, nil, nil},
-		"of a policy that does not exist": {with(), `{"a:NoSchedule":{"policy":"q","applied":"x","original":null}}`, nil, nil},
-		"of a taint that is not declared": {with(), `{"quarantine:NoExecute":{"policy":"p","applied":"yes","original":null}}`, nil, nil},
-		"with a value that is none":       {with(), `{"a:NoSchedule":{"policy":"p","applied":"x","original":"-"}}`, nil, nil},
-		"of what is on record":            {with(), text, state.Record{field: {Policy: "p", Applied: "x"}}, state.Record{field: {Policy: "p", Applied: "x"}}},
+		"of a policy that does not exist":      {with(), `{"a:NoSchedule":{"policy":"q","applied":"x","original":null}}`, nil, nil},
+		"of a taint that is not declared":      {with(), `{"quarantine:NoExecute":{"policy":"p","applied":"yes","original":null}}`, nil, nil},
+		"with an invalid value":                {with(), `{"a:NoSchedule":{"policy":"p","applied":"x","original":"-"}}`, nil, nil},
+		"of a taint that is already on record": {with(), text, state.Record{field: {Policy: "p", Applied: "x"}}, state.Record{field: {Policy: "p", Applied: "x"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{

@@ -12,8 +12,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 )
 
-// obsoleteOnHosts returns a function that tells whether a live object for hosts that is
-// not planned is to be removed.
+// obsoleteOnHosts returns a function that tells whether to remove an unplanned live object
+// for hosts.
 func obsoleteOnHosts(policy *plan.Policy, policies []plan.Policy, hosts plan.Hosts, there backend.Live) func(plan.Object) bool {
 	return func(live plan.Object) bool {
 		if backend.TraitsOf(live).Common {
@@ -31,8 +31,8 @@ func opensFailsafes(hosts plan.Hosts, live plan.Object) bool {
 	return traits.Stage == backend.StageScopedFailsafes && hosts.Targets[traits.Node].OpenFailsafes
 }
 
-// staysOnHosts tells whether an object of the policy that is not planned stays as it is: a
-// node keeps it, or may be rolled back to it, or the intent is to hold.
+// staysOnHosts tells whether an unplanned object of the policy stays unchanged: a node
+// keeps the object or may be rolled back to the object, or the intent is Hold.
 func staysOnHosts(hosts plan.Hosts, live plan.Object) bool {
 	traits := backend.TraitsOf(live)
 	target, known := hosts.Targets[traits.Node]

@@ -15,19 +15,19 @@ type Outcome struct {
 	// Findings are the differences, sorted by field.
 	Findings []Finding
 	// Set maps the fields to write to their values; nil removes the field. A field with the
-	// claimed value is written if the operator does not own the field, so that other managers
-	// of the field get a conflict when they change the value.
+	// claimed value is written if the operator does not own the field: other managers of the
+	// field then get a conflict on changing the value.
 	Set map[string]*string
 	// Record is the record after the write. If only the record changes, the operator takes over
 	// a field with the claimed value, or releases a field with a changed value.
 	Record state.Record
 	// Unrecorded takes the place of Record on an object without room for a record.
 	Unrecorded state.Record
-	// Remember is what the operator remembers after the write: the record, and the lost entries
-	// of fields that another manager has declared.
+	// Remember is the operator's memory after the write: the record, and the lost entries of
+	// fields declared by another manager.
 	Remember state.Record
-	// Kept are the released fields that stay as they are because another manager holds or
-	// declares them as well.
+	// Kept are the released fields that stay unchanged because another manager holds or
+	// declares the field as well.
 	Kept []Finding
 	// Restored are the released fields with a restored original.
 	Restored []Finding
@@ -49,8 +49,8 @@ func (o *Outcome) KeepField(field string, before state.Record) {
 }
 
 // WithoutRestoring returns the outcome that abandons restoring fields for some policies:
-// the fields stay as they are, without a record. Fields of other policies stay on record
-// and are restored later.
+// the fields stay unchanged, without a record. Fields of other policies stay on record and
+// are restored later.
 func (o Outcome) WithoutRestoring(given func(policy string) bool) Outcome {
 	o.Set, o.Remember = maps.Clone(o.Set), maps.Clone(o.Remember)
 	on := &o.Record
@@ -80,9 +80,9 @@ func SameRecord(a, b state.Record) bool {
 	})
 }
 
-// ConcernedPolicies returns the policies for which the object is written: the policies of findings,
-// and the existing policies with entries in the old or new record. A record may have been
-// forged, so a policy that does not exist is left out.
+// ConcernedPolicies returns the policies for which the object is written: the policies of
+// findings, and the existing policies with entries in the old or new record. A record may have
+// been forged, so a policy that does not exist is left out.
 func (o Outcome) ConcernedPolicies(before state.Record, policies []plan.Policy) []string {
 	names := map[string]bool{}
 	for _, finding := range o.Findings {

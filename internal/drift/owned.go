@@ -20,7 +20,7 @@ import (
 // Diff is the difference between a policy's planned objects and the live managed objects.
 type Diff struct {
 	// Writes and Removals repair the difference, in this order. Removals are deletions, and
-	// changes of objects that are to allow less than before.
+	// changes after which an object allows less.
 	Writes   []Write
 	Removals []Write
 	// Taken are needed names of foreign objects.
@@ -57,10 +57,10 @@ func (w Write) IsConflicted() bool {
 	return slices.ContainsFunc(w.Findings, func(f Finding) bool { return f.State == v1alpha1.StateConflicted })
 }
 
-// CompareNetworkPolicies compares a policy's planned NetworkPolicies with the live ones. NetworkPolicies
-// of held components stay, and so do those of an orphaned policy. A rollback does not wait
-// for a NetworkPolicy that is deleted and kept by a foreign finalizer: anybody could set a
-// finalizer, and block the deletion of a policy for ever.
+// CompareNetworkPolicies compares a policy's planned NetworkPolicies with the live ones.
+// NetworkPolicies of held components and of an orphaned policy stay. A rollback does not wait
+// for a deleted NetworkPolicy with a foreign finalizer: any writer could set a finalizer, and
+// block the deletion of a policy for ever.
 func CompareNetworkPolicies(policy *plan.Policy, network plan.Network, live []networkingv1.NetworkPolicy) Diff {
 	return compareNetworkPolicies(policy, network, live, nil)
 }
@@ -178,10 +178,10 @@ type report struct {
 	drifted map[Object]bool
 }
 
-// lastReport returns what the status reports, given the number of wanted objects. A report
-// about another generation or fewer objects, such as those of fewer nodes, does not prove
-// that a missing object existed before. After a rollback the report proves nothing either,
-// because the operator itself has deleted the objects.
+// lastReport returns the report in the status, given the number of wanted objects. A report
+// about another generation or fewer objects, such as objects of fewer nodes, does not prove
+// that a missing object existed before. After a rollback the report is no proof either,
+// because the operator has deleted the objects.
 func lastReport(policy *plan.Policy, count v1alpha1.SyncCount, objects int) report {
 	status := policy.Status
 	programmed := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionProgrammed)

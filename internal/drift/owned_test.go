@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// foreign makes of an object one that somebody else has created.
+// foreign turns an object into a foreign one.
 func foreign(live *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
 	live.ManagedFields = entriesOf(owns("kubectl-create", set, 1, path("spec", "ingress")))
 	return live
@@ -42,7 +42,7 @@ func labelledAs(live *networkingv1.NetworkPolicy, policy, component string) *net
 	return live
 }
 
-func TestWhatIsToBeDoneAboutNetworkPolicies(t *testing.T) {
+func TestWhichNetworkPoliciesAreWrittenAndDeleted(t *testing.T) {
 	const ours, gone, copied = "kube-system/cpnp.dns.coredns", "kube-system/cpnp.dns.former", "shop/cpnp.dns.coredns"
 	owner, network := rendered(policy("dns", protects("coredns")))
 	desired := network.Objects[0]
@@ -58,41 +58,41 @@ func TestWhatIsToBeDoneAboutNetworkPolicies(t *testing.T) {
 		deletes []string
 		taken   []string
 	}{
-		"One that is not there is written":          {network, nil, []string{ours}, nil, nil},
-		"One that is as declared is left alone":     {network, []*networkingv1.NetworkPolicy{written(desired)}, nil, nil, nil},
-		"One that was changed is written":           {network, []*networkingv1.NetworkPolicy{changed(written(desired))}, []string{ours}, nil, nil},
-		"One that lost its labels is still ours":    {network, []*networkingv1.NetworkPolicy{unlabelled(written(desired))}, []string{ours}, nil, nil},
-		"One with our label may be taken over":      {network, []*networkingv1.NetworkPolicy{changed(foreign(written(desired)))}, []string{ours}, nil, nil},
-		"One of others with its name is left alone": {network, []*networkingv1.NetworkPolicy{unlabelled(foreign(written(desired)))}, nil, nil, []string{ours}},
-		"One for a component that is not declared any more is deleted": {
+		"A missing NetworkPolicy is written":                          {network, nil, []string{ours}, nil, nil},
+		"A NetworkPolicy as declared is left alone":                   {network, []*networkingv1.NetworkPolicy{written(desired)}, nil, nil, nil},
+		"A changed NetworkPolicy is written":                          {network, []*networkingv1.NetworkPolicy{changed(written(desired))}, []string{ours}, nil, nil},
+		"A NetworkPolicy that lost its labels is still managed":       {network, []*networkingv1.NetworkPolicy{unlabelled(written(desired))}, []string{ours}, nil, nil},
+		"A NetworkPolicy with the operator's label may be taken over": {network, []*networkingv1.NetworkPolicy{changed(foreign(written(desired)))}, []string{ours}, nil, nil},
+		"A foreign NetworkPolicy of the same name is left alone":      {network, []*networkingv1.NetworkPolicy{unlabelled(foreign(written(desired)))}, nil, nil, []string{ours}},
+		"A NetworkPolicy for a component that is no longer declared is deleted": {
 			network, []*networkingv1.NetworkPolicy{written(desired), former()}, nil, []string{gone}, nil,
 		},
-		"One for a component that can not be rendered now is kept": {
+		"A NetworkPolicy for a component that cannot be rendered now is kept": {
 			holding, []*networkingv1.NetworkPolicy{former()}, nil, nil, nil,
 		},
-		"One that is to be deleted is still ours without its labels": {
+		"A NetworkPolicy that is to be deleted is managed even without its labels": {
 			network, []*networkingv1.NetworkPolicy{written(desired), unlabelled(former())}, nil, []string{gone}, nil,
 		},
-		"One that is held is kept without its labels": {
+		"A held NetworkPolicy is kept even without its labels": {
 			holding, []*networkingv1.NetworkPolicy{unlabelled(former())}, nil, nil, nil,
 		},
-		"A copy that somebody made under another name, with our labels, is not deleted": {
+		"A foreign copy under another name, with the operator's labels, is not deleted": {
 			network, []*networkingv1.NetworkPolicy{written(desired), foreign(named(written(desired), "kube-system", "copy"))}, nil, nil, nil,
 		},
-		"A copy that somebody made in another namespace, with our labels, is not deleted": {
+		"A foreign copy in another namespace, with the operator's labels, is not deleted": {
 			network, []*networkingv1.NetworkPolicy{written(desired), foreign(named(written(desired), "shop", "cpnp.dns.coredns"))}, nil, nil, nil,
 		},
-		"One of another policy is not deleted": {
+		"A NetworkPolicy of another policy is not deleted": {
 			network, []*networkingv1.NetworkPolicy{written(desired), labelledAs(named(written(desired), "kube-system", "cpnp.dns2.a"), "dns2", "a")},
 			nil, nil, nil,
 		},
-		"One of another policy is not deleted where somebody changed its label to ours": {
+		"A NetworkPolicy of another policy is not deleted after its label was changed to this policy": {
 			network, []*networkingv1.NetworkPolicy{written(desired), named(written(desired), "kube-system", "cpnp.other.coredns")}, nil, nil, nil,
 		},
-		"One in the namespace that a component was in before is deleted": {
+		"A NetworkPolicy in the former namespace of a component is deleted": {
 			network, []*networkingv1.NetworkPolicy{written(desired), named(written(desired), "shop", "cpnp.dns.coredns")}, nil, []string{copied}, nil,
 		},
-		"All are deleted where nothing is called for": {
+		"All NetworkPolicies are deleted where the policy calls for none": {
 			plan.Network{}, []*networkingv1.NetworkPolicy{former(), written(desired)}, nil, []string{ours, gone}, nil,
 		},
 	}
@@ -123,7 +123,7 @@ func objects(writes []drift.Write) []string {
 	return names
 }
 
-func TestWriteCarriesWhatTheDecisionWasMadeOn(t *testing.T) {
+func TestWriteCarriesTheObjectItWasDecidedOn(t *testing.T) {
 	g := NewWithT(t)
 	owner, network := rendered(policy("dns", protects("coredns")))
 	created := drift.CompareNetworkPolicies(owner, network, nil).Writes[0]
@@ -146,7 +146,7 @@ func TestWriteCarriesWhatTheDecisionWasMadeOn(t *testing.T) {
 	g.Expect(drift.CompareNetworkPolicies(auditor, plan.Network{}, live).Removals[0].Findings).To(HaveExactElements(HaveField("State", v1alpha1.StateDrifted)))
 }
 
-func TestOrderInWhichTheCacheListsChangesNothing(t *testing.T) {
+func TestOrderOfTheCacheDoesNotMatter(t *testing.T) {
 	owner, network := rendered(policy("dns", protects("a", "b", "c", "d")))
 	var live []networkingv1.NetworkPolicy
 	for _, object := range network.Objects {
@@ -160,7 +160,7 @@ func TestOrderInWhichTheCacheListsChangesNothing(t *testing.T) {
 	}
 }
 
-func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *testing.T) {
+func TestMissingNetworkPolicyHasDriftedIfTheStatusShowsThatItExisted(t *testing.T) {
 	counts := func(declared, inSync int32) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 			p.Status.NetworkPolicies = v1alpha1.SyncCount{Declared: ptr.To(declared), InSync: ptr.To(inSync)}
@@ -171,24 +171,24 @@ func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *te
 			p.Status.Drift = append(p.Status.Drift, v1alpha1.Drift{Kind: "NetworkPolicy", Namespace: "kube-system", Name: name, State: state})
 		}
 	}
-	takenBack := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+	rolledBack := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionProgrammed, Status: "False", Reason: v1alpha1.ReasonRolledBack}}
 	}
 	tests := map[string]struct {
 		edits []edit
 		want  v1alpha1.DriftState
 	}{
-		"All were in place, and were taken back since": {[]edit{counts(1, 1), takenBack}, v1alpha1.StatePending},
-		"All were in place":                            {[]edit{counts(1, 1)}, v1alpha1.StateDrifted},
-		"All were, and none was called for":            {[]edit{counts(0, 0)}, v1alpha1.StatePending},
-		"It had drifted":                               {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted)}, v1alpha1.StateDrifted},
-		"It was contested":                             {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateContested)}, v1alpha1.StateDrifted},
-		"Some were not in place, and it may be one":    {[]edit{counts(2, 1)}, v1alpha1.StatePending},
-		"It was pending":                               {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StatePending)}, v1alpha1.StatePending},
-		"Another had drifted":                          {[]edit{counts(2, 1), lists("cpnp.dns.other", v1alpha1.StateDrifted)}, v1alpha1.StatePending},
-		"All were in place, for another generation":    {[]edit{counts(1, 1), editedSince}, v1alpha1.StatePending},
-		"It had drifted, for another generation":       {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted), editedSince}, v1alpha1.StatePending},
-		"Nothing was ever reported":                    {nil, v1alpha1.StatePending},
+		"All were in place, and were rolled back since":     {[]edit{counts(1, 1), rolledBack}, v1alpha1.StatePending},
+		"All were in place":                                 {[]edit{counts(1, 1)}, v1alpha1.StateDrifted},
+		"The count was right, and no object was called for": {[]edit{counts(0, 0)}, v1alpha1.StatePending},
+		"The object had drifted":                            {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted)}, v1alpha1.StateDrifted},
+		"The object was contested":                          {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateContested)}, v1alpha1.StateDrifted},
+		"Some object was not in place, perhaps this one":    {[]edit{counts(2, 1)}, v1alpha1.StatePending},
+		"The object was pending":                            {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StatePending)}, v1alpha1.StatePending},
+		"Another object had drifted":                        {[]edit{counts(2, 1), lists("cpnp.dns.other", v1alpha1.StateDrifted)}, v1alpha1.StatePending},
+		"All were in place, for another generation":         {[]edit{counts(1, 1), editedSince}, v1alpha1.StatePending},
+		"The object had drifted, for another generation":    {[]edit{counts(2, 1), lists("cpnp.dns.coredns", v1alpha1.StateDrifted), editedSince}, v1alpha1.StatePending},
+		"No report yet":                                     {nil, v1alpha1.StatePending},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestNetworkPolicyThatIsMissingWasDeletedIfTheStatusSaysThatItWasThere(t *te
 	}
 }
 
-// A forged status changes what is reported, and not what is written.
+// A forged status changes what is reported, but not what is written.
 func TestForgedStatusWritesNothing(t *testing.T) {
 	g := NewWithT(t)
 	forged := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
@@ -220,8 +220,8 @@ func TestForgedStatusWritesNothing(t *testing.T) {
 	}
 }
 
-// What the operator takes away itself is no drift, in whatever mode.
-func TestWhatIsTakenBackIsNoDrift(t *testing.T) {
+// A removal by the operator itself is no drift, in any mode.
+func TestRollBackIsNoDrift(t *testing.T) {
 	audits := func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Mode = v1alpha1.ModeAudit }
 	reverts := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 		p.Annotations = map[string]string{v1alpha1.AnnotationRevert: "paged at night"}
@@ -230,9 +230,9 @@ func TestWhatIsTakenBackIsNoDrift(t *testing.T) {
 		edits []edit
 		want  v1alpha1.DriftState
 	}{
-		"Enforce":             {nil, v1alpha1.StatePending},
-		"Audit":               {[]edit{audits}, v1alpha1.StateDrifted},
-		"Audit, and reverted": {[]edit{audits, reverts}, v1alpha1.StatePending},
+		"Enforce":                {nil, v1alpha1.StatePending},
+		"Audit":                  {[]edit{audits}, v1alpha1.StateDrifted},
+		"Audit, and rolled back": {[]edit{audits, reverts}, v1alpha1.StatePending},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, network := rendered(policy("dns", protects("coredns")))

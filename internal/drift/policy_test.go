@@ -15,7 +15,7 @@ import (
 
 type edit func(*v1alpha1.ControlPlaneNetworkPolicy)
 
-// policy returns one that may be written for: it enforces, and was verified.
+// policy returns a policy for which everything may be written: it enforces, and was verified.
 func policy(name string, edits ...edit) v1alpha1.ControlPlaneNetworkPolicy {
 	p := v1alpha1.ControlPlaneNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 3, Finalizers: []string{v1alpha1.Finalizer}},
@@ -51,8 +51,7 @@ func compile(policies ...v1alpha1.ControlPlaneNetworkPolicy) []plan.Policy {
 	return plan.Compile(policies)
 }
 
-// owns returns the entry of a manager in managedFields; a path is a list of
-// the names of fields.
+// owns returns the entry of a manager in managedFields; a path is a list of names of fields.
 func owns(manager string, operation metav1.ManagedFieldsOperationType, minute int, paths ...[]any) metav1.ManagedFieldsEntry {
 	var set fieldpath.Set
 	for _, path := range paths {

@@ -25,7 +25,7 @@ func item(field, text string) []any {
 	return path("spec", field, value.NewValueInterface(text))
 }
 
-func TestWhoAddedAnItemToAList(t *testing.T) {
+func TestWhichManagerAddedAnItemToAList(t *testing.T) {
 	const self = v1alpha1.FieldManagerNetwork
 	list := path("spec", "nets")
 	ours := owns(self, apply, 9, item("nets", "10.0.0.1/32"))
@@ -39,18 +39,18 @@ func TestWhoAddedAnItemToAList(t *testing.T) {
 		added   []any
 		want    drift.Manager
 	}{
-		"who set it":                         {managers{ours, owns("a", set, 1, item("nets", intruder))}, []any{intruder}, by("a")},
-		"who declares it":                    {managers{ours, owns("a", apply, 1, item("nets", intruder))}, []any{intruder}, drift.Manager{Name: "a", Declares: true}},
-		"the latest of several":              {managers{ours, owns("a", set, 1, item("nets", intruder)), owns("b", set, 2, item("nets", intruder))}, []any{intruder}, by("b")},
-		"not who holds an item that is ours": {managers{ours, owns("a", set, 9, item("nets", "10.0.0.1/32")), owns("b", set, 1, item("nets", intruder))}, []any{intruder}, by("b")},
-		"not who holds the list as such": {
+		"the manager that set it":                           {managers{ours, owns("a", set, 1, item("nets", intruder))}, []any{intruder}, by("a")},
+		"the manager that declares it":                      {managers{ours, owns("a", apply, 1, item("nets", intruder))}, []any{intruder}, drift.Manager{Name: "a", Declares: true}},
+		"the latest of several managers":                    {managers{ours, owns("a", set, 1, item("nets", intruder)), owns("b", set, 2, item("nets", intruder))}, []any{intruder}, by("b")},
+		"not a manager that owns an item of the operator's": {managers{ours, owns("a", set, 9, item("nets", "10.0.0.1/32")), owns("b", set, 1, item("nets", intruder))}, []any{intruder}, by("b")},
+		"not a manager that owns only the list as such": {
 			managers{ours, owns("a", set, 9, list, item("nets", "10.0.0.1/32")), owns("b", set, 1, item("nets", intruder))}, []any{intruder}, by("b"),
 		},
-		"nobody, where items were only removed":       {managers{ours, owns("a", set, 9, list)}, nil, by("")},
-		"nobody, where the operator left it":          {managers{owns(self, apply, 9, item("nets", intruder))}, []any{intruder}, by("")},
-		"the manager of a list that is atomic":        {managers{owns(self, apply, 1, path("spec", "x")), owns("a", set, 1, list)}, []any{intruder}, by("a")},
-		"the manager of an item of a map":             {managers{owns("a", set, 1, keyed(1)), owns("b", set, 1, keyed(2))}, []any{map[string]any{"address": intruder, "port": int64(2)}}, by("b")},
-		"nobody, where no key of a map is the item's": {managers{owns("a", set, 1, keyed(1))}, []any{map[string]any{"address": intruder}}, by("")},
+		"unknown, where items were only removed":       {managers{ours, owns("a", set, 9, list)}, nil, by("")},
+		"unknown, where the operator left the item":    {managers{owns(self, apply, 9, item("nets", intruder))}, []any{intruder}, by("")},
+		"the manager of a list that is atomic":         {managers{owns(self, apply, 1, path("spec", "x")), owns("a", set, 1, list)}, []any{intruder}, by("a")},
+		"the manager of an item of a map":              {managers{owns("a", set, 1, keyed(1)), owns("b", set, 1, keyed(2))}, []any{map[string]any{"address": intruder, "port": int64(2)}}, by("b")},
+		"unknown, where no key of a map is the item's": {managers{owns("a", set, 1, keyed(1))}, []any{map[string]any{"address": intruder}}, by("")},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,8 +66,8 @@ func host(nets ...string) *v3.HostEndpoint {
 	}
 }
 
-// From Calico v3.32 on, what is in these lists has managers item by item.
-func TestWhatSomebodyAddsToASetIsDriftOfHis(t *testing.T) {
+// From Calico v3.32 on, these lists have managers per item.
+func TestAddingAnItemToASetIsDriftOfItsManager(t *testing.T) {
 	g := NewWithT(t)
 	nets, policy, endpoint := stampedAs(g, setOf("nodes-0", "10.0.0.1/32")), stampedAs(g, allowing("allow", "10.0.0.1/32")), stampedAs(g, host("10.0.0.1"))
 	policy.Spec.Types = []v3.PolicyType{"Ingress"}
@@ -91,14 +91,14 @@ func TestWhatSomebodyAddsToASetIsDriftOfHis(t *testing.T) {
 	for _, w := range hostDiff(g, desired, there).Writes {
 		g.Expect(w.Findings).To(HaveLen(1))
 		found[w.Findings[0].By.Name] = w.Findings[0]
-		g.Expect(w.Findings[0].State).To(Equal(v1alpha1.StateDrifted), "nobody else can declare what is ours")
+		g.Expect(w.Findings[0].State).To(Equal(v1alpha1.StateDrifted), "nobody else can declare a managed object")
 	}
 	g.Expect(found).To(And(HaveLen(3),
 		HaveKeyWithValue("mallory", HaveField("Field", "spec.nets")), HaveKeyWithValue("trudy", HaveField("Field", "spec.types")),
 		HaveKeyWithValue("eve", HaveField("Field", "spec.profiles"))))
 }
 
-func TestTheOrderOfWhatIsInASetIsNoDifference(t *testing.T) {
+func TestOrderOfItemsInASetIsNoDifference(t *testing.T) {
 	g := NewWithT(t)
 	desired := stampedAs(g, setOf("nodes-0", "10.0.0.1/32", "10.0.0.2/32"))
 	live := desired.DeepCopy()
@@ -109,12 +109,12 @@ func TestTheOrderOfWhatIsInASetIsNoDifference(t *testing.T) {
 	rules := stampedAs(g, allowing("a", "10.0.0.1/32", "10.0.0.2/32"))
 	other := rules.DeepCopy()
 	other.Spec.Ingress[0], other.Spec.Ingress[1] = other.Spec.Ingress[1], other.Spec.Ingress[0]
-	g.Expect(drift.RemainingDifferences(rules, other)).To(HaveLen(1), "that of rules is one")
+	g.Expect(drift.RemainingDifferences(rules, other)).To(HaveLen(1), "the order of rules matters")
 }
 
-// A label of the operator's says which rules an object is for; all others are none of
-// its business, such as the one that Calico sets on policies.
-func TestLabelsThatOthersAdd(t *testing.T) {
+// A label of the operator's says which rules an object is for. All other
+// labels are ignored, such as the one that Calico sets on policies.
+func TestForeignLabelsAreIgnored(t *testing.T) {
 	g := NewWithT(t)
 	endpoint := stampedAs(g, host("10.0.0.1"))
 	live := endpoint.DeepCopy()
@@ -133,12 +133,11 @@ func TestLabelsThatOthersAdd(t *testing.T) {
 	felix := felixOf(&[]v3.ProtoPort{})
 	shared := felix.DeepCopy()
 	shared.Labels = map[string]string{calico.LabelVersion: "x"}
-	g.Expect(drift.RemainingDifferences(felix, shared)).To(BeEmpty(), "of what is shared, labels of others stay")
+	g.Expect(drift.RemainingDifferences(felix, shared)).To(BeEmpty(), "foreign labels on a shared object stay")
 }
 
-// What is in transition allows what is there and what is to be. In a set, nothing may
-// be twice.
-func TestNothingIsTwiceInWhatIsInTransition(t *testing.T) {
+// An object in transition allows both the present and the declared peers. A set must not contain an item twice.
+func TestSetInTransitionHasNoDuplicates(t *testing.T) {
 	g := NewWithT(t)
 	live := stampedAs(g, setOf("nodes-0", "10.0.0.1/32", "10.0.0.1/32", "10.0.0.2/32"))
 	writes := hostDiff(g, []plan.Object{setOf("nodes-0", "10.0.0.2/32", "10.0.0.3/32")}, calico.Live{Sets: []v3.GlobalNetworkSet{*live}}).Writes

@@ -11,9 +11,9 @@ import (
 )
 
 // inTransition keeps allowed flows allowed until the matching denial is gone. For new
-// intent, the writes first add what is newly allowed, and the removals later take the rest
-// away. So a node that leaves the control plane can still reach itself until its endpoint
-// is gone.
+// intent, the writes first add newly allowed flows, and the removals later remove the flows
+// no longer allowed. So a node that leaves the control plane can still reach itself until
+// the node's endpoint is gone.
 //
 // Foreign changes are repaired at once.
 func inTransition(diff Diff) Diff {
@@ -34,9 +34,9 @@ func inTransition(diff Diff) Diff {
 	return diff
 }
 
-// mergeForTransition returns an object that allows the live and the desired flows, and tells whether the
-// desired object adds flows and drops flows. Only new intent needs a transition, and only
-// for objects that allow flows.
+// mergeForTransition returns an object with the allowed flows of live and desired, and tells
+// whether the desired object adds flows and drops flows. Only new intent needs a transition,
+// and only for objects that allow flows.
 func mergeForTransition(w Write) (both plan.Object, adds, drops bool) {
 	if w.Live == nil || slices.ContainsFunc(w.Findings, func(f Finding) bool { return f.State != v1alpha1.StatePending }) {
 		return nil, false, false

@@ -16,8 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// allowing is a policy of ours that lets these in; one that denies if there are
-// none.
+// allowing is a policy of the operator that allows these peers, and denies if there are none.
 func allowing(name string, nets ...string) *v3.GlobalNetworkPolicy {
 	p := &v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.dns-" + name, Labels: map[string]string{v1alpha1.LabelPolicy: "dns"}}}
 	p.Spec = v3.GlobalNetworkPolicySpec{Tier: "cpnp", Order: ptr.To(100.0), Selector: "all()"}
@@ -36,8 +35,7 @@ func setOf(name string, nets ...string) *v3.GlobalNetworkSet {
 	return s
 }
 
-// stampedAs gives an object the stamp of what it is, as if the operator had
-// written it.
+// stampedAs gives an object the stamp of its content, as the operator does when it writes.
 func stampedAs[T plan.Object](g Gomega, object T) T {
 	g.Expect(plan.Stamp(object)).To(Succeed())
 	object.SetManagedFields(entriesOf(owns(v1alpha1.FieldManagerNetwork, apply, 1,
@@ -79,8 +77,8 @@ func steps(g Gomega, writes []drift.Write) []string {
 	return steps
 }
 
-// New intent adds first, and takes away last.
-func TestWhatAllowsLessWaitsForTheEnd(t *testing.T) {
+// New intent first adds peers, and removes peers last.
+func TestWritesThatAllowLessComeLast(t *testing.T) {
 	const a, b, c = "10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32"
 	tests := map[string]struct {
 		desired          []plan.Object
@@ -94,35 +92,35 @@ func TestWhatAllowsLessWaitsForTheEnd(t *testing.T) {
 			},
 			[]string{"cpnp.dns-self " + a + " " + b}, nil,
 		},
-		"A policy that allows less is written when the rest has gone": {
+		"A policy that allows less is written after the other writes": {
 			[]plan.Object{allowing("self", a)},
 			func(g Gomega) calico.Live {
 				return calico.Live{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allowing("self", a, b)), *stampedAs(g, allowing("deny"))}}
 			},
 			nil, []string{"delete cpnp.dns-deny", "cpnp.dns-self " + a},
 		},
-		"A policy that allows others first allows both": {
+		"A policy with other peers first allows both": {
 			[]plan.Object{allowing("self", a, c)},
 			func(g Gomega) calico.Live {
 				return calico.Live{Policies: []v3.GlobalNetworkPolicy{*stampedAs(g, allowing("self", a, b))}}
 			},
 			[]string{"cpnp.dns-self " + a + " " + c + " " + b}, nil,
 		},
-		"A set that has others first has both": {
+		"A set with other addresses first has both": {
 			[]plan.Object{setOf("nodes-0", a, c)},
 			func(g Gomega) calico.Live {
 				return calico.Live{Sets: []v3.GlobalNetworkSet{*stampedAs(g, setOf("nodes-0", a, b))}}
 			},
 			[]string{"cpnp-dns-nodes-0 " + a + " " + c + " " + b}, nil,
 		},
-		"A set that is split gains the new one first": {
+		"A set that is split first gets the new one": {
 			[]plan.Object{setOf("nodes-0", a, c), setOf("nodes-1", b)},
 			func(g Gomega) calico.Live {
 				return calico.Live{Sets: []v3.GlobalNetworkSet{*stampedAs(g, setOf("nodes-0", a, b))}}
 			},
 			[]string{"cpnp-dns-nodes-1 " + b, "cpnp-dns-nodes-0 " + a + " " + c + " " + b}, nil,
 		},
-		"What somebody else added is taken away at once": {
+		"A foreign addition is removed at once": {
 			[]plan.Object{allowing("self", a)},
 			func(g Gomega) calico.Live {
 				live := stampedAs(g, allowing("self", a))
@@ -131,7 +129,7 @@ func TestWhatAllowsLessWaitsForTheEnd(t *testing.T) {
 			},
 			[]string{"cpnp.dns-self " + a}, nil,
 		},
-		"What denies is changed at once": {
+		"A denying policy is changed at once": {
 			[]plan.Object{allowing("deny")},
 			func(g Gomega) calico.Live {
 				live := allowing("deny")

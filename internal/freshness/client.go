@@ -22,20 +22,22 @@ func isRecorded(kind string) bool {
 }
 
 // Client is a client that records the result of every write, so that Confirmed knows the
-// versions that the cache must show.
+// versions that the cache must show, and Echoes know the events of the writes.
 type Client struct {
 	client.Client
 	confirmed *Confirmed
+	echoes    *Echoes
 	clock     clock.PassiveClock
 }
 
-// NewClient returns a client that records its writes in confirmed.
-func NewClient(c client.Client, confirmed *Confirmed, clock clock.PassiveClock) *Client {
-	return &Client{c, confirmed, clock}
+// NewClient returns a client that records its writes in confirmed and echoes.
+func NewClient(c client.Client, confirmed *Confirmed, echoes *Echoes, clock clock.PassiveClock) *Client {
+	return &Client{c, confirmed, echoes, clock}
 }
 
 // described is an object that receives the answer of the API server.
 type described interface {
+	GetNamespace() string
 	GetName() string
 	GetResourceVersion() string
 }
@@ -74,7 +76,7 @@ func (c *Client) Create(ctx context.Context, object client.Object, options ...cl
 
 // Patch implements client.Client.
 func (c *Client) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
-	return c.note(object, false, c.Client.Patch(ctx, object, patch, options...))
+	return c.noteEcho(object, func() error { return c.note(object, false, c.Client.Patch(ctx, object, patch, options...)) })
 }
 
 // Delete implements client.Client.
@@ -84,7 +86,23 @@ func (c *Client) Delete(ctx context.Context, object client.Object, options ...cl
 
 // Apply implements client.Client.
 func (c *Client) Apply(ctx context.Context, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
-	return c.note(object, false, c.Client.Apply(ctx, object, options...))
+	return c.noteEcho(object, func() error { return c.note(object, false, c.Client.Apply(ctx, object, options...)) })
+}
+
+// noteEcho makes a write to a NetworkPolicy known as the operator's own, before its event can
+// come.
+func (c *Client) noteEcho(answer any, write func() error) error {
+	object, named := answer.(described)
+	if !named || kindOf(answer) != drift.KindNetworkPolicy {
+		return write()
+	}
+	answered := c.echoes.begin(drift.Object{Kind: drift.KindNetworkPolicy, Namespace: object.GetNamespace(), Name: object.GetName()})
+	if err := write(); err != nil {
+		answered("")
+		return err
+	}
+	answered(object.GetResourceVersion())
+	return nil
 }
 
 // Status implements client.Client.

@@ -21,13 +21,13 @@ import (
 	shipped "github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
-// Every write of what rollouts are decided by is noted, with the version that it has then.
+// The client notes each of its writes of an object that rollouts depend on, with the version after the write.
 func TestOwnWritesAreNoted(t *testing.T) {
 	g := NewWithT(t)
 	now := clocktesting.NewFakePassiveClock(time.Now())
 	confirmed := &Confirmed{caughtUp: true}
 	api := fake.NewClientBuilder().WithScheme(shipped.NewScheme()).WithStatusSubresource(&v1alpha1.ControlPlaneNodeEnactment{}).Build()
-	c := NewClient(api, confirmed, now)
+	c := NewClient(api, confirmed, nil, now)
 	e := &v1alpha1.ControlPlaneNodeEnactment{ObjectMeta: metav1.ObjectMeta{Name: "p.cp-1"}}
 	of := drift.Object{Kind: drift.KindEnactment, Name: e.Name}
 	last := func() ownWrite { return confirmed.writes[of] }
@@ -48,14 +48,14 @@ func TestOwnWritesAreNoted(t *testing.T) {
 	g.Expect(c.Create(t.Context(), &v3.HostEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "x"}})).To(Succeed())
 	g.Expect(confirmed.writes).To(HaveKey(drift.Object{Kind: v3.KindHostEndpoint, Name: "x"}))
 	g.Expect(client.IgnoreNotFound(c.Delete(t.Context(), status))).To(Succeed())
-	g.Expect(confirmed.caughtUp).To(BeFalse(), "what is not there was shown by the cache")
+	g.Expect(confirmed.caughtUp).To(BeFalse(), "the cache showed that the object is missing")
 }
 
-// An apply is answered with what it made of the object.
+// The answer to an apply is the object after the apply.
 func TestOwnAppliesAreNoted(t *testing.T) {
 	g := NewWithT(t)
 	confirmed := &Confirmed{}
-	c := NewClient(answering{version: "17"}, confirmed, clocktesting.NewFakePassiveClock(time.Now()))
+	c := NewClient(answering{version: "17"}, confirmed, nil, clocktesting.NewFakePassiveClock(time.Now()))
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(v3.SchemeGroupVersion.WithKind(v3.KindHostEndpoint))
 	object.SetName("x")
@@ -63,7 +63,7 @@ func TestOwnAppliesAreNoted(t *testing.T) {
 	g.Expect(confirmed.writes[drift.Object{Kind: v3.KindHostEndpoint, Name: "x"}].version).To(Equal("17"))
 }
 
-// answering is an API server that answers applies with a version.
+// answering is an API server that answers an apply with a version.
 type answering struct {
 	client.Client
 	version string

@@ -25,7 +25,7 @@ type FirstNodes struct {
 // requested again from time to time, because a missing node may have been deleted
 // meanwhile.
 func (f *FirstNodes) Behind(
-	ctx context.Context, cached []corev1.Node, ask func(context.Context) (map[string]string, error), now time.Time,
+	ctx context.Context, cached []*corev1.Node, ask func(context.Context) (map[string]string, error), now time.Time,
 ) (bool, error) {
 	if f.complete {
 		return false, nil

@@ -15,10 +15,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-func nodesAt(versions map[string]string) []corev1.Node {
-	var nodes []corev1.Node
+func nodesAt(versions map[string]string) []*corev1.Node {
+	var nodes []*corev1.Node
 	for name, version := range versions {
-		nodes = append(nodes, corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: version}})
+		nodes = append(nodes, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: version}})
 	}
 	return nodes
 }
@@ -31,7 +31,7 @@ func TestTheCacheHasToShowTheFirstNodes(t *testing.T) {
 		asked int
 		now   = time.Now()
 	)
-	behind := func(cached map[string]string) bool {
+	isStale := func(cached map[string]string) bool {
 		is, err := f.Behind(t.Context(), nodesAt(cached), func(context.Context) (map[string]string, error) {
 			asked++
 			versions := map[string]string{}
@@ -45,14 +45,14 @@ func TestTheCacheHasToShowTheFirstNodes(t *testing.T) {
 	}
 	g := NewWithT(t)
 	fails = errors.New("no answer")
-	g.Expect(behind(there)).To(BeTrue(), "nobody knows")
+	g.Expect(isStale(there)).To(BeTrue(), "the cache's nodes are unknown")
 	fails = nil
-	g.Expect(behind(map[string]string{"a": "10"})).To(BeTrue(), "a node is missing")
-	g.Expect(behind(map[string]string{"a": "10", "b": "9"})).To(BeTrue(), "a node is older")
+	g.Expect(isStale(map[string]string{"a": "10"})).To(BeTrue(), "a node is missing")
+	g.Expect(isStale(map[string]string{"a": "10", "b": "9"})).To(BeTrue(), "a node is older")
 	g.Expect(asked).To(Equal(2))
 	delete(there, "b")
 	now = now.Add(timing.AskAgain)
-	g.Expect(behind(map[string]string{"a": "11"})).To(BeFalse(), "the node that was missing is gone")
-	g.Expect(behind(nil)).To(BeFalse(), "the cache does not become older")
+	g.Expect(isStale(map[string]string{"a": "11"})).To(BeFalse(), "the missing node was deleted")
+	g.Expect(isStale(nil)).To(BeFalse(), "the cache does not become older")
 	g.Expect(asked).To(Equal(3))
 }

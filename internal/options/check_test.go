@@ -27,7 +27,7 @@ func TestCheckWaitsForReadiness(t *testing.T) {
 
 	check := options.Check{URL: server.URL + "/readyz", Timeout: time.Minute}
 	g.Expect(check.Run(t.Context())).To(Succeed())
-	g.Expect(asked.Load()).To(Equal(int32(2)), "the first answer is not the last")
+	g.Expect(asked.Load()).To(Equal(int32(2)), "the check repeats its request")
 
 	asked.Store(0)
 	check.Timeout = time.Millisecond

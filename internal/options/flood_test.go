@@ -24,17 +24,16 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
-// What the API server takes at most: a request of 3 MiB, of which etcd stores 1.5 MiB,
-// and 256 KiB of annotations.
+// The limits of the API server: a request of 3 MiB, of which etcd stores 1.5 MiB, and 256 KiB of annotations.
 const (
 	maxObject      = 1 << 20
 	maxAnnotations = 250 << 10
 	hostileObjects = 200
-	madeObjects    = 20 // of which the memory of all is told
+	madeObjects    = 20 // so many objects are measured, and the memory of all is extrapolated
 )
 
-// TestHostileObjectsTakeLittleMemory tells what two hundred objects take of each kind, as
-// full as an API server takes them of whoever may write one, as the cache keeps them.
+// TestHostileObjectsTakeLittleMemory measures the memory of two hundred objects of each kind
+// in the cache. The objects are as full as the API server allows to an author of such objects.
 func TestHostileObjectsTakeLittleMemory(t *testing.T) {
 	var all []any
 	total := 0.0
@@ -98,7 +97,7 @@ func keep(t *testing.T, object func(i int) client.Object) []any {
 	return kept
 }
 
-// kindOf returns an object of the kind that the cache is told about.
+// kindOf returns an object of the kind for the configuration of the cache.
 func kindOf(object client.Object) client.Object {
 	partial, is := object.(*metav1.PartialObjectMetadata)
 	switch {
@@ -113,7 +112,7 @@ func kindOf(object client.Object) client.Object {
 
 var prefix = strings.Repeat("a", 63) + ".example.com/" + strings.Repeat("k", 50) + "-"
 
-// fill returns as many labels, or annotations, as have the size.
+// fill returns labels, or annotations, of the given total size.
 func fill(size int, value string) map[string]string {
 	out := map[string]string{}
 	for i := 0; size > 0; i++ {

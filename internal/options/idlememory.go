@@ -14,13 +14,17 @@ import (
 // A burst of work, such as the first convergence of a policy, leaves garbage and free room
 // that Go keeps for the next burst, which may come days later. Go collects the garbage of a
 // program at rest after two minutes, and then still keeps half of the memory that the
-// program uses. So memory is returned to the machine as soon as the program is at rest. What
-// was in use at the last collection, and is not any more, is known after the next one: such
-// memory is returned after these two minutes.
+// program uses. So memory is returned to the machine as soon as the program is at rest.
+// Memory freed since the last collection is known only after the next collection, and so is
+// returned after the two minutes.
 
-// minWaste is the least garbage and free room, in bytes, for which memory is returned. Below,
-// a collection costs more than the memory is worth.
-const minWaste = 16 << 20
+// minWaste is the least garbage and free room, in bytes, for which memory is returned, and
+// minWastePart the least part of the memory in use. A collection takes about a millisecond of
+// processor time for each MiB in use, at most once in MemoryReturnPause.
+const (
+	minWaste     = 4 << 20
+	minWastePart = 16
+)
 
 // memoryUse is what Go says about the memory of the program.
 type memoryUse struct {
@@ -48,7 +52,7 @@ type idleMemory struct {
 func (m *idleMemory) isDue(use memoryUse, now time.Time) bool {
 	atRest := use.collections == m.collections
 	m.collections = use.collections
-	return atRest && !now.Before(m.next) && use.waste() >= m.kept+max(minWaste, use.live/4)
+	return atRest && !now.Before(m.next) && use.waste() >= m.kept+max(minWaste, use.live/minWastePart)
 }
 
 // noteReturn notes what the program holds after a return.

@@ -16,7 +16,7 @@ import (
 
 const mebibyte = 1 << 20
 
-// Memory is returned once after a burst, and not while there is work, or for little.
+// Memory is returned once after a burst, but not while the operator works, and not in small amounts.
 func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 	start := time.Unix(1000, 0)
 	at := func(checks int) time.Time { return start.Add(time.Duration(checks) * timing.MemoryCheck) }
@@ -24,20 +24,20 @@ func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 		uses []memoryUse
 		want []bool
 	}{
-		"the first look knows no former one": {[]memoryUse{{7, 80 * mebibyte, 200 * mebibyte}}, []bool{false}},
-		"at rest":                            {[]memoryUse{{7, 80 * mebibyte, 200 * mebibyte}, {7, 80 * mebibyte, 200 * mebibyte}}, []bool{false, true}},
+		"the first look has no earlier one to compare": {[]memoryUse{{7, 80 * mebibyte, 200 * mebibyte}}, []bool{false}},
+		"at rest": {[]memoryUse{{7, 80 * mebibyte, 200 * mebibyte}, {7, 80 * mebibyte, 200 * mebibyte}}, []bool{false, true}},
 		"garbage is collected": {[]memoryUse{
 			{7, 80 * mebibyte, 200 * mebibyte}, {8, 80 * mebibyte, 200 * mebibyte}, {9, 80 * mebibyte, 200 * mebibyte},
 		}, []bool{false, false, false}},
 		"at rest after the burst": {[]memoryUse{
 			{7, 80 * mebibyte, 200 * mebibyte}, {8, 80 * mebibyte, 200 * mebibyte}, {8, 80 * mebibyte, 200 * mebibyte},
 		}, []bool{false, false, true}},
-		"a quarter of a large program": {[]memoryUse{{7, 80 * mebibyte, 100 * mebibyte}, {7, 80 * mebibyte, 100 * mebibyte}}, []bool{false, true}},
-		"less than that":               {[]memoryUse{{7, 80 * mebibyte, 99 * mebibyte}, {7, 80 * mebibyte, 99 * mebibyte}}, []bool{false, false}},
-		"16 MiB of a small program":    {[]memoryUse{{7, 8 * mebibyte, 24 * mebibyte}, {7, 8 * mebibyte, 24 * mebibyte}}, []bool{false, true}},
-		"less than 16 MiB":             {[]memoryUse{{7, 8 * mebibyte, 23 * mebibyte}, {7, 8 * mebibyte, 23 * mebibyte}}, []bool{false, false}},
-		"a Go that tells nothing":      {[]memoryUse{{}, {}}, []bool{false, false}},
-		"more in use than held":        {[]memoryUse{{7, 80 * mebibyte, 9}, {7, 80 * mebibyte, 9}}, []bool{false, false}},
+		"a sixteenth of a large program": {[]memoryUse{{7, 80 * mebibyte, 85 * mebibyte}, {7, 80 * mebibyte, 85 * mebibyte}}, []bool{false, true}},
+		"less than a sixteenth":          {[]memoryUse{{7, 80 * mebibyte, 84 * mebibyte}, {7, 80 * mebibyte, 84 * mebibyte}}, []bool{false, false}},
+		"4 MiB of a small program":       {[]memoryUse{{7, 8 * mebibyte, 12 * mebibyte}, {7, 8 * mebibyte, 12 * mebibyte}}, []bool{false, true}},
+		"less than 4 MiB":                {[]memoryUse{{7, 8 * mebibyte, 11 * mebibyte}, {7, 8 * mebibyte, 11 * mebibyte}}, []bool{false, false}},
+		"a Go without these figures":     {[]memoryUse{{}, {}}, []bool{false, false}},
+		"more in use than held":          {[]memoryUse{{7, 80 * mebibyte, 9}, {7, 80 * mebibyte, 9}}, []bool{false, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var memory idleMemory
@@ -48,18 +48,18 @@ func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 	}
 }
 
-// What cannot be returned is not tried again, and nothing is tried more than once a pause.
+// Memory that cannot be returned is not tried again, and no two tries are within one pause.
 func TestReturnsOfMemoryAreBounded(t *testing.T) {
 	g, now := NewWithT(t), time.Unix(1000, 0)
 	memory := idleMemory{collections: 7}
 	burst := memoryUse{7, 80 * mebibyte, 200 * mebibyte}
 	g.Expect(memory.isDue(burst, now)).To(BeTrue())
-	memory.noteReturn(memoryUse{8, 80 * mebibyte, 120 * mebibyte}, now) // 40 MiB of room between objects
+	memory.noteReturn(memoryUse{8, 80 * mebibyte, 120 * mebibyte}, now) // 40 MiB of free space between objects
 
 	again := memoryUse{8, 80 * mebibyte, 200 * mebibyte}
 	g.Expect(memory.isDue(again, now.Add(timing.MemoryReturnPause-1))).To(BeFalse(), "too soon")
 	later := now.Add(timing.MemoryReturnPause)
-	g.Expect(memory.isDue(memoryUse{8, 80 * mebibyte, 139 * mebibyte}, later)).To(BeFalse(), "mostly room between objects")
+	g.Expect(memory.isDue(memoryUse{8, 80 * mebibyte, 124 * mebibyte}, later)).To(BeFalse(), "mostly free space between objects")
 	g.Expect(memory.isDue(again, later)).To(BeTrue())
 	memory.noteReturn(memoryUse{9, 80 * mebibyte, 120 * mebibyte}, later)
 	g.Expect(memory.isDue(memoryUse{9, 30 * mebibyte, 120 * mebibyte}, later.Add(timing.MemoryReturnPause))).To(BeTrue(),
@@ -67,15 +67,16 @@ func TestReturnsOfMemoryAreBounded(t *testing.T) {
 }
 
 // The memory of a real burst is returned to the machine.
-func TestGarbageGoesBackToTheMachine(t *testing.T) {
+func TestFreedMemoryIsReturnedToTheMachine(t *testing.T) {
 	g := NewWithT(t)
 	released := func() uint64 {
 		sample := []metrics.Sample{{Name: "/memory/classes/heap/released:bytes"}}
 		metrics.Read(sample)
 		return sample[0].Value.Uint64()
 	}
+	// No look yet: where Go has not collected yet, it could return the memory from before the
+	// burst, and the next return would have to wait.
 	var memory idleMemory
-	memory.look(time.Now())
 	burst := make([][]byte, 0, 64)
 	for range cap(burst) {
 		block := make([]byte, mebibyte)
@@ -93,10 +94,10 @@ func TestGarbageGoesBackToTheMachine(t *testing.T) {
 	t.Logf("held: %d MiB before, %d MiB after", held/mebibyte, readMemoryUse().held/mebibyte)
 	g.Expect(readMemoryUse().held).To(BeNumerically("<", held-48*mebibyte))
 	g.Expect(released()).To(BeNumerically(">", before+48*mebibyte))
-	g.Expect(look()).To(BeFalse(), "there is nothing more to return")
+	g.Expect(look()).To(BeFalse(), "no more memory can be returned")
 }
 
-// The loop ends with the program, and does not begin if somebody else decides about memory.
+// The loop ends with the program, and does not start if the user configures the memory.
 func TestReturningMemoryEnds(t *testing.T) {
 	ended := func(ctx context.Context, gogc string) <-chan struct{} {
 		done := make(chan struct{})

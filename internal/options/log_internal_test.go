@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// Who connects to a port and speaks no TLS, or ends the handshake, leaves no line.
-func TestConnectionsThatAreNotAnsweredLeaveNoLine(t *testing.T) {
+// A client that speaks no TLS, or ends the handshake, causes no line in the log.
+func TestRejectedConnectionsAreNotLogged(t *testing.T) {
 	g := NewWithT(t)
 	var out bytes.Buffer
 	line := []byte("http: TLS handshake error from 192.0.2.1:1234: EOF\n")

@@ -21,7 +21,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
-// logged is a log, and what was written to it.
+// logged is a log together with its output.
 type logged struct {
 	*WithT
 	logr.Logger
@@ -35,7 +35,7 @@ func logging(t *testing.T) *logged {
 	return l
 }
 
-// lines returns what was logged since the last call.
+// lines returns the lines since the last call.
 func (l *logged) lines() []map[string]any {
 	var lines []map[string]any
 	for line := range strings.Lines(l.out.String()) {
@@ -47,7 +47,7 @@ func (l *logged) lines() []map[string]any {
 	return lines
 }
 
-func TestWhatIsLoggedOfOthersIsALineThatShows(t *testing.T) {
+func TestForeignTextIsLoggedAsOneVisibleLine(t *testing.T) {
 	hostile := "x\n\x1b[2J\u202e\u200b" + strings.Repeat("\u2066", 4000)
 	l := logging(t)
 	node := &corev1.Node{}
@@ -83,23 +83,23 @@ func TestAnErrorThatRepeatsIsLoggedOnceAMinute(t *testing.T) {
 	l.Expect(l.lines()).To(HaveExactElements(HaveKeyWithValue("object", "a"), HaveKeyWithValue("object", "b")))
 	l.now = l.now.Add(time.Minute)
 	fail("a", "y")
-	l.Expect(l.lines()).To(HaveExactElements(HaveKeyWithValue("repeats", 999.0)), "how often is told")
+	l.Expect(l.lines()).To(HaveExactElements(HaveKeyWithValue("repeats", 999.0)), "the number of repetitions is logged")
 	for range 3 {
 		l.Info("Wrote what is declared")
 	}
-	l.Expect(l.lines()).To(HaveLen(3), "what was done is told each time")
+	l.Expect(l.lines()).To(HaveLen(3), "successful actions are logged each time")
 }
 
 func TestNoFloodOfErrorsFillsTheLog(t *testing.T) {
 	l := logging(t)
-	for i := range 100_000 { // each is another one, as names are that others invent
+	for i := range 100_000 { // each error is a new one, as with invented names
 		l.Error(errors.New(strings.Repeat("long ", 1000)), "Reconciler error", "object", fmt.Sprint(i))
 	}
 	size := l.out.Len()
 	l.Expect(size).To(BeNumerically("<", 100<<10))
 	l.Expect(l.lines()).To(HaveLen(20))
 	l.Info("Something else")
-	l.Expect(l.lines()).To(HaveExactElements(HaveKeyWithValue("linesDropped", BeNumerically(">", 100))), "others still come through")
+	l.Expect(l.lines()).To(HaveExactElements(HaveKeyWithValue("linesDropped", BeNumerically(">", 100))), "other lines still reach the log")
 	for i := range 100_000 {
 		l.Info("Wrote what is declared", "object", i)
 		l.V(0).Info(fmt.Sprint("A message of its own ", i))

@@ -21,10 +21,10 @@ const uncountedMemory = 64 << 20
 // Most of the memory are caches, which live long: Go's 100 percent would double them.
 const collectAt = 50
 
-// LimitMemory lets the garbage collector run before the memory limit of the container
-// is reached: large objects of others then cost time, and do not end the operator. A
-// part of the memory stays free because Go does not count all memory. GOMEMLIMIT and
-// GOGC, which Go reads itself, take precedence.
+// LimitMemory lets the garbage collector run before the memory limit of the container is
+// reached: large foreign objects then cost time, but do not end the operator. A part of the
+// memory stays free because Go does not count all memory. GOMEMLIMIT and GOGC, which Go
+// reads itself, take precedence.
 func LimitMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)

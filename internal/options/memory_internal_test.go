@@ -13,11 +13,11 @@ func TestMemoryLimitLeavesRoomForTheProgram(t *testing.T) {
 		environment map[string]string
 		want        int64
 	}{
-		"of the container":       {map[string]string{"MEMORY_LIMIT": "268435456"}, 192 << 20},
-		"of a large one":         {map[string]string{"MEMORY_LIMIT": "1073741824"}, 966367641},
-		"of a small one":         {map[string]string{"MEMORY_LIMIT": "67108864"}, 32 << 20},
+		"in a container":         {map[string]string{"MEMORY_LIMIT": "268435456"}, 192 << 20},
+		"in a large container":   {map[string]string{"MEMORY_LIMIT": "1073741824"}, 966367641},
+		"in a small container":   {map[string]string{"MEMORY_LIMIT": "67108864"}, 32 << 20},
 		"outside of a container": {nil, 0},
-		"somebody decided":       {map[string]string{"MEMORY_LIMIT": "268435456", "GOMEMLIMIT": "100MiB"}, 0},
+		"set by the user":        {map[string]string{"MEMORY_LIMIT": "268435456", "GOMEMLIMIT": "100MiB"}, 0},
 		"no number":              {map[string]string{"MEMORY_LIMIT": "256Mi"}, 0},
 		"none":                   {map[string]string{"MEMORY_LIMIT": "0"}, 0},
 	} {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
+	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
@@ -34,9 +35,8 @@ type Options struct {
 	// MetricsAddress serves metrics over HTTPS to clients that the API server lets read
 	// metrics; "0" serves none.
 	MetricsAddress string
-	// MetricsCertDir holds tls.crt and tls.key, by which scrapers recognize the
-	// operator. If empty, the operator signs the certificate itself, so that no client
-	// can verify the certificate.
+	// MetricsCertDir holds tls.crt and tls.key, by which scrapers recognize the operator.
+	// If empty, the operator uses a self-signed certificate, which no client can verify.
 	MetricsCertDir string
 	// ProbeAddress serves /healthz and /readyz; "0" serves neither.
 	ProbeAddress string
@@ -45,6 +45,8 @@ type Options struct {
 	// LeaderElectionNamespace holds the lease. The default is the namespace of the
 	// operator; outside of a cluster the option is required.
 	LeaderElectionNamespace string
+	// Reports writes a policy report for each policy.
+	Reports bool
 }
 
 // BindFlags adds the flags to a flag set.
@@ -57,6 +59,8 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 	flags.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several replicas work at a time")
 	flags.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "",
 		"`namespace` of the lease; by default the operator's own, which is known only inside of a cluster")
+	flags.BoolVar(&o.Reports, "reports", false,
+		"write a report for each policy: a ClusterReport of openreports.io, or a ClusterPolicyReport of wgpolicyk8s.io, whichever is served")
 }
 
 // ManagerOptions returns the options of the manager.
@@ -65,6 +69,7 @@ func (o *Options) ManagerOptions() ctrl.Options {
 		Scheme:                        NewScheme(),
 		Cache:                         CacheOptions(),
 		Client:                        client.Options{FieldValidation: metav1.FieldValidationStrict},
+		NewClient:                     newCountedClient,
 		Metrics:                       o.metricsOptions(),
 		HealthProbeBindAddress:        o.ProbeAddress,
 		LeaderElection:                o.LeaderElect,
@@ -79,6 +84,15 @@ func (o *Options) ManagerOptions() ctrl.Options {
 			EnableWarmup:          ptr.To(true),
 		},
 	}
+}
+
+// newCountedClient returns a client whose writes are counted.
+func newCountedClient(config *rest.Config, options client.Options) (client.Client, error) {
+	c, err := client.New(config, options)
+	if err != nil {
+		return nil, err
+	}
+	return metrics.CountWrites(c), nil
 }
 
 // CacheOptions returns which objects are kept in memory: of every object only the

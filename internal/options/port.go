@@ -17,8 +17,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// Bounds of the port for metrics. Anybody who reaches the port can send a token, and
-// each unknown token needs a review by the API server.
+// Bounds of the port for metrics. Any client of the port can send a token, and each unknown
+// token needs a review by the API server.
 const (
 	// reviewsASecond and reviewsAtOnce limit the reviews.
 	reviewsASecond = 10

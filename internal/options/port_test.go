@@ -31,7 +31,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// reviewer is an API server that knows one token, and counts what it is asked.
+// reviewer is an API server that knows one token, and counts the reviews.
 func reviewer(t *testing.T) (*rest.Config, *atomic.Int64) {
 	t.Helper()
 	asked := &atomic.Int64{}
@@ -83,18 +83,18 @@ func TestAFloodOfTokensReachesTheAPIServerAsATrickle(t *testing.T) {
 	g.Expect(get("192.0.2.9", "")).To(Equal(http.StatusUnauthorized))
 	before := asked.Load()
 	codes := map[int]int{}
-	for i := range 2000 { // of one address, and of many
+	for i := range 2000 { // from one address, and from many
 		codes[get("192.0.2.1", fmt.Sprint("bad-", i))]++
 		codes[get(fmt.Sprintf("10.0.%d.%d", i/256, i%256), fmt.Sprint("also-bad-", i))]++
 	}
 	g.Expect(asked.Load()-before).To(BeNumerically("<", 200), "%v", codes)
 	g.Expect(codes[http.StatusTooManyRequests]).To(BeNumerically(">", 1900))
 	g.Expect(codes[http.StatusOK]).To(BeZero())
-	g.Expect(lines).To(BeZero(), "who is not let through leaves no line")
-	g.Expect(get("192.0.2.9", "good")).To(Equal(http.StatusOK), "whom the API server knows is let through meanwhile")
+	g.Expect(lines).To(BeZero(), "rejected requests are not logged")
+	g.Expect(get("192.0.2.9", "good")).To(Equal(http.StatusOK), "a known token is accepted meanwhile")
 }
 
-// certificate writes a certificate of a name into a folder, as cert-manager does.
+// certificate writes a certificate for a name into a folder, as cert-manager does.
 func certificate(t *testing.T, dir, name string) {
 	t.Helper()
 	g := NewWithT(t)
@@ -113,7 +113,7 @@ func certificate(t *testing.T, dir, name string) {
 	write("tls.crt", "CERTIFICATE", der)
 }
 
-func TestMetricsAreServedWithTheCertificateThatIsThere(t *testing.T) {
+func TestMetricsAreServedWithTheCurrentCertificate(t *testing.T) {
 	g := NewWithT(t)
 	dir := t.TempDir()
 	certificate(t, dir, "first.example.com")
@@ -140,12 +140,12 @@ func TestMetricsAreServedWithTheCertificateThatIsThere(t *testing.T) {
 	}
 	g.Eventually(names, 10*time.Second, 10*time.Millisecond).Should(Equal([]string{"first.example.com", "http/1.1"}))
 	certificate(t, dir, "second.example.com")
-	g.Eventually(names, 30*time.Second, 50*time.Millisecond).Should(Equal([]string{"second.example.com", "http/1.1"}), "a new one is taken at once")
+	g.Eventually(names, 30*time.Second, 50*time.Millisecond).Should(Equal([]string{"second.example.com", "http/1.1"}), "a new certificate is used at once")
 	cancel()
 	g.Expect(<-ended).To(Succeed())
 }
 
-// synced is a cache that has been read, or has not.
+// synced is a cache that has synced, or has not.
 type fakeCache bool
 
 func (f fakeCache) WaitForCacheSync(ctx context.Context) bool {
@@ -155,7 +155,7 @@ func (f fakeCache) WaitForCacheSync(ctx context.Context) bool {
 	return bool(f)
 }
 
-func TestReadyIsWhoHasReadTheCluster(t *testing.T) {
+func TestReadyOnceTheClusterIsRead(t *testing.T) {
 	g := NewWithT(t)
 	request := httptest.NewRequest(http.MethodGet, "/readyz", nil)
 	g.Expect(cachesSynced(fakeCache(true))(request)).To(Succeed())

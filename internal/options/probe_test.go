@@ -12,7 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
-// probe returns the options of the probe that arguments give.
+// probe returns the options of the probe for the arguments.
 func probe(t *testing.T, arguments ...string) options.Probe {
 	t.Helper()
 	var opts options.Probe
@@ -35,7 +35,7 @@ func TestProbeMustKnowItsNode(t *testing.T) {
 	g.Expect(overridden.NodeName).To(Equal("cp-1"))
 }
 
-func TestProbeIsNotTakenForTheOperator(t *testing.T) {
+func TestProbeHasAnotherNameThanTheOperator(t *testing.T) {
 	opts := probe(t, "--node-name=operator")
 	NewWithT(t).Expect(opts.Check()).To(MatchError(ContainSubstring(`"operator"`)))
 }
@@ -54,14 +54,14 @@ func TestCommands(t *testing.T) {
 		arguments []string
 		ran, err  string
 	}{
-		"none is the operator":     {ran: "operator"},
-		"flags are the operator's": {arguments: []string{"--flag=x"}, ran: "operator x"},
-		"a name":                   {arguments: []string{"probe"}, ran: "probe"},
-		"a name and flags":         {arguments: []string{"probe", "--flag", "x"}, ran: "probe x"},
-		"an unknown name":          {arguments: []string{"prob"}, err: `unknown command "prob": use probe, or none`},
-		"a name after flags":       {arguments: []string{"--flag=x", "probe"}, err: `unexpected argument "probe"`},
-		"more than one name":       {arguments: []string{"probe", "probe"}, err: `unexpected argument "probe"`},
-		"an unknown flag":          {arguments: []string{"probe", "--fag"}, err: "not defined: -fag"},
+		"no command runs the operator":             {ran: "operator"},
+		"flags without a command run the operator": {arguments: []string{"--flag=x"}, ran: "operator x"},
+		"a name":             {arguments: []string{"probe"}, ran: "probe"},
+		"a name and flags":   {arguments: []string{"probe", "--flag", "x"}, ran: "probe x"},
+		"an unknown name":    {arguments: []string{"prob"}, err: `unknown command "prob": use probe, or none`},
+		"a name after flags": {arguments: []string{"--flag=x", "probe"}, err: `unexpected argument "probe"`},
+		"more than one name": {arguments: []string{"probe", "probe"}, err: `unexpected argument "probe"`},
+		"an unknown flag":    {arguments: []string{"probe", "--fag"}, err: "not defined: -fag"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -41,8 +41,8 @@ func Run(opts ctrl.Options, setUp func(context.Context, ctrl.Manager) error) err
 	return Start(ctx, mgr, timing.Grace)
 }
 
-// cachesSynced returns the check that every watched kind has been read once: before,
-// the operator knows nothing and does nothing.
+// cachesSynced returns the check that every watched kind has been read once. Until then,
+// the operator does not act.
 func cachesSynced(caches interface{ WaitForCacheSync(context.Context) bool }) healthz.Checker {
 	return func(request *http.Request) error {
 		ctx, cancel := context.WithTimeout(request.Context(), timing.CacheSyncAnswer)

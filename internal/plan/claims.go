@@ -33,9 +33,9 @@ type Loss struct {
 	What string
 }
 
-// resolvePrecedence keeps the first claim on each field, which comes from the oldest policy, and
-// returns the claims of other policies as losses. Of several claims of one policy the first
-// counts, and the others are no losses.
+// resolvePrecedence keeps the first claim on each field, which comes from the oldest policy,
+// and returns the claims of other policies as losses. Of several claims of the same policy the
+// first counts, and the others are no losses.
 func resolvePrecedence(object string, all []Claim) (claims []Claim, losses []Loss) {
 	winners := map[string]*Policy{}
 	for _, claim := range all {

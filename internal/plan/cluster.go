@@ -18,7 +18,7 @@ import (
 // and host rules use the same addressBook, so a role has the same addresses in both.
 type addressBook struct {
 	policy *Policy
-	nodes  []corev1.Node
+	nodes  []*corev1.Node
 	state.Addresses
 	// labelled tells whether any node has a label of the control plane.
 	labelled bool
@@ -29,7 +29,7 @@ type addressBook struct {
 
 func newAddressBook(policy *Policy, snapshot state.Snapshot) addressBook {
 	book := addressBook{policy: policy, nodes: snapshot.Nodes, Addresses: snapshot.Addresses()}
-	book.labelled = slices.ContainsFunc(snapshot.Nodes, func(n corev1.Node) bool { return state.IsControlPlaneNode(&n) })
+	book.labelled = slices.ContainsFunc(snapshot.Nodes, state.IsControlPlaneNode)
 	for _, server := range KnownAPIServers(policy, snapshot) {
 		if address, err := netip.ParseAddr(server.Address); err == nil {
 			book.servers = append(book.servers, address)
@@ -58,11 +58,11 @@ func (b addressBook) hasAPIServerAddress(node *corev1.Node) bool {
 	})
 }
 
-// addressesWithServers returns the addresses of the concerned nodes and of all API servers. silent tells that
-// there are concerned nodes, and no address of any of them is known.
+// addressesWithServers returns the addresses of the concerned nodes and of all API servers.
+// silent tells that there are concerned nodes, and no address of a concerned node is known.
 func (b addressBook) addressesWithServers(concerned func(*corev1.Node) bool) (addresses []netip.Addr, silent bool) {
 	for i := range b.nodes {
-		if node := &b.nodes[i]; concerned(node) {
+		if node := b.nodes[i]; concerned(node) {
 			silent = true
 			addresses = append(addresses, b.OfNode(node.Name)...)
 		}
@@ -84,12 +84,11 @@ func (b addressBook) findServersWithoutNode() []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(b.servers), func(a netip.Addr) bool { return shown[a] })
 }
 
-// unidentifiedNodes returns the concerned nodes that show addresses, none of which identifies the
-// node.
+// unidentifiedNodes returns the concerned nodes that show addresses, but no address that
+// identifies the node.
 func (b addressBook) unidentifiedNodes(concerned func(*corev1.Node) bool) []string {
 	var names []string
-	for i := range b.nodes {
-		node := &b.nodes[i]
+	for _, node := range b.nodes {
 		if concerned(node) && len(b.OfNode(node.Name)) == 0 && len(state.NodeAddresses(node)) > 0 {
 			names = append(names, node.Name)
 		}
@@ -105,8 +104,8 @@ func (b addressBook) explainSharedAddresses(names []string) string {
 		wording.ListNames(names), wording.ListNames(addressTexts(b.SharedAddresses())))
 }
 
-// outsideTunnels returns a note about addresses of overlay devices that stand in
-// annotations of nodes and that no network of the pods confirms.
+// outsideTunnels returns a note about addresses of overlay devices in annotations of nodes
+// that no network of the pods confirms.
 func (b addressBook) outsideTunnels() []string {
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(b.OutsideOverlay())) {

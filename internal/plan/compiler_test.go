@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// selectorEdits change what a compiled policy follows from, each in another way.
+// selectorEdits change the selectors that a policy is compiled from, each in another way.
 func selectorEdits() map[string]edit {
 	rule := func(name string, selector v1alpha1.LabelSelector, namespaces *v1alpha1.LabelSelector) v1alpha1.ServiceTrafficPolicy {
 		return v1alpha1.ServiceTrafficPolicy{Name: name, Selector: selector, NamespaceSelector: namespaces}
@@ -55,7 +55,7 @@ func selectorEdits() map[string]edit {
 	}
 }
 
-// Whatever is edited in whatever order, a policy is compiled from what it says now.
+// After any edits in any order, the compiler compiles a policy from its present spec.
 func TestCompilerReturnsTheSameAsCompile(t *testing.T) {
 	g, random, compiler := NewWithT(t), rand.New(rand.NewPCG(1, 2)), &plan.Compiler{}
 	edits := selectorEdits()
@@ -81,13 +81,13 @@ func TestCompilerReturnsTheSameAsCompile(t *testing.T) {
 		compiled, want := compiler.Compile(policies), plan.Compile(policies)
 		g.Expect(reflect.DeepEqual(compiled, want)).To(BeTrue(), "%+v\n%+v", compiled, want)
 		for i := range compiled {
-			g.Expect(compiled[i].ControlPlaneNetworkPolicy).To(BeIdenticalTo(&policies[i]), "a policy of before")
+			g.Expect(compiled[i].ControlPlaneNetworkPolicy).To(BeIdenticalTo(&policies[i]), "a policy of an earlier call")
 		}
 	}
 }
 
-// The services become components: the selectors are the same, in the same order.
-func TestCompilerTellsServicesFromComponents(t *testing.T) {
+// Services and components may have the same selectors in the same order; the compiler keeps the two apart.
+func TestCompilerKeepsServicesAndComponentsApart(t *testing.T) {
 	g, compiler := NewWithT(t), &plan.Compiler{}
 	a, b := labelled("app", "a"), labelled("app", "b")
 	ofServices := policy("p", services(v1alpha1.ServiceTrafficPolicy{Name: "x", Selector: a, NamespaceSelector: &b}))
@@ -100,8 +100,8 @@ func TestCompilerTellsServicesFromComponents(t *testing.T) {
 	}
 }
 
-// The result belongs to the caller: to change it changes no later result.
-func TestCompilerForgetsWhatACallerChanges(t *testing.T) {
+// The result belongs to the caller: a caller's change does not change later results.
+func TestCallersCannotChangeTheCompilersResults(t *testing.T) {
 	g, compiler := NewWithT(t), &plan.Compiler{}
 	policies := []v1alpha1.ControlPlaneNetworkPolicy{policy("p")}
 	changed := policy("p", selectsWorkers)
@@ -110,7 +110,7 @@ func TestCompilerForgetsWhatACallerChanges(t *testing.T) {
 	g.Expect(reflect.DeepEqual(again, plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{changed}))).To(BeTrue())
 }
 
-// A status alone costs no compilation of selectors.
+// A change of the status alone does not compile selectors again.
 func TestCompilerKeepsSelectors(t *testing.T) {
 	g, compiler := NewWithT(t), &plan.Compiler{}
 	many := policy("p", selectsWorkers)

@@ -17,9 +17,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// notesOnShutOutSenders returns notes about machines and addresses that the cluster does not show,
-// and that the policy therefore shuts out. Each note ends with the line to add for letting
-// them in; with the line in the spec, the note disappears.
+// notesOnShutOutSenders returns notes about machines and addresses that the policy shuts out
+// because the cluster does not show the addresses. Each note ends with the line to add for
+// letting the senders in; with the line in the spec, the note disappears.
 func (r *hostResolver) notesOnShutOutSenders(hosts backend.Hosts) []string {
 	notes := []string{
 		r.policy.selfSelected(), r.joiningMembers(hosts), r.joiningNodes(hosts),
@@ -61,8 +61,8 @@ func (r *hostResolver) joiningMembers(hosts backend.Hosts) string {
 	if !r.closesComponent(hosts, etcd) || r.letsInNetworks(hosts, etcd, v1alpha1.ExternalControlPlane) {
 		return ""
 	}
-	return "machines that join the control plane are shut out of etcd until they have a Node with its label, which etcd comes before: " +
-		"if any is to join, add to spec.network.peers their network, such as " +
+	return "a machine that joins the control plane must reach etcd before its Node has the control-plane label, and is denied until then: " +
+		"before machines join, add their network to spec.network.peers, such as " +
 		r.renderPeerLine("joining-control-plane", v1alpha1.ExternalControlPlane, r.networksOf(r.shownBy(isControlPlane)))
 }
 
@@ -73,7 +73,7 @@ func (r *hostResolver) joiningNodes(hosts backend.Hosts) string {
 		r.letsInNetworks(hosts, profile.ComponentAPIServer, v1alpha1.ExternalNodes, v1alpha1.ExternalControlPlane) {
 		return ""
 	}
-	return "machines that join the cluster have no Node yet and are shut out of the API server: if any is to join, " +
+	return "a machine that joins the cluster has no Node yet, and may not connect to the API server: before machines join, " +
 		"add their network, such as " +
 		r.renderPeerLine("joining", v1alpha1.ExternalNodes, r.networksOf(r.shownBy(func(*corev1.Node) bool { return true })))
 }
@@ -123,16 +123,16 @@ func (r *hostResolver) secondNetwork(hosts backend.Hosts) string {
 	if len(lone) == 0 {
 		return ""
 	}
-	return "the control plane has addresses in " + listNetworks(lone) + ", where no worker shows one: what workers send from " +
-		"addresses there is not let in. If they have some, add " + r.renderPeerLine("workers-second-network", v1alpha1.ExternalNodes, lone)
+	return "the control plane has addresses in " + listNetworks(lone) + ", and no worker shows an address there: " +
+		"connections of workers from this network are denied. If workers have addresses there, add " +
+		r.renderPeerLine("workers-second-network", v1alpha1.ExternalNodes, lone)
 }
 
 // networksOfControlPlane returns the networks of API servers, and the networks of
 // control-plane nodes that share a network with workers.
 func (r *hostResolver) networksOfControlPlane(workers []netip.Prefix) []netip.Prefix {
 	networks := r.networksOf(r.servers)
-	for i := range r.snapshot.Nodes {
-		node := &r.snapshot.Nodes[i]
+	for _, node := range r.snapshot.Nodes {
 		own := r.networksOf(r.internalAddresses(node))
 		if !isWorker(node) && slices.ContainsFunc(own, func(n netip.Prefix) bool { return slices.Contains(workers, n) }) {
 			networks = append(networks, own...)
@@ -159,8 +159,8 @@ func (r *hostResolver) moreIPv6(hosts backend.Hosts) string {
 	if len(networks) == 0 {
 		return ""
 	}
-	return "nodes show IPv6 addresses, and what they send from others of the same network (SLAAC, temporary addresses) is not let in: " +
-		"turn those off (net.ipv6.conf.all.use_tempaddr=0), or add " + r.renderPeerLine(name, role, networks)
+	return "nodes show one IPv6 address each, and connections from their other IPv6 addresses (SLAAC, temporary addresses) are denied: " +
+		"turn these off (net.ipv6.conf.all.use_tempaddr=0), or add " + r.renderPeerLine(name, role, networks)
 }
 
 // overlays are the networks from which VPNs give addresses to nodes: shared address space
@@ -179,8 +179,8 @@ func (r *hostResolver) tunnelUnlisted(hosts backend.Hosts) string {
 	if len(networks) == 0 || !hosts.DenyUnlisted || r.listsUDP(hosts) {
 		return ""
 	}
-	return "nodes have addresses in " + listNetworks(networks) + ", as a VPN (Tailscale, NetBird) gives them: " +
-		"what carries its tunnel comes from other addresses, is not listed, and is denied. If there is one, add to spec.profile.flows " +
+	return "nodes have addresses in " + listNetworks(networks) + ", as of a VPN (Tailscale, NetBird): " +
+		"the tunnel's own packets come from other addresses, and are denied. If there is a VPN, add to spec.profile.flows " +
 		"{name: vpn-tunnel, from: [Any], to: Nodes, traffic: [udp/41641]} with its port (udp/51820 of NetBird and WireGuard)"
 }
 
@@ -212,7 +212,7 @@ func isWorker(node *corev1.Node) bool { return !state.IsControlPlaneNode(node) }
 func (r *hostResolver) shownBy(is func(*corev1.Node) bool) []netip.Addr {
 	var addresses []netip.Addr
 	for i := range r.snapshot.Nodes {
-		if node := &r.snapshot.Nodes[i]; is(node) {
+		if node := r.snapshot.Nodes[i]; is(node) {
 			addresses = append(addresses, r.internalAddresses(node)...)
 		}
 	}

@@ -43,9 +43,9 @@ func flow(f v1alpha1.ProfileFlow) edit {
 	return func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Profile.Flows = append(p.Spec.Profile.Flows, f) }
 }
 
-// What is shut out without a word is told, with what to add; once, and not where it is
-// there already, or nothing is shut out.
-func TestSilentConsequencesAreTold(t *testing.T) {
+// A consequence that would otherwise go unnoticed is reported once, with the peer
+// to add. It is not reported where the peer exists, or where nothing is denied.
+func TestSilentConsequencesAreReported(t *testing.T) {
 	const (
 		members = "{name: joining-control-plane, role: ControlPlane, cidrs: [10.0.0.0/24]}"
 		joining = "{name: joining, role: Nodes, cidrs: [10.0.0.0/24, 10.0.1.0/24]}"
@@ -82,34 +82,34 @@ func TestSilentConsequencesAreTold(t *testing.T) {
 	}{
 		"an address that all nodes show is in no network": {cluster: showing(showing(showing(showing(usual(), "cp-1", "10.0.2.15"), "cp-2", "10.0.2.15"),
 			"worker-1", "10.0.2.15"), "worker-2", "10.0.2.15"), want: []string{members}},
-		"members that join etcd":                     {cluster: usual(), want: []string{members}},
-		"etcd, whose failsafe ports let in all":      {cluster: usual(), edits: []edit{keepsFailsafes}},
-		"etcd, which has no failsafe ports":          {cluster: wide(usual()), edits: []edit{keepsFailsafes}, want: []string{members}},
-		"a peer where members come from":             {cluster: usual(), edits: []edit{peered("machines", v1alpha1.ExternalControlPlane, "10.0.0.0/24")}},
-		"a peer that is one address":                 {cluster: usual(), edits: []edit{peered("one", v1alpha1.ExternalControlPlane, "10.0.0.3/32")}, want: []string{members}},
-		"a peer of nodes that are no members":        {cluster: usual(), edits: []edit{peered("machines", v1alpha1.ExternalNodes, "10.0.0.0/24")}, want: []string{members}},
-		"their network is let in":                    {cluster: usual(), edits: []edit{peered("racks", "", "10.0.0.0/24"), lets("racks")}},
-		"another network is let in":                  {cluster: usual(), edits: []edit{peered("bastion", "", "10.9.0.0/24"), lets("bastion")}, want: []string{members}},
-		"etcd is not restricted":                     {cluster: usual(), edits: []edit{onlyKubelet}},
-		"machines that join":                         {cluster: usual(), edits: []edit{apiServer}, want: []string{joining}},
-		"a peer where machines come from":            {cluster: usual(), edits: []edit{apiServer, joins}},
-		"an API server on a network of its own":      {cluster: advertised(), edits: []edit{apiServer, joins}, want: []string{second}},
-		"and workers show addresses there":           {cluster: showing(advertised(), "worker-1", "10.20.0.21"), edits: []edit{apiServer, joins}},
-		"and a peer has the network":                 {cluster: advertised(), edits: []edit{apiServer, joins, peered("fabric", v1alpha1.ExternalNodes, "10.20.0.0/16")}},
-		"nodes of the control plane in two networks": {cluster: showing(showing(usual(), "cp-1", "10.20.0.1"), "cp-1", "10.0.1.3"), edits: []edit{apiServer, joins}, want: []string{second}},
-		"nodes in one each, which are not the same":  {cluster: usual(), edits: []edit{apiServer, joins}},
-		"an API server on a network, and it is open": {cluster: advertised(), edits: []edit{peered("m", v1alpha1.ExternalControlPlane, "10.0.0.0/24")}},
-		"addresses that nodes give themselves":       {cluster: dual(), edits: []edit{apiServer, joins}, want: []string{ipv6}},
-		"of members of etcd": {cluster: dual(), edits: []edit{peered("m", v1alpha1.ExternalControlPlane, "10.0.0.0/24")},
+		"members that join etcd":                                     {cluster: usual(), want: []string{members}},
+		"etcd with open failsafe ports":                              {cluster: usual(), edits: []edit{keepsFailsafes}},
+		"etcd without failsafe ports":                                {cluster: wide(usual()), edits: []edit{keepsFailsafes}, want: []string{members}},
+		"a peer with the network of future members":                  {cluster: usual(), edits: []edit{peered("machines", v1alpha1.ExternalControlPlane, "10.0.0.0/24")}},
+		"a peer that is one address":                                 {cluster: usual(), edits: []edit{peered("one", v1alpha1.ExternalControlPlane, "10.0.0.3/32")}, want: []string{members}},
+		"a peer of nodes that are not members":                       {cluster: usual(), edits: []edit{peered("machines", v1alpha1.ExternalNodes, "10.0.0.0/24")}, want: []string{members}},
+		"the network of the nodes is allowed":                        {cluster: usual(), edits: []edit{peered("racks", "", "10.0.0.0/24"), lets("racks")}},
+		"another network is allowed":                                 {cluster: usual(), edits: []edit{peered("bastion", "", "10.9.0.0/24"), lets("bastion")}, want: []string{members}},
+		"etcd is not restricted":                                     {cluster: usual(), edits: []edit{onlyKubelet}},
+		"machines that join":                                         {cluster: usual(), edits: []edit{apiServer}, want: []string{joining}},
+		"a peer with the network of joining machines":                {cluster: usual(), edits: []edit{apiServer, joins}},
+		"an API server on a network of its own":                      {cluster: advertised(), edits: []edit{apiServer, joins}, want: []string{second}},
+		"an API server on a network in which workers show addresses": {cluster: showing(advertised(), "worker-1", "10.20.0.21"), edits: []edit{apiServer, joins}},
+		"an API server on a network that a peer has":                 {cluster: advertised(), edits: []edit{apiServer, joins, peered("fabric", v1alpha1.ExternalNodes, "10.20.0.0/16")}},
+		"nodes of the control plane in two networks":                 {cluster: showing(showing(usual(), "cp-1", "10.20.0.1"), "cp-1", "10.0.1.3"), edits: []edit{apiServer, joins}, want: []string{second}},
+		"nodes of the control plane in different networks":           {cluster: usual(), edits: []edit{apiServer, joins}},
+		"an open API server on a network of its own":                 {cluster: advertised(), edits: []edit{peered("m", v1alpha1.ExternalControlPlane, "10.0.0.0/24")}},
+		"node addresses that the nodes choose themselves":            {cluster: dual(), edits: []edit{apiServer, joins}, want: []string{ipv6}},
+		"node addresses that the nodes choose themselves, of members of etcd": {cluster: dual(), edits: []edit{peered("m", v1alpha1.ExternalControlPlane, "10.0.0.0/24")},
 			want: []string{`{name: control-plane-ipv6, role: ControlPlane, cidrs: ["2001:db8:0:1::/64"]}`}},
-		"and a peer has them":                             {cluster: dual(), edits: []edit{apiServer, joins, peered("v6", v1alpha1.ExternalNodes, "2001:db8::/48")}},
-		"and nothing is restricted that nodes must reach": {cluster: dual(), edits: []edit{onlyKubelet, openKubelet}},
-		"nodes on a VPN":                                  {cluster: overlaid(), edits: []edit{apiServer, joins, deniesRest}, want: []string{tunnel}},
-		"nodes on a VPN, where the rest passes":           {cluster: overlaid(), edits: []edit{apiServer, joins}},
-		"nodes on a VPN, whose tunnel is listed":          {cluster: overlaid(), edits: []edit{apiServer, joins, deniesRest, keepsFailsafes, flow(v1alpha1.ProfileFlow{Name: "vpn-tunnel", From: []v1alpha1.FlowRole{"Any"}, To: "Nodes", Traffic: []v1alpha1.Traffic{"udp/41641"}})}},
-		"nodes on a VPN, whose tunnel is a component":     {cluster: overlaid(), edits: []edit{apiServer, joins, deniesRest, keepsFailsafes, also("vpn", at(v1alpha1.Port{Protocol: "UDP", Port: 51820}))}},
-		"nodes on a VPN, and another flow, of TCP":        {cluster: overlaid(), edits: []edit{apiServer, joins, deniesRest, keepsFailsafes, flow(v1alpha1.ProfileFlow{Name: "agent", From: []v1alpha1.FlowRole{"Any"}, To: "Nodes", Traffic: []v1alpha1.Traffic{"tcp/9100"}})}, want: []string{tunnel}},
-		"usual addresses, where the rest is denied":       {cluster: usual(), edits: []edit{apiServer, joins, deniesRest, keepsFailsafes}},
+		"node addresses that the nodes choose themselves that a peer has":                    {cluster: dual(), edits: []edit{apiServer, joins, peered("v6", v1alpha1.ExternalNodes, "2001:db8::/48")}},
+		"node addresses that the nodes choose themselves, and no restricted flow from nodes": {cluster: dual(), edits: []edit{onlyKubelet, openKubelet}},
+		"nodes on a VPN": {cluster: overlaid(), edits: []edit{apiServer, joins, deniesRest}, want: []string{tunnel}},
+		"nodes on a VPN, where unlisted flows pass":        {cluster: overlaid(), edits: []edit{apiServer, joins}},
+		"nodes on a VPN with a declared tunnel flow":       {cluster: overlaid(), edits: []edit{apiServer, joins, deniesRest, keepsFailsafes, flow(v1alpha1.ProfileFlow{Name: "vpn-tunnel", From: []v1alpha1.FlowRole{"Any"}, To: "Nodes", Traffic: []v1alpha1.Traffic{"udp/41641"}})}},
+		"nodes on a VPN with the tunnel as a component":    {cluster: overlaid(), edits: []edit{apiServer, joins, deniesRest, keepsFailsafes, also("vpn", at(v1alpha1.Port{Protocol: "UDP", Port: 51820}))}},
+		"nodes on a VPN with a declared flow of TCP":       {cluster: overlaid(), edits: []edit{apiServer, joins, deniesRest, keepsFailsafes, flow(v1alpha1.ProfileFlow{Name: "agent", From: []v1alpha1.FlowRole{"Any"}, To: "Nodes", Traffic: []v1alpha1.Traffic{"tcp/9100"}})}, want: []string{tunnel}},
+		"usual addresses, where unlisted flows are denied": {cluster: usual(), edits: []edit{apiServer, joins, deniesRest, keepsFailsafes}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -133,7 +133,7 @@ func onlyKubelet(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	p.Spec.Network.Components = []v1alpha1.Component{{Name: "kubelet", AllowFrom: []v1alpha1.PeerReference{{Role: "ControlPlane"}}}}
 }
 
-// openKubelet has a component of its own restricted, which no node must reach.
+// openKubelet restricts a component of its own that no node has to reach.
 func openKubelet(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	c := &p.Spec.Network.Components[0]
 	c.Name, c.Ports = "agent", []v1alpha1.Port{tcp(9100)}

@@ -45,8 +45,8 @@ func networkPolicies() map[string]*networkingv1.NetworkPolicy {
 	return policies
 }
 
-// The spec that is rendered alone is that of the whole object.
-func TestSpecIsThatOfTheWholeObject(t *testing.T) {
+// A spec that is rendered alone equals the spec of the whole object.
+func TestSpecAloneEqualsThatOfTheWholeObject(t *testing.T) {
 	for name, policy := range networkPolicies() {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -60,8 +60,8 @@ func TestSpecIsThatOfTheWholeObject(t *testing.T) {
 	}
 }
 
-// BenchmarkSpec renders the spec of a NetworkPolicy, and BenchmarkSpecOfWhole the whole object
-// for its spec.
+// BenchmarkSpec renders the spec of a NetworkPolicy alone;
+// BenchmarkSpecOfWhole renders the whole object for its spec.
 func BenchmarkSpec(b *testing.B) {
 	policy := networkPolicies()["in both directions"]
 	for b.Loop() {

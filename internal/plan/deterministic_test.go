@@ -24,7 +24,7 @@ func shuffled[T any](seed uint64, items []T) []T {
 	return out
 }
 
-func TestOrderOfNodesAndOfTheirAddressesChangesNothing(t *testing.T) {
+func TestOrderOfNodesAndAddressesDoesNotMatter(t *testing.T) {
 	inputs, err := filepath.Glob("testdata/*.in.yaml")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	for _, input := range inputs {
@@ -45,7 +45,7 @@ func TestOrderOfNodesAndOfTheirAddressesChangesNothing(t *testing.T) {
 	}
 }
 
-func TestOrderOfReferencesAndCIDRsChangesNothing(t *testing.T) {
+func TestOrderOfReferencesAndCIDRsDoesNotMatter(t *testing.T) {
 	want := render(t, read(t, "testdata/merged-to-fewest-prefixes.in.yaml"))
 	for seed := range uint64(20) {
 		c := read(t, "testdata/merged-to-fewest-prefixes.in.yaml")
@@ -61,14 +61,14 @@ func TestOrderOfReferencesAndCIDRsChangesNothing(t *testing.T) {
 	}
 }
 
-func TestOrderOfPoliciesMattersOnlyWhereTheyWantTheSame(t *testing.T) {
+func TestOrderOfPoliciesMattersOnlyForCommonFields(t *testing.T) {
 	all := []v1alpha1.ControlPlaneNetworkPolicy{
 		policy("a", taints(v1alpha1.Taint{Key: "a", Effect: "NoSchedule"}), components(component("dns", "k8s-app", "kube-dns"))),
 		policy("b", taints(v1alpha1.Taint{Key: "b", Effect: "NoSchedule"}), components(component("metrics", "k8s-app", "metrics-server"))),
 		policy("c", services(entry("e", internal("Local"))), components(component("webhook", "app", "webhook"))),
 		policy("d", services(entry("e", external("Local")))),
 	}
-	nodes := []corev1.Node{node("cp-1")}
+	nodes := []*corev1.Node{node("cp-1")}
 	for seed := range uint64(30) {
 		g := NewWithT(t)
 		policies := compile(shuffled(seed, all)...)
@@ -79,7 +79,7 @@ func TestOrderOfPoliciesMattersOnlyWhereTheyWantTheSame(t *testing.T) {
 				g.Expect(network.Objects).To(HaveLen(1))
 			}
 		}
-		claims, losses := plan.TaintClaims(&nodes[0], policies)
+		claims, losses := plan.TaintClaims(nodes[0], policies)
 		g.Expect(losses).To(BeEmpty())
 		g.Expect(plain(claims)).To(ConsistOf(claim{Field: "a:NoSchedule", Policy: "a"}, claim{Field: "b:NoSchedule", Policy: "b"}))
 		claims, losses = plan.ServiceClaims(service(corev1.ServiceTypeNodePort), policies)
@@ -113,7 +113,7 @@ func TestYoungerPoliciesChangeNothingForOlderOnes(t *testing.T) {
 	}
 }
 
-func TestPlanningLeavesItsInputAsItWas(t *testing.T) {
+func TestPlanningDoesNotChangeItsInput(t *testing.T) {
 	g := NewWithT(t)
 	c, before := read(t, "testdata/both-directions.in.yaml"), read(t, "testdata/both-directions.in.yaml")
 	network := plan.NetworkPolicies(&plan.Compile(c.Policies)[0], plan.Compile(c.Policies), state.Snapshot{Nodes: c.Nodes})
@@ -123,9 +123,9 @@ func TestPlanningLeavesItsInputAsItWas(t *testing.T) {
 	g.Expect(cmp.Diff(before.Nodes, c.Nodes)).To(BeEmpty())
 }
 
-func TestHashTellsContentsApart(t *testing.T) {
+func TestDifferentContentsHaveDifferentHashes(t *testing.T) {
 	g := NewWithT(t)
 	g.Expect(plan.Hash(map[string]int{"b": 2, "a": 1})).To(Equal(plan.Hash(map[string]int{"a": 1, "b": 2})))
 	g.Expect(plan.Hash("a")).NotTo(Equal(plan.Hash("b")))
-	g.Expect(plan.Hash("a")).To(Equal("ac8d8342bbb2362d"), "hashes in clusters were made so")
+	g.Expect(plan.Hash("a")).To(Equal("ac8d8342bbb2362d"), "existing hashes in clusters were computed in this way")
 }

@@ -31,18 +31,18 @@ func TestPodsThatATaintWouldEvict(t *testing.T) {
 		pod  corev1.Pod
 		want int
 	}{
-		"A pod that tolerates nothing is evicted":              {phase(corev1.PodRunning), 1},
-		"A pod that waits to start is evicted":                 {phase(corev1.PodPending), 1},
-		"A pod that has succeeded is not":                      {phase(corev1.PodSucceeded), 0},
-		"A pod that has failed is not":                         {phase(corev1.PodFailed), 0},
-		"A pod that is going anyway is not":                    {deleting, 0},
-		"A static pod's mirror is not":                         {mirror, 0},
-		"A pod that tolerates the taint is not":                {tolerates(dedicated), 0},
-		"A pod that tolerates everything is not":               {tolerates(corev1.Toleration{Operator: corev1.TolerationOpExists}), 0},
-		"A pod that tolerates it for a time is, in the end":    {tolerates(forAnHour), 1},
-		"A pod that tolerates it for a time and always is not": {tolerates(forAnHour, dedicated), 0},
-		"A pod that tolerates another value is":                {tolerates(otherValue), 1},
-		"A pod that tolerates another effect is":               {tolerates(otherEffect), 1},
+		"A pod that tolerates nothing is evicted":                                  {phase(corev1.PodRunning), 1},
+		"A pod that waits to start is evicted":                                     {phase(corev1.PodPending), 1},
+		"A pod that has succeeded is not evicted":                                  {phase(corev1.PodSucceeded), 0},
+		"A pod that has failed is not evicted":                                     {phase(corev1.PodFailed), 0},
+		"A pod that is being deleted is not evicted":                               {deleting, 0},
+		"A static pod's mirror is not evicted":                                     {mirror, 0},
+		"A pod that tolerates the taint is not evicted":                            {tolerates(dedicated), 0},
+		"A pod that tolerates everything is not evicted":                           {tolerates(corev1.Toleration{Operator: corev1.TolerationOpExists}), 0},
+		"A pod that tolerates the taint for a time is evicted in the end":          {tolerates(forAnHour), 1},
+		"A pod that tolerates the taint both for a time and always is not evicted": {tolerates(forAnHour, dedicated), 0},
+		"A pod that tolerates another value is evicted":                            {tolerates(otherValue), 1},
+		"A pod that tolerates another effect is evicted":                           {tolerates(otherEffect), 1},
 	}
 	taint := []corev1.Taint{{Key: "dedicated", Value: "cp", Effect: corev1.TaintEffectNoExecute}}
 	for name, test := range tests {
@@ -80,23 +80,23 @@ func TestOnlyMissingNoExecuteTaintsOfThePolicyEvict(t *testing.T) {
 		corev1.Taint{Key: "there", Value: "x", Effect: corev1.TaintEffectNoExecute},
 		corev1.Taint{Key: "there-without-value", Effect: corev1.TaintEffectNoExecute},
 	)
-	claims, _ := plan.TaintClaims(&node, policies)
+	claims, _ := plan.TaintClaims(node, policies)
 	want := []corev1.Taint{
 		{Key: "missing", Value: "x", Effect: corev1.TaintEffectNoExecute},
 		{Key: "other-value", Value: "x", Effect: corev1.TaintEffectNoExecute},
 	}
-	if diff := cmp.Diff(want, plan.MissingNoExecute(&node, claims, "p")); diff != "" {
+	if diff := cmp.Diff(want, plan.MissingNoExecute(node, claims, "p")); diff != "" {
 		t.Errorf("taints (-want +got):\n%s", diff)
 	}
 }
 
-func TestTaintValueTellsNoTaintFromOneWithoutValue(t *testing.T) {
+func TestTaintValueDistinguishesNoTaintFromNoValue(t *testing.T) {
 	g := NewWithT(t)
 	node := node("cp-1",
 		corev1.Taint{Key: "a", Effect: corev1.TaintEffectNoSchedule},
 		corev1.Taint{Key: "b", Value: "x", Effect: corev1.TaintEffectNoSchedule},
 	)
-	g.Expect(plan.TaintValue(&node, "a:NoSchedule")).To(HaveValue(Equal("")))
-	g.Expect(plan.TaintValue(&node, "b:NoSchedule")).To(HaveValue(Equal("x")))
-	g.Expect(plan.TaintValue(&node, "a:NoExecute")).To(BeNil())
+	g.Expect(plan.TaintValue(node, "a:NoSchedule")).To(HaveValue(Equal("")))
+	g.Expect(plan.TaintValue(node, "b:NoSchedule")).To(HaveValue(Equal("x")))
+	g.Expect(plan.TaintValue(node, "a:NoExecute")).To(BeNil())
 }

@@ -32,17 +32,16 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// cluster is an input file: policies, oldest first, nodes, and what else there
-// is in a snapshot.
+// cluster is an input file: policies (oldest first), nodes, and the rest of a snapshot.
 type cluster = state.Snapshot
 
-// rendering is an output file's document: what one policy calls for.
+// rendering is a document of an output file: the objects that one policy calls for.
 type rendering struct {
 	NetworkPolicies []*networkingv1.NetworkPolicy `json:"networkPolicies,omitempty"`
-	// Hosts are the objects of Calico, in the order of their writes.
+	// Hosts are the Calico objects, in the order of their writes.
 	Hosts []map[string]any `json:"hosts,omitempty"`
-	// Nodes are the rulesets of the nodes, now and at the end, and VersionsInUse the versions
-	// of rules that stay, if there are enactments.
+	// Nodes are the rulesets of the nodes, now and at the end; VersionsInUse are
+	// the ruleset versions that stay, if there are enactments.
 	Nodes         map[string]plan.NodeTarget `json:"nodes,omitempty"`
 	VersionsInUse []string                   `json:"versionsInUse,omitempty"`
 	Unprotected   string                     `json:"unprotected,omitempty"`
@@ -52,7 +51,7 @@ type rendering struct {
 	Losses        []string                   `json:"losses,omitempty"`
 }
 
-func TestNetworkPoliciesAreRenderedAsInTheGoldenFiles(t *testing.T) {
+func TestRenderingMatchesTheGoldenFiles(t *testing.T) {
 	inputs, err := filepath.Glob("testdata/*.in.yaml")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	NewWithT(t).Expect(inputs).NotTo(BeEmpty())
@@ -141,13 +140,15 @@ func read(t *testing.T, file string) cluster {
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &policy)).To(Succeed())
 			c.Policies = append(c.Policies, policy)
 		case "Node":
-			var node corev1.Node
-			g.Expect(yaml.UnmarshalStrict([]byte(document), &node)).To(Succeed())
+			node := &corev1.Node{}
+			g.Expect(yaml.UnmarshalStrict([]byte(document), node)).To(Succeed())
 			c.Nodes = append(c.Nodes, node)
 		case "EndpointSlice":
 			var slice discoveryv1.EndpointSlice
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &slice)).To(Succeed())
-			c.Facts.APIServer = append(c.Facts.APIServer, state.APIServerAddresses(&slice)...)
+			cached, err := state.TransformEndpointSlice(&slice)
+			g.Expect(err).NotTo(HaveOccurred())
+			c.Facts.APIServer = append(c.Facts.APIServer, state.APIServerAddresses(cached.(*state.EndpointSlice))...)
 		case "ControlPlaneNodeEnactment":
 			var enactment v1alpha1.ControlPlaneNodeEnactment
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &enactment)).To(Succeed())
@@ -175,7 +176,7 @@ func read(t *testing.T, file string) cluster {
 			g.Expect(yaml.UnmarshalStrict([]byte(document), &endpoint)).To(Succeed())
 			calicotest.Edit(&c.Backend, func(c *calico.Live) { c.Endpoints = append(c.Endpoints, endpoint) })
 		default:
-			t.Fatalf("%s: what is a %q?", file, kind.Kind)
+			t.Fatalf("%s: unknown kind %q", file, kind.Kind)
 		}
 	}
 	return c

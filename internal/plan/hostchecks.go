@@ -33,8 +33,8 @@ func (r *hostResolver) holdForUnknownAddresses(hosts backend.Hosts) *Held {
 	return nil
 }
 
-// identityUnknown returns what to do about an address that several nodes show, if one of
-// these nodes is, or was until now, let in by this address alone.
+// identityUnknown returns what to do about an address that several nodes show, if a node
+// with the address is, or was until now, let in only by the address.
 func (r *hostResolver) identityUnknown() string {
 	_, needsAll := r.sets[backend.SetNodes]
 	names := r.unidentifiedNodes(func(n *corev1.Node) bool { return needsAll || r.ofControlPlane(n) })
@@ -53,9 +53,9 @@ func (r *hostResolver) identityUnknown() string {
 	return ""
 }
 
-// addressesUnknown returns what to do if the component has an address or interface of its
-// own and the control-plane nodes' addresses there are not all known. Rules for the known
-// addresses would cut the other nodes off from each other and from themselves.
+// addressesUnknown returns what to do if the component has a separate address or interface,
+// and some addresses of control-plane nodes there are unknown. Rules for the known
+// addresses alone would cut off the other nodes from each other, and each from itself.
 func (r *hostResolver) addressesUnknown(component backend.Component) string {
 	needed := r.isTargetOfRequiredFlow(component)
 	network := component.Address
@@ -63,17 +63,17 @@ func (r *hostResolver) addressesUnknown(component backend.Component) string {
 	case component.Interface != "" && !needed:
 		return "" // packets of a node to itself do not enter by this interface
 	case component.Interface != "" && !network.IsValid():
-		return "it is not known which addresses the nodes have on interface " + component.Interface + ", so that they would " +
-			"cut each other off: set addressCIDR to their network there, and give a peer with it the role ControlPlane"
+		return "the addresses of the nodes are unknown on interface " + component.Interface + ", so that they would " +
+			"cut each other off: set addressCIDR to the network of the interface, and give a peer with this network the role ControlPlane"
 	case !network.IsValid() || r.addressesKnown(component, needed):
 		return ""
 	}
-	return "it is not known which addresses the control-plane nodes have in " + network.String() + ", so that they would " +
+	return "the addresses of the control-plane nodes are unknown in " + network.String() + ", so that they would " +
 		"cut each other, and themselves, off: give a peer with this network, or with the address of every node in it, the role ControlPlane"
 }
 
-// isDispensableAddress tells whether every node that shows the address has another address of the same
-// IP version, so that the node is let in without the shared address.
+// isDispensableAddress tells whether every node that shows the address has another address of
+// the same IP version, and so is let in without the shared address.
 func (r *hostResolver) isDispensableAddress(address netip.Addr) bool {
 	return !slices.ContainsFunc(r.NodesShowing(address), func(node string) bool {
 		return !slices.ContainsFunc(r.OfNode(node), func(a netip.Addr) bool { return a.Is4() == address.Is4() })
@@ -120,7 +120,7 @@ func (r *hostResolver) addressesKnown(component backend.Component, needed bool) 
 func (r *hostResolver) silentIn(network netip.Prefix) int {
 	silent := 0
 	for i := range r.snapshot.Nodes {
-		if r.ofControlPlane(&r.snapshot.Nodes[i]) && !slices.ContainsFunc(r.addresses[i], network.Overlaps) {
+		if r.ofControlPlane(r.snapshot.Nodes[i]) && !slices.ContainsFunc(r.addresses[i], network.Overlaps) {
 			silent++
 		}
 	}

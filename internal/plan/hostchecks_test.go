@@ -30,10 +30,10 @@ func netsOf(hosts plan.Hosts, set string) []string {
 	return nets
 }
 
-// The control plane is all of it, whichever of its nodes the policy is for.
-func TestNodesOfTheControlPlaneThatAreNotSelectedAreLetIn(t *testing.T) {
+// The role ControlPlane covers every node of the control plane, even if the policy selects only some of them.
+func TestUnselectedNodesOfTheControlPlaneAreAllowed(t *testing.T) {
 	g := NewWithT(t)
-	label := func(n corev1.Node, label string) corev1.Node {
+	label := func(n *corev1.Node, label string) *corev1.Node {
 		n.Labels = map[string]string{label: ""}
 		return n
 	}
@@ -47,9 +47,9 @@ func TestNodesOfTheControlPlaneThatAreNotSelectedAreLetIn(t *testing.T) {
 	g.Expect(netsOf(hosts, "control-plane")).To(Equal([]string{"10.0.0.1/32", "10.0.0.2/32", "10.0.0.3/32", "10.0.0.5/32"}))
 }
 
-// A component on a network of its own is not restricted before it is known which
-// addresses the control plane has there.
-func TestAddressesOnANetworkOfItsOwn(t *testing.T) {
+// A component on a network of its own is not restricted before the control
+// plane's addresses in that network are known.
+func TestComponentOnASeparateNetwork(t *testing.T) {
 	const network = "10.78.0.0/24"
 	named := func(cidrs ...v1alpha1.CIDR) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
@@ -59,26 +59,26 @@ func TestAddressesOnANetworkOfItsOwn(t *testing.T) {
 	for name, test := range map[string]struct {
 		iface  string
 		edits  []edit
-		second bool // address in the network is shown
+		second bool // whether nodes show their address in the network
 		held   bool
 	}{
-		"nobody knows":                                      {held: true},
-		"nobody knows, on its interface":                    {iface: "eth1", held: true},
-		"the nodes show them":                               {second: true},
-		"a peer has the network":                            {edits: []edit{named(network)}},
-		"a peer has the network, on its interface":          {iface: "eth1", edits: []edit{named(network)}},
-		"a peer has a larger network":                       {edits: []edit{named("10.78.0.0/16")}},
-		"a peer has a part of the network":                  {edits: []edit{named("10.78.0.0/25")}, held: true},
-		"a peer has another address in it":                  {edits: []edit{named("10.78.0.200/32")}, held: true},
-		"a peer has one address of two, on its interface":   {iface: "eth1", edits: []edit{named("10.78.0.1/32")}, held: true},
-		"a peer has the address of every node":              {edits: []edit{named("10.78.0.1/32", "10.78.0.2/32")}},
-		"a peer has the address of every node, and another": {edits: []edit{named("10.78.0.1/32", "192.0.2.2/32")}, held: true},
-		"a component that nobody must reach": {
+		"the addresses are unknown":                                                   {held: true},
+		"the addresses are unknown, on the component's interface":                     {iface: "eth1", held: true},
+		"the nodes show their addresses":                                              {second: true},
+		"a peer has the network":                                                      {edits: []edit{named(network)}},
+		"a peer has the network, on the component's interface":                        {iface: "eth1", edits: []edit{named(network)}},
+		"a peer has a larger network":                                                 {edits: []edit{named("10.78.0.0/16")}},
+		"a peer has a part of the network":                                            {edits: []edit{named("10.78.0.0/25")}, held: true},
+		"a peer has another address of the network":                                   {edits: []edit{named("10.78.0.200/32")}, held: true},
+		"a peer has the address of one node of two, on the component's interface":     {iface: "eth1", edits: []edit{named("10.78.0.1/32")}, held: true},
+		"a peer has the address of every node":                                        {edits: []edit{named("10.78.0.1/32", "10.78.0.2/32")}},
+		"a peer has the address of every node, and an address outside of the network": {edits: []edit{named("10.78.0.1/32", "192.0.2.2/32")}, held: true},
+		"a component that no node has to reach": {
 			edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 				p.Spec.Network.Components[0].Ports = []v1alpha1.Port{tcp(9000)}
 			}}, held: true,
 		},
-		"a component that nobody must reach, on its interface": {
+		"a component that no node has to reach, on its interface": {
 			iface: "eth1", edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 				p.Spec.Network.Components[0].Name, p.Spec.Network.Components[0].Ports = "admin", []v1alpha1.Port{tcp(9000)}
 			}},
@@ -109,11 +109,11 @@ func TestAddressesOnANetworkOfItsOwn(t *testing.T) {
 	}
 }
 
-// A node that shows no address for a while keeps those that it had: shut out of
-// the API server, it could never show them again.
-func TestANodeThatShowsNoAddressKeepsWhatItHad(t *testing.T) {
+// A node that shows no address for a while keeps its former addresses. Without them the
+// node could not reach the API server, and so could never show its addresses again.
+func TestANodeThatShowsNoAddressKeepsItsFormerAddresses(t *testing.T) {
 	g := NewWithT(t)
-	nodes := []corev1.Node{machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"), machine("worker-1", "10.0.0.3")}
+	nodes := []*corev1.Node{machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"), machine("worker-1", "10.0.0.3")}
 	all := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 		p.Spec.Network.Components[0].AllowFrom = append(p.Spec.Network.Components[0].AllowFrom, v1alpha1.PeerReference{Role: "Nodes"})
 	}
@@ -132,7 +132,7 @@ func TestANodeThatShowsNoAddressKeepsWhatItHad(t *testing.T) {
 			g := NewWithT(t)
 			snapshot := machines(slices.Clone(nodes)...)
 			for _, i := range silent {
-				snapshot.Nodes[i].Status.Addresses = nil
+				snapshot.Nodes[i] = machine(nodes[i].Name)
 			}
 			snapshot.Backend = there
 			after := protect(t, snapshot, all)
@@ -143,11 +143,11 @@ func TestANodeThatShowsNoAddressKeepsWhatItHad(t *testing.T) {
 		})
 	}
 
-	// An address that went with its node is not kept, once all others show theirs.
+	// An address of a deleted node is not kept once all other nodes show their addresses.
 	snapshot := machines(nodes[:2]...)
 	snapshot.Backend = there
 	g.Expect(netsOf(protect(t, snapshot, all), "nodes")).To(Equal([]string{"10.0.0.1/32", "10.0.0.2/32"}))
-	// One that has never shown an address is not protected, which is told.
+	// A node that has never shown an address is not protected, which is reported.
 	joining := protect(t, machines(append(slices.Clone(nodes), machine("cp-3"))...), all)
 	g.Expect(joining.Addressless).To(Equal([]string{"cp-3"}))
 	g.Expect(endpointsOf(joining)).To(Equal(endpointsOf(before)))
@@ -164,15 +164,15 @@ func endpointsOf(hosts plan.Hosts) map[string]string {
 	return out
 }
 
-// A policy for other nodes than those of the control plane lets its own in as such,
-// and judges nothing by that: another policy need not.
-func TestWhoMustBeReachedAsTheControlPlane(t *testing.T) {
+// A policy for nodes outside the control plane allows its selected nodes in the role
+// ControlPlane, but is not judged by them, because another policy need not allow them.
+func TestWhichNodesCountAsTheControlPlane(t *testing.T) {
 	selected := func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 		p.Spec.NodeSelector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"infra": ""}}
 	}
 	infra := machine("worker-1", "10.0.0.3")
 	infra.Labels = map[string]string{"infra": ""}
-	parties := func(nodes ...corev1.Node) (out []string) {
+	parties := func(nodes ...*corev1.Node) (out []string) {
 		for _, prefix := range protect(t, machines(nodes...), selected).RequiredFlows.Parties[profile.RoleControlPlane] {
 			out = append(out, prefix.String())
 		}
@@ -180,5 +180,5 @@ func TestWhoMustBeReachedAsTheControlPlane(t *testing.T) {
 	}
 	g := NewWithT(t)
 	g.Expect(parties(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"), infra)).To(Equal([]string{"10.0.0.1/32", "10.0.0.2/32"}))
-	g.Expect(parties(infra, machine("worker-2", "10.0.0.4"))).To(Equal([]string{"10.0.0.3/32"}), "no node says what it is")
+	g.Expect(parties(infra, machine("worker-2", "10.0.0.4"))).To(Equal([]string{"10.0.0.3/32"}), "no node shows its role")
 }

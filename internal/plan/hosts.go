@@ -44,8 +44,8 @@ type Hosts struct {
 	// node without a target stays as it is.
 	Targets map[string]NodeTarget
 	// VersionsInUse are the versions of rules that nodes have, are to have now, or may be
-	// rolled back to; the empty version stands for no rules. The policies of these versions
-	// stay.
+	// rolled back to; the empty version stands for no rules. The policies of the versions
+	// in use stay.
 	VersionsInUse sets.Set[string]
 	// tls is the traffic that uses TLS.
 	tls []profile.Traffic
@@ -196,8 +196,8 @@ func (p *Policy) declaresHosts() bool {
 }
 
 // claimsHosts tells whether the policy keeps its nodes from younger policies. A policy also
-// keeps its nodes while it is rolled back: the rollback answers an emergency, and another
-// policy must not use the occasion.
+// keeps its nodes during a rollback: the rollback answers an emergency, and another policy
+// must not use the occasion.
 func (p *Policy) claimsHosts() bool {
 	return !p.Deleting() && p.declaresHosts() && p.Spec.Network.HostBackend != v1alpha1.HostBackendNone
 }
@@ -229,9 +229,8 @@ func obstacle(policy *Policy, p profile.Profile, unknown error, available backen
 
 // selectedNodes returns the nodes that the policy protects, and a loss for each selected
 // node that an older policy protects.
-func selectedNodes(policy *Policy, policies []Policy, nodes []corev1.Node) (own []*corev1.Node, losses []Loss) {
-	for i := range nodes {
-		node := &nodes[i]
+func selectedNodes(policy *Policy, policies []Policy, nodes []*corev1.Node) (own []*corev1.Node, losses []Loss) {
+	for _, node := range nodes {
 		if !policy.SelectsNode(node) {
 			continue
 		}

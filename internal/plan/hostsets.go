@@ -41,8 +41,7 @@ func (r *hostResolver) findMembers(name string) members {
 	case backend.SetPods:
 		return r.podNetworks()
 	}
-	for i := range r.snapshot.Nodes {
-		node := &r.snapshot.Nodes[i]
+	for i, node := range r.snapshot.Nodes {
 		var prefixes []netip.Prefix
 		if name == backend.SetNodes || r.ofControlPlane(node) {
 			prefixes = r.addresses[i]
@@ -68,8 +67,8 @@ func (r *hostResolver) keepShared(members members, set string) {
 		if slices.Contains(r.servers, address) || !slices.Contains(written, address) || membersContain(members, address) {
 			continue // the address of an API server is let in without a node
 		}
-		of := slices.IndexFunc(r.snapshot.Nodes, func(n corev1.Node) bool {
-			return (set == backend.SetNodes || r.ofControlPlane(&n)) && state.ShowsAsInternal(&n, address)
+		of := slices.IndexFunc(r.snapshot.Nodes, func(n *corev1.Node) bool {
+			return (set == backend.SetNodes || r.ofControlPlane(n)) && state.ShowsAsInternal(n, address)
 		})
 		if of >= 0 {
 			name := r.snapshot.Nodes[of].Name
@@ -88,11 +87,10 @@ func membersContain(members members, address netip.Addr) bool {
 	return false
 }
 
-// addShownServers adds the addresses of API servers that nodes outside of the set show. A
-// control-plane node that has lost its label still runs its etcd.
+// addShownServers adds the addresses of API servers on nodes outside of the set. A
+// control-plane node without its label still runs etcd.
 func (r *hostResolver) addShownServers(members members) {
-	for i := range r.snapshot.Nodes {
-		node := &r.snapshot.Nodes[i]
+	for i, node := range r.snapshot.Nodes {
 		if _, in := members[node.Name]; in {
 			continue
 		}

@@ -119,7 +119,7 @@ func (r *hostResolver) addressesOf(node *corev1.Node) []netip.Addr {
 }
 
 // sharedBy returns the addresses that a node shares with other nodes. A shared address lets
-// in no sender, but the node must reach itself by the address.
+// in no sender, except for the node's own connections to itself.
 func (r *hostResolver) sharedBy(node *corev1.Node) []netip.Addr {
 	return slices.DeleteFunc(state.NodeAddresses(node), func(a netip.Addr) bool { return slices.Contains(r.OfNode(node.Name), a) })
 }

@@ -17,11 +17,11 @@ import (
 const maxKubeletPorts = 8
 
 // kubeletPorts returns the sorted, distinct ports of the kubelets as the nodes show them. 0
-// stands for nodes that show no port.
-func kubeletPorts(nodes []corev1.Node, concerned func(*corev1.Node) bool) []uint16 {
+// stands for nodes without a port.
+func kubeletPorts(nodes []*corev1.Node, concerned func(*corev1.Node) bool) []uint16 {
 	var ports []uint16
 	for i := range nodes {
-		if port := state.KubeletPort(&nodes[i]); !slices.Contains(ports, port) && concerned(&nodes[i]) {
+		if port := state.KubeletPort(nodes[i]); !slices.Contains(ports, port) && concerned(nodes[i]) {
 			ports = append(ports, port)
 		}
 	}

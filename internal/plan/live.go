@@ -8,8 +8,9 @@ import (
 )
 
 // LiveRuleset returns the ruleset that a node has: the version of the policy's rules, and
-// whether failsafe ports are scoped as that version calls for. If the node's interfaces have
-// several versions, the result is a version other than calledFor. endpoints are those of live.
+// whether failsafe ports are scoped as the version requires. If the node's interfaces have
+// several versions, the result is a version other than calledFor. endpoints are the endpoints
+// in live.
 func LiveRuleset(policy, node, calledFor string, live backend.Live, endpoints []backend.Endpoint) rollout.Ruleset {
 	version := LiveVersion(policy, node, calledFor, endpoints)
 	by, scopedFor, scoped := live.ScopedFailsafes(node)

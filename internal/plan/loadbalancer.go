@@ -66,7 +66,7 @@ func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 	if len(endpoints) > 0 && len(foreign) == 0 {
 		return ""
 	}
-	found := "The cluster does not show by which address its members reach the API servers"
+	found := "The cluster does not show at which address nodes and pods reach the API servers"
 	cidr := "10.0.0.100/32"
 	if len(foreign) > 0 {
 		found = fmt.Sprintf("Members of the cluster reach the API servers at %s (%s), which is no address of a control-plane node",
@@ -75,9 +75,9 @@ func (r *hostResolver) loadBalancerUnknown(flow profile.Flow) string {
 			cidr = netip.PrefixFrom(address, address.BitLen()).String()
 		}
 	}
-	return fmt.Sprintf("%s. What arrives through a load balancer has its address, and would be cut off (%s). "+
-		"If there is one, add the addresses that it connects from to spec.network.peers, such as "+
-		"{name: load-balancer, role: LoadBalancer, cidrs: [%s]}. If clients arrive with their own addresses, say so: "+
+	return fmt.Sprintf("%s. Connections through a load balancer come from the load balancer's addresses, and would be denied (%s). "+
+		"If there is a load balancer, add the addresses from which it connects to spec.network.peers, such as "+
+		"{name: load-balancer, role: LoadBalancer, cidrs: [%s]}. If clients arrive with their own addresses, declare that: "+
 		`kubectl patch cpnp %s --type merge -p '{"spec":{"profile":{"loadBalancer":"None"}}}'`, found, flow.Name, cidr, r.policy.Name)
 }
 
@@ -92,16 +92,16 @@ func (r *hostResolver) onControlPlane(endpoint profile.Endpoint) bool {
 		return true
 	}
 	for i := range r.nodes {
-		if r.ofControlPlane(&r.nodes[i]) && slices.Contains(r.OfNode(r.nodes[i].Name), address) {
+		if r.ofControlPlane(r.nodes[i]) && slices.Contains(r.OfNode(r.nodes[i].Name), address) {
 			return true
 		}
 	}
 	return false
 }
 
-// virtualEndpoints returns the endpoints of the API servers whose address identifies no node. A node
-// that holds a virtual address connects to itself by the address, with the same address as
-// the source.
+// virtualEndpoints returns the endpoints of the API servers whose address identifies no node. A
+// node with a virtual address connects to its own API server by the virtual address, with the
+// same address as the source.
 func (r *hostResolver) virtualEndpoints() []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, endpoint := range profile.APIServerEndpoints(r.snapshot.Facts) {

@@ -55,7 +55,7 @@ func newMeaning(policy *Policy, enforcement profile.Enforcement, snapshot state.
 		return m
 	}
 	for i := range snapshot.Nodes {
-		m.nodes = append(m.nodes, state.NodeAddresses(&snapshot.Nodes[i])...)
+		m.nodes = append(m.nodes, state.NodeAddresses(snapshot.Nodes[i])...)
 	}
 	for _, server := range snapshot.Facts.APIServer {
 		m.nodes = append(m.nodes, server.Addr())

@@ -17,9 +17,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Whatever renders an ipBlock for a node, or an API server, is held with Cilium, and
-// nothing else is.
-func TestWhatCiliumDoesNotTakeForNodesIsHeld(t *testing.T) {
+// With Cilium, a component is held if it would render an ipBlock with the
+// address of a node or an API server; no other component is held.
+func TestIPBlocksThatCiliumDoesNotApplyToNodesAreHeld(t *testing.T) {
 	from := func(references ...v1alpha1.PeerReference) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Network.Components[0].AllowFrom = references }
 	}
@@ -37,17 +37,17 @@ func TestWhatCiliumDoesNotTakeForNodesIsHeld(t *testing.T) {
 		edits []edit
 		held  string
 	}{
-		"Pods":                            {edits: []edit{from(pods)}},
-		"Nodes":                           {edits: []edit{from(pods, nodes)}, held: "in allowFrom"},
-		"The control plane":               {edits: []edit{from(v1alpha1.PeerReference{Role: v1alpha1.RoleControlPlane})}, held: "in allowFrom"},
-		"To the control plane":            {edits: []edit{from(pods), to(v1alpha1.Destination{Role: v1alpha1.RoleControlPlane})}, held: "in allowTo"},
-		"Both":                            {edits: []edit{from(nodes), to(v1alpha1.Destination{Role: v1alpha1.RoleNodes})}, held: "in allowFrom, in allowTo"},
-		"A peer elsewhere":                {edits: []edit{from(some), peer("203.0.113.0/24")}},
-		"A peer that is a node":           {edits: []edit{from(some), peer("10.0.1.1/32")}, held: "such as 10.0.1.1"},
-		"A peer with nodes in it":         {edits: []edit{from(pods), to(v1alpha1.Destination{Peer: "some"}), peer("10.0.0.0/8")}, held: "in allowTo"},
-		"A peer that is an API server":    {edits: []edit{from(pods), to(v1alpha1.Destination{Peer: "some"}), peer("198.51.100.0/28")}, held: "such as 198.51.100.7"},
-		"Everybody":                       {edits: []edit{from(some), peer("0.0.0.0/0")}, held: "in allowFrom"},
-		"Everybody, of the other version": {edits: []edit{from(some), peer("::/0")}},
+		"Pods":                               {edits: []edit{from(pods)}},
+		"Nodes":                              {edits: []edit{from(pods, nodes)}, held: "in allowFrom"},
+		"The control plane":                  {edits: []edit{from(v1alpha1.PeerReference{Role: v1alpha1.RoleControlPlane})}, held: "in allowFrom"},
+		"To the control plane":               {edits: []edit{from(pods), to(v1alpha1.Destination{Role: v1alpha1.RoleControlPlane})}, held: "in allowTo"},
+		"Both":                               {edits: []edit{from(nodes), to(v1alpha1.Destination{Role: v1alpha1.RoleNodes})}, held: "in allowFrom, in allowTo"},
+		"A peer outside the cluster":         {edits: []edit{from(some), peer("203.0.113.0/24")}},
+		"A peer that is a node":              {edits: []edit{from(some), peer("10.0.1.1/32")}, held: "such as 10.0.1.1"},
+		"A peer with nodes in it":            {edits: []edit{from(pods), to(v1alpha1.Destination{Peer: "some"}), peer("10.0.0.0/8")}, held: "in allowTo"},
+		"A peer that is an API server":       {edits: []edit{from(pods), to(v1alpha1.Destination{Peer: "some"}), peer("198.51.100.0/28")}, held: "such as 198.51.100.7"},
+		"Everybody":                          {edits: []edit{from(some), peer("0.0.0.0/0")}, held: "in allowFrom"},
+		"Everybody, of the other IP version": {edits: []edit{from(some), peer("::/0")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -72,7 +72,7 @@ func TestWhatCiliumDoesNotTakeForNodesIsHeld(t *testing.T) {
 			snapshot.Facts.ConfigMaps = map[types.NamespacedName]map[string]string{
 				{Namespace: "kube-system", Name: "cilium-config"}: {"policy-cidr-match-mode": "nodes"},
 			}
-			g.Expect(render(snapshot)).To(And(HaveField("Held", BeEmpty()), HaveField("Objects", HaveLen(1))), "with the setting")
+			g.Expect(render(snapshot)).To(And(HaveField("Held", BeEmpty()), HaveField("Objects", HaveLen(1))), "with Cilium's setting for CIDRs of nodes")
 			policies[0].Spec.Profile.CNI = "calico"
 			snapshot.Facts.ConfigMaps = nil
 			g.Expect(render(snapshot)).To(And(HaveField("Held", BeEmpty()), HaveField("Objects", HaveLen(1))), "with Calico")
@@ -80,7 +80,7 @@ func TestWhatCiliumDoesNotTakeForNodesIsHeld(t *testing.T) {
 	}
 }
 
-func TestWhatAPolicySaysOfItsNetworkPolicies(t *testing.T) {
+func TestWarningsOnNetworkPolicies(t *testing.T) {
 	for said, want := range map[v1alpha1.NetworkPolicies]profile.Support{
 		"": profile.Never, v1alpha1.NetworkPoliciesAuto: profile.Never,
 		v1alpha1.NetworkPoliciesEnforced: profile.Always, v1alpha1.NetworkPoliciesNotEnforced: profile.Never,
@@ -96,7 +96,7 @@ func TestWhatAPolicySaysOfItsNetworkPolicies(t *testing.T) {
 	}
 }
 
-// While Calico's pools cannot be read, it is not said that there are none.
+// While Calico's pools cannot be read, the operator does not report that there are no pools.
 func TestPoolsThatCannotBeReadAreNotMissing(t *testing.T) {
 	g := NewWithT(t)
 	apiServer := func(p *v1alpha1.ControlPlaneNetworkPolicy) {

@@ -47,6 +47,6 @@ func (p *Policy) selfSelected() string {
 	if len(keys) > 0 {
 		which = "labels that every kubelet can give its own node (" + wording.ListNames(keys) + ")"
 	}
-	return "spec.nodeSelector goes by " + which + ", and what it selects counts as the control plane and is let in to etcd: " +
+	return "spec.nodeSelector selects by " + which + ", and every selected node counts as control plane and may connect to etcd: " +
 		"select by node-role.kubernetes.io/control-plane as well, or by a label under node-restriction.kubernetes.io, which kubelets cannot set"
 }

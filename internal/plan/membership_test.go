@@ -14,8 +14,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// Who selects by what kubelets can set lets every kubelet into the control plane.
-func TestSelectorThatKubeletsCanMeetIsToldOf(t *testing.T) {
+// A node selector on labels that kubelets can set lets every kubelet declare its node a part of the control plane.
+func TestSelectorThatKubeletsCanMatchIsReported(t *testing.T) {
 	labels := func(keys ...string) v1alpha1.LabelSelector {
 		selector := v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{}}
 		for _, key := range keys {
@@ -30,20 +30,20 @@ func TestSelectorThatKubeletsCanMeetIsToldOf(t *testing.T) {
 		selector v1alpha1.LabelSelector
 		want     string
 	}{
-		"the label of the control plane":    {labels("node-role.kubernetes.io/control-plane"), ""},
-		"one that NodeRestriction protects": {labels("acme.node-restriction.kubernetes.io/etcd"), ""},
-		"one beside it that it does not":    {labels("node-role.kubernetes.io/control-plane", "disk"), ""},
-		"an expression":                     {expression("Exists"), ""},
-		"one that says what is not there":   {expression("DoesNotExist"), "no label at all"},
-		"a word":                            {labels("etcd"), "(etcd)"},
-		"a domain of one's own":             {labels("acme.example/etcd", "disk"), "(acme.example/etcd, disk)"},
-		"one that kubelets keep":            {labels("node.kubernetes.io/instance-type"), "(node.kubernetes.io/instance-type)"},
-		"nothing":                           {labels(), "no label at all"},
+		"the label of the control plane":                    {labels("node-role.kubernetes.io/control-plane"), ""},
+		"a label that NodeRestriction protects":             {labels("acme.node-restriction.kubernetes.io/etcd"), ""},
+		"a protected label and an unprotected one":          {labels("node-role.kubernetes.io/control-plane", "disk"), ""},
+		"an expression":                                     {expression("Exists"), ""},
+		"an expression that requires a label to be missing": {expression("DoesNotExist"), "no label at all"},
+		"a label without a domain":                          {labels("etcd"), "(etcd)"},
+		"a label of a custom domain":                        {labels("acme.example/etcd", "disk"), "(acme.example/etcd, disk)"},
+		"a label that kubelets set":                         {labels("node.kubernetes.io/instance-type"), "(node.kubernetes.io/instance-type)"},
+		"nothing":                                           {labels(), "no label at all"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			policies := compile(policy("p", etcd, func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.NodeSelector = test.selector }))
 			hosts := plan.HostProtection(&policies[0], policies, machines(machine("cp-1", "10.0.0.1")))
-			told := ContainElement(And(ContainSubstring("spec.nodeSelector goes by"), ContainSubstring(test.want)))
+			told := ContainElement(And(ContainSubstring("spec.nodeSelector selects by"), ContainSubstring(test.want)))
 			if test.want == "" {
 				told = Not(told)
 			}
@@ -52,7 +52,7 @@ func TestSelectorThatKubeletsCanMeetIsToldOf(t *testing.T) {
 	}
 }
 
-// The address of a tunnel that is none lets nobody in, and is told.
+// An invalid tunnel address is not allowed, and is reported.
 func TestTunnelOutsideOfItsNetworkLetsNobodyIn(t *testing.T) {
 	g := NewWithT(t)
 	cp, worker := machine("cp-1", "10.0.0.1"), machine("worker-1", "10.0.0.9")

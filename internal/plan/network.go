@@ -26,8 +26,8 @@ const RendererVersion = "1"
 type Network struct {
 	// Objects are the NetworkPolicies, in the order of the components.
 	Objects []*networkingv1.NetworkPolicy
-	// Held are the components that cannot be rendered now. Their NetworkPolicies in the cluster
-	// stay.
+	// Held are the components that cannot be rendered now. Their NetworkPolicies in the
+	// cluster stay.
 	Held []Held
 	// Losses are the components that an older policy claims.
 	Losses []Loss

@@ -22,7 +22,7 @@ type NetworkMemory struct {
 	plans map[string]plannedNetwork
 }
 
-// plannedNetwork is a plan and everything that the plan follows from.
+// plannedNetwork is a plan with all inputs of the plan.
 type plannedNetwork struct {
 	from    networkInput
 	network Network
@@ -31,8 +31,8 @@ type plannedNetwork struct {
 // networkInput is all that NetworkPolicies reads.
 type networkInput struct {
 	policies PolicyInputs
-	// servers are the addresses of API servers that the policy knows: what NetworkPolicies reads of
-	// the time, of the status and of Calico.
+	// servers are the addresses of API servers known to the policy. NetworkPolicies uses the
+	// time, the status and Calico only to find the servers.
 	servers  []string
 	snapshot state.Snapshot
 }

@@ -27,7 +27,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// world is everything that NetworkPolicies of one policy may follow from.
+// world has everything that the NetworkPolicies of one policy depend on.
 type world struct {
 	policy  *v1alpha1.ControlPlaneNetworkPolicy
 	other   *v1alpha1.ControlPlaneNetworkPolicy // older, in another namespace
@@ -35,7 +35,7 @@ type world struct {
 	worker  *corev1.Node
 	servers *discoveryv1.EndpointSlice
 	dns     *corev1.Service
-	pod     *corev1.Pod // the operator's
+	pod     *corev1.Pod // of the operator
 	more    []client.Object
 	calico  calico.Live
 	now     time.Time
@@ -92,9 +92,6 @@ func (w *world) snapshot(t *testing.T, memory *state.NodeMemory) ([]plan.Policy,
 	t.Helper()
 	objects := []client.Object{w.policy.DeepCopy(), w.other.DeepCopy(), w.master.DeepCopy(), w.worker.DeepCopy(), w.servers.DeepCopy(), w.dns.DeepCopy()}
 	builder := fake.NewClientBuilder().WithScheme(options.NewScheme()).WithObjects(append(objects, w.more...)...)
-	for _, index := range state.RequiredIndexes() {
-		builder = builder.WithIndex(index.Object, index.Field, index.Value)
-	}
 	pods := fake.NewClientBuilder().WithScheme(options.NewScheme()).WithObjects(w.pod.DeepCopy()).Build()
 	cache := builder.Build()
 	observer := state.Observer{
@@ -110,8 +107,7 @@ func (w *world) snapshot(t *testing.T, memory *state.NodeMemory) ([]plan.Policy,
 	return plan.Compile(snapshot.Policies), snapshot
 }
 
-// Whatever a plan follows from, a change of it gives another plan; and here is everything
-// that a plan follows from.
+// Each input of a plan is changed once, and every change gives another plan.
 func TestRememberedNetworkPoliciesFollowEveryInput(t *testing.T) {
 	tunnel := "projectcalico.org/IPv4VXLANTunnelAddr"
 	hour := metav1.NewTime(time.Unix(1000, 0).Add(-time.Hour))
@@ -170,7 +166,7 @@ func TestRememberedNetworkPoliciesFollowEveryInput(t *testing.T) {
 	})
 }
 
-// remembered fails if a memory that knows the world does not see the change of it.
+// remembered fails if a memory that knows the world misses a change.
 func remembered(t *testing.T, w *world, change func(*world)) {
 	t.Helper()
 	var memory plan.NetworkMemory
@@ -182,16 +178,15 @@ func remembered(t *testing.T, w *world, change func(*world)) {
 	policies, snapshot = w.snapshot(t, &nodes)
 	want := plan.NetworkPolicies(plan.FindPolicy(policies, "p"), policies, snapshot)
 	if cmp.Equal(before, want) {
-		t.Fatal("the change has no consequence, so that nothing is tested")
+		t.Fatal("the change has no consequence, so this case tests nothing")
 	}
 	if diff := cmp.Diff(want, memory.NetworkPolicies(plan.FindPolicy(policies, "p"), policies, snapshot)); diff != "" {
-		t.Errorf("the memory does not see the change (-want +got):\n%s", diff)
+		t.Errorf("the memory misses the change (-want +got):\n%s", diff)
 	}
 }
 
-// A repair changes nothing that a plan follows from: neither do the heartbeats of nodes,
-// taints, and reports.
-func TestNetworkPoliciesAreNotRenderedAnewForRepairs(t *testing.T) {
+// A repair changes no input of a plan; neither do heartbeats of nodes, taints and reports.
+func TestRepairsRenderNoNetworkPoliciesAgain(t *testing.T) {
 	g := NewWithT(t)
 	w := newWorld()
 	var memory plan.NetworkMemory
@@ -210,8 +205,8 @@ func TestNetworkPoliciesAreNotRenderedAnewForRepairs(t *testing.T) {
 	g.Expect(plans().Objects[0]).NotTo(BeIdenticalTo(before.Objects[0]), "another node")
 }
 
-// A new part of a snapshot must either be compared by the memory, or never be read.
-func TestEveryPartOfASnapshotIsKnownToTheMemory(t *testing.T) {
+// Every part of a snapshot is either compared by the memory, or never read.
+func TestTheMemoryKnowsEveryPartOfASnapshot(t *testing.T) {
 	known := map[string]string{
 		"Now": "by the known API servers", "Unconfirmed": "not read", "ConfirmError": "not read", "Policies": "as compiled",
 		"Nodes": "by SameNodes", "Enactments": "not read", "Outlived": "not read", "NetworkPolicies": "not read",

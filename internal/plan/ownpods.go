@@ -18,7 +18,7 @@ import (
 )
 
 // sayOwnPod is the remedy for an operator that does not find its own pod.
-const sayOwnPod = "Set POD_NAMESPACE and POD_NAME in its Deployment, from metadata.namespace and metadata.name (fieldRef)"
+const sayOwnPod = "Set POD_NAMESPACE and POD_NAME in the operator's Deployment, from metadata.namespace and metadata.name (fieldRef)"
 
 // cutsOperator returns the reason to hold a component that would cut the operator's own
 // pods off from the API servers or DNS. A cut-off operator could neither repair, report nor
@@ -33,7 +33,8 @@ func cutsOperator(component v1alpha1.Component, object *networkingv1.NetworkPoli
 		return &Held{Component: component.Name, Reason: v1alpha1.ReasonOperatorCutOff, Why: why}
 	}
 	if !operator.IsKnown() {
-		return held(fmt.Sprintf("it is not known whether it selects the operator's own pod: %s is not found. %s", operator.Pod, sayOwnPod))
+		return held(fmt.Sprintf("it is unknown whether the component selects the operator's own pod: %s is not found. %s",
+			operator.Pod, sayOwnPod))
 	}
 	selector, err := component.Pods.Selector.Compile()
 	if err != nil {
@@ -47,8 +48,9 @@ func cutsOperator(component v1alpha1.Component, object *networkingv1.NetworkPoli
 	if lacks == "" {
 		return nil
 	}
-	return held(fmt.Sprintf("it selects the operator's own pod %s/%s, which could not reach %s any more, so that nothing would be repaired, "+
-		"reported or rolled back: add %s to its allowTo, or exclude the operator's pods from its selector",
+	return held(fmt.Sprintf("the component selects the operator's own pod %s/%s, which could then not reach %s, "+
+		"so that nothing would be repaired, reported or rolled back: add %s to allowTo of the component, "+
+		"or exclude the operator's pods from its selector",
 		object.Namespace, operator.Running[i].Name, lacks, add))
 }
 

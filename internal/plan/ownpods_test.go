@@ -30,33 +30,33 @@ func TestComponentsThatSelectTheOperator(t *testing.T) {
 		selector  v1alpha1.LabelSelector
 		to        []v1alpha1.Destination
 		change    func(*state.Snapshot)
-		// says is a part of why it is held; empty if it is not.
+		// a part of the reason of the hold; empty for no hold
 		says string
 	}{
-		"another namespace":        {namespace: "kube-system", to: []v1alpha1.Destination{peer}},
-		"other pods":               {selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "other"}}, to: []v1alpha1.Destination{peer}},
-		"only what comes in":       {},
-		"the API servers":          {to: []v1alpha1.Destination{to(members, tcp(6443, 0)...)}},
-		"a range of ports":         {to: []v1alpha1.Destination{to(members, tcp(6000, 7000)...)}},
-		"every port":               {to: []v1alpha1.Destination{to(members)}},
-		"another port":             {to: []v1alpha1.Destination{to(members, tcp(443, 0)...)}, says: "could not reach the API server at 10.0.0.1:6443"},
-		"another protocol":         {to: []v1alpha1.Destination{to(members, v1alpha1.Port{Protocol: "UDP", Port: 6443})}, says: "10.0.0.1:6443"},
-		"nobody of the cluster":    {to: []v1alpha1.Destination{peer}, says: "add {role: ControlPlane, ports: [{protocol: TCP, port: 6443}]} to its allowTo"},
-		"pods only":                {to: []v1alpha1.Destination{to(v1alpha1.RolePods)}, says: "10.0.0.1:6443"},
-		"everything but something": {selector: everything, to: []v1alpha1.Destination{peer}, says: "the operator's own pod cpnp-system/operator-a"},
-		"the standby alone": {selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"turn": "second"}},
+		"another namespace":         {namespace: "kube-system", to: []v1alpha1.Destination{peer}},
+		"other pods":                {selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "other"}}, to: []v1alpha1.Destination{peer}},
+		"only incoming connections": {},
+		"the API servers":           {to: []v1alpha1.Destination{to(members, tcp(6443, 0)...)}},
+		"a range of ports":          {to: []v1alpha1.Destination{to(members, tcp(6000, 7000)...)}},
+		"every port":                {to: []v1alpha1.Destination{to(members)}},
+		"another port":              {to: []v1alpha1.Destination{to(members, tcp(443, 0)...)}, says: "could then not reach the API server at 10.0.0.1:6443"},
+		"another protocol":          {to: []v1alpha1.Destination{to(members, v1alpha1.Port{Protocol: "UDP", Port: 6443})}, says: "10.0.0.1:6443"},
+		"no address of the cluster": {to: []v1alpha1.Destination{peer}, says: "add {role: ControlPlane, ports: [{protocol: TCP, port: 6443}]} to allowTo of the component"},
+		"only pods":                 {to: []v1alpha1.Destination{to(v1alpha1.RolePods)}, says: "10.0.0.1:6443"},
+		"all pods but some":         {selector: everything, to: []v1alpha1.Destination{peer}, says: "the operator's own pod cpnp-system/operator-a"},
+		"only the standby": {selector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"turn": "second"}},
 			to: []v1alpha1.Destination{peer}, says: "the operator's own pod cpnp-system/operator-b"},
 		"in the node's network": {to: []v1alpha1.Destination{peer}, change: func(s *state.Snapshot) {
 			for i := range s.Operator.Running {
 				s.Operator.Running[i].Spec.HostNetwork = true
 			}
 		}},
-		"outside of the cluster":    {to: []v1alpha1.Destination{peer}, change: func(s *state.Snapshot) { s.Operator = state.Operator{} }},
-		"not found":                 {to: []v1alpha1.Destination{peer}, change: func(s *state.Snapshot) { s.Operator.Running = nil }, says: "POD_NAME"},
-		"API servers are not known": {to: []v1alpha1.Destination{peer}, change: func(s *state.Snapshot) { s.Facts.APIServer = nil }, says: "not known now"},
-		"by name, without DNS":      {to: []v1alpha1.Destination{to(members, tcp(6443, 0)...)}, change: func(s *state.Snapshot) { s.Operator.Server = "api.example.com" }, says: "{role: Pods, ports: [{protocol: UDP, port: 53}"},
-		"by name, with DNS":         {to: []v1alpha1.Destination{to(members, tcp(6443, 0)...), to(v1alpha1.RolePods, udp53)}, change: func(s *state.Snapshot) { s.Operator.Server = "api.example.com" }},
-		"a server that is not allowed": {to: []v1alpha1.Destination{{Peer: "first", Ports: tcp(6443, 0)}}, change: func(s *state.Snapshot) {
+		"outside of the cluster": {to: []v1alpha1.Destination{peer}, change: func(s *state.Snapshot) { s.Operator = state.Operator{} }},
+		"not found":              {to: []v1alpha1.Destination{peer}, change: func(s *state.Snapshot) { s.Operator.Running = nil }, says: "POD_NAME"},
+		"unknown API servers":    {to: []v1alpha1.Destination{peer}, change: func(s *state.Snapshot) { s.Facts.APIServer = nil }, says: "not known now"},
+		"by name, without DNS":   {to: []v1alpha1.Destination{to(members, tcp(6443, 0)...)}, change: func(s *state.Snapshot) { s.Operator.Server = "api.example.com" }, says: "{role: Pods, ports: [{protocol: UDP, port: 53}"},
+		"by name, with DNS":      {to: []v1alpha1.Destination{to(members, tcp(6443, 0)...), to(v1alpha1.RolePods, udp53)}, change: func(s *state.Snapshot) { s.Operator.Server = "api.example.com" }},
+		"an API server that is not allowed": {to: []v1alpha1.Destination{{Peer: "first", Ports: tcp(6443, 0)}}, change: func(s *state.Snapshot) {
 			s.Facts.APIServer = append(s.Facts.APIServer, netip.MustParseAddrPort("10.0.0.2:6443"))
 		}, says: "API server at 10.0.0.2:6443"},
 	} {

@@ -39,9 +39,9 @@ func newResolver(policy *Policy, snapshot state.Snapshot) *resolver {
 	return &resolver{policy: policy, snapshot: snapshot, roles: map[v1alpha1.PeerRole]*netipx.IPSet{}}
 }
 
-// addressesOfRole returns the addresses of a role's nodes, of API servers, and of peers with the role.
-// The result is empty while no node of the role shows an address. A node that shares all of
-// its addresses with other nodes is an error.
+// addressesOfRole returns the addresses of a role's nodes, of API servers, and of peers with
+// the role. The result is empty while no node of the role shows an address. A node that shares
+// all addresses with other nodes is an error.
 func (r *resolver) addressesOfRole(role v1alpha1.PeerRole) (*netipx.IPSet, error) {
 	if set, known := r.roles[role]; known {
 		return set, nil

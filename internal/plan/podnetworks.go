@@ -17,9 +17,9 @@ import (
 // ofPools is the key of members that come from IP pools and from no node.
 const ofPools = "pools"
 
-// podNetworks returns the networks of pods' addresses, as the plugin that connects pods
-// shows them. A Node's spec.podCIDRs count only if the plugin uses spec.podCIDRs; otherwise
-// the networks may belong to other machines.
+// podNetworks returns the networks of pods' addresses, as shown by the plugin that connects
+// pods. A Node's spec.podCIDRs count only if the plugin uses spec.podCIDRs; otherwise the
+// networks may belong to other machines.
 func (r *hostResolver) podNetworks() members {
 	members := members{}
 	add := func(of string, prefixes []netip.Prefix) {
@@ -33,8 +33,7 @@ func (r *hostResolver) podNetworks() members {
 		add(ofPools, r.live.PodNetworks())
 		r.keepLetIn(members)
 	}
-	for i := range r.snapshot.Nodes {
-		node := &r.snapshot.Nodes[i]
+	for _, node := range r.snapshot.Nodes {
 		switch {
 		case pods.From == profile.FromPodCIDRs:
 			add(node.Name, podPrefixes(node))
@@ -45,16 +44,15 @@ func (r *hostResolver) podNetworks() members {
 	return members
 }
 
-// keepLetIn keeps the networks under spec.podCIDRs that are let in now. An earlier version
-// of the operator let these networks in, and with host-local IPAM pods really have
-// addresses there: dropping the networks would cut off all pods at once.
+// keepLetIn keeps the admitted networks under spec.podCIDRs. An earlier version of the
+// operator let in such networks, and with host-local IPAM pods really have addresses there:
+// dropping the networks would cut off all pods at once.
 func (r *hostResolver) keepLetIn(members members) {
 	if len(members) == 0 {
 		return // the policy is held, and no network is dropped
 	}
 	written := r.networksInSet(backend.SetPods)
-	for i := range r.snapshot.Nodes {
-		node := &r.snapshot.Nodes[i]
+	for _, node := range r.snapshot.Nodes {
 		for _, network := range podPrefixes(node) {
 			within := func(p netip.Prefix) bool { return p.Bits() <= network.Bits() && p.Overlaps(network) }
 			if slices.ContainsFunc(written, within) && !slices.ContainsFunc(members[ofPools], within) {
@@ -80,14 +78,14 @@ func (r *hostResolver) podsUnknown() string {
 		return ""
 	case pods.From == profile.FromIPPools:
 		return "Calico has no IPPool, so that it gives pods no addresses: it only enforces policies, or uses host-local IPAM. " +
-			"Which addresses pods have is not known: " + lines
+			"The addresses of pods are unknown: " + lines
 	case pods.From == profile.FromNodeNetwork:
-		return fmt.Sprintf("%s gives pods addresses of the nodes' own network, or of others that no node shows, so that which these are "+
-			"is not known: %s", pods.Plugin, lines)
+		return fmt.Sprintf("%s gives pods addresses of the nodes' own network, or of networks that no node shows, so that the addresses of pods "+
+			"are unknown: %s", pods.Plugin, lines)
 	case pods.From == profile.FromPodCIDRs:
 		return "no node shows the network of its pods (spec.podCIDRs): " + lines
 	}
-	return "which addresses pods have with this CNI is not shown by the nodes: " + lines
+	return "nodes do not show the addresses of pods with this CNI: " + lines
 }
 
 // outsidePools returns a note about a network under spec.podCIDRs outside of Calico's
@@ -100,7 +98,7 @@ func (r *hostResolver) outsidePools() []string {
 	}
 	var outside []netip.Prefix
 	for i := range r.snapshot.Nodes {
-		for _, network := range podPrefixes(&r.snapshot.Nodes[i]) {
+		for _, network := range podPrefixes(r.snapshot.Nodes[i]) {
 			if !slices.ContainsFunc(pools, func(p netip.Prefix) bool { return p.Bits() <= network.Bits() && p.Overlaps(network) }) {
 				outside = append(outside, network)
 			}

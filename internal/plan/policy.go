@@ -93,8 +93,8 @@ func (p *Policy) OverrideReason() string {
 }
 
 // IsWritable tells whether nodes and Services may be written for the policy. The policy must
-// enforce, have its finalizer, so that a rollback will follow the deletion, and be verified
-// in its present generation, at least in all that is not written to hosts.
+// enforce, must have the finalizer, by which a rollback follows a deletion, and must be
+// verified in the present generation, at least for all writes except writes for hosts.
 func (p *Policy) IsWritable() bool {
 	return p.Enforces() && slices.Contains(p.Finalizers, v1alpha1.Finalizer) && allowsOffHosts(p.verifiedCondition())
 }

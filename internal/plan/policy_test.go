@@ -20,8 +20,8 @@ const controlPlane = "node-role.kubernetes.io/control-plane"
 
 type edit func(*v1alpha1.ControlPlaneNetworkPolicy)
 
-// policy returns one that selects control-plane nodes, enforces, and has been
-// verified: everything may be written for it.
+// policy returns a policy for which everything may be written: it selects
+// control-plane nodes, enforces, and has been verified.
 func policy(name string, edits ...edit) v1alpha1.ControlPlaneNetworkPolicy {
 	p := v1alpha1.ControlPlaneNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 3, Finalizers: []string{v1alpha1.Finalizer}},
@@ -94,18 +94,18 @@ func TestPolicyIsWritableOnlyWhereEveryGateIsOpen(t *testing.T) {
 		edits    []edit
 		writable bool
 	}{
-		"It enforces, and is verified for this generation": {nil, true},
-		"It audits":           {[]edit{audits}, false},
-		"It is suspended":     {[]edit{suspend}, false},
-		"It is rolled back":   {[]edit{reverted("paged at night")}, false},
-		"It is being deleted": {[]edit{deleted}, false},
-		"It has no finalizer, so that nothing would be rolled back": {[]edit{withoutFinalizer}, false},
-		"It was found unsafe":                    {[]edit{unverified}, false},
-		"Calico cannot be read for its hosts":    {[]edit{unverifiedBecause(v1alpha1.ReasonCalicoUnavailable)}, true},
-		"Its hosts wait for a profile":           {[]edit{unverifiedBecause(v1alpha1.ReasonProfileUnknown)}, true},
-		"Its hosts may be cut off":               {[]edit{unverifiedBecause(v1alpha1.ReasonRequiredFlowCut)}, false},
-		"It was never reported on":               {[]edit{neverReported}, false},
-		"It was verified for another generation": {[]edit{editedSince}, false},
+		"The policy enforces, and is verified for this generation":            {nil, true},
+		"The policy is in mode Audit":                                         {[]edit{audits}, false},
+		"The policy is suspended":                                             {[]edit{suspend}, false},
+		"The policy is rolled back":                                           {[]edit{reverted("paged at night")}, false},
+		"The policy is being deleted":                                         {[]edit{deleted}, false},
+		"The policy has no finalizer, so that a deletion would not roll back": {[]edit{withoutFinalizer}, false},
+		"The policy was found unsafe":                                         {[]edit{unverified}, false},
+		"Calico cannot be read for the hosts of the policy":                   {[]edit{unverifiedBecause(v1alpha1.ReasonCalicoUnavailable)}, true},
+		"The hosts of the policy wait for a profile":                          {[]edit{unverifiedBecause(v1alpha1.ReasonProfileUnknown)}, true},
+		"The hosts of the policy may be cut off":                              {[]edit{unverifiedBecause(v1alpha1.ReasonRequiredFlowCut)}, false},
+		"The policy was never reported on":                                    {[]edit{neverReported}, false},
+		"The policy was verified for another generation":                      {[]edit{editedSince}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			NewWithT(t).Expect(compile(policy("p", test.edits...))[0].IsWritable()).To(Equal(test.writable))
@@ -113,7 +113,7 @@ func TestPolicyIsWritableOnlyWhereEveryGateIsOpen(t *testing.T) {
 	}
 }
 
-func TestIntent(t *testing.T) {
+func TestIntentOfAPolicy(t *testing.T) {
 	why := reverted(" paged at night ")
 	for name, test := range map[string]struct {
 		edits  []edit
@@ -136,7 +136,7 @@ func TestIntent(t *testing.T) {
 		"deleted, unverified":                       {[]edit{deleted, unverified}, intent.Delete},
 		"deleted, orphaning":                        {[]edit{deleted, orphans}, intent.Orphan},
 		"deleted, suspended":                        {[]edit{deleted, suspend}, intent.Orphan},
-		"deleted, nothing was written":              {[]edit{deleted, withoutFinalizer}, intent.Orphan},
+		"deleted before the first write":            {[]edit{deleted, withoutFinalizer}, intent.Orphan},
 		"deleted, orphaning, annotated":             {[]edit{why, deleted, orphans}, intent.Delete},
 		"deleted, suspended, annotated":             {[]edit{why, deleted, suspend}, intent.Delete},
 		"deleted, orphaning, annotated with spaces": {[]edit{reverted(" "), deleted, orphans}, intent.Orphan},
@@ -181,10 +181,10 @@ func TestPolicyWithABadSelectorClaimsNothing(t *testing.T) {
 			policies := compile(policy("p", taints(v1alpha1.Taint{Key: "a", Effect: "NoSchedule"}), test.edits, addGood))
 			g.Expect(policies[0].Invalid).To(MatchError(HavePrefix(test.field)))
 			node := node("cp-1")
-			g.Expect(policies[0].SelectsNode(&node)).To(BeFalse())
-			g.Expect(plan.TaintClaims(&node, policies)).To(BeEmpty())
+			g.Expect(policies[0].SelectsNode(node)).To(BeFalse())
+			g.Expect(plan.TaintClaims(node, policies)).To(BeEmpty())
 			g.Expect(plan.ServiceClaims(service(corev1.ServiceTypeClusterIP), policies)).To(BeEmpty())
-			g.Expect(plan.NetworkPolicies(&policies[0], policies, state.Snapshot{Nodes: []corev1.Node{node}})).To(Equal(plan.Network{}))
+			g.Expect(plan.NetworkPolicies(&policies[0], policies, state.Snapshot{Nodes: []*corev1.Node{node}})).To(Equal(plan.Network{}))
 		})
 	}
 }

@@ -11,10 +11,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// PolicyInputs is all that the planning of NetworkPolicies, taints and traffic policies, and
-// the comparison with the cluster, read of the policies. Reports change the status of a
-// policy every second while there is drift, and must not cause everything to be planned
-// anew.
+// PolicyInputs has the parts of policies that are read to plan NetworkPolicies, taints and
+// traffic policies, and to compare with the cluster. Reports change the status of a policy
+// every second while there is drift, and must not cause a whole new plan.
 type PolicyInputs struct {
 	policies []v1alpha1.ControlPlaneNetworkPolicy
 	invalid  []string
@@ -35,8 +34,8 @@ func InputsOf(policies []Policy) PolicyInputs {
 	return in
 }
 
-// statusInputs returns the parts of a status that are read: whether the policy is verified,
-// and the format of its records. KnownAPIServers reads the API servers.
+// statusInputs returns the needed parts of a status: whether the policy is verified, and
+// the format of the policy's records. KnownAPIServers reads the API servers.
 func statusInputs(status v1alpha1.ControlPlaneNetworkPolicyStatus) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	read := v1alpha1.ControlPlaneNetworkPolicyStatus{ObservedGeneration: status.ObservedGeneration, RecordFormat: status.RecordFormat}
 	if verified := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionVerified); verified != nil {

@@ -57,8 +57,8 @@ func tlsOf(p profile.Profile) []profile.Traffic {
 //
 // Required flows to addresses that no node shows are targets as well, because such an
 // address may belong to the node, or to a load balancer in front of the node. Destinations
-// that the profile names, such as the cloud's metadata service, are also targets: an
-// endpoint puts the node's outgoing packets under foreign policies.
+// in the profile, such as the cloud's metadata service, are also targets: an endpoint puts
+// the node's outgoing packets under foreign policies.
 func ProbesOf(hosts Hosts, node backend.Node, snapshot state.Snapshot) Probes {
 	p := Probes{
 		hosts: hosts.Whole, with: snapshot.OnHosts(), flows: hosts.RequiredFlows, node: node, nodes: map[string][]netip.Addr{},

@@ -54,12 +54,12 @@ func within(cidr v1alpha1.CIDR) func(*v1alpha1.Component) {
 	return func(c *v1alpha1.Component) { c.AddressCIDR = cidr }
 }
 
-// kubeletAt makes the first node say where its kubelet listens.
+// kubeletAt makes the first node report where its kubelet listens.
 func kubeletAt(port int32) func(*state.Snapshot) {
 	return func(s *state.Snapshot) { s.Nodes[0].Status.DaemonEndpoints.KubeletEndpoint.Port = port }
 }
 
-// probesAt are those at cp-1 in a small cluster of both IP versions.
+// probesAt are the probes of cp-1 in a small cluster of both IP versions.
 func probesAt(t *testing.T, cluster func(*state.Snapshot), edits ...edit) plan.Probes {
 	t.Helper()
 	snapshot := machines(machine("cp-1", "10.0.0.1", "fd00::1"), machine("cp-2", "10.0.0.2", "fd00::2"),
@@ -76,7 +76,7 @@ func from(name string, addresses ...string) v1alpha1.Observation {
 	return v1alpha1.Observation{Name: name, Addresses: addresses}
 }
 
-func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
+func TestExpectedOutcomeOfAProbe(t *testing.T) {
 	const operator = v1alpha1.ObserverOperator
 	const must, mustNot, either = rollout.MustConnect, rollout.MustNotConnect, rollout.AnyOutcome
 	foreign := func(s *state.Snapshot) {
@@ -94,48 +94,48 @@ func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
 		port    v1alpha1.PortNumber
 		want    rollout.Expectation
 	}{
-		"A control-plane node at etcd":                            {from: from("cp-2"), port: 2379, want: must},
-		"A control-plane node at etcd, by IPv6":                   {from: from("cp-2"), address: "fd00::1", port: 2379, want: must},
-		"A worker at etcd":                                        {from: from("worker-1"), port: 2379, want: mustNot},
-		"A worker at etcd, by IPv6":                               {from: from("worker-1"), address: "fd00::1", port: 2380, want: mustNot},
-		"A worker at etcd, whose failsafe ports stay":             {edits: []edit{keepsFailsafes}, from: from("worker-1"), port: 2379, want: either},
-		"A control-plane node there":                              {edits: []edit{keepsFailsafes}, from: from("cp-2"), port: 2379, want: must},
-		"A worker at etcd, whose failsafe ports stay for others":  {cluster: foreign, from: from("worker-1"), port: 2379, want: either},
-		"A worker at a port that is no failsafe port":             {edits: []edit{keepsFailsafes, also("kubelet")}, from: from("worker-1"), port: 10250, want: mustNot},
-		"A control-plane node at a port that is no failsafe port": {edits: []edit{keepsFailsafes, also("kubelet")}, from: from("cp-2"), port: 10250, want: must},
-		"The node itself":                                         {from: from("cp-1"), port: 2379, want: must},
-		"The node itself, where nobody else may":                  {edits: []edit{also("admin", at(tcp(restricted)), outsiders), administered}, from: from("cp-1"), port: restricted, want: must},
-		"Another node, where nobody else may":                     {edits: []edit{also("admin", at(tcp(restricted)), outsiders), administered}, from: from("cp-2"), port: restricted, want: mustNot},
-		"An operator with a pod's address":                        {from: from(operator, "10.244.0.7"), port: 2379, want: mustNot},
-		"An operator with addresses of a control-plane node":      {from: from(operator, "10.0.0.2", "fd00::2"), port: 2379, want: must},
-		"An operator with such an address, written as IPv6":       {from: from(operator, "::ffff:10.0.0.2"), port: 2379, want: must},
-		"An operator of which one address is let in":              {from: from(operator, "10.0.0.2", "10.244.0.7"), port: 2379, want: either},
-		"An operator without an address":                          {from: from(operator), port: 2379, want: either},
-		"An operator with what is no address":                     {from: from(operator, "localhost"), port: 2379, want: either},
-		"An observer whose node nobody knows":                     {from: from("gone", "10.0.0.2"), port: 2379, want: either},
-		"An observer whose node has no address":                   {from: from("worker-2"), port: 2379, want: either},
-		"A worker that says that it has another address":          {from: from("worker-1", "10.0.0.2"), port: 2379, want: mustNot},
-		"A port that is not tried":                                {from: from("worker-1"), port: 4711, want: either},
-		"A kubelet that is not restricted":                        {cluster: kubeletAt(10250), from: from("worker-1"), port: 10250, want: either},
-		"A control-plane node at such a kubelet, who must":        {from: from("cp-2"), port: 10250, want: must},
-		"An API server that is not restricted":                    {from: from("worker-1"), port: 6443, want: must},
-		"An operator with a pod's address at such an API server":  {from: from(operator, "10.244.0.7"), port: 6443, want: must},
-		"A stranger at such an API server":                        {from: from(operator, "192.0.2.7"), port: 6443, want: either},
-		"A kubelet on an unexpected port":                         {cluster: kubeletAt(10999), edits: []edit{also("kubelet")}, from: from("worker-1"), port: 10999, want: mustNot},
-		"A kubelet on an unexpected port, and the control plane":  {cluster: kubeletAt(10999), edits: []edit{also("kubelet")}, from: from("cp-2"), port: 10999, want: must},
-		"A component on an address of its own":                    {edits: []edit{admin}, from: from("worker-1"), port: restricted, want: mustNot},
-		"Another address than a component's own":                  {edits: []edit{admin}, from: from("worker-1"), address: "fd00::1", port: restricted, want: either},
-		"A component on an interface of its own":                  {edits: []edit{also("admin", at(tcp(restricted)), onInterface)}, from: from("worker-1"), port: restricted, want: either},
-		"A flow that is required from every node":                 {edits: []edit{deniesUnlisted}, from: from("worker-1"), port: 5473, want: must},
-		"What is not listed, where that is denied":                {edits: []edit{deniesUnlisted}, from: from(operator, "192.0.2.7"), port: 10250, want: mustNot},
-		"What is not listed, on a failsafe port":                  {edits: []edit{deniesUnlisted}, from: from(operator, "192.0.2.7"), port: 5473, want: either},
-		"What is listed only, where the rest is denied":           {edits: []edit{deniesUnlisted}, from: from("worker-1"), port: 10250, want: must},
-		"What is not listed, where that is not denied":            {cluster: kubeletAt(10250), from: from(operator, "192.0.2.7"), port: 10250, want: either},
-		"The node itself at the cloud's metadata service":         {from: from("cp-1"), address: "169.254.169.254", port: 80, want: must},
-		"Another node there, of which that tells nothing":         {from: from("cp-2"), address: "169.254.169.254", port: 80, want: either},
-		"The operator there":                                      {from: from(operator, "10.0.0.1"), address: "169.254.169.254", port: 80, want: either},
-		"The node itself there, at a port that nobody names":      {from: from("cp-1"), address: "169.254.169.254", port: 81, want: either},
-		"A component to which everybody may connect":              {edits: []edit{also("admin", at(tcp(restricted)), anybody)}, from: from("worker-1"), port: restricted, want: must},
+		"A control-plane node at etcd":                                               {from: from("cp-2"), port: 2379, want: must},
+		"A control-plane node at etcd, by IPv6":                                      {from: from("cp-2"), address: "fd00::1", port: 2379, want: must},
+		"A worker at etcd":                                                           {from: from("worker-1"), port: 2379, want: mustNot},
+		"A worker at etcd, by IPv6":                                                  {from: from("worker-1"), address: "fd00::1", port: 2380, want: mustNot},
+		"A worker at etcd with open failsafe ports":                                  {edits: []edit{keepsFailsafes}, from: from("worker-1"), port: 2379, want: either},
+		"A control-plane node at etcd with open failsafe ports":                      {edits: []edit{keepsFailsafes}, from: from("cp-2"), port: 2379, want: must},
+		"A worker at etcd, whose failsafe ports are foreign":                         {cluster: foreign, from: from("worker-1"), port: 2379, want: either},
+		"A worker at a port that is not a failsafe port":                             {edits: []edit{keepsFailsafes, also("kubelet")}, from: from("worker-1"), port: 10250, want: mustNot},
+		"A control-plane node at a port that is not a failsafe port":                 {edits: []edit{keepsFailsafes, also("kubelet")}, from: from("cp-2"), port: 10250, want: must},
+		"The node itself":                                                            {from: from("cp-1"), port: 2379, want: must},
+		"The node itself, where no other node may connect":                           {edits: []edit{also("admin", at(tcp(restricted)), outsiders), administered}, from: from("cp-1"), port: restricted, want: must},
+		"Another node, where no other node may connect":                              {edits: []edit{also("admin", at(tcp(restricted)), outsiders), administered}, from: from("cp-2"), port: restricted, want: mustNot},
+		"An operator with the address of a pod":                                      {from: from(operator, "10.244.0.7"), port: 2379, want: mustNot},
+		"An operator with addresses of a control-plane node":                         {from: from(operator, "10.0.0.2", "fd00::2"), port: 2379, want: must},
+		"An operator with the address of a control-plane node, written as IPv6":      {from: from(operator, "::ffff:10.0.0.2"), port: 2379, want: must},
+		"An operator with one allowed address and one denied":                        {from: from(operator, "10.0.0.2", "10.244.0.7"), port: 2379, want: either},
+		"An operator without an address":                                             {from: from(operator), port: 2379, want: either},
+		"An operator with an invalid address":                                        {from: from(operator, "localhost"), port: 2379, want: either},
+		"An observer on an unknown node":                                             {from: from("gone", "10.0.0.2"), port: 2379, want: either},
+		"An observer on a node without an address":                                   {from: from("worker-2"), port: 2379, want: either},
+		"A worker that claims another address":                                       {from: from("worker-1", "10.0.0.2"), port: 2379, want: mustNot},
+		"A port that is not probed":                                                  {from: from("worker-1"), port: 4711, want: either},
+		"A worker at an unrestricted kubelet":                                        {cluster: kubeletAt(10250), from: from("worker-1"), port: 10250, want: either},
+		"A control-plane node at an unrestricted kubelet, which it must reach":       {from: from("cp-2"), port: 10250, want: must},
+		"A worker at an unrestricted API server":                                     {from: from("worker-1"), port: 6443, want: must},
+		"An operator with the address of a pod at an unrestricted API server":        {from: from(operator, "10.244.0.7"), port: 6443, want: must},
+		"A foreign address at an unrestricted API server":                            {from: from(operator, "192.0.2.7"), port: 6443, want: either},
+		"A kubelet on an unexpected port":                                            {cluster: kubeletAt(10999), edits: []edit{also("kubelet")}, from: from("worker-1"), port: 10999, want: mustNot},
+		"A kubelet on an unexpected port, from the control plane":                    {cluster: kubeletAt(10999), edits: []edit{also("kubelet")}, from: from("cp-2"), port: 10999, want: must},
+		"A component on an address of its own":                                       {edits: []edit{admin}, from: from("worker-1"), port: restricted, want: mustNot},
+		"Another address than that of the component":                                 {edits: []edit{admin}, from: from("worker-1"), address: "fd00::1", port: restricted, want: either},
+		"A component on an interface of its own":                                     {edits: []edit{also("admin", at(tcp(restricted)), onInterface)}, from: from("worker-1"), port: restricted, want: either},
+		"A flow that is required from every node":                                    {edits: []edit{deniesUnlisted}, from: from("worker-1"), port: 5473, want: must},
+		"An unlisted flow, where unlisted flows are denied":                          {edits: []edit{deniesUnlisted}, from: from(operator, "192.0.2.7"), port: 10250, want: mustNot},
+		"An unlisted flow to a failsafe port":                                        {edits: []edit{deniesUnlisted}, from: from(operator, "192.0.2.7"), port: 5473, want: either},
+		"A flow that is only listed, where unlisted flows are denied":                {edits: []edit{deniesUnlisted}, from: from("worker-1"), port: 10250, want: must},
+		"An unlisted flow, where unlisted flows pass":                                {cluster: kubeletAt(10250), from: from(operator, "192.0.2.7"), port: 10250, want: either},
+		"The node itself at the cloud's metadata service":                            {from: from("cp-1"), address: "169.254.169.254", port: 80, want: must},
+		"Another node at the cloud's metadata service, which proves nothing of cp-1": {from: from("cp-2"), address: "169.254.169.254", port: 80, want: either},
+		"The operator at the cloud's metadata service":                               {from: from(operator, "10.0.0.1"), address: "169.254.169.254", port: 80, want: either},
+		"The node itself at the cloud's metadata service, at a port of no flow":      {from: from("cp-1"), address: "169.254.169.254", port: 81, want: either},
+		"A component that everybody may reach":                                       {edits: []edit{also("admin", at(tcp(restricted)), anybody)}, from: from("worker-1"), port: restricted, want: must},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestWhatMustBecomeOfAnAttempt(t *testing.T) {
 
 func onInterface(c *v1alpha1.Component) { c.Interface = "eth1" }
 
-// outsiders are those of a network that no node is in.
+// outsiders are the addresses of a network without nodes.
 func outsiders(c *v1alpha1.Component) { c.AllowFrom = []v1alpha1.PeerReference{{Peer: "admins"}} }
 
 func anybody(c *v1alpha1.Component) { c.AllowFrom = []v1alpha1.PeerReference{{Role: "Any"}} }
@@ -161,36 +161,36 @@ func TestTargetsAreTheSinglePortsOfComponentsAndRequiredFlows(t *testing.T) {
 	tests := map[string]struct {
 		cluster func(*state.Snapshot)
 		edits   []edit
-		more    ports // than those of required flows
+		more    ports // beside the ports of required flows
 		without []v1alpha1.PortNumber
 	}{
 		"etcd": {},
 		"etcd on ports of its own": {
 			edits: []edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Network.Components = nil }, also("etcd", at(tcp(4001)))},
-			more:  ports{4001: tls, 2379: plain, 2380: plain}, // the usual ones may be right
+			more:  ports{4001: tls, 2379: plain, 2380: plain}, // the usual ports may be the right ones
 		},
-		"A component that is not known, which may speak anything": {
+		"An unknown component, which may use any protocol": {
 			edits: []edit{also("admin", at(tcp(9000)))},
 			more:  ports{9000: plain},
 		},
-		"A range, of which nobody knows who listens": {
+		"A range of ports, whose listeners are unknown": {
 			edits: []edit{also("admin", at(v1alpha1.Port{Protocol: "TCP", Port: 9000, EndPort: 9001}))},
 		},
-		"UDP, which is not tried": {
+		"UDP, which is not probed": {
 			edits: []edit{also("admin", at(v1alpha1.Port{Protocol: "UDP", Port: 9000}))},
 		},
-		"A kubelet that says where it listens": {
+		"A kubelet that reports its port": {
 			cluster: kubeletAt(10999), more: ports{10999: tls},
 		},
-		"A kubelet that is where another component is": {
+		"A kubelet on the port of another component": {
 			cluster: kubeletAt(9000), edits: []edit{also("admin", at(tcp(9000)))},
 			more: ports{9000: plain},
 		},
-		"The kubelet of another node, which is tried at every node": {
+		"The kubelet of another node, which is probed at every node": {
 			cluster: func(s *state.Snapshot) { s.Nodes[1].Status.DaemonEndpoints.KubeletEndpoint.Port = 10999 },
 			more:    ports{10999: tls},
 		},
-		"What is required where the rest is denied": {
+		"Required flows, where unlisted flows are denied": {
 			edits: []edit{deniesUnlisted},
 		},
 	}
@@ -215,8 +215,8 @@ func TestTargetsAreTheSinglePortsOfComponentsAndRequiredFlows(t *testing.T) {
 	}
 }
 
-// replicating has etcd on a network of its own, in which the control plane's nodes
-// have addresses that they do not show.
+// replicating has etcd on a network of its own, in which the nodes of the
+// control plane have addresses that they do not show.
 func replicating(cidrs ...v1alpha1.CIDR) edit {
 	return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 		p.Spec.Network.Components[0].AddressCIDR = "10.78.0.0/24"
@@ -224,12 +224,12 @@ func replicating(cidrs ...v1alpha1.CIDR) edit {
 	}
 }
 
-// outside are the addresses that the profile names outside the cluster.
+// outside are the addresses outside the cluster that the profile names.
 var outside = []string{"168.63.129.16", "169.254.169.254", "fd00:ec2::254"}
 
-// What leaves a node for addresses that the profile, or the policy, names is tried, as
-// far as the node has addresses of the IP version, and a connection can tell.
-func TestWhatANodeTurnsToOutsideIsTried(t *testing.T) {
+// Flows from a node to addresses that the profile or the policy names are probed,
+// if the node has addresses of the IP version and the protocol has connections.
+func TestRequiredFlowsOutOfTheClusterAreProbed(t *testing.T) {
 	turning := func(to v1alpha1.FlowRole, from v1alpha1.FlowRole, traffic v1alpha1.Traffic, cidrs ...v1alpha1.CIDR) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 			p.Spec.Profile.Flows = []v1alpha1.ProfileFlow{{
@@ -243,16 +243,16 @@ func TestWhatANodeTurnsToOutsideIsTried(t *testing.T) {
 		edits   []edit
 		want    []string
 	}{
-		"the profile's":                {want: outside},
-		"without IPv6":                 {cluster: ipv4, want: outside[:2]},
-		"the policy's":                 {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "192.0.2.7/32")}, want: append([]string{"192.0.2.7"}, outside...)},
-		"of every node":                {edits: []edit{turning("Any", "Nodes", "tcp/443", "192.0.2.7/32")}, want: append([]string{"192.0.2.7"}, outside...)},
-		"of others":                    {edits: []edit{turning("Nodes", "Any", "tcp/443", "192.0.2.7/32")}, want: outside},
-		"UDP, which is not tried":      {edits: []edit{turning("Any", "ControlPlane", "udp/53", "192.0.2.7/32")}, want: outside},
-		"a range of ports":             {edits: []edit{turning("Any", "ControlPlane", "tcp/1-9", "192.0.2.7/32")}, want: outside},
-		"a network":                    {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "192.0.2.0/24")}, want: outside},
-		"multicast":                    {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "224.0.0.18/32")}, want: outside},
-		"to nobody knows which of all": {edits: []edit{turning("Any", "ControlPlane", "tcp/443")}, want: outside},
+		"of the profile":           {want: outside},
+		"without IPv6":             {cluster: ipv4, want: outside[:2]},
+		"of the policy":            {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "192.0.2.7/32")}, want: append([]string{"192.0.2.7"}, outside...)},
+		"of every node":            {edits: []edit{turning("Any", "Nodes", "tcp/443", "192.0.2.7/32")}, want: append([]string{"192.0.2.7"}, outside...)},
+		"from other nodes":         {edits: []edit{turning("Nodes", "Any", "tcp/443", "192.0.2.7/32")}, want: outside},
+		"UDP, which is not probed": {edits: []edit{turning("Any", "ControlPlane", "udp/53", "192.0.2.7/32")}, want: outside},
+		"a range of ports":         {edits: []edit{turning("Any", "ControlPlane", "tcp/1-9", "192.0.2.7/32")}, want: outside},
+		"a network":                {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "192.0.2.0/24")}, want: outside},
+		"multicast":                {edits: []edit{turning("Any", "ControlPlane", "tcp/443", "224.0.0.18/32")}, want: outside},
+		"to any address":           {edits: []edit{turning("Any", "ControlPlane", "tcp/443")}, want: outside},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := map[string]bool{}
@@ -266,7 +266,7 @@ func TestWhatANodeTurnsToOutsideIsTried(t *testing.T) {
 	}
 }
 
-func TestWhatIsRequiredAtAddressesThatNoNodeShowsIsTried(t *testing.T) {
+func TestRequiredFlowsToAddressesThatNoNodeShowsAreProbed(t *testing.T) {
 	g := NewWithT(t)
 	probes := probesAt(t, nil, replicating("10.78.0.1/32", "10.78.0.2/32"))
 	var got []string
@@ -280,12 +280,12 @@ func TestWhatIsRequiredAtAddressesThatNoNodeShowsIsTried(t *testing.T) {
 		return probes.ExpectedOutcome(from(who), address, port)
 	}
 	g.Expect(expect("cp-2", "10.78.0.1", 2379)).To(Equal(rollout.MustConnect))
-	g.Expect(expect("worker-1", "10.78.0.1", 2379)).To(Equal(rollout.AnyOutcome), "it may be another node's, that has no rules yet")
-	g.Expect(expect("worker-2", "10.78.0.1", 2379)).To(Equal(rollout.AnyOutcome), "nobody knows where that comes from")
+	g.Expect(expect("worker-1", "10.78.0.1", 2379)).To(Equal(rollout.AnyOutcome), "the address may belong to another node, which has no rules yet")
+	g.Expect(expect("worker-2", "10.78.0.1", 2379)).To(Equal(rollout.AnyOutcome), "the source address of this connection is unknown")
 	g.Expect(expect("cp-2", "10.78.0.1", 10250)).To(Equal(rollout.AnyOutcome))
 
 	whole := probesAt(t, nil, replicating("10.78.0.0/24"))
-	g.Expect(whole.Targets()).To(HaveEach(HaveField("Address", BeElementOf(append([]string{"10.0.0.1", "fd00::1"}, outside...)))), "which addresses those are is not known")
+	g.Expect(whole.Targets()).To(HaveEach(HaveField("Address", BeElementOf(append([]string{"10.0.0.1", "fd00::1"}, outside...)))), "the nodes' addresses in the network are unknown")
 }
 
 func TestDedicatedAddressesAreJudged(t *testing.T) {
@@ -311,7 +311,7 @@ func TestDedicatedAddressesAreJudged(t *testing.T) {
 	}
 }
 
-func TestTargetsAreSortedAndNotMoreThanAnEnactmentMayHave(t *testing.T) {
+func TestTargetsAreSortedAndBounded(t *testing.T) {
 	g := NewWithT(t)
 	many := func(s *state.Snapshot) {
 		for i := range 40 {
@@ -335,6 +335,6 @@ func TestTargetsAreSortedAndNotMoreThanAnEnactmentMayHave(t *testing.T) {
 	g.Expect(first).To(HaveLen(64))
 	g.Expect(first[:2]).To(Equal(few[:2]))
 	for range 10 {
-		g.Expect(slices.Equal(probes.Targets(), first)).To(BeTrue(), "in the same order each time")
+		g.Expect(slices.Equal(probes.Targets(), first)).To(BeTrue(), "the order is the same each time")
 	}
 }

@@ -66,10 +66,10 @@ func resolveProfile(policy *Policy, snapshot state.Snapshot) (profile.Profile, *
 }
 
 // keptDetection returns the detected distribution and CNI. If signs are gone or contradict
-// each other, the former result is kept: a writer who can add a sign must not be able to
-// stop repairs. For the same reason, a cluster does not become a cluster without nodes to
-// protect, unless a label that kubelets may not set tells where the control plane is. An
-// administrator can override the result in spec.profile.
+// each other, the former result is kept: a writer with the right to add a sign must not be
+// able to stop repairs. For the same reason, a cluster does not become a cluster without
+// nodes to protect, unless a label protected from kubelets tells where the control plane
+// is. An administrator can override the result in spec.profile.
 func keptDetection(policy *Policy, found profile.Detection, facts profile.Facts) (distribution, cni profile.Finding) {
 	distribution, cni = found.Distribution, found.CNI
 	if before := policy.Status.Profile; before != nil {
@@ -179,6 +179,9 @@ func portsByHand(policy *Policy) (map[string][]profile.Traffic, error) {
 	ports := map[string][]profile.Traffic{}
 	for _, component := range policy.Spec.Profile.Components {
 		ports[component.Name] = trafficOf(component.Ports)
+	}
+	if policy.Spec.Network == nil {
+		return ports, nil
 	}
 	for _, component := range policy.Spec.Network.Components {
 		name, known := wellKnown[component.Name]

@@ -16,9 +16,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// What is wrong in spec.profile, and the API server can not tell, is told; nothing
-// is rendered meanwhile.
-func TestWhatIsWrongInAProfileIsTold(t *testing.T) {
+// An error in spec.profile that the API server cannot detect is reported, and nothing is rendered meanwhile.
+func TestErrorsInAProfileAreReported(t *testing.T) {
 	port := func(n int32) []v1alpha1.Port { return []v1alpha1.Port{{Protocol: "TCP", Port: n}} }
 	component := func(name string, n int32) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
@@ -35,11 +34,11 @@ func TestWhatIsWrongInAProfileIsTold(t *testing.T) {
 	etcdPorts := func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Network.Components[0].Ports = port(12379) }
 	for name, test := range map[string]struct {
 		edits []edit
-		want  string // empty if nothing is wrong
+		want  string // empty for no error
 	}{
-		"Nothing": {},
-		"Ports of a component that is restricted":    {edits: []edit{component("etcd", 12379)}},
-		"Ports of one that is not":                   {edits: []edit{component("kube-proxy", 20256)}},
+		"Nothing":                                    {},
+		"Ports of a restricted component":            {edits: []edit{component("etcd", 12379)}},
+		"Ports of a component without restriction":   {edits: []edit{component("kube-proxy", 20256)}},
 		"Traffic of every kind":                      {edits: []edit{flow("more", "", "all", "tcp", "udp/1-9", "icmp/3/4", "icmpv6/1", "ip/112")}},
 		"A component that the profile does not have": {edits: []edit{component("etcdd", 1)}, want: "component etcdd: there is no component of this name: write calico-"},
 		"Ports of the API server":                    {edits: []edit{component("kube-apiserver", 1)}, want: "EndpointSlice of the Service default/kubernetes"},
@@ -48,12 +47,12 @@ func TestWhatIsWrongInAProfileIsTold(t *testing.T) {
 			edits: []edit{component("etcd", 1), etcdPorts},
 			want:  "the ports of etcd are in spec.network.components, and as etcd in spec.profile.components: take one of them out",
 		},
-		"A port of another component":             {edits: []edit{component("kube-proxy", 2379)}, want: "share a port"},
-		"A flow that the profile has":             {edits: []edit{flow("ssh", "", "tcp/22")}, want: "added flow ssh: the profile has a flow of this name: choose another name"},
-		"A flow of a component that there is not": {edits: []edit{flow("more", "etcdd")}, want: "flow more: there is no component etcdd: write"},
-		"A port that there is not":                {edits: []edit{flow("more", "", "tcp/65536")}, want: `spec.profile.flows, more: traffic: "tcp/65536" is no traffic: write`},
-		"A range that ends before it begins":      {edits: []edit{flow("more", "", "tcp/9-1")}, want: "is no traffic: write"},
-		"A protocol that has a name":              {edits: []edit{flow("more", "", "ip/6")}, want: `"ip/6" has a name of its own: write tcp`},
+		"A port of another component":           {edits: []edit{component("kube-proxy", 2379)}, want: "share a port"},
+		"A flow that the profile has":           {edits: []edit{flow("ssh", "", "tcp/22")}, want: "added flow ssh: the profile has a flow of this name: choose another name"},
+		"A flow of an unknown component":        {edits: []edit{flow("more", "etcdd")}, want: "flow more: there is no component etcdd: write"},
+		"An impossible port":                    {edits: []edit{flow("more", "", "tcp/65536")}, want: `spec.profile.flows, more: traffic: "tcp/65536" is no traffic: write`},
+		"A range whose end is before its start": {edits: []edit{flow("more", "", "tcp/9-1")}, want: "is no traffic: write"},
+		"A protocol number that has a name":     {edits: []edit{flow("more", "", "ip/6")}, want: `"ip/6" has a name of its own: write tcp`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -71,8 +70,9 @@ func TestWhatIsWrongInAProfileIsTold(t *testing.T) {
 	}
 }
 
-// A flow is let in before a component is closed: whoever adds one may not see that.
-func TestAFlowThatLetsInMoreThanAComponentIsToldOf(t *testing.T) {
+// An added flow is allowed before a component restricts it. The author of the
+// flow may not notice this, so it is reported.
+func TestAFlowThatAllowsMoreThanAComponentIsReported(t *testing.T) {
 	flow := func(need v1alpha1.Need, traffic v1alpha1.Traffic, from ...v1alpha1.FlowRole) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 			p.Spec.Profile.Flows = []v1alpha1.ProfileFlow{{Name: "more", From: from, To: "ControlPlane", Need: need, Traffic: []v1alpha1.Traffic{traffic}}}
@@ -84,14 +84,14 @@ func TestAFlowThatLetsInMoreThanAComponentIsToldOf(t *testing.T) {
 		edits []edit
 		told  bool
 	}{
-		"Nodes, at etcd":                           {[]edit{flow(required, "tcp/2379", "Nodes")}, true},
-		"Anybody, at etcd":                         {[]edit{flow(required, "tcp/2379", "Any")}, true},
-		"Anybody, at every port":                   {[]edit{flow(required, "tcp", "Any")}, true},
-		"Nodes, at another port":                   {[]edit{flow(required, "tcp/8443", "Nodes")}, false},
-		"The control plane, at etcd":               {[]edit{flow(required, "tcp/2379", "ControlPlane")}, false},
-		"Nodes, not required":                      {[]edit{flow(optional, "tcp/2379", "Nodes")}, false},
-		"Nodes, not required, where it is let in":  {[]edit{flow(optional, "tcp/2379", "Nodes"), deniesUnlisted}, true},
-		"Nodes, at an etcd that anybody may reach": {[]edit{flow(required, "tcp/2379", "Nodes"), func(p *v1alpha1.ControlPlaneNetworkPolicy) { anybody(&p.Spec.Network.Components[0]) }}, false},
+		"From nodes to etcd":                                {[]edit{flow(required, "tcp/2379", "Nodes")}, true},
+		"From any address to etcd":                          {[]edit{flow(required, "tcp/2379", "Any")}, true},
+		"From any address to every port":                    {[]edit{flow(required, "tcp", "Any")}, true},
+		"From nodes to another port":                        {[]edit{flow(required, "tcp/8443", "Nodes")}, false},
+		"From the control plane to etcd":                    {[]edit{flow(required, "tcp/2379", "ControlPlane")}, false},
+		"From nodes to etcd, optional":                      {[]edit{flow(optional, "tcp/2379", "Nodes")}, false},
+		"From nodes to etcd, optional, where it is allowed": {[]edit{flow(optional, "tcp/2379", "Nodes"), deniesUnlisted}, true},
+		"From nodes to an etcd that any address may reach":  {[]edit{flow(required, "tcp/2379", "Nodes"), func(p *v1alpha1.ControlPlaneNetworkPolicy) { anybody(&p.Spec.Network.Components[0]) }}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("worker-1", "10.0.1.1"))
@@ -106,8 +106,8 @@ func TestAFlowThatLetsInMoreThanAComponentIsToldOf(t *testing.T) {
 	}
 }
 
-// Whoever can add a sign, or take one away, must not be able to stop repairs.
-func TestWhatWasDetectedBeforeIsKept(t *testing.T) {
+// Anybody who can add or remove a sign of a distribution must not be able to stop repairs.
+func TestADetectedProfileIsKept(t *testing.T) {
 	before := func(distribution, cni, reason string) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 			p.Spec.Profile.Distribution, p.Spec.Profile.CNI = "", ""
@@ -118,11 +118,11 @@ func TestWhatWasDetectedBeforeIsKept(t *testing.T) {
 		before edit
 		held   bool
 	}{
-		"detected":          {before("kubeadm", "calico", "there is a sign"), false},
-		"kept once more":    {before("kubeadm", "calico", "it was detected before and is kept, although"), false},
-		"not detected":      {before("Unknown", "calico", "there is a sign"), true},
-		"set by hand":       {before("kubeadm", "calico", "set in spec.profile"), true},
-		"never reported on": {func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Profile = v1alpha1.Profile{} }, true},
+		"detected":           {before("kubeadm", "calico", "there is a sign"), false},
+		"kept a second time": {before("kubeadm", "calico", "it was detected before and is kept, although"), false},
+		"not detected":       {before("Unknown", "calico", "there is a sign"), true},
+		"set by hand":        {before("kubeadm", "calico", "set in spec.profile"), true},
+		"never reported on":  {func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Profile = v1alpha1.Profile{} }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -142,9 +142,9 @@ func TestWhatWasDetectedBeforeIsKept(t *testing.T) {
 	}
 }
 
-// A kubelet must not be able to stop the protection of nodes by making the cluster look
-// like one whose control plane is elsewhere. Labels that kubelets may not set tell so.
-func TestClusterDoesNotLoseItsNodesByWhatKubeletsShow(t *testing.T) {
+// A kubelet must not be able to stop the protection of nodes by making the cluster look as if
+// its control plane were elsewhere. Only labels that kubelets may not set are such a sign.
+func TestKubeletsCannotEndTheProtectionOfNodes(t *testing.T) {
 	before := func(distribution, reason string) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 			p.Spec.Profile.Distribution = ""
@@ -163,8 +163,8 @@ func TestClusterDoesNotLoseItsNodesByWhatKubeletsShow(t *testing.T) {
 			before("kubeadm", "there is a sign")(p)
 			p.Spec.Profile.Distribution = "managed"
 		}},
-		"it was so before":                    {before: before("managed", "there is a sign")},
-		"the provider's nodes have the label": {before: before("kubeadm", "there is a sign"), labels: map[string]string{"node-role.kubernetes.io/master": "", "ibm-cloud.kubernetes.io/worker-id": "x"}},
+		"the control plane was elsewhere before": {before: before("managed", "there is a sign")},
+		"the provider's nodes have the label":    {before: before("kubeadm", "there is a sign"), labels: map[string]string{"node-role.kubernetes.io/master": "", "ibm-cloud.kubernetes.io/worker-id": "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)

@@ -26,8 +26,9 @@ type RequiredFlows struct {
 	Parties map[profile.Role][]netip.Prefix
 	// Dedicated are addresses of control-plane nodes that no node shows.
 	Dedicated []Dedicated
-	// Virtual are the addresses and ports by which members of the cluster reach the API servers
-	// and which identify no node. A control-plane node may hold a virtual address.
+	// Virtual are the addresses and ports at which members of the cluster reach the API
+	// servers, except for addresses that identify a node. A control-plane node may hold a
+	// virtual address.
 	Virtual []netip.AddrPort
 	// Protected are the names of the nodes that the policy protects. The policy has no effect
 	// on flows between other nodes.
@@ -133,8 +134,7 @@ func (r *hostResolver) dedicatedAddresses(components []backend.Component) []Dedi
 // control plane.
 func (r *hostResolver) controlPlaneAddresses() []netip.Prefix {
 	var sure, selected []netip.Prefix
-	for i := range r.snapshot.Nodes {
-		node := &r.snapshot.Nodes[i]
+	for i, node := range r.snapshot.Nodes {
 		switch {
 		case state.IsControlPlaneNode(node) || r.hasAPIServerAddress(node):
 			sure = append(sure, r.addresses[i]...)

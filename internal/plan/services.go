@@ -109,8 +109,8 @@ func (r serviceRule) claimsOn(policy *Policy, service state.Service) []Claim {
 // Local that would drop traffic.
 func (r serviceRule) restrictExternal(claim *Claim, service state.Service) {
 	if !state.IsExposed(service.Service) {
-		claim.NotApplicable = fmt.Sprintf("only Services of type NodePort and LoadBalancer, and those with externalIPs, have it; "+
-			"this one is of type %s", service.Spec.Type)
+		claim.NotApplicable = fmt.Sprintf("only Services of type NodePort or LoadBalancer, and Services with externalIPs, have this field; "+
+			"this Service is of type %s", service.Spec.Type)
 		return
 	}
 	r.gateExternal(claim, service)

@@ -60,10 +60,10 @@ func (r serviceRule) gateInternal(claim *Claim, service state.Service) {
 			"leave this Service out of the selector", false)
 	case all.IsComplete():
 	default:
-		what := "pods on the others could not reach it"
+		what := "pods on the other nodes could not reach the Service"
 		remedy := "run an endpoint on every node (a DaemonSet)"
 		if state.ServesDNS(service.Service) {
-			what = "pods on the others would have no DNS"
+			what = "pods on the other nodes would have no DNS"
 		} else {
 			remedy += ", or set localPolicy: Force"
 		}
@@ -82,20 +82,21 @@ func (r serviceRule) gateExternal(claim *Claim, service state.Service) {
 		r.gateLocal(claim, service, "endpoints of the API servers are local to no node: with Local all traffic from outside would be dropped: "+
 			"leave this Service out of the selector", false)
 	case unchecked == "" && used.Ready == 0:
-		r.gateLocal(claim, service, "no ready endpoint on a node that load balancers use: with Local all its traffic would be dropped", true)
+		r.gateLocal(claim, service, "no ready endpoint on a node that load balancers use: "+
+			"with Local all traffic of the Service would be dropped", true)
 	case unchecked != "" && !used.IsComplete():
-		what := "the others would drop it, as nothing checks their health for " + unchecked
-		remedy := "run an endpoint on every one, label those that nobody sends to with " + corev1.LabelNodeExcludeBalancers +
+		what := "the other nodes would drop it, because nothing checks their health for " + unchecked
+		remedy := "run an endpoint on each, label nodes without such traffic with " + corev1.LabelNodeExcludeBalancers +
 			", or set localPolicy: Force"
-		nodes := "nodes that traffic from outside may come to"
+		nodes := "nodes that may receive traffic from outside"
 		r.gateLocal(claim, service, describeUnserved(used, nodes, what, remedy, service.Endpoints.Unplaced), true)
 	}
 }
 
-// trafficWithoutHealthChecks names the part of the Service whose traffic comes without health checks
-// of nodes; empty if the Service is behind a load balancer that can check. The API server
-// gives every Service of type LoadBalancer a port for health checks as soon as the traffic
-// policy is Local.
+// trafficWithoutHealthChecks names the part of the Service's traffic that comes without health
+// checks of nodes; empty if the Service is behind a load balancer with health checks. The API
+// server gives every Service of type LoadBalancer a port for health checks as soon as the
+// traffic policy is Local.
 func trafficWithoutHealthChecks(service *corev1.Service) string {
 	class := ""
 	if service.Spec.LoadBalancerClass != nil {
@@ -116,7 +117,7 @@ func trafficWithoutHealthChecks(service *corev1.Service) string {
 func describeUnserved(spread state.Spread, nodes, what, remedy string, unplaced bool) string {
 	text := fmt.Sprintf("%d of %d %s have a ready endpoint: with Local, %s: %s", spread.Served, spread.Nodes, nodes, what, remedy)
 	if unplaced {
-		text += "; endpoints that name no node are local to none"
+		text += "; endpoints without a node name are local to no node"
 	}
 	if len(spread.Without) > 0 {
 		text += "; without one: " + wording.ListSome(spread.Without, spread.Nodes-spread.Served)

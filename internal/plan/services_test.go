@@ -22,8 +22,7 @@ var (
 	nowhere    = state.Spread{Nodes: 5, Without: []string{"cp-1", "cp-2", "cp-3"}}
 )
 
-// service returns shop/web, labelled app=web, in a namespace labelled team=edge,
-// with endpoints on every node.
+// service returns shop/web, labelled app=web, in a namespace labelled team=edge, with endpoints on every node.
 func service(kind corev1.ServiceType, edits ...func(*state.Service)) state.Service {
 	s := state.Service{
 		Service: &corev1.Service{
@@ -47,8 +46,7 @@ func alreadyLocal(s *state.Service) {
 	s.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyLocal)
 }
 
-// on has the Service have endpoints on these of all nodes, and of those that load
-// balancers use.
+// on sets how many nodes have endpoints, of all nodes and of those that load balancers use.
 func on(spread state.Spread) func(*state.Service) {
 	return func(s *state.Service) { s.Endpoints.All, s.Endpoints.Balanced = spread, spread }
 }
@@ -111,7 +109,7 @@ func TestFirstEntryOfTheOldestPolicyDecidesEachField(t *testing.T) {
 		claims   []claim
 		losses   []plan.Loss
 	}{
-		"Of two entries of one policy the first that declares a field decides, and nothing is lost": {
+		"Of two entries of one policy, the first that declares a field decides, without a loss": {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{policy("p", services(
 				entry("1st", external("Cluster")), entry("2nd", external("Local")), entry("3rd", internal("Local")),
 			))},
@@ -120,7 +118,7 @@ func TestFirstEntryOfTheOldestPolicyDecidesEachField(t *testing.T) {
 				{Field: plan.InternalTrafficPolicy, Want: "Local", Policy: "p"},
 			},
 		},
-		"Of two policies the older decides the fields that both declare": {
+		"Of two policies, the older decides the fields that both declare": {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{
 				policy("old", services(entry("e", internal("Local")))),
 				policy("young", services(entry("e", internal("Cluster")), entry("f", external("Cluster")))),
@@ -131,7 +129,7 @@ func TestFirstEntryOfTheOldestPolicyDecidesEachField(t *testing.T) {
 			},
 			losses: []plan.Loss{{Policy: "young", Winner: "old", What: lost}},
 		},
-		"A policy that is being deleted decides nothing": {
+		"A policy that is being deleted decides no field": {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{
 				policy("old", deleted, services(entry("e", internal("Local")))), policy("young", services(entry("e", internal("Cluster")))),
 			},
@@ -157,13 +155,13 @@ func TestEntrySelectsByTheLabelsOfServiceAndNamespace(t *testing.T) {
 		selector   v1alpha1.LabelSelector
 		namespaces *v1alpha1.LabelSelector
 		selects    bool // the Service
-		labels     bool // Services with its labels, in some namespace
+		labels     bool // whether Services with its labels in some namespace are selected
 	}{
-		"both match":                     {labelled("app", "web"), &edge, true, true},
-		"every namespace":                {labelled("app", "web"), &all, true, true},
-		"no selector is every namespace": {labelled("app", "web"), nil, true, true},
-		"another namespace":              {labelled("app", "web"), &other, false, true},
-		"another Service":                {labelled("app", "db"), &edge, false, false},
+		"both match":                          {labelled("app", "web"), &edge, true, true},
+		"every namespace":                     {labelled("app", "web"), &all, true, true},
+		"no selector matches every namespace": {labelled("app", "web"), nil, true, true},
+		"another namespace":                   {labelled("app", "web"), &other, false, true},
+		"another Service":                     {labelled("app", "db"), &edge, false, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +187,7 @@ func TestOnlyConflictPolicyOverrideTakesOver(t *testing.T) {
 	}
 }
 
-func TestTrafficPolicyReadsWhatIsSetAndNothingElse(t *testing.T) {
+func TestTrafficPolicyReadsOnlyFieldsThatAreSet(t *testing.T) {
 	g := NewWithT(t)
 	empty, full := &corev1.Service{}, &corev1.Service{Spec: corev1.ServiceSpec{
 		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal,

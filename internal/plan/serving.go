@@ -19,7 +19,7 @@ import (
 const kubeletPort = 10250
 
 // servedBy returns notes about a component that selects the pods of the cluster's DNS, of
-// metrics-server or of admission webhooks, and would cut their clients or servers. No
+// metrics-server or of admission webhooks, and would cut clients or servers of the pods. No
 // profile requires such flows, so the cluster's owner has to judge.
 func servedBy(component v1alpha1.Component, object *networkingv1.NetworkPolicy, peers *resolver, snapshot state.Snapshot) []string {
 	selector, err := component.Pods.Selector.Compile()
@@ -64,7 +64,7 @@ func missingIn(object *networkingv1.NetworkPolicy, s state.Serving, peers *resol
 		case !coverRole(ingressFrom(object, protocol, number), peers, v1alpha1.RoleControlPlane):
 			then := "there would be no metrics of nodes and pods"
 			if s.Kind == state.ServingWebhooks {
-				then = "requests to the API servers would fail, or pass unseen, about which " + s.For + " has them ask"
+				then = "requests that " + s.For + " checks would fail, or pass unchecked"
 			}
 			return []string{"does not let the control plane in on " + what + ", so that " + then + ": add {role: ControlPlane} to its allowFrom"}
 		}
@@ -82,12 +82,12 @@ func missingOut(object *networkingv1.NetworkPolicy, s state.Serving, peers *reso
 	}
 	for _, server := range snapshot.Facts.APIServer {
 		if !letsOut(object, server) {
-			return []string{fmt.Sprintf("does not let them reach the API server at %s: "+
+			return []string{fmt.Sprintf("does not let these pods reach the API server at %s: "+
 				"add {role: ControlPlane, ports: [{protocol: TCP, port: %d}]} to its allowTo", server, server.Port())}
 		}
 	}
 	if s.Kind == state.ServingMetrics && !coverRole(egressTo(object, corev1.ProtocolTCP, kubeletPort), peers, v1alpha1.RoleNodes) {
-		return []string{fmt.Sprintf("does not let them reach the kubelets: "+
+		return []string{fmt.Sprintf("does not let these pods reach the kubelets: "+
 			"add {role: Nodes, ports: [{protocol: TCP, port: %d}]} to its allowTo", kubeletPort)}
 	}
 	return nil

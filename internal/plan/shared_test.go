@@ -14,15 +14,15 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
-// A kubelet that shows the addresses of other nodes does not shut these out, though they
-// have others too: what they send has the source that their routes say.
-func TestAddressThatIsLetInStaysThoughAnotherNodeShowsItToo(t *testing.T) {
+// A kubelet that also shows the addresses of other nodes does not cut these nodes off, even if
+// they have further addresses: their packets have the source address that their routes select.
+func TestAllowedAddressStaysWhenAnotherNodeShowsItToo(t *testing.T) {
 	g := NewWithT(t)
-	tunnel := func(n corev1.Node, address string) corev1.Node {
+	tunnel := func(n *corev1.Node, address string) *corev1.Node {
 		n.Annotations = map[string]string{"projectcalico.org/IPv4VXLANTunnelAddr": address}
 		return n
 	}
-	nodes := []corev1.Node{
+	nodes := []*corev1.Node{
 		tunnel(machine("cp-1", "10.0.0.1"), "10.244.0.1"), tunnel(machine("cp-2", "10.0.0.2"), "10.244.1.1"),
 		tunnel(machine("worker-1", "10.0.0.3"), "10.244.2.1"), tunnel(machine("worker-2", "10.0.0.4"), "10.244.3.1"),
 	}
@@ -41,7 +41,7 @@ func TestAddressThatIsLetInStaysThoughAnotherNodeShowsItToo(t *testing.T) {
 	snapshot := machines(lied...)
 	snapshot.Backend = there
 	after := protect(t, snapshot, all)
-	g.Expect(after.Held).To(BeEmpty(), "nor does it hold up the policy")
+	g.Expect(after.Held).To(BeEmpty(), "the policy is not held either")
 	g.Expect(netsOf(after, "control-plane")).To(Equal(netsOf(before, "control-plane")))
 	g.Expect(netsOf(after, "nodes")).To(Equal(netsOf(before, "nodes")))
 }

@@ -18,7 +18,7 @@ import (
 // Shelter judges where the operator can run on while taints evict pods.
 type Shelter struct {
 	operator state.Operator
-	nodes    []corev1.Node
+	nodes    []*corev1.Node
 	policies []Policy
 	stuck    Stuck
 	// without caches, for each taint, the nodes that lack the taint although a policy claims
@@ -33,7 +33,7 @@ type Shelter struct {
 type Stuck func(node *corev1.Node, claim Claim) bool
 
 // NewShelter returns a Shelter. Expensive answers are computed on demand.
-func NewShelter(operator state.Operator, nodes []corev1.Node, policies []Policy, stuck Stuck) *Shelter {
+func NewShelter(operator state.Operator, nodes []*corev1.Node, policies []Policy, stuck Stuck) *Shelter {
 	return &Shelter{operator: operator, nodes: nodes, policies: policies, stuck: stuck, without: map[string][]string{}}
 }
 
@@ -67,7 +67,7 @@ func MayEvict(node *corev1.Node, claims []Claim) bool {
 func PostponeEvictions(node *corev1.Node, claims []Claim) {
 	for i := range claims {
 		if claims[i].HoldReason == "" && wouldEvict(node, claims[i]) {
-			claims[i].HoldReason = "nodes are given taints that evict a share at a time, and others come first"
+			claims[i].HoldReason = "taints that evict pods are written to a few nodes at a time, and other nodes come first"
 		}
 	}
 }
@@ -83,13 +83,14 @@ func (s *Shelter) reasonToHold(node *corev1.Node, claim Claim) string {
 		return "" // the operator runs outside of the cluster
 	}
 	if !s.operator.IsKnown() {
-		return fmt.Sprintf("it is not known what this evicts of the operator: its own pod %s is not found. %s", s.operator.Pod, sayOwnPod)
+		return fmt.Sprintf("it is unknown whether this taint evicts the operator: the operator's own pod %s is not found. %s",
+			s.operator.Pod, sayOwnPod)
 	}
 	key, _ := state.ParseTaintField(claim.Field)
 	tolerate := fmt.Sprintf("add to the operator's Deployment the toleration {key: %s, operator: Exists, effect: NoExecute}", key)
 	if !s.refugeLeft() {
 		return "no node would be left on which the operator could run, so that nothing would be repaired or rolled back any more: " +
-			tolerate + ", or have a node that it can run on and that spec.nodeSelector does not select"
+			tolerate + ", or keep a node for the operator that spec.nodeSelector does not select"
 	}
 	leader := s.operator.Running[0]
 	taint := corev1.Taint{Key: key, Value: claim.Want, Effect: corev1.TaintEffectNoExecute}
@@ -98,7 +99,7 @@ func (s *Shelter) reasonToHold(node *corev1.Node, claim Claim) string {
 	}
 	others := slices.DeleteFunc(slices.Clone(s.nodesLacking(claim.Field)), func(name string) bool { return name == node.Name })
 	if len(others) > 0 {
-		return "the operator itself runs on this node, which is why it comes last: it waits for " + wording.ListNames(others) + ", or " + tolerate
+		return "the operator runs on this node, so this node comes last: it waits for " + wording.ListNames(others) + ", or " + tolerate
 	}
 	return ""
 }
@@ -111,9 +112,9 @@ func (s *Shelter) nodesLacking(field string) []string {
 		return names
 	}
 	for i := range s.nodes {
-		claims, _ := TaintClaims(&s.nodes[i], s.policies)
+		claims, _ := TaintClaims(s.nodes[i], s.policies)
 		comes := func(c Claim) bool {
-			return c.Field == field && c.Policy.MayBecomeWritable() && wouldEvict(&s.nodes[i], c) && !s.stuck(&s.nodes[i], c)
+			return c.Field == field && c.Policy.MayBecomeWritable() && wouldEvict(s.nodes[i], c) && !s.stuck(s.nodes[i], c)
 		}
 		if slices.ContainsFunc(claims, comes) {
 			names = append(names, s.nodes[i].Name)
@@ -129,7 +130,7 @@ func (s *Shelter) nodesLacking(field string) []string {
 func (s *Shelter) refugeLeft() bool {
 	if s.refuge == nil {
 		pod := s.operator.Running[0]
-		left := slices.ContainsFunc(s.nodes, func(n corev1.Node) bool { return s.canHost(&n, pod) })
+		left := slices.ContainsFunc(s.nodes, func(n *corev1.Node) bool { return s.canHost(n, pod) })
 		s.refuge = &left
 	}
 	return *s.refuge

@@ -16,12 +16,12 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// NodeTarget is what a node is to have, by its enactment.
+// NodeTarget is the state that the enactment calls for on a node.
 type NodeTarget struct {
 	// Now is the ruleset to write now, End the ruleset at the end of the rollout.
 	Now, End rollout.Ruleset
-	// KeepEndpoints and KeepFailsafes tell that the node's endpoints, or its failsafe ports,
-	// stay as they are: no phase is recorded yet, or the node has rolled back already.
+	// KeepEndpoints and KeepFailsafes tell that the node's endpoints, or failsafe ports,
+	// stay unchanged: no phase is recorded yet, or the node has rolled back already.
 	KeepEndpoints, KeepFailsafes bool
 	// OpenFailsafes tells that scoped failsafe ports are opened before the node gets other
 	// rules, even if a deleted policy has scoped them.
@@ -83,9 +83,9 @@ func rulesetOnTrial(
 	return now, true
 }
 
-// hold plans the rollback of nodes whose rules cannot be rendered: to the previous
-// version, whose policies still exist, or to no rules. All other nodes have no target, and
-// stay as they are.
+// hold plans the rollback of nodes whose rules cannot be rendered: to the previous version,
+// whose policies still exist, or to no rules. All other nodes have no target, and stay
+// unchanged.
 func (h *Hosts) hold(policy *Policy, snapshot state.Snapshot) {
 	h.Intent, h.Now, h.Targets = intent.Hold, backend.Hosts{Policy: policy.Name}, map[string]NodeTarget{}
 	if policy.Spec.Suspend || policy.Intent() == intent.Audit { // nothing is written
@@ -104,7 +104,7 @@ func (h *Hosts) hold(policy *Policy, snapshot state.Snapshot) {
 		}
 		target := NodeTarget{Now: rollout.RulesetFor(enactment)}
 		var addresses []netip.Addr
-		at := slices.IndexFunc(snapshot.Nodes, func(n corev1.Node) bool { return n.Name == name })
+		at := slices.IndexFunc(snapshot.Nodes, func(n *corev1.Node) bool { return n.Name == name })
 		if at < 0 { // the Node is gone, and rolls back to no rules
 			target.Now = rollout.Ruleset{}
 		} else {
@@ -160,7 +160,7 @@ func EnactmentOf(policy, node string, enactments []v1alpha1.ControlPlaneNodeEnac
 }
 
 // hasScopedFailsafes tells whether the operator has scoped the failsafe ports of a node,
-// for this policy or for a policy that is gone.
+// for the policy or for a deleted policy.
 func hasScopedFailsafes(node, policy string, policies []Policy, live backend.Live) bool {
 	by, _, scoped := live.ScopedFailsafes(node)
 	return scoped && (by == policy || by != "" && FindPolicy(policies, by) == nil)

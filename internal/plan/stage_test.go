@@ -25,7 +25,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// etcd restricts etcd to the control plane, on whatever failsafe ports there are.
+// etcd restricts etcd to the control plane, with or without failsafe ports.
 func etcd(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	p.Spec.Profile = v1alpha1.Profile{Distribution: "kubeadm", CNI: "calico", APIServerPorts: []v1alpha1.PortNumber{6443}}
 	p.Spec.Network = &v1alpha1.NetworkSpec{
@@ -34,10 +34,9 @@ func etcd(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	}
 }
 
-// machine is a node with addresses; one of the control plane unless it is called
-// a worker.
-func machine(name string, addresses ...string) corev1.Node {
-	n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+// machine is a node with addresses. It is of the control plane unless its name says worker.
+func machine(name string, addresses ...string) *corev1.Node {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if !strings.HasPrefix(name, "worker") {
 		n.Labels = map[string]string{controlPlane: ""}
 	}
@@ -47,13 +46,13 @@ func machine(name string, addresses ...string) corev1.Node {
 	return n
 }
 
-// machines are those of a cluster with Calico.
-func machines(nodes ...corev1.Node) state.Snapshot {
+// machines are the nodes of a cluster with Calico.
+func machines(nodes ...*corev1.Node) state.Snapshot {
 	return state.Snapshot{Nodes: nodes, Backend: calico.Live{Mode: calico.Native}}
 }
 
-// enacted is how far the protection of a node is: a phase, and the version that
-// it is taken back to. The rules that are called for have the version new.
+// enacted is an enactment: a phase, and the version that the node is rolled
+// back to. The declared rules have the version "new".
 func enacted(policy, node, phase, previous string) v1alpha1.ControlPlaneNodeEnactment {
 	return v1alpha1.ControlPlaneNodeEnactment{
 		Spec: v1alpha1.ControlPlaneNodeEnactmentSpec{Policy: policy, Node: node},
@@ -63,23 +62,22 @@ func enacted(policy, node, phase, previous string) v1alpha1.ControlPlaneNodeEnac
 	}
 }
 
-// narrowed has the failsafe ports of a node narrow, or being narrowed.
-func narrowed(e v1alpha1.ControlPlaneNodeEnactment) v1alpha1.ControlPlaneNodeEnactment {
+// inScoping scopes the failsafe ports of a node, or has them being scoped.
+func inScoping(e v1alpha1.ControlPlaneNodeEnactment) v1alpha1.ControlPlaneNodeEnactment {
 	e.Status.FailsafesScopedTime = &metav1.Time{Time: time.Unix(1, 0)}
 	return e
 }
 
-// wasNarrow has the failsafe ports of nodes narrow for the rules that they had before.
-func wasNarrow(enactments []v1alpha1.ControlPlaneNodeEnactment) []v1alpha1.ControlPlaneNodeEnactment {
+// wasScoped has scoped failsafe ports of nodes for their previous rules.
+func wasScoped(enactments []v1alpha1.ControlPlaneNodeEnactment) []v1alpha1.ControlPlaneNodeEnactment {
 	for i := range enactments {
 		enactments[i].Status.PreviousFailsafesScopedTime = &metav1.Time{Time: time.Unix(1, 0)}
 	}
 	return enactments
 }
 
-// narrowFor is a node's Felix configuration with narrow failsafe ports, as rules
-// of a version have them.
-func narrowFor(policy, node, version string) v3.FelixConfiguration {
+// scopedFor is a node's Felix configuration with scoped failsafe ports, for rules of a version.
+func scopedFor(policy, node, version string) v3.FelixConfiguration {
 	return v3.FelixConfiguration{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "node." + node, Labels: map[string]string{v1alpha1.LabelPolicy: policy, calico.LabelVersion: version},
@@ -99,8 +97,7 @@ func endpointWith(policy, node, version string) v3.HostEndpoint {
 	}
 }
 
-// protect plans the only policy, of which enactments say what they say of the
-// version that it turns out to have.
+// protect plans the only policy. Enactments that name the version "new" get the version of the rendered rules.
 func protect(t *testing.T, snapshot state.Snapshot, edits ...edit) plan.Hosts {
 	t.Helper()
 	g := NewWithT(t)
@@ -119,14 +116,13 @@ func protect(t *testing.T, snapshot state.Snapshot, edits ...edit) plan.Hosts {
 	hosts := protection(snapshot)
 	g.Expect(hosts.Unprotected).To(BeNil())
 	g.Expect(hosts.Held).To(BeEmpty())
-	g.Expect(hosts.Whole.Version).To(Equal(version), "how far nodes are does not change what is called for")
+	g.Expect(hosts.Whole.Version).To(Equal(version), "the progress of nodes does not change the declared rules")
 	return hosts
 }
 
-// onNode is what objects give a node: the version of its rules, and whether
-// their failsafe ports are narrow.
+// onNode returns what objects give a node: the version of its rules, and whether its failsafe ports are scoped.
 func onNode(objects []plan.Object, name, current string) string {
-	version, narrow := "none", ""
+	version, scoped := "none", ""
 	for _, object := range objects {
 		switch o := object.(type) {
 		case *v3.HostEndpoint:
@@ -135,11 +131,11 @@ func onNode(objects []plan.Object, name, current string) string {
 			}
 		case *v3.FelixConfiguration:
 			if o.Name == "node."+name {
-				narrow = " narrow"
+				scoped = " scoped"
 			}
 		}
 	}
-	return version + narrow
+	return version + scoped
 }
 
 // changes tells whether a live object that the operator wrote for p is changed or removed.
@@ -150,7 +146,7 @@ func changes(hosts plan.Hosts, live plan.Object) bool {
 	})
 }
 
-// diffOf is the difference for p where the object is the only one there is.
+// diffOf is the difference for p where the object is the only live one.
 func diffOf(hosts plan.Hosts, live plan.Object) drift.Diff {
 	live = live.DeepCopyObject().(plan.Object)
 	live.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: v1alpha1.FieldManagerNetwork}})
@@ -177,7 +173,7 @@ func diffOf(hosts plan.Hosts, live plan.Object) drift.Diff {
 	return drift.CompareHosts(&policies[0], policies, hosts, there)
 }
 
-// copied are what somebody restored, or applied by hand, with our labels.
+// copied are objects that somebody restored, or applied by hand, with the operator's labels.
 func copied(configurations []v3.FelixConfiguration) []v3.FelixConfiguration {
 	for i := range configurations {
 		configurations[i].ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
@@ -185,16 +181,16 @@ func copied(configurations []v3.FelixConfiguration) []v3.FelixConfiguration {
 	return configurations
 }
 
-func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
+func TestNodeGetsTheRulesetOfItsEnactment(t *testing.T) {
 	const pending, progressing, enforced = v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced
 	mine := func(phase, previous string) []v1alpha1.ControlPlaneNodeEnactment {
 		return []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", phase, previous)}
 	}
-	narrowNow := func(phase, previous string) []v1alpha1.ControlPlaneNodeEnactment {
-		return []v1alpha1.ControlPlaneNodeEnactment{narrowed(enacted("p", "cp-1", phase, previous))}
+	scopedNow := func(phase, previous string) []v1alpha1.ControlPlaneNodeEnactment {
+		return []v1alpha1.ControlPlaneNodeEnactment{inScoping(enacted("p", "cp-1", phase, previous))}
 	}
-	narrow := func(policy, node string) []v3.FelixConfiguration {
-		return []v3.FelixConfiguration{narrowFor(policy, node, "old")}
+	scoped := func(policy, node string) []v3.FelixConfiguration {
+		return []v3.FelixConfiguration{scopedFor(policy, node, "old")}
 	}
 	tests := map[string]struct {
 		enactments []v1alpha1.ControlPlaneNodeEnactment
@@ -203,52 +199,52 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 		want       string
 		older      []string
 		widened    bool
-		keeps      bool // failsafe ports that are narrow for older rules
-		stays      bool // whatever it has
+		keeps      bool // whether failsafe ports that are scoped for older rules stay
+		stays      bool // whether every live object stays
 	}{
-		"Nobody has thought of it":                   {want: "none", keeps: true, stays: true},
-		"Nobody has thought of it, and it has rules": {want: "none", older: []string{"old"}, keeps: true, stays: true},
-		"It has no phase yet":                        {enactments: mine("", "old"), want: "none", older: []string{"old"}, keeps: true, stays: true},
-		"It waits":                                   {enactments: mine(pending, ""), want: "none"},
-		"It waits with older rules":                  {enactments: mine(pending, "old"), want: "old", older: []string{"old"}},
-		"It waits with older rules, and was narrow": {
-			enactments: wasNarrow(mine(pending, "old")), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}, keeps: true,
+		"The node has no enactment":                {want: "none", keeps: true, stays: true},
+		"The node has no enactment, and has rules": {want: "none", older: []string{"old"}, keeps: true, stays: true},
+		"The node has no phase yet":                {enactments: mine("", "old"), want: "none", older: []string{"old"}, keeps: true, stays: true},
+		"The node is pending":                      {enactments: mine(pending, ""), want: "none"},
+		"The node is pending with older rules":     {enactments: mine(pending, "old"), want: "old", older: []string{"old"}},
+		"The node is pending with older rules, and was scoped": {
+			enactments: wasScoped(mine(pending, "old")), felix: scoped("p", "cp-1"), want: "old", older: []string{"old"}, keeps: true,
 		},
-		"It waits with older rules, and is narrow because that was just being tried": {
-			enactments: mine(pending, "old"), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"},
+		"The node is pending with older rules, and scoping was on trial": {
+			enactments: mine(pending, "old"), felix: scoped("p", "cp-1"), want: "old", older: []string{"old"},
 		},
-		"It was stopped with older rules, and was narrow": {
-			enactments: wasNarrow(mine(v1alpha1.PhaseAborted, "old")), want: "old", older: []string{"old"}, keeps: true,
+		"The node was aborted with older rules, and was scoped": {
+			enactments: wasScoped(mine(v1alpha1.PhaseAborted, "old")), want: "old", older: []string{"old"}, keeps: true,
 		},
-		"It waits with the present rules, and was narrow": {enactments: wasNarrow(mine(pending, "new")), want: "new narrow"},
-		"It waits with the present rules, and was wide":   {enactments: mine(pending, "new"), want: "new"},
-		"It is tried":                         {enactments: mine(progressing, ""), want: "new"},
-		"It is tried in place of older rules": {enactments: mine(progressing, "old"), want: "new", older: []string{"old"}},
-		"It is to be tried, and is widened first": {
-			enactments: mine(progressing, "old"), felix: narrow("p", "cp-1"), want: "old", older: []string{"old"}, widened: true,
+		"The node is pending with the declared rules, and was scoped": {enactments: wasScoped(mine(pending, "new")), want: "new scoped"},
+		"The node is pending with the declared rules, and was open":   {enactments: mine(pending, "new"), want: "new"},
+		"The node is in flight":                               {enactments: mine(progressing, ""), want: "new"},
+		"The node is in flight with new rules for older ones": {enactments: mine(progressing, "old"), want: "new", older: []string{"old"}},
+		"The node is about to be tried, and its failsafe ports are opened first": {
+			enactments: mine(progressing, "old"), felix: scoped("p", "cp-1"), want: "old", older: []string{"old"}, widened: true,
 		},
-		"A policy narrowed it that is gone": {
-			enactments: mine(progressing, "old"), felix: narrow("q", "cp-1"), want: "old", older: []string{"old"}, widened: true,
+		"The failsafe ports were scoped by a policy that no longer exists": {
+			enactments: mine(progressing, "old"), felix: scoped("q", "cp-1"), want: "old", older: []string{"old"}, widened: true,
 		},
-		"It has no rules yet, and a policy narrowed it that is gone": {enactments: mine(progressing, ""), felix: narrow("q", "cp-1"), want: "none", widened: true},
-		"Somebody else narrowed it":                                  {enactments: mine(progressing, "old"), felix: narrow("", "cp-1"), want: "new", older: []string{"old"}},
-		"What narrowed it is a copy":                                 {enactments: mine(progressing, "old"), felix: copied(narrow("p", "cp-1")), want: "new", older: []string{"old"}},
-		"Another node is narrow":                                     {enactments: mine(progressing, "old"), felix: narrow("p", "cp-2"), want: "new", older: []string{"old"}},
-		"It was narrowed without rules":                              {enactments: mine(progressing, ""), felix: narrow("p", "cp-1"), want: "none", widened: true},
-		"It is tried with its ports narrow": {
-			enactments: narrowNow(progressing, "old"), felix: narrow("p", "cp-1"), want: "new narrow", older: []string{"old"},
+		"The node has no rules yet, and its failsafe ports were scoped by a policy that no longer exists": {enactments: mine(progressing, ""), felix: scoped("q", "cp-1"), want: "none", widened: true},
+		"The failsafe ports were scoped by somebody else":                                                 {enactments: mine(progressing, "old"), felix: scoped("", "cp-1"), want: "new", older: []string{"old"}},
+		"The configuration that scopes the failsafe ports is a copy":                                      {enactments: mine(progressing, "old"), felix: copied(scoped("p", "cp-1")), want: "new", older: []string{"old"}},
+		"Another node has scoped failsafe ports":                                                          {enactments: mine(progressing, "old"), felix: scoped("p", "cp-2"), want: "new", older: []string{"old"}},
+		"The failsafe ports were scoped without rules":                                                    {enactments: mine(progressing, ""), felix: scoped("p", "cp-1"), want: "none", widened: true},
+		"The node is in flight with scoped failsafe ports": {
+			enactments: scopedNow(progressing, "old"), felix: scoped("p", "cp-1"), want: "new scoped", older: []string{"old"},
 		},
-		"It is tried with its ports narrow, and had nothing": {enactments: narrowNow(progressing, ""), want: "new narrow"},
-		"It is done":                                   {enactments: narrowNow(enforced, "old"), want: "new narrow"},
-		"It is done, and nobody tried it narrow":       {enactments: mine(enforced, "old"), want: "new"},
-		"It failed with its ports narrow":              {enactments: narrowNow(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
-		"It failed with its ports narrow, had nothing": {enactments: narrowNow(v1alpha1.PhaseReverted, ""), want: "none"},
-		"It was taken back":                            {enactments: mine(v1alpha1.PhaseReverted, ""), want: "none"},
-		"It was taken back to older rules":             {enactments: mine(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
-		"It was stopped with older rules":              {enactments: mine(v1alpha1.PhaseAborted, "old"), want: "old", older: []string{"old"}},
-		"Another policy has it done":                   {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none", keeps: true, stays: true},
-		"The policy audits: all is shown":              {enactments: mine(pending, "old"), edits: []edit{audits}, want: "new narrow"},
-		"The policy is suspended: all is shown":        {enactments: mine(v1alpha1.PhaseReverted, ""), edits: []edit{suspend}, want: "new narrow"},
+		"The node is in flight with scoped failsafe ports, and had no rules": {enactments: scopedNow(progressing, ""), want: "new scoped"},
+		"The node is enforced": {enactments: scopedNow(enforced, "old"), want: "new scoped"},
+		"The node is enforced, and scoped failsafe ports were never tried": {enactments: mine(enforced, "old"), want: "new"},
+		"The node failed with scoped failsafe ports":                       {enactments: scopedNow(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
+		"The node failed with scoped failsafe ports, and had no rules":     {enactments: scopedNow(v1alpha1.PhaseReverted, ""), want: "none"},
+		"The node was rolled back":                                         {enactments: mine(v1alpha1.PhaseReverted, ""), want: "none"},
+		"The node was rolled back to older rules":                          {enactments: mine(v1alpha1.PhaseReverted, "old"), want: "old", older: []string{"old"}},
+		"The node was aborted with older rules":                            {enactments: mine(v1alpha1.PhaseAborted, "old"), want: "old", older: []string{"old"}},
+		"The node is enforced by another policy":                           {enactments: []v1alpha1.ControlPlaneNodeEnactment{enacted("q", "cp-1", enforced, "")}, want: "none", keeps: true, stays: true},
+		"The policy is in mode Audit: all objects are shown":               {enactments: mine(pending, "old"), edits: []edit{audits}, want: "new scoped"},
+		"The policy is suspended: all objects are shown":                   {enactments: mine(v1alpha1.PhaseReverted, ""), edits: []edit{suspend}, want: "new scoped"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -261,26 +257,26 @@ func TestNodeIsRenderedAsFarAsItsEnactmentIs(t *testing.T) {
 			}
 			hosts := protect(t, snapshot, test.edits...)
 			g.Expect(onNode(hosts.Objects, "cp-1", hosts.Whole.Version)).To(Equal(test.want))
-			g.Expect(onNode(hosts.WholeObjects, "cp-1", hosts.Whole.Version)).To(Equal("new narrow"), "when the rollout is through")
+			g.Expect(onNode(hosts.WholeObjects, "cp-1", hosts.Whole.Version)).To(Equal("new scoped"), "at the end of the rollout")
 			g.Expect(hosts.Whole.Nodes).To(HaveEach(HaveField("Ruleset", rollout.Ruleset{Version: hosts.Whole.Version, FailsafesScoped: true})))
 			g.Expect(sets.List(hosts.VersionsInUse.Clone().Delete("", hosts.Whole.Version))).To(HaveExactElements(test.older), "older versions that stay")
-			endpoint, felix, tried := endpointWith("p", "cp-1", "old"), narrowFor("p", "cp-1", "old"), narrowFor("p", "cp-1", hosts.Whole.Version)
+			endpoint, felix, tried := endpointWith("p", "cp-1", "old"), scopedFor("p", "cp-1", "old"), scopedFor("p", "cp-1", hosts.Whole.Version)
 			g.Expect(changes(hosts, &endpoint)).To(Equal(!test.stays), "an endpoint that is not called for")
-			g.Expect(changes(hosts, &felix)).To(Equal(!test.keeps), "the Felix configuration that is there")
-			g.Expect(changes(hosts, &tried)).To(Equal(!test.stays), "failsafe ports that are narrow for the new rules")
-			ofDeletedPolicy := narrowFor("q", "cp-1", "old")
+			g.Expect(changes(hosts, &felix)).To(Equal(!test.keeps), "the present Felix configuration")
+			g.Expect(changes(hosts, &tried)).To(Equal(!test.stays), "failsafe ports that are scoped for the new rules")
+			ofDeletedPolicy := scopedFor("q", "cp-1", "old")
 			g.Expect(diffOf(hosts, &ofDeletedPolicy).Removals).To(HaveLen(map[bool]int{true: 1}[test.widened]))
 		})
 	}
 }
 
-func TestWhatOlderRulesNeedStays(t *testing.T) {
+func TestObjectsThatOlderRulesNeedStay(t *testing.T) {
 	g := NewWithT(t)
 	snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"), machine("cp-3", "10.0.0.3"), machine("cp-4", "10.0.0.4"))
 	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
-		narrowed(enacted("p", "cp-1", v1alpha1.PhaseEnforced, "overcome")),
+		inScoping(enacted("p", "cp-1", v1alpha1.PhaseEnforced, "overcome")),
 		enacted("p", "cp-2", v1alpha1.PhaseProgressing, "fallback"),
-		wasNarrow([]v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-3", v1alpha1.PhasePending, "waiting")})[0],
+		wasScoped([]v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-3", v1alpha1.PhasePending, "waiting")})[0],
 	}
 	calicotest.Edit(&snapshot.Backend, func(c *calico.Live) {
 		c.Endpoints = []v3.HostEndpoint{
@@ -294,26 +290,26 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 	set := func(name string) plan.Object {
 		return &v3.GlobalNetworkSet{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{calico.LabelPeer: name}}}
 	}
-	felix := func(node, version string) plan.Object { f := narrowFor("p", node, version); return &f }
+	felix := func(node, version string) plan.Object { f := scopedFor("p", node, version); return &f }
 	tests := map[string]struct {
 		object plan.Object
 		want   bool
 	}{
-		"A policy of rules that a node waits with":            {policy("waiting"), true},
-		"A policy of rules that a node is taken back to":      {policy("fallback"), true},
-		"A policy of rules that a live endpoint has":          {policy("live"), true},
-		"A policy of rules that a node that is gone has left": {policy("left"), true},
-		"A policy of rules that a node does not go back to":   {policy("overcome"), false},
-		"A policy of rules that nobody has":                   {policy("unknown"), false},
-		"A policy of rules of another policy":                 {policy("theirs"), false},
-		"A policy of the rules that are called for":           {policy(hosts.Whole.Version), false},
-		"A policy of no version":                              {&v3.GlobalNetworkPolicy{}, false},
-		"A set that only older rules need":                    {set("pods"), true},
-		"A set that the new rules have, in another part":      {set("control-plane"), false},
-		"The Felix configuration of a node with older rules":  {felix("cp-3", "waiting"), true},
-		"The Felix configuration of other rules than it has":  {felix("cp-3", "unknown"), false},
-		"The Felix configuration of a node with new rules":    {felix("cp-2", "fallback"), false},
-		"The Felix configuration of a node that is gone":      {felix("gone", "left"), false},
+		"A policy of rules that a pending node has":                {policy("waiting"), true},
+		"A policy of rules that a node is rolled back to":          {policy("fallback"), true},
+		"A policy of rules that a live endpoint has":               {policy("live"), true},
+		"A policy of rules on the endpoint of a deleted node":      {policy("left"), true},
+		"A policy of rules that a node does not return to":         {policy("overcome"), false},
+		"A policy of rules that no node has":                       {policy("unknown"), false},
+		"A policy of rules of another owner":                       {policy("theirs"), false},
+		"A policy of the declared rules":                           {policy(hosts.Whole.Version), false},
+		"A policy without a version":                               {&v3.GlobalNetworkPolicy{}, false},
+		"A set that only older rules need":                         {set("pods"), true},
+		"A set that the new rules have, with other content":        {set("control-plane"), false},
+		"The Felix configuration of a node with older rules":       {felix("cp-3", "waiting"), true},
+		"The Felix configuration of other rules than the node has": {felix("cp-3", "unknown"), false},
+		"The Felix configuration of a node with new rules":         {felix("cp-2", "fallback"), false},
+		"The Felix configuration of a deleted node":                {felix("gone", "left"), false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { NewWithT(t).Expect(changes(hosts, test.object)).To(Equal(!test.want)) })
@@ -322,56 +318,55 @@ func TestWhatOlderRulesNeedStays(t *testing.T) {
 	done := machines(machine("cp-1", "10.0.0.1"))
 	done.Enactments = []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", v1alpha1.PhaseEnforced, "")}
 	through := protect(t, done)
-	g.Expect(changes(through, set("pods"))).To(BeTrue(), "once nobody has older rules")
+	g.Expect(changes(through, set("pods"))).To(BeTrue(), "once no node has older rules")
 	audited := protect(t, snapshot, audits)
-	g.Expect(changes(audited, policy("waiting"))).To(BeTrue(), "nothing is kept of what is only shown")
+	g.Expect(changes(audited, policy("waiting"))).To(BeTrue(), "nothing is kept for objects that are only shown")
 }
 
-// nobodyAdministers makes a policy that can not be rendered: it would shut
-// everybody out of the API server.
+// nobodyAdministers makes a policy that cannot be rendered: it would deny everybody access to the API server.
 func nobodyAdministers(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	p.Spec.Network.Unlisted = v1alpha1.UnlistedDeny
 }
 
-// unheardOf makes a policy of which not even the ports are known.
+// unheardOf makes a policy whose ports are unknown.
 func unheardOf(p *v1alpha1.ControlPlaneNetworkPolicy) {
 	p.Spec.Profile = v1alpha1.Profile{Distribution: "Auto", CNI: "Auto"}
 }
 
-func TestNodesThatWereUnderWayGoBackWhileNothingCanBeRendered(t *testing.T) {
+func TestNodesInFlightAreRolledBackWhileThePolicyCannotBeRendered(t *testing.T) {
 	const none = "none"
 	onEth1 := endpointWith("p", "cp-1", "old")
 	onEth1.Name, onEth1.Labels[calico.LabelInterface] = "cpnp-cp-1-eth1", "eth1"
 	tests := map[string]struct {
 		phase, previous string
 		there           []v3.HostEndpoint
-		want            string // the version that its endpoint gets
+		want            string // the version that the node's endpoint gets
 		goes            bool
 		edits           []edit
 	}{
-		"It waits again, and had nothing":               {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, goes: true},
-		"It waits again, and had older rules":           {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true},
-		"It has the older rules on one interface still": {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new"), onEth1}, want: "old", goes: true},
-		"It was taken back just before":                 {phase: v1alpha1.PhaseReverted, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, goes: true},
-		"It was stopped just before":                    {phase: v1alpha1.PhaseAborted, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true},
-		"It has gone back":                              {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "old")}, want: none},
-		"It never had anything":                         {phase: v1alpha1.PhasePending, want: none},
-		"It is done":                                    {phase: v1alpha1.PhaseEnforced, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "other")}, want: none},
-		"It is under way, and is not on record otherwise": {
+		"The node is pending again, and had no rules":         {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, goes: true},
+		"The node is pending again, and had older rules":      {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true},
+		"The node still has the older rules on one interface": {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new"), onEth1}, want: "old", goes: true},
+		"The node was reverted just before":                   {phase: v1alpha1.PhaseReverted, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, goes: true},
+		"The node was aborted just before":                    {phase: v1alpha1.PhaseAborted, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true},
+		"The node is rolled back":                             {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "old")}, want: none},
+		"The node never had rules":                            {phase: v1alpha1.PhasePending, want: none},
+		"The node is enforced":                                {phase: v1alpha1.PhaseEnforced, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "other")}, want: none},
+		"The node is in flight, and its enactment has no other ruleset": {
 			phase: v1alpha1.PhaseProgressing, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "old")}, want: none,
 		},
-		"Its enactment was not finished":      {phase: "", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none},
-		"The endpoint is of somebody else":    {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("q", "cp-1", "new")}, want: none},
-		"The endpoint is of another node":     {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-2", "new")}, want: none},
-		"The policy is suspended":             {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, edits: []edit{suspend}},
-		"Not even what there is can be known": {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true, edits: []edit{unheardOf}},
+		"The enactment has no status yet":   {phase: "", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none},
+		"The endpoint is of another policy": {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("q", "cp-1", "new")}, want: none},
+		"The endpoint is of another node":   {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-2", "new")}, want: none},
+		"The policy is suspended":           {phase: v1alpha1.PhasePending, there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: none, edits: []edit{suspend}},
+		"The live objects are unknown":      {phase: v1alpha1.PhasePending, previous: "old", there: []v3.HostEndpoint{endpointWith("p", "cp-1", "new")}, want: "old", goes: true, edits: []edit{unheardOf}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
 			calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Endpoints = test.there })
-			snapshot.Enactments = wasNarrow([]v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", test.phase, test.previous)})
+			snapshot.Enactments = wasScoped([]v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", test.phase, test.previous)})
 			policies := compile(policy("p", slices.Concat([]edit{etcd, nobodyAdministers}, test.edits)...))
 			hosts := plan.HostProtection(&policies[0], policies, snapshot)
 			g.Expect(hosts.Held).NotTo(BeEmpty())
@@ -379,24 +374,24 @@ func TestNodesThatWereUnderWayGoBackWhileNothingCanBeRendered(t *testing.T) {
 			g.Expect(onNode(hosts.Objects, "cp-1", "new")).To(Equal(test.want))
 			g.Expect(onNode(hosts.Objects, "cp-2", "new")).To(Equal(none))
 			for i := range test.there {
-				g.Expect(changes(hosts, &test.there[i])).To(Equal(test.goes), "the endpoint that is there")
+				g.Expect(changes(hosts, &test.there[i])).To(Equal(test.goes), "the present endpoint")
 			}
 			g.Expect(changes(hosts, &v3.GlobalNetworkPolicy{})).To(BeFalse(), "policies stay")
-			tried, had := narrowFor("p", "cp-1", "tried"), narrowFor("p", "cp-1", test.previous)
+			tried, had := scopedFor("p", "cp-1", "tried"), scopedFor("p", "cp-1", test.previous)
 			stays := slices.Contains([]string{"", v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced}, test.phase) || test.edits != nil && !test.goes
-			g.Expect(changes(hosts, &tried)).To(Equal(!stays), "failsafe ports that are narrow for the new rules")
-			g.Expect(changes(hosts, &had)).To(Equal(!stays && test.previous == ""), "failsafe ports as they were before")
+			g.Expect(changes(hosts, &tried)).To(Equal(!stays), "failsafe ports that are scoped for the new rules")
+			g.Expect(changes(hosts, &had)).To(Equal(!stays && test.previous == ""), "failsafe ports as before")
 			if len(test.there) == 2 {
 				g.Expect(hosts.Objects).To(HaveLen(1))
-				g.Expect(hosts.Objects[0].GetName()).To(Equal(onEth1.Name), "only where it has them")
+				g.Expect(hosts.Objects[0].GetName()).To(Equal(onEth1.Name), "only on the interface that has older rules")
 			}
 		})
 	}
 }
 
-// What was written goes only where somebody says so: not where a selector can not be
-// read, or the cluster is suddenly taken for one that has no such nodes.
-func TestWhatWasWrittenStaysUnlessSomebodySaysOtherwise(t *testing.T) {
+// Written objects are removed only on a declared change: not where a selector
+// cannot be read, or where the profile suddenly shows a cluster without such nodes.
+func TestWrittenObjectsStayWithoutADeclaredChange(t *testing.T) {
 	network := func(change func(*v1alpha1.NetworkSpec)) edit {
 		return func(p *v1alpha1.ControlPlaneNetworkPolicy) { change(p.Spec.Network) }
 	}
@@ -407,13 +402,13 @@ func TestWhatWasWrittenStaysUnlessSomebodySaysOtherwise(t *testing.T) {
 		edits []edit
 		stays bool
 	}{
-		"It is as it should be":               {nil, false},
+		"The policy is as declared":           {nil, false},
 		"The selector of nodes is unreadable": {[]edit{unreadable}, true},
 		"The provider runs the control plane": {[]edit{func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Spec.Profile.Distribution = "managed" }}, true},
-		"Nothing can be rendered":             {[]edit{nobodyAdministers}, true},
-		"Hosts are not to be protected":       {[]edit{network(func(n *v1alpha1.NetworkSpec) { n.HostBackend = v1alpha1.HostBackendNone })}, false},
-		"Nothing on hosts is declared":        {[]edit{network(func(n *v1alpha1.NetworkSpec) { n.Components = nil })}, false},
-		"Everything is taken back": {[]edit{unreadable, func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+		"The policy cannot be rendered":       {[]edit{nobodyAdministers}, true},
+		"Hosts are no longer to be protected": {[]edit{network(func(n *v1alpha1.NetworkSpec) { n.HostBackend = v1alpha1.HostBackendNone })}, false},
+		"No component on hosts is declared":   {[]edit{network(func(n *v1alpha1.NetworkSpec) { n.Components = nil })}, false},
+		"The policy is rolled back": {[]edit{unreadable, func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 			p.Annotations = map[string]string{v1alpha1.AnnotationRevert: "paged"}
 		}}, false},
 	} {
@@ -430,37 +425,37 @@ func TestWhatWasWrittenStaysUnlessSomebodySaysOtherwise(t *testing.T) {
 			hosts := plan.HostProtection(&policies[0], policies, snapshot)
 			g.Expect(hosts.Intent == intent.Hold).To(Equal(test.stays))
 			if test.stays {
-				g.Expect(onNode(hosts.Objects, "cp-1", "-")).To(Equal("none"), "it is left alone")
-				g.Expect(onNode(hosts.Objects, "cp-2", "-")).To(Equal("had"), "it was under way")
+				g.Expect(onNode(hosts.Objects, "cp-1", "-")).To(Equal("none"), "the node is left alone")
+				g.Expect(onNode(hosts.Objects, "cp-2", "-")).To(Equal("had"), "the node was in flight")
 			}
 		})
 	}
 }
 
-// Ports that are narrow because that was being tried are widened, though the rules
-// stay; those that had been narrow before stay so.
-func TestNarrowFailsafePortsThatWereBeingTriedGoWhereTheRulesStay(t *testing.T) {
-	for name, narrow := range map[string]bool{"being tried": false, "as before": true} {
+// Failsafe ports whose scoping was on trial are opened, even if the rules
+// stay. Failsafe ports that were scoped before stay scoped.
+func TestScopedFailsafePortsOnTrialAreOpenedWhereTheRulesStay(t *testing.T) {
+	for name, scoped := range map[string]bool{"being tried": false, "as before": true} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			snapshot := machines(machine("cp-1", "10.0.0.1"))
 			calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Endpoints = []v3.HostEndpoint{endpointWith("p", "cp-1", "same")} })
 			snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{enacted("p", "cp-1", v1alpha1.PhasePending, "same")}
 			snapshot.Enactments[0].Status.Ruleset = "same"
-			if narrow {
-				wasNarrow(snapshot.Enactments)
+			if scoped {
+				wasScoped(snapshot.Enactments)
 			}
 			policies := compile(policy("p", etcd, nobodyAdministers))
 			hosts := plan.HostProtection(&policies[0], policies, snapshot)
-			felix := narrowFor("p", "cp-1", "same")
-			g.Expect(changes(hosts, &felix)).To(Equal(!narrow))
+			felix := scopedFor("p", "cp-1", "same")
+			g.Expect(changes(hosts, &felix)).To(Equal(!scoped))
 			g.Expect(hosts.Objects).To(BeEmpty(), "the endpoint stays")
 		})
 	}
 }
 
-// An endpoint that is named comes before that of every interface: while a node is
-// tried, no interface keeps older rules, and if it fails, each gets them back.
+// A named endpoint takes precedence over the endpoint of every interface. During a trial no
+// interface keeps older rules, and after a failure each interface gets its older rules again.
 func TestInterfacesOfATrial(t *testing.T) {
 	const pending, progressing, enforced, reverted = v1alpha1.PhasePending, v1alpha1.PhaseProgressing, v1alpha1.PhaseEnforced, v1alpha1.PhaseReverted
 	on := func(iface, version string) v3.HostEndpoint {
@@ -494,22 +489,22 @@ func TestInterfacesOfATrial(t *testing.T) {
 		onEth2 bool
 		want   []string // interface and version
 	}{
-		"It is tried without an interface of its own": {phase: progressing, there: []v3.HostEndpoint{on("eth1", "old")}, rules: rules("old", "eth1"),
+		"In flight, without an endpoint per interface": {phase: progressing, there: []v3.HostEndpoint{on("eth1", "old")}, rules: rules("old", "eth1"),
 			want: []string{"* new", "eth1 new"}},
-		"It is tried with an interface of its own": {phase: progressing, there: []v3.HostEndpoint{on("*", "old")}, rules: rules("old", "*"), onEth2: true,
+		"In flight, with an endpoint per interface": {phase: progressing, there: []v3.HostEndpoint{on("*", "old")}, rules: rules("old", "*"), onEth2: true,
 			want: []string{"* new", "eth2 new"}},
-		"It is tried with another interface of its own": {phase: progressing, there: []v3.HostEndpoint{on("eth1", "old")}, rules: rules("old", "eth1"), onEth2: true,
+		"In flight, with an endpoint of another interface": {phase: progressing, there: []v3.HostEndpoint{on("eth1", "old")}, rules: rules("old", "eth1"), onEth2: true,
 			want: []string{"eth1 new", "eth2 new"}},
-		"It is done": {phase: enforced, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")}, want: []string{"* new"}},
-		"It failed, and goes back to an interface of its own": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")}, rules: rules("old", "eth1"),
+		"Enforced": {phase: enforced, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")}, want: []string{"* new"}},
+		"Failed, rolled back to an endpoint per interface": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")}, rules: rules("old", "eth1"),
 			want: []string{"eth1 old"}},
-		"It failed, and goes back to every interface": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth2", "new")}, rules: rules("old", "*"), onEth2: true,
+		"Failed, rolled back to the endpoint of every interface": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth2", "new")}, rules: rules("old", "*"), onEth2: true,
 			want: []string{"* old"}},
-		"It failed half-way": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "old")}, rules: rules("old", "*", "eth1"),
+		"Failed half-way": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "old")}, rules: rules("old", "*", "eth1"),
 			want: []string{"* old", "eth1 old"}},
-		"It failed, and somebody deleted the rules that it had": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")},
+		"Failed, and the older rules were deleted": {phase: reverted, there: []v3.HostEndpoint{on("*", "new"), on("eth1", "new")},
 			want: []string{"* old", "eth1 old"}},
-		"It waits with rules of which somebody deleted some": {phase: pending, there: []v3.HostEndpoint{on("*", "old"), on("eth1", "old")}, rules: rules("old", "eth1"),
+		"Pending with older rules of which some were deleted": {phase: pending, there: []v3.HostEndpoint{on("*", "old"), on("eth1", "old")}, rules: rules("old", "eth1"),
 			want: []string{"* old", "eth1 old"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -524,10 +519,10 @@ func TestInterfacesOfATrial(t *testing.T) {
 			hosts := protect(t, snapshot, edits...)
 			got := endpointsIn(hosts)
 			g.Expect(got).To(ConsistOf(test.want))
-			g.Expect(slices.IndexFunc(got, func(e string) bool { return e[0] == '*' })).To(BeElementOf(-1, len(got)-1), "it is the last one")
+			g.Expect(slices.IndexFunc(got, func(e string) bool { return e[0] == '*' })).To(BeElementOf(-1, len(got)-1), "the endpoint of every interface is the last one")
 			for i, e := range test.there {
 				name := e.Spec.InterfaceName + " " + e.Labels[calico.LabelVersion]
-				g.Expect(changes(hosts, &test.there[i]) || slices.Contains(test.want, name)).To(BeTrue(), "one that is not called for: %s", name)
+				g.Expect(changes(hosts, &test.there[i]) || slices.Contains(test.want, name)).To(BeTrue(), "an endpoint that is not called for: %s", name)
 			}
 		})
 	}
@@ -547,17 +542,17 @@ func TestRulesThatAreTheSameAreRenderedTheSame(t *testing.T) {
 	g := NewWithT(t)
 	snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
 	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
-		narrowed(enacted("p", "cp-1", v1alpha1.PhaseEnforced, "")), narrowed(enacted("p", "cp-2", v1alpha1.PhaseEnforced, "")),
+		inScoping(enacted("p", "cp-1", v1alpha1.PhaseEnforced, "")), inScoping(enacted("p", "cp-2", v1alpha1.PhaseEnforced, "")),
 	}
 	hosts := protect(t, snapshot)
 	g.Expect(hosts.Objects).To(Equal(hosts.WholeObjects))
 	snapshot.Enactments[1] = enacted("p", "cp-2", v1alpha1.PhaseProgressing, "")
 	hosts = protect(t, snapshot)
-	g.Expect(onNode(hosts.Objects, "cp-1", hosts.Whole.Version)).To(Equal("new narrow"))
-	g.Expect(onNode(hosts.Objects, "cp-2", hosts.Whole.Version)).To(Equal("new"), "the other one is still being tried")
+	g.Expect(onNode(hosts.Objects, "cp-1", hosts.Whole.Version)).To(Equal("new scoped"))
+	g.Expect(onNode(hosts.Objects, "cp-2", hosts.Whole.Version)).To(Equal("new"), "the other node is still in flight")
 }
 
-func TestRulesAreEstablishedOnceANodeIsToHaveThem(t *testing.T) {
+func TestRulesAreEstablishedOnceANodeCallsForThem(t *testing.T) {
 	g := NewWithT(t)
 	snapshot := machines(machine("cp-1", "10.0.0.1"), machine("cp-2", "10.0.0.2"))
 	snapshot.Enactments = []v1alpha1.ControlPlaneNodeEnactment{
@@ -570,9 +565,9 @@ func TestRulesAreEstablishedOnceANodeIsToHaveThem(t *testing.T) {
 	g.Expect(done.VersionsInUse).To(HaveKey(done.Whole.Version))
 }
 
-// An endpoint of somebody else where the new rules need one keeps the new rules away.
-// What the node has on other interfaces stays.
-func TestANodeKeepsItsRulesThoughNewOnesHaveNoPlace(t *testing.T) {
+// A foreign endpoint in the place of a managed one keeps the new rules away.
+// The rules on other interfaces of the node stay.
+func TestANodeKeepsItsRulesWhereAForeignEndpointBlocksNewOnes(t *testing.T) {
 	onEth1 := func(version string) v3.HostEndpoint {
 		e := endpointWith("p", "cp-1", version)
 		e.Name, e.Labels[calico.LabelInterface], e.Spec.InterfaceName = "cpnp-cp-1-eth1", "eth1", "eth1"
@@ -586,11 +581,11 @@ func TestANodeKeepsItsRulesThoughNewOnesHaveNoPlace(t *testing.T) {
 		there     []v3.HostEndpoint
 		want      []string
 	}{
-		"It waits":                             {enacted("p", "cp-1", v1alpha1.PhasePending, "old"), []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
-		"It was stopped":                       {enacted("p", "cp-1", v1alpha1.PhaseAborted, "old"), []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
-		"It is done, and the new ones are new": {done, []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
-		"It has none any more":                 {enacted("p", "cp-1", v1alpha1.PhasePending, "old"), []v3.HostEndpoint{theirs}, nil},
-		"It never had any":                     {enacted("p", "cp-1", v1alpha1.PhasePending, ""), []v3.HostEndpoint{theirs}, nil},
+		"The node is pending":  {enacted("p", "cp-1", v1alpha1.PhasePending, "old"), []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
+		"The node was aborted": {enacted("p", "cp-1", v1alpha1.PhaseAborted, "old"), []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
+		"The node is enforced, and its interface is a new one": {done, []v3.HostEndpoint{onEth1("old"), theirs}, []string{"eth1 old"}},
+		"The node has lost its rules":                          {enacted("p", "cp-1", v1alpha1.PhasePending, "old"), []v3.HostEndpoint{theirs}, nil},
+		"The node never had rules":                             {enacted("p", "cp-1", v1alpha1.PhasePending, ""), []v3.HostEndpoint{theirs}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -604,7 +599,7 @@ func TestANodeKeepsItsRulesThoughNewOnesHaveNoPlace(t *testing.T) {
 	}
 }
 
-// endpointsIn are the interfaces of endpoints, each with the version of its rules.
+// endpointsIn returns the interfaces of endpoints, each with the version of its rules.
 func endpointsIn(hosts plan.Hosts) []string {
 	var out []string
 	for _, object := range hosts.Objects {
@@ -619,9 +614,9 @@ func endpointsIn(hosts plan.Hosts) []string {
 	return out
 }
 
-// Of a node that has left nothing stays that was being tried; and what goes back does
-// not come beside an endpoint of others.
-func TestWhatGoesBackWhereAPolicyLeavesRulesBehind(t *testing.T) {
+// On a node that is no longer selected, rules on trial are removed.
+// Rolled-back rules are not written beside a foreign endpoint.
+func TestRollBackWhereADeletedPolicyOrphansItsRules(t *testing.T) {
 	g := NewWithT(t)
 	snapshot := machines(machine("cp-1", "10.0.0.1"))
 	onEth1 := v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{
@@ -641,7 +636,7 @@ func TestWhatGoesBackWhereAPolicyLeavesRulesBehind(t *testing.T) {
 	hosts := plan.HostProtection(&policies[0], policies, snapshot)
 	g.Expect(hosts.Intent).To(Equal(intent.Hold))
 	g.Expect(endpointsIn(hosts)).To(Equal([]string{"eth1 old", "* old"}))
-	felix := narrowFor("p", "gone", "old")
+	felix := scopedFor("p", "gone", "old")
 	there := calico.Of(snapshot.Backend).Endpoints
 	for _, live := range []plan.Object{&there[0], &there[1], &felix} {
 		g.Expect(changes(hosts, live)).To(BeTrue())

@@ -16,8 +16,8 @@ import (
 )
 
 // node returns a control-plane node.
-func node(name string, taints ...corev1.Taint) corev1.Node {
-	return corev1.Node{
+func node(name string, taints ...corev1.Taint) *corev1.Node {
+	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{controlPlane: ""}},
 		Spec:       corev1.NodeSpec{Taints: taints},
 	}
@@ -48,14 +48,14 @@ func TestTaintsOfTheOldestPolicyDecide(t *testing.T) {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{policy("p", taints(noSchedule("b", "1"), noSchedule("a", "")))},
 			claims:   []claim{{Field: "b:NoSchedule", Want: "1", Policy: "p"}, {Field: "a:NoSchedule", Policy: "p"}},
 		},
-		"Of two values for a taint the older policy's is taken, and the younger policy has lost": {
+		"Of two values for a taint, that of the older policy is taken, and the younger policy loses": {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{
 				policy("old", taints(noSchedule("a", "1"))), policy("young", taints(noSchedule("a", "2"), noSchedule("b", ""))),
 			},
 			claims: []claim{{Field: "a:NoSchedule", Want: "1", Policy: "old"}, {Field: "b:NoSchedule", Policy: "young"}},
 			losses: []plan.Loss{{Policy: "young", Winner: "old", What: "a:NoSchedule of Node/cp-1"}},
 		},
-		"A policy that wants the same value has lost too, because the older one decides what becomes of it": {
+		"A younger policy with the same value loses too, because the older policy decides on the taint": {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{
 				policy("old", taints(noSchedule("a", "1"))), policy("young", taints(noSchedule("a", "1"))),
 			},
@@ -66,14 +66,14 @@ func TestTaintsOfTheOldestPolicyDecide(t *testing.T) {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{policy("old", taints(noSchedule("a", "1"))), policy("young", taints(noExecute))},
 			claims:   []claim{{Field: "a:NoSchedule", Want: "1", Policy: "old"}, {Field: "a:NoExecute", Want: "x", Policy: "young"}},
 		},
-		"An older policy that only audits decides too": {
+		"An older policy in mode Audit decides too": {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{
 				policy("old", audits, taints(noSchedule("a", "1"))), policy("young", taints(noSchedule("a", "2"))),
 			},
 			claims: []claim{{Field: "a:NoSchedule", Want: "1", Policy: "old"}},
 			losses: []plan.Loss{{Policy: "young", Winner: "old", What: "a:NoSchedule of Node/cp-1"}},
 		},
-		"An older policy that is being deleted, selects other nodes or none decides nothing": {
+		"An older policy decides nothing while it is deleted, selects other nodes or selects none": {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{
 				policy("deleted", deleted, taints(noSchedule("a", "1"))),
 				policy("elsewhere", selectsWorkers, taints(noSchedule("a", "2"))),
@@ -82,7 +82,7 @@ func TestTaintsOfTheOldestPolicyDecide(t *testing.T) {
 			},
 			claims: []claim{{Field: "a:NoSchedule", Want: "4", Policy: "young"}},
 		},
-		"Three policies that want one taint make one claim and two losses to the same winner": {
+		"Three policies with the same taint make one claim and two losses to the same winner": {
 			policies: []v1alpha1.ControlPlaneNetworkPolicy{
 				policy("1st", taints(noSchedule("a", "1"))), policy("2nd", taints(noSchedule("a", "2"))), policy("3rd", taints(noSchedule("a", "3"))),
 			},
@@ -96,7 +96,7 @@ func TestTaintsOfTheOldestPolicyDecide(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			node := node("cp-1")
-			claims, losses := plan.TaintClaims(&node, compile(test.policies...))
+			claims, losses := plan.TaintClaims(node, compile(test.policies...))
 			if diff := cmp.Diff(test.claims, plain(claims)); diff != "" {
 				t.Errorf("claims (-want +got):\n%s", diff)
 			}
@@ -110,7 +110,7 @@ func TestTaintsOfTheOldestPolicyDecide(t *testing.T) {
 func TestTaintFieldNamesATaintByKeyAndEffect(t *testing.T) {
 	g := NewWithT(t)
 	field := state.TaintField(controlPlane, corev1.TaintEffectPreferNoSchedule)
-	g.Expect(field).To(Equal("node-role.kubernetes.io/control-plane:PreferNoSchedule"), "records in clusters are written so")
+	g.Expect(field).To(Equal("node-role.kubernetes.io/control-plane:PreferNoSchedule"), "existing records in clusters have this form")
 	key, effect := state.ParseTaintField(field)
 	g.Expect(key).To(Equal(controlPlane))
 	g.Expect(effect).To(Equal(corev1.TaintEffectPreferNoSchedule))

@@ -87,6 +87,11 @@ func (c Component) checkForm() error {
 			return fmt.Errorf("also: %w", err)
 		}
 	}
+	for _, local := range c.Loopback {
+		if !slices.Contains(c.Traffic, local) {
+			return fmt.Errorf("loopback: %s must be part of traffic", local)
+		}
+	}
 	return checkPorts(c.Traffic)
 }
 

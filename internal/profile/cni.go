@@ -105,8 +105,8 @@ func findFlannelSign(nodes []Node) (sign, bool) {
 	return sign{}, false
 }
 
-// detectCNI finds the CNI by the CNI's DaemonSets. API groups outlive their CNI and so
-// prove nothing: the reason only mentions API groups.
+// detectCNI finds the CNI by the CNI's DaemonSets. API groups outlive their CNI and so are
+// no proof: the reason only mentions API groups.
 func detectCNI(facts Facts) Finding {
 	signs := slices.DeleteFunc(pluginSigns(facts), func(s sign) bool { return slices.Contains(policyOnlyPlugins, s.value) })
 	if pair, together := findPair(signs); together {
@@ -129,8 +129,8 @@ func detectCNI(facts Facts) Finding {
 	return Finding{signs[0].value, signs[0].found}
 }
 
-// findPair returns the finding for two plugins that share the work: one plugin connects
-// pods, and the other enforces policies.
+// findPair returns the finding for two plugins that share the work: the first connects
+// pods, and the second enforces policies.
 func findPair(signs []sign) (Finding, bool) {
 	by := map[string]string{}
 	for _, s := range signs {

@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// apiServerPort is not the usual one, so that whoever assumes that is found out.
+// apiServerPort is an unusual port, so that the tests find data that assumes the usual one.
 const apiServerPort = 7443
 
 func load(t *testing.T) profile.Library {
@@ -26,8 +26,7 @@ func load(t *testing.T) profile.Library {
 	return library
 }
 
-// everyCluster calls the test with every distribution with every CNI, and with
-// every add-on once.
+// everyCluster calls the test with every distribution with every CNI, and with every add-on once.
 func everyCluster(t *testing.T, test func(t *testing.T, cni string, p profile.Profile)) {
 	t.Helper()
 	library := load(t)
@@ -50,7 +49,7 @@ func everyCluster(t *testing.T, test func(t *testing.T, cni string, p profile.Pr
 	}
 }
 
-func TestThereAreTheProfilesThatAreDocumented(t *testing.T) {
+func TestProfilesAreThoseOfTheDocumentation(t *testing.T) {
 	g := NewWithT(t)
 	library := load(t)
 	g.Expect(library.DistributionNames()).To(Equal([]string{"k0s", "k3s", "kubeadm", "managed", "openshift", "rke2", "talos"}))
@@ -59,7 +58,7 @@ func TestThereAreTheProfilesThatAreDocumented(t *testing.T) {
 }
 
 func TestNoLockOutIsPossibleInAnyCluster(t *testing.T) {
-	// Rail 3: what is never cut.
+	// Rail 3: the flows that are never cut.
 	rails := []struct {
 		why       string
 		from, to  profile.Role
@@ -91,9 +90,9 @@ func TestNoLockOutIsPossibleInAnyCluster(t *testing.T) {
 	})
 }
 
-func TestEveryFlowThatIsRequiredIsOfOneOfTheseKinds(t *testing.T) {
-	// What is required is let through whatever a policy declares: a longer
-	// list than needed takes away from what policies can restrict.
+func TestEveryRequiredFlowIsOfAListedKind(t *testing.T) {
+	// Required flows are allowed whatever a policy declares: a list that is
+	// longer than necessary limits what policies can restrict.
 	required := map[string]string{
 		"self":                               "a node to itself",
 		"apiserver-from-cluster":             "to the API server",
@@ -149,12 +148,12 @@ func TestFlowsDoNotContradictEachOther(t *testing.T) {
 	})
 }
 
-func TestEveryFlowKeepsItsSourcesOrSaysWhatToCheck(t *testing.T) {
+func TestEveryFlowHasSourcesOrAnOpenQuestion(t *testing.T) {
 	everyCluster(t, func(t *testing.T, _ string, p profile.Profile) {
 		g := NewWithT(t)
 		for _, flow := range p.Flows {
 			for _, source := range flow.Sources {
-				g.Expect(source).To(ContainSubstring(", "), "%s: a document, not its key in the file", flow.Name)
+				g.Expect(source).To(ContainSubstring(", "), "%s: the source is a document, not its key in the file", flow.Name)
 			}
 			g.Expect(len(flow.Sources) > 0 || flow.Unsure && flow.Note != "").To(BeTrue(), flow.Name)
 			g.Expect(flow.Layer).NotTo(BeEmpty(), flow.Name)
@@ -172,39 +171,40 @@ func TestManagedClustersHaveNothingToProtect(t *testing.T) {
 	g.Expect(p.Components).To(BeEmpty())
 }
 
-func TestFilesThatAreWrongAreRefused(t *testing.T) {
+func TestInvalidDataFilesAreRefused(t *testing.T) {
 	file := func(rest string) string { return "name: x\nversion: 1\ntitle: X\nsources: {doc: A document}\n" + rest }
 	flow := func(fields string) string { return file("flows:\n- {name: f, " + fields + "}\n") }
 	const rest = "from: [Nodes], to: Nodes, traffic: [tcp/1], sources: [doc]"
 	tests := map[string]struct{ text, want string }{
-		"A field that there is not":      {flow(rest + ", port: 1"), `unknown field "port"`},
-		"A field that is there twice":    {file("flows: []\nflows: []\n"), "already set"},
-		"A name that is no label":        {"name: X\nversion: 1\ntitle: X\n", `name: "X" must consist of lower-case letters`},
-		"No version":                     {"name: x\ntitle: X\n", "version: must be 1 or more"},
-		"No title":                       {"name: x\nversion: 1\n", "title: must not be empty"},
-		"Flows where nothing applies":    {flow(rest) + "notApplicable: no nodes\n", "notApplicable: must not be set where there are"},
-		"A document nobody refers to":    {file(""), "nothing refers to doc"},
-		"A flow without a name":          {file("flows:\n- {" + rest + "}\n"), "name: must consist of"},
-		"Two flows of one name":          {file("flows:\n- {name: f, " + rest + "}\n- {name: f, " + rest + "}\n"), "flows[1] (f): name: there is another flow f"},
-		"A flow from nobody":             {flow("to: Nodes, traffic: [tcp/1], sources: [doc]"), "from: must name at least one role"},
-		"A role that there is not":       {flow("from: [Node], to: Nodes, traffic: [tcp/1], sources: [doc]"), `"Node" is no role: write ControlPlane, Nodes, Pods,`},
-		"A role twice":                   {flow("from: [Nodes, Nodes], to: Nodes, traffic: [tcp/1], sources: [doc]"), "Nodes is listed twice"},
-		"A flow to nobody":               {flow("from: [Nodes], traffic: [tcp/1], sources: [doc]"), `to: "" is no role`},
-		"A flow past the nodes":          {flow("from: [Pods], to: Pods, traffic: [tcp/1], sources: [doc]"), "does not touch a node"},
-		"No traffic":                     {flow("from: [Nodes], to: Nodes, sources: [doc]"), "must have either a component"},
-		"A component and traffic":        {flow(rest + ", component: etcd"), "must have either a component"},
-		"Traffic that there is not":      {flow("from: [Nodes], to: Nodes, traffic: [tcp/0], sources: [doc]"), `"tcp/0" is no traffic`},
-		"No source":                      {flow("from: [Nodes], to: Nodes, traffic: [tcp/1]"), "sources: must name a document"},
-		"A source that there is not":     {flow("from: [Nodes], to: Nodes, traffic: [tcp/1], sources: [dok]"), `"dok" is not defined`},
-		"Unsure, and nothing to check":   {flow(rest + ", unsure: true"), "note: must say what to check"},
-		"A layer that is not its own":    {flow(rest + ", layer: base"), "layer: must be left out"},
-		"A destination that is too long": {flow(rest + ", destinations: [10.0.0.1/8]"), "destinations: 10.0.0.1/8 must be"},
-		"A component without ports":      {file("components:\n- {name: c, traffic: []}\n"), "components[0] (c): traffic: must not be empty"},
-		"Further ports of no API server": {file("components:\n- {name: c, traffic: [tcp/1], also: [tcp/2]}\n"), "also: must be left out"},
-		"Further ports that are all":     {file("components:\n- {name: c, fromCluster: true, traffic: [tcp/1], also: [tcp]}\n"), "also: traffic: tcp must have a port"},
-		"A component of all ports":       {file("components:\n- {name: c, traffic: [tcp]}\n"), "traffic: tcp must have a port"},
-		"A component without a name":     {file("components:\n- {traffic: [tcp/1]}\n"), "name: must consist of"},
-		"Closed without a source":        {file("closed:\n- {name: c, traffic: [tcp/1]}\n"), "sources: must name a document"},
+		"An unknown field":                     {flow(rest + ", port: 1"), `unknown field "port"`},
+		"A field that occurs twice":            {file("flows: []\nflows: []\n"), "already set"},
+		"A name that is no label":              {"name: X\nversion: 1\ntitle: X\n", `name: "X" must consist of lower-case letters`},
+		"No version":                           {"name: x\ntitle: X\n", "version: must be 1 or more"},
+		"No title":                             {"name: x\nversion: 1\n", "title: must not be empty"},
+		"Flows where nothing applies":          {flow(rest) + "notApplicable: no nodes\n", "notApplicable: must not be set where there are"},
+		"A document without a reference to it": {file(""), "nothing refers to doc"},
+		"A flow without a name":                {file("flows:\n- {" + rest + "}\n"), "name: must consist of"},
+		"Two flows of one name":                {file("flows:\n- {name: f, " + rest + "}\n- {name: f, " + rest + "}\n"), "flows[1] (f): name: there is another flow f"},
+		"A flow without a sender":              {flow("to: Nodes, traffic: [tcp/1], sources: [doc]"), "from: must name at least one role"},
+		"An unknown role":                      {flow("from: [Node], to: Nodes, traffic: [tcp/1], sources: [doc]"), `"Node" is no role: write ControlPlane, Nodes, Pods,`},
+		"A role twice":                         {flow("from: [Nodes, Nodes], to: Nodes, traffic: [tcp/1], sources: [doc]"), "Nodes is listed twice"},
+		"A flow without a receiver":            {flow("from: [Nodes], traffic: [tcp/1], sources: [doc]"), `to: "" is no role`},
+		"A flow past the nodes":                {flow("from: [Pods], to: Pods, traffic: [tcp/1], sources: [doc]"), "does not touch a node"},
+		"No traffic":                           {flow("from: [Nodes], to: Nodes, sources: [doc]"), "must have either a component"},
+		"A component and traffic":              {flow(rest + ", component: etcd"), "must have either a component"},
+		"Invalid traffic":                      {flow("from: [Nodes], to: Nodes, traffic: [tcp/0], sources: [doc]"), `"tcp/0" is no traffic`},
+		"No source":                            {flow("from: [Nodes], to: Nodes, traffic: [tcp/1]"), "sources: must name a document"},
+		"An unknown source":                    {flow("from: [Nodes], to: Nodes, traffic: [tcp/1], sources: [dok]"), `"dok" is not defined`},
+		"Unsure, and nothing to check":         {flow(rest + ", unsure: true"), "note: must say what to check"},
+		"A layer that is not its own":          {flow(rest + ", layer: base"), "layer: must be left out"},
+		"A destination that is too long":       {flow(rest + ", destinations: [10.0.0.1/8]"), "destinations: 10.0.0.1/8 must be"},
+		"A component without ports":            {file("components:\n- {name: c, traffic: []}\n"), "components[0] (c): traffic: must not be empty"},
+		"Further ports of no API server":       {file("components:\n- {name: c, traffic: [tcp/1], also: [tcp/2]}\n"), "also: must be left out"},
+		"Further ports that include all":       {file("components:\n- {name: c, fromCluster: true, traffic: [tcp/1], also: [tcp]}\n"), "also: traffic: tcp must have a port"},
+		"Ports of others on loopback":          {file("components:\n- {name: c, traffic: [tcp/1], loopback: [tcp/2]}\n"), "loopback: tcp/2 must be part of traffic"},
+		"A component of all ports":             {file("components:\n- {name: c, traffic: [tcp]}\n"), "traffic: tcp must have a port"},
+		"A component without a name":           {file("components:\n- {traffic: [tcp/1]}\n"), "name: must consist of"},
+		"Closed without a source":              {file("closed:\n- {name: c, traffic: [tcp/1]}\n"), "sources: must name a document"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -213,17 +213,17 @@ func TestFilesThatAreWrongAreRefused(t *testing.T) {
 		})
 	}
 	layer, err := profile.Parse([]byte(flow(rest)))
-	NewWithT(t).Expect(err).NotTo(HaveOccurred(), "what all of these began from")
+	NewWithT(t).Expect(err).NotTo(HaveOccurred(), "the file without errors, from which all cases are derived")
 	NewWithT(t).Expect(layer.Flows).To(HaveLen(1))
 }
 
-// version is what is known of a data file's version: what the file called for.
+// version is what is known of a version of a data file: the hash of its content.
 type version struct {
 	Version int    `json:"version"`
 	Digest  string `json:"digest"`
 }
 
-func TestAFileThatCallsForSomethingElseHasANewVersion(t *testing.T) {
+func TestAChangedDataFileHasANewVersion(t *testing.T) {
 	g := NewWithT(t)
 	const file = "testdata/versions.yaml"
 	known := map[string]version{}
@@ -247,7 +247,7 @@ func TestAFileThatCallsForSomethingElseHasANewVersion(t *testing.T) {
 	}
 }
 
-// digest sums up what a file calls for, the words in it left out.
+// digest is the hash of the rules of a file, without the texts in it.
 func digest(layer profile.Layer) string {
 	sum := sha256.New()
 	fmt.Fprintln(sum, layer.Without, layer.NotApplicable != "")
@@ -263,8 +263,8 @@ func digest(layer profile.Layer) string {
 	return fmt.Sprintf("%.8x", sum.Sum(nil))
 }
 
-// What is said of pods has the form that is needed of it.
-func TestWhatIsSaidOfPodsIsHeldToItsForm(t *testing.T) {
+// The data on pods has the required form.
+func TestInvalidDataOnPodsIsRefused(t *testing.T) {
 	const head = "name: some\nversion: 1\ntitle: Some\nsources: {a: A}\n"
 	const pods = "podNetworks: {from: Elsewhere, sources: [a]}\n"
 	policies := func(more string) string {

@@ -17,14 +17,13 @@ type Facts struct {
 	// APIServer are the addresses of the API servers, from the EndpointSlice of the
 	// Service default/kubernetes.
 	APIServer []netip.AddrPort
-	// Shared are the addresses that several nodes show, and that identify none of these
-	// nodes.
+	// Shared are the addresses of several nodes, which so identify no node.
 	Shared []netip.Addr
 	// DaemonSets are the DaemonSets of the cluster, or at least those with a name in
 	// daemonSets.
 	DaemonSets []types.NamespacedName
-	// ConfigMaps are the existing ConfigMaps whose names ConfigMaps returns, with the
-	// values of the keys that ConfigMapKeys returns.
+	// ConfigMaps are the existing ConfigMaps with a name from ConfigMaps, and with the
+	// values of the keys from ConfigMapKeys.
 	ConfigMaps map[types.NamespacedName]map[string]string
 	// APIGroups are the names of the API groups that the API server serves.
 	APIGroups []string
@@ -38,7 +37,7 @@ type Node struct {
 	// annotations that EndpointAnnotations returns.
 	Annotations []string
 	Values      map[string]string
-	// Addresses are the addresses at which the node itself can be reached.
+	// Addresses are the addresses at which the node can be reached.
 	Addresses []netip.Addr
 	// KubeletVersion, OSImage and ProviderID are the fields of the same names.
 	KubeletVersion, OSImage, ProviderID string
@@ -75,8 +74,8 @@ const Unknown = "Unknown"
 // Finding is a detected value, with the reason.
 type Finding struct {
 	Value string
-	// Reason says in a sentence what was found, and if Value is Unknown, what to set by
-	// hand.
+	// Reason is a sentence about the found signs. If Value is Unknown, Reason names the
+	// field to set by hand.
 	Reason string
 }
 
@@ -120,12 +119,11 @@ func serversElsewhere(facts Facts) []netip.AddrPort {
 	})
 }
 
-// controlPlaneNodes returns the nodes that are trusted to show the kind of the cluster:
-// the nodes with the label of the control plane, which no kubelet can set on its node
-// (NodeRestriction,
+// controlPlaneNodes returns the nodes that are trusted to show the kind of the cluster: the
+// nodes with the label of the control plane, which no kubelet can set (NodeRestriction,
 // https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction);
-// without such nodes, the nodes with an API server's address; otherwise all nodes.
-// Other nodes show only what their kubelets write, and a kubelet may write any value.
+// without such nodes, the nodes with an API server's address; otherwise all nodes. Other nodes
+// prove nothing, because a kubelet may write any value to its node.
 func controlPlaneNodes(facts Facts) []Node {
 	for _, is := range []func(Node) bool{isLabelledControlPlane, func(n Node) bool { return hasServerAddress(n, facts.APIServer) }} {
 		var some []Node
@@ -144,9 +142,9 @@ func controlPlaneNodes(facts Facts) []Node {
 // LabelsControlPlane says whether any node has the label of the control plane.
 func (f Facts) LabelsControlPlane() bool { return slices.ContainsFunc(f.Nodes, isLabelledControlPlane) }
 
-// isShownByNodes says whether a node, or several nodes, show an API server's address.
-// Which of several nodes has the API server does not matter: a kubelet that shows the
-// address of another node must not make the cluster look hosted.
+// isShownByNodes says whether at least one node shows an API server's address. Several
+// nodes may show the address: a kubelet with the address of another node must not make the
+// cluster look hosted.
 func (f Facts) isShownByNodes() bool {
 	return slices.ContainsFunc(f.Nodes, func(n Node) bool { return hasServerAddress(n, f.APIServer) }) ||
 		slices.ContainsFunc(f.APIServer, func(s netip.AddrPort) bool { return slices.Contains(f.Shared, s.Addr()) })

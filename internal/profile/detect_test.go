@@ -56,7 +56,7 @@ func named(texts ...string) []types.NamespacedName {
 	return out
 }
 
-// present returns ConfigMaps that exist and say nothing.
+// present returns ConfigMaps that exist and are empty.
 func present(texts ...string) map[types.NamespacedName]map[string]string {
 	out := map[types.NamespacedName]map[string]string{}
 	for _, name := range named(texts...) {
@@ -75,7 +75,7 @@ const (
 	onNodes           = ". If it is on nodes after all, write it by hand: spec: {profile: {distribution: kubeadm}}, or one of k0s, k3s, managed, openshift, rke2 and talos in its place"
 )
 
-func TestTheDistributionIsToldBySigns(t *testing.T) {
+func TestTheDistributionIsDetectedBySigns(t *testing.T) {
 	tests := map[string]struct {
 		facts        profile.Facts
 		want, reason string
@@ -140,11 +140,11 @@ func TestTheDistributionIsToldBySigns(t *testing.T) {
 			facts: profile.Facts{Nodes: []profile.Node{node("a", address("10.0.0.1"))}, APIServer: servers("10.0.0.1:6443", "10.0.0.9:6443")},
 			want:  profile.Unknown, reason: noSign,
 		},
-		"No sign, and the API server is elsewhere": {
+		"No sign, and the API server is not on a node": {
 			facts: profile.Facts{Nodes: []profile.Node{node("a", address("10.0.0.1"))}, APIServer: servers("34.1.2.3:443")},
 			want:  "managed", reason: "no API server has an address of a node (one has 34.1.2.3:443)" + noneLabelled + onNodes,
 		},
-		"Signs that look like others": {
+		"Signs that look like those of others": {
 			facts: profile.Facts{Nodes: []profile.Node{node("a", kubelet("v1.33.1-eks-1a2b3c"), image("Talosaurus"), label("cloud.google.com/region"),
 				annotation("kubeadm.io/cri-socket"), provider("gce://p/z/a"))}, ConfigMaps: present("default/kubeadm-config")},
 			want: profile.Unknown, reason: noSign,
@@ -153,7 +153,7 @@ func TestTheDistributionIsToldBySigns(t *testing.T) {
 			facts: profile.Facts{Nodes: []profile.Node{node("b", image("Talos (v1.11.0)")), node("a", kubelet("v1.33.1+rke2r1"))}},
 			want:  profile.Unknown, reason: "node a has the kubelet version v1.33.1+rke2r1 (rke2), but node b has the OS image Talos (v1.11.0) (talos)" + byHand,
 		},
-		"A node whose kubelet outranks what was noted on it": {
+		"A node whose kubelet outranks the annotations on the node": {
 			facts: profile.Facts{Nodes: []profile.Node{node("a", kubelet("v1.33.1+k3s1"), annotation(kubeadmAnnotation))}},
 			want:  "k3s", reason: "node a has the kubelet version v1.33.1+k3s1",
 		},
@@ -183,7 +183,7 @@ func TestTheDistributionIsToldBySigns(t *testing.T) {
 			},
 			want: "k0s", reason: "node a has the kubelet version v1.33.1+k0s",
 		},
-		"Only a worker shows something": {
+		"Only a worker shows a sign": {
 			facts: profile.Facts{Nodes: []profile.Node{node("a", label(controlPlane)), node("w", annotation(kubeadmAnnotation))}},
 			want:  profile.Unknown, reason: noSign,
 		},
@@ -201,7 +201,7 @@ func TestTheDistributionIsToldBySigns(t *testing.T) {
 			},
 			want: "kubeadm", reason: "there is the ConfigMap kube-system/kubeadm-config, and 1 of 1 nodes show no sign of their own",
 		},
-		"Only a machine outside Azure, and it is not known where the API servers are": {
+		"Only a machine outside Azure, and unknown addresses of the API servers": {
 			facts: profile.Facts{Nodes: []profile.Node{node("w", value("kubernetes.azure.com/managed", "false"))}},
 			want:  profile.Unknown, reason: noSign,
 		},
@@ -268,7 +268,7 @@ func TestTheDistributionIsToldBySigns(t *testing.T) {
 	}
 }
 
-func TestTheCNIIsToldBySigns(t *testing.T) {
+func TestTheCNIIsDetectedBySigns(t *testing.T) {
 	const byHand = ": write it by hand: spec: {profile: {cni: calico}}, or one of canal, cilium, flannel and ovn-kubernetes in its place"
 	nodes := []profile.Node{node("b"), node("a")}
 	flannelNodes := []profile.Node{node("b", annotation(flannelAnnotation)), node("a", annotation(flannelAnnotation))}
@@ -300,7 +300,7 @@ func TestTheCNIIsToldBySigns(t *testing.T) {
 			facts: profile.Facts{Nodes: flannelNodes, DaemonSets: named("kube-system/svclb-traefik")},
 			want:  "flannel", reason: "node a has the annotation " + flannelAnnotation,
 		},
-		"Cilium, and what is left of Calico": {
+		"Cilium, and leftovers of Calico": {
 			facts: profile.Facts{Nodes: nodes, DaemonSets: named("kube-system/cilium", "kube-system/cilium-envoy"), APIGroups: []string{"crd.projectcalico.org", "cilium.io"}},
 			want:  "cilium", reason: "there is the DaemonSet kube-system/cilium",
 		},
@@ -315,7 +315,7 @@ func TestTheCNIIsToldBySigns(t *testing.T) {
 		"Nothing": {
 			want: profile.Unknown, reason: "there is no DaemonSet of a CNI that is known" + byHand,
 		},
-		"A DaemonSet of the same name elsewhere": {
+		"A DaemonSet of the same name in another namespace": {
 			facts: profile.Facts{DaemonSets: named("shop/canal", "shop/calico-node")},
 			want:  profile.Unknown, reason: "there is no DaemonSet of a CNI that is known" + byHand,
 		},
@@ -351,7 +351,7 @@ func TestTheCNIIsToldBySigns(t *testing.T) {
 			facts: profile.Facts{DaemonSets: named("kube-system/aws-node", "kube-system/cilium", "kube-system/calico-node")},
 			want:  profile.Unknown, reason: "there is the DaemonSet kube-system/aws-node (amazon-vpc-cni), but there is the DaemonSet kube-system/calico-node (calico)" + byHand,
 		},
-		"A namespace that anybody may have made": {
+		"A namespace that anybody may have created": {
 			facts: profile.Facts{DaemonSets: named("kube-system/canal", "cilium/cilium", "ovn-kubernetes/ovnkube-node")},
 			want:  "canal", reason: "there is the DaemonSet kube-system/canal",
 		},
@@ -359,11 +359,11 @@ func TestTheCNIIsToldBySigns(t *testing.T) {
 			facts: profile.Facts{Nodes: []profile.Node{node("a", label(controlPlane)), node("b", annotation(flannelAnnotation))}, DaemonSets: named("kube-system/calico-node")},
 			want:  "calico", reason: "there is the DaemonSet kube-system/calico-node",
 		},
-		"What enforces policies beside a CNI": {
+		"A NetworkPolicy controller beside a CNI": {
 			facts: profile.Facts{DaemonSets: named("kube-flannel/kube-flannel-ds", "kube-system/kube-network-policies")},
 			want:  "flannel", reason: "there is the DaemonSet kube-flannel/kube-flannel-ds",
 		},
-		"Calico on nodes that flannel has been on, or is": {
+		"Calico on nodes with signs of flannel": {
 			facts: profile.Facts{Nodes: flannelNodes, DaemonSets: named("kube-system/calico-node")},
 			want:  profile.Unknown, reason: "there is the DaemonSet kube-system/calico-node (calico), but node a has the annotation " + flannelAnnotation + " (flannel)" + byHand,
 		},
@@ -376,7 +376,7 @@ func TestTheCNIIsToldBySigns(t *testing.T) {
 	}
 }
 
-func TestWhereTheAPIServersAreIsTold(t *testing.T) {
+func TestWhereTheAPIServersAreIsDetected(t *testing.T) {
 	g := NewWithT(t)
 	facts := profile.Facts{
 		Nodes:     []profile.Node{node("a", address("10.0.0.1")), node("b", address("10.0.0.2"), address("fd00::2"))},
@@ -391,7 +391,7 @@ func TestWhereTheAPIServersAreIsTold(t *testing.T) {
 	g.Expect(none.Elsewhere).To(BeEmpty())
 }
 
-func TestWhatIsFoundDoesNotDependOnTheOrderOfTheFacts(t *testing.T) {
+func TestDetectionDoesNotDependOnTheOrderOfTheFacts(t *testing.T) {
 	g := NewWithT(t)
 	facts := profile.Facts{
 		Nodes: []profile.Node{
@@ -412,7 +412,7 @@ func TestWhatIsFoundDoesNotDependOnTheOrderOfTheFacts(t *testing.T) {
 	}
 }
 
-func TestWhatIsFoundCanBeResolved(t *testing.T) {
+func TestDetectedProfilesCanBeResolved(t *testing.T) {
 	g := NewWithT(t)
 	library := load(t)
 	for _, name := range profile.DaemonSets() {
@@ -436,8 +436,8 @@ func TestWhatIsFoundCanBeResolved(t *testing.T) {
 	}
 }
 
-// A label that a kubelet can give its node makes it none of the control plane: its word
-// does not count, neither on the distribution nor on where the API servers are.
+// A label that a kubelet can set does not make its node a part of the control plane: the
+// node is no evidence, neither of the distribution nor of where the API servers are.
 func TestLabelsOfKubeletsMakeNoControlPlane(t *testing.T) {
 	g := NewWithT(t)
 	worker := node("worker", label("node.kubernetes.io/microk8s-controlplane"), value("kube-vip.io/has-ip", "203.0.113.7"))
@@ -447,9 +447,9 @@ func TestLabelsOfKubeletsMakeNoControlPlane(t *testing.T) {
 	g.Expect(profile.APIServerEndpoints(facts)).To(BeEmpty())
 }
 
-// Several nodes that show an API server's address do not make the cluster a hosted one: one
-// of them may be a kubelet that wants just that.
-func TestServerWhoseAddressSeveralNodesShowIsOnANode(t *testing.T) {
+// Several nodes that show an API server's address do not make the cluster a
+// hosted one: one of them may be a kubelet that wants to cause just that.
+func TestAPIServerWhoseAddressSeveralNodesShowIsOnANode(t *testing.T) {
 	g := NewWithT(t)
 	server := netip.MustParseAddrPort("10.0.0.1:6443")
 	facts := profile.Facts{Nodes: []profile.Node{node("a"), node("w")}, APIServer: []netip.AddrPort{server}}

@@ -158,7 +158,8 @@ func writeLayer(out *strings.Builder, layer profile.Layer) {
 	if len(layer.Components) > 0 {
 		out.WriteString("\n| Component | Ports | | Sources |\n|---|---|---|---|\n")
 		for _, c := range layer.Components {
-			ports := texts(c.Traffic) + only(len(c.Also) > 0, ", and "+texts(c.Also)+" besides")
+			ports := texts(c.Traffic) + only(len(c.Also) > 0, ", and "+texts(c.Also)+" besides") +
+				only(len(c.Loopback) > 0, ", of these on loopback only "+texts(c.Loopback))
 			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", c.Name, ports, c.Note, references(c.Sources, numbers))
 		}
 	}
@@ -229,7 +230,7 @@ func references(keys []string, numbers map[string]int) string {
 	return strings.Trim(list(sorted), "[]")
 }
 
-// link returns a source, which is a title and mostly an address after it.
+// link returns a source, which is a title, mostly followed by an address.
 func link(source string) string {
 	if title, address, ok := strings.Cut(source, ", http"); ok {
 		return fmt.Sprintf("[%s](http%s)", title, address)

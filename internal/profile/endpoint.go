@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Endpoint is an address at which members of a cluster reach its API servers.
+// Endpoint is an address at which members of a cluster reach the API servers.
 type Endpoint struct {
 	// Host is an IP address or a host name.
 	Host string
@@ -39,10 +39,10 @@ func (e Endpoint) String() string {
 	return fmt.Sprintf("%s:%d", e.Host, e.Port)
 }
 
-// APIServerEndpoints returns the addresses at which members of the cluster reach its
-// API servers, as far as the cluster shows such addresses, sorted. Only the owner of
-// the control plane can write the sources: ConfigMaps of kube-system and kube-public,
-// and the Node objects of control-plane nodes.
+// APIServerEndpoints returns the addresses at which members of the cluster reach the API
+// servers, as far as the cluster shows such addresses, sorted. Only the owner of the
+// control plane can write the sources: ConfigMaps of kube-system and kube-public, and the
+// Node objects of control-plane nodes.
 func APIServerEndpoints(facts Facts) []Endpoint {
 	found := slices.Concat(
 		kubeadmEndpoint(facts.ConfigMaps[kubeadmConfig]["ClusterConfiguration"]),
@@ -54,8 +54,8 @@ func APIServerEndpoints(facts Facts) []Endpoint {
 			found = append(found, nodeEndpoints(node)...)
 		}
 	}
-	// An address of loopback is a proxy on the node itself, such as KubePrism of Talos,
-	// and does not show the address at which packets arrive.
+	// A loopback address is a proxy on the node, such as KubePrism of Talos, and does not
+	// show the address at which packets arrive.
 	found = slices.DeleteFunc(found, func(e Endpoint) bool {
 		address, is := e.ParseAddress()
 		return e.Host == "localhost" || is && (address.IsLoopback() || address.IsUnspecified())
@@ -136,9 +136,8 @@ func openshiftEndpoints(text string) []Endpoint {
 	return found
 }
 
-// Annotations by which nodes show how the node reaches the API servers: k3s and RKE2
-// record the arguments with which the program was started (k3s, pkg/nodeconfig), as a
-// list in JSON.
+// Annotations that show how a node reaches the API servers: k3s and RKE2 record the
+// arguments of the program (k3s, pkg/nodeconfig), as a list in JSON.
 const (
 	K3sArguments  = "k3s.io/node-args"
 	rke2Arguments = "rke2.io/node-args"

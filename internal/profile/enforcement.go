@@ -22,8 +22,8 @@ type Enforcement struct {
 	Ranges string
 }
 
-// DetectEnforcement returns the effect of NetworkPolicies. The CNI is the one that the
-// policy sets; empty if the CNI has to be detected.
+// DetectEnforcement returns the effect of NetworkPolicies. cni is the CNI set by the
+// policy; empty if the CNI has to be detected.
 func DetectEnforcement(facts Facts, cni string) Enforcement {
 	facts.Nodes = sortByName(facts.Nodes)
 	l, err := library()
@@ -58,8 +58,8 @@ func (l Library) keepCNI(signs []sign, cni string) []sign {
 	return signs
 }
 
-// supportWeight says which of several plugins decides: a single plugin that enforces is
-// enough.
+// supportWeight orders several plugins: the heaviest decides, because a single plugin that
+// enforces is enough.
 var supportWeight = map[Support]int{Always: 3, Depends: 2, NotKnown: 1, Never: 1}
 
 // addPlugin adds the effect that a plugin has on NetworkPolicies, if the plugin's

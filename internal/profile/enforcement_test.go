@@ -21,7 +21,7 @@ func ciliumSettings(pairs ...string) map[types.NamespacedName]map[string]string 
 	return map[types.NamespacedName]map[string]string{{Namespace: "kube-system", Name: "cilium-config"}: settings}
 }
 
-func TestWhatNetworkPoliciesDoIsTold(t *testing.T) {
+func TestWhatTheCNIDoesWithNetworkPolicies(t *testing.T) {
 	flannelNode := node("a", annotation(flannelAnnotation))
 	k3sNode := node("a", annotation(flannelAnnotation), kubelet("v1.33.1+k3s1"), label(controlPlane))
 	without := func(n *profile.Node) { n.WithoutNetworkPolicies = true }
@@ -31,55 +31,55 @@ func TestWhatNetworkPoliciesDoIsTold(t *testing.T) {
 		cni      string
 		enforced profile.Support
 		says     string
-		ignored  bool // nodes, by ipBlocks
-		ranges   bool // are doubtful
+		ignored  bool // whether ipBlocks ignore nodes
+		ranges   bool // whether ranges are doubtful
 	}{
-		"Calico":               {facts: profile.Facts{DaemonSets: named("kube-system/calico-node")}, enforced: profile.Always},
-		"Canal":                {facts: profile.Facts{DaemonSets: named("kube-system/canal")}, enforced: profile.Always},
-		"flannel":              {facts: profile.Facts{DaemonSets: named("kube-flannel/kube-flannel-ds")}, enforced: profile.Never, says: "there is the DaemonSet kube-flannel/kube-flannel-ds, and flannel enforces no NetworkPolicy"},
-		"flannel with Calico":  {facts: profile.Facts{DaemonSets: named("kube-flannel/kube-flannel-ds", "kube-system/calico-node")}, enforced: profile.Always},
-		"flannel and more":     {facts: profile.Facts{DaemonSets: named("kube-flannel/kube-flannel-ds", "kube-system/kube-network-policies")}, enforced: profile.Always},
-		"flannel by a note":    {facts: profile.Facts{Nodes: []profile.Node{flannelNode}}, enforced: profile.Never},
-		"flannel by hand":      {cni: "flannel", enforced: profile.Never, says: "spec.profile.cni is flannel"},
-		"k3s":                  {facts: profile.Facts{Nodes: []profile.Node{k3sNode}}, enforced: profile.Always, says: "k3s has a network policy controller"},
-		"k3s told otherwise":   {facts: profile.Facts{Nodes: []profile.Node{withoutThem}}, enforced: profile.Never},
-		"k3s told by a worker": {facts: profile.Facts{Nodes: []profile.Node{k3sNode, node("w", without)}}, enforced: profile.Always},
-		"a worker of k3s":      {facts: profile.Facts{Nodes: []profile.Node{node("cp", label(controlPlane), annotation(flannelAnnotation)), node("w", kubelet("v1+k3s1"))}}, enforced: profile.Never},
-		"Cilium":               {facts: profile.Facts{DaemonSets: named("kube-system/cilium")}, enforced: profile.Always, ignored: true, ranges: true},
-		"Cilium by hand":       {cni: "cilium", enforced: profile.Always, ignored: true, ranges: true},
-		"Dataplane V2":         {facts: profile.Facts{DaemonSets: named("kube-system/anetd", "kube-system/netd")}, enforced: profile.Always, ignored: true, ranges: true},
-		"Cilium for nodes": {
+		"Calico":              {facts: profile.Facts{DaemonSets: named("kube-system/calico-node")}, enforced: profile.Always},
+		"Canal":               {facts: profile.Facts{DaemonSets: named("kube-system/canal")}, enforced: profile.Always},
+		"flannel":             {facts: profile.Facts{DaemonSets: named("kube-flannel/kube-flannel-ds")}, enforced: profile.Never, says: "there is the DaemonSet kube-flannel/kube-flannel-ds, and flannel enforces no NetworkPolicy"},
+		"flannel with Calico": {facts: profile.Facts{DaemonSets: named("kube-flannel/kube-flannel-ds", "kube-system/calico-node")}, enforced: profile.Always},
+		"flannel with a NetworkPolicy controller":  {facts: profile.Facts{DaemonSets: named("kube-flannel/kube-flannel-ds", "kube-system/kube-network-policies")}, enforced: profile.Always},
+		"flannel by an annotation":                 {facts: profile.Facts{Nodes: []profile.Node{flannelNode}}, enforced: profile.Never},
+		"flannel set by hand":                      {cni: "flannel", enforced: profile.Never, says: "spec.profile.cni is flannel"},
+		"k3s":                                      {facts: profile.Facts{Nodes: []profile.Node{k3sNode}}, enforced: profile.Always, says: "k3s has a network policy controller"},
+		"k3s without its NetworkPolicy controller": {facts: profile.Facts{Nodes: []profile.Node{withoutThem}}, enforced: profile.Never},
+		"k3s whose worker claims to be without it": {facts: profile.Facts{Nodes: []profile.Node{k3sNode, node("w", without)}}, enforced: profile.Always},
+		"a worker of k3s":                          {facts: profile.Facts{Nodes: []profile.Node{node("cp", label(controlPlane), annotation(flannelAnnotation)), node("w", kubelet("v1+k3s1"))}}, enforced: profile.Never},
+		"Cilium":                                   {facts: profile.Facts{DaemonSets: named("kube-system/cilium")}, enforced: profile.Always, ignored: true, ranges: true},
+		"Cilium set by hand":                       {cni: "cilium", enforced: profile.Always, ignored: true, ranges: true},
+		"Dataplane V2":                             {facts: profile.Facts{DaemonSets: named("kube-system/anetd", "kube-system/netd")}, enforced: profile.Always, ignored: true, ranges: true},
+		"Cilium with CIDRs that match nodes": {
 			facts: profile.Facts{DaemonSets: named("kube-system/cilium"), ConfigMaps: ciliumSettings("policy-cidr-match-mode=nodes")}, enforced: profile.Always, ranges: true,
 		},
-		"Cilium for nodes and more": {
+		"Cilium with CIDRs that match nodes and more": {
 			facts: profile.Facts{DaemonSets: named("kube-system/cilium"), ConfigMaps: ciliumSettings("policy-cidr-match-mode=remote, nodes")}, enforced: profile.Always, ranges: true,
 		},
-		"Cilium for something else": {
+		"Cilium with CIDRs that match other objects": {
 			facts: profile.Facts{DaemonSets: named("kube-system/cilium"), ConfigMaps: ciliumSettings("policy-cidr-match-mode=nodesX")}, enforced: profile.Always, ignored: true, ranges: true,
 		},
-		"Cilium for nothing": {
+		"Cilium with an empty setting for CIDRs": {
 			facts:    profile.Facts{DaemonSets: named("kube-system/cilium"), ConfigMaps: ciliumSettings("enable-policy=never")},
 			enforced: profile.Never, says: "kube-system/cilium-config has enable-policy: never",
 		},
-		"Cilium for its own policies only": {
+		"Cilium that enforces only its own policies": {
 			facts:    profile.Facts{DaemonSets: named("kube-system/cilium"), ConfigMaps: ciliumSettings("enable-k8s-networkpolicy=false")},
 			enforced: profile.Never, says: "enable-k8s-networkpolicy: false",
 		},
-		"What is left of Cilium":    {facts: profile.Facts{DaemonSets: named("kube-system/calico-node"), ConfigMaps: ciliumSettings("enable-policy=never")}, enforced: profile.Always},
-		"OVN-Kubernetes":            {facts: profile.Facts{DaemonSets: named("ovn-kubernetes/ovnkube-node")}, enforced: profile.Always},
-		"Antrea":                    {facts: profile.Facts{DaemonSets: named("kube-system/antrea-agent")}, enforced: profile.Always},
-		"kube-router":               {facts: profile.Facts{DaemonSets: named("kube-system/kube-router")}, enforced: profile.Always},
-		"Weave Net":                 {facts: profile.Facts{DaemonSets: named("kube-system/weave-net")}, enforced: profile.Always},
-		"Amazon's":                  {facts: profile.Facts{DaemonSets: named("kube-system/aws-node")}, enforced: profile.NotKnown, says: "enableNetworkPolicy"},
-		"Amazon's with Calico":      {facts: profile.Facts{DaemonSets: named("kube-system/aws-node", "calico-system/calico-node")}, enforced: profile.Always},
-		"Azure's":                   {facts: profile.Facts{DaemonSets: named("kube-system/azure-cns")}, enforced: profile.Never},
-		"Azure's with its manager":  {facts: profile.Facts{DaemonSets: named("kube-system/azure-cns", "kube-system/azure-npm")}, enforced: profile.Always, ranges: true},
-		"Azure's with Cilium":       {facts: profile.Facts{DaemonSets: named("kube-system/azure-cns", "kube-system/cilium")}, enforced: profile.Always, ignored: true, ranges: true},
-		"kindnet":                   {facts: profile.Facts{DaemonSets: named("kube-system/kindnet")}, enforced: profile.NotKnown, says: "kind v0.24"},
-		"GKE's":                     {facts: profile.Facts{DaemonSets: named("kube-system/netd")}, enforced: profile.Never},
-		"Nothing that is known":     {facts: profile.Facts{DaemonSets: named("shop/cilium")}, enforced: profile.NotKnown, says: "no DaemonSet of a CNI that is known"},
-		"Calico by hand, without":   {cni: "calico", enforced: profile.Always},
-		"flannel by hand, and more": {facts: profile.Facts{DaemonSets: named("kube-system/kube-router")}, cni: "flannel", enforced: profile.Always},
+		"Leftovers of Cilium":      {facts: profile.Facts{DaemonSets: named("kube-system/calico-node"), ConfigMaps: ciliumSettings("enable-policy=never")}, enforced: profile.Always},
+		"OVN-Kubernetes":           {facts: profile.Facts{DaemonSets: named("ovn-kubernetes/ovnkube-node")}, enforced: profile.Always},
+		"Antrea":                   {facts: profile.Facts{DaemonSets: named("kube-system/antrea-agent")}, enforced: profile.Always},
+		"kube-router":              {facts: profile.Facts{DaemonSets: named("kube-system/kube-router")}, enforced: profile.Always},
+		"Weave Net":                {facts: profile.Facts{DaemonSets: named("kube-system/weave-net")}, enforced: profile.Always},
+		"Amazon's":                 {facts: profile.Facts{DaemonSets: named("kube-system/aws-node")}, enforced: profile.NotKnown, says: "enableNetworkPolicy"},
+		"Amazon's with Calico":     {facts: profile.Facts{DaemonSets: named("kube-system/aws-node", "calico-system/calico-node")}, enforced: profile.Always},
+		"Azure's":                  {facts: profile.Facts{DaemonSets: named("kube-system/azure-cns")}, enforced: profile.Never},
+		"Azure's with its manager": {facts: profile.Facts{DaemonSets: named("kube-system/azure-cns", "kube-system/azure-npm")}, enforced: profile.Always, ranges: true},
+		"Azure's with Cilium":      {facts: profile.Facts{DaemonSets: named("kube-system/azure-cns", "kube-system/cilium")}, enforced: profile.Always, ignored: true, ranges: true},
+		"kindnet":                  {facts: profile.Facts{DaemonSets: named("kube-system/kindnet")}, enforced: profile.NotKnown, says: "kind v0.24"},
+		"GKE's":                    {facts: profile.Facts{DaemonSets: named("kube-system/netd")}, enforced: profile.Never},
+		"No known CNI":             {facts: profile.Facts{DaemonSets: named("shop/cilium")}, enforced: profile.NotKnown, says: "no DaemonSet of a CNI that is known"},
+		"Calico set by hand, without its DaemonSet":            {cni: "calico", enforced: profile.Always},
+		"flannel set by hand, with a NetworkPolicy controller": {facts: profile.Facts{DaemonSets: named("kube-system/kube-router")}, cni: "flannel", enforced: profile.Always},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -93,11 +93,11 @@ func TestWhatNetworkPoliciesDoIsTold(t *testing.T) {
 	}
 }
 
-func TestWherePodsHaveTheirAddressesFrom(t *testing.T) {
+func TestSourceOfPodAddresses(t *testing.T) {
 	clouds := map[string]string{"kube-system/aws-node": "Amazon VPC CNI", "kube-system/azure-cns": "Azure CNI", "kube-system/netd": "GKE's own CNI"}
 	for daemonSet, title := range clouds {
 		got := profile.DetectPodNetworks(profile.Facts{DaemonSets: named(daemonSet, "kube-system/calico-node")}, "calico")
-		NewWithT(t).Expect(got).To(Equal(profile.PodsFrom{From: profile.FromNodeNetwork, Plugin: title}), "also where the CNI is written by hand")
+		NewWithT(t).Expect(got).To(Equal(profile.PodsFrom{From: profile.FromNodeNetwork, Plugin: title}), "also where the CNI is set by hand")
 	}
 	for name, test := range map[string]struct {
 		cni      string
@@ -110,21 +110,21 @@ func TestWherePodsHaveTheirAddressesFrom(t *testing.T) {
 		"flannel":        {cni: "flannel", from: profile.FromPodCIDRs},
 		"OVN-Kubernetes": {cni: "ovn-kubernetes", from: profile.FromElsewhere},
 		"Cilium":         {cni: "cilium", from: profile.FromElsewhere},
-		"Cilium, by what nodes offer": {
+		"Cilium, with the podCIDRs of nodes": {
 			cni: "cilium", settings: []string{"ipam=kubernetes", "cluster-pool-ipv4-cidr=10.0.0.0/8"}, from: profile.FromPodCIDRs,
 		},
-		"Cilium, by pools": {
+		"Cilium, with pools": {
 			cni: "cilium", settings: []string{"ipam=cluster-pool", "cluster-pool-ipv4-cidr=10.0.0.0/8 172.16.0.0/16", "cluster-pool-ipv6-cidr=fd00::/104", "enable-ipv6=true"},
 			from: profile.FromElsewhere, cidrs: []string{"10.0.0.0/8", "172.16.0.0/16", "fd00::/104"},
 		},
-		"Cilium, by pools of one family": {
+		"Cilium, with pools of one IP version": {
 			cni: "cilium", settings: []string{"ipam=cluster-pool", "cluster-pool-ipv4-cidr=10.0.0.0/8", "cluster-pool-ipv6-cidr=fd00::/104", "enable-ipv6=false"},
 			from: profile.FromElsewhere, cidrs: []string{"10.0.0.0/8"},
 		},
-		"Cilium, by pools of which one is missing": {
+		"Cilium, with a missing pool": {
 			cni: "cilium", settings: []string{"ipam=cluster-pool", "cluster-pool-ipv4-cidr=10.0.0.0/8", "enable-ipv6=true"}, from: profile.FromElsewhere,
 		},
-		"Cilium, by interfaces of a cloud": {cni: "cilium", settings: []string{"ipam=eni", "cluster-pool-ipv4-cidr=10.0.0.0/8"}, from: profile.FromElsewhere},
+		"Cilium, with the interfaces of a cloud": {cni: "cilium", settings: []string{"ipam=eni", "cluster-pool-ipv4-cidr=10.0.0.0/8"}, from: profile.FromElsewhere},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := profile.DetectPodNetworks(profile.Facts{ConfigMaps: ciliumSettings(test.settings...)}, test.cni)
@@ -134,7 +134,7 @@ func TestWherePodsHaveTheirAddressesFrom(t *testing.T) {
 	}
 }
 
-// What is shown by nodes without a profile names the distribution, and the lines.
+// Signs of a distribution without a profile name the distribution, and the lines for spec.profile.
 func TestRelativesOfKubeadmAreNamed(t *testing.T) {
 	for name, test := range map[string]struct {
 		node profile.Node
@@ -152,7 +152,7 @@ func TestRelativesOfKubeadmAreNamed(t *testing.T) {
 			for _, part := range append(test.says, "spec: {profile: {distribution: kubeadm}}") {
 				g.Expect(got.Reason).To(ContainSubstring(part))
 			}
-			g.Expect(len(got.Reason)).To(BeNumerically("<", 900), "it must fit into a condition")
+			g.Expect(len(got.Reason)).To(BeNumerically("<", 900), "the reason must fit into a condition")
 		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 // Parse is parseLayer, for tests with invalid files.
 var Parse = parseLayer
 
-// Merge puts a layer with these fields on top of the one that is common to all.
+// Merge puts a layer with these fields on top of the layer that is common to all.
 func Merge(fields string) error {
 	library, err := LoadLibrary()
 	if err != nil {
@@ -32,7 +32,7 @@ func Merge(fields string) error {
 // DaemonSets returns the names of the DaemonSets that Detect looks for, sorted.
 func DaemonSets() []types.NamespacedName { return sortedNames(daemonSets) }
 
-// Layers returns all data files with flows: the one that is common to all, then
+// Layers returns all data files with flows: first the common one, then
 // distributions, CNIs and add-ons, each sorted by name.
 func (l Library) Layers() []Layer {
 	layers := []Layer{l.base}
@@ -44,8 +44,8 @@ func (l Library) Layers() []Layer {
 	return layers
 }
 
-// Plugins returns what is known of pods with each CNI, and with what enforces
-// NetworkPolicies beside one, sorted by name; those with flows first.
+// Plugins returns the data on pods with each CNI and with each NetworkPolicy
+// controller, sorted by name; CNIs with flows come first.
 func (l Library) Plugins() []Layer {
 	var layers []Layer
 	for _, more := range []map[string]Layer{l.cnis, l.plugins} {

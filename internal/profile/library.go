@@ -16,8 +16,8 @@ import (
 //go:embed data
 var data embed.FS
 
-// Layer is a data file: the additions of one distribution, CNI or add-on to the matrix,
-// or the part that is common to all clusters.
+// Layer is a data file: the additions of a distribution, CNI or add-on to the matrix, or
+// the common part of all clusters.
 type Layer struct {
 	// Name of the file, without its extension.
 	Name string `json:"name"`
@@ -27,8 +27,7 @@ type Layer struct {
 	Title string `json:"title"`
 	Note  string `json:"note,omitempty"`
 
-	// Sources are the documents from which the data is taken, by the key to which flows
-	// refer.
+	// Sources are the documents behind the data, by the key to which flows refer.
 	Sources map[string]string `json:"sources,omitempty"`
 
 	// NotApplicable says why the cluster has no control-plane nodes.

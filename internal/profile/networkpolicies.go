@@ -14,7 +14,7 @@ import (
 type Support string
 
 const (
-	// Always says that the CNI has the feature, whatever its settings are.
+	// Always says that the CNI has the feature under all settings.
 	Always Support = "Always"
 	// Never says that the CNI does not have the feature.
 	Never Support = "Never"

@@ -20,7 +20,7 @@ type PodsFrom struct {
 	From Addressing
 	// CIDRs are the networks, if the settings of the CNI list networks.
 	CIDRs []string
-	// Plugin is the name that people use for the plugin that connects the pods.
+	// Plugin is the common name of the plugin that connects the pods.
 	Plugin string
 }
 

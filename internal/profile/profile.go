@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package profile describes which connections a cluster needs: a matrix of flows for
+// Package profile describes the connections that a cluster needs: a matrix of flows for
 // each distribution and each CNI. The matrix is kept as data under data/, with the
-// documents from which the data is taken. Resolve builds the profile of a given
-// cluster, and Detect returns the kind of a cluster. Both functions are pure.
+// documents behind the data. Resolve builds the profile of a given cluster, and Detect
+// returns the kind of a cluster. Both functions are pure.
 package profile
 
 import (
@@ -18,8 +18,8 @@ type Profile struct {
 	// adds to the layers before, and replaces items of the same name.
 	Layers []LayerVersion `json:"layers"`
 
-	// NotApplicable says why there is nothing to protect: the cluster has no
-	// control-plane nodes. Then all fields below are empty, and nothing may be rendered
+	// NotApplicable says why the cluster needs no protection: the cluster has no
+	// control-plane nodes. Then all fields below are empty, and no object may be rendered
 	// from the profile. NotApplicable is empty otherwise.
 	NotApplicable string `json:"notApplicable,omitempty"`
 
@@ -35,15 +35,15 @@ type Profile struct {
 	Closed []Closed `json:"closed,omitempty"`
 }
 
-// LayerVersion is a data file's name and version. The version is raised whenever the
-// file calls for something else than before, so that a changed profile can be told from
-// a changed cluster.
+// LayerVersion is a data file's name and version. The version is raised whenever the file
+// calls for other flows or settings, to distinguish a changed profile from a changed
+// cluster.
 type LayerVersion struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
 }
 
-// Component is a part of the control plane that listens in its node's network.
+// Component is a part of the control plane that listens in the network of a node.
 type Component struct {
 	// Name of the component: the name of its program, if the program has a name.
 	Name string `json:"name"`
@@ -62,15 +62,19 @@ type Component struct {
 	// component. Flows to such ports need no rule in a policy that acts afterwards: the
 	// rule would open ports of other components within the same range.
 	Translated bool `json:"translated,omitempty"`
-	// Sources are the documents that say so, if no flow of the component names these
+	// Loopback is the part of Traffic that the component answers on loopback only, unless
+	// the component's arguments say otherwise. Loopback restricts no traffic, and only
+	// tells from where a port can be probed.
+	Loopback []Traffic `json:"loopback,omitempty"`
+	// Sources are the documents about the component, if no flow of the component names the
 	// documents. In a data file, sources are keys of the file's sources.
 	Sources []string `json:"sources,omitempty"`
 	// Note has further information.
 	Note string `json:"note,omitempty"`
 }
 
-// Flow is a connection, or another exchange of packets, that is needed. The answers
-// need no flow of their own.
+// Flow is a needed connection, or another needed exchange of packets. The answers need no
+// flow of their own.
 type Flow struct {
 	// Name of the flow, unique in the profile.
 	Name string `json:"name"`
@@ -91,9 +95,9 @@ type Flow struct {
 	// Traffic that is sent, sorted.
 	Traffic []Traffic `json:"traffic,omitempty"`
 
-	// Required says that the cluster, or its administrators, would be locked out
-	// without the flow. The flow is let through whatever a policy declares. The cluster
-	// can work for a while without the other flows, or may not have such flows.
+	// Required says that the cluster, or its administrators, would be locked out without
+	// the flow. The flow is always let through, whatever policies declare. The cluster can
+	// work for a while without the other flows, or may not have such flows.
 	Required bool `json:"required,omitempty"`
 
 	// When says in words in which clusters the flow exists; empty means in all. The
@@ -104,8 +108,7 @@ type Flow struct {
 	// file's sources.
 	Sources []string `json:"sources,omitempty"`
 
-	// Unsure says that the flow is not known for sure. Note then says what to check in
-	// a given cluster.
+	// Unsure says that the flow is uncertain. Note then says how to check a given cluster.
 	Unsure bool   `json:"unsure,omitempty"`
 	Note   string `json:"note,omitempty"`
 
@@ -134,9 +137,9 @@ const (
 	RoleControlPlane Role = "ControlPlane"
 	// RoleNodes is every node, protected nodes included, with the same addresses.
 	RoleNodes Role = "Nodes"
-	// RolePods is every pod that has an address of its own.
+	// RolePods is every pod with an address of its own.
 	RolePods Role = "Pods"
-	// RoleSelf is the node itself: its loopback and its own addresses.
+	// RoleSelf is the node: loopback and the node's own addresses.
 	RoleSelf Role = "Self"
 	// RoleAdmin is the addresses from which the cluster is administered. Only a policy
 	// can name the addresses, as with the next two roles.
@@ -149,7 +152,7 @@ const (
 	// RolePrometheus is a monitoring system outside the cluster. A monitoring system
 	// that runs as a pod belongs to Pods.
 	RolePrometheus Role = "Prometheus"
-	// RoleAny is everybody. A flow to RoleAny leaves the node, and opens nothing on a
+	// RoleAny is every address. A flow to RoleAny leaves the node, and opens no port on a
 	// node.
 	RoleAny Role = "Any"
 )

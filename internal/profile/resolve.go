@@ -18,7 +18,7 @@ const (
 	ComponentKubelet   = "kubelet"
 )
 
-// Overrides describe a cluster beyond its distribution and its CNI.
+// Overrides describe a cluster beyond the distribution and the CNI.
 type Overrides struct {
 	// APIServerPorts are the ports of the API servers, as in the EndpointSlice of the
 	// Service default/kubernetes (Detection.APIServerPorts). At least one port is
@@ -35,8 +35,8 @@ type Overrides struct {
 	NodePorts PortRange
 
 	// Components are ports of other components, by name, if other than in the profile.
-	// Required flows may use the ports of the profile as well: a wrong setting must not
-	// cut a component that listens where it usually does.
+	// Required flows may use the ports of the profile as well: a wrong setting must not cut
+	// a component that listens at the usual port.
 	Components map[string][]Traffic
 
 	// AddOns are names of add-ons whose flows are needed too.
@@ -52,9 +52,9 @@ type PortRange struct{ First, Last uint16 }
 
 var library = sync.OnceValues(LoadLibrary)
 
-// Resolve returns the profile of a cluster of the distribution with the CNI. An error
-// is about an unknown name, or about overrides that contradict each other or the
-// profile, and says what to write instead.
+// Resolve returns the profile of a cluster of the distribution with the CNI. An error is
+// about an unknown name, or about overrides that contradict each other or the profile, and
+// says how to correct the policy.
 func Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
 	l, err := library()
 	if err != nil {
@@ -73,17 +73,33 @@ func NotApplicable(distribution string) string {
 	return l.distributions[distribution].NotApplicable
 }
 
+// ResolveComponents returns the components of the profile of a distribution, whatever the
+// CNI is. Add-ons and flows of the overrides do not matter.
+func ResolveComponents(distribution string, overrides Overrides) ([]Component, error) {
+	l, err := library()
+	if err != nil {
+		return nil, err
+	}
+	overrides.AddOns, overrides.Flows = nil, nil
+	layers, err := l.layersOf(distribution)
+	if err != nil {
+		return nil, err
+	}
+	p, err := buildProfile(layers, overrides)
+	return p.Components, err
+}
+
 // Resolve does the same for one library.
 func (l Library) Resolve(distribution, cni string, overrides Overrides) (Profile, error) {
-	d, ok := l.distributions[distribution]
-	if !ok {
-		return Profile{}, fmt.Errorf("distribution %q is not known: write %s", distribution, joinWithOr(l.DistributionNames()))
+	layers, err := l.layersOf(distribution)
+	if err != nil {
+		return Profile{}, err
 	}
 	c, ok := l.cnis[cni]
 	if !ok {
 		return Profile{}, fmt.Errorf("CNI %q is not known: write %s", cni, joinWithOr(l.CNINames()))
 	}
-	layers := []Layer{l.base, d, c}
+	layers = append(layers, c)
 	for _, name := range overrides.AddOns {
 		a, ok := l.addOns[name]
 		if !ok {
@@ -91,6 +107,19 @@ func (l Library) Resolve(distribution, cni string, overrides Overrides) (Profile
 		}
 		layers = append(layers, a)
 	}
+	return buildProfile(layers, overrides)
+}
+
+// layersOf returns the layers of a distribution, without those of a CNI and of add-ons.
+func (l Library) layersOf(distribution string) ([]Layer, error) {
+	d, ok := l.distributions[distribution]
+	if !ok {
+		return nil, fmt.Errorf("distribution %q is not known: write %s", distribution, joinWithOr(l.DistributionNames()))
+	}
+	return []Layer{l.base, d}, nil
+}
+
+func buildProfile(layers []Layer, overrides Overrides) (Profile, error) {
 	m := newMatrix()
 	for _, layer := range layers {
 		if err := m.addLayer(layer); err != nil {
@@ -255,6 +284,9 @@ func (m *matrix) setComponent(name string, traffic []Traffic) error {
 
 func (m *matrix) setTraffic(name string, traffic []Traffic) {
 	c := m.components[name]
+	if len(c.Loopback) > 0 && len(c.Loopback) == len(c.Traffic) {
+		c.Loopback = traffic
+	}
 	c.Traffic, c.Also = traffic, nil
 	m.components[name] = c
 }

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files and docs/profiles.md anew")
 
-func TestProfilesAreAsInTheGoldenFiles(t *testing.T) {
+func TestProfilesMatchTheGoldenFiles(t *testing.T) {
 	files, err := filepath.Glob("testdata/*+*.yaml")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	NewWithT(t).Expect(files).To(HaveLen(6))
@@ -44,8 +44,7 @@ func TestProfilesAreAsInTheGoldenFiles(t *testing.T) {
 	}
 }
 
-// brief returns a profile as YAML with a line for each thing in it. What is
-// said about it in words, and by whom, is in docs/profiles.md.
+// brief returns a profile as YAML with a line for each part. The texts and sources are in docs/profiles.md.
 func brief(p profile.Profile) string {
 	var out strings.Builder
 	out.WriteString("layers:\n")
@@ -103,7 +102,7 @@ func flow(p profile.Profile, name string) profile.Flow {
 	return profile.Flow{}
 }
 
-func TestOverridesDecide(t *testing.T) {
+func TestOverridesReplaceProfileData(t *testing.T) {
 	g := NewWithT(t)
 	p, err := profile.Resolve("kubeadm", "calico", profile.Overrides{
 		APIServerPorts: []uint16{8443, 443, 8443},
@@ -143,7 +142,7 @@ func TestARangeOfNodePortsMayCoverOtherComponents(t *testing.T) {
 	g.Expect(p.RequiredAt("etcd")).NotTo(ContainElement(HaveField("Name", "node-ports")))
 }
 
-func TestALaterLayerReplacesAndLeavesOut(t *testing.T) {
+func TestALaterLayerReplacesAndRemovesParts(t *testing.T) {
 	g := NewWithT(t)
 	p, err := profile.Resolve("talos", "cilium", profile.Overrides{APIServerPorts: []uint16{6443}})
 	g.Expect(err).NotTo(HaveOccurred())
@@ -153,11 +152,11 @@ func TestALaterLayerReplacesAndLeavesOut(t *testing.T) {
 
 	p, err = profile.Resolve("openshift", "ovn-kubernetes", profile.Overrides{APIServerPorts: []uint16{7443}})
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(flow(p, "apiserver-from-admins").Traffic).To(Equal(traffic(t, "tcp/7443", "tcp/9445")), "and the way through the virtual address")
+	g.Expect(flow(p, "apiserver-from-admins").Traffic).To(Equal(traffic(t, "tcp/7443", "tcp/9445")), "the port of the virtual address is kept")
 	g.Expect(flow(p, "etcd-metrics").Traffic).To(Equal(traffic(t, "tcp/2381", "tcp/9978-9980")))
 }
 
-func TestARestrictedComponentKeepsWhatIsRequired(t *testing.T) {
+func TestARestrictedComponentKeepsItsRequiredFlows(t *testing.T) {
 	g := NewWithT(t)
 	p, err := profile.Resolve("kubeadm", "calico", profile.Overrides{APIServerPorts: []uint16{6443}})
 	g.Expect(err).NotTo(HaveOccurred())
@@ -174,7 +173,7 @@ func TestARestrictedComponentKeepsWhatIsRequired(t *testing.T) {
 		[]string{"apiserver-from-admins", "apiserver-from-cluster", "apiserver-from-load-balancer", "self"}))
 	g.Expect(p.RequiredAt("no-such-component")).To(BeEmpty())
 
-	// On the port of the API server, whatever it is called, it is required.
+	// A component on the API server's port is required, whatever its name.
 	p, err = profile.Resolve("kubeadm", "calico", profile.Overrides{APIServerPorts: []uint16{6443}, Flows: []profile.Flow{{
 		Name: "backup", From: []profile.Role{profile.RoleAdmin}, To: profile.RoleNodes, Traffic: traffic(t, "tcp/2000-3000"), Required: true,
 	}}})
@@ -182,7 +181,7 @@ func TestARestrictedComponentKeepsWhatIsRequired(t *testing.T) {
 	g.Expect(names(p.RequiredAt("etcd"))).To(Equal([]string{"backup", "etcd", "self"}))
 }
 
-func TestWhatIsResolvedBelongsToTheCaller(t *testing.T) {
+func TestCallersCannotChangeTheProfileData(t *testing.T) {
 	g := NewWithT(t)
 	overrides := profile.Overrides{APIServerPorts: []uint16{6443}, AddOns: []string{"keepalived"}}
 	first, err := profile.Resolve("k0s", "flannel", overrides)
@@ -213,7 +212,7 @@ func TestWhatIsResolvedBelongsToTheCaller(t *testing.T) {
 	g.Expect(yaml.Marshal(second)).To(Equal(want))
 }
 
-func TestOverridesThatAreWrongAreRefused(t *testing.T) {
+func TestInvalidOverridesAreRefused(t *testing.T) {
 	server := []uint16{6443}
 	one := func(f profile.Flow) profile.Overrides {
 		return profile.Overrides{APIServerPorts: server, Flows: []profile.Flow{f}}
@@ -227,31 +226,31 @@ func TestOverridesThatAreWrongAreRefused(t *testing.T) {
 		overrides         profile.Overrides
 		want              string
 	}{
-		"A distribution that there is not": {distribution: "rke", want: `distribution "rke" is not known: write k0s, k3s, kubeadm, managed, openshift, rke2 or talos`},
-		"What Detect does not know":        {distribution: profile.Unknown, want: `distribution "Unknown" is not known`},
-		"A CNI that there is not":          {cni: "weave", want: `CNI "weave" is not known: write calico, canal, cilium, flannel or ovn-kubernetes`},
-		"An add-on that there is not":      {overrides: profile.Overrides{APIServerPorts: server, AddOns: []string{"istio"}}, want: `add-on "istio" is not known: write keepalived,`},
-		"No port of the API server":        {want: "the port of the API server is not known: give those of the EndpointSlice"},
-		"Port 0 of the API server":         {overrides: profile.Overrides{APIServerPorts: []uint16{0}}, want: "cannot have port 0"},
-		"A range that ends before it begins": {
+		"An unknown distribution":                  {distribution: "rke", want: `distribution "rke" is not known: write k0s, k3s, kubeadm, managed, openshift, rke2 or talos`},
+		"A distribution that Detect does not know": {distribution: profile.Unknown, want: `distribution "Unknown" is not known`},
+		"An unknown CNI":                           {cni: "weave", want: `CNI "weave" is not known: write calico, canal, cilium, flannel or ovn-kubernetes`},
+		"An unknown add-on":                        {overrides: profile.Overrides{APIServerPorts: server, AddOns: []string{"istio"}}, want: `add-on "istio" is not known: write keepalived,`},
+		"No port of the API server":                {want: "the port of the API server is not known: give those of the EndpointSlice"},
+		"Port 0 of the API server":                 {overrides: profile.Overrides{APIServerPorts: []uint16{0}}, want: "cannot have port 0"},
+		"A range whose end is before its start": {
 			overrides: profile.Overrides{APIServerPorts: server, NodePorts: profile.PortRange{First: 9, Last: 8}}, want: "node ports from 9 to 8: write the first port"},
 		"A range from 0":                {overrides: profile.Overrides{APIServerPorts: server, NodePorts: profile.PortRange{Last: 8}}, want: "node ports from 0 to 8"},
-		"A component that there is not": {overrides: component("etc", "tcp/1"), want: "component etc: there is no component of this name: write calico-typha, cloud-controller-manager, etcd,"},
+		"An unknown component":          {overrides: component("etc", "tcp/1"), want: "component etc: there is no component of this name: write calico-typha, cloud-controller-manager, etcd,"},
 		"The API server as a component": {overrides: component("kube-apiserver", "tcp/1"), want: "cannot be set"},
 		"Node ports as a component":     {overrides: component("node-ports", "tcp/1"), want: "set the range of node ports instead"},
 		"A component without ports":     {overrides: component("etcd"), want: "component etcd: traffic: must not be empty"},
 		"Two components on one port": {overrides: component("etcd", "tcp/10250"), want: "components etcd ([tcp/10250]) and kubelet ([tcp/10250]) share a port, tcp/10250: " +
 			"if only etcd uses the port, write where kubelet listens, or another port if kubelet does not listen: spec: {profile: {components: [{name: kubelet, ports: [{protocol: TCP, port: 10251}]}]}}"},
-		"The API server on another's port": {overrides: profile.Overrides{APIServerPorts: []uint16{2379}}, want: "components etcd ([tcp/2379 tcp/2380]) and kube-apiserver"},
-		"A flow of a name that is taken":   {overrides: one(profile.Flow{Name: "self", From: nodes, To: profile.RoleNodes, Component: "etcd"}), want: "added flow self: the profile has a flow of this name"},
-		"A flow of no component":           {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes, Component: "etc"}), want: "flow f: there is no component etc: write"},
-		"A flow without traffic":           {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes}), want: "added flow f: must have either"},
-		"A flow from a node itself to others": {overrides: one(profile.Flow{Name: "f", From: []profile.Role{profile.RoleSelf}, To: profile.RoleNodes, Component: "etcd"}),
+		"The API server on the port of another component": {overrides: profile.Overrides{APIServerPorts: []uint16{2379}}, want: "components etcd ([tcp/2379 tcp/2380]) and kube-apiserver"},
+		"A flow with the name of another one":             {overrides: one(profile.Flow{Name: "self", From: nodes, To: profile.RoleNodes, Component: "etcd"}), want: "added flow self: the profile has a flow of this name"},
+		"A flow of an unknown component":                  {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes, Component: "etc"}), want: "flow f: there is no component etc: write"},
+		"A flow without traffic":                          {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes}), want: "added flow f: must have either"},
+		"A flow from a node itself to other nodes": {overrides: one(profile.Flow{Name: "f", From: []profile.Role{profile.RoleSelf}, To: profile.RoleNodes, Component: "etcd"}),
 			want: "added flow f: a flow from [Self] to Nodes: Self must be on both sides, or on none: write ControlPlane or Nodes"},
-		"A flow from others to a node itself": {overrides: one(profile.Flow{
+		"A flow from other nodes to a node itself": {overrides: one(profile.Flow{
 			Name: "f", From: []profile.Role{profile.RoleSelf, profile.RoleAdmin}, To: profile.RoleSelf, Component: "etcd",
 		}), want: "Self must be on both sides"},
-		"A flow with a bad destination": {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes, Component: "etcd",
+		"A flow with an invalid destination": {overrides: one(profile.Flow{Name: "f", From: nodes, To: profile.RoleNodes, Component: "etcd",
 			Destinations: []netip.Prefix{{}}}), want: "added flow f: destinations:"},
 	}
 	for name, test := range tests {
@@ -269,8 +268,8 @@ func TestOverridesThatAreWrongAreRefused(t *testing.T) {
 }
 
 func TestRequiredFlowsStayRequired(t *testing.T) {
-	// A layer that would take away a rail is refused when it is merged. No file
-	// does; so this puts the check itself to the test.
+	// A layer that removes a required flow is refused when it is merged. No data
+	// file does, so this test checks the refusal itself.
 	g := NewWithT(t)
 	g.Expect(profile.Merge("without: [self]")).To(MatchError(ContainSubstring("without: flow self is required")))
 	g.Expect(profile.Merge("without: [nothing]")).To(MatchError(ContainSubstring("there is no flow or component nothing")))

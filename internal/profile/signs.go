@@ -25,7 +25,7 @@ const (
 	ovn       = "ovn-kubernetes"
 )
 
-// sign is one fact about the cluster, and what the fact stands for.
+// sign is one fact about the cluster, with the meaning of the fact.
 type sign struct {
 	// value is the name of a data file.
 	value string
@@ -48,10 +48,10 @@ const (
 	byNote
 )
 
-// controlPlaneLabels are on nodes of the control plane. Most managed clusters show no
-// such nodes. RKE1 writes controlplane without a hyphen. The label of MicroK8s,
-// node.kubernetes.io/microk8s-controlplane, does not count: every kubelet may set it on
-// its own node.
+// controlPlaneLabels are on nodes of the control plane. Most managed clusters show no such
+// nodes. RKE1 writes controlplane without a hyphen. The label of MicroK8s,
+// node.kubernetes.io/microk8s-controlplane, does not count: every kubelet may set the label
+// on its own node.
 var controlPlaneLabels = []string{
 	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/controlplane", "node-role.kubernetes.io/master",
 }

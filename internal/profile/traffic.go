@@ -23,15 +23,15 @@ const (
 	ICMP Protocol = "ICMP"
 	// ICMPv6 has types and codes, and is only for IPv6.
 	ICMPv6 Protocol = "ICMPv6"
-	// IP is a protocol that is identified by its number, such as 4, IP-in-IP.
+	// IP is a protocol identified by a number, such as 4, IP-in-IP.
 	IP Protocol = "IP"
 )
 
 // protocols are the names of the protocols in the text of Traffic.
 var protocols = map[string]Protocol{"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMPv6, "ip": IP}
 
-// namedProtocols are the protocols that have a name of their own, by number (the IANA
-// registry of protocol numbers).
+// namedProtocols are the protocols with a name, by number (the IANA registry of protocol
+// numbers).
 var namedProtocols = map[uint8]string{1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 
 // Traffic is a kind of traffic: a protocol, with the destination ports or the type of

@@ -17,7 +17,7 @@ func parse(t *testing.T, text string) profile.Traffic {
 	return traffic
 }
 
-func TestTrafficIsReadAndWrittenAlike(t *testing.T) {
+func TestTrafficIsWrittenAsItIsRead(t *testing.T) {
 	tests := map[string]profile.Traffic{
 		"all":             {},
 		"tcp":             {Protocol: profile.TCP},
@@ -38,7 +38,7 @@ func TestTrafficIsReadAndWrittenAlike(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoTrafficIsRefused(t *testing.T) {
+func TestInvalidTrafficIsRefused(t *testing.T) {
 	const form = "write all, tcp, tcp/443 or tcp/30000-32767"
 	tests := map[string]string{
 		"":            form,
@@ -73,7 +73,7 @@ func TestWhatIsNoTrafficIsRefused(t *testing.T) {
 	}
 }
 
-func TestTrafficOverlapsWhereAPacketCanBeOfBoth(t *testing.T) {
+func TestTrafficOverlapsWhereAPacketMatchesBoth(t *testing.T) {
 	tests := []struct {
 		a, b string
 		want bool

@@ -18,10 +18,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// How often in a row the API server may refuse a write by which a policy releases an
-// object. Afterwards the operator abandons the release: no foreign change may block the
-// deletion of a policy for ever. With the delays of Retries, maxRefusals takes half a
-// minute. maxUnanswered is for webhooks that may answer again soon, and takes two minutes.
+// How often in a row the API server may refuse the release of an object by a policy.
+// Afterwards the operator abandons the release: no foreign change may block the deletion of
+// a policy for ever. With the delays of Retries, maxRefusals takes half a minute.
+// maxUnanswered is for webhooks with a short outage, and takes two minutes.
 const (
 	MaxRefusals   = 5
 	MaxUnanswered = 8

@@ -21,40 +21,40 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// answer returns what an API server answers with a code.
+// answer returns the error of an API server that answers with a code.
 func answer(code int32, message string) error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: code, Message: message}}
 }
 
 const deniedByWebhook = `admission webhook "x.example" denied the request: no`
 
-// Admission may answer with whatever code it likes; who has no right yet, and who gets no
-// answer, waits.
-func TestWhatIsARefusal(t *testing.T) {
+// Admission may refuse with any code, and each such answer is a refusal. A
+// missing right or a missing answer is no refusal: the operator waits.
+func TestWhichErrorsAreRefusals(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error
 		want int
 	}{
-		"a webhook's":                        {answer(403, deniedByWebhook), MaxRefusals},
-		"a webhook's, as if changed":         {answer(409, deniedByWebhook), MaxRefusals},
-		"a webhook's, as if overloaded":      {answer(429, deniedByWebhook), MaxRefusals},
-		"a policy's, as if nobody known":     {answer(401, `services "web" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'y' denied request: no`), MaxRefusals},
-		"a value":                            {answer(422, `Service "web" is invalid`), MaxRefusals},
-		"an object with too much":            {answer(413, "too large"), MaxRefusals},
-		"quota":                              {answer(403, `services "web" is forbidden: exceeded quota`), MaxRefusals},
-		"a change on the way":                {&apply.Incomplete{Left: []string{"spec.x is y"}}, MaxRefusals},
-		"wrapped":                            {fmt.Errorf("writing: %w", answer(400, "bad")), MaxRefusals},
-		"a webhook that does not answer":     {answer(500, `Internal error occurred: failed calling webhook "x.example": no endpoints`), MaxUnanswered},
-		"no right":                           {answer(403, `services "web" is forbidden: User "u" cannot patch resource "services"`), 0},
-		"no token":                           {answer(401, "Unauthorized"), 0},
-		"an API server that is not well":     {answer(500, "etcd has no leader"), 0},
-		"an API server that does not answer": {errors.New("connection refused"), 0},
+		"denied by a webhook":                                             {answer(403, deniedByWebhook), MaxRefusals},
+		"denied by a webhook, with the code of a conflict":                {answer(409, deniedByWebhook), MaxRefusals},
+		"denied by a webhook, with the code of an overload":               {answer(429, deniedByWebhook), MaxRefusals},
+		"denied by an admission policy, with the code of a missing login": {answer(401, `services "web" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'y' denied request: no`), MaxRefusals},
+		"an invalid value":                                                {answer(422, `Service "web" is invalid`), MaxRefusals},
+		"an object that is too large":                                     {answer(413, "too large"), MaxRefusals},
+		"quota":                                                           {answer(403, `services "web" is forbidden: exceeded quota`), MaxRefusals},
+		"a value that was changed on the way":                             {&apply.Incomplete{Left: []string{"spec.x is y"}}, MaxRefusals},
+		"a wrapped refusal":                                               {fmt.Errorf("writing: %w", answer(400, "bad")), MaxRefusals},
+		"a webhook that does not answer":                                  {answer(500, `Internal error occurred: failed calling webhook "x.example": no endpoints`), MaxUnanswered},
+		"no right":                                                        {answer(403, `services "web" is forbidden: User "u" cannot patch resource "services"`), 0},
+		"no valid token":                                                  {answer(401, "Unauthorized"), 0},
+		"an API server with an internal error":                            {answer(500, "etcd has no leader"), 0},
+		"an API server that does not answer":                              {errors.New("connection refused"), 0},
 	} {
 		t.Run(name, func(t *testing.T) { NewWithT(t).Expect(maxTries(test.err)).To(Equal(test.want)) })
 	}
 }
 
-// unwilling tries to have policies release an object, which the API server refuses.
+// unwilling releases an object for policies, against an API server that refuses.
 type unwilling struct {
 	Repairer
 	clock               *testingclock.FakePassiveClock
@@ -71,7 +71,7 @@ func newUnwilling() *unwilling {
 	}
 }
 
-// try tries so many times, and says whether the last one was carried out.
+// try makes so many tries, and returns whether the last one succeeded.
 func (r *unwilling) try(t *testing.T, times int, policies ...Owner) (wrote bool) {
 	t.Helper()
 	for range times {
@@ -99,8 +99,7 @@ func (r *unwilling) told(policy string) []drift.Finding {
 	return r.History.TakeReleases(policy).NotRestored
 }
 
-// Whoever comes later with the same object has tries of their own, another policy of the
-// same name too.
+// Every policy that later claims the same object has tries of its own, even a policy of the same name.
 func TestEachPolicyHasItsOwnTries(t *testing.T) {
 	g := NewWithT(t)
 	r := newUnwilling()
@@ -110,27 +109,27 @@ func TestEachPolicyHasItsOwnTries(t *testing.T) {
 	g.Expect(r.Retries.Abandoned(r.object, p.UID)).To(BeFalse())
 	r.try(t, 3, p)
 	g.Expect(r.Retries.Abandoned(r.object, p.UID)).To(BeTrue())
-	g.Expect(r.told("p")).To(ConsistOf(And(HaveField("Field", "of p"), HaveField("Message", ContainSubstring("denied")))), "once")
+	g.Expect(r.told("p")).To(ConsistOf(And(HaveField("Field", "of p"), HaveField("Message", ContainSubstring("denied")))), "the event is emitted once")
 
 	g.Expect(r.Retries.Abandoned(r.object, again.UID)).To(BeFalse())
 	r.try(t, MaxRefusals-1, again)
-	g.Expect(r.Retries.Abandoned(r.object, again.UID)).To(BeFalse(), "it has its own tries")
+	g.Expect(r.Retries.Abandoned(r.object, again.UID)).To(BeFalse(), "the recreated policy has its own tries")
 	r.try(t, 1, again)
 	g.Expect(r.Retries.Abandoned(r.object, again.UID)).To(BeTrue())
 
 	r.Retries.KeepOnly([]plan.Policy{{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{UID: again.UID}}}})
-	g.Expect(r.Retries.refusals).To(HaveLen(1), "nothing is remembered of policies that are gone")
+	g.Expect(r.Retries.refusals).To(HaveLen(1), "refusals of deleted policies are forgotten")
 	r.settled(r.object)
 	g.Expect(r.Retries.refusals).To(BeEmpty())
 }
 
-// One policy that gives up does not end the tries of others.
-func TestOneGivesUpAndOthersGoOn(t *testing.T) {
+// One policy that abandons its release does not end the tries of other policies.
+func TestOnePolicyAbandonsAndOthersContinue(t *testing.T) {
 	g := NewWithT(t)
 	r := newUnwilling()
 	p, q := Owner{"p", "1"}, Owner{"q", "2"}
 	r.try(t, MaxRefusals-1, p)
-	g.Expect(r.try(t, 1, p, q)).To(BeFalse(), "q has not got its own back")
+	g.Expect(r.try(t, 1, p, q)).To(BeFalse(), "the original of q is not restored")
 	g.Expect(r.given).To(Equal(1))
 	g.Expect(r.told("p")).To(HaveLen(1))
 	g.Expect(r.told("q")).To(BeEmpty())
@@ -140,7 +139,7 @@ func TestOneGivesUpAndOthersGoOn(t *testing.T) {
 	g.Expect(r.told("q")).To(HaveLen(1))
 }
 
-// What is not refused, but cannot be written now, is no reason to give up.
+// A write that fails without a refusal is no reason to abandon the release.
 func TestReleaseIsNotAbandonedWithoutAnAnswer(t *testing.T) {
 	g := NewWithT(t)
 	r := newUnwilling()

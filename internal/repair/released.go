@@ -10,10 +10,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// Releases remembers which Services were restored for policies in roll back. A Service is
-// waited for only once: whoever may write the Service could restore the record again and
-// again, and the policy would never be gone. The zero value is ready to use, a nil value
-// remembers nothing. releases is safe for concurrent use.
+// Releases remembers which Services were restored for policies in roll back. A policy waits
+// only once for a Service: otherwise a writer of the Service could restore the record again
+// and again, and the policy would never be gone. The zero value is ready to use, a nil
+// value remembers nothing. releases is safe for concurrent use.
 type Releases struct {
 	mu sync.Mutex
 	of map[string]map[drift.Object]bool // by policy

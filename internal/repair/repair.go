@@ -39,7 +39,7 @@ type Repairer struct {
 	Retries *Retries
 }
 
-// Job is one write that ends the drift of one object.
+// Job is a single write that ends the drift of an object.
 type Job struct {
 	Object drift.Object
 	// version is the object's version at the time of the decision.
@@ -49,7 +49,8 @@ type Job struct {
 	Policies []string
 	// needed tells that a write is due and allowed.
 	Needed bool
-	// elsewhere tells that the write changes another object, which belongs to this object.
+	// elsewhere tells that the write changes another object, which belongs to the job's
+	// object.
 	Elsewhere bool
 	Write     func(context.Context) error
 	// releasing are the policies that release the object by the write.
@@ -158,8 +159,8 @@ func (r *Repairer) failed(job Job, err error) {
 	}
 }
 
-// SteadyError returns the error in words that are the same for every attempt: the error of a
-// broken connection contains a port of this process.
+// SteadyError returns the error in the same words for every attempt: the error of a broken
+// connection contains a port of the process.
 func SteadyError(err error) error {
 	var broken *url.Error
 	if !errors.As(err, &broken) {

@@ -14,9 +14,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 )
 
-// What was written is not drift when a cache that is behind shows it as missing
-// though the report says that it is there. It is written again all the same.
-func TestWhatTheCacheDoesNotShowYetHasNotDrifted(t *testing.T) {
+// An object that the operator just wrote has not drifted when a stale cache shows it as
+// missing although the report shows it as present. The object is written again nevertheless.
+func TestAStaleCacheIsNoDrift(t *testing.T) {
 	g := NewWithT(t)
 	clock := testingclock.NewFakePassiveClock(time.Now())
 	r := Repairer{Clock: clock, History: drift.NewHistory(), Report: func(string) {}}
@@ -39,5 +39,5 @@ func TestWhatTheCacheDoesNotShowYetHasNotDrifted(t *testing.T) {
 	g.Expect(told()).To(BeNil())
 
 	found("7", v1alpha1.StateDrifted, true)
-	g.Expect(told()).NotTo(BeNil(), "what somebody else does, is told")
+	g.Expect(told()).NotTo(BeNil(), "a foreign change is reported")
 }

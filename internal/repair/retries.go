@@ -39,7 +39,7 @@ type Owner struct {
 // OwnerOf returns the policy as an owner of objects.
 func OwnerOf(policy *plan.Policy) Owner { return Owner{policy.Name, policy.UID} }
 
-// release is the release of one object by one policy.
+// release is the release of an object by a policy.
 type release struct {
 	object drift.Object
 	policy types.UID

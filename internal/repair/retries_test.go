@@ -19,9 +19,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 )
 
-// A write that was not stored as written is no repair, however often events ask for
-// it: it is told, and tried again more and more seldom.
-func TestWhatIsNotStoredIsTriedAgainWithPatience(t *testing.T) {
+// A write that the API server does not store as written is no repair. The failure
+// is reported, and retried at growing intervals, no matter how many events arrive.
+func TestAWriteThatIsNotStoredIsRetriedAtGrowingIntervals(t *testing.T) {
 	g := NewWithT(t)
 	clock := testingclock.NewFakePassiveClock(time.Now())
 	r := Repairer{Clock: clock, History: drift.NewHistory(), Report: func(string) {}, Retries: &Retries{}}
@@ -29,7 +29,7 @@ func TestWhatIsNotStoredIsTriedAgainWithPatience(t *testing.T) {
 	var stored error = &apply.Incomplete{Left: []string{"spec.nets is more"}}
 	writes, version := 0, 0
 	look := func(needed bool) (bool, time.Duration) {
-		version++ // each write is an event, and each event a new version
+		version++ // each write is an event with a new version
 		job := Job{
 			Object: object, Version: fmt.Sprint(version), Policies: []string{"p"}, Needed: needed,
 			Write: func(context.Context) error { writes++; return stored },
@@ -48,10 +48,10 @@ func TestWhatIsNotStoredIsTriedAgainWithPatience(t *testing.T) {
 			g.Expect(wrote).To(BeFalse())
 			g.Expect(after).To(Equal(delay * time.Second))
 		}
-		g.Expect(writes).To(Equal(before+1), "events do not have it written again")
+		g.Expect(writes).To(Equal(before+1), "events do not trigger another write")
 		summary := r.History.Summarize("p", clock.Now())
 		g.Expect(summary.Failures).To(ConsistOf(ContainSubstring("spec.nets is more")))
-		g.Expect(summary.Last).To(BeNil(), "nothing was repaired")
+		g.Expect(summary.Last).To(BeNil(), "no repair was counted")
 		clock.SetTime(clock.Now().Add(delay * time.Second))
 	}
 	stored = nil
@@ -62,13 +62,13 @@ func TestWhatIsNotStoredIsTriedAgainWithPatience(t *testing.T) {
 	stored = &apply.Incomplete{}
 	clock.SetTime(clock.Now().Add(2 * time.Second))
 	_, after := look(true)
-	g.Expect(after).To(Equal(time.Second), "it begins anew")
+	g.Expect(after).To(Equal(time.Second), "the delays start anew")
 	look(false)
 	_, after = look(true)
-	g.Expect(after).To(Equal(time.Second), "as it does once the object is right by itself")
+	g.Expect(after).To(Equal(time.Second), "the delays also start anew after the object is as declared without a write")
 }
 
-func TestWhatIsRefusedIsNotPostponed(t *testing.T) {
+func TestARefusedWriteIsNotPostponed(t *testing.T) {
 	g := NewWithT(t)
 	clock := testingclock.NewFakePassiveClock(time.Now())
 	r := Repairer{Clock: clock, History: drift.NewHistory(), Report: func(string) {}, Retries: &Retries{}}

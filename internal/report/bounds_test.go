@@ -13,14 +13,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
+	"github.com/cpnp-dev/cpnp-operator/internal/backup"
+	"github.com/cpnp-dev/cpnp-operator/internal/controls"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/posture"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 )
 
 var long = strings.Repeat("€", 4000)
 
-// tooMuch is a report of thousands of long things.
+// tooMuch is a report of thousands of long texts.
 var tooMuch = []edit{
 	func(in *report.Input) {
 		in.Policy.Invalid = errors.New(long)
@@ -39,18 +42,28 @@ var tooMuch = []edit{
 		f := *in.History.Last
 		f.Object.Name = nth(i)
 		in.Services.Findings = append(in.Services.Findings, f)
+		if in.TLS == nil {
+			in.TLS, in.Backup = &posture.Verdict{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNotCompliant, Message: long}, &backup.Verdict{
+				Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonStale, Message: long,
+			}
+		}
+		in.TLS.Findings = append(in.TLS.Findings, v1alpha1.Finding{
+			Check: controls.CheckVersion, Severity: v1alpha1.SeverityHigh, Message: long[:512],
+		})
 	}),
 }
 
-func TestStatusStaysSmallHoweverMuchIsWrong(t *testing.T) {
+func TestStatusStaysSmallWithManyFindings(t *testing.T) {
 	for _, also := range []edit{func(*report.Input) {}, deleted, suspended, audits} {
 		g := NewWithT(t)
 		status := statusOf(input(append(tooMuch, also)...))
 		for _, c := range status.Conditions {
 			g.Expect(len(c.Message)).To(BeNumerically("<=", 2048), c.Type)
 		}
+		g.Expect(status.Posture.Findings).To(HaveLen(v1alpha1.MaxReportedFindings))
+		g.Expect(status.Posture.FindingCount).To(HaveValue(BeEquivalentTo(2001)), "the count includes findings that are left out")
 		g.Expect(status.Drift).To(HaveLen(v1alpha1.MaxReportedDrift))
-		g.Expect(status.DriftedObjects).To(HaveValue(BeEquivalentTo(2000)), "the count is of all of them")
+		g.Expect(status.DriftedObjects).To(HaveValue(BeEquivalentTo(2000)), "the count includes objects that are left out")
 	}
 }
 
@@ -65,7 +78,7 @@ func TestMessagesNameThreeThingsAndCountTheRest(t *testing.T) {
 	}
 }
 
-func TestDriftIsListedByObjectWithWhatIsNotApplicableLast(t *testing.T) {
+func TestDriftIsSortedByObjectWithNotApplicableFieldsLast(t *testing.T) {
 	g := NewWithT(t)
 	status := report.StatusOf(input(func(in *report.Input) {
 		in.Network.Findings = []drift.Finding{
@@ -82,10 +95,10 @@ func TestDriftIsListedByObjectWithWhatIsNotApplicableLast(t *testing.T) {
 		names = append(names, d.Kind+"/"+d.Name)
 	}
 	g.Expect(names).To(Equal([]string{"NetworkPolicy/a", "NetworkPolicy/z", "Node/cp-1", "Service/b", "Service/a"}))
-	g.Expect(status.DriftedObjects).To(HaveValue(BeEquivalentTo(2)), "neither what is pending or held back, nor what is not applicable")
+	g.Expect(status.DriftedObjects).To(HaveValue(BeEquivalentTo(2)), "pending, held and not applicable objects are not counted")
 }
 
-func TestWhatIsNotApplicableDoesNotCrowdOutDrift(t *testing.T) {
+func TestNotApplicableFieldsDoNotCrowdOutDrift(t *testing.T) {
 	status := report.StatusOf(input(many(40, func(i int, in *report.Input) {
 		in.Services.Findings = append(in.Services.Findings, finding("Service", nth(i), "f", v1alpha1.StateNotApplicable))
 	}), service(v1alpha1.StateDrifted)))
@@ -105,11 +118,11 @@ func TestCounts(t *testing.T) {
 		g.Expect(c.count.InSync).To(HaveValue(BeEquivalentTo(c.inSync)))
 	}
 	none := report.StatusOf(input(undeclared, noNodes))
-	g.Expect(none.MatchedNodes).To(HaveValue(BeZero()), "zero is told, not left out")
+	g.Expect(none.MatchedNodes).To(HaveValue(BeZero()), "zero is reported, not left out")
 	g.Expect(none.Taints.Declared).To(HaveValue(BeZero()))
 }
 
-func TestContestedFieldIsToldInPlaceOfItsDrift(t *testing.T) {
+func TestContestedFieldIsReportedInPlaceOfItsDrift(t *testing.T) {
 	g := NewWithT(t)
 	drifted := finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateDrifted)
 	drifted.Actual = "now"
@@ -123,7 +136,7 @@ func TestContestedFieldIsToldInPlaceOfItsDrift(t *testing.T) {
 	}
 }
 
-func TestLastDriftIsKeptUntilThereIsAnother(t *testing.T) {
+func TestLastDriftIsKeptUntilTheNextDrift(t *testing.T) {
 	g := NewWithT(t)
 	in := input()
 	g.Expect(report.StatusOf(in).LastDrift).To(BeNil())
@@ -140,18 +153,18 @@ func TestLastDriftIsKeptUntilThereIsAnother(t *testing.T) {
 	g.Expect(report.StatusOf(in).LastDrift).To(HaveValue(HaveField("Name", "cp-2")))
 }
 
-func TestLastDriftIsToldOnceAndNeverAnOlderOne(t *testing.T) {
+func TestLastDriftIsReportedOnceAndNeverAnOlderOne(t *testing.T) {
 	told, repaired := finding("Node", "told", "a:NoSchedule", v1alpha1.StateDrifted), finding("Node", "repaired", "a:NoSchedule", v1alpha1.StateDrifted)
 	tests := map[string]struct {
 		count int
-		after time.Duration // the last drift that was told
+		after time.Duration // after the last drift that was reported
 		want  string
 	}{
-		"A later one is told":                                {0, time.Second, "repaired"},
-		"One of the same second is taken for the one told":   {0, 0, "told"},
-		"One of the same second that was never told is told": {1, 0, "repaired"},
-		"An earlier one is not told again":                   {0, -time.Minute, "told"},
-		"An earlier one that was never told is told":         {1, -time.Minute, "repaired"},
+		"A later repair is reported":                                      {0, time.Second, "repaired"},
+		"A repair of the same second counts as the reported one":          {0, 0, "told"},
+		"A repair of the same second that was never reported is reported": {1, 0, "repaired"},
+		"An earlier repair is not reported again":                         {0, -time.Minute, "told"},
+		"An earlier repair that was never reported is reported":           {1, -time.Minute, "repaired"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +177,7 @@ func TestLastDriftIsToldOnceAndNeverAnOlderOne(t *testing.T) {
 	}
 }
 
-func TestUnknownSaysWhyAndLeavesWhatIsKnown(t *testing.T) {
+func TestUnknownHasAReasonAndKeepsTheRestOfTheStatus(t *testing.T) {
 	g := NewWithT(t)
 	in := input(taint(v1alpha1.StateDrifted))
 	in.Policy.Status = statusOf(in)

@@ -18,6 +18,7 @@ import (
 // of the report.
 type conditions struct {
 	accepted, verified, programmed, effective, taints, traffic, drifted metav1.Condition
+	tls, backup                                                         metav1.Condition
 	ready, reconciling, stalled                                         metav1.Condition
 }
 
@@ -30,6 +31,8 @@ func conditionsOf(in Input) conditions {
 		taints:     inSyncCondition(v1alpha1.ConditionTaintsInSync, in.Taints, "taint"),
 		traffic:    inSyncCondition(v1alpha1.ConditionTrafficPoliciesInSync, in.Services, "Service"),
 		drifted:    driftedCondition(in),
+		tls:        tlsCondition(in),
+		backup:     backupCondition(in),
 	}
 	c.ready, c.reconciling, c.stalled = verdictOf(in, c).ToConditions()
 	return c
@@ -38,7 +41,7 @@ func conditionsOf(in Input) conditions {
 func (c conditions) inOrder() []metav1.Condition {
 	return []metav1.Condition{
 		c.ready, c.reconciling, c.stalled,
-		c.accepted, c.verified, c.programmed, c.effective, c.taints, c.traffic, c.drifted,
+		c.accepted, c.verified, c.programmed, c.effective, c.taints, c.traffic, c.drifted, c.tls, c.backup,
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 )
 
-// stored returns a status as the API server gives it back.
+// stored returns a status as the API server returns it.
 func stored(status v1alpha1.ControlPlaneNetworkPolicyStatus) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	var out v1alpha1.ControlPlaneNetworkPolicyStatus
 	text, err := json.Marshal(status)
@@ -30,7 +30,7 @@ func stored(status v1alpha1.ControlPlaneNetworkPolicyStatus) v1alpha1.ControlPla
 	return out
 }
 
-// found are the conditions of a status as type → Status/Reason.
+// found returns the conditions of a status as type → Status/Reason.
 func found(conditions []metav1.Condition) map[string]string {
 	out := map[string]string{}
 	for _, c := range conditions {
@@ -46,9 +46,13 @@ var good = map[string]string{
 }
 
 func TestConditionsInEachScenario(t *testing.T) {
-	// What differs from good; an empty value is a condition that is not there.
+	// The differences from good; an empty value is a missing condition.
 	wanted := map[string]map[string]string{
-		"as declared": {},
+		"as declared":                     {},
+		"TLS compliant, backup fresh":     {"TLSCompliant": "True/Compliant", "BackupFresh": "True/Fresh"},
+		"TLS not compliant, backup stale": {"TLSCompliant": "False/NotCompliant", "BackupFresh": "False/Stale"},
+		"Audit, TLS not compliant":        {"Ready": "True/Audited", "TLSCompliant": "False/NotCompliant"},
+		"TLS not probed, no backup":       {"TLSCompliant": "Unknown/NotProbed", "BackupFresh": "Unknown/NoBackup"},
 		"nothing declared": {
 			"Effective": "True/NotDeclared", "TaintsInSync": "True/NotDeclared", "TrafficPoliciesInSync": "True/NotDeclared",
 		},
@@ -255,8 +259,8 @@ func addReasons(wanted map[string]map[string]string) {
 	}
 }
 
-func TestReadyNamesFirstWhatMostNeedsSomebody(t *testing.T) {
-	// Everything is wrong at once; one after the other is put right.
+func TestReadyNamesTheMostUrgentReason(t *testing.T) {
+	// Everything is wrong at first; then one fault after the other is repaired.
 	steps := []struct {
 		ready string
 		fix   edit
@@ -293,7 +297,7 @@ func TestReadyNamesFirstWhatMostNeedsSomebody(t *testing.T) {
 	}
 }
 
-func TestMessagesSayWhatToDo(t *testing.T) {
+func TestMessagesNameTheRemedy(t *testing.T) {
 	tests := []struct {
 		edits           []edit
 		condition, want string

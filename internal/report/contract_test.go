@@ -35,24 +35,24 @@ func outcomeIn(status v1alpha1.ControlPlaneNetworkPolicyStatus) string {
 	return ""
 }
 
-func TestContractOfConditionsHoldsInEachScenario(t *testing.T) {
+func TestConditionsKeepTheirContractInEachScenario(t *testing.T) {
 	for name, edits := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			status := statusOf(input(edits...))
 			reconciling := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReconciling)
 			stalled := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled)
-			g.Expect(reconciling != nil && stalled != nil).To(BeFalse(), "Reconciling and Stalled are never there together")
+			g.Expect(reconciling != nil && stalled != nil).To(BeFalse(), "Reconciling and Stalled exclude each other")
 			for _, c := range []*metav1.Condition{reconciling, stalled} {
 				if c != nil {
-					g.Expect(c.Status).To(Equal(metav1.ConditionTrue), "%s is there only while True", c.Type)
-					g.Expect(meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)).To(BeFalse(), "and not when Ready")
+					g.Expect(c.Status).To(Equal(metav1.ConditionTrue), "%s is present only while True", c.Type)
+					g.Expect(meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)).To(BeFalse(), "%s excludes Ready")
 				}
 			}
 			ready := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)
-			g.Expect([]bool{ready, reconciling != nil, stalled != nil}).To(ConsistOf(true, false, false), "exactly one of the three")
+			g.Expect([]bool{ready, reconciling != nil, stalled != nil}).To(ConsistOf(true, false, false), "exactly one of the three conditions is True")
 			for kind := range good {
-				g.Expect(meta.FindStatusCondition(status.Conditions, kind)).NotTo(BeNil(), "%s is always there", kind)
+				g.Expect(meta.FindStatusCondition(status.Conditions, kind)).NotTo(BeNil(), "%s is always present", kind)
 			}
 			for _, c := range status.Conditions {
 				g.Expect(c.ObservedGeneration).To(BeEquivalentTo(3), c.Type)
@@ -64,7 +64,7 @@ func TestContractOfConditionsHoldsInEachScenario(t *testing.T) {
 	}
 }
 
-func TestReconcilingAndStalledGoWhenTheyAreOver(t *testing.T) {
+func TestReconcilingAndStalledAreRemovedWhenTheyEnd(t *testing.T) {
 	g := NewWithT(t)
 	for _, edits := range [][]edit{{taint(v1alpha1.StatePending)}, {noNodes}} {
 		in := input()
@@ -73,7 +73,7 @@ func TestReconcilingAndStalledGoWhenTheyAreOver(t *testing.T) {
 	}
 }
 
-func TestReportOfTheSameChangesNothing(t *testing.T) {
+func TestASecondReportChangesNothing(t *testing.T) {
 	for name, edits := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			in := input(edits...)
@@ -87,7 +87,7 @@ func TestReportOfTheSameChangesNothing(t *testing.T) {
 	}
 }
 
-func TestTimeOfTransitionIsThatOfTheStatusAndNotOfTheReason(t *testing.T) {
+func TestTransitionTimeFollowsTheStatusAndNotTheReason(t *testing.T) {
 	g := NewWithT(t)
 	in := input(taint(v1alpha1.StatePending))
 	in.Policy.Status = statusOf(in)
@@ -98,7 +98,7 @@ func TestTimeOfTransitionIsThatOfTheStatusAndNotOfTheReason(t *testing.T) {
 	g.Expect(meta.FindStatusCondition(status.Conditions, "Drifted").LastTransitionTime.Unix()).To(Equal(later.Now.Unix()))
 }
 
-func TestReportLeavesItsInputAsItWas(t *testing.T) {
+func TestReportDoesNotChangeItsInput(t *testing.T) {
 	for name, edits := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			in, before := input(edits...), input(edits...)
@@ -149,10 +149,10 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 			for _, c := range statusOf(input(edits...)).Conditions {
 				g := NewWithT(t)
 				if c.Type == v1alpha1.ConditionReady {
-					g.Expect(string(page)).To(ContainSubstring("`"+c.Reason+"`"), "docs/status.md says what to do about it")
+					g.Expect(string(page)).To(ContainSubstring("`"+c.Reason+"`"), "docs/status.md explains the reason")
 				}
 				if c.Type == v1alpha1.ConditionReady && c.Status != metav1.ConditionTrue {
-					continue // those of the condition that stands in the way
+					continue // reasons of the condition that prevents Ready
 				}
 				g.Expect(documented[c.Type][string(c.Status)]).To(ContainElement(c.Reason), "%s %s in api/v1alpha1/conditions.go", c.Type, c.Status)
 			}
@@ -160,8 +160,7 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 	}
 }
 
-// documentedReasons reads what the comments of the types of conditions say:
-// type → status → reasons.
+// documentedReasons reads the comments of the condition types: type → status → reasons.
 func documentedReasons(t *testing.T) map[string]map[string][]string {
 	t.Helper()
 	g := NewWithT(t)
@@ -185,7 +184,7 @@ func documentedReasons(t *testing.T) map[string]map[string][]string {
 		documented[strings.TrimPrefix(spec.Names[0].Name, "Condition")] = reasons
 		return true
 	})
-	g.Expect(documented).To(HaveLen(10))
+	g.Expect(documented).To(HaveLen(12))
 	for _, reasons := range documented {
 		documented["Stalled"]["True"] = slices.Concat(documented["Stalled"]["True"], reasons["False"], reasons["Unknown"])
 	}

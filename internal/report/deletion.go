@@ -9,15 +9,16 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// installAgain says what to do about a message that stays: without its rights, the operator
-// cannot even report that it lacks them. The message says so while the operator can.
+// installAgain says what to do about a message that stays. An operator without rights
+// cannot even report the lack of rights, so the message gives the advice beforehand.
 const installAgain = ". If this message stays, no operator with its rights runs any more: install it again until the policy is gone"
 
 func describeRemaining(in Input) string {
 	return "left to restore: " + wording.ListPoints(in.Remaining)
 }
 
-// describeDeletion says what is left to restore of a policy in deletion, and what fails.
+// describeDeletion lists the objects left to restore for a policy in deletion, and the
+// failures.
 func describeDeletion(in Input) string {
 	failed := ""
 	if len(in.History.Failures) > 0 {

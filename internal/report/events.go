@@ -86,14 +86,15 @@ func ReleaseEvents(r drift.Releases) []Event {
 	return events
 }
 
-// recordReplaced tells of a record that somebody else has written.
+// recordReplaced returns the message about a record by a foreign writer.
 func recordReplaced(f drift.Finding) string {
 	if f.Cause != "" {
-		return fmt.Sprintf("The annotation %s of %s was changed: it had another original value of %s than the operator remembers. "+
-			"The operator has restored it: see who may write the Service or its status", v1alpha1.AnnotationRecord, f.Object, f.Field)
+		return fmt.Sprintf("The annotation %s of %s was changed: its original value of %s was not the value that the operator remembers. "+
+			"The operator has restored the annotation: see who may write the Service or its status", v1alpha1.AnnotationRecord, f.Object, f.Field)
 	}
-	return fmt.Sprintf("The annotation %s of %s was not written by the operator (%s) and is replaced: it tells no original values, so check "+
-		"the traffic policies of the Service when the policy is deleted", v1alpha1.AnnotationRecord, f.Object, f.Message)
+	return fmt.Sprintf("The annotation %s of %s was not written by the operator (%s) and is replaced: "+
+		"the original values are unknown, so check the traffic policies of the Service when the policy is deleted",
+		v1alpha1.AnnotationRecord, f.Object, f.Message)
 }
 
 // notRestoredEvent returns the event that the API server did not let the operator

@@ -15,7 +15,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 )
 
-func TestEventsAreOfTransitionsAndRepairs(t *testing.T) {
+func TestTransitionsAndRepairsAreEvents(t *testing.T) {
 	condition := func(kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
 		return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: "message of " + reason}
 	}
@@ -41,26 +41,26 @@ func TestEventsAreOfTransitionsAndRepairs(t *testing.T) {
 		repairs       drift.Summary
 		want          events
 	}{
-		"Where nothing changes, nothing is told": {before: conditions(ready, calm), after: conditions(ready, calm)},
-		"A new policy that is ready is told":     {after: conditions(ready, calm), want: events{normal("AsDeclared")}},
-		"A new policy that is not is a warning":  {after: conditions(unready, calm), want: events{warning("Pending")}},
-		"A new policy that finds drift tells it": {after: conditions(unready, drifted), want: events{warning("Drifted"), warning("Pending")}},
-		"Becoming ready is told": {
+		"No change, no event":                         {before: conditions(ready, calm), after: conditions(ready, calm)},
+		"A new policy that is ready is an event":      {after: conditions(ready, calm), want: events{normal("AsDeclared")}},
+		"A new policy that is not ready is a warning": {after: conditions(unready, calm), want: events{warning("Pending")}},
+		"A new policy with drift is a warning":        {after: conditions(unready, drifted), want: events{warning("Drifted"), warning("Pending")}},
+		"A policy that becomes ready is an event": {
 			before: conditions(unready, calm), after: conditions(ready, calm), want: events{normal("AsDeclared")},
 		},
-		"Another reason for not being ready is told": {
+		"Another reason for not being ready is an event": {
 			before: conditions(condition("Ready", "False", "Audit")), after: conditions(unready), want: events{warning("Pending")},
 		},
-		"The end of drift is told": {
+		"The end of drift is an event": {
 			before: conditions(unready, drifted), after: conditions(unready, calm), want: events{normal("NoDrift")},
 		},
-		"Other conditions tell nothing":          {before: conditions(ready, accepted), after: conditions(ready, refused)},
-		"A condition that is gone tells nothing": {before: conditions(ready, calm)},
-		"One repair is one event":                {repairs: drift.Summary{Count: 1, Last: &last}, want: events{corrected(change)}},
+		"Other conditions are no events":  {before: conditions(ready, accepted), after: conditions(ready, refused)},
+		"A removed condition is no event": {before: conditions(ready, calm)},
+		"One repair is one event":         {repairs: drift.Summary{Count: 1, Last: &last}, want: events{corrected(change)}},
 		"A thousand repairs are one event": {
 			repairs: drift.Summary{Count: 1000, Last: &last}, want: events{corrected("1000 drifts repaired, the last of them: " + change)},
 		},
-		"What was repaired and told before is not told again": {repairs: drift.Summary{Last: &last}},
+		"A repair that was reported before is no event": {repairs: drift.Summary{Last: &last}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestAnotherMessageIsNoEvent(t *testing.T) {
 	NewWithT(t).Expect(report.ConditionEvents(before, after, drift.Summary{})).To(BeEmpty())
 }
 
-func TestNotesAreNotLongerThanTheAPIServerTakes(t *testing.T) {
+func TestNotesOfEventsAreBounded(t *testing.T) {
 	last := drift.Finding{Object: drift.Object{Kind: "Service", Name: strings.Repeat("x", 3000)}, Field: "f", Cause: v1alpha1.CauseModified}
 	after := []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Drifted", Message: strings.Repeat("é", 3000)}}
 	for _, event := range report.ConditionEvents(nil, after, drift.Summary{Count: 1, Last: &last}) {
@@ -85,7 +85,7 @@ func TestNotesAreNotLongerThanTheAPIServerTakes(t *testing.T) {
 	}
 }
 
-func TestFirstReportOfAPolicyInAuditTellsWhatItFound(t *testing.T) {
+func TestFirstReportInAuditHasTheFindings(t *testing.T) {
 	after := report.StatusOf(input(audits, taint(v1alpha1.StateDrifted))).Conditions
 	var reasons []string
 	for _, event := range report.ConditionEvents(nil, after, drift.Summary{}) {
@@ -94,7 +94,7 @@ func TestFirstReportOfAPolicyInAuditTellsWhatItFound(t *testing.T) {
 	NewWithT(t).Expect(reasons).To(Equal([]string{"Warning Drifted", "Normal Audited"}))
 }
 
-func TestNodeThatComesIntoAPhaseIsAnEvent(t *testing.T) {
+func TestNewPhaseOfANodeIsAnEvent(t *testing.T) {
 	for phase, kind := range map[string]string{
 		"Pending": "Normal", "Progressing": "Normal", "Enforced": "Normal", "Reverted": "Warning", "Aborted": "Warning",
 	} {
@@ -107,7 +107,7 @@ func TestNodeThatComesIntoAPhaseIsAnEvent(t *testing.T) {
 
 func TestNodesAreCountedByPhase(t *testing.T) {
 	g := NewWithT(t)
-	g.Expect(report.StatusOf(input()).Nodes).To(BeNil(), "where nothing is rolled out")
+	g.Expect(report.StatusOf(input()).Nodes).To(BeNil(), "without a rollout")
 	counts := report.StatusOf(input(at("a", "Enforced"), at("b", "Enforced"), at("c", "Reverted"), at("d", "Aborted"))).Nodes
 	g.Expect(*counts.Enforced).To(BeEquivalentTo(2))
 	g.Expect(*counts.Reverted).To(BeEquivalentTo(1))
@@ -115,12 +115,12 @@ func TestNodesAreCountedByPhase(t *testing.T) {
 	g.Expect(*counts.Pending).To(BeZero())
 }
 
-func TestEventOfARecordThatIsPutRight(t *testing.T) {
+func TestEventOfARepairedRecord(t *testing.T) {
 	replaced := drift.Finding{
 		Policy: "p", Object: drift.Object{Kind: "Service", Namespace: "shop", Name: "web"}, Field: "externalTrafficPolicy", Cause: v1alpha1.CauseModified,
 	}
 	g := NewWithT(t)
 	events := report.ReleaseEvents(drift.Releases{Replaced: []drift.Finding{replaced}})
 	g.Expect(events).To(ConsistOf(And(HaveField("Reason", "RecordReplaced"), HaveField("Note",
-		ContainSubstring("another original value of externalTrafficPolicy than the operator remembers")))))
+		ContainSubstring("its original value of externalTrafficPolicy was not the value that the operator remembers")))))
 }

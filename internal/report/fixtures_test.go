@@ -16,9 +16,9 @@ import (
 
 var update = flag.Bool("update", false, "write the fixtures anew")
 
-// The fixtures are what tools read: test/gitops tries kstatus and Argo CD's health check on
-// them, and writes the table of docs/status.md.
-func TestFixturesAreWhatIsReported(t *testing.T) {
+// Other tests read the fixtures: test/gitops runs kstatus and Argo CD's health
+// check on the fixtures, and writes the table of docs/status.md.
+func TestFixturesMatchTheReports(t *testing.T) {
 	objects := map[string]any{
 		"new":                         policyWith(input(), v1alpha1.ControlPlaneNetworkPolicyStatus{ObservedGeneration: -1}),
 		"the cluster cannot be read":  policyWith(input(), report.UnknownStatus(input().Policy, errors.New("no answer"), now)),

@@ -11,8 +11,11 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/backup"
+	"github.com/cpnp-dev/cpnp-operator/internal/controls"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/posture"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
@@ -21,8 +24,7 @@ var now = metav1.NewTime(time.Unix(1_700_000_000, 123_456_789))
 
 type edit func(*report.Input)
 
-// input is that of an enforcing policy that calls for two of everything, all of
-// it as declared.
+// input is the input for an enforcing policy with two objects of every kind, all of them as declared.
 func input(edits ...edit) report.Input {
 	policy := v1alpha1.ControlPlaneNetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 3},
@@ -111,7 +113,31 @@ func service(state v1alpha1.DriftState) edit {
 	}
 }
 
-// contested fights over a Service that happens to be as declared.
+// tls judges the TLS of six ports.
+func tls(status metav1.ConditionStatus, reason string) edit {
+	return func(in *report.Input) {
+		in.TLS = &posture.Verdict{Status: status, Reason: reason, Message: "what was found", Ports: 6, Probed: 5}
+		in.TLS.Certificates = []posture.Expiry{{Component: v1alpha1.PostureEtcd, Node: "cp-1", NotAfter: now.Add(48 * time.Hour).Truncate(time.Second)}}
+		if status == metav1.ConditionFalse {
+			in.TLS.Findings = []v1alpha1.Finding{{
+				Check: controls.CheckVersion, Severity: v1alpha1.SeverityHigh, Node: "cp-1", Component: "etcd",
+				Message: "etcd on cp-1 accepts TLS 1.1", Controls: []string{"DISA STIG Kubernetes V-242379"},
+			}}
+		}
+	}
+}
+
+// backedUp judges the backups of etcd.
+func backedUp(status metav1.ConditionStatus, reason string) edit {
+	return func(in *report.Input) {
+		in.Backup = &backup.Verdict{Status: status, Reason: reason, Message: "what was found"}
+		if status != metav1.ConditionUnknown {
+			in.Backup.Newest = now.Add(-time.Hour)
+		}
+	}
+}
+
+// contested makes a Service contested that is as declared at the moment.
 func contested(in *report.Input) {
 	in.History.Contested = append(in.History.Contested, finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateContested))
 }
@@ -133,7 +159,7 @@ func at(node, phase string) edit {
 	}
 }
 
-// alike has nodes tell the same.
+// alike gives all nodes the same message.
 func alike(nodes ...edit) edit {
 	return func(in *report.Input) {
 		for _, node := range nodes {
@@ -188,8 +214,7 @@ func waiting(node, phase, reason string) edit {
 	}
 }
 
-// Reasons of Verified, of Effective and of hosts without protection, of which each makes a
-// scenario.
+// Reasons of Verified, of Effective and of unprotected hosts; each one makes a scenario.
 var (
 	refusals = []string{
 		v1alpha1.ReasonNotJudged, v1alpha1.ReasonOperatorCutOff, v1alpha1.ReasonPeerMissing, v1alpha1.ReasonLoadBalancerUnknown,
@@ -219,8 +244,12 @@ func obstructed(reason string) edit {
 	}
 }
 
-// scenarios are what can be found out about a policy.
+// scenarios are the possible states of a policy.
 var scenarios = withReasons(map[string][]edit{
+	"TLS compliant, backup fresh":            {tls(metav1.ConditionTrue, v1alpha1.ReasonCompliant), backedUp(metav1.ConditionTrue, v1alpha1.ReasonFresh)},
+	"TLS not compliant, backup stale":        {tls(metav1.ConditionFalse, v1alpha1.ReasonNotCompliant), backedUp(metav1.ConditionFalse, v1alpha1.ReasonStale)},
+	"Audit, TLS not compliant":               {audits, tls(metav1.ConditionFalse, v1alpha1.ReasonNotCompliant)},
+	"TLS not probed, no backup":              {tls(metav1.ConditionUnknown, v1alpha1.ReasonNotProbed), backedUp(metav1.ConditionUnknown, v1alpha1.ReasonNoBackup)},
 	"as declared":                            nil,
 	"nothing declared":                       {undeclared},
 	"to be written":                          {network(v1alpha1.StatePending), taint(v1alpha1.StatePending), service(v1alpha1.StatePending)},
@@ -307,7 +336,7 @@ func withReasons(all map[string][]edit) map[string][]edit {
 	return all
 }
 
-// statusOf returns what is reported, as it comes back from the API server.
+// statusOf returns the reported status as the API server returns it.
 func statusOf(in report.Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 	return stored(report.StatusOf(in))
 }

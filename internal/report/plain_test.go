@@ -20,7 +20,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 )
 
-// spoil puts a text of others into all of an input that others can write.
+// spoil puts a foreign text into every part of an input that others can write.
 func spoil(in *report.Input, text string) {
 	if in.Policy.Intent() == intent.RollBack {
 		in.Policy.Annotations[v1alpha1.AnnotationRevert] = "x" + text
@@ -61,8 +61,7 @@ func spoil(in *report.Input, text string) {
 	in.History.Last, in.History.LastTime, in.History.Count = &last, now.Time, 2
 }
 
-// FuzzTextOfOthers: whatever others write, all that is reported of it is one line of
-// characters that show, of a bounded length.
+// FuzzTextOfOthers: whatever others write, a report shows it as one line of visible characters, of bounded length.
 func FuzzTextOfOthers(f *testing.F) {
 	for _, seed := range []string{
 		"\n\x1b[2J\u202e", "\u200b\u2066\ufeff", "\xff\u2028\r", strings.Repeat("\x00", 5000), strings.Repeat("\U000e0041", 3000), "plain",
@@ -102,7 +101,7 @@ func FuzzTextOfOthers(f *testing.F) {
 	})
 }
 
-// checkTexts looks at every string of a status, wherever it is.
+// checkTexts checks every string of a status.
 func checkTexts(t *testing.T, where string, status v1alpha1.ControlPlaneNetworkPolicyStatus) {
 	t.Helper()
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
@@ -130,7 +129,7 @@ func checkText(t *testing.T, where, text string) {
 	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector)
 	}) {
-		t.Errorf("%s has what does not show: %q", where, text)
+		t.Errorf("%s has invisible characters: %q", where, text)
 	}
 }
 
@@ -141,7 +140,7 @@ func checkLength(t *testing.T, where, text string, most int) {
 	}
 }
 
-func TestWhatOthersSayCannotBeTakenForTheOperatorsWords(t *testing.T) {
+func TestForeignTextCannotPassForTheOperatorsWords(t *testing.T) {
 	g := NewWithT(t)
 	forged := finding("Service", "web", "externalTrafficPolicy", v1alpha1.StateDrifted)
 	forged.By.Name = "kubectl. All is well"

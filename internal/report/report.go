@@ -14,8 +14,10 @@ import (
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/backend"
+	"github.com/cpnp-dev/cpnp-operator/internal/backup"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/posture"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/verdict"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
@@ -31,7 +33,7 @@ type Input struct {
 	PodsToEvict int
 	// Verified and Effective are the verdicts of package verify.
 	Verified, Effective verify.Verdict
-	// Losses are the claims of this policy that older policies claim too.
+	// Losses are the claims of the policy on fields claimed by older policies.
 	Losses []plan.Loss
 	// ForeignNames are foreign objects with names that the policy needs.
 	ForeignNames []string
@@ -49,6 +51,10 @@ type Input struct {
 	Network, Hosts, Taints, Services Section
 	// Rollout is the decision of package rollout, empty without a rollout.
 	Rollout rollout.Decision
+	// TLS is the verdict on the TLS of the control plane, nil if the policy declares none.
+	TLS *posture.Verdict
+	// Backup is the verdict on the backups of etcd, nil if the policy declares none.
+	Backup *backup.Verdict
 	// History sums up recent repairs, failures and contests.
 	History drift.Summary
 	// Remaining are the objects that deletion or a roll back still has to restore.
@@ -87,6 +93,7 @@ func StatusOf(in Input) v1alpha1.ControlPlaneNetworkPolicyStatus {
 		Nodes:              rollout.CountPhases(in.Rollout.Enactments),
 		Taints:             syncCount(in.Taints),
 		Services:           syncCount(in.Services),
+		Posture:            postureStatus(in),
 		DriftedObjects:     toInt32(driftedObjects(in.allFindings())),
 		Drift:              newDriftList(in.allFindings()),
 		LastDrift:          old.LastDrift,

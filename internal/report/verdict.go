@@ -14,10 +14,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// verdictOf sums up the conditions of a policy: is everything as asked, is the operator
-// working, or does only a person help? What is asked depends on the intent. Suspend asks
-// for nothing; Audit asks for a complete comparison; Enforce asks that the cluster is as
-// declared.
+// verdictOf sums up the conditions of a policy: is the policy's intent reached, is the
+// operator working, or must a person act? The intent Suspend is always reached, Audit by a
+// complete comparison, and Enforce by a cluster as declared.
 func verdictOf(in Input, c conditions) verdict.Verdict {
 	switch {
 	case in.Policy.Deleting():
@@ -51,8 +50,8 @@ func rollBackVerdict(in Input) verdict.Verdict {
 	return v
 }
 
-// auditVerdict is the verdict on a policy in mode Audit. The audit is complete once
-// everything declared was compared. What the audit found does not matter for the verdict.
+// auditVerdict is the verdict on a policy in mode Audit. The audit is complete once the
+// whole declaration was compared. The findings of the audit do not matter for the verdict.
 func auditVerdict(in Input, c conditions) verdict.Verdict {
 	if in.HostObstacle != nil { // hosts cannot be compared
 		return causeVerdict(c.effective)
@@ -63,15 +62,16 @@ func auditVerdict(in Input, c conditions) verdict.Verdict {
 	return verdict.Verdict{Outcome: verdict.Settled, Reason: v1alpha1.ReasonAudited, Message: describeAudit(in, c)}
 }
 
-// describeAudit says what Enforce would write, and which conditions have findings.
+// describeAudit describes the writes of mode Enforce, and names the conditions with
+// findings.
 func describeAudit(in Input, c conditions) string {
 	text := "The audit is complete: Enforce would write " + wording.CountOf(objectsToWrite(in), "object")
 	var found []string
 	if c.drifted.Status == metav1.ConditionTrue {
 		found = append(found, c.drifted.Type)
 	}
-	for _, condition := range []metav1.Condition{c.taints, c.traffic, c.effective} {
-		if condition.Status != metav1.ConditionTrue {
+	for _, condition := range []metav1.Condition{c.taints, c.traffic, c.effective, c.tls, c.backup} {
+		if condition.Status != metav1.ConditionTrue && condition.Status != "" {
 			found = append(found, condition.Type)
 		}
 	}
@@ -82,12 +82,14 @@ func describeAudit(in Input, c conditions) string {
 }
 
 // enforceVerdict is the verdict on a policy in mode Enforce. While the operator makes
-// progress, the policy is in progress. After that, one cause for which a person is needed
-// makes it stalled, whatever else the operator waits for.
+// progress, the policy is in progress. After that, a single cause that needs a person makes
+// the policy stalled, even if the operator waits for other causes.
 func enforceVerdict(in Input, c conditions) verdict.Verdict {
 	causes := causesOf(in, c)
 	if len(causes) == 0 {
-		return verdict.Verdict{Outcome: verdict.Settled, Reason: v1alpha1.ReasonAsDeclared, Message: "The cluster is as declared"}
+		return verdict.Verdict{
+			Outcome: verdict.Settled, Reason: v1alpha1.ReasonAsDeclared, Message: "The cluster is as declared" + describePosture(c),
+		}
 	}
 	if work := workOf(in, c); work.Reason != "" {
 		v := causes[0]
@@ -102,8 +104,20 @@ func enforceVerdict(in Input, c conditions) verdict.Verdict {
 	return causes[0]
 }
 
-// causesOf returns why an enforced policy is not ready, the most urgent cause first. What
-// is known goes before what is unknown.
+// describePosture names the bad conditions of the posture. The operator cannot repair the
+// posture, so the posture does not matter for the verdict.
+func describePosture(c conditions) string {
+	text := ""
+	for _, condition := range []metav1.Condition{c.tls, c.backup} {
+		if condition.Status != metav1.ConditionTrue && condition.Status != "" {
+			text += "; " + condition.Type + " is " + string(condition.Status)
+		}
+	}
+	return text
+}
+
+// causesOf returns why an enforced policy is not ready, the most urgent cause first. Known
+// causes go before unknown conditions.
 func causesOf(in Input, c conditions) []verdict.Verdict {
 	inOrder := []metav1.Condition{c.verified, c.programmed, c.taints, c.traffic, c.effective}
 	var causes []verdict.Verdict
@@ -123,8 +137,8 @@ func causesOf(in Input, c conditions) []verdict.Verdict {
 	return causes
 }
 
-// rolloutVerdict is the verdict on a condition that is not as it should be. A rollout in
-// which every node that is left waits for a person is stalled, for the first node's reason.
+// rolloutVerdict is the verdict on a bad condition. A rollout is stalled if every remaining
+// node waits for a person, for the first node's reason.
 func rolloutVerdict(in Input, condition metav1.Condition) verdict.Verdict {
 	v := causeVerdict(condition)
 	if condition.Reason != v1alpha1.ReasonRollingOut {
@@ -152,7 +166,8 @@ func causeVerdict(c metav1.Condition) verdict.Verdict {
 	}
 }
 
-// workOf returns what the operator is writing for an enforced policy, empty if nothing.
+// workOf returns the operator's present writes for an enforced policy, empty without
+// writes.
 func workOf(in Input, c conditions) verdict.Work {
 	switch count := objectsToWrite(in); {
 	case c.programmed.Reason == v1alpha1.ReasonRollingOut && rolloutVerdict(in, c.programmed).Outcome == verdict.InProgress:

@@ -12,10 +12,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/fixture"
 )
 
-var update = flag.Bool("update", false, "write the fixtures anew")
+var update = flag.Bool("update", false, "rewrite the fixtures")
 
-// The fixtures are what tools read: test/gitops tries kstatus and Argo CD's health check on
-// them, and writes the table of docs/status.md.
+// Other tests read the fixtures: test/gitops runs kstatus and Argo CD's health
+// check on the fixtures, and writes the table of docs/status.md.
 func TestFixturesAreWhatIsRecorded(t *testing.T) {
 	created := inState(v1alpha1.PhasePending, v1alpha1.ReasonQueued)
 	created.Status = v1alpha1.ControlPlaneNodeEnactmentStatus{ObservedGeneration: -1}

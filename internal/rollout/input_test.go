@@ -24,15 +24,15 @@ var (
 	second = now.Truncate(time.Second)
 )
 
-// ago is a time as it is read back.
+// ago returns the time so many seconds before now, as the API server returns a time.
 func ago(seconds int) *metav1.Time {
 	return &metav1.Time{Time: second.Add(-time.Duration(seconds) * time.Second)}
 }
 
 type edit func(*rollout.Input)
 
-// input is that of a policy in its third generation that calls for version new
-// on ready nodes. Nothing is known of them yet.
+// input is the input for a policy in its third generation that calls for
+// ruleset "new" on ready nodes. No node has an enactment yet.
 func input(nodes int, edits ...edit) rollout.Input {
 	in := rollout.Input{
 		Now: now, Policy: "p", UID: "uid", Generation: 3, Intent: intent.Enforce,
@@ -56,8 +56,8 @@ func input(nodes int, edits ...edit) rollout.Input {
 	return in
 }
 
-// expect is a matrix in which everybody may connect to the API server, and only
-// control-plane nodes to etcd.
+// expect is a matrix in which every observer may connect to the API server,
+// and only control-plane nodes may connect to etcd.
 func expect(o v1alpha1.Observation, _ string, port v1alpha1.PortNumber) rollout.Expectation {
 	switch {
 	case port == 6443, port == 2379 && o.Name != "worker":
@@ -70,8 +70,8 @@ func expect(o v1alpha1.Observation, _ string, port v1alpha1.PortNumber) rollout.
 
 type change func(*v1alpha1.ControlPlaneNodeEnactment)
 
-// in puts a node into a phase: of version new, started 100 s ago if it was started,
-// and last asked 2 s ago in round 7.
+// in puts a node into a phase, with ruleset "new". A node in flight was
+// started 100 s ago, and probe round 7 was requested 2 s ago.
 func in(node int, phase, reason string, changes ...change) edit {
 	return func(in *rollout.Input) {
 		n := &in.Nodes[node-1]
@@ -131,7 +131,7 @@ func scopedFor(seconds int) change {
 func wasScopedFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.PreviousFailsafesScopedTime = ago(seconds) }
 }
-func foundFor(seconds int) change {
+func adoptedFor(seconds int) change {
 	return func(e *v1alpha1.ControlPlaneNodeEnactment) { e.Status.AdoptedTime = ago(seconds) }
 }
 func asked(seconds int) change {
@@ -213,8 +213,8 @@ func atOnce(n int32) edit          { return func(in *rollout.Input) { in.Rollout
 func soak(seconds int32) edit      { return func(in *rollout.Input) { in.Rollout.SoakSeconds = &seconds } }
 func inFlight(n int) edit          { return func(in *rollout.Input) { in.OthersInFlight = n } }
 
-// told tells of every node its phase and why.
-func told(enactments []v1alpha1.ControlPlaneNodeEnactment) []string {
+// phasesOf returns the phase and the reason of every node.
+func phasesOf(enactments []v1alpha1.ControlPlaneNodeEnactment) []string {
 	var out []string
 	for i := range enactments {
 		c := phase(&enactments[i])
@@ -230,7 +230,7 @@ func phase(e *v1alpha1.ControlPlaneNodeEnactment) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// next is the input after what was decided has been persisted.
+// next is the input after the decision has been persisted.
 func next(in rollout.Input, d rollout.Decision) rollout.Input {
 	in.Nodes = slices.Clone(in.Nodes)
 	for i := range in.Nodes {
@@ -242,7 +242,7 @@ func next(in rollout.Input, d rollout.Decision) rollout.Input {
 	return in
 }
 
-// copied returns an input that shares nothing with the other.
+// copied returns a deep copy of an input.
 func copied(in rollout.Input) rollout.Input {
 	in.Nodes = slices.Clone(in.Nodes)
 	in.Rollout = in.Rollout.DeepCopy()
@@ -273,32 +273,32 @@ func decide(t *testing.T, in rollout.Input) rollout.Decision {
 	}
 	again := rollout.Decide(next(in, d))
 	if !reflect.DeepEqual(again, d) {
-		t.Fatalf("deciding again changes something: %s", cmp.Diff(d, again))
+		t.Fatalf("a second decision on the same input differs: %s", cmp.Diff(d, again))
 	}
 	return d
 }
 
-// complete checks what every enactment has.
+// complete checks that an enactment has all its parts.
 func complete(t *testing.T, e *v1alpha1.ControlPlaneNodeEnactment) {
 	t.Helper()
 	is := 0
 	for _, p := range phases {
 		c := meta.FindStatusCondition(e.Status.Conditions, p)
 		if c == nil || c.Reason == "" || c.LastTransitionTime.IsZero() {
-			t.Fatalf("every condition is there, with a reason and a time: %s: %v", p, c)
+			t.Fatalf("a condition is missing, or has no reason or time: %s: %v", p, c)
 		}
 		if c.Status == metav1.ConditionTrue {
 			is++
 			if c.Message == "" {
-				t.Fatalf("it is said why a node is %s/%s", p, c.Reason)
+				t.Fatalf("no message for %s/%s", p, c.Reason)
 			}
 		}
 	}
 	if is != 1 {
-		t.Fatalf("a node is in one phase: %v", e.Status.Conditions)
+		t.Fatalf("a node is not in exactly one phase: %v", e.Status.Conditions)
 	}
-	rolledBack := reflect.DeepEqual(told([]v1alpha1.ControlPlaneNodeEnactment{*e}), []string{"Reverted/RolledBack"}) // whatever is called for
+	rolledBack := reflect.DeepEqual(phasesOf([]v1alpha1.ControlPlaneNodeEnactment{*e}), []string{"Reverted/RolledBack"}) // whatever ruleset is called for
 	if e.Labels[v1alpha1.LabelPolicy] != "p" || len(e.OwnerReferences) != 1 || e.Status.Ruleset == "" && !rolledBack {
-		t.Fatalf("whose it is, and what is called for: %+v", e)
+		t.Fatalf("the label, the owner or the ruleset is missing: %+v", e)
 	}
 }

@@ -27,8 +27,8 @@ const (
 	steps       = 300
 )
 
-// TestWhateverHappensTheRolloutIsSafe lets things happen to a cluster at random.
-// The operator keeps nothing in memory, and may stop between any two writes.
+// TestWhateverHappensTheRolloutIsSafe runs random events on a cluster. The
+// operator keeps no state in memory, and may stop between any two writes.
 func TestWhateverHappensTheRolloutIsSafe(t *testing.T) {
 	var seeds []uint64
 	for i := range uint64(simulations) {
@@ -54,7 +54,7 @@ func TestWhateverHappensTheRolloutIsSafe(t *testing.T) {
 		"Pending to Aborted", "Pending to Enforced", "Enforced to Pending", "Enforced to Reverted", "Reverted to Pending", "Aborted to Pending",
 	} {
 		if seen[what] == 0 {
-			t.Errorf("never seen, so that nothing was tried: %s", what)
+			t.Errorf("no simulation had this transition, so it is untested: %s", what)
 		}
 	}
 }
@@ -64,14 +64,14 @@ type world struct {
 	t           *testing.T
 	random      *rand.Rand
 	in          rollout.Input // nodes with enactments as persisted
-	version     string        // of the declared rules; empty while nobody knows them
+	version     string        // of the declared rules; empty while unknown
 	live        []liveNode
 	limit       int
-	wantsScoped bool            // a change of it would be another version
-	blind       bool            // nobody observes anything
-	tainted     map[string]bool // node and generation in which it was reverted
-	tried       map[string]bool // node and version with which it was done
-	lost        map[string]bool // nodes whose record somebody deleted, until they are started
+	wantsScoped bool            // a change of this field is another version
+	blind       bool            // no observer runs
+	tainted     map[string]bool // node and generation in which the node was reverted
+	tried       map[string]bool // node and version with which the node was enforced
+	lost        map[string]bool // nodes whose enactment was deleted, until they are started
 	seen        map[string]int
 }
 
@@ -106,7 +106,7 @@ func (w *world) errorf(format string, args ...any) {
 	w.t.Fatalf(format, args...)
 }
 
-// happen lets time pass, and something happen.
+// happen advances the time and runs a random event.
 func (w *world) happen() {
 	w.in.Now = w.in.Now.Add(time.Duration(w.random.IntN(3000)) * time.Millisecond)
 	switch w.random.IntN(300) {
@@ -115,7 +115,7 @@ func (w *world) happen() {
 	case 1, 2, 3, 4, 5:
 		versions := []string{"good-1", "good-2", "good-3", "bad", "tight"}
 		if live := w.live[w.random.IntN(len(w.live))].Version; live != "" {
-			versions = append(versions, live, live, live) // somebody goes back to what was declared before
+			versions = append(versions, live, live, live) // a change to the declaration of before
 		}
 		w.version = versions[w.random.IntN(len(versions))]
 		w.in.Generation += int64(w.random.IntN(2))
@@ -153,7 +153,7 @@ func (w *world) happen() {
 	}
 }
 
-// tamper is somebody who deletes records, or takes rules away, of one node or of all.
+// tamper deletes enactments or removes rules, of one node or of all nodes.
 func (w *world) tamper() {
 	what, only := w.random.IntN(3), w.random.IntN(2*len(w.in.Nodes))
 	for i := range w.in.Nodes {
@@ -164,7 +164,7 @@ func (w *world) tamper() {
 		case 0:
 			n.Enactment, w.lost[n.Name] = nil, true
 			for generation := range w.in.Generation + 1 {
-				delete(w.tainted, fmt.Sprintf("%s in %d", n.Name, generation)) // to try again
+				delete(w.tainted, fmt.Sprintf("%s in %d", n.Name, generation)) // a retry
 			}
 		case 1:
 			w.live[i] = liveNode{written: w.in.Now}
@@ -174,7 +174,7 @@ func (w *world) tamper() {
 	}
 }
 
-// observe has the observers answer, sometimes late or not at all.
+// observe lets the observers answer, sometimes late or not at all.
 func (w *world) observe(n *rollout.Node, live *liveNode) {
 	if n.Enactment == nil {
 		return
@@ -195,8 +195,8 @@ func (w *world) observe(n *rollout.Node, live *liveNode) {
 	n.Enactment = e
 }
 
-// reconcile is the caller: enactments first, then the cluster. It may stop
-// after every write.
+// reconcile does what the caller does: writes the enactments first, then
+// changes the cluster. The run may stop after every write.
 func (w *world) reconcile() {
 	switch {
 	case w.in.Intent == intent.RollBack:
@@ -214,12 +214,12 @@ func (w *world) reconcile() {
 	if d.WakeAfter < 0 || d.WakeAfter > 10*time.Minute {
 		w.errorf("wakes after %s", d.WakeAfter)
 	}
-	recorded := make([]bool, len(d.Enactments)) // as decided
+	recorded := make([]bool, len(d.Enactments)) // whether the enactment is as decided
 	for i := range d.Enactments {
 		was := w.in.Nodes[i].Enactment
 		recorded[i] = was != nil && reflect.DeepEqual(was.Status, d.Enactments[i].Status)
 	}
-	for _, i := range w.random.Perm(len(d.Enactments)) { // in no order that helps
+	for _, i := range w.random.Perm(len(d.Enactments)) { // in random order
 		if w.chance(30) || !w.persist(&w.in.Nodes[i], &d.Enactments[i]) {
 			break
 		}
@@ -228,8 +228,8 @@ func (w *world) reconcile() {
 	w.invariants()
 }
 
-// write brings the cluster to what is on record. What only takes back waits for
-// nothing but its own record; the rest waits for all of them.
+// write brings the cluster to the state on record. A write that only rolls back
+// waits only for the enactment of its node; other writes wait for all enactments.
 func (w *world) write(recorded []bool) {
 	restricted, all := 0, w.version != "" && !slices.Contains(recorded, false)
 	for i := range w.in.Nodes {
@@ -248,12 +248,12 @@ func (w *world) write(recorded []bool) {
 		}
 		w.live[i] = liveNode{want, w.in.Now}
 	}
-	if restricted > w.limit+1 { // one may be put right beside those that are in flight
+	if restricted > w.limit+1 { // one repaired node beside those in flight
 		w.errorf("%d nodes are restricted at once", restricted)
 	}
 }
 
-// persist writes an enactment: its spec, and then its status.
+// persist writes an enactment: first its spec, then its status.
 func (w *world) persist(n *rollout.Node, to *v1alpha1.ControlPlaneNodeEnactment) bool {
 	was := n.Enactment
 	is := to.DeepCopy()
@@ -272,7 +272,7 @@ func (w *world) persist(n *rollout.Node, to *v1alpha1.ControlPlaneNodeEnactment)
 	return true
 }
 
-// transition checks what may become of one node.
+// transition checks which transitions a node may make.
 func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEnactment) {
 	from, to := rollout.PhaseOf(was), rollout.PhaseOf(is)
 	key := fmt.Sprintf("%s in %d", n.Name, is.Status.PolicyGeneration)
@@ -301,7 +301,7 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 		}
 	case v1alpha1.PhaseEnforced:
 		w.tried[n.Name+" with "+is.Status.Ruleset] = true
-		// Somebody went back to what was declared before: that it has still.
+		// The policy declares the ruleset of before again, which the node still has.
 		still := n.Live.Version == is.Status.Ruleset && was != nil && was.Status.Ruleset != is.Status.Ruleset && was.Status.AdoptedTime == nil
 		if from != to && from != v1alpha1.PhaseProgressing && !still {
 			w.errorf("%s is Enforced after %q", n.Name, from)
@@ -319,7 +319,7 @@ func (w *world) transition(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 	w.rolledBack(n, was, is)
 }
 
-// rolledBack checks that a node that was in flight goes back to what it had.
+// rolledBack checks that a node that leaves flight without being enforced gets its previous ruleset.
 func (w *world) rolledBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEnactment) {
 	if rollout.PhaseOf(was) != v1alpha1.PhaseProgressing {
 		return
@@ -337,7 +337,7 @@ func (w *world) rolledBack(n *rollout.Node, was, is *v1alpha1.ControlPlaneNodeEn
 	}
 }
 
-// invariants are what holds of the cluster at any time.
+// invariants checks what must hold in the cluster at any time.
 func (w *world) invariants() {
 	progressing, untried := 0, 0
 	for i, n := range w.in.Nodes {
@@ -350,7 +350,7 @@ func (w *world) invariants() {
 				untried++
 			}
 		}
-		// Those of a node that had the rules already are still to be widened.
+		// A node that had the rules already may have scoped failsafe ports that are not open yet.
 		if w.live[i].FailsafesScoped && rollout.PhaseOf(n.Enactment) == v1alpha1.PhaseProgressing && n.Enactment.Status.FailsafesScopedTime == nil &&
 			w.live[i].Version == n.Enactment.Status.Ruleset && !w.live[i].written.Before(n.Enactment.Status.StartTime.Time) {
 			w.errorf("the failsafe ports of %s are scoped before it soaked", n.Name)

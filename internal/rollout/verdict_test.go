@@ -14,7 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verdict"
 )
 
-// states are all phases of a node, with every reason.
+// states are all phases of a node with all their reasons.
 var states = []struct {
 	phase, reason string
 	outcome       verdict.Outcome
@@ -42,7 +42,7 @@ var states = []struct {
 	{v1alpha1.PhaseAborted, v1alpha1.ReasonRolloutFailed, verdict.Stalled},
 }
 
-// inState is the enactment of a node in a phase for a reason.
+// inState returns the enactment of a node in a phase for a reason.
 func inState(phase, reason string) *v1alpha1.ControlPlaneNodeEnactment {
 	in := input(1, in(1, phase, reason))
 	e := in.Nodes[0].Enactment

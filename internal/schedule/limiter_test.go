@@ -18,9 +18,9 @@ func requestFor(namespace, name string) reconcile.Request {
 	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
 }
 
-// As long as little fails, it is tried again soon after the API server is well; where
-// much does, the API server is not flooded.
-func TestFailuresAreTriedAgainSoonIfTheyAreFew(t *testing.T) {
+// A few failures are retried soon after the API server has recovered; many
+// failures do not flood the API server with retries.
+func TestFewFailuresAreRetriedSoon(t *testing.T) {
 	g := NewWithT(t)
 	l := NewLimiter()
 	last := func(name string) (delay time.Duration) {

@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// What somebody else writes into the slice of the API servers is gone before it counts.
+// A foreign address in the EndpointSlice of the API servers is removed again before the address counts.
 func TestAddressOfAnAPIServerCountsOnceItHasStayed(t *testing.T) {
 	g := NewWithT(t)
 	address := netip.MustParseAddrPort
@@ -25,16 +25,16 @@ func TestAddressOfAnAPIServerCountsOnceItHasStayed(t *testing.T) {
 	g.Expect(steady).To(BeEmpty())
 	g.Expect(wait).To(BeZero())
 	steady, wait = look(0, first)
-	g.Expect(steady).To(ConsistOf(first), "what is there at the first look counts at once")
+	g.Expect(steady).To(ConsistOf(first), "addresses of the first look count at once")
 	g.Expect(wait).To(BeZero())
 
 	steady, wait = look(time.Second, first, second, third)
 	g.Expect(steady).To(ConsistOf(first))
 	g.Expect(wait).To(Equal(20 * time.Second))
 	steady, _ = look(9*time.Second, first)
-	g.Expect(steady).To(ConsistOf(first), "the API server has put its slice right")
+	g.Expect(steady).To(ConsistOf(first), "the API server has removed the foreign address from its slice")
 	steady, wait = look(time.Second, first, second)
-	g.Expect(steady).To(ConsistOf(first), "again and again is not without a break")
+	g.Expect(steady).To(ConsistOf(first), "an address that comes and goes does not count")
 	g.Expect(wait).To(Equal(20 * time.Second))
 	steady, wait = look(19*time.Second, first, second)
 	g.Expect(steady).To(ConsistOf(first))
@@ -44,13 +44,13 @@ func TestAddressOfAnAPIServerCountsOnceItHasStayed(t *testing.T) {
 	g.Expect(wait).To(BeZero())
 
 	steady, _ = look(time.Minute)
-	g.Expect(steady).To(BeEmpty(), "the only API server starts anew")
+	g.Expect(steady).To(BeEmpty(), "the only API server restarts")
 	steady, wait = look(time.Minute, first, second)
-	g.Expect(steady).To(ConsistOf(first, second), "what has counted does so at once")
+	g.Expect(steady).To(ConsistOf(first, second), "an address that counted before counts again at once")
 	g.Expect(wait).To(BeZero())
 	_, _ = look(time.Minute, first)
 	steady, _ = look(time.Hour, first, second)
-	g.Expect(steady).To(ConsistOf(first), "but for ten minutes")
+	g.Expect(steady).To(ConsistOf(first), "the memory of an address lasts ten minutes")
 
 	g.Expect((*SteadyServers)(nil).Steady([]netip.AddrPort{second}, now)).To(ConsistOf(second))
 }

@@ -15,15 +15,15 @@ import (
 var (
 	allow   = Step{Number: backend.StageRules}
 	enforce = Step{Number: backend.StageEndpoints}
-	narrow  = Step{Number: backend.StageScopedFailsafes}
+	scope   = Step{Number: backend.StageScopedFailsafes}
 	revoke  = Step{Number: backend.StageRules, Removing: true}
 	release = Step{Number: backend.StageEndpoints, Removing: true}
-	widen   = Step{Number: backend.StageScopedFailsafes, Removing: true}
+	open    = Step{Number: backend.StageScopedFailsafes, Removing: true}
 )
 
-// The next stage waits for those before it, and never for one after it: what
-// allows may always come at once.
-func TestStageWaitsForThoseBeforeIt(t *testing.T) {
+// A write stage waits for the write stages before it, and never for one after
+// it: what allows may always be written at once.
+func TestWriteStageWaitsForEarlierStages(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	long := now.Add(-time.Hour)
 	for name, c := range map[string]struct {
@@ -31,21 +31,21 @@ func TestStageWaitsForThoseBeforeIt(t *testing.T) {
 		next  Step
 		want  time.Duration
 	}{
-		"denying waits for what was just allowed":        {map[Step]time.Time{allow: now}, enforce, timing.StageSettle},
-		"it waits for the rest of the time":              {map[Step]time.Time{allow: now.Add(-time.Second)}, enforce, timing.StageSettle - time.Second},
-		"it does not wait for what was allowed long ago": {map[Step]time.Time{allow: long}, enforce, 0},
-		"allowing does not wait for what was denied":     {map[Step]time.Time{enforce: now, narrow: now}, allow, 0},
-		"narrowing waits for the latest of all":          {map[Step]time.Time{allow: long, enforce: now}, narrow, timing.StageSettle},
-		"a stage does not wait for itself":               {map[Step]time.Time{enforce: now}, enforce, 0},
-		"taking endpoints away waits for wider ports":    {map[Step]time.Time{widen: now}, release, 5 * time.Second},
-		"taking away what allows waits for what denied":  {map[Step]time.Time{release: now}, revoke, timing.StageSettle},
-		"widening waits for nothing":                     {map[Step]time.Time{allow: now, enforce: now}, widen, 0},
-		"rules wait for wider ports":                     {map[Step]time.Time{widen: now}, enforce, 5 * time.Second},
-		"they wait for the latest of both":               {map[Step]time.Time{widen: now.Add(-4 * time.Second), allow: now}, enforce, timing.StageSettle},
-		"what is done is done when ports are narrow":     {map[Step]time.Time{narrow: now}, Step{Number: LastStage + 1}, 5 * time.Second},
-		"rules do not wait for older ones that go":       {map[Step]time.Time{revoke: now}, enforce, 0},
-		"rules do not wait for narrower ports":           {map[Step]time.Time{narrow: now}, enforce, 0},
-		"what allowed before waits for what replaces it": {map[Step]time.Time{enforce: now}, revoke, timing.StageSettle},
+		"denying waits for what was just allowed":             {map[Step]time.Time{allow: now}, enforce, timing.StageSettle},
+		"denying waits only for the rest of the time":         {map[Step]time.Time{allow: now.Add(-time.Second)}, enforce, timing.StageSettle - time.Second},
+		"denying does not wait for what was allowed long ago": {map[Step]time.Time{allow: long}, enforce, 0},
+		"allowing does not wait for what was denied":          {map[Step]time.Time{enforce: now, scope: now}, allow, 0},
+		"scoping failsafe ports waits for the latest of all":  {map[Step]time.Time{allow: long, enforce: now}, scope, timing.StageSettle},
+		"a write stage does not wait for itself":              {map[Step]time.Time{enforce: now}, enforce, 0},
+		"removing endpoints waits for opened failsafe ports":  {map[Step]time.Time{open: now}, release, 5 * time.Second},
+		"removing what allows waits for removed endpoints":    {map[Step]time.Time{release: now}, revoke, timing.StageSettle},
+		"opening failsafe ports waits for no stage":           {map[Step]time.Time{allow: now, enforce: now}, open, 0},
+		"rules wait for opened failsafe ports":                {map[Step]time.Time{open: now}, enforce, 5 * time.Second},
+		"rules wait for the latest of two stages":             {map[Step]time.Time{open: now.Add(-4 * time.Second), allow: now}, enforce, timing.StageSettle},
+		"the end waits for scoped failsafe ports":             {map[Step]time.Time{scope: now}, Step{Number: LastStage + 1}, 5 * time.Second},
+		"rules do not wait for the removal of older rules":    {map[Step]time.Time{revoke: now}, enforce, 0},
+		"rules do not wait for scoped failsafe ports":         {map[Step]time.Time{scope: now}, enforce, 0},
+		"removing what allowed waits for its replacement":     {map[Step]time.Time{enforce: now}, revoke, timing.StageSettle},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stages := &Stages{Time: timing.StageSettle, Started: long}
@@ -58,8 +58,8 @@ func TestStageWaitsForThoseBeforeIt(t *testing.T) {
 	}
 }
 
-// Another operator may have written until a moment ago.
-func TestAfterAStartEveryLaterStageWaits(t *testing.T) {
+// A previous operator may have written until a moment ago.
+func TestAfterAStartEveryLaterWriteStageWaits(t *testing.T) {
 	g := NewWithT(t)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	stages := &Stages{Time: timing.StageSettle}
@@ -69,9 +69,9 @@ func TestAfterAStartEveryLaterStageWaits(t *testing.T) {
 	g.Expect(stages.Wait("p", revoke, now)).To(Equal(timing.StageSettle))
 }
 
-// What another operator has written may not have reached every node: nothing is
-// decided before. A rollback of one node does not concern the other nodes.
-func TestWhatWasJustWrittenIsWaitedFor(t *testing.T) {
+// What a previous operator wrote may not have reached every node, so no decision is made
+// before the settle time is over. A rollback of one node does not delay the other nodes.
+func TestSettleTimeAfterAWriteIsWaitedFor(t *testing.T) {
 	g := NewWithT(t)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	stages := &Stages{Time: timing.StageSettle}

@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-func TestTimers(t *testing.T) {
+func TestTimersKeepTheFirstTimeOfAKey(t *testing.T) {
 	g := NewWithT(t)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var timers Timers[string]
@@ -19,7 +19,7 @@ func TestTimers(t *testing.T) {
 
 	g.Expect(timers.Begin("a", now)).To(Equal(now))
 	later := now.Add(20 * time.Second)
-	g.Expect(timers.Begin("a", later)).To(Equal(now), "the first time counts")
+	g.Expect(timers.Begin("a", later)).To(Equal(now), "only the first call of Begin sets the time")
 	g.Expect(timers.Left("a", time.Minute, later)).To(Equal(40 * time.Second))
 	g.Expect(timers.Left("a", time.Second, later)).To(BeZero())
 

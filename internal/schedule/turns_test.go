@@ -16,8 +16,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// begun says which nodes a decision begins.
-func begun(d rollout.Decision) []string {
+// started returns the nodes that a decision starts.
+func started(d rollout.Decision) []string {
 	var out []string
 	for i := range d.Enactments {
 		if rollout.PhaseOf(&d.Enactments[i]) == v1alpha1.PhaseProgressing {
@@ -38,12 +38,12 @@ func inPhase(policy, node, phase string, edits ...func(*v1alpha1.ControlPlaneNod
 	return e
 }
 
-// No two policies have a node of the control plane under way at once, though
-// neither sees in the cache yet what the other has just begun.
-func TestPoliciesBeginNodesOneAfterTheOther(t *testing.T) {
+// No two policies have a node of the control plane in flight at once, even
+// before the cache shows the start that the other policy has just made.
+func TestPoliciesStartNodesOneAfterTheOther(t *testing.T) {
 	g := NewWithT(t)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	// waiting is a policy of whose nodes one has been asked about, and may begin.
+	// waiting is a policy with one node whose probe request was sent, so that the node may start.
 	waiting := func(policy, node string) rollout.Input {
 		asked := metav1.NewTime(now.Add(-time.Hour))
 		e := inPhase(policy, node, v1alpha1.PhasePending, func(e *v1alpha1.ControlPlaneNodeEnactment) {
@@ -56,29 +56,29 @@ func TestPoliciesBeginNodesOneAfterTheOther(t *testing.T) {
 	}
 	var r Turns
 	first, _ := r.Decide(waiting("a", "cp-1"), state.Snapshot{})
-	g.Expect(begun(first)).To(Equal([]string{"cp-1"}))
+	g.Expect(started(first)).To(Equal([]string{"cp-1"}))
 
 	second, wait := r.Decide(waiting("b", "cp-2"), state.Snapshot{})
-	g.Expect(begun(second)).To(BeEmpty(), "the cache does not show yet what was begun")
+	g.Expect(started(second)).To(BeEmpty(), "the cache does not show the start yet")
 	g.Expect(wait).To(Equal(timing.StartVisible))
 
 	shown := state.Snapshot{Enactments: first.Enactments}
 	second, wait = r.Decide(waiting("b", "cp-2"), shown)
-	g.Expect(begun(second)).To(BeEmpty())
-	g.Expect(wait).To(BeZero(), "what the cache will show is an event")
+	g.Expect(started(second)).To(BeEmpty())
+	g.Expect(wait).To(BeZero(), "no timer is needed, because the cache's update is an event")
 
 	done := state.Snapshot{Enactments: []v1alpha1.ControlPlaneNodeEnactment{inPhase("a", "cp-1", v1alpha1.PhaseEnforced)}}
 	second, _ = r.Decide(waiting("b", "cp-2"), done)
-	g.Expect(begun(second)).To(Equal([]string{"cp-2"}))
+	g.Expect(started(second)).To(Equal([]string{"cp-2"}))
 
-	// What was decided and could not be written holds nobody up for long.
+	// A start that could not be persisted blocks other policies only for a short time.
 	now = now.Add(timing.StartVisible)
 	third, _ := r.Decide(waiting("c", "cp-3"), done)
-	g.Expect(begun(third)).To(Equal([]string{"cp-3"}))
+	g.Expect(started(third)).To(Equal([]string{"cp-3"}))
 }
 
-// A node that was taken back counts until it has been.
-func TestANodeIsUnderWayUntilItIsTakenBack(t *testing.T) {
+// A node that is to be rolled back counts as in flight until the rollback is complete.
+func TestANodeIsInFlightUntilItIsRolledBack(t *testing.T) {
 	with := func(version string) []backend.Endpoint {
 		return []backend.Endpoint{{Name: "cpnp-cp-1", Node: "cp-1", Managed: true, Policy: "a", Version: version, Enforcing: true}}
 	}
@@ -88,14 +88,14 @@ func TestANodeIsUnderWayUntilItIsTakenBack(t *testing.T) {
 		endpoints []backend.Endpoint
 		want      bool
 	}{
-		"progressing":                          {inPhase("a", "cp-1", v1alpha1.PhaseProgressing), nil, true},
-		"enforced":                             {inPhase("a", "cp-1", v1alpha1.PhaseEnforced), with("other"), false},
-		"pending":                              {inPhase("a", "cp-1", v1alpha1.PhasePending), nil, false},
-		"pending, with what it had before":     {inPhase("a", "cp-1", v1alpha1.PhasePending, before), with("old"), false},
-		"reverted, with the new rules still":   {inPhase("a", "cp-1", v1alpha1.PhaseReverted), with("new"), true},
-		"reverted, and back":                   {inPhase("a", "cp-1", v1alpha1.PhaseReverted, before), with("old"), false},
-		"aborted, with the new rules still":    {inPhase("a", "cp-1", v1alpha1.PhaseAborted, before), with("new"), true},
-		"reverted, with an endpoint of others": {inPhase("a", "cp-1", v1alpha1.PhaseReverted, before), nil, false},
+		"progressing":                        {inPhase("a", "cp-1", v1alpha1.PhaseProgressing), nil, true},
+		"enforced":                           {inPhase("a", "cp-1", v1alpha1.PhaseEnforced), with("other"), false},
+		"pending":                            {inPhase("a", "cp-1", v1alpha1.PhasePending), nil, false},
+		"pending, with the previous rules":   {inPhase("a", "cp-1", v1alpha1.PhasePending, before), with("old"), false},
+		"reverted, still with the new rules": {inPhase("a", "cp-1", v1alpha1.PhaseReverted), with("new"), true},
+		"reverted, and rolled back":          {inPhase("a", "cp-1", v1alpha1.PhaseReverted, before), with("old"), false},
+		"aborted, still with the new rules":  {inPhase("a", "cp-1", v1alpha1.PhaseAborted, before), with("new"), true},
+		"reverted, with a foreign endpoint":  {inPhase("a", "cp-1", v1alpha1.PhaseReverted, before), nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			NewWithT(t).Expect(IsInFlight(&test.e, test.endpoints)).To(Equal(test.want))

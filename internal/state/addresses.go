@@ -12,10 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// tunnelAnnotations are the annotations under which CNIs publish the source address of
-// a node's own traffic to pods of other nodes in an overlay network. Calls of webhooks
-// and aggregated APIs come from these addresses, not from the other addresses of the
-// node.
+// tunnelAnnotations are the annotations under which CNIs publish the source address of a
+// node's own traffic to pods of other nodes in an overlay network. Calls of webhooks and
+// aggregated APIs come from the published addresses, not from other addresses of the node.
 var tunnelAnnotations = []string{
 	// Calico: libcalico-go/lib/backend/k8s/resources/node.go
 	"projectcalico.org/IPv4IPIPTunnelAddr",
@@ -74,7 +73,7 @@ func OVNPodNetworks(node *corev1.Node) []netip.Prefix {
 	return networks
 }
 
-// PodNetworks returns the networks that a node offers its pods under spec.podCIDRs.
+// PodNetworks returns the networks for pods under a node's spec.podCIDRs.
 func PodNetworks(node *corev1.Node) []netip.Prefix {
 	var networks []netip.Prefix
 	for _, text := range node.Spec.PodCIDRs {
@@ -85,9 +84,9 @@ func PodNetworks(node *corev1.Node) []netip.Prefix {
 	return networks
 }
 
-// mayBeNodePodNetwork says whether a network is small enough for the pods of one node.
-// A kubelet may write the annotation, and spec.podCIDRs when it registers its Node, and
-// must not open the cluster to everybody with a large network.
+// mayBeNodePodNetwork says whether a network is small enough for the pods of one node. A
+// kubelet may write the annotation, and spec.podCIDRs when registering the Node, and must
+// not open the cluster to other machines by a large network.
 func mayBeNodePodNetwork(network netip.Prefix) bool {
 	const shortest4, shortest6 = 16, 48
 	return network.Bits() >= shortest6 || network.Addr().Is4() && network.Bits() >= shortest4

@@ -45,12 +45,12 @@ func TestAddressesOfANode(t *testing.T) {
 		want []string
 	}{
 		"A node without addresses has none": {node(nil, nil), nil},
-		"Internal and external addresses count, names do not": {
+		"Internal and external addresses count, host names do not": {
 			node(nil, nil, external("203.0.113.1"), internal("192.0.2.1"),
 				name(corev1.NodeHostName), name(corev1.NodeInternalDNS), name(corev1.NodeExternalDNS)),
 			[]string{"192.0.2.1", "203.0.113.1"},
 		},
-		"They are sorted, IPv4 before IPv6, once each": {
+		"Addresses are sorted, IPv4 before IPv6, once each": {
 			node(nil, nil, internal("2001:db8::1"), internal("192.0.2.10"), internal("192.0.2.9"), external("192.0.2.9")),
 			[]string{"192.0.2.9", "192.0.2.10", "2001:db8::1"},
 		},
@@ -62,22 +62,22 @@ func TestAddressesOfANode(t *testing.T) {
 			node(annotated("k8s.ovn.org/node-subnets", `{"default":["10.128.2.0/23","fd01:0:0:3::/64"],"blue":["10.200.0.0/24"]}`), nil, internal("192.0.2.1")),
 			[]string{"10.128.2.2", "192.0.2.1", "fd01:0:0:3::2"},
 		},
-		"That of an early OVN-Kubernetes": {node(annotated("k8s.ovn.org/node-subnets", `{"default":"10.128.2.0/23"}`), nil), []string{"10.128.2.2"}},
-		"What is no network of it":        {node(annotated("k8s.ovn.org/node-subnets", `{"default":[7]}`), nil), nil},
-		"What is no address is left out":  {node(nil, nil, internal("cp-1"), internal(""), internal("192.0.2.1/24")), nil},
-		"Tunnels of Calico count, and the address that it found the node to have": {
+		"The management port of an early OVN-Kubernetes": {node(annotated("k8s.ovn.org/node-subnets", `{"default":"10.128.2.0/23"}`), nil), []string{"10.128.2.2"}},
+		"Annotations that hold no network of the node":   {node(annotated("k8s.ovn.org/node-subnets", `{"default":[7]}`), nil), nil},
+		"Text that is no address is left out":            {node(nil, nil, internal("cp-1"), internal(""), internal("192.0.2.1/24")), nil},
+		"Tunnels of Calico count, and the node address that Calico detected": {
 			node(annotated("projectcalico.org/IPv4VXLANTunnelAddr", "10.1.0.1", "projectcalico.org/IPv4Address", "192.0.2.1/24"), nil),
 			[]string{"10.1.0.1", "192.0.2.1"},
 		},
-		"Tunnels of Cilium count, its note of the pods' network does not": {
+		"Tunnels of Cilium count, the pod network in Cilium's annotation does not": {
 			node(annotated("network.cilium.io/ipv4-cilium-host", "10.2.0.1", "network.cilium.io/ipv4-pod-cidr", "10.2.0.0/24"), nil),
 			[]string{"10.2.0.1"},
 		},
 		"The first address of flannel's pod network counts": {
 			node(flannel("vxlan"), []string{"10.3.0.0/24", "2001:db8:3::/64", "broken"}), []string{"10.3.0.0", "2001:db8:3::"},
 		},
-		"Flannel without a tunnel has no such address": {node(flannel("host-gw"), []string{"10.3.0.0/24"}), nil},
-		"Pod networks of others are no addresses":      {node(nil, []string{"10.3.0.0/24"}), nil},
+		"Flannel without a tunnel adds no address":  {node(flannel("host-gw"), []string{"10.3.0.0/24"}), nil},
+		"Pod networks of other CNIs add no address": {node(nil, []string{"10.3.0.0/24"}), nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -90,18 +90,18 @@ func TestAddressesOfANode(t *testing.T) {
 	}
 }
 
-func TestLoadBalancersUseANodeUnlessItIsLeavingOrExcluded(t *testing.T) {
+func TestWhichNodesLoadBalancersUse(t *testing.T) {
 	tests := map[string]struct {
 		edit func(*corev1.Node)
 		want bool
 	}{
-		"any node":                  {func(*corev1.Node) {}, true},
-		"one that is not ready":     {func(n *corev1.Node) { n.Status.Conditions = []corev1.NodeCondition{{Type: "Ready", Status: "False"}} }, true},
-		"one that is cordoned":      {func(n *corev1.Node) { n.Spec.Unschedulable = true }, true},
-		"one with a taint":          {func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: "dedicated", Effect: "NoExecute"}} }, true},
-		"one that is being deleted": {func(n *corev1.Node) { n.DeletionTimestamp = &metav1.Time{} }, false},
-		"one that is excluded":      {func(n *corev1.Node) { n.Labels = map[string]string{corev1.LabelNodeExcludeBalancers: ""} }, false},
-		"one that the autoscaler is about to remove": {func(n *corev1.Node) {
+		"any node":                     {func(*corev1.Node) {}, true},
+		"a node that is not ready":     {func(n *corev1.Node) { n.Status.Conditions = []corev1.NodeCondition{{Type: "Ready", Status: "False"}} }, true},
+		"a cordoned node":              {func(n *corev1.Node) { n.Spec.Unschedulable = true }, true},
+		"a node with a taint":          {func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: "dedicated", Effect: "NoExecute"}} }, true},
+		"a node that is being deleted": {func(n *corev1.Node) { n.DeletionTimestamp = &metav1.Time{} }, false},
+		"an excluded node":             {func(n *corev1.Node) { n.Labels = map[string]string{corev1.LabelNodeExcludeBalancers: ""} }, false},
+		"a node that the autoscaler is about to remove": {func(n *corev1.Node) {
 			n.Spec.Taints = []corev1.Taint{{Key: "a"}, {Key: "ToBeDeletedByClusterAutoscaler", Effect: "NoSchedule"}}
 		}, false},
 	}
@@ -114,7 +114,7 @@ func TestLoadBalancersUseANodeUnlessItIsLeavingOrExcluded(t *testing.T) {
 	}
 }
 
-// A kubelet may show as many addresses as it likes.
+// A kubelet may report any number of addresses.
 func TestAddressesOfANodeAreBounded(t *testing.T) {
 	node := &corev1.Node{}
 	for i := range 20000 {
@@ -126,11 +126,11 @@ func TestAddressesOfANodeAreBounded(t *testing.T) {
 	g := NewWithT(t)
 	addresses := state.NodeAddresses(node)
 	g.Expect(addresses).To(HaveLen(64))
-	g.Expect(addresses[0].String()).To(Equal("10.0.0.1"), "the first ones that it shows")
+	g.Expect(addresses[0].String()).To(Equal("10.0.0.1"), "the first reported addresses are kept")
 }
 
-// A kubelet that makes its Node may offer its pods any network: one that cannot be a single
-// node's is none, or everybody would count as a pod.
+// A kubelet that makes its Node may claim any pod network. A network that is too
+// large for a single node is ignored: otherwise every address would count as a pod's.
 func TestNetworksOfPodsAreThoseOfOneNode(t *testing.T) {
 	g := NewWithT(t)
 	node := corev1.Node{Spec: corev1.NodeSpec{PodCIDRs: []string{"0.0.0.0/0", "::/0", "10.0.0.0/8", "10.3.0.7/24", "2001:db8:3::/64", "broken"}}}

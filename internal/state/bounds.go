@@ -18,10 +18,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Bounds of the kept part of one object. An object may have more than a mebibyte, and
-// whoever may write an object can fill the object with labels, addresses, ports, or
-// managers. Each bound is many times the size of real objects, and all bounds together
-// let some hundred full objects of each kind into the memory of the operator.
+// Bounds of the kept part of one object. An object may have more than a mebibyte, and any
+// writer can fill an object with labels, addresses, ports, or managers. Each bound is many
+// times the size of real objects, and all bounds together let some hundred full objects of
+// each kind into the memory of the operator.
 const (
 	// maxLabels bounds the keys and values of an object's labels, in bytes.
 	maxLabels = 16 << 10
@@ -48,9 +48,9 @@ const (
 	maxWhole = 64 << 10
 )
 
-// boundLabels returns the labels within the bound. First come the labels of the
-// operator, and the labels that kubelets may not set on nodes, so that other labels
-// cannot crowd these out.
+// boundLabels returns the labels within the bound. First come the labels of the operator,
+// and the labels that kubelets may not set on nodes. Otherwise other labels could use up
+// the room.
 func boundLabels(labels map[string]string) map[string]string {
 	size := 0
 	for key, value := range labels {
@@ -199,6 +199,6 @@ func SpecHash(spec *networkingv1.NetworkPolicySpec) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// ReducedSpecHash returns the hash of the spec of a NetworkPolicy that was too large
-// for the cache; empty for a policy that is kept whole.
+// ReducedSpecHash returns the hash of the spec of a NetworkPolicy too large for the cache;
+// empty for a policy kept whole.
 func ReducedSpecHash(annotations map[string]string) string { return annotations[annotationSpecHash] }

@@ -19,7 +19,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-func TestLabelsThatKubeletsMayNotSetAreNotCrowdedOut(t *testing.T) {
+func TestLabelsThatKubeletsMayNotSetAreKept(t *testing.T) {
 	g := NewWithT(t)
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{
 		"node-role.kubernetes.io/control-plane": "", "node-restriction.kubernetes.io/probe": "true", "example.com/zone": "a",
@@ -34,7 +34,7 @@ func TestLabelsThatKubeletsMayNotSetAreNotCrowdedOut(t *testing.T) {
 		HaveKey("node-restriction.kubernetes.io/probe"), HaveKey("example.com/zone")))
 }
 
-// large returns a NetworkPolicy of the operator that is too large to be kept.
+// large returns a NetworkPolicy of the operator that is too large to be kept whole.
 func large(t *testing.T, first string) *networkingv1.NetworkPolicy {
 	policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "kube-system", Name: "cpnp.p.a", Labels: map[string]string{v1alpha1.LabelPolicy: "p"},
@@ -58,7 +58,7 @@ func TestLargeNetworkPolicyIsComparedByItsHash(t *testing.T) {
 	live.Annotations["example.com/large"] = strings.Repeat("x", 100_000)
 	slim := through(t, state.TransformNetworkPolicy, live)
 	g.Expect(slim.Size()).To(BeNumerically("<", 4096))
-	g.Expect(backend.IsWrittenByOperator(slim)).To(BeTrue(), "it is the operator's still")
+	g.Expect(backend.IsWrittenByOperator(slim)).To(BeTrue(), "the operator's label is kept")
 	g.Expect(drift.CompareOwned(&plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{}}, desired, slim, true)).To(BeEmpty(),
 		"what is as declared is not written again and again")
 
@@ -69,5 +69,5 @@ func TestLargeNetworkPolicyIsComparedByItsHash(t *testing.T) {
 
 	small := desired.DeepCopy()
 	small.Spec.Ingress[0].From = small.Spec.Ingress[0].From[:10]
-	g.Expect(through(t, state.TransformNetworkPolicy, small)).To(Equal(small), "what is not too large is kept whole")
+	g.Expect(through(t, state.TransformNetworkPolicy, small)).To(Equal(small), "a NetworkPolicy of normal size is kept whole")
 }

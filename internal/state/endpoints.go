@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Endpoints says on which nodes a Service has ready endpoints, so that a traffic policy
-// Local has endpoints to send traffic to. The zero value stands for a Service without
+// Endpoints says on which nodes a Service has ready endpoints. A traffic policy Local sends
+// traffic only to endpoints on the same node. The zero value stands for a Service without
 // endpoints.
 type Endpoints struct {
 	// LookedUp says whether the endpoints were looked up, which depends on the
@@ -41,8 +41,8 @@ type placed struct {
 
 type family struct{ ready, any sets.Set[string] }
 
-// addEndpoints looks up the endpoints of every Service for which asks returns true.
-func (o Observer) addEndpoints(ctx context.Context, services []Service, asks func(*corev1.Service) bool) error {
+// AddEndpoints looks up the endpoints of every Service for which asks returns true.
+func (o Observer) AddEndpoints(ctx context.Context, services []Service, asks func(*corev1.Service) bool) error {
 	var nodes *roster
 	for i := range services {
 		if asks == nil || !asks(services[i].Service) {
@@ -71,13 +71,12 @@ func (o Observer) endpointsOf(ctx context.Context, key types.NamespacedName) (pl
 	if err != nil {
 		return p, err
 	}
-	for i := range slicesOf {
-		slice := &slicesOf[i]
+	for _, slice := range slicesOf {
 		if slice.AddressType == discoveryv1.AddressTypeFQDN {
 			continue // no traffic is sent to names
 		}
 		for _, endpoint := range slice.Endpoints {
-			if endpoint.NodeName == nil {
+			if endpoint.Node == "" {
 				p.unplaced = true
 				continue
 			}
@@ -86,23 +85,13 @@ func (o Observer) endpointsOf(ctx context.Context, key types.NamespacedName) (pl
 				f = &family{ready: sets.New[string](), any: sets.New[string]()}
 				p.families[slice.AddressType] = f
 			}
-			f.any.Insert(*endpoint.NodeName)
-			if isEndpointReady(endpoint) {
-				f.ready.Insert(*endpoint.NodeName)
+			f.any.Insert(endpoint.Node)
+			if endpoint.Ready {
+				f.ready.Insert(endpoint.Node)
 			}
 		}
 	}
 	return p, nil
-}
-
-// slicesOf returns the EndpointSlices of a Service.
-func (o Observer) slicesOf(ctx context.Context, key types.NamespacedName) ([]discoveryv1.EndpointSlice, error) {
-	var list discoveryv1.EndpointSliceList
-	ofService := client.MatchingFields{EndpointSlicesByService: key.String()}
-	if err := o.Cache.List(ctx, &list, client.InNamespace(key.Namespace), ofService); err != nil {
-		return nil, fmt.Errorf("listing endpoints of %s: %w", key, err)
-	}
-	return list.Items, nil
 }
 
 // servesNode says whether the node has an endpoint of every IP version, and whether the
@@ -117,10 +106,10 @@ func (p placed) servesNode(node nodeTraits) (served, ready bool) {
 	return served, ready
 }
 
-// findEndpoints looks up the endpoints of one Service. The function looks at the nodes
-// with endpoints, and at other nodes until a node without an endpoint is found. So the
-// numbers count only these nodes, and no node is named: the writes to a Service depend
-// on neither.
+// findEndpoints looks up the endpoints of one Service. The function looks at the nodes with
+// endpoints, and at other nodes until a node without an endpoint is found. So the numbers
+// count only the visited nodes, and no node is named: the writes to a Service depend on
+// neither.
 func (o Observer) findEndpoints(ctx context.Context, key types.NamespacedName) (Endpoints, error) {
 	p, err := o.endpointsOf(ctx, key)
 	if err != nil {
@@ -163,22 +152,17 @@ func (o Observer) traitsAt(ctx context.Context, p placed) (map[string]nodeTraits
 	return traits, nil
 }
 
-func isEndpointReady(endpoint discoveryv1.Endpoint) bool {
-	// No condition means ready (discovery/v1 API).
-	return endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready
-}
-
 // EndpointNodes returns the nodes on which an EndpointSlice has a ready endpoint, and
 // the nodes with only other endpoints, both sorted and without duplicates.
-func EndpointNodes(slice *discoveryv1.EndpointSlice) (ready, others []string) {
+func EndpointNodes(slice *EndpointSlice) (ready, others []string) {
 	with, all := sets.New[string](), sets.New[string]()
 	for _, endpoint := range slice.Endpoints {
-		if endpoint.NodeName == nil {
+		if endpoint.Node == "" {
 			continue
 		}
-		all.Insert(*endpoint.NodeName)
-		if isEndpointReady(endpoint) {
-			with.Insert(*endpoint.NodeName)
+		all.Insert(endpoint.Node)
+		if endpoint.Ready {
+			with.Insert(endpoint.Node)
 		}
 	}
 	return sets.List(with), sets.List(all.Difference(with))

@@ -46,8 +46,7 @@ func clusterNode(name string, edits ...nodeEdit) client.Object {
 	return node
 }
 
-// endpoint is one of a slice: the node that it is on, if any, and whether it is
-// ready.
+// endpoint is one endpoint of a slice: its node, if any, and its readiness.
 func endpoint(node string, ready bool) discoveryv1.Endpoint {
 	e := discoveryv1.Endpoint{Addresses: []string{"10.0.0.1"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}
 	if node != "" {
@@ -80,7 +79,7 @@ func TestNodesWithEndpointsAreCounted(t *testing.T) {
 		objects []client.Object
 		all     state.Spread
 		used    state.Spread
-		none    bool // is placed on no node
+		none    bool // no endpoint is on a node
 	}{
 		"on every node": {
 			objects: []client.Object{a, b, c, web("1", endpoint("a", true), endpoint("b", true)), web("2", endpoint("c", true))},
@@ -95,7 +94,7 @@ func TestNodesWithEndpointsAreCounted(t *testing.T) {
 			objects: []client.Object{a, c, web("1", endpoint("a", true), endpoint("a", true), endpoint("a", false))},
 			all:     state.Spread{Nodes: 2, Served: 1, Ready: 1, Without: []string{"c"}}, used: state.Spread{Nodes: 2, Served: 1, Ready: 1, Without: []string{"c"}},
 		},
-		"without a word on whether it is ready": {
+		"of unknown readiness": {
 			objects: []client.Object{a, web("1", unsaid)},
 			all:     state.Spread{Nodes: 1, Served: 1, Ready: 1}, used: state.Spread{Nodes: 1, Served: 1, Ready: 1},
 		},
@@ -103,7 +102,7 @@ func TestNodesWithEndpointsAreCounted(t *testing.T) {
 			objects: []client.Object{a, web("1", endpoint("a", false))},
 			all:     state.Spread{Nodes: 1, Without: []string{"a"}}, used: state.Spread{Nodes: 1, Without: []string{"a"}},
 		},
-		"terminating, though it still serves": {
+		"terminating, but still serving": {
 			objects: []client.Object{a, web("1", terminating)},
 			all:     state.Spread{Nodes: 1, Without: []string{"a"}}, used: state.Spread{Nodes: 1, Without: []string{"a"}},
 		},
@@ -115,16 +114,16 @@ func TestNodesWithEndpointsAreCounted(t *testing.T) {
 			objects: []client.Object{a, clusterNode("d", ready(not)), web("1", endpoint("a", true))},
 			all:     state.Spread{Nodes: 2, Served: 1, Ready: 1, Without: []string{"d"}}, used: state.Spread{Nodes: 2, Served: 1, Ready: 1, Without: []string{"d"}},
 		},
-		"not ready on a node that does not say whether it is": {
+		"not ready on a node of unknown readiness": {
 			objects: []client.Object{clusterNode("new"), web("1", endpoint("new", false))},
 			all:     state.Spread{Nodes: 1, Without: []string{"new"}}, used: state.Spread{Nodes: 1, Without: []string{"new"}},
 		},
-		"not on nodes that are cordoned, or on their way out": {
+		"not on cordoned or leaving nodes": {
 			objects: []client.Object{a, clusterNode("d", ready(is), cordoned), clusterNode("e", ready(is), leaving), web("1", endpoint("a", true))},
 			all:     state.Spread{Nodes: 3, Served: 1, Ready: 1, Without: []string{"d", "e"}},
 			used:    state.Spread{Nodes: 2, Served: 1, Ready: 1, Without: []string{"d"}},
 		},
-		"on nodes that are gone": {
+		"on deleted nodes": {
 			objects: []client.Object{a, web("1", endpoint("gone", true))},
 			all:     state.Spread{Nodes: 1, Without: []string{"a"}}, used: state.Spread{Nodes: 1, Without: []string{"a"}},
 		},
@@ -132,19 +131,19 @@ func TestNodesWithEndpointsAreCounted(t *testing.T) {
 			objects: []client.Object{a, web("1", endpoint("", true))}, none: true,
 			all: state.Spread{Nodes: 1, Without: []string{"a"}}, used: state.Spread{Nodes: 1, Without: []string{"a"}},
 		},
-		"of one IP version only": {
+		"of one IP version": {
 			objects: []client.Object{a, c, web("1", endpoint("a", true), endpoint("c", true)), sliceOf("shop", "web", "2", v6, endpoint("a", true), endpoint("c", false))},
 			all:     state.Spread{Nodes: 2, Served: 1, Ready: 1, Without: []string{"c"}}, used: state.Spread{Nodes: 2, Served: 1, Ready: 1, Without: []string{"c"}},
 		},
-		"of one IP version, and a slice of the other that is empty": {
+		"of one IP version, and an empty slice of the other": {
 			objects: []client.Object{a, web("1", endpoint("a", true)), sliceOf("shop", "web", "2", v6)},
 			all:     state.Spread{Nodes: 1, Served: 1, Ready: 1}, used: state.Spread{Nodes: 1, Served: 1, Ready: 1},
 		},
-		"that are names": {
+		"with host names as addresses": {
 			objects: []client.Object{a, sliceOf("shop", "web", "1", discoveryv1.AddressTypeFQDN, endpoint("a", true))},
 			all:     state.Spread{Nodes: 1, Without: []string{"a"}}, used: state.Spread{Nodes: 1, Without: []string{"a"}},
 		},
-		"of other Services": {
+		"of another Service": {
 			objects: []client.Object{
 				a, sliceOf("shop", "db", "1", discoveryv1.AddressTypeIPv4, endpoint("a", true)),
 				sliceOf("other", "web", "2", discoveryv1.AddressTypeIPv4, endpoint("a", true)),
@@ -165,13 +164,13 @@ func TestNodesWithEndpointsAreCounted(t *testing.T) {
 			want.All.Without, want.Balanced.Without = nil, nil
 			one, err := observe.GetService(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, always)
 			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect(one.Endpoints).To(Equal(want), "of a single Service: the same, without names")
+			g.Expect(one.Endpoints).To(Equal(want), "looking at a single Service gives the same, without names of nodes")
 			g.Expect(one.NamespaceLabels).To(HaveKeyWithValue("team", "edge"))
 
 			for _, asks := range []func(*corev1.Service) bool{nil, never} {
 				services, err = observe.ListServices(t.Context(), asks)
 				g.Expect(err).NotTo(HaveOccurred())
-				g.Expect(services).To(HaveExactElements(HaveField("Endpoints", state.Endpoints{})), "it is found out only where it matters")
+				g.Expect(services).To(HaveExactElements(HaveField("Endpoints", state.Endpoints{})), "endpoints are counted only where they matter")
 				one, err = observe.GetService(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, asks)
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(one.Endpoints).To(Equal(state.Endpoints{}))
@@ -183,24 +182,17 @@ func TestNodesWithEndpointsAreCounted(t *testing.T) {
 func always(*corev1.Service) bool { return true }
 func never(*corev1.Service) bool  { return false }
 
-// observerOfShop looks at a cluster with the Service shop/web, and objects as the
-// cache keeps them.
+// observerOfShop looks at a cluster with the Service shop/web and with objects in the form of the cache.
 func observerOfShop(t *testing.T, objects ...client.Object) state.Observer {
 	t.Helper()
 	kept := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: map[string]string{"team": "edge"}}},
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}},
 	}
-	for _, object := range objects {
-		slim, err := state.TransformEndpointSlice(object.DeepCopyObject())
-		NewWithT(t).Expect(err).NotTo(HaveOccurred())
-		kept = append(kept, slim.(client.Object))
-	}
-	return observer(t, kept...)
+	return observer(t, append(kept, objects...)...)
 }
 
-// limiting returns no more than it is asked for, as a cache does and the fake client
-// does not.
+// limiting limits a list to the requested number, as a cache does; the fake client does not.
 type limiting struct{ client.Reader }
 
 func (l limiting) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
@@ -215,23 +207,23 @@ func (l limiting) List(ctx context.Context, list client.ObjectList, options ...c
 	return nil
 }
 
-// However few nodes are looked at: that all of them have an endpoint is said only
-// where it is so, and that a load balancer has one to send to wherever it is so.
-func TestOneServiceInALargeClusterIsJudgedAsAmongAll(t *testing.T) {
+// A limited look at nodes says that every node has an endpoint only where that is
+// so, and says that a load balancer has a node to send to wherever that is so.
+func TestASingleServiceIsJudgedAsInAFullLook(t *testing.T) {
 	const nodes = 120
 	name := func(i int) string { return fmt.Sprintf("n%03d", i) }
 	for about, test := range map[string]struct {
 		with     func(i int) bool
 		excluded func(i int) bool
 	}{
-		"on two":                         {func(i int) bool { return i < 2 }, func(int) bool { return false }},
-		"on all":                         {func(int) bool { return true }, func(int) bool { return false }},
-		"on all but the last":            {func(i int) bool { return i < nodes-1 }, func(int) bool { return false }},
-		"on those that are used":         {func(i int) bool { return i%2 == 0 }, func(i int) bool { return i%2 == 1 }},
-		"on the one that is used":        {func(i int) bool { return i == 100 }, func(i int) bool { return i != 100 }},
-		"on all but the one that is":     {func(i int) bool { return i != 100 }, func(i int) bool { return i != 100 }},
-		"on one of two that are used":    {func(i int) bool { return i == 100 }, func(i int) bool { return i != 100 && i != nodes-1 }},
-		"on none, and a few of the many": {func(int) bool { return false }, func(i int) bool { return i%2 == 0 }},
+		"on two nodes":                                     {func(i int) bool { return i < 2 }, func(int) bool { return false }},
+		"on all nodes":                                     {func(int) bool { return true }, func(int) bool { return false }},
+		"on all nodes but the last":                        {func(i int) bool { return i < nodes-1 }, func(int) bool { return false }},
+		"on the nodes that load balancers use":             {func(i int) bool { return i%2 == 0 }, func(i int) bool { return i%2 == 1 }},
+		"on the only node that load balancers use":         {func(i int) bool { return i == 100 }, func(i int) bool { return i != 100 }},
+		"on all nodes but the one that load balancers use": {func(i int) bool { return i != 100 }, func(i int) bool { return i != 100 }},
+		"on one of two nodes that load balancers use":      {func(i int) bool { return i == 100 }, func(i int) bool { return i != 100 && i != nodes-1 }},
+		"on no node, and load balancers use a few of many": {func(int) bool { return false }, func(i int) bool { return i%2 == 0 }},
 	} {
 		t.Run(about, func(t *testing.T) {
 			g := NewWithT(t)

@@ -10,10 +10,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
@@ -40,21 +38,6 @@ type Backends struct {
 	Ports     []profile.Traffic
 }
 
-// ExposedIndex is the index of the Services that can be reached from outside the
-// cluster: in a large cluster, few of many.
-const ExposedIndex = "exposed"
-
-// exposedIndexValue is the only value of the index.
-const exposedIndexValue = "true"
-
-// IndexExposed returns the values of a Service in the index.
-func IndexExposed(object client.Object) []string {
-	if service, ok := object.(*corev1.Service); ok && IsExposed(service) {
-		return []string{exposedIndexValue}
-	}
-	return nil
-}
-
 // IsExposed says whether a Service can be reached from outside the cluster. Nodes
 // ignore the externalIPs of headless Services and of external names.
 func IsExposed(service *corev1.Service) bool {
@@ -74,19 +57,21 @@ func IsHeadless(service *corev1.Service) bool { return service.Spec.ClusterIP ==
 // ListExposedServices returns the Services that can be reached from outside the
 // cluster, sorted by namespace and name.
 func (o Observer) ListExposedServices(ctx context.Context) ([]Exposed, error) {
-	var list corev1.ServiceList
-	if err := o.Cache.List(ctx, &list, client.MatchingFields{ExposedIndex: exposedIndexValue}); err != nil {
+	objects, err := o.listIndexed(ctx, indexed{
+		kind: &corev1.Service{}, list: &corev1.ServiceList{}, index: exposedServices, value: exposedValue, values: indexExposed,
+	})
+	if err != nil {
 		return nil, fmt.Errorf("listing exposed services: %w", err)
 	}
-	exposed := make([]Exposed, 0, len(list.Items))
-	for i := range list.Items {
-		one := exposedOf(&list.Items[i])
+	exposed := make([]Exposed, 0, len(objects))
+	for _, service := range objectsOf[*corev1.Service](objects) {
+		one := exposedOf(service)
 		slicesOf, err := o.slicesOf(ctx, one.NamespacedName)
 		if err != nil {
 			return nil, err
 		}
-		for j := range slicesOf {
-			if backends := backendsOf(&slicesOf[j]); len(backends.Addresses) > 0 && len(backends.Ports) > 0 {
+		for _, slice := range slicesOf {
+			if backends := backendsOf(slice); len(backends.Addresses) > 0 && len(backends.Ports) > 0 {
 				one.Backends = append(one.Backends, backends)
 			}
 		}
@@ -115,7 +100,7 @@ func exposedOf(service *corev1.Service) Exposed {
 	return one
 }
 
-func backendsOf(slice *discoveryv1.EndpointSlice) Backends {
+func backendsOf(slice *EndpointSlice) Backends {
 	var backends Backends
 	for _, endpoint := range slice.Endpoints {
 		for _, text := range endpoint.Addresses {
@@ -146,7 +131,7 @@ func trafficTo(protocol corev1.Protocol, port int32) profile.Traffic {
 
 // SameBackends says whether two versions of an EndpointSlice send traffic to the same
 // addresses and ports.
-func SameBackends(before, after *discoveryv1.EndpointSlice) bool {
+func SameBackends(before, after *EndpointSlice) bool {
 	was, is := backendsOf(before), backendsOf(after)
 	return slices.Equal(was.Addresses, is.Addresses) && slices.Equal(was.Ports, is.Ports)
 }

@@ -13,31 +13,29 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// apiServer is the Service of the API servers, which the API servers keep themselves.
+// apiServer is the Service of the API servers. The API servers maintain the Service.
 var apiServer = types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}
 
-// IsAPIServerSlice says whether an EndpointSlice is the slice that the API servers keep
-// themselves: the name is fixed (k8s.io/kubernetes/pkg/controlplane/reconcilers). Other
-// slices with the label of the Service come from anybody who may write to the
-// namespace, and prove nothing.
-func IsAPIServerSlice(slice *discoveryv1.EndpointSlice) bool {
+// IsAPIServerSlice says whether an EndpointSlice is the slice maintained by the API
+// servers: the name is fixed (k8s.io/kubernetes/pkg/controlplane/reconcilers). Other slices
+// with the label of the Service prove nothing: any writer to the namespace can create such
+// a slice.
+func IsAPIServerSlice(slice *EndpointSlice) bool {
 	return slice.Namespace == apiServer.Namespace && slice.Name == apiServer.Name &&
-		slice.Labels[discoveryv1.LabelServiceName] == apiServer.Name
+		slice.Service == apiServer.Name
 }
 
 // APIServerAddresses returns the addresses of the API servers in an EndpointSlice; none
 // if the slice belongs to another Service.
-func APIServerAddresses(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
+func APIServerAddresses(slice *EndpointSlice) []netip.AddrPort {
 	if !IsAPIServerSlice(slice) {
 		return nil
 	}
@@ -55,18 +53,20 @@ func APIServerAddresses(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
 	return servers
 }
 
-// anyDeclaresNetwork says whether a policy needs to know the kind of cluster, and the
-// addresses of the API servers.
-func anyDeclaresNetwork(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
-	return slices.ContainsFunc(policies, func(p v1alpha1.ControlPlaneNetworkPolicy) bool { return p.Spec.Network != nil })
+// anyNeedsFacts says whether a policy needs to know the kind of cluster, and the addresses
+// of the API servers.
+func anyNeedsFacts(policies []v1alpha1.ControlPlaneNetworkPolicy) bool {
+	return slices.ContainsFunc(policies, func(p v1alpha1.ControlPlaneNetworkPolicy) bool {
+		return p.Spec.Network != nil || p.TLSPosture() != nil
+	})
 }
 
 // +kubebuilder:rbac:groups=apps,resources=daemonsets,verbs=list;watch
 
-func nodesFacts(nodes []corev1.Node, addresses Addresses) []profile.Node {
+func nodesFacts(nodes []*corev1.Node, addresses Addresses) []profile.Node {
 	facts := make([]profile.Node, 0, len(nodes))
 	for i := range nodes {
-		facts = append(facts, nodeFacts(&nodes[i], addresses))
+		facts = append(facts, nodeFacts(nodes[i], addresses))
 	}
 	return facts
 }
@@ -74,15 +74,13 @@ func nodesFacts(nodes []corev1.Node, addresses Addresses) []profile.Node {
 // gatherFacts returns the facts about the kind of cluster, without nodes and ConfigMaps.
 func (o Observer) gatherFacts(ctx context.Context) (profile.Facts, error) {
 	var facts profile.Facts
-	var list discoveryv1.EndpointSliceList
-	ofService := client.MatchingFields{EndpointSlicesByService: apiServer.String()}
-	if err := o.Cache.List(ctx, &list, client.InNamespace(apiServer.Namespace), ofService); err != nil {
-		return facts, fmt.Errorf("listing the endpoints of the API server: %w", err)
+	servers, err := o.slicesOf(ctx, apiServer)
+	if err != nil {
+		return facts, err
 	}
-	for i := range list.Items {
-		facts.APIServer = append(facts.APIServer, APIServerAddresses(&list.Items[i])...)
+	for _, slice := range servers {
+		facts.APIServer = append(facts.APIServer, APIServerAddresses(slice)...)
 	}
-	var err error
 	facts.DaemonSets, err = o.listNames(ctx, appsv1.SchemeGroupVersion.WithKind("DaemonSetList"))
 	return facts, err
 }

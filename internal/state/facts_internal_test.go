@@ -33,7 +33,7 @@ func TestWhetherK3sLeavesOutItsNetworkPolicyController(t *testing.T) {
 		g.Expect(nodeFacts(node, AddressesOf(nil, Tunnels{})).WithoutNetworkPolicies).To(Equal(want), arguments)
 		slim, err := TransformNode(node)
 		g.Expect(err).NotTo(HaveOccurred())
-		g.Expect(nodeFacts(slim.(*corev1.Node), AddressesOf(nil, Tunnels{})).WithoutNetworkPolicies).To(Equal(want), "as the cache keeps it: %s", arguments)
+		g.Expect(nodeFacts(slim.(*corev1.Node), AddressesOf(nil, Tunnels{})).WithoutNetworkPolicies).To(Equal(want), "the node in the cache: %s", arguments)
 		g.Expect(NetworkNotesChanged(&corev1.Node{}, slim.(*corev1.Node))).To(Equal(want))
 	}
 }

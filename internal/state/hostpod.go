@@ -13,7 +13,7 @@ import (
 // 1,240 bytes even when empty, and every node has several such pods.
 type HostPod struct {
 	metav1.ObjectMeta
-	// HostNetwork tells that the pod uses the network of its node: false for a pod from a
+	// HostNetwork tells that the pod uses the network of the node: false for a pod from a
 	// cache without the field selector.
 	HostNetwork bool
 	// Ended tells that the containers of the pod do not run any more.

@@ -11,9 +11,9 @@ import (
 )
 
 // Addresses are the addresses that identify nodes. An address shown by several nodes
-// identifies none of the nodes, and is left out: for example the private address that a
-// hypervisor's NAT gives to every machine, or a common external address. An address
-// noted for an overlay device, but outside of the overlay network, is left out too.
+// identifies no node, and is left out: for example the same private address of every
+// machine behind a hypervisor's NAT, or a common external address. An address noted for an
+// overlay device, but outside of the overlay network, is left out too.
 type Addresses struct {
 	byNode  map[string][]netip.Addr
 	shared  map[netip.Addr][]string
@@ -21,15 +21,15 @@ type Addresses struct {
 }
 
 // AddressesOf returns the addresses that identify the nodes.
-func AddressesOf(nodes []corev1.Node, tunnels Tunnels) Addresses {
+func AddressesOf(nodes []*corev1.Node, tunnels Tunnels) Addresses {
 	a := Addresses{
 		byNode: make(map[string][]netip.Addr, len(nodes)), shared: map[netip.Addr][]string{}, outside: map[string][]netip.Addr{},
 	}
 	owners := make(map[netip.Addr]string, 2*len(nodes))
 	for i := range nodes {
 		name := nodes[i].Name
-		a.byNode[name] = NodeAddresses(&nodes[i])
-		if outside := tunnels.addressesOutside(&nodes[i]); len(outside) > 0 {
+		a.byNode[name] = NodeAddresses(nodes[i])
+		if outside := tunnels.addressesOutside(nodes[i]); len(outside) > 0 {
 			a.outside[name] = outside
 			a.byNode[name] = slices.DeleteFunc(a.byNode[name], func(other netip.Addr) bool { return slices.Contains(outside, other) })
 		}

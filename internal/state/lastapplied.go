@@ -19,14 +19,14 @@ const (
 	maxDeclared = 4 << 10
 )
 
-// LastApplied returns the fields of the spec that a client-side apply declared, and
-// whether there was such an apply. A client-side apply (kubectl, and Argo CD by
-// default) leaves a copy of the applied object in an annotation. A field missing in the
-// copy was only defaulted, whichever manager owns the field.
+// LastApplied returns the fields of the spec declared by a client-side apply, and whether
+// there was such an apply. A client-side apply (kubectl, and Argo CD by default) leaves a
+// copy of the applied object in an annotation. A field missing in the copy was only
+// defaulted, even if a manager owns the field.
 //
-// Whoever may change the object may write the annotation. So the annotation is only a
-// reason to leave a field alone and to report the field: never to write a value, to
-// release a field, or to delete an object.
+// Every writer of the object may write the annotation. So the annotation is only a reason
+// to leave a field alone and to report the field: never to write a value, to release a
+// field, or to delete an object.
 func LastApplied(annotations map[string]string) (spec map[string]json.RawMessage, applied bool) {
 	text, there := annotations[corev1.LastAppliedConfigAnnotation]
 	if !there || len(text) > maxLastApplied {
@@ -77,10 +77,10 @@ func ReduceLastApplied(annotations map[string]string, fields ...string) (text st
 // cache is never written to.
 var appliedOnly = map[string]string{corev1.LastAppliedConfigAnnotation: declaresNothing}
 
-// keepLastApplied adds to the kept annotations the reduced copy of a client-side apply.
-// If the copy declares one of the fields, the path of the copy is added to the paths
-// whose managers are kept: the manager that wrote the copy declares the fields,
-// whichever manager has set the fields since.
+// keepLastApplied adds to the kept annotations the reduced copy of a client-side apply. If
+// the copy declares one of the fields, the path of the copy is added to the paths whose
+// managers are kept: the writer of the copy declares the fields, even if another manager
+// has set the fields since.
 func keepLastApplied(kept, annotations map[string]string, paths []fieldpath.Path, fields ...string) (
 	map[string]string, []fieldpath.Path,
 ) {

@@ -19,22 +19,22 @@ func copyOf(text string) map[string]string {
 	return map[string]string{corev1.LastAppliedConfigAnnotation: text}
 }
 
-// Whatever stands in somebody else's annotation, little of it is kept, and reducing
-// it again changes nothing: a cache may do so.
-func TestOfAClientSideApplyOnlyWhatMattersIsKept(t *testing.T) {
+// However large a foreign annotation is, only the few relevant fields are kept. Reducing
+// the annotation a second time changes nothing, because a cache may reduce twice.
+func TestLastAppliedAnnotationIsReducedToRelevantFields(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
-		"a field that matters": {`{"spec":{"externalTrafficPolicy":"Local","type":"NodePort"}}`, `{"spec":{"externalTrafficPolicy":"Local"}}`},
+		"a relevant field": {`{"spec":{"externalTrafficPolicy":"Local","type":"NodePort"}}`, `{"spec":{"externalTrafficPolicy":"Local"}}`},
 		"several": {`{"spec":{"trafficDistribution":"PreferClose","internalTrafficPolicy":"Local"}}`,
 			`{"spec":{"internalTrafficPolicy":"Local","trafficDistribution":"PreferClose"}}`},
-		"none that matters":      {`{"spec":{"type":"NodePort"}}`, `{}`},
-		"no spec":                {`{"metadata":{}}`, `{}`},
-		"a value that is long":   {`{"spec":{"externalTrafficPolicy":"` + strings.Repeat("x", 5000) + `"}}`, `{"spec":{"externalTrafficPolicy":null}}`},
-		"an object in its place": {`{"spec":{"externalTrafficPolicy":{"a":1}}}`, `{"spec":{"externalTrafficPolicy":{"a":1}}}`},
-		"too much":               {`{"spec":{"x":"` + strings.Repeat("x", 70_000) + `"}}`, ""},
-		"no JSON":                {`{"spec":`, ""},
-		"deep":                   {strings.Repeat("[", 60_000), ""},
-		"another kind of spec":   {`{"spec":7}`, ""},
-		"nothing":                {"", ""},
+		"no relevant field":             {`{"spec":{"type":"NodePort"}}`, `{}`},
+		"no spec":                       {`{"metadata":{}}`, `{}`},
+		"a long value":                  {`{"spec":{"externalTrafficPolicy":"` + strings.Repeat("x", 5000) + `"}}`, `{"spec":{"externalTrafficPolicy":null}}`},
+		"an object in place of a value": {`{"spec":{"externalTrafficPolicy":{"a":1}}}`, `{"spec":{"externalTrafficPolicy":{"a":1}}}`},
+		"too much text":                 {`{"spec":{"x":"` + strings.Repeat("x", 70_000) + `"}}`, ""},
+		"no JSON":                       {`{"spec":`, ""},
+		"deep":                          {strings.Repeat("[", 60_000), ""},
+		"a spec that is no object":      {`{"spec":7}`, ""},
+		"nothing":                       {"", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -47,8 +47,7 @@ func TestOfAClientSideApplyOnlyWhatMattersIsKept(t *testing.T) {
 	}
 }
 
-// Most objects of a cluster that is kept in git declare none of these fields: that
-// costs nothing.
+// Most objects of a cluster that is kept in git declare none of the relevant fields. Such objects cost no memory.
 func TestServicesThatDeclareNothingShareOneMap(t *testing.T) {
 	g := NewWithT(t)
 	first := through(t, state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: copyOf(`{"spec":{"type":"a"}}`)}})
@@ -56,7 +55,7 @@ func TestServicesThatDeclareNothingShareOneMap(t *testing.T) {
 	g.Expect(fmt.Sprintf("%p", first.Annotations)).To(Equal(fmt.Sprintf("%p", second.Annotations)))
 }
 
-func TestWhoAppliedIsKeptWhereItDeclaresSomething(t *testing.T) {
+func TestManagerOfAClientSideApplyIsKept(t *testing.T) {
 	managers := []metav1.ManagedFieldsEntry{
 		manages("argocd-controller", `{"f:metadata":{"f:annotations":{"f:kubectl.kubernetes.io/last-applied-configuration":{}}}}`),
 		manages("kubectl-edit", `{"f:spec":{"f:externalTrafficPolicy":{},"f:type":{}}}`),
@@ -75,12 +74,12 @@ func TestWhoAppliedIsKeptWhereItDeclaresSomething(t *testing.T) {
 	}
 }
 
-func TestNetworkPolicyOfOurNameKeepsThatItWasApplied(t *testing.T) {
+func TestManagedNetworkPolicyKeepsTheMarkOfAnApply(t *testing.T) {
 	g := NewWithT(t)
 	raw := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
 		Name: "cpnp.p.coredns", Annotations: map[string]string{"x": "y", corev1.LastAppliedConfigAnnotation: strings.Repeat("x", 200_000)},
 	}}
 	slim := through(t, state.TransformNetworkPolicy, raw)
 	g.Expect(slim.Annotations).To(Equal(map[string]string{"x": "y", corev1.LastAppliedConfigAnnotation: "{}"}))
-	g.Expect(raw.Annotations[corev1.LastAppliedConfigAnnotation]).To(HaveLen(200_000), "what comes from the API server stays as it was")
+	g.Expect(raw.Annotations[corev1.LastAppliedConfigAnnotation]).To(HaveLen(200_000), "the object from the API server is unchanged")
 }

@@ -41,7 +41,7 @@ func (o Observer) RefreshSnapshot(ctx context.Context, snapshot Snapshot) (Snaps
 	snapshot.Backend = o.refreshBackend(ctx, snapshot.OnHosts())
 	var err error
 	snapshot.Enactments, snapshot.Outlived = splitByOwner(enactments.Items, policies.Items)
-	if anyDeclaresNetwork(snapshot.Policies) {
+	if anyNeedsFacts(snapshot.Policies) {
 		err = o.addFacts(ctx, &snapshot)
 	}
 	return snapshot, err
@@ -59,8 +59,8 @@ func (o Observer) refreshBackend(ctx context.Context, before backend.Live) backe
 	return before.WithProblem("the API server does not answer the request for the objects of Calico: " + err.Error())
 }
 
-// NetworkPoliciesNow returns, without specs, the NetworkPolicies that the operator may
-// have created, as the API server has them now.
+// NetworkPoliciesNow returns, without specs, the NetworkPolicies that the operator may have
+// created, in the present state of the API server.
 func (o Observer) NetworkPoliciesNow(ctx context.Context) ([]networkingv1.NetworkPolicy, error) {
 	var found []networkingv1.NetworkPolicy
 	err := o.forEachNow(ctx, networkingv1.SchemeGroupVersion.WithKind("NetworkPolicyList"), func(meta metav1.ObjectMeta) {
@@ -73,7 +73,7 @@ func (o Observer) NetworkPoliciesNow(ctx context.Context) ([]networkingv1.Networ
 
 // NodesNow returns the recorded nodes and the records as the API server has them now.
 // Of the nodes, only the metadata is read.
-func (o Observer) NodesNow(ctx context.Context) ([]corev1.Node, NodeRecords, error) {
+func (o Observer) NodesNow(ctx context.Context) ([]*corev1.Node, NodeRecords, error) {
 	list := v1alpha1.ControlPlaneNodeRecordList{} // only the operator creates records
 	if err := o.Live.List(ctx, &list); err != nil {
 		return nil, nil, fmt.Errorf("asking the API server for the records of nodes: %w", err)
@@ -82,14 +82,14 @@ func (o Observer) NodesNow(ctx context.Context) ([]corev1.Node, NodeRecords, err
 	for i := range list.Items {
 		records[list.Items[i].Name] = &list.Items[i]
 	}
-	var found []corev1.Node
+	var found []*corev1.Node
 	err := o.forEachNow(ctx, corev1.SchemeGroupVersion.WithKind("NodeList"), func(meta metav1.ObjectMeta) {
 		if records[meta.Name] != nil || meta.Annotations[v1alpha1.AnnotationRecord] != "" {
 			slim, _ := TransformNode(&corev1.Node{ObjectMeta: meta}) // no error for a Node
-			found = append(found, *slim.(*corev1.Node))
+			found = append(found, slim.(*corev1.Node))
 		}
 	})
-	slices.SortFunc(found, func(a, b corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(found, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return found, records, err
 }
 
@@ -127,7 +127,7 @@ func (o Observer) forEachNow(ctx context.Context, kind schema.GroupVersionKind, 
 		list.SetGroupVersionKind(kind)
 		return list
 	}
-	err := o.listPages(ctx, empty, func(page client.ObjectList) {
+	err := ListPages(ctx, o.Live, empty, func(page client.ObjectList) {
 		for _, item := range page.(*metav1.PartialObjectMetadataList).Items {
 			do(item.ObjectMeta)
 		}
@@ -142,7 +142,7 @@ func (o Observer) forEachNow(ctx context.Context, kind schema.GroupVersionKind, 
 // whether a taint evicts a pod.
 func (o Observer) PodsOn(ctx context.Context, node string) ([]corev1.Pod, error) {
 	var found []corev1.Pod
-	err := o.listPages(ctx, func() client.ObjectList { return &corev1.PodList{} }, func(page client.ObjectList) {
+	err := ListPages(ctx, o.Live, func() client.ObjectList { return &corev1.PodList{} }, func(page client.ObjectList) {
 		for _, pod := range page.(*corev1.PodList).Items {
 			slim := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, DeletionTimestamp: pod.DeletionTimestamp}}
 			if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {

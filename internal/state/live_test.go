@@ -20,11 +20,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// pages is an API server that answers with one object a page.
+// pages is an API server that answers with one object per page.
 type pages struct {
 	count   int
 	endless bool
-	fails   int // the page from which on it does
+	fails   int // the first page that fails
 	limits  []int64
 }
 
@@ -61,8 +61,8 @@ func (p *pages) List(_ context.Context, list client.ObjectList, options ...clien
 	return nil
 }
 
-// Whatever the cache shows, the API server is asked, for all pages, and only what may be
-// the operator's is kept, as small as in the cache.
+// The operator reads all pages from the API server, whatever the cache shows.
+// Only objects that may be the operator's are kept, reduced as in the cache.
 func TestTheAPIServerIsAskedForAllPages(t *testing.T) {
 	g, ctx := NewWithT(t), t.Context()
 	p := &pages{count: 3}
@@ -79,10 +79,10 @@ func TestTheAPIServerIsAskedForAllPages(t *testing.T) {
 	g.Expect(services).To(HaveLen(3))
 	g.Expect(services[0].Name).To(Equal("cpnp.p.01"))
 	g.Expect(p.limits).To(HaveLen(10))
-	g.Expect(p.limits).To(ContainElements(BeNumerically("==", 100)), "no more is in memory at once, and nothing of specs")
+	g.Expect(p.limits).To(ContainElements(BeNumerically("==", 100)), "no more objects are in memory at once, and no specs")
 }
 
-func TestAListOfWhichAPageFailsIsNone(t *testing.T) {
+func TestAListFailsWhenAPageFails(t *testing.T) {
 	g := NewWithT(t)
 	o := state.Observer{Live: &pages{count: 3, fails: 2}}
 	_, err := o.ServicesNow(t.Context())
@@ -92,9 +92,9 @@ func TestAListOfWhichAPageFailsIsNone(t *testing.T) {
 	g.Expect(err).To(MatchError(ContainSubstring("does not end")))
 }
 
-// A look returns the policies in their order, and tells enactments of theirs from those
-// of others before them.
-func TestALookIsOfThePresent(t *testing.T) {
+// A look returns the policies in order, and separates the enactments of
+// existing policies from those of deleted policies.
+func TestALookReadsTheAPIServer(t *testing.T) {
 	g := NewWithT(t)
 	live := &present{}
 	o := state.Observer{Live: live, BackendNow: func(context.Context) (backend.Live, error) {
@@ -111,13 +111,13 @@ func TestALookIsOfThePresent(t *testing.T) {
 	o.BackendNow = func(context.Context) (backend.Live, error) { return nil, errors.New("no answer") }
 	calicotest.Edit(&old.Backend, func(c *calico.Live) { c.Mode = calico.Native })
 	s, err = o.RefreshSnapshot(t.Context(), old)
-	g.Expect(err).NotTo(HaveOccurred(), "everything else goes on")
+	g.Expect(err).NotTo(HaveOccurred(), "the rest of the look succeeds")
 	g.Expect(s.Policies).To(HaveLen(2))
 	g.Expect(s.OnHosts().Availability().Readable).To(BeFalse())
 	g.Expect(s.OnHosts().Availability().Problem).To(ContainSubstring("no answer"))
 }
 
-// present has two policies, and an enactment of one of them and of one before it.
+// present has two policies, one enactment of an existing policy and one of a deleted policy.
 type present struct{ pages }
 
 func (p *present) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {

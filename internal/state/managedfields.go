@@ -11,16 +11,16 @@ import (
 )
 
 // Bounds of the remembered managed fields, in bytes of their texts: of one text, and of all.
-// A parsed text takes five times as much, and one of many short names up to fourteen times.
-// Others choose the texts; the texts of the operator and of common tools are much shorter.
-// A full memory starts anew.
+// A parsed text takes five times as much, and a text of many short names up to fourteen
+// times. Other writers choose the texts; the texts of the operator and of common tools are
+// much shorter. A full memory starts anew.
 const (
 	maxParsedText  = 4 << 10
 	maxParsedTexts = 128 << 10
 )
 
 // parsedFields remembers parsed managed fields by their text, because the objects of a kind
-// share few texts, and to parse one takes many times as long as to use it.
+// share few texts, and to parse a text takes many times as long as to use the result.
 type parsedFields struct {
 	mu    sync.Mutex
 	known map[string]*fieldpath.Set
@@ -30,7 +30,7 @@ type parsedFields struct {
 var managedFields parsedFields
 
 // ManagedFields returns the fields of an entry of managedFields; false if the entry has no
-// readable fields. Others have the same result, so nobody may change it.
+// readable fields. Callers share the result and must not change the result.
 func ManagedFields(entry metav1.ManagedFieldsEntry) (*fieldpath.Set, bool) {
 	if entry.FieldsV1 == nil {
 		return nil, false

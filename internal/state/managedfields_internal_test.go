@@ -15,7 +15,7 @@ import (
 
 func managing(field string) string { return fmt.Sprintf(`{"f:spec":{"f:%s":{}}}`, field) }
 
-// A text is parsed once, and every text has its own fields.
+// A text is parsed once, and each text has its own fields.
 func TestManagedFieldsAreParsedOnce(t *testing.T) {
 	g := NewWithT(t)
 	var memory parsedFields
@@ -30,13 +30,13 @@ func TestManagedFieldsAreParsedOnce(t *testing.T) {
 
 	for range 2 {
 		_, readable = memory.parse([]byte(`{"f:spec"`))
-		g.Expect(readable).To(BeFalse(), "unreadable, also the second time")
+		g.Expect(readable).To(BeFalse(), "the text is unreadable, also the second time")
 	}
 	_, there := ManagedFields(metav1.ManagedFieldsEntry{})
 	g.Expect(there).To(BeFalse())
 }
 
-// The memory does not change with the text that it was asked about.
+// The remembered fields do not change when the caller changes the text.
 func TestManagedFieldsDoNotFollowTheText(t *testing.T) {
 	g := NewWithT(t)
 	var memory parsedFields
@@ -48,7 +48,7 @@ func TestManagedFieldsDoNotFollowTheText(t *testing.T) {
 	g.Expect(second.Has(fieldpath.MakePathOrDie("spec", "b"))).To(BeTrue())
 }
 
-// Whoever writes texts of all lengths does not fill the memory.
+// Foreign texts of all lengths do not fill the memory.
 func TestRememberedManagedFieldsAreBounded(t *testing.T) {
 	g := NewWithT(t)
 	var memory parsedFields
@@ -67,7 +67,7 @@ func TestRememberedManagedFieldsAreBounded(t *testing.T) {
 		memory.parse([]byte(text))
 		g.Expect(size()).To(BeNumerically("<=", maxParsedTexts))
 		g.Expect(size()).To(Equal(memory.size))
-		g.Expect(memory.known).To(HaveKey(text), "the newest")
+		g.Expect(memory.known).To(HaveKey(text), "the newest text is remembered")
 	}
 }
 

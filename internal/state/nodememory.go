@@ -16,18 +16,19 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// NodeMemory keeps between two snapshots what follows from all nodes: the sorted list, the
-// addresses that identify nodes, the facts that tell the distribution, and the roster. For 5,000 nodes,
-// to work these out takes longer than the rest of a reconciliation.
+// NodeMemory keeps, between two snapshots, the results derived from all nodes: the sorted list,
+// the identifying addresses, the facts about the distribution, and the roster. For 5,000 nodes,
+// to derive these results takes longer than the rest of a reconciliation.
 //
-// Nothing is kept that is not true of the cache any more: every snapshot compares the
-// cached nodes with the remembered ones. A cached object never changes, and a changed node
-// is another object. The zero value is ready to use; a nil value remembers nothing.
+// No outdated result is kept: every snapshot compares the cached nodes with the remembered
+// nodes. A cached object never changes, and a changed node is another object. The zero
+// value is ready to use; a nil value remembers nothing.
 type NodeMemory struct {
 	mu     sync.Mutex
 	known  map[*corev1.Node]bool // the cached objects
-	cached []*corev1.Node        // the same, sorted by name
-	list   []corev1.Node         // copies of the same; nil until a list is needed
+	sorted []*corev1.Node        // the same, sorted by name
+	// inUse tells that somebody has the sorted list, so that a change needs another list.
+	inUse bool
 	// identity numbers the states of the nodes, apart from fields of no consequence to
 	// identity.
 	identity uint64
@@ -49,14 +50,13 @@ type derived struct {
 }
 
 // update returns the sorted list of the nodes in the cache, and the number of their state.
-func (m *NodeMemory) update(objects []any) ([]corev1.Node, uint64) {
+// Nobody may change the list.
+func (m *NodeMemory) update(objects []any) ([]*corev1.Node, uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.refresh(objects)
-	if m.list == nil {
-		m.list = copiesOf(m.cached)
-	}
-	return m.list, m.identity
+	m.inUse = true
+	return m.sorted, m.identity
 }
 
 // rosterOf returns the roster of the nodes in the cache. Nobody may change the result.
@@ -65,7 +65,7 @@ func (m *NodeMemory) rosterOf(objects []any) roster {
 	defer m.mu.Unlock()
 	m.refresh(objects)
 	if m.roster == nil {
-		all := rosterOfAll(m.cached)
+		all := rosterOfAll(m.sorted)
 		m.roster = &all
 	}
 	return *m.roster
@@ -107,24 +107,24 @@ func (m *NodeMemory) changed(objects []any) []*corev1.Node {
 // knowsIdentity tells whether a node of the name with the same identity is remembered.
 func (m *NodeMemory) knowsIdentity(node *corev1.Node) bool {
 	i, found := m.indexOf(node.Name)
-	return found && sameIdentity(m.cached[i], node)
+	return found && sameIdentity(m.sorted[i], node)
 }
 
 // knowsTraits tells whether a node of the name with the same traits is remembered.
 func (m *NodeMemory) knowsTraits(node *corev1.Node) bool {
 	i, found := m.indexOf(node.Name)
-	return found && traitsOf(m.cached[i]) == traitsOf(node)
+	return found && traitsOf(m.sorted[i]) == traitsOf(node)
 }
 
 // indexOf returns the place of a node in the list.
 func (m *NodeMemory) indexOf(name string) (i int, found bool) {
-	return slices.BinarySearchFunc(m.cached, name, func(n *corev1.Node, name string) int { return cmp.Compare(n.Name, name) })
+	return slices.BinarySearchFunc(m.sorted, name, func(n *corev1.Node, name string) int { return cmp.Compare(n.Name, name) })
 }
 
 // exchange replaces the changed nodes, if no node has come or gone. The work is in
 // proportion to the changed nodes. The former list may still be in use, and is left alone.
 func (m *NodeMemory) exchange(objects []any, changed []*corev1.Node) bool {
-	if len(objects) != len(m.cached) {
+	if len(objects) != len(m.sorted) {
 		return false
 	}
 	places := make([]int, 0, len(changed))
@@ -135,11 +135,13 @@ func (m *NodeMemory) exchange(objects []any, changed []*corev1.Node) bool {
 		}
 		places = append(places, i)
 	}
-	for n, i := range places {
-		delete(m.known, m.cached[i])
-		m.known[changed[n]], m.cached[i] = true, changed[n]
+	if m.inUse {
+		m.sorted, m.inUse = slices.Clone(m.sorted), false
 	}
-	m.list = nil
+	for n, i := range places {
+		delete(m.known, m.sorted[i])
+		m.known[changed[n]], m.sorted[i] = true, changed[n]
+	}
 	return true
 }
 
@@ -152,22 +154,14 @@ func (m *NodeMemory) replace(objects []any) {
 		}
 	}
 	slices.SortFunc(sorted, func(a, b *corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
-	m.known, m.cached, m.list = make(map[*corev1.Node]bool, len(sorted)), sorted, nil
+	m.known, m.sorted, m.inUse = make(map[*corev1.Node]bool, len(sorted)), sorted, false
 	for _, node := range sorted {
 		m.known[node] = true
 	}
 }
 
-func copiesOf(nodes []*corev1.Node) []corev1.Node {
-	list := make([]corev1.Node, 0, len(nodes))
-	for _, node := range nodes {
-		list = append(list, *node)
-	}
-	return list
-}
-
-// derive returns what follows from the nodes of an identity, and works that out if it is
-// not known yet.
+// derive returns the results for the nodes of an identity, and derives the results if not
+// remembered yet.
 func (m *NodeMemory) derive(identity uint64, tunnels Tunnels, work func() derived) derived {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -177,8 +171,8 @@ func (m *NodeMemory) derive(identity uint64, tunnels Tunnels, work func() derive
 	return m.derived
 }
 
-// sameIdentity tells whether two versions of a node differ at most in fields that have no
-// consequence beyond the node itself: its taints, who manages the taints, and the record of
+// sameIdentity tells whether two versions of a node differ at most in fields without
+// consequence for other nodes: the taints, the managers of the taints, and the record of
 // the taints.
 func sameIdentity(a, b *corev1.Node) bool {
 	return equality.Semantic.DeepEqual(identityOf(a), identityOf(b))

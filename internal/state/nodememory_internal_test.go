@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// cachedNodes is a cache: a changed node is another object, and the order is any.
+// cachedNodes is a cache: a changed node is a new object, and the order of a list is random.
 type cachedNodes struct {
 	objects map[string]*corev1.Node
 	version int
@@ -39,13 +39,13 @@ func (c *cachedNodes) list() []any {
 	return objects
 }
 
-// sorted is what a memory must return.
-func (c *cachedNodes) sorted() []corev1.Node {
-	var nodes []corev1.Node
+// sorted returns what a memory must return.
+func (c *cachedNodes) sorted() []*corev1.Node {
+	var nodes []*corev1.Node
 	for _, node := range c.objects {
-		nodes = append(nodes, *node)
+		nodes = append(nodes, node)
 	}
-	slices.SortFunc(nodes, func(a, b corev1.Node) int {
+	slices.SortFunc(nodes, func(a, b *corev1.Node) int {
 		if a.Name < b.Name {
 			return -1
 		}
@@ -62,7 +62,7 @@ func relabel(node *corev1.Node) {
 	node.Labels = map[string]string{"version": node.ResourceVersion}
 }
 
-// retrait changes what a roster has of a node, each time something else.
+// retrait changes one property of a node that the roster shows, each time another one.
 func retrait(node *corev1.Node) {
 	version, _ := strconv.Atoi(node.ResourceVersion)
 	switch version % 4 {
@@ -77,7 +77,7 @@ func retrait(node *corev1.Node) {
 	}
 }
 
-// Whatever changes in whatever order, the roster is that of the nodes in the cache.
+// After any changes in any order, the roster is that of the nodes in the cache.
 func TestRosterFollowsTheCache(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
@@ -97,13 +97,13 @@ func TestRosterFollowsTheCache(t *testing.T) {
 			}
 		}
 		if random.IntN(3) == 0 {
-			memory.update(nodes.list()) // a snapshot, which asks for no roster
+			memory.update(nodes.list()) // a snapshot that reads no roster
 		}
 		g.Expect(memory.rosterOf(nodes.list())).To(Equal(new(NodeMemory).rosterOf(nodes.list())))
 	}
 }
 
-// A taint of the operator changes no roster.
+// A taint of the operator does not change the roster.
 func TestRosterIsKept(t *testing.T) {
 	g := NewWithT(t)
 	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
@@ -119,13 +119,13 @@ func TestRosterIsKept(t *testing.T) {
 	g.Expect(place()).NotTo(BeIdenticalTo(before), "load balancers use another node")
 }
 
-// Whatever changes in whatever order, the memory returns the nodes of the cache, sorted, and
-// leaves alone the lists that it has returned before.
+// After any changes in any order, the memory returns the nodes of the cache,
+// sorted, and does not change lists that it returned before.
 func TestNodeMemoryFollowsTheCache(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
 	g := NewWithT(t)
-	type returned struct{ list, want []corev1.Node }
+	type returned struct{ list, want []*corev1.Node }
 	var before []returned
 	for range 300 {
 		for range random.IntN(4) {
@@ -145,7 +145,7 @@ func TestNodeMemoryFollowsTheCache(t *testing.T) {
 		for i := range want {
 			g.Expect(list[i]).To(Equal(want[i]))
 		}
-		g.Expect(memory.known).To(HaveLen(len(want)), "nothing is remembered of nodes that are gone")
+		g.Expect(memory.known).To(HaveLen(len(want)), "deleted nodes are forgotten")
 		before = append(before, returned{list, slices.Clone(want)})
 	}
 	for _, r := range before {
@@ -155,7 +155,7 @@ func TestNodeMemoryFollowsTheCache(t *testing.T) {
 	}
 }
 
-// Only what has a consequence beyond the node itself counts as another state of all nodes.
+// Only a change that matters beyond the node itself makes a new state of all nodes.
 func TestNodeMemoryNumbersStates(t *testing.T) {
 	g := NewWithT(t)
 	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
@@ -170,7 +170,7 @@ func TestNodeMemoryNumbersStates(t *testing.T) {
 	g.Expect(first).NotTo(BeZero())
 	g.Expect(identity()).To(Equal(first))
 	nodes.put("3", taint)
-	g.Expect(identity()).To(Equal(first), "a taint concerns the node alone")
+	g.Expect(identity()).To(Equal(first), "a taint matters only to its node")
 	nodes.put("3", relabel)
 	second := identity()
 	g.Expect(second).NotTo(Equal(first))
@@ -180,11 +180,11 @@ func TestNodeMemoryNumbersStates(t *testing.T) {
 	third := identity()
 	g.Expect(third).NotTo(Equal(second), "a node of the same name is another node")
 	delete(nodes.objects, "2")
-	nodes.put("9", taint) // as many nodes as before
+	nodes.put("9", taint) // the number of nodes is unchanged
 	g.Expect(identity()).NotTo(Equal(third))
 }
 
-// BenchmarkRoster asks for the roster of 5,000 nodes after one got a taint.
+// BenchmarkRoster reads the roster of 5,000 nodes after one node got a taint.
 func BenchmarkRoster(b *testing.B) {
 	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
 	for i := range 5000 {
@@ -198,7 +198,7 @@ func BenchmarkRoster(b *testing.B) {
 	}
 }
 
-// BenchmarkRosterAnew is the same without what is kept of the roster.
+// BenchmarkRosterAnew does the same without a remembered roster.
 func BenchmarkRosterAnew(b *testing.B) {
 	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
 	for i := range 5000 {

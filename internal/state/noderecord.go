@@ -55,17 +55,21 @@ func (r Record) RecordedTaints() []v1alpha1.RecordedTaint {
 
 // ListNodeRecords returns the records of all nodes.
 func (o Observer) ListNodeRecords(ctx context.Context) (NodeRecords, error) {
+	objects, err := o.CachedNodeRecords(ctx)
+	records := make(NodeRecords, len(objects))
+	for _, record := range objects {
+		records[record.Name] = record
+	}
+	return records, err
+}
+
+// CachedNodeRecords returns the records of nodes in the cache, in no particular order.
+func (o Observer) CachedNodeRecords(ctx context.Context) ([]*v1alpha1.ControlPlaneNodeRecord, error) {
 	objects, err := o.listCached(ctx, &v1alpha1.ControlPlaneNodeRecord{}, &v1alpha1.ControlPlaneNodeRecordList{}, "", nil)
 	if err != nil {
 		return nil, fmt.Errorf("listing the records of nodes: %w", err)
 	}
-	records := make(NodeRecords, len(objects))
-	for _, object := range objects {
-		if record, ok := object.(*v1alpha1.ControlPlaneNodeRecord); ok {
-			records[record.Name] = record
-		}
-	}
-	return records, nil
+	return objectsOf[*v1alpha1.ControlPlaneNodeRecord](objects), nil
 }
 
 // GetNodeRecord returns the record of one node.

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -27,7 +26,8 @@ type Observer struct {
 	// are copied.
 	Cache  client.Reader
 	Stores Stores
-	// Nodes keeps between snapshots what follows from all nodes; nil works it out for each.
+	// Nodes keeps the results derived from all nodes between snapshots; with nil, every
+	// snapshot derives the results anew.
 	Nodes *NodeMemory
 	// Live asks the API server: for objects needed too rarely to be cached, such as the
 	// pods of a node about to get a NoExecute taint, and for answers that the cache
@@ -40,34 +40,8 @@ type Observer struct {
 	ConfigMaps ConfigMaps
 	// Own is the source for facts about the operator itself.
 	Own Own
-}
-
-// EndpointSlicesByService is the index of EndpointSlices by the namespaced name of the
-// Service.
-const EndpointSlicesByService = "service"
-
-// IndexEndpointSlice returns the values of an EndpointSlice in the index.
-func IndexEndpointSlice(object client.Object) []string {
-	service := object.GetLabels()[discoveryv1.LabelServiceName]
-	if service == "" {
-		return nil
-	}
-	return []string{types.NamespacedName{Namespace: object.GetNamespace(), Name: service}.String()}
-}
-
-// Index is a field by which a cache must be able to list objects.
-type Index struct {
-	Object client.Object
-	Field  string
-	Value  client.IndexerFunc
-}
-
-// RequiredIndexes returns the indexes that the Observer needs.
-func RequiredIndexes() []Index {
-	return []Index{
-		{&discoveryv1.EndpointSlice{}, EndpointSlicesByService, IndexEndpointSlice},
-		{&corev1.Service{}, ExposedIndex, IndexExposed},
-	}
+	// WithoutPostures tells that the API server does not serve ControlPlaneNodePostures.
+	WithoutPostures bool
 }
 
 // ListPolicies returns all policies, oldest first; policies of the same age are in
@@ -88,13 +62,13 @@ func sortByPrecedence(policies []v1alpha1.ControlPlaneNetworkPolicy) []v1alpha1.
 }
 
 // ListNodes returns all nodes, sorted by name. Nobody may change the list.
-func (o Observer) ListNodes(ctx context.Context) ([]corev1.Node, error) {
+func (o Observer) ListNodes(ctx context.Context) ([]*corev1.Node, error) {
 	nodes, _, err := o.listNodes(ctx)
 	return nodes, err
 }
 
 // listNodes returns all nodes, and the number of their state in the memory.
-func (o Observer) listNodes(ctx context.Context) (nodes []corev1.Node, identity uint64, err error) {
+func (o Observer) listNodes(ctx context.Context) (nodes []*corev1.Node, identity uint64, err error) {
 	objects, memory, err := o.cachedNodes(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -103,8 +77,8 @@ func (o Observer) listNodes(ctx context.Context) (nodes []corev1.Node, identity 
 	return nodes, identity, nil
 }
 
-// cachedNodes returns the nodes in the cache, in no particular order, and the memory of
-// what follows from them.
+// cachedNodes returns the nodes in the cache, in no particular order, and the memory of the
+// results derived from the nodes.
 func (o Observer) cachedNodes(ctx context.Context) (objects []any, memory *NodeMemory, err error) {
 	if objects, err = o.listCached(ctx, &corev1.Node{}, &corev1.NodeList{}, "", nil); err != nil {
 		return nil, nil, fmt.Errorf("listing nodes: %w", err)
@@ -149,7 +123,7 @@ func (o Observer) TakeSnapshot(ctx context.Context) (Snapshot, error) {
 	if snapshot.Operator, err = o.FindOperator(ctx); err != nil {
 		return snapshot, err
 	}
-	if anyDeclaresNetwork(policies) {
+	if anyNeedsFacts(policies) {
 		if snapshot.Serving, err = o.listServing(ctx); err != nil {
 			return snapshot, err
 		}
@@ -238,37 +212,31 @@ func (o Observer) ListHostNetworkedPods(ctx context.Context, namespaces sets.Set
 // Service are looked up if asks returns true; asks is called in the order of the
 // result.
 func (o Observer) ListServices(ctx context.Context, asks func(*corev1.Service) bool) ([]Service, error) {
-	return o.ListServicesBut(ctx, func(Service) bool { return false }, asks)
-}
-
-// ListServicesBut returns the same as ListServices, without the Services for which known
-// returns true. known is called for every Service, in no particular order, and before the
-// endpoints are looked up.
-func (o Observer) ListServicesBut(
-	ctx context.Context, known func(Service) bool, asks func(*corev1.Service) bool,
-) ([]Service, error) {
-	objects, err := o.listCached(ctx, &corev1.Service{}, &corev1.ServiceList{}, "", nil)
-	if err != nil {
-		return nil, fmt.Errorf("listing services: %w", err)
-	}
-	namespaces, err := o.namespaceLabels(ctx)
+	objects, err := o.CachedServices(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var services []Service
-	for _, object := range objects {
-		one, ok := object.(*corev1.Service)
-		if !ok {
-			continue
-		}
-		if service := (Service{Service: one, NamespaceLabels: namespaces[one.Namespace]}); !known(service) {
-			services = append(services, service)
-		}
+	namespaces, err := o.NamespaceLabels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	services := make([]Service, 0, len(objects))
+	for _, one := range objects {
+		services = append(services, Service{Service: one, NamespaceLabels: namespaces[one.Namespace]})
 	}
 	slices.SortFunc(services, func(a, b Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	return services, o.addEndpoints(ctx, services, asks)
+	return services, o.AddEndpoints(ctx, services, asks)
+}
+
+// CachedServices returns the Services in the cache, in no particular order.
+func (o Observer) CachedServices(ctx context.Context) ([]*corev1.Service, error) {
+	objects, err := o.listCached(ctx, &corev1.Service{}, &corev1.ServiceList{}, "", nil)
+	if err != nil {
+		return nil, fmt.Errorf("listing services: %w", err)
+	}
+	return objectsOf[*corev1.Service](objects), nil
 }
 
 // GetService returns one Service, or an error for apierrors.IsNotFound. The endpoints
@@ -292,7 +260,8 @@ func (o Observer) GetService(ctx context.Context, key types.NamespacedName, asks
 	return service, err
 }
 
-func (o Observer) namespaceLabels(ctx context.Context) (map[string]labels.Set, error) {
+// NamespaceLabels returns the labels of all namespaces by name. Nobody may change the labels.
+func (o Observer) NamespaceLabels(ctx context.Context) (map[string]labels.Set, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
 	if err := o.Cache.List(ctx, list); err != nil {

@@ -23,17 +23,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// observer looks at a cache that holds objects. Only reads are asked of the
-// fake client here, and of those only what it does as an informer's cache does.
+// observer looks at a cache that holds objects. The fake client serves only
+// reads here, and only such that an informer's cache serves as well.
 func observer(t *testing.T, objects ...client.Object) state.Observer {
 	t.Helper()
 	g, scheme := NewWithT(t), runtime.NewScheme()
 	g.Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	g.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
-	for _, index := range state.RequiredIndexes() {
-		builder = builder.WithIndex(index.Object, index.Field, index.Value)
-	}
 	cache := builder.Build()
 	return state.Observer{Cache: cache, Live: cache, Backend: func() backend.Live { return calico.Live{} }}
 }
@@ -78,7 +75,7 @@ func TestHostNetworkedPodsAreLookedForInSomeNamespacesOnly(t *testing.T) {
 	g.Expect(pods).To(HaveExactElements(HaveField("Namespace", "a"), HaveField("Namespace", "c")))
 }
 
-func TestWhatIsNotThereIsAnErrorThatSaysSo(t *testing.T) {
+func TestAMissingObjectIsAnErrorThatNamesIt(t *testing.T) {
 	g := NewWithT(t)
 	observe := observer(t)
 	_, err := observe.GetNode(t.Context(), "cp-1")
@@ -90,7 +87,7 @@ func TestWhatIsNotThereIsAnErrorThatSaysSo(t *testing.T) {
 	g.Expect(errors.As(err, &status)).To(BeTrue())
 }
 
-func TestEnactmentsOfPoliciesThatAreGoneAreOutlived(t *testing.T) {
+func TestEnactmentsOfDeletedPoliciesAreOutlived(t *testing.T) {
 	g := NewWithT(t)
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p", UID: "present"}}
 	enactment := func(name, policy string, owner types.UID) client.Object {

@@ -25,13 +25,13 @@ type Own struct {
 	Pods client.Reader
 }
 
-// Operator holds the known facts about the operator's own pods. Whatever a policy
-// declares, one of the pods must keep running: nobody else would roll back.
+// Operator holds the known facts about the operator's own pods. At least one of the pods
+// must keep running under every policy, because only the operator can roll back.
 type Operator struct {
 	Own
-	// Running are the pod of this process first, which is the pod of the leader, and
-	// then the pods of the same controller. Labels do not count, because others may
-	// set labels on pods.
+	// Running are the pod of this process first, which is the pod of the leader, and then
+	// the pods of the same controller. Labels do not count, because other writers may set
+	// labels on pods.
 	Running []corev1.Pod
 }
 
@@ -72,8 +72,8 @@ func hasEnded(pod corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// TransformOwnPod keeps the fields that tell the controller of a pod, which
-// NetworkPolicies select the pod, and on which nodes the pod can run.
+// TransformOwnPod keeps the fields about the controller of a pod, the NetworkPolicies for
+// the pod, and the nodes on which the pod can run.
 func TransformOwnPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {

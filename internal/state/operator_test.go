@@ -16,8 +16,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// The operator's own pods are that of this process and those of the same controller.
-// Labels, which others can put on their pods, say nothing.
+// The operator's own pods are the pod of this process and the pods of the same
+// controller. Labels prove nothing, because others can put them on their pods.
 func TestOwnPodsAreThoseOfTheSameController(t *testing.T) {
 	g := NewWithT(t)
 	labels := map[string]string{"app.kubernetes.io/name": "cpnp-operator"}
@@ -55,5 +55,5 @@ func TestOwnPodsAreThoseOfTheSameController(t *testing.T) {
 	g.Expect(known).To(BeFalse())
 	operator, err := state.Observer{}.FindOperator(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(operator.IsKnown()).To(BeTrue(), "outside of a cluster there is none")
+	g.Expect(operator.IsKnown()).To(BeTrue(), "outside of a cluster the operator has no pods")
 }

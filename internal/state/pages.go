@@ -16,9 +16,9 @@ import (
 const (
 	// pageSize is the number of objects in a page, unless the objects are large.
 	pageSize = 100
-	// maxPageBytes is the number of read bytes of a page. Whoever may write objects can
-	// fill each with more than a mebibyte of metadata. A longer page is requested again
-	// with fewer objects. A page has room for one object of any size.
+	// maxPageBytes is the number of read bytes of a page. Any writer can fill an object
+	// with more than a mebibyte of metadata. A longer page is requested again with fewer
+	// objects. A page has room for one object of any size.
 	maxPageBytes = 12 << 20
 	// maxPages ends a list of a server that never ends the list.
 	maxPages = 20_000
@@ -27,16 +27,17 @@ const (
 // errTooLarge is the error of a page with more than maxPageBytes.
 var errTooLarge = errors.New("the answer is too large")
 
-// listPages asks the API server for a list page by page, and calls do with each page.
-// Only one page is in memory at a time, and the page is bounded.
-func (o Observer) listPages(
-	ctx context.Context, empty func() client.ObjectList, do func(client.ObjectList), options ...client.ListOption,
+// ListPages asks the API server for a list page by page, and calls do with each page. Only
+// one page is in memory at a time, and the page is bounded if the reader is of a
+// configuration from LimitAnswers.
+func ListPages(
+	ctx context.Context, live client.Reader, empty func() client.ObjectList, do func(client.ObjectList), options ...client.ListOption,
 ) error {
 	next := (&client.ListOptions{}).ApplyOptions(options)
 	next.Limit = pageSize
 	for range maxPages {
 		list := empty() // a new list, so that kept parts of a page do not become part of the next page
-		err := o.Live.List(context.WithValue(ctx, answerLimit{}, int64(maxPageBytes)), list, next)
+		err := live.List(context.WithValue(ctx, answerLimit{}, int64(maxPageBytes)), list, next)
 		switch {
 		case errors.Is(err, errTooLarge) && next.Limit > 1:
 			next.Limit /= 4
@@ -58,8 +59,8 @@ func (o Observer) listPages(
 // answer.
 type answerLimit struct{}
 
-// LimitAnswers returns the configuration of clients that read at most the part of an
-// answer that the context of the request allows.
+// LimitAnswers returns a configuration for clients that read at most as much of an answer
+// as the context of the request allows.
 func LimitAnswers(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.Wrap(func(rt http.RoundTripper) http.RoundTripper { return limiting{rt} })

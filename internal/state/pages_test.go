@@ -58,8 +58,8 @@ func liveAt(t *testing.T, handler http.Handler) state.Observer {
 	return state.Observer{Live: live}
 }
 
-// Whoever may write objects can fill them. A page of a hundred would be more than the
-// memory that the operator has.
+// Anyone who may write objects can fill them with data. A page of a hundred
+// full objects would exceed the operator's memory.
 func TestPagesOfFullObjectsAreSmall(t *testing.T) {
 	g := NewWithT(t)
 	full := &fullServices{count: 40}
@@ -67,15 +67,14 @@ func TestPagesOfFullObjectsAreSmall(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(services).To(HaveLen(40))
 	for i, service := range services {
-		g.Expect(service.Name).To(Equal(fmt.Sprintf("s-%03d", i)), "each once")
+		g.Expect(service.Name).To(Equal(fmt.Sprintf("s-%03d", i)), "each Service once")
 		g.Expect(service.Annotations).NotTo(HaveKey("full"))
 	}
-	g.Expect(full.limits[:3]).To(HaveExactElements(100, 25, 6), "what is too large is asked for again in parts")
+	g.Expect(full.limits[:3]).To(HaveExactElements(100, 25, 6), "a page that is too large is read again in parts")
 	g.Expect(len(full.limits)).To(BeNumerically("<", 20))
 }
 
-// filled is an API server with NetworkPolicies of the operator's name, and pods, full of
-// what others have written.
+// filled is an API server with NetworkPolicies of the operator's name, and pods, full of foreign data.
 type filled struct{ pages }
 
 func (f *filled) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
@@ -98,15 +97,15 @@ func (f *filled) List(_ context.Context, list client.ObjectList, _ ...client.Lis
 	return nil
 }
 
-// Of what the API server is asked for, no more is kept than in the cache.
-func TestOfFullObjectsLittleIsKept(t *testing.T) {
+// Of an object read from the API server, no more is kept than in the cache.
+func TestFullObjectsAreReduced(t *testing.T) {
 	g := NewWithT(t)
 	o := state.Observer{Live: &filled{}}
 	policies, err := o.NetworkPoliciesNow(t.Context())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(policies).To(HaveLen(1))
 	g.Expect(policies[0].Size()).To(BeNumerically("<", 32<<10))
-	g.Expect(policies[0].Labels).To(HaveKeyWithValue(v1alpha1.LabelPolicy, "p"), "whose it is cannot be crowded out")
+	g.Expect(policies[0].Labels).To(HaveKeyWithValue(v1alpha1.LabelPolicy, "p"), "the owner's label cannot be crowded out")
 	pods, err := o.PodsOn(t.Context(), "cp-1")
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(pods).To(HaveLen(1))

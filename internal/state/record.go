@@ -15,13 +15,13 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// Record is the record of the operator's changes to an object that others write too, by
-// field: "key:effect" for a taint of a Node, the name of the field for a Service.
+// Record is the record of the operator's changes to an object with other writers, by field:
+// "key:effect" for a taint of a Node, the name of the field for a Service.
 //
-// The record of a Service is an annotation of the Service, written in the same request
-// as the field: whoever may write the annotation may write the fields as well. The
-// record of a Node is a separate object (NodeRecord): a kubelet may write the
-// annotations of the Node, but not the taints.
+// The record of a Service is an annotation of the Service, written in the same request as
+// the field: a writer of the annotation may write the fields as well. The record of a Node
+// is a separate object (NodeRecord): a kubelet may write the annotations of the Node, but
+// not the taints.
 type Record map[string]RecordEntry
 
 // RecordEntry is the record of one field.
@@ -42,9 +42,9 @@ const (
 	maxNodeRecord = 48 << 10
 )
 
-// ServiceRecord returns the record in the annotations of a Service, empty if there is
-// none. A record that the operator cannot have written is an error, and no part of the
-// record is used, so that no field is set to an invented value.
+// ServiceRecord returns the record in the annotations of a Service, empty if there is none.
+// A record that the operator cannot have written is an error, and no part of the record is
+// used: otherwise a field could be set to an invented value.
 func ServiceRecord(annotations map[string]string) (Record, error) {
 	record, err := parseRecord(annotations[v1alpha1.AnnotationRecord], maxRecord)
 	if err != nil {

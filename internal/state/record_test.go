@@ -28,37 +28,36 @@ func TestRecordOfAServiceIsReadAsItWasWritten(t *testing.T) {
 	}
 	const text = `{"internalTrafficPolicy":{"policy":"q","applied":"Local","original":"Cluster"},` +
 		`"trafficDistribution":{"policy":"p","applied":"PreferClose","original":null}}`
-	g.Expect(record.String()).To(Equal(text), "records in clusters are written so, and equal ones alike")
+	g.Expect(record.String()).To(Equal(text), "the text equals that of records in clusters, and equal records have equal texts")
 	g.Expect(state.ServiceRecord(annotated(text))).To(Equal(record))
 }
 
-// Whoever may write a Service's annotations may write its fields as well, but only to
-// what these admit.
-func TestRecordThatTheOperatorCannotHaveWrittenIsNotBelieved(t *testing.T) {
+// Anyone who may write a Service's annotations may write its fields as well, but only values that the fields admit.
+func TestARecordThatTheOperatorCannotHaveWrittenIsIgnored(t *testing.T) {
 	const good = `"internalTrafficPolicy":{"policy":"q","applied":"Local","original":"Cluster"}`
 	for name, test := range map[string]struct{ text, want string }{
-		"no JSON":                {"{broken", "no JSON"},
-		"a list":                 {"[]", "no JSON"},
-		"a value of no record":   {`{` + good + `,"b":5}`, "no JSON"},
-		"more than a record":     {`{` + good + `} {}`, "no JSON"},
-		"another field":          {`{` + good + `,"type":{"policy":"q","applied":"NodePort"}}`, "no traffic policy"},
-		"a value":                {`{"internalTrafficPolicy":{"policy":"q","applied":"Everywhere"}}`, "cannot have the value"},
-		"an original":            {`{"externalTrafficPolicy":{"policy":"q","applied":"Local","original":"bogus"}}`, "cannot have the value"},
-		"an empty original":      {`{"externalTrafficPolicy":{"policy":"q","applied":"Local","original":""}}`, "cannot have the value"},
-		"the value of another":   {`{"trafficDistribution":{"policy":"q","applied":"Local"}}`, "cannot have the value"},
-		"nobody's":               {`{"externalTrafficPolicy":{"policy":"","applied":"Local"}}`, "not set for a policy"},
-		"a name of no policy":    {`{"externalTrafficPolicy":{"policy":"` + strings.Repeat("x", 64) + `","applied":"Local"}}`, "not set for a policy"},
-		"more than it can be":    {`{` + good + `}` + strings.Repeat(" ", 4096), "more than 4096"},
-		"many made up policies":  {`{"x` + strings.Repeat("y", 4000) + `":{"policy":"q"}}`, "no traffic policy"},
-		"a name that is no name": {`{"\u202e":{"policy":"q"}}`, "no traffic policy"},
+		"no JSON":                              {"{broken", "no JSON"},
+		"a list":                               {"[]", "no JSON"},
+		"a value that no record has":           {`{` + good + `,"b":5}`, "no JSON"},
+		"more than a record":                   {`{` + good + `} {}`, "no JSON"},
+		"another field":                        {`{` + good + `,"type":{"policy":"q","applied":"NodePort"}}`, "no traffic policy"},
+		"an invalid value":                     {`{"internalTrafficPolicy":{"policy":"q","applied":"Everywhere"}}`, "cannot have the value"},
+		"an invalid original":                  {`{"externalTrafficPolicy":{"policy":"q","applied":"Local","original":"bogus"}}`, "cannot have the value"},
+		"an empty original":                    {`{"externalTrafficPolicy":{"policy":"q","applied":"Local","original":""}}`, "cannot have the value"},
+		"the value of another field":           {`{"trafficDistribution":{"policy":"q","applied":"Local"}}`, "cannot have the value"},
+		"nobody's":                             {`{"externalTrafficPolicy":{"policy":"","applied":"Local"}}`, "not set for a policy"},
+		"a name that no policy can have":       {`{"externalTrafficPolicy":{"policy":"` + strings.Repeat("x", 64) + `","applied":"Local"}}`, "not set for a policy"},
+		"more than a record can have":          {`{` + good + `}` + strings.Repeat(" ", 4096), "more than 4096"},
+		"many invented policies":               {`{"x` + strings.Repeat("y", 4000) + `":{"policy":"q"}}`, "no traffic policy"},
+		"a field name with control characters": {`{"\u202e":{"policy":"q"}}`, "no traffic policy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			record, err := state.ServiceRecord(annotated(test.text))
 			g.Expect(err).To(MatchError(ContainSubstring(test.want)))
-			g.Expect(record).To(BeEmpty(), "nothing is restored from a guess")
+			g.Expect(record).To(BeEmpty(), "nothing is restored from an invalid record")
 			record["a"] = state.RecordEntry{Policy: "p"}
-			g.Expect(record.MentionsPolicy("p")).To(BeTrue(), "it can be written to")
+			g.Expect(record.MentionsPolicy("p")).To(BeTrue(), "the returned record is empty, but not nil")
 		})
 	}
 	for name, annotations := range map[string]map[string]string{
@@ -94,7 +93,7 @@ func TestAnnotationsThatLeaveNoRoomForARecord(t *testing.T) {
 	g.Expect(len(service.Annotations)).To(Equal(1))
 	g.Expect(service.Annotations).NotTo(HaveKey("big"))
 	full[v1alpha1.AnnotationRecord] = "{}"
-	g.Expect(state.HasNoRoomForRecord(full)).To(BeFalse(), "it has one")
+	g.Expect(state.HasNoRoomForRecord(full)).To(BeFalse(), "a Service with a record has room for it")
 	g.Expect(state.HasNoRoomForRecord(map[string]string{"small": "x"})).To(BeFalse())
 }
 
@@ -113,7 +112,7 @@ func TestRecordOfANodeIsReadAsItIsStored(t *testing.T) {
 
 	node.UID = "another"
 	is = state.NodeRecords{"cp-1": stored}.OfNode(node)
-	g.Expect(is.Record).To(BeEmpty(), "nothing was done to this one")
-	g.Expect(is.Stored).To(BeIdenticalTo(stored), "its place is taken")
+	g.Expect(is.Record).To(BeEmpty(), "the operator changed nothing on the new Node")
+	g.Expect(is.Stored).To(BeIdenticalTo(stored), "the stored record of an earlier Node of this name is returned")
 	g.Expect(state.NodeRecords{}.OfNode(node).Stored).To(BeNil())
 }

@@ -16,8 +16,8 @@ import (
 
 // Most objects in a cache have equal parts: the keys of labels, the labels of the pods of
 // one DaemonSet, the record of the operator, the manager of a field. Every decoded object
-// has its own copy of these parts, which would be half of the memory of the caches. So
-// equal parts of cached objects share memory, which nobody changes.
+// has a copy of these parts, and the copies would be half of the memory of the caches. So
+// equal parts of cached objects share memory, which must not be changed.
 
 // maxShared bounds the number of remembered parts of one sort, and maxSharedSize bounds the
 // size of a part, in bytes: others choose most of the parts. A full memory starts anew.
@@ -107,8 +107,8 @@ func shareMap(m map[string]string) map[string]string {
 	return sharedMaps.share(hash, m)
 }
 
-// shareTexts returns a map whose keys and values share memory: for maps of which no two
-// objects have the same, such as the labels of a node.
+// shareTexts returns a map whose keys and values share memory: for maps that differ in
+// every object, such as the labels of a node.
 func shareTexts(m map[string]string) map[string]string {
 	if len(m) == 0 {
 		return m
@@ -133,7 +133,7 @@ func shareManagers(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEn
 	if len(entries) != 1 || entries[0].FieldsV1 == nil {
 		return slices.Clip(entries)
 	}
-	entries[0].Time = nil // which only tells which of several managers was the last
+	entries[0].Time = nil // only tells the last of several managers
 	e := &entries[0]
 	hash := hashOf(e.Manager, string(e.Operation), e.APIVersion, e.FieldsType, e.FieldsV1.GetRawString())
 	return sharedManagers.share(hash, slices.Clip(entries))

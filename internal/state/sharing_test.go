@@ -31,8 +31,8 @@ func TestEqualPartsOfCachedObjectsShareMemory(t *testing.T) {
 	a, b, other := service("a", "web", "m"), service("b", "web", "m"), service("c", "db", "n")
 	g.Expect(a.Spec.InternalTrafficPolicy).To(BeIdenticalTo(b.Spec.InternalTrafficPolicy))
 	g.Expect(&a.ManagedFields[0]).To(BeIdenticalTo(&b.ManagedFields[0]))
-	a.Labels["x"] = "y" // the test alone changes a cached object
-	g.Expect(b.Labels).To(HaveKey("x"), "one map")
+	a.Labels["x"] = "y" // only a test changes a cached object
+	g.Expect(b.Labels).To(HaveKey("x"), "both objects share one map")
 	delete(a.Labels, "x")
 	g.Expect(other.Labels).To(Equal(map[string]string{"app": "db"}))
 	g.Expect(other.ManagedFields).To(HaveExactElements(HaveField("Manager", "n")))
@@ -53,17 +53,17 @@ func TestEqualPartsOfCachedObjectsShareMemory(t *testing.T) {
 	g.Expect(three.Spec.Taints).To(HaveExactElements(timed))
 	g.Expect([]bool{state.IsNodeReady(one), state.IsNodeReady(two), state.IsNodeReady(three)}).To(Equal([]bool{true, true, false}))
 
-	slice := func(name string, port *int32) *discoveryv1.EndpointSlice {
-		return through(t, state.TransformEndpointSlice, &discoveryv1.EndpointSlice{
+	slice := func(name string, port *int32) *state.EndpointSlice {
+		return cachedSlice(t, &discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{Name: name}, Ports: []discoveryv1.EndpointPort{{Port: port}},
 		})
 	}
 	g.Expect(slice("a", ptr.To[int32](0)).Ports[0].Port).To(HaveValue(BeEquivalentTo(0)))
-	g.Expect(slice("b", nil).Ports[0].Port).To(BeNil(), "no port is not port 0")
+	g.Expect(slice("b", nil).Ports[0].Port).To(BeNil(), "a missing port differs from port 0")
 	g.Expect(slice("c", ptr.To[int32](1<<24)).Ports[0].Port).To(HaveValue(BeEquivalentTo(1 << 24)))
 }
 
-// Others choose most parts, so the memory of parts is bounded, and starts anew when full.
+// Others choose most parts. So the memory of parts is bounded, and starts anew when full.
 func TestManyDifferentPartsKeepTheirContent(t *testing.T) {
 	for i := range 20000 {
 		labels := map[string]string{"app": fmt.Sprint(i)}

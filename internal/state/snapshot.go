@@ -22,23 +22,24 @@ import (
 type Snapshot struct {
 	// Now is the time of the snapshot.
 	Now time.Time
-	// Unconfirmed says that the cache may lack writes of the operator, or may never
-	// have caught up since the start, and that the API server did not confirm the
-	// state. No restriction follows from such a snapshot. ConfirmError is the error of
-	// the question to the API server, if the question failed.
+	// Unconfirmed says that the cache may lack writes of the operator, or may never have
+	// caught up since the start, and the API server did not confirm the state. No
+	// restriction follows from such a snapshot. ConfirmError is the error of the question
+	// to the API server, if the question failed.
 	Unconfirmed  bool
 	ConfirmError error
 	// Policies are all policies, oldest first: the order of precedence.
 	Policies []v1alpha1.ControlPlaneNetworkPolicy
 	// Nodes are all nodes, sorted by name.
-	Nodes []corev1.Node
+	Nodes []*corev1.Node
 	// Enactments are the enactments of all policies, sorted by name. Outlived are the
 	// enactments of deleted policies, even if a new policy has the name of the deleted
 	// one.
 	Enactments, Outlived []v1alpha1.ControlPlaneNodeEnactment
 	// NetworkPolicies are the NetworkPolicies that the operator may have created.
 	NetworkPolicies []networkingv1.NetworkPolicy
-	// Backend is what protects hosts, with its objects; nil if nothing is known yet. See OnHosts.
+	// Backend is the backend for hosts, with the backend's objects; nil if not known yet.
+	// See OnHosts.
 	Backend backend.Live
 	// Facts are the facts about the kind of cluster.
 	Facts profile.Facts
@@ -52,7 +53,8 @@ type Snapshot struct {
 	identity uint64
 }
 
-// OnHosts returns what protects hosts. Before that is known, nothing is readable.
+// OnHosts returns the backend for hosts. Before the backend is known, no object is
+// readable.
 func (s Snapshot) OnHosts() backend.Live {
 	if s.Backend == nil {
 		return backend.Unknown{}
@@ -76,7 +78,7 @@ func (s Snapshot) Addresses() Addresses {
 	return *s.addresses
 }
 
-// Service is one Service with the facts that decide about the traffic policies.
+// Service is a Service with the facts that decide about the traffic policies.
 type Service struct {
 	*corev1.Service
 	// NamespaceLabels are the labels of the Service's namespace.

@@ -12,9 +12,9 @@ import (
 
 // Spread counts the nodes on which a Service has a ready endpoint.
 //
-// Every existing node counts, also while cordoned, drained or deleted: pods may still
-// run there. On a node that is not ready no endpoint can be ready. So there an endpoint
-// that is not ready counts too, because the endpoint becomes ready with the node.
+// Every existing node counts, also while cordoned, drained or deleted: pods may still run
+// there. On an unready node no endpoint can be ready. So an unready endpoint there counts
+// too, because the endpoint becomes ready with the node.
 type Spread struct {
 	// Nodes is the number of nodes, and Served is the number of nodes with an endpoint.
 	Nodes, Served int

@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Stores returns the store of a kind in the cache. A store returns the cached objects
-// themselves. A cache.Reader copies each object into a list, which for thousands of
-// objects takes longer than to look at the objects.
+// Stores returns the store of a kind in the cache. A store returns the cached objects, not
+// copies. A cache.Reader copies each object into a list, and for thousands of objects the
+// copies take longer than the use of the objects.
 type Stores func(ctx context.Context, kind client.Object) (toolscache.Indexer, error)
 
 // StoresOf returns the stores of a cache.
@@ -70,4 +70,15 @@ func (o Observer) listCopies(
 		return err
 	})
 	return objects, err
+}
+
+// objectsOf returns the objects of a type.
+func objectsOf[T any](objects []any) []T {
+	typed := make([]T, 0, len(objects))
+	for _, object := range objects {
+		if one, ok := object.(T); ok {
+			typed = append(typed, one)
+		}
+	}
+	return typed
 }

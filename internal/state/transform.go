@@ -8,10 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -143,70 +141,10 @@ func TransformService(object any) (any, error) {
 	return slim, nil
 }
 
-// TransformEndpointSlice keeps the nodes with endpoints, the readiness, and the
-// addresses and ports: one endpoint for all endpoints of a node with the same
-// readiness.
-func TransformEndpointSlice(object any) (any, error) {
-	slice, ok := object.(*discoveryv1.EndpointSlice)
-	if !ok {
-		return object, nil
-	}
-	slim := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace:       shareText(slice.Namespace),
-			Name:            slice.Name,
-			ResourceVersion: slice.ResourceVersion,
-			Labels:          map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
-		},
-		AddressType: shareText(slice.AddressType),
-	}
-	for _, port := range firstItems(slice.Ports, maxPorts) {
-		kept := discoveryv1.EndpointPort{Protocol: port.Protocol, Port: port.Port}
-		if slices.Contains(servingNamespaces, slice.Namespace) {
-			kept.Name = port.Name
-		}
-		slim.Ports = append(slim.Ports, kept)
-	}
-	slim.Ports = sharePorts(slim.Ports)
-	type place struct {
-		node  string
-		ready bool
-	}
-	endpoints := firstItems(slice.Endpoints, maxEndpoints)
-	there := make(map[place]int, len(endpoints))
-	slim.Endpoints = make([]discoveryv1.Endpoint, 0, len(endpoints))
-	room, nodes := maxEndpointAddresses, maxEndpointNodes
-	for _, endpoint := range endpoints {
-		at := place{node: ptr.Deref(endpoint.NodeName, ""), ready: isEndpointReady(endpoint)}
-		i, known := there[at]
-		if !known {
-			if nodes -= len(at.node); nodes < 0 {
-				break
-			}
-			i = len(slim.Endpoints)
-			there[at] = i
-			slim.Endpoints = append(slim.Endpoints, discoveryv1.Endpoint{NodeName: sharePointer(&sharedPointers, endpoint.NodeName)})
-			if !at.ready {
-				slim.Endpoints[i].Conditions.Ready = &unready
-			}
-		}
-		addresses := firstItems(endpoint.Addresses, room)
-		room -= len(addresses)
-		slim.Endpoints[i].Addresses = append(slim.Endpoints[i].Addresses, addresses...)
-	}
-	if len(slim.Endpoints) < len(endpoints)/2 {
-		slim.Endpoints = slices.Clone(slim.Endpoints) // so that the room for the other endpoints leaves the memory
-	}
-	return slim, nil
-}
-
-// unready is shared by all endpoints in the cache, which nobody changes.
-var unready = false
-
-// TransformNetworkPolicy keeps a NetworkPolicy of the operator whole, unless the policy
-// is too large, and of the copy of a client-side apply only that there was one. Of
-// other NetworkPolicies, only the name is kept. The name tells the policies of the
-// operator, not the label: a label can be removed, and the removal must be seen.
+// TransformNetworkPolicy keeps a NetworkPolicy of the operator whole, unless the policy is
+// too large. Of the copy of a client-side apply, only the existence is kept. Of other
+// NetworkPolicies, only the name is kept. The name tells the policies of the operator, not
+// the label: a label can be removed, and the removal must be seen.
 func TransformNetworkPolicy(object any) (any, error) {
 	policy, ok := object.(*networkingv1.NetworkPolicy)
 	if !ok {

@@ -23,7 +23,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// full is the metadata of an object as an API server gives it.
+// full is the metadata of an object as an API server returns it.
 func full(annotations map[string]string, managers ...metav1.ManagedFieldsEntry) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name: "name", Namespace: "namespace", UID: "uid", ResourceVersion: "7", Generation: 3,
@@ -45,6 +45,12 @@ func through[T any](t *testing.T, transform func(any) (any, error), object T) T 
 	out, err := transform(object)
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	return out.(T)
+}
+
+// cachedSlice returns an EndpointSlice as the cache keeps it.
+func cachedSlice(t *testing.T, slice *discoveryv1.EndpointSlice) *state.EndpointSlice {
+	t.Helper()
+	return through[any](t, state.TransformEndpointSlice, slice).(*state.EndpointSlice)
 }
 
 var everyAnnotation = map[string]string{
@@ -85,9 +91,9 @@ func TestNodeInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 	before := node.DeepCopy()
 	slim := through(t, state.TransformNode, node)
 	g := NewWithT(t)
-	g.Expect(cmp.Diff(before, node)).To(BeEmpty(), "what comes from the API server stays as it was")
+	g.Expect(cmp.Diff(before, node)).To(BeEmpty(), "the object from the API server is unchanged")
 
-	// Whatever looks at a node sees the same as in the whole object.
+	// Every reader of a node sees the same as in the whole object.
 	g.Expect(state.NodeAddresses(slim)).To(Equal(state.NodeAddresses(node)))
 	g.Expect(state.NodeAddresses(slim)).To(HaveLen(9))
 	g.Expect(state.UsedByLoadBalancers(slim)).To(Equal(state.UsedByLoadBalancers(node)))
@@ -111,7 +117,7 @@ func TestNodeInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 	}
 	delete(want.Annotations, "volumes.kubernetes.io/controller-managed-attach")
 	delete(want.Annotations, "node.alpha.kubernetes.io/ttl")
-	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "and nothing more is kept")
+	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "nothing else is kept")
 }
 
 func TestServiceInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
@@ -129,7 +135,7 @@ func TestServiceInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 	before := service.DeepCopy()
 	slim := through(t, state.TransformService, service)
 	g := NewWithT(t)
-	g.Expect(cmp.Diff(before, service)).To(BeEmpty(), "what comes from the API server stays as it was")
+	g.Expect(cmp.Diff(before, service)).To(BeEmpty(), "the object from the API server is unchanged")
 
 	for _, field := range []string{plan.ExternalTrafficPolicy, plan.InternalTrafficPolicy, plan.TrafficDistribution} {
 		g.Expect(drift.SharedService(slim).Live(field)).To(Equal(drift.SharedService(service).Live(field)), field)
@@ -148,11 +154,10 @@ func TestServiceInTheCacheIsEnoughToPlanAndToPatch(t *testing.T) {
 			TrafficDistribution: service.Spec.TrafficDistribution, Selector: service.Spec.Selector, LoadBalancerClass: service.Spec.LoadBalancerClass,
 		},
 	}
-	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "and nothing more is kept")
+	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "nothing else is kept")
 }
 
-// What is reached from outside the cluster is kept with what its traffic is; most
-// Services are not.
+// A Service that is reached from outside the cluster is kept with its traffic policies; most Services are not.
 func TestServiceInTheCacheSaysHowItIsReached(t *testing.T) {
 	ports := []corev1.ServicePort{{Name: "web", Port: 80, NodePort: 30080, Protocol: "TCP", TargetPort: intstr.FromString("http")}}
 	selector := map[string]string{"app": "web"}
@@ -175,7 +180,7 @@ func TestServiceInTheCacheSaysHowItIsReached(t *testing.T) {
 			with(func(s *corev1.ServiceSpec) { s.Type, s.ExternalIPs = "ClusterIP", []string{"192.0.2.1"} }),
 			corev1.ServiceSpec{Type: "ClusterIP", Selector: selector, ExternalIPs: []string{"192.0.2.1"}, Ports: slimPorts}, true,
 		},
-		"external addresses that nobody looks at": {
+		"external addresses that matter to nobody": {
 			with(func(s *corev1.ServiceSpec) {
 				s.Type, s.ClusterIP, s.ExternalIPs = "ClusterIP", "None", []string{"192.0.2.1"}
 			}),
@@ -190,7 +195,7 @@ func TestServiceInTheCacheSaysHowItIsReached(t *testing.T) {
 			g.Expect(cmp.Diff(test.want, slim.Spec)).To(BeEmpty())
 			g.Expect(state.IsExposed(service)).To(Equal(test.exposed))
 			g.Expect(state.IsExposed(slim)).To(Equal(test.exposed))
-			g.Expect(len(state.IndexExposed(slim)) > 0).To(Equal(test.exposed))
+			g.Expect(state.IsExposed(slim)).To(Equal(test.exposed))
 		})
 	}
 }
@@ -214,8 +219,8 @@ func TestManagedFieldsArePrunedToWhatDriftIsAttributedBy(t *testing.T) {
 
 	service.ManagedFields = append(service.ManagedFields, manages("later", `{"f:spec":{"f:externalTrafficPolicy":{}}}`))
 	slim = through(t, state.TransformService, service)
-	g.Expect(slim.ManagedFields).To(HaveEach(HaveField("Time", Not(BeNil()))), "of several managers, the time tells the last")
-	g.Expect(applied.FieldsV1.GetRawBytes()).To(ContainSubstring("f:ports"), "what comes from the API server stays as it was")
+	g.Expect(slim.ManagedFields).To(HaveEach(HaveField("Time", Not(BeNil()))), "with several managers, the time shows the last one")
+	g.Expect(applied.FieldsV1.GetRawBytes()).To(ContainSubstring("f:ports"), "the object from the API server is unchanged")
 	g.Expect(slim.Annotations).To(BeNil())
 }
 
@@ -237,34 +242,30 @@ func TestEndpointSliceInTheCacheSaysWhereEndpointsAre(t *testing.T) {
 	}
 	slice.Labels[discoveryv1.LabelServiceName] = "web"
 	before := slice.DeepCopy()
-	slim := through(t, state.TransformEndpointSlice, slice)
-	g.Expect(cmp.Diff(before, slice)).To(BeEmpty(), "what comes from the API server stays as it was")
+	slim := cachedSlice(t, slice)
+	g.Expect(cmp.Diff(before, slice)).To(BeEmpty(), "the object from the API server is unchanged")
 
-	for _, s := range []*discoveryv1.EndpointSlice{slice, slim} {
-		ready, others := state.EndpointNodes(s)
-		g.Expect(ready).To(Equal([]string{"a", "b"}), "sorted, once each; no condition is to be read as ready")
-		g.Expect(others).To(Equal([]string{"unready"}))
-	}
-	not := ptr.To(false)
-	want := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "namespace", Name: "name", ResourceVersion: "7", Labels: map[string]string{discoveryv1.LabelServiceName: "web"},
-		},
+	ready, others := state.EndpointNodes(slim)
+	g.Expect(ready).To(Equal([]string{"a", "b"}), "sorted, once each; a missing condition means ready")
+	g.Expect(others).To(Equal([]string{"unready"}))
+	want := &state.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: "namespace", Name: "name", ResourceVersion: "7"},
+		Service:     "web",
 		AddressType: "IPv4",
 		Ports:       []discoveryv1.EndpointPort{{Protocol: ptr.To(corev1.ProtocolUDP), Port: ptr.To(int32(53))}},
-		Endpoints: []discoveryv1.Endpoint{
-			{Addresses: []string{"10.0.0.1", "10.0.0.5"}, NodeName: ptr.To("b")},
-			{Addresses: []string{"10.0.0.2"}, NodeName: ptr.To("unready"), Conditions: discoveryv1.EndpointConditions{Ready: not}},
-			{Addresses: []string{"10.0.0.3"}},
-			{Addresses: []string{"10.0.0.4"}, NodeName: ptr.To("a")},
-			{Addresses: []string{"10.0.0.6"}, NodeName: ptr.To("b"), Conditions: discoveryv1.EndpointConditions{Ready: not}},
+		Endpoints: []state.Endpoint{
+			{Addresses: []string{"10.0.0.1", "10.0.0.5"}, Node: "b", Ready: true},
+			{Addresses: []string{"10.0.0.2"}, Node: "unready"},
+			{Addresses: []string{"10.0.0.3"}, Ready: true},
+			{Addresses: []string{"10.0.0.4"}, Node: "a", Ready: true},
+			{Addresses: []string{"10.0.0.6"}, Node: "b"},
 		},
 	}
-	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "and nothing more is kept")
-	g.Expect(state.IndexEndpointSlice(slim)).To(Equal([]string{"namespace/web"}))
-
-	slice.Labels = nil
-	g.Expect(state.IndexEndpointSlice(slice)).To(BeEmpty(), "a slice of no Service")
+	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "nothing else is kept")
+	copied := slim.DeepCopyObject().(*state.EndpointSlice)
+	g.Expect(cmp.Diff(slim, copied)).To(BeEmpty())
+	copied.Endpoints[0].Addresses[0], copied.Endpoints[1].Node, *copied.Ports[0].Port = "changed", "changed", 1
+	g.Expect(cmp.Diff(want, slim)).To(BeEmpty(), "the copy is apart")
 }
 
 func TestPodInTheCacheSaysWhetherItEvadesItsNetworkPolicy(t *testing.T) {
@@ -284,7 +285,7 @@ func TestPodInTheCacheSaysWhetherItEvadesItsNetworkPolicy(t *testing.T) {
 	g.Expect(through[any](t, state.TransformPod, pod)).To(HaveField("Ended", true))
 }
 
-func TestOnlyOurNetworkPoliciesAreKeptWhole(t *testing.T) {
+func TestOnlyManagedNetworkPoliciesAreKeptWhole(t *testing.T) {
 	g := NewWithT(t)
 	policy := &networkingv1.NetworkPolicy{
 		ObjectMeta: full(everyAnnotation, manages("cpnp.dev/network", `{"f:spec":{}}`)),
@@ -294,10 +295,10 @@ func TestOnlyOurNetworkPoliciesAreKeptWhole(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "name", Namespace: "namespace", ResourceVersion: "7"},
 	}))
 	policy.Name, policy.Labels, policy.Annotations = plan.NetworkPolicyName("p", "c"), nil, nil
-	g.Expect(through(t, state.TransformNetworkPolicy, policy)).To(BeIdenticalTo(policy), "by name, also without our label")
+	g.Expect(through(t, state.TransformNetworkPolicy, policy)).To(BeIdenticalTo(policy), "recognised by its name, even without the operator's label")
 }
 
-func TestTransformsLeaveAloneWhatTheyDoNotKnow(t *testing.T) {
+func TestTransformsKeepUnknownObjects(t *testing.T) {
 	g := NewWithT(t)
 	for _, transform := range []func(any) (any, error){
 		state.TransformNode, state.TransformService, state.TransformEndpointSlice, state.TransformPod, state.TransformNetworkPolicy,
@@ -307,9 +308,8 @@ func TestTransformsLeaveAloneWhatTheyDoNotKnow(t *testing.T) {
 	}
 }
 
-// A transform may be applied to what it has returned (client-go, TransformFunc): then it
-// must leave that as it is.
-func TestTransformsLeaveAsItIsWhatTheyHaveReturned(t *testing.T) {
+// A transform may be applied to its own result (client-go, TransformFunc) and must not change that.
+func TestASecondTransformChangesNothing(t *testing.T) {
 	servers := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
 		Ports:      []discoveryv1.EndpointPort{{Name: ptr.To("https"), Port: ptr.To[int32](6443)}},
@@ -328,20 +328,18 @@ func TestTransformsLeaveAsItIsWhatTheyHaveReturned(t *testing.T) {
 		transform func(any) (any, error)
 		object    any
 	}{
-		"API servers":             {state.TransformEndpointSlice, servers},
-		"a Service with a record": {state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: everyAnnotation}}},
-		"a Service without room":  {state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: full}}},
-		"a Node":                  {state.TransformNode, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: everyAnnotation}}},
-		"a NetworkPolicy":         {state.TransformNetworkPolicy, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.p.x", Annotations: everyAnnotation}}},
-		"a very large one":        {state.TransformNetworkPolicy, large},
-		"a pod":                   {state.TransformPod, &corev1.Pod{Spec: corev1.PodSpec{HostNetwork: true, NodeName: "n"}}},
+		"API servers":                {state.TransformEndpointSlice, servers},
+		"a Service with a record":    {state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: everyAnnotation}}},
+		"a Service without room":     {state.TransformService, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: full}}},
+		"a Node":                     {state.TransformNode, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: everyAnnotation}}},
+		"a NetworkPolicy":            {state.TransformNetworkPolicy, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "cpnp.p.x", Annotations: everyAnnotation}}},
+		"a very large NetworkPolicy": {state.TransformNetworkPolicy, large},
+		"a pod":                      {state.TransformPod, &corev1.Pod{Spec: corev1.PodSpec{HostNetwork: true, NodeName: "n"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			once := through[any](t, test.transform, test.object)
 			NewWithT(t).Expect(cmp.Diff(once, through[any](t, test.transform, once))).To(BeEmpty())
 		})
 	}
-	slim := through(t, state.TransformEndpointSlice, servers)
-	NewWithT(t).Expect(state.APIServerAddresses(slim)).To(HaveLen(5))
-	NewWithT(t).Expect(state.APIServerAddresses(through(t, state.TransformEndpointSlice, slim))).To(HaveLen(5), "each of them is let in to etcd")
+	NewWithT(t).Expect(state.APIServerAddresses(cachedSlice(t, servers))).To(HaveLen(5), "every address is allowed to reach etcd")
 }

@@ -44,9 +44,9 @@ func appendPrefix(to []netip.Prefix, text string) []netip.Prefix {
 	return to
 }
 
-// addressesOutside returns the addresses that a node notes only for overlay devices,
-// and that are in no known overlay network. Without a known network of the IP version,
-// an address counts as inside.
+// addressesOutside returns the addresses that a node notes only for overlay devices and no
+// known overlay network contains. Without a known network of the IP version, an address
+// counts as inside.
 func (t Tunnels) addressesOutside(node *corev1.Node) []netip.Addr {
 	var found []netip.Addr
 	for _, key := range tunnelAnnotations {

@@ -16,9 +16,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// A leader ends before another one begins, and the documented time to take over holds for
-// the longest time between two looks at a lease.
-func TestLeadersFollowEachOtherInTime(t *testing.T) {
+// A leader stops before the next one starts, and the documented time to take
+// over is right for the longest time between two looks at a lease.
+func TestNextLeaderTakesOverInTheDocumentedTime(t *testing.T) {
 	g := NewWithT(t)
 	look := timing.LeaseRetry + time.Duration(leaderelection.JitterFactor*float64(timing.LeaseRetry))
 	takeOver := timing.LeaseDuration + 2*look
@@ -28,7 +28,7 @@ func TestLeadersFollowEachOtherInTime(t *testing.T) {
 	g.Expect(timing.LeaseRetry+timing.LeaseRenewal).To(BeNumerically("<", timing.LeaseDuration-time.Second), "two leaders at once")
 }
 
-// The operator ends by itself before the kubelet kills it.
+// The operator stops by itself before the kubelet kills it.
 func TestOperatorEndsBeforeItIsKilled(t *testing.T) {
 	g := NewWithT(t)
 	text, err := os.ReadFile("../../config/manager/manager.yaml")

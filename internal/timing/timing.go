@@ -103,6 +103,19 @@ const (
 	ObserverRetryLast  = 5 * time.Second
 )
 
+// Posture.
+const (
+	// TLSInterval is the default of spec.posture.tls.intervalSeconds.
+	TLSInterval = 5 * time.Minute
+	// TLSJitter is the part of the interval that an observer adds at most, so that observers
+	// do not probe all at once.
+	TLSJitter = 0.1
+	// TLSRoundMost is how long an observer takes to probe all targets of a node at most.
+	TLSRoundMost = time.Minute
+	// ClockSkew is how far the clocks of two machines may be apart.
+	ClockSkew = 5 * time.Minute
+)
+
 // API servers.
 const (
 	// APIServerSteady is how long an address must be in the EndpointSlice of the API servers
@@ -140,9 +153,9 @@ const (
 	// ContestedInterval is the least time between two writes to an object with a contested
 	// field.
 	ContestedInterval = time.Second
-	// ContestRowKept is how long a manager that rewrites a field is remembered. Tools that
+	// ContestKept is how long a manager that rewrites a field is remembered. Tools that
 	// restore a declaration look every few minutes, and some only every hour.
-	ContestRowKept = 6 * time.Hour
+	ContestKept = 6 * time.Hour
 	// ContestQuiet and ContestQuietMost bound the time for which a contested field must stay
 	// as repaired, so that the contest is over. ContestQuietTool and ContestQuietToolMost are
 	// the bounds for a tool that is known to return.
@@ -166,6 +179,30 @@ const (
 	EndpointsDelay = 3 * time.Second
 	// LogRepeat is the time during which a logged error is not logged again.
 	LogRepeat = time.Minute
+)
+
+// Backups of etcd.
+const (
+	// BackupRead ends a read of backups when the API server does not answer.
+	BackupRead = 5 * time.Second
+	// BackupReread is how often the backups of a policy are read.
+	BackupReread = time.Minute
+	// BackupKept is how long the last answer counts while the backups cannot be read.
+	BackupKept = 5 * time.Minute
+	// BackupSkew is how far ahead of the operator's clock the time of a backup may be.
+	BackupSkew = 5 * time.Minute
+)
+
+// Policy reports, with --reports.
+const (
+	// PolicyReportCheck is how often a report is read and compared, although nothing that it
+	// tells has changed: somebody may have changed or deleted the report.
+	PolicyReportCheck = time.Hour
+	// PolicyReportRetry is the pause after a report could not be written, and after no kind
+	// of report was served.
+	PolicyReportRetry = time.Minute
+	// PolicyReportWrite ends the write of a report when the API server does not answer.
+	PolicyReportWrite = 5 * time.Second
 )
 
 // Leader election.
@@ -203,4 +240,14 @@ const (
 	LeaderPatience = 30 * time.Second
 	// UninstallPoll is the time between two looks of cpnp-operator uninstall.
 	UninstallPoll = time.Second
+)
+
+// Probes of TLS.
+const (
+	// TLSConnection limits one connection of a TLS probe. The kernel repeats a lost SYN
+	// after a second, so a single lost packet does not count.
+	TLSConnection = 3 * time.Second
+	// TLSTarget limits all connections of a TLS probe to one port. A good server takes less
+	// than 100 milliseconds.
+	TLSTarget = 15 * time.Second
 )

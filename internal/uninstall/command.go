@@ -4,6 +4,7 @@ package uninstall
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 
@@ -13,6 +14,18 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
+
+// Command is the command uninstall of the program.
+func Command(flags *flag.FlagSet) func() error {
+	var opts options.Uninstall
+	opts.BindFlags(flags)
+	return func() error {
+		if err := opts.Check(); err != nil {
+			return err
+		}
+		return Run(ctrl.SetupSignalHandler(), opts)
+	}
+}
 
 // Run uninstalls on the cluster of the flags or the environment.
 func Run(ctx context.Context, opts options.Uninstall) error {

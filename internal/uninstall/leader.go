@@ -15,8 +15,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
 )
 
-// awaitOperator waits until an operator renews its lease. A renewal that happens while
-// somebody watches needs no comparison of clocks.
+// awaitOperator waits until an operator renews the lease. Two values of the lease are
+// compared, because the clocks of two machines may differ.
 func (u *Uninstall) awaitOperator(ctx context.Context) error {
 	var first *metav1.MicroTime
 	var failure error

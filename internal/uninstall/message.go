@@ -12,8 +12,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-// describeLeft says of each remaining policy what the operator says about the deletion. A
-// policy that was not there at the start was created since.
+// describeLeft repeats, for each remaining policy, the operator's message about the
+// deletion. A policy not present at the start was created since.
 func describeLeft(policies []v1alpha1.ControlPlaneNetworkPolicy, there map[types.UID]bool) string {
 	var lines []string
 	for i := range policies {

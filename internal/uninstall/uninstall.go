@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package uninstall removes all policies before the operator goes, and waits until the
-// operator has rolled them back. Without an operator, nobody would remove their finalizers.
+// operator has rolled the policies back. Only the operator removes the finalizers of
+// policies.
 package uninstall
 
 import (
@@ -34,9 +35,9 @@ type Uninstall struct {
 	Poll time.Duration
 }
 
-// Run deletes the policies if an operator is there to roll them back, and waits until they
-// are gone. The error says what is left and what to do. After an error, the operator still
-// runs and continues, so that nothing is blocked for ever.
+// Run deletes the policies if an operator runs to roll back, and waits until the policies
+// are gone. The error names the remaining policies and says what to do. After an error, the
+// operator still runs and continues, so no deletion is blocked for ever.
 func (u *Uninstall) Run(ctx context.Context) error {
 	policies, err := u.listPolicies(ctx)
 	if err != nil {
@@ -82,7 +83,7 @@ func (u *Uninstall) deletePolicy(ctx context.Context, policy *v1alpha1.ControlPl
 	return nil
 }
 
-// awaitEnd waits until no policy is left of those that were there, and of any since.
+// awaitEnd waits until all policies are gone: present at the start or created since.
 func (u *Uninstall) awaitEnd(ctx context.Context, left []v1alpha1.ControlPlaneNetworkPolicy) error {
 	var failure error
 	there, told := uidsOf(left), ""

@@ -27,14 +27,14 @@ func policyNamed(name string) *v1alpha1.ControlPlaneNetworkPolicy {
 	return &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "uid", Finalizers: []string{v1alpha1.Finalizer}}}
 }
 
-// cluster has policies, and an operator that renews its lease, and finishes deletions, as
-// far as the test says so.
+// cluster has policies, and an operator that renews its lease and finishes
+// deletions, unless the test switches that off.
 type cluster struct {
 	client.Client
 	renews, finishes bool
 	renewed          time.Time
 	deleted          []string
-	// afterDelete is what happens after a deletion, and listing is the failure of a list.
+	// afterDelete runs after a deletion, and listing is the error of a list.
 	afterDelete func(client.WithWatch)
 	listing     error
 }
@@ -97,7 +97,7 @@ func (c *cluster) uninstall(t *testing.T) (told string, err error) {
 	return out.String(), err
 }
 
-func TestPoliciesAreDeletedAndAwaited(t *testing.T) {
+func TestPoliciesAreDeletedAndWaitedFor(t *testing.T) {
 	g := NewWithT(t)
 	c := newCluster(policyNamed("a"), policyNamed("b"))
 	told, err := c.uninstall(t)
@@ -108,7 +108,7 @@ func TestPoliciesAreDeletedAndAwaited(t *testing.T) {
 	g.Expect(left.Items).To(BeEmpty())
 }
 
-func TestNothingIsAskedWithoutAPolicy(t *testing.T) {
+func TestUninstallWithoutPoliciesNeedsNoOperator(t *testing.T) {
 	c := newCluster()
 	c.renews = false
 	told, err := c.uninstall(t)
@@ -116,10 +116,10 @@ func TestNothingIsAskedWithoutAPolicy(t *testing.T) {
 	NewWithT(t).Expect(told).To(ContainSubstring("There is no policy"))
 }
 
-// A policy that is deleted while no operator runs would never go.
+// A policy that is deleted while no operator runs would stay forever.
 func TestNothingIsDeletedWithoutAnOperator(t *testing.T) {
 	for name, change := range map[string]func(c *cluster){
-		"it does not renew its lease": func(c *cluster) { c.renews = false },
+		"the operator does not renew its lease": func(c *cluster) { c.renews = false },
 		"there is no lease": func(c *cluster) {
 			lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: options.LeaderElectionID}}
 			if err := c.Delete(context.Background(), lease); err != nil {
@@ -140,7 +140,7 @@ func TestNothingIsDeletedWithoutAnOperator(t *testing.T) {
 	}
 }
 
-func TestErrorSaysWhatIsLeft(t *testing.T) {
+func TestErrorNamesThePoliciesThatAreLeft(t *testing.T) {
 	g := NewWithT(t)
 	stuck := policyNamed("stuck")
 	stuck.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Deleting", Message: "left to restore: Node/cp-1"}}
@@ -149,11 +149,11 @@ func TestErrorSaysWhatIsLeft(t *testing.T) {
 	told, err := c.uninstall(t)
 	g.Expect(err).To(MatchError(And(ContainSubstring("not everything is rolled back"), ContainSubstring("policy stuck: left to restore: Node/cp-1"))))
 	g.Expect(told).To(ContainSubstring("Waiting for the operator: policy stuck: left to restore: Node/cp-1"))
-	g.Expect(bytes.Count([]byte(told), []byte("Waiting"))).To(Equal(1), "the same is not told again")
+	g.Expect(bytes.Count([]byte(told), []byte("Waiting"))).To(Equal(1), "the same message is not repeated")
 }
 
-// The API server fails exactly when the reader needs to know what is left.
-func TestErrorSaysWhatIsLeftThoughTheLastLookFailed(t *testing.T) {
+// The API server fails exactly when the reader needs to know which policies are left.
+func TestErrorNamesThePoliciesThatAreLeftAfterAFailedRead(t *testing.T) {
 	g := NewWithT(t)
 	c := newCluster(policyNamed("a"))
 	c.afterDelete = func(client.WithWatch) { c.listing = context.DeadlineExceeded }
@@ -162,8 +162,8 @@ func TestErrorSaysWhatIsLeftThoughTheLastLookFailed(t *testing.T) {
 	g.Expect(err).NotTo(MatchError(ContainSubstring("created since")))
 }
 
-// A tool that creates a policy again is named as the cause.
-func TestErrorNamesPoliciesThatWereCreatedSince(t *testing.T) {
+// If a tool creates a policy again, the error names it as the cause.
+func TestErrorNamesPoliciesThatWereCreatedMeanwhile(t *testing.T) {
 	g := NewWithT(t)
 	c := newCluster(policyNamed("a"))
 	again := policyNamed("again")
@@ -174,7 +174,7 @@ func TestErrorNamesPoliciesThatWereCreatedSince(t *testing.T) {
 	g.Expect(c.deleted).To(ConsistOf("a"))
 }
 
-func TestPolicyInDeletionIsOnlyAwaited(t *testing.T) {
+func TestPolicyInDeletionIsOnlyWaitedFor(t *testing.T) {
 	g := NewWithT(t)
 	going := policyNamed("going")
 	c := newCluster(going)

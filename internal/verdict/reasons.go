@@ -4,11 +4,11 @@ package verdict
 
 import "github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 
-// ofReason has the outcome for every reason of a condition that is not as it should be. A
-// reason that the operator or the cluster ends by itself is InProgress. A reason that stays
-// until a person changes something is Stalled.
+// ofReason has the outcome for every reason of a bad condition. A reason is InProgress if
+// the operator or the cluster ends the cause without help, and Stalled if a person must
+// act.
 var ofReason = map[string]Outcome{
-	// The spec, or the writes that it calls for.
+	// The spec, or the writes for the spec.
 	v1alpha1.ReasonInvalidSelector:          Stalled,
 	v1alpha1.ReasonNoMatchingNodes:          Stalled,
 	v1alpha1.ReasonConflicted:               Stalled,
@@ -33,7 +33,7 @@ var ofReason = map[string]Outcome{
 	v1alpha1.ReasonRolledBack:    Stalled,
 	v1alpha1.ReasonHeld:          Stalled,
 	v1alpha1.ReasonContested:     Stalled,
-	// What is written, and what comes of it.
+	// The written objects, and their effect.
 	v1alpha1.ReasonEndpointsMissing:    Stalled,
 	v1alpha1.ReasonFailsafePorts:       Stalled,
 	v1alpha1.ReasonBypassPossible:      Stalled,
@@ -47,7 +47,7 @@ var ofReason = map[string]Outcome{
 	v1alpha1.ReasonCalicoNotInstalled: Stalled,
 	v1alpha1.ReasonCalicoTooLarge:     Stalled,
 	v1alpha1.ReasonCalicoUnavailable:  InProgress,
-	// The phases of a node. A reverted node is Stalled whatever its reason.
+	// The phases of a node. A reverted node is Stalled for every reason.
 	v1alpha1.ReasonQueued:               InProgress,
 	v1alpha1.ReasonNodeNotReady:         InProgress,
 	v1alpha1.ReasonProbing:              InProgress,
@@ -59,8 +59,8 @@ var ofReason = map[string]Outcome{
 	v1alpha1.ReasonNotConfirmed:         Stalled,
 }
 
-// OutcomeOf returns the outcome for the reason of a condition that is not as it should be.
-// An unknown reason is InProgress: the operator does not give up on it.
+// OutcomeOf returns the outcome for the reason of a bad condition. An unknown reason is
+// InProgress: the operator keeps trying.
 func OutcomeOf(reason string) Outcome {
 	if outcome, known := ofReason[reason]; known {
 		return outcome

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package verdict has the one answer that kubectl, Argo CD, Flux and Helm read in an
-// object: settled, in progress, or stalled. The answer is in three conditions, as kstatus
-// expects them: Ready, Reconciling and Stalled. The package is pure.
+// Package verdict has the single answer that kubectl, Argo CD, Flux and Helm read in an
+// object: settled, in progress, or stalled. The answer is in the three conditions of
+// kstatus: Ready, Reconciling and Stalled. The package is pure.
 package verdict
 
 import (
@@ -16,7 +16,7 @@ type Outcome string
 
 // The outcomes.
 const (
-	// Settled: everything is as asked, and nothing is left to do. Ready is True.
+	// Settled: the cluster is as asked, and no work is left. Ready is True.
 	Settled Outcome = "Settled"
 	// InProgress: the operator is working, or waits for the cluster, and continues by
 	// itself. Reconciling is True.
@@ -33,7 +33,7 @@ type Verdict struct {
 	Reason, Message string
 	// Unknown tells that Ready is Unknown, and not False.
 	Unknown bool
-	// Work is what the operator is doing, if this is not the same as the reason.
+	// Work is the operator's present work, if different from the reason.
 	Work Work
 }
 

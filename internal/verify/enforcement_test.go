@@ -12,14 +12,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-func TestWhetherNetworkPoliciesHold(t *testing.T) {
+func TestWhetherTheCNIEnforcesNetworkPolicies(t *testing.T) {
 	otherwise := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "as it was"}
 	enforcement := func(s profile.Support) profile.Enforcement {
 		return profile.Enforcement{Enforced: s, Why: "that was found"}
 	}
 	g := NewWithT(t)
 	g.Expect(verify.NetworkPoliciesEnforced(policy("dns"), enforcement(profile.Always), otherwise)).To(Equal(otherwise))
-	g.Expect(verify.NetworkPoliciesEnforced(policy(), enforcement(profile.Never), otherwise)).To(Equal(otherwise), "where none is called for")
+	g.Expect(verify.NetworkPoliciesEnforced(policy(), enforcement(profile.Never), otherwise)).To(Equal(otherwise), "the policy calls for no NetworkPolicies")
 	g.Expect(verify.NetworkPoliciesEnforced(invalid(policy("dns")), enforcement(profile.Never), otherwise)).To(Equal(otherwise))
 
 	never := verify.NetworkPoliciesEnforced(policy("dns"), enforcement(profile.Never), otherwise)

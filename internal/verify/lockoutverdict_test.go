@@ -22,7 +22,7 @@ func cut(flow, policy, to, after string) verify.Cut {
 	}
 }
 
-func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
+func TestWritesThatCutRequiredFlowsAreRefused(t *testing.T) {
 	const after = "write of HostEndpoint cpnp-cp-1"
 	says := func(flow, policy string) string {
 		return flow + ": tcp/10250 from 10.77.0.14 to 10.77.0.11 would be Denied after the " + after + ": Deny by rule 1 of GlobalNetworkPolicy " + policy
@@ -54,8 +54,8 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 		override string
 		want     verify.Verdict
 	}{
-		"Nothing is cut": {want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"}},
-		"Nothing is cut, and the annotation would override": {
+		"No flow is cut": {want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"}},
+		"No flow is cut, and the annotation would override": {
 			override: "maintenance", want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "No required flow is cut"},
 		},
 		"A flow would be cut": {report: verify.LockoutReport{Cuts: one}, want: refused(says("metrics", "first.theirs"))},
@@ -66,7 +66,7 @@ func TestWritesThatCutRequiredFlowsAreNotMade(t *testing.T) {
 			report: verify.LockoutReport{Cuts: append(one, cut("etcd", "first.theirs", "10.77.0.11", after))},
 			want:   refused(says("metrics", "first.theirs") + "; " + says("etcd", "first.theirs")),
 		},
-		"Three are named, each with one example, and the rest is counted": {
+		"Three policies are named, each with one example, and the rest is counted": {
 			report: verify.LockoutReport{Cuts: many},
 			want:   refused(says("metrics", "first.p-0") + "; " + says("metrics", "first.p-1") + "; " + says("metrics", "first.p-2") + "; and 2 more"),
 		},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
@@ -27,7 +28,10 @@ import (
 // externalTrafficPolicy is Local). If nodes may connect to a component, so may then
 // every client of the Service. The node with the component does not forward, and sees
 // the client's address. A Service that keeps the client's address is no bypass.
-func AddServiceBypasses(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []corev1.Node, services []state.Exposed) Verdict {
+func AddServiceBypasses(verdict Verdict, hosts plan.Hosts, network plan.Network, nodes []*corev1.Node, services []state.Exposed) Verdict {
+	if len(services) == 0 {
+		return verdict
+	}
 	e := newExposure(hosts, network, nodes)
 	var open, taken, external []string
 	for _, service := range services {
@@ -77,21 +81,26 @@ func addBypass(verdict Verdict, reason, text string) Verdict {
 // exposure has the data for finding bypasses: the restrictions, and the addresses of
 // the nodes.
 type exposure struct {
-	hosts               backend.Hosts
-	network             plan.Network
-	nodes               [][]netip.Addr
+	hosts   backend.Hosts
+	network plan.Network
+	// nodes returns the addresses of all nodes. Few Services need them: only Services that send
+	// traffic to a restricted component.
+	nodes               func() [][]netip.Addr
 	restrictedAddresses map[netip.Addr]bool // addresses with restrictions on nodes
 	sources             map[profile.Traffic]*netipx.IPSet
 }
 
-func newExposure(hosts plan.Hosts, network plan.Network, nodes []corev1.Node) *exposure {
+func newExposure(hosts plan.Hosts, network plan.Network, nodes []*corev1.Node) *exposure {
 	e := &exposure{
 		hosts: hosts.Whole, network: network,
 		restrictedAddresses: map[netip.Addr]bool{}, sources: map[profile.Traffic]*netipx.IPSet{},
 	}
-	for i := range nodes {
-		e.nodes = append(e.nodes, state.NodeAddresses(&nodes[i]))
-	}
+	e.nodes = sync.OnceValue(func() (addresses [][]netip.Addr) {
+		for _, node := range nodes {
+			addresses = append(addresses, state.NodeAddresses(node))
+		}
+		return addresses
+	})
 	for _, node := range e.hosts.Nodes {
 		for _, address := range node.Addresses {
 			e.restrictedAddresses[address] = true
@@ -155,7 +164,7 @@ func (e *exposure) nodesMayConnect(address netip.Addr, port profile.Traffic) boo
 		}
 		e.sources[port] = from
 	}
-	return from != nil && slices.ContainsFunc(e.nodes, func(node []netip.Addr) bool {
+	return from != nil && slices.ContainsFunc(e.nodes(), func(node []netip.Addr) bool {
 		return !slices.Contains(node, address) && slices.ContainsFunc(node, from.Contains)
 	})
 }
@@ -163,7 +172,7 @@ func (e *exposure) nodesMayConnect(address netip.Addr, port profile.Traffic) boo
 // exposedPodComponents returns the components in pods that the Service opens to every
 // client: all pods of the Service, by its selector, belong to the component.
 func (e *exposure) exposedPodComponents(service state.Exposed) (open []string) {
-	if service.KeepsClients || len(service.Selector) == 0 || len(e.nodes) < 2 {
+	if service.KeepsClients || len(service.Selector) == 0 {
 		return nil
 	}
 	for _, policy := range e.network.Objects {
@@ -203,7 +212,10 @@ func (e *exposure) includesNode(peer networkingv1.NetworkPolicyPeer) bool {
 		return false
 	}
 	prefix, err := netip.ParsePrefix(peer.IPBlock.CIDR)
-	return err == nil && slices.ContainsFunc(e.nodes, func(node []netip.Addr) bool { return slices.ContainsFunc(node, prefix.Contains) })
+	if err != nil || len(e.nodes()) < 2 {
+		return false
+	}
+	return slices.ContainsFunc(e.nodes(), func(node []netip.Addr) bool { return slices.ContainsFunc(node, prefix.Contains) })
 }
 
 // takenOverAddresses returns the restricted addresses and ports that the Service takes

@@ -30,10 +30,10 @@ func tcp(port uint16) profile.Traffic {
 }
 
 // threeNodes are the control-plane nodes cp-1 and cp-2, and a worker.
-func threeNodes() []corev1.Node {
-	var nodes []corev1.Node
+func threeNodes() []*corev1.Node {
+	var nodes []*corev1.Node
 	for _, address := range []string{"10.0.0.11", "10.0.0.12", "10.0.0.21"} {
-		nodes = append(nodes, corev1.Node{
+		nodes = append(nodes, &corev1.Node{
 			Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}},
 		})
 	}
@@ -42,8 +42,8 @@ func threeNodes() []corev1.Node {
 
 func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
 
-// exposedHosts protects cp-1 and cp-2: the API server lets in nodes, etcd the control
-// plane, and the scheduler a single other address.
+// exposedHosts protects cp-1 and cp-2: nodes may reach the API server, the control
+// plane may reach etcd, and a single other address may reach the scheduler.
 func exposedHosts(edits ...func(*backend.Hosts)) plan.Hosts {
 	hosts := backend.Hosts{
 		Nodes: []backend.Node{
@@ -108,29 +108,29 @@ func TestServicesInFrontOfComponentsOnNodesAreNamed(t *testing.T) {
 	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "Nothing evades"}
 	tests := map[string]struct {
 		hosts   plan.Hosts
-		nodes   []corev1.Node
+		nodes   []*corev1.Node
 		service state.Exposed
-		tells   string // empty if there is no bypass
+		tells   string // empty for no bypass
 	}{
-		"the API server, which lets in every node":         {exposedHosts(), threeNodes(), nodePort(6443, "10.0.0.11", "10.0.0.12"), "ops/door to component apiServer (tcp/6443)"},
-		"one API server on an address that no node shows":  {exposedHosts(), threeNodes(), nodePort(6443, "172.16.0.9"), "component apiServer"},
-		"etcd, which lets in the control plane":            {exposedHosts(), threeNodes(), nodePort(2380, "10.0.0.11"), "component etcd (tcp/2380)"},
-		"the scheduler, which lets in no node":             {exposedHosts(), threeNodes(), nodePort(10259, "10.0.0.11"), ""},
-		"a component that lets in anybody":                 {exposedHosts(), threeNodes(), nodePort(8080, "10.0.0.11"), ""},
-		"another port":                                     {exposedHosts(), threeNodes(), nodePort(22, "10.0.0.11"), ""},
-		"a node that is not protected":                     {exposedHosts(), threeNodes(), nodePort(6443, "10.0.0.21"), ""},
-		"pods":                                             {exposedHosts(), threeNodes(), nodePort(6443, "192.168.3.7"), ""},
-		"one among pods":                                   {exposedHosts(), threeNodes(), nodePort(6443, "192.168.3.7", "10.0.0.12"), "component apiServer"},
-		"the client's address is kept":                     {exposedHosts(), threeNodes(), keeping(nodePort(6443, "10.0.0.11")), ""},
-		"no endpoints":                                     {exposedHosts(), threeNodes(), nodePort(6443), ""},
-		"the only node: it sees the client":                {exposedHosts(), threeNodes()[:1], nodePort(6443, "10.0.0.11"), ""},
-		"nothing is declared on nodes":                     {plan.Hosts{}, threeNodes(), nodePort(6443, "10.0.0.11"), ""},
-		"etcd in a network of its own, there":              {exposedHosts(addressed("10.78.0.0/24", "eth1")), threeNodes(), nodePort(2379, "10.78.0.11"), "component etcd"},
-		"etcd in a network of its own, elsewhere":          {exposedHosts(addressed("10.78.0.0/24", "eth1")), threeNodes(), nodePort(2379, "10.0.0.11"), ""},
-		"etcd on an interface whose addresses are unknown": {exposedHosts(addressed("", "eth1")), threeNodes(), nodePort(2379, "10.0.0.11"), ""},
-		"the kubelet, where the rest is denied":            {exposedHosts(unlistedDenied), threeNodes(), nodePort(10250, "10.0.0.11"), "control plane to kubelets (tcp/10250)"},
-		"the kubelet, where the rest passes":               {exposedHosts(), threeNodes(), nodePort(10250, "10.0.0.11"), ""},
-		"what anybody may, where the rest is denied":       {exposedHosts(unlistedDenied), threeNodes(), nodePort(443, "10.0.0.11"), ""},
+		"the API server, which every node may reach":                       {exposedHosts(), threeNodes(), nodePort(6443, "10.0.0.11", "10.0.0.12"), "ops/door to component apiServer (tcp/6443)"},
+		"the API server on an address that no node shows":                  {exposedHosts(), threeNodes(), nodePort(6443, "172.16.0.9"), "component apiServer"},
+		"etcd, which the control plane may reach":                          {exposedHosts(), threeNodes(), nodePort(2380, "10.0.0.11"), "component etcd (tcp/2380)"},
+		"the scheduler, which no node may reach":                           {exposedHosts(), threeNodes(), nodePort(10259, "10.0.0.11"), ""},
+		"a component that everybody may reach":                             {exposedHosts(), threeNodes(), nodePort(8080, "10.0.0.11"), ""},
+		"another port":                                                     {exposedHosts(), threeNodes(), nodePort(22, "10.0.0.11"), ""},
+		"an unprotected node":                                              {exposedHosts(), threeNodes(), nodePort(6443, "10.0.0.21"), ""},
+		"pods":                                                             {exposedHosts(), threeNodes(), nodePort(6443, "192.168.3.7"), ""},
+		"an endpoint among pods":                                           {exposedHosts(), threeNodes(), nodePort(6443, "192.168.3.7", "10.0.0.12"), "component apiServer"},
+		"a Service that keeps the client's address":                        {exposedHosts(), threeNodes(), keeping(nodePort(6443, "10.0.0.11")), ""},
+		"no endpoints":                                                     {exposedHosts(), threeNodes(), nodePort(6443), ""},
+		"a single node, which sees the client's address":                   {exposedHosts(), threeNodes()[:1], nodePort(6443, "10.0.0.11"), ""},
+		"no components on nodes":                                           {plan.Hosts{}, threeNodes(), nodePort(6443, "10.0.0.11"), ""},
+		"etcd in a network of its own, at its address":                     {exposedHosts(addressed("10.78.0.0/24", "eth1")), threeNodes(), nodePort(2379, "10.78.0.11"), "component etcd"},
+		"etcd in a network of its own, at another address":                 {exposedHosts(addressed("10.78.0.0/24", "eth1")), threeNodes(), nodePort(2379, "10.0.0.11"), ""},
+		"etcd on an interface whose addresses are unknown":                 {exposedHosts(addressed("", "eth1")), threeNodes(), nodePort(2379, "10.0.0.11"), ""},
+		"the kubelet, where unlisted flows are denied":                     {exposedHosts(unlistedDenied), threeNodes(), nodePort(10250, "10.0.0.11"), "control plane to kubelets (tcp/10250)"},
+		"the kubelet, where unlisted flows pass":                           {exposedHosts(), threeNodes(), nodePort(10250, "10.0.0.11"), ""},
+		"a port that everybody may reach, where unlisted flows are denied": {exposedHosts(unlistedDenied), threeNodes(), nodePort(443, "10.0.0.11"), ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestServicesInFrontOfComponentsOnNodesAreNamed(t *testing.T) {
 	}
 }
 
-// etcdPods is the NetworkPolicy of a component in pods, which lets in addresses.
+// etcdPods is the NetworkPolicy of a component in pods, which addresses may reach.
 func etcdPods(cidrs ...string) plan.Network {
 	policy := &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ops", Name: "cpnp.p.etcd", Labels: map[string]string{v1alpha1.LabelComponent: "etcd"}},
@@ -174,20 +174,20 @@ func TestServicesInFrontOfComponentsThatArePodsAreNamed(t *testing.T) {
 	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "No pod evades"}
 	tests := map[string]struct {
 		network plan.Network
-		nodes   []corev1.Node
+		nodes   []*corev1.Node
 		service state.Exposed
 		named   bool
 	}{
-		"nodes may connect":                      {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2380, pod), "ops", pods), true},
-		"a network may in which nodes are":       {etcdPods("10.0.0.0/8"), threeNodes(), behind(nodePort(2379, pod), "ops", pods), true},
-		"no node may":                            {etcdPods("10.9.0.0/16"), threeNodes(), behind(nodePort(2379, pod), "ops", pods), false},
-		"pods alone may":                         {etcdPods(), threeNodes(), behind(nodePort(2379, pod), "ops", pods), false},
-		"a port that nobody may connect to":      {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2381, pod), "ops", pods), false},
-		"the client's address is kept":           {etcdPods("10.0.0.21/32"), threeNodes(), keeping(behind(nodePort(2379, pod), "ops", pods)), false},
-		"other pods":                             {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2379, pod), "ops", labels.Set{"tier": "db"}), false},
-		"such pods of another namespace":         {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2379, pod), "shop", pods), false},
-		"a Service without selector":             {etcdPods("10.0.0.21/32"), threeNodes(), nodePort(2379, pod), false},
-		"one node: the pod's node sees a client": {etcdPods("10.0.0.0/8"), threeNodes()[:1], behind(nodePort(2379, pod), "ops", pods), false},
+		"nodes may connect":                              {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2380, pod), "ops", pods), true},
+		"a network with nodes may connect":               {etcdPods("10.0.0.0/8"), threeNodes(), behind(nodePort(2379, pod), "ops", pods), true},
+		"no node may connect":                            {etcdPods("10.9.0.0/16"), threeNodes(), behind(nodePort(2379, pod), "ops", pods), false},
+		"only pods may connect":                          {etcdPods(), threeNodes(), behind(nodePort(2379, pod), "ops", pods), false},
+		"a port that no peer may reach":                  {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2381, pod), "ops", pods), false},
+		"a Service that keeps the client's address":      {etcdPods("10.0.0.21/32"), threeNodes(), keeping(behind(nodePort(2379, pod), "ops", pods)), false},
+		"other pods":                                     {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2379, pod), "ops", labels.Set{"tier": "db"}), false},
+		"pods with the same labels in another namespace": {etcdPods("10.0.0.21/32"), threeNodes(), behind(nodePort(2379, pod), "shop", pods), false},
+		"a Service without selector":                     {etcdPods("10.0.0.21/32"), threeNodes(), nodePort(2379, pod), false},
+		"a single node, which sees the client's address": {etcdPods("10.0.0.0/8"), threeNodes()[:1], behind(nodePort(2379, pod), "ops", pods), false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -203,7 +203,7 @@ func TestServicesInFrontOfComponentsThatArePodsAreNamed(t *testing.T) {
 	}
 }
 
-func TestExternalIPsAreToldAndAddressesTakenOverAreWorse(t *testing.T) {
+func TestExternalIPsAreReportedAndTakenOverAddressesAreWorse(t *testing.T) {
 	effective := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonAsDeclared, Message: "Nothing evades"}
 	with := func(port uint16, address string) state.Exposed {
 		s := nodePort(80, "192.168.3.7")
@@ -212,7 +212,7 @@ func TestExternalIPsAreToldAndAddressesTakenOverAreWorse(t *testing.T) {
 	}
 	g := NewWithT(t)
 	is := verify.AddServiceBypasses(effective, exposedHosts(), plan.Network{}, threeNodes(), []state.Exposed{with(80, "203.0.113.5")})
-	g.Expect(is.Holds).To(BeTrue(), "it is a finding, and not a hole by itself")
+	g.Expect(is.Holds).To(BeTrue(), "an exposed component is a finding, but no hole by itself")
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonAsDeclared))
 	g.Expect(is.Message).To(And(HavePrefix("Nothing evades. Note that "), ContainSubstring("ops/door"), ContainSubstring("DenyServiceExternalIPs")))
 
@@ -224,7 +224,7 @@ func TestExternalIPsAreToldAndAddressesTakenOverAreWorse(t *testing.T) {
 	g.Expect(is.Holds).To(BeTrue(), "another port of the node")
 }
 
-func TestWayAroundIsToldBesideWhatIsGraver(t *testing.T) {
+func TestABypassIsReportedBesideAGraverFinding(t *testing.T) {
 	g := NewWithT(t)
 	graver := verify.Verdict{Reason: v1alpha1.ReasonFailsafePorts, Message: "Failsafe ports leave etcd open"}
 	var services []state.Exposed
@@ -240,7 +240,7 @@ func TestWayAroundIsToldBesideWhatIsGraver(t *testing.T) {
 
 	unknown := verify.Verdict{Unknown: true, Reason: v1alpha1.ReasonNotJudged, Message: "It cannot be read"}
 	is = verify.AddServiceBypasses(unknown, exposedHosts(), plan.Network{}, threeNodes(), services[:1])
-	g.Expect(is.Unknown).To(BeFalse(), "that there is a way around is known")
+	g.Expect(is.Unknown).To(BeFalse(), "the bypass is certain")
 	g.Expect(is.Reason).To(Equal(v1alpha1.ReasonForeignService))
 	g.Expect(is.Message).To(HaveSuffix("NotJudged: It cannot be read"))
 	g.Expect(verify.AddServiceBypasses(unknown, exposedHosts(), plan.Network{}, threeNodes(), nil)).To(Equal(unknown))

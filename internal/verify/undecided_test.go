@@ -12,7 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
+func TestAnUndecidedComponentIsHeldUntilAnOverride(t *testing.T) {
 	safe := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "Safe"}
 	overridden := verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: "Something else is overridden"}
 	cut := verify.Verdict{Reason: v1alpha1.ReasonRequiredFlowCut, Message: "Cut"}
@@ -25,8 +25,8 @@ func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
 		override  string
 		want      verify.Verdict
 	}{
-		"nothing is undecided":   {verdict: safe, override: "tried", want: safe},
-		"what is cut goes first": {verdict: cut, undecided: []plan.Held{balancer}, override: "tried", want: cut},
+		"no question is open":    {verdict: safe, override: "tried", want: safe},
+		"a cut takes precedence": {verdict: cut, undecided: []plan.Held{balancer}, override: "tried", want: cut},
 		"a load balancer": {
 			verdict: safe, undecided: []plan.Held{balancer},
 			want: verify.Verdict{Reason: balancer.Reason, Message: balancer.Why + ". Note that X"},
@@ -35,7 +35,7 @@ func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
 			verdict: safe, undecided: []plan.Held{balancer}, override: " tried ",
 			want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: balancer.Why + said + ". Note that X"},
 		},
-		"a load balancer, overridden with something else": {
+		"a load balancer, overridden for something else": {
 			verdict: overridden, undecided: []plan.Held{balancer}, override: "tried",
 			want: verify.Verdict{Holds: true, Reason: v1alpha1.ReasonOverridden, Message: overridden.Message + ". " + balancer.Why + said},
 		},
@@ -43,7 +43,7 @@ func TestWhatIsUndecidedHoldsUntilSomebodySaysOtherwise(t *testing.T) {
 			verdict: safe, undecided: []plan.Held{balancer}, override: " ",
 			want: verify.Verdict{Reason: balancer.Reason, Message: balancer.Why + ". Note that X"},
 		},
-		"administrators, whom nothing overrides": {
+		"missing administrators, which no annotation overrides": {
 			verdict: safe, undecided: []plan.Held{admins, balancer}, override: "tried",
 			want: verify.Verdict{Reason: admins.Reason, Message: admins.Why + "; " + balancer.Why + ". Note that X"},
 		},

@@ -37,8 +37,8 @@ func (v Verdict) HoldsOffHosts() bool { return v.Holds || plan.HoldsHostsOnly(v.
 // the policy: existing objects stay. If the kind of cluster is unknown and all else is
 // right, only writes for hosts are blocked (HoldsOffHosts): otherwise, a writer of
 // contradicting signs of a distribution could stop all other repairs.
-func PolicyWritable(policy *plan.Policy, nodes []corev1.Node, components []plan.Held, notes []string) Verdict {
-	if !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return policy.SelectsNode(&n) }) {
+func PolicyWritable(policy *plan.Policy, nodes []*corev1.Node, components []plan.Held, notes []string) Verdict {
+	if !slices.ContainsFunc(nodes, func(n *corev1.Node) bool { return policy.SelectsNode(n) }) {
 		return Verdict{
 			Reason:  v1alpha1.ReasonNoMatchingNodes,
 			Message: "spec.nodeSelector selects no node: nothing is written, and existing objects stay; correct spec.nodeSelector",

@@ -21,8 +21,8 @@ func labelled(key string, value v1alpha1.LabelValue) v1alpha1.LabelSelector {
 	return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: value}}
 }
 
-// policy returns a policy that selects control-plane nodes, with components of pods in
-// kube-system with the label app=<component>.
+// policy returns a policy that selects control-plane nodes, with components of
+// pods in kube-system with the label app=<component>.
 func policy(components ...string) *plan.Policy {
 	p := v1alpha1.ControlPlaneNetworkPolicy{Spec: v1alpha1.ControlPlaneNetworkPolicySpec{NodeSelector: labelled(controlPlane, "")}}
 	for _, name := range components {
@@ -41,15 +41,15 @@ func invalid(p *plan.Policy) *plan.Policy {
 	return &plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*p.ControlPlaneNetworkPolicy})[0]
 }
 
-func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
-	node := func(labels ...string) corev1.Node {
-		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{}}}
+func TestPolicyIsVerifiedBeforeTheFirstWrite(t *testing.T) {
+	node := func(labels ...string) *corev1.Node {
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{}}}
 		for _, label := range labels {
 			n.Labels[label] = ""
 		}
 		return n
 	}
-	nodes := []corev1.Node{node("worker"), node(controlPlane)}
+	nodes := []*corev1.Node{node("worker"), node(controlPlane)}
 	held := []plan.Held{{Component: "a", Reason: v1alpha1.ReasonAddressesUnknown, Why: "allows nobody"}, {Component: "b", Reason: v1alpha1.ReasonAddressesUnknown, Why: "allows nobody either"}}
 	noNode := verify.Verdict{
 		Reason:  v1alpha1.ReasonNoMatchingNodes,
@@ -57,22 +57,22 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 	}
 	tests := map[string]struct {
 		policy  *plan.Policy
-		nodes   []corev1.Node
+		nodes   []*corev1.Node
 		network plan.Network
 		want    verify.Verdict
 	}{
-		"A policy that selects a node, and of which nothing is held, is safe": {
+		"A policy that selects a node, without held components, is safe": {
 			policy(), nodes, plan.Network{}, verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "The declared objects are safe to write"},
 		},
-		"What is lost to another policy is no danger": {
+		"A claim lost to another policy is no danger": {
 			policy(), nodes, plan.Network{Losses: []plan.Loss{{Policy: "p", Winner: "q", What: "component a"}}},
 			verify.Verdict{Holds: true, Reason: v1alpha1.ReasonVerified, Message: "The declared objects are safe to write"},
 		},
-		"A policy that selects none of the nodes is not": {policy(), nodes[:1], plan.Network{}, noNode},
-		"A policy is not where there is no node at all":  {policy(), nil, plan.Network{}, noNode},
-		"A policy whose selector is broken is not":       {invalid(policy()), nodes, plan.Network{}, noNode},
-		"No node goes before components that are held":   {policy(), nil, plan.Network{Held: held}, noNode},
-		"A policy with components that are held is not, and each is named": {
+		"A policy that selects none of the nodes is not safe":  {policy(), nodes[:1], plan.Network{}, noNode},
+		"A policy in a cluster without nodes is not safe":      {policy(), nil, plan.Network{}, noNode},
+		"A policy whose selector is invalid is not safe":       {invalid(policy()), nodes, plan.Network{}, noNode},
+		"A missing node takes precedence over held components": {policy(), nil, plan.Network{Held: held}, noNode},
+		"A policy with held components is not safe, and each component is named": {
 			policy(), nodes, plan.Network{Held: held},
 			verify.Verdict{Reason: v1alpha1.ReasonAddressesUnknown, Message: "component a: allows nobody; component b: allows nobody either"},
 		},
@@ -86,7 +86,7 @@ func TestPolicyIsVerifiedBeforeAnythingIsWritten(t *testing.T) {
 	}
 }
 
-// cachedPods returns pods as the cache keeps them.
+// cachedPods returns pods as in the cache.
 func cachedPods(t *testing.T, pods []corev1.Pod) []*state.HostPod {
 	t.Helper()
 	var kept []*state.HostPod
@@ -127,16 +127,16 @@ func TestHostNetworkedPodsEvadeTheirNetworkPolicy(t *testing.T) {
 		pods   []corev1.Pod
 		want   verify.Verdict
 	}{
-		"A policy without components restricts nothing":   {policy(), pods(pod("x")), undeclared},
-		"A policy that is invalid restricts nothing":      {invalid(policy("a")), pods(pod("x")), undeclared},
-		"No pods, no evasion":                             {policy("a"), nil, none},
-		"A host-networked pod of a component evades":      {policy("a"), pods(pod("x")), evade("kube-system/x (component a)")},
-		"So does one that waits to start":                 {policy("a"), pods(pod("x", phase(corev1.PodPending))), evade("kube-system/x (component a)")},
-		"One with an address of its own does not":         {policy("a"), pods(pod("x", own)), none},
-		"One that has succeeded does not":                 {policy("a"), pods(pod("x", phase(corev1.PodSucceeded))), none},
-		"One that has failed does not":                    {policy("a"), pods(pod("x", phase(corev1.PodFailed))), none},
-		"One of another namespace is another component's": {policy("a"), pods(pod("x", elsewhere)), none},
-		"One with other labels is another component's":    {policy("a"), pods(pod("x", unlike)), none},
+		"A policy without components restricts nothing":      {policy(), pods(pod("x")), undeclared},
+		"A policy that is invalid restricts nothing":         {invalid(policy("a")), pods(pod("x")), undeclared},
+		"Without pods there is no evasion":                   {policy("a"), nil, none},
+		"A host-networked pod of a component evades":         {policy("a"), pods(pod("x")), evade("kube-system/x (component a)")},
+		"A host-networked pod that waits to start evades":    {policy("a"), pods(pod("x", phase(corev1.PodPending))), evade("kube-system/x (component a)")},
+		"A pod with an address of its own does not evade":    {policy("a"), pods(pod("x", own)), none},
+		"A pod that has succeeded does not evade":            {policy("a"), pods(pod("x", phase(corev1.PodSucceeded))), none},
+		"A pod that has failed does not evade":               {policy("a"), pods(pod("x", phase(corev1.PodFailed))), none},
+		"A pod in another namespace is of another component": {policy("a"), pods(pod("x", elsewhere)), none},
+		"A pod with other labels is of another component":    {policy("a"), pods(pod("x", unlike)), none},
 		"The pods are named in order": {
 			policy("b", "a"), pods(pod("y"), pod("x")), evade("kube-system/x (component a), kube-system/y (component a)"),
 		},
@@ -144,7 +144,7 @@ func TestHostNetworkedPodsEvadeTheirNetworkPolicy(t *testing.T) {
 			policy("a"), pods(pod("1"), pod("2"), pod("3")),
 			evade("kube-system/1 (component a), kube-system/2 (component a), kube-system/3 (component a)"),
 		},
-		"Of more pods three are named, and the rest is counted": {
+		"Of more pods, three are named, and the rest is counted": {
 			policy("a"), pods(pod("1"), pod("2"), pod("3"), pod("4"), pod("5")),
 			evade("kube-system/1 (component a), kube-system/2 (component a), kube-system/3 (component a) and 2 more"),
 		},

@@ -21,5 +21,5 @@ func TestShortenName(t *testing.T) {
 	g.Expect(one).To(HaveLen(limit))
 	g.Expect(one).NotTo(Equal(other))
 	dotted := strings.Repeat("n", 20) + "..." + full
-	g.Expect(wording.ShortenName(dotted, limit)).To(MatchRegexp("^n{20}-[0-9a-f]{16}$"), "a part of a name does not end in a dot")
+	g.Expect(wording.ShortenName(dotted, limit)).To(MatchRegexp("^n{20}-[0-9a-f]{16}$"), "a part of a name must not end in a dot")
 }

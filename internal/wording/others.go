@@ -10,11 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// Text that others wrote (names, values of annotations, errors of servers) may hold line
-// breaks, escape sequences of terminals, marks reversing the order of shown text, and
-// invisible characters. Every text in a report or log goes through
-// OneLine, so that a reader sees the real text, and cannot take the text of others for a
-// statement of the operator.
+// Foreign text (names, values of annotations, errors of servers) may contain line breaks,
+// escape sequences of terminals, marks reversing the order of shown text, and invisible
+// characters. Every text in a report or log goes through OneLine, so a reader sees the real
+// text, and cannot take foreign text for a statement of the operator.
 
 // OneLine returns the text as one line of at most limit bytes, in which every character
 // is visible: EscapeHidden and Shorten.
@@ -58,8 +57,8 @@ func QuoteText(text string, limit int) string {
 // managers are not longer.
 const maxNamePart = 128
 
-// QuoteName returns a name given by others as a part of a sentence. Unless the name is a
-// single word it is quoted, so that no name reads as a part of the sentence.
+// QuoteName returns a name given by others as a part of a sentence. A name that is not a
+// plain single word is quoted, so no name reads as a part of the sentence.
 func QuoteName(name string) string {
 	const usual = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:"
 	if name != "" && len(name) <= maxNamePart && strings.Trim(name, usual) == "" {
@@ -82,14 +81,14 @@ func isPlain(text string) bool {
 	return true
 }
 
-// isVisible tells whether a character is shown as itself. Letters, marks, digits,
+// isVisible tells whether a character is shown unchanged. Letters, marks, digits,
 // punctuation, symbols and the space are visible, unless Unicode calls them invisible.
 func isVisible(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// escapeRune returns a character in Go's notation. Characters that Go takes for printable
-// are written by their number.
+// escapeRune returns a character in Go's notation. Characters printable by Go's rules are
+// written by number.
 func escapeRune(r rune) string {
 	if !unicode.IsPrint(r) {
 		return strings.Trim(strconv.QuoteRuneToASCII(r), "'")

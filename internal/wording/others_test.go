@@ -13,33 +13,33 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-func TestWhatDoesNotShowIsWrittenOut(t *testing.T) {
+func TestInvisibleCharactersAreWrittenOut(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
-		"nothing":                  {"", ""},
-		"a sentence":               {`Node/cp-1 "a" is 'b'; no, c: \n`, `Node/cp-1 "a" is 'b'; no, c: \n`},
-		"other scripts":            {"Übung 日本 🔥 שלום", "Übung 日本 🔥 שלום"},
-		"line breaks":              {"a\nb\r\nc\td", `a\nb\r\nc\td`},
-		"an escape sequence":       {"\x1b[31mred\x1b[0m\x07", `\x1b[31mred\x1b[0m\a`},
-		"controls above ASCII":     {"a\u0085b\u009bc", `a\u0085b\u009bc`},
-		"delete":                   {"a\x7f", `a\x7f`},
-		"right to left override":   {"user\u202eresu\u2066x\u2069", `user\u202eresu\u2066x\u2069`},
-		"zero width":               {"ad\u200bmin\u200d\ufeff", `ad\u200bmin\u200d\ufeff`},
-		"separators of lines":      {"a\u2028b\u2029c", `a\u2028b\u2029c`},
-		"spaces that are none":     {"a\u00a0b\u3000c", `a\u00a0b\u3000c`},
-		"a soft hyphen":            {"a\u00adb", `a\u00adb`},
-		"letters that do not show": {"a\u3164b\u115fc", `a\u3164b\u115fc`},
-		"variation selectors":      {"a\ufe0fb\U000e0101c", `a\ufe0fb\U000e0101c`},
-		"tags":                     {"a\U000e0041b", `a\U000e0041b`},
-		"private use":              {"a\ue000b", `a\ue000b`},
-		"what is not UTF-8":        {"a\xff\xc0b", `a\xff\xc0b`},
-		"the replacement itself":   {"a\ufffdb", "a\ufffdb"},
+		"nothing":                          {"", ""},
+		"a sentence":                       {`Node/cp-1 "a" is 'b'; no, c: \n`, `Node/cp-1 "a" is 'b'; no, c: \n`},
+		"other scripts":                    {"Übung 日本 🔥 שלום", "Übung 日本 🔥 שלום"},
+		"line breaks":                      {"a\nb\r\nc\td", `a\nb\r\nc\td`},
+		"an escape sequence":               {"\x1b[31mred\x1b[0m\x07", `\x1b[31mred\x1b[0m\a`},
+		"controls above ASCII":             {"a\u0085b\u009bc", `a\u0085b\u009bc`},
+		"delete":                           {"a\x7f", `a\x7f`},
+		"right to left override":           {"user\u202eresu\u2066x\u2069", `user\u202eresu\u2066x\u2069`},
+		"zero width":                       {"ad\u200bmin\u200d\ufeff", `ad\u200bmin\u200d\ufeff`},
+		"separators of lines":              {"a\u2028b\u2029c", `a\u2028b\u2029c`},
+		"invisible kinds of spaces":        {"a\u00a0b\u3000c", `a\u00a0b\u3000c`},
+		"a soft hyphen":                    {"a\u00adb", `a\u00adb`},
+		"invisible letters":                {"a\u3164b\u115fc", `a\u3164b\u115fc`},
+		"variation selectors":              {"a\ufe0fb\U000e0101c", `a\ufe0fb\U000e0101c`},
+		"tags":                             {"a\U000e0041b", `a\U000e0041b`},
+		"private use":                      {"a\ue000b", `a\ue000b`},
+		"invalid UTF-8":                    {"a\xff\xc0b", `a\xff\xc0b`},
+		"the replacement character itself": {"a\ufffdb", "a\ufffdb"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { NewWithT(t).Expect(wording.EscapeHidden(test.text)).To(Equal(test.want)) })
 	}
 }
 
-func TestWhatOthersSayIsQuoted(t *testing.T) {
+func TestForeignTextIsQuoted(t *testing.T) {
 	g := NewWithT(t)
 	for text, want := range map[string]string{
 		"paged":                      `"paged"`,
@@ -68,7 +68,7 @@ func TestNamesAreQuotedUnlessTheyAreOneWord(t *testing.T) {
 	}
 }
 
-func TestBlankIsWhatShowsNothing(t *testing.T) {
+func TestTextWithoutVisibleCharactersIsBlank(t *testing.T) {
 	g := NewWithT(t)
 	for _, text := range []string{"", " ", "\n\t", "\u200b", "\u3164 \ufeff", "\u00a0"} {
 		g.Expect(wording.IsBlank(text)).To(BeTrue(), "%q", text)
@@ -91,7 +91,7 @@ func FuzzLine(f *testing.F) {
 		case !utf8.ValidString(line):
 			t.Errorf("no UTF-8: %q", line)
 		case strings.ContainsFunc(line, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }):
-			t.Errorf("something does not show: %q", line)
+			t.Errorf("invisible characters: %q", line)
 		case wording.EscapeHidden(line) != line:
 			t.Errorf("a line is not plain: %q", line)
 		}

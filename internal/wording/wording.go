@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wording formats the parts that many messages have in common: lists that
-// name the first things and count the rest, numbers with their noun, shortened
-// text, and text written by others. The package is pure.
+// Package wording formats the parts that many messages have in common: lists with the first
+// items and a count of the rest, numbers with a noun, shortened text, and foreign text. The
+// package is pure.
 package wording
 
 import (

@@ -12,7 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
-func TestThreeAreNamedAndTheRestIsCounted(t *testing.T) {
+func TestThreeThingsAreNamedAndTheRestIsCounted(t *testing.T) {
 	tests := []struct{ things, names, points string }{
 		{"", "", ""},
 		{"a", "a", "a"},
@@ -26,12 +26,12 @@ func TestThreeAreNamedAndTheRestIsCounted(t *testing.T) {
 			g.Expect(wording.ListNames(strings.Fields(test.things))).To(Equal(test.names))
 			g.Expect(wording.ListPoints(strings.Fields(test.things))).To(Equal(test.points))
 			things := strings.Fields(test.things)
-			g.Expect(wording.ListSome(things[:min(len(things), 3)], len(things))).To(Equal(test.names), "the first alone are enough")
+			g.Expect(wording.ListSome(things[:min(len(things), 3)], len(things))).To(Equal(test.names), "the first things are enough")
 		})
 	}
 }
 
-func TestOneIsNotSeveral(t *testing.T) {
+func TestSingularAndPlural(t *testing.T) {
 	g := NewWithT(t)
 	g.Expect(wording.CountOf(0, "object")).To(Equal("0 objects"))
 	g.Expect(wording.CountOf(1, "object")).To(Equal("1 object"))

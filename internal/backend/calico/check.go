@@ -9,7 +9,7 @@ import (
 )
 
 // checkRenderable refuses input whose rendered form would have another meaning: a rule
-// without a source allows everybody, a rule without ports denies every port, and a set
+// without a source allows every sender, a rule without ports denies every port, and a set
 // without members allows no sender.
 func checkRenderable(h backend.Hosts) error {
 	members := map[string]int{}
@@ -43,7 +43,7 @@ func checkRenderable(h backend.Hosts) error {
 	return nil
 }
 
-// emptySet returns the first set that the sources name and that has no members.
+// emptySet returns the first set in the sources that has no members.
 func emptySet(sources []backend.Source, members map[string]int) string {
 	for _, source := range sources {
 		if source.Set != "" && members[source.Set] == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 )
 
-// defaultAllow is the profile that allows traffic that no policy decides. Without a
+// defaultAllow is the profile that allows traffic without a decision by a policy. Without a
 // profile, an endpoint drops all traffic in both directions.
 const defaultAllow = "projectcalico-default-allow"
 
@@ -61,9 +61,9 @@ func EndpointInterfaces(hosts backend.Hosts) []string {
 }
 
 // componentInterfaces returns the interfaces to which components are restricted, and
-// whether an endpoint for every interface is needed. The latter is needed for a
-// component without an interface; for a component with an address, because the address
-// could be reached through another interface; and to deny traffic that is not listed.
+// whether an endpoint for every interface is needed. The latter is needed for a component
+// without an interface; for a component with an address, because the address could be
+// reached through another interface; and to deny unlisted traffic.
 func componentInterfaces(hosts backend.Hosts) (interfaces []string, every bool) {
 	every = hosts.DenyUnlisted
 	for _, component := range hosts.Components {
@@ -106,5 +106,5 @@ func sortedAddresses(addresses []netip.Addr) []string {
 	return out
 }
 
-// IsEnforcing says whether a host endpoint denies what its ruleset denies.
+// IsEnforcing says whether the denials of the ruleset act on a host endpoint.
 func IsEnforcing(endpoint *v3.HostEndpoint) bool { return endpoint.Labels[LabelEnforced] == "true" }

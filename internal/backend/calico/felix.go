@@ -30,9 +30,9 @@ var DefaultFailsafes = []v3.ProtoPort{
 }
 
 // felixConfigurations returns a Felix configuration for every node with scoped failsafe
-// ports of the current version: the failsafe ports, of which the ports of components are
-// scoped to the sources of the components. The configurations are part of a ruleset and
-// have its label.
+// ports of the current version: the failsafe ports, with ports of components scoped to the
+// sources of the components. The configurations are part of a ruleset and have the
+// ruleset's label.
 func felixConfigurations(hosts backend.Hosts) []*v3.FelixConfiguration {
 	failsafes, _ := ScopedFailsafes(hosts)
 	labels := policyLabels(hosts.Policy)
@@ -76,9 +76,9 @@ func protoPorts(failsafes []backend.Failsafe) []v3.ProtoPort {
 	return ports
 }
 
-// ScopedFailsafes returns all failsafe ports, with the ports of components scoped to
-// the permitted sources, and whether any port is scoped. A port that anybody may use
-// stays open.
+// ScopedFailsafes returns all failsafe ports, with the ports of components scoped to the
+// permitted sources, and whether any port is scoped. A port with unlimited sources stays
+// open.
 func ScopedFailsafes(hosts backend.Hosts) (failsafes []backend.Failsafe, scoped bool) {
 	before := FailsafesInForce(hosts)
 	for _, failsafe := range before {
@@ -95,11 +95,11 @@ func ScopedFailsafes(hosts backend.Hosts) (failsafes []backend.Failsafe, scoped 
 	return failsafes, scoped
 }
 
-// failsafeSources returns the networks to which a failsafe port is scoped: the
-// permitted sources, except for sources that grow with the cluster. Felix makes a rule
-// for each network, and restarts when the networks change. All other sources are let in
-// by the policies, which look up addresses in a set. A port stays open if no component
-// has the port, or if anybody may use the port.
+// failsafeSources returns the networks to which a failsafe port is scoped: the permitted
+// sources, except for sources that grow with the cluster. Felix makes a rule for each
+// network, and restarts when the networks change. Policies let in all other sources, by
+// addresses in a set. A port stays open if no component has the port, or if the sources are
+// unlimited.
 func failsafeSources(hosts backend.Hosts, failsafe backend.Failsafe) (sources []netip.Prefix, scoped bool) {
 	port := failsafe.Traffic()
 	covered := func(t profile.Traffic) bool { return t.Covers(port) }

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestHostsAreRenderedAsInTheGoldenFiles(t *testing.T) {
+func TestHostsMatchTheGoldenFiles(t *testing.T) {
 	inputs, err := filepath.Glob("testdata/*.in.yaml")
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	NewWithT(t).Expect(inputs).NotTo(BeEmpty())
@@ -42,8 +42,7 @@ func TestHostsAreRenderedAsInTheGoldenFiles(t *testing.T) {
 	}
 }
 
-// goldenHosts is the input of a golden file: hosts, and the nodes that have the whole
-// ruleset now.
+// goldenHosts is the input of a golden file: hosts, and the nodes that have the whole ruleset now.
 type goldenHosts struct {
 	backend.Hosts
 	Nodes []struct {
@@ -70,7 +69,7 @@ func read(t *testing.T, file string) backend.Hosts {
 	return hosts
 }
 
-// render returns the objects as they are written, in the order of the writes.
+// render returns the objects in the order and form of the writes.
 func render(t *testing.T, hosts backend.Hosts) string {
 	t.Helper()
 	g := NewWithT(t)

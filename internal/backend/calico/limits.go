@@ -48,9 +48,9 @@ func selfPolicies(hosts backend.Hosts) []*v3.GlobalNetworkPolicy {
 	}
 }
 
-// numberedPart returns the name of one of several policies that would be a single
-// policy without the limits. The number is at a place where the name of a component
-// cannot have a number.
+// numberedPart returns the name of one of several policies that would be a single policy
+// without the limits. The name of a component cannot have a number at the place of the
+// added number.
 func numberedPart(name string, i int) string {
 	if i == 0 {
 		return name

@@ -18,8 +18,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// refused says what of an object Calico's API would refuse, from v3.32 (sets, endpoints,
-// types) and v3.33 on (how much there may be).
+// refused returns why Calico's API would refuse an object, from v3.32 on
+// (sets, endpoints, types) and from v3.33 on (limits on numbers).
 func refused(object backend.Object) (why []string) {
 	expect := func(is bool, what string) {
 		if !is {
@@ -54,7 +54,7 @@ func refused(object backend.Object) (why []string) {
 	return why
 }
 
-// manyNodes are dual-stack nodes that are protected.
+// manyNodes are protected dual-stack nodes.
 func manyNodes(count int) []backend.Node {
 	var all []backend.Node
 	for i := range count {
@@ -66,7 +66,7 @@ func manyNodes(count int) []backend.Node {
 	return all
 }
 
-// networks are many single networks of both families, in no order, each of them twice.
+// networks are many single networks of both IP versions, unsorted, each of them twice.
 func networks(count int) []netip.Prefix {
 	var all []netip.Prefix
 	for i := range count {
@@ -77,7 +77,7 @@ func networks(count int) []netip.Prefix {
 	return append(all, all...)
 }
 
-// large is more of everything than one rule, or one policy, may have.
+// large has more of everything than one rule, or one policy, may have.
 func large() backend.Hosts {
 	h := hosts()
 	h.Policy = strings.Repeat("p", 63)
@@ -100,7 +100,7 @@ func large() backend.Hosts {
 	return h
 }
 
-// counts are how many rules the policies have, by name without the version.
+// counts returns how many rules each policy has, by name without the version.
 func counts(t *testing.T, h backend.Hosts) map[string]int {
 	t.Helper()
 	g := NewWithT(t)
@@ -120,11 +120,11 @@ func counts(t *testing.T, h backend.Hosts) map[string]int {
 	return found
 }
 
-// From Calico v3.33 on, the API refuses what is too much of one thing.
-func TestWhatIsTooMuchForOneRuleOrPolicyIsSplit(t *testing.T) {
+// From Calico v3.33 on, the API refuses rules and policies that are too large.
+func TestTooLargeRulesAndPoliciesAreSplit(t *testing.T) {
 	c := strings.Repeat("c", 63)
 	want := map[string]int{
-		// 3 lists of ports; a set, and 3 lists of networks of each family
+		// 3 lists of ports; a set, and 3 lists of networks of each IP version
 		"allow-etcd": 3 * 7, "allow-" + c: 3 * 7, "loop-" + c: 3, "deny-unlisted": 1,
 		// 200 flows, 2 lists of ports, destinations and sources of 2 families each
 		"required": 1024, "required2": 576, "listed": 1024, "listed2": 576,
@@ -137,13 +137,13 @@ func TestWhatIsTooMuchForOneRuleOrPolicyIsSplit(t *testing.T) {
 		delete(got, name)
 	}
 	g := NewWithT(t)
-	g.Expect(rules).To(Equal(2+2*600), "own addresses of 600 nodes, and loopback")
+	g.Expect(rules).To(Equal(2+2*600), "the own addresses of 600 nodes, and loopback")
 	g.Expect(got).To(Equal(want))
 }
 
-// A node that joins changes the policy of its own addresses alone, and on the way from
-// one to four of them none has more than the API takes.
-func TestOwnAddressesStayWhereTheyAre(t *testing.T) {
+// A node that joins changes only the policy of its own addresses. While the addresses
+// grow from one policy to four, no policy ever has more rules than the API accepts.
+func TestOwnAddressesStayInTheirPolicies(t *testing.T) {
 	g := NewWithT(t)
 	rules := func(count int) map[string][]v3.Rule {
 		h := hosts()
@@ -158,8 +158,8 @@ func TestOwnAddressesStayWhereTheyAre(t *testing.T) {
 		}
 		return found
 	}
-	g.Expect(rules(255)).To(HaveLen(1), "as ever")
-	for _, first := range []int{250, 495, 590} { // about where there are more policies
+	g.Expect(rules(255)).To(HaveLen(1), "one policy, as for few nodes")
+	for _, first := range []int{250, 495, 590} { // about where another policy is added
 		before := rules(first)
 		for count := first + 1; count < first+20; count++ {
 			after, changed := rules(count), 0
@@ -170,7 +170,7 @@ func TestOwnAddressesStayWhereTheyAre(t *testing.T) {
 						both++
 					}
 				}
-				g.Expect(both).To(BeNumerically("<=", 1024), "%s with %d nodes, while it has the rules of before too", name, count)
+				g.Expect(both).To(BeNumerically("<=", 1024), "%s with %d nodes, while the policy still has the former rules too", name, count)
 				if len(before[name]) != len(is) {
 					changed++
 				}
@@ -183,9 +183,9 @@ func TestOwnAddressesStayWhereTheyAre(t *testing.T) {
 	}
 }
 
-// What is not too much stays as it was, and so does its version (the golden files):
-// with another one, every node would be rolled out to again.
-func TestWhatIsNotTooMuchIsNotSplit(t *testing.T) {
+// Rules and policies of normal size are not split, and keep their version (the
+// golden files): a new version would start a rollout on every node.
+func TestRulesOfNormalSizeAreNotSplit(t *testing.T) {
 	g := NewWithT(t)
 	h := hosts()
 	h.Components[0].From = []backend.Source{{Prefixes: networks(256)}}

@@ -47,9 +47,9 @@ type Live struct {
 	// after a start.
 	Settling bool
 
-	// TooLarge says which objects take too much memory, and what to do; empty if none do.
-	// Of these kinds there are only the operator's own objects: enough to roll back, and
-	// not enough to judge or to restrict anything.
+	// TooLarge says which objects take too much memory, and what to do; empty if no objects
+	// do. Of such kinds, only the operator's own objects are known: enough to roll back,
+	// but not enough to judge or to restrict traffic.
 	TooLarge string
 
 	// The objects, sorted by name. Without a Problem, the objects are complete but for
@@ -65,8 +65,8 @@ type Live struct {
 // AddToScheme adds the kinds of Calico to a scheme.
 var AddToScheme = v3.AddToScheme
 
-// Of returns the state of Calico that a backend shows. Of any other backend, nothing of
-// Calico is known.
+// Of returns the state of Calico from a backend; an empty state from backends other than
+// Calico.
 func Of(live backend.Live) Live {
 	calico, _ := live.(Live)
 	return calico
@@ -189,9 +189,9 @@ func (c Live) Failsafes() []backend.Failsafe {
 	return nil
 }
 
-// ScopedFailsafes returns for which policy, and which version of its rules, the operator
-// has scoped the failsafe ports of a node. A foreign copy with the operator's labels does
-// not count.
+// ScopedFailsafes returns the policy, and the version of rules, for which the operator has
+// scoped the failsafe ports of a node. A foreign copy with the operator's labels does not
+// count.
 func (c Live) ScopedFailsafes(node string) (policy, version string, scoped bool) {
 	for i := range c.Felix {
 		f := &c.Felix[i]

@@ -21,9 +21,9 @@ const TierName = "cpnp"
 
 // Labels of rendered objects, beside the labels of the API.
 const (
-	// LabelEnforced is on the host endpoints of a node where the ruleset denies
-	// traffic. This single label enforces a ruleset on a node, and its removal rolls
-	// the node back.
+	// LabelEnforced is on the host endpoints of a node where the ruleset denies traffic.
+	// The label alone enforces a ruleset on a node, and removing the label rolls the node
+	// back.
 	LabelEnforced = "cpnp.dev/enforced"
 	// LabelVersion is on host endpoints and policies: the version of the ruleset.
 	// Policies of two versions can exist side by side. The policies whose version is on
@@ -35,7 +35,7 @@ const (
 	LabelInterface = "cpnp.dev/interface"
 )
 
-// Orders within the tier: policies that allow come before policies that deny.
+// Orders within the tier: allowing policies come before denying policies.
 const (
 	tierOrder     = 500 // before kube-admin (1000) and default (1000000)
 	selfOrder     = 10
@@ -90,9 +90,8 @@ func IsManagedEndpoint(endpoint *v3.HostEndpoint) bool {
 const maxNodePart = validation.DNS1123SubdomainMaxLength - 21
 
 // EndpointName returns the name of the host endpoint of a node. A long node name is
-// shortened and gets a hash. An interface name such as Eth_1, which is not valid in the
-// name of an object, is replaced by a hash, so that different interfaces have different
-// names.
+// shortened and gets a hash. An interface name such as Eth_1, invalid in the name of an
+// object, is replaced by a hash. Different interfaces so have different names.
 func EndpointName(node, iface string) string {
 	node = wording.ShortenName(node, maxNodePart)
 	if iface == "" {
@@ -138,8 +137,8 @@ func policyLabels(policy string) map[string]string {
 	return map[string]string{v1alpha1.LabelPolicy: policy}
 }
 
-// notNamespaced excludes objects in namespaces: otherwise, anybody who may label a pod
-// there, or create a network set there, could join an allow-list.
+// notNamespaced excludes objects in namespaces: otherwise, any user with the right to label
+// a pod, or to create a network set, in a namespace could join an allow-list.
 const notNamespaced = "!has(projectcalico.org/namespace)"
 
 // managedSelector selects the host endpoints of the policy.

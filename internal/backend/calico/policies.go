@@ -17,17 +17,17 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
-// renderPolicies returns the policies: first all policies that allow, then all policies
-// that deny.
+// renderPolicies returns the policies: first all allowing policies, then all denying
+// policies.
 func renderPolicies(hosts backend.Hosts) []*v3.GlobalNetworkPolicy {
 	return append(selfPolicies(hosts), versionedPolicies(hosts, hosts.Version)...)
 }
 
-// rulesVersion returns the version of the rules: a hash of the rules, without the
-// parts that follow the cluster. A node that joins or leaves does not change the
-// version, because only the members of a set and the nodes' own addresses change. The
-// version also says whether failsafe ports are scoped, because failsafe ports too are
-// scoped on a single node at a time.
+// rulesVersion returns the version of the rules: a hash of the rules, without the parts
+// that follow the cluster. A joining or leaving node does not change the version, because
+// only the members of a set and the nodes' own addresses change. The version also says
+// whether failsafe ports are scoped, because failsafe ports too are scoped on a single node
+// at a time.
 func rulesVersion(hosts backend.Hosts) string {
 	specs := []any{hosts.ScopeFailsafes}
 	for _, policy := range versionedPolicies(hosts, "") {
@@ -94,9 +94,9 @@ func loopRules(component backend.Component) []v3.Rule {
 	return rules
 }
 
-// EndpointInterfaceFor returns the interface, "" for every interface, for which nodes
-// with the policy's version need an endpoint, and whether an endpoint is needed: a
-// policy that allows on every interface needs none.
+// EndpointInterfaceFor returns the interface, "" for every interface, for which nodes with
+// the policy's version need an endpoint, and whether an endpoint is needed: a policy that
+// allows on every interface needs no endpoint.
 func EndpointInterfaceFor(policy *v3.GlobalNetworkPolicy) (iface string, needed bool) {
 	iface = policy.Labels[LabelInterface]
 	return iface, iface != "" || IsDenyPolicy(policy)
@@ -262,9 +262,9 @@ func portsOf(traffic []profile.Traffic, protocol profile.Protocol) (ports []numo
 	return ports, found
 }
 
-// icmpOf leaves out the code, so that all traffic of the type is let through. A rule
-// with a code stops every Felix that writes nftables: v3.31 writes "icmp type 3 code
-// 4", nft does not understand this, and Felix gives up.
+// icmpOf leaves out the code, so all traffic of the type is let through. A rule with a code
+// stops every Felix with nftables: v3.31 writes "icmp type 3 code 4", nft does not
+// understand the line, and Felix gives up.
 func icmpOf(t profile.Traffic) *v3.ICMPFields {
 	number := int(t.Number)
 	return &v3.ICMPFields{Type: &number}
@@ -276,7 +276,7 @@ func protocolByName(name profile.Protocol) *numorstring.Protocol {
 }
 
 // sourceRules returns the source as rules match sources, one entry for each group of
-// networks. A source with neither a set nor networks is anybody.
+// networks. A source with neither a set nor networks is every sender.
 func sourceRules(policy string, source backend.Source) []v3.EntityRule {
 	if source.Set != "" {
 		return []v3.EntityRule{{Selector: setSelector(policy, source.Set)}}

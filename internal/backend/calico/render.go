@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package calico renders the protection of control-plane hosts as objects of Calico's
-// projectcalico.org/v3. The package is pure: the same input gives the same objects, in
-// the order in which the objects may be written.
+// projectcalico.org/v3. The package is pure: the same input gives the same objects, in a
+// safe order of writes.
 //
-// docs/calico.md explains what is rendered, and why.
+// docs/calico.md explains the rendered objects.
 package calico
 
 import (
@@ -29,10 +29,10 @@ func WithRulesets(h backend.Hosts) backend.Hosts {
 	return h
 }
 
-// Render returns the objects in a safe order of writes: objects that allow come before
-// objects that deny, policies come before the endpoints that the policies select, and
-// scoped failsafe ports come last. After every write, at least the traffic of the final
-// state is allowed. Objects are removed in the reverse order.
+// Render returns the objects in a safe order of writes: allowing objects come before
+// denying objects, policies come before the selected endpoints, and scoped failsafe ports
+// come last. After every write, at least the traffic of the final state is allowed. Objects
+// are removed in the reverse order.
 func Render(hosts backend.Hosts) ([]backend.Object, error) {
 	if err := checkRenderable(hosts); err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func nodes(count int) map[string][]netip.Prefix {
 	return members
 }
 
-func TestWhatWouldAllowNobodyOrDenyEverythingIsRefused(t *testing.T) {
+func TestRulesThatAllowNobodyOrDenyEverythingAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*backend.Hosts)
 		says   string
@@ -49,8 +49,8 @@ func TestWhatWouldAllowNobodyOrDenyEverythingIsRefused(t *testing.T) {
 		"a component without ports":   {func(h *backend.Hosts) { h.Components[0].Ports = nil }, "list its ports"},
 		"a component without sources": {func(h *backend.Hosts) { h.Components[0].From = nil }, "allows nobody"},
 		"a set without members":       {func(h *backend.Hosts) { h.Sets[0].Members = nil }, "nodes stands for no address"},
-		"a set that there is not":     {func(h *backend.Hosts) { h.Components[0].From[0].Set = "pods" }, "pods stands for no address"},
-		"a required flow from nobody": {func(h *backend.Hosts) {
+		"a set that does not exist":   {func(h *backend.Hosts) { h.Components[0].From[0].Set = "pods" }, "pods stands for no address"},
+		"a required flow without a sender": {func(h *backend.Hosts) {
 			h.Required = []backend.Flow{{Name: "apiserver", From: []backend.Source{{Set: "pods"}}}}
 		}, "required flow apiserver"},
 		"a node without an address": {func(h *backend.Hosts) { h.Nodes[0].Addresses = nil }, "node cp-1 has no address"},
@@ -64,9 +64,9 @@ func TestWhatWouldAllowNobodyOrDenyEverythingIsRefused(t *testing.T) {
 	}
 }
 
-// Felix takes objects in the order in which they are written: what allows must
-// be there before what denies, and both before the endpoint that they select.
-func TestWhatAllowsComesBeforeWhatDenies(t *testing.T) {
+// Felix takes objects in the order of the writes: allowing policies must exist
+// before denying ones, and both before the endpoint that they select.
+func TestAllowingPoliciesAreWrittenBeforeDenyingOnes(t *testing.T) {
 	g := NewWithT(t)
 	objects, err := calico.Render(calico.WithRulesets(hosts()))
 	g.Expect(err).NotTo(HaveOccurred())
@@ -126,8 +126,8 @@ func sets(t *testing.T, count int) map[string][]string {
 	return out
 }
 
-// A port that anybody may use is left as wide as it is.
-func TestFailsafesAreNarrowedOnlyToBoundedSources(t *testing.T) {
+// A failsafe port that everybody may use stays open.
+func TestFailsafePortsAreScopedOnlyToBoundedSources(t *testing.T) {
 	anybody := func(traffic profile.Traffic) func(*backend.Hosts) {
 		return func(h *backend.Hosts) {
 			h.Required = append(h.Required, backend.Flow{Name: "anybody", From: []backend.Source{{}}, Traffic: []profile.Traffic{traffic}})
@@ -137,12 +137,12 @@ func TestFailsafesAreNarrowedOnlyToBoundedSources(t *testing.T) {
 		change func(*backend.Hosts)
 		narrow bool
 	}{
-		"those who may are known":            {func(*backend.Hosts) {}, true},
-		"anybody may, at the component":      {func(h *backend.Hosts) { h.Components[0].From = []backend.Source{{}} }, false},
-		"anybody may, at ports around it":    {anybody(profile.Traffic{Protocol: profile.TCP, First: 1, Last: 9999}), false},
-		"anybody may, at every port":         {anybody(profile.Traffic{Protocol: profile.TCP}), false},
-		"anybody may send anything":          {anybody(profile.Traffic{}), false},
-		"anybody may, with another protocol": {anybody(profile.Traffic{Protocol: profile.UDP}), true},
+		"all peers are known":                                   {func(*backend.Hosts) {}, true},
+		"everybody may reach the component":                     {func(h *backend.Hosts) { h.Components[0].From = []backend.Source{{}} }, false},
+		"everybody may reach a range with the component's port": {anybody(profile.Traffic{Protocol: profile.TCP, First: 1, Last: 9999}), false},
+		"everybody may reach every port":                        {anybody(profile.Traffic{Protocol: profile.TCP}), false},
+		"everybody may send everything":                         {anybody(profile.Traffic{}), false},
+		"everybody may reach every port of another protocol":    {anybody(profile.Traffic{Protocol: profile.UDP}), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -158,9 +158,9 @@ func TestFailsafesAreNarrowedOnlyToBoundedSources(t *testing.T) {
 	}
 }
 
-// Of a Felix configuration only our field is written: a newer Calico has fields
-// that these types do not know, and they would be lost.
-func TestOfAFelixConfigurationOnlyTheFailsafesAreWritten(t *testing.T) {
+// Only the operator's field of a Felix configuration is written: a newer Calico has
+// fields that these types do not know, and that a write of the whole object would remove.
+func TestOnlyTheFailsafePortsOfAFelixConfigurationAreWritten(t *testing.T) {
 	g := NewWithT(t)
 	objects, err := calico.Render(calico.WithRulesets(hosts()))
 	g.Expect(err).NotTo(HaveOccurred())
@@ -171,7 +171,7 @@ func TestOfAFelixConfigurationOnlyTheFailsafesAreWritten(t *testing.T) {
 	g.Expect(content["spec"]).To(HaveKey("failsafeInboundHostPorts"))
 }
 
-func TestEveryInterfaceHasAnEndpointOfAValidNameOfItsOwn(t *testing.T) {
+func TestEveryInterfaceHasAnEndpointWithAValidName(t *testing.T) {
 	g := NewWithT(t)
 	names := map[string]bool{}
 	for _, iface := range []string{"", "eth1", "Eth1", "br_ctl", "br-ctl", "bond0.100", "bond0-100"} {
@@ -183,12 +183,12 @@ func TestEveryInterfaceHasAnEndpointOfAValidNameOfItsOwn(t *testing.T) {
 	g.Expect(names).To(HaveKey("cpnp-cp-1.example.org-eth1"))
 }
 
-// Each network that a failsafe port is narrowed to is a rule of its own.
-func TestFailsafesAreNotNarrowedToThousandsOfNodes(t *testing.T) {
+// Each network that a failsafe port is scoped to is a rule of its own.
+func TestFailsafePortsAreNotScopedToThousandsOfNodes(t *testing.T) {
 	g := NewWithT(t)
 	input := hosts()
 	input.Sets[0].Members = nodes(5000)
-	for name := range input.Sets[0].Members { // no two are neighbours
+	for name := range input.Sets[0].Members { // no two networks are neighbours
 		address := input.Sets[0].Members[name][0].Addr().As4()
 		address[3], address[1] = address[3]*2, 80+address[3]/128
 		input.Sets[0].Members[name] = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(address), 32)}
@@ -207,9 +207,8 @@ func TestFailsafesAreNotNarrowedToThousandsOfNodes(t *testing.T) {
 	g.Expect(etcd).To(ConsistOf("10.9.0.0/16", "10.77.0.11/32"))
 }
 
-// The longest names of nodes, and of interfaces, still make names of objects that
-// are told apart.
-func TestNamesOfLongNodes(t *testing.T) {
+// The longest names of nodes and interfaces still make distinct names of objects.
+func TestObjectNamesForLongNodeNames(t *testing.T) {
 	g := NewWithT(t)
 	long := strings.Repeat("n", 252)
 	seen := map[string]bool{}

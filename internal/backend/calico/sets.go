@@ -15,8 +15,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 )
 
-// nodesPerShard is about how many nodes share one network set: few enough that a
-// joining node rewrites only a few kilobytes.
+// nodesPerShard is about how many nodes share a network set: few enough to rewrite only a
+// few kilobytes for a joining node.
 const nodesPerShard = 64
 
 func newTier() *v3.Tier {

@@ -15,7 +15,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/dataplane"
 )
 
-// The nodes of the tests. A and B are in the cluster, C is outside.
+// The nodes of the tests: A and B are in the cluster, C is outside.
 const (
 	a4, a6, aDedicated = "10.0.0.1", "fd00::1", "10.1.0.1"
 	b4, b6             = "10.0.0.2", "fd00::2"
@@ -66,8 +66,7 @@ var (
 	denying     = tier("denying", 20, v3.Deny)
 )
 
-// endpoint returns an endpoint of node b if the name begins with b, and of node a
-// otherwise.
+// endpoint returns an endpoint of node b if the name begins with b, and of node a otherwise.
 func endpoint(name, iface string, options ...func(*v3.HostEndpoint)) v3.HostEndpoint {
 	node := "a"
 	if strings.HasPrefix(name, "b") {
@@ -91,8 +90,7 @@ func profiles(names ...string) func(*v3.HostEndpoint) {
 	return func(e *v3.HostEndpoint) { e.Spec.Profiles = names }
 }
 
-// policy returns an ingress policy in the tier with which the name begins. The options
-// include the rules.
+// policy returns an ingress policy in the tier with which the name begins. The options include the rules.
 func policy(name string, order float64, options ...any) v3.GlobalNetworkPolicy {
 	in, _, found := strings.Cut(name, ".")
 	if !found {

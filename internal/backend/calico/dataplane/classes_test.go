@@ -13,7 +13,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/dataplane"
 )
 
-func TestClassesTellApartWhatRulesDo(t *testing.T) {
+func TestClassesDistinguishWhatRulesDistinguish(t *testing.T) {
 	g := NewWithT(t)
 	inForce := rule(v3.Deny, from("10.9.0.0/24"), to("10.8.0.0/24"), protocol("TCP", 80), func(r *v3.Rule) {
 		r.Destination.Ports = append(r.Destination.Ports, numorstring.Port{MinPort: 100, MaxPort: 200})
@@ -23,11 +23,11 @@ func TestClassesTellApartWhatRulesDo(t *testing.T) {
 	same := func(a, b string) bool { return c.ClassOf(addr(a)) == c.ClassOf(addr(b)) }
 	g.Expect(same("10.1.1.1", "10.1.1.2")).To(BeTrue())
 	g.Expect(same("10.9.0.1", "10.9.0.255")).To(BeTrue())
-	g.Expect(same("10.9.0.1", "10.9.1.0")).To(BeFalse(), "a source")
-	g.Expect(same("10.8.0.1", "10.1.1.1")).To(BeFalse(), "a destination")
+	g.Expect(same("10.9.0.1", "10.9.1.0")).To(BeFalse(), "a rule has the source")
+	g.Expect(same("10.8.0.1", "10.1.1.1")).To(BeFalse(), "a rule has the destination")
 	g.Expect(same("10.8.0.1", "10.9.0.1")).To(BeFalse())
-	g.Expect(same("10.7.0.7", "10.1.1.1")).To(BeFalse(), "a member of a set")
-	g.Expect(same("10.6.0.6", "10.1.1.1")).To(BeTrue(), "of a rule that is not in force")
+	g.Expect(same("10.7.0.7", "10.1.1.1")).To(BeFalse(), "a set has the member")
+	g.Expect(same("10.6.0.6", "10.1.1.1")).To(BeTrue(), "the rule with the address is not in force")
 	g.Expect(same(a4, b4)).To(BeFalse(), "only one of the nodes has an endpoint")
 	g.Expect(same("10.1.1.1", "fd01::1")).To(BeFalse())
 
@@ -44,7 +44,7 @@ func TestClassesTellApartWhatRulesDo(t *testing.T) {
 
 // Combined classes distinguish two nodes that swap places between the worlds, although
 // each world has one node of either kind.
-func TestClassesOfTwoWorldsTellApartWhatEitherDoes(t *testing.T) {
+func TestClassesOfTwoWorldsDistinguishWhatEitherDoes(t *testing.T) {
 	g := NewWithT(t)
 	classes := func(port uint16, nets ...string) *dataplane.Classes {
 		var rules []any

@@ -51,8 +51,8 @@ func (j *judgement) isEnabled(where checkpoint, field func(*felixSpec) *bool, by
 	return byDefault
 }
 
-// encapsulationOutcome is certain only if the other end is a node. The model does not
-// know by which address Felix knows a node, nor which other senders Felix lets in.
+// encapsulationOutcome is certain only if the other end is a node. The model does not have
+// Felix's address for a node, nor the other senders that Felix lets in.
 func (j *judgement) encapsulationOutcome(where checkpoint, name string) outcomes {
 	other := j.flow.From
 	if where.direction == egress {

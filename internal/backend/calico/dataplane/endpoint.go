@@ -49,12 +49,12 @@ func (e *endpoint) isForEveryInterface() bool {
 	return e.spec.Spec.InterfaceName == backend.EveryInterface
 }
 
-// endpointsGoverning returns the endpoints that may govern an interface; exactly one of
-// the list does, and nil in the list means none. The list has several if the model
-// cannot tell the governing endpoint. Felix chooses
-// (felix/dataplane/linux/endpoint_mgr.go, resolveHostEndpoints): an endpoint with the
-// name or an address of the interface precedes an endpoint for every interface; of
-// several, the alphabetically first name decides.
+// endpointsGoverning returns the endpoints that may govern an interface; exactly one
+// element of the list is right, and nil in the list means no endpoint. The list has several
+// if the model cannot tell the governing endpoint. Felix chooses
+// (felix/dataplane/linux/endpoint_mgr.go, resolveHostEndpoints): an endpoint with the name
+// or an address of the interface precedes an endpoint for every interface; of several, the
+// alphabetically first name decides.
 func (h *host) endpointsGoverning(iface string) []*endpoint {
 	var forEvery, forOne []*endpoint // for every interface; for a single interface
 	for _, e := range h.endpoints {

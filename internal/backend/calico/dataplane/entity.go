@@ -129,9 +129,8 @@ func (e *entity) containsAddress(w *World, address netip.Addr) answer {
 	return yes
 }
 
-// portsMatch says whether a port is in a list. An empty list contains every port if the
-// list says which ports match (positive), and no port if the list says which are
-// excepted.
+// portsMatch says whether a port is in a list. An empty list of matching ports (positive)
+// contains every port; an empty list of excepted ports contains no port.
 func portsMatch(list []numorstring.Port, port uint16, protocol Protocol, positive bool) answer {
 	if len(list) == 0 {
 		return answerOf(positive)
@@ -171,7 +170,7 @@ func portBoundaries(list []numorstring.Port) []uint16 {
 type members struct {
 	set     *netipx.IPSet
 	matches func(labels map[string]string) bool
-	// inverted says that the entity is every address except those of the members.
+	// inverted says that the entity is every address except the members' addresses.
 	inverted bool
 	// unreadable says that a selector cannot be read.
 	unreadable bool

@@ -80,8 +80,7 @@ func (f Flow) String() string {
 // Decision says whether the dataplane lets a flow through.
 type Decision string
 
-// The decisions. Unknown means that the decision depends on facts that are not
-// modelled, or not known.
+// The decisions. Unknown means that the decision depends on unmodelled or unknown facts.
 const (
 	Allowed Decision = "Allowed"
 	Denied  Decision = "Denied"
@@ -114,8 +113,8 @@ type Reason struct {
 
 func (r Reason) String() string { return r.Text }
 
-// outcomes are the possible decisions, each with its reason; nil for a decision that is
-// impossible.
+// outcomes are the possible decisions, each with the reason; nil for an impossible
+// decision.
 type outcomes struct{ allowed, denied, unknown *Reason }
 
 func allowedBecause(r Reason) outcomes { return outcomes{allowed: &r} }

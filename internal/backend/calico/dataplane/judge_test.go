@@ -53,16 +53,16 @@ var (
 	every    = endpoint("a", "*")
 )
 
-// Calico's traps for the protection of hosts (docs/calico.md).
+// Calico's traps in the protection of hosts (docs/calico.md).
 func TestTraps(t *testing.T) {
 	check(t, []situation{
-		{"a policy on a failsafe port does nothing", []object{every, policy("passing.deny", 1, denyAll)}, []want{
+		{"a policy on a failsafe port has no effect", []object{every, policy("passing.deny", 1, denyAll)}, []want{
 			{tcp(c4, a4, 2379), allowed, "failsafe port 2379 of Felix's defaults"},
 			{tcp(c6, a6, 22), allowed, "failsafe port 22"},
 			{tcp(c4, a4, 10250), denied, "Deny by rule 1 of GlobalNetworkPolicy passing.deny (tier passing), on node a"},
 			{dataplane.Flow{From: addr(c4), To: addr(a4), Interface: "eth0", Protocol: dataplane.UDP, Port: 2379}, denied, "passing.deny"},
 		}},
-		{"a failsafe port can be narrowed, on one node", []object{
+		{"a failsafe port can be scoped, on one node", []object{
 			every, endpoint("b", "*"), policy("passing.deny", 1, denyAll),
 			felix("node.a", func(s *v3.FelixConfigurationSpec) {
 				s.FailsafeInboundHostPorts = &[]v3.ProtoPort{{Protocol: "tcp", Port: 2379, Net: "10.0.0.0/24"}}
@@ -74,26 +74,26 @@ func TestTraps(t *testing.T) {
 			{tcp(c4, a4, 22), denied, "passing.deny"},
 			{tcp(c4, b4, 22), allowed, "failsafe"},
 		}},
-		{"a failsafe list that is empty is no default", []object{
+		{"an empty failsafe list is not the default", []object{
 			every, policy("passing.deny", 1, denyAll),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.FailsafeInboundHostPorts = &[]v3.ProtoPort{} }),
 		}, []want{{tcp(c4, a4, 22), denied, "passing.deny"}}},
-		{"the failsafe ports that go out are others", []object{every, policy("passing.deny", 1, denyAll, outward)}, []want{
+		{"outgoing failsafe ports are a separate list", []object{every, policy("passing.deny", 1, denyAll, outward)}, []want{
 			{tcp(a4, c4, 22), denied, "passing.deny (tier passing), on node a (outgoing)"},
 			{tcp(a4, c4, 6443), allowed, ""},
 			{dataplane.Flow{From: addr(a4), To: addr(c4), Protocol: dataplane.UDP, Port: 53}, allowed, ""},
 		}},
-		{"an endpoint without policy and profile drops all but failsafes, both ways", []object{endpoint("a", "*", profiles())}, []want{
+		{"an endpoint without policy and profile drops everything except failsafe ports, in both directions", []object{endpoint("a", "*", profiles())}, []want{
 			{tcp(c4, a4, 10250), denied, "HostEndpoint a has no profile"},
 			{ping(c4, a4), denied, "no profile"},
 			{tcp(c4, a4, 6443), allowed, "failsafe"},
 			{tcp(a4, c4, 443), denied, "(outgoing)"},
 			{tcp(a4, a4, 10250), denied, "(outgoing)"},
 		}},
-		{"the profile restores it", []object{every}, []want{
+		{"the profile lets traffic pass", []object{every}, []want{
 			{tcp(c4, a4, 10250), allowed, "profile projectcalico-default-allow of HostEndpoint a"},
 		}},
-		{"a profile that is not known may be anything", []object{endpoint("a", "*", profiles("mine"))}, []want{
+		{"the effect of an unknown profile is unknown", []object{endpoint("a", "*", profiles("mine"))}, []want{
 			{tcp(c4, a4, 10250), unknown, "the profile mine"},
 			{tcp(c4, a4, 22), allowed, "failsafe"},
 		}},
@@ -106,7 +106,7 @@ func TestTraps(t *testing.T) {
 			{by("", tcp(a4, aDedicated, 10257)), denied, "passing.deny"},
 			{dataplane.Flow{From: addr("127.0.0.1"), To: addr("127.0.0.1"), Protocol: dataplane.TCP, Port: 10257}, unknown, "the node that sends"},
 		}},
-		{"an endpoint for one interface leaves the others alone, and is gone around through them", []object{
+		{"an endpoint for one interface can be bypassed through the others", []object{
 			endpoint("a", "eth1"), policy("passing.deny", 1, denyAll),
 		}, []want{
 			{by("eth1", tcp(c4, aDedicated, 10250)), denied, "passing.deny"},
@@ -114,32 +114,32 @@ func TestTraps(t *testing.T) {
 			{by("", tcp(a4, a4, 10250)), allowed, "no HostEndpoint"},
 			{by("", tcp(c4, aDedicated, 10250)), unknown, "the interface of the flow"},
 		}},
-		{"one that names the interface goes before the one for every", []object{
+		{"an endpoint with the name of the interface takes precedence over the one for every interface", []object{
 			every, endpoint("a-eth1", "eth1"), policy("passing.deny", 1, denyAll, selecting("endpoint == 'a-eth1'")),
 		}, []want{
 			{by("eth1", tcp(c4, a4, 10250)), denied, "passing.deny"},
 			{by("eth0", tcp(c4, a4, 10250)), allowed, "HostEndpoint a,"},
 		}},
-		{"of two that match, the alphabetically first wins", []object{
+		{"of two matching endpoints, the alphabetically first wins", []object{
 			endpoint("a2", "*"), endpoint("a1", "*"), policy("passing.deny", 1, denyAll, selecting("endpoint == 'a2'")),
 		}, []want{{tcp(c4, a4, 10250), allowed, "HostEndpoint a1"}}},
-		{"an address is as good as the name of the interface", []object{
+		{"an endpoint with an address counts like one with the name of the interface", []object{
 			endpoint("a2", "eth1"), endpoint("a1", "", expecting(aDedicated)), policy("passing.deny", 1, denyAll, selecting("endpoint == 'a1'")),
 		}, []want{
 			{by("eth1", tcp(c4, aDedicated, 10250)), denied, "passing.deny"},
 			{by("eth0", tcp(c4, aDedicated, 10250)), allowed, "no HostEndpoint"},
 		}},
-		{"which address an interface has may not be known", []object{
+		{"the address of an interface may be unknown", []object{
 			endpoint("b-address", "", expecting(b4)), policy("passing.deny", 1, denyAll),
 		}, []want{{tcp(c4, b4, 10250), unknown, "the interface of the flow"}}},
-		{"a selector of a source knows hosts by their expected addresses alone", []object{
+		{"a source selector matches hosts only by their expected addresses", []object{
 			every, endpoint("b", "*", expecting(b4)),
 			policy("passing.allow", 1, rule(v3.Allow, source("host == 'b'"))), policy("passing.deny", 2, denyAll),
 		}, []want{
 			{tcp(b4, a4, 10250), allowed, "passing.allow"},
 			{tcp(b6, a6, 10250), denied, "passing.deny"},
 		}},
-		{"a set of addresses works for anything", []object{
+		{"a set of addresses matches any sender", []object{
 			every, set("friends", c4+"/32", "fd09::/16"),
 			policy("passing.allow", 1, rule(v3.Allow, source("set == 'friends'"))), policy("passing.deny", 2, denyAll),
 		}, []want{
@@ -154,10 +154,10 @@ func TestTraps(t *testing.T) {
 			{tcp(c6, a6, 10250), allowed, "does not filter IPv6"},
 			{tcp(c4, a4, 10250), denied, "passing.deny"},
 		}},
-		{"what is not tracked has no effect on an endpoint for every interface", []object{every, policy("passing.deny", 1, denyAll, doNotTrack)}, []want{
+		{"an untracked policy has no effect on an endpoint for every interface", []object{every, policy("passing.deny", 1, denyAll, doNotTrack)}, []want{
 			{tcp(c4, a4, 10250), allowed, "profile"},
 		}},
-		{"and comes first on one with a name, where only what it denies is sure", []object{
+		{"an untracked policy comes first on an endpoint with a name, and only its denials are certain", []object{
 			endpoint("a", "eth0"), policy("passing.allow", 1, allowAll),
 			policy("denying.raw", 5, rule(v3.Deny, from("10.9.0.0/16")), doNotTrack),
 		}, []want{
@@ -165,7 +165,7 @@ func TestTraps(t *testing.T) {
 			{tcp(b4, a4, 10250), unknown, "doNotTrack policies select HostEndpoint a"},
 			{tcp(c4, a4, 6443), allowed, "failsafe"},
 		}},
-		{"what is before DNAT comes before all tiers", []object{
+		{"a policy before DNAT comes before all tiers", []object{
 			every, policy("passing.deny", 1, denyAll), policy("denying.early", 1, rule(v3.Allow, from("10.9.0.0/16")), preDNAT),
 		}, []want{
 			{tcp(c4, a4, 10250), allowed, "denying.early"},
@@ -177,18 +177,18 @@ func TestTraps(t *testing.T) {
 			{tcp(c4, a4, 10250), denied, "passing.deny"},
 			{tcp(c6, a6, 10250), allowed, "profile"},
 		}},
-		{"a rule that excepts every address matches nothing, and not the other version either", []object{
+		{"a rule that excepts every address matches no packet, not even of the other IP version", []object{
 			every, policy("passing.deny", 1, rule(v3.Deny, notFrom("0.0.0.0/0"))),
 		}, []want{{tcp(c4, a4, 10250), allowed, "profile"}, {tcp(c6, a6, 10250), allowed, "profile"}}},
-		{"a code of ICMP ends Felix where it uses nftables", []object{
+		{"a code of ICMP stops Felix with nftables", []object{
 			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Enabled")) }),
 		}, []want{{tcp(c4, a4, 10250), unknown, "ICMP code"}}},
-		{"and where it may use them, as kube-proxy does", []object{
+		{"a code of ICMP may stop a Felix that chooses nftables as kube-proxy does", []object{
 			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Auto")) }),
 		}, []want{{tcp(c4, a4, 10250), unknown, "ICMP code"}}},
-		{"but not where it does not", []object{
+		{"a code of ICMP does not stop a Felix without nftables", []object{
 			every, policy("passing.allow", 1, rule(v3.Allow, protocol("ICMP"), icmpType(3), icmpCode(4))),
 			felix("default", func(s *v3.FelixConfigurationSpec) { s.NFTablesMode = ptr.To(v3.NFTablesMode("Disabled")) }),
 		}, []want{{tcp(c4, a4, 10250), allowed, ""}}},
@@ -209,13 +209,13 @@ func TestTiers(t *testing.T) {
 			{tcp(c4, a4, 2), denied, "the end of tier denying (default action Deny; GlobalNetworkPolicy denying.some"},
 			{tcp(c4, b4, 2), allowed, "profile"},
 		}},
-		{"but not if that policy is about the other direction", []object{every, policy("denying.some", 1, allowAll, outward)}, []want{
+		{"the end of a tier passes if that policy is for the other direction", []object{every, policy("denying.some", 1, allowAll, outward)}, []want{
 			{tcp(c4, a4, 2), allowed, "profile"},
 		}},
-		{"nor if it is evaluated before the tiers", []object{every, policy("denying.early", 1, rule(v3.Allow, protocol("TCP", 1)), preDNAT)}, []want{
+		{"the end of a tier passes if that policy is evaluated before the tiers", []object{every, policy("denying.early", 1, rule(v3.Allow, protocol("TCP", 1)), preDNAT)}, []want{
 			{tcp(c4, a4, 2), allowed, "profile"},
 		}},
-		{"nor if its default action is Pass", []object{every, policy("passing.some", 1, rule(v3.Allow, protocol("TCP", 1)))}, []want{
+		{"the end of a tier passes if its default action is Pass", []object{every, policy("passing.some", 1, rule(v3.Allow, protocol("TCP", 1)))}, []want{
 			{tcp(c4, a4, 2), allowed, "profile"},
 		}},
 		{"a tier without a default action denies", []object{every, policy("some", 1, rule(v3.Allow, protocol("TCP", 1)))}, []want{
@@ -228,19 +228,19 @@ func TestTiers(t *testing.T) {
 			{tcp(c4, a4, 2), denied, "the end of tier default"},
 		}},
 		{"Pass of the last tier leads to the profiles", []object{every, policy("pass", 1, passAll)}, []want{{tcp(c4, a4, 2), allowed, "profile"}}},
-		{"Log decides nothing", []object{every, policy("passing.log", 1, rule(v3.Log), denyAll)}, []want{
+		{"Log does not decide", []object{every, policy("passing.log", 1, rule(v3.Log), denyAll)}, []want{
 			{tcp(c4, a4, 2), denied, "Deny by rule 2 of GlobalNetworkPolicy passing.log"},
 		}},
 		{"Allow ends all tiers", []object{every, policy("passing.allow", 1, allowAll), policy("denying.deny", 1, denyAll)}, []want{
 			{tcp(c4, a4, 2), allowed, "passing.allow"},
 		}},
-		{"order decides, then the name, none being last", []object{
+		{"policies are evaluated by order, then by name; those without order are last", []object{
 			every, policy("passing.z", 5, rule(v3.Deny, protocol("TCP", 1))), policy("passing.b", 7, rule(v3.Allow, protocol("TCP", 1, 2))),
 			policy("passing.a", 7, rule(v3.Deny, protocol("TCP", 2))), policy("passing.0", 0, noOrder, rule(v3.Deny, protocol("TCP", 1, 2, 3))),
 		}, []want{
 			{tcp(c4, a4, 1), denied, "passing.z"}, {tcp(c4, a4, 2), denied, "passing.a"}, {tcp(c4, a4, 3), denied, "passing.0"},
 		}},
-		{"those of ClusterNetworkPolicies are tiers like others: before default, and after it", []object{
+		{"tiers of ClusterNetworkPolicies are like others: before the default tier, and after it", []object{
 			every, tier("kube-admin", 1_000, v3.Pass), tier("kube-baseline", 10_000_000, v3.Pass),
 			policy("kube-admin.deny", 1, rule(v3.Deny, protocol("TCP", 1))), policy("kube-admin.allow", 2, rule(v3.Allow, protocol("TCP", 2))),
 			policy("kube-baseline.deny", 1, rule(v3.Deny, protocol("TCP", 2, 3))),
@@ -248,7 +248,7 @@ func TestTiers(t *testing.T) {
 			{tcp(c4, a4, 1), denied, "kube-admin.deny"}, {tcp(c4, a4, 2), allowed, "kube-admin.allow"}, {tcp(c4, a4, 3), denied, "kube-baseline.deny"},
 			{tcp(c4, a4, 4), allowed, "profile"},
 		}},
-		{"a tier that is not there", []object{every, policy("gone.deny", 1, denyAll)}, []want{
+		{"a tier that does not exist", []object{every, policy("gone.deny", 1, denyAll)}, []want{
 			{tcp(c4, a4, 1), unknown, "tier gone, which does not exist"},
 		}},
 		{"egress and ingress must both allow", []object{
@@ -257,12 +257,12 @@ func TestTiers(t *testing.T) {
 		}, []want{
 			{tcp(b4, a4, 1), denied, "passing.out"}, {tcp(b6, a6, 1), denied, "passing.in"}, {tcp(c4, a4, 1), allowed, "on node a"},
 		}},
-		{"what may not leave may not arrive", []object{
+		{"a flow that may not leave its sender is denied", []object{
 			endpoint("b", "*"), policy("passing.out", 1, rule(v3.Deny, protocol("TCP"), func(r *v3.Rule) {
 				r.Source.Ports = []numorstring.Port{numorstring.SinglePort(80)}
 			}), outward),
 		}, []want{{tcp(b4, a4, 1), unknown, "passing.out (tier passing), on node b (outgoing): in the source, the port is unknown"}}},
-		{"policies without types are about what their rules are about", []object{
+		{"policies without types have the types of their rules", []object{
 			every, policy("passing.deny", 1, func(s *v3.GlobalNetworkPolicySpec) { s.Types = nil; s.Egress = []v3.Rule{denyAll} }),
 		}, []want{{tcp(c4, a4, 1), allowed, ""}, {tcp(a4, c4, 1), denied, "(outgoing)"}}},
 	})
@@ -287,7 +287,7 @@ func TestRules(t *testing.T) {
 			{tcp(c4, a4, 10), denied, ""}, {tcp(c4, a4, 20), denied, ""}, {tcp(c4, a4, 21), allowed, ""}, {tcp(c4, a4, 15), allowed, ""},
 			{ping(c4, a4), allowed, ""},
 		}},
-		{"source ports are not known, unless they are told", match(from80), []want{
+		{"source ports are unknown, unless the flow has them", match(from80), []want{
 			{tcp(c4, a4, 1), unknown, "Deny by rule 1 of GlobalNetworkPolicy passing.deny (tier passing), on node a: in the source, the port is unknown"},
 			{known, allowed, "profile"},
 		}},
@@ -298,13 +298,13 @@ func TestRules(t *testing.T) {
 		{"ICMPv6", match(rule(v3.Deny, protocol("ICMPv6"), icmpType(128))), []want{{ping(c4, a4), allowed, ""}, {ping(c6, a6), denied, ""}}},
 		{"types", match(rule(v3.Deny, protocol("ICMP"), icmpType(5))), []want{{ping(c4, a4), allowed, ""}, {redirect, denied, ""}}},
 		{"codes", match(rule(v3.Deny, protocol("ICMP"), icmpType(8), icmpCode(1))), []want{{ping(c4, a4), allowed, ""}}},
-		{"other types", match(rule(v3.Deny, protocol("ICMP"), func(r *v3.Rule) { r.NotICMP = &v3.ICMPFields{Type: ptr.To(5)} })), []want{
+		{"negated types of ICMP", match(rule(v3.Deny, protocol("ICMP"), func(r *v3.Rule) { r.NotICMP = &v3.ICMPFields{Type: ptr.To(5)} })), []want{
 			{ping(c4, a4), denied, ""}, {redirect, allowed, ""}, {tcp(c4, a4, 1), allowed, ""},
 		}},
-		{"other types of whichever protocol", match(rule(v3.Deny, func(r *v3.Rule) { r.NotICMP = &v3.ICMPFields{Type: ptr.To(5)} })), []want{
+		{"negated types of ICMP without a protocol", match(rule(v3.Deny, func(r *v3.Rule) { r.NotICMP = &v3.ICMPFields{Type: ptr.To(5)} })), []want{
 			{tcp(c4, a4, 1), unknown, "notICMP without a protocol"}, {redirect, allowed, ""},
 		}},
-		{"other protocols", match(rule(v3.Deny, func(r *v3.Rule) { r.NotProtocol = ptr.To(numorstring.ProtocolFromString("TCP")) })), []want{
+		{"negated protocols", match(rule(v3.Deny, func(r *v3.Rule) { r.NotProtocol = ptr.To(numorstring.ProtocolFromString("TCP")) })), []want{
 			{tcp(c4, a4, 1), allowed, ""}, {ping(c6, a6), denied, ""},
 		}},
 		{"protocols by number", match(rule(v3.Deny, func(r *v3.Rule) { r.Protocol = ptr.To(numorstring.ProtocolFromInt(6)) })), []want{
@@ -316,11 +316,11 @@ func TestRules(t *testing.T) {
 		{"networks and exceptions", match(rule(v3.Deny, from("10.0.0.0/8"), notFrom("10.9.0.0/16"))), []want{
 			{tcp(c4, a4, 1), allowed, ""}, {tcp(b4, a4, 1), denied, ""}, {tcp(b6, a6, 1), allowed, ""},
 		}},
-		{"networks of different IP versions on both sides match nothing", match(rule(v3.Deny, from("10.0.0.0/8"), to("fd00::/64"))), []want{
+		{"networks of different IP versions on both sides match no packet", match(rule(v3.Deny, from("10.0.0.0/8"), to("fd00::/64"))), []want{
 			{tcp(b4, a4, 1), allowed, ""}, {tcp(b6, a6, 1), allowed, ""},
 		}},
-		{"a selector that nothing has", match(rule(v3.Deny, source("nothing == 'so'"))), []want{{tcp(c4, a4, 1), allowed, ""}}},
-		{"and its negation", match(rule(v3.Deny, notSource("nothing == 'so'"))), []want{{tcp(c4, a4, 1), denied, ""}}},
+		{"a selector that matches no object", match(rule(v3.Deny, source("nothing == 'so'"))), []want{{tcp(c4, a4, 1), allowed, ""}}},
+		{"the negation of a selector that matches no object", match(rule(v3.Deny, notSource("nothing == 'so'"))), []want{{tcp(c4, a4, 1), denied, ""}}},
 		{"a selector that cannot be read", match(rule(v3.Deny, source("=="))), []want{{tcp(c4, a4, 1), unknown, "cannot be read"}}},
 		{"a Service", match(rule(v3.Deny, func(r *v3.Rule) { r.Destination.Services = &v3.ServiceMatch{Name: "s", Namespace: "n"} })), []want{
 			{tcp(c4, a4, 1), unknown, "Service n/s"},
@@ -334,32 +334,32 @@ func TestSelectorsOfRules(t *testing.T) {
 		return append(more, every, pool, set("x", "10.9.0.0/24"), set("y", "10.9.0.9/32"), policy("passing.deny", 1, r))
 	}
 	check(t, []situation{
-		{"what a positive one excepts is taken out set by set", with(rule(v3.Deny, source("has(set)"), notSource("set == 'y'"))), []want{
+		{"an exception removes whole sets from a selection", with(rule(v3.Deny, source("has(set)"), notSource("set == 'y'"))), []want{
 			{tcp(c4, a4, 1), denied, ""},
 		}},
-		{"what is nothing but excepted is no member", with(rule(v3.Deny, source("has(set)"), notSource("set == 'x'"))), []want{
+		{"an address that only an excepted set has is not selected", with(rule(v3.Deny, source("has(set)"), notSource("set == 'x'"))), []want{
 			{tcp("10.9.0.8", a4, 1), allowed, ""}, {tcp(c4, a4, 1), denied, ""},
 		}},
-		{"an address of a node is no workload's", []object{
+		{"the address of a node is not that of a workload", []object{
 			every, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: "10.0.0.0/8"}}, policy("passing.deny", 1, rule(v3.Deny, source("app == 'db'"))),
 		}, []want{{tcp(b4, a4, 1), allowed, ""}, {tcp(c4, a4, 1), unknown, "workloads"}}},
-		{"without one, by address", with(rule(v3.Deny, notSource("set == 'y'"))), []want{
+		{"an exception without a selection works by address", with(rule(v3.Deny, notSource("set == 'y'"))), []want{
 			{tcp(c4, a4, 1), allowed, ""}, {tcp("10.9.0.8", a4, 1), denied, ""},
 		}},
-		{"all() is all that is known, not everybody", with(rule(v3.Deny, source("all()"))), []want{
+		{"all() matches all known addresses, not every address", with(rule(v3.Deny, source("all()"))), []want{
 			{tcp(c4, a4, 1), denied, ""}, {tcp("10.8.0.1", a4, 1), allowed, ""}, {tcp(b4, a4, 1), allowed, ""},
 		}},
-		{"workloads are not known", with(rule(v3.Deny, source("app == 'db'"))), []want{
+		{"the addresses of workloads are unknown", with(rule(v3.Deny, source("app == 'db'"))), []want{
 			{tcp(pod4, a4, 1), unknown, "may select workloads"}, {tcp(c4, a4, 1), allowed, ""},
 		}},
-		{"unless it makes no difference", with(rule(v3.Allow, source("app == 'db'"))), []want{{tcp(pod4, a4, 1), allowed, ""}}},
-		{"or only hosts are meant", with(rule(v3.Deny, inside("global()"), source("has(set)"))), []want{
+		{"unknown workloads do not matter where every result is the same", with(rule(v3.Allow, source("app == 'db'"))), []want{{tcp(pod4, a4, 1), allowed, ""}}},
+		{"unknown workloads do not matter where only hosts are selected", with(rule(v3.Deny, inside("global()"), source("has(set)"))), []want{
 			{tcp(pod4, a4, 1), allowed, ""}, {tcp(c4, a4, 1), denied, ""},
 		}},
 		{"hosts and sets are in no namespace", with(rule(v3.Deny, inside("all()"))), []want{
 			{tcp(pod4, a4, 1), unknown, "workloads"}, {tcp(c4, a4, 1), allowed, ""},
 		}},
-		{"a doubt about Pass is one about what comes then", with(rule(v3.Pass, source("app == 'db'")),
+		{"a doubtful Pass makes the rest of the evaluation doubtful", with(rule(v3.Pass, source("app == 'db'")),
 			policy("denying.deny", 1, denyAll)), []want{{tcp(pod4, a4, 1), denied, "denying.deny"}}},
 	})
 }
@@ -375,26 +375,26 @@ func TestEncapsulation(t *testing.T) {
 	}
 	deny := policy("passing.deny", 1, denyAll)
 	check(t, []situation{
-		{"between nodes, Felix lets it through by itself", []object{every, deny, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: "10.200.0.0/16", VXLANMode: v3.VXLANModeAlways}}}, []want{
+		{"Felix allows encapsulated traffic between nodes by itself", []object{every, deny, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: "10.200.0.0/16", VXLANMode: v3.VXLANModeAlways}}}, []want{
 			{vxlan(b4), allowed, "VXLAN"}, {vxlan(c4), unknown, "VXLAN"}, {ipip(b4), denied, "passing.deny"}, {tcp(b4, a4, 4789), denied, "passing.deny"},
 		}},
 		{"IPIP", []object{every, deny, v3.IPPool{Spec: v3.IPPoolSpec{CIDR: "10.200.0.0/16", IPIPMode: v3.IPIPModeCrossSubnet}}}, []want{
 			{ipip(b4), allowed, "IPIP"}, {vxlan(b4), denied, "passing.deny"},
 		}},
-		{"not where it is not used", []object{every, deny}, []want{{vxlan(b4), denied, "passing.deny"}}},
+		{"Felix does not allow an encapsulation that is not in use", []object{every, deny}, []want{{vxlan(b4), denied, "passing.deny"}}},
 		{"eBPF is not modelled", []object{every, felix("default", func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = ptr.To(true) })}, []want{
 			{tcp(c4, a4, 1), unknown, "eBPF"},
 		}},
-		{"what uses eBPF where it leaves does not hide what denies it where it comes in", []object{
+		{"eBPF at the sender does not hide a denial at the receiver", []object{
 			every, endpoint("b", "*"), policy("passing.deny", 1, denyAll, selecting("host == 'a'")),
 			felix("node.b", func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = ptr.To(true) }),
 		}, []want{{tcp(b4, a4, 1), denied, "passing.deny"}}},
-		{"but is not known where it is let through there", []object{
+		{"eBPF at the sender makes a flow unknown that the receiver allows", []object{
 			every, endpoint("b", "*"), felix("node.b", func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = ptr.To(true) }),
 		}, []want{{tcp(b4, a4, 1), unknown, "eBPF"}}},
-		{"eBPF without an endpoint polices nothing", []object{
+		{"eBPF without an endpoint restricts no traffic", []object{
 			every, felix("node.b", func(s *v3.FelixConfigurationSpec) { s.BPFEnabled = ptr.To(true) }),
 		}, []want{{tcp(b4, a4, 1), allowed, ""}}},
-		{"neither are the policies of workloads", []object{every}, []want{{by("cali123", tcp(pod4, a4, 1)), unknown, "workloads"}}},
+		{"policies of workloads are not modelled", []object{every}, []want{{by("cali123", tcp(pod4, a4, 1)), unknown, "workloads"}}},
 	})
 }

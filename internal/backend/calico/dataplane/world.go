@@ -41,7 +41,7 @@ type World struct {
 	extraWorkloadNets []netip.Prefix
 }
 
-// host is a node with its endpoints and the settings of its Felix.
+// host is a node with the node's endpoints and the settings of the node's Felix.
 type host struct {
 	Node
 	endpoints []*endpoint

@@ -15,9 +15,9 @@ import (
 // DefaultMemory is the memory of the operator as shipped.
 const DefaultMemory = 256 << 20
 
-// Of the memory of the operator, 3/16 are for the objects of Calico, and of this part,
-// each kind has a share of its own. The objects of Calico are written by whoever may
-// write to one tier only.
+// Of the memory of the operator, 3/16 are for the objects of Calico, and each kind has a
+// separate share of the 3/16. Even a user with the right to write to a single tier can
+// write many objects of Calico.
 const (
 	memoryParts, calicoParts = 16, 3
 	// readFactor bounds the bytes of a list, in multiples of the share: the metadata that
@@ -90,7 +90,8 @@ func mebibytes(bytes int64) string {
 	return fmt.Sprintf("%d MiB", bytes>>20)
 }
 
-// tooLargeText says which kinds are too large, and what to do; empty if there is none.
+// tooLargeText says which kinds are too large, and what to do; empty if no kind is too
+// large.
 func tooLargeText(memory int64, kinds []*progress) string {
 	var told []string
 	resource := ""

@@ -33,8 +33,8 @@ type source interface {
 	watch(ctx context.Context, k kind, o metav1.ListOptions) (watch.Interface, error)
 }
 
-// clients is the source that reads from an API server. The resources are known, so that
-// no discovery is needed.
+// clients is the source that reads from an API server. The resources are known, so no
+// discovery is needed.
 type clients struct {
 	calico  rest.Interface
 	dynamic dynamic.Interface

@@ -26,25 +26,25 @@ import (
 
 // server is an API server in memory.
 type server struct {
-	mu        sync.Mutex // of the map
+	mu        sync.Mutex // guards the map
 	resources map[string]*resource
 	memory    int64 // of the operator
 }
 
-// resource is what the server has of one.
+// resource is what the server has of one resource.
 type resource struct {
 	mu      sync.Mutex
 	objects []runtime.Object
-	fails   error // the answer to lists, until it is nil
+	fails   error // the error that lists return, if not nil
 	hangs   bool  // lists are never answered
-	deaf    error // the answer to watches
+	deaf    error // the error that watches return
 	mute    bool  // watches are never answered
 	lists   int
 	watch   *watch.FakeWatcher
-	asked   metav1.ListOptions // of the last watch
+	asked   metav1.ListOptions // by the last watch
 }
 
-// newServer has a Calico that is well: a ready datastore, and nothing else.
+// newServer has a healthy Calico: a ready datastore, and no other objects.
 func newServer() *server {
 	s := &server{resources: map[string]*resource{}}
 	s.of("apiservices").objects = []runtime.Object{service("v3.projectcalico.org", nil)}
@@ -86,7 +86,7 @@ func (s *server) list(ctx context.Context, k kind, o metav1.ListOptions, bytes i
 	return "10", nil
 }
 
-// selected tells whether an object is asked for. Of labels, only the key matters.
+// selected tells whether a request selects an object. Of labels, only the key matters.
 func selected(object runtime.Object, o metav1.ListOptions) bool {
 	of := object.(client.Object)
 	_, labelled := of.GetLabels()[o.LabelSelector]
@@ -156,7 +156,7 @@ func service(name string, edit func(u *unstructured.Unstructured)) *unstructured
 	return u
 }
 
-// world is a follower of a server, and how often it told of changes.
+// world is a follower of a server, with the number of changes that the follower reported.
 type world struct {
 	*WithT
 	*server
@@ -164,8 +164,7 @@ type world struct {
 	changes atomic.Int64
 }
 
-// bubble runs a test with a follower of a server, in a time of its own. What
-// is to be so when it starts is set up first.
+// bubble runs a test with a follower of a server, with a clock of its own. The setup runs before the follower starts.
 func bubble(t *testing.T, setUp func(*server), test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -185,18 +184,18 @@ func bubble(t *testing.T, setUp func(*server), test func(w *world)) {
 		cancel()
 		began := time.Now()
 		w.Expect(<-ended).To(Succeed())
-		w.Expect(time.Since(began)).To(BeZero(), "it ends at once")
+		w.Expect(time.Since(began)).To(BeZero(), "the follower ends at once")
 		synctest.Wait()
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:goruntime.Stack(stacks, true)]
-		w.Expect(string(stacks)).NotTo(ContainSubstring("calicowatch.(*reading)"), "it leaves nothing")
+		w.Expect(string(stacks)).NotTo(ContainSubstring("calicowatch.(*reading)"), "no goroutine is left")
 		changes := w.changes.Load()
-		<-time.After(time.Hour) // the bubble's
+		<-time.After(time.Hour) // of the bubble
 		w.Expect(w.changes.Load()).To(Equal(changes), "no timer is left")
 	})
 }
 
-// pass lets time pass, and everything happen that happens meanwhile.
+// pass advances the clock, and lets everything run that is due meanwhile.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()

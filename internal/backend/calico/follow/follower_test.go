@@ -22,13 +22,13 @@ import (
 
 var forbidden = apierrors.NewForbidden(v3.Resource("ippools"), "", errors.New("no"))
 
-func TestRead(t *testing.T) {
+func TestReadReturnsTheFollowedObjects(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		c := w.Read()
 		w.Expect(c.Mode).To(Equal(calico.Native))
 		w.Expect(c.Problem).To(BeEmpty())
 		w.Expect(c.Tiers).To(HaveExactElements(HaveField("Name", "a"), HaveField("Name", "b")))
-		w.Expect(c.Tiers).To(HaveCap(2), "an append must not write into it")
+		w.Expect(c.Tiers).To(HaveCap(2), "an append of the caller must not write into the follower's list")
 
 		changes := w.changes.Load()
 		w.of("tiers").watch.Modify(&v3.Tier{ObjectMeta: meta("a", "2")})
@@ -40,12 +40,11 @@ func TestRead(t *testing.T) {
 		pass(0)
 		w.Expect(w.changes.Load()).To(Equal(changes + 2))
 		w.Expect(w.Read().Tiers).To(HaveExactElements(HaveField("ResourceVersion", "3")))
-		w.Expect(c.Tiers).To(HaveLen(2), "what was read stays as it was")
+		w.Expect(c.Tiers).To(HaveLen(2), "a list that was returned does not change")
 	})
 }
 
-// TestWatchEnds: what is listed again, and is the same, is no change and no
-// problem.
+// TestWatchEnds: a second list with the same content is no change and no problem.
 func TestWatchEnds(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		changes := w.changes.Load()
@@ -53,7 +52,7 @@ func TestWatchEnds(t *testing.T) {
 			pass(time.Minute)
 			w.of("tiers").watch.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
 			pass(time.Second)
-			w.Expect(w.of("tiers").lists).To(Equal(i+2), "it is listed again soon")
+			w.Expect(w.of("tiers").lists).To(Equal(i+2), "the kind is listed again soon")
 			pass(time.Minute)
 			w.of("tiers").watch.Stop()
 		}
@@ -68,8 +67,8 @@ func TestWatchEnds(t *testing.T) {
 	})
 }
 
-// TestPatience: a kind that can not be listed is a problem after the patience,
-// and none any more once it can.
+// TestPatience: a kind that cannot be listed becomes a problem after the
+// patience, and stops being one once it can be listed.
 func TestPatience(t *testing.T) {
 	for name, c := range map[string]struct {
 		amiss   func(*resource)
@@ -79,7 +78,7 @@ func TestPatience(t *testing.T) {
 			func(r *resource) { r.fails = forbidden },
 			"IPPool cannot be read: ippools.projectcalico.org is forbidden: no; grant the operator list and watch of ippools.projectcalico.org",
 		},
-		"not there": {
+		"not served": {
 			func(r *resource) { r.fails = apierrors.NewNotFound(v3.Resource("ippools"), "") },
 			"the server does not have ippools.projectcalico.org; complete or update the installation, with its CRDs",
 		},
@@ -100,17 +99,17 @@ func TestPatience(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(s *server) { c.amiss(s.of("ippools")) }, func(w *world) {
-				w.Expect(w.Read().Tiers).To(HaveLen(2), "the others are read")
+				w.Expect(w.Read().Tiers).To(HaveLen(2), "the other kinds are read")
 				pass(timing.CalicoReadPatience - time.Second)
 				w.Expect(w.Read().Problem).NotTo(ContainSubstring("IPPool"))
 				pass(2 * time.Second)
 				w.Expect(w.Read().Problem).To(ContainSubstring(c.problem))
 				changes := w.changes.Load()
 				pass(time.Hour)
-				w.Expect(w.changes.Load()).To(Equal(changes), "it stays the same problem")
-				w.Expect(w.of("ippools").lists).To(BeNumerically("<", 400), "it is tried ever more slowly")
+				w.Expect(w.changes.Load()).To(Equal(changes), "the problem does not change")
+				w.Expect(w.of("ippools").lists).To(BeNumerically("<", 400), "the retries become less frequent")
 				if name == "hangs" {
-					return // a request that was sent stays so
+					return // a request that was sent stays unanswered
 				}
 				w.of("ippools").set(func(r *resource) { r.fails, r.deaf = nil, nil })
 				pass(20 * time.Second)
@@ -121,8 +120,7 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// TestLaterFailure: it is a problem too when it went well once. What there was
-// last stays.
+// TestLaterFailure: a kind that could be listed before becomes a problem too. The objects of the last list stay.
 func TestLaterFailure(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		for _, name := range []string{"tiers", "hostendpoints"} {
@@ -138,7 +136,7 @@ func TestLaterFailure(t *testing.T) {
 	})
 }
 
-// TestLaterSilence: nor is it any better if the server says nothing at all.
+// TestLaterSilence: a server that stops answering is a problem as well.
 func TestLaterSilence(t *testing.T) {
 	const silence = "the server has not answered within 30s"
 	for name, c := range map[string]struct {
@@ -168,15 +166,14 @@ func TestLaterSilence(t *testing.T) {
 	}
 }
 
-// TestStop: one that is stopped while it waits is heard no more.
+// TestStop: a follower that is stopped while it waits reports no more changes.
 func TestStop(t *testing.T) {
 	bubble(t, func(s *server) { s.of("tiers").hangs = true }, func(w *world) {
 		w.Expect(w.Read().Problem).To(Equal(beingRead))
 	})
 }
 
-// TestRecovery: as soon as the API is available again it is read, however
-// long it was not.
+// TestRecovery: as soon as the API is available again it is read, however long it was unavailable.
 func TestRecovery(t *testing.T) {
 	set := func(s *server, version, status string) *unstructured.Unstructured {
 		u := service(v3Service, func(u *unstructured.Unstructured) {
@@ -207,7 +204,7 @@ func TestRecovery(t *testing.T) {
 		w.of("apiservices").watch.Modify(set(w.server, "3", "False"))
 		pass(0)
 		w.Expect(w.Read().Problem).To(ContainSubstring("does not answer"))
-		w.Expect(w.Read().Tiers).To(HaveLen(2), "what there was last stays")
+		w.Expect(w.Read().Tiers).To(HaveLen(2), "the objects of the last list stay")
 	})
 }
 
@@ -241,12 +238,12 @@ func TestDatastore(t *testing.T) {
 		information := &v3.ClusterInformation{ObjectMeta: meta("other", "2")}
 		w.of("clusterinformations").watch.Add(information)
 		pass(0)
-		w.Expect(w.Read().Problem).To(Equal(notInitialised), "it is not the one")
+		w.Expect(w.Read().Problem).To(Equal(notInitialised), "another object than the one named default does not count")
 		w.Expect(w.changes.Load()).To(Equal(changes))
 		information = &v3.ClusterInformation{ObjectMeta: meta("default", "3")}
 		w.of("clusterinformations").watch.Add(information)
 		pass(0)
-		w.Expect(w.Read().Problem).To(BeEmpty(), "unset is not false")
+		w.Expect(w.Read().Problem).To(BeEmpty(), "an unset field is not false")
 		information = &v3.ClusterInformation{ObjectMeta: meta("default", "4")}
 		information.Spec.DatastoreReady = ptr.To(false)
 		w.of("clusterinformations").watch.Modify(information)
@@ -257,11 +254,11 @@ func TestDatastore(t *testing.T) {
 		information.ResourceVersion, information.Spec.CalicoVersion = "5", "v3.32.1"
 		w.of("clusterinformations").watch.Modify(information)
 		pass(0)
-		w.Expect(w.changes.Load()).To(Equal(changes), "nobody reads the rest")
+		w.Expect(w.changes.Load()).To(Equal(changes), "other fields are not read")
 	})
 }
 
-// TestMigrationGone: without an API of them there are no migrations.
+// TestMigrationGone: without the API of migrations there are no migrations.
 func TestMigrationGone(t *testing.T) {
 	migrations := service("v1."+migrationGroup, func(u *unstructured.Unstructured) {
 		u.Object["spec"] = map[string]any{"group": migrationGroup, "version": "v1"}
@@ -273,7 +270,7 @@ func TestMigrationGone(t *testing.T) {
 		}}}
 	}, func(w *world) {
 		w.Expect(w.Read().Problem).To(ContainSubstring("DatastoreMigration m is in phase Migrating"))
-		w.Expect(w.Read().Tiers).To(HaveLen(2), "what there is can be read meanwhile")
+		w.Expect(w.Read().Tiers).To(HaveLen(2), "other kinds can be read meanwhile")
 		w.of("apiservices").watch.Delete(migrations)
 		pass(0)
 		w.Expect(w.Read().Problem).To(BeEmpty())

@@ -18,14 +18,14 @@ import (
 // ownTier is the name of the operator's tier.
 const ownTier = "cpnp"
 
-// reduce removes from an object what nobody reads. Everything of the spec stays, since
-// it is judged. Of kubectl's copy in an annotation, only whether there is a copy stays,
-// and whether the copy declares failsafe ports: the only field that the operator writes
-// in a foreign object.
+// reduce removes the unread parts of an object. The whole spec stays, because the spec is
+// judged. Of kubectl's copy in an annotation, only two facts stay: whether there is a copy,
+// and whether the copy declares failsafe ports, the only field that the operator writes in
+// a foreign object.
 //
 // The rest of the metadata stays where the operator may have written the object, because
-// drift is attributed by managed fields. Of a foreign object it is removed, but for the
-// labels, which selectors of policies select.
+// drift is attributed by managed fields. In a foreign object, all metadata but the labels
+// are removed; the labels stay for the selectors of policies.
 func reduce(object client.Object) {
 	if isTooLarge(object) {
 		return

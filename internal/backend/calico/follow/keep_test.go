@@ -31,9 +31,9 @@ func full(name string) metav1.ObjectMeta {
 	}
 }
 
-// Of objects of others stays what is judged: the spec, the labels, and that there was a
-// client-side apply. Of what may be the operator's, everything.
-func TestWhatIsKeptOfAnObject(t *testing.T) {
+// Of a foreign object, only what is judged is kept: the spec, the labels, and the
+// fact of a client-side apply. An object that may be the operator's is kept whole.
+func TestWhichPartsOfAnObjectAreKept(t *testing.T) {
 	g := NewWithT(t)
 	foreign := &v3.GlobalNetworkSet{ObjectMeta: full("theirs"), Spec: v3.GlobalNetworkSetSpec{Nets: []string{"10.0.0.0/8"}}}
 	before := foreign.Annotations
@@ -62,7 +62,7 @@ func TestWhatIsKeptOfAnObject(t *testing.T) {
 	}
 }
 
-// The size of an object is that in memory, which can be many times that of the text.
+// The size of an object is its size in memory, which can be many times that of the text.
 func TestSizeOf(t *testing.T) {
 	g := NewWithT(t)
 	empty := sizeOf(&v3.GlobalNetworkPolicy{})
@@ -77,8 +77,8 @@ func TestSizeOf(t *testing.T) {
 	grows(&v3.GlobalNetworkPolicy{ObjectMeta: metav1.ObjectMeta{ManagedFields: fields}}, 10_200)
 }
 
-// An object that would take many times its text is not decoded at all.
-func TestObjectThatIsTooLargeIsNotDecoded(t *testing.T) {
+// An object that would need many times its text's memory is not decoded at all.
+func TestTooLargeObjectIsNotDecoded(t *testing.T) {
 	g := NewWithT(t)
 	scheme := runtime.NewScheme()
 	g.Expect(v3.AddToScheme(scheme)).To(Succeed())
@@ -102,7 +102,7 @@ func TestObjectThatIsTooLargeIsNotDecoded(t *testing.T) {
 		return object.(*v3.GlobalNetworkPolicy)
 	}
 	possible := read(policy(1024))
-	g.Expect(possible.Spec.Ingress).To(HaveLen(1024), "as many rules as Calico takes")
+	g.Expect(possible.Spec.Ingress).To(HaveLen(1024), "Calico accepts so many rules")
 	g.Expect(isTooLarge(possible)).To(BeFalse())
 
 	text := policy(20_000)
@@ -110,7 +110,7 @@ func TestObjectThatIsTooLargeIsNotDecoded(t *testing.T) {
 	huge := read(text)
 	g.Expect(isTooLarge(huge)).To(BeTrue())
 	g.Expect(huge.Spec.Ingress).To(BeEmpty())
-	g.Expect(huge.Name+huge.ResourceVersion).To(Equal("rules1"), "it is known by its name")
+	g.Expect(huge.Name+huge.ResourceVersion).To(Equal("rules1"), "the object keeps its name")
 	g.Expect(sizeOf(huge)).To(BeNumerically(">", shareOf(v3.KindGlobalNetworkPolicy, 1<<40)))
 	reduce(huge)
 	g.Expect(isTooLarge(huge)).To(BeTrue())

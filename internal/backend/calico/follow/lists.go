@@ -27,8 +27,8 @@ const (
 // errAnswerTooLong is the error of a list with more bytes than the operator reads.
 var errAnswerTooLong = errors.New("the answer is too long")
 
-// list implements source. Only one object is in memory at a time, whatever the length
-// of the answer. The list is asked for without a version, so that the list is never old.
+// list implements source. Only one object is in memory at a time, for answers of any
+// length. The request has no version, so the list is never stale.
 func (c *clients) list(ctx context.Context, k kind, o metav1.ListOptions, bytes int64, do func(runtime.Object) error) (string, error) {
 	o = metav1.ListOptions{LabelSelector: o.LabelSelector, FieldSelector: o.FieldSelector, Limit: firstPage}
 	read := int64(0)

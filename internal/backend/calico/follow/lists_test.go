@@ -20,9 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// answering returns clients of a server with so many sets of one size. If pages are not
-// known to the server, the first answer has all, as from Calico's API server. The
-// requests are noted.
+// answering returns clients of a server with so many sets of one size. If the server does not
+// support pages, the first answer has all sets, as from Calico's API server. The requests are noted.
 func answering(t *testing.T, count, size int, pages bool) (c *clients, asked *[]string) {
 	t.Helper()
 	asked = &[]string{}
@@ -46,7 +45,7 @@ func answering(t *testing.T, count, size int, pages bool) (c *clients, asked *[]
 			if i > from {
 				_, _ = w.Write([]byte(","))
 			}
-			// Items of an aggregated server do not say what they are.
+			// Items from an aggregated server have no kind.
 			_, _ = fmt.Fprintf(w, `{"metadata":{"name":"s%d"},"spec":{"nets":["%s"]}}`, i, strings.Repeat("x", size))
 		}
 		_, _ = fmt.Fprintf(w, `],"kind":"GlobalNetworkSetList","metadata":{"continue":"%s","resourceVersion":"7"}}`, next)
@@ -86,7 +85,7 @@ func TestLists(t *testing.T) {
 		g.Expect(read).To(Equal(60))
 		g.Expect((*asked)[1:]).To(HaveEach(ContainSubstring("limit=8")))
 	})
-	t.Run("no more is read than asked for", func(t *testing.T) {
+	t.Run("no more is read than requested", func(t *testing.T) {
 		g := NewWithT(t)
 		c, _ := answering(t, 60, 500<<10, false)
 		read := 0
@@ -96,10 +95,10 @@ func TestLists(t *testing.T) {
 
 		c, asked := answering(t, 60, 500<<10, true)
 		_, err = c.list(t.Context(), sets, metav1.ListOptions{}, 27<<20, func(runtime.Object) error { return nil })
-		g.Expect(err).To(MatchError(errAnswerTooLong), "pages count together")
+		g.Expect(err).To(MatchError(errAnswerTooLong), "all pages count together")
 		g.Expect(len(*asked)).To(BeNumerically(">", 1))
 	})
-	t.Run("an error ends it", func(t *testing.T) {
+	t.Run("an error ends the list", func(t *testing.T) {
 		g := NewWithT(t)
 		c, _ := answering(t, 200, 10, false)
 		enough := errors.New("enough")
@@ -115,7 +114,7 @@ func TestLists(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoList(t *testing.T) {
+func TestAnswersThatAreNoLists(t *testing.T) {
 	g := NewWithT(t)
 	for text, want := range map[string]string{
 		`[]`: "in the place of", `{"items":{}}`: "no array", `{"items":[{}`: "EOF", `{"items":[]`: "EOF", `{`: "EOF", ``: "EOF",

@@ -13,9 +13,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico"
 )
 
-// ReadNow asks the API server for the kinds that the operator writes, so that neither a
-// delayed watch nor an old list has a part in the answer. All else is as in the result
-// of Read.
+// ReadNow asks the API server for the kinds written by the operator, so neither a delayed
+// watch nor a stale list has a part in the answer. All else is as in the result of Read.
 func (f *Follower) ReadNow(ctx context.Context) (calico.Live, error) {
 	there := f.Read()
 	f.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// A look shows what the server has, whatever a watch has not told yet.
+// A look shows the server's present objects, even those that a watch has not reported yet.
 func TestALookDoesNotDependOnWatches(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		copied := map[string]string{corev1.LastAppliedConfigAnnotation: `{"spec":{"node":"x"}}`}
@@ -24,7 +24,7 @@ func TestALookDoesNotDependOnWatches(t *testing.T) {
 		there, err := w.ReadNow(t.Context())
 		w.Expect(err).NotTo(HaveOccurred())
 		w.Expect(there.Endpoints).To(ConsistOf(HaveField("Name", "new")))
-		w.Expect(there.Endpoints[0].Annotations[corev1.LastAppliedConfigAnnotation]).NotTo(ContainSubstring("node"), "as in memory")
+		w.Expect(there.Endpoints[0].Annotations[corev1.LastAppliedConfigAnnotation]).NotTo(ContainSubstring("node"), "reduced as in memory")
 		w.Expect(there.Tiers).To(BeEmpty())
 		w.Expect(there.Mode).To(Equal(w.Read().Mode))
 
@@ -34,8 +34,8 @@ func TestALookDoesNotDependOnWatches(t *testing.T) {
 	})
 }
 
-// What cannot be relied on is not asked for.
-func TestALookAtWhatIsNotServedAsksForNothing(t *testing.T) {
+// An API that cannot be relied on is not read.
+func TestALookSkipsKindsThatAreNotServed(t *testing.T) {
 	bubble(t, func(s *server) { s.of("apiservices").objects = nil }, func(w *world) {
 		there, err := w.ReadNow(t.Context())
 		w.Expect(err).NotTo(HaveOccurred())

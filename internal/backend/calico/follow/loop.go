@@ -109,8 +109,8 @@ func (r *reading) measureUntilFit(ctx context.Context, p *progress) {
 	}
 }
 
-// gather lists a kind, and calls do with what is kept of each object, until the objects
-// are too large. An object that is kept already is not kept a second time.
+// gather lists a kind, and calls do with the kept part of each object, until the objects
+// are too large. An already kept object is not kept a second time.
 func (r *reading) gather(ctx context.Context, p *progress, ownOnly bool, do func(object client.Object, size int64)) (string, error) {
 	selected := metav1.ListOptions{}
 	if ownOnly {
@@ -144,7 +144,7 @@ func (r *reading) gather(ctx context.Context, p *progress, ownOnly bool, do func
 	return version, err
 }
 
-// listWatch is not for lists that are sent as a watch: of these, the bytes cannot be
+// listWatch is not for lists sent as a watch, because the bytes of such lists cannot be
 // bounded.
 type listWatch struct{ *cache.ListWatch }
 

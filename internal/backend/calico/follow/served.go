@@ -93,7 +93,7 @@ func followCalicoWithRenewal[T any, P interface {
 	return s
 }
 
-// keepNeeded keeps of an object what somebody reads.
+// keepNeeded keeps the needed parts of an object.
 func keepNeeded[T any, P interface {
 	*T
 	client.Object

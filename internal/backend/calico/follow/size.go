@@ -23,8 +23,8 @@ var (
 	fieldsType = reflect.TypeFor[metav1.FieldsV1]()
 )
 
-// sizeOf returns the memory that a kept object takes, in bytes. An object that was too
-// large to be decoded is larger than everything that may be kept.
+// sizeOf returns the memory of a kept object, in bytes. An object too large to be decoded
+// counts as larger than every limit.
 func sizeOf(object client.Object) int64 {
 	if isTooLarge(object) {
 		return 1 << 40

@@ -15,20 +15,20 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
-// TestNewTier: a watch of policies may not show those of a tier that was not there
-// when it began. They are listed anew when there is one.
+// TestNewTier: a watch of policies may not show the policies of a tier that was created
+// after the watch began. A new tier makes the follower list the policies again.
 func TestNewTier(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		policies := w.of("globalnetworkpolicies")
 		pass(time.Minute)
-		w.Expect(policies.lists).To(Equal(1), "the first tiers were there before")
+		w.Expect(policies.lists).To(Equal(1), "the first tiers existed before the watch")
 
 		policies.set(func(r *resource) {
 			r.objects = append(r.objects, &v3.GlobalNetworkPolicy{ObjectMeta: meta("new.one", "12")})
 		})
 		w.of("tiers").watch.Add(&v3.Tier{ObjectMeta: meta("new", "11")})
 		pass(timing.CalicoTierLag - time.Millisecond)
-		w.Expect(policies.lists).To(Equal(1), "Calico's API server may not know of it yet")
+		w.Expect(policies.lists).To(Equal(1), "Calico's API server may not know of the new tier yet")
 		pass(2 * time.Second)
 		w.Expect(policies.lists).To(Equal(2))
 		w.Expect(w.Read().Policies).To(ContainElement(HaveField("Name", "new.one")))
@@ -36,17 +36,17 @@ func TestNewTier(t *testing.T) {
 
 		policies.watch.Add(&v3.GlobalNetworkPolicy{ObjectMeta: meta("new.two", "13")})
 		pass(time.Second)
-		w.Expect(w.Read().Policies).To(ContainElement(HaveField("Name", "new.two")), "it is watched again")
+		w.Expect(w.Read().Policies).To(ContainElement(HaveField("Name", "new.two")), "the policies are watched again")
 
 		w.of("tiers").watch.Modify(&v3.Tier{ObjectMeta: meta("new", "14")})
 		w.of("tiers").watch.Delete(&v3.Tier{ObjectMeta: meta("new", "15")})
 		pass(time.Minute)
-		w.Expect(policies.lists).To(Equal(2), "one that changes or goes hides nothing")
+		w.Expect(policies.lists).To(Equal(2), "a changed or deleted tier hides no policies")
 		policies.watch.Stop()
 		pass(time.Minute)
 		policies.watch.Add(&v3.GlobalNetworkPolicy{ObjectMeta: meta("new.three", "16")})
 		pass(time.Second)
-		w.Expect(w.Read().Policies).To(ContainElement(HaveField("Name", "new.three")), "a watch that ends goes on")
+		w.Expect(w.Read().Policies).To(ContainElement(HaveField("Name", "new.three")), "a watch that ends is replaced")
 		w.of("tiers").set(func(r *resource) { r.objects = []runtime.Object{} })
 	})
 }

@@ -21,12 +21,12 @@ import (
 const (
 	// small is the memory of an operator that has 1.1 MiB for policies.
 	small = 16 << 20
-	// enough objects of one size do not fit into that.
+	// enough objects of one size do not fit into that memory.
 	enough, size = 40, 64 << 10
 )
 
-// flooded are kinds that the author of one tier may write, each with an object of the
-// operator and with many of somebody else.
+// flooded are kinds that the author of one tier may write, each with one
+// object of the operator and many foreign objects.
 var flooded = map[string]func(meta metav1.ObjectMeta, text string) client.Object{
 	"globalnetworkpolicies": func(meta metav1.ObjectMeta, text string) client.Object {
 		p := &v3.GlobalNetworkPolicy{ObjectMeta: meta, Spec: v3.GlobalNetworkPolicySpec{Selector: text}}
@@ -48,7 +48,7 @@ var flooded = map[string]func(meta metav1.ObjectMeta, text string) client.Object
 
 var own = metav1.ObjectMeta{Name: "cpnp.own", ResourceVersion: "5", Labels: map[string]string{v1alpha1.LabelPolicy: "p"}}
 
-// flood adds as many objects as do not fit, and one of the operator.
+// flood adds more objects than fit, and one of the operator.
 func flood(s *server, name string, of func(metav1.ObjectMeta, string) client.Object, count int, labels map[string]string) {
 	s.of(name).set(func(r *resource) {
 		r.objects = []runtime.Object{of(*own.DeepCopy(), "")}
@@ -60,7 +60,7 @@ func flood(s *server, name string, of func(metav1.ObjectMeta, string) client.Obj
 	})
 }
 
-// kept are the names of all objects that the follower has of the kinds of flooded.
+// kept returns the names of all objects of the flooded kinds that the follower has.
 func (w *world) kept() (names []string) {
 	c := w.Read()
 	for i := range c.Policies {
@@ -78,37 +78,37 @@ func (w *world) kept() (names []string) {
 	return names
 }
 
-// Where others fill a kind, it is said which, and only the operator's objects are kept,
-// until the others are gone.
+// Where foreign objects fill a kind, the kind is reported, and only the
+// operator's objects are kept until the foreign objects are gone.
 func TestKindThatIsTooLarge(t *testing.T) {
 	for name, of := range flooded {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(s *server) { s.memory = small; flood(s, name, of, enough, nil) }, func(w *world) {
 				c := w.Read()
-				w.Expect(c.Problem).To(BeEmpty(), "what is the operator's can be rolled back")
+				w.Expect(c.Problem).To(BeEmpty(), "the operator's objects can be rolled back")
 				w.Expect(c.IsReadable()).To(BeTrue())
 				w.Expect(c.TooLarge).To(And(ContainSubstring("than the "), ContainSubstring("theirs."),
 					ContainSubstring("kubectl get "+name+".projectcalico.org"), ContainSubstring("raise the memory limit of the operator, which is 16 MiB")))
 				w.Expect(w.kept()).To(ConsistOf("cpnp.own"))
-				w.Expect(w.of(name).asked.LabelSelector).To(Equal(v1alpha1.LabelPolicy), "only that is watched")
+				w.Expect(w.of(name).asked.LabelSelector).To(Equal(v1alpha1.LabelPolicy), "only the operator's objects are watched")
 
 				changes, lists := w.changes.Load(), w.of(name).lists
 				pass(10 * time.Minute)
 				w.Expect(w.changes.Load()).To(Equal(changes))
-				w.Expect(w.of(name).lists-lists).To(BeNumerically("~", 10*time.Minute/timing.CalicoMeasureLast, 3), "it is looked at now and then")
+				w.Expect(w.of(name).lists-lists).To(BeNumerically("~", 10*time.Minute/timing.CalicoMeasureLast, 3), "the kind is measured from time to time")
 
 				w.of(name).set(func(r *resource) { r.objects = r.objects[:2] })
 				pass(timing.CalicoMeasureLast)
 				w.Expect(w.Read().TooLarge).To(BeEmpty())
 				w.Expect(w.kept()).To(ConsistOf("cpnp.own", "theirs.0"))
-				w.Expect(w.of(name).asked.LabelSelector).To(BeEmpty(), "all are watched again")
+				w.Expect(w.of(name).asked.LabelSelector).To(BeEmpty(), "all objects are watched again")
 				w.Expect(w.changes.Load()).To(BeNumerically(">", changes))
 			})
 		})
 	}
 }
 
-// A kind that grows while it is watched is no different.
+// A kind that grows while it is watched is treated the same way.
 func TestKindThatBecomesTooLarge(t *testing.T) {
 	for name, of := range flooded {
 		t.Run(name, func(t *testing.T) {
@@ -126,14 +126,14 @@ func TestKindThatBecomesTooLarge(t *testing.T) {
 
 				w.of(name).watch.Modify(of(metav1.ObjectMeta{Name: "cpnp.other", ResourceVersion: "9", Labels: own.Labels}, ""))
 				pass(0)
-				w.Expect(w.kept()).To(ConsistOf("cpnp.own", "cpnp.other"), "what the operator writes is seen")
+				w.Expect(w.kept()).To(ConsistOf("cpnp.own", "cpnp.other"), "the operator's new objects are seen")
 			})
 		})
 	}
 }
 
-// The operator's label does not make policies of another tier the operator's. Objects of
-// other kinds with the label are a problem if even these are too large.
+// The operator's label does not make a policy in another tier the operator's.
+// Objects of other kinds with the label are a problem if even these are too large.
 func TestTooLargeWithTheLabelOfTheOperator(t *testing.T) {
 	for name, of := range flooded {
 		t.Run(name, func(t *testing.T) {
@@ -147,14 +147,14 @@ func TestTooLargeWithTheLabelOfTheOperator(t *testing.T) {
 					w.Expect(there.Policies).To(ConsistOf(HaveField("Name", "cpnp.own")))
 					w.of(name).watch.Add(of(metav1.ObjectMeta{Name: "theirs.new", ResourceVersion: "9", Labels: own.Labels}, ""))
 					pass(0)
-					w.Expect(w.kept()).To(ConsistOf("cpnp.own"), "nor what a watch tells")
+					w.Expect(w.kept()).To(ConsistOf("cpnp.own"), "objects from a watch are dropped too")
 					return
 				}
 				w.Expect(w.Read().Problem).To(And(ContainSubstring("cannot be read: of the objects with the label cpnp.dev/policy alone"),
 					ContainSubstring("delete those that the operator did not make")))
 				lists := w.of(name).lists
 				pass(10 * time.Minute)
-				w.Expect(w.of(name).lists-lists).To(BeNumerically("<", 150), "it is tried ever more slowly")
+				w.Expect(w.of(name).lists-lists).To(BeNumerically("<", 150), "the retries become less frequent")
 				w.of(name).set(func(r *resource) { r.objects = r.objects[:1] })
 				pass(time.Minute)
 				w.Expect(w.Read().Problem).To(BeEmpty())
@@ -165,12 +165,12 @@ func TestTooLargeWithTheLabelOfTheOperator(t *testing.T) {
 	}
 }
 
-// A look at the API server is bounded as well, and makes known what it finds.
+// A look at the API server is bounded as well, and reports a kind that is too large.
 func TestLookAtAKindThatIsTooLarge(t *testing.T) {
 	for name, of := range flooded {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(s *server) { s.memory = small; flood(s, name, of, 1, nil) }, func(w *world) {
-				flood(w.server, name, of, enough, nil) // no watch has told yet
+				flood(w.server, name, of, enough, nil) // no watch has reported yet
 				there, err := w.ReadNow(t.Context())
 				w.Expect(err).NotTo(HaveOccurred())
 				w.Expect(there.TooLarge).NotTo(BeEmpty())
@@ -183,14 +183,14 @@ func TestLookAtAKindThatIsTooLarge(t *testing.T) {
 				there, err = w.ReadNow(t.Context())
 				w.Expect(err).NotTo(HaveOccurred())
 				w.Expect(there.TooLarge).NotTo(BeEmpty())
-				w.Expect(w.of(name).lists).To(Equal(lists+1), "the rest is not asked for again")
+				w.Expect(w.of(name).lists).To(Equal(lists+1), "the other kinds are not requested again")
 			})
 		})
 	}
 }
 
-// Metadata that nobody keeps does not count, but is not read without end.
-func TestMetadataOfOthers(t *testing.T) {
+// Metadata that is not kept does not count, but its reading is bounded.
+func TestForeignMetadataIsBounded(t *testing.T) {
 	annotated := func(count int) func(*server) {
 		return func(s *server) {
 			s.memory = small
@@ -210,8 +210,8 @@ func TestMetadataOfOthers(t *testing.T) {
 	})
 }
 
-// What is listed again in the same version is kept once.
-func TestWhatIsListedAgainIsKeptOnce(t *testing.T) {
+// An object that is listed again in the same version is kept once.
+func TestAnObjectListedAgainIsKeptOnce(t *testing.T) {
 	bubble(t, func(s *server) {
 		s.of("globalnetworksets").objects = []runtime.Object{&v3.GlobalNetworkSet{
 			ObjectMeta: meta("theirs", "7"), Spec: v3.GlobalNetworkSetSpec{Nets: []string{"10.0.0.0/8"}},
@@ -224,8 +224,8 @@ func TestWhatIsListedAgainIsKeptOnce(t *testing.T) {
 	})
 }
 
-// Whoever finds late that all objects are too large says nothing about the operator's own
-// objects, which are read by then.
+// A late finding that all objects of a kind are too large says nothing about the operator's
+// own objects, which have been read by then.
 func TestLateFindingIsNoFailure(t *testing.T) {
 	g := NewWithT(t)
 	p := &progress{}

@@ -42,39 +42,39 @@ func TestFailsafePortsOfComponents(t *testing.T) {
 		situation
 		want verify.Verdict
 	}{
-		"A port that is no failsafe port": {situation{hosts: kubelet()}, effective},
+		"A port that is not a failsafe port": {situation{hosts: kubelet()}, effective},
 		"Felix's defaults open etcd": {
 			situation{hosts: kubelet(etcd)},
 			found("Failsafe ports of Felix (its defaults) leave " + bothEtcd +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: set spec.network.failsafe to Scope"),
 		},
-		"A configuration that says nothing about them leaves the defaults": {
+		"A configuration without a list leaves the defaults": {
 			situation{hosts: kubelet(etcd), there: there(felix("default", v3.FelixConfigurationSpec{}))},
 			found("Failsafe ports of Felix (its defaults) leave " + bothEtcd +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: set spec.network.failsafe to Scope"),
 		},
-		"Scoped failsafe ports do not":          {situation{hosts: kubelet(etcd, scope)}, effective},
-		"No failsafe port at all opens nothing": {situation{hosts: kubelet(etcd), there: there(felix("default", failsafes()))}, effective},
-		"A list of others, with other protocols, does not": {
+		"Scoped failsafe ports do not":                  {situation{hosts: kubelet(etcd, scope)}, effective},
+		"An empty list of failsafe ports opens no port": {situation{hosts: kubelet(etcd), there: there(felix("default", failsafes()))}, effective},
+		"A list with other ports and protocols does not open the component": {
 			situation{hosts: kubelet(etcd), there: there(felix("default", failsafes(v3.ProtoPort{Protocol: "tcp", Port: 22}, v3.ProtoPort{Protocol: "udp", Port: 2379})))},
 			effective,
 		},
-		"A port that somebody made a failsafe port, in capitals": {
+		"A port that somebody added as a failsafe port, in capitals": {
 			situation{hosts: kubelet(), there: there(felix("default", failsafes(kubeletPort)))},
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: " + takeOut),
 		},
-		"Scope takes away what somebody made a failsafe port, if it narrows another": {
+		"Scope removes a foreign failsafe port, if it scopes another one": {
 			situation{hosts: kubelet(etcd), there: there(felix("default", failsafes(kubeletPort)))},
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: set spec.network.failsafe to Scope"),
 		},
-		"Scope does not help where it narrows nothing, on one node": {
+		"Scope has no effect where it scopes no port, on one node": {
 			situation{hosts: kubelet(scope), there: there(felix("node.cp-1", failsafes(kubeletPort)))},
 			found("Failsafe ports of Felix (FelixConfiguration node.cp-1) leave tcp/10250 (component kubelet)" +
 				" open from everywhere on cp-1, whatever a policy says: " + takeOut),
 		},
-		"What is listed may connect anyway": {
+		"Listed peers may connect anyway": {
 			situation{
 				hosts: kubelet(denyUnlisted, func(h *backend.Hosts) {
 					h.Listed = []backend.Flow{{Name: "f", From: []backend.Source{{Prefixes: prefixes("10.99.0.0/24")}}, Traffic: traffic("tcp/10250")}}
@@ -83,22 +83,22 @@ func TestFailsafePortsOfComponents(t *testing.T) {
 			},
 			effective,
 		},
-		"Scope does not help where it narrows nothing": {
+		"Scope has no effect where it scopes no port": {
 			situation{hosts: kubelet(scope), there: there(felix("default", failsafes(kubeletPort)))},
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: " + takeOut),
 		},
-		"The configuration of a node goes before the one for all": {
+		"The configuration of a node takes precedence over the default one": {
 			situation{hosts: kubelet(), there: there(felix("default", failsafes(kubeletPort)), felix("node.cp-1", failsafes()))},
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from everywhere on cp-2, whatever a policy says: " + takeOut),
 		},
-		"It does so field by field": {
+		"Precedence is decided per field": {
 			situation{hosts: kubelet(), there: there(felix("default", failsafes(kubeletPort)), felix("node.cp-1", v3.FelixConfigurationSpec{}))},
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: " + takeOut),
 		},
-		"With Scope, somebody else's value for a node is named": {
+		"With Scope, a foreign value for a node is named": {
 			situation{hosts: kubelet(etcd, scope), live: func(c *calico.Live) {
 				c.Felix = []v3.FelixConfiguration{felix("node.cp-1", failsafes(v3.ProtoPort{Protocol: "tcp", Port: 2379})), c.Felix[1]}
 			}},
@@ -106,34 +106,34 @@ func TestFailsafePortsOfComponents(t *testing.T) {
 				" open from everywhere on cp-1, whatever a policy says: " +
 				"spec.network.failsafe is Scope, but another manager set spec.failsafeInboundHostPorts of these objects: remove the field there"),
 		},
-		"With Scope, what is not written yet is told": {
+		"With Scope, an outstanding write is reported": {
 			situation{hosts: kubelet(etcd, scope), live: func(c *calico.Live) { c.Felix = c.Felix[1:] }},
 			found("Failsafe ports of Felix (its defaults) leave " + bothEtcd + " open from everywhere on cp-1, whatever a policy says: " +
 				"spec.network.failsafe is Scope, but the FelixConfigurations of these nodes are not written: see the condition Programmed"),
 		},
-		"A network that may connect anyway opens nothing": {
+		"A failsafe port for a network that may connect anyway opens no port": {
 			situation{hosts: kubelet(), there: there(felix("default", failsafes(
 				within(kubeletPort, "10.77.0.0/25"), within(kubeletPort, "10.77.0.200"), within(kubeletPort, "10.77.0.11/32"))))},
 			effective,
 		},
-		"A wider network does": {
+		"A failsafe port for a larger network opens the port": {
 			situation{hosts: kubelet(), there: there(felix("default", failsafes(within(kubeletPort, "10.0.0.0/8"), within(kubeletPort, "fd00::1/128"))))},
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from 10.0.0.0/8, fd00::1/128 on cp-1, cp-2, whatever a policy says: " + takeOut),
 		},
-		"A network that can not be read is everywhere": {
+		"An unreadable network counts as every address": {
 			situation{hosts: kubelet(), there: there(felix("default", failsafes(within(kubeletPort, "x"))))},
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: " + takeOut),
 		},
-		"The sources of a required flow may connect anyway": {
+		"The senders of a required flow may connect anyway": {
 			situation{
 				hosts: kubelet(required(backend.Flow{Name: "f", From: []backend.Source{{Prefixes: prefixes("10.99.0.0/24")}}, Traffic: traffic("tcp/10000-11000")})),
 				there: there(felix("default", failsafes(within(kubeletPort, "10.99.0.0/24")))),
 			},
 			effective,
 		},
-		"Those of one to another port may not": {
+		"The senders of a required flow to another port may not": {
 			situation{
 				hosts: kubelet(required(backend.Flow{Name: "f", From: []backend.Source{{Prefixes: prefixes("10.99.0.0/24")}}, Traffic: traffic("tcp/10251")})),
 				there: there(felix("default", failsafes(within(kubeletPort, "10.99.0.0/24")))),
@@ -141,24 +141,24 @@ func TestFailsafePortsOfComponents(t *testing.T) {
 			found("Failsafe ports of Felix (FelixConfiguration default) leave tcp/10250 (component kubelet)" +
 				" open from 10.99.0.0/24 on cp-1, cp-2, whatever a policy says: " + takeOut),
 		},
-		"What is open to everybody can not be void": {
+		"A failsafe port of a component for everybody does no harm": {
 			situation{hosts: kubelet(etcd, from("0.0.0.0/0", "::/0"))}, effective,
 		},
-		"What is open to all of IPv4 can": {
+		"A failsafe port of a component for all of IPv4 opens IPv6": {
 			situation{hosts: kubelet(etcd, from("0.0.0.0/0"))},
 			found("Failsafe ports of Felix (its defaults) leave " + bothEtcd +
 				" open from everywhere on cp-1, cp-2, whatever a policy says: set spec.network.failsafe to Scope"),
 		},
-		"What a required flow of anybody goes to can not be void": {
+		"A failsafe port of a required flow for everybody does no harm": {
 			situation{hosts: kubelet(etcd, required(backend.Flow{Name: "f", From: []backend.Source{{}}, Traffic: traffic("tcp/2379-2380")}))}, effective,
 		},
-		"Failsafe ports of no component are the way back in, even where all else is denied": {
+		"Failsafe ports of no component are the emergency access, even where unlisted flows are denied": {
 			situation{hosts: kubelet(denyUnlisted)}, effective,
 		},
 	})
 }
 
-func TestIPv6IsNotFilteredWhereFelixDoesNotHandleIt(t *testing.T) {
+func TestIPv6IsUnfilteredWhereFelixDoesNotHandleIt(t *testing.T) {
 	on, off := v3.FelixConfigurationSpec{IPv6Support: new(bool)}, v3.FelixConfigurationSpec{IPv6Support: new(bool)}
 	*on.IPv6Support = true
 	dual := func() backend.Hosts {

@@ -27,7 +27,7 @@ func automatic(node string) v3.HostEndpoint {
 	return e
 }
 
-func TestEndpointsOfOthersOnProtectedNodes(t *testing.T) {
+func TestForeignEndpointsOnProtectedNodes(t *testing.T) {
 	found := func(what string) verify.Verdict {
 		return verify.Verdict{
 			Reason: v1alpha1.ReasonForeignHostEndpoint,
@@ -49,14 +49,14 @@ func TestEndpointsOfOthersOnProtectedNodes(t *testing.T) {
 		situation
 		want verify.Verdict
 	}{
-		"One on a node that is not protected is nobody's concern": {
+		"An endpoint on an unprotected node is ignored": {
 			situation{hosts: kubelet(), there: there(endpoint("a", "worker", "*"), endpoint("b", "", "*"))}, effective,
 		},
-		"One that has the place of ours keeps the operator off the node": {
+		"An endpoint in the place of a managed one keeps the operator off the node": {
 			situation{hosts: kubelet(), foreign: map[string]string{"cp-1": "theirs"}, there: there(endpoint("theirs", "cp-1", "*"))},
 			found("theirs in the place of cpnp-cp-1, so that the operator writes nothing for the node"),
 		},
-		"Calico's own is told with how to switch them off": {
+		"Calico's own endpoints are reported with the way to switch them off": {
 			situation{
 				hosts: kubelet(), foreign: map[string]string{"cp-1": "cp-1-auto-hep", "cp-2": "cp-2-auto-hep"},
 				there: there(automatic("cp-1"), automatic("cp-2")),
@@ -64,53 +64,53 @@ func TestEndpointsOfOthersOnProtectedNodes(t *testing.T) {
 			made("cp-1-auto-hep in the place of cpnp-cp-1, so that the operator writes nothing for the node, " +
 				"cp-2-auto-hep in the place of cpnp-cp-2, so that the operator writes nothing for the node"),
 		},
-		"Beside one that has the place, another is not void": {
+		"Beside an endpoint in the place of a managed one, another one is not void": {
 			situation{hosts: kubelet(), foreign: map[string]string{"cp-1": "x"}, there: there(endpoint("x", "cp-1", "*"), endpoint("z", "cp-1", "*"))},
 			found("x in the place of cpnp-cp-1, so that the operator writes nothing for the node, z in the place of cpnp-cp-1"),
 		},
-		"Of two for every interface the alphabetically first wins": {
+		"Of two endpoints for every interface, the alphabetically first wins": {
 			situation{hosts: kubelet(), there: there(endpoint("a", "cp-1", "*"))}, found("a in the place of cpnp-cp-1"),
 		},
-		"One that loses is told too, after those that win": {
+		"An endpoint that loses is reported too, after those that win": {
 			situation{hosts: kubelet(), there: there(endpoint("z", "cp-1", "*"), endpoint("a", "cp-2", "*"))},
 			found("a in the place of cpnp-cp-2, z (without effect, because cpnp-cp-1 exists)"),
 		},
-		"One that begins like ours loses": {
+		"An endpoint whose name begins like a managed one loses": {
 			situation{hosts: kubelet(), there: there(endpoint("cpnq", "cp-1", "*"))}, found("cpnq (without effect, because cpnp-cp-1 exists)"),
 		},
-		"One on a named interface overrides ours for every interface, whatever its name": {
+		"An endpoint on a named interface overrides the managed one for every interface, whatever its name": {
 			situation{hosts: kubelet(), there: there(endpoint("z", "cp-1", "eth0"))}, found("z (in the place of cpnp-cp-1 on eth0)"),
 		},
-		"One with an address overrides ours for every interface": {
+		"An endpoint with an address overrides the managed one for every interface": {
 			situation{hosts: kubelet(), there: there(endpoint("z", "cp-1", "", "10.77.0.11"))},
 			found("z (in the place of cpnp-cp-1 on the interface with 10.77.0.11)"),
 		},
-		"So does one with an address that Kubernetes does not know": {
+		"An endpoint with an address that Kubernetes does not know overrides it too": {
 			situation{hosts: kubelet(), there: there(endpoint("z", "cp-1", "", "10.78.0.11"))},
 			found("z (in the place of cpnp-cp-1 on the interface with 10.78.0.11)"),
 		},
-		"One with neither interface nor address governs nothing": {
+		"An endpoint with neither interface nor address has no effect": {
 			situation{hosts: kubelet(), there: there(endpoint("a", "cp-1", ""))}, effective,
 		},
-		"On our named interface the alphabetically first wins": {
+		"On a managed named interface, the alphabetically first endpoint wins": {
 			situation{hosts: both(), there: there(endpoint("a", "cp-1", "eth1"))}, found("a in the place of cpnp-cp-1-eth1"),
 		},
-		"On our named interface a later one is void": {
+		"On a managed named interface, a later endpoint is void": {
 			situation{hosts: both(), there: there(endpoint("z", "cp-1", "eth1"))},
 			found("z (without effect, because cpnp-cp-1-eth1 exists)"),
 		},
-		"Beside our named interface, others are free": {
+		"Beside a managed named interface, foreign endpoints are ignored": {
 			situation{hosts: alone(), there: there(endpoint("a", "cp-1", "eth0"), endpoint("b", "cp-1", "*"), endpoint("z", "cp-1", "", "10.77.0.11"))},
 			detour,
 		},
-		"One with an address may be on our named interface, and wins if it is the alphabetically first": {
+		"An endpoint with an address may be on the managed interface, and wins if it is the alphabetically first": {
 			situation{hosts: alone(), there: there(endpoint("a", "cp-1", "", "10.78.0.11"))},
 			verify.Verdict{
 				Reason:  v1alpha1.ReasonForeignHostEndpoint,
 				Message: found("a (in the place of cpnp-cp-1-eth1 if eth1 has 10.78.0.11)").Message + "; also found: BypassPossible",
 			},
 		},
-		"Of more than three, three are named": {
+		"Of more than three endpoints, three are named": {
 			situation{hosts: kubelet(), there: there(endpoint("d", "cp-1", "eth0"), endpoint("e", "cp-1", "eth1"), endpoint("f", "cp-1", "eth2"), endpoint("g", "cp-1", "eth3"))},
 			found("d (in the place of cpnp-cp-1 on eth0), e (in the place of cpnp-cp-1 on eth1), f (in the place of cpnp-cp-1 on eth2) and 1 more"),
 		},
@@ -143,7 +143,7 @@ func also(device, addresses, ports string) func(*backend.Hosts) {
 	}
 }
 
-func TestADetourIsOpenUnlessTheAddressesAreKnownOrEverythingElseIsDenied(t *testing.T) {
+func TestABypassIsOpenUnlessAddressesAreKnownOrUnlistedFlowsAreDenied(t *testing.T) {
 	check(t, map[string]struct {
 		situation
 		want verify.Verdict
@@ -177,11 +177,11 @@ func TestADetourIsOpenUnlessTheAddressesAreKnownOrEverythingElseIsDenied(t *test
 			situation{hosts: kubelet(onInterface("eth1", "10.78.0.0/24"), dual, also("eth2", "fd78::/64", "tcp/10250"))},
 			detourFor("kubelet (eth1, IPv6), also (eth2, IPv4)"),
 		},
-		"Everything else is denied": {situation{hosts: kubelet(onInterface("eth1", ""), denyUnlisted)}, effective},
+		"Unlisted flows are denied": {situation{hosts: kubelet(onInterface("eth1", ""), denyUnlisted)}, effective},
 	})
 }
 
-func TestOurEndpointsHaveAllAddressesOfTheirNodes(t *testing.T) {
+func TestManagedEndpointsHaveAllAddressesOfTheirNodes(t *testing.T) {
 	missing := func(what string) verify.Verdict {
 		return verify.Verdict{
 			Reason: v1alpha1.ReasonAddressesUnknown,
@@ -197,13 +197,13 @@ func TestOurEndpointsHaveAllAddressesOfTheirNodes(t *testing.T) {
 		situation
 		want verify.Verdict
 	}{
-		"An endpoint that is not there is for Programmed to tell": {
+		"A missing endpoint is reported by Programmed": {
 			situation{hosts: kubelet(dual), live: func(c *calico.Live) { c.Endpoints = nil }}, effective,
 		},
-		"All are there, in another spelling, and more": {
+		"All addresses are present, in another spelling, beside others": {
 			situation{hosts: kubelet(dual), live: set("10.77.0.99", "FD77:0::11", "10.77.0.11")}, effective,
 		},
-		"One is missing":     {situation{hosts: kubelet(dual), live: set("10.77.0.11")}, missing("fd77::11 of HostEndpoint cpnp-cp-1")},
-		"None is an address": {situation{hosts: kubelet(dual), live: set("x")}, missing("10.77.0.11 and fd77::11 of HostEndpoint cpnp-cp-1")},
+		"One address is missing":            {situation{hosts: kubelet(dual), live: set("10.77.0.11")}, missing("fd77::11 of HostEndpoint cpnp-cp-1")},
+		"The endpoint has no valid address": {situation{hosts: kubelet(dual), live: set("x")}, missing("10.77.0.11 and fd77::11 of HostEndpoint cpnp-cp-1")},
 	})
 }

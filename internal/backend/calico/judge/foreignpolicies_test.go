@@ -79,7 +79,7 @@ func first(r v3.Rule) edit {
 
 func number(n uint8) *numorstring.Protocol { p := numorstring.ProtocolFromInt(n); return &p }
 
-func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
+func TestForeignPoliciesThatDecideBeforeManagedOnes(t *testing.T) {
 	found := func(what string) verify.Verdict {
 		sure := slices.ContainsFunc([]string{" allows ", " denies ", " passes on ", " drops "}, func(does string) bool { return strings.Contains(what, does) })
 		return verify.Verdict{
@@ -105,171 +105,171 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 	}
 	groups := map[string]cases{
 		"Order": {
-			"A tier before ours":               {early(policyIn("early", v3.Allow)), does("allows " + kubeletTraffic)},
-			"A tier after ours":                {with(kubelet(), tiers(tier("late", 501)), policyIn("late", v3.Allow)), effective},
+			"A tier before the operator's":     {early(policyIn("early", v3.Allow)), does("allows " + kubeletTraffic)},
+			"A tier after the operator's":      {with(kubelet(), tiers(tier("late", 501)), policyIn("late", v3.Allow)), effective},
 			"A tier without order is the last": {with(kubelet(), tiers(tier("a", 0, last)), policyIn("a", v3.Allow)), effective},
-			"Of tiers of one order the alphabetically first is before": {
+			"Of tiers of one order, the alphabetically first comes first": {
 				with(kubelet(), tiers(tier("a", 500), tier("d", 500)), policyIn("a", v3.Allow), policyIn("d", v3.Allow)),
 				found("GlobalNetworkPolicy a.theirs (tier a) allows " + kubeletTraffic),
 			},
-			"A tier that is not there": {with(kubelet(), nil, policyIn("early", v3.Allow)), effective},
-			"The default tier":         {with(kubelet(), tiers(tier("default", 1e6)), policyIn("default", v3.Allow), policyIn("default", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Tier = "" })), effective},
-			"The default tier, moved":  {with(kubelet(), tiers(tier("default", 1)), policyIn("default", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Tier = "" })), found("GlobalNetworkPolicy default.theirs (tier default) allows " + kubeletTraffic)},
-			"Our tier, moved by others": {
+			"A tier that does not exist": {with(kubelet(), nil, policyIn("early", v3.Allow)), effective},
+			"The default tier":           {with(kubelet(), tiers(tier("default", 1e6)), policyIn("default", v3.Allow), policyIn("default", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Tier = "" })), effective},
+			"The default tier, moved":    {with(kubelet(), tiers(tier("default", 1)), policyIn("default", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Tier = "" })), found("GlobalNetworkPolicy default.theirs (tier default) allows " + kubeletTraffic)},
+			"The operator's tier, moved by others": {
 				situation{hosts: kubelet(), live: func(c *calico.Live) { c.Tiers[0].Spec.Order = nil }, there: calico.Live{
 					Tiers: tiers(tier("late", 501)), Policies: []v3.GlobalNetworkPolicy{policyIn("late", v3.Allow)},
 				}},
 				found("GlobalNetworkPolicy late.theirs (tier late) allows " + kubeletTraffic),
 			},
-			"Nothing is found while our tier is not there": {
+			"There is no finding while the operator's tier does not exist": {
 				situation{hosts: kubelet(), live: func(c *calico.Live) { c.Tiers = nil }, there: early(policyIn("early", v3.Allow)).there}, effective,
 			},
-			"Allow in our tier before ours deny": {with(kubelet(), nil, policyIn("cpnp", v3.Allow, order(999))), found("GlobalNetworkPolicy cpnp.theirs (tier cpnp) allows " + kubeletTraffic)},
-			"Allow in our tier after":            {with(kubelet(), nil, policyIn("cpnp", v3.Allow, order(1001))), effective},
-			"Allow in our tier without order":    {with(kubelet(), nil, policyIn("cpnp", v3.Allow)), effective},
-			"Of one order the name decides": {
+			"Allow in the operator's tier before the managed denial": {with(kubelet(), nil, policyIn("cpnp", v3.Allow, order(999))), found("GlobalNetworkPolicy cpnp.theirs (tier cpnp) allows " + kubeletTraffic)},
+			"Allow in the operator's tier after the managed denial":  {with(kubelet(), nil, policyIn("cpnp", v3.Allow, order(1001))), effective},
+			"Allow in the operator's tier without order":             {with(kubelet(), nil, policyIn("cpnp", v3.Allow)), effective},
+			"Of policies of one order, the name decides": {
 				with(kubelet(), nil, policyIn("cpnp", v3.Allow, order(1000)), policyIn("cpnp", v3.Allow, order(1000), func(p *v3.GlobalNetworkPolicy) { p.Name = "cpnp.a" })),
 				found("GlobalNetworkPolicy cpnp.a (tier cpnp) allows " + kubeletTraffic),
 			},
-			"Deny in our tier before ours allow":  {with(kubelet(), nil, policyIn("cpnp", v3.Deny, order(99))), found("GlobalNetworkPolicy cpnp.theirs (tier cpnp) denies " + kubeletTraffic)},
-			"Deny in our tier after ours allow":   {with(kubelet(), nil, policyIn("cpnp", v3.Deny, order(101))), effective},
-			"Pass in our tier before ours deny":   {with(kubelet(), nil, policyIn("cpnp", v3.Pass, order(101))), found("GlobalNetworkPolicy cpnp.theirs (tier cpnp) passes on " + kubeletTraffic)},
-			"Pass in our tier of who may connect": {with(kubelet(), nil, policyIn("cpnp", v3.Pass, order(1), sources("10.77.0.0/25"))), effective},
-			"What is ours and to be deleted": {
+			"Deny in the operator's tier before the managed allow":   {with(kubelet(), nil, policyIn("cpnp", v3.Deny, order(99))), found("GlobalNetworkPolicy cpnp.theirs (tier cpnp) denies " + kubeletTraffic)},
+			"Deny in the operator's tier after the managed allow":    {with(kubelet(), nil, policyIn("cpnp", v3.Deny, order(101))), effective},
+			"Pass in the operator's tier before the managed denial":  {with(kubelet(), nil, policyIn("cpnp", v3.Pass, order(101))), found("GlobalNetworkPolicy cpnp.theirs (tier cpnp) passes on " + kubeletTraffic)},
+			"Pass in the operator's tier for peers that may connect": {with(kubelet(), nil, policyIn("cpnp", v3.Pass, order(1), sources("10.77.0.0/25"))), effective},
+			"A managed policy that is to be deleted": {
 				with(kubelet(), nil, policyIn("cpnp", v3.Allow, order(1), func(p *v3.GlobalNetworkPolicy) {
 					p.Labels = map[string]string{v1alpha1.LabelPolicy: "p"}
 					p.Annotations = map[string]string{v1alpha1.AnnotationDesiredHash: "x"}
 				})), effective,
 			},
-			"What claims to be ours in a tier of others": {
+			"A policy with the operator's marks in a foreign tier": {
 				early(policyIn("early", v3.Allow, order(1), func(p *v3.GlobalNetworkPolicy) {
 					p.Labels = map[string]string{v1alpha1.LabelPolicy: "p"}
 					p.Annotations = map[string]string{v1alpha1.AnnotationDesiredHash: "x"}
 				})), does("allows " + kubeletTraffic),
 			},
-			"What has our label only": {
+			"A policy with only the operator's label": {
 				with(kubelet(), nil, policyIn("cpnp", v3.Allow, order(1), func(p *v3.GlobalNetworkPolicy) { p.Labels = map[string]string{v1alpha1.LabelPolicy: "p"} })),
 				found("GlobalNetworkPolicy cpnp.theirs (tier cpnp) allows " + kubeletTraffic),
 			},
-			"What passes on before": {
+			"A policy before that passes all traffic on": {
 				early(policyIn("early", v3.Pass, order(1), func(p *v3.GlobalNetworkPolicy) { p.Name = "early.z" }), policyIn("early", v3.Allow, order(2))), effective,
 			},
-			"What passes other traffic on before": {
+			"A policy before that passes other traffic on": {
 				early(policyIn("early", v3.Pass, order(1), ports("22")), policyIn("early", v3.Allow, order(2))), does("allows " + kubeletTraffic),
 			},
-			"What passes part of the traffic on before": {
+			"A policy before that passes a part of the traffic on": {
 				early(policyIn("early", v3.Pass, order(1), sources("10.0.0.0/8")), policyIn("early", v3.Allow, order(2))), does("allows " + kubeletTraffic),
 			},
-			"What may pass on before": {
+			"A policy before that may pass traffic on": {
 				early(policyIn("early", v3.Pass, order(1), rule(func(r *v3.Rule) { r.Source.Selector = "a == 'b'" })), policyIn("early", v3.Allow, order(2))),
 				does("allows " + kubeletTraffic),
 			},
-			"What passes part of the ports on before": {
+			"A policy before that passes some of the ports on": {
 				early(policyIn("early", v3.Pass, order(1), rule(func(r *v3.Rule) {
 					r.Source.Ports = []numorstring.Port{numorstring.SinglePort(53)}
 					r.Protocol = number(6)
 				})), policyIn("early", v3.Allow, order(2))),
 				does("allows " + kubeletTraffic),
 			},
-			"What passes on to one of the nodes before": {
+			"A policy before that passes traffic to one of the nodes on": {
 				early(policyIn("early", v3.Pass, order(1), destinations("10.77.0.12/32")), policyIn("early", v3.Allow, order(2))), does("allows " + kubeletTraffic),
 			},
-			"What passes one of the component's ports on before": {
+			"A policy before that passes one of the component's ports on": {
 				with(kubelet(etcd, scope, func(h *backend.Hosts) { h.Components = h.Components[1:] }), tiers(tier("early", 100)),
 					policyIn("early", v3.Pass, order(1), ports("2379")), policyIn("early", v3.Allow, order(2))),
 				does("allows traffic to component etcd"),
 			},
-			"Our tier, made to deny by default, is for Programmed to tell": {
+			"The operator's tier with the default action Deny is reported by Programmed": {
 				situation{hosts: kubelet(), live: func(c *calico.Live) { c.Tiers[0].Spec.DefaultAction = nil }, there: calico.Live{
 					Policies: []v3.GlobalNetworkPolicy{policyIn("cpnp", v3.Log, order(1))},
 				}},
 				effective,
 			},
-			"What only logs decides nothing": {
+			"A policy that only logs does not decide": {
 				early(policyIn("early", v3.Log, order(1)), policyIn("early", v3.Allow, order(2))), does("allows " + kubeletTraffic),
 			},
 		},
 		"Selection": {
-			"Another selector":  {early(policyIn("early", v3.Allow, selecting("has(role)"))), effective},
-			"Our label":         {early(policyIn("early", v3.Allow, selecting("has(cpnp.dev/policy)"))), does("allows " + kubeletTraffic)},
-			"Without our label": {early(policyIn("early", v3.Allow, selecting("!has(cpnp.dev/policy)"))), effective},
-			"Another policy's":  {early(policyIn("early", v3.Allow, selecting("cpnp.dev/policy == 'q'"))), effective},
-			"Somebody else's label on ours": {
+			"Another selector":             {early(policyIn("early", v3.Allow, selecting("has(role)"))), effective},
+			"The operator's label":         {early(policyIn("early", v3.Allow, selecting("has(cpnp.dev/policy)"))), does("allows " + kubeletTraffic)},
+			"Without the operator's label": {early(policyIn("early", v3.Allow, selecting("!has(cpnp.dev/policy)"))), effective},
+			"The label of another policy":  {early(policyIn("early", v3.Allow, selecting("cpnp.dev/policy == 'q'"))), effective},
+			"A foreign label on a managed endpoint": {
 				situation{hosts: kubelet(), live: func(c *calico.Live) { c.Endpoints[1].Labels["role"] = "x" }, there: early(policyIn("early", v3.Allow, selecting("has(role)"))).there},
 				does("allows " + kubeletTraffic),
 			},
-			"Our label, taken off ours": {
+			"A managed endpoint without the operator's label": {
 				situation{hosts: kubelet(), live: func(c *calico.Live) { c.Endpoints[0].Labels, c.Endpoints[1].Labels = nil, nil }, there: early(policyIn("early", v3.Allow, selecting("has(cpnp.dev/policy)"))).there},
 				does("allows " + kubeletTraffic),
 			},
 			"Namespaces are not hosts":       {early(policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.NamespaceSelector = "all()" })), effective},
 			"Service accounts are not hosts": {early(policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.ServiceAccountSelector = "a == 'b'" })), effective},
-			"With a namespace, all is all of namespaces": {
+			"With a namespace selector, all() is all namespaces": {
 				early(policyIn("early", v3.Allow, selecting("all()"), func(p *v3.GlobalNetworkPolicy) { p.Spec.NamespaceSelector = "!has(a)" })), effective,
 			},
-			"What is not in a namespace, hosts are": {
+			"Hosts are among the objects without a namespace": {
 				early(policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.NamespaceSelector = "!has(a)" })), does("allows " + kubeletTraffic),
 			},
 			"Egress only":       {early(policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Types = []v3.PolicyType{v3.PolicyTypeEgress} })), effective},
 			"Egress by default": {early(policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Egress, p.Spec.Ingress = p.Spec.Ingress, nil })), effective},
-			"A selector that can not be read": {
+			"A selector that cannot be read": {
 				early(policyIn("early", v3.Allow, selecting("a ~ 'b'"))),
 				does("has a selector that cannot be read, so that the policy may select these hosts"),
 			},
-			"A selector of a tier after ours may be anything": {with(kubelet(), tiers(tier("late", 501)), policyIn("late", v3.Allow, selecting("?"))), effective},
+			"A selector in a tier after the operator's does not matter": {with(kubelet(), tiers(tier("late", 501)), policyIn("late", v3.Allow, selecting("?"))), effective},
 		},
 		"Traffic": {
-			"The port":                 {early(policyIn("early", v3.Allow, ports("10250"))), does("allows " + kubeletTraffic)},
-			"A range with the port":    {early(policyIn("early", v3.Allow, ports("1:20000"))), does("allows " + kubeletTraffic)},
-			"Other ports":              {early(policyIn("early", v3.Allow, ports("22", "10251:10260"))), effective},
-			"The protocol, as number":  {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.Protocol = number(6) }))), does("allows " + kubeletTraffic)},
-			"Another protocol":         {early(policyIn("early", v3.Allow, protocol("UDP"))), effective},
-			"A protocol without ports": {early(policyIn("early", v3.Allow, protocol("ICMP")), policyIn("early", v3.Allow, protocol("UDPLite")), policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.Protocol = number(4) }))), effective},
-			"Not the protocol":         {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.NotProtocol = number(6) }))), effective},
-			"Not another protocol":     {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.NotProtocol = number(17) }))), does("allows " + kubeletTraffic)},
-			"Not the port":             {early(policyIn("early", v3.Allow, protocol("TCP"), rule(func(r *v3.Rule) { r.Destination.NotPorts = []numorstring.Port{numorstring.SinglePort(10250)} }))), effective},
-			"Not another port":         {early(policyIn("early", v3.Allow, protocol("TCP"), rule(func(r *v3.Rule) { r.Destination.NotPorts = []numorstring.Port{numorstring.SinglePort(1)} }))), does("allows " + kubeletTraffic)},
-			"A named port may be it":   {early(policyIn("early", v3.Allow, ports("kubelet"))), does("may allow " + kubeletTraffic)},
-			"From a port":              {early(policyIn("early", v3.Allow, protocol("TCP"), rule(func(r *v3.Rule) { r.Source.Ports = []numorstring.Port{numorstring.SinglePort(53)} }))), does("allows " + kubeletTraffic)},
-			"Who may connect anyway":   {early(policyIn("early", v3.Allow, sources("10.77.0.0/25", "10.77.0.200/32", "127.0.0.0/8"))), effective},
-			"More than may connect":    {early(policyIn("early", v3.Allow, sources("10.77.0.0/23"))), does("allows " + kubeletTraffic)},
-			"More, less those":         {early(policyIn("early", v3.Allow, sources("10.77.0.0/23"), notSources("10.77.1.0/24"))), effective},
-			"IPv6 from everywhere":     {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { six := 6; r.IPVersion = &six }))), does("allows " + kubeletTraffic)},
-			"IPv6 from nowhere":        {early(policyIn("early", v3.Allow, sources("10.0.0.0/8"), rule(func(r *v3.Rule) { six := 6; r.IPVersion = &six }))), effective},
-			"Sources that are not judged": {
+			"The component's port":                       {early(policyIn("early", v3.Allow, ports("10250"))), does("allows " + kubeletTraffic)},
+			"A range with the port":                      {early(policyIn("early", v3.Allow, ports("1:20000"))), does("allows " + kubeletTraffic)},
+			"Other ports":                                {early(policyIn("early", v3.Allow, ports("22", "10251:10260"))), effective},
+			"The component's protocol, as a number":      {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.Protocol = number(6) }))), does("allows " + kubeletTraffic)},
+			"Another protocol":                           {early(policyIn("early", v3.Allow, protocol("UDP"))), effective},
+			"A protocol without ports":                   {early(policyIn("early", v3.Allow, protocol("ICMP")), policyIn("early", v3.Allow, protocol("UDPLite")), policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.Protocol = number(4) }))), effective},
+			"All but the component's protocol":           {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.NotProtocol = number(6) }))), effective},
+			"All but another protocol":                   {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.NotProtocol = number(17) }))), does("allows " + kubeletTraffic)},
+			"All but the component's port":               {early(policyIn("early", v3.Allow, protocol("TCP"), rule(func(r *v3.Rule) { r.Destination.NotPorts = []numorstring.Port{numorstring.SinglePort(10250)} }))), effective},
+			"All but another port":                       {early(policyIn("early", v3.Allow, protocol("TCP"), rule(func(r *v3.Rule) { r.Destination.NotPorts = []numorstring.Port{numorstring.SinglePort(1)} }))), does("allows " + kubeletTraffic)},
+			"A named port, which may be the component's": {early(policyIn("early", v3.Allow, ports("kubelet"))), does("may allow " + kubeletTraffic)},
+			"From a port":                                {early(policyIn("early", v3.Allow, protocol("TCP"), rule(func(r *v3.Rule) { r.Source.Ports = []numorstring.Port{numorstring.SinglePort(53)} }))), does("allows " + kubeletTraffic)},
+			"Peers that may connect anyway":              {early(policyIn("early", v3.Allow, sources("10.77.0.0/25", "10.77.0.200/32", "127.0.0.0/8"))), effective},
+			"More peers than may connect":                {early(policyIn("early", v3.Allow, sources("10.77.0.0/23"))), does("allows " + kubeletTraffic)},
+			"More peers, except the additional ones":     {early(policyIn("early", v3.Allow, sources("10.77.0.0/23"), notSources("10.77.1.0/24"))), effective},
+			"IPv6 from everywhere":                       {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { six := 6; r.IPVersion = &six }))), does("allows " + kubeletTraffic)},
+			"IPv6 from nowhere":                          {early(policyIn("early", v3.Allow, sources("10.0.0.0/8"), rule(func(r *v3.Rule) { six := 6; r.IPVersion = &six }))), effective},
+			"Sources that cannot be judged": {
 				early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.Source.Selector = "has(bastion)" }))), does("may allow " + kubeletTraffic),
 			},
-			"Sources that are not judged, but may connect anyway": {
+			"Sources that cannot be judged, within peers that may connect anyway": {
 				early(policyIn("early", v3.Allow, sources("10.77.0.0/25"), rule(func(r *v3.Rule) { r.Source.Selector = "has(bastion)" }))), effective,
 			},
-			"HTTP":                         {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.HTTP = &v3.HTTPMatch{} }))), does("may allow " + kubeletTraffic)},
-			"To a node":                    {early(policyIn("early", v3.Allow, destinations("10.77.0.12/32"))), does("allows " + kubeletTraffic)},
-			"To what may be a node's too":  {early(policyIn("early", v3.Allow, destinations("10.96.0.0/12"))), does("may allow " + kubeletTraffic)},
-			"Deny of who may not connect":  {early(policyIn("early", v3.Deny, sources("10.78.0.0/24"))), effective},
-			"Deny of all others":           {early(policyIn("early", v3.Deny, notSources("10.77.0.0/24", "127.0.0.0/8", "::1/128"))), effective},
-			"Deny of some who may connect": {early(policyIn("early", v3.Deny, sources("10.77.0.128/25"))), does("denies " + kubeletTraffic)},
-			"Deny that is not judged":      {early(policyIn("early", v3.Deny, rule(func(r *v3.Rule) { r.Source.NotSelector = "has(a)" }))), does("may deny " + kubeletTraffic)},
-			"Deny of all, after an exception that is not judged": {
+			"HTTP":                                 {early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.HTTP = &v3.HTTPMatch{} }))), does("may allow " + kubeletTraffic)},
+			"To a node":                            {early(policyIn("early", v3.Allow, destinations("10.77.0.12/32"))), does("allows " + kubeletTraffic)},
+			"To addresses that may include a node": {early(policyIn("early", v3.Allow, destinations("10.96.0.0/12"))), does("may allow " + kubeletTraffic)},
+			"Deny for peers that may not connect":  {early(policyIn("early", v3.Deny, sources("10.78.0.0/24"))), effective},
+			"Deny for all other peers":             {early(policyIn("early", v3.Deny, notSources("10.77.0.0/24", "127.0.0.0/8", "::1/128"))), effective},
+			"Deny for some peers that may connect": {early(policyIn("early", v3.Deny, sources("10.77.0.128/25"))), does("denies " + kubeletTraffic)},
+			"Deny that cannot be judged":           {early(policyIn("early", v3.Deny, rule(func(r *v3.Rule) { r.Source.NotSelector = "has(a)" }))), does("may deny " + kubeletTraffic)},
+			"Deny for all, after an exception that cannot be judged": {
 				early(policyIn("early", v3.Deny, first(v3.Rule{Action: v3.Allow, Source: v3.EntityRule{Selector: "has(a)"}}))),
 				found("GlobalNetworkPolicy early.theirs (tier early) denies " + kubeletTraffic + ", GlobalNetworkPolicy early.theirs (tier early) may allow " + kubeletTraffic),
 			},
-			"What comes after a decision about all": {
+			"A rule after a decision on all traffic": {
 				early(policyIn("early", v3.Deny, first(v3.Rule{Action: v3.Allow}))), does("allows " + kubeletTraffic),
 			},
-			"Allow to what everybody may connect to": {
+			"Allow to a component that everybody may reach": {
 				with(kubelet(func(h *backend.Hosts) { h.Components[0].From = []backend.Source{{}} }), tiers(tier("early", 100)), policyIn("early", v3.Allow)), effective,
 			},
-			"Deny to what everybody may connect to": {
+			"Deny to a component that everybody may reach": {
 				with(kubelet(func(h *backend.Hosts) { h.Components[0].From = []backend.Source{{}} }), tiers(tier("early", 100)), policyIn("early", v3.Deny, sources("192.0.2.0/24"))),
 				does("denies " + kubeletTraffic),
 			},
-			"Allow to whom a required flow lets in": {
+			"Allow for peers of a required flow": {
 				with(kubelet(func(h *backend.Hosts) {
 					h.Required = []backend.Flow{{Name: "f", From: []backend.Source{{Prefixes: prefixes("10.99.0.0/24")}}, Traffic: traffic("tcp/10250")}}
 				}), tiers(tier("early", 100)), policyIn("early", v3.Allow, sources("10.99.0.0/24"))),
 				effective,
 			},
-			"A rule that may match after one that does": {
+			"A rule that may match, after one that matches": {
 				early(policyIn("early", v3.Allow, rule(func(r *v3.Rule) { r.Source.Selector = "has(a)" }), first(v3.Rule{Action: v3.Allow, Source: v3.EntityRule{Nets: []string{"192.0.2.0/24"}}}))),
 				does("allows " + kubeletTraffic),
 			},
@@ -283,12 +283,12 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 				found("tier early (early.theirs selects these hosts, and the tier's default action is Deny) drops " + kubeletTraffic),
 			},
 			"A tier with policies for others": {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, selecting("has(role)"))), effective},
-			"A tier with a policy for what goes out": {
+			"A tier with a policy for outgoing traffic": {
 				with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, func(p *v3.GlobalNetworkPolicy) { p.Spec.Egress, p.Spec.Ingress = p.Spec.Ingress, nil })), effective,
 			},
-			"A tier that passes all on": {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Pass)), effective},
-			"A tier after ours":         {with(kubelet(), tiers(tier("late", 1000, byDefault)), policyIn("late", v3.Allow, ports("22"))), effective},
-			"A tier with policies before DNAT only": {
+			"A tier that passes all traffic on": {with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Pass)), effective},
+			"A tier after the operator's":       {with(kubelet(), tiers(tier("late", 1000, byDefault)), policyIn("late", v3.Allow, ports("22"))), effective},
+			"A tier with only policies before DNAT": {
 				with(kubelet(), tiers(tier("early", 100, byDefault)), policyIn("early", v3.Allow, ports("22"), preDNAT)), effective,
 			},
 		},
@@ -297,7 +297,7 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 				with(kubelet(), tiers(tier("late", 1e6)), policyIn("late", v3.Allow, preDNAT)),
 				found("GlobalNetworkPolicy late.theirs (preDNAT) allows " + kubeletTraffic),
 			},
-			"Before DNAT, in our tier, whatever the order": {
+			"Before DNAT, in the operator's tier, whatever the order": {
 				with(kubelet(), nil, policyIn("cpnp", v3.Deny, preDNAT, order(1e6))),
 				found("GlobalNetworkPolicy cpnp.theirs (preDNAT) denies " + kubeletTraffic),
 			},
@@ -312,7 +312,7 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)), policyIn("early", v3.Allow, destinations("10.77.0.0/24"))),
 				does("allows " + kubeletTraffic),
 			},
-			"On the others only the component's address is": {
+			"On other interfaces only the component's address is restricted": {
 				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)),
 					policyIn("early", v3.Allow, destinations("10.77.0.0/24"), selecting("!has(cpnp.dev/interface)"))),
 				effective,
@@ -325,31 +325,31 @@ func TestPoliciesOfOthersThatDecideBeforeOurs(t *testing.T) {
 				with(kubelet(onInterface("eth1", "10.78.0.0/24")), tiers(tier("early", 100)), policyIn("early", v3.Allow, selecting("!has(cpnp.dev/interface)"))),
 				does("allows " + kubeletTraffic),
 			},
-			"Without an address it is not": {
+			"Without an address, the endpoint for every interface is not on the way": {
 				with(kubelet(etcd, scope, func(h *backend.Hosts) { h.Components[0].Interface = "eth1" }), tiers(tier("early", 100)),
 					policyIn("early", v3.Allow, ports("10250"), selecting("!has(cpnp.dev/interface)"))),
 				detour,
 			},
 		},
 		"Everything that is not listed": {
-			"Allow of what is not listed": {
+			"Allow for unlisted flows": {
 				with(kubelet(denyUnlisted), tiers(tier("early", 100)), policyIn("early", v3.Allow, ports("9100"))), does("allows traffic that is not listed"),
 			},
-			"Allow of a component's port is about the component": {
+			"Allow for a component's port is a finding on the component": {
 				with(kubelet(denyUnlisted), tiers(tier("early", 100)), policyIn("early", v3.Allow, ports("10250"))), does("allows " + kubeletTraffic),
 			},
-			"Allow of what is listed": {
+			"Allow for listed flows": {
 				with(kubelet(denyUnlisted, listed), tiers(tier("early", 100)), policyIn("early", v3.Allow, ports("9100:9101"), sources("10.99.0.0/25"))), effective,
 			},
-			"Allow of more than what is listed": {
+			"Allow for more than listed flows": {
 				with(kubelet(denyUnlisted, listed), tiers(tier("early", 100)), policyIn("early", v3.Allow, ports("9100:9102"), sources("10.99.0.0/25"))),
 				does("allows traffic that is not listed"),
 			},
-			"Deny of what is listed": {
+			"Deny for listed flows": {
 				with(kubelet(denyUnlisted, listed), tiers(tier("early", 100)), policyIn("early", v3.Deny, ports("9101:9102"), sources("10.99.0.0/25"))),
 				does("denies traffic that is listed"),
 			},
-			"Deny of what is not": {
+			"Deny for unlisted flows": {
 				with(kubelet(denyUnlisted, listed), tiers(tier("early", 100)), policyIn("early", v3.Deny, ports("9102"), sources("10.99.0.0/25"))), effective,
 			},
 			"Without unlisted: Deny, other ports are free": {early(policyIn("early", v3.Allow, ports("9100"))), effective},

@@ -20,8 +20,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// situation has protected hosts, and foreign Calico objects beside the rendered
-// objects.
+// situation has protected hosts, and foreign Calico objects beside the rendered objects.
 type situation struct {
 	hosts backend.Hosts
 	// foreign are the foreign endpoints under the names of managed endpoints.
@@ -59,8 +58,8 @@ func node(name string, addresses ...string) backend.Node {
 	return n
 }
 
-// kubelet returns hosts with protection of cp-1 and cp-2. The port of the kubelet is no
-// failsafe port, and open to 10.77.0.0/24.
+// kubelet returns hosts with protection of cp-1 and cp-2. The port of the
+// kubelet is not a failsafe port, and open to 10.77.0.0/24.
 func kubelet(edits ...func(*backend.Hosts)) backend.Hosts {
 	hosts := backend.Hosts{
 		Policy: "p", Nodes: []backend.Node{node("cp-1", "10.77.0.11"), node("cp-2", "10.77.0.12")},
@@ -147,7 +146,7 @@ func check(t *testing.T, tests map[string]struct {
 	}
 }
 
-func TestTheGravestFindingIsTheReasonAndTheOthersAreNamed(t *testing.T) {
+func TestTheGravestFindingIsTheReasonAndTheRestIsNamed(t *testing.T) {
 	NewWithT(t).Expect(situation{hosts: kubelet()}.judge(t)).To(Equal(effective))
 
 	one := kubelet()

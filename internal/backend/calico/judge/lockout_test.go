@@ -125,7 +125,7 @@ func removal(writes []judge.Write) []judge.Write {
 	return out
 }
 
-func TestNothingIsCutInTheOrderInWhichObjectsMayBeWritten(t *testing.T) {
+func TestWriteStagesCutNoRequiredFlow(t *testing.T) {
 	for name, change := range map[string]func(*backend.Hosts){
 		"components": func(*backend.Hosts) {}, "all that is not listed": denyUnlisted,
 	} {
@@ -139,7 +139,7 @@ func TestNothingIsCutInTheOrderInWhichObjectsMayBeWritten(t *testing.T) {
 	}
 }
 
-func TestWhatIsCutInBetweenIsFound(t *testing.T) {
+func TestCutsBetweenWritesAreFound(t *testing.T) {
 	deny := policyIn("first", v3.Deny, protocol("TCP"), sources("10.77.0.13/32"), order(1))
 	deny.Spec.Selector = "has(cpnp.dev/policy)"
 	theirs := tier("first", 1)
@@ -156,26 +156,26 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 		writes func([]judge.Write) []judge.Write
 		want   string
 	}{
-		"by a policy of others that bites once there is an endpoint": {
+		"by a foreign policy that takes effect once an endpoint exists": {
 			there: calico.Live{Tiers: []v3.Tier{theirs}, Policies: []v3.GlobalNetworkPolicy{deny}},
 			want: "metrics: tcp/10250 from 10.77.0.13 to 10.77.0.11 would be Denied after the write of HostEndpoint cpnp-cp-1: " +
 				"Deny by rule 1 of GlobalNetworkPolicy first.theirs (tier first), on node cp-1",
 		},
-		"by the end of a tier of others": {
+		"by the end of a foreign tier": {
 			there: calico.Live{Tiers: []v3.Tier{ends}, Policies: []v3.GlobalNetworkPolicy{allow}},
 			want:  "after the write of HostEndpoint cpnp-cp-1: the end of tier first",
 		},
-		"where it leaves a node": {
+		"where the flow leaves a node": {
 			there: calico.Live{Tiers: []v3.Tier{theirs}, Policies: []v3.GlobalNetworkPolicy{leaving}, Endpoints: []v3.HostEndpoint{worker}},
 			want:  "is Denied already: Deny by rule 1 of GlobalNetworkPolicy first.theirs (tier first), on node worker-1 (outgoing)",
 		},
-		"by ours, without those that allow": {
+		"by a managed denial without the managed allow": {
 			writes: func(all []judge.Write) []judge.Write {
 				return slices.DeleteFunc(all, func(w judge.Write) bool { return called(w, "cpnp.p-required") })
 			},
 			want: "metrics: tcp/10250 from ",
 		},
-		"by ours, with failsafes last in the wrong order": {
+		"by a managed denial, with failsafe ports written too late": {
 			writes: func(all []judge.Write) []judge.Write {
 				all = slices.DeleteFunc(all, func(w judge.Write) bool {
 					return called(w, "cpnp.p-required") || called(w, "cpnp.p-allow-kubelet")
@@ -184,7 +184,7 @@ func TestWhatIsCutInBetweenIsFound(t *testing.T) {
 			},
 			want: "after the write of HostEndpoint",
 		},
-		"by a set that goes while it is in use": {
+		"by a set that is deleted while in use": {
 			writes: func(all []judge.Write) []judge.Write {
 				set := all[slices.IndexFunc(all, func(w judge.Write) bool { return w.Object.GetName() == "cpnp-p-nodes-0" })]
 				set.Delete = true
@@ -277,32 +277,32 @@ func TestLockoutTraps(t *testing.T) {
 		cut, already string
 	}
 	for name, test := range map[string]trap{
-		"somebody denies everything in a tier before ours": {
+		"a foreign policy denies everything in a tier before the operator's": {
 			there: func([]judge.Write) calico.Live {
 				return with(calico.Live{}, tier(early, 1), policyIn(early, v3.Deny, selecting("all()")))
 			},
 			writes: all, cut: "Denied after the write of HostEndpoint cpnp-cp-1: Deny by rule 1 of GlobalNetworkPolicy early.theirs",
 		},
-		"somebody denies everything in a tier after ours": {
+		"a foreign policy denies everything in a tier after the operator's": {
 			there: func([]judge.Write) calico.Live {
 				return with(calico.Live{}, tier("late", 1000), policyIn("late", v3.Deny, selecting("all()")))
 			},
 			writes: all,
 		},
-		"a tier before ours ends with Deny, and selects our endpoints for something else": {
+		"a foreign tier before the operator's ends with Deny, and selects managed endpoints for another purpose": {
 			there: func([]judge.Write) calico.Live {
 				return with(calico.Live{}, tier(early, 1, ends), policyIn(early, v3.Allow, selecting("all()"), ports("9100")))
 			},
 			writes: all, cut: "Denied after the write of HostEndpoint cpnp-cp-1: the end of tier early",
 		},
-		"somebody denies where we enforce: before that, nothing is cut": {
+		"a foreign policy denies where the policy enforces: no flow is cut before that": {
 			change: waiting,
 			there: func([]judge.Write) calico.Live {
 				return with(calico.Live{}, tier(early, 1), denies(early, selecting("has(cpnp.dev/enforced)")))
 			},
 			writes: all,
 		},
-		"somebody denies where we enforce: it bites when that begins": {
+		"a foreign policy denies where the policy enforces: the denial takes effect when that begins": {
 			change: waiting,
 			there: func(all []judge.Write) calico.Live {
 				return with(found(all), tier(early, 1), denies(early, selecting("has(cpnp.dev/enforced)")))
@@ -319,7 +319,7 @@ func TestLockoutTraps(t *testing.T) {
 			},
 			cut: "no policy decides, and HostEndpoint cpnp-cp-1 has no profile, on node cp-1 (outgoing)",
 		},
-		"failsafe ports let in whom somebody else denies, until they are narrowed": {
+		"failsafe ports allow a peer that a foreign policy denies, until they are scoped": {
 			change: func(h *backend.Hosts) { h.Required[0].From = []backend.Source{{Set: "nodes"}} },
 			there: func([]judge.Write) calico.Live {
 				return with(calico.Live{}, tier(early, 1), denies(early, ports("2379"), sources("10.77.0.14/32")))
@@ -327,43 +327,43 @@ func TestLockoutTraps(t *testing.T) {
 			writes: all,
 			cut:    "etcd-peers: tcp/2379 from 10.77.0.14 to 10.77.0.11 would be Denied after the write of FelixConfiguration node.cp-1: Deny by",
 		},
-		"failsafe ports let in whom somebody else denies, as long as they are left": {
+		"failsafe ports allow a peer that a foreign policy denies, as long as they stay open": {
 			change: func(h *backend.Hosts) { h.Required[0].From, h.ScopeFailsafes = []backend.Source{{Set: "nodes"}}, false },
 			there: func([]judge.Write) calico.Live {
 				return with(calico.Live{}, tier(early, 1), denies(early, ports("2379"), sources("10.77.0.14/32")))
 			},
 			writes: all,
 		},
-		"what denies is written before what allows": {
+		"a denying policy is written before the allowing one": {
 			there:  nothing,
 			writes: func(all []judge.Write) []judge.Write { return append(without(all, required), only(all, required)...) },
 			cut:    "Denied after the write of HostEndpoint cpnp-cp-1: Deny by rule 1 of GlobalNetworkPolicy cpnp.p-deny-kubelet",
 		},
-		"what allows is deleted before what denies": {
+		"an allowing policy is deleted before the denying one": {
 			there: found,
 			writes: func(all []judge.Write) []judge.Write {
 				return removal(append(without(all, required), only(all, required)...))
 			},
 			cut: "Denied after the deletion of GlobalNetworkPolicy cpnp.p-required-",
 		},
-		"what allows was deleted, and is put back": {
+		"an allowing policy was deleted, and is restored": {
 			there: func(all []judge.Write) calico.Live { return found(without(all, required)) },
 			writes: func(all []judge.Write) []judge.Write {
 				return only(all, "cpnp.p-allow-kubelet", required, "cpnp-cp-1")
 			},
 		},
-		"what allows was deleted, and is not put back": {
+		"an allowing policy was deleted, and is not restored": {
 			there:  func(all []judge.Write) calico.Live { return found(without(all, required)) },
 			writes: no, already: "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy cpnp.p-deny-kubelet",
 		},
-		"what allows is put back, and somebody else denies it too": {
+		"an allowing policy is restored, and a foreign policy denies the same flow": {
 			there: func(all []judge.Write) calico.Live {
 				return with(found(without(all, required)), tier(early, 1), denies(early, ports("10250"), sources("10.77.0.14/32")))
 			},
 			writes:  func(all []judge.Write) []judge.Write { return only(all, required) },
 			already: "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.11 is Denied already: Deny by rule 1 of GlobalNetworkPolicy early.theirs",
 		},
-		"somebody cuts a flow before any write, and after all": {
+		"a foreign policy cuts a flow before the first write, and after the last": {
 			there: func([]judge.Write) calico.Live {
 				theirs := policyIn(early, v3.Deny, ports("10250"), sources("10.77.0.14/32"))
 				there := with(calico.Live{}, tier(early, 1), theirs)
@@ -374,14 +374,14 @@ func TestLockoutTraps(t *testing.T) {
 			writes:  func(all []judge.Write) []judge.Write { return without(all, "cpnp-cp-1", "cpnp-cp-2", "cpnp-cp-3") },
 			already: "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.13 is Denied already: Deny by rule 1 of GlobalNetworkPolicy early.theirs (tier early), on node cp-3",
 		},
-		"somebody cuts a flow, and we cut another": {
+		"a foreign policy cuts a flow, and the operator cuts another": {
 			there: func(all []judge.Write) calico.Live {
 				return with(found(without(all, "cpnp-cp-2")), tier(early, 1), denies(early, ports("10250"), sources("10.77.0.14/32")))
 			},
 			writes: func(all []judge.Write) []judge.Write { return only(all, "cpnp-cp-2") },
 			cut:    "metrics: tcp/10250 from 10.77.0.14 to 10.77.0.12 would be Denied after the write of HostEndpoint cpnp-cp-2",
 		},
-		"somebody who was cut off stands for nobody who was not": {
+		"a peer that was cut off before does not represent one that was not": {
 			there: func(all []judge.Write) calico.Live {
 				return with(found(all), tier(early, 1), denies(early, ports("10250"), sources("10.77.0.14/32")))
 			},
@@ -391,7 +391,7 @@ func TestLockoutTraps(t *testing.T) {
 			},
 			cut: "metrics: tcp/10250 from 10.77.0.15 to 10.77.0.11 would be Denied after the write of GlobalNetworkPolicy early.theirs",
 		},
-		"it is not known whether a flow gets through, and then it does not": {
+		"a flow is unknown at first, and denied then": {
 			there: func(all []judge.Write) calico.Live {
 				there := with(found(without(all, "cpnp-cp-1")), tier(early, 1), denies(early, ports("10250"), sources("10.77.0.14/32")))
 				there.Endpoints = append(there.Endpoints, endpoint("theirs", "cp-1", "eth0"))
@@ -407,7 +407,7 @@ func TestLockoutTraps(t *testing.T) {
 			},
 			writes: all, cut: "from fd77::11 to fd77::11 would be Denied after the write of HostEndpoint cpnp-cp-1",
 		},
-		"a node joins that somebody keeps out": {
+		"a node joins that a foreign policy denies": {
 			change: func(h *backend.Hosts) { h.Required = h.Required[1:] },
 			there: func(all []judge.Write) calico.Live {
 				return with(found(without(all, "cpnp-cp-3", "node.cp-3")), tier(early, 1), denies(early, ports("10250"), destinations("10.77.0.13/32")))
@@ -415,7 +415,7 @@ func TestLockoutTraps(t *testing.T) {
 			writes: func(all []judge.Write) []judge.Write { return only(all, "cpnp-cp-3", "node.cp-3") },
 			cut:    "to 10.77.0.13 would be Denied after the write of HostEndpoint cpnp-cp-3",
 		},
-		"a set loses the label by which somebody lets it in": {
+		"a set loses the label by which a foreign policy allows it": {
 			there: func(all []judge.Write) calico.Live {
 				office := rule(func(r *v3.Rule) { r.Source.Selector = "has(office)" })
 				there := with(found(all), tier(early, 1, ends), policyIn(early, v3.Allow, selecting("has(cpnp.dev/policy)"), office))
@@ -452,9 +452,8 @@ func TestLockoutTraps(t *testing.T) {
 	}
 }
 
-// Nodes do not show their addresses in a dedicated network: each node may have each
-// address.
-func TestWhatIsSentToAddressesThatNoNodeShows(t *testing.T) {
+// Nodes do not show their addresses in a dedicated network: each node may have each address.
+func TestFlowsToAddressesThatNoNodeShows(t *testing.T) {
 	const early = "early"
 	dedicated := prefixes("10.78.0.11/32", "10.78.0.12/32", "10.78.0.13/32")
 	hosts := guarded()
@@ -475,14 +474,14 @@ func TestWhatIsSentToAddressesThatNoNodeShows(t *testing.T) {
 		iface   string
 		cut     string
 	}{
-		"nothing is denied":                                   {rule: all(ports("7000"), destinations("10.79.0.0/24"))},
-		"the network is denied":                               {rule: destinations("10.78.0.0/24"), cut: "to 10.78.0.11 by eth1 would be Denied after the write of HostEndpoint cpnp-cp-1"},
-		"one address is denied":                               {rule: destinations("10.78.0.12/32"), cut: "to 10.78.0.12 by eth1 would be Denied"},
-		"one address is kept from another":                    {rule: all(sources("10.78.0.13/32"), destinations("10.78.0.12/32")), cut: "from 10.78.0.13 to 10.78.0.12 by eth1 would be Denied"},
-		"the network is denied, of which no address is known": {network: true, rule: destinations("10.78.0.0/24"), cut: "to 10.78.0.0 by eth1 would be Denied"},
-		"a worker is kept from the network":                   {rule: all(sources("10.77.0.14/32"), destinations("10.78.0.0/24"))},
-		"another port of the network":                         {rule: all(ports("7001"), destinations("10.78.0.0/24"))},
-		"another interface than the network's":                {rule: destinations("10.78.0.0/24"), iface: "!has(cpnp.dev/interface)"},
+		"no flow is denied":                                    {rule: all(ports("7000"), destinations("10.79.0.0/24"))},
+		"the network is denied":                                {rule: destinations("10.78.0.0/24"), cut: "to 10.78.0.11 by eth1 would be Denied after the write of HostEndpoint cpnp-cp-1"},
+		"one address is denied":                                {rule: destinations("10.78.0.12/32"), cut: "to 10.78.0.12 by eth1 would be Denied"},
+		"one address is denied to another":                     {rule: all(sources("10.78.0.13/32"), destinations("10.78.0.12/32")), cut: "from 10.78.0.13 to 10.78.0.12 by eth1 would be Denied"},
+		"the network is denied, and no address in it is known": {network: true, rule: destinations("10.78.0.0/24"), cut: "to 10.78.0.0 by eth1 would be Denied"},
+		"the network is denied to a worker":                    {rule: all(sources("10.77.0.14/32"), destinations("10.78.0.0/24"))},
+		"another port of the network":                          {rule: all(ports("7001"), destinations("10.78.0.0/24"))},
+		"another interface than that of the network":           {rule: destinations("10.78.0.0/24"), iface: "!has(cpnp.dev/interface)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -510,9 +509,9 @@ func all(edits ...edit) edit {
 	}
 }
 
-// A node is judged as the sender to itself, whoever else a flow is for, and as the
-// sender to other nodes, although the node represents the other nodes too.
-func TestANodeIsNotTakenForAnother(t *testing.T) {
+// A node is judged as the sender to itself, whoever else a flow is for, and as
+// the sender to other nodes, although the node represents the other nodes too.
+func TestANodeIsJudgedForItself(t *testing.T) {
 	g, hosts := NewWithT(t), guarded()
 	hosts.Required = []backend.Flow{{Name: "pods", From: []backend.Source{{Prefixes: prefixes("10.200.0.0/16")}}, Traffic: traffic("tcp/10250")}}
 	own := policyIn("first", v3.Deny, sources("10.77.0.11/32"), selecting("has(cpnp.dev/policy)"))
@@ -532,12 +531,11 @@ func TestANodeIsNotTakenForAnother(t *testing.T) {
 	hosts.Required[0].From = []backend.Source{{Set: "control-plane"}}
 	cuts = judge.CheckLockout(requiredFlows(hosts), nodesOf(hosts), theirs, nil).AlreadyCut
 	g.Expect(cuts).NotTo(BeEmpty())
-	g.Expect(cuts[0].Verdict.Decision).To(Equal(dataplane.Unknown), "it may come in elsewhere")
+	g.Expect(cuts[0].Verdict.Decision).To(Equal(dataplane.Unknown), "the flow may arrive on another interface")
 	g.Expect(cuts[0].Flow.From).NotTo(Equal(cuts[0].Flow.To))
 }
 
-// A class represents all members: every cut between a pair of nodes is found, and no
-// other.
+// A class represents all its members: every cut between a pair of nodes is found, and no other cut.
 func TestGroupsHideNoCut(t *testing.T) {
 	hosts := guarded()
 	for i, from := range []string{"10.77.0.11", "10.77.0.12", "10.77.0.16", "fd77::16", "10.200.3.4", "10.201.0.1", "fd99::1"} {
@@ -563,7 +561,7 @@ func TestGroupsHideNoCut(t *testing.T) {
 }
 
 // Objects from a cache have no kind.
-func TestSequenceIsWhatIsWrittenInItsOrder(t *testing.T) {
+func TestSequenceListsTheWritesInOrder(t *testing.T) {
 	g := NewWithT(t)
 	set := func(name string) plan.Object { return &v3.GlobalNetworkSet{ObjectMeta: named(name)} }
 	felix := &v3.FelixConfiguration{ObjectMeta: named("node.cp-1")}

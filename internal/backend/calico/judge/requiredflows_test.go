@@ -20,21 +20,20 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// etcdOnly is a cluster of four nodes, and a policy that restricts only etcd, on the
-// nodes with a label.
+// etcdOnly is a cluster of four nodes, and a policy that restricts only etcd, on the nodes with a label.
 func etcdOnly(selected v1alpha1.LabelSelector) (plan.Hosts, []dataplane.Node) {
 	snapshot := state.Snapshot{Backend: calico.Live{Mode: calico.Native}}
 	snapshot.Facts.APIServer = []netip.AddrPort{netip.MustParseAddrPort("10.77.0.11:6443")}
 	var nodes []dataplane.Node
 	for _, machine := range [][2]string{{"cp-1", "10.77.0.11"}, {"cp-2", "10.77.0.12"}, {"cp-3", "10.77.0.13"}, {"worker-1", "10.77.0.21"}} {
 		name, address := machine[0], machine[1]
-		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"node": name}}}
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"node": name}}}
 		if name != "worker-1" {
 			n.Labels["node-role.kubernetes.io/control-plane"] = ""
 		}
 		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}
 		snapshot.Nodes = append(snapshot.Nodes, n)
-		nodes = append(nodes, dataplane.Node{Name: name, Addresses: state.NodeAddresses(&n)})
+		nodes = append(nodes, dataplane.Node{Name: name, Addresses: state.NodeAddresses(n)})
 	}
 	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{{
 		ObjectMeta: metav1.ObjectMeta{Name: "p"},
@@ -52,10 +51,9 @@ func etcdOnly(selected v1alpha1.LabelSelector) (plan.Hosts, []dataplane.Node) {
 
 var everyControlPlaneNode = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node-role.kubernetes.io/control-plane": ""}}
 
-// A managed endpoint puts the whole host under all foreign policies, in both
-// directions: the operator's write is the cause of a cut by a foreign policy, even
-// where the operator's policy restricts no traffic.
-func TestRequiredFlowsAreJudgedWhetherOrNotTheyAreRestricted(t *testing.T) {
+// A managed endpoint puts the whole host under all foreign policies, in both directions. So the operator's
+// write is the cause of a cut by a foreign policy, even where the operator's policy restricts no traffic.
+func TestUnrestrictedRequiredFlowsAreJudgedToo(t *testing.T) {
 	out := func(p *v3.GlobalNetworkPolicy) {
 		p.Spec.Types, p.Spec.Egress, p.Spec.Ingress = []v3.PolicyType{v3.PolicyTypeEgress}, p.Spec.Ingress, nil
 	}
@@ -94,7 +92,7 @@ func TestRequiredFlowsAreJudgedWhetherOrNotTheyAreRestricted(t *testing.T) {
 				writes = append(writes, judge.Write{Object: object})
 			}
 			there := with(calico.Live{Felix: []v3.FelixConfiguration{noFailsafes()}}, tier("early", 1))
-			g.Expect(judge.CheckLockout(hosts.RequiredFlows, nodes, there, writes)).To(BeZero(), "without their policy")
+			g.Expect(judge.CheckLockout(hosts.RequiredFlows, nodes, there, writes)).To(BeZero(), "without the foreign policy")
 			report := judge.CheckLockout(hosts.RequiredFlows, nodes, with(there, tier("early", 1), test.theirs), writes)
 			g.Expect(report.Cuts).To(ContainElement(HaveField("String()", ContainSubstring(test.want))))
 			g.Expect(report.Cuts[0].AfterWrite).To(HavePrefix("write of HostEndpoint cpnp-cp-"))
@@ -112,8 +110,8 @@ func noFailsafes() v3.FelixConfiguration {
 	}
 }
 
-// A policy for some of the control-plane nodes does not shut out the others.
-func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
+// A policy for some of the control-plane nodes does not cut off the others.
+func TestAPolicyForOneControlPlaneNodeAllowsTheOthers(t *testing.T) {
 	g := NewWithT(t)
 	hosts, nodes := etcdOnly(v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node": "cp-1"}})
 	var writes []judge.Write
@@ -124,7 +122,7 @@ func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
 	g.Expect(hosts.Whole.Nodes).To(HaveLen(1))
 	g.Expect(judge.CheckLockout(hosts.RequiredFlows, nodes, there, writes)).To(BeZero())
 
-	// The test notices if the other nodes are shut out.
+	// The test must fail if the other nodes are cut off.
 	set := slices.IndexFunc(writes, func(w judge.Write) bool { return w.Object.GetName() == "cpnp-p-control-plane-0" })
 	narrow := writes[set].Object.(*v3.GlobalNetworkSet).DeepCopy()
 	narrow.Spec.Nets = []string{"10.77.0.11/32"}
@@ -135,7 +133,7 @@ func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
 
 // Flows between unprotected nodes, and unknown decisions at an unprotected node, block
 // no write: the operator neither causes nor could repair a cut there.
-func TestWhatIsCutAmongOthersHoldsNothingUp(t *testing.T) {
+func TestCutsBetweenOtherNodesHoldNoWrite(t *testing.T) {
 	g := NewWithT(t)
 	hosts, nodes := etcdOnly(v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"node": "cp-1"}})
 	theirs := func(node string) v3.HostEndpoint {

@@ -37,7 +37,7 @@ func felixOf(ports *[]v3.ProtoPort, edits ...func(*v3.FelixConfiguration)) *v3.F
 	return f
 }
 
-func TestResultOfAWriteIsWhatServerSideApplyLeaves(t *testing.T) {
+func TestResultOfAWriteEqualsServerSideApply(t *testing.T) {
 	ours := func(paths ...[]any) metav1.ManagedFieldsEntry {
 		return owns(v1alpha1.FieldManagerNetwork, apply, 1, paths...)
 	}
@@ -61,23 +61,23 @@ func TestResultOfAWriteIsWhatServerSideApplyLeaves(t *testing.T) {
 		gone  bool
 	}{
 		"A new object is as desired": {drift.Write{Desired: hostEndpoint("a")}, hostEndpoint("a"), false},
-		"Labels of others stay": {
+		"Foreign labels stay": {
 			drift.Write{Desired: hostEndpoint("a"), Live: managed(hostEndpoint("a", "team"), ours(label("a")), theirs(label("team")))},
 			hostEndpoint("a", "team"), false,
 		},
-		"A label that nobody is known to hold stays": {
+		"A label of unknown managers stays": {
 			drift.Write{Desired: hostEndpoint("a"), Live: managed(hostEndpoint("projectcalico.org/tier"), ours(label("a")))},
 			hostEndpoint("a", "projectcalico.org/tier"), false,
 		},
-		"A label of ours that is not desired any more goes": {
+		"A label of the operator that is no longer desired is removed": {
 			drift.Write{Desired: hostEndpoint("a"), Live: managed(hostEndpoint("a", "enforced"), ours(label("a"), label("enforced")))},
 			hostEndpoint("a"), false,
 		},
-		"It stays if somebody else holds it too": {
+		"A label of the operator that another manager owns too stays": {
 			drift.Write{Desired: hostEndpoint("a"), Live: managed(hostEndpoint("a", "enforced"), ours(label("a"), label("enforced")), theirs(label("enforced")))},
 			hostEndpoint("a", "enforced"), false,
 		},
-		"A label that somebody changed is ours again": {
+		"A changed label of the operator is written again": {
 			drift.Write{Desired: hostEndpoint("a"), Live: func() plan.Object {
 				live := managed(hostEndpoint(), theirs(label("a")))
 				live.Labels = map[string]string{"a": "theirs"}
@@ -85,7 +85,7 @@ func TestResultOfAWriteIsWhatServerSideApplyLeaves(t *testing.T) {
 			}()},
 			hostEndpoint("a"), false,
 		},
-		"Annotations of others stay": {
+		"Foreign annotations stay": {
 			drift.Write{Desired: hostEndpoint(), Live: func() plan.Object {
 				live := hostEndpoint()
 				live.Annotations = map[string]string{"note": "x"}
@@ -97,7 +97,7 @@ func TestResultOfAWriteIsWhatServerSideApplyLeaves(t *testing.T) {
 				return want
 			}(), false,
 		},
-		"What others added to the spec of an object of ours goes": {
+		"A foreign addition to the spec of a managed object is removed": {
 			drift.Write{Desired: hostEndpoint(), Live: func() plan.Object {
 				live := hostEndpoint()
 				live.Spec.Profiles = []string{"theirs"}
@@ -105,25 +105,25 @@ func TestResultOfAWriteIsWhatServerSideApplyLeaves(t *testing.T) {
 			}()},
 			hostEndpoint(), false,
 		},
-		"What is not desired is gone": {drift.Write{Live: hostEndpoint("a")}, hostEndpoint("a"), true},
-		"Of a shared object only our field changes": {
+		"An object that is not desired is deleted": {drift.Write{Live: hostEndpoint("a")}, hostEndpoint("a"), true},
+		"In a shared object only the operator's field changes": {
 			drift.Write{Desired: felixOf(narrow, labelled), Live: felixOf(wide, verbose, by(theirs(failsafes)))},
 			felixOf(narrow, labelled, verbose), false,
 		},
-		"A shared object that is ours alone is gone": {
+		"A shared object with no other manager is deleted": {
 			drift.Write{Live: felixOf(narrow, by(ours(failsafes)))}, felixOf(narrow), true,
 		},
-		"Of one that others wrote to, our field goes": {
+		"In a shared object with other managers the operator's field is removed": {
 			drift.Write{Live: felixOf(narrow, labelled, verbose, by(ours(failsafes, label(v1alpha1.LabelPolicy)), theirs(path("spec", "logSeverityScreen"))))},
 			felixOf(nil, verbose), false,
 		},
-		"Our field stays where others hold it too": {
+		"The operator's field stays where other managers own it too": {
 			drift.Write{Live: felixOf(narrow, by(ours(failsafes), theirs(failsafes)))}, felixOf(narrow), false,
 		},
-		"A field that others took over stays": {
+		"A field that other managers took over stays": {
 			drift.Write{Live: felixOf(wide, by(ours(label(v1alpha1.LabelPolicy)), theirs(failsafes)))}, felixOf(wide), false,
 		},
-		"No failsafe port at all is desired too": {
+		"An empty list of failsafe ports is a desired value": {
 			drift.Write{Desired: felixOf(ptr.To([]v3.ProtoPort{})), Live: felixOf(wide)}, felixOf(ptr.To([]v3.ProtoPort{})), false,
 		},
 	}
@@ -140,7 +140,7 @@ func TestResultOfAWriteIsWhatServerSideApplyLeaves(t *testing.T) {
 			}
 			if test.write.Live != nil {
 				if diff := cmp.Diff(before, test.write.Live); diff != "" {
-					t.Errorf("what is there was changed (-before +after):\n%s", diff)
+					t.Errorf("the live object was changed (-before +after):\n%s", diff)
 				}
 			}
 			got = got.DeepCopyObject().(plan.Object)

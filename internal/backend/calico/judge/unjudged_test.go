@@ -33,7 +33,7 @@ func setBy(f v3.FelixConfiguration, fields string) v3.FelixConfiguration {
 	return f
 }
 
-func TestWhatCannotBeJudgedIsSaidOnceAndHeld(t *testing.T) {
+func TestUnjudgedConfigurationsAreReportedOnceAndHeld(t *testing.T) {
 	const notSupported, notJudged = v1alpha1.ReasonNotJudged, v1alpha1.ReasonNotJudged
 	tcpp := felixWith("default", func(s *v3.FelixConfigurationSpec) {
 		s.FailsafeInboundHostPorts = &[]v3.ProtoPort{{Protocol: "tcpp", Port: 22}}
@@ -42,20 +42,20 @@ func TestWhatCannotBeJudgedIsSaidOnceAndHeld(t *testing.T) {
 		felix        []v3.FelixConfiguration
 		reason, says string
 	}{
-		"nothing is configured":         {},
-		"eBPF is off":                   {felix: []v3.FelixConfiguration{felixWith("default", ebpf(false))}},
-		"eBPF everywhere":               {felix: []v3.FelixConfiguration{felixWith("default", ebpf(true))}, reason: notSupported, says: "FelixConfiguration default), on cp-1, cp-2"},
-		"eBPF on one protected node":    {felix: []v3.FelixConfiguration{felixWith("node.cp-2", ebpf(true))}, reason: notSupported, says: "FelixConfiguration node.cp-2), on cp-2"},
-		"eBPF on a node that is not":    {felix: []v3.FelixConfiguration{felixWith("node.worker-1", ebpf(true))}},
-		"eBPF but on protected nodes":   {felix: []v3.FelixConfiguration{felixWith("default", ebpf(true)), felixWith("node.cp-1", ebpf(false)), felixWith("node.cp-2", ebpf(false))}},
-		"eBPF but on one of them":       {felix: []v3.FelixConfiguration{felixWith("default", ebpf(true)), felixWith("node.cp-1", ebpf(false))}, reason: notSupported, says: "on cp-2"},
-		"eBPF by a selector of nodes":   {felix: []v3.FelixConfiguration{felixWith("masters", ebpf(true))}, reason: notSupported, says: "may use its eBPF dataplane (bpfEnabled of FelixConfiguration masters"},
-		"such a selector is set":        {felix: []v3.FelixConfiguration{setBy(felixWith("masters", ebpf(true)), `{"f:spec":{"f:bpfEnabled":{},"f:nodeSelector":{}}}`)}, reason: notSupported, says: "masters"},
-		"such a selector is not set":    {felix: []v3.FelixConfiguration{setBy(felixWith("masters", ebpf(true)), `{"f:spec":{"f:bpfEnabled":{}}}`)}},
-		"other fields by such a one":    {felix: []v3.FelixConfiguration{felixWith("masters", func(s *v3.FelixConfigurationSpec) { s.IPv6Support = ptr.To(false) })}, reason: notJudged, says: "FelixConfiguration masters may apply to the node"},
-		"fields that do not matter":     {felix: []v3.FelixConfiguration{felixWith("masters", func(s *v3.FelixConfigurationSpec) { s.LogSeverityScreen = "Debug" })}},
-		"rules that Felix cannot write": {felix: []v3.FelixConfiguration{tcpp}, reason: notJudged, says: "a failsafe port of FelixConfiguration default has the protocol tcpp"},
-		"the worst of several":          {felix: []v3.FelixConfiguration{tcpp, felixWith("node.cp-2", ebpf(true))}, reason: notSupported, says: "node.cp-2"},
+		"an empty configuration":                                 {},
+		"eBPF is off":                                            {felix: []v3.FelixConfiguration{felixWith("default", ebpf(false))}},
+		"eBPF everywhere":                                        {felix: []v3.FelixConfiguration{felixWith("default", ebpf(true))}, reason: notSupported, says: "FelixConfiguration default), on cp-1, cp-2"},
+		"eBPF on one protected node":                             {felix: []v3.FelixConfiguration{felixWith("node.cp-2", ebpf(true))}, reason: notSupported, says: "FelixConfiguration node.cp-2), on cp-2"},
+		"eBPF on an unprotected node":                            {felix: []v3.FelixConfiguration{felixWith("node.worker-1", ebpf(true))}},
+		"eBPF except on protected nodes":                         {felix: []v3.FelixConfiguration{felixWith("default", ebpf(true)), felixWith("node.cp-1", ebpf(false)), felixWith("node.cp-2", ebpf(false))}},
+		"eBPF except on one protected node":                      {felix: []v3.FelixConfiguration{felixWith("default", ebpf(true)), felixWith("node.cp-1", ebpf(false))}, reason: notSupported, says: "on cp-2"},
+		"eBPF by a selector of nodes":                            {felix: []v3.FelixConfiguration{felixWith("masters", ebpf(true))}, reason: notSupported, says: "may use its eBPF dataplane (bpfEnabled of FelixConfiguration masters"},
+		"a configuration by selector where the field is set":     {felix: []v3.FelixConfiguration{setBy(felixWith("masters", ebpf(true)), `{"f:spec":{"f:bpfEnabled":{},"f:nodeSelector":{}}}`)}, reason: notSupported, says: "masters"},
+		"a configuration by selector where the field is not set": {felix: []v3.FelixConfiguration{setBy(felixWith("masters", ebpf(true)), `{"f:spec":{"f:bpfEnabled":{}}}`)}},
+		"a configuration by selector with other fields":          {felix: []v3.FelixConfiguration{felixWith("masters", func(s *v3.FelixConfigurationSpec) { s.IPv6Support = ptr.To(false) })}, reason: notJudged, says: "FelixConfiguration masters may apply to the node"},
+		"irrelevant fields":                                      {felix: []v3.FelixConfiguration{felixWith("masters", func(s *v3.FelixConfigurationSpec) { s.LogSeverityScreen = "Debug" })}},
+		"rules that Felix cannot write":                          {felix: []v3.FelixConfiguration{tcpp}, reason: notJudged, says: "a failsafe port of FelixConfiguration default has the protocol tcpp"},
+		"the worst of several":                                   {felix: []v3.FelixConfiguration{tcpp, felixWith("node.cp-2", ebpf(true))}, reason: notSupported, says: "node.cp-2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, hosts := NewWithT(t), plan.Hosts{Declared: true, Whole: kubelet()}
@@ -87,7 +87,7 @@ func TestWhatCannotBeJudgedIsSaidOnceAndHeld(t *testing.T) {
 }
 
 // An uncertain finding is not reported as certain.
-func TestFindingsThatAreNotSureAreUnknown(t *testing.T) {
+func TestUncertainFindingsAreUnknown(t *testing.T) {
 	g := NewWithT(t)
 	first := tier("first", 1)
 	unread := policyIn("first", v3.Deny)
@@ -98,7 +98,7 @@ func TestFindingsThatAreNotSureAreUnknown(t *testing.T) {
 	g.Expect(got.Holds).To(BeFalse())
 	g.Expect(got.Reason).To(Equal(v1alpha1.ReasonForeignPolicy))
 
-	t.Log("what is sure goes first, and is False")
+	t.Log("the certain finding takes precedence, and is False")
 	sure := situation{hosts: kubelet(etcd), there: there}.judge(t)
 	g.Expect(sure.Unknown).To(BeFalse())
 	g.Expect(sure.Reason).To(Equal(v1alpha1.ReasonFailsafePorts))

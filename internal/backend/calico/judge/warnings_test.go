@@ -31,8 +31,7 @@ func optional() []profile.Flow {
 	}
 }
 
-// others returns a foreign policy, after the managed policies unless its tier says
-// otherwise.
+// others returns a foreign policy, after the managed policies unless its tier says otherwise.
 func others(name, selector string, types []v3.PolicyType, rules ...v3.Rule) v3.GlobalNetworkPolicy {
 	p := v3.GlobalNetworkPolicy{ObjectMeta: named(name), Spec: v3.GlobalNetworkPolicySpec{
 		Tier: strings.Split(name, ".")[0], Selector: selector, Types: types,
@@ -45,7 +44,7 @@ func others(name, selector string, types []v3.PolicyType, rules ...v3.Rule) v3.G
 	return p
 }
 
-func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
+func TestOptionalFlowsThatAnEndpointExposesToForeignPoliciesAreReported(t *testing.T) {
 	out, in := []v3.PolicyType{v3.PolicyTypeEgress}, []v3.PolicyType{v3.PolicyTypeIngress}
 	to := func(action v3.Action, nets ...string) v3.Rule {
 		return v3.Rule{Action: action, Destination: v3.EntityRule{Nets: nets}}
@@ -63,7 +62,7 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 		endpoints []v3.HostEndpoint
 		want, not []string
 	}{
-		"nobody has policies": {},
+		"there are no foreign policies": {},
 		"the metadata service is denied to all": {
 			policies: []v3.GlobalNetworkPolicy{others("default.deny-metadata", "all()", out, to(v3.Deny, "169.254.169.254/32"), allow)},
 			want: []string{"metadata-out would be denied by rule 1 of GlobalNetworkPolicy default.deny-metadata (tier default) " +
@@ -74,51 +73,51 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 			policies: []v3.GlobalNetworkPolicy{others("default.deny-metadata", "all()", out, to(v3.Deny, "fd00:ec2::/32"), allow)},
 			want:     []string{"metadata-out would be denied", "from fd77::11 to fd00:ec2::254"},
 		},
-		"hosts are not meant": {
+		"the foreign policy selects no hosts": {
 			policies: []v3.GlobalNetworkPolicy{others("default.deny-metadata", "!has(cpnp.dev/policy)", out, to(v3.Deny, "169.254.169.254/32"), allow)},
 		},
-		"what leaves for public addresses is denied": {
+		"outgoing traffic to public addresses is denied": {
 			policies: []v3.GlobalNetworkPolicy{others("default.private-only", "all()", out, to(v3.Allow, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"), v3.Rule{Action: v3.Deny})},
 			want:     []string{"metadata-out, https-out, ntp-out would be denied by rule 2 of GlobalNetworkPolicy default.private-only"},
 			not:      []string{"to-pods", "ingress"},
 		},
-		"what leaves for private addresses is denied": {
+		"outgoing traffic to private addresses is denied": {
 			policies: []v3.GlobalNetworkPolicy{others("default.no-private", "all()", out,
 				to(v3.Allow, "10.77.0.0/24", "fd77::/64"), to(v3.Deny, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"), allow)},
 			want: []string{"https-out, ntp-out, to-pods would be denied by rule 2 of GlobalNetworkPolicy default.no-private"},
 			not:  []string{"metadata-out"},
 		},
-		"the end of a tier of others": {
+		"the end of a foreign tier": {
 			policies: []v3.GlobalNetworkPolicy{others("strict.dns-only", "all()", out, to(v3.Allow, "10.77.0.0/24", "fd77::/64"))},
 			want:     []string{"would be denied by the end of tier strict, because GlobalNetworkPolicy strict.dns-only of the tier selects the hosts"},
 		},
-		"what comes from anybody is denied": {
+		"incoming traffic from any address is denied": {
 			policies: []v3.GlobalNetworkPolicy{others("default.internal", "all()", in, from(v3.Allow, "10.0.0.0/8", "fc00::/7"), v3.Rule{Action: v3.Deny})},
 			want:     []string{"ingress would be denied by rule 2 of GlobalNetworkPolicy default.internal"},
 			not:      []string{"kubelet-metrics", "https-out"},
 		},
-		"a list of addresses that are blocked": {
+		"a list of blocked addresses": {
 			policies: []v3.GlobalNetworkPolicy{others("default.blocklist", "all()", in, from(v3.Deny, "203.0.113.0/24", "198.51.100.7/32"), allow)},
 		},
-		"who is not known is not warned about": {
+		"an unknown sender causes no warning": {
 			policies: []v3.GlobalNetworkPolicy{others("default.no-9100", "all()", in, v3.Rule{Action: v3.Deny, Protocol: tcpProtocol(), Destination: v3.EntityRule{Ports: portList("9100")}}, allow)},
 		},
 		"between nodes": {
 			policies: []v3.GlobalNetworkPolicy{others("default.no-health", "all()", in, v3.Rule{Action: v3.Deny, Protocol: tcpProtocol(), Destination: v3.EntityRule{Ports: portList("4240")}}, allow)},
 			want:     []string{"health would be denied by rule 1 of GlobalNetworkPolicy default.no-health"},
 		},
-		"it may be denied": {
+		"an uncertain denial": {
 			policies: []v3.GlobalNetworkPolicy{others("default.maybe", "all()", out, v3.Rule{Action: v3.Deny, Destination: v3.EntityRule{Services: &v3.ServiceMatch{Name: "a", Namespace: "b"}}}, allow)},
 			want:     []string{"may be denied by rule 1 of GlobalNetworkPolicy default.maybe"},
 		},
 		"pods may be blocked": {
 			policies: []v3.GlobalNetworkPolicy{others("default.blocklist", "all()", out, v3.Rule{Action: v3.Deny, Destination: v3.EntityRule{Selector: "feed == 'bad'"}}, allow)},
 		},
-		"it is denied without the operator too": {
+		"the flow is denied without the operator too": {
 			policies:  []v3.GlobalNetworkPolicy{others("default.deny-metadata", "all()", out, to(v3.Deny, "169.254.169.254/32"), allow)},
 			endpoints: []v3.HostEndpoint{endpoint("a-1", "cp-1", "*"), endpoint("a-2", "cp-2", "*"), endpoint("a-3", "cp-3", "*")},
 		},
-		"it is denied where nobody is protected": {
+		"the flow is denied on an unprotected node": {
 			policies:  []v3.GlobalNetworkPolicy{others("default.deny-metadata", "role == 'worker'", out, v3.Rule{Action: v3.Deny})},
 			endpoints: []v3.HostEndpoint{worker},
 		},
@@ -149,7 +148,7 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 				g.Expect(got[0]).NotTo(ContainSubstring(not))
 			}
 
-			t.Log("it is told as long as it is so: also when all is written")
+			t.Log("the warning stays after the last write")
 			after := there
 			for _, object := range planned.WholeObjects {
 				after = containing(after, object)
@@ -159,8 +158,7 @@ func TestWhatAnEndpointPutsUnderPoliciesOfOthersIsTold(t *testing.T) {
 	}
 }
 
-// containing returns the live objects and one more object, as the operator writes the
-// object.
+// containing returns the live objects and one more object, as the operator writes the object.
 func containing(there calico.Live, object plan.Object) calico.Live {
 	switch o := object.(type) {
 	case *v3.Tier:
@@ -177,7 +175,7 @@ func containing(there calico.Live, object plan.Object) calico.Live {
 	return there
 }
 
-func TestWhatThePolicyItselfRestrictsIsNoWarning(t *testing.T) {
+func TestThePolicysOwnRestrictionsAreNoWarning(t *testing.T) {
 	g, hosts := NewWithT(t), guarded()
 	writes := creation(t, hosts)
 	planned := plan.Hosts{Declared: true, Whole: hosts, Now: hosts, RequiredFlows: requiredFlows(hosts)}

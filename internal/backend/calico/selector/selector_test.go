@@ -14,7 +14,7 @@ import (
 
 type set = map[string]string
 
-func TestSelectorsSelectAsInCalico(t *testing.T) {
+func TestSelectorsMatchAsInCalico(t *testing.T) {
 	for text, c := range map[string]struct{ yes, no []set }{
 		"":                  {yes: []set{nil, {"a": "b"}}},
 		" \t ":              {yes: []set{nil, {"a": "b"}}},
@@ -68,7 +68,7 @@ func TestSelectorsSelectAsInCalico(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSelectorIsRefused(t *testing.T) {
+func TestInvalidSelectorsAreRefused(t *testing.T) {
 	for text, says := range map[string]string{
 		"a":                                     "expected an operator after a instead of its end",
 		"a b":                                   `expected an operator after a before "b"`,
@@ -106,9 +106,8 @@ func TestWhatIsNoSelectorIsRefused(t *testing.T) {
 	}
 }
 
-// Parse takes whatever somebody else wrote. The pieces are those of the
-// language, so that a good part of what they make up can be read.
-func TestNothingMakesItPanic(t *testing.T) {
+// Parse reads foreign text. The pieces are those of the language, so that many of the made up selectors can be read.
+func TestNoTextMakesTheParserPanic(t *testing.T) {
 	pieces := []string{
 		"a", "b", "'x'", `"y"`, "==", "!=", "in", "not", "in", "{", "}", ",", "contains", "starts", "with", "ends", "has(", "all(", "global(",
 		"(", ")", "!", "&&", "||", " ", "\t", "'", `"`, "&", "=", "é", "\xff", "a == 'x'", "has(b)", "a in {'x','y'}",

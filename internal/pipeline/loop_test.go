@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package pipeline
 
 import (
 	"cmp"
@@ -26,25 +26,23 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/judge"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// The first seed is such that clusters are among them (28, 44) in which an endpoint of
-// others has the place of new rules while a node waits with older ones.
+// The seeds include clusters (28, 44) in which a foreign endpoint takes the place of new rules
+// while a node waits with older rules.
 var loopSeed = flag.Uint64("loop-seed", 22, "of the first cluster that is changed at random; 0 takes random ones")
 
 const loops = 24
 
-// TestWhateverIsChangedByHandTheClusterComesToRest closes the loop from the plan to
-// the cluster, without a server: policies change, and people delete records,
-// endpoints and failsafe ports, at random. No node gets rules outside a trial that it
-// did not have before, or loses those that it is to have; and once they leave it alone, every node has the rules that
-// are called for, and nothing is written any more.
-func TestWhateverIsChangedByHandTheClusterComesToRest(t *testing.T) {
+// The loop from the plan to the cluster is closed without a server: policies change, and
+// people delete enactments, endpoints and failsafe ports, at random. Outside of a trial no
+// node gets new rules, or loses declared rules. After the last foreign change every node has
+// the declared rules, and nothing is written any more.
+func TestClusterComesToRestAfterForeignChanges(t *testing.T) {
 	for i := range uint64(loops) {
 		seed := *loopSeed + i
 		if *loopSeed == 0 {
@@ -64,15 +62,15 @@ func TestWhateverIsChangedByHandTheClusterComesToRest(t *testing.T) {
 
 // loop is a cluster in memory.
 type loop struct {
-	t      *testing.T
-	random *rand.Rand
-	clock  *clocktesting.FakePassiveClock
-	r      *Reconciler
-	there  state.Snapshot
-	judge  verify.Judge
-	// put brings an object to the cluster, or takes it away.
+	t        *testing.T
+	random   *rand.Rand
+	clock    *clocktesting.FakePassiveClock
+	rollouts Rollouts
+	there    state.Snapshot
+	judge    verify.Judge
+	// put writes an object to the cluster, or deletes the object.
 	put func(object plan.Object, gone bool)
-	// phases are those that nodes have been in.
+	// phases are all phases that a node has had.
 	phases map[string]bool
 	tried  map[string]bool // node and version of rules that it was done with, or found with
 	story  []string
@@ -84,11 +82,8 @@ func newLoop(t *testing.T, seed uint64) *loop {
 		clock: clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
 	}
 	w.put = w.putInCalico
-	w.r = &Reconciler{
-		Stages:   &schedule.Stages{Time: time.Millisecond},
-		Repairer: repair.Repairer{Clock: w.clock, History: drift.NewHistory(), Report: func(string) {}},
-	}
-	w.there = controlled(func(p *v1alpha1.ControlPlaneNetworkPolicy) {
+	w.rollouts.Stages = &schedule.Stages{Time: time.Millisecond}
+	w.there = calicotest.Snapshot(func(p *v1alpha1.ControlPlaneNetworkPolicy) {
 		p.Spec.Rollout = &v1alpha1.Rollout{SoakSeconds: ptr.To(int32(0)), MaxUnavailable: 1, TimeoutSeconds: 60}
 		if seed%4 == 0 {
 			p.Spec.Rollout.Confirm = v1alpha1.ConfirmManual
@@ -131,7 +126,7 @@ func (w *loop) declare(what int) {
 	w.tell("the policy declares %d", what)
 }
 
-// meddle is what people do.
+// meddle makes a random foreign change.
 func (w *loop) meddle() {
 	node, there := w.there.Nodes[w.random.IntN(len(w.there.Nodes))].Name, calico.Of(w.there.Backend)
 	what := w.random.IntN(8)
@@ -160,7 +155,7 @@ func (w *loop) meddle() {
 	w.there.Backend = there
 }
 
-// withdraw takes away the endpoints of others.
+// withdraw deletes the foreign endpoints.
 func (w *loop) withdraw() {
 	calicotest.Edit(&w.there.Backend, func(c *calico.Live) {
 		c.Endpoints = slices.DeleteFunc(c.Endpoints, func(e v3.HostEndpoint) bool { return !calico.IsManagedEndpoint(&e) })
@@ -173,41 +168,41 @@ func (w *loop) run(steps int) {
 	}
 }
 
-// step is a reconciliation, and says whether it changed something.
+// step is a reconciliation, and tells whether anything changed.
 func (w *loop) step() (changed bool) {
 	w.clock.SetTime(w.clock.Now().Add(4 * time.Second))
 	policies := plan.Compile(w.there.Policies)
 	policy := &policies[0]
-	o := Observation{
-		judge: w.judge, policy: policy, policies: policies, nodes: w.there.Nodes, live: w.there.Backend, verdict: verify.Verdict{Holds: true},
-		hosts: plan.HostProtection(policy, policies, w.there),
+	o := Assessment{
+		Judge: w.judge, Policy: policy, Policies: policies, Snapshot: w.there, Verdict: verify.Verdict{Holds: true},
+		Hosts: plan.HostProtection(policy, policies, w.there),
 	}
-	if !o.hosts.Rendered() {
-		w.fail("nothing is rendered: %v", o.hosts.Held)
+	if !o.Hosts.Rendered() {
+		w.fail("nothing is rendered: %v", o.Hosts.Held)
 	}
-	o.hostDiff = drift.CompareHosts(policy, policies, o.hosts, w.there.Backend)
-	judgeFlows(&o, nodesOf(w.there))
-	in, _ := w.r.rolloutInput(&o, w.there)
-	decision, _ := w.r.turns.Decide(in, w.there)
+	o.HostDiff = drift.CompareHosts(policy, policies, o.Hosts, w.there.Backend)
+	o.verifyFlows()
+	in, _ := w.rollouts.input(&o, w.clock.Now())
+	decision, _ := w.rollouts.turns.Decide(in, w.there)
 	unsettled := w.record(decision)
-	rollBacks, rest := o.hostDiff.SplitRollBacks(func(write drift.Write) bool { return !unsettled[write.Node] })
-	var stages []stage
+	rollBacks, rest := o.HostDiff.SplitRollBacks(func(write drift.Write) bool { return !unsettled[write.Node] })
+	var stages []Stage
 	for _, part := range rollBacks {
-		stages = append(stages, stagesOf(part)...)
+		stages = append(stages, StagesOf(part)...)
 	}
-	if len(stages) == 0 && len(unsettled) == 0 && o.verdict.Holds {
-		stages = stagesOf(rest)
+	if len(stages) == 0 && len(unsettled) == 0 && o.Verdict.Holds {
+		stages = StagesOf(rest)
 		stages = stages[:min(len(stages), 1)] // the others wait for it
 	}
 	for _, stage := range stages {
-		for _, write := range stage.writes {
+		for _, write := range stage.Writes {
 			changed = w.write(write) || changed
 		}
 	}
 	return changed || len(unsettled) > 0
 }
 
-// record puts on record what was decided. People confirm what they are asked for.
+// record persists a decision. People confirm each requested confirmation.
 func (w *loop) record(decision rollout.Decision) (unsettled map[string]bool) {
 	unsettled = map[string]bool{}
 	trials := 0
@@ -229,7 +224,7 @@ func (w *loop) record(decision rollout.Decision) (unsettled map[string]bool) {
 				e.Annotations = map[string]string{v1alpha1.AnnotationConfirm: strconv.FormatInt(w.there.Policies[0].Generation, 10)}
 			}
 		}
-		if live != nil && sameRecord(&e, live) {
+		if live != nil && SameEnactment(&e, live) {
 			continue
 		}
 		unsettled[e.Spec.Node] = true
@@ -247,7 +242,7 @@ func (w *loop) record(decision rollout.Decision) (unsettled map[string]bool) {
 	return unsettled
 }
 
-// write brings one write to the cluster.
+// write makes one write.
 func (w *loop) write(write drift.Write) bool {
 	if write.IsConflicted() {
 		return false
@@ -278,7 +273,7 @@ func (w *loop) write(write drift.Write) bool {
 	return true
 }
 
-// putInCalico brings an object to Calico, or takes it away.
+// putInCalico writes an object to Calico, or deletes the object.
 func (w *loop) putInCalico(object plan.Object, gone bool) {
 	there := calico.Of(w.there.Backend)
 	switch o := object.(type) {
@@ -296,7 +291,8 @@ func (w *loop) putInCalico(object plan.Object, gone bool) {
 	w.there.Backend = there
 }
 
-// put returns the list with the object in the place of that of its name, or without.
+// put returns the list with the object in place of the object of the same name, or without
+// the object.
 func put[T any](list []T, object T, gone bool, name func(T) string) []T {
 	list = slices.DeleteFunc(slices.Clone(list), func(other T) bool { return name(other) == name(object) })
 	if !gone {
@@ -306,7 +302,7 @@ func put[T any](list []T, object T, gone bool, name func(T) string) []T {
 	return list
 }
 
-// comesToRest leaves the cluster alone.
+// comesToRest makes no foreign changes any more.
 func (w *loop) comesToRest() {
 	w.tell("everybody leaves it alone")
 	w.withdraw()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package pipeline
 
 import (
 	"fmt"
@@ -126,7 +126,7 @@ func (wallKinds) HasNameFor(backend.Object, string) bool { return false }
 
 func (wallKinds) Merge(_, _ backend.Object) (backend.Object, bool, bool) { return nil, false, false }
 
-// wallJudge finds cut what the test says.
+// wallJudge returns the cuts that the test sets.
 type wallJudge struct{ cuts []verify.Cut }
 
 func (wallJudge) WhyUnjudged(plan.Hosts, backend.Live) (reason, why string) { return "", "" }
@@ -157,7 +157,7 @@ func newWallLoop(t *testing.T) (*loop, *wallJudge) {
 	}
 	w.there.Policies[0].Spec.Rollout.MaxUnavailable, w.there.Policies[0].Spec.Rollout.SoakSeconds = 2, ptr.To[int32](20)
 	for i, name := range []string{"cp-4", "cp-5"} {
-		w.there.Nodes = append(w.there.Nodes, corev1.Node{
+		w.there.Nodes = append(w.there.Nodes, &corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}},
 			Status: corev1.NodeStatus{
 				Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
@@ -189,8 +189,8 @@ func (w *loop) until(what string, is func() bool) {
 	w.fail("never: %s: %v", what, w.phasesOf())
 }
 
-// A backend is what the interfaces ask for, and nothing else: a rollout goes through all
-// phases on one that has nothing in common with Calico.
+// A backend needs nothing beside the interfaces: a rollout goes through all phases on a
+// backend that has nothing in common with Calico.
 func TestRolloutOnAnotherBackend(t *testing.T) {
 	g := NewWithT(t)
 	w, judge := newWallLoop(t)

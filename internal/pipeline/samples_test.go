@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package pipeline
 
 import (
 	"os"
@@ -18,8 +18,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// The sample for hosts is verified, and effective once it is rolled out. With the failsafe
-// ports open, it never was.
+// The sample for hosts is verified, and effective after the rollout. With open failsafe ports
+// the sample would not be effective.
 func TestSampleForHostsCanBecomeReady(t *testing.T) {
 	sample := &v1alpha1.ControlPlaneNetworkPolicy{}
 	text, err := os.ReadFile("../../config/samples/hosts.yaml")
@@ -56,5 +56,5 @@ func rolledOut(t *testing.T, policy *v1alpha1.ControlPlaneNetworkPolicy) (verifi
 	}
 	policies := plan.Compile(w.there.Policies)
 	o := assess(&policies[0], policies, w.there)
-	return o.verdict, effectiveOnHosts(o)
+	return o.Verdict, o.effectiveOnHosts()
 }

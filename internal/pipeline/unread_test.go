@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package pipeline
 
 import (
 	"testing"
@@ -13,8 +13,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 )
 
-// A policy that protects hosts is verified only after Calico was read: before, the
-// judgement lacks the policies of others. All that is not written for hosts goes on.
+// A policy that protects hosts is verified only after Calico was read, because before the
+// foreign policies are unknown. Writes to other objects than hosts continue.
 func TestVerdictOnHostsWaitsForCalico(t *testing.T) {
 	const reading = "the operator is still reading the objects of Calico"
 	for name, test := range map[string]struct {
@@ -51,16 +51,16 @@ func TestVerdictOnHostsWaitsForCalico(t *testing.T) {
 			if test.change == nil {
 				test.change = func(*v1alpha1.ControlPlaneNetworkPolicy) {}
 			}
-			snapshot := controlled(test.change)
+			snapshot := calicotest.Snapshot(test.change)
 			snapshot.Backend = test.calico
 			policies := plan.Compile(snapshot.Policies)
 			o := assess(&policies[0], policies, snapshot)
-			g.Expect(o.verdict.Holds).To(Equal(test.holds), o.verdict.Message)
-			g.Expect(o.verdict.Unknown).To(Equal(test.unknown), o.verdict.Message)
-			g.Expect(o.verdict.Reason).To(Equal(test.reason))
-			g.Expect(o.verdict.Message).To(ContainSubstring(test.says))
-			g.Expect(o.verdict.HoldsOffHosts()).To(Equal(test.holds || test.unknown))
-			g.Expect(o.hosts.Rendered()).To(Equal(test.hostsAreRendered))
+			g.Expect(o.Verdict.Holds).To(Equal(test.holds), o.Verdict.Message)
+			g.Expect(o.Verdict.Unknown).To(Equal(test.unknown), o.Verdict.Message)
+			g.Expect(o.Verdict.Reason).To(Equal(test.reason))
+			g.Expect(o.Verdict.Message).To(ContainSubstring(test.says))
+			g.Expect(o.Verdict.HoldsOffHosts()).To(Equal(test.holds || test.unknown))
+			g.Expect(o.Hosts.Rendered()).To(Equal(test.hostsAreRendered))
 		})
 	}
 }
@@ -69,14 +69,14 @@ func TestVerdictOnHostsWaitsForCalico(t *testing.T) {
 // generation is reported at once.
 func TestReportWaitsWhileCalicoIsReadAgain(t *testing.T) {
 	g := NewWithT(t)
-	snapshot := controlled(func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Status.ObservedGeneration = 1 })
+	snapshot := calicotest.Snapshot(func(p *v1alpha1.ControlPlaneNetworkPolicy) { p.Status.ObservedGeneration = 1 })
 	calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Problem, c.Settling = "being read", true })
 	policies := plan.Compile(snapshot.Policies)
 	o := assess(&policies[0], policies, snapshot)
-	g.Expect(o.settling()).To(BeTrue())
+	g.Expect(o.Settling()).To(BeTrue())
 	policies[0].Generation = 2
-	g.Expect(o.settling()).To(BeFalse())
+	g.Expect(o.Settling()).To(BeFalse())
 	calicotest.Edit(&snapshot.Backend, func(c *calico.Live) { c.Settling = false })
 	policies[0].Generation = 1
-	g.Expect(assess(&policies[0], policies, snapshot).settling()).To(BeFalse(), "that Calico does not answer is told")
+	g.Expect(assess(&policies[0], policies, snapshot).Settling()).To(BeFalse(), "that Calico does not answer is told")
 }

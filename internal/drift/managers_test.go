@@ -14,7 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-func TestWhoSetAField(t *testing.T) {
+func TestWhichManagerSetAField(t *testing.T) {
 	const self = v1alpha1.FieldManagerServices
 	target, other := path("spec", "externalTrafficPolicy"), path("spec", "type")
 	status := owns("kubelet", set, 9, target)
@@ -33,27 +33,27 @@ func TestWhoSetAField(t *testing.T) {
 		entries managers
 		want    drift.Manager
 	}{
-		"the only one that holds it":       {managers{owns("a", set, 1, target)}, by("a")},
-		"one that declares it":             {managers{owns("a", apply, 1, target)}, declaredBy("a")},
-		"nobody, where it was removed":     {managers{owns("a", set, 1, other)}, by("")},
-		"nobody, where nobody is known":    {nil, by("")},
-		"not the operator itself":          {managers{owns(self, apply, 9, target)}, by("")},
-		"another beside the operator":      {managers{owns(self, apply, 9, target), owns("a", set, 1, target)}, by("a")},
-		"not one that holds another field": {managers{owns("a", set, 9, other), owns("b", set, 1, target)}, by("b")},
-		"the latest of those that set it": {
+		"the only manager":                     {managers{owns("a", set, 1, target)}, by("a")},
+		"the only manager, which declares it":  {managers{owns("a", apply, 1, target)}, declaredBy("a")},
+		"unknown, where the field was removed": {managers{owns("a", set, 1, other)}, by("")},
+		"unknown, without managers":            {nil, by("")},
+		"not the operator itself":              {managers{owns(self, apply, 9, target)}, by("")},
+		"another manager beside the operator":  {managers{owns(self, apply, 9, target), owns("a", set, 1, target)}, by("a")},
+		"not a manager of another field":       {managers{owns("a", set, 9, other), owns("b", set, 1, target)}, by("b")},
+		"the latest of the managers that set it": {
 			managers{owns("a", set, 1, target), owns("b", set, 3, target), owns("c", set, 2, target)}, by("b"),
 		},
-		"the one that declares it before one that set it later": {
+		"a manager that declares it before one that set it later": {
 			managers{owns("a", apply, 1, target), owns("b", set, 9, target)}, declaredBy("a"),
 		},
-		"the one that declares it after one that set it earlier": {
+		"a manager that declares it after one that set it earlier": {
 			managers{owns("a", set, 9, target), owns("b", apply, 1, target)}, declaredBy("b"),
 		},
-		"the latest of those that declare it":      {managers{owns("a", apply, 2, target), owns("b", apply, 3, target)}, declaredBy("b")},
-		"one without a time, if there is no other": {managers{timeless}, by("timeless")},
-		"one with a time before one without":       {managers{timeless, owns("b", set, 1, target)}, by("b")},
-		"not who holds it through a subresource":   {managers{status, owns("a", set, 1, target)}, by("a")},
-		"not who holds what can not be read":       {managers{broken, empty, owns("a", set, 1, target)}, by("a")},
+		"the latest of the managers that declare it":     {managers{owns("a", apply, 2, target), owns("b", apply, 3, target)}, declaredBy("b")},
+		"a manager without a time, if there is no other": {managers{timeless}, by("timeless")},
+		"a manager with a time before one without":       {managers{timeless, owns("b", set, 1, target)}, by("b")},
+		"not a manager of a subresource":                 {managers{status, owns("a", set, 1, target)}, by("a")},
+		"not a manager with unreadable fields":           {managers{broken, empty, owns("a", set, 1, target)}, by("a")},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestWhoSetAField(t *testing.T) {
 
 func entriesOf(entries ...metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry { return entries }
 
-func TestOwnedLooksForOneManagerAndOneField(t *testing.T) {
+func TestOwnedMatchesOneManagerAndOneField(t *testing.T) {
 	g := NewWithT(t)
 	entries := entriesOf(owns("a", set, 1, path("metadata", "annotations", "x")), owns("b", set, 1, path("metadata", "annotations", "y")))
 	g.Expect(drift.HoldsField(entries, "a", "metadata", "annotations", "x")).To(BeTrue())
@@ -99,7 +99,7 @@ func TestNodeAsASharedObject(t *testing.T) {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "cp-1",
-			// A kubelet can write it.
+			// A kubelet can write this.
 			Annotations: map[string]string{v1alpha1.AnnotationRecord: `{"b:NoSchedule":{"policy":"p","applied":"","original":null}}`},
 			ManagedFields: entriesOf(
 				owns(v1alpha1.FieldManagerTaints, set, 1, path("spec", "taints")), owns("gitops", apply, 2, path("spec", "taints"))),

@@ -22,16 +22,16 @@ const (
 	// may come from several writers.
 	unnamedRounds    = 10
 	contestQuietGaps = 4
-	// rowsKept is how many rows one object may have, because writers can invent managers'
+	// contestsKept is how many contests one object may have, because writers can invent managers'
 	// names.
-	rowsKept = 16
+	contestsKept = 16
 )
 
-// rowKey identifies a row: the same field rewritten by the same manager.
-type rowKey struct{ field, manager string }
+// contestKey identifies a contest: the same field rewritten by the same manager.
+type contestKey struct{ field, manager string }
 
-// row is the repeated drift of one field by one manager.
-type row struct {
+// contest is the repeated drift of one field by one manager.
+type contest struct {
 	finding Finding
 	rounds  int
 	last    time.Time
@@ -44,11 +44,11 @@ type row struct {
 const noVersion = "-"
 
 // managerReturns tells whether the manager restores a declaration of its own.
-func (r *row) managerReturns() bool { return r.finding.By.Declares || r.finding.By.Tool != "" }
+func (r *contest) managerReturns() bool { return r.finding.By.Declares || r.finding.By.Tool != "" }
 
 // hasEnoughRounds tells whether there were enough rounds for a contest. One round is enough if the
 // manager is known to return.
-func (r *row) hasEnoughRounds() bool {
+func (r *contest) hasEnoughRounds() bool {
 	switch {
 	case r.managerReturns():
 		return r.rounds >= 1
@@ -59,7 +59,7 @@ func (r *row) hasEnoughRounds() bool {
 }
 
 // quietTime returns how long the field must stay as repaired for the contest to end.
-func (r *row) quietTime() time.Duration {
+func (r *contest) quietTime() time.Duration {
 	least, most := timing.ContestQuiet, timing.ContestQuietMost
 	if r.managerReturns() {
 		least, most = timing.ContestQuietTool, timing.ContestQuietToolMost
@@ -67,19 +67,19 @@ func (r *row) quietTime() time.Duration {
 	return min(max(least, contestQuietGaps*r.gap), most)
 }
 
-func (r *row) isContested(now time.Time) bool {
+func (r *contest) isContested(now time.Time) bool {
 	return !r.finding.Unrepaired && r.hasEnoughRounds() && now.Sub(r.last) < r.quietTime()
 }
 
-// isOver tells whether the row may be forgotten: the wait for the next round was too long, or
+// isOver tells whether the contest may be forgotten: the wait for the next round was too long, or
 // a contest with a manager that is not known to return has ended.
-func (r *row) isOver(now time.Time) bool {
+func (r *contest) isOver(now time.Time) bool {
 	ended := r.hasEnoughRounds() && !r.isContested(now) && !r.managerReturns()
-	return !r.open && (ended || now.Sub(r.last) >= timing.ContestRowKept)
+	return !r.open && (ended || now.Sub(r.last) >= timing.ContestKept)
 }
 
 // countRound counts another round.
-func (r *row) countRound(now time.Time) {
+func (r *contest) countRound(now time.Time) {
 	if r.rounds > 0 {
 		r.gap = max(now.Sub(r.last), r.gap/2)
 	}
@@ -87,12 +87,12 @@ func (r *row) countRound(now time.Time) {
 }
 
 // recordDrift records one drift, and tells whether the drift is new.
-func (p *past) recordDrift(key rowKey, finding Finding, version string, now time.Time) bool {
-	r := p.rows[key]
+func (p *past) recordDrift(key contestKey, finding Finding, version string, now time.Time) bool {
+	r := p.contests[key]
 	if r == nil || r.isOver(now) {
-		r = &row{}
+		r = &contest{}
 		p.makeRoom()
-		p.rows[key] = r
+		p.contests[key] = r
 	}
 	fresh := !r.open && (r.version != version || r.rounds == 0)
 	r.finding, r.open, r.version = shortenValues(finding), true, version
@@ -103,32 +103,32 @@ func (p *past) recordDrift(key rowKey, finding Finding, version string, now time
 }
 
 // shortenValues shortens the finding's values to the length that reports use. Values of a
-// NetworkPolicy can be long, and rows are kept for hours.
+// NetworkPolicy can be long, and contests are kept for hours.
 func shortenValues(f Finding) Finding {
 	const most = 256
 	f.Expected, f.Actual = strings.Clone(wording.Shorten(f.Expected, most)), strings.Clone(wording.Shorten(f.Actual, most))
 	return f
 }
 
-// makeRoom drops the least important row if there are too many.
+// makeRoom drops the least important contest if there are too many.
 func (p *past) makeRoom() {
-	if len(p.rows) < rowsKept {
+	if len(p.contests) < contestsKept {
 		return
 	}
-	var least *row
-	var of rowKey
-	for key, r := range p.rows {
+	var least *contest
+	var of contestKey
+	for key, r := range p.contests {
 		older := least == nil || cmp.Or(cmp.Compare(r.rounds, least.rounds), r.last.Compare(least.last), cmp.Compare(key.manager, of.manager)) < 0
 		if !r.open && older {
 			least, of = r, key
 		}
 	}
-	delete(p.rows, of)
+	delete(p.contests, of)
 }
 
-// closeRows ends the rows without a drift in the latest version.
-func (p *past) closeRows(seen map[rowKey]bool) {
-	for key, r := range p.rows {
+// closeContests ends the contests without a drift in the latest version.
+func (p *past) closeContests(seen map[contestKey]bool) {
+	for key, r := range p.contests {
 		if !seen[key] {
 			r.open, r.version = false, noVersion
 		}
@@ -144,8 +144,8 @@ func (h *History) ResumeContests(policy *plan.Policy, now time.Time) {
 	defer h.mu.Unlock()
 	if policy.Status.ObservedGeneration != policy.Generation {
 		h.resumed[policy.Name] = true
-		for _, p := range h.objects {
-			maps.DeleteFunc(p.rows, func(_ rowKey, r *row) bool { return r.finding.Policy == policy.Name && !r.open })
+		for _, p := range h.objects.all() {
+			maps.DeleteFunc(p.contests, func(_ contestKey, r *contest) bool { return r.finding.Policy == policy.Name && !r.open })
 		}
 	}
 	if !h.resumed[policy.Name] {
@@ -163,11 +163,11 @@ func (h *History) resumeContests(policy string, told []v1alpha1.Drift, now time.
 			Policy: policy, Object: Object{d.Kind, d.Namespace, d.Name}, Field: d.Field, Cause: d.Cause,
 			State: v1alpha1.StateDrifted, Expected: d.Expected, Actual: d.Actual, By: Manager{Name: d.Manager, Tool: tools[d.Manager]},
 		}
-		rows, key := h.pastOf(finding.Object).rows, rowKey{d.Field, d.Manager}
-		if rows[key] == nil {
-			rows[key] = &row{finding: finding, last: now, version: noVersion}
+		contests, key := h.pastOf(finding.Object).contests, contestKey{d.Field, d.Manager}
+		if contests[key] == nil {
+			contests[key] = &contest{finding: finding, last: now, version: noVersion}
 		}
-		rows[key].rounds, rows[key].gap = max(rows[key].rounds, unnamedRounds), timing.ContestQuietTool/contestQuietGaps
+		contests[key].rounds, contests[key].gap = max(contests[key].rounds, unnamedRounds), timing.ContestQuietTool/contestQuietGaps
 	}
 }
 
@@ -177,7 +177,7 @@ func (p *past) isInactive(now time.Time) bool {
 	if len(p.failures) > 0 || p.written != nil || p.conflicts > 0 {
 		return false
 	}
-	for _, r := range p.rows {
+	for _, r := range p.contests {
 		if r.open || r.isContested(now) || now.Sub(r.last) < timing.ContestQuiet {
 			return false
 		}

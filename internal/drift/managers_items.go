@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 
@@ -43,6 +44,9 @@ func ForeignPartRemains(desired, live plan.Object) bool {
 	if len(foreignLabels(Finding{}, desired, live)) > 0 {
 		return true
 	}
+	if !othersHoldItems(live.GetManagedFields()) {
+		return false
+	}
 	want, errWant := plan.SpecFields(desired)
 	is, errIs := plan.SpecFields(live)
 	if errWant != nil || errIs != nil {
@@ -56,6 +60,20 @@ func ForeignPartRemains(desired, live plan.Object) bool {
 	}
 	return false
 }
+
+// othersHoldItems tells whether another manager holds single items of a list in the spec. No
+// list of a NetworkPolicy has such items, and the comparison of all items takes long.
+func othersHoldItems(entries []metav1.ManagedFieldsEntry) bool {
+	other := managerWith(entries, v1alpha1.FieldManagerNetwork, func(set *fieldpath.Set) (holds bool) {
+		for path := range set.WithPrefix(specElement).All() { // All cannot be left early: the library goes on, and Go panics
+			holds = holds || len(path) > 1 && (path[1].Key != nil || path[1].Value != nil)
+		}
+		return holds
+	})
+	return other.Name != ""
+}
+
+var specElement = fieldpath.PathElement{FieldName: ptr.To("spec")}
 
 // itemsAt returns the items of a list that a set of fields contains individually.
 func itemsAt(set *fieldpath.Set, list fieldpath.Path) []fieldpath.PathElement {
@@ -71,8 +89,8 @@ func itemsAt(set *fieldpath.Set, list fieldpath.Path) []fieldpath.PathElement {
 	return items
 }
 
-// isItem tells whether an element of a path identifies the item: by its value in a set, by
-// its keys in a map.
+// isItem tells whether an element of a path identifies the item: by the value in a set, by
+// the keys in a map.
 func isItem(element fieldpath.PathElement, item any) bool {
 	if element.Value != nil {
 		return value.Equals(*element.Value, value.NewValueInterface(item))

@@ -17,15 +17,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
-// argoRhythm is how long Argo CD's self-heal waits before each round, as it was
-// seen: three times as long each time, up to five minutes, and anew with each
-// revision in git.
+// argoRhythm is how long Argo CD's self-heal was observed to wait before each rewrite: three times
+// as long each time, up to five minutes, and from the start again after each revision in git.
 var argoRhythm = []time.Duration{
 	2 * time.Second, 8 * time.Second, 27 * time.Second, 82 * time.Second, 246 * time.Second, 300 * time.Second, 300 * time.Second,
 	2 * time.Second, 8 * time.Second, 27 * time.Second, 82 * time.Second, 246 * time.Second, 300 * time.Second, 300 * time.Second, 300 * time.Second,
 }
 
-// rewrites lets somebody rewrite a field, which is repaired at once.
+// rewrites lets somebody rewrite a field, and repairs it at once.
 func (s *story) rewrites(f drift.Finding) {
 	s.version++
 	s.sees(f)
@@ -33,18 +32,17 @@ func (s *story) rewrites(f drift.Finding) {
 	s.sees()
 }
 
-// A tool that comes back at ever longer intervals is seen for what it is, and the
-// contest does not end between its rounds.
-func TestFightAtARhythmOfMinutesIsContestedWhileItGoesOn(t *testing.T) {
+// A tool that returns at ever longer intervals is recognised, and the contest does not end between two rewrites.
+func TestRewritesAtIntervalsOfMinutesStayContested(t *testing.T) {
 	tests := map[string]struct {
 		by    drift.Manager
-		after int // rounds
+		after int // rewrites
 	}{
-		"with Argo CD":                               {drift.Manager{Name: "argocd-controller", Tool: drift.ToolArgo}, 1},
-		"with somebody who declares it":              {drift.Manager{Name: "terraform", Declares: true}, 1},
-		"with somebody of whom nothing is known":     {drift.Manager{Name: "somebody"}, 5},
-		"with somebody whose name is not told":       {drift.Manager{}, 10},
-		"with a tool whose name tells, nothing else": {drift.Manager{Name: "x", Tool: drift.ToolHelm}, 1},
+		"with Argo CD":                                {drift.Manager{Name: "argocd-controller", Tool: drift.ToolArgo}, 1},
+		"with somebody who declares it":               {drift.Manager{Name: "terraform", Declares: true}, 1},
+		"with an unknown manager":                     {drift.Manager{Name: "somebody"}, 5},
+		"with a manager without a name":               {drift.Manager{}, 10},
+		"with a tool that is known by its name alone": {drift.Manager{Name: "x", Tool: drift.ToolHelm}, 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +58,7 @@ func TestFightAtARhythmOfMinutesIsContestedWhileItGoesOn(t *testing.T) {
 				s.rewrites(finding)
 			}
 			s.now = s.now.Add(4 * 300 * time.Second)
-			s.Expect(s.contested()).To(BeEmpty(), "it is over")
+			s.Expect(s.contested()).To(BeEmpty(), "the contest is over")
 		})
 	}
 }
@@ -72,13 +70,13 @@ func btoi(b bool) int {
 	return 0
 }
 
-func TestHourlyFightIsContestedWhileItGoesOn(t *testing.T) {
+func TestHourlyRewritesStayContested(t *testing.T) {
 	s := begin(t)
 	flux := rewritten("f", "kustomize-controller")
 	flux.By.Tool = drift.ToolFlux
 	s.rewrites(flux)
 	s.now = s.now.Add(time.Hour)
-	s.Expect(s.contested()).To(BeEmpty(), "one round tells nothing of the next")
+	s.Expect(s.contested()).To(BeEmpty(), "one rewrite does not predict the next")
 	for range 5 {
 		s.rewrites(flux)
 		s.now = s.now.Add(time.Hour)
@@ -88,8 +86,8 @@ func TestHourlyFightIsContestedWhileItGoesOn(t *testing.T) {
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
-// Ten managers who each do something once are no fight of one manager.
-func TestManyManagersAreNoFightOfOne(t *testing.T) {
+// Many managers who each rewrite a field once are not in a contest.
+func TestSingleRewritesOfManyManagersAreNoContest(t *testing.T) {
 	s := begin(t)
 	for i := range 100 {
 		s.rewrites(rewritten("f", fmt.Sprintf("visitor-%d", i)))
@@ -99,24 +97,23 @@ func TestManyManagersAreNoFightOfOne(t *testing.T) {
 	s.Expect(wait).To(BeZero())
 }
 
-// Names of managers are anybody's to invent: inventing them hides no fight, and
-// fills no memory.
-func TestInventedNamesHideNoFight(t *testing.T) {
+// Anybody can invent names of managers: invented names hide no contest, and do not fill the memory.
+func TestInventedNamesHideNoContest(t *testing.T) {
 	s := begin(t)
 	for i := range 1000 {
 		if i%200 == 0 {
-			s.rewrites(rewritten("f", "fighter"))
-			s.rewrites(rewritten("f", "fighter"))
+			s.rewrites(rewritten("f", "rewriter"))
+			s.rewrites(rewritten("f", "rewriter"))
 		}
 		s.rewrites(rewritten("f", fmt.Sprintf("visitor-%d", i)))
 	}
-	s.Expect(s.contested()).To(ConsistOf(HaveField("By.Name", "fighter")))
+	s.Expect(s.contested()).To(ConsistOf(HaveField("By.Name", "rewriter")))
 	s.Expect(s.Rows(service)).To(Equal(16))
 }
 
-func TestOfManyObjectsOnlyThoseAreKeptThatMatter(t *testing.T) {
+func TestHistoryOfManyObjectsIsBounded(t *testing.T) {
 	s := begin(t)
-	s.fight(5, "fighter", 0)
+	s.contest(5, "rewriter", 0)
 	for i := range 5000 {
 		object := drift.Object{Kind: "Service", Namespace: "shop", Name: fmt.Sprint(i)}
 		finding := rewritten("f", "kubectl")
@@ -125,7 +122,7 @@ func TestOfManyObjectsOnlyThoseAreKeptThatMatter(t *testing.T) {
 		s.RecordRepair(object, list(finding), s.now)
 		s.now = s.now.Add(20 * time.Millisecond)
 		if i%100 == 0 {
-			s.fight(1, "fighter", 0)
+			s.contest(1, "rewriter", 0)
 		}
 	}
 	s.Expect(s.Remembered()).To(BeNumerically("<", 4096))
@@ -142,8 +139,7 @@ func TestLongValuesAreNotKept(t *testing.T) {
 	s.Expect(s.contested()).To(ConsistOf(HaveField("Actual", HaveLen(256))))
 }
 
-// reported is policy p with a status of these differences, of its present
-// generation.
+// reported is policy p with a status that has these differences in its present generation.
 func reported(generation int64, drift ...v1alpha1.Drift) *plan.Policy {
 	p := policy("p")
 	p.Generation, p.Status.ObservedGeneration, p.Status.Drift = 2, generation, drift
@@ -151,7 +147,7 @@ func reported(generation int64, drift ...v1alpha1.Drift) *plan.Policy {
 	return &compiled[0]
 }
 
-func TestFightGoesOnAfterARestart(t *testing.T) {
+func TestContestContinuesAfterARestart(t *testing.T) {
 	entry := func(is v1alpha1.DriftState) v1alpha1.Drift {
 		return v1alpha1.Drift{Kind: "Service", Namespace: "shop", Name: "web", Field: "f", State: is, Actual: "Cluster", Manager: "argo"}
 	}
@@ -161,28 +157,28 @@ func TestFightGoesOnAfterARestart(t *testing.T) {
 	s.now = s.now.Add(15*time.Minute - 1)
 	s.Expect(s.contested()).To(HaveLen(1))
 	s.now = s.now.Add(1)
-	s.Expect(s.contested()).To(BeEmpty(), "nobody fights any more")
+	s.Expect(s.contested()).To(BeEmpty(), "nobody rewrites the field any more")
 	s.ResumeContests(reported(2, entry(v1alpha1.StateContested)), s.now)
-	s.Expect(s.contested()).To(BeEmpty(), "it is the status of this operator now")
+	s.Expect(s.contested()).To(BeEmpty(), "the status is already this operator's own")
 
 	s = begin(t)
 	s.ResumeContests(reported(2, entry(v1alpha1.StateDrifted), entry(v1alpha1.StateConflicted)), s.now)
-	s.Expect(s.contested()).To(BeEmpty(), "that was no fight")
+	s.Expect(s.contested()).To(BeEmpty(), "the reported difference was no contest")
 	s = begin(t)
 	s.ResumeContests(reported(1, entry(v1alpha1.StateContested)), s.now)
-	s.Expect(s.contested()).To(BeEmpty(), "the policy has been changed since")
+	s.Expect(s.contested()).To(BeEmpty(), "the policy was changed since")
 }
 
-func TestNewGenerationOfThePolicyBeginsAnew(t *testing.T) {
+func TestNewGenerationOfThePolicyEndsAContest(t *testing.T) {
 	s := begin(t)
-	s.fight(5, "argo", 0)
+	s.contest(5, "argo", 0)
 	s.ResumeContests(reported(2), s.now)
 	s.Expect(s.contested()).To(HaveLen(1))
 	s.ResumeContests(reported(1), s.now)
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
-func TestWhatWasDoneIsRememberedOfThatObjectOnly(t *testing.T) {
+func TestRememberedWritesBelongToOneObject(t *testing.T) {
 	s := begin(t)
 	record := state.Record{"a": *done("p", "Local", "Cluster"), "b": *done("q", "", "")}
 	s.RememberWrites(service, "uid", record)
@@ -205,9 +201,9 @@ func TestWhatWasDoneIsRememberedOfThatObjectOnly(t *testing.T) {
 	s.Expect(recall("a")).To(BeNil())
 }
 
-func TestObjectToWhichNothingIsDoneIsNotFoughtOver(t *testing.T) {
+func TestObjectWithoutWritesIsNotContested(t *testing.T) {
 	s := begin(t)
-	s.fight(5, "argo", 0)
+	s.contest(5, "argo", 0)
 	s.sees()
 	s.RememberWrites(service, "uid", state.Record{"f": {Applied: "x", Original: ptr.To("y")}})
 	s.Expect(s.contested()).To(HaveLen(1))
@@ -215,7 +211,7 @@ func TestObjectToWhichNothingIsDoneIsNotFoughtOver(t *testing.T) {
 	s.Expect(s.contested()).To(BeEmpty())
 }
 
-func TestWhatIsReleasedIsToldOnce(t *testing.T) {
+func TestReleasesAreReportedOnce(t *testing.T) {
 	s := begin(t)
 	stays, restored := rewritten("f", "argo"), rewritten("g", "")
 	s.RecordReleases(drift.Outcome{Kept: list(stays), Restored: list(restored, restored)})

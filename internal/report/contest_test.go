@@ -14,9 +14,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
 )
 
-// What ends a fight is never what is cut from a message, however much there is to
-// tell of it.
-func TestMessagesSayWhatEndsAFight(t *testing.T) {
+// The advice on how to end a contest is never cut from a message, however long the rest of the message is.
+func TestMessagesNameWhatEndsAContest(t *testing.T) {
 	const (
 		services = "managedFieldsManagers: [cpnp.dev/services]"
 		sync     = "RespectIgnoreDifferences=true"
@@ -29,12 +28,12 @@ func TestMessagesSayWhatEndsAFight(t *testing.T) {
 		says, nots []string
 		in         string // the condition beside Drifted and Ready
 	}{
-		"over a Service":         {"Service", v1alpha1.StateContested, []string{services, sync}, []string{taints, owned}, "TrafficPoliciesInSync"},
-		"that would begin":       {"Service", v1alpha1.StateConflicted, []string{services, sync}, []string{taints, owned}, "TrafficPoliciesInSync"},
-		"over a taint":           {"Node", v1alpha1.StateContested, []string{taints}, []string{services, owned}, "TaintsInSync"},
-		"over a NetworkPolicy":   {"NetworkPolicy", v1alpha1.StateContested, []string{owned}, []string{services, taints}, "Programmed"},
-		"over an object of ours": {"HostEndpoint", v1alpha1.StateContested, []string{owned}, []string{services, taints}, "Programmed"},
-		"where there is none":    {"Service", v1alpha1.StateDrifted, nil, []string{services, taints, owned}, "TrafficPoliciesInSync"},
+		"over a Service":            {"Service", v1alpha1.StateContested, []string{services, sync}, []string{taints, owned}, "TrafficPoliciesInSync"},
+		"that a write would start":  {"Service", v1alpha1.StateConflicted, []string{services, sync}, []string{taints, owned}, "TrafficPoliciesInSync"},
+		"over a taint":              {"Node", v1alpha1.StateContested, []string{taints}, []string{services, owned}, "TaintsInSync"},
+		"over a NetworkPolicy":      {"NetworkPolicy", v1alpha1.StateContested, []string{owned}, []string{services, taints}, "Programmed"},
+		"over an object of Calico":  {"HostEndpoint", v1alpha1.StateContested, []string{owned}, []string{services, taints}, "Programmed"},
+		"where there is no contest": {"Service", v1alpha1.StateDrifted, nil, []string{services, taints, owned}, "TrafficPoliciesInSync"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -68,8 +67,8 @@ func TestMessagesSayWhatEndsAFight(t *testing.T) {
 	}
 }
 
-// A field that was fought over, and is left alone now that it is declared there.
-func TestWhatIsLeftAloneIsNotFoughtOver(t *testing.T) {
+// A field was contested, and is left alone now that the other manager declares it.
+func TestAFieldThatIsLeftAloneIsNotContested(t *testing.T) {
 	g := NewWithT(t)
 	status := report.StatusOf(input(func(in *report.Input) {
 		in.Services.Findings = append(in.Services.Findings, finding("Service", "fought", "externalTrafficPolicy", v1alpha1.StateConflicted))
@@ -78,7 +77,7 @@ func TestWhatIsLeftAloneIsNotFoughtOver(t *testing.T) {
 	g.Expect(status.Drift).To(ConsistOf(HaveField("State", v1alpha1.StateConflicted)))
 }
 
-func TestEventOfAFieldThatStays(t *testing.T) {
+func TestEventOfAFieldThatIsNotRestored(t *testing.T) {
 	f := finding("Service", "web", "externalTrafficPolicy", v1alpha1.StateDrifted)
 	f.By = drift.Manager{Name: "argocd-controller"}
 	g := NewWithT(t)

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/cpnp-dev/cpnp-operator/internal/drift"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
+)
+
+// Reports compare an object again only if the History tells that something has changed which
+// a comparison reads: the remembered writes, and whether the last write failed.
+func TestHistoryTellsWhatComparisonsReadAnew(t *testing.T) {
+	now, refused := time.Unix(1000, 0), errors.New("refused")
+	record := state.Record{"a:NoSchedule": {Policy: "p"}}
+	remember := func(h *drift.History) { h.RememberWrites(node, "uid", record) }
+	fail := func(h *drift.History) { h.RecordFailure(node, []string{"p"}, refused, now) }
+	nothing := func(*drift.History) {}
+	for name, test := range map[string]struct {
+		before, change func(*drift.History)
+		touched        bool
+	}{
+		"a first write":        {nothing, remember, true},
+		"the same write again": {remember, remember, false},
+		"another value": {remember, func(h *drift.History) {
+			h.RememberWrites(node, "uid", state.Record{"a:NoSchedule": {Policy: "p", Applied: "x"}})
+		}, true},
+		"another object of the name":         {remember, func(h *drift.History) { h.RememberWrites(node, "other", record) }, true},
+		"an object without writes":           {remember, func(h *drift.History) { h.RememberWrites(node, "uid", nil) }, true},
+		"an object that never had any":       {nothing, func(h *drift.History) { h.RememberWrites(node, "uid", nil) }, false},
+		"a forgotten policy":                 {remember, func(h *drift.History) { h.ForgetPolicy("p") }, true},
+		"a forgotten policy of other writes": {remember, func(h *drift.History) { h.ForgetPolicy("q") }, false},
+		"a failure":                          {nothing, fail, true},
+		"a conflict":                         {nothing, func(h *drift.History) { h.RecordConflict(node) }, true},
+		"a write after a failure":            {fail, func(h *drift.History) { h.RecordRepair(node, nil, now) }, true},
+		"no write needed after a failure":    {fail, func(h *drift.History) { h.RecordSettled(node, now) }, true},
+		"settled beside others":              {fail, func(h *drift.History) { h.SettleOthers("p", "Node", nil, now) }, true},
+		"a forgotten policy with a failure":  {fail, func(h *drift.History) { h.ForgetPolicy("p") }, true},
+		"a question":                         {fail, func(h *drift.History) { h.Summarize("p", now); h.LastWriteFailed(node) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, h := NewWithT(t), drift.NewHistory()
+			test.before(h)
+			h.TakeTouched()
+			test.change(h)
+			g.Expect(h.TakeTouched()[node]).To(Equal(test.touched))
+			g.Expect(h.TakeTouched()).To(BeEmpty(), "told once")
+		})
+	}
+}
