@@ -36,7 +36,7 @@ WITH_TESTBED = calico="$${CPNP_CALICO_ASSETS:-$$(hack/testbed/build-calico.sh)}"
 help: ## List the targets.
 	@awk 'BEGIN {FS = ":.*## "; print "Usage: make <target>\n"} \
 		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Try it
 
@@ -57,12 +57,17 @@ generate: ## Generate code from the API types.
 manifests: ## Generate the CRDs, the operator's role, and what is made of them.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths="./controllers/...;./internal/..." output:rbac:dir=config/rbac
+	@$(MAKE) --no-print-directory dashboard
 	@$(MAKE) --no-print-directory chart-files api-reference
 
 .PHONY: api-reference
 api-reference: ## Generate docs/api.md from the API types.
 	@$(CRD_REF_DOCS) --source-path=api/v1alpha1 --config=hack/api-reference.yaml \
 		--renderer=markdown --output-path=docs/api.md --log-level=ERROR
+
+.PHONY: dashboard
+dashboard: ## Generate the dashboard for Grafana.
+	@go -C hack/dashboard run . ../../config/monitoring/dashboard.json
 
 .PHONY: chart-files
 chart-files: ## Take over into the Helm chart what config/ defines.
@@ -109,13 +114,30 @@ test: ## Run every test, on a real control plane (ARGS, PKG).
 	@go run ./test/testbed/packets
 	@$(WITH_TESTBED) GOGC=400 go test -p 3 -timeout 40m $(PKG) $(ARGS)
 
+# Tests of other modules read files outside of their module, and the go command would not
+# notice that these have changed: -count=1 runs the tests always.
 .PHONY: test-gitops
 test-gitops: ## Try on every state what Flux, Helm and Argo CD make of it (ARGS).
-	@go -C test/gitops test ./... $(ARGS)
+	@go -C test/gitops test -count=1 ./... $(ARGS)
+
+.PHONY: test-snapshot
+test-snapshot: ## Try snapshots of etcd on a real etcd, and restore them (ARGS).
+	@$(WITH_CONTROLPLANE) go test ./test/etcdsnapshot $(ARGS)
+
+# Builds Prometheus, once, which takes more than ten minutes on a slow machine. The operator
+# that is scraped runs on the control plane.
+.PHONY: test-monitoring
+test-monitoring: ## Try metrics, alerts and the dashboard on a real Prometheus (ARGS).
+	@go -C hack/dashboard test -count=1 ./...
+	@$(WITH_CONTROLPLANE) go -C test/monitoring test -timeout 40m -count=1 ./... $(ARGS)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane (ARGS).
 	@go test $(ARGS) ./api/... ./internal/...
+
+.PHONY: test-site
+test-site: ## Try the site of the documentation: every link and anchor.
+	@go -C hack/site test -count=1 ./... $(ARGS)
 
 .PHONY: chart-test
 chart-test: ## Test what the Helm chart renders.
@@ -124,7 +146,7 @@ chart-test: ## Test what the Helm chart renders.
 .PHONY: bench
 bench: ## Measure the operator on a real control plane (ARGS).
 	@$(WITH_CONTROLPLANE) go run ./test/bench $(ARGS)
-	go test -run '^$$' -bench . ./test/bench
+	go test -run '^$$' -bench . ./test/bench ./internal/tlsprobe ./internal/posture
 
 .PHONY: testbed
 testbed: ## Build the control plane that the tests run on; print its folder.
@@ -162,6 +184,11 @@ chart: chart-files ## Write the Helm chart to dist/.
 	mkdir -p dist
 	$(HELM) package charts/cpnp-operator --destination dist
 
+.PHONY: site
+site: ## Write the documentation as a site to dist/site.
+	rm -rf dist/site
+	go -C hack/site run . ../.. ../../dist/site
+
 .PHONY: build-installer
 build-installer: set-image ## Write dist/install.yaml, everything that deploy applies.
 	mkdir -p dist
@@ -196,10 +223,19 @@ deploy-probe: set-image ## Install the observers on nodes, with the image IMG.
 undeploy-probe: ## Remove the observers on nodes.
 	$(KUSTOMIZE) build config/probe | $(KUBECTL) delete --ignore-not-found -f -
 
+.PHONY: deploy-etcd-snapshot
+deploy-etcd-snapshot: set-image ## Install regular snapshots of etcd, with the image IMG.
+	$(KUSTOMIZE) build config/etcd-snapshot | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy-etcd-snapshot
+undeploy-etcd-snapshot: ## Remove regular snapshots of etcd; the snapshots stay.
+	$(KUSTOMIZE) build config/etcd-snapshot | $(KUBECTL) delete --ignore-not-found -f -
+
 .PHONY: set-image
 set-image:
 	cd config/manager && go tool -modfile=../../hack/tools/go.mod kustomize edit set image controller=$(IMG)
 	cd config/probe && go tool -modfile=../../hack/tools/go.mod kustomize edit set image controller=$(IMG)
+	cd config/etcd-snapshot && go tool -modfile=../../hack/tools/go.mod kustomize edit set image controller=$(IMG)
 
 # golangci-lint with kube-api-linter in it is a program of our own.
 $(GOLANGCI_LINT): hack/lint/main.go hack/lint/go.mod hack/lint/go.sum

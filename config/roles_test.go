@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package config tests what the roles that are shipped grant.
+// Package config tests the rights that the shipped roles grant.
 package config
 
 import (
@@ -16,6 +16,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/backup"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 )
 
@@ -39,7 +40,7 @@ func shippedRoles(g *WithT) map[string]rbacv1.Role {
 	return roles
 }
 
-// No role that is shipped grants everything of anything, secrets, or more rights.
+// No shipped role grants all verbs or all resources, access to secrets, or a way to more rights.
 func TestShippedRolesDoNotReachFurther(t *testing.T) {
 	g := NewWithT(t)
 	for name, role := range shippedRoles(g) {
@@ -61,7 +62,37 @@ func TestShippedRolesDoNotReachFurther(t *testing.T) {
 	}
 }
 
-// The Roles to read ConfigMaps grant those that the operator reads, and nothing else.
+// The ClusterRoles to read backups of etcd grant exactly the rights that each
+// source needs, and are bound to nobody by default.
+func TestBackupReadersGrantWhatASourceNeeds(t *testing.T) {
+	g := NewWithT(t)
+	roles := shippedRoles(g)
+	files := map[string]string{"jobs": "jobs", "lease": "lease", "etcdDruid": "etcd-druid", "snapshotFiles": "snapshot-files"}
+	g.Expect(backup.Rights()).To(HaveLen(len(files)))
+	for source, rights := range backup.Rights() {
+		role, is := roles["rbac/backup_reader_role.yaml /backup-reader-"+files[source]]
+		g.Expect(is).To(BeTrue(), source)
+		var granted []backup.Right
+		for _, rule := range role.Rules {
+			g.Expect(rule.APIGroups).To(HaveLen(1))
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					granted = append(granted, backup.Right{Verb: verb, Group: rule.APIGroups[0], Resource: resource})
+				}
+			}
+		}
+		g.Expect(granted).To(ConsistOf(rights), source)
+	}
+	bindings, err := filepath.Glob("*/*binding*.yaml")
+	g.Expect(err).NotTo(HaveOccurred())
+	for _, file := range bindings {
+		text, err := os.ReadFile(file)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(string(text)).NotTo(ContainSubstring("backup-reader"), file)
+	}
+}
+
+// The Roles to read ConfigMaps grant only the ConfigMaps that the operator reads.
 func TestConfigMapsOfTheClusterAreGrantedByName(t *testing.T) {
 	g := NewWithT(t)
 	var granted, read []string
@@ -72,7 +103,7 @@ func TestConfigMapsOfTheClusterAreGrantedByName(t *testing.T) {
 			}
 			g.Expect(role.Kind).To(Equal("Role"), "a ClusterRole reaches every namespace: "+name)
 			g.Expect(rule.Verbs).To(ConsistOf("list", "watch"))
-			g.Expect(rule.ResourceNames).NotTo(BeEmpty(), "no name is every name")
+			g.Expect(rule.ResourceNames).NotTo(BeEmpty(), "a rule without names grants every name")
 			for _, configMap := range rule.ResourceNames {
 				granted = append(granted, fmt.Sprintf("%s/%s", role.Namespace, configMap))
 			}

@@ -26,17 +26,17 @@ func TestExistingProgramsAreUsed(t *testing.T) {
 		small, mustBuild bool
 		err              string
 	}{
-		"nothing is there":             {mustBuild: true},
-		"the user's":                   {set: all, built: all, want: "set"},
-		"the user's of envtest":        {set: small, built: all, want: "set", small: true},
-		"the user's without kubectl":   {set: small[:2], built: all, err: "has no kubectl"},
-		"what was built":               {built: all, installed: map[string][]string{"1.37.2-" + platform: small}, want: "built"},
-		"setup-envtest's":              {installed: map[string][]string{"1.37.2-" + platform: small}, want: "1.37.2-" + platform, small: true},
-		"the newest of setup-envtest":  {installed: map[string][]string{"1.34.10-" + platform: small, "1.34.9-" + platform: small, "1.33.11-" + platform: small}, want: "1.34.10-" + platform, small: true},
-		"too old":                      {installed: map[string][]string{"1.30.3-" + platform: small}, mustBuild: true},
-		"of another platform":          {installed: map[string][]string{"1.37.2-plan9-mips": small}, mustBuild: true},
-		"setup-envtest was cut short":  {installed: map[string][]string{"1.37.2-" + platform: small[:1]}, mustBuild: true},
-		"something else in its folder": {installed: map[string][]string{"latest": small}, mustBuild: true},
+		"no programs exist":                            {mustBuild: true},
+		"the user's programs":                          {set: all, built: all, want: "set"},
+		"the user's programs of envtest":               {set: small, built: all, want: "set", small: true},
+		"the user's programs without kubectl":          {set: small[:2], built: all, err: "has no kubectl"},
+		"built programs":                               {built: all, installed: map[string][]string{"1.37.2-" + platform: small}, want: "built"},
+		"setup-envtest's":                              {installed: map[string][]string{"1.37.2-" + platform: small}, want: "1.37.2-" + platform, small: true},
+		"the newest of setup-envtest":                  {installed: map[string][]string{"1.34.10-" + platform: small, "1.34.9-" + platform: small, "1.33.11-" + platform: small}, want: "1.34.10-" + platform, small: true},
+		"too old":                                      {installed: map[string][]string{"1.30.3-" + platform: small}, mustBuild: true},
+		"for another platform":                         {installed: map[string][]string{"1.37.2-plan9-mips": small}, mustBuild: true},
+		"setup-envtest was interrupted":                {installed: map[string][]string{"1.37.2-" + platform: small[:1]}, mustBuild: true},
+		"another folder beside those of setup-envtest": {installed: map[string][]string{"latest": small}, mustBuild: true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,8 +1,8 @@
 // Command golangci-lint is golangci-lint with kube-api-linter compiled in.
 //
-// It is what `golangci-lint custom` would generate. That command clones a git
-// repository each time and leaves no go.sum behind; a main of our own is built
-// from two pinned and checksummed modules, like everything else here.
+// The main is the same as the output of `golangci-lint custom`. But `golangci-lint custom`
+// clones a git repository each time and leaves no go.sum; a main in the repository is built
+// from two pinned and checksummed modules, like the other tools.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	}
 }
 
-// buildInfo names the version of golangci-lint itself, not that of this module.
+// buildInfo names the version of golangci-lint, not the version of the module.
 func buildInfo() commands.BuildInfo {
 	var info commands.BuildInfo
 	if build, ok := debug.ReadBuildInfo(); ok {

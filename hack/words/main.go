@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command words measures how the code reads: how many function names are of one word,
-// and how many pronouns there are per 100 words of comment. Names of one word seldom say
-// what a function does to what; a pronoun makes the reader look for its noun.
+// Command words measures how the code reads: how many function names have a single word,
+// and how many pronouns there are per 100 words of comment. A name of a single word seldom
+// tells both the action and the object; a pronoun makes the reader look for a noun.
 //
 //	go run ./hack/words [-list] [-tests] [DIRECTORY...]
 package main
@@ -24,7 +24,7 @@ import (
 	"unicode"
 )
 
-// pronouns stand for something that is named elsewhere, or for nothing in particular.
+// pronouns refer to a noun elsewhere, or to no noun in particular.
 var pronouns = strings.Fields(`it its itself they them their theirs themselves he him his she her hers one ones
 	this that these those what whatever which whichever who whom whose whoever
 	somebody someone something anybody anyone anything nobody nothing everybody everyone everything`)
@@ -108,7 +108,8 @@ func isCounted(path string, tests bool) bool {
 	return strings.HasSuffix(path, ".go") && (tests || !strings.HasSuffix(path, "_test.go"))
 }
 
-// figuresOf counts one file, and calls oneWord with each function of one word.
+// figuresOf counts a file, and calls oneWord with each function whose name has a single
+// word.
 func figuresOf(file *ast.File, oneWord func(*ast.FuncDecl)) figures {
 	var f figures
 	for _, declaration := range file.Decls {

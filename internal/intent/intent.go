@@ -11,13 +11,13 @@ type Intent string
 const (
 	// Audit compares the cluster with the declaration, and writes nothing.
 	Audit Intent = "Audit"
-	// Suspend writes nothing, and keeps what is there.
+	// Suspend writes no object, and keeps all existing objects.
 	Suspend Intent = "Suspend"
 	// Enforce writes the declared objects and fields, and repairs drift.
 	Enforce Intent = "Enforce"
-	// Hold keeps what is there, and rolls back only nodes in flight. Hold takes the place of
-	// another intent where the rules for hosts are not known: they cannot be rendered now, or
-	// the policy leaves its objects behind.
+	// Hold keeps all existing objects, and rolls back only nodes in flight. Hold takes the
+	// place of another intent where the rules for hosts are unknown: the rules cannot be
+	// rendered now, or the policy orphans its objects.
 	Hold Intent = "Hold"
 	// RollBack rolls back every write for the policy, and keeps the policy. The annotation
 	// cpnp.dev/revert, meant for emergencies, asks for the rollback and overrides spec.mode

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package admission evaluates the shipped admission policies without an API server, with the
-// CEL of the API server. test/stolen tries them on a real one.
+// Package admission evaluates the shipped admission policies without an API server,
+// with the API server's CEL. test/stolen tries the policies on a real API server.
 package admission
 
 import (
@@ -26,7 +26,7 @@ import (
 
 type policySpec = admissionregistrationv1.ValidatingAdmissionPolicySpec
 
-// readPolicy returns an admission policy of a file.
+// readPolicy returns an admission policy from a file.
 func readPolicy(t *testing.T, file, name string) policySpec {
 	t.Helper()
 	g := NewWithT(t)

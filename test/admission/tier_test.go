@@ -15,8 +15,8 @@ const (
 	tier = "{metadata: {name: cpnp}, spec: {order: 500, defaultAction: Pass}}"
 )
 
-// Felix takes a tier without a default action for one that denies, which would cut off every
-// node with a policy of the tier.
+// Felix treats a tier without a default action as a tier that denies, which
+// would cut off every node with a policy in the tier.
 func TestOperatorCannotMakeTheTierDeny(t *testing.T) {
 	policy := readPolicy(t, confinement, "confine-calico")
 	for name, test := range map[string]struct {
@@ -37,9 +37,9 @@ func TestOperatorCannotMakeTheTierDeny(t *testing.T) {
 	}
 }
 
-// The guard keeps others from all objects that the operator made: also from the tier, which
-// has no label, and from an owner with which garbage collection would delete the object.
-func TestGuardHasNoWayAround(t *testing.T) {
+// The guard protects all objects of the operator from others: also the tier, which has no
+// label. It also refuses an owner with which garbage collection would delete the object.
+func TestGuardCannotBeBypassed(t *testing.T) {
 	policy := readPolicy(t, guard, "guard")
 	const endpoint = "{metadata: {name: cpnp-cp-1, labels: {cpnp.dev/policy: plane}}, spec: {node: cp-1}}"
 	for name, test := range map[string]struct {

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -62,37 +64,55 @@ func (b *bench) convergeBoth(ctx context.Context) error {
 	return nil
 }
 
-// convergeRaw writes the later declared fields to every Node and Service, as fast as a
-// client without planning can, and then removes the fields again. Like the operator, the
-// bare client makes two writes for a Node, first the record and then the Node, and a single
-// write with a value and an annotation for a Service.
+// convergeRaw makes the operator's writes to every Node and Service, as fast as a client
+// without planning can, and then takes the fields back. Like the operator, the bare client
+// makes two writes for a Node, first the record and then a merge patch of the Node, and
+// applies a value and an annotation to a Service.
 func (b *bench) convergeRaw(ctx context.Context, c *convergence) (err error) {
-	const there = `{"metadata":{"annotations":{"raw":"{\"field\":{\"policy\":\"bench\",\"applied\":\"\",\"original\":null}}"}},"spec":%s}`
-	const back = `{"metadata":{"annotations":{"raw":null}},"spec":%s}`
 	taints := fmt.Sprintf(`{"spec":{"taints":[{"key":%q,"effect":%q}]}}`, declaredTaint.Key, declaredTaint.Effect)
 	c.raw, err = b.timeUntilDeclared(ctx, kinds[:2], func(ctx context.Context) error {
-		return b.patchAll(ctx, b.createRecord, taints, fmt.Sprintf(there, `{"internalTrafficPolicy":"Local"}`))
+		return b.writeAll(ctx, b.createRecord, taints, declaredService)
 	})
 	if err != nil {
 		return err
 	}
-	services := fmt.Sprintf(back, `{"internalTrafficPolicy":"Cluster"}`)
-	if err := b.patchAll(ctx, b.deleteRecord, `{"spec":{"taints":null}}`, services); err != nil {
+	if err := b.writeAll(ctx, b.deleteRecord, `{"spec":{"taints":null}}`, namedService); err != nil {
 		return err
 	}
 	return b.operator.waitUntilIdle(ctx)
 }
 
-// patchAll patches every Node, after writing the record, and every Service.
-func (b *bench) patchAll(ctx context.Context, record func(ctx context.Context, node string) error, node, service string) error {
+// rawManager is the field manager of the bare client. A Service that is applied with a name
+// only loses the fields of the manager, so that the operator finds no field of another
+// manager.
+const rawManager = "raw"
+
+func namedService(key types.NamespacedName) *applycorev1.ServiceApplyConfiguration {
+	return applycorev1.Service(key.Name, key.Namespace)
+}
+
+func declaredService(key types.NamespacedName) *applycorev1.ServiceApplyConfiguration {
+	return namedService(key).
+		WithAnnotations(map[string]string{rawManager: `{"field":{"policy":"bench","applied":"","original":null}}`}).
+		WithSpec(applycorev1.ServiceSpec().WithInternalTrafficPolicy(corev1.ServiceInternalTrafficPolicyLocal))
+}
+
+// writeAll patches every Node, after writing the record, and applies every Service.
+func (b *bench) writeAll(
+	ctx context.Context, record func(ctx context.Context, node string) error, node string,
+	service func(types.NamespacedName) *applycorev1.ServiceApplyConfiguration,
+) error {
+	nodes, services := kinds[0], kinds[1]
 	return runParallel(ctx, b.nodes+b.services, func(i int) error {
-		k, patch := kinds[0], node
 		if i >= b.nodes {
-			k, patch, i = kinds[1], service, i-b.nodes
-		} else if err := record(ctx, k.target(operatorUser, i).Name); err != nil {
+			body := service(services.target(operatorUser, i-b.nodes))
+			return b.admin.Apply(ctx, body, client.FieldOwner(rawManager), client.ForceOwnership)
+		}
+		target := nodes.target(operatorUser, i)
+		if err := record(ctx, target.Name); err != nil {
 			return err
 		}
-		return b.admin.Patch(ctx, k.objectNamed(k.target(operatorUser, i)), client.RawPatch(types.MergePatchType, []byte(patch)))
+		return b.admin.Patch(ctx, nodes.objectNamed(target), client.RawPatch(types.MergePatchType, []byte(node)))
 	})
 }
 

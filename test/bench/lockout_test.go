@@ -47,7 +47,7 @@ func BenchmarkLockout(b *testing.B) {
 			}
 			var nodes []dataplane.Node
 			for _, node := range makeNodes(manyNodes) {
-				nodes = append(nodes, dataplane.Node{Name: node.Name, Addresses: state.NodeAddresses(&node)})
+				nodes = append(nodes, dataplane.Node{Name: node.Name, Addresses: state.NodeAddresses(node)})
 			}
 			for _, node := range nodes[manyNodes-bench.already:] {
 				there.Felix = []v3.FelixConfiguration{noneOut()}

@@ -74,17 +74,15 @@ func newNetworkRepair(b *testing.B, nodes int) *networkRepair {
 		}
 	}
 	builder := fake.NewClientBuilder().WithScheme(options.NewScheme()).WithObjects(benchPolicy())
-	for _, index := range state.RequiredIndexes() {
-		builder = builder.WithIndex(index.Object, index.Field, index.Value)
-	}
-	other := toolscache.NewIndexer(toolscache.DeletionHandlingMetaNamespaceKeyFunc, toolscache.Indexers{})
+	stores := map[reflect.Type]toolscache.Indexer{reflect.TypeFor[*corev1.Node](): store}
 	c := &networkRepair{observer: state.Observer{
 		Cache: builder.Build(), Backend: func() backend.Live { return calico.Live{} },
 		Stores: func(_ context.Context, kind client.Object) (toolscache.Indexer, error) {
-			if reflect.TypeOf(kind) == reflect.TypeFor[*corev1.Node]() {
-				return store, nil
+			of := reflect.TypeOf(kind)
+			if stores[of] == nil {
+				stores[of] = toolscache.NewIndexer(toolscache.DeletionHandlingMetaNamespaceKeyFunc, state.IndexersOf(kind))
 			}
-			return other, nil
+			return stores[of], nil
 		},
 	}}
 	policies, snapshot := c.observeCluster(b, nil)

@@ -119,7 +119,7 @@ func hostProtection() ([]plan.Policy, state.Snapshot) {
 
 // BenchmarkTaints plans and compares one node.
 func BenchmarkTaints(b *testing.B) {
-	policies, node := compiledPolicies(), &makeNodes(1)[0]
+	policies, node := compiledPolicies(), makeNodes(1)[0]
 	record := state.Record{state.TaintField(declaredTaint.Key, declaredTaint.Effect): {Policy: "bench"}}
 	for b.Loop() {
 		claims, _ := plan.TaintClaims(node, policies)
@@ -238,11 +238,11 @@ func compiledPolicies() []plan.Policy {
 	return plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{*benchPolicy()})
 }
 
-func makeNodes(count int) []corev1.Node {
-	nodes := make([]corev1.Node, 0, count)
+func makeNodes(count int) []*corev1.Node {
+	nodes := make([]*corev1.Node, 0, count)
 	for i := range count {
 		object, _ := state.TransformNode(makeNode(i))
-		nodes = append(nodes, *object.(*corev1.Node))
+		nodes = append(nodes, object.(*corev1.Node))
 	}
 	return nodes
 }

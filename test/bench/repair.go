@@ -34,6 +34,8 @@ type latencies struct {
 	// again. wrong is the part of this time in which the watch shows the object as drifted.
 	repaired, wrong []time.Duration
 	cpu             time.Duration
+	// answered is how long the API server took for each write of the repairer.
+	answered []time.Duration
 }
 
 // measured is the result for one kind.
@@ -174,12 +176,30 @@ func (b *bench) countCalls(mark testbed.Mark, k kind, m *measured) (err error) {
 	if m.writes, err = b.countRequests(mark, operatorUser, written); err != nil {
 		return err
 	}
+	if m.operator.answered, err = b.answerTimes(mark, operatorUser, written); err != nil {
+		return err
+	}
+	if m.null.answered, err = b.answerTimes(mark, nullUser, written); err != nil {
+		return err
+	}
 	status := func(e testbed.AuditEvent) bool { return e.Mutating() && e.Subresource == "status" }
 	if m.status, err = b.countRequests(mark, operatorUser, status); err != nil {
 		return err
 	}
 	m.reads, err = b.countRequests(mark, operatorUser, func(e testbed.AuditEvent) bool { return e.Verb == "get" || e.Verb == "list" })
 	return err
+}
+
+// answerTimes returns how long the API server took for the requests of a user since the mark.
+func (b *bench) answerTimes(mark testbed.Mark, user string, counts func(testbed.AuditEvent) bool) ([]time.Duration, error) {
+	events, err := b.cluster.Audit().Since(mark)
+	var times []time.Duration
+	for _, event := range events {
+		if event.User == user && counts(event) {
+			times = append(times, event.Took)
+		}
+	}
+	return times, err
 }
 
 // startNull starts the null repairer, and returns once all its patches are prepared.

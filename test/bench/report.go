@@ -44,6 +44,7 @@ func (r *report) writeTo(out io.Writer) error {
 func (r *report) latencyTable() string {
 	rows := [][]string{{
 		"Foreign write → repaired", "null p50", "operator p50", "ratio", "null p99", "operator p99", "ratio", "ratio p50 while wrong",
+		"API server's part, null p50", "operator p50",
 	}}
 	for i, k := range kinds {
 		m := r.repairs[i]
@@ -52,9 +53,11 @@ func (r *report) latencyTable() string {
 			null, operator := quantileOf(m.null.repaired, share), quantileOf(m.operator.repaired, share)
 			row = append(row, inMillis(null), inMillis(operator), ratioOf(operator, null))
 		}
-		rows = append(rows, append(row, ratioOf(quantileOf(m.operator.wrong, 0.5), quantileOf(m.null.wrong, 0.5))))
+		rows = append(rows, append(row, ratioOf(quantileOf(m.operator.wrong, 0.5), quantileOf(m.null.wrong, 0.5)),
+			inMillis(quantileOf(m.null.answered, 0.5)), inMillis(quantileOf(m.operator.answered, 0.5))))
 	}
-	return asTable(rows) + "\nWhile wrong: without the foreign write itself, from when a watch shows the drift until it shows the repair.\n"
+	return asTable(rows) + "\nWhile wrong: without the foreign write itself, from when a watch shows the drift until it shows the repair.\n" +
+		"The API server's part: from the arrival of the repairer's write until its answer, by the audit log.\n"
 }
 
 func (r *report) costTable() string {

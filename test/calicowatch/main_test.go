@@ -6,7 +6,6 @@ package calicowatch
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -41,23 +40,12 @@ var (
 	userConfig *rest.Config
 )
 
-// suite prepares the cluster after the cluster has started and before the tests run.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() int {
-	if err := prepareCluster(); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		return 1
-	}
-	return s.m.Run()
-}
-
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(testbed.Run(suite{m}, testbed.Options{Aggregation: true, AuditLog: true}, &cluster))
+	os.Exit(testbed.Run(testbed.Prepared(m, prepareCluster), testbed.Options{Aggregation: true, AuditLog: true}, &cluster))
 }
 
-func prepareCluster() error {
+func prepareCluster(_ context.Context) error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v3.AddToScheme,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package examples holds examples/ and the order of installation to what Argo CD reads.
+// Package examples checks examples/ and the order of installation against Argo CD's types and rules.
 package examples
 
 import (
@@ -85,9 +85,9 @@ func definitionsOf(g *WithT, folder string) crd.Kinds {
 	return kinds
 }
 
-// Argo CD creates lower waves first, and deletes higher waves first. Without a wave, an
-// object is in the wave 0, as the policies of a user.
-func TestOperatorIsThereBeforePoliciesAndAfterThem(t *testing.T) {
+// Argo CD creates lower waves first, and deletes higher waves first. An object
+// without a wave is in wave 0, like the policies of a user.
+func TestOperatorIsInstalledBeforePoliciesAndDeletedAfterThem(t *testing.T) {
 	manifests := map[string]string{
 		"config/default": runGo(t, "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", "config/default"),
 		"the chart": runGo(t, "tool", "-modfile=hack/helm/go.mod", "helm", "template", release, "charts/cpnp-operator", "--namespace", "cpnp-system",
@@ -117,8 +117,7 @@ func TestOperatorIsThereBeforePoliciesAndAfterThem(t *testing.T) {
 	}
 }
 
-// isOperators tells whether the operator needs the object. It does not need the roles for
-// people.
+// isOperators tells whether the operator needs the object. It does not need the roles for people.
 func isOperators(object unstructured.Unstructured) bool {
 	for _, forPeople := range []string{"-policy-", "-controlplanenetworkpolicy-", "metrics-reader"} {
 		if strings.Contains(object.GetName(), forPeople) {
@@ -138,7 +137,7 @@ func waveOf(g *WithT, object unstructured.Unstructured) int {
 	return number
 }
 
-// The example of orphaned resources ignores what the operator makes in namespaces.
+// The example of orphaned resources ignores the objects that the operator makes in namespaces.
 func TestExampleKnowsTheNamesOfTheOperator(t *testing.T) {
 	g := NewWithT(t)
 	text, err := os.ReadFile(filepath.Join(root, "examples", "gitops", "argo-cd", "project.yaml"))

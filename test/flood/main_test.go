@@ -42,20 +42,9 @@ var (
 	shipped corev1.Container
 )
 
-// suite prepares the cluster after the cluster has started and before the tests run.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() int {
-	if err := prepareCluster(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		return 1
-	}
-	return s.m.Run()
-}
-
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(testbed.Run(suite{m}, testbed.Options{
+	os.Exit(testbed.Run(testbed.Prepared(m, prepareCluster), testbed.Options{
 		CRDPaths: []string{config + "crd/bases"},
 		// Repeated writes would fill etcd otherwise.
 		APIServerArgs: map[string][]string{

@@ -49,8 +49,8 @@ func TestFluxKnowsItsExamples(t *testing.T) {
 	}
 }
 
-// checkFlux checks what the examples promise: policies come after the operator, and Flux
-// waits for them and deletes them.
+// checkFlux checks the promises of the examples: Flux applies policies after
+// the operator, waits for them and deletes them.
 func checkFlux(t *testing.T, file string, object runtime.Object) {
 	t.Helper()
 	policies, is := object.(*kustomizev1.Kustomization)

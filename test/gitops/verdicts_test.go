@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gitops tries on every state of a policy and of an enactment what GitOps tools make
-// of it: kstatus, by which Flux, Helm and kubectl go, and the health check for Argo CD.
+// Package gitops checks the verdicts of GitOps tools on every state of a policy and of an enactment:
+// those of kstatus, which Flux, Helm and kubectl use, and those of the health check for Argo CD.
 package gitops
 
 import (
@@ -28,7 +28,7 @@ const (
 
 var kinds = []string{"ControlPlaneNetworkPolicy", "ControlPlaneNodeEnactment"}
 
-// state is a fixture, and what tools make of it.
+// state is a fixture with the verdicts of the tools.
 type state struct {
 	file, name                     string
 	object                         *unstructured.Unstructured
@@ -56,7 +56,7 @@ func TestKstatusAndArgoCDAgreeOnEveryState(t *testing.T) {
 	}
 }
 
-// healthFor returns the health that is the same verdict as that of kstatus.
+// healthFor returns the health that equals a verdict of kstatus.
 func healthFor(s state) string {
 	switch {
 	case s.kstatus == "Current" && s.ready == "True/Suspended":
@@ -69,7 +69,7 @@ func healthFor(s state) string {
 	return "Progressing" // InProgress, Terminating
 }
 
-// Verdicts that must not change by accident, whatever the table says.
+// Verdicts that must not change by accident, even if the table changes.
 func TestVerdictsOfStatesPeopleMeet(t *testing.T) {
 	wanted := map[string]string{
 		"as declared": "Current", "Audit as declared": "Current", "Audit drifted": "Current", "Audit held back": "Current",
@@ -93,8 +93,7 @@ func TestVerdictsOfStatesPeopleMeet(t *testing.T) {
 	}
 }
 
-// Without the default of the CRD, a new object would be Current: nothing in it says that
-// anybody has to look at it.
+// Without the default of the CRD, a new object would be Current: it has no other sign of outstanding work.
 func TestNewObjectsAreNotReady(t *testing.T) {
 	for _, kind := range kinds {
 		for _, s := range statesOf(t, kind) {
@@ -243,8 +242,8 @@ func conditionOf(object *unstructured.Unstructured, kind string) string {
 	return ""
 }
 
-// waitEnds tells whether kubectl wait --for=condition=Ready ends: the condition is True, and
-// of the present generation where it has one.
+// waitEnds tells whether kubectl wait --for=condition=Ready ends: the
+// condition is True and, if it has a generation, of the present one.
 func waitEnds(object *unstructured.Unstructured) bool {
 	for _, c := range conditions(object) {
 		if c := c.(map[string]any); c["type"] == "Ready" {
@@ -255,8 +254,7 @@ func waitEnds(object *unstructured.Unstructured) bool {
 	return false
 }
 
-// healthOf runs a health check as Argo CD does: with obj as a global, in a state with only
-// the safe libraries.
+// healthOf runs a health check as Argo CD does: with obj as a global, in a state with only the safe libraries.
 func healthOf(t *testing.T, check string, object *unstructured.Unstructured) (health, message string) {
 	t.Helper()
 	l := lua.NewState(lua.Options{SkipOpenLibs: true})
@@ -351,7 +349,7 @@ func compareBetween(t *testing.T, file, begin, end, want string) {
 	compareFile(t, file, before+begin+want+end+after)
 }
 
-// Even conditions that the operator never reports together are read in the same way.
+// The tools agree even on combinations of conditions that the operator never reports.
 func TestKstatusAndArgoCDAgreeOnEveryCombination(t *testing.T) {
 	for _, kind := range kinds {
 		check, err := os.ReadFile(filepath.Join(customizations, kind, "health.lua"))
@@ -374,7 +372,7 @@ func TestKstatusAndArgoCDAgreeOnEveryCombination(t *testing.T) {
 				}
 			}
 			if bits&6 == 6 {
-				continue // kstatus goes by the order of the two
+				continue // kstatus goes by the order of the two conditions
 			}
 			if err := unstructured.SetNestedSlice(object.Object, list, "status", "conditions"); err != nil {
 				t.Fatal(err)

@@ -26,7 +26,7 @@ import (
 // are recognized by the addresses of the API servers. Members are let in at the addresses
 // of API servers, even while the member's API server is down, even by an operator started
 // after the API server went down, and even without the node's label.
-func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
+func TestMembersAreAllowedAtTheAddressesOfTheirAPIServers(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	first, second := f.Cluster.Machine("cp-1").Dedicated.IPv4, f.Cluster.Machine("cp-2").Dedicated.IPv4
 	f.SetAPIServers(field.APIServerPort, first, second)
@@ -82,14 +82,14 @@ func TestMembersAreLetInWhereTheirAPIServersAre(t *testing.T) {
 
 // A control-plane node is let in by an address found by Calico, beside the addresses shown
 // by the kubelet. A node outside of the control plane is not let in.
-func TestMembersAreLetInByTheirOtherAddresses(t *testing.T) {
+func TestMembersAreAllowedByTheirOtherAddresses(t *testing.T) {
 	f := field.StartCluster(t, calico.NFTables)
 	for _, name := range []string{"cp-1", "cp-2", "worker-1"} {
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		patch := fmt.Sprintf(`{"metadata":{"annotations":{"projectcalico.org/IPv4Address":"%s/24"}}}`, f.Cluster.Machine(name).Dedicated.IPv4)
 		f.Expect(field.Admin.Patch(t.Context(), node, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
 	}
-	f.StartOperator()
+	f.StartQuickOperator()
 	f.Expect(reachDedicated(f)).To(Equal(onlyFromDedicated("cp-1", "cp-2", "worker-1", calico.Outsider)), "before the policy")
 	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
 	f.Eventually(func() map[string]string { return reachDedicated(f) }, field.Patience, field.Tick).Should(Equal(onlyFromDedicated("cp-1", "cp-2")), field.DescribeEnactments)

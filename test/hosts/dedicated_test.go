@@ -50,7 +50,7 @@ func TestThePolicyProtectsADedicatedNetwork(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
 	detour := routeThroughOtherNetwork(f, target)
-	f.StartOperator()
+	f.StartQuickOperator()
 	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) {
 		cidrs := []v1alpha1.CIDR{
 			v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv4, 32).String()), v1alpha1.CIDR(netip.PrefixFrom(peer.Dedicated.IPv6, 128).String()),
@@ -120,7 +120,7 @@ func tryOtherPort(f *field.Field, from *network.Machine, to netip.Addr) func() n
 
 // Rules that no longer need an endpoint for an interface are still tried on the interface.
 // After a rollback, the former rules return to the interface.
-func TestRulesThatLeaveAnInterfaceAreTriedThere(t *testing.T) {
+func TestRulesThatLeaveAnInterfaceAreProbedOnIt(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	target, peer, outsider := f.Cluster.Machine("cp-1"), f.Cluster.Machine("cp-2"), f.Cluster.Machine(calico.Outsider)
 	metrics := func(iface string, allowed *network.Machine) func(*v1alpha1.ControlPlaneNetworkPolicySpec) {

@@ -54,7 +54,7 @@ var meddlings = map[string]meddling{
 // and the manager. The manager of a deleted object is lost with the object.
 func TestDriftOfEveryKindIsRepairedAndAttributed(t *testing.T) {
 	f := field.StartCluster(t, bed.IPTables)
-	f.StartOperator()
+	f.StartQuickOperator()
 	f.CreatePolicy(f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
 	f.WaitForReachability(field.EtcdPort, field.OnlyFrom("cp-2", "itself", "loopback"))
 	f.WaitForCondition(v1alpha1.ConditionReady, "True/AsDeclared")

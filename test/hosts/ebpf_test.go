@@ -37,7 +37,7 @@ func TestNothingIsWrittenWhereCalicoUsesEBPF(t *testing.T) {
 		}, field.Patience, field.Tick).Should(Succeed())
 	}
 	before := field.ListInventory(t)
-	f.StartOperator()
+	f.StartQuickOperator()
 	f.CreatePolicy(f.NewPolicy(field.KubeletOnly))
 	f.WaitForCondition(v1alpha1.ConditionVerified, "False/NotJudged")
 	f.WaitForCondition(v1alpha1.ConditionEffective, "Unknown/NotJudged")

@@ -28,7 +28,7 @@ func TestNothingIsWrittenUntilTheLoadBalancerIsNamed(t *testing.T) {
 	server := f.APIServerPort()
 	f.AnswerAt(network.TCP, server)
 	setControlPlaneEndpoint(f, field.Balancer.IPv4, server)
-	f.StartOperator()
+	f.StartQuickOperator()
 	balancer := f.SendersOf(profile.RoleLoadBalancer)[0]
 	stranger := field.Sender{Machine: balancer.Machine, From: field.Stranger}
 

@@ -22,7 +22,7 @@ func TestEveryFlowOfTheProfileWorksWhereUnlistedTrafficIsDenied(t *testing.T) {
 	f := field.StartCluster(t, calico.NFTables)
 	f.GivePods()
 	f.GiveOthers()
-	f.StartOperator()
+	f.StartQuickOperator()
 	matrix, err := profile.Resolve("kubeadm", "calico", profile.Overrides{APIServerPorts: []uint16{f.APIServerPort()}})
 	f.Expect(err).NotTo(HaveOccurred())
 	tried := listenForProfile(f, matrix)

@@ -23,7 +23,7 @@ func TestReachabilityAfterThePolicyOrOperatorEnds(t *testing.T) {
 	protected := field.OnlyFrom("cp-2", "itself", "loopback")
 	scoped := func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }
 	before := field.ListInventory(t)
-	stop := f.StartOperator()
+	stop := f.StartQuickOperator()
 	f.CreatePolicy(f.NewPolicy(scoped))
 	f.WaitForReachability(field.EtcdPort, protected)
 
@@ -46,7 +46,7 @@ func TestReachabilityAfterThePolicyOrOperatorEnds(t *testing.T) {
 	f.RunKubectl("label hostendpoints.projectcalico.org -l cpnp.dev/policy=control-plane cpnp.dev/enforced-")
 	f.WaitForReachability(field.EtcdPort, field.OnlyFrom(field.AllClients...))
 	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
-	f.StartOperator()
+	f.StartQuickOperator()
 	f.WaitForReachability(field.EtcdPort, protected)
 
 	t.Log("an annotation rolls everything back at once, also while the policy is suspended, and prevents a new rollout")
@@ -81,11 +81,11 @@ func TestReachabilityAfterThePolicyOrOperatorEnds(t *testing.T) {
 // An administrator overrides the verdict on a policy that locks all clients out. No
 // observer runs, so the operator cannot detect the lockout. Both documented ways out work,
 // with the operator and without.
-func TestThereIsAWayOutOfATotalLockout(t *testing.T) {
+func TestATotalLockoutCanBeEnded(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	nobody := field.OnlyFrom()
 	f.CreateForeignPolicy("hostile", "has(cpnp.dev/policy)", v3.Rule{Action: v3.Deny})
-	stop := f.StartOperator()
+	stop := f.StartQuickOperator()
 	policy := f.NewPolicy(func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope })
 	policy.Annotations = map[string]string{v1alpha1.AnnotationAllowLockout: "we know what we do"}
 	f.CreatePolicy(policy)
@@ -118,7 +118,7 @@ func TestThereIsAWayOutOfATotalLockout(t *testing.T) {
 	f.WaitForReachability(field.KubeletPort, field.OnlyFrom(field.AllClients...))
 	f.WaitForReachability(field.OtherPort, field.OnlyFrom(field.AllClients...))
 	f.AnnotatePolicy(v1alpha1.AnnotationRevert, ptr.To("locked out"))
-	f.StartOperator()
+	f.StartQuickOperator()
 	f.RemovePolicy()
 }
 

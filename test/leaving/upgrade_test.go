@@ -23,8 +23,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// An upgrade from the previous version writes nothing to nodes and to Calico, cuts nothing,
-// and goes on with a rollout where the previous version has left it.
+// An upgrade from the previous version writes nothing to nodes and to Calico,
+// cuts no flow, and continues a rollout where the previous version has left it.
 func TestUpgradeFromThePreviousVersion(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	program, definitions := buildPrevious(f)
@@ -117,8 +117,8 @@ func applyDefinitions(f *field.Field, folder string) {
 	f.RunKubectl("wait --for=condition=Established --timeout=60s -f " + folder)
 }
 
-// startPrevious runs the program of the previous version as a process, and returns what ends the
-// process, which is also done when the test ends.
+// startPrevious runs the program of the previous version as a process, and returns a function that
+// ends the process. The end of the test ends the process, too.
 func startPrevious(f *field.Field, program string) (stop func()) {
 	f.T.Helper()
 	kubeconfig, err := field.ControlPlane.AddUserKubeconfig("cpnp-operator")

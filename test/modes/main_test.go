@@ -7,7 +7,6 @@ package modes
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
@@ -34,33 +33,22 @@ var (
 	verbose        = flag.Bool("operator-log", false, "show the operator's log")
 )
 
-// suite prepares the cluster after the cluster has started and before the tests run.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() int {
-	if err := prepareCluster(); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		return 1
-	}
-	return s.m.Run()
-}
-
 func TestMain(m *testing.M) {
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
 	if *verbose {
 		ctrl.SetLogger(zap.New(zap.UseDevMode(true)))
 	}
-	os.Exit(testbed.Run(suite{m}, testbed.Options{
+	os.Exit(testbed.Run(testbed.Prepared(m, prepareCluster), testbed.Options{
 		Aggregation: true, AuditLog: true, GiveWay: true, CRDPaths: []string{"../../config/crd/bases"},
 	}, &cluster))
 }
 
-func prepareCluster() error {
+func prepareCluster(ctx context.Context) error {
 	var err error
 	if admin, err = client.New(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
 		return err
 	}
-	operatorConfig, err = cluster.AddOperator(context.Background(), operatorUser, roleFile)
+	operatorConfig, err = cluster.AddOperator(ctx, operatorUser, roleFile)
 	return err
 }

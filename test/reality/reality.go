@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reality makes random clusters of which everything is known, and of which
-// Kubernetes shows only a part: addresses that are shared or missing, API servers on a
-// network of their own that come and go, labels that are lost, load balancers, kubelets
-// on other ports, pods on the nodes' network.
+// Package reality makes random clusters. The test knows the whole cluster, and Kubernetes
+// shows only a part: shared or missing addresses, API servers on a separate network that
+// come and go, lost labels, load balancers, kubelets on other ports, pods on the nodes'
+// network.
 package reality
 
 import (
@@ -26,10 +26,10 @@ type Machine struct {
 	Name         string
 	ControlPlane bool
 	Labelled     bool
-	// Registered is what its kubelet shows, Advertised where its API server is; they
-	// may be the same.
+	// Registered is the address shown by the kubelet, Advertised the address of the API
+	// server; both may be the same.
 	Registered, Advertised netip.Addr
-	Running                bool // its API server
+	Running                bool // the API server runs
 	Kubelet                uint16
 }
 
@@ -37,16 +37,16 @@ type Machine struct {
 type Reality struct {
 	*rand.Rand
 	Machines []Machine
-	NAT      bool // all show NATAddress as well, or, with NATOnly, nothing else
+	NAT      bool // all show NATAddress as well, or, with NATOnly, no other address
 	NATOnly  bool
 	Balancer netip.Addr // connects in place of its clients, if valid
 	Virtual  netip.Addr // held by the first machine, if valid
 	Shown    bool       // how members reach the API servers
 	PodsFlat bool       // pods have addresses of the nodes' network
-	Deny     bool       // what is not listed
+	Deny     bool       // unlisted traffic
 }
 
-// Who else there is, and where the API servers and etcd listen.
+// Addresses of other machines.
 var (
 	NATAddress = netip.MustParseAddr("10.0.2.15")
 	Stranger   = netip.MustParseAddr("192.0.2.66")
@@ -54,7 +54,7 @@ var (
 	balancer   = netip.MustParseAddr("10.4.9.5")
 )
 
-// The ports that are tried, beside those of the kubelets.
+// The tried ports, beside the kubelets' ports.
 const (
 	APIServerPort = 6443
 	EtcdPort      = 2379
@@ -66,7 +66,7 @@ func Make(seed uint64) *Reality {
 	r := &Reality{Rand: rand.New(rand.NewPCG(seed, 14))}
 	separate := r.IntN(2) == 0
 	count := 1 + r.IntN(4)
-	// Which node an API server on a network of its own is on, only the label tells.
+	// For an API server on a separate network, only the label tells the node.
 	lost := r.IntN(count + 2)
 	if separate {
 		lost = count
@@ -89,7 +89,7 @@ func Make(seed uint64) *Reality {
 		r.Machines = append(r.Machines, m)
 	}
 	r.Machines[0].Running = true
-	several := len(r.Machines) > 1 // what only one shows is its own
+	several := len(r.Machines) > 1 // an address shown by a single node belongs to the node
 	r.NAT, r.NATOnly = several && r.IntN(4) == 0, several && r.IntN(20) == 0
 	switch r.IntN(4) {
 	case 0:
@@ -125,7 +125,7 @@ func (r *Reality) Objects() []client.Object {
 	return objects
 }
 
-// daemonSet is one of which only the name tells anything.
+// daemonSet returns a DaemonSet without content: only the name matters.
 func daemonSet(namespace, name string) *appsv1.DaemonSet {
 	labels := map[string]string{"k8s-app": name}
 	return &appsv1.DaemonSet{
@@ -140,7 +140,7 @@ func daemonSet(namespace, name string) *appsv1.DaemonSet {
 	}
 }
 
-// Pools are those of Calico, where it gives pods their addresses.
+// Pools are the address pools of Calico; nil if pods have addresses of the nodes' network.
 func (r *Reality) Pools() []v3.IPPool {
 	if r.PodsFlat {
 		return nil
@@ -156,7 +156,7 @@ func (r *Reality) Pod() netip.Addr {
 	return netip.MustParseAddr("172.16.3.7")
 }
 
-// Servers are the addresses of the API servers: of those that run, or of all.
+// Servers are the addresses of the running API servers, or of all API servers.
 func (r *Reality) Servers(all bool) []netip.Addr {
 	var servers []netip.Addr
 	for _, m := range r.Machines {
@@ -186,8 +186,8 @@ func (r *Reality) node(m Machine) *corev1.Node {
 	return node
 }
 
-// Policy restricts everything that is known of the control plane. Whoever wrote it
-// knows of the load balancer, or says nothing.
+// Policy restricts all known components of the control plane. The policy describes the load
+// balancer, or does not mention load balancers.
 func (r *Reality) Policy() *v1alpha1.ControlPlaneNetworkPolicy {
 	controlPlane := []v1alpha1.PeerReference{{Role: v1alpha1.RoleControlPlane}}
 	p := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 1, Finalizers: []string{v1alpha1.Finalizer}}}
@@ -222,7 +222,7 @@ func peerAt(name string, role v1alpha1.ExternalRole, cidr v1alpha1.CIDR) v1alpha
 	return v1alpha1.Peer{Name: name, Role: role, CIDRs: []v1alpha1.CIDR{cidr}}
 }
 
-// Connection is one that is, or is not, to be made.
+// Connection is a connection that must, or must not, be possible.
 type Connection struct {
 	Why      string
 	From, To netip.Addr
@@ -231,8 +231,8 @@ type Connection struct {
 	Allowed  bool
 }
 
-// Connections are what the cluster needs of its protected machines, and some of what
-// the policy does not let in.
+// Connections are the needed connections to the protected machines, and some connections
+// that the policy must deny.
 func (r *Reality) Connections() []Connection {
 	var out []Connection
 	for _, to := range r.Machines {

@@ -62,9 +62,8 @@ func TestCutsByForeignPoliciesElsewhereAreForeseen(t *testing.T) {
 	f.Eventually(toWorker, field.Patience, field.Tick).Should(Equal(field.Open))
 }
 
-// A policy may select a single control-plane node: the other control-plane nodes are still
-// let in.
-func TestAPolicyForOneControlPlaneNodeLetsInTheOthers(t *testing.T) {
+// A policy may select a single control-plane node: the other control-plane nodes are still allowed.
+func TestAPolicyForOneControlPlaneNodeAllowsTheOthers(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	canary := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp-1"}}
 	f.Expect(field.Admin.Patch(t.Context(), canary, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"canary":""}}}`)))).To(Succeed())

@@ -14,9 +14,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/calico"
 )
 
-// An etcd member sends from an address unknown to Kubernetes. Open failsafe ports let this
-// member in, so the rules alone cut nothing. Scoped failsafe ports shut the member out, and
-// the node is rolled back before other nodes are started.
+// An etcd member sends from an address unknown to Kubernetes. Open failsafe ports
+// allow this member, so the rules alone cut no flow. Scoped failsafe ports cut
+// the member off, and the node is rolled back before other nodes are started.
 func TestLossOfAFlowThroughFailsafePortsRollsTheNodeBack(t *testing.T) {
 	f := field.StartCluster(t, calico.IPTables)
 	sendFrom(f, "cp-2", "10.77.0.77", "fd77::77")
@@ -26,14 +26,14 @@ func TestLossOfAFlowThroughFailsafePortsRollsTheNodeBack(t *testing.T) {
 	f.CreatePolicy(f.NewPolicy(field.SoakFor(2), field.EtcdOnly, func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Network.Failsafe = v1alpha1.FailsafeScope }))
 	f.WaitForPhases("Reverted/ProbeFailed", "Aborted/RolloutFailed", "Aborted/RolloutFailed")
 	f.Expect(field.PhaseMessage("cp-1")).To(MatchRegexp("2379 from cp-2: Open before, Dropped now"))
-	narrowed := field.EnactmentOf("cp-1").Status
-	f.Expect(narrowed.FailsafesScopedTime).NotTo(BeNil())
-	f.Expect(narrowed.FailsafesScopedTime.Sub(narrowed.StartTime.Time).Seconds()).To(BeNumerically(">=", 2), "failsafe ports are scoped only after a soak with open failsafe ports")
+	scoped := field.EnactmentOf("cp-1").Status
+	f.Expect(scoped.FailsafesScopedTime).NotTo(BeNil())
+	f.Expect(scoped.FailsafesScopedTime.Sub(scoped.StartTime.Time).Seconds()).To(BeNumerically(">=", 2), "failsafe ports are scoped only after a soak with open failsafe ports")
 	f.WaitForReachability(field.EtcdPort, field.OnlyFrom(field.AllClients...))
 	f.Eventually(func() []string { return field.ListInventory(t) }, field.Patience, field.Tick).ShouldNot(ContainElement(Or(
 		HavePrefix("HostEndpoint/cpnp-"), HavePrefix("FelixConfiguration/node."))))
 	f.WaitForCondition(v1alpha1.ConditionReady, "False/"+v1alpha1.ReasonRolloutFailed)
-	f.Expect(touched()).To(Equal("cp-1"), "the others were never touched")
+	f.Expect(touched()).To(Equal("cp-1"), "the other nodes were never touched")
 	f.Expect(watchman.StopWatching()).To(BeEmpty())
 
 	t.Log("the node stays enforced once the member is a declared peer")

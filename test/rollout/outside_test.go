@@ -74,7 +74,7 @@ func TestDenialsByForeignPoliciesAreForeseen(t *testing.T) {
 	giveMetadata(f)
 	denyMetadata(f)
 	f.StartOperator()
-	f.Expect(fromNode(f)()).To(Equal(network.Open), "no host endpoint is there yet")
+	f.Expect(fromNode(f)()).To(Equal(network.Open), "no host endpoint exists yet")
 	f.CreatePolicy(f.NewPolicy(field.KubeletOnly, func(s *v1alpha1.ControlPlaneNetworkPolicySpec) { s.Mode = v1alpha1.ModeAudit }))
 	f.WaitForCondition(v1alpha1.ConditionVerified, "True/Verified")
 	foreseen := And(ContainSubstring("metadata-out would be denied by rule 1 of GlobalNetworkPolicy platform.deny-metadata"),

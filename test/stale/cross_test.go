@@ -17,11 +17,11 @@ import (
 )
 
 var (
-	full  = flag.Bool("full", false, "have every kind be old by itself, in every way, in every scenario: about half an hour")
-	cells = flag.String("cells", "", "run those alone whose names match this regular expression")
+	full  = flag.Bool("full", false, "let every kind be stale by itself, in every way, in every scenario: about half an hour")
+	cells = flag.String("cells", "", "run only the cells whose names match this regular expression")
 )
 
-// cell is one scenario, in which some kinds are old in one way.
+// cell is one scenario in which some kinds are stale in one way.
 type cell struct {
 	scenario scenario
 	kinds    []string
@@ -32,7 +32,7 @@ func (c cell) String() string {
 	return strings.ReplaceAll(fmt.Sprintf("%s, %s %s", c.scenario.name, strings.Join(c.kinds, "+"), c.fault.name), " ", "_")
 }
 
-// everyCell returns all of them, each kind by itself.
+// everyCell returns all cells in which a single kind is stale.
 func everyCell() []cell {
 	var all []cell
 	for _, scenario := range scenarios {
@@ -45,9 +45,9 @@ func everyCell() []cell {
 	return all
 }
 
-// someCells returns cells in which every kind is old in every scenario, in pairs, and
-// every fault comes in every scenario. Those that stand still are old all together. What
-// has gone wrong before is among them whatever the seed.
+// someCells returns cells in which every kind is stale in every scenario, in
+// pairs, and every fault occurs in every scenario. The still kinds are stale all
+// together. Combinations that have failed before are included whatever the seed.
 func someCells(random *rand.Rand) []cell {
 	var some []cell
 	for _, scenario := range scenarios {
@@ -67,9 +67,9 @@ func someCells(random *rand.Rand) []cell {
 	return some
 }
 
-// Whatever kind is old, in whichever way, while whatever happens: no state is wrong that
-// the cluster is in, and what comes of it in the end is right.
-func TestEveryKindIsOldInEveryScenario(t *testing.T) {
+// Whichever kind is stale, in whichever way, in whichever scenario: the
+// cluster never gets into a wrong state, and the outcome is right.
+func TestEveryKindIsStaleInEveryScenario(t *testing.T) {
 	t.Parallel()
 	together := max(1, *clusters-1) // the other tests need one
 	random := rand.New(rand.NewPCG(*seed, 0))
@@ -92,28 +92,27 @@ func TestEveryKindIsOldInEveryScenario(t *testing.T) {
 		telling.Go(func() {
 			for n := 0; len(part) > 0; n++ {
 				t.Run(fmt.Sprintf("story-%d-%d", i, n), func(t *testing.T) {
-					part = begin(t).goThrough(part, &ran, &idle)
+					part = begin(t).runCells(part, &ran, &idle)
 				})
 			}
 		})
 	}
 	telling.Wait()
-	t.Logf("%d of %d cells ran; in %d of them nothing of the kinds was there to be held back", ran.Load(), len(planned), idle.Load())
+	t.Logf("%d of %d cells ran; in %d of them the proxy had nothing to hold back", ran.Load(), len(planned), idle.Load())
 }
 
-// most is how many cells one story goes through.
+// most is how many cells one story runs.
 const most = 40
 
-// goThrough goes through the cells, one after the other, until one of them fails, and
-// returns those that are left.
-func (s *story) goThrough(part []cell, ran, idle *atomic.Int64) (left []cell) {
+// runCells runs the cells one after the other until one of them fails, and returns the rest.
+func (s *story) runCells(part []cell, ran, idle *atomic.Int64) (left []cell) {
 	s.furnish()
 	s.start()
 	for i, c := range part[:min(len(part), most)] {
 		ran.Add(1)
 		right := s.t.Run(c.String(), func(t *testing.T) {
 			defer s.in(t)()
-			if s.play(c) {
+			if s.runCell(c) {
 				idle.Add(1)
 			}
 		})
@@ -124,8 +123,8 @@ func (s *story) goThrough(part []cell, ran, idle *atomic.Int64) (left []cell) {
 	return part[min(len(part), most):]
 }
 
-// play goes through one cell. It says whether nothing was there to be held back.
-func (s *story) play(c cell) (idle bool) {
+// runCell runs one cell. It returns whether the proxy had nothing to hold back.
+func (s *story) runCell(c cell) (idle bool) {
 	s.t.Helper()
 	random := rand.New(rand.NewPCG(*seed, uint64(len(c.String()))))
 	before := c.scenario.before
@@ -145,7 +144,7 @@ func (s *story) play(c cell) (idle bool) {
 	if c.scenario.after != nil {
 		c.scenario.after(s)
 	}
-	s.sound()
+	s.expectSound()
 	s.Expect(s.running.Ended()).NotTo(BeClosed())
 	return idle
 }

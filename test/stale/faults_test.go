@@ -22,8 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// moving are the kinds that are watched and that change in the scenarios; still are the
-// others: something of them is touched meanwhile.
+// moving are the watched kinds that change in the scenarios; still are the
+// other watched kinds, of which the test changes a label meanwhile.
 var (
 	moving = []string{
 		"controlplanenetworkpolicies", "controlplanenodeenactments", "controlplanenoderecords",
@@ -37,18 +37,18 @@ var (
 	}
 )
 
-// How long what is old is shown: longer than the operator relies on the cache without
-// having seen its own writes, or asks again.
+// How long stale objects are shown: longer than the operator trusts a cache
+// that does not show its writes, and longer than its retries take.
 const (
 	holdFor  = 1000 * time.Millisecond
 	lateBy   = 400 * time.Millisecond
 	cutEvery = 150 * time.Millisecond
 )
 
-// fault is how kinds are shown that are old, while something happens.
+// fault is a way to show kinds in a stale state during a scenario.
 type fault struct {
 	name string
-	// shown shows them so, has it happen, and shows them as they are again.
+	// shown shows the kinds in the stale state, runs the scenario, and shows the present state again.
 	shown func(s *story, random *rand.Rand, kinds []string, happens func(*story))
 }
 
@@ -84,14 +84,14 @@ var faults = []fault{
 	}},
 }
 
-// thing is an object of a kind that stands still.
+// thing is an object of a still kind.
 type thing struct {
 	of              schema.GroupVersionResource
 	namespace, name string
-	object          client.Object // nil if it is there anyway
+	object          client.Object // nil if the cluster has the object anyway
 }
 
-// things are one of each of these kinds.
+// things returns one object of each still kind.
 func (s *story) things() []thing {
 	labels := map[string]string{"app": "agent"}
 	pod := corev1.PodSpec{HostNetwork: true, Containers: []corev1.Container{{Name: "agent", Image: "agent"}}}
@@ -115,7 +115,7 @@ func (s *story) things() []thing {
 	}
 }
 
-// furnish makes those that are not there.
+// furnish creates the things that do not exist.
 func (s *story) furnish() {
 	s.t.Helper()
 	for _, is := range s.things() {
@@ -131,7 +131,7 @@ func (s *story) furnish() {
 	}
 }
 
-// touch changes what there is of the kinds that stand still.
+// touch changes a label of the things of the kinds.
 func (s *story) touch(kinds []string) {
 	s.t.Helper()
 	s.touched++

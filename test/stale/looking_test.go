@@ -69,7 +69,7 @@ func (s *story) phase(i int) func() string {
 	}
 }
 
-// endpoints are the nodes that have rules, with their version.
+// endpoints are the nodes that have rules, with the version of the rules.
 func (s *story) endpoints() []string {
 	s.t.Helper()
 	var list v3.HostEndpointList
@@ -83,7 +83,7 @@ func (s *story) endpoints() []string {
 	return found
 }
 
-// observersOf are those that have answered a round of probes of a node.
+// observersOf returns the observers that have answered a probe round of a node.
 func (s *story) observersOf(i int) func() []string {
 	return func() []string {
 		e := &v1alpha1.ControlPlaneNodeEnactment{}
@@ -108,7 +108,7 @@ func (s *story) letsIn(i int) func() bool {
 	}
 }
 
-// versions are those of the rules that nodes have.
+// versions returns the versions of the rules on nodes.
 func (s *story) versions() []string {
 	s.t.Helper()
 	var found []string
@@ -120,8 +120,8 @@ func (s *story) versions() []string {
 	return slices.Compact(found)
 }
 
-// narrow is how many nodes have narrow failsafe ports.
-func (s *story) narrow() int {
+// scopedCount returns how many nodes have scoped failsafe ports.
+func (s *story) scopedCount() int {
 	s.t.Helper()
 	var list v3.FelixConfigurationList
 	s.Expect(s.admin.List(context.Background(), &list, client.MatchingLabels{v1alpha1.LabelPolicy: s.name})).To(Succeed())
@@ -136,10 +136,10 @@ func (s *story) narrow() int {
 
 func (s *story) gone() {
 	s.t.Helper()
-	s.Eventually(s.there).Should(BeFalse(), s.tell)
+	s.Eventually(s.policyExists).Should(BeFalse(), s.tell)
 }
 
-// there says whether the policy is.
-func (s *story) there() bool {
+// policyExists tells whether the policy exists.
+func (s *story) policyExists() bool {
 	return !apierrors.IsNotFound(s.admin.Get(context.Background(), client.ObjectKeyFromObject(s.named()), s.named()))
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stale shows that nothing that is old makes the operator do harm: watches that
-// are behind, lists of some time ago after a restart, answers that get lost. Whatever it
-// does is judged by every state that the API server had, one after the other. Calico is
-// there as its API, without a dataplane.
+// Package stale shows that the operator does no harm when it reads a stale state: when watches lag,
+// when lists after a restart are of some time ago, and when answers are lost. The test judges every
+// state that the API server had, one after the other. Calico is present as an API, without a dataplane.
 package stale
 
 import (
@@ -34,20 +33,20 @@ var (
 	clusters = flag.Int("clusters", 5, "how many control planes there are: so many stories are told at the same time")
 )
 
-// place is a cluster of which one story at a time has the use.
+// place is a cluster that one story at a time uses.
 type place struct {
-	config   *rest.Config // of everybody's rights
+	config   *rest.Config // with all rights
 	admin    client.Client
 	anything dynamic.Interface
-	rights   *rest.Config // of the operator, as it is shipped
+	rights   *rest.Config // of the operator as it is shipped
 }
 
-// places are those that are free.
+// places are the free clusters.
 var places chan *place
 
 var start = testbed.Options{CRDPaths: []string{"../../config/crd/bases"}, GiveWay: true}
 
-// suite makes a place of the cluster that was started, and more of others.
+// suite makes a place of the started cluster, and starts more clusters.
 type suite struct {
 	m     *testing.M
 	first **testbed.ControlPlane
@@ -58,21 +57,21 @@ type suite struct {
 
 func (s *suite) Run() (code int) {
 	defer func() {
-		if err := sideBySide(len(s.stops), func(i int) error { return s.stops[i]() }); err != nil {
+		if err := inParallel(len(s.stops), func(i int) error { return s.stops[i]() }); err != nil {
 			fmt.Fprintln(os.Stderr, "stopping the clusters:", err)
 			code = max(code, 1)
 		}
 	}()
 	places = make(chan *place, *clusters)
-	if err := sideBySide(*clusters, func(i int) error { return s.furnish(context.Background(), i) }); err != nil {
+	if err := inParallel(*clusters, func(i int) error { return s.furnish(context.Background(), i) }); err != nil {
 		fmt.Fprintln(os.Stderr, "preparing the clusters:", err)
 		return 1
 	}
 	return s.m.Run()
 }
 
-// sideBySide does something so many times: most of it is waiting.
-func sideBySide(times int, do func(i int) error) error {
+// inParallel runs a function so many times in parallel, since most of the time is waiting.
+func inParallel(times int, do func(i int) error) error {
 	errs := make([]error, times)
 	var doing sync.WaitGroup
 	for i := range times {
@@ -82,8 +81,7 @@ func sideBySide(times int, do func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// furnish makes a place: the first in the cluster that was started, every other one in a
-// cluster of its own.
+// furnish makes a place: the first in the started cluster, each other one in a cluster of its own.
 func (s *suite) furnish(ctx context.Context, number int) (err error) {
 	cp, stop := *s.first, func() error { return nil }
 	if number > 0 {

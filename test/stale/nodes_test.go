@@ -16,15 +16,14 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// A node that has joined is not shut out again by an operator that is shown the nodes
-// from before that.
+// A restarted operator that reads the nodes from before a node joined does not cut that node off.
 func TestRestartWithNodesFromBeforeOneJoined(t *testing.T) {
 	const address = "10.77.0.99"
 	t.Parallel()
 	s := begin(t)
 	s.start()
 	s.create(s.policy(func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) {
-		spec.Network.Components[1].AllowFrom = []v1alpha1.PeerReference{{Role: v1alpha1.RoleNodes}} // the kubelet's
+		spec.Network.Components[1].AllowFrom = []v1alpha1.PeerReference{{Role: v1alpha1.RoleNodes}} // of the kubelet
 	}))
 	s.ready()
 	s.Expect(s.proxy.Remember(t.Context(), "nodes")).To(Succeed())
@@ -38,12 +37,12 @@ func TestRestartWithNodesFromBeforeOneJoined(t *testing.T) {
 	s.stop()
 	s.restart("nodes")
 	s.ready()
-	s.sound()
+	s.expectSound()
 }
 
-// A taint that was set a moment ago goes with the policy, although the watch of Nodes does
-// not show it yet.
-func TestTaintThatTheCacheDoesNotShowGoes(t *testing.T) {
+// A taint that was set a moment ago is removed with the policy, although the
+// watch of Nodes does not show the taint yet.
+func TestTaintThatTheCacheDoesNotShowIsRemoved(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	s.start()
@@ -62,11 +61,11 @@ func TestTaintThatTheCacheDoesNotShowGoes(t *testing.T) {
 	}, "3s").Should(Succeed(), "the node still has the taint")
 	s.proxy.Thaw()
 	s.gone()
-	s.sound()
+	s.expectSound()
 }
 
-// A taint that was removed a moment ago, and that the watch of Nodes still shows, is not taken
-// for somebody else's when the policy claims it again: it would stay when the policy goes.
+// A taint that was removed a moment ago, and that the watch of Nodes still shows, does not count as an
+// original when the policy claims the taint again: otherwise the taint would stay after the policy.
 func TestRemovedTaintThatTheCacheShowsIsNoOriginal(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -83,7 +82,7 @@ func TestRemovedTaintThatTheCacheShowsIsNoOriginal(t *testing.T) {
 	s.Eventually(s.taintedNodes).Should(Equal(s.nodes), s.tell)
 	s.remove()
 	s.Expect(s.taintedNodes()).To(BeZero())
-	s.sound()
+	s.expectSound()
 }
 
 // taintedNodes returns how many nodes have the taint that the policy declares.

@@ -17,11 +17,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/operator"
 )
 
-// observe runs the observer of the second node until s.unobserve is called, and waits for the
-// observer's first answer: a node is started without observers that announce themselves late.
-// There are no packets here: the observer reaches everything, but for nodes with rules that
-// bite.
-func (s *story) observe() {
+// startObserver runs the observer of the second node until s.stopObserver is called, and waits for the
+// observer's first answer: a node is started without observers that announce themselves late. There
+// are no packets here: the observer reaches every address, except on nodes whose rules cut flows.
+func (s *story) startObserver() {
 	s.t.Helper()
 	mgr, err := operator.NewManager(s.config)
 	s.Expect(err).NotTo(HaveOccurred())
@@ -29,8 +28,8 @@ func (s *story) observe() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
-	s.unobserve = func() {
-		s.unobserve = func() {}
+	s.stopObserver = func() {
+		s.stopObserver = func() {}
 		s.harmless.Store(nil)
 		cancel()
 		if err := <-ended; err != nil {
@@ -40,8 +39,8 @@ func (s *story) observe() {
 	s.Eventually(s.observersOf(0)).Should(ContainElement(s.node(1)), s.tell)
 }
 
-// bite has all other rules cut what they restrict, than those that nodes have now.
-func (s *story) bite() {
+// makeNewRulesCut makes every ruleset cut what it restricts, except the one that nodes have now.
+func (s *story) makeNewRulesCut() {
 	s.t.Helper()
 	versions := s.versions()
 	s.Expect(versions).To(HaveLen(1))

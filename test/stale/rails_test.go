@@ -17,11 +17,11 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// world is one state of the cluster, and what was wrong in those before it.
+// world is one state of the cluster, with the faults of the states before it.
 type world struct {
 	policy  string
 	objects map[string]map[string]*unstructured.Unstructured // by kind and name
-	rules   map[string][]string                              // by version, what there was when a node first got it
+	rules   map[string][]string                              // by version: the objects that existed when the first node got the version
 	wrong   []string
 }
 
@@ -33,7 +33,7 @@ func newWorld(policy string, there []change) *world {
 	return w
 }
 
-// judge returns what was wrong in any of the states that these changes led to.
+// judge returns the faults in all states that these changes led to.
 func (w *world) judge(changes []change) []string {
 	w.wrong = nil
 	for _, c := range changes {
@@ -60,24 +60,24 @@ func (w *world) fail(c change, format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf("%d: %s", c.version, fmt.Sprintf(format, args...)))
 }
 
-// next goes on to the next state, and sees that nothing is wrong in it.
+// next goes to the next state, and checks it.
 func (w *world) next(c change) {
 	was := w.put(c)
 	switch c.resource {
 	case "controlplanenodeenactments":
-		w.oneAtATime(c)
+		w.checkOneInFlight(c)
 	case "hostendpoints":
-		w.endpoint(c, was)
+		w.checkEndpoint(c, was)
 	case "felixconfigurations":
-		w.failsafes(c, was)
+		w.checkFailsafes(c, was)
 	case "globalnetworkpolicies":
-		w.rulesStay(c)
+		w.checkRulesStay(c)
 	case "globalnetworksets":
-		w.peersStay(c, was)
+		w.checkPeersStay(c, was)
 	case "controlplanenetworkpolicies":
-		w.promise(c, was)
-		w.upToDate(c, was)
-		w.leavesNothing(c)
+		w.checkReady(c, was)
+		w.checkStatusGeneration(c, was)
+		w.checkNothingLeft(c)
 	}
 }
 
@@ -105,8 +105,8 @@ func (w *world) recordOf(node string) *v1alpha1.ControlPlaneNodeEnactment {
 	return nil
 }
 
-// oneAtATime: at most one node is under way.
-func (w *world) oneAtATime(c change) {
+// checkOneInFlight: at most one node is in flight.
+func (w *world) checkOneInFlight(c change) {
 	var under []string
 	for _, e := range w.records() {
 		if rollout.PhaseOf(&e) == v1alpha1.PhaseProgressing {
@@ -114,7 +114,7 @@ func (w *world) oneAtATime(c change) {
 		}
 	}
 	if len(under) > 1 {
-		w.fail(c, "%v are under way", under)
+		w.fail(c, "%v are in flight", under)
 	}
 }
 
@@ -125,39 +125,38 @@ func versionOf(object *unstructured.Unstructured) string {
 	return object.GetLabels()[calico.LabelVersion]
 }
 
-func (w *world) ours(object *unstructured.Unstructured) bool {
+func (w *world) isManaged(object *unstructured.Unstructured) bool {
 	return object != nil && object.GetLabels()[v1alpha1.LabelPolicy] == w.policy
 }
 
-// narrow says whether the failsafe ports of a node are.
-func (w *world) narrow(node string) bool {
+// isScoped tells whether the failsafe ports of a node are scoped.
+func (w *world) isScoped(node string) bool {
 	felix := w.objects["felixconfigurations"]["/"+calico.FelixConfigurationName(node)]
-	if !w.ours(felix) {
+	if !w.isManaged(felix) {
 		return false
 	}
-	_, narrow, _ := unstructured.NestedSlice(felix.Object, "spec", "failsafeInboundHostPorts")
-	return narrow
+	_, scoped, _ := unstructured.NestedSlice(felix.Object, "spec", "failsafeInboundHostPorts")
+	return scoped
 }
 
-// endpoint: a node gets no rules but those that are on record, and only when they are
-// there.
-func (w *world) endpoint(c change, was *unstructured.Unstructured) {
+// checkEndpoint: a node gets only rules that its enactment names, and only once the rules exist.
+func (w *world) checkEndpoint(c change, was *unstructured.Unstructured) {
 	version := versionOf(c.object)
-	if c.gone || !w.ours(c.object) || version == "" || version == versionOf(was) {
+	if c.gone || !w.isManaged(c.object) || version == "" || version == versionOf(was) {
 		return
 	}
 	node, _, _ := unstructured.NestedString(c.object.Object, "spec", "node")
 	e := w.recordOf(node)
 	if e == nil {
-		w.fail(c, "%s gets rules %s, and nothing is on record", node, version)
+		w.fail(c, "%s gets rules %s without an enactment", node, version)
 		return
 	}
 	wanted := rollout.RulesetFor(e).Version
 	if version != wanted && version != e.Status.PreviousRuleset {
-		w.fail(c, "%s gets rules %s, and on record it is %s with %q", node, version, rollout.PhaseOf(e), wanted)
+		w.fail(c, "%s gets rules %s, but its enactment is %s with %q", node, version, rollout.PhaseOf(e), wanted)
 	}
-	if w.narrow(node) {
-		w.fail(c, "%s gets rules %s, and its failsafe ports are narrow", node, version)
+	if w.isScoped(node) {
+		w.fail(c, "%s gets rules %s, and its failsafe ports are scoped", node, version)
 	}
 	there := w.rulesOf(version)
 	if w.rules[version] == nil {
@@ -165,7 +164,7 @@ func (w *world) endpoint(c change, was *unstructured.Unstructured) {
 	}
 	for _, part := range append(w.rules[version], "allow-", "deny-") {
 		if !slices.ContainsFunc(there, func(name string) bool { return strings.Contains(name, part) }) {
-			w.fail(c, "%s gets rules %s, of which there are %v, without %s", node, version, there, part)
+			w.fail(c, "%s gets rules %s, whose objects are %v, without %s", node, version, there, part)
 		}
 	}
 }
@@ -173,7 +172,7 @@ func (w *world) endpoint(c change, was *unstructured.Unstructured) {
 func (w *world) rulesOf(version string) []string {
 	names := []string{}
 	for _, object := range w.objects["globalnetworkpolicies"] {
-		if w.ours(object) && object.GetLabels()[calico.LabelVersion] == version {
+		if w.isManaged(object) && object.GetLabels()[calico.LabelVersion] == version {
 			names = append(names, object.GetName())
 		}
 	}
@@ -181,46 +180,46 @@ func (w *world) rulesOf(version string) []string {
 	return names
 }
 
-// failsafes: they are narrowed only where that is on record.
-func (w *world) failsafes(c change, was *unstructured.Unstructured) {
+// checkFailsafes: failsafe ports are scoped only where the enactment says so.
+func (w *world) checkFailsafes(c change, was *unstructured.Unstructured) {
 	node := calico.NodeOfFelixConfiguration(c.object.GetName())
-	_, narrow, _ := unstructured.NestedSlice(c.object.Object, "spec", "failsafeInboundHostPorts")
+	_, scoped, _ := unstructured.NestedSlice(c.object.Object, "spec", "failsafeInboundHostPorts")
 	before := false
 	if was != nil {
 		_, before, _ = unstructured.NestedSlice(was.Object, "spec", "failsafeInboundHostPorts")
 	}
-	if c.gone || !w.ours(c.object) || !narrow || before {
+	if c.gone || !w.isManaged(c.object) || !scoped || before {
 		return
 	}
 	e := w.recordOf(node)
 	if !rollout.RulesetFor(e).FailsafesScoped {
-		w.fail(c, "the failsafe ports of %s are narrowed, and on record it is %s", node, rollout.PhaseOf(e))
+		w.fail(c, "the failsafe ports of %s are scoped, but its enactment is %s", node, rollout.PhaseOf(e))
 	}
 }
 
-// rulesStay: they stay as long as a node has them.
-func (w *world) rulesStay(c change) {
+// checkRulesStay: rules stay as long as a node has them.
+func (w *world) checkRulesStay(c change) {
 	version := c.object.GetLabels()[calico.LabelVersion]
-	if !c.gone || !w.ours(c.object) {
+	if !c.gone || !w.isManaged(c.object) {
 		return
 	}
 	for _, endpoint := range w.objects["hostendpoints"] {
-		if w.ours(endpoint) && versionOf(endpoint) != "" && (version == "" || versionOf(endpoint) == version) {
-			w.fail(c, "%s goes, and %s still needs it", c.object.GetName(), endpoint.GetName())
+		if w.isManaged(endpoint) && versionOf(endpoint) != "" && (version == "" || versionOf(endpoint) == version) {
+			w.fail(c, "%s is deleted, and %s still needs it", c.object.GetName(), endpoint.GetName())
 		}
 	}
 }
 
-// peersStay: as long as a node has rules that name a set, the set goes on to hold every
-// node that is there and was in it. A set that nobody is in lets nobody in.
-func (w *world) peersStay(c change, was *unstructured.Unstructured) {
+// checkPeersStay: as long as a node has rules that name a set, the set keeps
+// the addresses of all its existing nodes. An empty set would allow nobody.
+func (w *world) checkPeersStay(c change, was *unstructured.Unstructured) {
 	peer := c.object.GetLabels()[calico.LabelPeer]
-	if was == nil || !w.ours(c.object) || !w.named(fmt.Sprintf("%s == '%s'", calico.LabelPeer, peer)) {
+	if was == nil || !w.isManaged(c.object) || !w.rulesMention(fmt.Sprintf("%s == '%s'", calico.LabelPeer, peer)) {
 		return
 	}
 	now := map[string]bool{}
 	for _, object := range w.objects["globalnetworksets"] {
-		if w.ours(object) && object.GetLabels()[calico.LabelPeer] == peer {
+		if w.isManaged(object) && object.GetLabels()[calico.LabelPeer] == peer {
 			nets, _, _ := unstructured.NestedStringSlice(object.Object, "spec", "nets")
 			for _, net := range nets {
 				now[net] = true
@@ -234,21 +233,21 @@ func (w *world) peersStay(c change, was *unstructured.Unstructured) {
 			address, _ := each.(map[string]any)
 			net := fmt.Sprint(address["address"], "/32")
 			if slices.Contains(before, net) && !now[net] {
-				w.fail(c, "%s is not in the set %s any more, which nodes with rules let in", node.GetName(), peer)
+				w.fail(c, "%s is no longer in the set %s, which rules on nodes mention", node.GetName(), peer)
 			}
 		}
 	}
 }
 
-// named says whether rules that a node has name something.
-func (w *world) named(what string) bool {
+// rulesMention tells whether rules that a node has mention a text.
+func (w *world) rulesMention(what string) bool {
 	for _, rules := range w.objects["globalnetworkpolicies"] {
 		version := rules.GetLabels()[calico.LabelVersion]
-		if !w.ours(rules) || version == "" || !strings.Contains(fmt.Sprint(rules.Object["spec"]), what) {
+		if !w.isManaged(rules) || version == "" || !strings.Contains(fmt.Sprint(rules.Object["spec"]), what) {
 			continue
 		}
 		for _, endpoint := range w.objects["hostendpoints"] {
-			if w.ours(endpoint) && versionOf(endpoint) == version {
+			if w.isManaged(endpoint) && versionOf(endpoint) == version {
 				return true
 			}
 		}
@@ -256,9 +255,8 @@ func (w *world) named(what string) bool {
 	return false
 }
 
-// leavesNothing: with the policy, everything is gone that was written for it, unless it
-// is to stay.
-func (w *world) leavesNothing(c change) {
+// checkNothingLeft: all objects that were written for the policy are deleted with it, unless the policy orphans them.
+func (w *world) checkNothingLeft(c change) {
 	if !c.gone || c.object.GetName() != w.policy {
 		return
 	}
@@ -274,8 +272,8 @@ func (w *world) leavesNothing(c change) {
 			})
 			recorded := strings.Contains(object.GetAnnotations()[v1alpha1.AnnotationRecord], `"policy":"`+w.policy+`"`)
 			named := resource == "networkpolicies" && strings.HasPrefix(object.GetName(), state.NetworkPolicyPrefix+w.policy+".")
-			if resource != "controlplanenodeenactments" && (w.ours(object) || recorded || tainted || named) {
-				w.fail(c, "the policy is gone, and %s %s is not", resource, object.GetName())
+			if resource != "controlplanenodeenactments" && (w.isManaged(object) || recorded || tainted || named) {
+				w.fail(c, "the policy is deleted, and %s %s still exists", resource, object.GetName())
 			}
 		}
 	}

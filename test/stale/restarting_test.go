@@ -12,11 +12,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// blindFor is how long an operator that has started anew is shown the past.
+// blindFor is how long a restarted operator is shown the past.
 const blindFor = 3 * time.Second
 
-// restart starts the operator anew, and shows it the kinds as they were when they were
-// remembered, for some time.
+// restart starts the operator again, and shows it the kinds in their remembered state for some time.
 func (s *story) restart(resources ...string) {
 	s.t.Helper()
 	s.proxy.Old(resources...)
@@ -26,9 +25,9 @@ func (s *story) restart(resources ...string) {
 	s.proxy.Thaw()
 }
 
-// Rules from which a node was saved are not put back on it by an operator that is shown
-// the records from before that.
-func TestRestartWithRecordsFromBeforeTheNodeWasSaved(t *testing.T) {
+// A restarted operator that reads the enactments from before a rollback does
+// not put the failed rules back on the node.
+func TestRestartWithRecordsFromBeforeARollBack(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	s.start()
@@ -38,20 +37,20 @@ func TestRestartWithRecordsFromBeforeTheNodeWasSaved(t *testing.T) {
 	s.Expect(s.proxy.Remember(t.Context(), "controlplanenodeenactments")).To(Succeed())
 	s.proxy.Spoil(nil)
 	s.Eventually(s.phase(0)).Should(Equal("Progressing/Soaking"), s.tell)
-	s.nodeReady(1, corev1.ConditionUnknown)
+	s.setNodeReady(1, corev1.ConditionUnknown)
 	s.Eventually(s.phase(0)).Should(Equal("Reverted/NodeNotReady"), s.tell)
 	s.Eventually(s.endpoints).Should(BeEmpty(), s.tell)
-	s.nodeReady(1, corev1.ConditionTrue)
+	s.setNodeReady(1, corev1.ConditionTrue)
 	s.stop()
 	s.restart("controlplanenodeenactments")
 	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolloutFailed"), s.tell)
 	s.Expect(s.endpoints()).To(BeEmpty())
-	s.sound()
+	s.expectSound()
 }
 
-// Failsafe ports that were widened to begin a node are not narrowed again, and the node
-// does not get its old rules, because of a record from before.
-func TestRestartWithRecordsFromBeforeTheNodeWasBegun(t *testing.T) {
+// A restarted operator that reads the enactments from before a node was started does
+// not scope the opened failsafe ports again, and does not give the node its old rules.
+func TestRestartWithRecordsFromBeforeANodeWasStarted(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	s.start()
@@ -66,11 +65,12 @@ func TestRestartWithRecordsFromBeforeTheNodeWasBegun(t *testing.T) {
 	s.Expect(s.endpoints()).To(Equal(before))
 	s.edit(soak(0))
 	s.ready()
-	s.sound()
+	s.expectSound()
 }
 
-// What somebody took back in an emergency stays so, whatever policy the operator is shown.
-func TestRestartWithThePolicyFromBeforeItWasTakenBack(t *testing.T) {
+// After an emergency rollback by annotation, everything stays rolled back,
+// even if a restarted operator reads the policy without the annotation.
+func TestRestartWithThePolicyFromBeforeItWasRolledBack(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	s.start()
@@ -84,12 +84,11 @@ func TestRestartWithThePolicyFromBeforeItWasTakenBack(t *testing.T) {
 	s.restart("controlplanenetworkpolicies")
 	s.Expect(s.endpoints()).To(BeEmpty())
 	s.Expect(s.condition(v1alpha1.ConditionReady)()).To(Equal("False/RolledBack"))
-	s.sound()
+	s.expectSound()
 }
 
-// A node is not begun with its failsafe ports narrow because the operator is shown that
-// they are wide.
-func TestRestartWithFailsafePortsFromBeforeTheyWereNarrow(t *testing.T) {
+// A restarted operator that reads open failsafe ports does not start a node whose failsafe ports are really scoped.
+func TestRestartWithFailsafePortsFromBeforeTheyWereScoped(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	s.start()
@@ -102,5 +101,5 @@ func TestRestartWithFailsafePortsFromBeforeTheyWereNarrow(t *testing.T) {
 	s.edit(s.newRules(), soak(60))
 	s.restart("felixconfigurations")
 	s.Eventually(s.phase(0)).Should(Equal("Progressing/Soaking"), s.tell)
-	s.sound()
+	s.expectSound()
 }

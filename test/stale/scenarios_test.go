@@ -16,21 +16,18 @@ import (
 
 type spec = v1alpha1.ControlPlaneNetworkPolicySpec
 
-// scenario is something that happens to a policy of which all is as declared. What is
-// old is shown while it happens.
+// scenario is an event in the life of a policy that is as declared. Stale objects are shown meanwhile.
 type scenario struct {
 	name string
-	// before makes so what must be first; nil is [story.rest].
+	// before brings about the initial state; nil is [story.rest].
 	before func(*story)
-	// happens is what happens.
+	// happens causes the event.
 	happens func(*story)
-	// ends waits for what must come of it when nothing is old any more, and nobody does
-	// anything else.
+	// ends waits for the right outcome, after the stale state ends and without further changes.
 	ends func(*story)
-	// after undoes what happened, nil if there is nothing to undo.
+	// after reverts the event; nil if nothing has to be reverted.
 	after func(*story)
-	// frozen are the kinds that are frozen in it by themselves whatever the seed: what went
-	// wrong once.
+	// frozen are the kinds that are each frozen alone whatever the seed, because they failed once.
 	frozen []string
 }
 
@@ -81,8 +78,8 @@ var scenarios = []scenario{
 		name: "a probe fails",
 		before: func(s *story) {
 			s.rest()
-			s.bite()
-			s.observe()
+			s.makeNewRulesCut()
+			s.startObserver()
 		},
 		happens: func(s *story) { s.edit(s.newRules()) },
 		ends: func(s *story) {
@@ -92,21 +89,21 @@ var scenarios = []scenario{
 			s.Eventually(s.versions).Should(HaveLen(1), s.tell)
 		},
 		after: func(s *story) {
-			s.unobserve()
-			s.absent() // else it would be waited for the observer
+			s.stopObserver()
+			s.absent() // otherwise the operator would wait for the observer
 		},
 	},
 	{
 		name:    "a node is not ready while it is rolled out",
 		before:  (*story).soaks,
-		happens: func(s *story) { s.nodeReady(1, corev1.ConditionUnknown) },
+		happens: func(s *story) { s.setNodeReady(1, corev1.ConditionUnknown) },
 		ends: func(s *story) {
 			s.Eventually(s.phase(0)).Should(Equal("Reverted/NodeNotReady"), s.tell)
 			s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/RolloutFailed"), s.tell)
 			s.Eventually(s.versions).Should(HaveLen(1), s.tell)
 		},
 		after: func(s *story) {
-			s.nodeReady(1, corev1.ConditionTrue)
+			s.setNodeReady(1, corev1.ConditionTrue)
 			s.edit(s.newRules(), soak(0))
 		},
 	},
@@ -189,12 +186,12 @@ var scenarios = []scenario{
 		before: func(s *story) {
 			s.rest()
 			s.edit(failsafe(v1alpha1.FailsafeKeep))
-			s.Eventually(s.narrow).Should(BeZero(), s.tell)
+			s.Eventually(s.scopedCount).Should(BeZero(), s.tell)
 			s.enforced()
 		},
 		happens: func(s *story) { s.edit(failsafe(v1alpha1.FailsafeScope)) },
 		ends: func(s *story) {
-			s.Eventually(s.narrow).Should(Equal(s.nodes), s.tell)
+			s.Eventually(s.scopedCount).Should(Equal(s.nodes), s.tell)
 			s.ready()
 		},
 	},
@@ -218,24 +215,23 @@ func backend(is v1alpha1.HostBackend) func(*spec) {
 }
 func soak(seconds int32) func(*spec) { return func(p *spec) { p.Rollout.SoakSeconds = &seconds } }
 
-// absent makes that there is no policy.
+// absent deletes the policy if it exists.
 func (s *story) absent() {
-	if s.there() {
+	if s.policyExists() {
 		s.remove()
 	}
 }
 
-// rest makes that there is one, and that all is as it declares.
+// rest creates the policy if it does not exist, and waits until everything is as declared.
 func (s *story) rest() {
 	s.t.Helper()
-	if !s.there() {
+	if !s.policyExists() {
 		s.create(s.policy())
 	}
 	s.ready()
 }
 
-// soaks begins a rollout of new rules, of which the first node is under way until
-// somebody changes that.
+// soaks starts a rollout of new rules, whose first node stays in flight until the test ends that.
 func (s *story) soaks() {
 	s.t.Helper()
 	s.rest()
@@ -243,7 +239,7 @@ func (s *story) soaks() {
 	s.Eventually(s.phase(0)).Should(Equal("Progressing/Soaking"), s.tell)
 }
 
-// protects waits until all nodes that there are, and no others, have the same rules, no set
+// protects waits until exactly the existing nodes have the same rules, no set
 // has the address of the node that left last, and the policy is Ready.
 func (s *story) protects() {
 	s.t.Helper()

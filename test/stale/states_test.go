@@ -23,7 +23,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// kinds are those that the operator writes.
+// kinds are the kinds that the operator writes.
 var kinds = []schema.GroupVersionResource{
 	v1alpha1.SchemeGroupVersion.WithResource("controlplanenetworkpolicies"),
 	v1alpha1.SchemeGroupVersion.WithResource("controlplanenodeenactments"),
@@ -38,8 +38,8 @@ var kinds = []schema.GroupVersionResource{
 	corev1.SchemeGroupVersion.WithResource("services"),
 }
 
-// change is what happened to one object. All kinds are in one etcd, so that the
-// resourceVersion says which change came first.
+// change is one change of one object. All kinds are in one etcd, so that the
+// resourceVersion shows the order of changes.
 type change struct {
 	version  int64
 	resource string
@@ -58,7 +58,7 @@ type states struct {
 	before []change
 	mu     sync.Mutex
 	told   map[string]change // the last change of every object
-	after  []change          // those that nobody has taken
+	after  []change          // changes that no caller has taken
 }
 
 // watchStates follows all kinds from now on.
@@ -112,7 +112,7 @@ func (s *states) changeOf(resource string, object *unstructured.Unstructured, go
 	return change{version: version, resource: resource, object: object, gone: gone}
 }
 
-// take returns every change until now that was not taken before, oldest first.
+// take returns all changes until now that were not taken before, oldest first.
 func (s *states) take() []change {
 	s.t.Helper()
 	g := NewWithT(s.t)
@@ -137,7 +137,7 @@ func (s *states) take() []change {
 	return taken
 }
 
-// has says whether all was told that happened to a kind until it was listed.
+// has tells whether all changes of a kind until a list have arrived.
 func (s *states) has(resource string, objects []unstructured.Unstructured, at int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

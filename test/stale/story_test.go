@@ -27,18 +27,17 @@ import (
 )
 
 const (
-	// deadline is long: a machine may compile at the same time.
+	// deadline is long, because the machine may compile at the same time.
 	deadline = 90 * time.Second
 	tick     = 10 * time.Millisecond
-	// stageTime leaves no node behind: there is none that enforces anything.
+	// stageTime is short, because no node enforces rules here.
 	stageTime = 40 * time.Millisecond
-	// members are the nodes that the policy protects at first. There is one more in the
-	// control plane, so that etcd can lose one.
+	// members are the nodes that the policy protects at first. The control plane
+	// has one more node, so that etcd can lose one.
 	members = 2
 )
 
-// story is one policy, with nodes, a namespace and a Service of its own, and the proxy
-// that its operators ask.
+// story is one policy, with nodes, a namespace and a Service of its own, and the proxy in front of its operators.
 type story struct {
 	*WithT
 	*place
@@ -49,28 +48,28 @@ type story struct {
 	world   *world
 	clock   *operator.LaterClock
 	running *operator.Running // nil while no operator runs
-	nodes   int               // how many there are
-	version int               // how many versions of the rules there have been
-	touched int               // how often what stands still was
-	// harmless is the one version of the rules that cuts nothing; nil if none does.
+	nodes   int               // how many nodes there are
+	version int               // how many versions of the rules there were
+	touched int               // how often the things were touched
+	// harmless is the only version of the rules that cuts no flow; nil if all versions are harmless.
 	harmless atomic.Pointer[string]
-	// unobserve ends the observer, if there is one.
-	unobserve func()
+	// stopObserver stops the observer, if one runs.
+	stopObserver func()
 }
 
-// begin begins a story in a place that is free, or waits for one.
+// begin starts a story in a free place, or waits for one.
 func begin(t *testing.T) *story {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-", "#", "").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	name = name[max(0, len(name)-40):]
-	s := &story{place: <-places, t: t, name: strings.Trim(name, "-"), clock: &operator.LaterClock{}, unobserve: func() {}}
+	s := &story{place: <-places, t: t, name: strings.Trim(name, "-"), clock: &operator.LaterClock{}, stopObserver: func() {}}
 	t.Cleanup(func() { places <- s.place })
 	s.clock.Passes(operator.AnnounceTime)
 	s.use(t)
 	proxy, err := staleproxy.New(s.rights)
 	s.Expect(err).NotTo(HaveOccurred())
 	s.proxy = proxy
-	t.Cleanup(s.end)
+	t.Cleanup(s.cleanUp)
 	s.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})
 	s.Expect(testbed.CreateNode(context.Background(), s.admin, testbed.Node(s.name+"-other", testbed.ControlPlaneNode(),
 		testbed.InternalIP("10.77.1.1"), testbed.NodeReady(corev1.ConditionTrue)))).To(Succeed())
@@ -90,7 +89,7 @@ func (s *story) use(t *testing.T) {
 	s.SetDefaultConsistentlyPollingInterval(tick)
 }
 
-// in has the story go on in a subtest, until what it returns is called.
+// in makes the story use a subtest, until the returned function is called.
 func (s *story) in(t *testing.T) (back func()) {
 	outer := s.t
 	s.use(t)
@@ -101,7 +100,7 @@ func (s *story) label() map[string]string { return map[string]string{operator.St
 
 func (s *story) node(i int) string { return fmt.Sprintf("%s-%d", s.name, i+1) }
 
-// address is that of a node.
+// address is the address of a node.
 func address(i int) string { return fmt.Sprintf("10.77.0.%d", i+1) }
 
 // join adds a node.
@@ -113,8 +112,7 @@ func (s *story) join() {
 	s.nodes++
 }
 
-// leave takes the node away that joined last; and its record, as the garbage collector
-// does.
+// leave deletes the node that joined last, and its record, as the garbage collector does.
 func (s *story) leave() {
 	s.t.Helper()
 	s.nodes--
@@ -123,10 +121,10 @@ func (s *story) leave() {
 	s.Expect(client.IgnoreNotFound(s.admin.Delete(context.Background(), &v1alpha1.ControlPlaneNodeRecord{ObjectMeta: is}))).To(Succeed())
 }
 
-// end takes everything away that the story has left, whatever came of it.
-func (s *story) end() {
+// cleanUp deletes everything that the story has left, whatever its outcome.
+func (s *story) cleanUp() {
 	s.stop()
-	s.unobserve()
+	s.stopObserver()
 	s.proxy.Close()
 	ctx := context.Background()
 	policy := s.named()
@@ -152,7 +150,7 @@ func (s *story) start() {
 	s.running = running
 }
 
-// stop stops it, if there is one.
+// stop stops the operator, if one runs.
 func (s *story) stop() {
 	if s.running == nil {
 		return
@@ -163,14 +161,13 @@ func (s *story) stop() {
 	s.running = nil
 }
 
-// lasts has things be as they are for some time, and the operator with them.
+// lasts waits for some time, and checks that the operator keeps running.
 func (s *story) lasts(d time.Duration) {
 	s.t.Helper()
 	s.Consistently(s.running.Ended(), d).ShouldNot(BeClosed())
 }
 
-// within waits until something is so, but no longer than that: what is old may keep it
-// from happening.
+// within waits until a condition holds, but no longer than a given time: the stale state may prevent it.
 func (s *story) within(d time.Duration, is func() bool) {
 	for until := time.Now().Add(d); !is() && time.Now().Before(until); {
 		s.lasts(5 * tick)
@@ -186,12 +183,12 @@ func (s *story) named() *v1alpha1.ControlPlaneNetworkPolicy {
 	return &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: s.name}}
 }
 
-// policy returns the story's policy, of one of everything.
+// policy returns the story's policy, with one of everything.
 func (s *story) policy(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) *v1alpha1.ControlPlaneNetworkPolicy {
 	return operator.Policy(s.name, change...)
 }
 
-// newRules returns what makes another version of the rules.
+// newRules returns a change of the policy that makes another version of the rules.
 func (s *story) newRules() func(*v1alpha1.ControlPlaneNetworkPolicySpec) {
 	s.version++
 	component := v1alpha1.Component{
@@ -218,7 +215,7 @@ func (s *story) edit(change ...func(*v1alpha1.ControlPlaneNetworkPolicySpec)) {
 	}).Should(Succeed())
 }
 
-// annotate sets an annotation of the policy, or takes it away.
+// annotate sets or removes an annotation of the policy.
 func (s *story) annotate(key, value string) {
 	s.t.Helper()
 	text := "null"
@@ -234,21 +231,21 @@ func (s *story) delete() {
 	s.Expect(s.admin.Delete(context.Background(), s.named())).To(Succeed())
 }
 
-// remove deletes the policy, and waits until it is gone.
+// remove deletes the policy, and waits until it no longer exists.
 func (s *story) remove() {
 	s.t.Helper()
 	s.delete()
 	s.gone()
 }
 
-// nodeReady says whether a node is ready.
-func (s *story) nodeReady(i int, is corev1.ConditionStatus) {
+// setNodeReady sets whether a node is ready.
+func (s *story) setNodeReady(i int, is corev1.ConditionStatus) {
 	s.t.Helper()
 	s.Expect(testbed.SetNodeReady(context.Background(), s.admin, s.node(i), is)).To(Succeed())
 }
 
-// sound says that nothing was wrong in any state of the cluster, since it was last asked.
-func (s *story) sound() {
+// expectSound checks that no state of the cluster was wrong since the last call.
+func (s *story) expectSound() {
 	s.t.Helper()
 	s.Expect(s.world.judge(s.states.take())).To(BeEmpty())
 }

@@ -24,7 +24,7 @@ func refusing(resources ...string) func(staleproxy.Request) staleproxy.Fate {
 	return meeting(staleproxy.Refuse, resources...)
 }
 
-// meeting has writes of the kinds meet a fate.
+// meeting gives writes of the kinds a fate.
 func meeting(fate staleproxy.Fate, resources ...string) func(staleproxy.Request) staleproxy.Fate {
 	return func(r staleproxy.Request) staleproxy.Fate {
 		if slices.Contains(resources, r.Resource) {
@@ -34,7 +34,7 @@ func meeting(fate staleproxy.Fate, resources ...string) func(staleproxy.Request)
 	}
 }
 
-// What cannot be put on record is told, and is tried again soon after it can be.
+// An enactment that cannot be written is reported, and written soon after that is possible again.
 func TestRecordsThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -51,19 +51,18 @@ func TestRecordsThatCannotBeWritten(t *testing.T) {
 	s.create(s.policy())
 	s.Eventually(s.condition(v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"), s.tell)
 	s.Eventually(s.condition(v1alpha1.ConditionReady)).Should(Equal("False/ApplyFailed"), s.tell)
-	s.Eventually(func() time.Duration { return time.Since(time.Unix(0, last.Load())) }).Should(BeNumerically(">", 2*time.Second), "it is tried seldom")
+	s.Eventually(func() time.Duration { return time.Since(time.Unix(0, last.Load())) }).Should(BeNumerically(">", 2*time.Second), "the write is retried at growing intervals")
 	s.proxy.Spoil(nil)
 	well := time.Now()
 	s.Eventually(s.phase(0)).ShouldNot(Equal("none"), s.tell)
 	s.Expect(time.Since(well)).To(BeNumerically("<", 5*time.Second))
 	s.ready()
-	s.sound()
+	s.expectSound()
 }
 
-// The annotation that takes everything back is told of at once when it comes and when it
-// goes, whatever cannot be written just then; and what the operator takes away is no
-// drift.
-func TestTakingBackIsToldAtOnce(t *testing.T) {
+// A rollback by annotation is reported at once when the annotation is set and when it is
+// removed, whichever writes fail at that time. Removals by the operator itself are no drift.
+func TestRollBackIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	const atOnce = 3 * time.Second
 	s := begin(t)
@@ -83,14 +82,13 @@ func TestTakingBackIsToldAtOnce(t *testing.T) {
 	policy := s.named()
 	s.Expect(s.admin.Get(context.Background(), client.ObjectKeyFromObject(policy), policy)).To(Succeed())
 	s.Expect(policy.Status.LastDrift).To(BeNil())
-	s.sound()
+	s.expectSound()
 }
 
 var weathers = flag.Int("weathers", 1, "how many random weathers there are")
 
-// Whatever watches hold back, answers get lost and writes are refused, at random, while a
-// policy comes, changes, is taken back, and goes, and the operator starts anew: no state
-// is wrong that the cluster is in, and nothing is left.
+// While a policy is created, changed, rolled back and deleted, and the operator restarts, watches lag, answers are
+// lost and writes are refused, at random. The cluster never gets into a wrong state, and nothing is left in the end.
 func TestWhateverTheWeather(t *testing.T) {
 	t.Parallel()
 	for i := range uint64(*weathers) {
@@ -115,12 +113,12 @@ func TestWhateverTheWeather(t *testing.T) {
 			s.Expect(s.admin.Delete(context.Background(), s.named())).To(Succeed())
 			s.weather(random, 3*time.Second)
 			s.gone()
-			s.sound()
+			s.expectSound()
 		})
 	}
 }
 
-// weather is bad for some time.
+// weather causes random faults for some time.
 func (s *story) weather(random *rand.Rand, lasts time.Duration) {
 	watched := slices.Concat(moving, still)
 	for end := time.Now().Add(lasts); time.Now().Before(end); {

@@ -14,7 +14,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// as returns somebody with a user's name and groups, who is bound to ClusterRoles.
+// as returns a thief with a user's name and groups, bound to ClusterRoles.
 func as(t *testing.T, name string, groups []string, roles ...string) thief {
 	t.Helper()
 	g := NewWithT(t)
@@ -33,8 +33,8 @@ func as(t *testing.T, name string, groups []string, roles ...string) thief {
 	return thief{name: name, requests: requests, server: strings.TrimSuffix(cluster.Config.Host, "/")}
 }
 
-// The guard refuses what others change of the operator's objects, and lets through who has
-// to, and what is not the operator's.
+// The guard refuses foreign changes of the operator's objects. It admits the
+// parties that have to change them, and changes of foreign objects.
 func TestGuardKeepsOthersFromManagedObjects(t *testing.T) {
 	g := NewWithT(t)
 	out, err := cluster.Kubectl(t.Context(), "apply", "--server-side", "--kustomize", "../../config/guard").CombinedOutput()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stolen tries what somebody can do with a stolen token of the operator, and of a
-// probe: on a real API server, with everything that is shipped. Every write is a dry run,
-// which passes authorization and admission like any other.
+// Package stolen tries the writes that are possible with a stolen token of the
+// operator, and of a probe: on a real API server, with everything that is shipped.
+// Every write is a dry run, which passes authorization and admission like a real one.
 package stolen
 
 import (
@@ -14,9 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,30 +28,22 @@ const (
 	operatorNamespace, operatorAccount = "cpnp-system", "cpnp-controller-manager"
 	probeNamespace, probeAccount       = "cpnp-probe", "cpnp-probe"
 
-	// lag is how long the API server may take until it acts by a new role or policy.
+	// lag is how long the API server may take to apply a new role or policy.
 	lag = 20 * time.Second
 )
 
 var (
 	cluster *testbed.ControlPlane
 	admin   client.Client
-	// operator and probe are who has a token of the operator, and of the probe on cp-1.
+	// operator and probe are thieves with a token of the operator, and of the probe on cp-1.
 	operator, probe thief
 )
 
-type suite struct{ m *testing.M }
-
-func (s suite) Run() int {
-	if err := prepare(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
-		return 1
-	}
-	return s.m.Run()
-}
-
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(testbed.Run(suite{m}, testbed.Options{CRDPaths: []string{"../../config/crd/bases"}}, &cluster))
+	os.Exit(testbed.Run(testbed.Prepared(m, prepare), testbed.Options{
+		CRDPaths: []string{"../../config/crd/bases", "../reports/testdata"},
+	}, &cluster))
 }
 
 // prepare installs what is shipped, and steals the tokens.
@@ -86,18 +76,12 @@ func prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// steal returns who has a token of a service account, bound to a pod if there is one.
+// steal returns a thief with the token of a service account, bound to a pod if one is given.
 func steal(ctx context.Context, namespace, name string, pod *corev1.Pod) (thief, error) {
-	request := &authenticationv1.TokenRequest{}
-	if pod != nil {
-		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}
-	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	if err := admin.SubResource("token").Create(ctx, account, request); err != nil {
+	config, err := cluster.AccountConfig(ctx, namespace, name, pod)
+	if err != nil {
 		return thief{}, err
 	}
-	config := options.UnthrottledConfig(rest.AnonymousClientConfig(cluster.Config))
-	config.BearerToken = request.Status.Token
-	requests, err := rest.HTTPClientFor(config)
+	requests, err := rest.HTTPClientFor(options.UnthrottledConfig(config))
 	return thief{name: name, requests: requests, server: strings.TrimSuffix(cluster.Config.Host, "/")}, err
 }

@@ -11,16 +11,18 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// Paths of what the operator writes.
+// Paths of objects that the operator writes.
 const (
-	nodes    = "/api/v1/nodes/"
-	services = "/api/v1/namespaces/default/services/"
-	policies = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/"
-	calicos  = "/apis/projectcalico.org/v3/"
-	own      = "/apis/cpnp.dev/v1alpha1/"
-	leases   = "/apis/coordination.k8s.io/v1/namespaces/cpnp-system/leases/"
-	events   = "/apis/events.k8s.io/v1/namespaces/default/events"
-	oldEvent = "/api/v1/namespaces/default/events"
+	nodes      = "/api/v1/nodes/"
+	services   = "/api/v1/namespaces/default/services/"
+	policies   = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/"
+	calicos    = "/apis/projectcalico.org/v3/"
+	own        = "/apis/cpnp.dev/v1alpha1/"
+	leases     = "/apis/coordination.k8s.io/v1/namespaces/cpnp-system/leases/"
+	events     = "/apis/events.k8s.io/v1/namespaces/default/events"
+	oldEvent   = "/api/v1/namespaces/default/events"
+	reports    = "/apis/openreports.io/v1alpha1/clusterreports"
+	oldReports = "/apis/wgpolicyk8s.io/v1alpha2/clusterpolicyreports"
 )
 
 const ownSelector = `cpnp.dev/policy == 'plane' && !has(projectcalico.org/namespace)`
@@ -38,7 +40,7 @@ func event(about, object string) string {
 		"reportingInstance: x, reportingComponent: cpnp-operator, action: Stolen, reason: Stolen, type: Normal, note: x}", about, object)
 }
 
-// admitted is what the operator itself does.
+// admitted are the writes that the operator itself makes.
 var admitted = map[string]write{
 	"add a taint":                         patch(nodes+"cp-1", `{spec: {taints: [{key: node.kubernetes.io/not-ready, effect: NoSchedule}, {key: example.com/theirs, effect: NoSchedule}, {key: node-role.kubernetes.io/control-plane, effect: NoSchedule}]}}`),
 	"remove a taint":                      patch(nodes+"cp-1", `{spec: {taints: [{key: node.kubernetes.io/not-ready, effect: NoSchedule}]}}`),
@@ -66,16 +68,22 @@ var admitted = map[string]write{
 	"what is probed":                      patch(own+"controlplanenodeenactments/plane.cp-1", `{spec: {probeRound: 2}}`),
 	"phases":                              patch(own+"controlplanenodeenactments/plane.cp-1/status", `{status: {ruleset: a}}`),
 	"remove an enactment":                 remove(own + "controlplanenodeenactments/plane.cp-1"),
+	"new posture":                         create(own+"controlplanenodepostures", `{apiVersion: cpnp.dev/v1alpha1, kind: ControlPlaneNodePosture, metadata: {name: plane.cp-2, ownerReferences: [{apiVersion: cpnp.dev/v1alpha1, kind: ControlPlaneNetworkPolicy, name: plane, uid: "1"}]}, spec: {policy: plane, node: cp-2}}`),
+	"whose TLS is probed":                 patch(own+"controlplanenodepostures/plane.cp-1", `{spec: {intervalSeconds: 60}}`),
+	"own observation of TLS":              patch(own+"controlplanenodepostures/plane.cp-1/status", `{status: {observers: [{name: operator, time: "2026-01-01T00:00:00Z"}]}}`),
+	"remove a posture":                    remove(own + "controlplanenodepostures/plane.cp-1"),
 	"new record":                          create(own+"controlplanenoderecords", `{apiVersion: cpnp.dev/v1alpha1, kind: ControlPlaneNodeRecord, metadata: {name: cp-2, ownerReferences: [{apiVersion: v1, kind: Node, name: cp-2, uid: "1"}]}, spec: {nodeUID: "1", taints: [{key: a, effect: NoSchedule, policy: plane}]}}`),
 	"remove a record":                     remove(own + "controlplanenoderecords/cp-1"),
 	"tell of a policy":                    create(events, event("regarding", `{apiVersion: cpnp.dev/v1alpha1, kind: ControlPlaneNetworkPolicy, name: plane}`)),
 	"tell of an object":                   create(events, event("regarding", `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, namespace: default, name: cpnp.plane.web}`)),
 	"tell of rules":                       create(events, event("regarding", `{apiVersion: projectcalico.org/v3, kind: HostEndpoint, name: cpnp-cp-1}`)),
 	"the lease":                           create(strings.TrimSuffix(leases, "/"), `{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: cpnp-operator.cpnp.dev}}`),
+	"new report":                          create(oldReports, report("wgpolicyk8s.io/v1alpha2", "ClusterPolicyReport", "cpnp-plane", "plane")),
+	"a report":                            apply(reports+"/cpnp-plane", report("openreports.io/v1alpha1", "ClusterReport", "cpnp-plane", "plane")),
 	"ask for a token":                     create("/apis/authentication.k8s.io/v1/tokenreviews", `{apiVersion: authentication.k8s.io/v1, kind: TokenReview, spec: {token: x}}`),
 }
 
-// confined is what the operator's roles let through, and the admission policies refuse.
+// confined are the writes that the operator's roles grant, and the admission policies refuse.
 var confined = map[string]write{
 	"cordon":                       patch(nodes+"cp-1", `{spec: {unschedulable: true}}`),
 	"pod networks of a node":       patch(nodes+"cp-1", `{spec: {podCIDR: 10.0.0.0/24, podCIDRs: [10.0.0.0/24]}}`),
@@ -202,6 +210,8 @@ var confined = map[string]write{
 	"finalizer of an enactment": patch(own+"controlplanenodeenactments/plane.cp-1", `{metadata: {finalizers: [example.com/x]}}`),
 	"owner of an enactment":     patch(own+"controlplanenodeenactments/plane.cp-1", `{metadata: {ownerReferences: [{apiVersion: v1, kind: Node, name: x, uid: "1"}]}}`),
 	"confirmed enactment":       create(own+"controlplanenodeenactments", `{apiVersion: cpnp.dev/v1alpha1, kind: ControlPlaneNodeEnactment, metadata: {name: plane.cp-2, annotations: {cpnp.dev/confirm: "1"}}, spec: {policy: plane, node: cp-2}}`),
+	"finalizer of a posture":    patch(own+"controlplanenodepostures/plane.cp-1", `{metadata: {finalizers: [example.com/x]}}`),
+	"owner of a posture":        patch(own+"controlplanenodepostures/plane.cp-1", `{metadata: {ownerReferences: [{apiVersion: v1, kind: Node, name: x, uid: "1"}]}}`),
 	"record of another owner":   create(own+"controlplanenoderecords", `{apiVersion: cpnp.dev/v1alpha1, kind: ControlPlaneNodeRecord, metadata: {name: cp-2, ownerReferences: [{apiVersion: v1, kind: Node, name: other, uid: "1"}]}, spec: {nodeUID: "1", taints: [{key: a, effect: NoSchedule, policy: plane}]}}`),
 	"record with a finalizer":   create(own+"controlplanenoderecords", `{apiVersion: cpnp.dev/v1alpha1, kind: ControlPlaneNodeRecord, metadata: {name: cp-2, finalizers: [example.com/x]}, spec: {nodeUID: "1", taints: [{key: a, effect: NoSchedule, policy: plane}]}}`),
 
@@ -209,7 +219,24 @@ var confined = map[string]write{
 	"tell of a Node":                    create(events, event("regarding", `{apiVersion: v1, kind: Node, name: cp-1}`)),
 	"tell of a NetworkPolicy of others": create(events, event("regarding", `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, namespace: default, name: theirs}`)),
 	"tell of a pod, old way":            create(oldEvent, event("involvedObject", `{apiVersion: v1, kind: Pod, namespace: default, name: x}`)),
+	"report of others":                  patch(reports+"/theirs", `{summary: {fail: 0}}`),
+	"report of others taken":            patch(reports+"/theirs", `{metadata: {labels: {cpnp.dev/policy: theirs}}}`),
+	"report of the name taken":          patch(reports+"/cpnp-theirs", `{metadata: {labels: {cpnp.dev/policy: theirs}}}`),
+	"report of another name":            create(reports, report("openreports.io/v1alpha1", "ClusterReport", "other", "plane")),
+	"report of another policy":          create(reports, report("openreports.io/v1alpha1", "ClusterReport", "cpnp-other", "plane")),
+	"report without label":              create(reports, `{apiVersion: openreports.io/v1alpha1, kind: ClusterReport, metadata: {name: cpnp-x}}`),
+	"report loses its label":            patch(reports+"/cpnp-plane", `{metadata: {labels: {cpnp.dev/policy: null}}}`),
+	"report gets a label":               patch(reports+"/cpnp-plane", `{metadata: {labels: {example.com/x: z}}}`),
+	"report loses a finalizer":          patch(reports+"/cpnp-plane", `{metadata: {finalizers: null}}`),
+	"report gets an owner":              patch(reports+"/cpnp-plane", `{metadata: {ownerReferences: [{apiVersion: v1, kind: Node, name: x, uid: "1"}]}}`),
+	"old report of another name":        create(oldReports, report("wgpolicyk8s.io/v1alpha2", "ClusterPolicyReport", "other", "plane")),
 	"another lease":                     create(strings.TrimSuffix(leases, "/"), `{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: thief}}`),
+}
+
+// report returns a report of a policy.
+func report(version, kind, name, policy string) string {
+	return fmt.Sprintf("{apiVersion: %s, kind: %s, metadata: {name: %s, labels: {cpnp.dev/policy: %s, app.kubernetes.io/managed-by: cpnp-operator}, "+
+		"ownerReferences: [{apiVersion: cpnp.dev/v1alpha1, kind: ControlPlaneNetworkPolicy, name: plane, uid: '1'}]}, summary: {pass: 1}}", version, kind, name, policy)
 }
 
 func manyTaints(number int) string {
@@ -220,13 +247,13 @@ func manyTaints(number int) string {
 	return strings.Join(taints, ", ")
 }
 
-// A stolen token of the operator does what the operator does, and nothing else.
-func TestOperatorsTokenIsOfLittleUse(t *testing.T) {
+// A stolen token of the operator allows only the writes of the operator.
+func TestStolenOperatorTokenAllowsOnlyTheOperatorsWrites(t *testing.T) {
 	refused := operator.expectAll(t, admitted, nobody) + operator.expectAll(t, confined, admission) + operator.expectAll(t, ungranted(), rbac)
 	NewWithT(t).Expect(refused).To(BeNumerically(">=", 150))
 }
 
-// expectAll tries all writes, and returns how many were refused.
+// expectAll tries all writes, checks who refuses them, and returns how many were refused.
 func (th thief) expectAll(t *testing.T, writes map[string]write, want string) (refused int) {
 	t.Helper()
 	names := make([]string, 0, len(writes))

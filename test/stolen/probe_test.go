@@ -11,8 +11,8 @@ import (
 
 const enactments = own + "controlplanenodeenactments/"
 
-// A stolen token of the probe on cp-1 writes the answers of cp-1, and nothing else.
-func TestProbesTokenIsOfLittleUse(t *testing.T) {
+// A stolen token of the probe on cp-1 allows only the answers of cp-1.
+func TestStolenProbeTokenAllowsOnlyTheProbesAnswers(t *testing.T) {
 	status := func(status string) write { return patch(enactments+"plane.cp-1/status", "{status: {"+status+"}}") }
 	answered := probe.expectAll(t, map[string]write{
 		"own answers": status(`observers: [{name: cp-1, probeRound: 1, time: "2026-01-01T00:00:00Z"}]`),
@@ -26,11 +26,24 @@ func TestProbesTokenIsOfLittleUse(t *testing.T) {
 		"conditions":              status(`conditions: [{type: Enforced, status: "True", reason: X, message: x, lastTransitionTime: "2026-01-01T00:00:00Z"}]`),
 	}, admission)
 
-	// No role lets a probe do what the operator does, nor what it must not.
+	tls := func(status string) write {
+		return patch(own+"controlplanenodepostures/plane.cp-1/status", "{status: {"+status+"}}")
+	}
+	answered += probe.expectAll(t, map[string]write{
+		"own observation": tls(`observers: [{name: cp-1, time: "2026-01-01T00:00:00Z"}]`),
+	}, nobody)
+	answered += probe.expectAll(t, map[string]write{
+		"observation of another node": tls(`observers: [{name: cp-2, time: "2026-01-01T00:00:00Z"}]`),
+		"observation of the operator": tls(`observers: [{name: operator, time: "2026-01-01T00:00:00Z"}]`),
+		"observations of two":         tls(`observers: [{name: cp-1, time: "2026-01-01T00:00:00Z"}, {name: cp-2, time: "2026-01-01T00:00:00Z"}]`),
+	}, admission)
+
+	// No role grants a probe the operator's writes, or the writes that nobody may make.
 	writes := ungranted()
 	maps.Copy(writes, confined)
 	maps.Copy(writes, admitted)
-	delete(writes, "phases") // a role lets a probe write the status: see above
+	delete(writes, "phases") // a role grants a probe the status: see above
+	delete(writes, "own observation of TLS")
 	answered += probe.expectAll(t, writes, rbac)
 	NewWithT(t).Expect(answered).To(BeNumerically(">=", 150))
 }

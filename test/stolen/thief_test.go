@@ -15,22 +15,22 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Who refuses a write.
+// The parties that refuse a write.
 const (
 	nobody    = "allowed"
 	rbac      = "RBAC"
 	admission = "admission"
-	server    = "API server" // no such request
+	server    = "API server" // the API server does not know the request
 )
 
-// thief is somebody with a stolen token.
+// thief is a user with a stolen token.
 type thief struct {
 	name     string
 	requests *http.Client
 	server   string
 }
 
-// write is what a thief tries. The body is YAML.
+// write is one try of a thief. The body is YAML.
 type write struct {
 	method, path, body string
 }
@@ -41,10 +41,10 @@ func create(path, body string) write { return write{http.MethodPost, path, body}
 
 func remove(path string) write { return write{http.MethodDelete, path, ""} }
 
-// apply is a server-side apply with force, by a field manager of the operator's name.
+// apply is a server-side apply with force, with the operator's field manager.
 func apply(path, body string) write { return write{"APPLY", path, body} }
 
-// contentTypes are those of the bodies, by method.
+// contentTypes are the content types of the bodies, by method.
 var contentTypes = map[string]string{
 	http.MethodPatch: "application/merge-patch+json", http.MethodPost: "application/json", http.MethodPut: "application/json",
 	"APPLY": "application/apply-patch+yaml", http.MethodDelete: "application/json",
@@ -92,8 +92,7 @@ func refusedBy(code int, answer string) (who, why string) {
 	return server, fmt.Sprintf("%d %s", code, answer)
 }
 
-// tries returns who refuses a write, and why, and waits until the API server acts by what
-// was installed.
+// tries returns who refuses a write, and why; it waits until the API server applies the installed roles and policies.
 func (th thief) tries(t *testing.T, w write, want string) (who, why string) {
 	t.Helper()
 	again := time.NewTicker(100 * time.Millisecond)
@@ -110,5 +109,5 @@ func (th thief) tries(t *testing.T, w write, want string) (who, why string) {
 	}
 }
 
-// installed is when what is shipped was installed last.
+// installed is the time of the last installation.
 var installed time.Time

@@ -4,7 +4,7 @@ package stolen
 
 import "net/http"
 
-// targets are objects that nobody with a stolen token of the operator, or of a probe, may
+// targets are objects that no stolen token of the operator or of a probe may
 // write in any way, each with its collection and a name.
 var targets = [][2]string{
 	{"/api/v1/namespaces/kube-system/pods", "x"},
@@ -32,8 +32,8 @@ var targets = [][2]string{
 	{"/apis/projectcalico.org/v3/clusterinformations", "default"},
 }
 
-// ungranted returns writes that no role lets through: of every target, to create, change and
-// delete it; and single ones of kinds that the operator writes otherwise.
+// ungranted returns writes that no role grants: to create, change and delete every
+// target, and single writes of kinds that the operator writes in other ways.
 func ungranted() map[string]write {
 	writes := map[string]write{
 		"create a Node":              create("/api/v1/nodes", `{apiVersion: v1, kind: Node, metadata: {name: x}}`),
@@ -52,6 +52,8 @@ func ungranted() map[string]write {
 		"bind a pod":                 create("/api/v1/namespaces/cpnp-probe/pods/probe-cp-1/binding", `{apiVersion: v1, kind: Binding, metadata: {name: probe-cp-1}, target: {kind: Node, name: cp-1}}`),
 		"approve a certificate":      patch("/apis/certificates.k8s.io/v1/certificatesigningrequests/x/approval", `{status: {}}`),
 		"lease of a Node":            patch("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/cp-1", `{spec: {}}`),
+		"delete a report":            remove("/apis/openreports.io/v1alpha1/clusterreports/cpnp-plane"),
+		"delete all reports":         remove("/apis/openreports.io/v1alpha1/clusterreports"),
 		"replace a Node":             {http.MethodPut, "/api/v1/nodes/cp-1", `{apiVersion: v1, kind: Node, metadata: {name: cp-1}}`},
 	}
 	for _, target := range targets {

@@ -13,6 +13,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -200,37 +201,37 @@ func waitFor(ctx context.Context, d time.Duration) {
 	}
 }
 
-// startSampling watches a policy's Ready condition, and returns a function to list all
-// values since the last call: "Status/Reason", without repetitions.
+// startSampling reads a policy's Ready condition again and again, and returns a function to
+// list all values since the last call: "Status/Reason", without repetitions. A value that
+// was being read during that call belongs to neither list, since it may be older.
 func (s *story) startSampling() func() []string {
 	ctx, cancel := context.WithCancel(s.ctx)
-	done, seen := make(chan struct{}), map[string]bool{}
+	done, seen, lists := make(chan struct{}), map[string]bool{}, 0
 	var mu sync.Mutex
 	go func() {
 		defer close(done)
 		for ; ctx.Err() == nil; waitFor(ctx, tick) {
+			mu.Lock()
+			began := lists
+			mu.Unlock()
 			policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 			if admin.Get(ctx, client.ObjectKey{Name: s.name}, policy) != nil {
 				continue
 			}
-			for _, c := range policy.Status.Conditions {
-				if c.Type == v1alpha1.ConditionReady {
-					mu.Lock()
-					seen[string(c.Status)+"/"+c.Reason] = true
-					mu.Unlock()
-				}
+			mu.Lock()
+			if c := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady); c != nil && began == lists {
+				seen[string(c.Status)+"/"+c.Reason] = true
 			}
+			mu.Unlock()
 		}
 	}()
 	s.t.Cleanup(func() { cancel(); <-done })
 	return func() []string {
 		mu.Lock()
 		defer mu.Unlock()
-		var all []string
-		for is := range seen {
-			all = append(all, is)
-		}
+		all := slices.Collect(maps.Keys(seen))
 		clear(seen)
+		lists++
 		return all
 	}
 }

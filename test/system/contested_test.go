@@ -90,10 +90,10 @@ func (s *story) startHostileWriter(object client.Object, body string) (stop func
 // longer repaired at once. Other managers' changes are still repaired at once.
 func TestHostileWriterIsNamedAndNotRacedWith(t *testing.T) {
 	const (
-		fights = 4                                  // writes of each object, each after a second
-		visits = 8                                  // changes of other objects by other managers, within the same second
-		quiet  = 30 * time.Second                   // drift.contestQuiet
-		pace   = time.Second - 100*time.Millisecond // drift.contestedInterval, less than the largest correction of the clock
+		contests = 4                                  // writes of each object, each after a second
+		visits   = 8                                  // changes of other objects by other managers, within the same second
+		quiet    = 30 * time.Second                   // drift.contestQuiet
+		pace     = time.Second - 100*time.Millisecond // drift.contestedInterval, less than the largest correction of the clock
 	)
 	s := beginStory(t)
 	wall := &wallClock{}
@@ -128,9 +128,9 @@ func TestHostileWriterIsNamedAndNotRacedWith(t *testing.T) {
 
 	mark := s.markAuditLog()
 	for kind, resource := range resources {
-		var fight []testbed.AuditEvent
-		s.Eventually(func() int { fight = s.writesOf(mark, resource, objects[kind]); return len(fight) }).Should(BeNumerically(">=", fights), kind)
-		s.Expect(mostWithin(fight, pace)).To(Equal(1), "of a %s: %s", kind, requests{Repairs: fight})
+		var contest []testbed.AuditEvent
+		s.Eventually(func() int { contest = s.writesOf(mark, resource, objects[kind]); return len(contest) }).Should(BeNumerically(">=", contests), kind)
+		s.Expect(mostWithin(contest, pace)).To(Equal(1), "of a %s: %s", kind, requests{Repairs: contest})
 	}
 
 	// At the pace of contested fields, nothing would be written any more.
@@ -151,11 +151,11 @@ func TestHostileWriterIsNamedAndNotRacedWith(t *testing.T) {
 	for _, stop := range stops {
 		stop()
 	}
-	s.Eventually(s.readPosture).Should(Equal(posture), "the last word is the operator's")
+	s.Eventually(s.readPosture).Should(Equal(posture), "the operator writes last")
 	s.waitUntilQuiet()
-	s.Expect(s.conditionOf(s.name, v1alpha1.ConditionDrifted)()).To(Equal("True/Contested"), "the contest may begin again")
+	s.Expect(s.conditionOf(s.name, v1alpha1.ConditionDrifted)()).To(Equal("True/Contested"), "the contest may be reported again")
 	wall.leapBy(quiet - 5*time.Second)
-	s.joinNode("10.77.0.99", testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule})) // makes the operator look at the clock
+	s.joinNode("10.77.0.99", testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule})) // makes the operator read the clock
 	s.waitUntilReady(s.name)
 	s.Expect(s.contestedObjects(s.name)()).To(BeEmpty())
 }

@@ -44,7 +44,7 @@ type corner struct {
 	theirs map[string]map[string]bool
 }
 
-// ending is how a sequence ends.
+// ending is the way in which a sequence ends.
 type ending string
 
 const (

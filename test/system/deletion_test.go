@@ -111,7 +111,7 @@ func TestOrphanLeavesEverything(t *testing.T) {
 	s.Expect(s.networkPolicies()).To(HaveLen(2))
 }
 
-func TestSuspendKeepsEverythingAsItIs(t *testing.T) {
+func TestSuspendKeepsEveryObject(t *testing.T) {
 	s := beginStory(t)
 	node := s.createOriginals()
 	s.enforcePolicy(node)

@@ -102,7 +102,7 @@ func TestDNSBecomesLocalWhereEveryNodeHasAnEndpoint(t *testing.T) {
 	s.Eventually(policyOf).Should(Equal("Local"))
 	s.waitUntilReady(s.name)
 
-	// One endpoint is lost later: the status reports so, and nothing is undone.
+	// One endpoint is lost later: the status reports so, and the field stays Local.
 	s.placeEndpoints(dns, nodes[1:]...)
 	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionTrafficPoliciesInSync)).Should(Equal("False/EndpointsMissing"))
 	s.Expect(s.driftOf(s.name + "/dns")()).To(And(HavePrefix("EndpointsMissing: 4 of 5 nodes"), ContainSubstring(nodes[0])))
@@ -114,7 +114,7 @@ func TestDNSBecomesLocalWhereEveryNodeHasAnEndpoint(t *testing.T) {
 }
 
 // A Service waiting for endpoints on every node does not wait for former nodes.
-func TestNodeThatLeavesHoldsUpNothing(t *testing.T) {
+func TestDeletedNodeDelaysNoService(t *testing.T) {
 	s := beginStory(t)
 	nodes := s.createNodes(3)
 	web := s.createService("web", corev1.ServiceTypeClusterIP)

@@ -3,6 +3,7 @@
 package system
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -14,9 +15,9 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 )
 
-// The last trouble of a deletion is told, and not what was left to restore before; and the
-// policy goes as soon as the trouble is over.
-func TestDeletionSaysThatOnlyTheFinalizerIsLeft(t *testing.T) {
+// The message of a deletion names only the last problem, and not the objects that
+// were left to restore before. The policy is deleted as soon as the problem ends.
+func TestDeletionReportsThatOnlyTheFinalizerIsLeft(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]
 	s.createService("web", corev1.ServiceTypeClusterIP)
@@ -36,4 +37,42 @@ func TestDeletionSaysThatOnlyTheFinalizerIsLeft(t *testing.T) {
 	restoreRights()
 	s.waitUntilGone(s.name)
 	t.Logf("gone %s after the right came back", time.Since(given).Round(time.Millisecond))
+}
+
+// Once the last object is restored, the finalizer is removed: after the time to see the
+// restored objects in the cache, and to look for other objects on the API server. The time
+// is logged, and bounded only loosely, because a busy machine may be slow.
+func TestFinalizerIsRemovedAfterTheLastRestore(t *testing.T) {
+	s := beginStory(t)
+	s.createNodes(3)
+	for i := range 5 {
+		s.createService(fmt.Sprintf("web-%d", i), corev1.ServiceTypeClusterIP)
+	}
+	s.createObjects(s.newPolicy())
+	s.startOperator()
+	s.waitUntilReady(s.name)
+	s.waitUntilQuiet()
+	mark, asked := s.markAuditLog(), time.Now()
+	s.deletePolicy(s.name)
+
+	var restored, gone time.Time
+	written := map[string]int{}
+	requested := s.requestsSince(mark)
+	for _, e := range requested.Repairs {
+		switch {
+		case !e.Succeeded():
+		case e.Resource == "controlplanenetworkpolicies":
+			gone = e.Time
+		default:
+			written[e.Resource]++
+			if e.Time.After(restored) {
+				restored = e.Time
+			}
+		}
+	}
+	s.Expect(written).To(And(HaveKey("nodes"), HaveKey("services"), HaveKey("networkpolicies")))
+	took := gone.Sub(restored)
+	t.Logf("the last of %v was restored after %s, and the finalizer went %s later",
+		written, restored.Sub(asked).Round(time.Millisecond), took.Round(time.Millisecond))
+	s.Expect(took).To(And(BeNumerically(">", 0), BeNumerically("<", 5*time.Second)), "%s", requested)
 }

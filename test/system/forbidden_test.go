@@ -46,9 +46,9 @@ func (s *story) forbidByAdmission(operation admissionv1.OperationType, what admi
 	})
 }
 
-// Objects that admission does not let the operator delete are reported while the operator
-// retries, and orphaned after some time: the policy is deleted.
-func TestForbiddenDeletionHoldsUpNoPolicy(t *testing.T) {
+// Objects that admission does not let the operator delete are reported while the
+// operator retries, and orphaned after some time: then the policy is deleted.
+func TestForbiddenDeletionDelaysNoPolicyForever(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]
 	policy := s.newPolicy()

@@ -94,7 +94,7 @@ func TestFieldNotInGitIsManaged(t *testing.T) {
 // Where the policy overrides a field in git, and Argo CD was not told to ignore the field,
 // the field is contested. The status reports the contest from the first round on, also
 // while the field has the policy's value, and after a restart of the operator.
-func TestOverrideFightIsContested(t *testing.T) {
+func TestOverriddenFieldIsContested(t *testing.T) {
 	inEveryMode(t, func(s *story, mode argoMode) {
 		wall := &wallClock{}
 		s.clock = wall
@@ -124,13 +124,13 @@ func TestOverrideFightIsContested(t *testing.T) {
 		s.startOperator()
 		s.Eventually(rounds).Should(BeNumerically(">=", 7))
 		stop()
-		s.Eventually(s.externalTrafficPolicy("web")).Should(Equal(corev1.ServiceExternalTrafficPolicyLocal), "the last word is the operator's")
+		s.Eventually(s.externalTrafficPolicy("web")).Should(Equal(corev1.ServiceExternalTrafficPolicyLocal), "the operator writes last")
 		s.waitUntilQuiet()
 		s.Expect(ready()).To(Equal([]string{"False/Contested"}), "in every sample")
-		s.Expect(len(s.writesOf(mark, "services", "web"))).To(BeNumerically("<=", rounds()+2), "one write a round")
+		s.Expect(len(s.writesOf(mark, "services", "web"))).To(BeNumerically("<=", rounds()+2), "one write per round")
 
 		wall.leapBy(4 * time.Hour)
-		s.joinNode("10.77.0.99") // makes the operator look at the clock
+		s.joinNode("10.77.0.99") // makes the operator read the clock
 		s.waitUntilReady(s.name)
 	})
 }
@@ -174,7 +174,7 @@ func TestTaintsInGitAreLeftAlone(t *testing.T) {
 
 // A tool that removes a taint again and again without declaring taints is contested at any
 // interval. The tool is the manager of the remaining list.
-func TestTaintThatIsRemovedAgainAndAgainIsContested(t *testing.T) {
+func TestRepeatedlyRemovedTaintIsContested(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]
 	mark := s.markAuditLog()

@@ -24,7 +24,7 @@ func (s *story) applyTaints(c client.Client, manager, node string, taints ...*co
 
 // A kubelet may not change taints. A kubelet may claim in three ways another manager's
 // declaration of the taints, and no such claim keeps a taint off the node.
-func TestTaintSignsOfKubelets(t *testing.T) {
+func TestTaintClaimsOfKubeletsAreIgnored(t *testing.T) {
 	theirs := corev1ac.Taint().WithKey("theirs").WithEffect(corev1.TaintEffectNoSchedule)
 	for name, forge := range map[string]func(s *story, kubelet client.Client, node string) error{
 		"copy": func(s *story, kubelet client.Client, node string) error {
@@ -65,7 +65,7 @@ func TestTaintSignsOfKubelets(t *testing.T) {
 }
 
 // A manager with the right to write taints, who declares another value, is left alone.
-func TestTaintOfAnotherValueThatIsDeclaredStays(t *testing.T) {
+func TestDeclaredTaintOfAnotherValueStays(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]
 	s.Eventually(func() []corev1.Taint { return s.getNode(node).Spec.Taints }).Should(BeEmpty(), "Kubernetes has removed its own taints")

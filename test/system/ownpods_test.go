@@ -94,14 +94,14 @@ func TestOperatorIsEvictedLast(t *testing.T) {
 	spare := testbed.Node(s.name+"-spare", testbed.InternalIP("10.77.0.99"))
 	s.Expect(testbed.CreateNode(s.ctx, admin, spare)).To(Succeed())
 	s.Eventually(tainted).Should(HaveLen(1))
-	s.Consistently(tainted, "1s").Should(HaveLen(1), "a share at a time")
+	s.Consistently(tainted, "1s").Should(HaveLen(1), "one share of the nodes at a time")
 	stop()
 	s.pause = time.Second
 	s.startOperator()
 	s.Eventually(func() int {
 		have := tainted()
 		if len(have) < len(nodes) {
-			s.Expect(have).NotTo(ContainElement(nodes[0]), "where the operator runs")
+			s.Expect(have).NotTo(ContainElement(nodes[0]), "the operator runs on this node")
 		}
 		return len(have)
 	}).Should(Equal(len(nodes)))

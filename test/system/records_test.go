@@ -65,7 +65,7 @@ func annotationPatch(key, value string) client.Patch {
 
 // A user with the right to write a node's annotations, but not its taints, must not be able
 // to write taints through the operator.
-func TestRecordThatAKubeletForgesRemovesNoTaint(t *testing.T) {
+func TestForgedRecordOfAKubeletRemovesNoTaint(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1, testbed.Taints(corev1.Taint{Key: "theirs", Value: "x", Effect: corev1.TaintEffectNoSchedule}))[0]
 	worker := s.name + "-worker"
@@ -104,7 +104,7 @@ func TestRecordThatAKubeletForgesRemovesNoTaint(t *testing.T) {
 }
 
 // Only users with rights to the operator's own objects can change the records of nodes.
-func TestRecordOfANodeIsTheOperatorsAlone(t *testing.T) {
+func TestOnlyTheOperatorChangesRecordsOfNodes(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]
 	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
@@ -134,7 +134,7 @@ func TestRecordIsDeletedWithItsNode(t *testing.T) {
 	s.waitUntilReady(s.name)
 	s.Expect(admin.Delete(s.ctx, s.getNode(node))).To(Succeed())
 	s.createNodes(1, testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
-	s.Eventually(s.recordedTaints(node)).Should(ConsistOf(HaveField("Original", HaveValue(BeEmpty()))), "this one had the taint before")
+	s.Eventually(s.recordedTaints(node)).Should(ConsistOf(HaveField("Original", HaveValue(BeEmpty()))), "the new node had the taint before")
 	s.deletePolicy(s.name)
 	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated + ":NoSchedule"))
 }
@@ -211,7 +211,7 @@ func TestLongRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
 
 // A tenant's forged record of a Service concerns only this Service: the forgery delays no
 // policy, and is reported once.
-func TestForgedRecordOfAServiceHoldsUpNothing(t *testing.T) {
+func TestForgedRecordOfAServiceDelaysNoPolicy(t *testing.T) {
 	s := beginStory(t)
 	s.createNodes(1)
 	web := s.createService("web", corev1.ServiceTypeNodePort)
@@ -250,7 +250,7 @@ func TestServiceWithFullAnnotationsIsWritten(t *testing.T) {
 }
 
 // Restoring is abandoned after some refusals by the API server, and the status reports so.
-func TestFailedRestoreHoldsUpNoDeletion(t *testing.T) {
+func TestFailedRestoreDelaysNoDeletionForever(t *testing.T) {
 	s := beginStory(t)
 	s.createNodes(1)
 	web := testbed.Service(s.name, "web", corev1.ServiceTypeClusterIP, testbed.ServiceLabels(s.storyLabels()))

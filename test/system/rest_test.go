@@ -71,7 +71,7 @@ func TestNoRequestsAreMadeAtRest(t *testing.T) {
 		}
 	}
 	s.Expect(s.requestsSince(mark)).To(BeZero())
-	s.Expect(s.countReconciliations()-before).To(BeZero(), "nothing is reconciled either")
+	s.Expect(s.countReconciliations()-before).To(BeZero(), "there are no reconciliations either")
 
 	logged, err := cluster.Audit().Since(mark)
 	s.Expect(err).NotTo(HaveOccurred())
@@ -109,7 +109,7 @@ func (s *story) sendHeartbeat(node string) {
 		client.RawPatch(types.StrategicMergePatchType, []byte(body)))).To(Succeed())
 }
 
-// Every repair is one request, without reading. The status and its events are paced.
+// Every repair is one request, without a read. Writes of the status and of events are paced.
 func TestOneDriftIsRepairedByOneWrite(t *testing.T) {
 	const count = 5 // objects of each kind; one drift on each
 	s := beginStory(t)
@@ -162,7 +162,7 @@ func TestOneDriftIsRepairedByOneWrite(t *testing.T) {
 				drift.make(object)
 			}
 			s.waitUntilQuiet()
-			s.Expect(s.readPosture()).To(Equal(posture), "everything is as before")
+			s.Expect(s.readPosture()).To(Equal(posture), "everything is repaired")
 			asked := s.requestsSince(mark)
 			s.Expect(asked.Repairs).To(HaveLen(count), asked.String)
 			s.Expect(asked.Reads).To(BeEmpty())

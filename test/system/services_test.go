@@ -78,7 +78,7 @@ func (s *story) declareField(service, manager, field, value string) {
 	s.Expect(admin.Apply(s.ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(manager), client.ForceOwnership)).To(Succeed())
 }
 
-func TestFieldThatOthersDeclareIsReportedAndNotContested(t *testing.T) {
+func TestForeignFieldIsReportedAndNotContested(t *testing.T) {
 	s := beginStory(t)
 	s.createNodes(1)
 	s.createService("web", corev1.ServiceTypeNodePort)
@@ -99,8 +99,8 @@ func TestFieldThatOthersDeclareIsReportedAndNotContested(t *testing.T) {
 	s.waitUntilReady(s.name)
 }
 
-// A field that was merely set, or defaulted, is taken over.
-func TestFieldThatWasMerelySetIsTakenOver(t *testing.T) {
+// A field that was only set, or defaulted, is taken over.
+func TestFieldThatWasOnlySetIsTakenOver(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]
 	service := testbed.Service(s.name, "web", corev1.ServiceTypeLoadBalancer, testbed.ServiceLabels(s.storyLabels()))

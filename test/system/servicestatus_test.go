@@ -27,7 +27,7 @@ func (s *story) serviceStatusWriter() client.Client {
 // A user with the single right to write the status of Services can also write their
 // annotations, and therefore the record: the operator repairs the record, and restores the
 // remembered original.
-func TestRecordThatAWriterOfStatusForges(t *testing.T) {
+func TestRecordForgedByAWriterOfTheStatus(t *testing.T) {
 	s := beginStory(t)
 	s.createNodes(1)
 	web := testbed.Service(s.name, "web", corev1.ServiceTypeNodePort, testbed.ServiceLabels(s.storyLabels()))
@@ -40,19 +40,19 @@ func TestRecordThatAWriterOfStatusForges(t *testing.T) {
 	s.Eventually(func() error {
 		return patch(client.RawPatch(types.MergePatchType, []byte(`{"spec":{"externalTrafficPolicy":"Local"}}`)))
 	}).Should(Succeed())
-	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster), "the user has a right to do so itself")
+	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyCluster), "the user has the right to do so without the operator")
 	record := func() string { return s.getService("web").Annotations[v1alpha1.AnnotationRecord] }
 	genuine := record()
 	s.Expect(genuine).To(ContainSubstring(`"original":"Local"`))
 	forged := annotationPatch(v1alpha1.AnnotationRecord, strings.ReplaceAll(genuine, `"original":"Local"`, `"original":"Cluster"`))
 
 	s.Expect(patch(forged)).To(Succeed(), "the API server accepts annotations from a writer of the status")
-	s.Eventually(record).Should(Equal(genuine), "it is put right")
+	s.Eventually(record).Should(Equal(genuine), "the record is repaired")
 	s.deletePolicy(s.name)
 	s.Expect(s.externalTrafficPolicy("web")()).To(Equal(corev1.ServiceExternalTrafficPolicyLocal))
 
-	// A record that is forged while no operator runs is believed. The worst result is
-	// another value, admitted by the API, of a field that a policy declares.
+	// A record that is forged while no operator runs is accepted. The worst result
+	// is another value, admitted by the API, of a field that a policy declares.
 	s.createObjects(s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyCluster)))
 	s.waitUntilReady(s.name)
 	stop()

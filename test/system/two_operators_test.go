@@ -14,8 +14,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// If two operators ever work at once, both want the same, and both come to rest: neither
-// undoes the other's writes, nor reports another status.
+// If two operators ever work at once, both have the same goal and both stop
+// writing: neither reverts the other's writes, or reports another status.
 func TestTwoOperatorsComeToRest(t *testing.T) {
 	const (
 		count  = 5 // nodes, and as many Services

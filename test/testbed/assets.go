@@ -46,8 +46,8 @@ func FindAssets(ctx context.Context, progress io.Writer) (string, error) {
 }
 
 // Assets returns the folder in the variable, or else the folder printed by the build script
-// of this repository, so that a bare `go test ./...` works too. The first build takes
-// minutes, and its output goes to progress.
+// of the repository: a bare `go test ./...` works too. The first build takes minutes, and
+// the build's output goes to progress.
 func Assets(ctx context.Context, variable, script string, progress io.Writer) (string, error) {
 	if dir := os.Getenv(variable); dir != "" {
 		return filepath.Abs(dir)
@@ -89,8 +89,8 @@ func requireAssets(dir string, files []string) error {
 	return nil
 }
 
-// moduleRoot returns the nearest folder of this module above the working directory. `go
-// test` runs every package in its own folder.
+// moduleRoot returns the nearest folder of the module above the working directory. `go
+// test` runs every package in the package's folder.
 func moduleRoot() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
@@ -107,7 +107,7 @@ func moduleRoot() (string, error) {
 	}
 }
 
-// buildAssets runs the build script in its own process group, so that a cancelled ctx ends
+// buildAssets runs the build script in a separate process group. A cancelled ctx then ends
 // the compilers too, and not only the shell.
 func buildAssets(ctx context.Context, root, script string, progress io.Writer, arguments ...string) (string, error) {
 	var out bytes.Buffer

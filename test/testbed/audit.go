@@ -17,7 +17,7 @@ import (
 )
 
 // auditPolicy logs the user and the object of every request, without content. Every request
-// is logged at its end; a watch, which may never end, also at its start.
+// is logged at the end; a watch, which may never end, also at the start.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -33,7 +33,7 @@ type Audit struct {
 // Mark is a place in the log.
 type Mark int64
 
-// AuditEvent is one request. A watch is one event, at its start.
+// AuditEvent is a request. A watch is a single event, at the start.
 type AuditEvent struct {
 	User      string
 	UserAgent string
@@ -45,6 +45,8 @@ type AuditEvent struct {
 	URI  string
 	Code int
 	Time time.Time // when the request arrived
+	// Took is the time until the answer; for a watch, until the answer begins.
+	Took time.Duration
 }
 
 var (
@@ -81,8 +83,8 @@ func (a *Audit) Mark() (Mark, error) {
 	return Mark(info.Size()), nil
 }
 
-// Since returns the requests that were logged after the mark, in the order of their
-// answers. Mark 0 is the beginning.
+// Since returns the requests logged after the mark, in the order of the answers. Mark 0 is
+// the beginning.
 func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
 	if err := a.checkEnabled(); err != nil {
 		return nil, err
@@ -114,8 +116,8 @@ func (a *Audit) Since(mark Mark) ([]AuditEvent, error) {
 	}
 }
 
-// linesAfter returns the lines that begin after the mark. A line that was being written at
-// the time of the mark began before.
+// linesAfter returns the lines that begin after the mark. A line still being written at the
+// time of the mark began before the mark.
 func linesAfter(file *os.File, mark Mark) (*bufio.Reader, error) {
 	if mark == 0 {
 		return bufio.NewReader(file), nil
@@ -148,10 +150,11 @@ type auditLine struct {
 
 	ResponseStatus           struct{ Code int }
 	RequestReceivedTimestamp time.Time
+	StageTimestamp           time.Time
 }
 
-// parseAuditLine also tells whether the line counts for its request: a watch is logged at
-// its start and at its end, like a few other long requests.
+// parseAuditLine also tells whether the line counts: a watch and a few other long requests
+// are logged at both start and end, and count once.
 func parseAuditLine(text []byte) (event AuditEvent, counts bool, err error) {
 	var line auditLine
 	if err := json.Unmarshal(bytes.TrimSpace(text), &line); err != nil {
@@ -170,6 +173,7 @@ func parseAuditLine(text []byte) (event AuditEvent, counts bool, err error) {
 		URI:         line.RequestURI,
 		Code:        line.ResponseStatus.Code,
 		Time:        line.RequestReceivedTimestamp,
+		Took:        line.StageTimestamp.Sub(line.RequestReceivedTimestamp),
 	}, starts == (line.Verb == "watch"), nil
 }
 

@@ -15,15 +15,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// confinementOff is the environment variable that, set to "off", leaves out the admission
-// policies that confine the operator: to tell whether a test fails because of them.
+// confinementOff is an environment variable. The value "off" leaves out the admission
+// policies that confine the operator, to find out whether a test fails because of the
+// policies.
 const confinementOff = "CPNP_CONFINEMENT"
 
-// matchOperator is the match condition that names the user whom an admission policy confines.
+// matchOperator is the match condition with the user confined by an admission policy.
 const matchOperator = "by-the-operator"
 
-// ShippedBesides returns what is shipped for the operator beside its ClusterRole, for a
-// user in place of its service account: the Roles to read ConfigMaps, and the admission
+// ShippedBesides returns the objects shipped for the operator beside the ClusterRole, for a
+// user in place of the service account: the Roles to read ConfigMaps, and the admission
 // policies. configDir is the folder config of the repository.
 func ShippedBesides(configDir, user string) ([]client.Object, error) {
 	roles, err := configMapRoles(configDir)
@@ -45,8 +46,8 @@ func ShippedBesides(configDir, user string) ([]client.Object, error) {
 	return append(objects, confinement...), err
 }
 
-// confinementOf returns the admission policies that confine the operator, and their
-// bindings, for a user in place of its service account.
+// confinementOf returns the admission policies that confine the operator, and the bindings,
+// for a user in place of the service account.
 func confinementOf(configDir, user string) ([]client.Object, error) {
 	var objects []client.Object
 	err := eachDocument(filepath.Join(configDir, "rbac", "operator_admission.yaml"), func(kind string, text []byte) error {

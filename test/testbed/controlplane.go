@@ -77,8 +77,8 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 }
 
 // Stop ends the programs, waits until all programs are gone, and removes Dir. The error
-// names programs that had already ended by themselves. Stop may be called more than once;
-// every call returns after the stop is complete.
+// names programs that had ended before Stop. Stop may be called more than once; every call
+// returns after the stop is complete.
 func (cp *ControlPlane) Stop() error {
 	cp.stopOnce.Do(func() {
 		early := cp.endedPrograms()
@@ -105,8 +105,8 @@ func (cp *ControlPlane) PIDs() map[string]int {
 // Audit returns the API server's audit log, which needs Options.AuditLog.
 func (cp *ControlPlane) Audit() *Audit { return cp.audit }
 
-// stopAll stops the clients of the API server first, so that the API server does not wait
-// for their watches.
+// stopAll stops the clients of the API server first. Otherwise the API server would wait
+// for the clients' watches.
 func (cp *ControlPlane) stopAll() error {
 	var stopping sync.WaitGroup
 	for _, p := range cp.processes {

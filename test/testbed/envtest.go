@@ -15,8 +15,8 @@ import (
 // oldestMinor is the oldest Kubernetes 1.x on which the operator runs.
 const oldestMinor = 31
 
-// EnvtestAssets returns the folders with etcd, kube-apiserver and kubectl that
-// setup-envtest has installed for this machine, the newest version first.
+// EnvtestAssets returns the folders with etcd, kube-apiserver and kubectl installed by
+// setup-envtest for the machine, the newest version first.
 func EnvtestAssets() []string {
 	home, err := os.UserHomeDir()
 	if err != nil {

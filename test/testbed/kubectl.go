@@ -4,6 +4,7 @@ package testbed
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,4 +17,15 @@ func (cp *ControlPlane) Kubectl(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(cp.AssetsDir, kubectl), args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+cp.KubeconfigPath, "KUBERC=off")
 	return cmd
+}
+
+// ApplyKustomize installs what is in folders of config/, as the documentation says.
+func (cp *ControlPlane) ApplyKustomize(ctx context.Context, folders ...string) error {
+	for _, folder := range folders {
+		apply := cp.Kubectl(ctx, "apply", "--server-side", "--force-conflicts", "--kustomize", folder)
+		if out, err := apply.CombinedOutput(); err != nil {
+			return fmt.Errorf("installing %s: %w: %s", folder, err, out)
+		}
+	}
+	return nil
 }

@@ -28,8 +28,8 @@ type logs struct {
 	files []*os.File
 }
 
-// openWriter returns the writer for one program. Without an output, the writer is the file
-// itself, which the program then inherits without a goroutine between.
+// openWriter returns the writer for a program. Without an output, the writer is the file:
+// the program then inherits the file, without a goroutine between.
 func (l *logs) openWriter(name string) (io.Writer, error) {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, err

@@ -26,8 +26,8 @@ const (
 // NodeOption changes a node of the function [Node].
 type NodeOption func(*corev1.Node)
 
-// Node is a node with kwok as its kubelet. Create the node with [CreateNode]: an ordinary
-// create drops the addresses, which are in the status.
+// Node is a node with kwok as the kubelet. Create the node with [CreateNode]: an ordinary
+// create drops the addresses in the status.
 func Node(name string, options ...NodeOption) *corev1.Node {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
@@ -85,8 +85,8 @@ func Taints(taints ...corev1.Taint) NodeOption {
 }
 
 // WithoutKwok makes a node without a kubelet. The test sets its readiness, with [NodeReady]
-// or [SetNodeReady]: kwok would make the node Ready again at once. A controller-manager
-// sets the node to Unknown after 50 s without a lease.
+// or [SetNodeReady]: kwok would make the node Ready again at once. The controller-manager
+// of the test bed leaves the node as it is.
 func WithoutKwok() NodeOption {
 	return func(node *corev1.Node) { delete(node.Annotations, kwokAnnotation) }
 }

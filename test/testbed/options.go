@@ -19,12 +19,11 @@ type Options struct {
 	// ControllerManager starts kube-controller-manager: service accounts, EndpointSlices,
 	// NoExecute evictions, garbage collection. Without a controller-manager, a new node
 	// keeps the taint node.kubernetes.io/not-ready for good, because the API server adds
-	// this taint and the controller-manager removes this taint.
+	// the taint and the controller-manager removes the taint.
 	ControllerManager bool
 	// Scheduler starts kube-scheduler.
 	Scheduler bool
-	// Kwok starts kwok, which makes the nodes of [Node] Ready, and the pods on these nodes
-	// Running.
+	// Kwok starts kwok. Nodes of [Node] then become Ready, and pods on such nodes Running.
 	Kwok bool
 
 	// AuditLog makes the API server log every call; read the log with [ControlPlane.Audit].
@@ -38,8 +37,8 @@ type Options struct {
 	// of testbed or of envtest.
 	APIServerArgs map[string][]string
 
-	// GiveWay leaves the processor to concurrent tests without this option, by [Run]: tests
-	// with packets, whose Felix must not be late.
+	// GiveWay leaves the processor to concurrent tests without the option, by [Run]: in
+	// tests with packets, Felix must not be late.
 	GiveWay bool
 
 	// Output receives the output of the programs, each line with the program's name as a

@@ -10,7 +10,7 @@ import (
 // PodOption changes a pod of the function [Pod].
 type PodOption func(*corev1.Pod)
 
-// Pod is a pod with one container, whose image is never pulled.
+// Pod is a pod with a single container, without a pull of the image.
 func Pod(namespace, name string, options ...PodOption) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},

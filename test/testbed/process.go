@@ -27,12 +27,14 @@ type Process struct {
 }
 
 // StartProcess starts another program beside the control plane. The program's output goes
-// to the output of the control plane's programs, under this name; a name may be used again
-// after the end of its last process. The program ends when this process ends, however this
-// process ends; the caller stops the program before the control plane.
+// to the output of the control plane's programs, under the given name; a name may be used
+// again after the end of the former process. The program ends with the calling process,
+// even if the calling process is killed; the caller stops the program before the control
+// plane.
 //
-// start, when not nil, starts the command in place of its method: for example, from a
-// thread in another namespace. This thread must live as long as the program is needed.
+// start, when not nil, starts the command in place of the command's method: for example,
+// from a thread in another namespace. The thread must live as long as the program is
+// needed.
 func (cp *ControlPlane) StartProcess(name string, cmd *exec.Cmd, start func(*exec.Cmd) error) (*Process, error) {
 	if start == nil {
 		start = (*exec.Cmd).Start
@@ -40,8 +42,8 @@ func (cp *ControlPlane) StartProcess(name string, cmd *exec.Cmd, start func(*exe
 	return cp.startProcess(name, cmd, start)
 }
 
-// startProcess starts a program in its own process group, so that a Ctrl-C in the terminal
-// reaches only the test, which then stops all programs in order.
+// startProcess starts a program in a separate process group. A Ctrl-C in the terminal then
+// reaches only the test, and the test stops all programs in order.
 func (cp *ControlPlane) startProcess(name string, cmd *exec.Cmd, start func(*exec.Cmd) error) (*Process, error) {
 	output, err := cp.logs.openWriter(name)
 	if err != nil {
@@ -64,8 +66,8 @@ func (cp *ControlPlane) startProcess(name string, cmd *exec.Cmd, start func(*exe
 	return p, nil
 }
 
-// runProcess runs the process from start to end on one thread, because the process may end
-// with its thread.
+// runProcess runs the process from start to end on the same thread, because the process may
+// end with the thread.
 func (p *Process) runProcess(start func(*exec.Cmd) error, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -18,6 +18,10 @@ import (
 // started. A program with wrong flags or a wrong kubeconfig ends long before.
 const settleTime = 500 * time.Millisecond
 
+// longGrace is how long the controller-manager waits for a kubelet before it sets a node to
+// Unknown and taints the node: longer than any test.
+const longGrace = "24h"
+
 // program is a program unknown to envtest. No such program listens: each needs the API
 // server only.
 type program struct {
@@ -36,6 +40,8 @@ func (cp *ControlPlane) wantedPrograms() []program {
 			"--use-service-account-credentials=false",
 			"--service-account-private-key-file=" + filepath.Join(certDir, "sa-signer.key"),
 			"--kube-api-qps=500", "--kube-api-burst=1000",
+			// A node without a kubelet stays as the test has made it.
+			"--node-monitor-grace-period=" + longGrace, "--node-startup-grace-period=" + longGrace,
 		}})
 	}
 	if cp.options.Scheduler {

@@ -20,9 +20,9 @@ import (
 // ShippedBinding is the name of AddOperator's ClusterRoleBinding.
 const ShippedBinding = "manager-rolebinding"
 
-// AddOperator returns the configuration of a user who has the rights of the
-// ClusterRole in a file of config/rbac, and what else is shipped for the operator, and
-// nothing more. Admission policies confine the user as they confine the operator.
+// AddOperator returns the configuration of a user with exactly the rights of the operator:
+// the ClusterRole in a file of config/rbac, and the Roles shipped beside the ClusterRole.
+// The same admission policies confine the user and the operator.
 func (cp *ControlPlane) AddOperator(ctx context.Context, user, roleFile string) (*rest.Config, error) {
 	role, err := readRole(roleFile)
 	if err != nil {
@@ -122,9 +122,9 @@ func Rights(roleFile string) ([]string, error) {
 	return slices.Compact(rights), nil
 }
 
-// RightsUsed returns the rights which the user's requests needed, in the form of Rights. An
-// apply that creates also needs the right to create, and a watch the right to list, for
-// servers that do not stream lists.
+// RightsUsed returns the rights needed by the user's requests, in the form of Rights. A
+// creating apply also needs the right to create, and a watch the right to list, for servers
+// without streamed lists.
 func RightsUsed(logged []AuditEvent, user string) []string {
 	var used []string
 	for _, e := range logged {

@@ -24,8 +24,8 @@ const (
 	staleAfter = time.Minute
 )
 
-// tempDir is a folder whose owner keeps a lock, so that the next start recognizes the
-// folder of a killed process.
+// tempDir is a folder whose owner keeps a lock. By a missing lock, the next start
+// recognizes the folder of a killed process.
 type tempDir struct {
 	path string
 	lock *os.File
@@ -64,8 +64,8 @@ func tempBase() string {
 	return memoryDir
 }
 
-// removeStale removes the folders of processes that ended without Stop. A folder that
-// cannot be removed now stays for the next start.
+// removeStale removes the folders of processes that ended without Stop. A folder stays for
+// the next start if the removal fails.
 func removeStale(base string) {
 	folders, _ := filepath.Glob(filepath.Join(base, tempPrefix+"*"))
 	for _, folder := range folders {

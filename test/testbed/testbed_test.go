@@ -202,7 +202,7 @@ func kubectlWorks(t *testing.T, cp *testbed.ControlPlane) {
 	g.Expect(err).NotTo(HaveOccurred())
 }
 
-// TestStartFails: after a failed start nothing is left, and the error tells the cause.
+// TestStartFails: after a failed start no process is left, and the error names the cause.
 func TestStartFails(t *testing.T) {
 	badFlag := map[string][]string{"no-such-flag": {"x"}}
 	tests := map[string]struct {

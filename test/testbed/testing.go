@@ -50,6 +50,26 @@ func Run(m interface{ Run() int }, o Options, cp **ControlPlane) int {
 	return code
 }
 
+// Prepared returns the tests of m, to run after prepare has prepared the started control
+// plane. If prepare fails, no test runs.
+func Prepared(m interface{ Run() int }, prepare func(context.Context) error) interface{ Run() int } {
+	return prepared{m, prepare}
+}
+
+type prepared struct {
+	m       interface{ Run() int }
+	prepare func(context.Context) error
+}
+
+// Run prepares the control plane, and runs the tests.
+func (p prepared) Run() int {
+	if err := p.prepare(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "preparing the cluster:", err)
+		return 1
+	}
+	return p.m.Run()
+}
+
 // lowerPriority gives the process and all started programs a lower priority. On Linux each
 // thread has a separate priority, inherited by later threads.
 func lowerPriority() {

@@ -3,12 +3,17 @@
 package testbed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
@@ -25,6 +30,26 @@ func (cp *ControlPlane) AddUser(name string, groups ...string) (*rest.Config, er
 		return nil, err
 	}
 	return user.Config(), nil
+}
+
+// AccountConfig returns the configuration of a client with a token of a service account. The
+// token is bound to the pod, if there is one, as the token in a pod is.
+func (cp *ControlPlane) AccountConfig(ctx context.Context, namespace, name string, pod *corev1.Pod) (*rest.Config, error) {
+	admin, err := kubernetes.NewForConfig(cp.Config)
+	if err != nil {
+		return nil, err
+	}
+	request := &authenticationv1.TokenRequest{}
+	if pod != nil {
+		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}
+	}
+	answer, err := admin.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("token of service account %s/%s: %w", namespace, name, err)
+	}
+	config := rest.AnonymousClientConfig(cp.Config)
+	config.BearerToken = answer.Status.Token
+	return config, nil
 }
 
 // AddUserKubeconfig is AddUser for programs: the returned path is of a kubeconfig, which

@@ -102,9 +102,9 @@ func (c *Calico) waitForDiscovery(ctx context.Context) error {
 	return nil
 }
 
-// Stop unregisters the API and stops its server, so that the control plane is again without
-// Calico. The CRDs stay, with all stored objects. The error tells whether the program had
-// ended before.
+// Stop unregisters the API and stops the API's server: the control plane is then again
+// without Calico. The CRDs stay, with all stored objects. The error tells whether the
+// program had ended before.
 func (c *Calico) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()

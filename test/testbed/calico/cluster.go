@@ -27,9 +27,9 @@ type ClusterOptions struct {
 	// KubeControllers starts Calico's kube-controllers with the node controller, which
 	// creates automatic host endpoints when configured to do so.
 	KubeControllers bool
-	// ExistingNodes means that the Kubernetes nodes exist already, with the addresses which
-	// [network.New] gives to the control plane and then to the workers. Stop leaves
-	// existing nodes alone.
+	// ExistingNodes means that the Kubernetes nodes exist already, with the addresses given
+	// by [network.New] to the control plane and then to the workers. Stop leaves existing
+	// nodes alone.
 	ExistingNodes bool
 	// Node changes every node, like the arguments of [testbed.Node].
 	Node []testbed.NodeOption
@@ -90,8 +90,8 @@ func (c *Cluster) Machine(name string) *network.Machine { return c.network.Machi
 // Felix returns the Felix of a node.
 func (c *Cluster) Felix(node string) *Felix { return c.felixes[node] }
 
-// Stop removes the machines, and deletes the Kubernetes nodes which StartCluster created.
-// The error names each program that had ended before.
+// Stop removes the machines, and deletes the Kubernetes nodes created by StartCluster. The
+// error names each program that had ended before.
 func (c *Cluster) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()

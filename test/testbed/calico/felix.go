@@ -16,7 +16,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed/network"
 )
 
-// Felix enforces Calico's policies on one machine. After a change of its configuration,
+// Felix enforces Calico's policies on a machine. After a change of Felix's configuration,
 // Felix is started again.
 type Felix struct {
 	*supervised
@@ -25,8 +25,8 @@ type Felix struct {
 }
 
 // StartFelix starts Felix on a machine with the name of the Kubernetes node, and returns
-// once Felix is ready. Felix's rules stay after its end, so a machine can only have one
-// Felix, or several with the same options.
+// once Felix is ready. Felix's rules stay after Felix ends, so all Felixes of a machine,
+// one after the other, must have the same options.
 func (c *Calico) StartFelix(ctx context.Context, m *network.Machine, o FelixOptions) (*Felix, error) {
 	relay, err := c.reachAPI(ctx, m)
 	if err != nil {
@@ -66,8 +66,8 @@ func (f *Felix) Restart(ctx context.Context) error {
 	return f.waitReady(ctx)
 }
 
-// Ready returns nil once Felix has written the rules for all policies which existed at its
-// start.
+// Ready returns nil once Felix has written the rules for all policies present at the start
+// of Felix.
 func (f *Felix) Ready(ctx context.Context) error {
 	transport := &http.Transport{DialContext: f.machine.DialContext, DisableKeepAlives: true}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+healthPort+"/readiness", http.NoBody)

@@ -4,7 +4,7 @@ package calico
 
 import "strconv"
 
-// Backend is the packet filter to which Felix writes its rules.
+// Backend is the packet filter for Felix's rules.
 type Backend string
 
 // The backends. iptables-legacy would need other kernel modules.

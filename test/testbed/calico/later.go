@@ -14,8 +14,8 @@ import (
 // would ignore the checks: for the merge of a server-side apply, the server uses built-in
 // schemas.
 
-// asLater changes a kind to its form in later versions of Calico: which lists are sets, and
-// which checks exist (v3.32); and the limits of all sizes (v3.33).
+// asLater changes a kind to the form in later versions of Calico: lists as sets, and
+// further checks (v3.32); and the limits of all sizes (v3.33).
 func asLater(kind *apiextensionsv1.CustomResourceDefinition) {
 	change := laterKinds[kind.Spec.Names.Kind]
 	for i := range kind.Spec.Versions {

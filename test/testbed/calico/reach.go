@@ -31,8 +31,8 @@ const guard = `table inet cpnp-testbed {
 }
 `
 
-// reachAPI makes the API server's address, which is on this machine's loopback, reachable
-// on the other machine too, whatever the other machine's policies are.
+// reachAPI makes the API server's address, on the host machine's loopback, reachable on the
+// other machine too, under all policies of the other machine.
 func (c *Calico) reachAPI(ctx context.Context, m *network.Machine) (io.Closer, error) {
 	server, err := url.Parse(c.cp.Config.Host)
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
-// Stub is an API server in the place of Calico's. The stub answers every request, with one
-// object of each kind, but never finishes the list of one resource.
+// Stub is an API server in the place of Calico's. The stub answers every request, with a
+// single object of each kind, but never finishes the list of a chosen resource.
 type Stub struct {
 	endless string
 	finish  chan struct{} // closed to finish this list after all

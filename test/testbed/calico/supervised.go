@@ -12,7 +12,7 @@ import (
 // the kubelet would then start the daemon again.
 const configChanged = 129
 
-// supervised is a program that is started again after this exit code.
+// supervised is a program that is started again after the exit code configChanged.
 type supervised struct {
 	calico  *Calico
 	program program

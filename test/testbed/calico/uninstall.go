@@ -91,10 +91,11 @@ const nudged = "testbed.cpnp.dev/nudged"
 
 // retryDeletion makes the API server try again to delete stored objects after a failure.
 // The deletion fails where no client has listed a resource yet, because the storage of the
-// resource needs a moment to start. The API server's own second try is lost if this try
-// begins with the definition from before the failure was written: its write then conflicts,
-// which ends the try, and the finalizer waits for any change except of its own condition
-// (crd_finalizer.go of Kubernetes 1.37). An annotation is such a change.
+// resource needs a moment to start. The API server's own second try is lost if the second
+// try begins with the definition from before the failure was written: the write then
+// conflicts and ends the try, and the finalizer waits for any change except of the
+// finalizer's own condition (crd_finalizer.go of Kubernetes 1.37). An annotation is such a
+// change.
 func retryDeletion(ctx context.Context, admin client.Client, definitions []apiextensionsv1.CustomResourceDefinition) error {
 	var errs []error
 	for i := range definitions {

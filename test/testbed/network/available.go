@@ -9,12 +9,12 @@ import (
 	"os/exec"
 )
 
-// Variable is the environment variable that, set to "required", makes a packet test fail
-// instead of being skipped where the test cannot run. CI sets this variable.
+// Variable is an environment variable. With the value "required", a packet test fails where
+// the test cannot run; otherwise the test is skipped. CI sets the variable.
 const Variable = "CPNP_PACKET_TESTS"
 
-// Program is a program that a test needs on its machines: a command that succeeds where the
-// program and the needed features of the kernel exist.
+// Program is a program needed by a test: a command that succeeds where the program and the
+// needed features of the kernel exist.
 type Program struct {
 	Package string // of Debian
 	Command []string
@@ -54,8 +54,8 @@ func Need(t interface {
 	switch {
 	case unavailable == nil:
 	case Required():
-		t.Fatal(Variable+"=required, but packet tests cannot run here:", unavailable)
+		t.Fatal(Variable+"=required, but this test cannot run here:", unavailable)
 	default:
-		t.Skip("packet tests cannot run here:", unavailable)
+		t.Skip("this test cannot run here:", unavailable)
 	}
 }

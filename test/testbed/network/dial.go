@@ -38,11 +38,11 @@ func Within(timeout time.Duration) DialOption {
 }
 
 // Dial opens a new flow from the machine, from a new port, because established flows
-// survive a new policy. An error is returned where there is no verdict, such as without a
-// route. ICMP is an echo request, whose port has no meaning. UDP is open when
-// [Machine.Listen] answers in this process, which may need time.
+// survive a new policy. Dial returns an error where there is no verdict, such as without a
+// route. ICMP is an echo request, and the port has no meaning. UDP is open when
+// [Machine.Listen] answers in the calling process, and an answer may need time.
 //
-// The kernel answers TCP and ICMP, and the kernel keeps the time: on a busy machine this
+// The kernel answers TCP and ICMP, and the kernel keeps the time: on a busy machine the
 // process may be late, but no answer is lost.
 func (m *Machine) Dial(protocol Protocol, to netip.AddrPort, options ...DialOption) (Verdict, error) {
 	d := &dial{protocol: protocol, to: to, timeout: DialTimeout}

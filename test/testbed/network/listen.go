@@ -59,8 +59,8 @@ func echoPackets(packets net.PacketConn) {
 	}
 }
 
-// Serve accepts TCP connections on the machine, and handles each connection in a goroutine
-// of its own. Closing the listener closes its connections too.
+// Serve accepts TCP connections on the machine, and handles each connection in a separate
+// goroutine. Closing the listener closes the connections too.
 func (m *Machine) Serve(endpoint string, handle func(net.Conn)) (io.Closer, error) {
 	s := &server{handle: handle, open: map[net.Conn]struct{}{}}
 	err := m.namespace.do(func() (err error) {

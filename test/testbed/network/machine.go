@@ -13,8 +13,8 @@ import (
 	"sync"
 )
 
-// Machine is a host with a network of its own, but with the processes, users and files of
-// this machine.
+// Machine is a host with a separate network, but with the processes, users and files of the
+// real host.
 type Machine struct {
 	Name      string
 	Cluster   Addresses // of eth0
@@ -97,7 +97,7 @@ func (m *Machine) Attach(ctx context.Context, name, device string, address netip
 // is killed when the network is closed or this process ends.
 func (m *Machine) Start(cmd *exec.Cmd) error { return m.namespace.start(cmd) }
 
-// Output runs a command on the machine to its end, and returns its output. The error quotes
+// Output runs a command on the machine to the end, and returns the output. The error quotes
 // the standard error of the command.
 func (m *Machine) Output(ctx context.Context, name string, args ...string) (string, error) {
 	return runCommand(ctx, m.namespace, "", name, args...)

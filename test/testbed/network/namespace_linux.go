@@ -35,8 +35,8 @@ func newNamespace() (*namespace, error) {
 func (n *namespace) liveInside(entered chan<- error) {
 	runtime.LockOSThread()
 	if syscall.Gettid() == syscall.Getpid() {
-		// Go does not end the main thread. While this goroutine holds the main thread, the
-		// next goroutine that locks its thread gets another thread.
+		// Go does not end the main thread. While the present goroutine holds the main
+		// thread, the next goroutine that locks a thread gets another thread.
 		onward := make(chan error, 1)
 		go n.liveInside(onward)
 		entered <- <-onward
@@ -55,8 +55,8 @@ func (n *namespace) liveInside(entered chan<- error) {
 	}
 }
 
-// enterNamespace also gives the thread its own mounts: /run is empty, so that daemons on
-// several machines do not share locks and sockets, and other writes to the file system fail
+// enterNamespace also gives the thread separate mounts: /run is empty, so daemons on
+// several machines do not share locks and sockets. Other writes to the file system fail
 // instead of leaving files.
 func enterNamespace() error {
 	if err := syscall.Unshare(syscall.CLONE_NEWNET | syscall.CLONE_NEWNS); err != nil {

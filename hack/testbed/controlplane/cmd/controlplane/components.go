@@ -10,8 +10,8 @@ import (
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 
-	// What the real programs import for their side effects: JSON logs, and
-	// the metrics of the clients and of the version.
+	// Imports of the real programs with side effects: JSON logs, and the metrics of the
+	// clients and of the version.
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"

@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/kwok/pkg/utils/signals"
 )
 
-// runKwok is kwok's own main, with one difference: it starts from an empty
-// global flag set. Kubernetes' libraries put a --version that is no boolean
-// there, and kwok trips over it.
+// runKwok is kwok's own main, except that runKwok starts from an empty global flag set.
+// Kubernetes' libraries put a non-boolean --version into the global flag set, and kwok
+// fails on such a flag.
 func runKwok() {
 	pflag.CommandLine = pflag.NewFlagSet(os.Args[0], pflag.ExitOnError)
 
@@ -37,8 +37,8 @@ func runKwok() {
 	}
 }
 
-// printKwokStages prints kwok's own stages, which it does not load by itself:
-// nodes become Ready and stay so, pods run as soon as they are scheduled.
+// printKwokStages prints kwok's own stages, because kwok does not load the stages by
+// default: nodes become and stay Ready, and pods run as soon as scheduled.
 func printKwokStages() {
 	fmt.Println(strings.Join([]string{
 		nodefast.DefaultNodeInit,

@@ -1,8 +1,8 @@
-// Command controlplane is every program of a Kubernetes control plane in one:
-// etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and
-// kwok. The name it is called by (or else its first argument) chooses which.
-// One binary instead of six, because nine tenths of them are the same code,
-// which is so compiled, linked and stored once.
+// Command controlplane is every program of a Kubernetes control plane in one: etcd,
+// kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and kwok. The called
+// name (or else the first argument) chooses the program. The six programs share nine tenths
+// of their code, so a single binary saves compiling, linking and storing the same code six
+// times.
 package main
 
 import (
@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// program is one of the programs that this binary can be.
+// program is a program inside the binary.
 type program struct {
 	run    func()
-	daemon bool // ends with the process that started it
+	daemon bool // ends with the parent process
 }
 
 var programs = map[string]program{

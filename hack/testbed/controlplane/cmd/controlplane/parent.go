@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// parentCheckInterval is how often a daemon looks whether its parent lives:
-// short enough that the next run of a test finds its ports free.
+// parentCheckInterval is how often a daemon checks that the parent lives: often enough for
+// the next run of a test to find the ports free.
 const parentCheckInterval = 250 * time.Millisecond
 
-// exitWithParent ends this process when the one that started it is gone, in
-// whatever way it went. A parent-death signal would not do: it is sent when
-// the *thread* that forked ends, and Go ends threads as it likes; and envtest,
-// which starts two of the daemons, offers no way to ask for it.
+// exitWithParent ends the process when the parent process is gone, even if the parent was
+// killed. A parent-death signal is no solution: the kernel sends the signal when the
+// forking *thread* ends, and Go may end threads at any time. Besides, envtest starts two of
+// the daemons, and has no option for the signal.
 func exitWithParent() {
 	parent := os.Getppid()
 	go func() {
