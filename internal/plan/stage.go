@@ -21,7 +21,8 @@ type NodeTarget struct {
 	// Now is the ruleset to write now, End the ruleset at the end of the rollout.
 	Now, End rollout.Ruleset
 	// KeepEndpoints and KeepFailsafes tell that the node's endpoints, or failsafe ports,
-	// stay unchanged: no phase is recorded yet, or the node has rolled back already.
+	// stay unchanged: no phase is recorded yet, the recorded rules are not declared any more
+	// and were never given to the node, or the node has rolled back already.
 	KeepEndpoints, KeepFailsafes bool
 	// OpenFailsafes tells that scoped failsafe ports are opened before the node gets other
 	// rules, even if a deleted policy has scoped them.
@@ -39,10 +40,13 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 		node := &h.Now.Nodes[i]
 		enactment := EnactmentOf(policy.Name, node.Name, snapshot.Enactments)
 		target := NodeTarget{End: node.Ruleset}
-		switch phase := rollout.PhaseOf(enactment); phase {
-		case "": // no phase is recorded yet: the node keeps its rules, if any
+		switch phase := rollout.PhaseOf(enactment); {
+		case phase == "": // no phase is recorded yet: the node keeps its rules, if any
 			target.KeepEndpoints, target.KeepFailsafes = true, true
-		case v1alpha1.PhaseProgressing:
+		case h.isOvertaken(enactment, endpoints): // the node keeps its rules, until the rollout starts the node again
+			target.KeepEndpoints, target.KeepFailsafes = true, true
+			h.VersionsInUse.Insert(enactment.Status.PreviousRuleset)
+		case phase == v1alpha1.PhaseProgressing:
 			target.Now, target.OpenFailsafes = rulesetOnTrial(enactment, policies, live, endpoints)
 			h.VersionsInUse.Insert(enactment.Status.PreviousRuleset)
 			if target.Now.Version == h.Whole.Version {
@@ -65,6 +69,14 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 			h.VersionsInUse.Insert(e.Version)
 		}
 	}
+}
+
+// isOvertaken tells whether a node in flight waits for rules that the policy does not
+// declare any more. The policies of such rules may be incomplete, because the operator
+// writes only the policies of declared rules: the node must not get the rules.
+func (h *Hosts) isOvertaken(e *v1alpha1.ControlPlaneNodeEnactment, endpoints []backend.Endpoint) bool {
+	return rollout.PhaseOf(e) == v1alpha1.PhaseProgressing && e.Status.Ruleset != h.Whole.Version &&
+		!has(e.Status.Ruleset, e.Spec.Policy, e.Spec.Node, endpoints)
 }
 
 // rulesetOnTrial returns the ruleset to write now for a node in flight. A rollback of new

@@ -62,6 +62,12 @@ func enacted(policy, node, phase, previous string) v1alpha1.ControlPlaneNodeEnac
 	}
 }
 
+// withRules makes an enactment of other rules than the declared ones.
+func withRules(e v1alpha1.ControlPlaneNodeEnactment, version string) []v1alpha1.ControlPlaneNodeEnactment {
+	e.Status.Ruleset = version
+	return []v1alpha1.ControlPlaneNodeEnactment{e}
+}
+
 // inScoping scopes the failsafe ports of a node, or has them being scoped.
 func inScoping(e v1alpha1.ControlPlaneNodeEnactment) v1alpha1.ControlPlaneNodeEnactment {
 	e.Status.FailsafesScopedTime = &metav1.Time{Time: time.Unix(1, 0)}
@@ -231,6 +237,12 @@ func TestNodeGetsTheRulesetOfItsEnactment(t *testing.T) {
 		"The configuration that scopes the failsafe ports is a copy":                                      {enactments: mine(progressing, "old"), felix: copied(scoped("p", "cp-1")), want: "new", older: []string{"old"}},
 		"Another node has scoped failsafe ports":                                                          {enactments: mine(progressing, "old"), felix: scoped("p", "cp-2"), want: "new", older: []string{"old"}},
 		"The failsafe ports were scoped without rules":                                                    {enactments: mine(progressing, ""), felix: scoped("p", "cp-1"), want: "none", widened: true},
+		"The node is in flight, and rules that it never got are no longer declared": {
+			enactments: withRules(enacted("p", "cp-1", progressing, "old"), "overtaken"), want: "none", older: []string{"old"}, keeps: true, stays: true,
+		},
+		"The node is in flight, and rules that it got are no longer declared": {
+			enactments: withRules(enacted("p", "cp-1", progressing, ""), "old"), want: "old", older: []string{"old"},
+		},
 		"The node is in flight with scoped failsafe ports": {
 			enactments: scopedNow(progressing, "old"), felix: scoped("p", "cp-1"), want: "new scoped", older: []string{"old"},
 		},
