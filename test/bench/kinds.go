@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,7 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/test/testbed"
@@ -25,8 +28,11 @@ type kind struct {
 	drift string
 	// right tells whether the object is as declared.
 	right func(client.Object) bool
-	// repair returns the merge patch to restore the object's current state.
+	// repair returns the part of the spec that restores the object's current state.
 	repair func(client.Object) any
+	// applied tells that the operator repairs the kind with a server-side apply, and not
+	// with a merge patch. The null repairer makes the same request.
+	applied bool
 	// target returns the name of a drifting object.
 	target func(owner string, i int) types.NamespacedName
 }
@@ -48,7 +54,7 @@ var kinds = []kind{
 		},
 	},
 	{
-		name: "Service, a traffic policy", resource: "services",
+		name: "Service, a traffic policy", resource: "services", applied: true,
 		object: func() client.Object { return &corev1.Service{} },
 		list:   func() client.ObjectList { return &corev1.ServiceList{} },
 		drift:  `{"spec":{"internalTrafficPolicy":"Cluster"}}`,
@@ -63,7 +69,7 @@ var kinds = []kind{
 		},
 	},
 	{
-		name: "NetworkPolicy, its rules", resource: "networkpolicies",
+		name: "NetworkPolicy, its rules", resource: "networkpolicies", applied: true,
 		object: func() client.Object { return &networkingv1.NetworkPolicy{} },
 		list:   func() client.ObjectList { return &networkingv1.NetworkPolicyList{} },
 		drift:  `{"spec":{"ingress":[{}]}}`, // from all senders
@@ -93,11 +99,40 @@ func (k kind) objectNamed(key types.NamespacedName) client.Object {
 	return object
 }
 
-// repairPatch returns the patch to restore the object's current state.
-func (k kind) repairPatch(object client.Object) client.Patch {
-	body, err := json.Marshal(map[string]any{"spec": k.repair(object)})
+// request is a prepared request, which restores the state of an object.
+type request struct {
+	client.Patch
+	options []client.PatchOption
+}
+
+// repairRequest returns the request to restore the current state of original on the object
+// with the key.
+func (k kind) repairRequest(key types.NamespacedName, original client.Object) request {
+	body := map[string]any{"spec": k.repair(original)}
+	if !k.applied {
+		return request{Patch: client.RawPatch(types.MergePatchType, mustMarshal(body))}
+	}
+	gvk, err := apiutil.GVKForObject(k.object(), scheme.Scheme)
+	if err != nil {
+		panic(fmt.Sprintf("the kinds are Kubernetes' own: %v", err))
+	}
+	body["apiVersion"], body["kind"] = gvk.GroupVersion().String(), gvk.Kind
+	body["metadata"] = map[string]any{"namespace": key.Namespace, "name": key.Name}
+	return request{
+		Patch:   client.RawPatch(types.ApplyPatchType, mustMarshal(body)),
+		options: []client.PatchOption{client.FieldOwner(nullUser), client.ForceOwnership},
+	}
+}
+
+func mustMarshal(body map[string]any) []byte {
+	text, err := json.Marshal(body)
 	if err != nil {
 		panic(fmt.Sprintf("what the API server sent can be written as JSON: %v", err))
 	}
-	return client.RawPatch(types.MergePatchType, body)
+	return text
+}
+
+// restore makes a prepared request.
+func (k kind) restore(ctx context.Context, c client.Client, key types.NamespacedName, with request) error {
+	return c.Patch(ctx, k.objectNamed(key), with.Patch, with.options...)
 }

@@ -17,8 +17,8 @@ import (
 const nullFlag = "null-repairer"
 
 // beNullRepairer repairs only its own labelled objects, with the least possible work: a
-// watch, and a PATCH prepared at the first sight of an object. The null repairer has
-// neither cache nor queue, and neither plans nor reports.
+// watch, and a PATCH prepared at the first sight of an object, of the same type as the
+// operator's. The null repairer has neither cache nor queue, and neither plans nor reports.
 func beNullRepairer(ctx context.Context, kubeconfig string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -40,20 +40,20 @@ func repairAll(ctx context.Context, c client.WithWatch, k kind) error {
 	if err != nil {
 		return err
 	}
-	prepared := map[types.NamespacedName]client.Patch{}
+	prepared := map[types.NamespacedName]request{}
 	for event := range open.ResultChan() {
 		object, ok := event.Object.(client.Object)
 		if !ok {
 			return fmt.Errorf("watching %s: %v", k.resource, event.Object)
 		}
 		key := client.ObjectKeyFromObject(object)
-		switch patch := prepared[key]; {
-		case patch == nil:
-			if prepared[key] = k.repairPatch(object); len(prepared) == targets {
+		switch repair, seen := prepared[key]; {
+		case !seen:
+			if prepared[key] = k.repairRequest(key, object); len(prepared) == targets {
 				fmt.Fprintln(os.Stdout, nullReady)
 			}
 		case !k.right(object):
-			if err := c.Patch(ctx, k.objectNamed(key), patch); err != nil {
+			if err := k.restore(ctx, c, key, repair); err != nil {
 				return err
 			}
 		}

@@ -83,7 +83,8 @@ func (b *bench) equipNull(ctx context.Context) error {
 				meta := metav1.ObjectMeta{Namespace: twin.GetNamespace(), Name: twin.GetName(), Labels: ownerLabels(nullUser)}
 				err = b.admin.Create(ctx, &networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: rules.Spec})
 			} else {
-				err = b.admin.Patch(ctx, twin, k.repairPatch(original))
+				twinKey := client.ObjectKeyFromObject(twin)
+				err = k.restore(ctx, b.admin, twinKey, k.repairRequest(twinKey, original))
 			}
 			if err != nil {
 				return err
