@@ -74,14 +74,24 @@ func NewLogger(opts ctrlzap.Options, now func() time.Time) logr.Logger {
 type boundedLog struct {
 	zapcore.Core
 	budget *logBudget
-	// context are the fields added so far. The fields are only looked at when a line is
-	// written: every reconciliation adds fields, and few write a line.
-	context []zapcore.Field
+	// added are the fields of this log, in addition to the fields of parent, nil if there is
+	// no parent. The fields are only gathered when a line is written: every reconciliation
+	// adds fields, and few write a line.
+	parent *boundedLog
+	added  []zapcore.Field
 }
 
 // With implements zapcore.Core.
 func (l boundedLog) With(fields []zapcore.Field) zapcore.Core {
-	return boundedLog{Core: l.Core, budget: l.budget, context: slices.Concat(l.context, fields)}
+	return boundedLog{Core: l.Core, budget: l.budget, parent: &l, added: fields}
+}
+
+// context returns the fields that were added to the log, the first first.
+func (l boundedLog) context() []zapcore.Field {
+	if l.parent == nil {
+		return slices.Clone(l.added)
+	}
+	return append(l.parent.context(), l.added...)
 }
 
 // Check implements zapcore.Core.
@@ -97,7 +107,7 @@ func (l boundedLog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	entry.Message = wording.OneLine(entry.Message, maxLogged)
 	isError := entry.Level >= zapcore.WarnLevel
 	key := uint64(0)
-	fields = plainFields(slices.Concat(l.context, fields))
+	fields = plainFields(append(l.context(), fields...))
 	if isError {
 		key = l.budget.hashLine(entry.Message, fields)
 	}

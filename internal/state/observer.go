@@ -47,11 +47,15 @@ type Observer struct {
 // ListPolicies returns all policies, oldest first; policies of the same age are in
 // alphabetical order.
 func (o Observer) ListPolicies(ctx context.Context) ([]v1alpha1.ControlPlaneNetworkPolicy, error) {
-	var list v1alpha1.ControlPlaneNetworkPolicyList
-	if err := o.Cache.List(ctx, &list); err != nil {
+	objects, err := o.listCached(ctx, &v1alpha1.ControlPlaneNetworkPolicy{}, &v1alpha1.ControlPlaneNetworkPolicyList{}, "", nil)
+	if err != nil {
 		return nil, fmt.Errorf("listing policies: %w", err)
 	}
-	return sortByPrecedence(list.Items), nil
+	policies := make([]v1alpha1.ControlPlaneNetworkPolicy, 0, len(objects))
+	for _, policy := range objectsOf[*v1alpha1.ControlPlaneNetworkPolicy](objects) {
+		policies = append(policies, *policy)
+	}
+	return sortByPrecedence(policies), nil
 }
 
 func sortByPrecedence(policies []v1alpha1.ControlPlaneNetworkPolicy) []v1alpha1.ControlPlaneNetworkPolicy {

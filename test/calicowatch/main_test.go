@@ -27,7 +27,7 @@ import (
 
 const (
 	deadline = 60 * time.Second
-	interval = 20 * time.Millisecond
+	interval = 50 * time.Millisecond
 	// soon is a patience short enough for a test.
 	soon = 2 * time.Second
 

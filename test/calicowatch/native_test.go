@@ -63,7 +63,7 @@ func staysQuiet(t *testing.T) {
 		for _, event := range events {
 			g.Expect(event).NotTo(HaveField("User", user))
 		}
-	}, soon+time.Second, 10*interval).Should(Succeed())
+	}, soon+time.Second, 4*interval).Should(Succeed())
 }
 
 // restMark returns a mark of the audit log with no request of the follower for some time
@@ -82,7 +82,7 @@ func restMark(g *WithT) testbed.Mark {
 			since = time.Now()
 		}
 		g.Expect(time.Since(since)).To(BeNumerically(">", soon), "without a request")
-	}, deadline, 10*interval).Should(Succeed())
+	}, deadline, 4*interval).Should(Succeed())
 	return mark
 }
 

@@ -23,7 +23,7 @@ import (
 
 const (
 	deadline = 60 * time.Second
-	tick     = 20 * time.Millisecond
+	tick     = 50 * time.Millisecond
 	parallel = 4 // concurrent writes
 )
 

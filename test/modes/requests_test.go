@@ -69,7 +69,7 @@ func (s *story) waitUntilQuiet() {
 			mark, since = s.markAuditLog(), time.Now()
 		}
 		return time.Since(since)
-	}).WithPolling(5*tick).Should(BeNumerically(">", reportTime), "the operator continues to send requests to the API server")
+	}).WithPolling(2*tick).Should(BeNumerically(">", reportTime), "the operator continues to send requests to the API server")
 }
 
 // countReconciliations counts the reconciliations in this process so far.

@@ -119,7 +119,7 @@ func contestsAtAPace(t *testing.T) {
 			_ = admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("gitops"), client.ForceOwnership)
 			select {
 			case <-ctx.Done():
-			case <-time.After(5 * tick):
+			case <-time.After(2 * tick):
 			}
 		}
 	}()

@@ -25,7 +25,7 @@ import (
 const (
 	// deadline is long because a compiler may run at the same time.
 	deadline = 40 * time.Second
-	tick     = 20 * time.Millisecond
+	tick     = 50 * time.Millisecond
 	// soon is a patience short enough for a test.
 	soon = 2 * time.Second
 	// moment is how long a test watches for unwanted changes.
@@ -71,7 +71,7 @@ func (s *story) inSubtest(t *testing.T) *story {
 func (s *story) setPolling() {
 	s.SetDefaultEventuallyTimeout(deadline)
 	s.SetDefaultEventuallyPollingInterval(tick)
-	s.SetDefaultConsistentlyPollingInterval(5 * tick)
+	s.SetDefaultConsistentlyPollingInterval(2 * tick)
 }
 
 // endStory removes all objects that would disturb the next story, and checks the common

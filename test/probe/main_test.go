@@ -22,7 +22,7 @@ import (
 
 const (
 	deadline = 60 * time.Second
-	interval = 20 * time.Millisecond
+	interval = 50 * time.Millisecond
 
 	namespace, account = "cpnp-probe", "cpnp-probe"
 )

@@ -75,7 +75,7 @@ var faults = []fault{
 	{"old after a restart", func(s *story, random *rand.Rand, kinds []string, happens func(*story)) {
 		s.Expect(s.proxy.Remember(s.t.Context(), kinds...)).To(Succeed())
 		happens(s)
-		s.lasts(time.Duration(100+random.IntN(1200)) * time.Millisecond)
+		s.lasts(time.Duration(random.IntN(1200)) * time.Millisecond)
 		s.stop()
 		s.proxy.Old(kinds...)
 		s.proxy.Freeze(kinds...)

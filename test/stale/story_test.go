@@ -29,7 +29,7 @@ import (
 const (
 	// deadline is long, because the machine may compile at the same time.
 	deadline = 90 * time.Second
-	tick     = 10 * time.Millisecond
+	tick     = 30 * time.Millisecond
 	// stageTime is short, because no node enforces rules here.
 	stageTime = 40 * time.Millisecond
 	// members are the nodes that the policy protects at first. The control plane
@@ -170,7 +170,7 @@ func (s *story) lasts(d time.Duration) {
 // within waits until a condition holds, but no longer than a given time: the stale state may prevent it.
 func (s *story) within(d time.Duration, is func() bool) {
 	for until := time.Now().Add(d); !is() && time.Now().Before(until); {
-		s.lasts(5 * tick)
+		s.lasts(2 * tick)
 	}
 }
 

@@ -208,7 +208,7 @@ func (c *corner) takeStep(ctx context.Context) error {
 // the other.
 func (c *corner) waitBriefly(ctx context.Context) error {
 	c.noteStep("settle")
-	_ = wait.PollUntilContextTimeout(ctx, 5*tick, 600*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+	_ = wait.PollUntilContextTimeout(ctx, 2*tick, 600*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
 		if err := admin.Get(ctx, client.ObjectKey{Name: c.mainPolicy()}, policy); err != nil {
 			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)

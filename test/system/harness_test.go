@@ -31,7 +31,7 @@ import (
 const (
 	// deadline is long, because other tests run at the same time.
 	deadline = 40 * time.Second
-	tick     = 20 * time.Millisecond
+	tick     = 50 * time.Millisecond
 )
 
 // story is a test's part of the cluster: names, a namespace, nodes, and an operator with

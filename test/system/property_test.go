@@ -195,7 +195,7 @@ func (b *batch) compareWithTwins() {
 	b.waitUntilQuiet()
 	// On a machine with other tests, events may take longer to reach the operator.
 	b.forEachCorner(func(c *corner) (differs error) {
-		_ = wait.PollUntilContextTimeout(b.ctx, 10*tick, deadline, true, func(ctx context.Context) (bool, error) {
+		_ = wait.PollUntilContextTimeout(b.ctx, 4*tick, deadline, true, func(ctx context.Context) (bool, error) {
 			differs = c.compareWithTwin(ctx)
 			return differs == nil, nil
 		})

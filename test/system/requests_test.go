@@ -99,14 +99,14 @@ func (s *story) waitUntilQuietFor(long time.Duration) {
 			mark, since = s.markAuditLog(), time.Now()
 		}
 		return time.Since(since)
-	}).WithPolling(5*tick).Should(BeNumerically(">", long), "the operator continues to send requests to the API server")
+	}).WithPolling(2*tick).Should(BeNumerically(">", long), "the operator continues to send requests to the API server")
 }
 
 // expectNoRequests expects the operator to make no request for the time d.
 func (s *story) expectNoRequests(d time.Duration) {
 	s.t.Helper()
 	mark := s.markAuditLog()
-	s.Consistently(func() requests { return s.requestsSince(mark) }, d, 5*tick).Should(BeZero())
+	s.Consistently(func() requests { return s.requestsSince(mark) }, d, 2*tick).Should(BeZero())
 }
 
 // mostWithin returns the largest number of writes within a time. A write that was refused

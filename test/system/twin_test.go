@@ -81,7 +81,7 @@ func (c *corner) applyAfterDeletion(ctx context.Context, name string) error {
 
 // pollUntil polls until the condition is true, or patience is over.
 func pollUntil(ctx context.Context, so func() (bool, error)) error {
-	return wait.PollUntilContextTimeout(ctx, 5*tick, patience, true, func(context.Context) (bool, error) { return so() })
+	return wait.PollUntilContextTimeout(ctx, 2*tick, patience, true, func(context.Context) (bool, error) { return so() })
 }
 
 // waitForReport waits until the operator has reported on the main policy.
