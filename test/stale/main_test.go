@@ -9,10 +9,8 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"sync"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -44,59 +42,12 @@ type place struct {
 // places are the free clusters.
 var places chan *place
 
-var start = testbed.Options{CRDPaths: []string{"../../config/crd/bases"}, GiveWay: true}
-
-// suite makes a place of the started cluster, and starts more clusters.
-type suite struct {
-	m     *testing.M
-	first **testbed.ControlPlane
-
-	mu    sync.Mutex
-	stops []func() error
-}
-
-func (s *suite) Run() (code int) {
-	defer func() {
-		if err := inParallel(len(s.stops), func(i int) error { return s.stops[i]() }); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the clusters:", err)
-			code = max(code, 1)
-		}
-	}()
-	places = make(chan *place, *clusters)
-	if err := inParallel(*clusters, func(i int) error { return s.furnish(context.Background(), i) }); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the clusters:", err)
-		return 1
-	}
-	return s.m.Run()
-}
-
-// inParallel runs a function so many times in parallel, since most of the time is waiting.
-func inParallel(times int, do func(i int) error) error {
-	errs := make([]error, times)
-	var doing sync.WaitGroup
-	for i := range times {
-		doing.Go(func() { errs[i] = do(i) })
-	}
-	doing.Wait()
-	return errors.Join(errs...)
-}
-
-// furnish makes a place: the first in the started cluster, each other one in a cluster of its own.
-func (s *suite) furnish(ctx context.Context, number int) (err error) {
-	cp, stop := *s.first, func() error { return nil }
-	if number > 0 {
-		if cp, err = testbed.Start(ctx, start); err != nil {
-			return err
-		}
-		stop = cp.Stop
-	}
+// furnish makes a place of a started cluster.
+func furnish(ctx context.Context, cp *testbed.ControlPlane) (stop func() error, err error) {
 	installed, err := calico.Start(ctx, cp, calico.Options{Mode: calico.Native})
 	if err != nil {
-		return errors.Join(err, stop())
+		return nil, err
 	}
-	s.mu.Lock()
-	s.stops = append(s.stops, func() error { return errors.Join(installed.Stop(), stop()) })
-	s.mu.Unlock()
 	config := options.UnthrottledConfig(cp.Config)
 	p := &place{config: config}
 	var errs [3]error
@@ -104,7 +55,7 @@ func (s *suite) furnish(ctx context.Context, number int) (err error) {
 	p.anything, errs[1] = dynamic.NewForConfig(config)
 	p.rights, errs[2] = cp.AddOperator(ctx, "cpnp-operator", "../../config/rbac/role.yaml")
 	places <- p
-	return errors.Join(errs[:]...)
+	return installed.Stop, errors.Join(errs[:]...)
 }
 
 func TestMain(m *testing.M) {
@@ -116,6 +67,7 @@ func TestMain(m *testing.M) {
 	if *verbose {
 		ctrl.SetLogger(zap.New(zap.UseDevMode(true)))
 	}
-	var cluster *testbed.ControlPlane
-	os.Exit(testbed.Run(&suite{m: m, first: &cluster}, start, &cluster))
+	places = make(chan *place, *clusters)
+	start := testbed.Options{CRDPaths: []string{"../../config/crd/bases"}, GiveWay: true}
+	os.Exit(testbed.RunSeveral(m, start, *clusters, furnish))
 }

@@ -127,7 +127,7 @@ func (a *application) withoutIgnored() (argo, error) {
 // countWrites returns Argo CD's writes of the object after the mark.
 func (a *application) countWrites(mark testbed.Mark, resource string) int {
 	a.t.Helper()
-	logged, err := cluster.Audit().Since(mark)
+	logged, err := a.cluster.Audit().Since(mark)
 	a.Expect(err).NotTo(HaveOccurred())
 	return len(slices.DeleteFunc(logged, func(e testbed.AuditEvent) bool {
 		uri, err := url.Parse(e.URI)

@@ -67,13 +67,13 @@ func (s *story) inGit(mode argoMode, apiVersion, kind, name string, labels, spec
 func (a argo) getLive(ctx context.Context) (*unstructured.Unstructured, error) {
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(a.git.GroupVersionKind())
-	return live, admin.Get(ctx, client.ObjectKeyFromObject(a.git), live)
+	return live, a.admin.Get(ctx, client.ObjectKeyFromObject(a.git), live)
 }
 
 // syncOnce writes the object, which may not exist yet.
 func (a argo) syncOnce(ctx context.Context) error {
 	if a.mode == serverSide {
-		return admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(a.git.DeepCopy()), client.FieldOwner(argoManager), client.ForceOwnership)
+		return a.admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(a.git.DeepCopy()), client.FieldOwner(argoManager), client.ForceOwnership)
 	}
 	desired := a.git.DeepCopy()
 	if a.mode == clientSide {
@@ -90,13 +90,13 @@ func (a argo) syncOnce(ctx context.Context) error {
 	case client.IgnoreNotFound(err) != nil:
 		return err
 	case err != nil:
-		return admin.Create(ctx, desired, client.FieldOwner(argoManager))
+		return a.admin.Create(ctx, desired, client.FieldOwner(argoManager))
 	case a.mode == clientSide:
 		body, err := json.Marshal(desired.Object)
 		if err != nil {
 			return err
 		}
-		return admin.Patch(ctx, live, client.RawPatch(types.MergePatchType, body), client.FieldOwner(argoManager))
+		return a.admin.Patch(ctx, live, client.RawPatch(types.MergePatchType, body), client.FieldOwner(argoManager))
 	}
 	return a.replaceObject(ctx, desired, live)
 }
@@ -117,7 +117,7 @@ func (a argo) replaceObject(ctx context.Context, desired, live *unstructured.Uns
 		maps.Copy(spec, desired.Object["spec"].(map[string]any))
 		desired.Object["spec"] = spec
 	}
-	return admin.Update(ctx, desired, client.FieldOwner(argoManager))
+	return a.admin.Update(ctx, desired, client.FieldOwner(argoManager))
 }
 
 // outOfSync tells whether a field that git declares differs. Kubernetes' own taints are
@@ -215,7 +215,7 @@ func (s *story) startSampling() func() []string {
 			began := lists
 			mu.Unlock()
 			policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-			if admin.Get(ctx, client.ObjectKey{Name: s.name}, policy) != nil {
+			if s.admin.Get(ctx, client.ObjectKey{Name: s.name}, policy) != nil {
 				continue
 			}
 			mu.Lock()

@@ -41,13 +41,13 @@ func TestOlderPolicyWins(t *testing.T) {
 	s.Expect(s.networkPolicies()).To(HaveLen(1))
 	s.waitUntilReady(older.Name)
 
-	s.Expect(admin.Delete(s.ctx, older)).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, older)).To(Succeed())
 	s.waitUntilReady(newer.Name)
 	s.Expect(s.taintsOf(node)()).To(ConsistOf(dedicated + "=newer:NoSchedule"))
 	s.Expect(s.networkPolicies()).To(ConsistOf(HaveField("Name", "cpnp."+newer.Name+".coredns")))
 
 	// In the end, the originals from before both policies are restored.
-	s.Expect(admin.Delete(s.ctx, newer)).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, newer)).To(Succeed())
 	s.waitUntilGone(newer.Name)
 	s.Expect(s.taintsOf(node)()).To(BeEmpty())
 }
@@ -60,7 +60,7 @@ func (s *story) waitForNextSecond(policy *v1alpha1.ControlPlaneNetworkPolicy) {
 		probe++
 		object := &corev1.ConfigMap{}
 		object.Namespace, object.GenerateName = s.name, "clock-"
-		s.Expect(admin.Create(s.ctx, object)).To(Succeed())
+		s.Expect(s.admin.Create(s.ctx, object)).To(Succeed())
 		return object.CreationTimestamp.After(policy.CreationTimestamp.Time)
 	}, deadline, "100ms").Should(BeTrue())
 }
@@ -68,7 +68,7 @@ func (s *story) waitForNextSecond(policy *v1alpha1.ControlPlaneNetworkPolicy) {
 func (s *story) waitUntilGone(policy string) {
 	s.t.Helper()
 	s.Eventually(func() error {
-		return admin.Get(s.ctx, client.ObjectKey{Name: policy}, &v1alpha1.ControlPlaneNetworkPolicy{})
+		return s.admin.Get(s.ctx, client.ObjectKey{Name: policy}, &v1alpha1.ControlPlaneNetworkPolicy{})
 	}).Should(MatchError(ContainSubstring("not found")))
 }
 
@@ -82,6 +82,6 @@ func TestForeignObjectWithAManagedNameIsLeftAlone(t *testing.T) {
 	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionAccepted)).Should(Equal("False/Conflicted"))
 	s.Expect(s.networkPolicies()).To(ConsistOf(And(HaveField("UID", foreign.UID), HaveField("ResourceVersion", foreign.ResourceVersion))))
 
-	s.Expect(admin.Delete(s.ctx, foreign)).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, foreign)).To(Succeed())
 	s.waitUntilReady(s.name)
 }

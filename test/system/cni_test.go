@@ -27,7 +27,7 @@ func TestNodesThatCiliumDoesNotSelect(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		for _, object := range []client.Object{cilium, settings} {
-			_ = client.IgnoreNotFound(admin.Delete(context.Background(), object))
+			_ = client.IgnoreNotFound(s.admin.Delete(context.Background(), object))
 		}
 	})
 	s.createObjects(s.newPolicy())
@@ -42,10 +42,10 @@ func TestNodesThatCiliumDoesNotSelect(t *testing.T) {
 	written := s.networkPolicies()
 	s.Expect(written).To(HaveLen(1))
 
-	s.Expect(admin.Patch(s.ctx, settings, client.RawPatch("application/merge-patch+json", []byte(`{"data":{"policy-cidr-match-mode":""}}`)))).To(Succeed())
+	s.Expect(s.admin.Patch(s.ctx, settings, client.RawPatch("application/merge-patch+json", []byte(`{"data":{"policy-cidr-match-mode":""}}`)))).To(Succeed())
 	s.Eventually(verified).Should(Equal("False/NetworkPolicyNotEnforced"))
 	s.Expect(s.networkPolicies()).To(ConsistOf(HaveField("ResourceVersion", written[0].ResourceVersion)), "the written NetworkPolicy stays")
 
-	s.Expect(admin.Delete(s.ctx, cilium)).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, cilium)).To(Succeed())
 	s.waitUntilReady(s.name)
 }

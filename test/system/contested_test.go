@@ -74,7 +74,7 @@ func (s *story) startHostileWriter(object client.Object, body string) (stop func
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				err := admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("hostile"))
+				err := s.admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("hostile"))
 				if err != nil && ctx.Err() == nil {
 					s.t.Errorf("rewriting %s: %v", object.GetName(), err)
 				}

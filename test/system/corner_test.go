@@ -29,6 +29,7 @@ import (
 // corner is a part of the cluster for one random sequence: two namespaces, up to three
 // nodes, three Services, and up to two policies for these objects only.
 type corner struct {
+	admin  client.WithWatch
 	number int
 	name   string
 	twin   string
@@ -53,9 +54,9 @@ const (
 	endsDeleted  ending = "deleted"
 )
 
-func newCorner(number int, random *rand.Rand) *corner {
+func newCorner(admin client.WithWatch, number int, random *rand.Rand) *corner {
 	c := &corner{
-		number: number, name: fmt.Sprintf("p%03d", number), twin: fmt.Sprintf("q%03d", number), random: random,
+		admin: admin, number: number, name: fmt.Sprintf("p%03d", number), twin: fmt.Sprintf("q%03d", number), random: random,
 		specs: map[string]*v1alpha1.ControlPlaneNetworkPolicySpec{}, ends: endsEnforced,
 		gave: map[string]map[string]bool{}, theirs: map[string]map[string]bool{},
 	}
@@ -104,7 +105,7 @@ func (c *corner) noteForeign(object, field, value string) {
 func (c *corner) createCorner(ctx context.Context) error {
 	for _, suffix := range []string{"a", "b"} {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespaceName(suffix), Labels: map[string]string{"zone": "x"}}}
-		if err := admin.Create(ctx, namespace); err != nil {
+		if err := c.admin.Create(ctx, namespace); err != nil {
 			return err
 		}
 	}
@@ -126,7 +127,7 @@ func (c *corner) addNode(ctx context.Context, n int) error {
 	c.theirs[c.nodeName(n)] = map[string]bool{}
 	role := map[int]string{1: "cp", 2: "cp", 3: "worker"}[n]
 	address := fmt.Sprintf("10.%d.%d.%d", 100+c.number/250, c.number%250, n)
-	return testbed.CreateNode(ctx, admin, testbed.Node(c.nodeName(n), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
+	return testbed.CreateNode(ctx, c.admin, testbed.Node(c.nodeName(n), testbed.WithoutKwok(), testbed.NodeReady(corev1.ConditionTrue),
 		testbed.NodeLabels(map[string]string{"story": "everysequenceendsasdeclared", "corner": c.name, "role": role}), testbed.InternalIP(address)))
 }
 
@@ -136,11 +137,11 @@ func (c *corner) addService(ctx context.Context, name string) error {
 		kind = corev1.ServiceTypeLoadBalancer
 	}
 	service := testbed.Service(c.serviceKey(name).Namespace, name, kind, testbed.ServiceLabels(map[string]string{"corner": c.name, "tier": "front"}))
-	if err := admin.Create(ctx, service, client.FieldOwner("owner")); err != nil || name != "public" {
+	if err := c.admin.Create(ctx, service, client.FieldOwner("owner")); err != nil || name != "public" {
 		return err
 	}
 	slice := testbed.EndpointSlice(service, testbed.Endpoint(c.nodeName(1), "10.200.0.1", true))
-	return client.IgnoreAlreadyExists(admin.Create(ctx, slice))
+	return client.IgnoreAlreadyExists(c.admin.Create(ctx, slice))
 }
 
 // applySpec applies the corner's spec to the policy, or deletes the policy.
@@ -148,19 +149,19 @@ func (c *corner) applySpec(ctx context.Context, name string) error {
 	spec := c.specs[name]
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if spec == nil {
-		return client.IgnoreNotFound(admin.Delete(ctx, policy))
+		return client.IgnoreNotFound(c.admin.Delete(ctx, policy))
 	}
 	return retryConflicts(func() error {
-		err := admin.Get(ctx, client.ObjectKeyFromObject(policy), policy)
+		err := c.admin.Get(ctx, client.ObjectKeyFromObject(policy), policy)
 		if apierrors.IsNotFound(err) {
 			policy.ResourceVersion, policy.Spec = "", *spec.DeepCopy()
-			return admin.Create(ctx, policy)
+			return c.admin.Create(ctx, policy)
 		}
 		if err != nil || policy.DeletionTimestamp != nil {
 			return err // in the latter case the spec is applied at the end
 		}
 		policy.Spec = *spec.DeepCopy()
-		return admin.Update(ctx, policy)
+		return c.admin.Update(ctx, policy)
 	})
 }
 
@@ -210,7 +211,7 @@ func (c *corner) waitBriefly(ctx context.Context) error {
 	c.noteStep("settle")
 	_ = wait.PollUntilContextTimeout(ctx, 2*tick, 600*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-		if err := admin.Get(ctx, client.ObjectKey{Name: c.mainPolicy()}, policy); err != nil {
+		if err := c.admin.Get(ctx, client.ObjectKey{Name: c.mainPolicy()}, policy); err != nil {
 			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 		}
 		ready := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady)
@@ -285,17 +286,17 @@ func (c *corner) changeTaints(ctx context.Context) error {
 	}
 	write := func() error {
 		object := &corev1.Node{}
-		if err := admin.Get(ctx, client.ObjectKey{Name: node}, object); err != nil {
+		if err := c.admin.Get(ctx, client.ObjectKey{Name: node}, object); err != nil {
 			return err
 		}
 		list = change(object.Spec.Taints)
 		object.Spec.Taints = list
-		return admin.Update(ctx, object, client.FieldOwner(manager))
+		return c.admin.Update(ctx, object, client.FieldOwner(manager))
 	}
 	if !careful {
 		list = change(nil)
 		write = func() error {
-			return patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, manager, map[string]any{"spec": map[string]any{"taints": list}})
+			return c.patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, manager, map[string]any{"spec": map[string]any{"taints": list}})
 		}
 	}
 	if err := retryConflicts(write); err != nil {
@@ -312,12 +313,12 @@ func (c *corner) changeTaints(ctx context.Context) error {
 	return nil
 }
 
-func patchAs(ctx context.Context, object client.Object, manager string, patch map[string]any) error {
+func (c *corner) patchAs(ctx context.Context, object client.Object, manager string, patch map[string]any) error {
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return err
 	}
-	return admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, body), client.FieldOwner(manager))
+	return c.admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, body), client.FieldOwner(manager))
 }
 
 // randomField returns a field of Services with a value for a foreign manager.
@@ -337,7 +338,7 @@ func (c *corner) changeService(ctx context.Context) error {
 	name, manager := c.pickOne("web", "public", "public", "other"), c.pickOne("mallory", "eve")
 	field, value := c.randomField()
 	c.noteStep("%s sets %s of %s to %s", manager, field, name, value)
-	err := patchAs(ctx, c.emptyService(name), manager, map[string]any{"spec": map[string]any{field: value}})
+	err := c.patchAs(ctx, c.emptyService(name), manager, map[string]any{"spec": map[string]any{field: value}})
 	if err == nil {
 		c.noteForeign("Service/"+name, field, value)
 	}
@@ -353,7 +354,7 @@ func (c *corner) declareService(ctx context.Context) error {
 		fields[field] = value
 	}
 	c.noteStep("gitops declares of %s %v", name, fields)
-	err := declareFields(ctx, c.serviceKey(name), fields)
+	err := c.declareFields(ctx, c.serviceKey(name), fields)
 	if err == nil {
 		for field, value := range fields {
 			c.noteForeign("Service/"+name, field, fmt.Sprint(value))
@@ -363,9 +364,9 @@ func (c *corner) declareService(ctx context.Context) error {
 }
 
 // declareFields applies fields of an existing Service.
-func declareFields(ctx context.Context, key client.ObjectKey, fields map[string]any) error {
+func (c *corner) declareFields(ctx context.Context, key client.ObjectKey, fields map[string]any) error {
 	service := &corev1.Service{}
-	if err := admin.Get(ctx, key, service); err != nil {
+	if err := c.admin.Get(ctx, key, service); err != nil {
 		return err
 	}
 	object := &unstructured.Unstructured{Object: map[string]any{"spec": fields}}
@@ -373,7 +374,7 @@ func declareFields(ctx context.Context, key client.ObjectKey, fields map[string]
 	object.SetNamespace(key.Namespace)
 	object.SetName(key.Name)
 	object.SetUID(service.UID)
-	return admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("gitops"), client.ForceOwnership)
+	return c.admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("gitops"), client.ForceOwnership)
 }
 
 // emptyService returns a Service with only a name.
@@ -397,7 +398,7 @@ func (c *corner) changeNetworkPolicy(ctx context.Context) error {
 	}}
 	if c.happensIn(30) {
 		c.noteStep("delete NetworkPolicy %s/%s", object.Namespace, object.Name)
-		return client.IgnoreNotFound(admin.Delete(ctx, object))
+		return client.IgnoreNotFound(c.admin.Delete(ctx, object))
 	}
 	body := c.pickOne(
 		`{"spec":{"ingress":[{}]}}`,
@@ -409,7 +410,7 @@ func (c *corner) changeNetworkPolicy(ctx context.Context) error {
 		`{"metadata":{"annotations":null}}`,
 	)
 	c.noteStep("NetworkPolicy %s/%s gets %s", object.Namespace, object.Name, body)
-	return client.IgnoreNotFound(admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner(c.pickOne("mallory", "eve"))))
+	return client.IgnoreNotFound(c.admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner(c.pickOne("mallory", "eve"))))
 }
 
 // changeLabels moves a node, a Service or a namespace in or out of selectors.
@@ -426,7 +427,7 @@ func (c *corner) changeLabels(ctx context.Context) error {
 		labels = map[string]any{"zone": c.pickOne("x", "y")}
 	}
 	c.noteStep("labels of %T %s are %v", object, object.GetName(), labels)
-	return client.IgnoreNotFound(patchAs(ctx, object, "owner", map[string]any{"metadata": map[string]any{"labels": labels}}))
+	return client.IgnoreNotFound(c.patchAs(ctx, object, "owner", map[string]any{"metadata": map[string]any{"labels": labels}}))
 }
 
 // changeNodes makes a node join, leave or change its address.
@@ -437,9 +438,9 @@ func (c *corner) changeNodes(ctx context.Context) error {
 		c.noteStep("address of %s is %s", c.nodeName(n), address)
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(n)}}
 		body := fmt.Sprintf(`{"status":{"addresses":[{"type":"InternalIP","address":%q}]}}`, address)
-		return client.IgnoreNotFound(admin.Status().Patch(ctx, node, client.RawPatch(types.MergePatchType, []byte(body))))
+		return client.IgnoreNotFound(c.admin.Status().Patch(ctx, node, client.RawPatch(types.MergePatchType, []byte(body))))
 	}
-	if err := admin.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(n)}}); !apierrors.IsNotFound(err) {
+	if err := c.admin.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(n)}}); !apierrors.IsNotFound(err) {
 		c.noteStep("%s leaves", c.nodeName(n))
 		return err
 	}
@@ -457,10 +458,10 @@ func (c *corner) changeServices(ctx context.Context) error {
 	case 1:
 		kind := c.pickOne("ClusterIP", "NodePort", "LoadBalancer")
 		c.noteStep("type of public is %s", kind)
-		return ignoreRefused(patchAs(ctx, c.emptyService("public"), "owner", map[string]any{"spec": map[string]any{"type": kind}}))
+		return ignoreRefused(c.patchAs(ctx, c.emptyService("public"), "owner", map[string]any{"spec": map[string]any{"type": kind}}))
 	default:
 		name := c.pickOne("web", "public", "other")
-		if err := admin.Delete(ctx, c.emptyService(name)); !apierrors.IsNotFound(err) {
+		if err := c.admin.Delete(ctx, c.emptyService(name)); !apierrors.IsNotFound(err) {
 			c.noteStep("Service %s goes", name)
 			return err
 		}
@@ -471,7 +472,7 @@ func (c *corner) changeServices(ctx context.Context) error {
 
 func (c *corner) setEndpoint(ctx context.Context, ready bool) error {
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespaceName("a"), Name: "public"}}
-	return patchAs(ctx, slice, "owner", map[string]any{"endpoints": []any{testbed.Endpoint(c.nodeName(1), "10.200.0.1", ready)}})
+	return c.patchAs(ctx, slice, "owner", map[string]any{"endpoints": []any{testbed.Endpoint(c.nodeName(1), "10.200.0.1", ready)}})
 }
 
 // changeStatus writes a false status as a foreign manager. A policy without Verified would
@@ -480,5 +481,5 @@ func (c *corner) changeStatus(ctx context.Context) error {
 	c.noteStep("mallory edits the status")
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: c.mainPolicy()}}
 	body := `{"status":{"conditions":[],"driftedObjects":7}}`
-	return client.IgnoreNotFound(admin.Status().Patch(ctx, policy, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("mallory")))
+	return client.IgnoreNotFound(c.admin.Status().Patch(ctx, policy, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner("mallory")))
 }

@@ -66,7 +66,7 @@ func (s *story) enforcePolicy(node string) {
 
 func (s *story) deletePolicy(name string) {
 	s.t.Helper()
-	s.Expect(admin.Delete(s.ctx, s.getPolicy(name))).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, s.getPolicy(name))).To(Succeed())
 	s.waitUntilGone(name)
 }
 

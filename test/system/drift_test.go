@@ -19,7 +19,7 @@ import (
 // patchObject changes an object as kubectl edit would, under a field manager's name.
 func (s *story) patchObject(object client.Object, manager, body string) {
 	s.t.Helper()
-	s.Expect(admin.Patch(s.ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner(manager))).To(Succeed())
+	s.Expect(s.admin.Patch(s.ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner(manager))).To(Succeed())
 }
 
 // lastDrift returns the repaired drift in the status.
@@ -61,7 +61,7 @@ func TestDriftIsRepairedAndAttributed(t *testing.T) {
 		s.Eventually(s.lastDrift(s.name)).Should(HaveField("Field", "metadata.labels[cpnp.dev/policy]"))
 	})
 	t.Run("a NetworkPolicy that was deleted", func(t *testing.T) {
-		s.Expect(admin.Delete(s.ctx, policy.DeepCopy())).To(Succeed())
+		s.Expect(s.admin.Delete(s.ctx, policy.DeepCopy())).To(Succeed())
 		s.Eventually(s.networkPolicies).Should(ConsistOf(HaveField("Spec", policy.Spec)))
 		s.Eventually(s.lastDrift(s.name)).Should(And(HaveField("Cause", v1alpha1.CauseMissing), HaveField("Field", "")))
 	})
@@ -125,7 +125,7 @@ func TestNewIntentIsNotDrift(t *testing.T) {
 	// A node counts once the node has its label. When a node joins, the controller manager
 	// writes all taints of the node, and may drop a taint that was written meanwhile.
 	joined := s.name + "-joined"
-	s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(joined, testbed.InternalIP("10.77.0.200")))).To(Succeed())
+	s.Expect(testbed.CreateNode(s.ctx, s.admin, testbed.Node(joined, testbed.InternalIP("10.77.0.200")))).To(Succeed())
 	s.Eventually(s.taintsOf(joined)).Should(BeEmpty())
 	label, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": s.storyLabels()}})
 	s.Expect(err).NotTo(HaveOccurred())

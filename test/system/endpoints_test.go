@@ -27,7 +27,7 @@ func internalLocal(entry *v1alpha1.ServiceTrafficPolicy) {
 func (s *story) internalTrafficPolicy(namespace, name string) func() string {
 	return func() string {
 		service := &corev1.Service{}
-		s.Expect(admin.Get(s.ctx, client.ObjectKey{Namespace: namespace, Name: name}, service)).To(Succeed())
+		s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Namespace: namespace, Name: name}, service)).To(Succeed())
 		return string(ptr.Deref(service.Spec.InternalTrafficPolicy, ""))
 	}
 }
@@ -53,19 +53,19 @@ func (s *story) placeEndpoints(service *corev1.Service, nodes ...string) {
 	}
 	slice := testbed.EndpointSlice(service, endpoints...)
 	there := &discoveryv1.EndpointSlice{}
-	if err := admin.Get(s.ctx, client.ObjectKeyFromObject(slice), there); err != nil {
+	if err := s.admin.Get(s.ctx, client.ObjectKeyFromObject(slice), there); err != nil {
 		s.createObjects(slice)
 		return
 	}
 	there.Endpoints = endpoints
-	s.Expect(admin.Update(s.ctx, there)).To(Succeed())
+	s.Expect(s.admin.Update(s.ctx, there)).To(Succeed())
 }
 
 // otherNodes counts the nodes outside of the story, because every node counts.
 func (s *story) otherNodes() int {
 	s.t.Helper()
 	var nodes corev1.NodeList
-	s.Expect(admin.List(s.ctx, &nodes)).To(Succeed())
+	s.Expect(s.admin.List(s.ctx, &nodes)).To(Succeed())
 	count := 0
 	for _, node := range nodes.Items {
 		if node.Labels["story"] != s.name {
@@ -122,7 +122,7 @@ func TestDeletedNodeDelaysNoService(t *testing.T) {
 	s.createObjects(s.onlyServices(internalLocal))
 	s.startOperator()
 	s.Eventually(s.driftOf(s.name + "/web")).Should(HavePrefix("Held: 2 of 3 nodes"))
-	s.Expect(admin.Delete(s.ctx, s.getNode(nodes[2]))).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, s.getNode(nodes[2]))).To(Succeed())
 	s.Eventually(s.internalTrafficPolicy(s.name, "web")).Should(Equal("Local"))
 	s.waitUntilReady(s.name)
 	// A new node needs an endpoint.
@@ -138,11 +138,11 @@ func TestServiceOfTheAPIServersIsNeverLocal(t *testing.T) {
 	s := beginStory(t)
 	s.createNodes(1)
 	own := &corev1.Service{}
-	s.Expect(admin.Get(s.ctx, client.ObjectKey{Namespace: "default", Name: "kubernetes"}, own)).To(Succeed())
+	s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Namespace: "default", Name: "kubernetes"}, own)).To(Succeed())
 	s.patchObject(own, "admin", `{"metadata":{"labels":{"story":"`+s.name+`"}}}`)
 	t.Cleanup(func() {
 		body := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"story":null}}}`))
-		s.Expect(admin.Patch(context.Background(), own, body)).To(Succeed())
+		s.Expect(s.admin.Patch(context.Background(), own, body)).To(Succeed())
 	})
 	s.createObjects(s.onlyServices(func(entry *v1alpha1.ServiceTrafficPolicy) {
 		internalLocal(entry)
@@ -228,6 +228,6 @@ func (s *story) refuseValue(value string) {
 	probe := testbed.Service(s.name, "probe", corev1.ServiceTypeClusterIP)
 	s.createObjects(probe)
 	s.Eventually(func() error {
-		return admin.Patch(s.ctx, probe.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"trafficDistribution":"`+value+`"}}`)), client.DryRunAll)
+		return s.admin.Patch(s.ctx, probe.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"trafficDistribution":"`+value+`"}}`)), client.DryRunAll)
 	}).ShouldNot(Succeed())
 }

@@ -34,7 +34,7 @@ func TestServiceInFrontOfAComponentIsNamed(t *testing.T) {
 	s.waitUntilReady(s.name)
 	s.patchObject(door, "admin", `{"spec":{"externalTrafficPolicy":"Cluster"}}`)
 	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionReady)).Should(Equal("False/ForeignService"))
-	s.Expect(admin.Delete(s.ctx, door)).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, door)).To(Succeed())
 	s.waitUntilReady(s.name)
 
 	// External addresses are reported, and are no fault by themselves.

@@ -51,7 +51,7 @@ func TestFailuresOfTheAPIServerPass(t *testing.T) {
 	node := s.createNodes(1)[0]
 	s.createService("web", corev1.ServiceTypeClusterIP)
 	s.createObjects(s.newPolicy())
-	proxy, log := newFaultProxy(t, operatorConfig), &journal{}
+	proxy, log := newFaultProxy(t, s.rights), &journal{}
 	s.startOperatorAs(proxy.clientConfig(), func(o *ctrl.Options) {
 		o.Controller.ReconciliationTimeout = 2 * time.Second
 		o.Logger = log.newLogger()
@@ -139,7 +139,7 @@ func TestMissingRightsAreReported(t *testing.T) {
 	s.createService("web", corev1.ServiceTypeClusterIP)
 	s.createObjects(s.newPolicy())
 	log := &journal{}
-	s.startOperatorAs(operatorConfig, func(o *ctrl.Options) { o.Logger = log.newLogger() })
+	s.startOperatorAs(s.rights, func(o *ctrl.Options) { o.Logger = log.newLogger() })
 	s.waitUntilReady(s.name)
 	posture := s.readPosture()
 	s.waitUntilQuiet()
@@ -163,11 +163,11 @@ func TestMissingRightsAreReported(t *testing.T) {
 	t.Run("with the status", func(t *testing.T) {
 		s := s.inSubtest(t)
 		binding := &rbacv1.ClusterRoleBinding{}
-		s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: testbed.ShippedBinding}, binding)).To(Succeed())
-		s.Expect(admin.Delete(s.ctx, binding)).To(Succeed())
+		s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Name: testbed.ShippedBinding}, binding)).To(Succeed())
+		s.Expect(s.admin.Delete(s.ctx, binding)).To(Succeed())
 		restoreRights := sync.OnceFunc(func() {
 			binding.ResourceVersion, binding.UID = "", ""
-			s.Expect(admin.Create(context.Background(), binding)).To(Succeed())
+			s.Expect(s.admin.Create(context.Background(), binding)).To(Succeed())
 		})
 		t.Cleanup(restoreRights)
 		mark := s.markAuditLog()
@@ -191,7 +191,7 @@ func TestMissingRightsAreReported(t *testing.T) {
 func (s *story) removeRights(rights func(rbacv1.PolicyRule) bool) (restoreRights func()) {
 	s.t.Helper()
 	role := &rbacv1.ClusterRole{}
-	s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: "manager-role"}, role)).To(Succeed())
+	s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Name: "manager-role"}, role)).To(Succeed())
 	all := slices.Clone(role.Rules)
 	role.Rules = nil
 	for _, rule := range all {
@@ -203,10 +203,10 @@ func (s *story) removeRights(rights func(rbacv1.PolicyRule) bool) (restoreRights
 			role.Rules = append(role.Rules, rule)
 		}
 	}
-	s.Expect(admin.Update(s.ctx, role)).To(Succeed())
+	s.Expect(s.admin.Update(s.ctx, role)).To(Succeed())
 	restoreRights = sync.OnceFunc(func() {
 		role.Rules = all
-		s.Expect(admin.Update(context.Background(), role)).To(Succeed())
+		s.Expect(s.admin.Update(context.Background(), role)).To(Succeed())
 	})
 	s.t.Cleanup(restoreRights)
 	return restoreRights

@@ -27,7 +27,7 @@ func TestDeletionReportsThatOnlyTheFinalizerIsLeft(t *testing.T) {
 	restoreRights := s.removeRights(func(rule rbacv1.PolicyRule) bool {
 		return slices.Contains(rule.Verbs, "patch") && slices.Contains(rule.Resources, "controlplanenetworkpolicies")
 	})
-	s.Expect(admin.Delete(s.ctx, s.getPolicy(s.name))).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, s.getPolicy(s.name))).To(Succeed())
 	s.Eventually(func() string { return s.messageOf(s.name, v1alpha1.ConditionReady) }).Should(And(
 		ContainSubstring("everything is restored, and only the finalizer cpnp.dev/finalizer is left"),
 		ContainSubstring("is forbidden"), ContainSubstring("install it again")))

@@ -39,7 +39,7 @@ func (s *story) forbidByAdmission(operation admissionv1.OperationType, what admi
 	s.createObjects(binding)
 	s.t.Cleanup(func() {
 		for _, object := range []client.Object{binding, policy} {
-			if err := admin.Delete(context.Background(), object); err != nil {
+			if err := s.admin.Delete(context.Background(), object); err != nil {
 				s.t.Error(err)
 			}
 		}
@@ -65,10 +65,10 @@ func TestForbiddenDeletionDelaysNoPolicyForever(t *testing.T) {
 		"oldObject.metadata.name != '"+node+"'", "records stay here")
 	record := &v1alpha1.ControlPlaneNodeRecord{ObjectMeta: metav1.ObjectMeta{Name: node}}
 	for _, object := range []client.Object{ours, record} { // admission takes effect after a moment
-		s.Eventually(func() error { return admin.Delete(s.ctx, object, client.DryRunAll) }).ShouldNot(Succeed())
+		s.Eventually(func() error { return s.admin.Delete(s.ctx, object, client.DryRunAll) }).ShouldNot(Succeed())
 	}
 
-	s.Expect(admin.Delete(s.ctx, s.getPolicy(s.name))).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, s.getPolicy(s.name))).To(Succeed())
 	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionProgrammed)).Should(Equal("False/ApplyFailed"))
 	s.Expect(s.messageOf(s.name, v1alpha1.ConditionReady)).To(And(
 		ContainSubstring("NetworkPolicy/"+s.name+"/"+ours.Name), ContainSubstring("network policies stay here"), ContainSubstring("make the API server accept the change")))

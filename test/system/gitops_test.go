@@ -282,7 +282,7 @@ func TestRemovedRecordIsWrittenAgain(t *testing.T) {
 	s.startOperator()
 	s.waitUntilReady(s.name)
 	record := s.getService("web").Annotations[v1alpha1.AnnotationRecord]
-	s.Expect(admin.Patch(s.ctx, s.getService("web"), client.RawPatch(types.MergePatchType,
+	s.Expect(s.admin.Patch(s.ctx, s.getService("web"), client.RawPatch(types.MergePatchType,
 		[]byte(`{"metadata":{"annotations":{"cpnp.dev/record":null}}}`)), client.FieldOwner("mallory"))).To(Succeed())
 	s.Eventually(func() string { return s.getService("web").Annotations[v1alpha1.AnnotationRecord] }).Should(Equal(record))
 	s.deletePolicy(s.name)

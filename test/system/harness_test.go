@@ -34,10 +34,11 @@ const (
 	tick     = 50 * time.Millisecond
 )
 
-// story is a test's part of the cluster: names, a namespace, nodes, and an operator with
-// the same lifetime.
+// story is a test with a cluster for itself: names, a namespace, nodes, and an operator
+// with the same lifetime.
 type story struct {
 	*WithT
+	*place
 	t     *testing.T
 	ctx   context.Context
 	name  string
@@ -50,19 +51,36 @@ type story struct {
 	running <-chan struct{}
 }
 
+// beginStory begins a story in a free cluster, in parallel with other stories.
 func beginStory(t *testing.T) *story {
 	t.Helper()
+	t.Parallel()
+	return beginStoryAlone(t)
+}
+
+// beginStoryAlone begins a story before all stories that run in parallel, for what concerns
+// the whole process.
+func beginStoryAlone(t *testing.T) *story {
+	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
-	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: clock.RealClock{}, pause: time.Millisecond}
+	s := &story{WithT: NewWithT(t), place: usePlace(t), t: t, ctx: t.Context(), name: name[:min(len(name), 40)], clock: clock.RealClock{}, pause: time.Millisecond}
 	s.setPolling()
-	s.Expect(admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
+	s.Expect(s.admin.Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}})).To(Succeed())
 	t.Cleanup(func() { s.cleanUp() })
 	return s
 }
 
+// usePlace waits for a free cluster, and frees the cluster when the test ends.
+func usePlace(t *testing.T) *place {
+	t.Helper()
+	p := <-places
+	t.Cleanup(func() { places <- p })
+	return p
+}
+
 // inSubtest returns the story for a subtest.
 func (s *story) inSubtest(t *testing.T) *story {
-	s = &story{WithT: NewWithT(t), t: t, ctx: s.ctx, name: s.name, clock: s.clock, pause: s.pause}
+	s = &story{WithT: NewWithT(t), place: s.place, t: t, ctx: s.ctx, name: s.name, clock: s.clock, pause: s.pause}
 	s.setPolling()
 	return s
 }
@@ -77,22 +95,22 @@ func (s *story) setPolling() {
 func (s *story) cleanUp() {
 	ctx := context.Background()
 	var policies v1alpha1.ControlPlaneNetworkPolicyList
-	s.Expect(admin.List(ctx, &policies)).To(Succeed())
+	s.Expect(s.admin.List(ctx, &policies)).To(Succeed())
 	for i := range policies.Items {
 		policy := &policies.Items[i]
 		body := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
-		s.Expect(client.IgnoreNotFound(admin.Patch(ctx, policy, body))).To(Succeed())
-		s.Expect(client.IgnoreNotFound(admin.Delete(ctx, policy))).To(Succeed())
+		s.Expect(client.IgnoreNotFound(s.admin.Patch(ctx, policy, body))).To(Succeed())
+		s.Expect(client.IgnoreNotFound(s.admin.Delete(ctx, policy))).To(Succeed())
 	}
-	s.Expect(admin.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(s.name), client.GracePeriodSeconds(0))).To(Succeed())
+	s.Expect(s.admin.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(s.name), client.GracePeriodSeconds(0))).To(Succeed())
 	// All nodes are deleted, with any labels: a remaining node would show an address of the
 	// next story.
-	s.Expect(admin.DeleteAllOf(ctx, &corev1.Node{})).To(Succeed())
+	s.Expect(s.admin.DeleteAllOf(ctx, &corev1.Node{})).To(Succeed())
 }
 
 // startOperator starts the operator with the shipped rights, and returns a function to stop
 // the operator, which also stops when the test ends.
-func (s *story) startOperator() (stop func()) { return s.startOperatorAs(operatorConfig) }
+func (s *story) startOperator() (stop func()) { return s.startOperatorAs(s.rights) }
 
 func (s *story) startOperatorAs(config *rest.Config, change ...func(*ctrl.Options)) (stop func()) {
 	s.t.Helper()
@@ -132,7 +150,7 @@ func (s *story) createNodes(count int, options ...testbed.NodeOption) []string {
 	for i := range count {
 		name := fmt.Sprintf("%s-%d", s.name, i+1)
 		all := append([]testbed.NodeOption{testbed.NodeLabels(s.storyLabels()), testbed.InternalIP(fmt.Sprintf("10.77.0.%d", i+11))}, options...)
-		s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(name, all...))).To(Succeed())
+		s.Expect(testbed.CreateNode(s.ctx, s.admin, testbed.Node(name, all...))).To(Succeed())
 		names = append(names, name)
 	}
 	return names
@@ -175,7 +193,7 @@ func (s *story) corednsComponent() v1alpha1.Component {
 func (s *story) createObjects(objects ...client.Object) {
 	s.t.Helper()
 	for _, object := range objects {
-		s.Expect(admin.Create(s.ctx, object)).To(Succeed())
+		s.Expect(s.admin.Create(s.ctx, object)).To(Succeed())
 	}
 }
 
@@ -192,18 +210,18 @@ func (s *story) editPolicy(name string, change func(*v1alpha1.ControlPlaneNetwor
 	s.t.Helper()
 	s.Eventually(func() error {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-		if err := admin.Get(s.ctx, client.ObjectKey{Name: name}, policy); err != nil {
+		if err := s.admin.Get(s.ctx, client.ObjectKey{Name: name}, policy); err != nil {
 			return err
 		}
 		change(&policy.Spec)
-		return admin.Update(s.ctx, policy)
+		return s.admin.Update(s.ctx, policy)
 	}).Should(Succeed())
 }
 
 func (s *story) getPolicy(name string) *v1alpha1.ControlPlaneNetworkPolicy {
 	s.t.Helper()
 	policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-	s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: name}, policy)).To(Succeed())
+	s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Name: name}, policy)).To(Succeed())
 	return policy
 }
 
@@ -240,7 +258,7 @@ func (s *story) waitUntilAudited(name string) {
 func (s *story) getNode(name string) *corev1.Node {
 	s.t.Helper()
 	node := &corev1.Node{}
-	s.Expect(admin.Get(s.ctx, client.ObjectKey{Name: name}, node)).To(Succeed())
+	s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Name: name}, node)).To(Succeed())
 	return node
 }
 
@@ -260,14 +278,14 @@ func (s *story) taintsOf(node string) func() []string {
 func (s *story) getService(name string) *corev1.Service {
 	s.t.Helper()
 	service := &corev1.Service{}
-	s.Expect(admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: name}, service)).To(Succeed())
+	s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: name}, service)).To(Succeed())
 	return service
 }
 
 func (s *story) networkPolicies() []networkingv1.NetworkPolicy {
 	s.t.Helper()
 	var list networkingv1.NetworkPolicyList
-	s.Expect(admin.List(s.ctx, &list, client.InNamespace(s.name))).To(Succeed())
+	s.Expect(s.admin.List(s.ctx, &list, client.InNamespace(s.name))).To(Succeed())
 	return list.Items
 }
 
@@ -275,7 +293,7 @@ func (s *story) networkPolicies() []networkingv1.NetworkPolicy {
 func (s *story) networkPolicyOf(component string) *networkingv1.NetworkPolicy {
 	s.t.Helper()
 	policy := &networkingv1.NetworkPolicy{}
-	s.Expect(admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: "cpnp." + s.name + "." + component}, policy)).To(Succeed())
+	s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: "cpnp." + s.name + "." + component}, policy)).To(Succeed())
 	return policy
 }
 
@@ -287,12 +305,12 @@ func (s *story) readPosture() map[string]any {
 		posture["NetworkPolicy/"+policy.Name] = []any{policy.Labels, policy.Annotations, policy.Spec}
 	}
 	var nodes corev1.NodeList
-	s.Expect(admin.List(s.ctx, &nodes, client.MatchingLabels(s.storyLabels()))).To(Succeed())
+	s.Expect(s.admin.List(s.ctx, &nodes, client.MatchingLabels(s.storyLabels()))).To(Succeed())
 	for _, node := range nodes.Items {
 		posture["Node/"+node.Name] = []any{node.Labels, node.Spec.Taints, s.recordedTaints(node.Name)()}
 	}
 	var services corev1.ServiceList
-	s.Expect(admin.List(s.ctx, &services, client.InNamespace(s.name))).To(Succeed())
+	s.Expect(s.admin.List(s.ctx, &services, client.InNamespace(s.name))).To(Succeed())
 	for _, service := range services.Items {
 		posture["Service/"+service.Name] = []any{service.Labels, service.Spec, service.Annotations[v1alpha1.AnnotationRecord]}
 	}
@@ -303,7 +321,7 @@ func (s *story) readPosture() map[string]any {
 func (s *story) recordedTaints(node string) func() []v1alpha1.RecordedTaint {
 	return func() []v1alpha1.RecordedTaint {
 		record := &v1alpha1.ControlPlaneNodeRecord{}
-		s.Expect(client.IgnoreNotFound(admin.Get(s.ctx, client.ObjectKey{Name: node}, record))).To(Succeed())
+		s.Expect(client.IgnoreNotFound(s.admin.Get(s.ctx, client.ObjectKey{Name: node}, record))).To(Succeed())
 		return record.Spec.Taints
 	}
 }
@@ -313,7 +331,7 @@ func (s *story) joinNode(address string, more ...testbed.NodeOption) string {
 	s.t.Helper()
 	name := s.name + "-" + strings.ReplaceAll(address, ".", "-")
 	all := append([]testbed.NodeOption{testbed.NodeLabels(s.storyLabels()), testbed.InternalIP(address)}, more...)
-	s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(name, all...))).To(Succeed())
+	s.Expect(testbed.CreateNode(s.ctx, s.admin, testbed.Node(name, all...))).To(Succeed())
 	return name
 }
 
@@ -321,7 +339,7 @@ func (s *story) joinNode(address string, more ...testbed.NodeOption) string {
 func (s *story) eventsOf(name string) func() []eventsv1.Event {
 	return func() []eventsv1.Event {
 		var list eventsv1.EventList
-		s.Expect(admin.List(s.ctx, &list)).To(Succeed())
+		s.Expect(s.admin.List(s.ctx, &list)).To(Succeed())
 		return slices.DeleteFunc(list.Items, func(e eventsv1.Event) bool { return e.Regarding.Name != name })
 	}
 }

@@ -69,7 +69,7 @@ func TestDeclaredTaintOfAnotherValueStays(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]
 	s.Eventually(func() []corev1.Taint { return s.getNode(node).Spec.Taints }).Should(BeEmpty(), "Kubernetes has removed its own taints")
-	s.Expect(s.applyTaints(admin, "gitops", node, corev1ac.Taint().WithKey(dedicated).WithValue("x").WithEffect(corev1.TaintEffectNoSchedule))).To(Succeed())
+	s.Expect(s.applyTaints(s.admin, "gitops", node, corev1ac.Taint().WithKey(dedicated).WithValue("x").WithEffect(corev1.TaintEffectNoSchedule))).To(Succeed())
 	mark := s.markAuditLog()
 	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
 	s.startOperator()

@@ -12,10 +12,10 @@ import (
 )
 
 // schemaOf returns a definition of the API server, with its parts.
-func schemaOf(t *testing.T, groupVersion, name string) map[string]any {
+func (p *place) schemaOf(t *testing.T, groupVersion, name string) map[string]any {
 	t.Helper()
 	g := NewWithT(t)
-	client, err := discovery.NewDiscoveryClientForConfig(cluster.Config)
+	client, err := discovery.NewDiscoveryClientForConfig(p.cluster.Config)
 	g.Expect(err).NotTo(HaveOccurred())
 	paths, err := client.OpenAPIV3().Paths()
 	g.Expect(err).NotTo(HaveOccurred())
@@ -51,15 +51,15 @@ func listType(t *testing.T, schema map[string]any, field string) string {
 // How the API merges lists decides what an apply, or a patch, leaves of foreign items
 // (docs/design.md): no written list of Kubernetes' own kinds is a set or a map.
 func TestListsThatAreWrittenAreAtomic(t *testing.T) {
-	g := NewWithT(t)
-	policy := schemaOf(t, "apis/networking.k8s.io/v1", "v1.NetworkPolicySpec")
+	g, p := NewWithT(t), usePlace(t)
+	policy := p.schemaOf(t, "apis/networking.k8s.io/v1", "v1.NetworkPolicySpec")
 	for _, field := range []string{"ingress", "egress", "policyTypes"} {
 		g.Expect(listType(t, policy, field)).To(Equal("atomic"), field)
 	}
-	selector := schemaOf(t, "apis/networking.k8s.io/v1", "v1.LabelSelector")
+	selector := p.schemaOf(t, "apis/networking.k8s.io/v1", "v1.LabelSelector")
 	g.Expect(selector).To(HaveKeyWithValue("x-kubernetes-map-type", "atomic"))
-	g.Expect(listType(t, schemaOf(t, "api/v1", "v1.NodeSpec"), "taints")).To(Equal("atomic"))
-	service := schemaOf(t, "api/v1", "v1.ServiceSpec")
+	g.Expect(listType(t, p.schemaOf(t, "api/v1", "v1.NodeSpec"), "taints")).To(Equal("atomic"))
+	service := p.schemaOf(t, "api/v1", "v1.ServiceSpec")
 	for _, field := range []string{"externalTrafficPolicy", "internalTrafficPolicy", "trafficDistribution"} {
 		g.Expect(listType(t, service, field)).To(BeEmpty(), field)
 	}

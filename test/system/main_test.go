@@ -8,6 +8,7 @@ import (
 	"context"
 	"flag"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -30,11 +31,19 @@ const operatorUser = "cpnp-operator"
 const roleFile = "../../config/rbac/role.yaml"
 
 var (
-	cluster        *testbed.ControlPlane
-	admin          client.WithWatch
-	operatorConfig *rest.Config
-	verbose        = flag.Bool("operator-log", false, "show the operator's log")
+	verbose  = flag.Bool("operator-log", false, "show the operator's log")
+	clusters = flag.Int("clusters", 3, "how many control planes there are: so many stories are told at the same time")
 )
+
+// place is a cluster that one story at a time uses.
+type place struct {
+	cluster *testbed.ControlPlane
+	admin   client.WithWatch
+	rights  *rest.Config // of the operator as it is shipped
+}
+
+// places are the free clusters.
+var places chan *place
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -42,7 +51,12 @@ func TestMain(m *testing.M) {
 	if *verbose {
 		ctrl.SetLogger(zap.New(zap.UseDevMode(true)))
 	}
-	os.Exit(testbed.Run(testbed.Prepared(m, prepareCluster), testbed.Options{
+	// As many tests run at the same time as there are clusters: most of the time is waiting.
+	if err := flag.Set("test.parallel", strconv.Itoa(*clusters)); err != nil {
+		panic(err)
+	}
+	places = make(chan *place, *clusters)
+	os.Exit(testbed.RunSeveral(m, testbed.Options{
 		CRDPaths:          []string{"../../config/crd/bases"},
 		ControllerManager: true,
 		Scheduler:         true,
@@ -51,19 +65,23 @@ func TestMain(m *testing.M) {
 		GiveWay:           true,
 		// As with kubeadm: a kubelet has the rights of its own node only.
 		APIServerArgs: map[string][]string{"authorization-mode": {"Node", "RBAC"}, "enable-admission-plugins": {"NodeRestriction"}},
-	}, &cluster))
+	}, *clusters, furnish))
 }
 
-func prepareCluster(ctx context.Context) error {
-	var err error
-	if admin, err = client.NewWithWatch(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
-		return err
+// furnish makes a place of a started cluster.
+func furnish(ctx context.Context, cluster *testbed.ControlPlane) (stop func() error, err error) {
+	p := &place{cluster: cluster}
+	if p.admin, err = client.NewWithWatch(options.UnthrottledConfig(cluster.Config), client.Options{Scheme: options.NewScheme()}); err != nil {
+		return nil, err
 	}
-	if err := admin.Create(ctx, daemonSet("calico-node")); err != nil {
-		return err
+	if err := p.admin.Create(ctx, daemonSet("calico-node")); err != nil {
+		return nil, err
 	}
-	operatorConfig, err = cluster.AddOperator(ctx, operatorUser, roleFile)
-	return err
+	if p.rights, err = cluster.AddOperator(ctx, operatorUser, roleFile); err != nil {
+		return nil, err
+	}
+	places <- p
+	return nil, nil
 }
 
 // daemonSet returns a DaemonSet of kube-system without pods. The operator detects the

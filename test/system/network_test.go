@@ -53,10 +53,10 @@ func TestPeersFollowTheNodes(t *testing.T) {
 
 	s.joinNode("10.77.0.13")
 	s.Eventually(peers).Should(ConsistOf("10.77.0.11/32", "10.77.0.12/31", advertised), "adjacent addresses become one network")
-	s.Expect(admin.Delete(s.ctx, s.getNode(nodes[0]))).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, s.getNode(nodes[0]))).To(Succeed())
 	s.Eventually(peers).Should(ConsistOf("10.77.0.12/31", advertised))
 	node := s.getNode(nodes[1])
-	s.Expect(admin.SubResource("status").Patch(s.ctx, node, client.RawPatch("application/merge-patch+json",
+	s.Expect(s.admin.SubResource("status").Patch(s.ctx, node, client.RawPatch("application/merge-patch+json",
 		[]byte(`{"status":{"addresses":[{"type":"InternalIP","address":"10.77.0.50"},{"type":"InternalIP","address":"fd00::50"}]}}`)))).To(Succeed())
 	s.Eventually(peers).Should(ConsistOf("10.77.0.13/32", "10.77.0.50/32", "fd00::50/128", advertised))
 	s.waitUntilReady(s.name)
@@ -74,7 +74,7 @@ func TestAllowFromNobodyIsNeverWritten(t *testing.T) {
 	s.waitUntilReady(s.name)
 	before := s.networkPolicies()[0]
 
-	s.Expect(admin.SubResource("status").Patch(s.ctx, s.getNode(node), client.RawPatch("application/merge-patch+json",
+	s.Expect(s.admin.SubResource("status").Patch(s.ctx, s.getNode(node), client.RawPatch("application/merge-patch+json",
 		[]byte(`{"status":{"addresses":[]}}`)))).To(Succeed())
 	s.Eventually(s.conditionOf(s.name, v1alpha1.ConditionVerified)).Should(Equal("False/AddressesUnknown"))
 	s.Expect(s.messageOf(s.name, v1alpha1.ConditionVerified)).To(ContainSubstring("role ControlPlane"))
@@ -92,6 +92,6 @@ func TestHostNetworkedPodsAreReported(t *testing.T) {
 	s.Expect(s.messageOf(s.name, v1alpha1.ConditionEffective)).To(ContainSubstring(s.name + "/evader"))
 	s.Expect(s.conditionOf(s.name, v1alpha1.ConditionReady)()).To(Equal("False/BypassPossible"))
 	pod := s.getPod("evader")()
-	s.Expect(admin.Delete(s.ctx, pod, client.GracePeriodSeconds(0))).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, pod, client.GracePeriodSeconds(0))).To(Succeed())
 	s.waitUntilReady(s.name)
 }

@@ -30,7 +30,7 @@ func TestOperatorIsNotCutOff(t *testing.T) {
 	s := beginStory(t)
 	s.createOwnPod(s.createNodes(1)[0])
 	var servers discoveryv1.EndpointSlice
-	s.Expect(admin.Get(s.ctx, client.ObjectKey{Namespace: "default", Name: "kubernetes"}, &servers)).To(Succeed())
+	s.Expect(s.admin.Get(s.ctx, client.ObjectKey{Namespace: "default", Name: "kubernetes"}, &servers)).To(Succeed())
 	policy := s.newPolicy()
 	monitoring := v1alpha1.Destination{Peer: "monitoring"}
 	policy.Spec.Network.Peers = []v1alpha1.Peer{{Name: "monitoring", CIDRs: []v1alpha1.CIDR{"198.51.100.0/24"}}}
@@ -64,7 +64,7 @@ func TestOperatorIsNotCutOff(t *testing.T) {
 		component.Pods.Selector = v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "red"}}
 	})
 	s.waitUntilReady(s.name)
-	s.Expect(admin.Patch(s.ctx, s.getPod(s.own)(), client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"team":"red"}}}`)))).To(Succeed())
+	s.Expect(s.admin.Patch(s.ctx, s.getPod(s.own)(), client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"team":"red"}}}`)))).To(Succeed())
 	s.Eventually(verified).Should(Equal(cutOff))
 }
 
@@ -92,7 +92,7 @@ func TestOperatorIsEvictedLast(t *testing.T) {
 
 	t.Log("one node is left out")
 	spare := testbed.Node(s.name+"-spare", testbed.InternalIP("10.77.0.99"))
-	s.Expect(testbed.CreateNode(s.ctx, admin, spare)).To(Succeed())
+	s.Expect(testbed.CreateNode(s.ctx, s.admin, spare)).To(Succeed())
 	s.Eventually(tainted).Should(HaveLen(1))
 	s.Consistently(tainted, "1s").Should(HaveLen(1), "one share of the nodes at a time")
 	stop()

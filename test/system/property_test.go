@@ -59,7 +59,7 @@ func TestEverySequenceEndsAsDeclared(t *testing.T) {
 	for first := 0; first < *sequences && !t.Failed(); first += together {
 		b := &batch{story: s, wall: wall, random: rand.New(rand.NewPCG(*seed, uint64(first)))}
 		for i := first; i < min(first+together, *sequences); i++ {
-			b.corners = append(b.corners, newCorner(i, rand.New(rand.NewPCG(*seed, uint64(1_000_000+i)))))
+			b.corners = append(b.corners, newCorner(s.admin, i, rand.New(rand.NewPCG(*seed, uint64(1_000_000+i)))))
 		}
 		b.runSequences()
 	}
@@ -118,7 +118,7 @@ func (b *batch) outlastContests() {
 	b.wall.leapBy(4 * time.Hour)
 	passing := b.joinNode("10.77.0.99") // makes the operator look at every policy
 	b.waitUntilQuiet()
-	b.Expect(admin.Delete(b.ctx, b.getNode(passing))).To(Succeed())
+	b.Expect(b.admin.Delete(b.ctx, b.getNode(passing))).To(Succeed())
 	b.waitUntilQuiet()
 }
 
@@ -142,7 +142,7 @@ func (b *batch) startIfStopped() {
 	b.t.Helper()
 	if b.stop == nil {
 		b.line = &line{conns: map[net.Conn]bool{}}
-		b.stop = b.startOperatorAs(b.line.lineConfig(), func(o *ctrl.Options) { o.Logger = b.log.newLogger() })
+		b.stop = b.startOperatorAs(b.line.lineConfig(b.rights), func(o *ctrl.Options) { o.Logger = b.log.newLogger() })
 	}
 }
 
@@ -226,7 +226,7 @@ func (b *batch) restartChangesNothing() {
 func (b *batch) listStatuses() map[string]v1alpha1.ControlPlaneNetworkPolicyStatus {
 	b.t.Helper()
 	var list v1alpha1.ControlPlaneNetworkPolicyList
-	b.Expect(admin.List(b.ctx, &list)).To(Succeed())
+	b.Expect(b.admin.List(b.ctx, &list)).To(Succeed())
 	statuses := map[string]v1alpha1.ControlPlaneNetworkPolicyStatus{}
 	for i := range list.Items {
 		statuses[list.Items[i].Name] = list.Items[i].Status
@@ -241,8 +241,8 @@ type line struct {
 	dead  bool
 }
 
-func (l *line) lineConfig() *rest.Config {
-	config := options.UnthrottledConfig(operatorConfig)
+func (l *line) lineConfig(rights *rest.Config) *rest.Config {
+	config := options.UnthrottledConfig(rights)
 	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		if err != nil {

@@ -25,7 +25,7 @@ import (
 // clientAs returns a client with the rights of a user.
 func (s *story) clientAs(user string, groups ...string) client.Client {
 	s.t.Helper()
-	config, err := cluster.AddUser(user, groups...)
+	config, err := s.cluster.AddUser(user, groups...)
 	s.Expect(err).NotTo(HaveOccurred())
 	c, err := client.New(config, client.Options{Scheme: options.NewScheme()})
 	s.Expect(err).NotTo(HaveOccurred())
@@ -39,7 +39,7 @@ func (s *story) userWith(name string, rule rbacv1.PolicyRule) client.Client {
 	s.createObjects(role...)
 	s.t.Cleanup(func() {
 		for _, object := range role {
-			if err := admin.Delete(context.Background(), object); err != nil {
+			if err := s.admin.Delete(context.Background(), object); err != nil {
 				s.t.Error(err)
 			}
 		}
@@ -69,7 +69,7 @@ func TestForgedRecordOfAKubeletRemovesNoTaint(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1, testbed.Taints(corev1.Taint{Key: "theirs", Value: "x", Effect: corev1.TaintEffectNoSchedule}))[0]
 	worker := s.name + "-worker"
-	s.Expect(testbed.CreateNode(s.ctx, admin, testbed.Node(worker, testbed.InternalIP("10.77.1.1"),
+	s.Expect(testbed.CreateNode(s.ctx, s.admin, testbed.Node(worker, testbed.InternalIP("10.77.1.1"),
 		testbed.Taints(corev1.Taint{Key: "quarantine", Value: "yes", Effect: corev1.TaintEffectNoExecute})))).To(Succeed())
 	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
 	s.startOperator()
@@ -91,7 +91,7 @@ func TestForgedRecordOfAKubeletRemovesNoTaint(t *testing.T) {
 	}).Should(Succeed())
 
 	// A repair on the same nodes shows a later look of the operator at the nodes.
-	s.Expect(admin.Patch(s.ctx, target.DeepCopy(), client.RawPatch(types.MergePatchType,
+	s.Expect(s.admin.Patch(s.ctx, target.DeepCopy(), client.RawPatch(types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"story":"`+s.name+`"}}}`)))).To(Succeed())
 	s.Eventually(s.taintsOf(worker)).Should(ContainElement(HavePrefix(dedicated)))
 	s.patchObject(s.getNode(node), "mallory", `{"spec":{"taints":[{"key":"theirs","value":"x","effect":"NoSchedule"}]}}`)
@@ -116,7 +116,7 @@ func TestOnlyTheOperatorChangesRecordsOfNodes(t *testing.T) {
 	s.Expect(s.kubeletClient(node).Patch(s.ctx, record, annotationPatch("a", "b"))).To(Satisfy(apierrors.IsForbidden))
 
 	// After a deletion by an administrator, the record is written again from memory.
-	s.Expect(admin.Delete(s.ctx, record)).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, record)).To(Succeed())
 	s.Eventually(s.recordedTaints(node)).Should(ConsistOf(v1alpha1.RecordedTaint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule, Policy: s.name}))
 	s.deletePolicy(s.name)
 	s.Expect(s.taintsOf(node)()).To(BeEmpty())
@@ -132,7 +132,7 @@ func TestRecordIsDeletedWithItsNode(t *testing.T) {
 	s.createObjects(s.onlyTaints(v1alpha1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
 	s.startOperator()
 	s.waitUntilReady(s.name)
-	s.Expect(admin.Delete(s.ctx, s.getNode(node))).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, s.getNode(node))).To(Succeed())
 	s.createNodes(1, testbed.Taints(corev1.Taint{Key: dedicated, Effect: corev1.TaintEffectNoSchedule}))
 	s.Eventually(s.recordedTaints(node)).Should(ConsistOf(HaveField("Original", HaveValue(BeEmpty()))), "the new node had the taint before")
 	s.deletePolicy(s.name)
@@ -147,9 +147,9 @@ func TestRecordsOfAnEarlierVersionAreMigrated(t *testing.T) {
 	policy.Finalizers = []string{v1alpha1.Finalizer}
 	s.createObjects(policy)
 	policy.Status.ObservedGeneration = 1
-	s.Expect(admin.Status().Update(s.ctx, policy)).To(Succeed())
+	s.Expect(s.admin.Status().Update(s.ctx, policy)).To(Succeed())
 	for i, original := range []string{"null", `"before"`} {
-		s.Expect(admin.Patch(s.ctx, s.getNode(nodes[i]), annotationPatch(v1alpha1.AnnotationRecord,
+		s.Expect(s.admin.Patch(s.ctx, s.getNode(nodes[i]), annotationPatch(v1alpha1.AnnotationRecord,
 			`{"`+dedicated+`:NoSchedule":{"policy":"`+s.name+`","applied":"","original":`+original+`}}`))).To(Succeed())
 	}
 	s.startOperator()
@@ -188,7 +188,7 @@ func TestLongRecordsOfAnEarlierVersionAreMovedOver(t *testing.T) {
 		}
 		s.createObjects(policy)
 		policy.Status.ObservedGeneration = 1
-		s.Expect(admin.Status().Update(s.ctx, policy)).To(Succeed())
+		s.Expect(s.admin.Status().Update(s.ctx, policy)).To(Succeed())
 		names = append(names, policy.Name)
 	}
 	text := "{" + strings.Join(append(entries, `"quarantine:NoExecute":{"policy":"`+names[0]+`","applied":"yes","original":null}`), ",") + "}"
@@ -222,7 +222,7 @@ func TestForgedRecordOfAServiceDelaysNoPolicy(t *testing.T) {
 	s.createObjects(other, policy)
 	s.startOperator()
 	s.waitUntilReady(s.name)
-	s.Expect(admin.Patch(s.ctx, web, annotationPatch(v1alpha1.AnnotationRecord,
+	s.Expect(s.admin.Patch(s.ctx, web, annotationPatch(v1alpha1.AnnotationRecord,
 		`{"externalTrafficPolicy":{"policy":"`+s.name+`","applied":"Cluster","original":"bogus"}}`))).To(Succeed())
 	s.Eventually(s.eventsOf(s.name)).Should(ContainElement(And(HaveField("Reason", "RecordReplaced"), HaveField("Note", ContainSubstring("Service/"+s.name+"/web")))))
 	s.waitUntilReady(s.name)

@@ -17,10 +17,11 @@ import (
 // A real API server confirms the examples of api/v1alpha1: each file has one mistake, and
 // the comments before are the expected answer.
 func TestMistakesAreRefusedWithAdvice(t *testing.T) {
+	p := usePlace(t)
 	for name, text := range readDocuments(t, "refused") {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			err := dryCreate(t, text)
+			err := p.dryCreate(t, text)
 			g.Expect(err).To(HaveOccurred())
 			for line := range strings.Lines(text) {
 				message, comment := strings.CutPrefix(line, "# ")
@@ -32,7 +33,7 @@ func TestMistakesAreRefusedWithAdvice(t *testing.T) {
 		})
 	}
 	for name, text := range readDocuments(t, "accepted") {
-		t.Run("but not "+name, func(t *testing.T) { NewWithT(t).Expect(dryCreate(t, text)).To(Succeed()) })
+		t.Run("but not "+name, func(t *testing.T) { NewWithT(t).Expect(p.dryCreate(t, text)).To(Succeed()) })
 	}
 }
 
@@ -53,9 +54,9 @@ func readDocuments(t *testing.T, folder string) map[string]string {
 
 // dryCreate lets the API server check a policy, as kubectl would, without storing the
 // policy.
-func dryCreate(t *testing.T, text string) error {
+func (p *place) dryCreate(t *testing.T, text string) error {
 	t.Helper()
 	object := &unstructured.Unstructured{}
 	NewWithT(t).Expect(yaml.Unmarshal([]byte(text), &object.Object)).To(Succeed())
-	return client.WithFieldValidation(admin, "Strict").Create(t.Context(), object, client.DryRunAll)
+	return client.WithFieldValidation(p.admin, "Strict").Create(t.Context(), object, client.DryRunAll)
 }

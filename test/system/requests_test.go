@@ -48,7 +48,7 @@ func (r requests) String() string {
 // markAuditLog returns the current end of the audit log.
 func (s *story) markAuditLog() testbed.Mark {
 	s.t.Helper()
-	mark, err := cluster.Audit().Mark()
+	mark, err := s.cluster.Audit().Mark()
 	s.Expect(err).NotTo(HaveOccurred())
 	return mark
 }
@@ -56,7 +56,7 @@ func (s *story) markAuditLog() testbed.Mark {
 // requestsSince returns the operator's requests after the mark.
 func (s *story) requestsSince(mark testbed.Mark) requests {
 	s.t.Helper()
-	logged, err := cluster.Audit().Since(mark)
+	logged, err := s.cluster.Audit().Since(mark)
 	s.Expect(err).NotTo(HaveOccurred())
 	var r requests
 	for _, e := range logged {
@@ -126,7 +126,7 @@ func mostWithin(events []testbed.AuditEvent, within time.Duration) int {
 	return most
 }
 
-// countReconciliations counts the reconciliations in this process so far.
+// countReconciliations counts the reconciliations in this process so far: of the story only if it was begun alone.
 func (s *story) countReconciliations() float64 {
 	s.t.Helper()
 	families, err := metrics.Registry.Gather()

@@ -45,11 +45,11 @@ func TestNoRequestsAreMadeAtRest(t *testing.T) {
 		beats   = 80
 		between = window / beats // 20 heartbeats a second, as of 200 nodes
 	)
-	s := beginStory(t)
+	s := beginStoryAlone(t)
 	nodes := s.createNodes(4)
 	s.createService("web", corev1.ServiceTypeLoadBalancer)
 	s.createObjects(s.newPolicy(), s.auditingPolicy(), s.foreignNetworkPolicy("theirs"))
-	s.startOperatorAs(operatorConfig, s.withLeaderElection())
+	s.startOperatorAs(s.rights, s.withLeaderElection())
 	s.waitUntilReady(s.name)
 	s.Eventually(s.conditionOf(s.name+"-audit", v1alpha1.ConditionReady)).Should(Equal("True/Audited"))
 	s.waitUntilQuiet()
@@ -62,7 +62,7 @@ func TestNoRequestsAreMadeAtRest(t *testing.T) {
 		s.sendHeartbeat(nodes[i%len(nodes)])
 		switch i {
 		case 10:
-			s.Expect(admin.Status().Patch(s.ctx, s.getService("web"), client.RawPatch(types.MergePatchType,
+			s.Expect(s.admin.Status().Patch(s.ctx, s.getService("web"), client.RawPatch(types.MergePatchType,
 				[]byte(`{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.7"}]}}}`)))).To(Succeed())
 		case 20:
 			s.patchObject(s.foreignNetworkPolicy("theirs"), "owner", `{"spec":{"egress":[{}]}}`)
@@ -73,7 +73,7 @@ func TestNoRequestsAreMadeAtRest(t *testing.T) {
 	s.Expect(s.requestsSince(mark)).To(BeZero())
 	s.Expect(s.countReconciliations()-before).To(BeZero(), "there are no reconciliations either")
 
-	logged, err := cluster.Audit().Since(mark)
+	logged, err := s.cluster.Audit().Since(mark)
 	s.Expect(err).NotTo(HaveOccurred())
 	heartbeats, leases := 0, 0
 	for _, e := range logged {
@@ -105,7 +105,7 @@ func (s *story) sendHeartbeat(node string) {
 	s.t.Helper()
 	now := time.Now().UTC().Format(time.RFC3339)
 	body := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","lastHeartbeatTime":%q}],"images":[{"names":["image-%s"]}]}}`, now, now)
-	s.Expect(admin.Status().Patch(s.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}},
+	s.Expect(s.admin.Status().Patch(s.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}},
 		client.RawPatch(types.StrategicMergePatchType, []byte(body)))).To(Succeed())
 }
 
@@ -139,7 +139,7 @@ func TestOneDriftIsRepairedByOneWrite(t *testing.T) {
 			s.patchObject(s.networkPolicyOf(c), "mallory", `{"spec":{"ingress":[{}]}}`)
 		}},
 		{"a NetworkPolicy is deleted", components, func(c string) {
-			s.Expect(admin.Delete(s.ctx, s.networkPolicyOf(c))).To(Succeed())
+			s.Expect(s.admin.Delete(s.ctx, s.networkPolicyOf(c))).To(Succeed())
 		}},
 		{"a NetworkPolicy gets rules for egress", components, func(c string) {
 			s.patchObject(s.networkPolicyOf(c), "mallory", `{"spec":{"egress":[{}],"policyTypes":["Ingress","Egress"]}}`)

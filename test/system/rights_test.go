@@ -41,7 +41,7 @@ func TestShippedRightsAreUsedAndSuffice(t *testing.T) {
 	s.Eventually(s.recordedTaints(node)).Should(HaveLen(1))
 	s.deletePolicy(s.name)
 
-	logged, err := cluster.Audit().Since(mark)
+	logged, err := s.cluster.Audit().Since(mark)
 	s.Expect(err).NotTo(HaveOccurred())
 	shipped, err := testbed.Rights(roleFile)
 	s.Expect(err).NotTo(HaveOccurred())
@@ -62,16 +62,16 @@ func (s *story) changePosture(node string) {
 	s.t.Helper()
 	posture := &v1alpha1.ControlPlaneNodePosture{}
 	key := client.ObjectKey{Name: s.name + "." + node}
-	s.Eventually(func() error { return admin.Get(s.t.Context(), key, posture) }).Should(Succeed())
+	s.Eventually(func() error { return s.admin.Get(s.t.Context(), key, posture) }).Should(Succeed())
 	posture.Status.Observers = []v1alpha1.TLSObservation{{Name: "gone", Time: ptr.To(metav1.Now())}}
-	s.Expect(admin.Status().Update(s.t.Context(), posture)).To(Succeed())
+	s.Expect(s.admin.Status().Update(s.t.Context(), posture)).To(Succeed())
 	s.Eventually(func() []v1alpha1.TLSObservation {
-		s.Expect(admin.Get(s.t.Context(), key, posture)).To(Succeed())
+		s.Expect(s.admin.Get(s.t.Context(), key, posture)).To(Succeed())
 		return posture.Status.Observers
 	}).Should(BeEmpty(), "observers of deleted nodes are removed")
 	s.editPolicy(s.name, func(spec *v1alpha1.ControlPlaneNetworkPolicySpec) { spec.Posture.TLS.IntervalSeconds = 600 })
 	s.Eventually(func() int32 {
-		s.Expect(admin.Get(s.t.Context(), key, posture)).To(Succeed())
+		s.Expect(s.admin.Get(s.t.Context(), key, posture)).To(Succeed())
 		return posture.Spec.IntervalSeconds
 	}).Should(BeEquivalentTo(600))
 }

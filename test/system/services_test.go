@@ -75,7 +75,7 @@ func (s *story) declareField(service, manager, field, value string) {
 	object.SetKind("Service")
 	object.SetNamespace(s.name)
 	object.SetName(service)
-	s.Expect(admin.Apply(s.ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(manager), client.ForceOwnership)).To(Succeed())
+	s.Expect(s.admin.Apply(s.ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(manager), client.ForceOwnership)).To(Succeed())
 }
 
 func TestForeignFieldIsReportedAndNotContested(t *testing.T) {
@@ -104,7 +104,7 @@ func TestFieldThatWasOnlySetIsTakenOver(t *testing.T) {
 	s := beginStory(t)
 	node := s.createNodes(1)[0]
 	service := testbed.Service(s.name, "web", corev1.ServiceTypeLoadBalancer, testbed.ServiceLabels(s.storyLabels()))
-	s.Expect(admin.Create(s.ctx, service, client.FieldOwner("kubectl-client-side-apply"))).To(Succeed())
+	s.Expect(s.admin.Create(s.ctx, service, client.FieldOwner("kubectl-client-side-apply"))).To(Succeed())
 	s.createObjects(testbed.EndpointSlice(service, testbed.Endpoint(node, "10.1.0.2", true)))
 	s.createObjects(s.onlyServices(setExternal(corev1.ServiceExternalTrafficPolicyLocal)))
 	s.startOperator()

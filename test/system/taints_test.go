@@ -40,7 +40,7 @@ func TestPodWithoutTolerationStaysOffTheControlPlane(t *testing.T) {
 func (s *story) getPod(name string) func() *corev1.Pod {
 	return func() *corev1.Pod {
 		pod := &corev1.Pod{}
-		s.Expect(client.IgnoreNotFound(admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: name}, pod))).To(Succeed())
+		s.Expect(client.IgnoreNotFound(s.admin.Get(s.ctx, client.ObjectKey{Namespace: s.name, Name: name}, pod))).To(Succeed())
 		return pod
 	}
 }
@@ -100,7 +100,7 @@ func (s *story) addTaint(name, key string, removeOurs bool) error {
 	}
 	taints = append(taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectPreferNoSchedule})
 	node.Spec.Taints = taints
-	err := admin.Update(s.ctx, node)
+	err := s.admin.Update(s.ctx, node)
 	if err != nil && !apierrors.IsConflict(err) {
 		s.t.Errorf("adding a taint: %v", err)
 	}

@@ -31,7 +31,7 @@ import (
 // good state, and the twin has no such state, so these states are ended first: the policy
 // must select a node, and the endpoint must be ready.
 func (c *corner) endSequence(ctx context.Context) error {
-	if err := patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(1)}}, "owner",
+	if err := c.patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(1)}}, "owner",
 		map[string]any{"metadata": map[string]any{"labels": map[string]any{"role": "cp"}}}); err != nil {
 		return err
 	}
@@ -69,11 +69,11 @@ func (c *corner) endSequence(ctx context.Context) error {
 func (c *corner) applyAfterDeletion(ctx context.Context, name string) error {
 	if err := pollUntil(ctx, func() (bool, error) {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-		err := admin.Get(ctx, client.ObjectKey{Name: name}, policy)
+		err := c.admin.Get(ctx, client.ObjectKey{Name: name}, policy)
 		return err != nil || policy.DeletionTimestamp == nil, client.IgnoreNotFound(err)
 	}); err != nil {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-		_ = admin.Get(ctx, client.ObjectKey{Name: name}, policy)
+		_ = c.admin.Get(ctx, client.ObjectKey{Name: name}, policy)
 		return fmt.Errorf("waiting for the end of %s: %w; %s", name, err, withCommonName(policy.Status.Conditions, c.name))
 	}
 	return c.applySpec(ctx, name)
@@ -88,7 +88,7 @@ func pollUntil(ctx context.Context, so func() (bool, error)) error {
 func (c *corner) waitForReport(ctx context.Context) error {
 	err := pollUntil(ctx, func() (bool, error) {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-		err := admin.Get(ctx, client.ObjectKey{Name: c.mainPolicy()}, policy)
+		err := c.admin.Get(ctx, client.ObjectKey{Name: c.mainPolicy()}, policy)
 		verified := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionVerified)
 		return err == nil && verified != nil && verified.ObservedGeneration == policy.Generation, err
 	})
@@ -110,7 +110,7 @@ func (c *corner) endAudited(ctx context.Context) error {
 	if err := c.waitForReport(ctx); err != nil {
 		return err
 	}
-	return patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(1)}}, "mallory",
+	return c.patchAs(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.nodeName(1)}}, "mallory",
 		map[string]any{"spec": map[string]any{"taints": []corev1.Taint{{Key: "cpnp.test/a", Value: "audited", Effect: corev1.TaintEffectNoSchedule}}}})
 }
 
@@ -131,11 +131,11 @@ func (c *corner) makeTwin(ctx context.Context) error {
 	}
 	for _, suffix := range []string{"a", "b"} {
 		namespace := &corev1.Namespace{}
-		if err := admin.Get(ctx, client.ObjectKey{Name: c.namespaceName(suffix)}, namespace); err != nil {
+		if err := c.admin.Get(ctx, client.ObjectKey{Name: c.namespaceName(suffix)}, namespace); err != nil {
 			return err
 		}
 		twin := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.twin + "-" + suffix, Labels: map[string]string{"zone": namespace.Labels["zone"]}}}
-		if err := admin.Create(ctx, twin); err != nil {
+		if err := c.admin.Create(ctx, twin); err != nil {
 			return err
 		}
 	}
@@ -151,7 +151,7 @@ func (c *corner) compilePolicies(ctx context.Context) ([]plan.Policy, error) {
 	var policies []v1alpha1.ControlPlaneNetworkPolicy
 	for _, name := range []string{c.mainPolicy(), c.rivalPolicy()} {
 		policy := v1alpha1.ControlPlaneNetworkPolicy{}
-		if err := admin.Get(ctx, client.ObjectKey{Name: name}, &policy); err == nil {
+		if err := c.admin.Get(ctx, client.ObjectKey{Name: name}, &policy); err == nil {
 			policies = append(policies, policy)
 		} else if !apierrors.IsNotFound(err) {
 			return nil, err
@@ -170,11 +170,11 @@ const (
 )
 
 // nodesOf returns the nodes of a corner or a twin.
-func nodesOf(ctx context.Context, name string) ([]corev1.Node, error) {
+func (c *corner) nodesOf(ctx context.Context, name string) ([]corev1.Node, error) {
 	var nodes []corev1.Node
 	for n := 1; n <= 3; n++ {
 		node := corev1.Node{}
-		if err := admin.Get(ctx, client.ObjectKey{Name: fmt.Sprintf("%s-%d", name, n)}, &node); err == nil {
+		if err := c.admin.Get(ctx, client.ObjectKey{Name: fmt.Sprintf("%s-%d", name, n)}, &node); err == nil {
 			nodes = append(nodes, node)
 		} else if !apierrors.IsNotFound(err) {
 			return nil, err
@@ -184,7 +184,7 @@ func nodesOf(ctx context.Context, name string) ([]corev1.Node, error) {
 }
 
 func (c *corner) copyNodes(ctx context.Context, policies []plan.Policy) error {
-	nodes, err := nodesOf(ctx, c.name)
+	nodes, err := c.nodesOf(ctx, c.name)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (c *corner) copyNodes(ctx context.Context, policies []plan.Policy) error {
 				twin.Spec.Taints = append(twin.Spec.Taints, taint)
 			}
 		}
-		if err := testbed.CreateNode(ctx, admin, twin); err != nil {
+		if err := testbed.CreateNode(ctx, c.admin, twin); err != nil {
 			return err
 		}
 	}
@@ -219,7 +219,7 @@ var trafficFields = []string{plan.ExternalTrafficPolicy, plan.InternalTrafficPol
 // claimsOn returns the policies' claims on a Service.
 func (c *corner) claimsOn(ctx context.Context, service *corev1.Service, policies []plan.Policy) ([]plan.Claim, error) {
 	namespace := &corev1.Namespace{}
-	if err := admin.Get(ctx, client.ObjectKey{Name: service.Namespace}, namespace); err != nil {
+	if err := c.admin.Get(ctx, client.ObjectKey{Name: service.Namespace}, namespace); err != nil {
 		return nil, err
 	}
 	claims, _ := plan.ServiceClaims(state.Service{Service: service, NamespaceLabels: namespace.Labels}, policies)
@@ -229,7 +229,7 @@ func (c *corner) claimsOn(ctx context.Context, service *corev1.Service, policies
 func (c *corner) copyServices(ctx context.Context, policies []plan.Policy) error {
 	for name := range services {
 		service := &corev1.Service{}
-		if err := admin.Get(ctx, c.serviceKey(name), service); apierrors.IsNotFound(err) {
+		if err := c.admin.Get(ctx, c.serviceKey(name), service); apierrors.IsNotFound(err) {
 			continue
 		} else if err != nil {
 			return err
@@ -248,7 +248,7 @@ func (c *corner) copyServices(ctx context.Context, policies []plan.Policy) error
 		if !isClaimed(claims, plan.TrafficDistribution) {
 			twin.Spec.TrafficDistribution = service.Spec.TrafficDistribution
 		}
-		if err := admin.Create(ctx, twin, client.FieldOwner("owner")); err != nil {
+		if err := c.admin.Create(ctx, twin, client.FieldOwner("owner")); err != nil {
 			return err
 		}
 		declared := map[string]any{}
@@ -258,13 +258,13 @@ func (c *corner) copyServices(ctx context.Context, policies []plan.Policy) error
 			}
 		}
 		if len(declared) > 0 {
-			if err := declareFields(ctx, client.ObjectKeyFromObject(twin), declared); err != nil {
+			if err := c.declareFields(ctx, client.ObjectKeyFromObject(twin), declared); err != nil {
 				return err
 			}
 		}
 		if name == "public" {
 			slice := testbed.EndpointSlice(twin, testbed.Endpoint(c.twin+"-1", "10.200.0.1", true))
-			if err := admin.Create(ctx, slice); err != nil {
+			if err := c.admin.Create(ctx, slice); err != nil {
 				return err
 			}
 		}
@@ -303,7 +303,7 @@ func (c *corner) createPolicies(ctx context.Context, older bool) error {
 		if err := json.Unmarshal([]byte(strings.ReplaceAll(string(body), c.name, c.twin)), twin); err != nil {
 			return err
 		}
-		if err := admin.Create(ctx, twin); err != nil {
+		if err := c.admin.Create(ctx, twin); err != nil {
 			return err
 		}
 	}
@@ -316,11 +316,11 @@ func (c *corner) compareWithTwin(ctx context.Context) error {
 	if c.ends == endsAudited {
 		return c.checkUnrepaired(ctx)
 	}
-	ours, err := describeCorner(ctx, c.name)
+	ours, err := c.describeCorner(ctx, c.name)
 	if err != nil {
 		return err
 	}
-	fresh, err := describeCorner(ctx, c.twin)
+	fresh, err := c.describeCorner(ctx, c.twin)
 	if err != nil {
 		return err
 	}
@@ -333,7 +333,7 @@ func (c *corner) compareWithTwin(ctx context.Context) error {
 // checkUnrepaired: a policy that only audits repairs no foreign change.
 func (c *corner) checkUnrepaired(ctx context.Context) error {
 	node := &corev1.Node{}
-	if err := admin.Get(ctx, client.ObjectKey{Name: c.nodeName(1)}, node); err != nil {
+	if err := c.admin.Get(ctx, client.ObjectKey{Name: c.nodeName(1)}, node); err != nil {
 		return err
 	}
 	if value := plan.TaintValue(node, "cpnp.test/a:NoSchedule"); value == nil || *value != "audited" {
@@ -350,11 +350,11 @@ func (c *corner) checkLeftovers(ctx context.Context) error {
 		return err
 	}
 	var failures []error
-	nodes, err := nodesOf(ctx, c.name)
+	nodes, err := c.nodesOf(ctx, c.name)
 	if err != nil {
 		return err
 	}
-	records, err := state.Observer{Cache: admin}.ListNodeRecords(ctx)
+	records, err := state.Observer{Cache: c.admin}.ListNodeRecords(ctx)
 	if err != nil {
 		return err
 	}
@@ -378,7 +378,7 @@ func (c *corner) checkLeftovers(ctx context.Context) error {
 	}
 	for name := range services {
 		service := &corev1.Service{}
-		if err := admin.Get(ctx, c.serviceKey(name), service); apierrors.IsNotFound(err) {
+		if err := c.admin.Get(ctx, c.serviceKey(name), service); apierrors.IsNotFound(err) {
 			continue
 		} else if err != nil {
 			return err
@@ -420,10 +420,10 @@ func findStrays(object string, record state.Record, claims []plan.Claim) error {
 }
 
 // describeCorner returns the operator's writes on a corner, as lines.
-func describeCorner(ctx context.Context, name string) ([]string, error) {
+func (c *corner) describeCorner(ctx context.Context, name string) ([]string, error) {
 	shown := map[string]any{}
 	var errs []error
-	for _, add := range []func(context.Context, string, map[string]any) error{showNetworkPolicies, showNodes, showServices, showPolicies} {
+	for _, add := range []func(context.Context, string, map[string]any) error{c.showNetworkPolicies, c.showNodes, c.showServices, c.showPolicies} {
 		errs = append(errs, add(ctx, name, shown))
 	}
 	var lines []string
@@ -436,10 +436,10 @@ func describeCorner(ctx context.Context, name string) ([]string, error) {
 	return lines, errors.Join(errs...)
 }
 
-func showNetworkPolicies(ctx context.Context, name string, shown map[string]any) error {
+func (c *corner) showNetworkPolicies(ctx context.Context, name string, shown map[string]any) error {
 	for _, suffix := range []string{"-a", "-b"} {
 		var list networkingv1.NetworkPolicyList
-		if err := admin.List(ctx, &list, client.InNamespace(name+suffix)); err != nil {
+		if err := c.admin.List(ctx, &list, client.InNamespace(name+suffix)); err != nil {
 			return err
 		}
 		for _, policy := range list.Items {
@@ -452,8 +452,8 @@ func showNetworkPolicies(ctx context.Context, name string, shown map[string]any)
 	return nil
 }
 
-func showNodes(ctx context.Context, name string, shown map[string]any) error {
-	nodes, err := nodesOf(ctx, name)
+func (c *corner) showNodes(ctx context.Context, name string, shown map[string]any) error {
+	nodes, err := c.nodesOf(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -470,10 +470,10 @@ func showNodes(ctx context.Context, name string, shown map[string]any) error {
 	return nil
 }
 
-func showServices(ctx context.Context, name string, shown map[string]any) error {
+func (c *corner) showServices(ctx context.Context, name string, shown map[string]any) error {
 	for service, suffix := range services {
 		object := &corev1.Service{}
-		err := admin.Get(ctx, client.ObjectKey{Namespace: name + "-" + suffix, Name: service}, object)
+		err := c.admin.Get(ctx, client.ObjectKey{Namespace: name + "-" + suffix, Name: service}, object)
 		if apierrors.IsNotFound(err) {
 			continue
 		} else if err != nil {
@@ -490,10 +490,10 @@ func showServices(ctx context.Context, name string, shown map[string]any) error 
 	return nil
 }
 
-func showPolicies(ctx context.Context, name string, shown map[string]any) error {
+func (c *corner) showPolicies(ctx context.Context, name string, shown map[string]any) error {
 	for _, name := range []string{name, name + "-z"} {
 		policy := &v1alpha1.ControlPlaneNetworkPolicy{}
-		err := admin.Get(ctx, client.ObjectKey{Name: name}, policy)
+		err := c.admin.Get(ctx, client.ObjectKey{Name: name}, policy)
 		if apierrors.IsNotFound(err) {
 			continue
 		} else if err != nil {
@@ -503,10 +503,10 @@ func showPolicies(ctx context.Context, name string, shown map[string]any) error 
 		current := status.ObservedGeneration == policy.Generation
 		status.LastDrift, status.LastDriftTime, status.ObservedGeneration = nil, nil, 0
 		for i := range status.Conditions {
-			c := &status.Conditions[i]
-			current = current && c.ObservedGeneration == policy.Generation
-			c.LastTransitionTime, c.ObservedGeneration = metav1.Time{}, 0
-			c.Message, _, _ = strings.Cut(c.Message, "; forced: ")
+			condition := &status.Conditions[i]
+			current = current && condition.ObservedGeneration == policy.Generation
+			condition.LastTransitionTime, condition.ObservedGeneration = metav1.Time{}, 0
+			condition.Message, _, _ = strings.Cut(condition.Message, "; forced: ")
 		}
 		// Forced values in the status depend on the nodes of all sequences.
 		status.Drift = slices.DeleteFunc(status.Drift, func(d v1alpha1.Drift) bool { return d.State == v1alpha1.StateForced })

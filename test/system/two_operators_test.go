@@ -27,7 +27,7 @@ func TestTwoOperatorsComeToRest(t *testing.T) {
 		s.createService(fmt.Sprintf("web-%d", i), corev1.ServiceTypeClusterIP)
 	}
 	s.createObjects(s.newPolicy())
-	left, right := newFaultProxy(t, operatorConfig), newFaultProxy(t, operatorConfig)
+	left, right := newFaultProxy(t, s.rights), newFaultProxy(t, s.rights)
 	s.startOperatorAs(left.clientConfig())
 	s.startOperatorAs(right.clientConfig())
 	s.waitUntilReady(s.name)
@@ -42,7 +42,7 @@ func TestTwoOperatorsComeToRest(t *testing.T) {
 			s.patchObject(s.getService(fmt.Sprintf("web-%d", i)), manager, `{"spec":{"internalTrafficPolicy":"Cluster"}}`)
 		}
 		if round == rounds-1 {
-			s.Expect(admin.Delete(s.ctx, s.networkPolicyOf("coredns"))).To(Succeed())
+			s.Expect(s.admin.Delete(s.ctx, s.networkPolicyOf("coredns"))).To(Succeed())
 		}
 		s.Eventually(s.readPosture).Should(Equal(posture), "in round %d", round)
 	}

@@ -34,7 +34,7 @@ func TestDefinitionIsRemovedAndInstalledAgain(t *testing.T) {
 	policy := s.newPolicy()
 	s.createObjects(policy.DeepCopy())
 	log := &journal{}
-	s.startOperatorAs(operatorConfig, func(o *ctrl.Options) { o.Logger = log.newLogger() })
+	s.startOperatorAs(s.rights, func(o *ctrl.Options) { o.Logger = log.newLogger() })
 	s.waitUntilReady(s.name)
 	after := s.readPosture()
 	s.Expect(after).NotTo(Equal(before))
@@ -44,10 +44,10 @@ func TestDefinitionIsRemovedAndInstalledAgain(t *testing.T) {
 	definition.SetAPIVersion("apiextensions.k8s.io/v1")
 	definition.SetKind("CustomResourceDefinition")
 	definition.SetName("controlplanenetworkpolicies.cpnp.dev")
-	s.Expect(admin.Delete(s.ctx, definition)).To(Succeed())
+	s.Expect(s.admin.Delete(s.ctx, definition)).To(Succeed())
 	t.Cleanup(func() { s.installDefinition() })
 	s.Eventually(func() bool {
-		return apierrors.IsNotFound(admin.Get(s.ctx, client.ObjectKeyFromObject(definition), definition.DeepCopy()))
+		return apierrors.IsNotFound(s.admin.Get(s.ctx, client.ObjectKeyFromObject(definition), definition.DeepCopy()))
 	}).Should(BeTrue(), "a finalizer keeps the definition")
 	s.Expect(s.readPosture()).To(Equal(before), "originals are restored")
 
@@ -73,6 +73,6 @@ func TestDefinitionIsRemovedAndInstalledAgain(t *testing.T) {
 // installDefinition installs the CustomResourceDefinition, if missing.
 func (s *story) installDefinition() {
 	s.t.Helper()
-	_, err := envtest.InstallCRDs(cluster.Config, envtest.CRDInstallOptions{Paths: []string{"../../config/crd/bases"}, ErrorIfPathMissing: true})
+	_, err := envtest.InstallCRDs(s.cluster.Config, envtest.CRDInstallOptions{Paths: []string{"../../config/crd/bases"}, ErrorIfPathMissing: true})
 	s.Expect(err).NotTo(HaveOccurred())
 }
