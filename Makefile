@@ -105,7 +105,7 @@ tidy-check: ## Fail if a go.mod or go.sum is not tidy.
 
 ##@ Test
 
-# Four packages at a time: each starts control planes of its own, and more than half of the
+# Three packages at a time: each starts control planes of its own, and more than half of the
 # time is waiting, for Felix above all. More would keep packet tests from the processor for
 # too long; the longest of the others give way to them (testbed.Options.GiveWay). The
 # programs have memory to spare, and collecting garbage would take a quarter of their time.
@@ -113,7 +113,7 @@ tidy-check: ## Fail if a go.mod or go.sum is not tidy.
 .PHONY: test
 test: ## Run every test, on a real control plane (ARGS, PKG).
 	@go run ./test/testbed/packets
-	@$(WITH_TESTBED) GOGC=400 go test -vet=off -p 4 -timeout 40m $(PKG) $(ARGS)
+	@$(WITH_TESTBED) GOGC=400 go test -vet=off -p 3 -timeout 40m $(PKG) $(ARGS)
 
 # Tests of other modules read files outside of their module, and the go command would not
 # notice that these have changed: -count=1 runs the tests always.

@@ -70,6 +70,7 @@ func runBench(ctx context.Context, s settings) (err error) {
 		{"Converging, in turn with a bare client", b.convergeBoth},
 		{"Resting, with heartbeats", b.measureRest},
 		{"Repairing", b.measureRepairs},
+		{"Repairing many objects at once", b.measureBurst},
 		{"Starting the operator again", b.measureRestart},
 		{"Failing over to a second replica", b.measureFailover},
 	} {

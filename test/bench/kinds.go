@@ -24,8 +24,9 @@ type kind struct {
 	name, resource string
 	object         func() client.Object
 	list           func() client.ObjectList
-	// drift is the foreign write, a merge patch.
-	drift string
+	// drift is the foreign write, and declared the declared state, both as merge patches.
+	// Only a kind of which many drift at once has the latter.
+	drift, declared string
 	// right tells whether the object is as declared.
 	right func(client.Object) bool
 	// repair returns the part of the spec that restores the object's current state.
@@ -42,9 +43,10 @@ var declaredTaint = corev1.Taint{Key: testbed.ControlPlaneRole, Effect: corev1.T
 var kinds = []kind{
 	{
 		name: "Node, a taint", resource: "nodes",
-		object: func() client.Object { return &corev1.Node{} },
-		list:   func() client.ObjectList { return &corev1.NodeList{} },
-		drift:  `{"spec":{"taints":[{"key":"` + testbed.ControlPlaneRole + `","value":"other","effect":"NoSchedule"}]}}`,
+		object:   func() client.Object { return &corev1.Node{} },
+		list:     func() client.ObjectList { return &corev1.NodeList{} },
+		drift:    `{"spec":{"taints":[{"key":"` + testbed.ControlPlaneRole + `","value":"other","effect":"NoSchedule"}]}}`,
+		declared: `{"spec":{"taints":[{"key":"` + testbed.ControlPlaneRole + `","effect":"NoSchedule"}]}}`,
 		right: func(o client.Object) bool {
 			return slices.Contains(o.(*corev1.Node).Spec.Taints, declaredTaint)
 		},
@@ -55,9 +57,10 @@ var kinds = []kind{
 	},
 	{
 		name: "Service, a traffic policy", resource: "services", applied: true,
-		object: func() client.Object { return &corev1.Service{} },
-		list:   func() client.ObjectList { return &corev1.ServiceList{} },
-		drift:  `{"spec":{"internalTrafficPolicy":"Cluster"}}`,
+		object:   func() client.Object { return &corev1.Service{} },
+		list:     func() client.ObjectList { return &corev1.ServiceList{} },
+		drift:    `{"spec":{"internalTrafficPolicy":"Cluster"}}`,
+		declared: `{"spec":{"internalTrafficPolicy":"Local"}}`,
 		right: func(o client.Object) bool {
 			return *o.(*corev1.Service).Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
 		},

@@ -24,6 +24,7 @@ type report struct {
 		writes, gets int
 		rss, peak    float64
 	}
+	burst    burst
 	failover struct{ graceful, crash []time.Duration }
 }
 
@@ -81,10 +82,18 @@ func (r *report) wholeTable() string {
 		what := fmt.Sprintf("First convergence, round %d", i+1)
 		rows = append(rows, []string{what, rate(c.raw), rate(c.operator), ratioOf(c.raw, c.operator)})
 	}
-	last := r.convergence[rounds-1]
+	last, many := r.convergence[rounds-1], r.burst
 	return asTable(append(rows, [][]string{
 		{"… of the last: time; until the status says so", inMillis(last.raw), inMillis(last.operator) + "; " + inMillis(last.reported), ""},
 		{"Deletion until everything is restored", "", inMillis(r.convergence[0].reverted), ""},
+		{
+			fmt.Sprintf("%d objects drift at once → all repaired", many.objects), inMillis(many.raw), inMillis(many.operator),
+			ratioOf(many.operator, many.raw),
+		},
+		{
+			"… repairs, status writes a second, events", "",
+			fmt.Sprintf("%d, %.2f, %d", many.repairs, float64(many.status)/many.took.Seconds(), many.events), "",
+		},
 		{"Memory after convergence (RSS)", inMiB(m.null), inMiB(m.steady), fmt.Sprintf("%.2f", m.steady/m.null)},
 		{
 			"… of it anonymous; Go heap in use; heap at which Go collects", "",
