@@ -118,14 +118,14 @@ func (b *bench) driftMany(ctx context.Context, counts []int, repair bool) (time.
 // driftAndRepair makes one object drift. The bare client repairs with a merge patch, which
 // claims no field: a field that another manager has applied is not the operator's to repair.
 func (b *bench) driftAndRepair(ctx context.Context, k kind, i int, repair bool) error {
-	key := k.target(operatorUser, i)
-	if err := b.admin.Patch(ctx, k.objectNamed(key), client.RawPatch(types.MergePatchType, []byte(k.drift)), client.FieldOwner("burst")); err != nil {
+	patch := func(body, manager string) error {
+		object := k.objectNamed(k.target(operatorUser, i))
+		return b.admin.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(body)), client.FieldOwner(manager))
+	}
+	if err := patch(k.drift, "burst"); err != nil || !repair {
 		return err
 	}
-	if !repair {
-		return nil
-	}
-	return b.admin.Patch(ctx, k.objectNamed(key), client.RawPatch(types.MergePatchType, []byte(k.declared)), client.FieldOwner(rawManager))
+	return patch(k.declared, rawManager)
 }
 
 // waitForRepairs waits until watches have shown so many objects wrong and then right again,
