@@ -70,8 +70,15 @@ func (a argo) getLive(ctx context.Context) (*unstructured.Unstructured, error) {
 	return live, a.admin.Get(ctx, client.ObjectKeyFromObject(a.git), live)
 }
 
-// syncOnce writes the object, which may not exist yet.
+// syncOnce writes the object, also if another component changes the object meanwhile: a
+// controller may still complete a new Node.
 func (a argo) syncOnce(ctx context.Context) error {
+	return retryConflicts(func() error { return a.trySync(ctx) })
+}
+
+// trySync writes the object, which may not exist yet. In mode replace, a write in between is
+// a conflict.
+func (a argo) trySync(ctx context.Context) error {
 	if a.mode == serverSide {
 		return a.admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(a.git.DeepCopy()), client.FieldOwner(argoManager), client.ForceOwnership)
 	}
@@ -177,7 +184,7 @@ func (a argo) startHealing() (stop func(), rounds func() int) {
 				continue
 			}
 			waitFor(ctx, wait)
-			if err := a.syncOnce(ctx); err != nil {
+			if err := a.trySync(ctx); err != nil {
 				continue // another writer was faster: compare again
 			}
 			wait = min(3*wait, 3*time.Second)
