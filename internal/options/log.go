@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	stdlog "log"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,9 +73,9 @@ func NewLogger(opts ctrlzap.Options, now func() time.Time) logr.Logger {
 type boundedLog struct {
 	zapcore.Core
 	budget *logBudget
-	// added are the fields of this log, in addition to the fields of parent, nil if there is
-	// no parent. The fields are only gathered when a line is written: every reconciliation
-	// adds fields, and few write a line.
+	// added are the fields of this log in addition to the fields of parent; a log without a
+	// parent has no fields. The fields are only gathered when a line is written: every
+	// reconciliation adds fields, and few write a line.
 	parent *boundedLog
 	added  []zapcore.Field
 }
@@ -86,10 +85,10 @@ func (l boundedLog) With(fields []zapcore.Field) zapcore.Core {
 	return boundedLog{Core: l.Core, budget: l.budget, parent: &l, added: fields}
 }
 
-// context returns the fields that were added to the log, the first first.
+// context returns all fields, in the order in which they were added.
 func (l boundedLog) context() []zapcore.Field {
 	if l.parent == nil {
-		return slices.Clone(l.added)
+		return nil
 	}
 	return append(l.parent.context(), l.added...)
 }

@@ -43,7 +43,7 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 		switch phase := rollout.PhaseOf(enactment); {
 		case phase == "": // no phase is recorded yet: the node keeps its rules, if any
 			target.KeepEndpoints, target.KeepFailsafes = true, true
-		case h.isOvertaken(enactment, endpoints): // the node keeps its rules, until the rollout starts the node again
+		case h.isSuperseded(enactment, endpoints): // the node keeps its rules, until the rollout starts the node again
 			target.KeepEndpoints, target.KeepFailsafes = true, true
 			h.VersionsInUse.Insert(enactment.Status.PreviousRuleset)
 		case phase == v1alpha1.PhaseProgressing:
@@ -71,10 +71,10 @@ func (h *Hosts) stage(policy *Policy, policies []Policy, snapshot state.Snapshot
 	}
 }
 
-// isOvertaken tells whether a node in flight waits for rules that the policy does not
+// isSuperseded tells whether a node in flight waits for rules that the policy does not
 // declare any more. The policies of such rules may be incomplete, because the operator
 // writes only the policies of declared rules: the node must not get the rules.
-func (h *Hosts) isOvertaken(e *v1alpha1.ControlPlaneNodeEnactment, endpoints []backend.Endpoint) bool {
+func (h *Hosts) isSuperseded(e *v1alpha1.ControlPlaneNodeEnactment, endpoints []backend.Endpoint) bool {
 	return rollout.PhaseOf(e) == v1alpha1.PhaseProgressing && e.Status.Ruleset != h.Whole.Version &&
 		!has(e.Status.Ruleset, e.Spec.Policy, e.Spec.Node, endpoints)
 }

@@ -238,7 +238,7 @@ func TestNodeGetsTheRulesetOfItsEnactment(t *testing.T) {
 		"Another node has scoped failsafe ports":                                                          {enactments: mine(progressing, "old"), felix: scoped("p", "cp-2"), want: "new", older: []string{"old"}},
 		"The failsafe ports were scoped without rules":                                                    {enactments: mine(progressing, ""), felix: scoped("p", "cp-1"), want: "none", widened: true},
 		"The node is in flight, and rules that it never got are no longer declared": {
-			enactments: withRules(enacted("p", "cp-1", progressing, "old"), "overtaken"), want: "none", older: []string{"old"}, keeps: true, stays: true,
+			enactments: withRules(enacted("p", "cp-1", progressing, "old"), "superseded"), want: "none", older: []string{"old"}, keeps: true, stays: true,
 		},
 		"The node is in flight, and rules that it got are no longer declared": {
 			enactments: withRules(enacted("p", "cp-1", progressing, ""), "old"), want: "old", older: []string{"old"},

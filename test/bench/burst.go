@@ -63,6 +63,11 @@ func (b *bench) measureBurst(ctx context.Context) (err error) {
 		return err
 	}
 	r.took = time.Since(started)
+	return b.countBurst(mark, r)
+}
+
+// countBurst counts the operator's requests since the mark.
+func (b *bench) countBurst(mark testbed.Mark, r *burst) (err error) {
 	for _, c := range []struct {
 		to     *int
 		counts func(testbed.AuditEvent) bool
@@ -115,8 +120,9 @@ func (b *bench) driftMany(ctx context.Context, counts []int, repair bool) (time.
 	return time.Since(started), errors.Join(failures...)
 }
 
-// driftAndRepair makes one object drift. The bare client repairs with a merge patch, which
-// claims no field: a field that another manager has applied is not the operator's to repair.
+// driftAndRepair makes one object drift, and with repair restores the object as the bare
+// client, with a merge patch: after an apply by another manager, the operator would leave
+// the field alone.
 func (b *bench) driftAndRepair(ctx context.Context, k kind, i int, repair bool) error {
 	patch := func(body, manager string) error {
 		object := k.objectNamed(k.target(operatorUser, i))

@@ -11,11 +11,11 @@ import (
 	. "github.com/onsi/gomega"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/etcdsnapshot"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
 const (
@@ -29,10 +29,7 @@ func installed(t *testing.T, g *WithT) *rest.Config {
 	out, err := cluster.Kubectl(t.Context(), "apply", "--server-side", "--kustomize", "../../config/etcd-snapshot").CombinedOutput()
 	g.Expect(err).NotTo(HaveOccurred(), string(out))
 	config := rest.CopyConfig(cluster.Config)
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: serviceaccount.MakeUsername(namespace, "etcd-snapshot"),
-		Groups:   append(serviceaccount.MakeGroupNames(namespace), "system:authenticated"),
-	}
+	config.Impersonate = testbed.Impersonate(namespace, "etcd-snapshot", "")
 	return config
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,12 +51,6 @@ func prepareCluster(ctx context.Context) error {
 // accountConfig returns the credentials of a service account, bound to a pod on a node if one is given.
 func accountConfig(namespace, name, node string) *rest.Config {
 	config := options.UnthrottledConfig(cluster.Config)
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: serviceaccount.MakeUsername(namespace, name),
-		Groups:   append(serviceaccount.MakeGroupNames(namespace), "system:authenticated"),
-	}
-	if node != "" {
-		config.Impersonate.Extra = map[string][]string{serviceaccount.NodeNameKey: {node}}
-	}
+	config.Impersonate = testbed.Impersonate(namespace, name, node)
 	return config
 }

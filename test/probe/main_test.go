@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,12 +49,6 @@ func prepareCluster(ctx context.Context) error {
 // bound to a pod there. Without a node, the token is not bound.
 func probeCredentials(node string) *rest.Config {
 	config := options.UnthrottledConfig(cluster.Config)
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: serviceaccount.MakeUsername(namespace, account),
-		Groups:   append(serviceaccount.MakeGroupNames(namespace), "system:authenticated"),
-	}
-	if node != "" {
-		config.Impersonate.Extra = map[string][]string{serviceaccount.NodeNameKey: {node}}
-	}
+	config.Impersonate = testbed.Impersonate(namespace, account, node)
 	return config
 }

@@ -12,12 +12,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/options"
+	"github.com/cpnp-dev/cpnp-operator/test/testbed"
 )
 
 // installOperator installs the objects of config/default.
@@ -88,10 +88,7 @@ func TestOthersMayOnlyConfirmANode(t *testing.T) {
 	g.Expect(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":"1"}}}`)()).To(Succeed())
 	g.Expect(merge(own, `{"metadata":{"annotations":{"cpnp.dev/confirm":null}}}`)()).To(Succeed())
 
-	operator := clientAs(t, rest.ImpersonationConfig{
-		UserName: serviceaccount.MakeUsername("cpnp-system", "cpnp-controller-manager"),
-		Groups:   append(serviceaccount.MakeGroupNames("cpnp-system"), "system:authenticated"),
-	})
+	operator := clientAs(t, testbed.Impersonate("cpnp-system", "cpnp-controller-manager", ""))
 	g.Expect(merge(operator, `{"metadata":{"labels":{"x":"y"}},"spec":{"probeRound":9}}`)()).To(Succeed(), "the operator's write was refused")
 }
 

@@ -13,6 +13,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -50,6 +51,19 @@ func (cp *ControlPlane) AccountConfig(ctx context.Context, namespace, name strin
 	config := rest.AnonymousClientConfig(cp.Config)
 	config.BearerToken = answer.Status.Token
 	return config, nil
+}
+
+// Impersonate returns how an administrator acts as a service account: as with a token that is
+// bound to a pod on the node, if there is one.
+func Impersonate(namespace, account, node string) rest.ImpersonationConfig {
+	impersonated := rest.ImpersonationConfig{
+		UserName: serviceaccount.MakeUsername(namespace, account),
+		Groups:   append(serviceaccount.MakeGroupNames(namespace), "system:authenticated"),
+	}
+	if node != "" {
+		impersonated.Extra = map[string][]string{serviceaccount.NodeNameKey: {node}}
+	}
+	return impersonated
 }
 
 // AddUserKubeconfig is AddUser for programs: the returned path is of a kubeconfig, which
