@@ -126,9 +126,7 @@ func (s Shared) isDecided(claim plan.Claim, live, declared *string) bool {
 	if !s.ForgeableSigns {
 		return true
 	}
-	entry, wrote := s.earlierWrite(claim.Field)
-	undone := wrote && !s.Unwritten && entry.Policy == claim.Policy.Name && entry.Applied == claim.Want
-	return undone || live != nil && equalValues(live, declared)
+	return s.wroteFor(claim) || live != nil && equalValues(live, declared)
 }
 
 // describeConflict tells that a field is declared elsewhere, and how to end the conflict. Taints

@@ -195,7 +195,8 @@ func TestTaintsDeclaredElsewhereAreLeftAlone(t *testing.T) {
 		"a claim of the kubelet: the present value is not from git":            {annotations: gitHasTheirs, manager: owns(argoCD, set, 1, lastAppliedPath), taints: other, state: pending},
 		"a list that is applied unchanged":                                     {manager: owns("gitops", apply, 1, taintsPath), taints: theirs, state: pending},
 		"a tool as the manager of the list":                                    {manager: owns(argoCD, set, 1, taintsPath), taints: theirs, state: pending},
-		"a list that is applied unchanged, and the first write failed":         {manager: owns("gitops", apply, 1, taintsPath), record: wrote, unwritten: true, state: drifted},
+		"a list that is applied unchanged, and the first write failed":         {manager: owns("gitops", apply, 1, taintsPath), record: wrote, unwritten: true, state: pending},
+		"the first write failed":                                               {manager: owns("kubectl-taint", set, 1, taintsPath), taints: theirs, record: wrote, unwritten: true, state: pending},
 		"a list that is applied unchanged, and another policy wrote the taint": {manager: owns("gitops", apply, 1, taintsPath), record: state.Record{field: *done("q", "", "")}, state: pending},
 		"a list that is applied unchanged, and another value was written":      {manager: owns("gitops", apply, 1, taintsPath), record: state.Record{field: *done("p", "before", "")}, state: pending},
 
@@ -219,7 +220,7 @@ func TestTaintsDeclaredElsewhereAreLeftAlone(t *testing.T) {
 				}
 				policies := compile(policy("p"))
 				shared := drift.SharedNode(node, test.record)
-				shared.Unwritten = test.unwritten
+				shared.Unwritten = func(string) bool { return test.unwritten }
 				outcome := drift.CompareFields(shared, []plan.Claim{{Field: field, Policy: &policies[0]}}, policies)
 				g.Expect(outcome.Findings).To(ConsistOf(And(HaveField("State", test.state), HaveField("Message", test.says))), "cached: %v", cached)
 				g.Expect(outcome.Set).To(HaveLen(btoi(test.state != conflicted)))

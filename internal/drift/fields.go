@@ -28,9 +28,10 @@ type Shared struct {
 	// right to the fields: a kubelet may write annotations and managers of the Node, but not
 	// the taints.
 	ForgeableSigns bool
-	// Unwritten tells that the operator's last write to the object failed. A missing value
-	// is then not a decision of another writer, although the record was stored.
-	Unwritten bool
+	// Unwritten tells that the operator's first write of the claimed value has failed so far,
+	// although the record may be stored. A missing value is then neither drift nor a decision
+	// of another writer. Nil without a memory.
+	Unwritten func(field string) bool
 	// Default returns the field's value without any declaration; nil if there is none.
 	Default func(field string) string
 	// Record contains the operator's earlier writes to the object.
@@ -52,6 +53,13 @@ func (s Shared) earlierWrite(field string) (entry state.RecordEntry, known bool)
 		return entry, known
 	}
 	return s.Remembered(field)
+}
+
+// wroteFor tells whether the operator has written the claimed value for the claim's policy.
+func (s Shared) wroteFor(claim plan.Claim) bool {
+	entry, known := s.earlierWrite(claim.Field)
+	unwritten := s.Unwritten != nil && s.Unwritten(claim.Field)
+	return known && !unwritten && entry.Applied == claim.Want && entry.Policy == claim.Policy.Name
 }
 
 // rememberedRecord returns the memory of an object without room for a record.
@@ -238,8 +246,7 @@ func compareClaim(object Shared, claim plan.Claim, live *string) (Finding, bool)
 	}
 	entry, wrote := object.earlierWrite(claim.Field)
 	finding.By = object.declaringManager(claim, live, wrote && (live == nil || *live != entry.Applied))
-	applied := wrote && entry.Applied == claim.Want && entry.Policy == claim.Policy.Name
-	finding.State = stateOf(claim, finding.By, applied)
+	finding.State = stateOf(claim, finding.By, object.wroteFor(claim))
 	switch finding.State {
 	case v1alpha1.StateHeld:
 		finding.Message = claim.HoldReason

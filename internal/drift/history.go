@@ -37,6 +37,7 @@ type past struct {
 	failures  map[string]string // by policy
 	failing   time.Time         // since when there are any
 	conflicts int               // in a row
+	unwritten map[string]bool   // fields of which the first write has failed so far
 	lastWrite time.Time
 	written   *string  // the version behind the last write, until a newer version is seen
 	policies  []string // the policies of the last write
@@ -94,7 +95,7 @@ func (h *History) RecordRepair(object Object, findings []Finding, now time.Time)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p := h.objects.get(object); p != nil {
-		h.touch(object)
+		h.clearUnwritten(object, p)
 		p.lastWrite = now
 		clear(p.failures)
 		for _, r := range p.contests {
@@ -118,7 +119,7 @@ func (h *History) RecordRepair(object Object, findings []Finding, now time.Time)
 func (h *History) sweepObject(object Object, now time.Time) {
 	p := h.objects.get(object)
 	maps.DeleteFunc(p.contests, func(_ contestKey, r *contest) bool { return r.isOver(now) })
-	if len(p.contests) == 0 && len(p.failures) == 0 && p.written == nil && p.conflicts == 0 {
+	if len(p.contests) == 0 && len(p.failures) == 0 && len(p.unwritten) == 0 && p.written == nil && p.conflicts == 0 {
 		h.objects.remove(object)
 	}
 }
@@ -144,12 +145,9 @@ func (h *History) ForgetPolicy(policy string) {
 	delete(h.resumed, policy)
 	h.forgetWrites(policy)
 	for object, p := range h.objects.all() {
-		if _, failed := p.failures[policy]; failed {
-			h.touch(object)
-		}
 		delete(p.failures, policy)
 		maps.DeleteFunc(p.contests, func(_ contestKey, r *contest) bool { return r.finding.Policy == policy })
-		if len(p.contests) == 0 && len(p.failures) == 0 {
+		if len(p.contests) == 0 && len(p.failures) == 0 && len(p.unwritten) == 0 {
 			h.objects.remove(object)
 		}
 	}

@@ -62,8 +62,8 @@ func (h *History) RememberWrites(object Object, uid types.UID, record state.Reco
 // touch notes that something changes that a comparison of an object reads.
 func (h *History) touch(object Object) { h.touched[object] = true }
 
-// TakeTouched returns the objects of which, since the last call, the remembered writes have
-// changed, or whether the last write failed. A comparison of other objects reads the same of
+// TakeTouched returns the objects of which, since the last call, the remembered or the
+// unwritten fields have changed. A comparison of other objects reads the same of
 // the History as before.
 func (h *History) TakeTouched() map[Object]bool {
 	h.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
@@ -19,7 +20,6 @@ const maxFailure = 512
 func (h *History) RecordFailure(object Object, policies []string, err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.touch(object)
 	p := h.pastOf(object)
 	if len(p.failures) == 0 {
 		p.failing = now
@@ -41,13 +41,34 @@ func (h *History) FailingFor(object Object, now time.Time) time.Duration {
 	return now.Sub(p.failing)
 }
 
-// LastWriteFailed tells whether the last write of the object failed, or was refused because the
-// object had changed.
-func (h *History) LastWriteFailed(object Object) bool {
+// RecordUnwritten records that the write for some findings failed, or was refused because
+// the object had changed. The record of the object may contain the claims of pending
+// findings already, because the record of a Node is written before the Node.
+func (h *History) RecordUnwritten(object Object, findings []Finding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.objects.get(object)
-	return p != nil && (p.conflicts > 0 || len(p.failures) > 0)
+	for _, f := range findings {
+		if f.State != v1alpha1.StatePending {
+			continue
+		}
+		p := h.pastOf(object)
+		if p.unwritten == nil {
+			p.unwritten = map[string]bool{}
+		}
+		h.touch(object)
+		p.unwritten[f.Field] = true
+	}
+}
+
+// UnwrittenFields returns a lookup of the fields of an object of which the first write has
+// failed so far.
+func (h *History) UnwrittenFields(object Object) func(field string) bool {
+	return func(field string) bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		p := h.objects.get(object)
+		return p != nil && p.unwritten[field]
+	}
 }
 
 // RecordWrite records a write of an object for some policies. version is the version of the
@@ -55,7 +76,6 @@ func (h *History) LastWriteFailed(object Object) bool {
 func (h *History) RecordWrite(object Object, version string, policies []string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.touch(object)
 	p := h.pastOf(object)
 	p.written, p.policies, p.lastWrite, p.conflicts = &version, policies, now, 0
 }
@@ -91,7 +111,6 @@ func (h *History) IsStale(object Object, version string) bool {
 func (h *History) RecordConflict(object Object) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.touch(object)
 	p := h.pastOf(object)
 	p.conflicts++
 	return p.conflicts
@@ -106,16 +125,23 @@ func (h *History) RecordSettled(object Object, now time.Time) []string {
 	if p == nil {
 		return nil
 	}
-	h.touch(object)
 	relieved := slices.Sorted(maps.Keys(p.failures))
-	p.clearWrites()
+	h.clearWrites(object, p)
 	h.sweepObject(object, now)
 	return relieved
 }
 
-func (p *past) clearWrites() {
+func (h *History) clearWrites(object Object, p *past) {
+	h.clearUnwritten(object, p)
 	clear(p.failures)
 	p.written, p.policies, p.conflicts = nil, nil, 0
+}
+
+func (h *History) clearUnwritten(object Object, p *past) {
+	if len(p.unwritten) > 0 {
+		h.touch(object)
+		p.unwritten = nil
+	}
 }
 
 // SettleOthers records that, of all objects of a kind, only the given objects differ from a
@@ -127,9 +153,8 @@ func (h *History) SettleOthers(policy, kind string, objects []Object, now time.T
 		if slices.Contains(objects, object) || !p.concernsPolicy(policy) {
 			continue
 		}
-		h.touch(object)
 		p.closeContests(nil)
-		p.clearWrites()
+		h.clearWrites(object, p)
 		h.sweepObject(object, now)
 	}
 }

@@ -9,17 +9,25 @@ import (
 
 	. "github.com/onsi/gomega"
 
+	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
 // Reports compare an object again only if the History tells that something has changed which
-// a comparison reads: the remembered writes, and whether the last write failed.
+// a comparison reads: the remembered and the unwritten fields.
 func TestHistoryTellsWhatComparisonsReadAnew(t *testing.T) {
 	now, refused := time.Unix(1000, 0), errors.New("refused")
 	record := state.Record{"a:NoSchedule": {Policy: "p"}}
 	remember := func(h *drift.History) { h.RememberWrites(node, "uid", record) }
-	fail := func(h *drift.History) { h.RecordFailure(node, []string{"p"}, refused, now) }
+	fail := func(h *drift.History) {
+		h.RecordFailure(node, []string{"p"}, refused, now)
+		h.RecordUnwritten(node, []drift.Finding{{Policy: "p", Object: node, Field: "a:NoSchedule", State: v1alpha1.StatePending}})
+	}
+	failedRepair := func(h *drift.History) {
+		h.RecordFailure(node, []string{"p"}, refused, now)
+		h.RecordUnwritten(node, []drift.Finding{{Policy: "p", Object: node, Field: "a:NoSchedule", State: v1alpha1.StateDrifted}})
+	}
 	nothing := func(*drift.History) {}
 	for name, test := range map[string]struct {
 		before, change func(*drift.History)
@@ -30,18 +38,18 @@ func TestHistoryTellsWhatComparisonsReadAnew(t *testing.T) {
 		"another value": {remember, func(h *drift.History) {
 			h.RememberWrites(node, "uid", state.Record{"a:NoSchedule": {Policy: "p", Applied: "x"}})
 		}, true},
-		"another object of the name":         {remember, func(h *drift.History) { h.RememberWrites(node, "other", record) }, true},
-		"an object without writes":           {remember, func(h *drift.History) { h.RememberWrites(node, "uid", nil) }, true},
-		"an object that never had any":       {nothing, func(h *drift.History) { h.RememberWrites(node, "uid", nil) }, false},
-		"a forgotten policy":                 {remember, func(h *drift.History) { h.ForgetPolicy("p") }, true},
-		"a forgotten policy of other writes": {remember, func(h *drift.History) { h.ForgetPolicy("q") }, false},
-		"a failure":                          {nothing, fail, true},
-		"a conflict":                         {nothing, func(h *drift.History) { h.RecordConflict(node) }, true},
-		"a write after a failure":            {fail, func(h *drift.History) { h.RecordRepair(node, nil, now) }, true},
-		"no write needed after a failure":    {fail, func(h *drift.History) { h.RecordSettled(node, now) }, true},
-		"settled beside others":              {fail, func(h *drift.History) { h.SettleOthers("p", "Node", nil, now) }, true},
-		"a forgotten policy with a failure":  {fail, func(h *drift.History) { h.ForgetPolicy("p") }, true},
-		"a question":                         {fail, func(h *drift.History) { h.Summarize("p", now); h.LastWriteFailed(node) }, false},
+		"another object of the name":          {remember, func(h *drift.History) { h.RememberWrites(node, "other", record) }, true},
+		"an object without writes":            {remember, func(h *drift.History) { h.RememberWrites(node, "uid", nil) }, true},
+		"an object that never had any":        {nothing, func(h *drift.History) { h.RememberWrites(node, "uid", nil) }, false},
+		"a forgotten policy":                  {remember, func(h *drift.History) { h.ForgetPolicy("p") }, true},
+		"a forgotten policy of other writes":  {remember, func(h *drift.History) { h.ForgetPolicy("q") }, false},
+		"a failure":                           {nothing, fail, true},
+		"a failed repair of what was written": {nothing, failedRepair, false},
+		"a repair after a failed repair":      {failedRepair, func(h *drift.History) { h.RecordRepair(node, nil, now) }, false},
+		"a write after a failure":             {fail, func(h *drift.History) { h.RecordRepair(node, nil, now) }, true},
+		"no write needed after a failure":     {fail, func(h *drift.History) { h.RecordSettled(node, now) }, true},
+		"settled beside others":               {fail, func(h *drift.History) { h.SettleOthers("p", "Node", nil, now) }, true},
+		"a question":                          {fail, func(h *drift.History) { h.Summarize("p", now); h.UnwrittenFields(node)("a:NoSchedule") }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, h := NewWithT(t), drift.NewHistory()

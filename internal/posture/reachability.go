@@ -46,9 +46,13 @@ type Attempts struct {
 
 // round is the last round of an observer.
 type round struct {
-	time    int64
+	of      roundKey
 	reached map[string]bool
 }
+
+// roundKey identifies a round of an observer. Times have a resolution of a second, and new
+// targets are probed at once, possibly within the second of the round before.
+type roundKey struct{ second, generation int64 }
 
 // New returns the results of the posture that were not returned before. At the first look
 // at a posture, New returns no results: before a restart of the operator, these results
@@ -64,7 +68,7 @@ func (a *Attempts) New(p *v1alpha1.ControlPlaneNodePosture) []Attempt {
 			continue
 		}
 		last, seenBefore := before[o.Name]
-		this := round{o.Time.Unix(), map[string]bool{}}
+		this := round{roundKey{o.Time.Unix(), o.ObservedGeneration}, map[string]bool{}}
 		for _, result := range o.Results {
 			component := componentOf(p, &result)
 			if component == "" {
@@ -72,7 +76,7 @@ func (a *Attempts) New(p *v1alpha1.ControlPlaneNodePosture) []Attempt {
 			}
 			key := net.JoinHostPort(result.Address, strconv.Itoa(int(result.Port)))
 			this.reached[key] = isReached(result)
-			if !known || seenBefore && last.time == this.time {
+			if !known || seenBefore && last.of == this.of {
 				continue
 			}
 			was, had := last.reached[key]

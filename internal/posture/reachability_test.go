@@ -48,6 +48,10 @@ func TestEachResultCountsOnceAndEachChangeOnce(t *testing.T) {
 	lose(&p.Status.Observers[1], v1alpha1.TLSOpen, 2*time.Second)
 	g.Expect(attempts.New(&p)).To(ContainElement(And(HaveField("Changed", true), HaveField("Result.Outcome", v1alpha1.TLSOpen))))
 
+	lose(&p.Status.Observers[1], v1alpha1.TLSRefused, 2*time.Second)
+	p.Status.Observers[1].ObservedGeneration++
+	g.Expect(attempts.New(&p)).To(ContainElement(HaveField("Changed", true)), "new targets were probed within the same second")
+
 	p.Status.Observers = append(p.Status.Observers, observed("worker"))
 	g.Expect(attempts.New(&p)).To(And(HaveLen(4), HaveEach(HaveField("Changed", false))), "a new observer")
 	attempts.KeepOnly(nil)

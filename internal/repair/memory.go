@@ -18,7 +18,7 @@ import (
 
 // WithMemory returns the shared object together with the operator's memory of the object.
 func WithMemory(history *drift.History, shared drift.Shared, uid types.UID) drift.Shared {
-	shared.Remembered, shared.Unwritten = history.RecallWrites(shared.Object, uid), history.LastWriteFailed(shared.Object)
+	shared.Remembered, shared.Unwritten = history.RecallWrites(shared.Object, uid), history.UnwrittenFields(shared.Object)
 	return shared
 }
 

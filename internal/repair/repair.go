@@ -82,10 +82,13 @@ func (r *Repairer) Do(ctx context.Context, job Job) (wrote bool, result reconcil
 	if wait = max(wait, r.Retries.wait(job.Object, r.Clock.Now())); wait > 0 {
 		return false, reconcile.Result{RequeueAfter: wait}, nil
 	}
-	switch err := job.Write(ctx); {
-	case err == nil:
+	err = job.Write(ctx)
+	if err == nil {
 		r.succeeded(ctx, job)
 		return true, reconcile.Result{}, nil
+	}
+	r.History.RecordUnwritten(job.Object, job.Findings)
+	switch {
 	case r.overtaken(job, err):
 		// Another writer was faster. The next state of the cache decides.
 		return false, reconcile.Result{RequeueAfter: timing.ConflictDelay}, nil

@@ -162,7 +162,7 @@ func TestChangesOfReachabilityAreEvents(t *testing.T) {
 		s.Expect(admin.List(t.Context(), &list, client.InNamespace("default"))).To(Succeed())
 		var notes []string
 		for _, e := range list.Items {
-			if e.Regarding.Name == s.policy.Name && (e.Reason == "Unreachable" || e.Reason == "Reachable") {
+			if e.Regarding.UID == s.policy.UID && (e.Reason == "Unreachable" || e.Reason == "Reachable") {
 				notes = append(notes, e.Type+" "+e.Reason+" "+e.Note)
 			}
 		}
