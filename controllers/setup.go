@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controllers holds the reconcilers, of policies, nodes, Services and postures, and the
-// watches that wake the reconcilers.
+// Package controllers puts the reconcilers together, of policies, nodes, Services and
+// postures. Each reconciler has a folder, with the watches that wake it.
 package controllers
 
 import (
@@ -20,7 +20,6 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/controllers/policyreport"
 	"github.com/cpnp-dev/cpnp-operator/controllers/posture"
 	"github.com/cpnp-dev/cpnp-operator/controllers/service"
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/backend"
 	"github.com/cpnp-dev/cpnp-operator/internal/backend/calico/follow"
@@ -32,9 +31,11 @@ import (
 	reports "github.com/cpnp-dev/cpnp-operator/internal/policyreport"
 	"github.com/cpnp-dev/cpnp-operator/internal/probe"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
+	"github.com/cpnp-dev/cpnp-operator/internal/reporter"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // Options let tests shorten long waits. The operator runs with the zero value.
@@ -101,7 +102,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Rollouts:  pipeline.Rollouts{Stages: &schedule.Stages{Time: cmp.Or(o.StageTime, timing.StageSettle)}},
 		Confirmed: confirmed, Writing: writing,
 		APIServers: &schedule.SteadyServers{After: cmp.Or(o.APIServerTime, timing.APIServerSteady)},
-		Reporter: &policy.Reporter{
+		Reporter: &reporter.Reporter{
 			Observe: observer, Client: mgr.GetClient(), Clock: repairer.Clock, History: repairer.History, Backups: backups,
 			Recorder: mgr.GetEventRecorder("cpnp-operator"),
 		},
@@ -113,7 +114,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := (&node.Reconciler{
 		Observe: observer, Clients: apply.NodeClients{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}, Repairer: repairer,
 		Writing:  writing,
-		Shelters: &node.Shelters{}, Evictions: &schedule.Evictions{}, EvictionPause: cmp.Or(o.EvictionPause, timing.EvictionPause),
+		Shelters: &schedule.Shelters{}, Evictions: &schedule.Evictions{}, EvictionPause: cmp.Or(o.EvictionPause, timing.EvictionPause),
 	}).SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the reconciler of nodes: %w", err)
 	}

@@ -12,13 +12,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // Reconciler keeps the taints of one node as declared.
@@ -32,7 +32,7 @@ type Reconciler struct {
 	Evictions     *schedule.Evictions
 	EvictionPause time.Duration
 	// Shelters hold taints that would evict the operator.
-	Shelters *Shelters
+	Shelters *schedule.Shelters
 
 	policies watch.Policies
 }
@@ -47,7 +47,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	defer r.Writing.Begin()()
 	node, err := r.Observe.GetNode(ctx, request.Name)
 	if apierrors.IsNotFound(err) {
-		r.Shelters.free(request.Name)
+		r.Shelters.Free(request.Name)
 		r.GoneShared(drift.Object{Kind: "Node", Name: request.Name})
 		return reconcile.Result{}, nil
 	}
@@ -90,19 +90,36 @@ func (r *Reconciler) shelter(
 	ctx context.Context, node *corev1.Node, claims []plan.Claim, policies []plan.Policy,
 ) (time.Duration, error) {
 	if !plan.MayEvict(node, claims) {
-		r.Shelters.free(node.Name)
+		r.Shelters.Free(node.Name)
 		return 0, nil
 	}
 	now := r.Clock.Now()
-	again, err := r.Shelters.hold(node, claims, policies, now, func() (*plan.Shelter, error) { return r.look(ctx, policies) })
+	again, err := r.Shelters.Hold(node, claims, policies, now, func() (*plan.Shelter, error) { return r.look(ctx, policies) })
 	if err != nil || again > 0 {
 		return again, err
 	}
-	wait := r.Evictions.Wait(node.Name, r.Shelters.nodes(), r.EvictionPause, now)
+	wait := r.Evictions.Wait(node.Name, r.Shelters.Nodes(), r.EvictionPause, now)
 	if wait > 0 {
 		plan.PostponeEvictions(node, claims)
 	}
 	return wait, nil
+}
+
+// look returns the places where the operator can run while taints evict pods.
+func (r *Reconciler) look(ctx context.Context, policies []plan.Policy) (*plan.Shelter, error) {
+	operator, err := r.Observe.FindOperator(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := r.Observe.ListNodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records, err := r.Observe.ListNodeRecords(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return plan.NewShelter(operator, nodes, policies, repair.StuckTaints(r.History, records, policies, r.Clock.Now())), nil
 }
 
 // keepStranded keeps the taints of a policy that selects no node any more. The last good

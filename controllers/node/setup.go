@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // workers is how many nodes are reconciled at once. Repairs of different objects are

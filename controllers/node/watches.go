@@ -10,7 +10,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // watches maps events to nodes.

@@ -37,6 +37,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/profile"
 	"github.com/cpnp-dev/cpnp-operator/internal/report"
+	"github.com/cpnp-dev/cpnp-operator/internal/reporter"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/test/crd"
 )
@@ -230,8 +231,8 @@ func (c *cluster) compare(t *testing.T) {
 	policies := plan.Compile(snapshot.Policies)
 	o := assess(plan.FindPolicy(policies, c.policy), policies, snapshot)
 	clock := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	reporter := &Reporter{Observe: observer, Clock: clock, History: drift.NewHistory()}
-	input, err := reporter.input(ctx, o)
+	reports := &reporter.Reporter{Observe: observer, Clock: clock, History: drift.NewHistory()}
+	input, err := reports.Input(ctx, o)
 	g.Expect(err).NotTo(HaveOccurred())
 	status := report.StatusOf(input)
 

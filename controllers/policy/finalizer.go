@@ -26,7 +26,7 @@ import (
 // policy that is rolled back stays. An orphaned policy has waited long enough.
 func (r *Reconciler) finishDeletion(ctx context.Context, a pipeline.Assessment, done outcome) (reconcile.Result, error) {
 	if err := errors.Join(done.failures...); err != nil && a.Policy.RollsBack() {
-		_, reportErr := r.Reporter.report(ctx, a) // otherwise the last status would tell of objects restored since
+		_, reportErr := r.Reporter.Report(ctx, a) // otherwise the last status would tell of objects restored since
 		return reconcile.Result{}, errors.Join(err, reportErr)
 	}
 	// The garbage collector would delete the enactments with the policy, but perhaps only after
@@ -38,12 +38,12 @@ func (r *Reconciler) finishDeletion(ctx context.Context, a pipeline.Assessment, 
 	}
 	if len(stay) > 0 || err != nil {
 		a.Remaining = stay
-		next, reportErr := r.Reporter.report(ctx, a)
+		next, reportErr := r.Reporter.Report(ctx, a)
 		return schedule.SoonerUnless(errors.Join(err, reportErr), result, next)
 	}
-	r.Reporter.tellReleases(a.Policy)
+	r.Reporter.TellReleases(a.Policy)
 	if gone && a.Policy.RollsBack() && pipeline.IsUnread(a.Policy, a.Live()) {
-		r.Reporter.event(a.Policy, report.CalicoObjectsLeft(a.Policy.Name))
+		r.Reporter.Emit(a.Policy, report.CalicoObjectsLeft(a.Policy.Name))
 	}
 	return result, nil
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
+	"github.com/cpnp-dev/cpnp-operator/internal/reporter"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
@@ -50,7 +51,7 @@ func looking(policy *v1alpha1.ControlPlaneNetworkPolicy, there calico.Live, obje
 	live := fake.NewClientBuilder().WithScheme(shipped.NewScheme()).WithObjects(objects...).WithReturnManagedFields().Build()
 	cache := fake.NewClientBuilder().WithScheme(shipped.NewScheme()).WithObjects(policy).Build()
 	return &Reconciler{
-		Client: api, Rollouts: pipeline.Rollouts{Stages: &schedule.Stages{}}, Writing: &repair.Writing{}, Reporter: &Reporter{Recorder: events.NewFakeRecorder(9)},
+		Client: api, Rollouts: pipeline.Rollouts{Stages: &schedule.Stages{}}, Writing: &repair.Writing{}, Reporter: &reporter.Reporter{Recorder: events.NewFakeRecorder(9)},
 		Repairer: repair.Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
 		Observe: state.Observer{
 			Cache: cache, Live: live, BackendNow: func(context.Context) (backend.Live, error) { return there, nil },

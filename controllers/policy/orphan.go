@@ -45,6 +45,6 @@ func (r *Reconciler) leftOnTrial(a pipeline.Assessment) (nodes []string, result 
 
 func (r *Reconciler) leftUntried(policy *plan.Policy, nodes []string) {
 	for _, node := range nodes {
-		r.Reporter.event(policy, report.UntriedRulesLeft(policy.Name, node))
+		r.Reporter.Emit(policy, report.UntriedRulesLeft(policy.Name, node))
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
+	"github.com/cpnp-dev/cpnp-operator/internal/reporter"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -126,7 +127,7 @@ func TestOrphanedPolicyRollsBackRulesOnTrial(t *testing.T) {
 			now := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 			api, recorder := &obedient{}, events.NewFakeRecorder(9)
 			r := &Reconciler{
-				Client: api, Rollouts: pipeline.Rollouts{Stages: &schedule.Stages{Time: timing.StageSettle}}, Reporter: &Reporter{Recorder: recorder},
+				Client: api, Rollouts: pipeline.Rollouts{Stages: &schedule.Stages{Time: timing.StageSettle}}, Reporter: &reporter.Reporter{Recorder: recorder},
 				Repairer: repair.Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
 			}
 			snapshot := calicotest.Snapshot(func(p *v1alpha1.ControlPlaneNetworkPolicy) {

@@ -20,6 +20,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
+	"github.com/cpnp-dev/cpnp-operator/internal/reporter"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/schedule"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
@@ -31,7 +32,7 @@ import (
 type Reconciler struct {
 	Observe  state.Observer
 	Client   client.Client
-	Reporter *Reporter
+	Reporter *reporter.Reporter
 	// Assessor and Rollouts are the steps that write nothing.
 	Assessor pipeline.Assessor
 	Rollouts pipeline.Rollouts
@@ -101,7 +102,7 @@ func (r *Reconciler) reconcile(ctx context.Context, name string, snapshot state.
 	if policy.Deleting() && len(a.Remaining) == 0 {
 		return r.finishDeletion(ctx, a, done)
 	}
-	done.add(r.Reporter.report(ctx, a))
+	done.add(r.Reporter.Report(ctx, a))
 	return done.result()
 }
 
@@ -145,7 +146,7 @@ func (r *Reconciler) announce(ctx context.Context, a pipeline.Assessment) error 
 	if a.Policy.RollsBack() {
 		a.Remaining = r.waitedFor(a)
 	}
-	return r.Reporter.announce(ctx, a)
+	return r.Reporter.Announce(ctx, a)
 }
 
 // saysRolledBack tells whether the status reports the rollback by the annotation
@@ -162,7 +163,7 @@ func (r *Reconciler) forgetPolicy(ctx context.Context, name string, policies []p
 	r.Rollouts.Stages.Forget(name)
 	r.patience.Forget(name)
 	r.cleared.forget(name)
-	r.Reporter.next.Forget(name)
+	r.Reporter.Forget(name)
 	r.Writing.KeepOnly(policies)
 	r.Retries.KeepOnly(policies)
 	return r.tellAbandoned(ctx, name, policies, snapshot)

@@ -110,7 +110,7 @@ func (r *Reconciler) recordOf(policy *plan.Policy, want, live *v1alpha1.ControlP
 			return fmt.Errorf("recording how far node %s is: %w", want.Spec.Node, err)
 		}
 		if was, is := rollout.PhaseOf(live), rollout.PhaseOf(want); was != is {
-			r.Reporter.event(policy, report.PhaseEvent(want, is))
+			r.Reporter.Emit(policy, report.PhaseEvent(want, is))
 		}
 		return nil
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/pipeline"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
+	"github.com/cpnp-dev/cpnp-operator/internal/reporter"
 	"github.com/cpnp-dev/cpnp-operator/internal/rollout"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
@@ -67,7 +68,7 @@ func TestPersistedEnactmentCountsAfterAFailedWrite(t *testing.T) {
 			g := NewWithT(t)
 			now := clocktesting.NewFakePassiveClock(time.Now())
 			r := &Reconciler{
-				Client: recording{err: test.err}, Reporter: &Reporter{Recorder: events.NewFakeRecorder(9)},
+				Client: recording{err: test.err}, Reporter: &reporter.Reporter{Recorder: events.NewFakeRecorder(9)},
 				Repairer: repair.Repairer{Clock: now, History: drift.NewHistory(), Report: func(string) {}},
 			}
 			policy := &plan.Policy{ControlPlaneNetworkPolicy: &v1alpha1.ControlPlaneNetworkPolicy{}}

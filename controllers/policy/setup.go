@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
 	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // Sources are the origins of events from outside the manager's cache.

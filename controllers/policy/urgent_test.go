@@ -18,11 +18,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
 	"github.com/cpnp-dev/cpnp-operator/internal/freshness"
 	operator "github.com/cpnp-dev/cpnp-operator/internal/options"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 func watching(policies ...string) watch.Watcher {

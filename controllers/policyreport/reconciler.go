@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
 	"github.com/cpnp-dev/cpnp-operator/internal/policyreport"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // Reconciler writes the report of one policy.

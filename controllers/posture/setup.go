@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // SetupWithManager adds the reconciler to a manager.

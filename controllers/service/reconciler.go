@@ -10,12 +10,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
 	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
 	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // Reconciler keeps the traffic policies of one Service as declared.

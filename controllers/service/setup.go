@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/controllers/watch"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // workers is how many Services are reconciled at once. Repairs of different objects are

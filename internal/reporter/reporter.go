@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+// Package reporter has the last step of the pipeline: it collects what a report is made of,
+// writes the status of a policy, and tells of changes by events and metrics.
+package reporter
 
 import (
 	"context"
@@ -47,9 +49,9 @@ type Reporter struct {
 	comparer compare.Comparer
 }
 
-// report compares what is in the cache with what is declared, and writes the
+// Report compares what is in the cache with what is declared, and writes the
 // status. The result tells when to report again.
-func (r *Reporter) report(ctx context.Context, a pipeline.Assessment) (reconcile.Result, error) {
+func (r *Reporter) Report(ctx context.Context, a pipeline.Assessment) (reconcile.Result, error) {
 	now := r.Clock.Now()
 	if a.Settling() {
 		return reconcile.Result{}, nil
@@ -58,8 +60,8 @@ func (r *Reporter) report(ctx context.Context, a pipeline.Assessment) (reconcile
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	r.History.ResumeContests(a.Policy, now)
-	r.tellReleases(a.Policy)
-	input, err := r.input(ctx, a)
+	r.TellReleases(a.Policy)
+	input, err := r.Input(ctx, a)
 	if err != nil {
 		return reconcile.Result{}, errors.Join(err, r.admitIgnorance(ctx, a.Policy, err))
 	}
@@ -79,7 +81,7 @@ func (r *Reporter) report(ctx context.Context, a pipeline.Assessment) (reconcile
 		}
 		r.next.Set(a.Policy.Name, r.Clock.Now().Add(timing.StatusInterval)) // counted from the end of the write
 		for _, e := range report.ConditionEvents(a.Policy.Status.Conditions, status.Conditions, input.History) {
-			r.event(a.Policy, e)
+			r.Emit(a.Policy, e)
 		}
 		r.History.AcknowledgeSummary(a.Policy.Name, input.History)
 	}
@@ -89,22 +91,23 @@ func (r *Reporter) report(ctx context.Context, a pipeline.Assessment) (reconcile
 	return schedule.Sooner(again, untilPostureChanges(input, now)), nil
 }
 
-// announce reports at once, without regard to the time of the last report.
-func (r *Reporter) announce(ctx context.Context, a pipeline.Assessment) error {
+// Announce reports at once, without regard to the time of the last report.
+func (r *Reporter) Announce(ctx context.Context, a pipeline.Assessment) error {
 	r.next.Forget(a.Policy.Name)
-	_, err := r.report(ctx, a)
+	_, err := r.Report(ctx, a)
 	return err
 }
 
-func (r *Reporter) event(policy *plan.Policy, e report.Event) {
+// Emit emits an event of a policy.
+func (r *Reporter) Emit(policy *plan.Policy, e report.Event) {
 	r.Recorder.Eventf(policy.ControlPlaneNetworkPolicy, nil, e.Type, e.Reason, e.Action, "%s", e.Note)
 }
 
-// tellReleases emits events for released fields. The status cannot list released fields,
+// TellReleases emits events for released fields. The status cannot list released fields,
 // because the policy does not declare the fields any more.
-func (r *Reporter) tellReleases(policy *plan.Policy) {
+func (r *Reporter) TellReleases(policy *plan.Policy) {
 	for _, event := range report.ReleaseEvents(r.History.TakeReleases(policy.Name)) {
-		r.event(policy, event)
+		r.Emit(policy, event)
 	}
 }
 
@@ -135,6 +138,9 @@ func (r *Reporter) write(
 	logf.FromContext(ctx).V(1).Info("Wrote status")
 	return nil
 }
+
+// Forget drops the memory of a policy that is gone.
+func (r *Reporter) Forget(policy string) { r.next.Forget(policy) }
 
 // pace returns how long to wait before the next report on the policy. If no wait is needed,
 // the policy takes its turn and the result is 0.

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+package schedule
 
 import (
-	"context"
 	"strings"
 	"sync"
 	"time"
@@ -11,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
 
@@ -25,10 +23,10 @@ type Shelters struct {
 	shelter *plan.Shelter
 }
 
-// hold holds taints that would evict the operator, with a look not older than
+// Hold holds taints that would evict the operator, with a look not older than
 // timing.HeldTaintCheck. Only a new look can tell whether the operator may be evicted. again
 // tells when to look at the node again if all evicting taints are held.
-func (s *Shelters) hold(node *corev1.Node, claims []plan.Claim, policies []plan.Policy, now time.Time, look func() (*plan.Shelter, error)) (
+func (s *Shelters) Hold(node *corev1.Node, claims []plan.Claim, policies []plan.Policy, now time.Time, look func() (*plan.Shelter, error)) (
 	again time.Duration, err error,
 ) {
 	s.mu.Lock()
@@ -52,15 +50,15 @@ func (s *Shelters) hold(node *corev1.Node, claims []plan.Claim, policies []plan.
 	return max(timing.HeldTaintCheck, time.Duration(len(s.held))*timing.HeldTaintSpacing), nil
 }
 
-// nodes returns the number of nodes at the last look.
-func (s *Shelters) nodes() int {
+// Nodes returns the number of nodes at the last look.
+func (s *Shelters) Nodes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.shelter.NodeCount()
 }
 
-// free records that no declared taint of a node evicts pods any more.
-func (s *Shelters) free(node string) {
+// Free records that no declared taint of a node evicts pods any more.
+func (s *Shelters) Free(node string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, node)
@@ -73,21 +71,4 @@ func versionsOf(policies []plan.Policy) string {
 		text.WriteString(string(policies[i].UID) + "/" + policies[i].ResourceVersion + "\n")
 	}
 	return text.String()
-}
-
-// look returns the places where the operator can run while taints evict pods.
-func (r *Reconciler) look(ctx context.Context, policies []plan.Policy) (*plan.Shelter, error) {
-	operator, err := r.Observe.FindOperator(ctx)
-	if err != nil {
-		return nil, err
-	}
-	nodes, err := r.Observe.ListNodes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	records, err := r.Observe.ListNodeRecords(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return plan.NewShelter(operator, nodes, policies, repair.StuckTaints(r.History, records, policies, r.Clock.Now())), nil
 }

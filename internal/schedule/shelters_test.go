@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package node
+package schedule
 
 import (
 	"errors"
@@ -14,9 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
-	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
-	"github.com/cpnp-dev/cpnp-operator/internal/repair"
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 )
@@ -56,7 +54,7 @@ func TestWaitingNodesShareOneLook(t *testing.T) {
 		for i := range nodes {
 			claims, _ := plan.TaintClaims(nodes[i], policies)
 			var err error
-			again, err = s.hold(nodes[i], claims, policies, now, func() (*plan.Shelter, error) { looks++; return shelter(nil), nil })
+			again, err = s.Hold(nodes[i], claims, policies, now, func() (*plan.Shelter, error) { looks++; return shelter(nil), nil })
 			g.Expect(err).NotTo(HaveOccurred())
 		}
 		return again
@@ -75,35 +73,10 @@ func TestWaitingNodesShareOneLook(t *testing.T) {
 	round(nodes[:1])
 	g.Expect(looks).To(Equal(4), "only a new look shows whether the operator itself is evicted")
 	for i := range nodes[2:] {
-		s.free(nodes[2+i].Name)
+		s.Free(nodes[2+i].Name)
 	}
 	g.Expect(round(nodes[1:2])).To(Equal(timing.HeldTaintCheck), "a few nodes are reconciled soon again")
 
-	_, err := s.hold(nodes[0], []plan.Claim{}, policies, now, func() (*plan.Shelter, error) { return nil, errors.New("no cache") })
+	_, err := s.Hold(nodes[0], []plan.Claim{}, policies, now, func() (*plan.Shelter, error) { return nil, errors.New("no cache") })
 	g.Expect(err).To(HaveOccurred())
-}
-
-// Taints that are declared elsewhere, and taints that cannot be written, are not waited for.
-func TestWhichNodesAreStuck(t *testing.T) {
-	g := NewWithT(t)
-	nodes, policies, _ := evicting(3)
-	history, now := drift.NewHistory(), time.Unix(9, 0)
-	nodes[1].Spec.Taints = []corev1.Taint{{Key: "maintenance", Value: "theirs", Effect: corev1.TaintEffectNoExecute}}
-	nodes[1].ManagedFields = []metav1.ManagedFieldsEntry{{
-		Manager: "argocd", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", FieldsType: "FieldsV1",
-		FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:taints":{}}}`),
-	}}
-	history.RecordFailure(drift.Object{Kind: "Node", Name: "n-2"}, []string{"p"}, errors.New("denied"), now)
-	stuckAt := func(now time.Time) (names []string) {
-		is := repair.StuckTaints(history, state.NodeRecords{}, policies, now)
-		for i := range nodes {
-			claims, _ := plan.TaintClaims(nodes[i], policies)
-			if is(nodes[i], claims[0]) {
-				names = append(names, nodes[i].Name)
-			}
-		}
-		return names
-	}
-	g.Expect(stuckAt(now.Add(timing.NodeUnwritable - time.Second))).To(ConsistOf("n-1"))
-	g.Expect(stuckAt(now.Add(timing.NodeUnwritable))).To(ConsistOf("n-1", "n-2"))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package reporter
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/verify"
 )
 
-// input collects the inputs of a report.
-func (r *Reporter) input(ctx context.Context, a pipeline.Assessment) (report.Input, error) {
+// Input collects the inputs of a report.
+func (r *Reporter) Input(ctx context.Context, a pipeline.Assessment) (report.Input, error) {
 	in := a.ReportInput()
 	in.History = r.History.Summarize(a.Policy.Name, r.Clock.Now())
 	pods, err := r.Observe.ListHostNetworkedPods(ctx, pipeline.ComponentNamespaces(a.Policy))
