@@ -174,7 +174,7 @@ func (h *History) resumeContests(policy string, told []v1alpha1.Drift, now time.
 // isInactive tells whether forgetting the object would lose no more than the count of a few
 // rounds.
 func (p *past) isInactive(now time.Time) bool {
-	if len(p.failures) > 0 || p.written != nil || p.conflicts > 0 {
+	if len(p.failures) > 0 || len(p.unwritten) > 0 || p.written != nil || p.conflicts > 0 {
 		return false
 	}
 	for _, r := range p.contests {

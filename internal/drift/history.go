@@ -37,7 +37,7 @@ type past struct {
 	failures  map[string]string // by policy
 	failing   time.Time         // since when there are any
 	conflicts int               // in a row
-	unwritten map[string]bool   // fields of which the first write has failed so far
+	unwritten map[string]bool   // see RecordUnwritten; true if written since
 	lastWrite time.Time
 	written   *string  // the version behind the last write, until a newer version is seen
 	policies  []string // the policies of the last write
@@ -95,7 +95,6 @@ func (h *History) RecordRepair(object Object, findings []Finding, now time.Time)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p := h.objects.get(object); p != nil {
-		h.clearUnwritten(object, p)
 		p.lastWrite = now
 		clear(p.failures)
 		for _, r := range p.contests {

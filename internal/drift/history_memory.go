@@ -38,6 +38,7 @@ func (h *History) RememberWrites(object Object, uid types.UID, record state.Reco
 			h.touch(object)
 			delete(h.done, object)
 		}
+		h.forgetUnwritten(object)
 		if p := h.objects.get(object); p != nil {
 			maps.DeleteFunc(p.contests, func(_ contestKey, r *contest) bool { return !r.open })
 		}

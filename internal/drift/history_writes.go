@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
@@ -39,36 +38,6 @@ func (h *History) FailingFor(object Object, now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(p.failing)
-}
-
-// RecordUnwritten records that the write for some findings failed, or was refused because
-// the object had changed. The record of the object may contain the claims of pending
-// findings already, because the record of a Node is written before the Node.
-func (h *History) RecordUnwritten(object Object, findings []Finding) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, f := range findings {
-		if f.State != v1alpha1.StatePending {
-			continue
-		}
-		p := h.pastOf(object)
-		if p.unwritten == nil {
-			p.unwritten = map[string]bool{}
-		}
-		h.touch(object)
-		p.unwritten[f.Field] = true
-	}
-}
-
-// UnwrittenFields returns a lookup of the fields of an object of which the first write has
-// failed so far.
-func (h *History) UnwrittenFields(object Object) func(field string) bool {
-	return func(field string) bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		p := h.objects.get(object)
-		return p != nil && p.unwritten[field]
-	}
 }
 
 // RecordWrite records a write of an object for some policies. version is the version of the
@@ -126,22 +95,14 @@ func (h *History) RecordSettled(object Object, now time.Time) []string {
 		return nil
 	}
 	relieved := slices.Sorted(maps.Keys(p.failures))
-	h.clearWrites(object, p)
+	p.clearWrites()
 	h.sweepObject(object, now)
 	return relieved
 }
 
-func (h *History) clearWrites(object Object, p *past) {
-	h.clearUnwritten(object, p)
+func (p *past) clearWrites() {
 	clear(p.failures)
 	p.written, p.policies, p.conflicts = nil, nil, 0
-}
-
-func (h *History) clearUnwritten(object Object, p *past) {
-	if len(p.unwritten) > 0 {
-		h.touch(object)
-		p.unwritten = nil
-	}
 }
 
 // SettleOthers records that, of all objects of a kind, only the given objects differ from a
@@ -154,7 +115,7 @@ func (h *History) SettleOthers(policy, kind string, objects []Object, now time.T
 			continue
 		}
 		p.closeContests(nil)
-		h.clearWrites(object, p)
+		p.clearWrites()
 		h.sweepObject(object, now)
 	}
 }

@@ -20,9 +20,10 @@ func TestHistoryTellsWhatComparisonsReadAnew(t *testing.T) {
 	now, refused := time.Unix(1000, 0), errors.New("refused")
 	record := state.Record{"a:NoSchedule": {Policy: "p"}}
 	remember := func(h *drift.History) { h.RememberWrites(node, "uid", record) }
+	pending := []drift.Finding{{Policy: "p", Object: node, Field: "a:NoSchedule", State: v1alpha1.StatePending}}
 	fail := func(h *drift.History) {
 		h.RecordFailure(node, []string{"p"}, refused, now)
-		h.RecordUnwritten(node, []drift.Finding{{Policy: "p", Object: node, Field: "a:NoSchedule", State: v1alpha1.StatePending}})
+		h.RecordUnwritten(node, pending)
 	}
 	failedRepair := func(h *drift.History) {
 		h.RecordFailure(node, []string{"p"}, refused, now)
@@ -46,9 +47,11 @@ func TestHistoryTellsWhatComparisonsReadAnew(t *testing.T) {
 		"a failure":                           {nothing, fail, true},
 		"a failed repair of what was written": {nothing, failedRepair, false},
 		"a repair after a failed repair":      {failedRepair, func(h *drift.History) { h.RecordRepair(node, nil, now) }, false},
-		"a write after a failure":             {fail, func(h *drift.History) { h.RecordRepair(node, nil, now) }, true},
-		"no write needed after a failure":     {fail, func(h *drift.History) { h.RecordSettled(node, now) }, true},
-		"settled beside others":               {fail, func(h *drift.History) { h.SettleOthers("p", "Node", nil, now) }, true},
+		"a write after a failure":             {fail, func(h *drift.History) { h.RecordWritten(node, pending); h.RecordRepair(node, pending, now) }, false},
+		"the field differs after a failure":   {fail, func(h *drift.History) { h.SeeFields(node, pending); h.RecordSettled(node, now) }, false},
+		"the field is as declared":            {fail, func(h *drift.History) { h.SeeFields(node, nil) }, true},
+		"the field differs after a write":     {fail, func(h *drift.History) { h.RecordWritten(node, pending); h.SeeFields(node, pending) }, true},
+		"nothing on record after a failure":   {fail, func(h *drift.History) { h.RememberWrites(node, "uid", nil) }, true},
 		"a question":                          {fail, func(h *drift.History) { h.Summarize("p", now); h.UnwrittenFields(node)("a:NoSchedule") }, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -52,7 +52,9 @@ type Job struct {
 	// elsewhere tells that the write changes another object, which belongs to the job's
 	// object.
 	Elsewhere bool
-	Write     func(context.Context) error
+	// RecordFirst tells that the write stores the record of the object before the object.
+	RecordFirst bool
+	Write       func(context.Context) error
 	// releasing are the policies that release the object by the write.
 	Releasing []Owner
 	// restored are the fields with an original to restore. withoutRestoring is the write that
@@ -70,6 +72,8 @@ func (r *Repairer) Do(ctx context.Context, job Job) (wrote bool, result reconcil
 	behind := r.History.IsStale(job.Object, job.Version)
 	if behind {
 		job.Findings = nil
+	} else if job.RecordFirst {
+		r.History.SeeFields(job.Object, job.Findings)
 	}
 	fresh, wait := r.History.Observe(job.Object, job.Version, job.Findings, r.Clock.Now())
 	metrics.CountDetected(fresh)
@@ -83,12 +87,13 @@ func (r *Repairer) Do(ctx context.Context, job Job) (wrote bool, result reconcil
 		return false, reconcile.Result{RequeueAfter: wait}, nil
 	}
 	err = job.Write(ctx)
-	if err == nil {
+	if job.RecordFirst {
+		r.recordFields(job, err)
+	}
+	switch {
+	case err == nil:
 		r.succeeded(ctx, job)
 		return true, reconcile.Result{}, nil
-	}
-	r.History.RecordUnwritten(job.Object, job.Findings)
-	switch {
 	case r.overtaken(job, err):
 		// Another writer was faster. The next state of the cache decides.
 		return false, reconcile.Result{RequeueAfter: timing.ConflictDelay}, nil
@@ -101,6 +106,16 @@ func (r *Repairer) Do(ctx context.Context, job Job) (wrote bool, result reconcil
 		}
 		return false, reconcile.Result{}, fmt.Errorf("writing %s: %w", job.Object, err)
 	}
+}
+
+// recordFields records which fields were written. An incomplete write has written them, and
+// another writer has changed them on the way.
+func (r *Repairer) recordFields(job Job, err error) {
+	if err == nil || errors.As(err, new(*apply.Incomplete)) {
+		r.History.RecordWritten(job.Object, job.Findings)
+		return
+	}
+	r.History.RecordUnwritten(job.Object, job.Findings)
 }
 
 // delayAfter returns when to write again if the immediate retry of the queue would be
