@@ -17,18 +17,11 @@ const memoryLimitVariable = "MEMORY_LIMIT"
 // arrive faster than garbage is collected.
 const uncountedMemory = 64 << 20
 
-// collectAt is by how much the memory may grow, in percent, before garbage is collected.
-// Most of the memory are caches, which live long: Go's 100 percent would double them.
-const collectAt = 50
-
 // LimitMemory lets the garbage collector run before the memory limit of the container is
 // reached: large foreign objects then cost time, but do not end the operator. A part of the
-// memory stays free because Go does not count all memory. GOMEMLIMIT and GOGC, which Go
-// reads itself, take precedence.
+// memory stays free because Go does not count all memory. GOMEMLIMIT, which Go reads itself,
+// takes precedence.
 func LimitMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
-	}
 	if limit := memoryLimit(os.Getenv); limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}

@@ -134,9 +134,11 @@ func NewScheme() *runtime.Scheme {
 
 // UnthrottledConfig returns the configuration without the rate limit of the client: the
 // rate limit of the API server is fairer, and repairs must not wait. Lists in pages are
-// bounded.
+// bounded. Answers are not compressed, as for the Kubernetes controller manager and
+// scheduler: the API server would compress each event of a watch that began with a list.
 func UnthrottledConfig(c *rest.Config) *rest.Config {
 	c = state.LimitAnswers(c)
 	c.QPS = -1
+	c.DisableCompression = true
 	return c
 }

@@ -20,13 +20,15 @@ import (
 // the identifying addresses, the facts about the distribution, and the roster. For 5,000 nodes,
 // to derive these results takes longer than the rest of a reconciliation.
 //
-// No outdated result is kept: every snapshot compares the cached nodes with the remembered
-// nodes. A cached object never changes, and a changed node is another object. The zero
-// value is ready to use; a nil value remembers nothing.
+// No outdated result is kept: if the cache has another version, a snapshot compares the
+// cached nodes with the remembered nodes. A cached object never changes, and a changed node
+// is another object. The zero value is ready to use; a nil value remembers nothing.
 type NodeMemory struct {
-	mu     sync.Mutex
-	known  map[*corev1.Node]bool // the cached objects
-	sorted []*corev1.Node        // the same, sorted by name
+	mu sync.Mutex
+	// version is the version of the cache before the last comparison; empty if unknown.
+	version string
+	known   map[*corev1.Node]bool // the cached objects
+	sorted  []*corev1.Node        // the same, sorted by name
 	// inUse tells that somebody has the sorted list, so that a change needs another list.
 	inUse bool
 	// identity numbers the states of the nodes, apart from fields of no consequence to
@@ -43,6 +45,15 @@ type NodeMemory struct {
 	roster *roster
 }
 
+// nodeCache reads the nodes in the cache.
+type nodeCache struct {
+	// version returns a text that differs after each change of a node; nil if the cache cannot
+	// tell, or empty.
+	version func() string
+	// list returns the nodes in no particular order.
+	list func() ([]any, error)
+}
+
 // derived is what follows from all nodes.
 type derived struct {
 	addresses *Addresses
@@ -51,28 +62,52 @@ type derived struct {
 
 // update returns the sorted list of the nodes in the cache, and the number of their state.
 // Nobody may change the list.
-func (m *NodeMemory) update(objects []any) ([]*corev1.Node, uint64) {
+func (m *NodeMemory) update(cached nodeCache) ([]*corev1.Node, uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refresh(objects)
+	if err := m.refresh(cached); err != nil {
+		return nil, 0, err
+	}
 	m.inUse = true
-	return m.sorted, m.identity
+	return m.sorted, m.identity, nil
 }
 
 // rosterOf returns the roster of the nodes in the cache. Nobody may change the result.
-func (m *NodeMemory) rosterOf(objects []any) roster {
+func (m *NodeMemory) rosterOf(cached nodeCache) (roster, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refresh(objects)
+	if err := m.refresh(cached); err != nil {
+		return roster{}, err
+	}
 	if m.roster == nil {
 		all := rosterOfAll(m.sorted)
 		m.roster = &all
 	}
-	return *m.roster
+	return *m.roster, nil
 }
 
-// refresh compares the nodes in the cache with the remembered ones.
-func (m *NodeMemory) refresh(objects []any) {
+// refresh remembers the nodes in the cache. The version is read before the nodes: nodes that
+// are newer than the version are compared once more.
+func (m *NodeMemory) refresh(cached nodeCache) error {
+	version := ""
+	if cached.version != nil {
+		version = cached.version()
+	}
+	if version != "" && version == m.version {
+		return nil
+	}
+	objects, err := cached.list()
+	if err != nil {
+		return err
+	}
+	m.remember(objects)
+	m.version = version
+	return nil
+}
+
+// remember compares the nodes in the cache with the remembered ones, and remembers the
+// nodes.
+func (m *NodeMemory) remember(objects []any) {
 	changed, asMany := m.changed(objects), len(objects) == len(m.known) && m.identity != 0
 	if len(changed) == 0 && asMany {
 		return

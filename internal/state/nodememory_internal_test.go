@@ -3,6 +3,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,38 +13,94 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 )
 
-// cachedNodes is a cache: a changed node is a new object, and the order of a list is random.
+// cachedNodes is the cache of an informer.
 type cachedNodes struct {
-	objects map[string]*corev1.Node
-	version int
+	toolscache.Indexer
+	version, lists int
+}
+
+func newCachedNodes() *cachedNodes {
+	return &cachedNodes{Indexer: toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, toolscache.Indexers{})}
 }
 
 func (c *cachedNodes) put(name string, edit func(*corev1.Node)) {
-	c.version++
 	node := &corev1.Node{}
-	if before := c.objects[name]; before != nil {
+	if before := c.node(name); before != nil {
 		node = before.DeepCopy()
 	}
+	c.version++
 	node.Name, node.ResourceVersion = name, strconv.Itoa(c.version)
 	edit(node)
-	c.objects[name] = node
+	if err := c.Update(node); err != nil {
+		panic(err)
+	}
 }
 
-func (c *cachedNodes) list() []any {
-	var objects []any
-	for _, node := range c.objects {
-		objects = append(objects, node)
+func (c *cachedNodes) node(name string) *corev1.Node {
+	object, _, err := c.GetByKey(name)
+	if err != nil {
+		panic(err)
 	}
-	return objects
+	node, _ := object.(*corev1.Node)
+	return node
+}
+
+// remove is what the event of a deletion does.
+func (c *cachedNodes) remove(name string) {
+	node := c.node(name)
+	if node == nil {
+		return
+	}
+	c.version++
+	gone := node.DeepCopy()
+	gone.ResourceVersion = strconv.Itoa(c.version)
+	if err := c.Delete(gone); err != nil {
+		panic(err)
+	}
+}
+
+// replace is what a new list after the end of a watch does, with one node less.
+func (c *cachedNodes) replace(without string) {
+	c.version++
+	objects := slices.DeleteFunc(c.List(), func(object any) bool { return object.(*corev1.Node).Name == without })
+	if err := c.Replace(objects, strconv.Itoa(c.version)); err != nil {
+		panic(err)
+	}
+}
+
+// cache returns the cache as the memory reads it.
+func (c *cachedNodes) cache() nodeCache {
+	return nodeCache{version: c.LastStoreSyncResourceVersion, list: func() ([]any, error) {
+		c.lists++
+		return c.List(), nil
+	}}
+}
+
+// update returns what a memory returns.
+func (c *cachedNodes) update(memory *NodeMemory) ([]*corev1.Node, uint64) {
+	nodes, identity, err := memory.update(c.cache())
+	if err != nil {
+		panic(err)
+	}
+	return nodes, identity
+}
+
+func (c *cachedNodes) roster(memory *NodeMemory) roster {
+	roster, err := memory.rosterOf(c.cache())
+	if err != nil {
+		panic(err)
+	}
+	return roster
 }
 
 // sorted returns what a memory must return.
 func (c *cachedNodes) sorted() []*corev1.Node {
 	var nodes []*corev1.Node
-	for _, node := range c.objects {
-		nodes = append(nodes, node)
+	for _, object := range c.List() {
+		nodes = append(nodes, object.(*corev1.Node))
 	}
 	slices.SortFunc(nodes, func(a, b *corev1.Node) int {
 		if a.Name < b.Name {
@@ -80,14 +137,14 @@ func retrait(node *corev1.Node) {
 // After any changes in any order, the roster is that of the nodes in the cache.
 func TestRosterFollowsTheCache(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	nodes, memory := newCachedNodes(), &NodeMemory{}
 	g := NewWithT(t)
 	for range 500 {
 		for range random.IntN(3) {
 			name := fmt.Sprint("node-", random.IntN(8))
 			switch random.IntN(5) {
 			case 0:
-				delete(nodes.objects, name)
+				nodes.remove(name)
 			case 1:
 				nodes.put(name, taint)
 			case 2:
@@ -97,20 +154,20 @@ func TestRosterFollowsTheCache(t *testing.T) {
 			}
 		}
 		if random.IntN(3) == 0 {
-			memory.update(nodes.list()) // a snapshot that reads no roster
+			nodes.update(memory) // a snapshot that reads no roster
 		}
-		g.Expect(memory.rosterOf(nodes.list())).To(Equal(new(NodeMemory).rosterOf(nodes.list())))
+		g.Expect(nodes.roster(memory)).To(Equal(nodes.roster(&NodeMemory{})))
 	}
 }
 
 // A taint of the operator does not change the roster.
 func TestRosterIsKept(t *testing.T) {
 	g := NewWithT(t)
-	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	nodes, memory := newCachedNodes(), &NodeMemory{}
 	for i := range 5 {
 		nodes.put(fmt.Sprint(i), relabel)
 	}
-	place := func() *nodeTraits { return &memory.rosterOf(nodes.list()).sorted[0] }
+	place := func() *nodeTraits { return &nodes.roster(memory).sorted[0] }
 	before := place()
 	g.Expect(place()).To(BeIdenticalTo(before))
 	nodes.put("3", taint)
@@ -123,23 +180,25 @@ func TestRosterIsKept(t *testing.T) {
 // sorted, and does not change lists that it returned before.
 func TestNodeMemoryFollowsTheCache(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	nodes, memory := newCachedNodes(), &NodeMemory{}
 	g := NewWithT(t)
 	type returned struct{ list, want []*corev1.Node }
 	var before []returned
 	for range 300 {
 		for range random.IntN(4) {
 			name := fmt.Sprint("node-", random.IntN(12))
-			switch random.IntN(4) {
+			switch random.IntN(8) {
 			case 0:
-				delete(nodes.objects, name)
+				nodes.remove(name)
+			case 2:
+				nodes.replace(name)
 			case 1:
 				nodes.put(name, relabel)
 			default:
 				nodes.put(name, taint)
 			}
 		}
-		list, _ := memory.update(nodes.list())
+		list, _ := nodes.update(memory)
 		want := nodes.sorted()
 		g.Expect(list).To(HaveLen(len(want)))
 		for i := range want {
@@ -158,9 +217,9 @@ func TestNodeMemoryFollowsTheCache(t *testing.T) {
 // Only a change that matters beyond the node itself makes a new state of all nodes.
 func TestNodeMemoryNumbersStates(t *testing.T) {
 	g := NewWithT(t)
-	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	nodes, memory := newCachedNodes(), &NodeMemory{}
 	identity := func() uint64 {
-		_, identity := memory.update(nodes.list())
+		_, identity := nodes.update(memory)
 		return identity
 	}
 	for i := range 5 {
@@ -179,35 +238,82 @@ func TestNodeMemoryNumbersStates(t *testing.T) {
 	})
 	third := identity()
 	g.Expect(third).NotTo(Equal(second), "a node of the same name is another node")
-	delete(nodes.objects, "2")
+	nodes.remove("2")
 	nodes.put("9", taint) // the number of nodes is unchanged
 	g.Expect(identity()).NotTo(Equal(third))
 }
 
+// Without a change in the cache, the nodes are not compared again.
+func TestNodeMemoryListsChangedCachesOnly(t *testing.T) {
+	g := NewWithT(t)
+	nodes, memory := newCachedNodes(), &NodeMemory{}
+	nodes.update(memory)
+	g.Expect(nodes.lists).To(Equal(1), "a cache that has no version yet")
+	nodes.put("1", relabel)
+	nodes.update(memory)
+	nodes.update(memory)
+	nodes.roster(memory)
+	g.Expect(nodes.lists).To(Equal(2))
+	for _, change := range []func(){
+		func() { nodes.put("1", taint) }, func() { nodes.put("2", taint) }, func() { nodes.remove("1") }, func() { nodes.replace("2") },
+		func() { nodes.Bookmark("99") },
+	} {
+		before := nodes.lists
+		change()
+		list, _ := nodes.update(memory)
+		g.Expect(nodes.lists).To(Equal(before + 1))
+		g.Expect(list).To(HaveLen(len(nodes.List())))
+	}
+
+	late := nodes.cache()
+	list := late.list
+	late.list = func() ([]any, error) {
+		objects, err := list()
+		nodes.put("3", relabel) // right after the list was read
+		return objects, err
+	}
+	nodes.put("4", relabel)
+	_, _, err := memory.update(late)
+	g.Expect(err).NotTo(HaveOccurred())
+	now, _ := nodes.update(memory)
+	g.Expect(now).To(HaveLen(2), "a change after the list is seen the next time")
+
+	late.list = func() ([]any, error) { return nil, errors.New("no cache") }
+	nodes.put("5", relabel)
+	_, _, err = memory.update(late)
+	g.Expect(err).To(MatchError("no cache"))
+	now, _ = nodes.update(memory)
+	g.Expect(now).To(HaveLen(3), "after a failure, the nodes are read again")
+}
+
 // BenchmarkRoster reads the roster of 5,000 nodes after one node got a taint.
 func BenchmarkRoster(b *testing.B) {
-	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	nodes, memory := newCachedNodes(), &NodeMemory{}
 	for i := range 5000 {
 		nodes.put(fmt.Sprintf("node-%04d", i), relabel)
 	}
-	objects := nodes.list()
+	objects := nodes.List()
 	for b.Loop() {
 		changed := *objects[0].(*corev1.Node)
 		objects[0] = &changed
-		memory.rosterOf(objects)
+		if _, err := memory.rosterOf(nodeCache{list: func() ([]any, error) { return objects, nil }}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
 // BenchmarkRosterAnew does the same without a remembered roster.
 func BenchmarkRosterAnew(b *testing.B) {
-	nodes, memory := &cachedNodes{objects: map[string]*corev1.Node{}}, &NodeMemory{}
+	nodes, memory := newCachedNodes(), &NodeMemory{}
 	for i := range 5000 {
 		nodes.put(fmt.Sprintf("node-%04d", i), relabel)
 	}
-	objects := nodes.list()
+	objects := nodes.List()
 	for b.Loop() {
 		changed := *objects[0].(*corev1.Node)
 		objects[0], memory.roster = &changed, nil
-		memory.rosterOf(objects)
+		if _, err := memory.rosterOf(nodeCache{list: func() ([]any, error) { return objects, nil }}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

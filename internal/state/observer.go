@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -73,24 +74,34 @@ func (o Observer) ListNodes(ctx context.Context) ([]*corev1.Node, error) {
 
 // listNodes returns all nodes, and the number of their state in the memory.
 func (o Observer) listNodes(ctx context.Context) (nodes []*corev1.Node, identity uint64, err error) {
-	objects, memory, err := o.cachedNodes(ctx)
+	cached, memory, err := o.cachedNodes(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	nodes, identity = memory.update(objects)
-	return nodes, identity, nil
+	return memory.update(cached)
 }
 
-// cachedNodes returns the nodes in the cache, in no particular order, and the memory of the
-// results derived from the nodes.
-func (o Observer) cachedNodes(ctx context.Context) (objects []any, memory *NodeMemory, err error) {
-	if objects, err = o.listCached(ctx, &corev1.Node{}, &corev1.NodeList{}, "", nil); err != nil {
-		return nil, nil, fmt.Errorf("listing nodes: %w", err)
+// cachedNodes returns the cache of the nodes, and the memory of the results derived from the
+// nodes.
+func (o Observer) cachedNodes(ctx context.Context) (cached nodeCache, memory *NodeMemory, err error) {
+	cached.list = func() ([]any, error) {
+		objects, err := o.listCached(ctx, &corev1.Node{}, &corev1.NodeList{}, "", nil)
+		if err != nil {
+			return nil, fmt.Errorf("listing nodes: %w", err)
+		}
+		return objects, nil
 	}
 	if o.Nodes == nil {
-		return objects, &NodeMemory{}, nil
+		return cached, &NodeMemory{}, nil
 	}
-	return objects, o.Nodes, nil
+	if o.Stores != nil {
+		store, err := o.Stores(ctx, &corev1.Node{})
+		if err != nil {
+			return nodeCache{}, nil, err
+		}
+		cached.version = store.LastStoreSyncResourceVersion
+	}
+	return cached, o.Nodes, nil
 }
 
 // GetNode returns one node, or an error for apierrors.IsNotFound.
@@ -116,13 +127,13 @@ func (o Observer) TakeSnapshot(ctx context.Context) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	var networkPolicies networkingv1.NetworkPolicyList
-	if err := o.Cache.List(ctx, &networkPolicies); err != nil {
-		return Snapshot{}, fmt.Errorf("listing network policies: %w", err)
+	networkPolicies, err := o.listNetworkPolicies(ctx)
+	if err != nil {
+		return Snapshot{}, err
 	}
 	snapshot := Snapshot{
 		Policies: policies, Nodes: nodes, Enactments: enactments, Outlived: outlived,
-		NetworkPolicies: networkPolicies.Items, Backend: o.Backend(), identity: identity,
+		NetworkPolicies: networkPolicies, Backend: o.Backend(), identity: identity,
 	}
 	if snapshot.Operator, err = o.FindOperator(ctx); err != nil {
 		return snapshot, err
@@ -134,6 +145,22 @@ func (o Observer) TakeSnapshot(ctx context.Context) (Snapshot, error) {
 		err = o.addFacts(ctx, &snapshot)
 	}
 	return snapshot, err
+}
+
+// listNetworkPolicies returns the NetworkPolicies with names of the operator. The objects are
+// those of the cache, and nobody may change them.
+func (o Observer) listNetworkPolicies(ctx context.Context) ([]networkingv1.NetworkPolicy, error) {
+	objects, err := o.listCached(ctx, &networkingv1.NetworkPolicy{}, &networkingv1.NetworkPolicyList{}, "", nil)
+	if err != nil {
+		return nil, fmt.Errorf("listing network policies: %w", err)
+	}
+	var found []networkingv1.NetworkPolicy
+	for _, policy := range objectsOf[*networkingv1.NetworkPolicy](objects) {
+		if strings.HasPrefix(policy.Name, NetworkPolicyPrefix) {
+			found = append(found, *policy)
+		}
+	}
+	return found, nil
 }
 
 // addFacts adds the addresses that identify nodes, and the facts about the kind of

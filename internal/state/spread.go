@@ -80,11 +80,11 @@ func rosterOfAll(nodes []*corev1.Node) roster {
 
 // listRoster returns the roster of all nodes. Nobody may change the result.
 func (o Observer) listRoster(ctx context.Context) (roster, error) {
-	objects, memory, err := o.cachedNodes(ctx)
+	cached, memory, err := o.cachedNodes(ctx)
 	if err != nil {
 		return roster{}, err
 	}
-	return memory.rosterOf(objects), nil
+	return memory.rosterOf(cached)
 }
 
 // countNodes counts the nodes with endpoints, and names the first nodes without an
