@@ -150,8 +150,10 @@ func (r *Reconciler) repair(node *corev1.Node, record state.NodeRecord, outcome 
 		Version:   node.ResourceVersion,
 		Findings:  outcome.Findings,
 		Needed:    outcome.NeedsWrite(record.Record),
-		Elsewhere: len(outcome.Set) == 0, RecordFirst: true,
-		Write: write(outcome),
+		Elsewhere: len(outcome.Set) == 0,
+		Write:     write(outcome),
+
+		RecordFirst: true,
 		WithoutRestoring: func(ctx context.Context, given []repair.Owner) error {
 			return write(outcome.WithoutRestoring(repair.IsAmong(given)))(ctx)
 		},

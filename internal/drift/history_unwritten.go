@@ -48,9 +48,9 @@ func (h *History) RecordWritten(object Object, findings []Finding) {
 	}
 }
 
-// SeeFields records what a cache that shows the last write tells about an object: all
-// fields without a finding are as declared.
-func (h *History) SeeFields(object Object, findings []Finding) {
+// RecordSeen records that the cache shows the last write of an object: all fields without a
+// finding are as declared.
+func (h *History) RecordSeen(object Object, findings []Finding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.objects.get(object)

@@ -48,9 +48,9 @@ func TestHistoryTellsWhatComparisonsReadAnew(t *testing.T) {
 		"a failed repair of what was written": {nothing, failedRepair, false},
 		"a repair after a failed repair":      {failedRepair, func(h *drift.History) { h.RecordRepair(node, nil, now) }, false},
 		"a write after a failure":             {fail, func(h *drift.History) { h.RecordWritten(node, pending); h.RecordRepair(node, pending, now) }, false},
-		"the field differs after a failure":   {fail, func(h *drift.History) { h.SeeFields(node, pending); h.RecordSettled(node, now) }, false},
-		"the field is as declared":            {fail, func(h *drift.History) { h.SeeFields(node, nil) }, true},
-		"the field differs after a write":     {fail, func(h *drift.History) { h.RecordWritten(node, pending); h.SeeFields(node, pending) }, true},
+		"the field differs after a failure":   {fail, func(h *drift.History) { h.RecordSeen(node, pending); h.RecordSettled(node, now) }, false},
+		"the field is as declared":            {fail, func(h *drift.History) { h.RecordSeen(node, nil) }, true},
+		"the field differs after a write":     {fail, func(h *drift.History) { h.RecordWritten(node, pending); h.RecordSeen(node, pending) }, true},
 		"nothing on record after a failure":   {fail, func(h *drift.History) { h.RememberWrites(node, "uid", nil) }, true},
 		"a question":                          {fail, func(h *drift.History) { h.Summarize("p", now); h.UnwrittenFields(node)("a:NoSchedule") }, false},
 	} {

@@ -40,14 +40,19 @@ func newTainted() *tainted {
 	return &tainted{
 		clock:    clock,
 		Repairer: Repairer{Clock: clock, History: drift.NewHistory(), Report: func(string) {}, Retries: &Retries{}},
-		policies: plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{{
-			ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 1, Finalizers: []string{v1alpha1.Finalizer}},
-			Spec:       v1alpha1.ControlPlaneNetworkPolicySpec{Mode: v1alpha1.ModeEnforce},
-			Status: v1alpha1.ControlPlaneNetworkPolicyStatus{
-				Conditions: []metav1.Condition{{Type: v1alpha1.ConditionVerified, Status: metav1.ConditionTrue, ObservedGeneration: 1}},
-			},
-		}}),
+		policies: verified(v1alpha1.ControlPlaneNetworkPolicySpec{Mode: v1alpha1.ModeEnforce}),
 	}
+}
+
+// verified returns a policy that was verified, with the name p.
+func verified(spec v1alpha1.ControlPlaneNetworkPolicySpec) []plan.Policy {
+	return plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{{
+		ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 1, Finalizers: []string{v1alpha1.Finalizer}},
+		Spec:       spec,
+		Status: v1alpha1.ControlPlaneNetworkPolicyStatus{
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionVerified, Status: metav1.ConditionTrue, ObservedGeneration: 1}},
+		},
+	}})
 }
 
 // look is one reconciliation of a node, and what the API server answers to its write.

@@ -73,7 +73,7 @@ func (r *Repairer) Do(ctx context.Context, job Job) (wrote bool, result reconcil
 	if behind {
 		job.Findings = nil
 	} else if job.RecordFirst {
-		r.History.SeeFields(job.Object, job.Findings)
+		r.History.RecordSeen(job.Object, job.Findings)
 	}
 	fresh, wait := r.History.Observe(job.Object, job.Version, job.Findings, r.Clock.Now())
 	metrics.CountDetected(fresh)

@@ -22,17 +22,11 @@ import (
 // Taints that are declared elsewhere, and taints that cannot be written, are not waited for.
 func TestWhichNodesAreStuck(t *testing.T) {
 	g := NewWithT(t)
-	policies := plan.Compile([]v1alpha1.ControlPlaneNetworkPolicy{{
-		ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 1, Finalizers: []string{v1alpha1.Finalizer}},
-		Spec: v1alpha1.ControlPlaneNetworkPolicySpec{
-			Mode:         v1alpha1.ModeEnforce,
-			NodeSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"in": ""}},
-			Taints:       []v1alpha1.Taint{{Key: "maintenance", Effect: corev1.TaintEffectNoExecute, AllowEviction: true}},
-		},
-		Status: v1alpha1.ControlPlaneNetworkPolicyStatus{
-			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionVerified, Status: metav1.ConditionTrue, ObservedGeneration: 1}},
-		},
-	}})
+	policies := verified(v1alpha1.ControlPlaneNetworkPolicySpec{
+		Mode:         v1alpha1.ModeEnforce,
+		NodeSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"in": ""}},
+		Taints:       []v1alpha1.Taint{{Key: "maintenance", Effect: corev1.TaintEffectNoExecute, AllowEviction: true}},
+	})
 	nodes := make([]*corev1.Node, 3)
 	for i := range nodes {
 		nodes[i] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("n-%d", i), Labels: map[string]string{"in": ""}}}

@@ -47,8 +47,8 @@ type NodeMemory struct {
 
 // nodeCache reads the nodes in the cache.
 type nodeCache struct {
-	// version returns a text that differs after each change of a node; nil if the cache cannot
-	// tell, or empty.
+	// version returns a text that differs after each change of a node; empty if the cache
+	// cannot tell. Without a function, the nodes are always compared.
 	version func() string
 	// list returns the nodes in no particular order.
 	list func() ([]any, error)

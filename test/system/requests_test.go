@@ -75,7 +75,7 @@ func (s *story) requestsSince(mark testbed.Mark) requests {
 	return r
 }
 
-// reportPace is controllers.writeInterval, from the answer to one report until the next
+// reportPace is timing.StatusInterval, from the answer to one report until the next
 // report, less the largest correction of the wall clock.
 const reportPace = time.Second - 100*time.Millisecond
 
