@@ -71,13 +71,32 @@ func (p prepared) Run() int {
 }
 
 // lowerPriority gives the process and all started programs a lower priority. On Linux each
-// thread has a separate priority, inherited by later threads.
+// thread has a separate priority, inherited by later threads. A thread that starts while the
+// threads are listed may have inherited the former priority: the list is read until all
+// threads of it have the lower one.
 func lowerPriority() {
+	for changed := 1; changed > 0; {
+		changed = lowerThreads()
+	}
+}
+
+// lowerThreads lowers the priority of the current threads, and returns how many of them had
+// another priority. A failure does not count: tests then merely compete for the processor.
+func lowerThreads() (changed int) {
 	const lower = 10
 	threads, _ := filepath.Glob("/proc/self/task/*")
 	for _, thread := range append(threads, "0") { // 0 is this process, where threads have no priority
-		if id, err := strconv.Atoi(filepath.Base(thread)); err == nil {
-			_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, lower) // after a failure, tests merely compete for the processor
+		id, err := strconv.Atoi(filepath.Base(thread))
+		if err != nil {
+			continue
+		}
+		before, _ := syscall.Getpriority(syscall.PRIO_PROCESS, id)
+		if syscall.Setpriority(syscall.PRIO_PROCESS, id, lower) != nil {
+			continue
+		}
+		if after, _ := syscall.Getpriority(syscall.PRIO_PROCESS, id); after != before {
+			changed++
 		}
 	}
+	return changed
 }
