@@ -9,9 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"runtime/debug"
+	"io"
 
-	"go.etcd.io/bbolt"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 )
@@ -31,119 +30,91 @@ const (
 	revisionLength = 17
 	deletionLength = revisionLength + 1
 	deletionMark   = 't'
-	// checkEvery is after how many entries the context is looked at.
-	checkEvery = 1024
 )
 
 // verifyDatabase reads every key of a database, checks its structure, and returns the
-// highest revision and the number of keys. size is the size of the database.
-func verifyDatabase(ctx context.Context, path string, size int64) (revision int64, keys int, err error) {
-	// A damaged database can lead beyond the end of the file.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the database is damaged: %v; take another snapshot", r)
-		}
-	}()
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+// highest revision and the number of keys. size is the size of the database in bytes.
+func verifyDatabase(ctx context.Context, source io.ReaderAt, size int64) (revision int64, keys int, err error) {
+	database, err := openBolt(io.NewSectionReader(source, 0, size))
 	if err != nil {
-		return 0, 0, fmt.Errorf("the database cannot be opened: %w; take another snapshot", err)
+		return 0, 0, fmt.Errorf("the database cannot be read: %w; take another snapshot", err)
 	}
-	defer db.Close()
-	err = db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() != size {
-			return fmt.Errorf("the database has %d bytes of %d; take another snapshot", size, tx.Size())
-		}
-		// This check comes before bbolt's own check, because bbolt ends the program on a
-		// bad page.
-		if err := readOthers(ctx, tx); err != nil {
-			return err
-		}
-		if revision, keys, err = readKeys(ctx, tx); err != nil {
-			return err
-		}
-		return checkStructure(ctx, tx)
-	})
-	return revision, keys, err
-}
-
-// readOthers reads every bucket but that of the keys, page by page.
-func readOthers(ctx context.Context, tx *bbolt.Tx) error {
-	return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
-		if bytes.Equal(name, keyBucket) {
-			return nil
-		}
-		return bucket.ForEach(func(_, _ []byte) error { return ctx.Err() })
-	})
-}
-
-// checkStructure returns the first fault that bbolt finds.
-func checkStructure(ctx context.Context, tx *bbolt.Tx) error {
-	var first error
-	for fault := range tx.Check() { // to the end, or its goroutine would stay
-		if first == nil {
-			first = fault
-		}
+	if has := database.size(); has != size {
+		return 0, 0, fmt.Errorf("the database has %d bytes of %d; take another snapshot", size, has)
 	}
-	if first != nil {
-		return fmt.Errorf("the structure of the database is damaged: %w; take another snapshot", first)
+	found := newRevisions()
+	if err := database.walk(ctx, found.open); ctx.Err() != nil {
+		return 0, 0, ctx.Err()
+	} else if err != nil {
+		return 0, 0, fmt.Errorf("the database is damaged: %w; take another snapshot", err)
 	}
-	return ctx.Err()
+	if !found.etcd {
+		return 0, 0, errors.New("the database has no keys of etcd; check the path")
+	}
+	return found.highest, len(found.live), nil
 }
 
 // firstRevision is the revision of an etcd without any write.
 const firstRevision = 1
 
-// readKeys reads all revisions in their order.
-func readKeys(ctx context.Context, tx *bbolt.Tx) (revision int64, keys int, err error) {
-	bucket := tx.Bucket(keyBucket)
-	if bucket == nil {
-		return 0, 0, errors.New("the database has no keys of etcd; check the path")
-	}
-	seed, live := maphash.MakeSeed(), map[uint64]struct{}{}
-	count := 0
-	err = bucket.ForEach(func(k, v []byte) error {
-		if count++; count%checkEvery == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		main, deleted, err := parseRevision(k)
-		if err != nil {
-			return err
-		}
-		var kv mvccpb.KeyValue
-		if err := proto.Unmarshal(v, &kv); err != nil {
-			return fmt.Errorf("revision %d cannot be read: %w; take another snapshot", main, err)
-		}
-		revision = max(revision, main)
-		if key := maphash.Bytes(seed, kv.Key); deleted {
-			delete(live, key)
-		} else {
-			live[key] = struct{}{}
-		}
-		return nil
-	})
-	return max(firstRevision, revision, compactedRevision(tx)), len(live), err
+// revisions counts what etcd wrote, in the order of the revisions.
+type revisions struct {
+	etcd    bool // there are keys of etcd
+	highest int64
+	live    map[uint64]struct{} // the hashes of the keys that are not deleted
+	seed    maphash.Seed
 }
 
-// compactedRevision returns the revision up to which etcd was told to compact.
-func compactedRevision(tx *bbolt.Tx) (revision int64) {
-	bucket := tx.Bucket(metaBucket)
-	if bucket == nil {
-		return 0
+func newRevisions() *revisions {
+	return &revisions{highest: firstRevision, live: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+}
+
+// open returns what to do with the entries of a bucket.
+func (r *revisions) open(bucket []byte) visit {
+	switch {
+	case bytes.Equal(bucket, keyBucket):
+		r.etcd = true
+		return r.addKey
+	case bytes.Equal(bucket, metaBucket):
+		return r.addCompaction
+	default:
+		return func(_, _ []byte) error { return nil }
 	}
-	for _, key := range compactionKeys {
-		if main, _, err := parseRevision(bucket.Get(key)); err == nil {
-			revision = max(revision, main)
+}
+
+func (r *revisions) addKey(key, value []byte) error {
+	main, deleted, err := parseRevision(key)
+	if err != nil {
+		return err
+	}
+	var kv mvccpb.KeyValue
+	if err := proto.Unmarshal(value, &kv); err != nil {
+		return fmt.Errorf("revision %d cannot be read: %w", main, err)
+	}
+	r.highest = max(r.highest, main)
+	if hash := maphash.Bytes(r.seed, kv.Key); deleted {
+		delete(r.live, hash)
+	} else {
+		r.live[hash] = struct{}{}
+	}
+	return nil
+}
+
+// addCompaction adds the revision up to which etcd was told to compact.
+func (r *revisions) addCompaction(key, value []byte) error {
+	for _, name := range compactionKeys {
+		if main, _, err := parseRevision(value); err == nil && bytes.Equal(key, name) {
+			r.highest = max(r.highest, main)
 		}
 	}
-	return revision
+	return nil
 }
 
 // parseRevision returns the main revision, and whether the revision is a deletion.
 func parseRevision(key []byte) (main int64, deleted bool, err error) {
 	deleted = len(key) == deletionLength && key[revisionLength] == deletionMark
 	if len(key) != revisionLength && !deleted {
-		return 0, false, fmt.Errorf("%q is not a revision of etcd; take another snapshot", key)
+		return 0, false, fmt.Errorf("%q is not a revision of etcd", key)
 	}
 	return int64(binary.BigEndian.Uint64(key)), deleted, nil //nolint:gosec // as etcd reads it
 }

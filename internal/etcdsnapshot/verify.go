@@ -33,19 +33,14 @@ type Content struct {
 // VerifyFile verifies a snapshot: the hash that etcd appended, and the structure and every
 // key of the database. VerifyFile reads the file twice.
 func VerifyFile(ctx context.Context, path string) (Content, error) {
-	content, err := verifyHash(ctx, path)
-	if err != nil {
-		return Content{}, fmt.Errorf("%s is not a good snapshot: %w", path, err)
-	}
-	content.Revision, content.Keys, err = verifyDatabase(ctx, path, content.Size-sha256.Size)
+	content, err := verifyFile(ctx, path)
 	if err != nil {
 		return Content{}, fmt.Errorf("%s is not a good snapshot: %w", path, err)
 	}
 	return content, nil
 }
 
-// verifyHash compares the hash at the end of the file with the hash of the rest.
-func verifyHash(ctx context.Context, path string) (Content, error) {
+func verifyFile(ctx context.Context, path string) (Content, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Content{}, errors.New("the file does not exist: check the path")
@@ -54,6 +49,16 @@ func verifyHash(ctx context.Context, path string) (Content, error) {
 		return Content{}, err
 	}
 	defer file.Close()
+	content, err := verifyHash(ctx, file)
+	if err != nil {
+		return Content{}, err
+	}
+	content.Revision, content.Keys, err = verifyDatabase(ctx, file, content.Size-sha256.Size)
+	return content, err
+}
+
+// verifyHash compares the hash at the end of the file with the hash of the rest.
+func verifyHash(ctx context.Context, file *os.File) (Content, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return Content{}, err

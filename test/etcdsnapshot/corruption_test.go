@@ -58,15 +58,15 @@ func TestCorruptionIsDetected(t *testing.T) {
 		"nothing":                          {damage: func([]byte) []byte { return nil }, want: "is cut off"},
 		"a byte more":                      {damage: func(b []byte) []byte { return append(b, 0) }, want: "is cut off"},
 		"a page more":                      {damage: func(b []byte) []byte { return append(b, make([]byte, page)...) }, want: "the file is damaged"},
-		"both meta pages, with a new hash": {damage: func(b []byte) []byte { return rehash(wipe(b, 0, 2*page)) }, want: "cannot be opened"},
+		"both meta pages, with a new hash": {damage: func(b []byte) []byte { return rehash(wipe(b, 0, 2*page)) }, want: "meta page 0 is not valid"},
 		"half of it, with a new hash": {
 			damage: func(b []byte) []byte { return rehash(b[:size/2/page*page+sha256.Size]) }, want: "the database has",
 		},
 		"keys out of order, with a new hash": {
-			damage: func(b []byte) []byte { return rehash(bytes.ReplaceAll(b, early, late)) }, want: "the structure of the database is damaged",
+			damage: func(b []byte) []byte { return rehash(bytes.ReplaceAll(b, early, late)) }, want: "is not in order",
 		},
 		"all but the meta pages, with a new hash": {
-			damage: func(b []byte) []byte { return rehash(wipe(b, 2*page, size)) }, want: "damaged",
+			damage: func(b []byte) []byte { return rehash(wipe(b, 2*page, size)) }, want: "the database is damaged",
 		},
 	}
 	for name, test := range tests {
