@@ -53,6 +53,11 @@ func (cp *ControlPlane) startEnvironment(ctx context.Context) error {
 		return fmt.Errorf("%w%s", err, quoted)
 	}
 	cp.Config = config
+	if cp.audit != nil {
+		if cp.audit.catchUp, err = newCatchUp(config); err != nil {
+			return err
+		}
+	}
 	// envtest makes a folder for the certificates of webhooks, although there are no
 	// webhooks, and after a kill this folder would stay unnoticed.
 	if err := cp.env.WebhookInstallOptions.Cleanup(); err != nil {
