@@ -51,11 +51,11 @@ func (c *catchUp) wait(log string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	number := fmt.Sprint(c.made.Add(1))
+	number := fmt.Sprintf("%08d", c.made.Add(1)) // of one length, because another parameter may follow
 	if err := c.client.Get().AbsPath(catchUpPath).Param(catchUpParameter, number).Do(ctx).Error(); err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
-	wanted := []byte(catchUpURI(number) + `"`)
+	wanted := []byte(catchUpURI(number))
 	err = wait.PollUntilContextCancel(ctx, catchUpInterval, true, func(context.Context) (bool, error) {
 		added, err := readFrom(log, before.Size())
 		return bytes.Contains(added, wanted), err
