@@ -213,7 +213,8 @@ deploy: set-image ## Install the CRDs and the operator, with the image IMG.
 
 .PHONY: undeploy
 undeploy: ## Remove the policies, which reverts them; then the operator and the CRDs.
-	-$(KUBECTL) delete controlplanenetworkpolicies.cpnp.dev --all
+	@kinds=$$($(KUBECTL) get crd controlplanenetworkpolicies.cpnp.dev --ignore-not-found -o name); \
+	[[ -z $$kinds ]] || $(KUBECTL) delete controlplanenetworkpolicies.cpnp.dev --all
 	$(KUSTOMIZE) build config/default | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy-probe

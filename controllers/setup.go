@@ -45,13 +45,13 @@ type Options struct {
 	// ReadPatience is how long the first read of a kind of Calico may take before the status
 	// reports the delay. Zero means the default of follow.Options.
 	ReadPatience time.Duration
-	// StageTime is the settle time of a write stage. Zero means stageTime.
+	// StageTime is the settle time of a write stage. Zero means timing.StageSettle.
 	StageTime time.Duration
 	// APIServerTime is how long an address must belong to an API server before the address
-	// counts. Zero means apiServerTime.
+	// counts. Zero means timing.APIServerSteady.
 	APIServerTime time.Duration
 	// EvictionPause is how long evicted pods have to start on other nodes. Zero means
-	// evictionPause.
+	// timing.EvictionPause.
 	EvictionPause time.Duration
 	// Memory is the memory of the operator, in bytes. Zero means the default of follow.Options.
 	Memory int64

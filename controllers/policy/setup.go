@@ -52,7 +52,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, from Sources) error {
 		WatchesRawSource(source.Channel(from.Requests.events, w.policyToReport())).
 		WithOptions(watch.ControllerOptions(1))
 	for _, c := range from.ConfigMaps {
-		b = b.WatchesRawSource(source.Kind(c.Cache, client.Object(&corev1.ConfigMap{}), w.allPolicies(), watch.ConfigMapChanged))
+		b = b.WatchesRawSource(source.Kind(c, client.Object(&corev1.ConfigMap{}), w.allPolicies(), watch.ConfigMapChanged))
 	}
 	if from.OwnPods != nil {
 		b = b.WatchesRawSource(source.Kind(from.OwnPods, client.Object(&corev1.Pod{}), w.allPolicies(), watch.OwnPodChanged))

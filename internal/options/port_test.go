@@ -144,20 +144,3 @@ func TestMetricsAreServedWithTheCurrentCertificate(t *testing.T) {
 	cancel()
 	g.Expect(<-ended).To(Succeed())
 }
-
-// synced is a cache that has synced, or has not.
-type fakeCache bool
-
-func (f fakeCache) WaitForCacheSync(ctx context.Context) bool {
-	if !f {
-		<-ctx.Done()
-	}
-	return bool(f)
-}
-
-func TestReadyOnceTheClusterIsRead(t *testing.T) {
-	g := NewWithT(t)
-	request := httptest.NewRequest(http.MethodGet, "/readyz", nil)
-	g.Expect(cachesSynced(fakeCache(true))(request)).To(Succeed())
-	g.Expect(cachesSynced(fakeCache(false))(request)).To(MatchError(ContainSubstring("not been read yet")))
-}

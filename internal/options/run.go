@@ -4,15 +4,14 @@ package options
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
 	"github.com/cpnp-dev/cpnp-operator/internal/timing"
+	"github.com/cpnp-dev/cpnp-operator/internal/watch"
 )
 
 // Run creates a manager for the cluster of the flags or the environment, sets the
@@ -35,21 +34,8 @@ func Run(opts ctrl.Options, setUp func(context.Context, ctrl.Manager) error) err
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())); err != nil {
+	if err := mgr.AddReadyzCheck("caches", watch.Synced(mgr.GetCache())); err != nil {
 		return err
 	}
 	return Start(ctx, mgr, timing.Grace)
-}
-
-// cachesSynced returns the check that every watched kind has been read once. Until then,
-// the operator does not act.
-func cachesSynced(caches interface{ WaitForCacheSync(context.Context) bool }) healthz.Checker {
-	return func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), timing.CacheSyncAnswer)
-		defer cancel()
-		if !caches.WaitForCacheSync(ctx) {
-			return errors.New("the cluster has not been read yet")
-		}
-		return nil
-	}
 }

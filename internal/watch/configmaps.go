@@ -18,14 +18,7 @@ import (
 )
 
 // ConfigMapCaches holds one cache for each watched ConfigMap.
-type ConfigMapCaches map[types.NamespacedName]startedFirst
-
-// startedFirst is a cache started by the manager together with the manager's own cache,
-// before the reconcilers. The manager recognizes such a cache by the method GetCache.
-type startedFirst struct{ cache.Cache }
-
-// GetCache implements the interface by which the manager recognizes caches.
-func (c startedFirst) GetCache() cache.Cache { return c.Cache }
+type ConfigMapCaches map[types.NamespacedName]cache.Cache
 
 // AddConfigMaps adds a cache for each ConfigMap that identifies the kind of cluster.
 func AddConfigMaps(mgr ctrl.Manager) (ConfigMapCaches, error) {
@@ -43,8 +36,8 @@ func AddConfigMaps(mgr ctrl.Manager) (ConfigMapCaches, error) {
 		if err != nil {
 			return nil, fmt.Errorf("making a cache for ConfigMap %s: %w", name, err)
 		}
-		caches[name] = startedFirst{c}
-		if err := mgr.Add(caches[name]); err != nil {
+		caches[name] = c
+		if err := addCache(mgr, "configmap-"+name.Namespace+"-"+name.Name, c); err != nil {
 			return nil, fmt.Errorf("adding the cache for ConfigMap %s: %w", name, err)
 		}
 	}
@@ -55,7 +48,7 @@ func AddConfigMaps(mgr ctrl.Manager) (ConfigMapCaches, error) {
 func (c ConfigMapCaches) Readers() state.ConfigMaps {
 	readers := state.ConfigMaps{}
 	for name, one := range c {
-		readers[name] = one.Cache
+		readers[name] = one
 	}
 	return readers
 }

@@ -43,7 +43,7 @@ func AddOwnPods(mgr ctrl.Manager, pod types.NamespacedName) (state.Own, cache.Ca
 		return own, nil, fmt.Errorf("making a cache of the pods in %s: %w", pod.Namespace, err)
 	}
 	own.Pods = c
-	return own, c, mgr.Add(startedFirst{c})
+	return own, c, addCache(mgr, "pods-"+pod.Namespace, c)
 }
 
 // OwnPodChanged passes a pod of the operator's namespace after a change of labels, phase or

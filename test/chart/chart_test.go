@@ -5,6 +5,8 @@ package chart
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cpnp-dev/cpnp-operator/api/v1alpha1"
@@ -82,18 +85,8 @@ func TestInstallUseUpgradeAndUninstall(t *testing.T) {
 	}).Should(Equal(int32(2)), "the level restricted of Pod Security, quotas and the API server let the pods in")
 	step("its pods run")
 
-	mgr, err := operator.NewManager(account(ctx, g))
-	g.Expect(err).NotTo(HaveOccurred())
-	running, stop := context.WithCancel(context.Background())
-	g.Expect(controllers.SetupWithManager(running, mgr, controllers.Options{})).To(Succeed())
-	ended := make(chan error, 1)
-	go func() { ended <- mgr.Start(running) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Errorf("the operator ended with: %v", err)
-		}
-	})
+	startOperatorWithARightMissing(t, g)
+	step("the operator is ready")
 
 	// The values of a release may have policies, in mode Audit by default.
 	values := []string{
@@ -134,6 +127,49 @@ func TestInstallUseUpgradeAndUninstall(t *testing.T) {
 	crd.SetGroupVersionKind(crdKind)
 	g.Expect(admin.Get(ctx, client.ObjectKey{Name: "controlplanenetworkpolicies.cpnp.dev"}, crd)).To(Succeed(), "crds.keep")
 	step("uninstalled")
+}
+
+// startOperatorWithARightMissing starts the operator while the right to read a ConfigMap of
+// the cluster is missing. The operator is not ready before the right is there: without it, no
+// reconciler starts.
+func startOperatorWithARightMissing(t *testing.T, g *WithT) {
+	t.Helper()
+	ctx := t.Context()
+	binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: release + "-configmaps"}}
+	g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(binding), binding)).To(Succeed())
+	g.Expect(admin.Delete(ctx, binding.DeepCopy())).To(Succeed())
+
+	address := freeAddress(g)
+	mgr, err := operator.NewManager(account(ctx, g), func(o *ctrl.Options) { o.HealthProbeBindAddress = address })
+	g.Expect(err).NotTo(HaveOccurred())
+	running, stop := context.WithCancel(context.Background())
+	g.Expect(controllers.SetupWithManager(running, mgr, controllers.Options{})).To(Succeed())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(running) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the operator ended with: %v", err)
+		}
+	})
+	ready := func() (int, error) {
+		response, err := http.Get("http://" + address + "/readyz")
+		if err != nil {
+			return 0, err
+		}
+		return response.StatusCode, response.Body.Close()
+	}
+	g.Eventually(ready).Should(Equal(http.StatusInternalServerError))
+	binding.ResourceVersion = ""
+	g.Expect(admin.Create(ctx, binding)).To(Succeed())
+	g.Eventually(ready).Should(Equal(http.StatusOK))
+}
+
+func freeAddress(g *WithT) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	g.Expect(err).NotTo(HaveOccurred())
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
 }
 
 // versions returns the resourceVersions of the release's objects.

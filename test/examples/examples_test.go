@@ -96,7 +96,7 @@ func TestOperatorIsInstalledBeforePoliciesAndDeletedAfterThem(t *testing.T) {
 	for name, text := range manifests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
-			needed := map[string]int{"CustomResourceDefinition": 0, "ServiceAccount": 0, "ClusterRole": 0, "ClusterRoleBinding": 0, "Deployment": 0}
+			needed := map[string]int{"CustomResourceDefinition": 0, "ServiceAccount": 0, "ClusterRole": 0, "ClusterRoleBinding": 0, "Role": 0, "RoleBinding": 0, "Deployment": 0}
 			for _, object := range documentsOf(g, text) {
 				_, hook := object.GetAnnotations()["helm.sh/hook"]
 				switch kind := object.GetKind(); {
