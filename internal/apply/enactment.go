@@ -21,7 +21,8 @@ import (
 // only one decides. The findings of observers belong to the observers, and stay.
 //
 // The spec is written before the status: the decision in the status counts on the probe
-// round that the spec asks for.
+// round that the spec asks for. A confirmation is withdrawn after the status: if the status
+// is refused, what was confirmed is not lost.
 func WriteEnactment(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment) error {
 	version, generation, err := writeEnactmentSpec(ctx, c, desired, live)
 	if err != nil {
@@ -53,11 +54,29 @@ func WriteEnactment(ctx context.Context, c client.Client, desired, live *v1alpha
 	patch := func(object client.Object, patch client.Patch) error {
 		return c.Status().Patch(ctx, object, patch, client.FieldOwner(v1alpha1.FieldManagerRollout))
 	}
-	return ensureStored(patch, answer, want, func(object client.Object) any {
+	if err := ensureStored(patch, answer, want, func(object client.Object) any {
 		status := object.(*v1alpha1.ControlPlaneNodeEnactment).Status.DeepCopy()
 		status.Observers = nil
 		return *status
-	})
+	}); err != nil {
+		return err
+	}
+	return withdrawConfirmation(ctx, c, desired, live, want.ResourceVersion)
+}
+
+// withdrawConfirmation removes the annotation of a confirmation that was given for an earlier
+// state. The annotation belongs to the manager that set the annotation, so only a patch
+// removes the annotation. version is that of the enactment now.
+func withdrawConfirmation(ctx context.Context, c client.Client, desired, live *v1alpha1.ControlPlaneNodeEnactment, version string) error {
+	if live == nil || live.Annotations[v1alpha1.AnnotationConfirm] == "" || desired.Annotations[v1alpha1.AnnotationConfirm] != "" {
+		return nil
+	}
+	confirmed := live.DeepCopy()
+	confirmed.ResourceVersion = version
+	withdrawn := confirmed.DeepCopy()
+	delete(withdrawn.Annotations, v1alpha1.AnnotationConfirm)
+	patch := client.MergeFromWithOptions(confirmed, client.MergeFromWithOptimisticLock{})
+	return c.Patch(ctx, withdrawn, patch, client.FieldOwner(v1alpha1.FieldManagerRollout))
 }
 
 // writeEnactmentSpec writes all fields but the status, as far as the fields differ, and
@@ -79,17 +98,6 @@ func writeEnactmentSpec(ctx context.Context, c client.Client, desired, live *v1a
 		live = created
 	}
 	version = live.ResourceVersion
-	if live.Annotations[v1alpha1.AnnotationConfirm] != "" && desired.Annotations[v1alpha1.AnnotationConfirm] == "" {
-		// The confirmation was given for an earlier state. The annotation belongs to
-		// the manager that set the annotation, so only a patch removes the annotation.
-		withdrawn := live.DeepCopy()
-		delete(withdrawn.Annotations, v1alpha1.AnnotationConfirm)
-		patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
-		if err := c.Patch(ctx, withdrawn, patch, client.FieldOwner(v1alpha1.FieldManagerRollout)); err != nil {
-			return "", 0, err
-		}
-		version = withdrawn.ResourceVersion
-	}
 	if equality.Semantic.DeepEqual(desired.Spec, live.Spec) {
 		return version, live.Generation, nil
 	}

@@ -15,10 +15,22 @@ import (
 // the end of the rollout. The verdict tells whether writing is safe. Cut is a required flow
 // that is cut or would be, and stays empty if a user has allowed the lockout. Doubt tells
 // why a judgement is impossible.
+//
+// Flows are judged also while a component of pods holds the writes of the policy: nodes may be
+// in flight. The verdict stays then, with the reason to hold.
 func (a *Assessment) verifyFlows() {
-	if !a.Verdict.Holds || !a.Hosts.Rendered() {
-		return
+	switch held, notes := a.Verdict, a.Notes; {
+	case !a.Hosts.Rendered():
+	case held.Holds:
+		a.judgeFlows()
+	case len(a.Network.Held) > 0 && len(a.Hosts.Held) == 0:
+		a.judgeFlows()
+		a.Verdict, a.Notes = held, notes
 	}
+}
+
+// judgeFlows sets Verdict, Cut, Doubt and Notes.
+func (a *Assessment) judgeFlows() {
 	override := a.Policy.OverrideReason()
 	if reason, why := a.Judge.WhyUnjudged(a.Hosts, a.Live()); reason != "" {
 		a.Doubt, a.Verdict = why, verify.UnjudgedWritable(reason, why, override).WithNotes(a.Notes)

@@ -24,7 +24,8 @@ func Always(may bool) Permission { return func(drift.Write) bool { return may } 
 
 // Permissions returns the permitted writes of the policy. Nothing is written for a node
 // whose enactment differs from the decision: no node is started or rolled back without a
-// persisted enactment, so that a later operator knows every step. While the cache is not
+// persisted enactment, so that a later operator knows every step. Without a decision, because
+// the operator has just started, only rollbacks are written. While the cache is not
 // confirmed, only rollbacks are written, and only if the API server could not be asked.
 //
 // The rollback of a whole policy waits for no enactment. While the cache may not show all
@@ -39,7 +40,7 @@ func (a *Assessment) Permissions() Permissions {
 		enforces := a.Policy.Invalid == nil && !unconfirmed
 		may := Permissions{
 			NetworkPolicies: enforces && a.Verdict.HoldsOffHosts(),
-			Hosts:           enforces && a.Verdict.Holds && len(a.Unsettled) == 0,
+			Hosts:           enforces && a.Verdict.Holds && !a.Undecided && len(a.Unsettled) == 0,
 			RollBacks:       Always(false),
 		}
 		if !unconfirmed || a.Snapshot.ConfirmError != nil {

@@ -75,7 +75,9 @@ func TestFailureOutlivesItsNode(t *testing.T) {
 	g.Expect(gone).To(ConsistOf(&there[1], &there[2]))
 }
 
-func TestControlPlaneSizeCountsAllControlPlaneNodes(t *testing.T) {
+// Only members of etcd count for its quorum, if the distribution marks them. All nodes of the
+// control plane must be ready.
+func TestEtcdSizeCountsMembersOfEtcd(t *testing.T) {
 	g := NewWithT(t)
 	node := func(name, role string) *corev1.Node {
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{role: ""}}}
@@ -85,7 +87,11 @@ func TestControlPlaneSizeCountsAllControlPlaneNodes(t *testing.T) {
 		node("etcd-1", "node-role.kubernetes.io/etcd"), node("worker-1", "worker"),
 	}
 	others, members := controlPlane([]backend.Node{{Name: "cp-1"}, {Name: "worker-1"}}, nodes)
-	g.Expect(members).To(Equal(3))
+	g.Expect(members).To(Equal(1))
+	_, members = controlPlane(nil, nodes[:2])
+	g.Expect(members).To(Equal(2), "no node is marked as a member of etcd")
+	_, members = controlPlane(nil, nodes[3:])
+	g.Expect(members).To(BeZero())
 	g.Expect(others).To(HaveLen(2))
 	g.Expect(others[0].Name).To(Equal("cp-2"))
 	g.Expect(others[0].Ready).To(BeFalse(), "it does not say so")

@@ -25,7 +25,7 @@ func (r *Rollouts) input(a *Assessment, now time.Time) (in rollout.Input, wait t
 	if !a.Verdict.Holds {
 		in.Reason, in.NotJudged = a.Verdict.Message, a.Doubt
 	}
-	in.OtherNodes, in.ControlPlaneSize = controlPlane(a.Hosts.Whole.Nodes, a.Snapshot.Nodes)
+	in.OtherNodes, in.EtcdSize = controlPlane(a.Hosts.Whole.Nodes, a.Snapshot.Nodes)
 	toEnforce := r.Stages.Wait(a.Policy.Name, schedule.Step{Number: backend.StageScopedFailsafes}, now)
 	toScope := r.Stages.Wait(a.Policy.Name, schedule.Step{Number: schedule.LastStage + 1}, now)
 	endpoints := a.Live().HostEndpoints()
@@ -89,17 +89,24 @@ func ownUnwritten(diff drift.Diff, node string, last int) bool {
 	return missing || slices.ContainsFunc(diff.Removals, func(w drift.Write) bool { return w.Node == node })
 }
 
-// controlPlane returns the control-plane nodes not protected by the policy, and the size of
-// the control plane; 0 if no node is marked as a control-plane node.
+// controlPlane returns the control-plane nodes not protected by the policy, and the number of
+// nodes with a member of etcd; 0 if no node is marked as a control-plane node.
 func controlPlane(protected []backend.Node, nodes []*corev1.Node) (others []rollout.Node, members int) {
+	controlPlane, etcd := 0, 0
 	for _, node := range nodes {
 		if !state.IsControlPlaneNode(node) {
 			continue
 		}
-		members++
+		controlPlane++
+		if state.IsEtcdNode(node) {
+			etcd++
+		}
 		if !slices.ContainsFunc(protected, func(n backend.Node) bool { return n.Name == node.Name }) {
 			others = append(others, rollout.Node{Name: node.Name, Ready: state.IsNodeReady(node), Created: node.CreationTimestamp.Time})
 		}
 	}
-	return others, members
+	if etcd > 0 { // the distribution marks members of etcd, and other nodes have none
+		return others, etcd
+	}
+	return others, controlPlane
 }

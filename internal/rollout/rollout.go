@@ -6,8 +6,8 @@
 // ControlPlaneNodeEnactments, so a restarted operator, or another operator that
 // takes over, continues or rolls back, and skips no step.
 //
-// The caller has to write in this order: first the enactments, and of each
-// enactment the metadata and spec before the status; then the cluster, by what
+// The caller has to write in this order: first the enactments, of each enactment the
+// spec, the status, and then the removal of a confirmation; then the cluster, by what
 // RulesetFor returns for the persisted enactments.
 package rollout
 
@@ -107,9 +107,10 @@ type Input struct {
 	// OtherNodes are control-plane nodes that the policy does not protect. Only
 	// Name, Ready and Created are used.
 	OtherNodes []Node
-	// ControlPlaneSize is the number of nodes of the cluster's control plane. If
-	// the number is unknown, the value is 0, and the number of Nodes is used.
-	ControlPlaneSize int
+	// EtcdSize is the number of nodes with a member of etcd: of the nodes marked so, or
+	// of the whole control plane if none is marked. If the number is unknown, the value
+	// is 0, and the number of Nodes is used.
+	EtcdSize int
 }
 
 // Decision is the result of Decide.

@@ -36,7 +36,7 @@ type nodeRun struct {
 }
 
 func newRun(in Input) *run {
-	r := &run{Input: in, settings: settingsOf(in.Rollout, cmp.Or(in.ControlPlaneSize, len(in.Nodes)))}
+	r := &run{Input: in, settings: settingsOf(in.Rollout, cmp.Or(in.EtcdSize, len(in.Nodes)))}
 	r.now = metav1.Time{Time: in.Now.Truncate(timing.Granularity)}
 	for _, node := range in.Nodes {
 		n := &nodeRun{Node: node, persistedPhase: PhaseOf(node.Enactment), desired: node.Enactment.DeepCopy()}
@@ -47,12 +47,32 @@ func newRun(in Input) *run {
 			}
 		}
 		r.setOwner(&n.desired.ObjectMeta)
+		r.correctTimes(&n.desired.Status)
 		r.nodeRuns = append(r.nodeRuns, n)
 	}
 	for _, n := range r.nodeRuns {
 		r.repairProbeRequest(n)
 	}
 	return r
+}
+
+// correctTimes replaces times after the present: the clock was set back, or the operator that
+// recorded them had another clock. Otherwise no timeout would end a trial until the clock has
+// caught up.
+func (r *run) correctTimes(status *v1alpha1.ControlPlaneNodeEnactmentStatus) {
+	latest := r.now.Add(timing.Granularity)
+	times := []*metav1.Time{
+		status.StartTime, status.SoakTime, status.FailsafesScopedTime, status.ProbeRequestTime, status.AdoptedTime,
+		status.PreviousFailsafesScopedTime,
+	}
+	for i := range status.Conditions {
+		times = append(times, &status.Conditions[i].LastTransitionTime)
+	}
+	for _, t := range times {
+		if t != nil && t.After(latest) {
+			*t = r.now
+		}
+	}
 }
 
 // setOwner sets the label and the owner of an enactment, so that Kubernetes deletes the

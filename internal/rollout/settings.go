@@ -17,7 +17,7 @@ type settings struct {
 	timeout            time.Duration
 }
 
-func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
+func settingsOf(declared *v1alpha1.Rollout, members int) settings {
 	s := settings{soak: timing.DefaultSoak, timeout: timing.DefaultTimeout}
 	most := 1
 	if declared != nil {
@@ -30,7 +30,7 @@ func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
 			s.timeout = time.Duration(declared.TimeoutSeconds) * time.Second
 		}
 	}
-	s.maxInFlight = maxNodesInFlight(nodes, most, s.manualConfirmation)
+	s.maxInFlight = maxNodesInFlight(members, most, s.manualConfirmation)
 	s.timeout += timing.Granularity
 	if s.soak > 0 {
 		s.soak += timing.Granularity
@@ -41,8 +41,8 @@ func settingsOf(declared *v1alpha1.Rollout, nodes int) settings {
 // maxNodesInFlight returns how many nodes may be in flight: never more than the
 // number of members etcd can lose without losing quorum. If etcd cannot lose a
 // member, a single node may be in flight, and only if each node is confirmed by hand.
-func maxNodesInFlight(nodes, most int, manual bool) int {
-	spare := (nodes - 1) / 2
+func maxNodesInFlight(members, most int, manual bool) int {
+	spare := (members - 1) / 2
 	if spare >= 1 {
 		return min(most, spare)
 	}

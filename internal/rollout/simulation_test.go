@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -217,7 +218,8 @@ func (w *world) reconcile() {
 	recorded := make([]bool, len(d.Enactments)) // whether the enactment is as decided
 	for i := range d.Enactments {
 		was := w.in.Nodes[i].Enactment
-		recorded[i] = was != nil && reflect.DeepEqual(was.Status, d.Enactments[i].Status)
+		recorded[i] = was != nil && reflect.DeepEqual(was.Status, d.Enactments[i].Status) &&
+			was.Annotations[v1alpha1.AnnotationConfirm] == d.Enactments[i].Annotations[v1alpha1.AnnotationConfirm]
 	}
 	for _, i := range w.random.Perm(len(d.Enactments)) { // in random order
 		if w.chance(30) || !w.persist(&w.in.Nodes[i], &d.Enactments[i]) {
@@ -253,7 +255,8 @@ func (w *world) write(recorded []bool) {
 	}
 }
 
-// persist writes an enactment: first its spec, then its status.
+// persist writes an enactment: first its spec, then its status, and then the removal of a
+// confirmation.
 func (w *world) persist(n *rollout.Node, to *v1alpha1.ControlPlaneNodeEnactment) bool {
 	was := n.Enactment
 	is := to.DeepCopy()
@@ -261,7 +264,7 @@ func (w *world) persist(n *rollout.Node, to *v1alpha1.ControlPlaneNodeEnactment)
 	if was == nil {
 		is.CreationTimestamp = metav1.Time{Time: w.in.Now.Truncate(time.Second)}
 	} else {
-		is.Status = *was.Status.DeepCopy()
+		is.Status, is.Annotations = *was.Status.DeepCopy(), maps.Clone(was.Annotations)
 	}
 	n.Enactment = is
 	if w.chance(30) {
@@ -269,6 +272,10 @@ func (w *world) persist(n *rollout.Node, to *v1alpha1.ControlPlaneNodeEnactment)
 	}
 	is.Status = *to.Status.DeepCopy()
 	w.transition(n, was, is)
+	if w.chance(30) {
+		return false
+	}
+	is.Annotations = maps.Clone(to.Annotations)
 	return true
 }
 

@@ -73,8 +73,8 @@ func (r *run) startObstacle() (reason, message string) {
 	case r.CutFlow != "":
 		return v1alpha1.ReasonRequiredFlowCut, "A flow that the control plane requires is cut already: " + r.CutFlow
 	case r.maxInFlight == 0:
-		return v1alpha1.ReasonNoQuorumToSpare, "With " + wording.CountOf(cmp.Or(r.ControlPlaneSize, len(r.nodeRuns)), "control-plane node") +
-			" etcd cannot lose a member: set spec.rollout.confirm to Manual, and confirm each node"
+		return v1alpha1.ReasonNoQuorumToSpare, "With " + wording.CountOf(cmp.Or(r.EtcdSize, len(r.nodeRuns)), "node") +
+			" for etcd, etcd cannot lose a member: set spec.rollout.confirm to Manual, and confirm each node"
 	case len(notReady) > 0:
 		return v1alpha1.ReasonNodeNotReady, "Waits until these nodes are ready: " + wording.ListNames(notReady)
 	}
@@ -121,6 +121,8 @@ func (r *run) describeInFlight(names []string) string {
 	return wording.ListNames(names) + ", and " + wording.CountOf(r.OthersInFlight, "node") + " of other policies"
 }
 
+// setPending makes a node wait. Nothing can be confirmed before the node is started.
 func (r *run) setPending(n *nodeRun, reason, message string) {
+	removeConfirmation(n.desired)
 	r.setPhase(n, v1alpha1.PhasePending, reason, message)
 }

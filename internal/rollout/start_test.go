@@ -283,7 +283,7 @@ func TestAPolicyWithTooFewNodesNamesTheRemedy(t *testing.T) {
 	g := NewWithT(t)
 	d := decide(t, input(2))
 	g.Expect(phase(&d.Enactments[0]).Message).To(Equal(
-		"With 2 control-plane nodes etcd cannot lose a member: set spec.rollout.confirm to Manual, and confirm each node"))
+		"With 2 nodes for etcd, etcd cannot lose a member: set spec.rollout.confirm to Manual, and confirm each node"))
 }
 
 func TestNamesOfEnactments(t *testing.T) {

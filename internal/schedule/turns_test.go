@@ -50,7 +50,7 @@ func TestPoliciesStartNodesOneAfterTheOther(t *testing.T) {
 			e.Status.Conditions[0].Reason, e.Status.ProbeRequestTime, e.CreationTimestamp, e.Status.PolicyGeneration = v1alpha1.ReasonProbing, &asked, asked, 1
 		})
 		return rollout.Input{
-			Now: now, Policy: policy, Generation: 1, ControlPlaneSize: 3,
+			Now: now, Policy: policy, Generation: 1, EtcdSize: 3,
 			Nodes: []rollout.Node{{Name: node, Ready: true, Programmed: true, Enactment: &e, Declared: rollout.Ruleset{Version: "new"}}},
 		}
 	}

@@ -96,8 +96,11 @@ func mayBeNodePodNetwork(network netip.Prefix) bool {
 // included, in the known distributions.
 var controlPlaneRoles = []string{
 	"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/controlplane", "node-role.kubernetes.io/master",
-	"node-role.kubernetes.io/etcd",
+	etcdRole,
 }
+
+// etcdRole is the label of nodes with a member of etcd in RKE, RKE2 and k3s.
+const etcdRole = "node-role.kubernetes.io/etcd"
 
 // IsControlPlaneNode says whether the labels of a node name a role of the control
 // plane.
@@ -106,6 +109,13 @@ func IsControlPlaneNode(node *corev1.Node) bool {
 		_, is := node.Labels[role]
 		return is
 	})
+}
+
+// IsEtcdNode says whether a node is marked as one with a member of etcd. Most distributions mark
+// no node: all control-plane nodes may have one then.
+func IsEtcdNode(node *corev1.Node) bool {
+	_, is := node.Labels[etcdRole]
+	return is
 }
 
 // IsNodeReady says whether a node is ready. A node with unknown readiness is not ready.
