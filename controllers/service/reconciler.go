@@ -57,7 +57,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	job := r.repair(service, shared, outcome)
 	job.Policies, job.Releasing = outcome.ConcernedPolicies(shared.Record, compiled), repair.Releasing(shared, outcome, compiled)
 	wrote, result, err := r.Do(ctx, job)
-	if wrote {
+	if wrote && result.IsZero() { // otherwise an earlier write is not in the cache yet
 		r.Releases.Record(shared.Object, shared.Record, outcome.Record, compiled)
 	}
 	return result, err

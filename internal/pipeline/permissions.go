@@ -40,7 +40,7 @@ func (a *Assessment) Permissions() Permissions {
 		enforces := a.Policy.Invalid == nil && !unconfirmed
 		may := Permissions{
 			NetworkPolicies: enforces && a.Verdict.HoldsOffHosts(),
-			Hosts:           enforces && a.Verdict.Holds && !a.Undecided && len(a.Unsettled) == 0,
+			Hosts:           enforces && a.Verdict.Holds && a.isSettled(),
 			RollBacks:       Always(false),
 		}
 		if !unconfirmed || a.Snapshot.ConfirmError != nil {
@@ -54,3 +54,6 @@ func (a *Assessment) Permissions() Permissions {
 	}
 	return Permissions{RollBacks: Always(false)}
 }
+
+// isSettled tells whether the phases of the nodes are decided and persisted.
+func (a *Assessment) isSettled() bool { return !a.Undecided && len(a.Unsettled) == 0 }

@@ -47,12 +47,11 @@ type judgement struct {
 func judgePort(in Input, p port) judgement {
 	var j judgement
 	results := resultsOf(in, p)
-	complete, answered := map[string]bool{}, map[string]bool{}
+	complete := map[string]bool{}
 	for _, r := range results {
 		if !r.hasFacts() {
 			continue
 		}
-		answered[r.Address] = true
 		for _, finding := range findingsOf(in.Declared, p, r, in.Now) {
 			if !slices.ContainsFunc(j.findings, func(f v1alpha1.Finding) bool { return f.Check == finding.Check }) {
 				j.findings = append(j.findings, finding)
@@ -68,7 +67,7 @@ func judgePort(in Input, p port) judgement {
 		}
 	}
 	// Every address that answered must have been judged.
-	if len(complete) < max(len(answered), 1) && !isClosed(in.Declared, p, results) {
+	if len(complete) < max(countAnswering(results), 1) && !isClosed(in.Declared, p, results) {
 		j.doubt = doubtAbout(in, p, slices.DeleteFunc(results, func(r seen) bool { return complete[r.Address] }))
 	}
 	return j
@@ -78,16 +77,29 @@ func judgePort(in Input, p port) judgement {
 // An additional port without an answer is as good as a port with good TLS.
 func isClosed(declared v1alpha1.TLSPosture, p port, results []seen) bool {
 	additional := slices.ContainsFunc(declared.AdditionalPorts, func(a v1alpha1.AdditionalPort) bool { return a.Port == p.number })
-	answers := slices.ContainsFunc(results, func(r seen) bool {
-		return r.hasFacts() || r.Outcome == v1alpha1.TLSSilent || r.Outcome == v1alpha1.TLSNotTLS || r.Outcome == v1alpha1.TLSNotFinished
-	})
-	return additional && len(results) > 0 && !answers
+	return additional && len(results) > 0 && !slices.ContainsFunc(results, seen.answers)
 }
 
 // seen is the result of one observer.
 type seen struct {
 	observer string
 	*v1alpha1.TLSResult
+}
+
+// countAnswering counts the addresses that answer.
+func countAnswering(results []seen) int {
+	answering := map[string]bool{}
+	for _, r := range results {
+		if r.answers() {
+			answering[r.Address] = true
+		}
+	}
+	return len(answering)
+}
+
+// answers tells whether something may listen at the address, also if its TLS is not known.
+func (s seen) answers() bool {
+	return s.hasFacts() || s.Outcome == v1alpha1.TLSSilent || s.Outcome == v1alpha1.TLSNotTLS || s.Outcome == v1alpha1.TLSNotFinished
 }
 
 // hasFacts tells whether the port answered.

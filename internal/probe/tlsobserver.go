@@ -192,10 +192,10 @@ func (o *TLSObserver) targetsOf(p *v1alpha1.ControlPlaneNodePosture) []v1alpha1.
 // have been written, or may have been removed.
 func (o *TLSObserver) untilDue(p *v1alpha1.ControlPlaneNodePosture, round finishedRound) time.Duration {
 	var last time.Time
-	if round.observation.Time != nil {
+	// A time in the future is that of a clock that was ahead.
+	if round.observation.Time != nil && !round.observation.Time.After(o.Clock.Now()) {
 		last = round.observation.Time.Time
 	}
-	// An item from the future was written by a clock that was ahead.
 	if own := o.ownItem(p); own != nil && own.Time != nil && own.ObservedGeneration == p.Generation && !own.Time.After(o.Clock.Now()) &&
 		own.Time.After(last) {
 		last = own.Time.Time
