@@ -281,8 +281,7 @@ func (o *Outcome) releaseField(object Shared, field string, policies []plan.Poli
 	delete(o.Record, field)
 	live := object.Live(field)
 	entry.Original = object.originalOf(field, live)
-	untouched := live != nil && *live == entry.Applied
-	if !untouched || equalValues(live, entry.Original) {
+	if !object.isUntouched(field, live, entry) || equalValues(live, entry.Original) {
 		return
 	}
 	if by := object.alsoHeldBy(field, *live); by.Name != "" {
@@ -295,6 +294,20 @@ func (o *Outcome) releaseField(object Shared, field string, policies []plan.Poli
 		o.restoring = state.Record{}
 	}
 	o.restoring[field] = entry
+}
+
+// isUntouched tells whether the live value is one that the operator has written: that of the
+// record, or the last written one, which the record does not have any more if the write of a
+// changed value has failed.
+func (s Shared) isUntouched(field string, live *string, entry state.RecordEntry) bool {
+	if live == nil || *live == entry.Applied {
+		return live != nil
+	}
+	if s.Remembered == nil {
+		return false
+	}
+	memory, remembers := s.Remembered(field)
+	return remembers && memory.Policy == entry.Policy && *live == memory.Applied
 }
 
 func restoredFinding(object Shared, field string, entry state.RecordEntry) Finding {

@@ -5,14 +5,17 @@ package repair
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/cpnp-dev/cpnp-operator/internal/apply"
 	"github.com/cpnp-dev/cpnp-operator/internal/drift"
 	"github.com/cpnp-dev/cpnp-operator/internal/metrics"
 	"github.com/cpnp-dev/cpnp-operator/internal/plan"
+	"github.com/cpnp-dev/cpnp-operator/internal/state"
 	"github.com/cpnp-dev/cpnp-operator/internal/wording"
 )
 
@@ -33,6 +36,9 @@ func (r *Repairer) Remembered(uid types.UID, outcome drift.Outcome, job Job) Job
 	write, withoutRestoring := job.Write, job.WithoutRestoring
 	job.Write = func(ctx context.Context) error {
 		if err := write(ctx); err != nil {
+			if len(outcome.Restored) == 0 && errors.As(err, new(*apply.Incomplete)) {
+				r.rememberFirst(job.Object, uid, outcome.Remember)
+			}
 			return err
 		}
 		r.History.RememberWrites(job.Object, uid, outcome.Remember)
@@ -48,6 +54,19 @@ func (r *Repairer) Remembered(uid types.UID, outcome drift.Outcome, job Job) Job
 		return nil
 	}
 	return job
+}
+
+// rememberFirst remembers the fields of an incomplete write of which nothing is remembered yet.
+// The field may be stored, and only the record with the original be missing. A field that was
+// written before keeps its memory: the API server may still have the earlier value.
+func (r *Repairer) rememberFirst(object drift.Object, uid types.UID, written state.Record) {
+	remembered, known := maps.Clone(written), r.History.RecallWrites(object, uid)
+	for field := range written {
+		if entry, is := known(field); is {
+			remembered[field] = entry
+		}
+	}
+	r.History.RememberWrites(object, uid, remembered)
 }
 
 // IsAmong returns a function that tells whether a policy is among the given policies.

@@ -10,6 +10,10 @@ import (
 	"github.com/cpnp-dev/cpnp-operator/internal/state"
 )
 
+// maxReleases limits the remembered Services of a policy: who may write Services can make many
+// with forged records. A policy waits for Services beyond the limit again and again.
+const maxReleases = 10_000
+
 // Releases remembers which Services were restored for policies in roll back. A policy waits
 // only once for a Service: otherwise a writer of the Service could restore the record again
 // and again, and the policy would never be gone. The zero value is ready to use, a nil
@@ -38,7 +42,9 @@ func (r *Releases) Record(object drift.Object, before, after state.Record, polic
 		if r.of[policy.Name] == nil {
 			r.of[policy.Name] = map[drift.Object]bool{}
 		}
-		r.of[policy.Name][object] = true
+		if len(r.of[policy.Name]) < maxReleases {
+			r.of[policy.Name][object] = true
+		}
 	}
 }
 
