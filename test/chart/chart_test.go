@@ -5,7 +5,6 @@ package chart
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -139,7 +138,7 @@ func startOperatorWithARightMissing(t *testing.T, g *WithT) {
 	g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(binding), binding)).To(Succeed())
 	g.Expect(admin.Delete(ctx, binding.DeepCopy())).To(Succeed())
 
-	address := freeAddress(g)
+	address := testbed.FreeAddress()
 	mgr, err := operator.NewManager(account(ctx, g), func(o *ctrl.Options) { o.HealthProbeBindAddress = address })
 	g.Expect(err).NotTo(HaveOccurred())
 	running, stop := context.WithCancel(context.Background())
@@ -163,13 +162,6 @@ func startOperatorWithARightMissing(t *testing.T, g *WithT) {
 	binding.ResourceVersion = ""
 	g.Expect(admin.Create(ctx, binding)).To(Succeed())
 	g.Eventually(ready).Should(Equal(http.StatusOK))
-}
-
-func freeAddress(g *WithT) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	g.Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // versions returns the resourceVersions of the release's objects.

@@ -47,8 +47,8 @@ func startOperator(t *testing.T, g *WithT) *process {
 	g.Expect(admin.SubResource("token").Create(t.Context(), account, request)).To(Succeed())
 
 	name := fmt.Sprint("operator-", time.Now().UnixNano())
-	p := &process{address: freeAddress(g), token: request.Status.Token, log: filepath.Join(cluster.Dir, "logs", name+".log")}
-	health := freeAddress(g)
+	p := &process{address: testbed.FreeAddress(), token: request.Status.Token, log: filepath.Join(cluster.Dir, "logs", name+".log")}
+	health := testbed.FreeAddress()
 	arguments := append(slices.Clone(shipped.Args), "--kubeconfig="+kubeconfig, "--leader-election-namespace="+operatorNamespace,
 		"--metrics-bind-address="+p.address, "--health-probe-bind-address="+health) // the last value of an option counts
 	cmd := exec.Command(program, arguments...)
@@ -72,13 +72,6 @@ func startOperator(t *testing.T, g *WithT) *process {
 		return nil
 	}).Should(Succeed())
 	return p
-}
-
-func freeAddress(g *WithT) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	g.Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // memoryLimit is the operator's shipped memory limit, in bytes.
